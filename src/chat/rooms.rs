@@ -1,0 +1,228 @@
+//! Rooms: their members and what was said in them.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use slab::Slab;
+
+use super::ClientId;
+use super::crowd::Crowd;
+use super::history::Ledger;
+use crate::config::Config;
+use crate::protocol::{Event, Message};
+use crate::text::RoomName;
+use crate::time::Moment;
+
+/// A room. The number may be another room's once this one is closed, which is never before the effects of a request
+/// have been carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct RoomId(u32);
+
+/// Members and messages of one room.
+#[derive(Debug)]
+pub struct Room {
+    /// What it is called.
+    pub name: RoomName,
+    /// Who is here. Dense, for whoever walks through it with a message; each member knows its index.
+    pub members: Vec<ClientId>,
+    /// Joins and leaves that were not announced.
+    pub crowd: Crowd,
+    past: VecDeque<Rc<Message>>,
+    /// Messages so far; the last one's number.
+    seq: u64,
+    /// When the last member left.
+    unused_since: Moment,
+}
+
+impl Room {
+    fn new(name: RoomName) -> Room {
+        Room {
+            name,
+            members: Vec::new(),
+            crowd: Crowd::default(),
+            past: VecDeque::new(),
+            seq: 0,
+            unused_since: Moment::default(),
+        }
+    }
+
+    /// Adds a member, and tells its index.
+    pub fn enter(&mut self, id: ClientId) -> u32 {
+        self.members.push(id);
+        self.members.len() as u32 - 1
+    }
+
+    /// Removes the member at `index`. The one who was last has that index now, and is returned.
+    pub fn exit(&mut self, index: u32) -> Option<ClientId> {
+        self.members.swap_remove(index as usize);
+        if self.members.len() < self.members.capacity() / 4 {
+            self.members.shrink_to(self.members.len() * 2);
+        }
+        self.members.get(index as usize).copied()
+    }
+
+    /// The last `count` messages, the oldest first.
+    pub fn last(&self, count: usize) -> impl Iterator<Item = &Rc<Message>> {
+        self.past.iter().skip(self.past.len().saturating_sub(count))
+    }
+
+    /// What the members are told of the joins and leaves since the last time; nothing if there were none.
+    pub fn summary(&mut self) -> Option<Event> {
+        let crowd = std::mem::take(&mut self.crowd);
+        let news = crowd.joined + crowd.left > 0 && !self.members.is_empty();
+        news.then_some(Event::Crowd { joined: crowd.joined, left: crowd.left, count: self.members.len() })
+    }
+
+    /// Whether the message with that number is still remembered.
+    fn remembers(&self, seq: u64) -> bool {
+        self.past.front().is_some_and(|oldest| oldest.seq <= seq && seq <= self.seq)
+    }
+}
+
+/// All rooms.
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: Slab<Room>,
+    by_name: HashMap<RoomName, RoomId>,
+    ledger: Ledger,
+    max_rooms: usize,
+    history: usize,
+}
+
+impl Rooms {
+    /// Where everybody starts; always open.
+    pub const LOBBY: RoomId = RoomId(0);
+
+    /// The lobby alone.
+    pub fn new(config: &Config) -> Rooms {
+        let mut rooms = Rooms {
+            rooms: Slab::new(),
+            by_name: HashMap::new(),
+            ledger: Ledger::new(config.history_memory),
+            max_rooms: config.max_rooms,
+            history: config.history,
+        };
+        let lobby = rooms.open(RoomName::lobby());
+        debug_assert_eq!(lobby, Some(Rooms::LOBBY));
+        rooms
+    }
+
+    /// The room of that name, made if need be. `None`: there are as many as there may be.
+    ///
+    /// A room without members that is still there for its history makes way for a new one.
+    pub fn open(&mut self, name: RoomName) -> Option<RoomId> {
+        if let Some(id) = self.find(&name) {
+            return Some(id);
+        }
+        if self.rooms.len() >= self.max_rooms {
+            let unused = self.rooms.iter().filter(|(id, room)| *id != 0 && room.members.is_empty());
+            let (id, _) = unused.min_by_key(|(_, room)| room.unused_since)?;
+            self.close(RoomId(id as u32));
+        }
+        let id = RoomId(self.rooms.insert(Room::new(name.clone())) as u32);
+        self.by_name.insert(name, id);
+        Some(id)
+    }
+
+    /// The room of that name, if there is one.
+    pub fn find(&self, name: &RoomName) -> Option<RoomId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A room that may be gone.
+    pub fn get(&self, id: RoomId) -> Option<&Room> {
+        self.rooms.get(id.0 as usize)
+    }
+
+    /// A room that may be gone.
+    pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        self.rooms.get_mut(id.0 as usize)
+    }
+
+    /// Numbers a message, and remembers it as far as the limits allow.
+    pub fn post(&mut self, id: RoomId, message: impl FnOnce(u64) -> Rc<Message>) -> Rc<Message> {
+        let room = &mut self.rooms[id.0 as usize];
+        room.seq += 1;
+        let message = message(room.seq);
+        if self.history == 0 {
+            return message;
+        }
+        room.past.push_back(message.clone());
+        self.ledger.stored(id, &message);
+        if room.past.len() > self.history {
+            self.forget_oldest(id);
+        }
+        self.forget_excess();
+        message
+    }
+
+    /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
+    pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
+        let Some(room) = self.get_mut(id).filter(|room| room.members.is_empty()) else {
+            return;
+        };
+        room.unused_since = now;
+        if room.past.is_empty() {
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: RoomId) {
+        if id == Rooms::LOBBY {
+            return;
+        }
+        let room = self.rooms.remove(id.0 as usize);
+        self.by_name.remove(&room.name);
+        room.past.iter().for_each(|message| self.ledger.dropped(message));
+    }
+
+    fn forget_excess(&mut self) {
+        while let Some((id, seq)) = self.ledger.excess() {
+            if !self.get(id).is_some_and(|room| room.past.front().is_some_and(|oldest| oldest.seq == seq)) {
+                continue;
+            }
+            self.forget_oldest(id);
+            if self.rooms[id.0 as usize].members.is_empty() && self.rooms[id.0 as usize].past.is_empty() {
+                self.close(id);
+            }
+        }
+        let rooms = &self.rooms;
+        self.ledger.sweep(|id, seq| rooms.get(id.0 as usize).is_some_and(|room| room.remembers(seq)));
+    }
+
+    fn forget_oldest(&mut self, id: RoomId) {
+        if let Some(message) = self.rooms[id.0 as usize].past.pop_front() {
+            self.ledger.dropped(&message);
+        }
+    }
+
+    /// The `most` largest rooms with members, and how many more there are. Equal ones by name.
+    pub fn largest(&self, most: usize) -> (Vec<(RoomName, usize)>, usize) {
+        let used = self.rooms.iter().map(|(_, room)| room).filter(|room| !room.members.is_empty());
+        let mut rooms: Vec<_> =
+            used.map(|room| (std::cmp::Reverse(room.members.len()), &room.name)).collect();
+        let more = rooms.len().saturating_sub(most);
+        if more > 0 {
+            rooms.select_nth_unstable(most);
+            rooms.truncate(most);
+        }
+        rooms.sort_unstable();
+        (rooms.into_iter().map(|(count, name)| (name.clone(), count.0)).collect(), more)
+    }
+
+    /// Rooms, without the lobby when it is empty.
+    pub fn len(&self) -> usize {
+        let lobby_unused = self.rooms[0].members.is_empty() && self.rooms[0].past.is_empty();
+        self.rooms.len() - usize::from(lobby_unused)
+    }
+
+    /// Members of all rooms.
+    pub fn members(&self) -> usize {
+        self.rooms.iter().map(|(_, room)| room.members.len()).sum()
+    }
+
+    /// Memory of what is remembered.
+    pub fn history_bytes(&self) -> usize {
+        self.ledger.bytes()
+    }
+}

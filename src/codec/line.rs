@@ -1,0 +1,333 @@
+//! The line door: one line, one message, for `nc`, `telnet` and scripts.
+
+use std::io::Write;
+use std::time::Duration;
+
+use memchr::{memchr, memchr2};
+
+use super::Step;
+use super::telnet::{self, IAC};
+use crate::config::DISCARD_MAX_BYTES;
+use crate::protocol::{CloseReason, Event, Manner, Message, Problem, Request};
+use crate::text::{Name, RoomName, Text, clean};
+
+/// A line's end takes at most this: CR LF.
+const END_BYTES: usize = 2;
+
+/// The most input that can wait for the rest of a line, for a limit of `line_max` bytes.
+pub fn unused_max_bytes(line_max: usize) -> usize {
+    line_max + END_BYTES
+}
+
+/// What the codec has to remember of a client between its lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LineCodec {
+    /// The next line is the answer to the question for a name.
+    Naming,
+    /// The next line is chat.
+    Chatting,
+    /// The line is over the limit, and so many bytes of it past the limit were thrown away.
+    Discarding {
+        /// How many.
+        bytes: u32,
+        /// Whether what follows is chat.
+        named: bool,
+    },
+}
+
+impl LineCodec {
+    /// The client has its name; from now on its lines are chat.
+    pub fn name_given(&mut self) {
+        match self {
+            LineCodec::Discarding { named, .. } => *named = true,
+            codec => *codec = LineCodec::Chatting,
+        }
+    }
+
+    /// Takes one line off the front of `input`. With `ended` no more will come, and what is there is the last line
+    /// even without an end.
+    pub fn decode(&mut self, input: &[u8], ended: bool, line_max: usize) -> Step {
+        match *self {
+            LineCodec::Discarding { bytes, named } => self.discard(input, bytes, named),
+            LineCodec::Naming => self.take_line(input, ended, line_max, name_request),
+            LineCodec::Chatting => self.take_line(input, ended, line_max, chat_request),
+        }
+    }
+
+    fn take_line(
+        &mut self,
+        input: &[u8],
+        ended: bool,
+        line_max: usize,
+        read: impl FnOnce(&str) -> Option<Result<Request, Problem>>,
+    ) -> Step {
+        // Looking no further than the limit makes the outcome the same however the input is cut into reads.
+        let window = &input[..input.len().min(unused_max_bytes(line_max))];
+        let (line, used) = match line_end(window) {
+            Some(end) => (&input[..end], end + 1),
+            None if window.len() == unused_max_bytes(line_max) => {
+                let named = *self == LineCodec::Chatting;
+                *self = LineCodec::Discarding { bytes: 0, named };
+                let problem = Problem::LineTooLong { max_bytes: line_max };
+                return Step::Used { bytes: line_max, request: Some(Err(problem)) };
+            }
+            None if ended && !input.is_empty() => (input, input.len()),
+            None => return Step::Incomplete,
+        };
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() > line_max {
+            let problem = Problem::LineTooLong { max_bytes: line_max };
+            return Step::Used { bytes: used, request: Some(Err(problem)) };
+        }
+        let request = match std::str::from_utf8(&telnet::strip(line)) {
+            Ok(line) => read(line),
+            Err(_) => Some(Err(Problem::NotUtf8)),
+        };
+        Step::Used { bytes: used, request }
+    }
+
+    fn discard(&mut self, input: &[u8], so_far: u32, named: bool) -> Step {
+        if input.is_empty() {
+            return Step::Incomplete;
+        }
+        let end = memchr(b'\n', input);
+        let discarded = so_far as usize + end.unwrap_or(input.len());
+        if discarded > DISCARD_MAX_BYTES {
+            return Step::Endless;
+        }
+        *self = match (end, named) {
+            (None, _) => LineCodec::Discarding { bytes: discarded as u32, named },
+            (Some(_), true) => LineCodec::Chatting,
+            (Some(_), false) => LineCodec::Naming,
+        };
+        Step::Used { bytes: end.map_or(input.len(), |end| end + 1), request: None }
+    }
+}
+
+/// Index of the LF that ends the first line. One inside a telnet command (a window ten columns wide) ends nothing.
+fn line_end(input: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'\n', IAC, &input[at..])?;
+        if input[at] == b'\n' {
+            return Some(at);
+        }
+        at += telnet::command_len(&input[at..])?;
+    }
+}
+
+/// The answer to the question for a name: a name, nothing, or a command.
+fn name_request(line: &str) -> Option<Result<Request, Problem>> {
+    match line.trim() {
+        "" => Some(Ok(Request::StayGuest)),
+        line if line.starts_with('/') => chat_request(line),
+        line => Some(Name::parse(line).map(Request::Nick).map_err(Problem::BadName)),
+    }
+}
+
+/// A line of chat: a message, a command, or nothing.
+fn chat_request(line: &str) -> Option<Result<Request, Problem>> {
+    match line.strip_prefix('/') {
+        Some(text) if text.starts_with('/') => Text::clean(text).map(|text| Ok(Request::Say(text))),
+        Some(command) => Some(command_request(command)),
+        None => Text::clean(line).map(|text| Ok(Request::Say(text))),
+    }
+}
+
+/// How a command's words make a request.
+type Read = fn(&str) -> Option<Result<Request, Problem>>;
+
+/// A command: its word, what follows it, what it does, and how to read it. [`Read`] gives `None` where the usage
+/// should be told.
+struct Command {
+    word: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    read: Read,
+}
+
+/// A new command is a row here, a [`Request`], and what the chat does with it.
+const COMMANDS: [Command; 10] = [
+    Command { word: "help", usage: "/help", help: "this list", read: |rest| alone(rest, Request::Help) },
+    Command {
+        word: "nick",
+        usage: "/nick NAME",
+        help: "call yourself NAME",
+        read: |rest| given(rest).map(|name| Name::parse(name).map(Request::Nick).map_err(Problem::BadName)),
+    },
+    Command {
+        word: "who",
+        usage: "/who [ROOM]",
+        help: "who is here, or in ROOM",
+        read: |rest| match given(rest) {
+            None => Some(Ok(Request::Who(None))),
+            Some(room) => Some(room_name(room).map(|room| Request::Who(Some(room)))),
+        },
+    },
+    Command { word: "rooms", usage: "/rooms", help: "which rooms there are", read: |rest| alone(rest, Request::Rooms) },
+    Command {
+        word: "join",
+        usage: "/join ROOM",
+        help: "go to ROOM",
+        read: |rest| given(rest).map(|room| room_name(room).map(Request::Join)),
+    },
+    Command { word: "leave", usage: "/leave", help: "go back to the lobby", read: |rest| alone(rest, Request::Leave) },
+    Command {
+        word: "msg",
+        usage: "/msg NAME TEXT",
+        help: "tell NAME only",
+        read: |rest| {
+            let (to, text) = rest.trim_start().split_once(char::is_whitespace)?;
+            Some(Ok(Request::Tell { to: Text::clean(to)?, text: Text::clean(text)? }))
+        },
+    },
+    Command {
+        word: "me",
+        usage: "/me TEXT",
+        help: "say what you do: * ann waves",
+        read: |rest| Some(Ok(Request::Me(Text::clean(given(rest)?)?))),
+    },
+    Command {
+        word: "history",
+        usage: "/history [N]",
+        help: "the last messages of the room",
+        read: |rest| match given(rest) {
+            None => Some(Ok(Request::History(None))),
+            Some(count) => count.parse().ok().map(|count| Ok(Request::History(Some(count)))),
+        },
+    },
+    Command {
+        word: "quit",
+        usage: "/quit [REASON]",
+        help: "say good-bye",
+        read: |rest| Some(Ok(Request::Quit(Text::clean(rest.trim())))),
+    },
+];
+
+fn command_request(command: &str) -> Result<Request, Problem> {
+    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let Some(command) = COMMANDS.iter().find(|command| command.word.eq_ignore_ascii_case(word)) else {
+        return Err(unknown(word));
+    };
+    (command.read)(rest).unwrap_or(Err(Problem::Usage(command.usage)))
+}
+
+fn unknown(word: &str) -> Problem {
+    /// Enough of it to recognise a typing error by.
+    const SHOWN_CHARS: usize = 20;
+    let shown: String = clean(word).chars().take(SHOWN_CHARS).collect();
+    match Text::clean(&shown) {
+        Some(word) => Problem::UnknownCommand(word),
+        None => Problem::Usage("/COMMAND, with no space behind the slash. /help lists the commands"),
+    }
+}
+
+fn given(rest: &str) -> Option<&str> {
+    Some(rest.trim()).filter(|rest| !rest.is_empty())
+}
+
+fn alone(rest: &str, request: Request) -> Option<Result<Request, Problem>> {
+    given(rest).is_none().then_some(Ok(request))
+}
+
+fn room_name(raw: &str) -> Result<RoomName, Problem> {
+    RoomName::parse(raw).map_err(Problem::BadRoomName)
+}
+
+/// Appends what a line client sees of an event. What the server itself says begins with `-- `, as no name can.
+pub fn encode(event: &Event, out: &mut Vec<u8>) {
+    match event {
+        Event::Message(message) => encode_message(message, out),
+        Event::Past { message, age } => encode_past(message, *age, out),
+        Event::Private { from, text } => put(out, &["[", from.as_str(), "] ", text.as_str(), "\n"]),
+        Event::Greeting(line) => say(out, format_args!("{line}")),
+        Event::WhatName => say(out, format_args!("welcome to chinwag. what's your name?")),
+        Event::Entered { name, first: true, room, others, more } => {
+            say(out, format_args!("hello {name}. {}. /help lists the commands", you_are_in(room, others, *more)));
+        }
+        Event::Entered { room, others, more, .. } => say(out, format_args!("{}", you_are_in(room, others, *more))),
+        Event::NoPast => say(out, format_args!("nothing was said here yet")),
+        Event::Joined(name) => say(out, format_args!("{name} joined")),
+        Event::Left { name, reason: None } => say(out, format_args!("{name} left")),
+        Event::Left { name, reason: Some(reason) } => say(out, format_args!("{name} left ({reason})")),
+        Event::Crowd { joined, left, count } => {
+            say(out, format_args!("{joined} joined, {left} left, {count} here"));
+        }
+        Event::Renamed { from, to } => say(out, format_args!("{from} is now {to}")),
+        Event::YouAre(name) => say(out, format_args!("you are now {name}")),
+        Event::Who { room, names, more } => say(out, format_args!("in {room}: {}", list(names, *more))),
+        Event::Rooms { rooms, more } => encode_rooms(rooms, *more, out),
+        Event::Help => encode_help(out),
+        Event::Delayed => say(out, format_args!("you send fast: your lines are slowed down, none is lost")),
+        Event::Missed(count) => say(out, format_args!("you missed {count} messages: you read too slowly")),
+        Event::Waiting(1) => say(out, format_args!("the server is full. you are next, please wait")),
+        Event::Waiting(place) => {
+            say(out, format_args!("the server is full. you are number {place} in the queue, please wait"));
+        }
+        Event::Problem { problem, unnamed: false } => say(out, format_args!("{problem}")),
+        Event::Problem { problem, unnamed: true } => say(out, format_args!("{problem}. what's your name?")),
+        Event::Bye(reason) => encode_bye(*reason, out),
+    }
+}
+
+fn you_are_in(room: &RoomName, others: &[Name], more: usize) -> String {
+    match others.is_empty() {
+        true => format!("you are alone in {room}"),
+        false => format!("you are in {room} with {}", list(others, more)),
+    }
+}
+
+fn encode_rooms(rooms: &[(RoomName, usize)], more: usize, out: &mut Vec<u8>) {
+    let rooms: Vec<_> = rooms.iter().map(|(room, count)| format!("{room} ({count})")).collect();
+    say(out, format_args!("rooms: {}", list(&rooms, more)));
+}
+
+fn encode_help(out: &mut Vec<u8>) {
+    for command in &COMMANDS {
+        say(out, format_args!("{:<16}{}", command.usage, command.help));
+    }
+}
+
+fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
+    if let Some(farewell) = reason.farewell() {
+        say(out, format_args!("{farewell}"));
+    }
+}
+
+fn encode_message(message: &Message, out: &mut Vec<u8>) {
+    let (name, text) = (message.from.as_str(), message.text.as_str());
+    match message.manner {
+        Manner::Say => put(out, &[name, ": ", text, "\n"]),
+        Manner::Act => put(out, &["* ", name, " ", text, "\n"]),
+    }
+}
+
+/// A message from before, told by the server: nobody takes it for a new one.
+fn encode_past(message: &Message, age: Duration, out: &mut Vec<u8>) {
+    let (count, unit) = match age.as_secs() {
+        seconds @ ..60 => (seconds, "s"),
+        seconds @ ..3_600 => (seconds / 60, "min"),
+        seconds @ ..86_400 => (seconds / 3_600, "h"),
+        seconds => (seconds / 86_400, "d"),
+    };
+    let _ = write!(out, "-- {count} {unit} ago ");
+    encode_message(message, out);
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&str]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+}
+
+fn say(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
+    // Writing to a vector has no way to fail.
+    let _ = writeln!(out, "-- {what}");
+}
+
+fn list<T: std::fmt::Display>(some: &[T], more: usize) -> String {
+    let names: Vec<_> = some.iter().map(T::to_string).collect();
+    match more {
+        0 => names.join(", "),
+        1 => format!("{} and 1 other", names.join(", ")),
+        more => format!("{} and {more} others", names.join(", ")),
+    }
+}

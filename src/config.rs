@@ -1,0 +1,404 @@
+//! Every flag, with its unit, default and environment variable: [`Config`].
+//!
+//! `chinwag --help` is made from this file. A new limit starts here; `tests/limits.rs` fails until it also has a
+//! line in the README.
+
+mod units;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, ValueEnum};
+use log::LevelFilter;
+
+pub use units::{OrOff, Rate, Soft};
+use units::{size, span};
+
+/// The most a connection may hold before it has given a name, in bytes: enough for the welcome, a message of the
+/// day and some refused names.
+pub const UNNAMED_BUFFER_BYTES: usize = 4 * 1024;
+
+/// An over-long line is thrown away up to here, in bytes; one that is still not over is the end of the connection.
+pub const DISCARD_MAX_BYTES: usize = 1024 * 1024;
+
+/// The smallest sensible `--line-max`: a command with a name in it must fit.
+const LINE_MAX_LEAST: usize = 128;
+/// The largest: a line must fit a read buffer that everybody may own one of.
+const LINE_MAX_MOST: usize = 1024 * 1024;
+
+/// What the server was asked to be. Field by field, the flags of `chinwag --help`.
+///
+/// Sizes are `512`, `64k`, `1m`, `2g` (powers of 1024, bytes), times `500ms`, `10s`, `5m`, `1h`, rates `5/s`,
+/// `30/m`; `off` lifts a limit where that is safe. Each flag is also an environment variable: `CHINWAG_` and its name.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "chinwag", version, about = "A chat and broadcast server on one poll loop.", long_about = None)]
+#[command(after_help = "Sizes: 512, 64k, 1m. Times: 500ms, 10s, 5m. Rates: 5/s, 30/m. `off` lifts a limit where \
+    that is safe.\nEach flag is also an environment variable: --line-max is CHINWAG_LINE_MAX.")]
+pub struct Config {
+    /// Address of the line door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
+    #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = "Doors")]
+    pub line: Vec<Address>,
+
+    /// Let everyone start under a guest name instead of asking for one
+    #[arg(long, env = "CHINWAG_GUESTS", value_parser = clap::builder::BoolishValueParser::new(),
+          action = clap::ArgAction::SetTrue, help_heading = "Chat")]
+    pub guests: bool,
+
+    /// File whose lines greet everyone who connects; read again on SIGHUP
+    #[arg(long, value_name = "FILE", env = "CHINWAG_MOTD", help_heading = "Chat")]
+    pub motd: Option<PathBuf>,
+
+    /// Members up to which a room announces each join and leave; a larger one gets a summary every 10 s
+    #[arg(long, value_name = "N", env = "CHINWAG_ANNOUNCE_MAX", default_value = "50", help_heading = "Chat")]
+    pub announce_max: usize,
+
+    /// Messages a room remembers
+    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY", default_value = "100", help_heading = "Chat")]
+    pub history: usize,
+
+    /// Remembered messages shown to who joins a room
+    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY_SHOWN", default_value = "20", help_heading = "Chat")]
+    pub history_shown: usize,
+
+    /// Memory for the history of all rooms together; past it the oldest messages go
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_HISTORY_MEMORY", default_value = "16m", value_parser = size,
+          help_heading = "Chat")]
+    pub history_memory: usize,
+
+    /// Longest line a client may send, without its end; past it an error and the rest of the line is thrown away
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_LINE_MAX", default_value = "4k", value_parser = size,
+          help_heading = "Limits for one client")]
+    pub line_max: usize,
+
+    /// Lines a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
+    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE", default_value = "5/s",
+          help_heading = "Limits for one client")]
+    pub rate: OrOff<Rate>,
+
+    /// Lines a client may send at once before --rate applies
+    #[arg(long, value_name = "N", env = "CHINWAG_BURST", default_value = "10",
+          help_heading = "Limits for one client")]
+    pub burst: u32,
+
+    /// Output waiting for one client at which it is dropped (see --slow-client)
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k", value_parser = size,
+          help_heading = "Limits for one client")]
+    pub write_buffer: usize,
+
+    /// Output waiting for one client that may not stay longer than this, or off
+    #[arg(long, value_name = "SIZE:TIME", env = "CHINWAG_WRITE_BUFFER_SOFT", default_value = "64k:10s",
+          help_heading = "Limits for one client")]
+    pub write_buffer_soft: OrOff<Soft>,
+
+    /// A client that takes nothing of its waiting output for this long is dropped, or off
+    #[arg(long, value_name = "TIME", env = "CHINWAG_STALL_TIMEOUT", default_value = "10s",
+          help_heading = "Limits for one client")]
+    pub stall_timeout: OrOff<Duration>,
+
+    /// What becomes of a client that reads too slowly: drop closes it, skip leaves messages out and says how many
+    #[arg(long, value_name = "POLICY", env = "CHINWAG_SLOW_CLIENT", default_value = "drop",
+          help_heading = "Limits for one client")]
+    pub slow_client: SlowClient,
+
+    /// Time a client has to give a name
+    #[arg(long, value_name = "TIME", env = "CHINWAG_NAME_TIMEOUT", default_value = "60s", value_parser = span,
+          help_heading = "Limits for one client")]
+    pub name_timeout: Duration,
+
+    /// A client that sends nothing for this long is told and closed
+    #[arg(long, value_name = "TIME", env = "CHINWAG_IDLE_TIMEOUT", default_value = "off",
+          help_heading = "Limits for one client")]
+    pub idle_timeout: OrOff<Duration>,
+
+    /// Clients at once; more wait for a place (fitted under the limit on open files)
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000",
+          help_heading = "Limits for the server")]
+    pub max_clients: usize,
+
+    /// Clients that may wait for a place; more are told the server is full and closed
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_WAITING", default_value = "1000",
+          help_heading = "Limits for the server")]
+    pub max_waiting: usize,
+
+    /// Clients from one IPv4 address or IPv6 /64, or off; loopback is exempt
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_PER_IP", default_value = "64",
+          help_heading = "Limits for the server")]
+    pub max_per_ip: OrOff<u32>,
+
+    /// Rooms at once
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS", default_value = "10000",
+          help_heading = "Limits for the server")]
+    pub max_rooms: usize,
+
+    /// Output waiting for all clients together; past it whoever holds most is dropped, until under
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MEMORY", default_value = "256m", value_parser = size,
+          help_heading = "Limits for the server")]
+    pub memory: usize,
+
+    /// Time that SIGTERM leaves to flush what is waiting
+    #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
+          help_heading = "Operation")]
+    pub grace: Duration,
+
+    /// What to log on standard error: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", env = "CHINWAG_LOG", default_value = "info", help_heading = "Operation")]
+    pub log: LevelFilter,
+
+    /// Write the bound addresses to standard output, as one line of JSON, once connections are accepted
+    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = clap::builder::BoolishValueParser::new(),
+          action = clap::ArgAction::SetTrue, help_heading = "Operation")]
+    pub print_addresses: bool,
+
+    /// Check the flags and the files they name, and exit
+    #[arg(long, env = "CHINWAG_CHECK", value_parser = clap::builder::BoolishValueParser::new(),
+          action = clap::ArgAction::SetTrue, help_heading = "Operation")]
+    pub check: bool,
+}
+
+/// What becomes of a client that reads too slowly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum SlowClient {
+    /// Close it, and say why.
+    Drop,
+    /// Keep it, leave messages out, and say how many once it reads again.
+    Skip,
+}
+
+/// Where a door listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// `host:port`; resolved when the door opens.
+    Tcp(String),
+    /// A Unix socket's path.
+    Unix(PathBuf),
+    /// No door.
+    None,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Address, String> {
+        if raw == "none" {
+            return Ok(Address::None);
+        }
+        if let Some(path) = raw.strip_prefix("unix:") {
+            return match path {
+                "" => Err("unix: needs a path, as in unix:/run/chinwag.sock".into()),
+                path => Ok(Address::Unix(path.into())),
+            };
+        }
+        let port = raw.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        match port.map(u16::from_str) {
+            Some(Ok(_)) => Ok(Address::Tcp(raw.into())),
+            _ => Err("an address is HOST:PORT, [IPV6]:PORT, unix:/PATH or none".into()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => f.write_str(address),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Why there is no [`Config`].
+#[derive(Debug)]
+pub enum ConfigError {
+    /// Help or the version was asked for; this is the text.
+    Asked(String),
+    /// A flag or variable is wrong; one line that says which and how.
+    Wrong(String),
+}
+
+impl Config {
+    /// Reads flags (the first argument is the program's name) and the environment.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; a flag that doesn't fit another one is [`ConfigError::Wrong`] too.
+    pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Config, ConfigError> {
+        let config = Config::try_parse_from(args).map_err(|error| match error.use_stderr() {
+            true => ConfigError::Wrong(one_line(&error.to_string())),
+            false => ConfigError::Asked(error.to_string()),
+        })?;
+        config.validate().map_err(ConfigError::Wrong)?;
+        Ok(config)
+    }
+
+    /// The configuration those flags give, for tests and benches; the environment counts too.
+    ///
+    /// # Panics
+    /// When a flag is wrong.
+    pub fn from_flags(flags: &str) -> Config {
+        let args = std::iter::once("chinwag").chain(flags.split_whitespace()).map(OsString::from);
+        match Config::read(args) {
+            Ok(config) => config,
+            Err(error) => panic!("flags {flags:?}: {error:?}"),
+        }
+    }
+
+    /// The doors to open: `--line`, or its default.
+    pub fn line_doors(&self) -> Vec<Address> {
+        match self.line.is_empty() {
+            true => vec![Address::Tcp("127.0.0.1:7711".into())],
+            false => self.line.iter().filter(|door| **door != Address::None).cloned().collect(),
+        }
+    }
+
+    /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
+    pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+        let command = Config::command();
+        let known = |name: &OsString| command.get_arguments().any(|arg| arg.get_env() == Some(name));
+        names
+            .filter(|name| name.to_string_lossy().starts_with("CHINWAG_") && !known(name))
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// What one flag can't know of another.
+    fn validate(&self) -> Result<(), String> {
+        if !(LINE_MAX_LEAST..=LINE_MAX_MOST).contains(&self.line_max) {
+            return Err(format!("--line-max is between {LINE_MAX_LEAST} and 1m"));
+        }
+        if self.write_buffer < UNNAMED_BUFFER_BYTES || self.write_buffer < 2 * self.line_max {
+            return Err("--write-buffer is at least 4k and at least twice --line-max".into());
+        }
+        if self.write_buffer_soft.is_some_and(|soft| soft.bytes > self.write_buffer) {
+            return Err("--write-buffer-soft is at most --write-buffer".into());
+        }
+        if self.memory < self.write_buffer {
+            return Err("--memory is at least --write-buffer".into());
+        }
+        if self.burst == 0 {
+            return Err("--burst is at least 1".into());
+        }
+        if self.max_clients == 0 || self.max_rooms == 0 {
+            return Err("--max-clients and --max-rooms are at least 1".into());
+        }
+        if self.max_clients.saturating_add(self.max_waiting) > MOST_CONNECTIONS {
+            return Err(format!("--max-clients and --max-waiting together are at most {MOST_CONNECTIONS}"));
+        }
+        if let Some(path) = &self.motd {
+            std::fs::read_to_string(path)
+                .map_err(|error| format!("--motd {}: {error}; name a readable UTF-8 file", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
+const MOST_CONNECTIONS: usize = 1 << 20;
+
+/// The part of clap's message that tells what to do, on one line.
+fn one_line(message: &str) -> String {
+    let mut paragraphs = message.split("\n\n").map(|paragraph| {
+        let words = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        words.trim_start_matches("error: ").to_string()
+    });
+    let mut line = paragraphs.next().unwrap_or_default();
+    for hint in paragraphs.filter(|paragraph| paragraph.starts_with("tip:")) {
+        line = format!("{line}; {}", hint.trim_start_matches("tip: "));
+    }
+    format!("{line} (--help lists the flags)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(flags: &str) -> String {
+        let args = std::iter::once("chinwag").chain(flags.split_whitespace()).map(OsString::from);
+        match Config::read(args) {
+            Err(ConfigError::Wrong(message)) => message,
+            other => panic!("{flags:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_promises() {
+        let config = Config::from_flags("");
+        assert_eq!(config.line_doors(), [Address::Tcp("127.0.0.1:7711".into())]);
+        assert_eq!((config.line_max, config.write_buffer, config.memory), (4 << 10, 256 << 10, 256 << 20));
+        let soft = config.write_buffer_soft.unwrap();
+        assert_eq!((soft.bytes, soft.span), (64 << 10, Duration::from_secs(10)));
+        assert_eq!(config.rate.unwrap().interval(), Duration::from_millis(200));
+        assert_eq!((config.max_clients, config.max_waiting, *config.max_per_ip), (10_000, 1_000, Some(64)));
+        assert_eq!((config.history, config.history_shown, config.history_memory), (100, 20, 16 << 20));
+        assert_eq!(*config.idle_timeout, None);
+        assert_eq!(config.slow_client, SlowClient::Drop);
+    }
+
+    #[test]
+    fn doors() {
+        let config = Config::from_flags("--line [::1]:7000 --line unix:/tmp/x --line localhost:0");
+        let expected = [
+            Address::Tcp("[::1]:7000".into()),
+            Address::Unix("/tmp/x".into()),
+            Address::Tcp("localhost:0".into()),
+        ];
+        assert_eq!(config.line_doors(), expected);
+        assert_eq!(Config::from_flags("--line none").line_doors(), []);
+        for bad in ["7711", ":7711", "host:", "host:99999", "unix:"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wrong_flags_are_told_in_one_line_that_names_them() {
+        let table = [
+            ("--lien x", "--lien"),
+            ("--line 7711", "HOST:PORT"),
+            ("--line-max 64q", "--line-max"),
+            ("--line-max 100", "between 128 and 1m"),
+            ("--line-max 2m", "between 128 and 1m"),
+            ("--write-buffer 4095", "at least 4k"),
+            ("--line-max 4k --write-buffer 8191", "twice --line-max"),
+            ("--write-buffer 64k --write-buffer-soft 65537:1s", "at most --write-buffer"),
+            ("--memory 1k", "--memory"),
+            ("--burst 0", "--burst"),
+            ("--max-clients 0", "at least 1"),
+            ("--max-rooms 0", "at least 1"),
+            ("--max-clients 2000000", "at most"),
+            ("--rate 5", "--rate"),
+            ("--rate 0/s", "--rate"),
+            ("--stall-timeout 5", "--stall-timeout"),
+            ("--slow-client maybe", "drop"),
+            ("--log loud", "--log"),
+            ("--motd /does/not/exist", "/does/not/exist"),
+            ("--grace", "--grace"),
+            ("stray", "stray"),
+        ];
+        for (flags, expected) in table {
+            let message = wrong(flags);
+            assert!(message.contains(expected), "{flags:?}: {message}");
+            assert!(!message.contains('\n'), "{flags:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn both_sides_of_the_bounds() {
+        for flags in [
+            "--line-max 128",
+            "--line-max 1m --write-buffer 2m",
+            "--line-max 2k --write-buffer 4096 --write-buffer-soft 4096:1s",
+            "--write-buffer 64k --write-buffer-soft 65536:1s",
+            "--write-buffer 64k --write-buffer-soft off --memory 64k",
+            "--burst 1 --max-clients 1 --max-rooms 1 --max-waiting 0 --history 0 --grace 0s",
+        ] {
+            Config::from_flags(flags);
+        }
+    }
+
+    #[test]
+    fn variables_that_are_no_flag_are_noticed() {
+        let names = ["CHINWAG_LINE_MAX", "CHINWAG_LINEMAX", "HOME"].map(OsString::from);
+        assert_eq!(Config::unknown_variables(names.into_iter()), ["CHINWAG_LINEMAX"]);
+    }
+}

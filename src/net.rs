@@ -1,0 +1,117 @@
+//! The seam: everything the server asks of the outside, as the trait [`Net`].
+//!
+//! [`mio::MioNet`] is the real one. `tests/sim` has a virtual one, on which the whole server runs with short
+//! reads, lost descriptors, resets and a clock of its own, the same way each time for the same seed.
+
+pub mod bind;
+pub mod mio;
+
+use std::io::{self, IoSlice};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::time::Moment;
+
+/// Names a connection to the network: its slot in the roster, and a serial number that no other connection has.
+///
+/// Slots are used again, serials are not (before 2^32 connections), so an event that outlived its connection
+/// finds nothing instead of somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Token {
+    /// Index in the roster.
+    pub slot: u32,
+    /// Which connection in that slot.
+    pub serial: u32,
+}
+
+/// Which of the listening sockets, in the order they were opened.
+pub type Door = usize;
+
+/// Something [`Net::poll`] found. Readiness is a transition, told once (`EPOLLET`): until a call answers
+/// `WouldBlock` there may be more to do and no further event for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A door may have connections to accept.
+    Door(Door),
+    /// A connection may have become readable (data, end or error) or writable.
+    Connection {
+        /// Which; possibly one that is gone.
+        token: Token,
+        /// A read may find something.
+        readable: bool,
+        /// A write may get something off.
+        writable: bool,
+    },
+    /// The process was sent a signal.
+    Signal(Signal),
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// `SIGTERM`, `SIGINT`: end.
+    Terminate,
+    /// `SIGHUP`: read files again.
+    Reload,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Peer {
+    /// A TCP connection from there.
+    Ip(IpAddr),
+    /// A Unix socket: somebody on this machine.
+    Local,
+}
+
+/// What the server asks of the outside. No call blocks but [`Net::poll`].
+pub trait Net {
+    /// A connection's socket. Dropping it closes it.
+    type Stream;
+
+    /// Waits until something happens or `timeout` is over (`None`: for ever), and appends it to `events`.
+    ///
+    /// # Errors
+    /// `Interrupted` may be returned at any time and means nothing; any other error is the end of the server.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// The steady clock (`CLOCK_MONOTONIC`), from the start of the process.
+    fn now(&self) -> Moment;
+
+    /// The clock on the wall, in milliseconds since the Unix epoch.
+    fn unix_millis(&self) -> u64;
+
+    /// Takes a waiting connection. It is not watched yet.
+    ///
+    /// # Errors
+    /// `accept(2)`'s: `WouldBlock` when none waits, `EMFILE` and `ENFILE` when descriptors ran out, and those
+    /// of the connection itself (`ECONNABORTED`, `EPROTO`, …).
+    fn accept(&mut self, door: Door) -> io::Result<(Self::Stream, Peer)>;
+
+    /// Watches the stream for both kinds of readiness, from now until it is dropped.
+    ///
+    /// # Errors
+    /// `epoll_ctl(2)`'s: `ENOSPC` and `ENOMEM`.
+    fn watch(&mut self, stream: &mut Self::Stream, token: Token) -> io::Result<()>;
+
+    /// Reads into `buffer`; 0 is the end of input.
+    ///
+    /// # Errors
+    /// `recv(2)`'s.
+    fn read(&mut self, stream: &mut Self::Stream, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes from `slices` in order, and returns how many bytes were taken.
+    ///
+    /// # Errors
+    /// `send(2)`'s.
+    fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Tells the other end that nothing more follows.
+    ///
+    /// # Errors
+    /// `shutdown(2)`'s.
+    fn finish(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Closes every door; who is not accepted yet is refused.
+    fn close_doors(&mut self);
+}

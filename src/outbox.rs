@@ -1,0 +1,352 @@
+//! What one connection is still to be sent: [`Outbox`], a queue of slices of the tick's pages.
+//!
+//! An idle outbox is 24 bytes and owns nothing. One slice, which is what a broadcast makes of any number of
+//! messages that follow each other on the page, needs no more. Only a second slice that is not adjacent, or a peer
+//! that does not read, allocates a [`Backlog`], and it goes as soon as the outbox is empty.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::time::Duration;
+
+use crate::page::{Pages, Slice};
+use crate::time::Moment;
+
+/// Slices handed to one `writev(2)`; more wait for the next call.
+const SLICES_A_WRITE: usize = 16;
+
+/// A queue of slices, each of which [`Pages`] counts as held once.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The oldest slice; the only one that may begin inside a frame. Empty only if the outbox is.
+    front: Slice,
+    queued_bytes: u32,
+    backlog: Option<Box<Backlog>>,
+}
+
+/// What only an outbox in trouble needs.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Slices behind the front one.
+    rest: VecDeque<Slice>,
+    /// Since when the peer has taken nothing, or when it last did.
+    stalled_since: Option<Moment>,
+    /// Since when more was queued than the soft limit allows.
+    over_soft_since: Option<Moment>,
+    /// Messages left out since the peer last kept up.
+    missed: u64,
+}
+
+/// How far a [`Outbox::flush`] came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flushed {
+    /// Everything is with the kernel.
+    All,
+    /// The kernel takes no more: `WouldBlock`.
+    Blocked,
+}
+
+impl Outbox {
+    /// Appends a slice, which the caller has counted with [`Pages::hold`].
+    #[inline]
+    pub fn push(&mut self, slice: Slice) {
+        self.queued_bytes += slice.len() as u32;
+        if self.front.is_empty() {
+            self.front = slice;
+            return;
+        }
+        let back = match self.backlog.as_mut().and_then(|backlog| backlog.rest.back_mut()) {
+            Some(back) => back,
+            None => &mut self.front,
+        };
+        if !back.extend(slice) {
+            self.backlog.get_or_insert_default().rest.push_back(slice);
+        }
+    }
+
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.queued_bytes == 0
+    }
+
+    /// Bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued_bytes as usize
+    }
+
+    /// What the outbox costs: the bytes that wait, and the slices that say where they are. This is what the limits
+    /// are about; without the slices, a flood of tiny messages would cost many times its size.
+    #[inline]
+    pub fn cost_bytes(&self) -> usize {
+        self.queued_bytes as usize + self.slice_bytes()
+    }
+
+    /// Memory of the slices alone.
+    #[inline]
+    pub fn slice_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.rest.len() * size_of::<Slice>())
+    }
+
+    /// Hands what waits to `write` until it is gone or the kernel takes no more.
+    ///
+    /// `soft_bytes` is the cost over which [`Outbox::over_soft_since`] begins to count.
+    ///
+    /// # Errors
+    /// Those of `write`, except `WouldBlock` (answered by [`Flushed::Blocked`]) and `Interrupted` (tried again).
+    pub fn flush(
+        &mut self,
+        pages: &mut Pages,
+        now: Moment,
+        soft_bytes: usize,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
+        let mut progress = false;
+        while !self.is_empty() {
+            match self.write_once(pages, &mut write) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.sent(pages, written);
+                    progress = true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.note_blocked(now, progress, soft_bytes);
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Flushed::All)
+    }
+
+    fn write_once(
+        &self,
+        pages: &Pages,
+        write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let front = IoSlice::new(pages.bytes(self.front));
+        let Some(backlog) = self.backlog.as_ref().filter(|backlog| !backlog.rest.is_empty()) else {
+            return write(&[front]);
+        };
+        let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
+        slices[0] = front;
+        let mut count = 1;
+        for (place, slice) in slices[1..].iter_mut().zip(&backlog.rest) {
+            *place = IoSlice::new(pages.bytes(*slice));
+            count += 1;
+        }
+        write(&slices[..count])
+    }
+
+    /// Lets go of the first `bytes`.
+    fn sent(&mut self, pages: &mut Pages, mut bytes: usize) {
+        self.queued_bytes -= bytes as u32;
+        while bytes > 0 {
+            let sent = self.front.take_front(bytes);
+            bytes -= sent.len();
+            pages.release(sent);
+            if self.front.is_empty() {
+                self.front = self.next_slice();
+            }
+        }
+        if self.is_empty() {
+            self.drained();
+        }
+    }
+
+    /// Nothing waits any more; only a count of missed messages, if there is one, is worth keeping.
+    fn drained(&mut self) {
+        match self.missed() {
+            0 => self.backlog = None,
+            missed => self.backlog = Some(Box::new(Backlog { missed, ..Backlog::default() })),
+        }
+    }
+
+    fn next_slice(&mut self) -> Slice {
+        self.backlog.as_mut().and_then(|backlog| backlog.rest.pop_front()).unwrap_or_default()
+    }
+
+    fn note_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
+        let over_soft = self.cost_bytes() > soft_bytes;
+        let backlog = self.backlog.get_or_insert_default();
+        if progress || backlog.stalled_since.is_none() {
+            backlog.stalled_since = Some(now);
+        }
+        backlog.over_soft_since = over_soft.then(|| backlog.over_soft_since.unwrap_or(now));
+    }
+
+    /// Since when the peer has taken nothing though something waits.
+    pub fn stalled_since(&self) -> Option<Moment> {
+        self.backlog.as_ref().filter(|_| !self.is_empty()).and_then(|backlog| backlog.stalled_since)
+    }
+
+    /// Since when more waits than the soft limit.
+    pub fn over_soft_since(&self) -> Option<Moment> {
+        self.backlog.as_ref().filter(|_| !self.is_empty()).and_then(|backlog| backlog.over_soft_since)
+    }
+
+    /// Counts a message that was left out.
+    pub fn miss(&mut self) {
+        self.backlog.get_or_insert_default().missed += 1;
+    }
+
+    /// Messages left out since [`Outbox::take_missed`].
+    pub fn missed(&self) -> u64 {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.missed)
+    }
+
+    /// The number of messages left out, now that the peer is to be told.
+    pub fn take_missed(&mut self) -> u64 {
+        let missed = self.backlog.as_mut().map_or(0, |backlog| std::mem::take(&mut backlog.missed));
+        if self.is_empty() {
+            self.backlog = None;
+        }
+        missed
+    }
+
+    /// Gives up all that waits but the rest of a frame that the peer already has the beginning of.
+    pub fn give_up(&mut self, pages: &mut Pages) {
+        let rest = match self.is_empty() {
+            true => Slice::default(),
+            false => pages.rest_of_frame(self.front),
+        };
+        let mut front = std::mem::replace(&mut self.front, rest);
+        front.take_front(rest.len());
+        let backlog = self.backlog.take();
+        for slice in std::iter::once(front).chain(backlog.iter().flat_map(|backlog| backlog.rest.iter().copied())) {
+            if !slice.is_empty() {
+                pages.release(slice);
+            }
+        }
+        self.queued_bytes = rest.len() as u32;
+        if !self.is_empty() {
+            let stalled_since = backlog.and_then(|backlog| backlog.stalled_since);
+            self.backlog.get_or_insert_default().stalled_since = stalled_since;
+        }
+    }
+
+    /// Gives up everything.
+    pub fn clear(&mut self, pages: &mut Pages) {
+        self.give_up(pages);
+        if !self.is_empty() {
+            pages.release(self.front);
+        }
+        *self = Outbox::default();
+    }
+
+    /// Moves what it holds of sparse pages to the open page ([`Pages::copy_out`]).
+    pub fn copy_out(&mut self, pages: &mut Pages) {
+        let rest = self.backlog.iter_mut().flat_map(|backlog| backlog.rest.iter_mut());
+        for slice in std::iter::once(&mut self.front).chain(rest).filter(|slice| !slice.is_empty()) {
+            if let Some(copy) = pages.copy_out(*slice) {
+                *slice = copy;
+            }
+        }
+    }
+
+    /// When a limit on time comes due: `stall` for no progress, `soft` for too much for too long.
+    pub fn deadline(&self, stall: Option<Duration>, soft: Option<Duration>) -> Option<Moment> {
+        let stalled = stall.and_then(|span| Some(self.stalled_since()? + span));
+        let soft = soft.and_then(|span| Some(self.over_soft_since()? + span));
+        stalled.into_iter().chain(soft).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOFT: usize = 100;
+
+    fn send(outbox: &mut Outbox, pages: &mut Pages, text: &str) {
+        let slice = pages.frame(|page| page.extend_from_slice(text.as_bytes()));
+        pages.hold(slice, 1);
+        outbox.push(slice);
+    }
+
+    /// Flushes to a peer that takes `room` bytes at most.
+    fn flush(outbox: &mut Outbox, pages: &mut Pages, now: u64, mut room: usize) -> (String, Flushed) {
+        let mut taken = Vec::new();
+        let flushed = outbox.flush(pages, Moment::from_millis(now), SOFT, |slices| {
+            if room == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            let some = &all[..all.len().min(room)];
+            room -= some.len();
+            taken.extend_from_slice(some);
+            Ok(some.len())
+        });
+        (String::from_utf8(taken).unwrap(), flushed.unwrap())
+    }
+
+    #[test]
+    fn an_idle_outbox_is_small() {
+        assert_eq!(size_of::<Outbox>(), 24);
+    }
+
+    #[test]
+    fn all_goes_out_in_order_whatever_the_pieces() {
+        let (mut outbox, mut other, mut pages) = (Outbox::default(), Outbox::default(), Pages::default());
+        send(&mut outbox, &mut pages, "one\n");
+        send(&mut other, &mut pages, "not mine\n");
+        send(&mut outbox, &mut pages, "two\n");
+        assert_eq!(outbox.cost_bytes(), 8 + size_of::<Slice>());
+        assert_eq!(flush(&mut outbox, &mut pages, 0, 6), ("one\ntw".into(), Flushed::Blocked));
+        send(&mut outbox, &mut pages, "three\n");
+        assert_eq!(flush(&mut outbox, &mut pages, 0, 99), ("o\nthree\n".into(), Flushed::All));
+        assert!(outbox.is_empty() && outbox.backlog.is_none());
+        assert_eq!(pages.held_bytes(), other.queued_bytes() as u64);
+    }
+
+    #[test]
+    fn time_without_progress_is_kept() {
+        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+        let at = Moment::from_millis;
+        send(&mut outbox, &mut pages, "0123456789\n");
+        flush(&mut outbox, &mut pages, 10, 0);
+        flush(&mut outbox, &mut pages, 20, 0);
+        assert_eq!(outbox.stalled_since(), Some(at(10)));
+        flush(&mut outbox, &mut pages, 30, 1);
+        assert_eq!((outbox.stalled_since(), outbox.over_soft_since()), (Some(at(30)), None));
+        send(&mut outbox, &mut pages, &"x".repeat(SOFT));
+        flush(&mut outbox, &mut pages, 40, 0);
+        flush(&mut outbox, &mut pages, 50, 1);
+        assert_eq!((outbox.stalled_since(), outbox.over_soft_since()), (Some(at(50)), Some(at(40))));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(outbox.deadline(second, second), Some(at(1040)));
+        assert_eq!(outbox.deadline(None, None), None);
+        flush(&mut outbox, &mut pages, 60, 50);
+        assert_eq!(outbox.over_soft_since(), None);
+    }
+
+    #[test]
+    fn giving_up_keeps_the_frame_that_was_begun() {
+        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+        send(&mut outbox, &mut pages, "one\n");
+        send(&mut outbox, &mut pages, "two\n");
+        flush(&mut outbox, &mut pages, 0, 5);
+        outbox.give_up(&mut pages);
+        send(&mut outbox, &mut pages, "-- dropped\n");
+        assert!(outbox.stalled_since().is_some(), "the stall goes on");
+        assert_eq!(flush(&mut outbox, &mut pages, 0, 99).0, "wo\n-- dropped\n");
+        send(&mut outbox, &mut pages, "three\n");
+        outbox.give_up(&mut pages);
+        assert!(outbox.is_empty(), "nothing of three was sent");
+        send(&mut outbox, &mut pages, "four\n");
+        flush(&mut outbox, &mut pages, 0, 1);
+        outbox.clear(&mut pages);
+        assert_eq!((outbox.queued_bytes(), pages.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_missed_outlives_the_backlog() {
+        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+        send(&mut outbox, &mut pages, "one\n");
+        outbox.miss();
+        outbox.miss();
+        flush(&mut outbox, &mut pages, 0, 99);
+        assert_eq!((outbox.missed(), outbox.take_missed(), outbox.missed()), (2, 2, 0));
+        assert!(outbox.backlog.is_none());
+    }
+}

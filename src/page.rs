@@ -1,0 +1,324 @@
+//! Where output is written once: [`Pages`], and [`Slice`], the part of a page that somebody is to be sent.
+//!
+//! All output of a tick is appended, frame by frame, to the *open page*. Sending is handing a [`Slice`] to an
+//! outbox, so a broadcast costs one encoding however many hear it. Each page counts the bytes that outboxes still
+//! hold of it, a byte in five outboxes as five; at zero it is free again.
+//!
+//! On a good tick the kernel takes everything, the count falls to zero, and the open page is emptied and used
+//! again: it stays in the cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the
+//! next tick appends behind it, until it is [`SEALED_AT_BYTES`] long and a new one is opened. So what many slow
+//! clients of one room wait for is in memory once, and each of them holds one slice a page, not one a message.
+//!
+//! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can
+//! copy the rest out ([`Pages::copy_out`]) before they add up: pages never pin much over four times what is queued.
+
+use slab::Slab;
+
+/// A page this long takes no further tick.
+pub const SEALED_AT_BYTES: usize = 64 * 1024;
+
+/// The buffer kept for the open page between ticks when a large tick has grown it.
+const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
+
+/// A page is sparse when fewer than one in this many of its bytes are held.
+const SPARSE: u64 = 4;
+
+/// A part of a page. Without a part of [`Pages`] it means nothing, and as long as an outbox holds it the page stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slice {
+    page: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Slice {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Grows by `next` if `next` follows directly behind.
+    #[inline]
+    pub fn extend(&mut self, next: Slice) -> bool {
+        let follows = self.page == next.page && self.end == next.start;
+        if follows {
+            self.end = next.end;
+        }
+        follows
+    }
+
+    /// Splits off the first `bytes`, or as many as there are.
+    pub fn take_front(&mut self, bytes: usize) -> Slice {
+        let start = self.start;
+        self.start += bytes.min(self.len()) as u32;
+        Slice { page: self.page, start, end: self.start }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Page {
+    bytes: Vec<u8>,
+    /// Where each frame ends, ascending. A frame is what must not be cut: a line, a WebSocket frame.
+    frame_ends: Vec<u32>,
+    /// Bytes of it in outboxes, counted once for each outbox.
+    held_bytes: u64,
+}
+
+impl Page {
+    fn memory_bytes(&self) -> usize {
+        self.bytes.capacity() + self.frame_ends.capacity() * size_of::<u32>()
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.held_bytes * SPARSE < self.bytes.len() as u64
+    }
+}
+
+/// All pages: the open one, and those that somebody slow still needs.
+#[derive(Debug)]
+pub struct Pages {
+    pages: Slab<Page>,
+    open: usize,
+    /// Memory of all pages but the open one.
+    sealed_bytes: usize,
+    /// Lengths of the sealed pages that are sparse.
+    sparse_bytes: usize,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        let mut pages = Slab::new();
+        let open = pages.insert(Page::default());
+        Pages { pages, open, sealed_bytes: 0, sparse_bytes: 0 }
+    }
+}
+
+impl Pages {
+    /// Appends one frame to the open page. Nobody holds it yet: push it to outboxes in this tick.
+    pub fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Slice {
+        let page = &mut self.pages[self.open];
+        let start = page.bytes.len() as u32;
+        encode(&mut page.bytes);
+        let end = page.bytes.len() as u32;
+        page.frame_ends.push(end);
+        Slice { page: self.open as u32, start, end }
+    }
+
+    /// Bytes written to the open page so far.
+    pub fn open_bytes(&self) -> usize {
+        self.pages[self.open].bytes.len()
+    }
+
+    /// Counts `slice` as held by `outboxes` more outboxes.
+    #[inline]
+    pub fn hold(&mut self, slice: Slice, outboxes: usize) {
+        self.page_mut(slice).held_bytes += (slice.len() * outboxes) as u64;
+    }
+
+    /// Counts `slice` as held by one outbox less: it was sent or given up.
+    #[inline]
+    pub fn release(&mut self, slice: Slice) {
+        let open = self.open;
+        let page = self.page_mut(slice);
+        let was_sparse = page.is_sparse();
+        page.held_bytes -= slice.len() as u64;
+        if slice.page as usize != open {
+            self.after_release(slice.page as usize, was_sparse);
+        }
+    }
+
+    /// Frees a sealed page that nobody holds any more, or notes that it has become sparse.
+    fn after_release(&mut self, key: usize, was_sparse: bool) {
+        let page = &self.pages[key];
+        let (length, memory) = (page.bytes.len(), page.memory_bytes());
+        if page.held_bytes == 0 {
+            self.pages.remove(key);
+            self.sealed_bytes -= memory;
+            self.sparse_bytes -= if was_sparse { length } else { 0 };
+        } else if page.is_sparse() && !was_sparse {
+            self.sparse_bytes += length;
+        }
+    }
+
+    /// The bytes of `slice`.
+    pub fn bytes(&self, slice: Slice) -> &[u8] {
+        &self.pages[slice.page as usize].bytes[slice.start as usize..slice.end as usize]
+    }
+
+    /// What is left of the frame that `slice` begins in the middle of; empty if it begins with a frame.
+    pub fn rest_of_frame(&self, slice: Slice) -> Slice {
+        let ends = &self.pages[slice.page as usize].frame_ends;
+        let end = match ends.binary_search(&slice.start) {
+            Ok(_) => slice.start,
+            Err(_) if slice.start == 0 => 0,
+            Err(next) => ends[next],
+        };
+        Slice { end, ..slice }
+    }
+
+    /// Copies `slice` to the open page if its own page is sparse. The copy is held by one outbox, as `slice` was;
+    /// a frame that `slice` begins or ends within stays cut at the same place.
+    ///
+    /// `None`: it may stay where it is.
+    pub fn copy_out(&mut self, slice: Slice) -> Option<Slice> {
+        let from = slice.page as usize;
+        if from == self.open || !self.pages[from].is_sparse() {
+            return None;
+        }
+        // The part of the first frame that went out already is copied too, so that its frame keeps its beginning.
+        let lead = self.frame_start(slice);
+        let (open, from) = self.pages.get2_mut(self.open, from).expect("the open page and another one");
+        let base = open.bytes.len() as u32;
+        open.bytes.extend_from_slice(&from.bytes[lead as usize..slice.end as usize]);
+        let first = from.frame_ends.partition_point(|end| *end <= lead);
+        let inside = from.frame_ends[first..].iter().take_while(|end| **end <= slice.end);
+        open.frame_ends.extend(inside.map(|end| end - lead + base));
+        let copy = Slice {
+            page: self.open as u32,
+            start: base + (slice.start - lead),
+            end: base + (slice.end - lead),
+        };
+        self.hold(copy, 1);
+        self.release(slice);
+        Some(copy)
+    }
+
+    fn frame_start(&self, slice: Slice) -> u32 {
+        let ends = &self.pages[slice.page as usize].frame_ends;
+        match ends.partition_point(|end| *end <= slice.start) {
+            0 => 0,
+            next => ends[next - 1],
+        }
+    }
+
+    /// Ends a tick: the open page is emptied if nobody holds any of it, and sealed if it is long.
+    ///
+    /// Returns whether a page was sealed.
+    pub fn turn(&mut self) -> bool {
+        let page = &mut self.pages[self.open];
+        if page.held_bytes == 0 {
+            page.bytes.clear();
+            page.frame_ends.clear();
+            page.bytes.shrink_to(KEPT_BYTES);
+            page.frame_ends.shrink_to(KEPT_BYTES / size_of::<u32>());
+            return false;
+        }
+        if page.bytes.len() < SEALED_AT_BYTES {
+            return false;
+        }
+        page.bytes.shrink_to_fit();
+        page.frame_ends.shrink_to_fit();
+        self.sealed_bytes += page.memory_bytes();
+        self.sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+        self.open = self.pages.insert(Page::default());
+        true
+    }
+
+    /// Memory of all pages, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.sealed_bytes + self.pages[self.open].memory_bytes()
+    }
+
+    /// Length of the sealed pages of which less than a quarter is still held, in bytes.
+    pub fn sparse_bytes(&self) -> usize {
+        self.sparse_bytes
+    }
+
+    /// Bytes in all outboxes together.
+    pub fn held_bytes(&self) -> u64 {
+        self.pages.iter().map(|(_, page)| page.held_bytes).sum()
+    }
+
+    #[inline]
+    fn page_mut(&mut self, slice: Slice) -> &mut Page {
+        &mut self.pages[slice.page as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(pages: &mut Pages, text: &str) -> Slice {
+        pages.frame(|page| page.extend_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn a_page_nobody_holds_is_used_again() {
+        let mut pages = Pages::default();
+        let hello = line(&mut pages, "hello\n");
+        pages.hold(hello, 2);
+        assert_eq!(pages.bytes(hello), b"hello\n");
+        pages.release(hello);
+        pages.turn();
+        assert_eq!(pages.open_bytes(), 6, "one outbox still holds it");
+        pages.release(hello);
+        pages.turn();
+        assert_eq!((pages.open_bytes(), pages.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn slices_that_follow_each_other_become_one() {
+        let mut pages = Pages::default();
+        let mut one = line(&mut pages, "one\n");
+        let two = line(&mut pages, "two\n");
+        let three = line(&mut pages, "three\n");
+        assert!(!one.extend(three));
+        assert!(one.extend(two) && one.extend(three));
+        assert_eq!(pages.bytes(one), b"one\ntwo\nthree\n");
+        assert_eq!(pages.bytes(one.take_front(5)), b"one\nt");
+        assert_eq!(pages.bytes(one), b"wo\nthree\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_frame() {
+        let mut pages = Pages::default();
+        let mut lines = line(&mut pages, "one\n");
+        lines.extend(line(&mut pages, "two\n"));
+        assert!(pages.rest_of_frame(lines).is_empty());
+        lines.take_front(1);
+        assert_eq!(pages.bytes(pages.rest_of_frame(lines)), b"ne\n");
+        lines.take_front(3);
+        assert!(pages.rest_of_frame(lines).is_empty());
+        lines.take_front(3);
+        assert_eq!(pages.bytes(pages.rest_of_frame(lines)), b"\n");
+    }
+
+    #[test]
+    fn a_long_page_is_sealed_and_freed_with_its_last_holder() {
+        let mut pages = Pages::default();
+        let long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
+        pages.hold(long, 1);
+        assert!(pages.turn());
+        assert_eq!(pages.open_bytes(), 0);
+        assert!(pages.memory_bytes() >= SEALED_AT_BYTES);
+        pages.release(long);
+        assert_eq!(pages.memory_bytes(), 0);
+        assert_eq!(pages.sparse_bytes(), 0);
+    }
+
+    #[test]
+    fn little_of_a_long_page_is_copied_out_with_its_frames() {
+        let mut pages = Pages::default();
+        let mut long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
+        let mut tail = line(&mut pages, "tail\n");
+        tail.extend(line(&mut pages, "end\n"));
+        pages.hold(long, 1);
+        pages.hold(tail, 1);
+        pages.turn();
+        assert_eq!(pages.copy_out(tail), None, "the page is well used");
+        pages.release(long.take_front(usize::MAX));
+        pages.release(tail.take_front(2));
+        assert_eq!(pages.sparse_bytes(), SEALED_AT_BYTES + 9);
+        line(&mut pages, "before\n");
+        let copy = pages.copy_out(tail).unwrap();
+        assert_eq!(pages.bytes(copy), b"il\nend\n");
+        assert_eq!(pages.bytes(pages.rest_of_frame(copy)), b"il\n");
+        assert_eq!((pages.sparse_bytes(), pages.sealed_bytes, pages.held_bytes()), (0, 0, 7));
+    }
+}

@@ -1,0 +1,136 @@
+//! Time as the server sees it: [`Moment`] and the [`SteadyClock`] that makes it.
+//!
+//! Nothing below [`crate::net`] reads a clock; a moment is always an argument. That is what lets the
+//! whole server run on a virtual clock in `tests/sim`.
+
+use std::ops::{Add, AddAssign, Sub};
+use std::time::Duration;
+
+/// A point on the server's own clock, in milliseconds since the server started.
+///
+/// Eight bytes, because every connection holds several. Milliseconds, because that is what `epoll_wait(2)`
+/// sleeps in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment that many milliseconds after the start.
+    pub const fn from_millis(millis: u64) -> Self {
+        Moment(millis)
+    }
+
+    /// Milliseconds since the start.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero if `earlier` is in fact later.
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Moment;
+
+    /// Rounds up to the next millisecond, so that a deadline never comes early.
+    fn add(self, span: Duration) -> Moment {
+        let millis = span.as_nanos().div_ceil(1_000_000);
+        Moment(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+}
+
+impl AddAssign<Duration> for Moment {
+    fn add_assign(&mut self, span: Duration) {
+        *self = *self + span;
+    }
+}
+
+impl Sub<Duration> for Moment {
+    type Output = Moment;
+
+    /// Stops at the start of the clock.
+    fn sub(self, span: Duration) -> Moment {
+        Moment(self.0.saturating_sub(span.as_millis() as u64))
+    }
+}
+
+/// Both clocks of a tick, read once: deadlines go by the first, people by the second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Now {
+    /// Steady: for deadlines and durations.
+    pub moment: Moment,
+    /// Milliseconds since the Unix epoch: for what a person is shown.
+    pub unix_millis: u64,
+}
+
+/// How much later than asked a poll may return before the difference counts as time we did not live through.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Turns readings of the operating system's clock into moments that suit deadlines.
+///
+/// When the process was stopped (`SIGSTOP`, a suspended laptop, a paused virtual machine) the clock leaps, and
+/// every deadline would be due at once though no client did anything wrong. So a leap past the time the loop
+/// asked to sleep is left out: the server's clock goes on where it stopped.
+#[derive(Debug, Default)]
+pub struct SteadyClock {
+    last_reading: Moment,
+    left_out: Duration,
+}
+
+impl SteadyClock {
+    /// The moment for a `reading` taken after a sleep that was to last `asked` (`None`: for ever).
+    ///
+    /// A reading before the last one counts as no time passed.
+    pub fn advance(&mut self, reading: Moment, asked: Option<Duration>) -> Moment {
+        let passed = reading.since(self.last_reading);
+        if let Some(asked) = asked {
+            let late = passed.saturating_sub(asked);
+            if late > LATE {
+                self.left_out += late;
+            }
+        }
+        self.last_reading = self.last_reading.max(reading);
+        self.last_reading - self.left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn a_deadline_never_comes_early() {
+        assert_eq!(Moment::default() + Duration::from_nanos(1), Moment::from_millis(1));
+        assert_eq!(Moment::default() + Duration::from_millis(1), Moment::from_millis(1));
+        assert_eq!(at(1) - 5 * SECOND, at(0));
+    }
+
+    #[test]
+    fn a_leap_past_what_was_asked_is_left_out() {
+        let mut clock = SteadyClock::default();
+        assert_eq!(clock.advance(at(3), Some(2 * SECOND)), at(3), "one second late is late, not a leap");
+        assert_eq!(clock.advance(at(3603), Some(SECOND)), at(4), "an hour asleep counts as the second asked for");
+        assert_eq!(clock.advance(at(3604), Some(SECOND)), at(5));
+    }
+
+    #[test]
+    fn a_sleep_without_an_end_is_no_leap() {
+        let mut clock = SteadyClock::default();
+        assert_eq!(clock.advance(at(3600), None), at(3600));
+    }
+
+    #[test]
+    fn a_clock_that_goes_backward_stands_still() {
+        let mut clock = SteadyClock::default();
+        clock.advance(at(10), None);
+        assert_eq!(clock.advance(at(4), Some(SECOND)), at(10));
+        assert_eq!(clock.advance(at(11), Some(SECOND)), at(11));
+    }
+}
