@@ -225,13 +225,7 @@ impl Chat {
         Ok(())
     }
 
-    fn nick(
-        &mut self,
-        id: ClientId,
-        name: Name,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
+    fn nick(&mut self, id: ClientId, name: Name, now: Now, effects: &mut Vec<Effect>) -> Result<(), Problem> {
         match self.names.find(name.as_str(), |id| name_of(&self.clients, id)) {
             Some(holder) if holder != id => return Err(Problem::NameTaken(name)),
             _ => {}

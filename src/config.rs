@@ -14,6 +14,8 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
+use crate::text::Text;
+
 pub use units::{OrOff, Rate, Soft};
 use units::{size, span};
 
@@ -35,8 +37,10 @@ const LINE_MAX_MOST: usize = 1024 * 1024;
 /// `30/m`; `off` lifts a limit where that is safe. Each flag is also an environment variable: `CHINWAG_` and its name.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "chinwag", version, about = "A chat and broadcast server on one poll loop.", long_about = None)]
-#[command(after_help = "Sizes: 512, 64k, 1m. Times: 500ms, 10s, 5m. Rates: 5/s, 30/m. `off` lifts a limit where \
-    that is safe.\nEach flag is also an environment variable: --line-max is CHINWAG_LINE_MAX.")]
+#[command(
+    after_help = "Sizes: 512, 64k, 1m. Times: 500ms, 10s, 5m. Rates: 5/s, 30/m. `off` lifts a limit where \
+    that is safe.\nEach flag is also an environment variable: --line-max is CHINWAG_LINE_MAX."
+)]
 pub struct Config {
     /// Address of the line door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
     #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = "Doors")]
@@ -60,7 +64,13 @@ pub struct Config {
     pub history: usize,
 
     /// Remembered messages shown to who joins a room
-    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY_SHOWN", default_value = "20", help_heading = "Chat")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_HISTORY_SHOWN",
+        default_value = "20",
+        help_heading = "Chat"
+    )]
     pub history_shown: usize,
 
     /// Memory for the history of all rooms together; past it the oldest messages go
@@ -74,13 +84,23 @@ pub struct Config {
     pub line_max: usize,
 
     /// Lines a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
-    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE", default_value = "5/s",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "CHINWAG_RATE",
+        default_value = "5/s",
+        help_heading = "Limits for one client"
+    )]
     pub rate: OrOff<Rate>,
 
     /// Lines a client may send at once before --rate applies
-    #[arg(long, value_name = "N", env = "CHINWAG_BURST", default_value = "10",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_BURST",
+        default_value = "10",
+        help_heading = "Limits for one client"
+    )]
     pub burst: u32,
 
     /// Output waiting for one client at which it is dropped (see --slow-client)
@@ -89,18 +109,33 @@ pub struct Config {
     pub write_buffer: usize,
 
     /// Output waiting for one client that may not stay longer than this, or off
-    #[arg(long, value_name = "SIZE:TIME", env = "CHINWAG_WRITE_BUFFER_SOFT", default_value = "64k:10s",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "SIZE:TIME",
+        env = "CHINWAG_WRITE_BUFFER_SOFT",
+        default_value = "64k:10s",
+        help_heading = "Limits for one client"
+    )]
     pub write_buffer_soft: OrOff<Soft>,
 
     /// A client that takes nothing of its waiting output for this long is dropped, or off
-    #[arg(long, value_name = "TIME", env = "CHINWAG_STALL_TIMEOUT", default_value = "10s",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "CHINWAG_STALL_TIMEOUT",
+        default_value = "10s",
+        help_heading = "Limits for one client"
+    )]
     pub stall_timeout: OrOff<Duration>,
 
     /// What becomes of a client that reads too slowly: drop closes it, skip leaves messages out and says how many
-    #[arg(long, value_name = "POLICY", env = "CHINWAG_SLOW_CLIENT", default_value = "drop",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        env = "CHINWAG_SLOW_CLIENT",
+        default_value = "drop",
+        help_heading = "Limits for one client"
+    )]
     pub slow_client: SlowClient,
 
     /// Time a client has to give a name
@@ -109,28 +144,53 @@ pub struct Config {
     pub name_timeout: Duration,
 
     /// A client that sends nothing for this long is told and closed
-    #[arg(long, value_name = "TIME", env = "CHINWAG_IDLE_TIMEOUT", default_value = "off",
-          help_heading = "Limits for one client")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "CHINWAG_IDLE_TIMEOUT",
+        default_value = "off",
+        help_heading = "Limits for one client"
+    )]
     pub idle_timeout: OrOff<Duration>,
 
     /// Clients at once; more wait for a place (fitted under the limit on open files)
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000",
-          help_heading = "Limits for the server")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_CLIENTS",
+        default_value = "10000",
+        help_heading = "Limits for the server"
+    )]
     pub max_clients: usize,
 
     /// Clients that may wait for a place; more are told the server is full and closed
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_WAITING", default_value = "1000",
-          help_heading = "Limits for the server")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_WAITING",
+        default_value = "1000",
+        help_heading = "Limits for the server"
+    )]
     pub max_waiting: usize,
 
     /// Clients from one IPv4 address or IPv6 /64, or off; loopback is exempt
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_PER_IP", default_value = "64",
-          help_heading = "Limits for the server")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_PER_IP",
+        default_value = "64",
+        help_heading = "Limits for the server"
+    )]
     pub max_per_ip: OrOff<u32>,
 
     /// Rooms at once
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS", default_value = "10000",
-          help_heading = "Limits for the server")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_ROOMS",
+        default_value = "10000",
+        help_heading = "Limits for the server"
+    )]
     pub max_rooms: usize,
 
     /// Output waiting for all clients together; past it whoever holds most is dropped, until under
@@ -143,9 +203,9 @@ pub struct Config {
           help_heading = "Operation")]
     pub grace: Duration,
 
-    /// What to log on standard error: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", env = "CHINWAG_LOG", default_value = "info", help_heading = "Operation")]
-    pub log: LevelFilter,
+    /// What to log on standard error: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
+    #[arg(long, value_name = "LEVEL", env = "CHINWAG_LOG", help_heading = "Operation")]
+    pub log: Option<LevelFilter>,
 
     /// Write the bound addresses to standard output, as one line of JSON, once connections are accepted
     #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = clap::builder::BoolishValueParser::new(),
@@ -252,6 +312,31 @@ impl Config {
         }
     }
 
+    /// Lowers the numbers of clients and waiting ones to what so many descriptors allow, and says so if it had to.
+    ///
+    /// # Errors
+    /// There are too few to serve anybody.
+    pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        let for_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+        if for_clients == 0 {
+            return Err(format!(
+                "{descriptors} open files are too few (ulimit -n); {} are needed",
+                OTHER_DESCRIPTORS + 1
+            ));
+        }
+        if self.max_clients + self.max_waiting <= for_clients {
+            return Ok(None);
+        }
+        // Clients come first, but some may wait: a queue is friendlier than a refusal.
+        self.max_waiting = self.max_waiting.min(for_clients / 10);
+        self.max_clients = self.max_clients.min(for_clients - self.max_waiting);
+        Ok(Some(format!(
+            "limits lowered to fit {descriptors} open files (ulimit -n) max_clients={} max_waiting={}",
+            self.max_clients, self.max_waiting
+        )))
+    }
+
     /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
     pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
         let command = Config::command();
@@ -285,13 +370,37 @@ impl Config {
         if self.max_clients.saturating_add(self.max_waiting) > MOST_CONNECTIONS {
             return Err(format!("--max-clients and --max-waiting together are at most {MOST_CONNECTIONS}"));
         }
-        if let Some(path) = &self.motd {
-            std::fs::read_to_string(path)
-                .map_err(|error| format!("--motd {}: {error}; name a readable UTF-8 file", path.display()))?;
-        }
-        Ok(())
+        read_motd(self).map(drop)
     }
 }
+
+/// A message of the day must leave room in the write buffer of a client that has no name yet.
+const MOTD_MAX_BYTES: usize = UNNAMED_BUFFER_BYTES / 2;
+
+/// The message of the day, line by line, made safe for terminals; none without `--motd`.
+///
+/// # Errors
+/// One line that names the file and what is wrong with it.
+pub fn read_motd(config: &Config) -> Result<Vec<Text>, String> {
+    let Some(path) = &config.motd else {
+        return Ok(Vec::new());
+    };
+    let wrong = |why: String| format!("--motd {}: {why}", path.display());
+    let motd = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("{error}; name a readable file in UTF-8")))?;
+    let lines: Vec<Text> = motd.lines().filter_map(Text::clean).collect();
+    let bytes: usize = lines.iter().map(|line| line.as_str().len() + "-- \n".len()).sum();
+    match bytes > MOTD_MAX_BYTES {
+        true => Err(wrong(format!("it takes {bytes} bytes; at most {MOTD_MAX_BYTES} fit"))),
+        false => Ok(lines),
+    }
+}
+
+/// Descriptors that are not for clients: connections being told good-bye, doors, standard streams, the poll loop.
+const OTHER_DESCRIPTORS: usize = CLOSING_SLOTS + 36;
+
+/// Connections that may be in the course of being told good-bye, beyond clients and waiting ones.
+pub const CLOSING_SLOTS: usize = 64;
 
 /// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
 const MOST_CONNECTIONS: usize = 1 << 20;
@@ -394,6 +503,35 @@ mod tests {
         ] {
             Config::from_flags(flags);
         }
+    }
+
+    #[test]
+    fn clients_are_fitted_under_the_limit_on_open_files() {
+        let fit = |descriptors, flags: &str| {
+            let mut config = Config::from_flags(flags);
+            let note = config.fit_descriptors(descriptors);
+            note.map(|note| (config.max_clients, config.max_waiting, note.is_some()))
+        };
+        assert_eq!(fit(11_100, ""), Ok((10_000, 1_000, false)));
+        assert_eq!(fit(11_099, ""), Ok((9_999, 1_000, true)));
+        assert_eq!(fit(1_024, ""), Ok((832, 92, true)));
+        assert_eq!(fit(101, ""), Ok((1, 0, true)));
+        assert!(fit(100, "").is_err());
+        assert_eq!(fit(u64::MAX, ""), Ok((10_000, 1_000, false)));
+    }
+
+    #[test]
+    fn the_message_of_the_day_is_made_safe_and_held_short() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let motd = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            let args = ["chinwag", "--motd", file.path().to_str().unwrap()].map(OsString::from);
+            Config::read(args).map(|config| read_motd(&config).unwrap().len())
+        };
+        assert_eq!(motd("be kind\n\n\x1b[2Jread the rules\n").unwrap(), 2);
+        assert_eq!(motd(&"x".repeat(MOTD_MAX_BYTES - 4)).unwrap(), 1);
+        assert!(motd(&"x".repeat(MOTD_MAX_BYTES - 3)).is_err());
+        assert!(motd(&"x\n".repeat(MOTD_MAX_BYTES / 5 + 1)).is_err());
     }
 
     #[test]

@@ -99,7 +99,7 @@ mod tests {
     fn what_is_left_of_one_turn_begins_the_next() {
         let mut scratch = Scratch::new(16);
         let mut inbox = Inbox::default();
-        let mut give = |scratch: &mut Scratch, bytes: &[u8]| {
+        let give = |scratch: &mut Scratch, bytes: &[u8]| {
             let read = |buffer: &mut [u8]| {
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())

@@ -64,6 +64,44 @@ pub enum Peer {
     Local,
 }
 
+/// What an error of [`Net::accept`] means for the door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AcceptError {
+    /// Nobody waits; there will be an event.
+    Nobody,
+    /// That connection failed; the next may be waiting.
+    ThisOne,
+    /// No descriptors or no memory; somebody may be waiting, and there will be no event.
+    Exhausted,
+}
+
+impl From<&io::Error> for AcceptError {
+    /// After `accept(2)`: the errors that Linux passes on from the new connection concern it alone. Whatever is not
+    /// known counts as exhaustion, which is tried again later and can't spin.
+    fn from(error: &io::Error) -> AcceptError {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            Some(Errno::AGAIN) => AcceptError::Nobody,
+            Some(
+                Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::TIMEDOUT,
+            ) => AcceptError::ThisOne,
+            None if error.kind() == io::ErrorKind::WouldBlock => AcceptError::Nobody,
+            _ => AcceptError::Exhausted,
+        }
+    }
+}
+
 /// What the server asks of the outside. No call blocks but [`Net::poll`].
 pub trait Net {
     /// A connection's socket. Dropping it closes it.

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::time::Duration;
 
 use crate::page::{Pages, Slice};
 use crate::time::Moment;
@@ -166,7 +165,11 @@ impl Outbox {
         self.backlog.as_mut().and_then(|backlog| backlog.rest.pop_front()).unwrap_or_default()
     }
 
-    fn note_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
+    /// Notes that the kernel takes no more for now, with or without having taken something.
+    pub fn note_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
+        if self.is_empty() {
+            return;
+        }
         let over_soft = self.cost_bytes() > soft_bytes;
         let backlog = self.backlog.get_or_insert_default();
         if progress || backlog.stalled_since.is_none() {
@@ -213,7 +216,9 @@ impl Outbox {
         let mut front = std::mem::replace(&mut self.front, rest);
         front.take_front(rest.len());
         let backlog = self.backlog.take();
-        for slice in std::iter::once(front).chain(backlog.iter().flat_map(|backlog| backlog.rest.iter().copied())) {
+        for slice in
+            std::iter::once(front).chain(backlog.iter().flat_map(|backlog| backlog.rest.iter().copied()))
+        {
             if !slice.is_empty() {
                 pages.release(slice);
             }
@@ -242,13 +247,6 @@ impl Outbox {
                 *slice = copy;
             }
         }
-    }
-
-    /// When a limit on time comes due: `stall` for no progress, `soft` for too much for too long.
-    pub fn deadline(&self, stall: Option<Duration>, soft: Option<Duration>) -> Option<Moment> {
-        let stalled = stall.and_then(|span| Some(self.stalled_since()? + span));
-        let soft = soft.and_then(|span| Some(self.over_soft_since()? + span));
-        stalled.into_iter().chain(soft).min()
     }
 }
 
@@ -313,9 +311,6 @@ mod tests {
         flush(&mut outbox, &mut pages, 40, 0);
         flush(&mut outbox, &mut pages, 50, 1);
         assert_eq!((outbox.stalled_since(), outbox.over_soft_since()), (Some(at(50)), Some(at(40))));
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(outbox.deadline(second, second), Some(at(1040)));
-        assert_eq!(outbox.deadline(None, None), None);
         flush(&mut outbox, &mut pages, 60, 50);
         assert_eq!(outbox.over_soft_since(), None);
     }

@@ -294,7 +294,9 @@ impl CloseReason {
             CloseReason::Idle => "you were idle for too long. connect again to go on",
             CloseReason::EndlessLine => "your line does not end. good-bye",
             CloseReason::Full => "the server is full. try again later",
-            CloseReason::TooManyFromAddress => "too many connections from your address. close one of them first",
+            CloseReason::TooManyFromAddress => {
+                "too many connections from your address. close one of them first"
+            }
             CloseReason::Shutdown => "the server is shutting down",
         })
     }

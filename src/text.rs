@@ -195,9 +195,20 @@ fn is_invisible(c: char) -> bool {
 fn bad_at_start(c: char) -> bool {
     match c {
         '-' | '*' | '/' | '#' | '[' => true,
-        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{2043}' | '\u{2e3a}' | '\u{2e3b}' | '\u{58a}' | '\u{5be}' => true,
+        '\u{2010}'..='\u{2015}'
+        | '\u{2212}'
+        | '\u{2043}'
+        | '\u{2e3a}'
+        | '\u{2e3b}'
+        | '\u{58a}'
+        | '\u{5be}' => true,
         '\u{2500}' | '\u{2501}' | '\u{2796}' | '\u{1806}' | '\u{2e17}' => true,
-        '\u{2217}' | '\u{204e}' | '\u{2055}' | '\u{66d}' | '\u{2731}'..='\u{273d}' | '\u{2722}'..='\u{2725}' => true,
+        '\u{2217}'
+        | '\u{204e}'
+        | '\u{2055}'
+        | '\u{66d}'
+        | '\u{2731}'..='\u{273d}'
+        | '\u{2722}'..='\u{2725}' => true,
         _ => is_combining_mark(c),
     }
 }
@@ -314,7 +325,9 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in ["ann", "Ann_2", "zoë", "李", "O'Brien", "a-b", "x*y", "🦀", "~k", "नमस्ते", "guest-x", "一"] {
+        for good in
+            ["ann", "Ann_2", "zoë", "李", "O'Brien", "a-b", "x*y", "🦀", "~k", "नमस्ते", "guest-x", "一"]
+        {
             assert_eq!(Name::parse(good).unwrap().as_str(), good);
         }
         assert_eq!(Name::parse("  ann ").unwrap().as_str(), "ann");
@@ -367,7 +380,8 @@ mod tests {
 
     #[test]
     fn room_names() {
-        let table = [("dev", "dev"), ("#Dev", "dev"), ("a.b-c_d", "a.b-c_d"), ("日本", "日本"), ("Ärger", "ärger")];
+        let table =
+            [("dev", "dev"), ("#Dev", "dev"), ("a.b-c_d", "a.b-c_d"), ("日本", "日本"), ("Ärger", "ärger")];
         for (raw, expected) in table {
             assert_eq!(RoomName::parse(raw).unwrap().as_str(), expected);
         }

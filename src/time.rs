@@ -116,7 +116,11 @@ mod tests {
     fn a_leap_past_what_was_asked_is_left_out() {
         let mut clock = SteadyClock::default();
         assert_eq!(clock.advance(at(3), Some(2 * SECOND)), at(3), "one second late is late, not a leap");
-        assert_eq!(clock.advance(at(3603), Some(SECOND)), at(4), "an hour asleep counts as the second asked for");
+        assert_eq!(
+            clock.advance(at(3603), Some(SECOND)),
+            at(4),
+            "an hour asleep counts as the second asked for"
+        );
         assert_eq!(clock.advance(at(3604), Some(SECOND)), at(5));
     }
 

@@ -164,14 +164,24 @@ const COMMANDS: [Command; 10] = [
             Some(room) => Some(room_name(room).map(|room| Request::Who(Some(room)))),
         },
     },
-    Command { word: "rooms", usage: "/rooms", help: "which rooms there are", read: |rest| alone(rest, Request::Rooms) },
+    Command {
+        word: "rooms",
+        usage: "/rooms",
+        help: "which rooms there are",
+        read: |rest| alone(rest, Request::Rooms),
+    },
     Command {
         word: "join",
         usage: "/join ROOM",
         help: "go to ROOM",
         read: |rest| given(rest).map(|room| room_name(room).map(Request::Join)),
     },
-    Command { word: "leave", usage: "/leave", help: "go back to the lobby", read: |rest| alone(rest, Request::Leave) },
+    Command {
+        word: "leave",
+        usage: "/leave",
+        help: "go back to the lobby",
+        read: |rest| alone(rest, Request::Leave),
+    },
     Command {
         word: "msg",
         usage: "/msg NAME TEXT",
@@ -243,9 +253,14 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Greeting(line) => say(out, format_args!("{line}")),
         Event::WhatName => say(out, format_args!("welcome to chinwag. what's your name?")),
         Event::Entered { name, first: true, room, others, more } => {
-            say(out, format_args!("hello {name}. {}. /help lists the commands", you_are_in(room, others, *more)));
+            say(
+                out,
+                format_args!("hello {name}. {}. /help lists the commands", you_are_in(room, others, *more)),
+            );
         }
-        Event::Entered { room, others, more, .. } => say(out, format_args!("{}", you_are_in(room, others, *more))),
+        Event::Entered { room, others, more, .. } => {
+            say(out, format_args!("{}", you_are_in(room, others, *more)))
+        }
         Event::NoPast => say(out, format_args!("nothing was said here yet")),
         Event::Joined(name) => say(out, format_args!("{name} joined")),
         Event::Left { name, reason: None } => say(out, format_args!("{name} left")),

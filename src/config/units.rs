@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let table = [("0", 0), ("512", 512), ("512b", 512), ("64k", 64 << 10), ("1m", 1 << 20), ("2g", 2 << 30)];
+        let table =
+            [("0", 0), ("512", 512), ("512b", 512), ("64k", 64 << 10), ("1m", 1 << 20), ("2g", 2 << 30)];
         for (raw, bytes) in table {
             assert_eq!(size(raw), Ok(bytes), "{raw}");
         }

@@ -1,1 +1,234 @@
+//! Opening the doors: sockets that listen, from addresses or from the service manager.
 
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::config::{Address, Config};
+
+/// Connections the kernel completes for us before we accept them, bounded by `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// How long a peer may be silent before the kernel asks whether it is there, how often it asks, and how many times:
+/// a peer that vanished is found in 60 s. Together they are `TCP_USER_TIMEOUT` for one that vanishes with data unread.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMES: u32 = 3;
+const PEER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, and its file if we made it.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// The file of a Unix socket; removed when dropped.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it is gone already, that is what we wanted.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Opens every door that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default door
+/// is opened only where no other is asked for or handed over.
+///
+/// # Errors
+/// One line that names the address and what is wrong.
+pub fn open(config: &Config) -> Result<Vec<Listener>, String> {
+    let mut listeners = inherited().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    if listeners.is_empty() || !config.line.is_empty() {
+        for address in config.line_doors() {
+            listeners.extend(open_address(&address)?);
+        }
+    }
+    Ok(listeners)
+}
+
+/// The addresses that are bound, as one line of JSON: `{"line":[…],"http":[…],"unix":[…]}`.
+pub fn addresses_as_json(listeners: &[Listener]) -> String {
+    let list = |unix: bool| {
+        let of_kind = listeners.iter().filter(|listener| matches!(listener, Listener::Unix(..)) == unix);
+        of_kind.map(|listener| json_string(&address_of(listener))).collect::<Vec<_>>().join(",")
+    };
+    format!(r#"{{"line":[{}],"http":[],"unix":[{}]}}"#, list(false), list(true))
+}
+
+/// The address of a listener, as people write it.
+pub fn address_of(listener: &Listener) -> String {
+    match listener {
+        Listener::Tcp(socket) => {
+            socket.local_addr().map_or_else(|_| "?".into(), |address| address.to_string())
+        }
+        Listener::Unix(socket, _) => {
+            let address = socket.local_addr().ok();
+            let path = address.as_ref().and_then(|address| address.as_pathname());
+            path.map_or_else(|| "?".into(), |path| path.display().to_string())
+        }
+    }
+}
+
+fn json_string(raw: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in raw.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// The sockets handed over by the service manager (`sd_listen_fds(3)`).
+fn inherited() -> io::Result<Vec<Listener>> {
+    let mut handed_over = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..handed_over.len() {
+        // The crate puts a socket back that is not of the kind asked for, so asking twice loses nothing.
+        if let Ok(Some(socket)) = handed_over.take_tcp_listener(index) {
+            prepare(&socket)?;
+            listeners.push(Listener::Tcp(socket));
+        } else if let Some(socket) = handed_over.take_unix_listener(index)? {
+            socket.set_nonblocking(true)?;
+            listeners.push(Listener::Unix(socket, None));
+        }
+    }
+    Ok(listeners)
+}
+
+fn open_address(address: &Address) -> Result<Vec<Listener>, String> {
+    let failed = |error: io::Error| format!("can't listen on {address}: {}", advice(&error));
+    match address {
+        Address::None => Ok(Vec::new()),
+        Address::Unix(path) => Ok(vec![open_unix(path).map_err(failed)?]),
+        Address::Tcp(name) => {
+            let opened = name.to_socket_addrs().map_err(failed)?.map(open_tcp);
+            let (opened, mut errors): (Vec<_>, Vec<_>) = opened.partition(Result::is_ok);
+            // A name may have addresses that this machine lacks (`localhost` without IPv6): one is enough.
+            match (opened.is_empty(), errors.pop()) {
+                (true, Some(Err(error))) => Err(failed(error)),
+                (true, _) => Err(failed(ErrorKind::AddrNotAvailable.into())),
+                (false, _) => Ok(opened.into_iter().flatten().map(Listener::Tcp).collect()),
+            }
+        }
+    }
+}
+
+/// What went wrong, and what to do about it where that is plain.
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => format!("{error}; stop what listens there or choose another --line"),
+        ErrorKind::PermissionDenied => {
+            format!("{error}; ports below 1024 need root, paths a writable folder")
+        }
+        ErrorKind::AddrNotAvailable => format!("{error}; this machine has no such address"),
+        _ => error.to_string(),
+    }
+}
+
+fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // So that [::]:7711 and 0.0.0.0:7711 are two doors, on every system.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
+    prepare(&listener)?;
+    Ok(listener)
+}
+
+/// Sets what connections shall have. Linux hands these options down from the listener to what it accepts, which saves
+/// six calls a connection.
+fn prepare(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(KEEPALIVE_TIMES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
+    socket.set_tcp_nodelay(true)?;
+    listener.set_nonblocking(true)
+}
+
+fn open_unix(path: &Path) -> io::Result<Listener> {
+    let bound = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    };
+    let listener = bound?;
+    let file = SocketFile(path.into());
+    SockRef::from(&listener).listen(BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    Ok(Listener::Unix(listener, Some(file)))
+}
+
+/// Whether the socket file was left behind by a process that is gone.
+fn is_stale(path: &Path) -> bool {
+    matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doors(flags: &str) -> Result<Vec<Listener>, String> {
+        open(&Config::from_flags(flags))
+    }
+
+    #[test]
+    fn bound_addresses_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("so\"cket");
+        let opened = doors(&format!("--line 127.0.0.1:0 --line unix:{}", path.display())).unwrap();
+        let json = addresses_as_json(&opened);
+        let Listener::Tcp(tcp) = &opened[0] else { panic!("{opened:?}") };
+        let expected_path = path.display().to_string().replace('"', "\\\"");
+        assert_eq!(
+            json,
+            format!(r#"{{"line":["{}"],"http":[],"unix":["{expected_path}"]}}"#, tcp.local_addr().unwrap())
+        );
+        drop(opened);
+        assert!(!path.exists(), "the socket's file goes with the door");
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_a_living_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file behind");
+        let flags = format!("--line unix:{}", path.display());
+        let living = doors(&flags).unwrap();
+        let error = doors(&flags).unwrap_err();
+        assert!(error.contains("unix:") && error.contains("stop what listens there"), "{error}");
+        assert!(path.exists());
+        drop(living);
+    }
+
+    #[test]
+    fn a_port_in_use_is_told_with_what_to_do() {
+        let taken = doors("--line 127.0.0.1:0").unwrap();
+        let error = doors(&format!("--line {}", address_of(&taken[0]))).unwrap_err();
+        assert!(error.contains("choose another --line"), "{error}");
+    }
+}

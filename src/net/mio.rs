@@ -1,1 +1,185 @@
+//! The real network: [`MioNet`]. The only file that names `mio`, and the only one that reads a clock.
 
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Events, Interest, Poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::bind::{Listener, SocketFile};
+use super::{Door, Event, Net, Peer, Signal, Token};
+use crate::time::Moment;
+
+/// Events taken from the kernel in one poll. The rest comes with the next; a larger batch fills ticks better.
+const EVENTS_A_POLL: usize = 1024;
+
+/// Slots from here on are no connections: doors, counted down, and the signals.
+const SIGNALS_SLOT: u32 = u32::MAX;
+const FIRST_DOOR_SLOT: u32 = u32::MAX - 1;
+const LAST_DOOR_SLOT: u32 = u32::MAX - 1024;
+
+/// Sockets, signals and clocks of the operating system.
+pub struct MioNet {
+    poll: Poll,
+    events: Events,
+    signals: Signals,
+    doors: Vec<OpenDoor>,
+    started: Instant,
+}
+
+enum OpenDoor {
+    Tcp(TcpListener),
+    /// The file is removed with the door.
+    Unix(UnixListener, #[allow(dead_code, reason = "held for its drop")] Option<SocketFile>),
+}
+
+/// A connection's socket.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+impl MioNet {
+    /// A network with these doors, which must not block. From now on `SIGTERM`, `SIGINT` and `SIGHUP` are events.
+    ///
+    /// # Errors
+    /// Those of `epoll_create(2)`, `epoll_ctl(2)` and `sigaction(2)`.
+    pub fn new(listeners: Vec<Listener>) -> io::Result<MioNet> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        poll.registry().register(&mut signals, mio::Token(SIGNALS_SLOT as usize), Interest::READABLE)?;
+        let mut doors = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let token = mio::Token(FIRST_DOOR_SLOT as usize - index);
+            doors.push(match listener {
+                Listener::Tcp(listener) => {
+                    let mut listener = TcpListener::from_std(listener);
+                    poll.registry().register(&mut listener, token, Interest::READABLE)?;
+                    OpenDoor::Tcp(listener)
+                }
+                Listener::Unix(listener, file) => {
+                    let mut listener = UnixListener::from_std(listener);
+                    poll.registry().register(&mut listener, token, Interest::READABLE)?;
+                    OpenDoor::Unix(listener, file)
+                }
+            });
+        }
+        let events = Events::with_capacity(EVENTS_A_POLL);
+        Ok(MioNet { poll, events, signals, doors, started: Instant::now() })
+    }
+}
+
+impl Net for MioNet {
+    type Stream = Stream;
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)?;
+        for event in &self.events {
+            let token = unpack(event.token());
+            match token.slot {
+                SIGNALS_SLOT => events.extend(self.signals.pending().map(|signal| match signal {
+                    SIGHUP => Event::Signal(Signal::Reload),
+                    _ => Event::Signal(Signal::Terminate),
+                })),
+                LAST_DOOR_SLOT..=FIRST_DOOR_SLOT => {
+                    events.push(Event::Door((FIRST_DOOR_SLOT - token.slot) as Door));
+                }
+                // What the kernel says of errors and ends is a hint that a call is worth making, no more.
+                _ => events.push(Event::Connection {
+                    token,
+                    readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                    writable: event.is_writable() || event.is_write_closed() || event.is_error(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_millis(self.started.elapsed().as_millis() as u64)
+    }
+
+    fn unix_millis(&self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since_epoch.map_or(0, |span| span.as_millis() as u64)
+    }
+
+    fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
+        match self.doors.get(door) {
+            Some(OpenDoor::Tcp(listener)) => {
+                let (stream, address) = listener.accept()?;
+                let ip = match address {
+                    SocketAddr::V4(address) => (*address.ip()).into(),
+                    SocketAddr::V6(address) => (*address.ip()).into(),
+                };
+                Ok((Stream::Tcp(stream), Peer::Ip(ip)))
+            }
+            Some(OpenDoor::Unix(listener, _)) => Ok((Stream::Unix(listener.accept()?.0), Peer::Local)),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
+        let (token, both) = (pack(token), Interest::READABLE | Interest::WRITABLE);
+        match stream {
+            Stream::Tcp(stream) => self.poll.registry().register(stream, token, both),
+            Stream::Unix(stream) => self.poll.registry().register(stream, token, both),
+        }
+    }
+
+    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        match stream {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // One slice goes out by send(2), which is cheaper than writev(2).
+        match (stream, slices) {
+            (Stream::Tcp(stream), [slice]) => stream.write(slice),
+            (Stream::Unix(stream), [slice]) => stream.write(slice),
+            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
+            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+        }
+    }
+
+    fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
+        match stream {
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+
+    fn close_doors(&mut self) {
+        self.doors.clear();
+    }
+}
+
+/// A token in one word: the serial above the slot.
+fn pack(token: Token) -> mio::Token {
+    const { assert!(usize::BITS >= 64, "tokens need 64-bit words") };
+    mio::Token(((token.serial as usize) << 32) | token.slot as usize)
+}
+
+fn unpack(token: mio::Token) -> Token {
+    Token { slot: token.0 as u32, serial: (token.0 >> 32) as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_the_kernel() {
+        for token in [Token { slot: 0, serial: u32::MAX }, Token { slot: 9_999, serial: 7 }] {
+            assert_eq!(unpack(pack(token)), token);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! One client: its socket, what came in and is not used, what is to go out, and where it is in its life.
+//!
+//! Ten thousand of these are mostly idle, so size counts: `tests/tidy.rs` holds it under a bound.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::codec::line::LineCodec;
+use crate::config::{Config, SlowClient, Soft, UNNAMED_BUFFER_BYTES};
+use crate::inbox::{Inbox, READ_BYTES, Scratch};
+use crate::net::{Net, Peer};
+use crate::outbox::{Flushed, Outbox};
+use crate::page::Pages;
+use crate::protocol::CloseReason;
+use crate::rate::{Allowance, Pace};
+use crate::time::Moment;
+
+/// How long the last words may take to be read where `--stall-timeout` is off.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How long input is thrown away after the last words. Closing a socket with unread input makes the kernel send a
+/// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Input kept of a client that waits for a place, in bytes. A pipe's whole input should fit, since it is heard.
+const WAITING_INBOX_BYTES: usize = 4 * 1024;
+
+/// Where a connection is in its life. It goes down this list, some steps left out, never up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Accepted, and waiting for another client to leave.
+    Waiting,
+    /// Asked for its name.
+    Naming,
+    /// A member of a room.
+    Chatting,
+    /// To be closed for that reason, at the next reaping. Still in the chat, but hears and says nothing.
+    Doomed(CloseReason),
+    /// Out of the chat; the last words are on their way.
+    Draining,
+    /// All is sent and our side is shut down; input is thrown away until the peer closes too.
+    Lingering,
+    /// To be freed at the next reaping.
+    Gone,
+}
+
+/// What the last system calls said. Events only ever set `readable` and `writable`, and only `WouldBlock` clears them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
+    /// A read may find something.
+    pub readable: bool,
+    /// A write may get something off.
+    pub writable: bool,
+    /// A read has found the end.
+    pub ended: bool,
+}
+
+/// Which of the roster's queues a connection is in; each at most once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queued {
+    /// It has a turn coming.
+    pub runnable: bool,
+    /// It has something to flush.
+    pub dirty: bool,
+}
+
+/// How a client stands with the rate limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tempo {
+    /// It may send.
+    Free,
+    /// It was slowed down lately, and told so.
+    Told,
+    /// It must wait until its allowance lets it go on.
+    Delayed(Moment),
+}
+
+/// Which address a client counts under: an IPv4 address, or the /64 that one household or host has of IPv6.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Host {
+    /// An IPv4 address.
+    V4([u8; 4]),
+    /// The first half of an IPv6 address.
+    V6([u8; 8]),
+    /// This machine: not counted.
+    Local,
+}
+
+impl From<Peer> for Host {
+    fn from(peer: Peer) -> Host {
+        use std::net::IpAddr;
+        match peer {
+            Peer::Local => Host::Local,
+            Peer::Ip(address) => match address.to_canonical() {
+                address if address.is_loopback() => Host::Local,
+                IpAddr::V4(address) => Host::V4(address.octets()),
+                IpAddr::V6(address) => {
+                    let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                    Host::V6([a, b, c, d, e, f, g, h])
+                }
+            },
+        }
+    }
+}
+
+/// The limits on one connection, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest line, in bytes.
+    pub line_max: usize,
+    /// Cost of an outbox at which its client is dropped.
+    pub hard_bytes: usize,
+    /// Cost of an outbox that may not last; over it the client is not read either.
+    pub soft: Option<Soft>,
+    stall: Option<Duration>,
+    name: Duration,
+    idle: Option<Duration>,
+    pace: Option<Pace>,
+    /// What becomes of a client that reads too slowly.
+    pub slow_client: SlowClient,
+}
+
+impl Limits {
+    /// The limits that `config` sets.
+    pub fn new(config: &Config) -> Limits {
+        Limits {
+            line_max: config.line_max,
+            hard_bytes: config.write_buffer,
+            soft: *config.write_buffer_soft,
+            stall: *config.stall_timeout,
+            name: config.name_timeout,
+            idle: *config.idle_timeout,
+            pace: config.rate.map(|rate| Pace::new(rate, config.burst)),
+            slow_client: config.slow_client,
+        }
+    }
+
+    /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
+    pub fn soft_bytes(&self) -> usize {
+        self.soft.map_or(self.hard_bytes / 2, |soft| soft.bytes)
+    }
+}
+
+/// What a connection's deadline brings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Due {
+    /// The end, for that reason.
+    Close(CloseReason),
+    /// It may be read again.
+    Resume,
+    /// The end of patience with a peer that was told good-bye.
+    Forget,
+}
+
+/// One client. `S` is its socket.
+#[derive(Debug)]
+pub struct Connection<S> {
+    /// The socket.
+    pub stream: S,
+    /// Distinguishes it from others that had or will have its slot.
+    pub serial: u32,
+    /// Where it is in its life.
+    pub life: Life,
+    /// What is known of its socket.
+    pub ready: Readiness,
+    /// The queues it is in.
+    pub queued: Queued,
+    /// Whether it has one of the places for clients.
+    pub admitted: bool,
+    /// Whether the inbox may hold a whole line.
+    pub unread_lines: bool,
+    /// Whose it is.
+    pub host: Host,
+    /// What it has sent and nobody has looked at yet.
+    pub inbox: Inbox,
+    /// What it is to be sent.
+    pub outbox: Outbox,
+    /// How its bytes are read.
+    pub codec: LineCodec,
+    allowance: Allowance,
+    tempo: Tempo,
+    /// The guess in the timers that counts; [`NEVER`] if there is none.
+    pub armed: Moment,
+    /// When it came.
+    pub connected_at: Moment,
+    /// What the deadline of its present life counts from: the question for the name, the last input, the farewell.
+    pub since: Moment,
+    /// Lines it has sent.
+    pub lines_in: u64,
+    /// Frames it was to be sent.
+    pub frames_out: u64,
+}
+
+/// Later than any deadline.
+pub const NEVER: Moment = Moment::from_millis(u64::MAX);
+
+impl<S> Connection<S> {
+    /// A connection that was just accepted.
+    pub fn new(stream: S, serial: u32, host: Host, now: Moment) -> Connection<S> {
+        Connection {
+            stream,
+            serial,
+            life: Life::Waiting,
+            ready: Readiness::default(),
+            queued: Queued::default(),
+            admitted: false,
+            unread_lines: false,
+            host,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            codec: LineCodec::Naming,
+            allowance: Allowance::default(),
+            tempo: Tempo::Free,
+            armed: NEVER,
+            connected_at: now,
+            since: now,
+            lines_in: 0,
+            frames_out: 0,
+        }
+    }
+
+    /// Goes on to `life`, whose deadline counts from `now`.
+    pub fn live(&mut self, life: Life, now: Moment) {
+        self.life = life;
+        self.since = now;
+    }
+
+    /// Whether it has a place among the clients.
+    pub fn is_client(&self) -> bool {
+        matches!(self.life, Life::Naming | Life::Chatting)
+    }
+
+    /// Whether it has been told good-bye, or is about to be.
+    pub fn is_closing(&self) -> bool {
+        !self.is_client() && self.life != Life::Waiting
+    }
+
+    /// Whether more output would put it over its limit.
+    #[inline]
+    pub fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
+        let limit = match self.life {
+            Life::Chatting => limits.hard_bytes,
+            _ => UNNAMED_BUFFER_BYTES,
+        };
+        self.outbox.cost_bytes() + bytes > limit
+    }
+
+    /// Whether it should have a turn: there may be input, and nothing speaks against using it.
+    pub fn wants_turn(&self, limits: &Limits) -> bool {
+        match self.life {
+            Life::Waiting => self.ready.readable && self.inbox.len() < WAITING_INBOX_BYTES,
+            Life::Naming | Life::Chatting => {
+                (self.ready.readable || self.unread_lines) && !self.is_delayed() && !self.is_behind(limits)
+            }
+            Life::Draining | Life::Lingering => self.ready.readable,
+            Life::Doomed(_) | Life::Gone => false,
+        }
+    }
+
+    /// Whether it must wait before it is read again.
+    pub fn is_delayed(&self) -> bool {
+        matches!(self.tempo, Tempo::Delayed(_))
+    }
+
+    /// Whether so much waits for it that it should read before it asks for more.
+    pub fn is_behind(&self, limits: &Limits) -> bool {
+        self.outbox.cost_bytes() > limits.soft_bytes()
+    }
+
+    /// Takes one message from the allowance. `false`: it must wait; then [`Connection::is_delayed`], until
+    /// [`Due::Resume`]. `tell` is set if it should be told so.
+    pub fn may_send(&mut self, limits: &Limits, now: Moment, tell: &mut bool) -> bool {
+        let Some(pace) = limits.pace else {
+            return true;
+        };
+        if self.tempo == Tempo::Told && self.allowance.is_rested(now) {
+            self.tempo = Tempo::Free;
+        }
+        let Err(later) = self.allowance.take(pace, now) else {
+            return true;
+        };
+        *tell = self.tempo == Tempo::Free;
+        self.tempo = Tempo::Delayed(later);
+        false
+    }
+
+    /// The wait is over.
+    pub fn resume(&mut self) {
+        self.tempo = Tempo::Told;
+    }
+
+    /// The next deadline, and what it brings.
+    pub fn deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
+        let close = |after: Duration, reason| Some((self.since + after, Due::Close(reason)));
+        let own = match self.life {
+            Life::Naming => close(limits.name, CloseReason::NoName),
+            Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
+            Life::Draining => Some((self.since + limits.stall.unwrap_or(FAREWELL), Due::Forget)),
+            Life::Lingering => Some((self.since + LINGER, Due::Forget)),
+            Life::Waiting | Life::Doomed(_) | Life::Gone => None,
+        };
+        let resume = match self.tempo {
+            Tempo::Delayed(until) if self.is_client() => Some((until, Due::Resume)),
+            _ => None,
+        };
+        own.into_iter().chain(resume).chain(self.slow_deadline(limits)).min_by_key(|(moment, _)| *moment)
+    }
+
+    /// When it will have been slow for too long.
+    fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
+        if self.is_closing() || limits.slow_client == SlowClient::Skip {
+            return None;
+        }
+        let stalled = self.outbox.stalled_since().zip(limits.stall);
+        let stalled = stalled.map(|(since, span)| (since + span, Due::Close(CloseReason::Stalled)));
+        let high = self.outbox.over_soft_since().zip(limits.soft);
+        let high = high.map(|(since, soft)| (since + soft.span, Due::Close(CloseReason::BufferHigh)));
+        stalled.into_iter().chain(high).min_by_key(|(moment, _)| *moment)
+    }
+
+    /// Reads once into `scratch`. `Ok(0)` when there is nothing more for now, or ever: see [`Readiness`].
+    ///
+    /// # Errors
+    /// `recv(2)`'s that mean the connection is broken.
+    pub fn read<N: Net<Stream = S>>(
+        &mut self,
+        net: &mut N,
+        scratch: &mut Scratch,
+        most: usize,
+    ) -> io::Result<usize> {
+        loop {
+            match scratch.fill(most.min(READ_BYTES), |buffer| net.read(&mut self.stream, buffer)) {
+                Ok(0) => {
+                    self.ready.readable = false;
+                    self.ready.ended = true;
+                    return Ok(0);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.ready.readable = false;
+                    return Ok(0);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Most bytes a client that waits for a place may still send.
+    pub fn waiting_room(&self) -> usize {
+        WAITING_INBOX_BYTES.saturating_sub(self.inbox.len())
+    }
+
+    /// Writes as much of the outbox as the socket takes.
+    ///
+    /// # Errors
+    /// `send(2)`'s that mean the connection is broken.
+    pub fn flush<N: Net<Stream = S>>(
+        &mut self,
+        net: &mut N,
+        pages: &mut Pages,
+        limits: &Limits,
+        now: Moment,
+    ) -> io::Result<()> {
+        if !self.ready.writable {
+            self.outbox.note_blocked(now, false, limits.soft_bytes());
+            return Ok(());
+        }
+        let stream = &mut self.stream;
+        let flushed =
+            self.outbox.flush(pages, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
+        self.ready.writable = flushed == Flushed::All;
+        Ok(())
+    }
+}

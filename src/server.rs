@@ -1,0 +1,281 @@
+//! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
+//!
+//! Each phase is a file of its own in `server/`: [`turn`](self) reads and decodes, `deliver` queues what the chat
+//! wants told, `flush` writes, `close` reaps, `accept` lets in. All of it is generic over the network, so that a test
+//! runs all of it.
+
+mod accept;
+mod close;
+mod deliver;
+mod flush;
+mod turn;
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use crate::chat::{Chat, Effect};
+use crate::codec::line;
+use crate::config::{self, Config};
+use crate::connection::{Due, Limits};
+use crate::inbox::Scratch;
+use crate::metrics::Metrics;
+use crate::net::{Event, Net, Signal, Token};
+use crate::page::Pages;
+use crate::protocol::CloseReason;
+use crate::roster::Roster;
+use crate::time::{Moment, Now, SteadyClock};
+
+use accept::Gate;
+
+/// The whole server, on the network `N`.
+pub struct Server<N: Net> {
+    net: N,
+    config: Config,
+    limits: Limits,
+    clock: SteadyClock,
+    now: Now,
+    /// What the last poll found; kept for its room.
+    events: Vec<Event>,
+    roster: Roster<N::Stream>,
+    gate: Gate,
+    chat: Chat,
+    /// What the chat wants done; empty between requests.
+    effects: Vec<Effect>,
+    pages: Pages,
+    scratch: Scratch,
+    metrics: Metrics,
+    /// Once the end has begun: when it is over at the latest.
+    ending: Option<Moment>,
+}
+
+/// Whether there is another tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Control {
+    /// There is.
+    Continue,
+    /// The server has ended.
+    Stop,
+}
+
+impl<N: Net> Server<N> {
+    /// A server with `doors` open doors on `net`.
+    ///
+    /// # Errors
+    /// A file that `config` names can't be read; the message says which.
+    pub fn new(config: Config, net: N, doors: usize) -> Result<Server<N>, String> {
+        let limits = Limits::new(&config);
+        let mut chat = Chat::new(&config);
+        chat.set_motd(config::read_motd(&config)?);
+        let mut server = Server {
+            limits,
+            clock: SteadyClock::default(),
+            now: Now::default(),
+            events: Vec::new(),
+            roster: Roster::new(limits),
+            gate: Gate::new(&config, doors),
+            chat,
+            effects: Vec::new(),
+            pages: Pages::default(),
+            scratch: Scratch::new(line::unused_max_bytes(config.line_max)),
+            metrics: Metrics::default(),
+            ending: None,
+            net,
+            config,
+        };
+        server.read_clock(None);
+        Ok(server)
+    }
+
+    /// Ticks until it is told to end; calls `ending` once the end begins.
+    ///
+    /// # Errors
+    /// The network's, when it can't go on.
+    pub fn run(&mut self, ending: impl FnOnce()) -> io::Result<()> {
+        let mut ending = Some(ending);
+        while self.tick()? == Control::Continue {
+            if self.ending.is_some()
+                && let Some(ending) = ending.take()
+            {
+                ending();
+            }
+        }
+        Ok(())
+    }
+
+    /// One pass: poll, then the phases in their order.
+    ///
+    /// # Errors
+    /// The network's, when it can't go on.
+    pub fn tick(&mut self) -> io::Result<Control> {
+        self.poll()?;
+        if self.latch() == Control::Stop {
+            return Ok(Control::Stop);
+        }
+        self.turns();
+        self.expire();
+        self.flush_all();
+        self.reap();
+        self.accept_all();
+        if cfg!(debug_assertions) {
+            self.assert_invariants();
+        }
+        Ok(self.control())
+    }
+
+    /// Sleeps until something happens, unless there is work already; then reads the clocks.
+    fn poll(&mut self) -> io::Result<()> {
+        let timeout = self.timeout();
+        self.events.clear();
+        match self.net.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.read_clock(timeout);
+        Ok(())
+    }
+
+    fn read_clock(&mut self, slept: Option<Duration>) {
+        let moment = self.clock.advance(self.net.now(), slept);
+        self.now = Now { moment, unix_millis: self.net.unix_millis() };
+    }
+
+    /// How long the loop may sleep: not at all with work at hand, for ever without a deadline.
+    fn timeout(&mut self) -> Option<Duration> {
+        if self.roster.has_work() || self.gate.has_work(self.roster.len()) {
+            return Some(Duration::ZERO);
+        }
+        let deadlines =
+            [self.roster.next_deadline(), self.chat.next_timeout(), self.gate.retry_at(), self.ending];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.since(self.now.moment))
+    }
+
+    /// Notes what the poll found. Nothing is run, taken or freed before the whole batch is noted.
+    fn latch(&mut self) -> Control {
+        let events = std::mem::take(&mut self.events);
+        for event in &events {
+            match *event {
+                Event::Door(door) => self.gate.knock(door),
+                Event::Connection { token, readable, writable } => {
+                    self.note_readiness(token, readable, writable)
+                }
+                Event::Signal(Signal::Reload) => self.reload(),
+                Event::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
+                Event::Signal(Signal::Terminate) => self.begin_to_end(),
+            }
+        }
+        self.events = events;
+        Control::Continue
+    }
+
+    fn note_readiness(&mut self, token: Token, readable: bool, writable: bool) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        connection.ready.readable |= readable && !connection.ready.ended;
+        connection.ready.writable |= writable;
+        if writable && !connection.outbox.is_empty() {
+            self.roster.soil(token.into());
+        }
+        self.roster.wake(token);
+    }
+
+    /// Does what is due.
+    fn expire(&mut self) {
+        while let Some(token) = self.roster.next_due(self.now.moment) {
+            let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
+            match due {
+                Some((_, Due::Close(reason))) => self.roster.doom(token, reason),
+                Some((_, Due::Forget)) => self.roster.forget(token),
+                Some((_, Due::Resume)) => self.resume(token),
+                None => {}
+            }
+            self.roster.arm(token);
+        }
+        self.ask_chat(|chat, now, effects| chat.handle_timeout(now, effects));
+    }
+
+    fn resume(&mut self, token: Token) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.resume();
+        }
+        self.roster.wake(token);
+    }
+
+    fn reload(&mut self) {
+        match config::read_motd(&self.config) {
+            Ok(lines) => {
+                log::info!("reload motd_lines={}", lines.len());
+                self.chat.set_motd(lines);
+            }
+            Err(error) => log::error!("reload failed, the old message of the day stays: {error}"),
+        }
+    }
+
+    /// Lets nobody in any more, and sentences everybody.
+    fn begin_to_end(&mut self) {
+        log::info!("ending clients={} grace_ms={}", self.gate.clients(), self.config.grace.as_millis());
+        self.ending = Some(self.now.moment + self.config.grace);
+        self.net.close_doors();
+        self.gate.close();
+        let everybody: Vec<Token> = self.roster.iter().map(|(token, _)| token).collect();
+        everybody.into_iter().for_each(|token| self.roster.doom(token, CloseReason::Shutdown));
+    }
+
+    fn control(&self) -> Control {
+        match self.ending {
+            // What is queued now was queued by the last phases: it gets the one flush it has not had.
+            Some(deadline)
+                if self.roster.is_empty() || (self.now.moment >= deadline && !self.roster.has_work()) =>
+            {
+                Control::Stop
+            }
+            _ => Control::Continue,
+        }
+    }
+
+    fn assert_invariants(&self) {
+        self.roster.assert_invariants();
+        let queued: u64 =
+            self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
+        assert_eq!(queued, self.pages.held_bytes(), "pages count other bytes than the outboxes hold");
+        let clients = self.roster.iter().filter(|(_, connection)| connection.is_client()).count();
+        assert!(clients <= self.gate.clients(), "more clients than places taken");
+        assert!(self.effects.is_empty(), "an effect was not carried out");
+    }
+
+    /// The network, for the test that drives it.
+    pub fn net_mut(&mut self) -> &mut N {
+        &mut self.net
+    }
+
+    /// The connections, for tests and statistics.
+    pub fn roster(&self) -> &Roster<N::Stream> {
+        &self.roster
+    }
+
+    /// The chat, for tests and statistics.
+    pub fn chat(&self) -> &Chat {
+        &self.chat
+    }
+
+    /// The pages, for tests and statistics.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Clients that wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting()
+    }
+
+    /// Whether the end has begun.
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+}

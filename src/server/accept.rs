@@ -1,0 +1,266 @@
+//! Arrivals: connections are accepted, counted by address, and given a place or a number in the queue. The only place
+//! where a slot is taken.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::Server;
+use super::close::shown;
+use crate::config::{CLOSING_SLOTS, Config};
+use crate::connection::{Host, Life};
+use crate::net::{AcceptError, Door, Net, Peer, Token};
+use crate::protocol::{CloseReason, Event};
+use crate::time::Moment;
+
+/// Connections accepted in one tick; more wait for the next, so that those who are in are served.
+const ACCEPTS_A_TICK: usize = 256;
+
+/// Pause after the process has run out of descriptors. The event that told of the connection does not come again, so
+/// it is tried again after this, or as soon as a connection is freed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who is let in: the doors, the places, the queue, and the count by address.
+#[derive(Debug)]
+pub struct Gate {
+    /// For each door, whether somebody may be at it.
+    knocked: Vec<bool>,
+    paused_until: Option<Moment>,
+    clients: usize,
+    max_clients: usize,
+    queue: VecDeque<Waiter>,
+    max_waiting: usize,
+    by_host: HashMap<Host, u32>,
+    max_per_host: Option<u32>,
+    /// Whether somebody has come or gone since the queue was last told its places.
+    moved: bool,
+}
+
+/// A client in the queue, and the place it was told.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    token: Token,
+    told: usize,
+}
+
+impl Gate {
+    /// A gate with `doors` doors and the limits of `config`.
+    pub fn new(config: &Config, doors: usize) -> Gate {
+        Gate {
+            knocked: vec![false; doors],
+            paused_until: None,
+            clients: 0,
+            max_clients: config.max_clients,
+            queue: VecDeque::new(),
+            max_waiting: config.max_waiting,
+            by_host: HashMap::new(),
+            max_per_host: *config.max_per_ip,
+            moved: false,
+        }
+    }
+
+    /// Somebody may be at that door.
+    pub fn knock(&mut self, door: Door) {
+        if let Some(knocked) = self.knocked.get_mut(door) {
+            *knocked = true;
+        }
+    }
+
+    /// Lets nobody in any more.
+    pub fn close(&mut self) {
+        self.knocked.clear();
+        self.paused_until = None;
+        self.queue.clear();
+    }
+
+    /// Whether something can be done at once, with so many slots taken.
+    pub fn has_work(&self, slots: usize) -> bool {
+        let knocked = self.knocked.contains(&true);
+        (knocked && self.paused_until.is_none() && self.has_slot(slots)) || self.can_admit()
+    }
+
+    /// When to try a door again that had more than there were descriptors for.
+    pub fn retry_at(&self) -> Option<Moment> {
+        self.paused_until
+    }
+
+    /// Clients that have a place.
+    pub fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// Clients that wait for one.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// A connection ends. Its place, if it had one, or its number in the queue is free.
+    pub fn vacate(&mut self, token: Token, admitted: bool) {
+        if admitted {
+            self.clients -= 1;
+        } else if let Some(place) = self.queue.iter().position(|waiter| waiter.token == token) {
+            self.queue.remove(place);
+            self.moved = true;
+        }
+    }
+
+    /// A connection's slot, and with it a descriptor, is free.
+    pub fn freed(&mut self, host: Host) {
+        self.paused_until = None;
+        if let Some(count) = self.by_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_host.remove(&host);
+            }
+        }
+    }
+
+    fn has_slot(&self, slots: usize) -> bool {
+        slots < self.max_clients + self.max_waiting + CLOSING_SLOTS
+    }
+
+    fn can_admit(&self) -> bool {
+        self.clients < self.max_clients && !self.queue.is_empty()
+    }
+
+    /// Counts a connection under its address; `false` if it is one too many. Counted all the same.
+    fn count(&mut self, host: Host) -> bool {
+        let Some(max) = self.max_per_host.filter(|_| host != Host::Local) else {
+            return true;
+        };
+        let count = self.by_host.entry(host).or_default();
+        *count += 1;
+        *count <= max
+    }
+}
+
+impl<N: Net> Server<N> {
+    /// Gives free places to those who wait, lets in who is at the doors, and tells the queue how it moved.
+    pub(super) fn accept_all(&mut self) {
+        while self.gate.can_admit() {
+            if let Some(waiter) = self.gate.queue.pop_front() {
+                self.gate.moved = true;
+                self.admit(waiter.token);
+            }
+        }
+        if self.gate.paused_until.is_some_and(|until| until <= self.now.moment) {
+            self.gate.paused_until = None;
+        }
+        if self.gate.paused_until.is_none() {
+            let mut budget = ACCEPTS_A_TICK;
+            for door in 0..self.gate.knocked.len() {
+                self.accept_at(door, &mut budget);
+            }
+        }
+        if std::mem::take(&mut self.gate.moved) {
+            self.tell_places();
+        }
+    }
+
+    /// Accepts at one door until nobody is left, or budget, slots or descriptors are.
+    fn accept_at(&mut self, door: Door, budget: &mut usize) {
+        while self.gate.knocked[door] && *budget > 0 && self.gate.has_slot(self.roster.len()) {
+            *budget -= 1;
+            match self.net.accept(door) {
+                Ok((stream, peer)) => self.receive(stream, peer),
+                Err(error) => match AcceptError::from(&error) {
+                    AcceptError::Nobody => self.gate.knocked[door] = false,
+                    AcceptError::ThisOne => log::debug!("accept failed, going on error={error}"),
+                    AcceptError::Exhausted => {
+                        log::warn!("accept failed, trying again in {} ms error={error}", PAUSE.as_millis());
+                        self.gate.paused_until = Some(self.now.moment + PAUSE);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Takes a slot for a new connection, and decides what becomes of it.
+    fn receive(&mut self, mut stream: N::Stream, peer: Peer) {
+        let host = Host::from(peer);
+        if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
+            log::warn!("connection refused, it can't be watched error={error}");
+            return;
+        }
+        let token = self.roster.insert(stream, host, self.now.moment);
+        self.metrics.accepted += 1;
+        if !self.gate.count(host) {
+            self.refuse(token, host, CloseReason::TooManyFromAddress);
+        } else if self.gate.clients < self.gate.max_clients {
+            self.admit(token);
+        } else if self.gate.queue.len() < self.gate.max_waiting {
+            self.gate.queue.push_back(Waiter { token, told: usize::MAX });
+            self.gate.moved = true;
+            log::info!("wait id={} peer={} waiting={}", token.serial, shown(host), self.gate.queue.len());
+        } else {
+            self.refuse(token, host, CloseReason::Full);
+        }
+    }
+
+    fn refuse(&mut self, token: Token, host: Host, reason: CloseReason) {
+        log::info!("refuse id={} peer={} reason={}", token.serial, shown(host), reason.as_str());
+        self.roster.doom(token, reason);
+    }
+
+    /// Gives a connection a place: it is a client from now on.
+    fn admit(&mut self, token: Token) {
+        let Some(connection) = self.roster.get_mut(token).filter(|c| c.life == Life::Waiting) else {
+            return;
+        };
+        connection.admitted = true;
+        connection.unread_lines = !connection.inbox.is_empty() || connection.ready.ended;
+        connection.live(Life::Naming, self.now.moment);
+        self.gate.clients += 1;
+        log::info!(
+            "connect id={} peer={} clients={}",
+            token.serial,
+            shown(connection.host),
+            self.gate.clients
+        );
+        let id = token.into();
+        self.ask_chat(|chat, now, effects| chat.connect(id, now, effects));
+        self.roster.wake(token);
+        self.roster.arm(token);
+    }
+
+    /// Tells everyone in the queue whose place is at most half of what it was told last.
+    fn tell_places(&mut self) {
+        for index in 0..self.gate.queue.len() {
+            let waiter = &mut self.gate.queue[index];
+            let (token, place) = (waiter.token, index + 1);
+            if place <= waiter.told / 2 {
+                waiter.told = place;
+                self.tell(token, &Event::Waiting(place));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_by_host_and_by_half_of_an_ipv6_address() {
+        let host = |address: &str| Host::from(Peer::Ip(address.parse().unwrap()));
+        assert_eq!(host("127.0.0.1"), Host::Local);
+        assert_eq!(host("127.8.9.1"), Host::Local);
+        assert_eq!(host("::1"), Host::Local);
+        assert_eq!(host("::ffff:127.0.0.1"), Host::Local);
+        assert_eq!(host("::ffff:10.0.0.1"), host("10.0.0.1"));
+        assert_eq!(host("2001:db8:1:2::1"), host("2001:db8:1:2:ffff::9"));
+        assert_ne!(host("2001:db8:1:2::1"), host("2001:db8:1:3::1"));
+        assert_eq!(shown(host("2001:db8:1:2::1")), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_host_may_have_so_many_and_is_forgotten_with_the_last() {
+        let mut gate = Gate::new(&Config::from_flags("--max-per-ip 2"), 1);
+        let host = Host::V4([10, 0, 0, 1]);
+        assert_eq!([gate.count(host), gate.count(host), gate.count(host)], [true, true, false]);
+        assert!(gate.count(Host::V4([10, 0, 0, 2])));
+        assert!((0..100).all(|_| gate.count(Host::Local)));
+        (0..3).for_each(|_| gate.freed(host));
+        assert_eq!(gate.by_host.len(), 1);
+    }
+}
