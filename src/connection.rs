@@ -34,7 +34,7 @@ pub enum Life {
     Naming,
     /// A member of a room.
     Chatting,
-    /// To be closed for that reason, at the next reaping. Still in the chat, but hears and says nothing.
+    /// To be closed for that reason, at the next reaping. Still in the chat, but says nothing more.
     Doomed(CloseReason),
     /// Out of the chat; the last words are on their way.
     Draining,
@@ -230,6 +230,16 @@ impl<S> Connection<S> {
         matches!(self.life, Life::Naming | Life::Chatting)
     }
 
+    /// Whether what is said reaches it: until it has left the chat, unless it was given up.
+    #[inline]
+    pub fn hears(&self) -> bool {
+        match self.life {
+            Life::Waiting | Life::Naming | Life::Chatting => true,
+            Life::Doomed(reason) => !reason.is_drop() && reason != CloseReason::Lost,
+            Life::Draining | Life::Lingering | Life::Gone => false,
+        }
+    }
+
     /// Whether it has been told good-bye, or is about to be.
     pub fn is_closing(&self) -> bool {
         !self.is_client() && self.life != Life::Waiting
@@ -239,8 +249,8 @@ impl<S> Connection<S> {
     #[inline]
     pub fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
         let limit = match self.life {
-            Life::Chatting => limits.hard_bytes,
-            _ => UNNAMED_BUFFER_BYTES,
+            Life::Waiting | Life::Naming => UNNAMED_BUFFER_BYTES,
+            _ => limits.hard_bytes,
         };
         self.outbox.cost_bytes() + bytes > limit
     }

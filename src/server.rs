@@ -244,6 +244,11 @@ impl<N: Net> Server<N> {
         assert!(self.effects.is_empty(), "an effect was not carried out");
     }
 
+    /// The network, for the test that looks at it.
+    pub fn net(&self) -> &N {
+        &self.net
+    }
+
     /// The network, for the test that drives it.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net

@@ -40,7 +40,8 @@ impl Crowds {
 
     /// The next room whose summary is due; possibly one that is gone.
     pub fn due(&mut self, now: Moment) -> Option<RoomId> {
-        self.queue.pop_front_if(|(due, _)| *due <= now).map(|(_, id)| id)
+        self.queue.front().filter(|(due, _)| *due <= now)?;
+        self.queue.pop_front().map(|(_, id)| id)
     }
 
     /// When the next is due.

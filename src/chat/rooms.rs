@@ -178,7 +178,8 @@ impl Rooms {
 
     fn forget_excess(&mut self) {
         while let Some((id, seq)) = self.ledger.excess() {
-            if !self.get(id).is_some_and(|room| room.past.front().is_some_and(|oldest| oldest.seq == seq)) {
+            let oldest = self.get(id).and_then(|room| room.past.front());
+            if oldest.is_none_or(|oldest| oldest.seq != seq) {
                 continue;
             }
             self.forget_oldest(id);

@@ -2,6 +2,7 @@
 //! connection is freed.
 
 use super::Server;
+use crate::codec::line;
 use crate::connection::{Connection, Host, Life};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event};
@@ -34,19 +35,30 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
+        connection.live(Life::Draining, self.now.moment);
         if reason.is_drop() {
             connection.outbox.give_up(&mut self.pages);
         }
-        connection.live(Life::Draining, self.now.moment);
+        match connection.outbox.take_missed() {
+            0 => {}
+            missed => self.last_word(token, &Event::Missed(missed)),
+        }
         if reason.farewell().is_some() {
-            let farewell = self.pages.frame(|page| crate::codec::line::encode(&Event::Bye(reason), page));
-            self.pages.hold(farewell, 1);
-            connection.outbox.push(farewell);
+            self.last_word(token, &Event::Bye(reason));
         }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.soil(id);
         self.roster.wake(token);
         self.roster.arm(token);
+    }
+
+    /// Queues something for a connection that hears nothing else any more, whatever its limits.
+    fn last_word(&mut self, token: Token, event: &Event) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            let slice = self.pages.frame(|page| line::encode(event, page));
+            self.pages.hold(slice, 1);
+            connection.outbox.push(slice);
+        }
     }
 
     fn free(&mut self, token: Token) {

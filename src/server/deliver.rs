@@ -117,7 +117,7 @@ impl<N: Net> Server<N> {
 
 #[inline]
 fn offer<S>(connection: &mut Connection<S>, slice: Slice, kind: Kind, limits: &Limits) -> Outcome {
-    if connection.is_closing() {
+    if !connection.hears() {
         return Outcome::Deaf;
     }
     let skips = kind == Kind::Message && limits.slow_client == SlowClient::Skip;

@@ -1,0 +1,14 @@
+//! The whole server on a virtual network and a virtual clock.
+//!
+//! `faults.rs` has the faults of the README's list that need no real socket, each under its number; `limits.rs` every
+//! limit, on both sides of its bound; `random.rs` random scenarios from seeds. A few hundred seeds run by default:
+//!
+//! ```text
+//! SIM_SEEDS=1000000 cargo test --profile sim --test sim random  # a million, with the server's own checks
+//! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
+//! ```
+
+mod ledger;
+mod random;
+mod stage;
+mod world;

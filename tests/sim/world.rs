@@ -1,0 +1,526 @@
+//! A network that is not there: [`World`] implements [`Net`] on queues of bytes and a clock that only tests move.
+//!
+//! It is a harsher `epoll`: an edge comes only after a call has answered `WouldBlock`, pending edges are coalesced,
+//! shuffled and spread over several polls, and between them come events for nobody and for those who are gone. Reads
+//! and writes are short, interrupted, or both. All of it follows from one seed, and everything that passes is hashed, so
+//! that two runs can be compared.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag::net::{Door, Event, Net, Peer, Signal, Token};
+use chinwag::time::Moment;
+
+/// How unkind the world is; each number is a chance in a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// A read or write moves less than it could.
+    pub short: u16,
+    /// A read or write moves a single byte.
+    pub single: u16,
+    /// A call is interrupted.
+    pub interrupted: u16,
+    /// A pending event waits for a later poll.
+    pub late: u16,
+    /// A poll tells of something that is not so.
+    pub spurious: u16,
+    /// An accept fails.
+    pub accept_fails: u16,
+}
+
+impl Weather {
+    /// Everything happens.
+    pub fn storm() -> Weather {
+        Weather { short: 300, single: 100, interrupted: 50, late: 200, spurious: 100, accept_fails: 100 }
+    }
+}
+
+/// The client's handle of a connection: its number in the world.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct Wire(pub usize);
+
+/// The server's handle of a connection. Dropping it closes it, as with a real socket.
+#[derive(Debug)]
+pub struct Stream {
+    wire: usize,
+    open: Rc<Cell<bool>>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.open.set(false);
+    }
+}
+
+/// Both directions of one connection.
+#[derive(Debug)]
+struct Cable {
+    peer: Peer,
+    token: Option<Token>,
+    open: Rc<Cell<bool>>,
+    closed: bool,
+    /// What the client sent and the server has not read.
+    up: VecDeque<u8>,
+    /// The client sends no more.
+    up_ended: bool,
+    /// What the server sent and the client has not read, at most `window`.
+    down: VecDeque<u8>,
+    window: usize,
+    /// The server sends no more.
+    down_ended: bool,
+    /// Broken by the client, or by the server closing with input unread.
+    reset: bool,
+    readable: Edge,
+    writable: Edge,
+}
+
+/// What the kernel owes the server for one kind of readiness.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Edge {
+    /// Told; the server has not come to `WouldBlock` since.
+    Told,
+    /// The server waits for it.
+    Awaited,
+    /// It is due.
+    Pending,
+}
+
+/// All connections there are or were, and the time.
+pub struct World {
+    pub rng: fastrand::Rng,
+    pub weather: Weather,
+    millis: u64,
+    /// The moment up to which a poll may sleep.
+    pub until_millis: u64,
+    /// Whether the last poll found nothing to do at the moment up to which it may sleep.
+    pub idle: bool,
+    cables: Vec<Cable>,
+    backlog: VecDeque<usize>,
+    door: Edge,
+    door_open: bool,
+    /// Errors that the next accepts answer with.
+    pub accept_errors: VecDeque<i32>,
+    /// Descriptors left; accepting without one is `EMFILE`.
+    pub descriptors: usize,
+    signals: VecDeque<Signal>,
+    pub hash: u64,
+    pub polls: u64,
+    pub accepts: u64,
+    pub reads: u64,
+    pub writes: u64,
+    pub calls: Vec<(Token, Call)>,
+    pub record_calls: bool,
+}
+
+/// A call on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    Read,
+    Write,
+}
+
+impl World {
+    pub fn new(seed: u64, weather: Weather) -> World {
+        World {
+            rng: fastrand::Rng::with_seed(seed),
+            weather,
+            millis: 1_000,
+            until_millis: 1_000,
+            idle: false,
+            cables: Vec::new(),
+            backlog: VecDeque::new(),
+            door: Edge::Awaited,
+            door_open: true,
+            accept_errors: VecDeque::new(),
+            descriptors: usize::MAX,
+            signals: VecDeque::new(),
+            hash: 0xcbf2_9ce4_8422_2325,
+            polls: 0,
+            accepts: 0,
+            reads: 0,
+            writes: 0,
+            calls: Vec::new(),
+            record_calls: false,
+        }
+    }
+
+    fn chance(&mut self, in_a_thousand: u16) -> bool {
+        in_a_thousand > 0 && self.rng.u16(0..1000) < in_a_thousand
+    }
+
+    /// Mixes what happened into the trace hash (FNV-1a).
+    fn note(&mut self, what: &[u64]) {
+        for word in what {
+            self.hash = (self.hash ^ word).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    pub fn millis(&self) -> u64 {
+        self.millis
+    }
+
+    /// The clock leaps, as after a suspend.
+    pub fn leap(&mut self, span: Duration) {
+        self.millis += span.as_millis() as u64;
+        self.until_millis = self.until_millis.max(self.millis);
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        self.signals.push_back(signal);
+    }
+
+    // What clients do.
+
+    pub fn connect(&mut self, address: Option<IpAddr>, window: usize) -> Wire {
+        let peer = address.map_or(Peer::Local, Peer::Ip);
+        self.cables.push(Cable {
+            peer,
+            token: None,
+            open: Rc::new(Cell::new(true)),
+            closed: false,
+            up: VecDeque::new(),
+            up_ended: false,
+            down: VecDeque::new(),
+            window,
+            down_ended: false,
+            reset: false,
+            readable: Edge::Awaited,
+            writable: Edge::Pending,
+        });
+        self.backlog.push_back(self.cables.len() - 1);
+        raise(&mut self.door);
+        Wire(self.cables.len() - 1)
+    }
+
+    pub fn send(&mut self, wire: Wire, bytes: &[u8]) {
+        let cable = &mut self.cables[wire.0];
+        if !cable.reset && !cable.closed {
+            cable.up.extend(bytes);
+            raise(&mut cable.readable);
+        }
+    }
+
+    /// The client sends no more.
+    pub fn end(&mut self, wire: Wire) {
+        let cable = &mut self.cables[wire.0];
+        cable.up_ended = true;
+        raise(&mut cable.readable);
+    }
+
+    /// The client breaks the connection.
+    pub fn reset(&mut self, wire: Wire) {
+        let cable = &mut self.cables[wire.0];
+        cable.reset = true;
+        (cable.readable, cable.writable) = (Edge::Pending, Edge::Pending);
+    }
+
+    /// The client reads at most `most` bytes.
+    pub fn receive(&mut self, wire: Wire, most: usize) -> Vec<u8> {
+        let cable = &mut self.cables[wire.0];
+        let count = most.min(cable.down.len());
+        let bytes = cable.down.drain(..count).collect();
+        if count > 0 {
+            raise(&mut cable.writable);
+        }
+        bytes
+    }
+
+    /// How much the client could read.
+    pub fn receivable(&self, wire: Wire) -> usize {
+        self.cables[wire.0].down.len()
+    }
+
+    pub fn set_window(&mut self, wire: Wire, window: usize) {
+        let cable = &mut self.cables[wire.0];
+        cable.window = window;
+        raise(&mut cable.writable);
+    }
+
+    /// Whether the client has read all that will ever come.
+    pub fn is_over(&self, wire: Wire) -> bool {
+        let cable = &self.cables[wire.0];
+        cable.reset || (cable.down.is_empty() && (cable.down_ended || cable.closed))
+    }
+
+    /// Whether the connection was broken, by whichever side.
+    pub fn is_reset(&self, wire: Wire) -> bool {
+        self.cables[wire.0].reset
+    }
+
+    /// Whether the server has closed without having said that it was done.
+    pub fn gave_up_on(&self, wire: Wire) -> bool {
+        let cable = &self.cables[wire.0];
+        cable.closed && !cable.down_ended
+    }
+
+    /// Whether the server has closed its socket.
+    pub fn is_closed(&self, wire: Wire) -> bool {
+        self.cables[wire.0].closed
+    }
+
+    pub fn token(&self, wire: Wire) -> Option<Token> {
+        self.cables[wire.0].token
+    }
+
+    // What the kernel does.
+
+    /// Notices sockets that the server has dropped. Input unread makes that a reset, which also destroys what the
+    /// client has not read yet.
+    fn settle(&mut self) {
+        for index in 0..self.cables.len() {
+            let cable = &mut self.cables[index];
+            if cable.open.get() || cable.closed {
+                continue;
+            }
+            cable.closed = true;
+            self.descriptors = self.descriptors.saturating_add(1);
+            if !cable.up.is_empty() {
+                cable.reset = true;
+                cable.down.clear();
+            }
+            self.note(&[1, index as u64]);
+        }
+    }
+
+    /// The stall oracle. `known` tells what the server has latched for a token: readable, writable, output waiting.
+    ///
+    /// Whatever a socket has for the server must be announced, or be known already; and a server with output that
+    /// can't be sent must have been promised an event.
+    pub fn assert_nothing_is_forgotten(&mut self, known: impl Fn(Token) -> Option<(bool, bool, bool)>) {
+        self.settle();
+        for (index, cable) in self.cables.iter().enumerate() {
+            let Some((readable, writable, output)) = cable.token.filter(|_| !cable.closed).and_then(&known)
+            else {
+                continue;
+            };
+            let has_input = !cable.up.is_empty() || cable.reset;
+            assert!(
+                !has_input || readable || cable.readable != Edge::Told,
+                "wire {index}: input is forgotten"
+            );
+            assert!(!output || writable || cable.writable != Edge::Told, "wire {index}: output is forgotten");
+        }
+        let anyone = !self.backlog.is_empty() && self.door == Edge::Awaited && self.door_open;
+        assert!(!anyone, "somebody at the door, nobody told");
+    }
+
+    fn collect(&mut self, events: &mut Vec<Event>) {
+        while let Some(signal) = self.signals.pop_front() {
+            events.push(Event::Signal(signal));
+        }
+        if self.door == Edge::Pending && self.door_open && !self.chance(self.weather.late) {
+            self.door = Edge::Told;
+            events.push(Event::Door(0));
+        }
+        for index in 0..self.cables.len() {
+            let late = self.chance(self.weather.late);
+            let cable = &mut self.cables[index];
+            let Some(token) = cable.token.filter(|_| !cable.closed && !late) else {
+                continue;
+            };
+            let (readable, writable) = (take(&mut cable.readable), take(&mut cable.writable));
+            if readable || writable {
+                events.push(Event::Connection { token, readable, writable });
+            }
+        }
+        self.mislead(events);
+        self.rng.shuffle(events);
+    }
+
+    /// Adds events for nobody, for those who are gone, and for things that are not so.
+    fn mislead(&mut self, events: &mut Vec<Event>) {
+        while self.chance(self.weather.spurious) {
+            let (readable, writable) = (self.rng.bool(), self.rng.bool());
+            let token = match self.cables.is_empty() {
+                true => None,
+                false => self.cables[self.rng.usize(0..self.cables.len())].token,
+            };
+            let nobody = Token { slot: self.rng.u32(0..64), serial: self.rng.u32(..) };
+            events.push(Event::Connection { token: token.unwrap_or(nobody), readable, writable });
+            if self.rng.bool() {
+                events.push(Event::Door(self.rng.usize(0..3)));
+            }
+        }
+    }
+
+    fn any_pending(&self) -> bool {
+        let of_cable = |cable: &Cable| {
+            !cable.closed
+                && cable.token.is_some()
+                && [cable.readable, cable.writable].contains(&Edge::Pending)
+        };
+        !self.signals.is_empty()
+            || (self.door == Edge::Pending && self.door_open)
+            || self.cables.iter().any(of_cable)
+    }
+
+    /// How much of `most` moves this time.
+    fn portion(&mut self, most: usize) -> usize {
+        match most {
+            0 | 1 => most,
+            _ if self.chance(self.weather.single) => 1,
+            _ if self.chance(self.weather.short) => self.rng.usize(1..=most),
+            _ => most,
+        }
+    }
+
+    fn interrupt(&mut self) -> io::Result<()> {
+        match self.chance(self.weather.interrupted) {
+            true => Err(ErrorKind::Interrupted.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+fn raise(edge: &mut Edge) {
+    if *edge == Edge::Awaited {
+        *edge = Edge::Pending;
+    }
+}
+
+fn take(edge: &mut Edge) -> bool {
+    let pending = *edge == Edge::Pending;
+    if pending {
+        *edge = Edge::Told;
+    }
+    pending
+}
+
+impl Net for World {
+    type Stream = Stream;
+
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.polls += 1;
+        self.idle = false;
+        self.settle();
+        self.interrupt()?;
+        let sleeps = timeout != Some(Duration::ZERO);
+        if !self.any_pending() && sleeps {
+            let due = timeout.map(|timeout| self.millis + timeout.as_millis() as u64);
+            self.idle = due.is_none_or(|due| due > self.until_millis);
+            self.millis = due.unwrap_or(u64::MAX).min(self.until_millis).max(self.millis);
+        }
+        self.collect(events);
+        let (count, millis) = (events.len() as u64, self.millis);
+        self.note(&[2, count, millis]);
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_millis(self.millis)
+    }
+
+    fn unix_millis(&self) -> u64 {
+        1_600_000_000_000 + self.millis
+    }
+
+    fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
+        self.accepts += 1;
+        if door != 0 || !self.door_open {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if let Some(error) = self.accept_errors.pop_front() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if self.chance(self.weather.accept_fails) {
+            let errors = [103, 71, 24, 23, 4, 105];
+            let error = errors[self.rng.usize(0..errors.len())];
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if !self.backlog.is_empty() && self.descriptors == 0 {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        let Some(wire) = self.backlog.pop_front() else {
+            self.door = Edge::Awaited;
+            return Err(ErrorKind::WouldBlock.into());
+        };
+        self.descriptors -= 1;
+        self.note(&[3, wire as u64]);
+        let cable = &self.cables[wire];
+        Ok((Stream { wire, open: cable.open.clone() }, cable.peer))
+    }
+
+    fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
+        let cable = &mut self.cables[stream.wire];
+        cable.token = Some(token);
+        if !cable.up.is_empty() || cable.up_ended || cable.reset {
+            cable.readable = Edge::Pending;
+        }
+        self.note(&[4, u64::from(token.slot), u64::from(token.serial)]);
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads += 1;
+        self.interrupt()?;
+        let most = self.cables[stream.wire].up.len().min(buffer.len());
+        let count = self.portion(most);
+        if self.record_calls {
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, Call::Read)));
+        }
+        self.note(&[5, stream.wire as u64, count as u64]);
+        let cable = &mut self.cables[stream.wire];
+        if cable.reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if count == 0 {
+            return match cable.up_ended {
+                true => Ok(0),
+                false => {
+                    cable.readable = Edge::Awaited;
+                    Err(ErrorKind::WouldBlock.into())
+                }
+            };
+        }
+        for (place, byte) in buffer.iter_mut().zip(cable.up.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.writes += 1;
+        self.interrupt()?;
+        let cable = &self.cables[stream.wire];
+        if cable.reset {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        assert!(!cable.down_ended, "written after the end");
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        assert!(!bytes.is_empty(), "a write of nothing");
+        let room = cable.window.saturating_sub(cable.down.len());
+        let count = self.portion(room.min(bytes.len()));
+        if self.record_calls {
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, Call::Write)));
+        }
+        self.note(&[6, stream.wire as u64, count as u64]);
+        let cable = &mut self.cables[stream.wire];
+        if count == 0 {
+            cable.writable = Edge::Awaited;
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        cable.down.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
+        let cable = &mut self.cables[stream.wire];
+        cable.down_ended = true;
+        match cable.reset {
+            true => Err(ErrorKind::NotConnected.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn close_doors(&mut self) {
+        self.door_open = false;
+        while let Some(wire) = self.backlog.pop_front() {
+            self.cables[wire].reset = true;
+            self.cables[wire].closed = true;
+        }
+    }
+}
