@@ -2,7 +2,6 @@
 //! connection is freed.
 
 use super::Server;
-use crate::codec::line;
 use crate::connection::{Connection, Host, Life};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event};
@@ -41,24 +40,15 @@ impl<N: Net> Server<N> {
         }
         match connection.outbox.take_missed() {
             0 => {}
-            missed => self.last_word(token, &Event::Missed(missed)),
+            missed => self.insist(token, &Event::Missed(missed)),
         }
         if reason.farewell().is_some() {
-            self.last_word(token, &Event::Bye(reason));
+            self.insist(token, &Event::Bye(reason));
         }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.soil(id);
         self.roster.wake(token);
         self.roster.arm(token);
-    }
-
-    /// Queues something for a connection that hears nothing else any more, whatever its limits.
-    fn last_word(&mut self, token: Token, event: &Event) {
-        if let Some(connection) = self.roster.get_mut(token) {
-            let slice = self.pages.frame(|page| line::encode(event, page));
-            self.pages.hold(slice, 1);
-            connection.outbox.push(slice);
-        }
     }
 
     fn free(&mut self, token: Token) {

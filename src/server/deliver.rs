@@ -23,8 +23,6 @@ enum Kind {
 enum Outcome {
     /// It is queued.
     Queued,
-    /// It was left out, and counted.
-    Missed,
     /// The client is closing and hears nothing more.
     Deaf,
     /// There is no room for it in the client's write buffer.
@@ -67,6 +65,16 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Tells a connection of its own fate, in a few words that no limit and no closing holds back.
+    pub(super) fn insist(&mut self, token: Token, event: &Event) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            let slice = self.pages.frame(|page| line::encode(event, page));
+            self.pages.hold(slice, 1);
+            connection.outbox.push(slice);
+            self.roster.soil(token.into());
+        }
+    }
+
     /// Queues an event for one client.
     fn send(&mut self, id: ClientId, event: &Event, kind: Kind) {
         let slice = self.pages.frame(|page| line::encode(event, page));
@@ -100,33 +108,51 @@ impl<N: Net> Server<N> {
                 self.roster.soil(id);
                 true
             }
-            Outcome::Missed => {
-                self.metrics.missed += 1;
-                false
-            }
             Outcome::Deaf => false,
-            Outcome::Overflow => {
-                if let Some(token) = self.roster.token(id) {
-                    self.roster.doom(token, CloseReason::BufferFull);
-                }
-                false
-            }
+            Outcome::Overflow => self.overflow(id, slice, kind),
         }
+    }
+
+    /// There is no room for a frame in a client's write buffer. `true` if it could be queued after all.
+    ///
+    /// A busy tick can fill the buffer of somebody who reads as fast as anyone: so what is there is written first, and
+    /// only who does not take it is slow.
+    #[cold]
+    fn overflow(&mut self, id: ClientId, slice: Slice, kind: Kind) -> bool {
+        let Some(token) = self.roster.token(id) else {
+            return false;
+        };
+        if self.roster.get(token).is_some_and(|connection| connection.ready.writable) {
+            self.flush(token);
+        }
+        let Some(connection) = self.roster.get_mut(token) else {
+            return false;
+        };
+        match offer(connection, slice, kind, &self.limits) {
+            Outcome::Queued => {
+                self.metrics.deliveries += 1;
+                self.roster.soil(id);
+                return true;
+            }
+            Outcome::Deaf => {}
+            Outcome::Overflow if kind == Kind::Message && self.limits.slow_client == SlowClient::Skip => {
+                connection.outbox.miss();
+                self.metrics.missed += 1;
+            }
+            Outcome::Overflow => self.roster.doom(token, CloseReason::BufferFull),
+        }
+        false
     }
 }
 
+/// Puts a frame into a client's outbox if it fits. Behind a gap no message fits until the client was told of the gap.
 #[inline]
 fn offer<S>(connection: &mut Connection<S>, slice: Slice, kind: Kind, limits: &Limits) -> Outcome {
     if !connection.hears() {
         return Outcome::Deaf;
     }
-    let skips = kind == Kind::Message && limits.slow_client == SlowClient::Skip;
-    let overflows = connection.overflows(slice.len(), limits);
-    if skips && (overflows || connection.outbox.missed() > 0) {
-        connection.outbox.miss();
-        return Outcome::Missed;
-    }
-    if overflows {
+    let behind_a_gap = kind == Kind::Message && connection.outbox.missed() > 0;
+    if behind_a_gap || connection.overflows(slice.len(), limits) {
         return Outcome::Overflow;
     }
     connection.frames_out += 1;

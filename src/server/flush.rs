@@ -13,18 +13,21 @@ impl<N: Net> Server<N> {
     /// Writes what the tick has queued, and then sees to what the kernel did not take.
     pub(super) fn flush_all(&mut self) {
         for token in self.roster.take_dirty() {
-            self.flush(token);
+            if let Some(connection) = self.roster.get_mut(token) {
+                connection.queued.dirty = false;
+                self.flush(token);
+            }
         }
         if self.pages.turn() {
             self.relieve();
         }
     }
 
-    fn flush(&mut self, token: Token) {
+    /// Writes one outbox, and sees to what that brings.
+    pub(super) fn flush(&mut self, token: Token) {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.queued.dirty = false;
         if matches!(connection.life, Life::Doomed(_) | Life::Gone) {
             return;
         }
@@ -37,7 +40,7 @@ impl<N: Net> Server<N> {
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         if reads_again && connection.outbox.missed() > 0 {
             let missed = connection.outbox.take_missed();
-            self.tell(token, &Event::Missed(missed));
+            self.insist(token, &Event::Missed(missed));
         }
         self.roster.wake(token);
         self.roster.arm(token);

@@ -8,6 +8,7 @@
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
 //! ```
 
+mod faults;
 mod ledger;
 mod random;
 mod stage;

@@ -12,6 +12,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use slab::Slab;
+
 use chinwag::net::{Door, Event, Net, Peer, Signal, Token};
 use chinwag::time::Moment;
 
@@ -98,7 +100,7 @@ pub struct World {
     pub until_millis: u64,
     /// Whether the last poll found nothing to do at the moment up to which it may sleep.
     pub idle: bool,
-    cables: Vec<Cable>,
+    cables: Slab<Cable>,
     backlog: VecDeque<usize>,
     door: Edge,
     door_open: bool,
@@ -107,6 +109,8 @@ pub struct World {
     /// Descriptors left; accepting without one is `EMFILE`.
     pub descriptors: usize,
     signals: VecDeque<Signal>,
+    /// Events that the next poll tells, whatever is so.
+    pub injected: Vec<Event>,
     pub hash: u64,
     pub polls: u64,
     pub accepts: u64,
@@ -131,13 +135,14 @@ impl World {
             millis: 1_000,
             until_millis: 1_000,
             idle: false,
-            cables: Vec::new(),
+            cables: Slab::new(),
             backlog: VecDeque::new(),
             door: Edge::Awaited,
             door_open: true,
             accept_errors: VecDeque::new(),
             descriptors: usize::MAX,
             signals: VecDeque::new(),
+            injected: Vec::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             polls: 0,
             accepts: 0,
@@ -152,11 +157,9 @@ impl World {
         in_a_thousand > 0 && self.rng.u16(0..1000) < in_a_thousand
     }
 
-    /// Mixes what happened into the trace hash (FNV-1a).
+    /// Mixes what happened into the trace hash.
     fn note(&mut self, what: &[u64]) {
-        for word in what {
-            self.hash = (self.hash ^ word).wrapping_mul(0x100_0000_01b3);
-        }
+        mix(&mut self.hash, what);
     }
 
     pub fn millis(&self) -> u64 {
@@ -177,7 +180,7 @@ impl World {
 
     pub fn connect(&mut self, address: Option<IpAddr>, window: usize) -> Wire {
         let peer = address.map_or(Peer::Local, Peer::Ip);
-        self.cables.push(Cable {
+        let wire = self.cables.insert(Cable {
             peer,
             token: None,
             open: Rc::new(Cell::new(true)),
@@ -191,9 +194,9 @@ impl World {
             readable: Edge::Awaited,
             writable: Edge::Pending,
         });
-        self.backlog.push_back(self.cables.len() - 1);
+        self.backlog.push_back(wire);
         raise(&mut self.door);
-        Wire(self.cables.len() - 1)
+        Wire(wire)
     }
 
     pub fn send(&mut self, wire: Wire, bytes: &[u8]) {
@@ -229,15 +232,17 @@ impl World {
         bytes
     }
 
-    /// How much the client could read.
-    pub fn receivable(&self, wire: Wire) -> usize {
-        self.cables[wire.0].down.len()
-    }
-
     pub fn set_window(&mut self, wire: Wire, window: usize) {
         let cable = &mut self.cables[wire.0];
         cable.window = window;
         raise(&mut cable.writable);
+    }
+
+    /// Forgets a connection that is over on both sides; its number is used again.
+    pub fn retire(&mut self, wire: Wire) {
+        self.settle();
+        assert!(self.cables[wire.0].closed, "the server still has it");
+        self.cables.remove(wire.0);
     }
 
     /// Whether the client has read all that will ever come.
@@ -271,8 +276,7 @@ impl World {
     /// Notices sockets that the server has dropped. Input unread makes that a reset, which also destroys what the
     /// client has not read yet.
     fn settle(&mut self) {
-        for index in 0..self.cables.len() {
-            let cable = &mut self.cables[index];
+        for (index, cable) in &mut self.cables {
             if cable.open.get() || cable.closed {
                 continue;
             }
@@ -282,7 +286,7 @@ impl World {
                 cable.reset = true;
                 cable.down.clear();
             }
-            self.note(&[1, index as u64]);
+            mix(&mut self.hash, &[1, index as u64]);
         }
     }
 
@@ -292,7 +296,7 @@ impl World {
     /// can't be sent must have been promised an event.
     pub fn assert_nothing_is_forgotten(&mut self, known: impl Fn(Token) -> Option<(bool, bool, bool)>) {
         self.settle();
-        for (index, cable) in self.cables.iter().enumerate() {
+        for (index, cable) in &self.cables {
             let Some((readable, writable, output)) = cable.token.filter(|_| !cable.closed).and_then(&known)
             else {
                 continue;
@@ -309,6 +313,7 @@ impl World {
     }
 
     fn collect(&mut self, events: &mut Vec<Event>) {
+        events.append(&mut self.injected);
         while let Some(signal) = self.signals.pop_front() {
             events.push(Event::Signal(signal));
         }
@@ -316,9 +321,8 @@ impl World {
             self.door = Edge::Told;
             events.push(Event::Door(0));
         }
-        for index in 0..self.cables.len() {
-            let late = self.chance(self.weather.late);
-            let cable = &mut self.cables[index];
+        for (_, cable) in &mut self.cables {
+            let late = self.weather.late > 0 && self.rng.u16(0..1000) < self.weather.late;
             let Some(token) = cable.token.filter(|_| !cable.closed && !late) else {
                 continue;
             };
@@ -335,10 +339,8 @@ impl World {
     fn mislead(&mut self, events: &mut Vec<Event>) {
         while self.chance(self.weather.spurious) {
             let (readable, writable) = (self.rng.bool(), self.rng.bool());
-            let token = match self.cables.is_empty() {
-                true => None,
-                false => self.cables[self.rng.usize(0..self.cables.len())].token,
-            };
+            let any = self.rng.usize(0..=self.cables.len());
+            let token = self.cables.get(any).and_then(|cable| cable.token);
             let nobody = Token { slot: self.rng.u32(0..64), serial: self.rng.u32(..) };
             events.push(Event::Connection { token: token.unwrap_or(nobody), readable, writable });
             if self.rng.bool() {
@@ -355,7 +357,8 @@ impl World {
         };
         !self.signals.is_empty()
             || (self.door == Edge::Pending && self.door_open)
-            || self.cables.iter().any(of_cable)
+            || !self.injected.is_empty()
+            || self.cables.iter().any(|(_, cable)| of_cable(cable))
     }
 
     /// How much of `most` moves this time.
@@ -373,6 +376,13 @@ impl World {
             true => Err(ErrorKind::Interrupted.into()),
             false => Ok(()),
         }
+    }
+}
+
+/// FNV-1a, by words.
+fn mix(hash: &mut u64, what: &[u64]) {
+    for word in what {
+        *hash = (*hash ^ word).wrapping_mul(0x100_0000_01b3);
     }
 }
 
@@ -420,6 +430,7 @@ impl Net for World {
 
     fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
+        self.settle();
         if door != 0 || !self.door_open {
             return Err(ErrorKind::WouldBlock.into());
         }
