@@ -85,10 +85,8 @@ impl SteadyClock {
     /// A reading before the last one counts as no time passed.
     pub fn advance(&mut self, reading: Moment, asked: Option<Duration>) -> Moment {
         let passed = reading.since(self.last_reading);
-        if let Some(asked) = asked {
-            if passed > asked + LATE {
-                self.left_out += passed - LATE;
-            }
+        if asked.is_some_and(|asked| passed > asked + LATE) {
+            self.left_out += passed - LATE;
         }
         self.last_reading = self.last_reading.max(reading);
         self.last_reading - self.left_out

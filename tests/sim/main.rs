@@ -10,6 +10,7 @@
 
 mod faults;
 mod ledger;
+mod limits;
 mod random;
 mod stage;
 mod world;

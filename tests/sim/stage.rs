@@ -214,6 +214,7 @@ impl Stage {
         let wires: Vec<Wire> = self.read.keys().copied().collect();
         for wire in wires {
             self.set_eager(wire, true);
+            self.world().set_window(wire, WIDE);
             self.world().end(wire);
         }
         self.world().weather = Weather::default();

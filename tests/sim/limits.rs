@@ -1,0 +1,493 @@
+//! Every limit on a client or the server, on both sides of its bound. Those of the chat alone (rooms, history, lists)
+//! are in `tests/pure`; those of the flags themselves in `src/config.rs`.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, WIDE};
+use crate::world::Wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Two clients who have read their greetings.
+fn pair(flags: &str) -> (Stage, Wire, Wire) {
+    let mut stage = Stage::new(flags);
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.unread(ann);
+    (stage, ann, bob)
+}
+
+/// `bob`, of a pair, reads nothing from now on.
+fn pair_with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
+    let (mut stage, ann, bob) = pair(&format!("--rate off {flags}"));
+    stage.world().set_window(bob, 0);
+    stage.set_eager(bob, false);
+    (stage, ann, bob)
+}
+
+fn outbox_bytes(stage: &mut Stage, wire: Wire) -> usize {
+    let token = stage.world().token(wire).unwrap();
+    stage.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
+}
+
+#[test]
+fn line_max() {
+    let (mut stage, ann, bob) = pair("--rate off --line-max 128");
+    let (longest, over) = ("x".repeat(128), "x".repeat(129));
+    stage.say(ann, &longest);
+    stage.say(ann, &format!("{longest}\r"));
+    stage.expect(bob, &[&format!("ann: {longest}"), &format!("ann: {longest}")]);
+    stage.say(ann, &over);
+    stage.say(ann, "and on");
+    stage.expect(ann, &["-- that line was not sent: it is over 128 bytes"]);
+    stage.expect(bob, &["ann: and on"]);
+    stage.end();
+}
+
+#[test]
+fn the_rest_of_an_over_long_line_is_discarded_up_to_a_mebibyte() {
+    for (rest, closed) in [(1024 * 1024, false), (1024 * 1024 + 1, true)] {
+        let (mut stage, ann, bob) = pair("--rate off --line-max 128");
+        stage.send(ann, &vec![b'x'; 128 + rest]);
+        stage.send(ann, b"\nstill here\n");
+        stage.run();
+        let heard = stage.unread(bob);
+        assert_eq!(heard, [if closed { "-- ann left" } else { "ann: still here" }]);
+        stage.end();
+    }
+}
+
+#[test]
+fn write_buffer() {
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader("--write-buffer 8k --write-buffer-soft off");
+    // Each line is 512 bytes with `ann: ` and its end; sixteen are the whole buffer.
+    let line = "x".repeat(512 - 6);
+    (0..16).for_each(|_| stage.say(ann, &line));
+    stage.expect(ann, &[]);
+    assert_eq!(outbox_bytes(&mut stage, bob), 8 * 1024);
+    stage.say(ann, "");
+    stage.say(ann, "x");
+    stage.expect(ann, &["-- bob left (too slow)"]);
+    stage.end();
+}
+
+#[test]
+fn a_busy_tick_does_not_drop_who_reads() {
+    let (mut stage, ann, bob) = pair("--rate off --write-buffer 8k --write-buffer-soft off");
+    let line = "x".repeat(506);
+    (0..64).for_each(|_| stage.say(ann, &line));
+    stage.run();
+    assert_eq!(stage.unread(bob).len(), 64, "32 KiB in one tick, for a buffer of 8 KiB");
+    stage.end();
+}
+
+#[test]
+fn write_buffer_soft() {
+    for (lines, dropped) in [(4, false), (5, true)] {
+        let flags = "--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off";
+        let (mut stage, ann, _bob) = pair_with_a_stalled_reader(flags);
+        (0..lines).for_each(|_| stage.say(ann, &"x".repeat(506)));
+        stage.pass(4 * SECOND);
+        stage.expect(ann, &[]);
+        stage.pass(2 * SECOND);
+        let expected: &[&str] = if dropped { &["-- bob left (too slow)"] } else { &[] };
+        stage.expect(ann, expected);
+        stage.end();
+    }
+}
+
+#[test]
+fn a_reader_who_catches_up_in_time_is_not_behind_any_more() {
+    let flags = "--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    for _ in 0..5 {
+        (0..8).for_each(|_| stage.say(ann, &"x".repeat(506)));
+        stage.pass(4 * SECOND);
+        stage.world().set_window(bob, WIDE);
+        stage.receive(bob, usize::MAX);
+        stage.run();
+        stage.world().set_window(bob, 0);
+        stage.receive(bob, usize::MAX);
+    }
+    stage.pass(60 * SECOND);
+    stage.expect(ann, &[]);
+    assert_eq!(stage.unread(bob).len(), 40);
+    stage.end();
+}
+
+#[test]
+fn the_write_buffer_of_who_has_no_name() {
+    let mut stage = Stage::new("--rate off");
+    let mute = stage.connect_from(None, 0);
+    stage.run();
+    let greeting = outbox_bytes(&mut stage, mute);
+    let refusal = "-- a name has no space in it. what's your name?\n".len();
+    let fit = (4 * 1024 - greeting) / refusal;
+    (0..fit).for_each(|_| stage.say(mute, "a b"));
+    stage.run();
+    assert_eq!(outbox_bytes(&mut stage, mute), greeting + fit * refusal);
+    assert_eq!(stage.server.metrics().dropped_full, 0);
+    stage.say(mute, "a b");
+    stage.run();
+    assert_eq!(stage.server.metrics().dropped_full, 1);
+    stage.end();
+}
+
+#[test]
+fn stall_timeout() {
+    for (wait, dropped) in [(2_990, false), (3_010, true)] {
+        let (mut stage, ann, bob) = pair_with_a_stalled_reader("--stall-timeout 3s");
+        stage.say(ann, "hello?");
+        stage.pass(2 * SECOND);
+        // A single byte is progress, and time starts over.
+        stage.world().set_window(bob, 1);
+        stage.run();
+        stage.world().set_window(bob, 0);
+        stage.pass(Duration::from_millis(wait));
+        let expected: &[&str] = if dropped { &["-- bob left (too slow)"] } else { &[] };
+        stage.expect(ann, expected);
+        stage.end();
+    }
+}
+
+#[test]
+fn stall_timeout_off() {
+    let (mut stage, ann, _bob) = pair_with_a_stalled_reader("--stall-timeout off");
+    stage.say(ann, "hello?");
+    stage.pass(3_600 * SECOND);
+    stage.expect(ann, &[]);
+    stage.end();
+}
+
+#[test]
+fn memory() {
+    // Each of these reads nothing of a room of its own, so nothing is shared.
+    let flags = "--rate off --memory 1m --write-buffer 256k --write-buffer-soft off --stall-timeout off";
+    let mut stage = Stage::new(flags);
+    let talker = stage.join("talker");
+    let slow: Vec<Wire> = (0..8).map(|n| stage.join(&format!("slow{n}"))).collect();
+    for (number, wire) in slow.iter().enumerate() {
+        stage.say(*wire, &format!("/join r{number}"));
+        stage.run();
+        stage.world().set_window(*wire, 0);
+        stage.set_eager(*wire, false);
+    }
+    let line = "x".repeat(4_000);
+    let fill = |stage: &mut Stage, room: usize, lines: usize| {
+        stage.say(talker, &format!("/join r{room}"));
+        (0..lines).for_each(|_| stage.say(talker, &line));
+        stage.run();
+    };
+    (0..4).for_each(|room| fill(&mut stage, room, 50));
+    assert_eq!(stage.server.metrics().dropped(), 0, "800 KiB of 1 MiB");
+    // The one who holds most goes first; of its pages, two are shared with neighbours, so another may follow.
+    fill(&mut stage, 4, 64);
+    fill(&mut stage, 5, 50);
+    assert!((1..=2).contains(&stage.server.metrics().dropped_memory));
+    let gone = |stage: &mut Stage, wire| outbox_bytes(stage, wire) < 1_000;
+    assert!(gone(&mut stage, slow[4]) && !gone(&mut stage, slow[0]));
+    (6..8).for_each(|room| fill(&mut stage, room, 50));
+    assert!(stage.server.metrics().dropped_memory >= 2);
+    assert!(stage.server.pages().memory_bytes() <= 1024 * 1024 + 64 * 1024);
+    stage.end();
+}
+
+#[test]
+fn what_many_wait_for_is_in_memory_once() {
+    let flags = "--rate off --write-buffer 256k --write-buffer-soft off --stall-timeout off --announce-max 0";
+    let mut stage = Stage::new(flags);
+    let ann = stage.join("ann");
+    for number in 0..100 {
+        let slow = stage.join(&format!("slow{number}"));
+        stage.world().set_window(slow, 0);
+        stage.set_eager(slow, false);
+    }
+    for _ in 0..50 {
+        stage.say(ann, &"x".repeat(4_000));
+        stage.run();
+    }
+    assert_eq!(stage.server.metrics().dropped(), 0);
+    assert!(stage.server.pages().held_bytes() > 100 * 200_000);
+    let memory = stage.peak_memory;
+    assert!(memory < 512 * 1024, "{memory} bytes for 200 KB that a hundred wait for");
+    stage.end();
+}
+
+#[test]
+fn rate_and_burst() {
+    let (mut stage, ann, bob) = pair("--rate 5/s --burst 3");
+    stage.pass(SECOND);
+    (0..8).for_each(|number| stage.say(ann, &format!("{number}")));
+    stage.expect(bob, &["ann: 0", "ann: 1", "ann: 2"]);
+    stage.expect(ann, &["-- you send fast: your lines are slowed down, none is lost"]);
+    stage.pass(Duration::from_millis(199));
+    stage.expect(bob, &[]);
+    stage.pass(Duration::from_millis(1));
+    stage.expect(bob, &["ann: 3"]);
+    stage.pass(SECOND);
+    stage.expect(bob, &["ann: 4", "ann: 5", "ann: 6", "ann: 7"]);
+    stage.expect(ann, &[]);
+    // After a rest it may send its burst again, and is told again when it sends more.
+    stage.pass(SECOND);
+    (0..4).for_each(|number| stage.say(ann, &format!("{number}")));
+    stage.expect(bob, &["ann: 0", "ann: 1", "ann: 2"]);
+    stage.expect(ann, &["-- you send fast: your lines are slowed down, none is lost"]);
+    stage.end();
+}
+
+#[test]
+fn a_paste_takes_longer_and_loses_nothing() {
+    let (mut stage, ann, bob) = pair("");
+    stage.pass(2 * SECOND);
+    (0..1_000).for_each(|number| stage.say(ann, &format!("{number} {}", "x".repeat(90))));
+    stage.pass(199 * SECOND);
+    let lines = stage.unread(bob);
+    assert_eq!(lines.len(), 1_000);
+    assert!(lines.iter().enumerate().all(|(number, line)| line.starts_with(&format!("ann: {number} "))));
+    stage.end();
+}
+
+#[test]
+fn who_is_behind_with_reading_is_not_read_until_it_has_caught_up() {
+    let flags = "--write-buffer 64k --write-buffer-soft 1k:60s --stall-timeout off";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    (0..100).for_each(|_| stage.say(bob, "/help"));
+    stage.say(bob, "done");
+    stage.run();
+    assert!(outbox_bytes(&mut stage, bob) < 2 * 1024, "answers pile up");
+    stage.expect(ann, &[]);
+    stage.world().set_window(bob, WIDE);
+    stage.set_eager(bob, true);
+    stage.expect(ann, &["bob: done"]);
+    stage.end();
+}
+
+#[test]
+fn max_clients_and_the_queue() {
+    let mut stage = Stage::new("--max-clients 2 --max-waiting 3");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    let waiting: Vec<Wire> = (0..3).map(|_| stage.connect()).collect();
+    let refused = stage.connect();
+    stage.expect(waiting[0], &["-- the server is full. you are next, please wait"]);
+    stage.expect(waiting[1], &["-- the server is full. you are number 2 in the queue, please wait"]);
+    stage.expect(waiting[2], &["-- the server is full. you are number 3 in the queue, please wait"]);
+    stage.expect(refused, &["-- the server is full. try again later"]);
+    assert!(stage.world().is_over(refused));
+    stage.world().end(refused);
+    // What somebody says while waiting is heard when its turn comes.
+    stage.send(waiting[0], b"cy\nhi\n");
+    stage.run();
+    assert_eq!(stage.server.waiting(), 3);
+    stage.say(ann, "/quit");
+    stage.expect(bob, &["-- ann left", "-- cy joined", "cy: hi"]);
+    stage.expect(waiting[1], &["-- the server is full. you are next, please wait"]);
+    stage.expect(waiting[2], &[]);
+    assert_eq!(stage.server.waiting(), 2);
+    stage.end();
+}
+
+#[test]
+fn places_in_a_long_queue_are_told_again_when_they_have_halved() {
+    let mut stage = Stage::new("--max-clients 1 --rate off");
+    let ann = stage.join("ann");
+    let queue: Vec<Wire> = (0..100).map(|_| stage.connect()).collect();
+    stage.run();
+    queue[..99].iter().for_each(|wire| stage.world().end(*wire));
+    stage.run();
+    let last = stage.text(queue[99]);
+    let numbers: Vec<&str> =
+        last.lines().map(|line| line.trim_start_matches("-- the server is full. ")).collect();
+    assert_eq!(numbers, ["you are number 100 in the queue, please wait", "you are next, please wait"]);
+    stage.say(ann, "/quit");
+    stage.run();
+    stage.expect_contains(queue[99], "-- welcome to chinwag");
+    stage.end();
+}
+
+#[test]
+fn who_leaves_the_queue_frees_its_number_and_who_half_closes_is_still_heard() {
+    let mut stage = Stage::new("--max-clients 1 --rate off");
+    let ann = stage.join("ann");
+    let (gone, reset, pipe) = (stage.connect(), stage.connect(), stage.connect());
+    stage.run();
+    stage.send(pipe, b"pipe\n/who\n");
+    for wire in [gone, pipe] {
+        stage.world().end(wire);
+    }
+    stage.world().reset(reset);
+    stage.run();
+    assert_eq!(stage.server.waiting(), 1);
+    stage.say(ann, "/quit");
+    stage.run();
+    stage.expect_contains(pipe, "-- in #lobby: pipe\n");
+    stage.end();
+}
+
+#[test]
+fn a_queue_of_none_refuses_at_once() {
+    let mut stage = Stage::new("--max-clients 1 --max-waiting 0");
+    stage.join("ann");
+    let late = stage.connect();
+    stage.expect(late, &["-- the server is full. try again later"]);
+    stage.end();
+}
+
+#[test]
+fn more_connections_than_slots_wait_at_the_door() {
+    let mut stage = Stage::new("--max-clients 1 --max-waiting 0 --rate off");
+    stage.join("ann");
+    // Each is refused, and closes only when it has been told; the kernel keeps the rest meanwhile.
+    let crowd: Vec<Wire> = (0..500).map(|_| stage.connect()).collect();
+    stage.run();
+    assert!(stage.server.roster().len() <= 65);
+    for _ in 0..20 {
+        stage.pass(SECOND);
+    }
+    assert!(crowd.iter().all(|wire| stage.text(*wire) == "-- the server is full. try again later\n"));
+    stage.end();
+}
+
+#[test]
+fn max_per_ip() {
+    let mut stage = Stage::new("--max-per-ip 2 --rate off");
+    let from = |stage: &mut Stage, address: &str| stage.connect_from(Some(address), WIDE);
+    let welcome = "-- welcome to chinwag. what's your name?";
+    let (first, second) = (from(&mut stage, "10.0.0.1"), from(&mut stage, "10.0.0.1"));
+    let third = from(&mut stage, "10.0.0.1");
+    let mapped = from(&mut stage, "::ffff:10.0.0.1");
+    let other = from(&mut stage, "10.0.0.2");
+    for wire in [first, second, other] {
+        stage.expect(wire, &[welcome]);
+    }
+    for wire in [third, mapped] {
+        stage.expect(wire, &["-- too many connections from your address. close one of them first"]);
+        stage.world().end(wire);
+    }
+    for address in ["127.0.0.1", "::1"] {
+        for _ in 0..10 {
+            let local = from(&mut stage, address);
+            stage.expect(local, &[welcome]);
+        }
+    }
+    stage.world().end(first);
+    stage.run();
+    let again = from(&mut stage, "10.0.0.1");
+    stage.expect(again, &[welcome]);
+    stage.end();
+}
+
+#[test]
+fn name_timeout() {
+    let mut stage = Stage::new("--name-timeout 5s");
+    let (mute, quick) = (stage.connect(), stage.connect());
+    stage.pass(Duration::from_millis(4_900));
+    stage.say(quick, "quick");
+    stage.pass(Duration::from_millis(200));
+    stage.expect_contains(mute, "-- you gave no name in time");
+    stage.pass(60 * SECOND);
+    stage.say(quick, "/who");
+    stage.run();
+    stage.expect_contains(quick, "-- in #lobby: quick\n");
+    stage.end();
+}
+
+#[test]
+fn idle_timeout() {
+    let (mut stage, ann, bob) = pair("--idle-timeout 10s");
+    stage.pass(9 * SECOND);
+    stage.say(ann, "awake");
+    stage.pass(2 * SECOND);
+    stage.expect(bob, &["ann: awake", "-- you were idle for too long. connect again to go on"]);
+    stage.expect(ann, &["-- bob left (idle)"]);
+    stage.pass(9 * SECOND);
+    stage.expect(ann, &["-- you were idle for too long. connect again to go on"]);
+    stage.end();
+}
+
+#[test]
+fn a_quiet_server_sleeps() {
+    let mut stage = Stage::new("");
+    for number in 0..100 {
+        stage.join(&format!("c{number}"));
+    }
+    stage.pass(15 * SECOND);
+    let polls = stage.world().polls;
+    stage.pass(3_600 * SECOND);
+    assert!(stage.world().polls - polls <= 2, "woken for nothing");
+    assert_eq!(stage.server.roster().armed_timers(), 0);
+    stage.end();
+}
+
+#[test]
+fn slow_clients_may_be_skipped_and_are_told_what_they_missed() {
+    let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft 4k:1s --stall-timeout 1s";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    let line = "x".repeat(506);
+    (0..20).for_each(|_| stage.say(ann, &line));
+    stage.pass(30 * SECOND);
+    stage.expect(ann, &[]);
+    stage.world().set_window(bob, WIDE);
+    stage.set_eager(bob, true);
+    stage.run();
+    let lines = stage.unread(bob);
+    assert_eq!(lines.len(), 17);
+    assert_eq!(lines[16], "-- you missed 4 messages: you read too slowly");
+    stage.say(ann, "and on");
+    stage.expect(bob, &["ann: and on"]);
+    assert_eq!(stage.server.metrics().missed, 4);
+    stage.end();
+}
+
+#[test]
+fn answers_to_its_own_commands_are_not_skipped() {
+    let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft off --stall-timeout 1s";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    // Over the buffer by messages, yet under the size from which it is not read.
+    stage.world().set_window(bob, 6 * 1024);
+    let line = "x".repeat(506);
+    (0..30).for_each(|_| stage.say(ann, &line));
+    stage.run();
+    stage.receive(bob, 6 * 1024);
+    stage.run();
+    stage.say(bob, "/who");
+    stage.run();
+    stage.set_eager(bob, true);
+    stage.world().set_window(bob, WIDE);
+    stage.run();
+    stage.expect_contains(bob, "-- in #lobby: ann, bob\n");
+    let missed = stage.unread(bob).iter().filter(|line| line.starts_with("-- you missed")).count();
+    assert_eq!(missed, 1);
+    stage.end();
+}
+
+#[test]
+fn announce_max() {
+    let mut stage = Stage::new("--announce-max 3 --rate off");
+    let (ann, bob, cy) = (stage.join("ann"), stage.join("bob"), stage.join("cy"));
+    let dan = stage.join("dan");
+    stage.expect(ann, &["-- bob joined", "-- cy joined"]);
+    for wire in [dan, cy] {
+        stage.say(wire, "/quit");
+        stage.run();
+    }
+    stage.expect(ann, &["-- cy left"]);
+    stage.pass(11 * SECOND);
+    stage.expect(ann, &["-- 1 joined, 1 left, 2 here"]);
+    stage.expect(bob, &["-- cy joined", "-- cy left", "-- 1 joined, 1 left, 2 here"]);
+    stage.end();
+}
+
+#[test]
+fn guests_start_at_once() {
+    let mut stage = Stage::new("--guests");
+    let ann = stage.connect();
+    stage.say(ann, "hello?");
+    let bob = stage.connect();
+    stage.expect(
+        ann,
+        &["-- hello guest-1. you are alone in #lobby. /help lists the commands", "-- guest-2 joined"],
+    );
+    stage.say(bob, "/nick bob");
+    stage.say(bob, "hi");
+    stage.expect(ann, &["-- guest-2 is now bob", "bob: hi"]);
+    stage.end();
+}
