@@ -89,10 +89,13 @@ struct Rules {
 
 impl Chat {
     /// An empty chat under the rules of `config`.
+    ///
+    /// The tables are as large as they can ever become. That costs address space, not memory, and later no pause for
+    /// moving them.
     pub fn new(config: &Config) -> Chat {
         Chat {
-            clients: Vec::new(),
-            names: Names::default(),
+            clients: Vec::with_capacity(config.most_slots()),
+            names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
             guests: 0,
@@ -138,8 +141,7 @@ impl Chat {
             self.clients.pop();
         }
         if let Some(place) = client.place {
-            let clients = &self.clients;
-            self.names.remove(id, client.name.as_str(), |id| name_of(clients, id));
+            self.names.remove(id, client.name.as_str());
             self.depart(place, client.name, reason, now, effects);
         }
     }
@@ -262,7 +264,7 @@ impl Chat {
         let clients = &self.clients;
         let name_of = |id| name_of(clients, id);
         if let Some(old) = old {
-            self.names.remove(id, old, name_of);
+            self.names.remove(id, old);
         }
         self.names.insert(id, name_of);
     }

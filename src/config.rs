@@ -337,6 +337,11 @@ impl Config {
         )))
     }
 
+    /// The most connections there can be at once, in whatever life.
+    pub fn most_slots(&self) -> usize {
+        self.max_clients + self.max_waiting + CLOSING_SLOTS
+    }
+
     /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
     pub fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
         let command = Config::command();
@@ -400,7 +405,7 @@ pub fn read_motd(config: &Config) -> Result<Vec<Text>, String> {
 const OTHER_DESCRIPTORS: usize = CLOSING_SLOTS + 36;
 
 /// Connections that may be in the course of being told good-bye, beyond clients and waiting ones.
-pub const CLOSING_SLOTS: usize = 64;
+const CLOSING_SLOTS: usize = 64;
 
 /// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
 const MOST_CONNECTIONS: usize = 1 << 20;

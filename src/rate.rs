@@ -32,19 +32,19 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Takes one message from the allowance.
-    ///
-    /// # Errors
-    /// The moment from which one may be taken.
-    pub fn take(&mut self, pace: Pace, now: Moment) -> Result<(), Moment> {
-        let now_nanos = now.as_millis().saturating_mul(1_000_000);
-        let ahead = self.paid_until_nanos.saturating_sub(now_nanos);
-        let wait = ahead.saturating_sub(pace.ahead.as_nanos() as u64);
-        if wait > 0 {
-            return Err(now + Duration::from_nanos(wait));
+    /// Takes one message from the allowance; `false` if there is none before [`Allowance::ready_at`].
+    pub fn take(&mut self, pace: Pace, now: Moment) -> bool {
+        if self.ready_at(pace) > now {
+            return false;
         }
+        let now_nanos = now.as_millis().saturating_mul(1_000_000);
         self.paid_until_nanos = self.paid_until_nanos.max(now_nanos) + pace.interval.as_nanos() as u64;
-        Ok(())
+        true
+    }
+
+    /// The moment from which a message may be taken.
+    pub fn ready_at(&self, pace: Pace) -> Moment {
+        Moment::default() + Duration::from_nanos(self.paid_until_nanos).saturating_sub(pace.ahead)
     }
 
     /// Whether the whole burst is to be had again.
@@ -69,12 +69,13 @@ mod tests {
         let at = Moment::from_millis;
         let start = 60_000;
         for n in 0..10 {
-            assert_eq!(allowance.take(pace, at(start)), Ok(()), "{n}");
+            assert!(allowance.take(pace, at(start)), "{n}");
         }
-        assert_eq!(allowance.take(pace, at(start)), Err(at(start + 200)));
-        assert_eq!(allowance.take(pace, at(start + 199)), Err(at(start + 200)));
-        assert_eq!(allowance.take(pace, at(start + 200)), Ok(()));
-        assert_eq!(allowance.take(pace, at(start + 200)), Err(at(start + 400)));
+        assert!(!allowance.take(pace, at(start)));
+        assert_eq!(allowance.ready_at(pace), at(start + 200));
+        assert!(!allowance.take(pace, at(start + 199)));
+        assert!(allowance.take(pace, at(start + 200)));
+        assert_eq!(allowance.ready_at(pace), at(start + 400));
         assert!(!allowance.is_rested(at(start + 2_199)));
         assert!(allowance.is_rested(at(start + 2_200)));
     }
@@ -83,16 +84,16 @@ mod tests {
     fn a_burst_of_one_and_a_pace_finer_than_the_clock() {
         let mut allowance = Allowance::default();
         let slow = pace("1/s", 1);
-        assert_eq!(allowance.take(slow, Moment::default()), Ok(()));
-        assert_eq!(allowance.take(slow, Moment::default()), Err(Moment::from_millis(1_000)));
+        assert!(allowance.take(slow, Moment::default()) && !allowance.take(slow, Moment::default()));
+        assert_eq!(allowance.ready_at(slow), Moment::from_millis(1_000));
         let fast = pace("10000/s", 1);
         let mut allowance = Allowance::default();
         let mut taken = 0;
         let mut now = Moment::default();
         while now < Moment::from_millis(1_000) {
             match allowance.take(fast, now) {
-                Ok(()) => taken += 1,
-                Err(later) => now = later,
+                true => taken += 1,
+                false => now = allowance.ready_at(fast),
             }
         }
         assert!((1_000..=10_001).contains(&taken), "{taken}");

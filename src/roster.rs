@@ -34,10 +34,10 @@ pub struct Roster<S> {
 }
 
 impl<S> Roster<S> {
-    /// No connections, which will be held to `limits`.
-    pub fn new(limits: Limits) -> Roster<S> {
+    /// No connections, but room for `slots` of them, which will be held to `limits`.
+    pub fn new(slots: usize, limits: Limits) -> Roster<S> {
         Roster {
-            connections: Slab::new(),
+            connections: Slab::with_capacity(slots),
             next_serial: 0,
             runnable: Vec::new(),
             dirty: Vec::new(),

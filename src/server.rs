@@ -71,7 +71,7 @@ impl<N: Net> Server<N> {
             clock: SteadyClock::default(),
             now: Now::default(),
             events: Vec::new(),
-            roster: Roster::new(limits),
+            roster: Roster::new(config.most_slots(), limits),
             gate: Gate::new(&config, doors),
             chat,
             effects: Vec::new(),

@@ -11,7 +11,7 @@ use super::ClientId;
 use crate::text::Name;
 
 /// The ids of the clients that have a name. Every call is told how to find a client's name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
     table: HashTable<ClientId>,
     /// Keyed at random, so that nobody can choose names that collide.
@@ -19,6 +19,11 @@ pub struct Names {
 }
 
 impl Names {
+    /// Room for the names of so many clients.
+    pub fn with_capacity(clients: usize) -> Names {
+        Names { table: HashTable::with_capacity(clients), state: RandomState::new() }
+    }
+
     /// Who has a name that looks like `name`.
     pub fn find<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Option<ClientId> {
         let same = |id: &ClientId| Name::folded(name_of(*id)).eq(Name::folded(name));
@@ -34,14 +39,10 @@ impl Names {
     }
 
     /// Frees the name that `id` took as `name`.
-    pub fn remove<'a>(&mut self, id: ClientId, name: &str, name_of: impl Fn(ClientId) -> &'a str) {
+    pub fn remove(&mut self, id: ClientId, name: &str) {
         let hash = self.hash(name);
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == id) {
             entry.remove();
-        }
-        if self.table.capacity() > 64 && self.table.len() < self.table.capacity() / 8 {
-            let state = &self.state;
-            self.table.shrink_to(self.table.len() * 2, |id| hash_with(state, name_of(*id)));
         }
     }
 

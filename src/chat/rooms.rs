@@ -1,6 +1,7 @@
 //! Rooms: their members and what was said in them.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -16,7 +17,21 @@ use crate::time::Moment;
 /// A room. The number may be another room's once this one is closed, which is never before the effects of a request
 /// have been carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct RoomId(u32);
+pub struct RoomId(NonZeroU32);
+
+impl RoomId {
+    /// From a key of the slab. One more, so that "no room" takes no space.
+    const fn from_key(key: usize) -> RoomId {
+        match NonZeroU32::new(key as u32 + 1) {
+            Some(number) => RoomId(number),
+            None => panic!("more rooms than numbers"),
+        }
+    }
+
+    const fn key(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// Members and messages of one room.
 #[derive(Debug)]
@@ -55,9 +70,6 @@ impl Room {
     /// Removes the member at `index`. The one who was last has that index now, and is returned.
     pub fn exit(&mut self, index: u32) -> Option<ClientId> {
         self.members.swap_remove(index as usize);
-        if self.members.len() < self.members.capacity() / 4 {
-            self.members.shrink_to(self.members.len() * 2);
-        }
         self.members.get(index as usize).copied()
     }
 
@@ -91,7 +103,7 @@ pub struct Rooms {
 
 impl Rooms {
     /// Where everybody starts; always open.
-    pub const LOBBY: RoomId = RoomId(0);
+    pub const LOBBY: RoomId = RoomId::from_key(0);
 
     /// The lobby alone.
     pub fn new(config: &Config) -> Rooms {
@@ -104,6 +116,7 @@ impl Rooms {
         };
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
+        rooms.rooms[Rooms::LOBBY.key()].members.reserve(config.max_clients);
         rooms
     }
 
@@ -117,9 +130,9 @@ impl Rooms {
         if self.rooms.len() >= self.max_rooms {
             let unused = self.rooms.iter().filter(|(id, room)| *id != 0 && room.members.is_empty());
             let (id, _) = unused.min_by_key(|(_, room)| room.unused_since)?;
-            self.close(RoomId(id as u32));
+            self.close(RoomId::from_key(id));
         }
-        let id = RoomId(self.rooms.insert(Room::new(name.clone())) as u32);
+        let id = RoomId::from_key(self.rooms.insert(Room::new(name.clone())));
         self.by_name.insert(name, id);
         Some(id)
     }
@@ -131,17 +144,17 @@ impl Rooms {
 
     /// A room that may be gone.
     pub fn get(&self, id: RoomId) -> Option<&Room> {
-        self.rooms.get(id.0 as usize)
+        self.rooms.get(id.key())
     }
 
     /// A room that may be gone.
     pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
-        self.rooms.get_mut(id.0 as usize)
+        self.rooms.get_mut(id.key())
     }
 
     /// Numbers a message, and remembers it as far as the limits allow.
     pub fn post(&mut self, id: RoomId, message: impl FnOnce(u64) -> Rc<Message>) -> Rc<Message> {
-        let room = &mut self.rooms[id.0 as usize];
+        let room = &mut self.rooms[id.key()];
         room.seq += 1;
         let message = message(room.seq);
         if self.history == 0 {
@@ -171,7 +184,7 @@ impl Rooms {
         if id == Rooms::LOBBY {
             return;
         }
-        let room = self.rooms.remove(id.0 as usize);
+        let room = self.rooms.remove(id.key());
         self.by_name.remove(&room.name);
         room.past.iter().for_each(|message| self.ledger.dropped(message));
     }
@@ -183,16 +196,16 @@ impl Rooms {
                 continue;
             }
             self.forget_oldest(id);
-            if self.rooms[id.0 as usize].members.is_empty() && self.rooms[id.0 as usize].past.is_empty() {
+            if self.rooms[id.key()].members.is_empty() && self.rooms[id.key()].past.is_empty() {
                 self.close(id);
             }
         }
         let rooms = &self.rooms;
-        self.ledger.sweep(|id, seq| rooms.get(id.0 as usize).is_some_and(|room| room.remembers(seq)));
+        self.ledger.sweep(|id, seq| rooms.get(id.key()).is_some_and(|room| room.remembers(seq)));
     }
 
     fn forget_oldest(&mut self, id: RoomId) {
-        if let Some(message) = self.rooms[id.0 as usize].past.pop_front() {
+        if let Some(message) = self.rooms[id.key()].past.pop_front() {
             self.ledger.dropped(&message);
         }
     }

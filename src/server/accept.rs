@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::close::shown;
-use crate::config::{CLOSING_SLOTS, Config};
+use crate::config::Config;
 use crate::connection::{Host, Life};
 use crate::net::{AcceptError, Door, Net, Peer, Token};
 use crate::protocol::{CloseReason, Event};
@@ -29,6 +29,7 @@ pub struct Gate {
     max_clients: usize,
     queue: VecDeque<Waiter>,
     max_waiting: usize,
+    most_slots: usize,
     by_host: HashMap<Host, u32>,
     max_per_host: Option<u32>,
     /// Whether somebody has come or gone since the queue was last told its places.
@@ -52,6 +53,7 @@ impl Gate {
             max_clients: config.max_clients,
             queue: VecDeque::new(),
             max_waiting: config.max_waiting,
+            most_slots: config.most_slots(),
             by_host: HashMap::new(),
             max_per_host: *config.max_per_ip,
             moved: false,
@@ -115,7 +117,7 @@ impl Gate {
     }
 
     fn has_slot(&self, slots: usize) -> bool {
-        slots < self.max_clients + self.max_waiting + CLOSING_SLOTS
+        slots < self.most_slots
     }
 
     fn can_admit(&self) -> bool {

@@ -155,7 +155,7 @@ fn offer<S>(connection: &mut Connection<S>, slice: Slice, kind: Kind, limits: &L
     if behind_a_gap || connection.overflows(slice.len(), limits) {
         return Outcome::Overflow;
     }
-    connection.frames_out += 1;
+    connection.frames_out = connection.frames_out.saturating_add(1);
     connection.outbox.push(slice);
     Outcome::Queued
 }

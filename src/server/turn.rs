@@ -146,7 +146,7 @@ impl<N: Net> Server<N> {
     /// A line of a client goes to the chat.
     fn hear(&mut self, token: Token, request: Result<Request, Problem>) {
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.lines_in += 1;
+            connection.lines_in = connection.lines_in.saturating_add(1);
         }
         self.metrics.lines_in += 1;
         let id = token.into();
