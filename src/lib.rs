@@ -1,5 +1,56 @@
-//! chinwag
+//! chinwag: a chat and broadcast server on one poll loop. One process, one thread, no locks, no async runtime.
+//!
+//! This page is the map. Read it, then [`server`], and you know where everything is.
+//!
+//! # Floors
+//!
+//! A module uses only those below it; `tests/tidy.rs` sees to that.
+//!
+//! ```text
+//! main         flags → Server::run → exit code
+//! server       owns everything; the tick, a file a phase
+//! roster       the connections and their work queues; where a slot is taken or freed
+//! connection   one client: inbox, outbox, codec, life
+//! ──────────────────────────────────────────────────────────────────────────────────────
+//! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
+//! codec        pure: bytes ⇄ Request and Event; line, telnet. Sees no id, no room
+//! ──────────────────────────────────────────────────────────────────────────────────────
+//! outbox page  output: written once on a page, queued as slices of it
+//! inbox        input: what a connection has not used yet, and the one shared read buffer
+//! timers rate  deadlines, and how fast a client may send
+//! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs)
+//! metrics protocol config text time logging
+//! ```
+//!
+//! # A tick
+//!
+//! [`server::Server::tick`] is one pass of the loop, always in this order:
+//!
+//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock.
+//! 2. **latch**: note readiness on connections. Nothing is run, taken or freed yet, so no event of the batch can meet
+//!    another client than its own.
+//! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines.
+//! 4. **timers**: what is due happens.
+//! 5. **flush**: each outbox that got something is written once, straight from the page.
+//! 6. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
+//! 7. **accept**: newcomers get a place, or a number in the queue.
+//! 8. Debug builds check that whoever has something to do is in the queue for it.
+//!
+//! Each phase takes its queue whole. What is queued meanwhile waits for a later phase or the next tick; nothing recurses.
+//!
+//! # Where to put
+//!
+//! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
+//!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
+//! - **a limit**: a flag in [`config`], a field of [`connection::Limits`] (or of the chat's rules), a test on both sides
+//!   of the bound in `tests/sim/limits.rs`, a line in the README.
+//! - **a door**: a module in [`codec`], what it needs of [`connection::Connection`], a listener in [`net::bind`].
+//! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
+//! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
+
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
 pub mod chat;
 pub mod codec;
 pub mod config;
