@@ -2,7 +2,7 @@
 //!
 //! An idle outbox is 24 bytes and owns nothing. One slice, which is what a broadcast makes of any number of
 //! messages that follow each other on the page, needs no more. Only a second slice that is not adjacent, or a peer
-//! that does not read, allocates a [`Backlog`], and it goes as soon as the outbox is empty.
+//! that does not read, allocates a `Backlog`, and it goes as soon as the outbox is empty.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
