@@ -219,6 +219,7 @@ impl Chat {
             Request::Leave => self.join(id, RoomName::lobby(), now, effects)?,
             Request::History(count) => self.show_history(id, count, now, effects)?,
             Request::Help => effects.push(Effect::Reply(id, Event::Help)),
+            Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
             Request::Quit(reason) => {
                 self.leave(id, reason, now, effects);
                 effects.push(Effect::Quit(id));

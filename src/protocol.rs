@@ -41,6 +41,8 @@ pub enum Request {
     Quit(Option<Text>),
     /// List the commands.
     Help,
+    /// Answer, so that the client knows how far the server has read.
+    Ping,
 }
 
 /// What a client is told.
@@ -126,6 +128,8 @@ pub enum Event {
     },
     /// The commands.
     Help,
+    /// The answer to [`Request::Ping`].
+    Pong,
     /// The client sends faster than it may and is read more slowly.
     Delayed,
     /// So many messages were left out because the client read too slowly.

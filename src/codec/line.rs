@@ -61,6 +61,9 @@ impl LineCodec {
         line_max: usize,
         read: impl FnOnce(&str) -> Option<Result<Request, Problem>>,
     ) -> Step {
+        if let Some(step) = telnet_command(input) {
+            return step;
+        }
         // Looking no further than the limit makes the outcome the same however the input is cut into reads.
         let window = &input[..input.len().min(unused_max_bytes(line_max))];
         let (line, used) = match line_end(window) {
@@ -102,6 +105,16 @@ impl LineCodec {
         };
         Step::Used { bytes: end.map_or(input.len(), |end| end + 1), request: None }
     }
+}
+
+/// A telnet command where a line would begin is dealt with at once: nobody may ever end that line.
+fn telnet_command(input: &[u8]) -> Option<Step> {
+    if input.first() != Some(&IAC) {
+        return None;
+    }
+    let bytes = telnet::command_len(input).filter(|length| *length > 1 && input[1] != IAC)?;
+    let request = (input[..bytes] == telnet::DO_TIMING_MARK).then_some(Ok(Request::Ping));
+    Some(Step::Used { bytes, request })
 }
 
 /// Index of the LF that ends the first line. One inside a telnet command (a window ten columns wide) ends nothing.
@@ -273,6 +286,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Who { room, names, more } => say(out, format_args!("in {room}: {}", list(names, *more))),
         Event::Rooms { rooms, more } => encode_rooms(rooms, *more, out),
         Event::Help => encode_help(out),
+        Event::Pong => out.extend_from_slice(&telnet::WILL_TIMING_MARK),
         Event::Delayed => say(out, format_args!("you send fast: your lines are slowed down, none is lost")),
         Event::Missed(count) => say(out, format_args!("you missed {count} messages: you read too slowly")),
         Event::Waiting(1) => say(out, format_args!("the server is full. you are next, please wait")),

@@ -1,5 +1,8 @@
 //! Telnet's in-band commands (RFC 854), which people who type `telnet host 7711` send without knowing. They are
 //! swallowed: this door negotiates nothing.
+//!
+//! But for one. After Ctrl-C, Debian's client asks for a timing mark (RFC 860) and shows nothing more until it is
+//! answered: to who swallows that too, the person at the keyboard is deaf from then on.
 
 use std::borrow::Cow;
 
@@ -11,6 +14,13 @@ const SE: u8 = 240;
 const SB: u8 = 250;
 const WILL: u8 = 251;
 const DONT: u8 = 254;
+const DO: u8 = 253;
+const TIMING_MARK: u8 = 6;
+
+/// The question whether all that came before has been read.
+pub const DO_TIMING_MARK: [u8; 3] = [IAC, DO, TIMING_MARK];
+/// The answer that it has.
+pub const WILL_TIMING_MARK: [u8; 3] = [IAC, WILL, TIMING_MARK];
 
 /// Length of the command at the beginning of `bytes`, whose first byte is [`IAC`]; `None` if more must come.
 ///

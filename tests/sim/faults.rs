@@ -617,7 +617,7 @@ fn fault_25_telnet_commands_are_swallowed() {
         stage.send(ann, piece);
         stage.run();
     }
-    stage.send(ann, b"one\xff\xf4\xff\xfd\x06 two\r\n");
+    stage.send(ann, b"one\xff\xf4\xff\xfd\x01 two\r\n");
     stage.expect(bob, &["-- ann joined", "ann: one two"]);
     stage.unread(ann);
     stage.send(ann, b"\xff\xfa\x18");
@@ -629,6 +629,17 @@ fn fault_25_telnet_commands_are_swallowed() {
         ann,
         &["-- that line was not sent: it is over 4096 bytes", "-- your line does not end. good-bye"],
     );
+    stage.end();
+}
+
+#[test]
+fn fault_25_after_an_interrupt_a_telnet_client_is_answered_so_that_it_goes_on_printing() {
+    let mut stage = Stage::new("--rate off");
+    let ann = stage.join("ann");
+    // Ctrl-C: interrupt process, and the question for a timing mark; no line end.
+    stage.send(ann, b"\xff\xf4\xff\xfd\x06");
+    stage.run();
+    assert!(stage.raw(ann).ends_with(b"\xff\xfb\x06"), "no timing mark");
     stage.end();
 }
 
