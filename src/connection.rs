@@ -10,7 +10,7 @@ use crate::config::{Config, SlowClient, Soft, UNNAMED_BUFFER_BYTES};
 use crate::inbox::{Inbox, READ_BYTES, Scratch};
 use crate::net::{Net, Peer};
 use crate::outbox::{Flushed, Outbox};
-use crate::page::Pages;
+use crate::page::{Pages, Slice};
 use crate::protocol::CloseReason;
 use crate::rate::{Allowance, Pace};
 use crate::time::Moment;
@@ -141,6 +141,26 @@ impl Limits {
     }
 }
 
+/// Whether a frame may be left out for a client that reads too slowly.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// It may: somebody said something to a room or to this client.
+    Message,
+    /// It may not: it answers this client, or tells it about its connection.
+    Vital,
+}
+
+/// What became of a frame for one client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// It is queued.
+    Queued,
+    /// There is no room for it in the client's write buffer.
+    Full,
+    /// The client is closing and hears nothing more.
+    Deaf,
+}
+
 /// What a connection's deadline brings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Due {
@@ -225,6 +245,13 @@ impl<S> Connection<S> {
         self.since = now;
     }
 
+    /// It has sent something: what it may be idle for begins anew.
+    pub fn touch(&mut self, now: Moment) {
+        if self.life == Life::Chatting {
+            self.since = now;
+        }
+    }
+
     /// Whether it has a place among the clients.
     pub fn is_client(&self) -> bool {
         matches!(self.life, Life::Naming | Life::Chatting)
@@ -245,9 +272,23 @@ impl<S> Connection<S> {
         !self.is_client() && self.life != Life::Waiting
     }
 
-    /// Whether more output would put it over its limit.
+    /// Puts a frame into the outbox if it fits. Behind a gap no message fits until the client was told of the gap.
     #[inline]
-    pub fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
+    pub fn push(&mut self, slice: Slice, kind: Kind, limits: &Limits) -> Pushed {
+        if !self.hears() {
+            return Pushed::Deaf;
+        }
+        let behind_a_gap = kind == Kind::Message && self.outbox.missed() > 0;
+        if behind_a_gap || self.overflows(slice.len(), limits) {
+            return Pushed::Full;
+        }
+        self.frames_out = self.frames_out.saturating_add(1);
+        self.outbox.push(slice);
+        Pushed::Queued
+    }
+
+    #[inline]
+    fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
         let limit = match self.life {
             Life::Waiting | Life::Naming => UNNAMED_BUFFER_BYTES,
             _ => limits.hard_bytes,

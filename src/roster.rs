@@ -8,8 +8,9 @@ use std::mem::take;
 use slab::Slab;
 
 use crate::chat::ClientId;
-use crate::connection::{Connection, Host, Life, Limits, NEVER};
+use crate::connection::{Connection, Host, Kind, Life, Limits, NEVER, Pushed};
 use crate::net::Token;
+use crate::page::Slice;
 use crate::protocol::CloseReason;
 use crate::time::Moment;
 use crate::timers::{Guess, Timers};
@@ -134,6 +135,20 @@ impl<S> Roster<S> {
             connection.queued.dirty = true;
             self.dirty.push(Token { slot: id.0, serial: connection.serial });
         }
+    }
+
+    /// Queues a slice for a client, and a flush.
+    #[inline]
+    pub fn push(&mut self, id: ClientId, slice: Slice, kind: Kind) -> Pushed {
+        let Some(connection) = self.connections.get_mut(id.0 as usize) else {
+            return Pushed::Deaf;
+        };
+        let pushed = connection.push(slice, kind, &self.limits);
+        if pushed == Pushed::Queued && !connection.queued.dirty {
+            connection.queued.dirty = true;
+            self.dirty.push(Token { slot: id.0, serial: connection.serial });
+        }
+        pushed
     }
 
     /// Sentences a connection to be closed at the next reaping. The first reason stands.

@@ -133,7 +133,7 @@ impl<N: Net> Server<N> {
         match connection.read(&mut self.net, &mut self.scratch, most) {
             Ok(0) => usize::from(connection.ready.ended),
             Ok(count) => {
-                connection.since = self.now.moment;
+                connection.touch(self.now.moment);
                 count
             }
             Err(_) => {
@@ -146,6 +146,7 @@ impl<N: Net> Server<N> {
     /// A line of a client goes to the chat.
     fn hear(&mut self, token: Token, request: Result<Request, Problem>) {
         if let Some(connection) = self.roster.get_mut(token) {
+            connection.touch(self.now.moment);
             connection.lines_in = connection.lines_in.saturating_add(1);
         }
         self.metrics.lines_in += 1;

@@ -391,6 +391,33 @@ fn name_timeout() {
 }
 
 #[test]
+fn who_trickles_bytes_still_has_to_give_a_name_in_time() {
+    let mut stage = Stage::new("--name-timeout 5s");
+    let mute = stage.connect();
+    for _ in 0..6 {
+        stage.send(mute, b"x");
+        stage.pass(SECOND);
+    }
+    stage.expect_contains(mute, "-- you gave no name in time");
+    stage.end();
+}
+
+#[test]
+fn who_is_slowed_down_is_not_idle() {
+    let (mut stage, ann, bob) = pair("--idle-timeout 10s --rate 1/s --burst 1");
+    (0..30).for_each(|number| stage.say(ann, &format!("{number}")));
+    stage.say(bob, "/help");
+    stage.pass(9 * SECOND);
+    stage.say(bob, "/help");
+    stage.pass(9 * SECOND);
+    stage.say(bob, "/help");
+    stage.pass(9 * SECOND);
+    assert!(stage.text(bob).contains("ann: 25"));
+    assert!(!stage.text(ann).contains("idle"));
+    stage.end();
+}
+
+#[test]
 fn idle_timeout() {
     let (mut stage, ann, bob) = pair("--idle-timeout 10s");
     stage.pass(9 * SECOND);
