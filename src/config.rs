@@ -366,6 +366,9 @@ impl Config {
         if self.memory < self.write_buffer {
             return Err("--memory is at least --write-buffer".into());
         }
+        if self.write_buffer > MOST_WRITE_BUFFER {
+            return Err("--write-buffer is at most 1g".into());
+        }
         if self.burst == 0 {
             return Err("--burst is at least 1".into());
         }
@@ -378,6 +381,9 @@ impl Config {
         read_motd(self).map(drop)
     }
 }
+
+/// Outboxes count their bytes in 32 bits, with room to spare.
+const MOST_WRITE_BUFFER: usize = 1 << 30;
 
 /// A message of the day must leave room in the write buffer of a client that has no name yet.
 const MOTD_MAX_BYTES: usize = UNNAMED_BUFFER_BYTES / 2;
@@ -476,6 +482,7 @@ mod tests {
             ("--line-max 4k --write-buffer 8191", "twice --line-max"),
             ("--write-buffer 64k --write-buffer-soft 65537:1s", "at most --write-buffer"),
             ("--memory 1k", "--memory"),
+            ("--write-buffer 1025m --memory 2g", "at most 1g"),
             ("--burst 0", "--burst"),
             ("--max-clients 0", "at least 1"),
             ("--max-rooms 0", "at least 1"),
@@ -504,6 +511,7 @@ mod tests {
             "--line-max 2k --write-buffer 4096 --write-buffer-soft 4096:1s",
             "--write-buffer 64k --write-buffer-soft 65536:1s",
             "--write-buffer 64k --write-buffer-soft off --memory 64k",
+            "--write-buffer 1g --memory 1g",
             "--burst 1 --max-clients 1 --max-rooms 1 --max-waiting 0 --history 0 --grace 0s",
         ] {
             Config::from_flags(flags);

@@ -1,0 +1,244 @@
+//! Instructions that a delivery costs in user space, counted by valgrind: the same number each time, on any machine.
+//!
+//! `cargo bench --bench instructions` runs each scenario twice under `valgrind --tool=callgrind`, once with more messages
+//! than the other time; the difference is what those messages cost, and nothing of the start is in it. It fails if a
+//! ceiling is exceeded, which is how CI uses it.
+
+use std::env;
+use std::io::{self, ErrorKind, IoSlice};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use chinwag::chat::{Chat, ClientId, Effect};
+use chinwag::codec::Step;
+use chinwag::codec::line::{self, LineCodec};
+use chinwag::config::Config;
+use chinwag::connection::{Kind, Life, Limits, Pushed};
+use chinwag::net::{Door, Event, Net, Peer, Token};
+use chinwag::outbox::Outbox;
+use chinwag::page::Pages;
+use chinwag::roster::Roster;
+use chinwag::server::Server;
+use chinwag::time::{Moment, Now};
+
+/// Members of the room; each message is delivered to all but its sender.
+const MEMBERS: usize = 1_000;
+const FEW: usize = 50;
+const MANY: usize = 150;
+
+/// What is measured, and the most instructions a delivery may take.
+struct Scenario {
+    name: &'static str,
+    run: fn(messages: usize),
+    ceiling: f64,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario { name: "queued delivery, 1 message a tick", run: |messages| queue(messages, 1), ceiling: 40.0 },
+    Scenario {
+        name: "queued delivery, 64 messages a tick",
+        run: |messages| queue(messages, 64),
+        ceiling: 40.0,
+    },
+    Scenario { name: "whole tick, 1 message", run: |messages| tick(messages, 1), ceiling: 250.0 },
+    Scenario { name: "whole tick, 64 messages", run: |messages| tick(messages, 64), ceiling: 50.0 },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().collect();
+    if let [_, word, scenario, messages] = &args[..]
+        && word == "run"
+    {
+        (SCENARIOS[scenario.parse::<usize>().unwrap()].run)(messages.parse().unwrap());
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("not measured: valgrind is not installed");
+        return ExitCode::FAILURE;
+    }
+    let mut exceeded = false;
+    for (index, scenario) in SCENARIOS.iter().enumerate() {
+        let difference = count(index, MANY) - count(index, FEW);
+        let each = difference as f64 / ((MANY - FEW) * (MEMBERS - 1)) as f64;
+        exceeded |= each > scenario.ceiling;
+        println!("{:<36} {each:>7.1} instructions a delivery (at most {})", scenario.name, scenario.ceiling);
+    }
+    if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Instructions of a whole run, as callgrind has collected them.
+fn count(scenario: usize, messages: usize) -> u64 {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(env::current_exe().unwrap())
+        .args(["run", &scenario.to_string(), &messages.to_string()])
+        .output()
+        .expect("valgrind runs");
+    let report = String::from_utf8_lossy(&output.stderr);
+    let collected = report
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .expect("a count in valgrind's report");
+    collected.1.trim().parse().unwrap()
+}
+
+fn config() -> Config {
+    Config::from_flags("--rate off --announce-max 0 --write-buffer 16m")
+}
+
+/// What a message costs from its bytes to the outboxes of all who are to hear it: decode, chat step, encode, queue. Instead
+/// of a flush the outboxes are thrown away after each tick, which counts for about ten instructions each.
+fn queue(messages: usize, batch: usize) {
+    let config = config();
+    let limits = Limits::new(&config);
+    let (mut chat, mut pages) = (Chat::new(&config), Pages::default());
+    let mut roster: Roster<()> = Roster::new(MEMBERS, limits);
+    let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
+    let mut effects = Vec::new();
+    for number in 0..MEMBERS {
+        let token = roster.insert((), chinwag::connection::Host::Local, now.moment);
+        roster.get_mut(token).unwrap().live(Life::Chatting, now.moment);
+        chat.connect(token.into(), now, &mut effects);
+        chat.handle(token.into(), Ok(name(number)), now, &mut effects);
+        effects.clear();
+    }
+    let line = message();
+    for number in 0..messages {
+        hear(&line, &mut chat, &mut roster, &mut pages, now, &mut effects);
+        if (number + 1) % batch == 0 {
+            roster.take_dirty();
+            for (_, connection) in roster.iter_mut() {
+                connection.queued.dirty = false;
+                connection.outbox = Outbox::default();
+            }
+            pages = Pages::default();
+        }
+    }
+}
+
+fn name(number: usize) -> chinwag::protocol::Request {
+    chinwag::protocol::Request::Nick(chinwag::text::Name::parse(&format!("user-{number}")).unwrap())
+}
+
+fn message() -> Vec<u8> {
+    format!("{}\n", "x".repeat(55)).into_bytes()
+}
+
+fn hear(
+    line: &[u8],
+    chat: &mut Chat,
+    roster: &mut Roster<()>,
+    pages: &mut Pages,
+    now: Now,
+    effects: &mut Vec<Effect>,
+) {
+    let Step::Used { request: Some(request), .. } = LineCodec::Chatting.decode(line, false, 4096) else {
+        panic!("not a message");
+    };
+    chat.handle(ClientId(0), request, now, effects);
+    for effect in effects.drain(..) {
+        let Effect::Announce { room, except, event } = effect else {
+            panic!("not announced: {effect:?}");
+        };
+        let slice = pages.frame(|page| line::encode(&event, page));
+        let mut queued = 0;
+        for id in chat.members(room).iter().filter(|id| Some(**id) != except) {
+            queued += usize::from(roster.push(*id, slice, Kind::Message) == Pushed::Queued);
+        }
+        assert_eq!(queued, MEMBERS - 1);
+        pages.hold(slice, queued);
+    }
+}
+
+/// What a message costs in a whole tick of the server, but for the kernel's part: all calls succeed at once.
+fn tick(messages: usize, batch: usize) {
+    let mut server = Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, 1).unwrap();
+    for _ in 0..20 {
+        server.tick().unwrap();
+    }
+    assert_eq!(server.chat().census().members, MEMBERS);
+    let before = server.metrics().deliveries;
+    let mut sent = 0;
+    while sent < messages {
+        let count = batch.min(messages - sent);
+        let tokens: Vec<Token> = server.roster().iter().map(|(token, _)| token).take(count).collect();
+        server.net_mut().speak(&tokens);
+        server.tick().unwrap();
+        sent += count;
+    }
+    assert_eq!(server.metrics().deliveries - before, (messages * (MEMBERS - 1)) as u64);
+}
+
+/// A network on which everything happens at once and for nothing.
+#[derive(Default)]
+struct Instant {
+    to_accept: usize,
+    accepted: usize,
+    events: Vec<Event>,
+    /// For each connection, what it will be read.
+    input: Vec<Vec<u8>>,
+}
+
+impl Instant {
+    fn speak(&mut self, tokens: &[Token]) {
+        for token in tokens {
+            self.input[token.slot as usize] = message();
+            self.events.push(Event::Connection { token: *token, readable: true, writable: false });
+        }
+    }
+}
+
+impl Net for Instant {
+    type Stream = usize;
+
+    fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+        events.append(&mut self.events);
+        if self.accepted == 0 {
+            events.push(Event::Door(0));
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_millis(1)
+    }
+
+    fn unix_millis(&self) -> u64 {
+        1
+    }
+
+    fn accept(&mut self, _: Door) -> io::Result<(usize, Peer)> {
+        if self.accepted == self.to_accept {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.accepted += 1;
+        Ok((self.accepted - 1, Peer::Local))
+    }
+
+    fn watch(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
+        self.input.push(format!("user-{stream}\n").into_bytes());
+        self.events.push(Event::Connection { token, readable: true, writable: true });
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut usize, buffer: &mut [u8]) -> io::Result<usize> {
+        let input = &mut self.input[*stream];
+        if input.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        buffer[..input.len()].copy_from_slice(input);
+        let count = input.len();
+        input.clear();
+        Ok(count)
+    }
+
+    fn write(&mut self, _: &mut usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn finish(&mut self, _: &mut usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn close_doors(&mut self) {}
+}
