@@ -134,16 +134,27 @@ impl Chat {
     ///
     /// Once is enough; a client that is not here is no error.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::take) else {
-            return;
-        };
+        self.step_out(id, reason, now, effects);
+        if let Some(client) = self.clients.get_mut(id.0 as usize) {
+            *client = None;
+        }
         while self.clients.last().is_some_and(Option::is_none) {
             self.clients.pop();
         }
-        if let Some(place) = client.place {
-            self.names.remove(id, client.name.as_str());
-            self.depart(place, client.name, reason, now, effects);
-        }
+    }
+
+    /// Takes a client out of its room, and its name out of use. The name stays known to [`Chat::name`], for the log,
+    /// until [`Chat::leave`].
+    fn step_out(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
+        let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(place) = client.place.take() else {
+            return;
+        };
+        let name = client.name.clone();
+        self.names.remove(id, name.as_str());
+        self.depart(place, name, reason, now, effects);
     }
 
     /// A client wants something, or what it sent could not be read.
@@ -221,7 +232,7 @@ impl Chat {
             Request::Help => effects.push(Effect::Reply(id, Event::Help)),
             Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
             Request::Quit(reason) => {
-                self.leave(id, reason, now, effects);
+                self.step_out(id, reason, now, effects);
                 effects.push(Effect::Quit(id));
             }
         }

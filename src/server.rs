@@ -92,14 +92,18 @@ impl<N: Net> Server<N> {
     /// The network's, when it can't go on.
     pub fn run(&mut self, ending: impl FnOnce()) -> io::Result<()> {
         let mut ending = Some(ending);
-        while self.tick()? == Control::Continue {
+        loop {
+            let control = self.tick()?;
+            // The tick in which the end begins may be the last, if nobody is there.
             if self.ending.is_some()
                 && let Some(ending) = ending.take()
             {
                 ending();
             }
+            if control == Control::Stop {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// One pass: poll, then the phases in their order.

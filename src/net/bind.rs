@@ -164,6 +164,8 @@ fn prepare(listener: &TcpListener) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
     socket.set_tcp_nodelay(true)?;
+    // Half of telnet's "synch" command comes as urgent data (RFC 854), and belongs where it was sent.
+    socket.set_out_of_band_inline(true)?;
     listener.set_nonblocking(true)
 }
 

@@ -1,0 +1,102 @@
+//! People talk.
+
+use std::io::Write;
+use std::thread;
+
+use crate::harness::{Client, Launch, Server};
+
+#[test]
+fn what_one_says_the_others_hear_and_the_sender_does_not() {
+    let server = Server::start("");
+    let mut ann = server.client();
+    ann.expect("-- welcome to chinwag. what's your name?");
+    ann.say("ann");
+    ann.expect("-- hello ann. you are alone in #lobby. /help lists the commands");
+    let mut bob = server.join("bob");
+    ann.expect("-- bob joined");
+    let mut cy = server.client();
+    cy.expect("-- welcome to chinwag. what's your name?");
+    cy.say("cy");
+    cy.expect("-- hello cy. you are in #lobby with ann, bob. /help lists the commands");
+    ann.expect("-- cy joined");
+    bob.expect("-- cy joined");
+
+    ann.say("hi");
+    bob.say("/me waves");
+    cy.expect("ann: hi");
+    cy.expect("* bob waves");
+    ann.expect("* bob waves");
+    cy.say("/msg bob psst");
+    cy.say("/quit");
+    cy.expect("-- bye");
+    cy.expect_end();
+    bob.expect("ann: hi");
+    bob.expect("[cy] psst");
+    bob.expect("-- cy left");
+    ann.expect("-- cy left");
+}
+
+#[test]
+fn tcp_and_unix_clients_are_in_one_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_door().start();
+    let mut ann = server.join("ann");
+    let mut bob = Client::connect_unix(&path);
+    bob.enter("bob");
+    ann.expect("-- bob joined");
+    ann.say("over TCP");
+    bob.expect("ann: over TCP");
+    bob.say("over a path");
+    ann.expect("bob: over a path");
+    bob.end_input();
+    bob.expect_end();
+    ann.expect("-- bob left");
+}
+
+#[test]
+fn rooms_are_apart() {
+    let server = Server::start("");
+    let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
+    ann.expect("-- bob joined");
+    ann.say("/join dev");
+    ann.expect("-- you are alone in #dev");
+    bob.expect("-- ann left");
+    ann.say("unheard");
+    ann.say("/leave");
+    ann.expect("-- you are in #lobby with bob");
+    bob.expect("-- ann joined");
+    ann.say("heard");
+    bob.expect("ann: heard");
+}
+
+#[test]
+fn everybody_hears_everything_in_the_same_order() {
+    const EACH: usize = 300;
+    const SENDERS: [&str; 3] = ["ann", "bob", "cy"];
+    let server = Server::start("--rate off --announce-max 0");
+    let mut listeners = [server.join("x"), server.join("y")];
+    let senders = SENDERS.map(|name| server.join(name));
+    let threads = senders.map(|sender| {
+        thread::spawn(move || {
+            let mut writer = sender.writer();
+            for n in 1..=EACH {
+                writeln!(writer, "{n}").expect("the server takes it");
+            }
+            sender
+        })
+    });
+    let heard = listeners.each_mut().map(|listener| {
+        (0..SENDERS.len() * EACH).map(|_| listener.line().expect("a line")).collect::<Vec<_>>()
+    });
+    assert_eq!(heard[0], heard[1]);
+    for name in SENDERS {
+        let prefix = format!("{name}: ");
+        let said: Vec<_> = heard[0].iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
+        let expected: Vec<_> = (1..=EACH).map(|n| n.to_string()).collect();
+        assert_eq!(said, expected, "what {name} said");
+    }
+    for thread in threads {
+        thread.join().expect("the sender was not cut off");
+    }
+}

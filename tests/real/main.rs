@@ -1,0 +1,15 @@
+//! The server as a process, on real sockets, with real clients.
+//!
+//! Each test starts its own server on a free port, says and hears lines, and waits for what it expects, never for a
+//! while. Tests that need an outside program are ignored by a plain `cargo test`; `tests/run` installs the programs
+//! and runs them too.
+
+mod harness;
+
+mod chat;
+mod faults;
+mod limits;
+mod log;
+mod process;
+mod programs;
+mod standard_error;

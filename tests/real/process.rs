@@ -1,0 +1,259 @@
+//! The server as a process: flags, variables, exit codes, signals, and the service manager.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::process::Output;
+
+use rustix::process::Signal;
+
+use crate::harness::{Client, Launch, PATIENCE, Server};
+
+/// The one line on standard error of a process that has printed nothing else.
+#[track_caller]
+fn only_line(output: &Output) -> &str {
+    let stderr = std::str::from_utf8(&output.stderr).unwrap();
+    assert_eq!(output.stdout, b"", "standard error: {stderr}");
+    let line = stderr.strip_suffix('\n').unwrap_or_else(|| panic!("no line: {stderr:?}"));
+    assert!(!line.is_empty() && !line.contains('\n'), "not one line: {stderr:?}");
+    line
+}
+
+#[test]
+fn bad_flags_exit_2_with_one_line_that_says_which() {
+    let table = [
+        ("--lien 127.0.0.1:0", "--lien"),
+        ("--line 7711", "HOST:PORT"),
+        ("--line-max 5q", "--line-max"),
+        ("--motd /does/not/exist", "/does/not/exist"),
+    ];
+    for (flags, part) in table {
+        let output = Launch::new(flags).run();
+        assert_eq!(output.status.code(), Some(2), "{flags}");
+        let line = only_line(&output);
+        assert!(line.starts_with("chinwag: ") && line.contains(part), "{flags}: {line}");
+    }
+}
+
+#[test]
+fn a_bad_variable_exits_2_like_a_bad_flag() {
+    let output = Launch::new("--line none").env("CHINWAG_LINE_MAX", "much").run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(only_line(&output).contains("much"), "{output:?}");
+}
+
+#[test]
+fn a_port_in_use_exits_1_with_one_line_that_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // Few enough that no limit on open files is worth a second line.
+    let output = Launch::new("--max-clients 10 --max-waiting 0 --line").arg(&address).run();
+    assert_eq!(output.status.code(), Some(1));
+    let line = only_line(&output);
+    assert!(line.starts_with("chinwag: ") && line.contains(&address) && line.contains("--line"), "{line}");
+}
+
+#[test]
+fn too_few_descriptors_for_anybody_exit_1() {
+    let output = Launch::in_shell(r#"ulimit -n 50; exec "$0" "$@""#, "--line 127.0.0.1:0").run();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(only_line(&output).contains("ulimit -n"), "{output:?}");
+}
+
+#[test]
+fn check_says_whether_it_would_start_and_does_not() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Launch::new("--check --line").arg(address).run();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, b"the configuration is good\n");
+    assert_eq!(output.stderr, b"");
+    assert_eq!(Launch::new("--check --rate 0/s").run().status.code(), Some(2));
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    let help = Launch::new("--help").run();
+    assert_eq!((help.status.code(), help.stderr.as_slice()), (Some(0), b"".as_slice()));
+    assert!(String::from_utf8(help.stdout).unwrap().contains("--print-addresses"));
+    let version = Launch::new("--version").run();
+    assert_eq!(version.stdout, format!("chinwag {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+}
+
+#[test]
+fn bound_addresses_are_printed_as_one_line_of_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    let door = format!("unix:{}", path.display());
+    let server =
+        Launch::new("--print-addresses --line 127.0.0.1:0 --line 127.0.0.1:0 --line").arg(door).start();
+    let ports: Vec<_> = server.addresses.split("127.0.0.1:").skip(1).collect();
+    let ports: Vec<u16> = ports.iter().map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
+    let [first, second] = ports[..] else { panic!("{}", server.addresses) };
+    let expected = format!(
+        r#"{{"line":["127.0.0.1:{first}","127.0.0.1:{second}"],"http":[],"unix":["{}"]}}"#,
+        path.display()
+    );
+    assert_eq!(server.addresses, expected);
+    for port in [first, second] {
+        Client::connect(([127, 0, 0, 1], port).into()).enter(&format!("ann{port}"));
+    }
+    Client::connect_unix(&path).enter("bob");
+}
+
+#[test]
+fn variables_are_flags_and_flags_come_first() {
+    let long = "x".repeat(300);
+    let told = |server: Server| {
+        let mut ann = server.client();
+        ann.skip_to("-- hello guest-1. ");
+        ann.say(&long);
+        ann.say("/quit");
+        ann.line().unwrap()
+    };
+    let variables = |launch: Launch| launch.env("CHINWAG_LINE_MAX", "200").env("CHINWAG_GUESTS", "1");
+    let by_variable = variables(Launch::new("")).with_door().start();
+    assert_eq!(told(by_variable), "-- that line was not sent: it is over 200 bytes");
+    let by_flag = variables(Launch::new("--line-max 256")).with_door().start();
+    assert_eq!(told(by_flag), "-- that line was not sent: it is over 256 bytes");
+}
+
+#[test]
+fn doors_may_come_from_a_variable() {
+    let launch = Launch::new("");
+    let launch = launch.env("CHINWAG_LINE", "127.0.0.1:0").env("CHINWAG_PRINT_ADDRESSES", "true");
+    launch.start().join("ann");
+}
+
+#[test]
+fn a_variable_that_is_no_flag_is_warned_of() {
+    let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_door().start();
+    let line = server.log.wait_for("CHINWAG_LINEMAX");
+    assert!(line.contains("WARN"), "{line}");
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_with_0_and_tell_everybody() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start("");
+        let (mut ann, mut unnamed) = (server.join("ann"), server.client());
+        unnamed.expect("-- welcome to chinwag. what's your name?");
+        server.signal(signal);
+        for client in [&mut ann, &mut unnamed] {
+            client.expect("-- the server is shutting down");
+            client.expect_end();
+        }
+        drop((ann, unnamed));
+        assert_eq!(server.wait().code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn sighup_reads_the_message_of_the_day_again() {
+    let motd = tempfile::NamedTempFile::new().unwrap();
+    let write = |text: &str| std::fs::write(motd.path(), text).unwrap();
+    write("be kind\n");
+    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    server.client().expect("-- be kind");
+    write("be brave\nand kind\n");
+    server.client().expect("-- be kind");
+    server.signal(Signal::HUP);
+    server.log.wait_for("reload motd_lines=2");
+    let mut bob = server.client();
+    bob.expect("-- be brave");
+    bob.expect("-- and kind");
+    bob.expect("-- welcome to chinwag. what's your name?");
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_old_message_of_the_day() {
+    let motd = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(motd.path(), "be kind\n").unwrap();
+    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    let mut ann = server.join("ann");
+    motd.close().unwrap();
+    server.signal(Signal::HUP);
+    let line = server.log.wait_for("reload failed");
+    assert!(line.contains("ERROR") && line.contains("--motd"), "{line}");
+    server.client().expect("-- be kind");
+    ann.say("/who");
+    ann.expect("-- in #lobby: ann");
+}
+
+#[test]
+fn the_file_of_a_unix_socket_goes_with_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    let door = format!("unix:{}", path.display());
+    let server = Launch::new("--print-addresses --line").arg(&door).start();
+    Client::connect_unix(&path).enter("ann");
+    server.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_file_of_a_killed_server_does_not_stop_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    let door = format!("unix:{}", path.display());
+    let start = || Launch::new("--print-addresses --line").arg(&door).start();
+    let mut killed = start();
+    killed.signal(Signal::KILL);
+    killed.wait();
+    assert!(path.exists(), "nobody could have removed it");
+    let _next = start();
+    Client::connect_unix(&path).enter("ann");
+}
+
+/// Gives the server its standard input as descriptor 3, the way a service manager hands a socket over
+/// (`sd_listen_fds(3)`).
+const HAND_OVER: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 </dev/null"#;
+
+#[test]
+fn a_tcp_listener_is_taken_over_from_the_service_manager() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Launch::in_shell(HAND_OVER, "--print-addresses").stdin(OwnedFd::from(listener)).start();
+    // Its only door: the default one is opened where no other is.
+    assert_eq!(server.addresses, format!(r#"{{"line":["{address}"],"http":[],"unix":[]}}"#));
+    let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
+    bob.say("hi");
+    ann.skip_to("bob: hi");
+}
+
+#[test]
+fn a_unix_listener_is_taken_over_and_its_file_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chat");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = Launch::in_shell(HAND_OVER, "--print-addresses").stdin(OwnedFd::from(listener)).start();
+    Client::connect_unix(&path).enter("ann");
+    server.stop();
+    assert!(path.exists(), "it is the service manager's");
+}
+
+#[test]
+fn the_service_manager_is_told_of_the_start_and_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let count = manager.recv(&mut buffer).expect("a notice");
+        String::from_utf8(buffer[..count].into()).unwrap()
+    };
+    let server = Launch::new("").env("NOTIFY_SOCKET", &path).with_door().start();
+    assert_eq!(told().trim_end(), "READY=1");
+    server.join("ann");
+    server.stop();
+    assert_eq!(told().trim_end(), "STOPPING=1");
+}
+
+#[test]
+fn a_service_manager_that_is_gone_is_no_reason_not_to_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Launch::new("").env("NOTIFY_SOCKET", folder.path().join("gone")).with_door().start();
+    server.join("ann");
+    server.log.wait_for("NOTIFY_SOCKET");
+}

@@ -1,0 +1,82 @@
+//! Fault 19: nothing that happens to standard error, where the log goes, happens to the chat.
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+
+use rustix::io::ioctl_fionbio;
+
+use crate::harness::{Launch, Server, eventually};
+
+/// Enough of everything that is logged: joins, talk, ends, and a failure at the end.
+fn chat(server: &Server) {
+    for round in 0..20 {
+        let (mut ann, mut bob) = (server.join(&format!("ann{round}")), server.join(&format!("bob{round}")));
+        ann.skip_to(&format!("-- bob{round} joined"));
+        ann.say("hi");
+        bob.skip_to(&format!("ann{round}: hi"));
+        bob.reset();
+        ann.skip_to(&format!("-- bob{round} left"));
+    }
+}
+
+#[test]
+fn fault_19_standard_error_closed() {
+    let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_door().start();
+    chat(&server);
+    server.stop();
+}
+
+#[test]
+fn fault_19_standard_error_on_a_full_disk() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let server = Launch::new("--log trace").stderr(full).with_door().start();
+    chat(&server);
+    server.stop();
+}
+
+#[test]
+fn fault_19_standard_error_a_pipe_that_nobody_holds() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    chat(&server);
+    server.stop();
+}
+
+#[test]
+fn fault_19_standard_error_a_full_pipe_that_nobody_reads() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fill(&mut writer);
+    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    chat(&server);
+    // Once somebody reads, the log goes on with what is new, and says how much of the old is lost.
+    server.log.follow(reader);
+    let mut visitors = 0..;
+    let line = eventually("the log to go on", || {
+        server.join(&format!("cy{}", visitors.next()?));
+        server.log.text().lines().find(|line| line.contains("lost_lines=")).map(String::from)
+    });
+    let lost: usize = line.rsplit('=').next().unwrap().parse().unwrap();
+    assert!(lost > 100, "{line}");
+    server.stop();
+}
+
+#[test]
+fn fault_19_bad_flags_exit_2_without_a_standard_error() {
+    let output = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--lien").run();
+    assert_eq!(output.status.code(), Some(2));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let output = Launch::new("--lien").stderr(full).run();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// Writes until not a byte more fits.
+fn fill(pipe: &mut std::io::PipeWriter) {
+    ioctl_fionbio(&*pipe, true).unwrap();
+    for piece in [&[b'x'; 4096][..], b"x"] {
+        let error = std::iter::repeat_with(|| pipe.write_all(piece)).find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    }
+    // The mode is the pipe's, not ours alone: the server must find one that would make it wait.
+    ioctl_fionbio(&*pipe, false).unwrap();
+}
