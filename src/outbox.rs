@@ -45,9 +45,13 @@ pub enum Flushed {
 }
 
 impl Outbox {
-    /// Appends a slice, which the caller has counted with [`Pages::hold`].
+    /// Appends a slice, which the caller has counted with [`Pages::hold`]. An empty one holds no page, and may not
+    /// outlive the tick: it is left out.
     #[inline]
     pub fn push(&mut self, slice: Slice) {
+        if slice.is_empty() {
+            return;
+        }
         self.queued_bytes += slice.len() as u32;
         if self.front.is_empty() {
             self.front = slice;
