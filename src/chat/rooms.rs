@@ -13,16 +13,21 @@ use crate::protocol::{Event, Message};
 use crate::text::RoomName;
 use crate::time::Moment;
 
-/// A room. The number may be another room's once this one is closed, which is never before the effects of a request
-/// have been carried out.
+/// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
+/// one that is still in a queue is not taken for one of the new.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct RoomId(u32);
+pub struct RoomId {
+    slot: u32,
+    serial: u32,
+}
 
 /// Members and messages of one room.
 #[derive(Debug)]
 pub struct Room {
     /// What it is called.
     pub name: RoomName,
+    /// Distinguishes it from others that had or will have its slot.
+    serial: u32,
     /// Who is here. Dense, for whoever walks through it with a message; each member knows its index.
     pub members: Vec<ClientId>,
     /// Joins and leaves that were not announced.
@@ -35,9 +40,10 @@ pub struct Room {
 }
 
 impl Room {
-    fn new(name: RoomName) -> Room {
+    fn new(name: RoomName, serial: u32) -> Room {
         Room {
             name,
+            serial,
             members: Vec::new(),
             crowd: Crowd::default(),
             past: VecDeque::new(),
@@ -84,6 +90,7 @@ impl Room {
 pub struct Rooms {
     rooms: Slab<Room>,
     by_name: HashMap<RoomName, RoomId>,
+    next_serial: u32,
     ledger: Ledger,
     max_rooms: usize,
     history: usize,
@@ -91,13 +98,14 @@ pub struct Rooms {
 
 impl Rooms {
     /// Where everybody starts; always open.
-    pub const LOBBY: RoomId = RoomId(0);
+    pub const LOBBY: RoomId = RoomId { slot: 0, serial: 0 };
 
     /// The lobby alone.
     pub fn new(config: &Config) -> Rooms {
         let mut rooms = Rooms {
             rooms: Slab::new(),
             by_name: HashMap::new(),
+            next_serial: 0,
             ledger: Ledger::new(config.history_memory),
             max_rooms: config.max_rooms,
             history: config.history,
@@ -115,11 +123,13 @@ impl Rooms {
             return Some(id);
         }
         if self.rooms.len() >= self.max_rooms {
-            let unused = self.rooms.iter().filter(|(id, room)| *id != 0 && room.members.is_empty());
-            let (id, _) = unused.min_by_key(|(_, room)| room.unused_since)?;
-            self.close(RoomId(id as u32));
+            let unused = self.rooms.iter().filter(|(slot, room)| *slot != 0 && room.members.is_empty());
+            let (slot, room) = unused.min_by_key(|(_, room)| room.unused_since)?;
+            self.close(RoomId { slot: slot as u32, serial: room.serial });
         }
-        let id = RoomId(self.rooms.insert(Room::new(name.clone())) as u32);
+        let serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let id = RoomId { slot: self.rooms.insert(Room::new(name.clone(), serial)) as u32, serial };
         self.by_name.insert(name, id);
         Some(id)
     }
@@ -131,17 +141,17 @@ impl Rooms {
 
     /// A room that may be gone.
     pub fn get(&self, id: RoomId) -> Option<&Room> {
-        self.rooms.get(id.0 as usize)
+        self.rooms.get(id.slot as usize).filter(|room| room.serial == id.serial)
     }
 
     /// A room that may be gone.
     pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
-        self.rooms.get_mut(id.0 as usize)
+        self.rooms.get_mut(id.slot as usize).filter(|room| room.serial == id.serial)
     }
 
     /// Numbers a message, and remembers it as far as the limits allow.
     pub fn post(&mut self, id: RoomId, message: impl FnOnce(u64) -> Rc<Message>) -> Rc<Message> {
-        let room = &mut self.rooms[id.0 as usize];
+        let room = &mut self.rooms[id.slot as usize];
         room.seq += 1;
         let message = message(room.seq);
         if self.history == 0 {
@@ -171,7 +181,7 @@ impl Rooms {
         if id == Rooms::LOBBY {
             return;
         }
-        let room = self.rooms.remove(id.0 as usize);
+        let room = self.rooms.remove(id.slot as usize);
         self.by_name.remove(&room.name);
         room.past.iter().for_each(|message| self.ledger.dropped(message));
     }
@@ -182,16 +192,18 @@ impl Rooms {
                 continue;
             }
             self.forget_oldest(id);
-            if self.rooms[id.0 as usize].members.is_empty() && self.rooms[id.0 as usize].past.is_empty() {
+            if self.rooms[id.slot as usize].members.is_empty() && self.rooms[id.slot as usize].past.is_empty()
+            {
                 self.close(id);
             }
         }
         let rooms = &self.rooms;
-        self.ledger.sweep(|id, seq| rooms.get(id.0 as usize).is_some_and(|room| room.remembers(seq)));
+        let room = |id: RoomId| rooms.get(id.slot as usize).filter(|room| room.serial == id.serial);
+        self.ledger.sweep(|id, seq| room(id).is_some_and(|room| room.remembers(seq)));
     }
 
     fn forget_oldest(&mut self, id: RoomId) {
-        if let Some(message) = self.rooms[id.0 as usize].past.pop_front() {
+        if let Some(message) = self.rooms[id.slot as usize].past.pop_front() {
             self.ledger.dropped(&message);
         }
     }
