@@ -9,9 +9,14 @@
 //!
 //! `words` and `random` are what they share. `PROPTEST_RNG_SEED` runs a random test that failed again.
 
+mod chat;
+mod chat_random;
 mod codec;
 mod codec_random;
+mod crowd;
 mod ear;
 mod encode;
+mod history;
 mod random;
+mod talk;
 mod words;
