@@ -11,12 +11,14 @@
 
 mod chat;
 mod chat_random;
+mod clocks;
 mod codec;
 mod codec_random;
 mod crowd;
 mod ear;
 mod encode;
 mod history;
+mod outbox;
 mod random;
 mod talk;
 mod words;
