@@ -388,6 +388,8 @@ fn telnet_subnegotiations_are_swallowed_within_the_limit_on_lines() {
         (b"\xff\xfa\x1f\0\x50\0\x18\xff\xf0hi\n", &[say("hi")]),
         (b"h\xff\xfa\x1f\0\n\0\n\xff\xf0i\n", &[say("hi")]),
         (b"h\xff\xfa\x1f\xff\xff\n\xff\xf0i\nyo\n", &[say("hi"), say("yo")]),
+        // The byte 255 is doubled in there, and what follows it ends nothing.
+        (b"h\xff\xfa\x1f\xff\xff\xf0\n\xff\xf0i\nyo\n", &[say("hi"), say("yo")]),
         (b"hi\xff\xfa\x18never ends\nyo\n", &[say("hi")]),
         (b"hi\xff\xfa\x18never ends\xff", &[say("hi")]),
         (&endless, &[TOO_LONG, say("yo")]),

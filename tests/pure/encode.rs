@@ -356,7 +356,8 @@ fn whatever_the_words_a_message_is_one_line_and_never_passes_for_another_kind() 
         assert_eq!(harm(line), None, "{line:?}");
         let act = matches!(&event, Event::Message(message) if message.manner == Manner::Act);
         let private = matches!(event, Event::Private { .. });
-        let looks_like = (line.starts_with("-- "), line.starts_with("* "), line.starts_with('['));
-        assert_eq!(looks_like, (false, act, private), "{line:?}");
+        let first = line.chars().next().filter(|c| "-*[".contains(*c));
+        assert_eq!(first, if act { Some('*') } else { private.then_some('[') }, "{line:?}");
+        assert_eq!(line.starts_with("* "), act, "{line:?}");
     });
 }

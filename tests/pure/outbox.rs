@@ -191,6 +191,7 @@ impl Bench {
             assert!(self.pages.memory_bytes() >= model.bytes(), "what waits is somewhere");
             queued += model.bytes() as u64;
         }
+        self.pages.assert_invariants();
         assert_eq!(self.pages.held_bytes(), queued);
         assert!(self.pages.sparse_bytes() <= self.pages.memory_bytes());
     }
@@ -265,6 +266,19 @@ fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
         bench.carry_out(&Op::Send { bytes: 11, to: [true; OUTBOXES] });
         bench.drain();
     });
+}
+
+/// Where one page's slice ends, the next page's may begin.
+#[test]
+fn slices_of_two_pages_never_become_one() {
+    let mut bench = Bench::default();
+    let (mine, others) = ([true, false, false, false], [false, true, true, true]);
+    bench.carry_out(&Op::Send { bytes: 100, to: mine });
+    bench.carry_out(&Op::Send { bytes: SEALED_AT_BYTES, to: others });
+    bench.carry_out(&Op::Turn);
+    bench.carry_out(&Op::Send { bytes: 100, to: others });
+    bench.carry_out(&Op::Send { bytes: 100, to: mine });
+    bench.drain();
 }
 
 /// What many slow clients of one room wait for is in memory once, and each holds one slice a page.
