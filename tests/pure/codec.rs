@@ -250,6 +250,12 @@ fn who_and_join_take_a_room() {
 }
 
 #[test]
+fn no_two_rooms_look_the_same() {
+    let bad = || bad_room(RoomNameError::Character);
+    check_lines(&[("/join dev\u{fe0f}", bad()), ("/join dev\u{34f}", bad()), ("/join \u{3164}", bad())]);
+}
+
+#[test]
 fn msg_takes_a_name_and_a_text() {
     let msg = || usage("/msg NAME TEXT");
     check_lines(&[

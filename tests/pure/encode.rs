@@ -211,6 +211,17 @@ fn a_long_list_is_told_whole() {
     assert_eq!(encoded(&who), format!("-- in #dev: {}\n", all.join(", ")));
 }
 
+/// What `/who` and `/rooms` get from a client that has no name yet, and is the first to come.
+#[test]
+#[ignore = "bug: `-- in #lobby: ` and `-- rooms: ` list nothing, and end with a space"]
+fn an_empty_list_says_that_it_is_empty() {
+    let nobody = Event::Who { room: room("lobby"), names: vec![], more: 0 };
+    let nowhere = Event::Rooms { rooms: vec![], more: 0 };
+    for line in [encoded(&nobody), encoded(&nowhere)] {
+        assert!(!line.trim_end().ends_with(':'), "{line:?}");
+    }
+}
+
 /// The numbers of all kinds of events. A new kind fails to compile here, and then fails
 /// [`every_kind_of_event_is_in_the_tables`] until it has a row.
 fn number(event: &Event) -> usize {

@@ -64,6 +64,16 @@ fn a_message_is_remembered_under_the_name_of_its_time() {
 }
 
 #[test]
+#[ignore = "bug: /history 0, and /history under --history-shown 0, claim that nothing was said"]
+fn nobody_is_told_that_nothing_was_said_where_something_was() {
+    let mut talk = Talk::with("--history-shown 0", &["ann"]);
+    talk.asks(ANN, say("hi"));
+    for request in [history(0), Request::History(None)] {
+        assert!(!talk.asks(ANN, request).contains(&reply(ANN, Event::NoPast)));
+    }
+}
+
+#[test]
 fn private_messages_are_not_remembered() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.asks(ANN, tell("bob", "psst"));
