@@ -18,7 +18,7 @@ use crate::time::{Moment, Now};
 
 use names::Names;
 pub use rooms::RoomId;
-use rooms::{Room, Rooms};
+use rooms::{Room, RoomSlot, Rooms};
 
 /// A client, by the place it has in the roster. The server gives these and takes them back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -48,15 +48,23 @@ pub enum Effect {
 
 /// Names listed where somebody enters a room; more are counted.
 const NAMES_ON_ENTERING: usize = 10;
-/// Names or rooms listed on request; more are counted.
-const LISTED: usize = 100;
+/// Names or rooms listed on request; more are counted. All with the longest names fit into the write buffer of a client
+/// that has no name yet.
+const LISTED: usize = 50;
 
 /// What is known of a client.
 #[derive(Debug)]
 struct Client {
     name: Name,
     /// Where it is; `None` until it has given a name.
-    place: Option<Place>,
+    seat: Option<Seat>,
+}
+
+/// Where a client is, in eight bytes: it is a member, so the room is there.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    slot: RoomSlot,
+    index: u32,
 }
 
 /// Where a client is.
@@ -116,7 +124,7 @@ impl Chat {
     /// A client has connected. It is greeted and asked for its name, or, where nobody is asked, it enters the lobby.
     pub fn connect(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
         self.guests += 1;
-        let client = Client { name: Name::guest(self.guests), place: None };
+        let client = Client { name: Name::guest(self.guests), seat: None };
         let slot = id.0 as usize;
         if self.clients.len() <= slot {
             self.clients.resize_with(slot + 1, || None);
@@ -146,12 +154,13 @@ impl Chat {
     /// Takes a client out of its room, and its name out of use. The name stays known to [`Chat::name`], for the log,
     /// until [`Chat::leave`].
     fn step_out(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+        let Ok(place) = self.place(id) else {
             return;
         };
-        let Some(place) = client.place.take() else {
+        let Some(Some(client)) = self.clients.get_mut(id.0 as usize) else {
             return;
         };
+        client.seat = None;
         let name = client.name.clone();
         self.names.remove(id, name.as_str());
         self.depart(place, name, reason, now, effects);
@@ -168,7 +177,7 @@ impl Chat {
         let Some(client) = self.client(id) else {
             return;
         };
-        let unnamed = client.place.is_none();
+        let unnamed = client.seat.is_none();
         if let Err(problem) = request.and_then(|request| self.carry_out(id, request, now, effects)) {
             effects.push(Effect::Reply(id, Event::Problem { problem, unnamed }));
         }
@@ -248,7 +257,7 @@ impl Chat {
             return Ok(());
         };
         let old = std::mem::replace(&mut client.name, name.clone());
-        let Some(place) = client.place else {
+        let Ok(place) = self.place(id) else {
             self.name_given(id, now, effects);
             return Ok(());
         };
@@ -324,7 +333,7 @@ impl Chat {
         effects.push(Effect::Reply(id, entered));
         effects.extend(past(room, self.rules.history_shown, now).map(|event| Effect::Reply(id, event)));
         if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            client.place = Some(Place { room: to, index });
+            client.seat = Some(Seat { slot: to.slot(), index });
         }
     }
 
@@ -345,7 +354,7 @@ impl Chat {
         if let Some(moved) = room.exit(place.index)
             && let Some(Some(client)) = self.clients.get_mut(moved.0 as usize)
         {
-            client.place = Some(place);
+            client.seat = Some(Seat { slot: place.room.slot(), index: place.index });
         }
         if announced {
             let event = Event::Left { name, reason };
@@ -394,6 +403,7 @@ impl Chat {
 
     fn who(&self, id: ClientId, room: Option<RoomName>) -> Result<Event, Problem> {
         let room = match room {
+            Some(name) if name == RoomName::lobby() => Ok(Rooms::LOBBY),
             Some(name) => self.rooms.find(&name).filter(|id| !self.members(*id).is_empty()).ok_or(name),
             None => Ok(self.place(id).map_or(Rooms::LOBBY, |place| place.room)),
         };
@@ -416,12 +426,13 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
         let place = self.place(id)?;
-        let count = count.unwrap_or(self.rules.history_shown);
-        let before = effects.len();
-        if let Some(room) = self.rooms.get(place.room) {
-            effects.extend(past(room, count, now).map(|event| Effect::Reply(id, event)));
-        }
-        if effects.len() == before {
+        let Some(room) = self.rooms.get(place.room) else {
+            return Ok(());
+        };
+        // Who asks wants to see something, even where joining shows nothing.
+        let count = count.unwrap_or(self.rules.history_shown).max(1);
+        effects.extend(past(room, count, now).map(|event| Effect::Reply(id, event)));
+        if room.last(1).next().is_none() {
             effects.push(Effect::Reply(id, Event::NoPast));
         }
         Ok(())
@@ -432,7 +443,9 @@ impl Chat {
     }
 
     fn place(&self, id: ClientId) -> Result<Place, Problem> {
-        self.client(id).and_then(|client| client.place).ok_or(Problem::NameFirst)
+        let seat = self.client(id).and_then(|client| client.seat).ok_or(Problem::NameFirst)?;
+        let room = self.rooms.at(seat.slot).ok_or(Problem::NameFirst)?;
+        Ok(Place { room, index: seat.index })
     }
 
     /// The names of the first `most` clients, and how many more there are.

@@ -50,7 +50,7 @@ impl Outbox {
     #[inline]
     pub fn append(&mut self, slice: Slice, most_bytes: u32) -> bool {
         let queued_bytes = self.queued_bytes + slice.len() as u32;
-        if self.backlog.is_some() || queued_bytes > most_bytes {
+        if self.backlog.is_some() || queued_bytes > most_bytes || slice.is_empty() {
             return false;
         }
         if self.is_empty() {
@@ -62,8 +62,12 @@ impl Outbox {
         true
     }
 
-    /// Appends a slice, which the caller counts with [`Pages::hold`].
+    /// Appends a slice, which the caller counts with [`Pages::hold`]. An empty one holds no page, and may not outlive the
+    /// tick: it is left out.
     pub fn push(&mut self, slice: Slice) {
+        if slice.is_empty() {
+            return;
+        }
         self.queued_bytes += slice.len() as u32;
         if self.front.is_empty() {
             self.front = slice;

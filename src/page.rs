@@ -234,6 +234,29 @@ impl Pages {
         self.pages.iter().map(|(_, page)| page.held_bytes).sum()
     }
 
+    /// Checks what must always hold: a sealed page is there only as long as somebody holds some of it, and the sums are
+    /// right.
+    ///
+    /// # Panics
+    /// When it does not hold.
+    pub fn assert_invariants(&self) {
+        let (mut memory_bytes, mut sparse_bytes) = (0, 0);
+        for (key, page) in &self.pages {
+            let frames_end = page.frame_ends.last().map_or(0, |end| *end as usize);
+            assert_eq!(frames_end, page.bytes.len(), "page {key} does not end with a frame");
+            if key != self.open {
+                assert!(page.held_bytes > 0, "page {key} is kept for nobody");
+                memory_bytes += page.memory_bytes();
+                sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+            }
+        }
+        assert_eq!(
+            (memory_bytes, sparse_bytes),
+            (self.sealed_bytes, self.sparse_bytes),
+            "sums of sealed pages"
+        );
+    }
+
     #[inline]
     fn page_mut(&mut self, slice: Slice) -> &mut Page {
         &mut self.pages[slice.page as usize]

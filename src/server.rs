@@ -240,6 +240,7 @@ impl<N: Net> Server<N> {
 
     fn assert_invariants(&self) {
         self.roster.assert_invariants();
+        self.pages.assert_invariants();
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
         assert_eq!(queued, self.pages.held_bytes(), "pages count other bytes than the outboxes hold");

@@ -267,7 +267,7 @@ impl RoomName {
             return Err(RoomNameError::TooLong);
         }
         let allowed = |c: char| c.is_alphanumeric() || is_combining_mark(c) || matches!(c, '-' | '_' | '.');
-        if !name.chars().all(allowed) {
+        if !name.chars().all(|c| allowed(c) && !is_invisible(c)) {
             return Err(RoomNameError::Character);
         }
         Ok(RoomName(name))

@@ -14,16 +14,24 @@ use crate::protocol::{Event, Message};
 use crate::text::RoomName;
 use crate::time::Moment;
 
-/// A room. The number may be another room's once this one is closed, which is never before the effects of a request
-/// have been carried out.
+/// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
+/// one that is still in a queue is not taken for one of the new.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct RoomId(NonZeroU32);
+pub struct RoomId {
+    slot: RoomSlot,
+    serial: u32,
+}
 
-impl RoomId {
-    /// From a key of the slab. One more, so that "no room" takes no space.
-    const fn from_key(key: usize) -> RoomId {
+/// A place for a room. While somebody is in the room, the slot alone says which it is; who keeps it longer needs the
+/// [`RoomId`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct RoomSlot(NonZeroU32);
+
+impl RoomSlot {
+    /// From a key of the slab. One more, so that "no room" takes no space in a client.
+    const fn from_key(key: usize) -> RoomSlot {
         match NonZeroU32::new(key as u32 + 1) {
-            Some(number) => RoomId(number),
+            Some(number) => RoomSlot(number),
             None => panic!("more rooms than numbers"),
         }
     }
@@ -33,11 +41,20 @@ impl RoomId {
     }
 }
 
+impl RoomId {
+    /// Its slot.
+    pub fn slot(self) -> RoomSlot {
+        self.slot
+    }
+}
+
 /// Members and messages of one room.
 #[derive(Debug)]
 pub struct Room {
     /// What it is called.
     pub name: RoomName,
+    /// Distinguishes it from others that had or will have its slot.
+    serial: u32,
     /// Who is here. Dense, for whoever walks through it with a message; each member knows its index.
     pub members: Vec<ClientId>,
     /// Joins and leaves that were not announced.
@@ -50,9 +67,10 @@ pub struct Room {
 }
 
 impl Room {
-    fn new(name: RoomName) -> Room {
+    fn new(name: RoomName, serial: u32) -> Room {
         Room {
             name,
+            serial,
             members: Vec::new(),
             crowd: Crowd::default(),
             past: VecDeque::new(),
@@ -96,6 +114,7 @@ impl Room {
 pub struct Rooms {
     rooms: Slab<Room>,
     by_name: HashMap<RoomName, RoomId>,
+    next_serial: u32,
     ledger: Ledger,
     max_rooms: usize,
     history: usize,
@@ -103,20 +122,21 @@ pub struct Rooms {
 
 impl Rooms {
     /// Where everybody starts; always open.
-    pub const LOBBY: RoomId = RoomId::from_key(0);
+    pub const LOBBY: RoomId = RoomId { slot: RoomSlot::from_key(0), serial: 0 };
 
     /// The lobby alone.
     pub fn new(config: &Config) -> Rooms {
         let mut rooms = Rooms {
             rooms: Slab::new(),
             by_name: HashMap::new(),
+            next_serial: 0,
             ledger: Ledger::new(config.history_memory),
             max_rooms: config.max_rooms,
             history: config.history,
         };
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
-        rooms.rooms[Rooms::LOBBY.key()].members.reserve(config.max_clients);
+        rooms.rooms[Rooms::LOBBY.slot.key()].members.reserve(config.max_clients);
         rooms
     }
 
@@ -128,11 +148,14 @@ impl Rooms {
             return Some(id);
         }
         if self.rooms.len() >= self.max_rooms {
-            let unused = self.rooms.iter().filter(|(id, room)| *id != 0 && room.members.is_empty());
-            let (id, _) = unused.min_by_key(|(_, room)| room.unused_since)?;
-            self.close(RoomId::from_key(id));
+            let unused = self.rooms.iter().filter(|(slot, room)| *slot != 0 && room.members.is_empty());
+            let (slot, room) = unused.min_by_key(|(_, room)| room.unused_since)?;
+            self.close(RoomId { slot: RoomSlot::from_key(slot), serial: room.serial });
         }
-        let id = RoomId::from_key(self.rooms.insert(Room::new(name.clone())));
+        let serial = self.next_serial;
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let id =
+            RoomId { slot: RoomSlot::from_key(self.rooms.insert(Room::new(name.clone(), serial))), serial };
         self.by_name.insert(name, id);
         Some(id)
     }
@@ -142,19 +165,24 @@ impl Rooms {
         self.by_name.get(name).copied()
     }
 
+    /// The room that has the slot now.
+    pub fn at(&self, slot: RoomSlot) -> Option<RoomId> {
+        Some(RoomId { slot, serial: self.rooms.get(slot.key())?.serial })
+    }
+
     /// A room that may be gone.
     pub fn get(&self, id: RoomId) -> Option<&Room> {
-        self.rooms.get(id.key())
+        self.rooms.get(id.slot.key()).filter(|room| room.serial == id.serial)
     }
 
     /// A room that may be gone.
     pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
-        self.rooms.get_mut(id.key())
+        self.rooms.get_mut(id.slot.key()).filter(|room| room.serial == id.serial)
     }
 
     /// Numbers a message, and remembers it as far as the limits allow.
     pub fn post(&mut self, id: RoomId, message: impl FnOnce(u64) -> Rc<Message>) -> Rc<Message> {
-        let room = &mut self.rooms[id.key()];
+        let room = &mut self.rooms[id.slot.key()];
         room.seq += 1;
         let message = message(room.seq);
         if self.history == 0 {
@@ -184,7 +212,7 @@ impl Rooms {
         if id == Rooms::LOBBY {
             return;
         }
-        let room = self.rooms.remove(id.key());
+        let room = self.rooms.remove(id.slot.key());
         self.by_name.remove(&room.name);
         room.past.iter().for_each(|message| self.ledger.dropped(message));
     }
@@ -196,16 +224,48 @@ impl Rooms {
                 continue;
             }
             self.forget_oldest(id);
-            if self.rooms[id.key()].members.is_empty() && self.rooms[id.key()].past.is_empty() {
+        }
+        self.forget_excess();
+        message
+    }
+
+    /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
+    pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
+        let Some(room) = self.get_mut(id).filter(|room| room.members.is_empty()) else {
+            return;
+        };
+        room.unused_since = now;
+        if room.past.is_empty() {
+            self.close(id);
+        }
+    }
+
+    fn close(&mut self, id: RoomId) {
+        if id == Rooms::LOBBY {
+            return;
+        }
+        let room = self.rooms.remove(id.slot.key());
+        self.by_name.remove(&room.name);
+        room.past.iter().for_each(|message| self.ledger.dropped(message));
+    }
+
+    fn forget_excess(&mut self) {
+        while let Some((id, seq)) = self.ledger.excess() {
+            if !self.get(id).is_some_and(|room| room.past.front().is_some_and(|oldest| oldest.seq == seq)) {
+                continue;
+            }
+            self.forget_oldest(id);
+            if self.rooms[id.slot.key()].members.is_empty() && self.rooms[id.slot.key()].past.is_empty() {
                 self.close(id);
             }
         }
         let rooms = &self.rooms;
-        self.ledger.sweep(|id, seq| rooms.get(id.key()).is_some_and(|room| room.remembers(seq)));
+        let room = |id: RoomId| rooms.get(id.slot.key()).filter(|room| room.serial == id.serial);
+        self.ledger.sweep(|id, seq| room(id).is_some_and(|room| room.remembers(seq)));
     }
 
     fn forget_oldest(&mut self, id: RoomId) {
-        if let Some(message) = self.rooms[id.key()].past.pop_front() {
+        if let Some(message) = self.rooms[id.slot.key()].past.pop_front() {
             self.ledger.dropped(&message);
         }
     }

@@ -61,11 +61,11 @@ impl LineCodec {
         line_max: usize,
         read: impl FnOnce(&str) -> Option<Result<Request, Problem>>,
     ) -> Step {
-        if let Some(step) = telnet_command(input) {
-            return step;
-        }
         // Looking no further than the limit makes the outcome the same however the input is cut into reads.
         let window = &input[..input.len().min(unused_max_bytes(line_max))];
+        if let Some(step) = telnet_command(window) {
+            return step;
+        }
         let (line, used) = match line_end(window) {
             Some(end) => (&input[..end], end + 1),
             None if window.len() == unused_max_bytes(line_max) => {
@@ -283,6 +283,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         }
         Event::Renamed { from, to } => say(out, format_args!("{from} is now {to}")),
         Event::YouAre(name) => say(out, format_args!("you are now {name}")),
+        Event::Who { room, names, .. } if names.is_empty() => say(out, format_args!("nobody is in {room}")),
         Event::Who { room, names, more } => say(out, format_args!("in {room}: {}", list(names, *more))),
         Event::Rooms { rooms, more } => encode_rooms(rooms, *more, out),
         Event::Help => encode_help(out),
@@ -307,6 +308,9 @@ fn you_are_in(room: &RoomName, others: &[Name], more: usize) -> String {
 }
 
 fn encode_rooms(rooms: &[(RoomName, usize)], more: usize, out: &mut Vec<u8>) {
+    if rooms.is_empty() {
+        return say(out, format_args!("nobody is in any room"));
+    }
     let rooms: Vec<_> = rooms.iter().map(|(room, count)| format!("{room} ({count})")).collect();
     say(out, format_args!("rooms: {}", list(&rooms, more)));
 }

@@ -1,0 +1,431 @@
+//! The chat, as conversations: names, messages, rooms, endings.
+
+use chinwag::chat::{Census, ClientId};
+use chinwag::protocol::{Event, Problem, Request};
+use chinwag::text::NameError;
+
+use crate::talk::*;
+use crate::words::{name, names, room, text};
+
+// Names.
+
+#[test]
+fn whoever_connects_is_asked_for_a_name_and_enters_the_lobby_with_it() {
+    let mut talk = Talk::new("");
+    assert_eq!(talk.connects(ANN), [reply(ANN, Event::WhatName)]);
+    assert_eq!(talk.asks(ANN, nick("ann")), [named(ANN), reply(ANN, hello("ann", &[]))]);
+    assert_eq!(talk.connects(BOB), [reply(BOB, Event::WhatName)]);
+    assert_eq!(
+        talk.asks(BOB, nick("bob")),
+        [named(BOB), announce([ANN], joined("bob")), reply(BOB, hello("bob", &["ann"]))]
+    );
+    assert_eq!(talk.connects(CY), [reply(CY, Event::WhatName)]);
+    assert_eq!(
+        talk.asks(CY, nick("cy")),
+        [named(CY), announce([ANN, BOB], joined("cy")), reply(CY, hello("cy", &["ann", "bob"]))]
+    );
+}
+
+#[test]
+fn the_message_of_the_day_greets_whoever_connects_from_then_on() {
+    let mut talk = Talk::new("");
+    assert_eq!(talk.connects(ANN), [reply(ANN, Event::WhatName)]);
+    talk.chat.set_motd(vec![text("be kind"), text("no shouting")]);
+    let greeting = |raw| reply(BOB, Event::Greeting(text(raw)));
+    assert_eq!(
+        talk.connects(BOB),
+        [greeting("be kind"), greeting("no shouting"), reply(BOB, Event::WhatName)]
+    );
+    talk.chat.set_motd(vec![]);
+    assert_eq!(talk.connects(CY), [reply(CY, Event::WhatName)]);
+}
+
+#[test]
+fn an_empty_answer_keeps_the_guest_name() {
+    let mut talk = Talk::new("");
+    talk.connects(ANN);
+    talk.connects(BOB);
+    assert_eq!(talk.asks(BOB, Request::StayGuest), [named(BOB), reply(BOB, hello("guest-2", &[]))]);
+    assert_eq!(
+        talk.asks(ANN, Request::StayGuest),
+        [named(ANN), announce([BOB], joined("guest-1")), reply(ANN, hello("guest-1", &["guest-2"]))]
+    );
+    assert_eq!(talk.asks(ANN, Request::StayGuest), []);
+}
+
+#[test]
+fn with_guests_nobody_is_asked() {
+    let mut talk = Talk::new("--guests");
+    assert_eq!(talk.connects(ANN), [named(ANN), reply(ANN, hello("guest-1", &[]))]);
+    assert_eq!(
+        talk.connects(BOB),
+        [named(BOB), announce([ANN], joined("guest-2")), reply(BOB, hello("guest-2", &["guest-1"]))]
+    );
+    assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN], message(1, "guest-2", "hi"))]);
+    assert_eq!(
+        talk.asks(BOB, nick("bob")),
+        [reply(BOB, you_are("bob")), announce([ANN], renamed("guest-2", "bob"))]
+    );
+}
+
+#[test]
+fn a_guest_name_is_never_given_twice() {
+    let mut talk = Talk::new("--guests");
+    talk.connects(ANN);
+    talk.leaves(ANN, None);
+    assert_eq!(talk.connects(ANN), [named(ANN), reply(ANN, hello("guest-2", &[]))]);
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_whatever_its_case() {
+    let mut talk = Talk::with("", &["ann", "zoë"]);
+    talk.connects(CY);
+    for taken in ["ann", "ANN", "Ａnn", "zoë", "ZOE\u{308}"] {
+        assert_eq!(talk.asks(CY, nick(taken)), [unnamed_problem(CY, Problem::NameTaken(name(taken)))]);
+    }
+    assert_eq!(talk.asks(BOB, nick("Ann")), [problem(BOB, Problem::NameTaken(name("Ann")))]);
+    assert_eq!(
+        talk.asks(CY, nick("anna")),
+        [named(CY), announce([ANN, BOB], joined("anna")), reply(CY, hello("anna", &["ann", "zoë"]))]
+    );
+}
+
+#[test]
+fn two_who_are_asked_at_once_do_not_get_one_name() {
+    let mut talk = Talk::new("");
+    talk.connects(ANN);
+    talk.connects(BOB);
+    talk.asks(BOB, nick("ann"));
+    assert_eq!(talk.asks(ANN, nick("ann")), [unnamed_problem(ANN, Problem::NameTaken(name("ann")))]);
+}
+
+#[test]
+fn a_name_is_free_again_when_its_bearer_leaves_or_takes_another() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    talk.leaves(ANN, None);
+    assert_eq!(
+        talk.asks(BOB, nick("Ann")),
+        [reply(BOB, you_are("Ann")), announce([CY], renamed("bob", "Ann"))]
+    );
+    assert_eq!(
+        talk.asks(CY, nick("bob")),
+        [reply(CY, you_are("bob")), announce([BOB], renamed("cy", "bob"))]
+    );
+    assert_eq!(talk.chat.census().names, 2);
+}
+
+#[test]
+fn one_may_change_the_case_of_ones_own_name() {
+    let mut talk = Talk::with("", &["ann", "bob"]);
+    assert_eq!(
+        talk.asks(ANN, nick("ANN")),
+        [reply(ANN, you_are("ANN")), announce([BOB], renamed("ann", "ANN"))]
+    );
+    assert_eq!(talk.asks(ANN, nick("ANN")), [reply(ANN, you_are("ANN"))], "nothing new to the others");
+    assert_eq!(talk.asks(BOB, nick("ann")), [problem(BOB, Problem::NameTaken(name("ann")))]);
+    assert_eq!(talk.chat.census().names, 2);
+}
+
+#[test]
+fn a_line_that_could_not_be_read_is_answered_and_nobody_else_hears_of_it() {
+    let mut talk = Talk::with("", &["ann", "bob"]);
+    assert_eq!(talk.errs(ANN, Problem::NotUtf8), [problem(ANN, Problem::NotUtf8)]);
+    talk.connects(CY);
+    let bad = || Problem::BadName(NameError::Colon);
+    assert_eq!(talk.errs(CY, bad()), [unnamed_problem(CY, bad())]);
+}
+
+#[test]
+fn before_the_name_one_may_look_around_but_not_take_part() {
+    let mut talk = Talk::with("", &["ann"]);
+    talk.connects(BOB);
+    let needs_name =
+        [say("hi"), me("waves"), tell("ann", "hi"), join("dev"), Request::Leave, Request::History(None)];
+    for request in needs_name {
+        assert_eq!(talk.asks(BOB, request), [unnamed_problem(BOB, Problem::NameFirst)]);
+    }
+    assert_eq!(talk.asks(BOB, Request::Help), [reply(BOB, Event::Help)]);
+    assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("lobby", &["ann"]))]);
+    assert_eq!(talk.asks(BOB, Request::Rooms), [reply(BOB, rooms(&[("lobby", 1)]))]);
+    assert_eq!(talk.asks(BOB, who("dev")), [unnamed_problem(BOB, Problem::NoSuchRoom(room("dev")))]);
+    assert_eq!(talk.asks(BOB, quit(Some("never mind"))), [Told::Quit(BOB)]);
+}
+
+// Messages.
+
+#[test]
+fn what_is_said_reaches_everybody_else_in_the_room() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy", "dan"]);
+    talk.asks(DAN, join("dev"));
+    assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN, CY], message(1, "bob", "hi"))]);
+    assert_eq!(talk.asks(ANN, me("waves")), [announce([BOB, CY], act(2, "ann", "waves"))]);
+    assert_eq!(talk.asks(DAN, say("anybody?")), [], "nobody is there");
+    talk.asks(CY, join("dev"));
+    assert_eq!(talk.asks(CY, say("me")), [announce([DAN], message(2, "cy", "me"))], "each room counts");
+}
+
+#[test]
+fn a_private_message_reaches_one() {
+    let mut talk = Talk::with("", &["ann", "Bob", "cy"]);
+    assert_eq!(talk.asks(ANN, tell("bob", "psst")), [pass(BOB, private("ann", "psst"))]);
+    talk.asks(BOB, join("dev"));
+    assert_eq!(talk.asks(ANN, tell("BOB", "still there?")), [pass(BOB, private("ann", "still there?"))]);
+    assert_eq!(talk.asks(ANN, tell("ann", "note")), [pass(ANN, private("ann", "note"))], "to oneself");
+    assert_eq!(talk.asks(ANN, tell("bo", "hm")), [problem(ANN, Problem::NobodyCalled(text("bo")))]);
+    talk.leaves(BOB, None);
+    assert_eq!(talk.asks(ANN, tell("bob", "bye")), [problem(ANN, Problem::NobodyCalled(text("bob")))]);
+}
+
+#[test]
+fn a_private_message_finds_a_guest_once_the_guest_is_here() {
+    let mut talk = Talk::with("", &["ann"]);
+    talk.connects(BOB);
+    let nobody = problem(ANN, Problem::NobodyCalled(text("guest-2")));
+    assert_eq!(talk.asks(ANN, tell("guest-2", "hi")), [nobody]);
+    talk.asks(BOB, Request::StayGuest);
+    assert_eq!(talk.asks(ANN, tell("Guest-2", "hi")), [pass(BOB, private("ann", "hi"))]);
+}
+
+// Rooms.
+
+#[test]
+fn who_moves_leaves_one_room_and_enters_another() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    assert_eq!(
+        talk.asks(CY, join("dev")),
+        [announce([ANN, BOB], left("cy")), reply(CY, entered("cy", "dev", &[]))]
+    );
+    assert_eq!(
+        talk.asks(ANN, join("dev")),
+        [
+            announce([BOB], left("ann")),
+            announce([CY], joined("ann")),
+            reply(ANN, entered("ann", "dev", &["cy"]))
+        ]
+    );
+    assert_eq!(
+        talk.asks(CY, Request::Leave),
+        [
+            announce([ANN], left("cy")),
+            announce([BOB], joined("cy")),
+            reply(CY, entered("cy", "lobby", &["bob"]))
+        ]
+    );
+}
+
+#[test]
+fn to_go_where_one_is_is_an_error() {
+    let mut talk = Talk::with("", &["ann", "bob"]);
+    let already = |id, raw| problem(id, Problem::AlreadyIn(room(raw)));
+    assert_eq!(talk.asks(ANN, Request::Leave), [already(ANN, "lobby")]);
+    assert_eq!(talk.asks(ANN, join("lobby")), [already(ANN, "lobby")]);
+    talk.asks(ANN, join("dev"));
+    assert_eq!(talk.asks(ANN, join("#DEV")), [already(ANN, "dev")]);
+}
+
+#[test]
+fn who_lists_a_room_and_nobody_is_in_a_room_that_is_not_there() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    talk.asks(BOB, join("dev"));
+    talk.asks(BOB, say("remembered"));
+    assert_eq!(talk.asks(ANN, Request::Who(None)), [reply(ANN, in_room("lobby", &["ann", "cy"]))]);
+    assert_eq!(talk.asks(ANN, who("dev")), [reply(ANN, in_room("dev", &["bob"]))]);
+    assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("dev", &["bob"]))]);
+    talk.asks(BOB, Request::Leave);
+    assert_eq!(talk.asks(ANN, who("dev")), [problem(ANN, Problem::NoSuchRoom(room("dev")))], "history alone");
+}
+
+#[test]
+fn rooms_are_listed_by_size_and_then_by_name_without_the_empty_ones() {
+    let people = ["ann", "bob", "cy", "dan", "eve", "fay"];
+    let mut talk = Talk::with("", &people);
+    for (slot, to) in [(0, "zoo"), (1, "dev"), (2, "bar"), (3, "dev"), (4, "empty")] {
+        talk.asks(ClientId(slot), join(to));
+    }
+    talk.asks(ClientId(4), say("remembered"));
+    talk.leaves(ClientId(4), None);
+    let listed = rooms(&[("dev", 2), ("bar", 1), ("lobby", 1), ("zoo", 1)]);
+    assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, listed)]);
+}
+
+#[test]
+fn there_are_only_so_many_rooms() {
+    let mut talk = Talk::with("--max-rooms 2 --history 0", &["ann", "bob", "cy"]);
+    talk.asks(ANN, join("dev"));
+    assert_eq!(talk.asks(BOB, join("ops")), [problem(BOB, Problem::TooManyRooms)]);
+    assert_eq!(
+        talk.asks(BOB, Request::Who(None)),
+        [reply(BOB, in_room("lobby", &["cy", "bob"]))],
+        "it stays"
+    );
+    assert_eq!(
+        talk.asks(BOB, join("dev")),
+        [
+            announce([CY], left("bob")),
+            announce([ANN], joined("bob")),
+            reply(BOB, entered("bob", "dev", &["ann"]))
+        ]
+    );
+    talk.asks(BOB, Request::Leave);
+    talk.asks(ANN, Request::Leave);
+    assert_eq!(
+        talk.asks(CY, join("ops")),
+        [announce([ANN, BOB], left("cy")), reply(CY, entered("cy", "ops", &[]))],
+        "dev is gone with its last member"
+    );
+}
+
+#[test]
+fn a_room_with_only_a_history_makes_way_the_longest_unused_first() {
+    let mut talk = Talk::with("--max-rooms 3", &["ann", "bob"]);
+    for to in ["busy", "quiet"] {
+        talk.asks(ANN, join(to));
+        talk.asks(ANN, say(to));
+        talk.asks(ANN, Request::Leave);
+        talk.after_seconds(1);
+    }
+    // "quiet" was opened last, and "busy" was left last.
+    talk.asks(ANN, join("busy"));
+    talk.asks(ANN, Request::Leave);
+    assert_eq!(
+        talk.asks(ANN, join("new")),
+        [announce([BOB], left("ann")), reply(ANN, entered("ann", "new", &[]))]
+    );
+    talk.asks(ANN, Request::Leave);
+    let shown = talk.asks(ANN, join("busy"));
+    assert_eq!(shown.last(), Some(&reply(ANN, past(1, "ann", "busy", 2))), "still there");
+    talk.asks(ANN, Request::Leave);
+    let shown = talk.asks(ANN, join("quiet"));
+    assert_eq!(
+        shown.last(),
+        Some(&reply(ANN, entered("ann", "quiet", &[]))),
+        "made way, with all that was said"
+    );
+}
+
+#[test]
+fn the_lobby_never_makes_way() {
+    let mut talk = Talk::with("--max-rooms 2", &["ann", "bob"]);
+    talk.asks(ANN, say("remembered"));
+    talk.asks(ANN, join("dev"));
+    talk.asks(BOB, join("dev"));
+    assert_eq!(talk.asks(BOB, join("ops")), [problem(BOB, Problem::TooManyRooms)]);
+    let shown = talk.asks(BOB, Request::Leave);
+    assert_eq!(shown.last(), Some(&reply(BOB, past(1, "ann", "remembered", 0))));
+}
+
+#[test]
+fn fifty_names_and_fifty_rooms_are_listed_and_the_rest_is_counted() {
+    let mut talk = Talk::new("--guests --history 0");
+    (0..51).for_each(|slot| drop(talk.connects(ClientId(slot))));
+    let all: Vec<_> = (1..=51).map(|n| format!("guest-{n}")).collect();
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    let listed = Event::Who { room: room("lobby"), names: names(&all[..50]), more: 1 };
+    assert_eq!(talk.asks(ANN, Request::Who(None)), [reply(ANN, listed)]);
+    talk.leaves(ClientId(50), None);
+    assert_eq!(talk.asks(ANN, Request::Who(None)), [reply(ANN, in_room("lobby", &all[..50]))]);
+
+    (0..50).for_each(|slot| drop(talk.asks(ClientId(slot), join(&format!("room-{slot:03}")))));
+    let all: Vec<_> = (0..50).map(|slot| (room(&format!("room-{slot:03}")), 1)).collect();
+    let listed = |first: usize, more| Event::Rooms { rooms: all[first..].to_vec(), more };
+    assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, listed(0, 0))]);
+    talk.asks(ANN, Request::Leave);
+    let lobby_first = Event::Rooms { rooms: [&[(room("lobby"), 1)], &all[1..]].concat(), more: 0 };
+    assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, lobby_first)]);
+    talk.connects(ClientId(50));
+    talk.asks(ClientId(50), join("room-000"));
+    let last_counted = Event::Rooms { rooms: [&[(room("lobby"), 1)], &all[..49]].concat(), more: 1 };
+    assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, last_counted)]);
+}
+
+#[test]
+fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
+    let mut talk = Talk::new("--guests");
+    (0..10).for_each(|slot| drop(talk.connects(ClientId(slot))));
+    let ten: Vec<_> = (1..=10).map(|n| name(&format!("guest-{n}"))).collect();
+    for (slot, who, more) in [(10, "guest-11", 0), (11, "guest-12", 1), (12, "guest-13", 2)] {
+        let (name, room, others) = (name(who), room("lobby"), ten.clone());
+        let expected = Event::Entered { name, first: true, room, others, more };
+        assert_eq!(talk.connects(ClientId(slot)).last(), Some(&reply(ClientId(slot), expected)));
+    }
+}
+
+// Endings.
+
+#[test]
+fn who_quits_is_let_go_and_the_room_hears_why() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    assert_eq!(talk.asks(CY, quit(None)), [announce([ANN, BOB], left("cy")), Told::Quit(CY)]);
+    assert_eq!(
+        talk.asks(BOB, quit(Some("gone fishing"))),
+        [announce([ANN], left_because("bob", "gone fishing")), Told::Quit(BOB)]
+    );
+    assert_eq!(talk.asks(ANN, quit(None)), [Told::Quit(ANN)]);
+}
+
+#[test]
+fn whose_connection_ends_leaves_and_the_room_hears_why() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    assert_eq!(talk.leaves(BOB, Some("too slow")), [announce([ANN, CY], left_because("bob", "too slow"))]);
+    assert_eq!(talk.leaves(CY, None), [announce([ANN], left("cy"))]);
+}
+
+#[test]
+fn who_left_is_heard_of_no_more_and_hears_no_more() {
+    let mut talk = Talk::with("", &["ann", "bob"]);
+    talk.asks(BOB, quit(None));
+    assert_eq!(talk.leaves(BOB, Some("too slow")), [], "once is enough");
+    assert_eq!(talk.asks(BOB, say("one more thing")), []);
+    assert_eq!(talk.errs(BOB, Problem::NotUtf8), []);
+    assert_eq!(talk.asks(ANN, say("anyone?")), []);
+    assert_eq!(talk.leaves(ClientId(77), None), [], "never seen");
+    assert_eq!(talk.chat.name(BOB), None);
+}
+
+#[test]
+fn who_leaves_before_giving_a_name_is_not_missed() {
+    let mut talk = Talk::with("", &["ann"]);
+    talk.connects(BOB);
+    assert_eq!(talk.chat.name(BOB), Some(&name("guest-2")));
+    assert_eq!(talk.leaves(BOB, None), []);
+    assert_eq!(talk.chat.name(BOB), None);
+}
+
+#[test]
+fn a_place_that_is_free_again_is_somebody_elses() {
+    let mut talk = Talk::with("", &["ann", "bob"]);
+    talk.leaves(ANN, None);
+    talk.comes(ANN, "eve");
+    assert_eq!(talk.asks(BOB, tell("ann", "hi")), [problem(BOB, Problem::NobodyCalled(text("ann")))]);
+    assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN], message(1, "bob", "hi"))]);
+    assert_eq!(talk.asks(ANN, say("hello")), [announce([BOB], message(2, "eve", "hello"))]);
+}
+
+#[test]
+fn when_everybody_has_left_nothing_is_left() {
+    let mut talk = Talk::with("--history 0", &["ann", "bob", "cy"]);
+    talk.asks(ANN, join("dev"));
+    talk.asks(BOB, join("ops"));
+    talk.asks(ANN, say("hi"));
+    talk.asks(CY, nick("dan"));
+    talk.connects(DAN);
+    let some = Census { clients: 4, names: 3, rooms: 3, members: 3, summaries: 0, history_bytes: 0 };
+    assert_eq!(talk.chat.census(), some);
+    talk.asks(ANN, quit(None));
+    talk.leaves(ANN, None);
+    talk.leaves(CY, None);
+    talk.leaves(DAN, None);
+    talk.leaves(BOB, Some("idle"));
+    assert_eq!(talk.chat.census(), Census::default());
+}
+
+#[test]
+fn a_room_with_a_history_outlives_its_members() {
+    let mut talk = Talk::with("", &["ann"]);
+    talk.asks(ANN, join("dev"));
+    talk.asks(ANN, say("remember me"));
+    talk.leaves(ANN, None);
+    let census = talk.chat.census();
+    assert!(census.history_bytes > "remember me".len());
+    assert_eq!(census, Census { rooms: 1, history_bytes: census.history_bytes, ..Census::default() });
+}

@@ -1,0 +1,198 @@
+//! Timers, allowances and the steady clock, at random, against simpler ones.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chinwag::config::{OrOff, Rate};
+use chinwag::net::Token;
+use chinwag::rate::{Allowance, Pace};
+use chinwag::time::{Moment, SteadyClock};
+use chinwag::timers::{Guess, Timers};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::random::check;
+
+fn at(millis: u64) -> Moment {
+    Moment::from_millis(millis)
+}
+
+/// A deadline, and the guess that the timers have of it: none, or one that is not late.
+#[derive(Clone, Copy, Default)]
+struct Deadline {
+    real: Option<Moment>,
+    armed: Option<Moment>,
+}
+
+/// Deadlines used as `roster.rs` does: moved at will, and pushed only where the guess would be late.
+#[derive(Default)]
+struct Deadlines {
+    timers: Timers,
+    all: BTreeMap<Token, Deadline>,
+}
+
+impl Deadlines {
+    fn set(&mut self, slot: u32, real: Option<Moment>) {
+        let token = Token { slot, serial: 0 };
+        let deadline = self.all.entry(token).or_default();
+        deadline.real = real;
+        if let Some(real) = real
+            && deadline.armed.is_none_or(|armed| real < armed)
+        {
+            deadline.armed = Some(real);
+            self.timers.push(real, token);
+        }
+    }
+
+    fn next(&mut self) -> Option<(Moment, Token)> {
+        let all = &mut self.all;
+        self.timers.head(|guess, token| {
+            let deadline = all.get_mut(&token).expect("a token that was pushed");
+            if deadline.armed != Some(guess) {
+                return Guess::Wrong;
+            }
+            deadline.armed = deadline.real;
+            match deadline.real {
+                Some(real) if real <= guess => Guess::Right,
+                Some(real) => Guess::Later(real),
+                None => Guess::Wrong,
+            }
+        })
+    }
+
+    fn pop(&mut self, token: Token) {
+        self.timers.pop();
+        self.all.insert(token, Deadline::default());
+    }
+
+    /// The truth: the earliest deadline of all.
+    fn earliest(&self) -> Option<Moment> {
+        self.all.values().filter_map(|deadline| deadline.real).min()
+    }
+}
+
+#[test]
+fn nobody_is_due_early_and_nobody_is_forgotten() {
+    let step = (0u32..8, proptest::option::weighted(0.8, 0u64..1_000), any::<bool>());
+    check(500, &vec(step, 1..200), |steps| {
+        let mut deadlines = Deadlines::default();
+        for (slot, deadline, look) in steps {
+            deadlines.set(slot, deadline.map(at));
+            if look {
+                let head = deadlines.next();
+                assert_eq!(head.map(|(moment, _)| moment), deadlines.earliest());
+                if let Some((moment, token)) = head {
+                    assert_eq!(deadlines.all[&token].real, Some(moment));
+                    deadlines.pop(token);
+                }
+            }
+        }
+        while let Some((moment, token)) = deadlines.next() {
+            assert_eq!(Some(moment), deadlines.earliest());
+            deadlines.pop(token);
+        }
+        assert_eq!(deadlines.earliest(), None);
+        assert!(deadlines.timers.is_empty());
+    });
+}
+
+#[test]
+fn moving_a_deadline_later_queues_nothing() {
+    let mut deadlines = Deadlines::default();
+    (1..10_000).for_each(|millis| deadlines.set(0, Some(at(millis))));
+    assert_eq!(deadlines.timers.len(), 1);
+    assert_eq!(deadlines.next(), Some((at(9_999), Token { slot: 0, serial: 0 })));
+}
+
+/// A bucket of tokens as the textbook has it; counts in nanoseconds of filling.
+struct Bucket {
+    interval: u128,
+    capacity: u128,
+    level: u128,
+    now: Moment,
+}
+
+impl Bucket {
+    fn full(interval: Duration, burst: u32) -> Bucket {
+        let interval = interval.as_nanos();
+        let capacity = interval * u128::from(burst);
+        Bucket { interval, capacity, level: capacity, now: Moment::default() }
+    }
+
+    fn fill(&mut self, now: Moment) {
+        self.level = self.capacity.min(self.level + now.since(self.now).as_nanos());
+        self.now = now;
+    }
+
+    /// Takes one, or tells in how many whole milliseconds there will be one.
+    fn take(&mut self) -> Result<(), u64> {
+        if self.level < self.interval {
+            return Err((self.interval - self.level).div_ceil(1_000_000) as u64);
+        }
+        self.level -= self.interval;
+        Ok(())
+    }
+}
+
+#[test]
+fn an_allowance_is_a_token_bucket() {
+    let rates = vec!["1/s", "3/s", "5/s", "7/m", "999/s", "10000/s", "1/h", "4294967295/s"];
+    let waits = vec(prop_oneof![4 => Just(0), 3 => 0u64..300, 1 => 0u64..20_000], 1..200);
+    check(500, &(select(rates), 1u32..20, waits), |(rate, burst, waits)| {
+        let rate: Rate = rate.parse::<OrOff<Rate>>().expect("a rate").expect("not off");
+        let (pace, mut allowance) = (Pace::new(rate, burst), Allowance::default());
+        let mut bucket = Bucket::full(rate.interval(), burst);
+        let mut now = Moment::default();
+        for wait in waits {
+            now += Duration::from_millis(wait);
+            bucket.fill(now);
+            assert_eq!(allowance.is_rested(now), bucket.level == bucket.capacity);
+            let expected = bucket.take().map_err(|millis| now + Duration::from_millis(millis));
+            assert_eq!(allowance.take(pace, now), expected.is_ok());
+            if let Err(later) = expected {
+                assert_eq!(allowance.ready_at(pace), later);
+            }
+        }
+    });
+}
+
+#[test]
+fn who_waits_as_told_may_go_on_then() {
+    check(200, &(1u32..2_000, 1u32..20), |(rate, burst)| {
+        let rate = format!("{rate}/s").parse::<OrOff<Rate>>().expect("a rate").expect("not off");
+        let (pace, mut allowance) = (Pace::new(rate, burst), Allowance::default());
+        let mut now = Moment::default();
+        for _ in 0..100 {
+            if !allowance.take(pace, now) {
+                assert!(allowance.ready_at(pace) > now);
+                now = allowance.ready_at(pace);
+                assert!(allowance.take(pace, now));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_steady_clock_never_leaps_and_never_goes_back() {
+    /// As much later than asked as is still taken for time that passed.
+    const LATE_MILLIS: u64 = 1_000;
+    let asked = proptest::option::weighted(0.9, (0u64..3_000).prop_map(Duration::from_millis));
+    let reading = prop_oneof![8 => 0u64..4_000, 1 => 0u64..10_000_000];
+    check(500, &vec((reading, any::<bool>(), asked), 1..100), |steps| {
+        let (mut clock, mut reading, mut now) = (SteadyClock::default(), 0u64, Moment::default());
+        let mut latest = 0;
+        for (span, back, asked) in steps {
+            reading = if back { reading.saturating_sub(span) } else { reading + span };
+            let passed = reading.saturating_sub(latest);
+            latest = latest.max(reading);
+            let lived = match asked.map(|asked| asked.as_millis() as u64) {
+                Some(asked) if passed > asked + LATE_MILLIS => LATE_MILLIS,
+                _ => passed,
+            };
+            let next = clock.advance(at(reading), asked);
+            assert_eq!(next, now + Duration::from_millis(lived), "{passed} ms passed, asked for {asked:?}");
+            now = next;
+        }
+    });
+}

@@ -1,0 +1,83 @@
+//! A harness for the line door's reading: [`Ear`] decodes as the server does, and tells what it has heard.
+
+use chinwag::codec::Step;
+use chinwag::codec::line::{LineCodec, unused_max_bytes};
+use chinwag::protocol::{Problem, Request};
+
+/// The limit on lines in these tests: the smallest that `--line-max` allows.
+pub const LINE_MAX: usize = 128;
+
+/// What the codec made of some bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Heard {
+    Asked(Request),
+    Refused(Problem),
+    /// The line has no end, and the client is closed.
+    Endless,
+}
+
+/// The reading side of a connection, as `server/turn.rs` has it: what was read is decoded until that takes more, and
+/// what is left waits. Every name that is given is accepted.
+pub struct Ear {
+    codec: LineCodec,
+    unused: Vec<u8>,
+    heard: Vec<Heard>,
+}
+
+impl Ear {
+    pub fn new(codec: LineCodec) -> Ear {
+        Ear { codec, unused: Vec::new(), heard: Vec::new() }
+    }
+
+    /// One read.
+    pub fn read(&mut self, bytes: &[u8]) {
+        self.unused.extend_from_slice(bytes);
+        while self.decode(false) {}
+        let closed = self.heard.last() == Some(&Heard::Endless);
+        assert!(
+            closed || self.unused.len() <= unused_max_bytes(LINE_MAX),
+            "{} bytes wait",
+            self.unused.len()
+        );
+    }
+
+    /// The end of input: what the client has said in all.
+    pub fn end(mut self) -> Vec<Heard> {
+        while self.decode(true) {}
+        self.heard
+    }
+
+    fn decode(&mut self, ended: bool) -> bool {
+        if self.heard.last() == Some(&Heard::Endless) {
+            return false;
+        }
+        let (bytes, request) = match self.codec.decode(&self.unused, ended, LINE_MAX) {
+            Step::Incomplete => return false,
+            Step::Endless => {
+                self.heard.push(Heard::Endless);
+                return false;
+            }
+            Step::Used { bytes, request } => (bytes, request),
+        };
+        assert!((1..=self.unused.len()).contains(&bytes), "used {bytes} of {}", self.unused.len());
+        self.unused.drain(..bytes);
+        match request {
+            Some(Ok(request)) => {
+                if matches!(request, Request::Nick(_) | Request::StayGuest) {
+                    self.codec.name_given();
+                }
+                self.heard.push(Heard::Asked(request));
+            }
+            Some(Err(problem)) => self.heard.push(Heard::Refused(problem)),
+            None => {}
+        }
+        true
+    }
+}
+
+/// What is heard when the bytes come in these pieces.
+pub fn heard<'a>(codec: LineCodec, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
+    let mut ear = Ear::new(codec);
+    pieces.into_iter().for_each(|piece| ear.read(piece));
+    ear.end()
+}

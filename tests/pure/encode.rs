@@ -1,0 +1,374 @@
+//! The line door's writing: every event, and the bytes of it. This is the protocol.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag::codec::line::encode;
+use chinwag::protocol::{CloseReason, Event, Manner, Message, Problem};
+use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::random::{check, raw_text};
+use crate::words::{harm, name, names, room, text};
+
+fn encoded(event: &Event) -> String {
+    let mut bytes = b"before\n".to_vec();
+    encode(event, &mut bytes);
+    let all = String::from_utf8(bytes).expect("UTF-8");
+    all.strip_prefix("before\n").expect("what was there stays").to_string()
+}
+
+#[track_caller]
+fn check_rows(rows: &[(Event, &str)]) {
+    for (event, expected) in rows {
+        assert_eq!(encoded(event), *expected, "{event:?}");
+    }
+}
+
+fn message(manner: Manner, from: &str, what: &str) -> Rc<Message> {
+    Rc::new(Message { from: name(from), manner, text: text(what), seq: 7, at_unix_millis: 1_700_000_000_000 })
+}
+
+fn chat() -> Vec<(Event, &'static str)> {
+    vec![
+        (Event::Message(message(Manner::Say, "bob", "hi ann")), "bob: hi ann\n"),
+        (Event::Message(message(Manner::Act, "bob", "waves")), "* bob waves\n"),
+        (Event::Message(message(Manner::Say, "bob", "  -- as it is ")), "bob:   -- as it is \n"),
+        (Event::Message(message(Manner::Say, "guest-7", "hi")), "guest-7: hi\n"),
+        (Event::Private { from: name("bob"), text: text("psst") }, "[bob] psst\n"),
+    ]
+}
+
+fn past(age_seconds: u64) -> Event {
+    Event::Past { message: message(Manner::Say, "bob", "hi"), age: Duration::from_secs(age_seconds) }
+}
+
+fn what_was_said() -> Vec<(Event, &'static str)> {
+    let act = message(Manner::Act, "bob", "waves");
+    vec![
+        (past(0), "-- 0 s ago bob: hi\n"),
+        (past(59), "-- 59 s ago bob: hi\n"),
+        (past(60), "-- 1 min ago bob: hi\n"),
+        (past(3_599), "-- 59 min ago bob: hi\n"),
+        (past(3_600), "-- 1 h ago bob: hi\n"),
+        (past(86_399), "-- 23 h ago bob: hi\n"),
+        (past(86_400), "-- 1 d ago bob: hi\n"),
+        (past(100 * 86_400), "-- 100 d ago bob: hi\n"),
+        (Event::Past { message: act, age: Duration::from_millis(59_999) }, "-- 59 s ago * bob waves\n"),
+        (Event::NoPast, "-- nothing was said here yet\n"),
+    ]
+}
+
+fn entered(first: bool, room_name: &str, others: &[&str], more: usize) -> Event {
+    Event::Entered { name: name("ann"), first, room: room(room_name), others: names(others), more }
+}
+
+fn rooms_and_people() -> Vec<(Event, &'static str)> {
+    let who = |all: &[&str], more| Event::Who { room: room("dev"), names: names(all), more };
+    let rooms = |more| Event::Rooms { rooms: vec![(room("lobby"), 12), (room("dev"), 1)], more };
+    let left = |reason: Option<&str>| Event::Left { name: name("dan"), reason: reason.map(text) };
+    vec![
+        (Event::Greeting(text("be kind")), "-- be kind\n"),
+        (Event::WhatName, "-- welcome to chinwag. what's your name?\n"),
+        (
+            entered(true, "lobby", &["bob", "cy"], 0),
+            "-- hello ann. you are in #lobby with bob, cy. /help lists the commands\n",
+        ),
+        (entered(true, "lobby", &[], 0), "-- hello ann. you are alone in #lobby. /help lists the commands\n"),
+        (entered(false, "dev", &[], 0), "-- you are alone in #dev\n"),
+        (entered(false, "dev", &["bob"], 0), "-- you are in #dev with bob\n"),
+        (entered(false, "dev", &["bob", "cy"], 1), "-- you are in #dev with bob, cy and 1 other\n"),
+        (entered(false, "dev", &["bob"], 2), "-- you are in #dev with bob and 2 others\n"),
+        (Event::Joined(name("dan")), "-- dan joined\n"),
+        (left(None), "-- dan left\n"),
+        (left(Some("too slow")), "-- dan left (too slow)\n"),
+        (Event::Crowd { joined: 12, left: 3, count: 812 }, "-- 12 joined, 3 left, 812 here\n"),
+        (Event::Renamed { from: name("guest-1"), to: name("dan") }, "-- guest-1 is now dan\n"),
+        (Event::YouAre(name("dan")), "-- you are now dan\n"),
+        (who(&["ann", "bob"], 0), "-- in #dev: ann, bob\n"),
+        (who(&["ann"], 1), "-- in #dev: ann and 1 other\n"),
+        (who(&["ann"], 712), "-- in #dev: ann and 712 others\n"),
+        (rooms(0), "-- rooms: #lobby (12), #dev (1)\n"),
+        (rooms(3), "-- rooms: #lobby (12), #dev (1) and 3 others\n"),
+    ]
+}
+
+const HELP: &str = "\
+-- /help           this list
+-- /nick NAME      call yourself NAME
+-- /who [ROOM]     who is here, or in ROOM
+-- /rooms          which rooms there are
+-- /join ROOM      go to ROOM
+-- /leave          go back to the lobby
+-- /msg NAME TEXT  tell NAME only
+-- /me TEXT        say what you do: * ann waves
+-- /history [N]    the last messages of the room
+-- /quit [REASON]  say good-bye
+";
+
+fn the_connection() -> Vec<(Event, &'static str)> {
+    vec![
+        (Event::Help, HELP),
+        (Event::Delayed, "-- you send fast: your lines are slowed down, none is lost\n"),
+        (Event::Missed(3), "-- you missed 3 messages: you read too slowly\n"),
+        (Event::Waiting(1), "-- the server is full. you are next, please wait\n"),
+        (Event::Waiting(12), "-- the server is full. you are number 12 in the queue, please wait\n"),
+    ]
+}
+
+fn problems() -> Vec<(Problem, &'static str)> {
+    let dev = || room("dev");
+    vec![
+        (Problem::LineTooLong { max_bytes: 4096 }, "that line was not sent: it is over 4096 bytes"),
+        (Problem::NotUtf8, "that line was not sent: it is not UTF-8"),
+        (
+            Problem::UnknownCommand(text("hlep")),
+            "there is no command /hlep. /help lists the commands, //text says /text",
+        ),
+        (Problem::Usage("/msg NAME TEXT"), "usage: /msg NAME TEXT"),
+        (Problem::BadName(NameError::Empty), "a name needs at least one character"),
+        (Problem::BadName(NameError::TooLong), "a name has at most 32 bytes"),
+        (Problem::BadName(NameError::Space), "a name has no space in it"),
+        (Problem::BadName(NameError::Invisible), "a name has no invisible characters in it"),
+        (Problem::BadName(NameError::Colon), "a name has no colon in it"),
+        (Problem::BadName(NameError::Start('-')), "a name can't begin with -"),
+        (Problem::BadName(NameError::Reserved), "that name is kept for the server"),
+        (Problem::NameTaken(name("ann")), "the name ann is taken"),
+        (Problem::NobodyCalled(text("zed")), "nobody is called zed. /who lists the names"),
+        (Problem::BadRoomName(RoomNameError::Empty), "a room name needs at least one character"),
+        (Problem::BadRoomName(RoomNameError::TooLong), "a room name has at most 32 bytes"),
+        (Problem::BadRoomName(RoomNameError::Character), "a room name has letters, digits, and - _ . only"),
+        (Problem::NoSuchRoom(dev()), "there is no room #dev. /rooms lists the rooms"),
+        (Problem::TooManyRooms, "the server has as many rooms as it may. /rooms lists them"),
+        (Problem::AlreadyIn(dev()), "you are in #dev already"),
+        (Problem::NameFirst, "give your name first, or an empty line to be a guest"),
+    ]
+}
+
+fn farewells() -> Vec<(CloseReason, &'static str)> {
+    use CloseReason::*;
+    vec![
+        (Quit, "-- bye\n"),
+        (EndOfInput, ""),
+        (Lost, ""),
+        (BufferFull, "-- you were dropped: too much was waiting for you to read it\n"),
+        (BufferHigh, "-- you were dropped: you were behind with reading for too long\n"),
+        (Stalled, "-- you were dropped: you stopped reading\n"),
+        (ServerMemory, "-- you were dropped: the server ran short of memory for what waits\n"),
+        (NoName, "-- you gave no name in time. connect again to try again\n"),
+        (Idle, "-- you were idle for too long. connect again to go on\n"),
+        (EndlessLine, "-- your line does not end. good-bye\n"),
+        (Full, "-- the server is full. try again later\n"),
+        (TooManyFromAddress, "-- too many connections from your address. close one of them first\n"),
+        (Shutdown, "-- the server is shutting down\n"),
+    ]
+}
+
+#[test]
+fn what_people_say_is_a_line() {
+    check_rows(&chat());
+}
+
+#[test]
+fn what_was_said_before_is_told_by_the_server() {
+    check_rows(&what_was_said());
+}
+
+#[test]
+fn who_is_where_is_a_server_line() {
+    check_rows(&rooms_and_people());
+}
+
+#[test]
+fn what_concerns_the_connection_is_a_server_line() {
+    check_rows(&the_connection());
+}
+
+#[test]
+fn a_problem_is_a_server_line_that_asks_for_the_name_again_if_there_is_none() {
+    for (problem, why) in problems() {
+        let event = |unnamed| Event::Problem { problem: problem.clone(), unnamed };
+        check_rows(&[(event(false), &format!("-- {why}\n"))]);
+        check_rows(&[(event(true), &format!("-- {why}. what's your name?\n"))]);
+    }
+}
+
+#[test]
+fn a_farewell_is_a_server_line() {
+    for (reason, line) in farewells() {
+        check_rows(&[(Event::Bye(reason), line)]);
+    }
+}
+
+#[test]
+fn a_long_list_is_told_whole() {
+    let all: Vec<_> = (1..=100).map(|n| format!("name{n}")).collect();
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    let who = Event::Who { room: room("dev"), names: names(&all), more: 0 };
+    assert_eq!(encoded(&who), format!("-- in #dev: {}\n", all.join(", ")));
+}
+
+/// What `/who` and `/rooms` get from a client that has no name yet, and is the first to come.
+#[test]
+fn an_empty_list_says_that_it_is_empty() {
+    let nobody = Event::Who { room: room("lobby"), names: vec![], more: 0 };
+    let nowhere = Event::Rooms { rooms: vec![], more: 0 };
+    for line in [encoded(&nobody), encoded(&nowhere)] {
+        assert!(!line.trim_end().ends_with(':'), "{line:?}");
+    }
+}
+
+/// The numbers of all kinds of events. A new kind fails to compile here, and then fails
+/// [`every_kind_of_event_is_in_the_tables`] until it has a row.
+fn number(event: &Event) -> usize {
+    match event {
+        Event::Greeting(_) => 0,
+        Event::WhatName => 1,
+        Event::Entered { .. } => 2,
+        Event::Message(_) => 3,
+        Event::Past { .. } => 4,
+        Event::NoPast => 5,
+        Event::Private { .. } => 6,
+        Event::Joined(_) => 7,
+        Event::Left { .. } => 8,
+        Event::Crowd { .. } => 9,
+        Event::Renamed { .. } => 10,
+        Event::YouAre(_) => 11,
+        Event::Who { .. } => 12,
+        Event::Rooms { .. } => 13,
+        Event::Help => 14,
+        Event::Delayed => 15,
+        Event::Missed(_) => 16,
+        Event::Waiting(_) => 17,
+        Event::Problem { problem, .. } => 18 + problem_number(problem),
+        Event::Bye(_) => 30,
+        Event::Pong => 31,
+    }
+}
+
+fn problem_number(problem: &Problem) -> usize {
+    match problem {
+        Problem::LineTooLong { .. } => 0,
+        Problem::NotUtf8 => 1,
+        Problem::UnknownCommand(_) => 2,
+        Problem::Usage(_) => 3,
+        Problem::BadName(_) => 4,
+        Problem::NameTaken(_) => 5,
+        Problem::NobodyCalled(_) => 6,
+        Problem::BadRoomName(_) => 7,
+        Problem::NoSuchRoom(_) => 8,
+        Problem::TooManyRooms => 9,
+        Problem::AlreadyIn(_) => 10,
+        Problem::NameFirst => 11,
+    }
+}
+
+#[test]
+fn every_kind_of_event_is_in_the_tables() {
+    let events = [chat(), what_was_said(), rooms_and_people(), the_connection()].concat();
+    let events = events.into_iter().map(|(event, _)| event);
+    let problems = problems().into_iter().map(|(problem, _)| Event::Problem { problem, unnamed: false });
+    let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
+    let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
+    assert_eq!(numbers, (0..=30).collect());
+}
+
+/// Any name that parses; a guest's where the random text is none.
+fn any_name() -> impl Strategy<Value = Name> {
+    raw_text().prop_map(|raw| Name::parse(&raw).unwrap_or_else(|_| name("guest-7")))
+}
+
+fn any_room() -> impl Strategy<Value = RoomName> {
+    raw_text().prop_map(|raw| RoomName::parse(&raw).unwrap_or_else(|_| RoomName::lobby()))
+}
+
+fn any_text() -> impl Strategy<Value = Text> {
+    raw_text().prop_map(|raw| Text::clean(&raw).unwrap_or_else(|| text("-- ")))
+}
+
+fn any_message() -> impl Strategy<Value = Rc<Message>> {
+    let manner = select(vec![Manner::Say, Manner::Act]);
+    (any_name(), manner, any_text(), any::<u64>(), any::<u64>()).prop_map(
+        |(from, manner, text, seq, at_unix_millis)| {
+            Rc::new(Message { from, manner, text, seq, at_unix_millis })
+        },
+    )
+}
+
+fn any_problem() -> impl Strategy<Value = Problem> {
+    prop_oneof![
+        select(problems()).prop_map(|(problem, _)| problem),
+        any_name().prop_map(Problem::NameTaken),
+        any_text().prop_map(Problem::NobodyCalled),
+        any_text().prop_map(Problem::UnknownCommand),
+        any_room().prop_map(Problem::NoSuchRoom),
+        any_room().prop_map(Problem::AlreadyIn),
+        // What a name is refused for is shown.
+        raw_text().prop_map(|raw| Name::parse(&raw).map_or_else(Problem::BadName, Problem::NameTaken)),
+    ]
+}
+
+/// Any event by which the server itself speaks, with any words in it.
+fn any_server_event() -> impl Strategy<Value = Event> {
+    let entered = (any_name(), any::<bool>(), any_room(), vec(any_name(), 0..4), 0usize..3);
+    let any_count = || 0usize..5;
+    prop_oneof![
+        select([what_was_said(), the_connection()].concat()).prop_map(|(event, _)| event),
+        any_text().prop_map(Event::Greeting),
+        entered.prop_map(|(name, first, room, others, more)| Event::Entered {
+            name,
+            first,
+            room,
+            others,
+            more
+        }),
+        (any_message(), any::<u32>())
+            .prop_map(|(message, seconds)| Event::Past { message, age: Duration::from_secs(seconds.into()) }),
+        any_name().prop_map(Event::Joined),
+        (any_name(), proptest::option::of(any_text()))
+            .prop_map(|(name, reason)| Event::Left { name, reason }),
+        (any_name(), any_name()).prop_map(|(from, to)| Event::Renamed { from, to }),
+        any_name().prop_map(Event::YouAre),
+        (any_room(), vec(any_name(), 0..4), any_count()).prop_map(|(room, names, more)| Event::Who {
+            room,
+            names,
+            more
+        }),
+        (vec((any_room(), any_count()), 0..4), any_count())
+            .prop_map(|(rooms, more)| Event::Rooms { rooms, more }),
+        (any_problem(), any::<bool>()).prop_map(|(problem, unnamed)| Event::Problem { problem, unnamed }),
+    ]
+}
+
+#[test]
+fn whatever_the_words_the_server_speaks_in_whole_lines_that_say_so() {
+    check(2_000, &any_server_event(), |event| {
+        let line = encoded(&event);
+        assert!(line.ends_with('\n'), "{line:?}");
+        for line in line.strip_suffix('\n').unwrap_or(&line).split('\n') {
+            assert!(line.starts_with("-- "), "{line:?}");
+            assert_eq!(harm(line), None, "{line:?}");
+        }
+    });
+}
+
+#[test]
+fn whatever_the_words_a_message_is_one_line_and_never_passes_for_another_kind() {
+    let event = prop_oneof![
+        3 => any_message().prop_map(Event::Message),
+        1 => (any_name(), any_text()).prop_map(|(from, text)| Event::Private { from, text }),
+    ];
+    check(2_000, &event, |event| {
+        let all = encoded(&event);
+        let line = all.strip_suffix('\n').expect("a whole line");
+        assert_eq!(harm(line), None, "{line:?}");
+        let act = matches!(&event, Event::Message(message) if message.manner == Manner::Act);
+        let private = matches!(event, Event::Private { .. });
+        let first = line.chars().next().filter(|c| "-*[".contains(*c));
+        assert_eq!(first, if act { Some('*') } else { private.then_some('[') }, "{line:?}");
+        assert_eq!(line.starts_with("* "), act, "{line:?}");
+    });
+}

@@ -1,0 +1,24 @@
+//! The pure parts, without a socket: what goes in, and exactly what comes out.
+//!
+//! - `codec`: bytes in, requests out, however the bytes are cut into reads; `codec_random` the same at random, both
+//!   with the help of `ear`. `encode`: events in, bytes out.
+//! - `chat`: a request in, who is told what; `crowd` and `history` the same for two parts of it. They are written as
+//!   conversations, with the help of `talk`. `chat_random`: what holds whatever anybody does.
+//! - `outbox`: outboxes and pages against plain vectors of bytes.
+//! - `clocks`: timers, allowances and the steady clock against simpler ones.
+//!
+//! `words` and `random` are what they share. `PROPTEST_RNG_SEED` runs a random test that failed again.
+
+mod chat;
+mod chat_random;
+mod clocks;
+mod codec;
+mod codec_random;
+mod crowd;
+mod ear;
+mod encode;
+mod history;
+mod outbox;
+mod random;
+mod talk;
+mod words;

@@ -1,0 +1,315 @@
+//! Outboxes and pages, at random, against plain vectors of bytes.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+
+use chinwag::outbox::{Flushed, Outbox};
+use chinwag::page::{Pages, SEALED_AT_BYTES};
+use chinwag::time::Moment;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::random::check;
+
+const OUTBOXES: usize = 4;
+const SOFT_BYTES: usize = 5_000;
+
+/// Slices that one `writev(2)` is given at most: fewer than any kernel's `IOV_MAX`.
+const SLICES_MOST: usize = 16;
+
+/// What a peer's kernel says to one write.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Takes(usize),
+    TakesAll,
+    Interrupted,
+}
+
+/// Something that happens. Between two `Turn`s is a tick.
+#[derive(Clone, Debug)]
+enum Op {
+    /// A frame goes to some outboxes.
+    Send {
+        bytes: usize,
+        to: [bool; OUTBOXES],
+    },
+    /// An outbox is flushed; past the answers, the peer takes no more.
+    Flush {
+        who: usize,
+        answers: Vec<Answer>,
+    },
+    Miss(usize),
+    GiveUp(usize),
+    Clear(usize),
+    CopyOut(usize),
+    CopyOutAll,
+    Turn,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let who = || 0..OUTBOXES;
+    let bytes = prop_oneof![1 => Just(0), 20 => 1usize..200, 4 => 200usize..5_000, 2 => 20_000usize..90_000];
+    let answer = prop_oneof![
+        2 => (1usize..100).prop_map(Answer::Takes),
+        2 => (100usize..50_000).prop_map(Answer::Takes),
+        2 => Just(Answer::TakesAll),
+        1 => Just(Answer::Interrupted),
+    ];
+    prop_oneof![
+        12 => (bytes, any::<[bool; OUTBOXES]>()).prop_map(|(bytes, to)| Op::Send { bytes, to }),
+        6 => (who(), vec(answer, 0..4)).prop_map(|(who, answers)| Op::Flush { who, answers }),
+        1 => who().prop_map(Op::Miss),
+        1 => who().prop_map(Op::GiveUp),
+        1 => who().prop_map(Op::Clear),
+        1 => who().prop_map(Op::CopyOut),
+        1 => Just(Op::CopyOutAll),
+        6 => Just(Op::Turn),
+    ]
+}
+
+/// What one outbox should hold: the frames, each without what the peer already has of it.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    frames: VecDeque<Vec<u8>>,
+    /// Whether the peer has the beginning of the first one.
+    begun: bool,
+    missed: u64,
+    stalled_since: Option<Moment>,
+}
+
+impl Model {
+    fn bytes(&self) -> usize {
+        self.frames.iter().map(Vec::len).sum()
+    }
+
+    /// The peer takes the first `bytes`.
+    fn take(&mut self, mut bytes: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while bytes > 0 {
+            let frame = self.frames.front_mut().expect("no more is taken than there is");
+            let some = bytes.min(frame.len());
+            taken.extend(frame.drain(..some));
+            bytes -= some;
+            self.begun = !frame.is_empty();
+            if !self.begun {
+                self.frames.pop_front();
+            }
+        }
+        taken
+    }
+
+    fn give_up(&mut self) {
+        self.frames.truncate(usize::from(self.begun));
+        self.missed = 0;
+    }
+}
+
+/// Outboxes on their pages, each next to its model.
+#[derive(Default)]
+struct Bench {
+    pages: Pages,
+    outboxes: [Outbox; OUTBOXES],
+    models: [Model; OUTBOXES],
+    frames: usize,
+    now: Moment,
+}
+
+impl Bench {
+    fn carry_out(&mut self, op: &Op) {
+        match *op {
+            Op::Send { bytes, to } => self.send(bytes, to),
+            Op::Flush { who, ref answers } => self.flush(who, answers),
+            Op::Miss(who) => {
+                self.outboxes[who].miss();
+                self.models[who].missed += 1;
+            }
+            Op::GiveUp(who) => {
+                self.outboxes[who].give_up(&mut self.pages);
+                self.models[who].give_up();
+            }
+            Op::Clear(who) => {
+                self.outboxes[who].clear(&mut self.pages);
+                self.models[who] = Model::default();
+            }
+            Op::CopyOut(who) => self.outboxes[who].copy_out(&mut self.pages),
+            Op::CopyOutAll => self.copy_out_all(),
+            Op::Turn => {
+                self.pages.turn();
+                self.now = Moment::from_millis(self.now.as_millis() + 1);
+            }
+        }
+        self.check();
+    }
+
+    /// Encodes a frame that no other one looks like, and queues it as `server/deliver.rs` does.
+    fn send(&mut self, bytes: usize, to: [bool; OUTBOXES]) {
+        self.frames += 1;
+        let frame: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + self.frames * 7) as u8).collect();
+        let slice = self.pages.frame(|page| page.extend_from_slice(&frame));
+        let mut held = 0;
+        for (who, _) in to.iter().enumerate().filter(|(_, wanted)| **wanted) {
+            self.outboxes[who].push(slice);
+            held += 1;
+            if !frame.is_empty() {
+                self.models[who].frames.push_back(frame.clone());
+            }
+        }
+        self.pages.hold(slice, held);
+    }
+
+    fn flush(&mut self, who: usize, answers: &[Answer]) {
+        let (outbox, model) = (&mut self.outboxes[who], &mut self.models[who]);
+        let (mut taken, mut answers) = (Vec::new(), answers.iter());
+        let write = |slices: &[IoSlice<'_>]| answer(slices, answers.next(), &mut taken);
+        let flushed = outbox.flush(&mut self.pages, self.now, SOFT_BYTES, write).expect("no broken pipe");
+        assert!(taken == model.take(taken.len()), "not the bytes that come next");
+        assert_eq!(flushed == Flushed::All, model.frames.is_empty());
+        if !taken.is_empty() || model.stalled_since.is_none() {
+            model.stalled_since = Some(self.now);
+        }
+        let high = flushed == Flushed::Blocked && outbox.cost_bytes() > SOFT_BYTES;
+        assert_eq!(outbox.over_soft_since().is_some(), high);
+    }
+
+    /// Copies all that sparse pages still hold.
+    fn copy_out_all(&mut self) {
+        self.outboxes.iter_mut().for_each(|outbox| outbox.copy_out(&mut self.pages));
+        assert_eq!(self.pages.sparse_bytes(), 0, "whatever was sparse is free");
+    }
+
+    fn check(&mut self) {
+        let mut queued = 0;
+        for (outbox, model) in self.outboxes.iter().zip(&mut self.models) {
+            if model.frames.is_empty() {
+                model.stalled_since = None;
+            }
+            assert_eq!(outbox.queued_bytes(), model.bytes());
+            assert_eq!(outbox.is_empty(), model.frames.is_empty());
+            assert_eq!(outbox.cost_bytes(), outbox.queued_bytes() + outbox.slice_bytes());
+            assert_eq!(outbox.missed(), model.missed);
+            assert_eq!(outbox.stalled_since(), model.stalled_since);
+            assert!(self.pages.memory_bytes() >= model.bytes(), "what waits is somewhere");
+            queued += model.bytes() as u64;
+        }
+        self.pages.assert_invariants();
+        assert_eq!(self.pages.held_bytes(), queued);
+        assert!(self.pages.sparse_bytes() <= self.pages.memory_bytes());
+    }
+
+    /// Every peer reads all that is left.
+    fn drain(&mut self) {
+        (0..OUTBOXES).for_each(|who| self.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
+        self.carry_out(&Op::Turn);
+    }
+}
+
+/// A write to a peer that has so much room: how many bytes it took.
+fn answer(slices: &[IoSlice<'_>], answer: Option<&Answer>, taken: &mut Vec<u8>) -> io::Result<usize> {
+    assert!((1..=SLICES_MOST).contains(&slices.len()), "{} slices", slices.len());
+    assert!(slices.iter().all(|slice| !slice.is_empty()), "an empty slice");
+    let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+    let mut room = match answer {
+        None => return Err(ErrorKind::WouldBlock.into()),
+        Some(Answer::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+        Some(Answer::TakesAll) => bytes,
+        Some(Answer::Takes(most)) => bytes.min(*most),
+    };
+    let all = room;
+    for slice in slices {
+        let some = &slice[..slice.len().min(room)];
+        taken.extend_from_slice(some);
+        room -= some.len();
+    }
+    Ok(all)
+}
+
+#[test]
+fn each_peer_gets_its_frames_whole_and_in_order_whatever_happens() {
+    check(300, &vec(op(), 1..120), |ops| {
+        let mut bench = Bench::default();
+        ops.iter().for_each(|op| bench.carry_out(op));
+        bench.drain();
+    });
+}
+
+#[test]
+fn memory_is_given_back_when_all_is_read() {
+    /// The open page keeps this much at most, and as much again for where its frames end.
+    const KEPT_BYTES: usize = 256 * 1024;
+    check(150, &vec(op(), 1..120), |ops| {
+        let mut bench = Bench::default();
+        ops.iter().for_each(|op| bench.carry_out(op));
+        bench.drain();
+        assert_eq!(
+            (bench.pages.held_bytes(), bench.pages.sparse_bytes(), bench.pages.open_bytes()),
+            (0, 0, 0)
+        );
+        assert!(bench.pages.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.pages.memory_bytes());
+        // Sealed and freed, the open page takes with it all there is, if no other page was left behind.
+        bench.send(SEALED_AT_BYTES, [true; OUTBOXES]);
+        assert!(bench.pages.turn(), "sealed");
+        bench.drain();
+        assert_eq!(bench.pages.memory_bytes(), 0);
+    });
+}
+
+#[test]
+fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
+    check(300, &(vec(op(), 1..60), 0..OUTBOXES), |(ops, who)| {
+        let mut bench = Bench::default();
+        ops.iter().for_each(|op| bench.carry_out(op));
+        bench.carry_out(&Op::Flush { who, answers: vec![Answer::Takes(10)] });
+        let rest = bench.models[who].clone();
+        bench.carry_out(&Op::GiveUp(who));
+        let kept = if rest.begun { rest.frames[0].len() } else { 0 };
+        assert_eq!(bench.outboxes[who].queued_bytes(), kept);
+        bench.carry_out(&Op::Send { bytes: 11, to: [true; OUTBOXES] });
+        bench.drain();
+    });
+}
+
+/// Where one page's slice ends, the next page's may begin.
+#[test]
+fn slices_of_two_pages_never_become_one() {
+    let mut bench = Bench::default();
+    let (mine, others) = ([true, false, false, false], [false, true, true, true]);
+    bench.carry_out(&Op::Send { bytes: 100, to: mine });
+    bench.carry_out(&Op::Send { bytes: SEALED_AT_BYTES, to: others });
+    bench.carry_out(&Op::Turn);
+    bench.carry_out(&Op::Send { bytes: 100, to: others });
+    bench.carry_out(&Op::Send { bytes: 100, to: mine });
+    bench.drain();
+}
+
+/// What many slow clients of one room wait for is in memory once, and each holds one slice a page.
+#[test]
+fn a_broadcast_is_in_memory_once() {
+    let mut bench = Bench::default();
+    for _ in 0..100 {
+        bench.carry_out(&Op::Send { bytes: 10_000, to: [true; OUTBOXES] });
+        (0..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![] }));
+        bench.carry_out(&Op::Turn);
+    }
+    let (memory, pages) = (bench.pages.memory_bytes(), 1_000_000 / SEALED_AT_BYTES + 1);
+    assert!((1_000_000..1_300_000).contains(&memory), "{memory} bytes");
+    for outbox in &bench.outboxes {
+        assert!(outbox.slice_bytes() <= pages * 12, "{} bytes of slices", outbox.slice_bytes());
+    }
+    bench.drain();
+}
+
+/// One client that reads slowly what others have read long ago does not keep their pages.
+#[test]
+fn sparse_pages_are_worth_copying() {
+    let mut bench = Bench::default();
+    for _ in 0..50 {
+        bench.carry_out(&Op::Send { bytes: 100, to: [true, false, false, false] });
+        bench.carry_out(&Op::Send { bytes: 70_000, to: [false, true, true, true] });
+        (1..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
+        bench.carry_out(&Op::Turn);
+    }
+    assert!(bench.pages.sparse_bytes() > 3_000_000, "{} bytes", bench.pages.sparse_bytes());
+    bench.carry_out(&Op::CopyOutAll);
+    assert!(bench.pages.memory_bytes() < 64 * 1024, "{} bytes", bench.pages.memory_bytes());
+    bench.drain();
+}

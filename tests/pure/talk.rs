@@ -1,0 +1,241 @@
+//! A harness to write conversations with: [`Talk`] hands requests to the chat and tells who was told what.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag::chat::{Chat, ClientId, Effect};
+use chinwag::config::Config;
+use chinwag::protocol::{Event, Manner, Message, Problem, Request};
+use chinwag::time::{Moment, Now};
+
+use crate::words::{name, names, room, text};
+
+pub const ANN: ClientId = ClientId(0);
+pub const BOB: ClientId = ClientId(1);
+pub const CY: ClientId = ClientId(2);
+pub const DAN: ClientId = ClientId(3);
+
+/// What all calendars show when a conversation begins, in milliseconds since the Unix epoch.
+const BEGIN_UNIX_MILLIS: u64 = 1_700_000_000_000;
+
+/// An effect, with those whom an announcement reaches instead of a room.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Told {
+    Reply(ClientId, Event),
+    Pass(ClientId, Event),
+    Announce(Vec<ClientId>, Event),
+    NameGiven(ClientId),
+    Quit(ClientId),
+}
+
+/// A chat, and the time.
+pub struct Talk {
+    pub chat: Chat,
+    now: Now,
+}
+
+impl Talk {
+    /// A chat under those flags in which nobody is.
+    pub fn new(flags: &str) -> Talk {
+        let chat = Chat::new(&Config::from_flags(flags));
+        Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS } }
+    }
+
+    /// A chat under those flags; clients 0, 1, ... came to the lobby under these names, one after the other.
+    pub fn with(flags: &str, people: &[&str]) -> Talk {
+        let mut talk = Talk::new(flags);
+        for (slot, who) in people.iter().enumerate() {
+            talk.comes(ClientId(slot as u32), who);
+        }
+        talk
+    }
+
+    /// Somebody connects and gives that name, whoever is told what.
+    pub fn comes(&mut self, id: ClientId, who: &str) {
+        self.connects(id);
+        let told = self.asks(id, nick(who));
+        assert!(told.contains(&Told::NameGiven(id)), "{told:?}");
+    }
+
+    /// Somebody connects; who is told what.
+    pub fn connects(&mut self, id: ClientId) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.connect(id, now, effects))
+    }
+
+    /// Somebody asks for something; who is told what.
+    pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
+    }
+
+    /// Somebody sends what can't be read; who is told what.
+    pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
+    }
+
+    /// Somebody's connection ends; who is told what.
+    pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
+    }
+
+    /// Time passes, and the chat does what is due; who is told what.
+    pub fn after_millis(&mut self, millis: u64) -> Vec<Told> {
+        self.now.moment += Duration::from_millis(millis);
+        self.now.unix_millis += millis;
+        self.told(Chat::handle_timeout)
+    }
+
+    /// The same in seconds.
+    pub fn after_seconds(&mut self, seconds: u64) -> Vec<Told> {
+        self.after_millis(seconds * 1_000)
+    }
+
+    /// Carries effects out as `server/deliver.rs` does: afterwards, for those who are members then. An announcement
+    /// that reaches nobody is no news to anybody, and left out.
+    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Told> {
+        let mut effects = Vec::new();
+        ask(&mut self.chat, self.now, &mut effects);
+        let told = effects.into_iter().filter_map(|effect| self.told_of(effect));
+        told.collect()
+    }
+
+    fn told_of(&self, effect: Effect) -> Option<Told> {
+        Some(match effect {
+            Effect::Reply(id, event) => Told::Reply(id, event),
+            Effect::Pass(id, event) => Told::Pass(id, event),
+            Effect::NameGiven(id) => Told::NameGiven(id),
+            Effect::Quit(id) => Told::Quit(id),
+            Effect::Announce { room, except, event } => {
+                let members = self.chat.members(room).iter().copied();
+                let to: Vec<_> = members.filter(|id| Some(*id) != except).collect();
+                return (!to.is_empty()).then_some(Told::Announce(to, event));
+            }
+        })
+    }
+}
+
+// Requests.
+
+pub fn nick(raw: &str) -> Request {
+    Request::Nick(name(raw))
+}
+
+pub fn say(raw: &str) -> Request {
+    Request::Say(text(raw))
+}
+
+pub fn me(raw: &str) -> Request {
+    Request::Me(text(raw))
+}
+
+pub fn tell(to: &str, raw: &str) -> Request {
+    Request::Tell { to: text(to), text: text(raw) }
+}
+
+pub fn join(raw: &str) -> Request {
+    Request::Join(room(raw))
+}
+
+pub fn who(raw: &str) -> Request {
+    Request::Who(Some(room(raw)))
+}
+
+pub fn quit(reason: Option<&str>) -> Request {
+    Request::Quit(reason.map(text))
+}
+
+// Effects.
+
+pub fn reply(id: ClientId, event: Event) -> Told {
+    Told::Reply(id, event)
+}
+
+pub fn pass(id: ClientId, event: Event) -> Told {
+    Told::Pass(id, event)
+}
+
+pub fn announce(to: impl Into<Vec<ClientId>>, event: Event) -> Told {
+    Told::Announce(to.into(), event)
+}
+
+pub fn named(id: ClientId) -> Told {
+    Told::NameGiven(id)
+}
+
+pub fn problem(id: ClientId, problem: Problem) -> Told {
+    Told::Reply(id, Event::Problem { problem, unnamed: false })
+}
+
+/// A problem of somebody who still has to give a name.
+pub fn unnamed_problem(id: ClientId, problem: Problem) -> Told {
+    Told::Reply(id, Event::Problem { problem, unnamed: true })
+}
+
+// Events.
+
+/// The first room, after the name was given.
+pub fn hello(who: &str, others: &[&str]) -> Event {
+    Event::Entered { name: name(who), first: true, room: room("lobby"), others: names(others), more: 0 }
+}
+
+/// Another room.
+pub fn entered(who: &str, raw: &str, others: &[&str]) -> Event {
+    Event::Entered { name: name(who), first: false, room: room(raw), others: names(others), more: 0 }
+}
+
+pub fn joined(who: &str) -> Event {
+    Event::Joined(name(who))
+}
+
+pub fn left(who: &str) -> Event {
+    Event::Left { name: name(who), reason: None }
+}
+
+pub fn left_because(who: &str, reason: &str) -> Event {
+    Event::Left { name: name(who), reason: Some(text(reason)) }
+}
+
+pub fn renamed(from: &str, to: &str) -> Event {
+    Event::Renamed { from: name(from), to: name(to) }
+}
+
+pub fn you_are(who: &str) -> Event {
+    Event::YouAre(name(who))
+}
+
+pub fn private(from: &str, raw: &str) -> Event {
+    Event::Private { from: name(from), text: text(raw) }
+}
+
+pub fn crowd(joined: u32, left: u32, count: usize) -> Event {
+    Event::Crowd { joined, left, count }
+}
+
+pub fn in_room(raw: &str, people: &[&str]) -> Event {
+    Event::Who { room: room(raw), names: names(people), more: 0 }
+}
+
+pub fn rooms(all: &[(&str, usize)]) -> Event {
+    Event::Rooms { rooms: all.iter().map(|(raw, count)| (room(raw), *count)).collect(), more: 0 }
+}
+
+/// The room's message number `seq`, said when the conversation began.
+pub fn message(seq: u64, from: &str, raw: &str) -> Event {
+    Event::Message(said(0, Manner::Say, seq, from, raw))
+}
+
+/// The room's message number `seq`, told when the conversation began.
+pub fn act(seq: u64, from: &str, raw: &str) -> Event {
+    Event::Message(said(0, Manner::Act, seq, from, raw))
+}
+
+/// A message said when the conversation began, remembered `age_seconds` later.
+pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
+    let age = Duration::from_secs(age_seconds);
+    Event::Past { message: said(0, Manner::Say, seq, from, raw), age }
+}
+
+/// A message said so many seconds after the beginning.
+pub fn said(seconds: u64, manner: Manner, seq: u64, from: &str, raw: &str) -> Rc<Message> {
+    let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
+    Rc::new(Message { from: name(from), manner, text: text(raw), seq, at_unix_millis })
+}
