@@ -224,37 +224,6 @@ impl Rooms {
                 continue;
             }
             self.forget_oldest(id);
-        }
-        self.forget_excess();
-        message
-    }
-
-    /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
-    pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
-        let Some(room) = self.get_mut(id).filter(|room| room.members.is_empty()) else {
-            return;
-        };
-        room.unused_since = now;
-        if room.past.is_empty() {
-            self.close(id);
-        }
-    }
-
-    fn close(&mut self, id: RoomId) {
-        if id == Rooms::LOBBY {
-            return;
-        }
-        let room = self.rooms.remove(id.slot.key());
-        self.by_name.remove(&room.name);
-        room.past.iter().for_each(|message| self.ledger.dropped(message));
-    }
-
-    fn forget_excess(&mut self) {
-        while let Some((id, seq)) = self.ledger.excess() {
-            if !self.get(id).is_some_and(|room| room.past.front().is_some_and(|oldest| oldest.seq == seq)) {
-                continue;
-            }
-            self.forget_oldest(id);
             if self.rooms[id.slot.key()].members.is_empty() && self.rooms[id.slot.key()].past.is_empty() {
                 self.close(id);
             }
