@@ -188,6 +188,16 @@ impl Chat {
         self.rooms.get(room).map_or(&[], |room| &room.members)
     }
 
+    /// The members of a room but one: those before it and those behind it.
+    pub fn audience(&self, room: RoomId, except: Option<ClientId>) -> [&[ClientId]; 2] {
+        let members = self.members(room);
+        let place = except.and_then(|id| self.place(id).ok()).filter(|place| place.room == room);
+        match place.and_then(|place| members.split_at_checked(place.index as usize)) {
+            Some((before, [_, behind @ ..])) => [before, behind],
+            _ => [members, &[]],
+        }
+    }
+
     /// A client's name; a guest name until it has given one.
     pub fn name(&self, id: ClientId) -> Option<&Name> {
         Some(&self.client(id)?.name)

@@ -205,9 +205,9 @@ pub struct Connection<S> {
     pub connected_at: Moment,
     /// What the deadline of its present life counts from: the question for the name, the last input, the farewell.
     pub since: Moment,
-    /// Lines it has sent; stops counting at the largest number.
+    /// Lines it has sent, modulo 2^32.
     pub lines_in: u32,
-    /// Frames it was to be sent; stops counting at the largest number.
+    /// Frames it was to be sent, modulo 2^32.
     pub frames_out: u32,
 }
 
@@ -271,20 +271,18 @@ impl<S> Connection<S> {
         !self.is_client() && self.life != Life::Waiting
     }
 
-    /// Puts a frame into the outbox if it fits. Behind a gap no message fits until the client was told of the gap.
-    ///
-    /// This is what a delivery costs; `benches/instructions.rs` counts it.
+    /// Puts a frame into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
+    /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
     #[inline]
-    pub fn push(&mut self, slice: Slice, kind: Kind, limits: &Limits) -> Pushed {
-        if self.life == Life::Chatting && self.outbox.append(slice, limits.hard_bytes) {
-            self.frames_out = self.frames_out.saturating_add(1);
-            return Pushed::Queued;
-        }
-        self.push_slowly(slice, kind, limits)
+    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> bool {
+        let appended = self.life == Life::Chatting && self.outbox.append(slice, most_queued_bytes);
+        self.frames_out = self.frames_out.wrapping_add(u32::from(appended));
+        appended
     }
 
+    /// Puts a frame into the outbox if it fits. Behind a gap no message fits until the client was told of the gap.
     #[cold]
-    fn push_slowly(&mut self, slice: Slice, kind: Kind, limits: &Limits) -> Pushed {
+    pub fn push(&mut self, slice: Slice, kind: Kind, limits: &Limits) -> Pushed {
         if !self.hears() {
             return Pushed::Deaf;
         }
@@ -292,7 +290,7 @@ impl<S> Connection<S> {
         if behind_a_gap || self.overflows(slice.len(), limits) {
             return Pushed::Full;
         }
-        self.frames_out = self.frames_out.saturating_add(1);
+        self.frames_out = self.frames_out.wrapping_add(1);
         self.outbox.push(slice);
         Pushed::Queued
     }
@@ -315,6 +313,11 @@ impl<S> Connection<S> {
             Life::Draining | Life::Lingering => self.ready.readable,
             Life::Doomed(_) | Life::Gone => false,
         }
+    }
+
+    /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of.
+    pub fn is_at_rest(&self) -> bool {
+        self.life == Life::Chatting && !self.ready.readable && !self.unread_lines && self.outbox.missed() == 0
     }
 
     /// Whether it must wait before it is read again.
@@ -422,15 +425,15 @@ impl<S> Connection<S> {
         pages: &mut Pages,
         limits: &Limits,
         now: Moment,
-    ) -> io::Result<()> {
+    ) -> io::Result<Flushed> {
         if !self.ready.writable {
             self.outbox.note_blocked(now, false, limits.soft_bytes());
-            return Ok(());
+            return Ok(Flushed::Blocked);
         }
         let stream = &mut self.stream;
         let flushed =
             self.outbox.flush(pages, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
         self.ready.writable = flushed == Flushed::All;
-        Ok(())
+        Ok(flushed)
     }
 }

@@ -45,20 +45,20 @@ pub enum Flushed {
 }
 
 impl Outbox {
-    /// Appends a slice in a few instructions, if nobody is slow and nothing is in the way: there is no backlog, the
-    /// slice follows what waits, and no more than `most_bytes` wait with it. Otherwise nothing is done.
+    /// Appends a slice in a few instructions, if nobody is slow and nothing is in the way: no more than
+    /// `most_queued_bytes` wait already, there is no backlog, and the slice follows what waits. Otherwise does nothing.
     #[inline]
-    pub fn append(&mut self, slice: Slice, most_bytes: u32) -> bool {
-        let queued_bytes = self.queued_bytes + slice.len() as u32;
-        if self.backlog.is_some() || queued_bytes > most_bytes || slice.is_empty() {
+    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> bool {
+        debug_assert!(!slice.is_empty(), "an empty slice holds no page");
+        if self.backlog.is_some() || self.queued_bytes > most_queued_bytes {
             return false;
         }
-        if self.is_empty() {
+        if self.queued_bytes == 0 {
             self.front = slice;
         } else if !self.front.extend(slice) {
             return false;
         }
-        self.queued_bytes = queued_bytes;
+        self.queued_bytes += slice.len() as u32;
         true
     }
 

@@ -70,17 +70,9 @@ impl<N: Net> Server<N> {
     /// whatever happens to some of them.
     fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
         let slice = self.pages.frame(|page| line::encode(event, page));
-        let (mut queued, mut full) = (0, Vec::new());
-        for id in self.chat.members(room) {
-            if Some(*id) == except {
-                continue;
-            }
-            match self.roster.push(*id, slice, Kind::Message) {
-                Pushed::Queued => queued += 1,
-                Pushed::Full => full.push(*id),
-                Pushed::Deaf => {}
-            }
-        }
+        let mut full = Vec::new();
+        let audience = self.chat.audience(room, except);
+        let queued = audience.map(|ids| self.roster.broadcast(ids, slice, &mut full)).iter().sum();
         self.count(slice, queued);
         for id in full {
             self.overflow(id, slice, Kind::Message);

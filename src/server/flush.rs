@@ -3,6 +3,7 @@
 use super::Server;
 use crate::connection::Life;
 use crate::net::{Net, Token};
+use crate::outbox::Flushed;
 use crate::page::SEALED_AT_BYTES;
 use crate::protocol::{CloseReason, Event};
 
@@ -31,9 +32,19 @@ impl<N: Net> Server<N> {
         if matches!(connection.life, Life::Doomed(_) | Life::Gone) {
             return;
         }
-        if connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment).is_err() {
-            return self.lose(token);
+        match connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment) {
+            // Nearly always, and then there is nothing else to do.
+            Ok(Flushed::All) if connection.is_at_rest() => {}
+            Ok(_) => self.see_to(token),
+            Err(_) => self.lose(token),
         }
+    }
+
+    /// After a flush that left something to do, or that lets something go on.
+    fn see_to(&mut self, token: Token) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
         if connection.outbox.is_empty() && connection.life == Life::Draining {
             return self.finish(token);
         }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use chinwag::net::Signal;
+
 use crate::stage::{Stage, WIDE};
 use crate::world::Wire;
 
@@ -462,6 +464,22 @@ fn slow_clients_may_be_skipped_and_are_told_what_they_missed() {
     stage.expect(bob, &["ann: and on"]);
     assert_eq!(stage.server.metrics().missed, 4);
     stage.end();
+}
+
+#[test]
+fn who_was_skipped_is_told_so_before_the_end() {
+    let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft off --grace 60s";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
+    stage.run();
+    stage.world().signal(Signal::Terminate);
+    stage.run();
+    stage.world().set_window(bob, WIDE);
+    stage.set_eager(bob, true);
+    stage.run();
+    let lines = stage.unread(bob);
+    let last = ["-- you missed 4 messages: you read too slowly", "-- the server is shutting down"];
+    assert_eq!(lines[16..], last);
 }
 
 #[test]
