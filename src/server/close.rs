@@ -27,7 +27,11 @@ impl<N: Net> Server<N> {
         self.gate.vacate(token, std::mem::take(&mut connection.admitted));
         self.metrics.closed(reason);
         self.log_end(token, reason);
-        self.ask_chat(|chat, now, effects| chat.leave(id, reason.told_others(), now, effects));
+        match reason {
+            // Everybody leaves, so nobody is told who does.
+            CloseReason::Shutdown => self.chat.leave(id, None, self.now, &mut Vec::new()),
+            _ => self.ask_chat(|chat, now, effects| chat.leave(id, reason.told_others(), now, effects)),
+        }
         if reason == CloseReason::Lost {
             return self.free(token);
         }
