@@ -214,6 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_vanishes_is_found_by_the_kernel_within_a_minute() {
+        let opened = doors("--line 127.0.0.1:0").unwrap();
+        let Listener::Tcp(listener) = &opened[0] else { panic!("{opened:?}") };
+        listener.set_nonblocking(false).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        let silent = socket.tcp_keepalive_time().unwrap();
+        let asked = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(silent + asked, Duration::from_secs(60));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+    }
+
+    #[test]
     fn a_stale_socket_file_is_replaced_and_a_living_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
