@@ -1,0 +1,102 @@
+//! The chat on smol: one thread, a `LocalExecutor`, a task and an `async-channel` per client.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag_variants::{MAX_LINE, MAX_QUEUED_LINES, Options, announce};
+use slab::Slab;
+use smol::channel::{Receiver, Sender, unbounded};
+use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use smol::{Async, LocalExecutor, Task, Timer, future};
+
+/// Bytes after which a batch is written though there are more lines.
+const BATCH: usize = 64 * 1024;
+
+/// Lines after which a client that has more lets others have a turn; smol does not see to that by itself.
+const TURN: usize = 64;
+
+type Line = Rc<[u8]>;
+type Room = Rc<RefCell<Slab<Peer>>>;
+
+/// The channel is unbounded and its length looked at before each send: a bounded one allocates for all that it may
+/// hold, 100 KiB for every idle client.
+struct Peer {
+    queue: Sender<Line>,
+    /// Dropping it ends the task.
+    _task: Task<()>,
+}
+
+fn main() -> io::Result<()> {
+    let executor = Rc::new(LocalExecutor::new());
+    smol::block_on(executor.run(run(executor.clone(), Options::read())))
+}
+
+async fn run(executor: Rc<LocalExecutor<'static>>, options: Options) -> io::Result<()> {
+    let door = Async::<TcpListener>::try_from(options.open()?)?;
+    announce(door.get_ref().local_addr()?);
+    let room = Room::default();
+    loop {
+        let Ok((stream, _)) = door.accept().await else {
+            Timer::after(Duration::from_millis(10)).await;
+            continue;
+        };
+        let (queue, lines) = unbounded();
+        let mut peers = room.borrow_mut();
+        let slot = peers.vacant_entry();
+        let _task = executor.spawn(serve(stream, slot.key(), lines, room.clone()));
+        slot.insert(Peer { queue, _task });
+    }
+}
+
+async fn serve(stream: Async<TcpStream>, id: usize, lines: Receiver<Line>, room: Room) {
+    // Whichever ends first, the client is gone.
+    let _ = future::or(hear(&stream, id, &room), speak(&stream, lines)).await;
+    room.borrow_mut().remove(id);
+}
+
+/// Hands every line that the client sends to all others.
+async fn hear(stream: &Async<TcpStream>, id: usize, room: &Room) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(1024, stream).take(0);
+    let mut line = Vec::new();
+    for count in 1_usize.. {
+        reader.set_limit(MAX_LINE as u64);
+        reader.read_until(b'\n', &mut line).await?;
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        broadcast(&mut room.borrow_mut(), id, &Line::from(&line[..]));
+        line.clear();
+        if count.is_multiple_of(TURN) {
+            future::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what is queued for the client, a batch at a time.
+async fn speak(mut stream: &Async<TcpStream>, lines: Receiver<Line>) -> io::Result<()> {
+    while let Ok(first) = lines.recv().await {
+        let Ok(second) = lines.try_recv() else {
+            stream.write_all(&first).await?;
+            continue;
+        };
+        let mut batch = [&first[..], &second[..]].concat();
+        while batch.len() < BATCH
+            && let Ok(line) = lines.try_recv()
+        {
+            batch.extend_from_slice(&line);
+        }
+        stream.write_all(&batch).await?;
+    }
+    Ok(())
+}
+
+/// Queues the line for all but its sender; whose queue is full is dropped.
+fn broadcast(peers: &mut Slab<Peer>, from: usize, line: &Line) {
+    peers.retain(|id, peer| {
+        id == from || peer.queue.len() < MAX_QUEUED_LINES && peer.queue.try_send(line.clone()).is_ok()
+    });
+}
