@@ -196,9 +196,13 @@ impl Bench {
         assert!(self.pages.sparse_bytes() <= self.pages.memory_bytes());
     }
 
-    /// Every peer reads all that is left.
+    /// Every peer reads all that is left, in as many writes as that takes.
     fn drain(&mut self) {
-        (0..OUTBOXES).for_each(|who| self.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
+        for who in 0..OUTBOXES {
+            while !self.outboxes[who].is_empty() {
+                self.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] });
+            }
+        }
         self.carry_out(&Op::Turn);
     }
 }
