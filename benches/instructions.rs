@@ -13,7 +13,9 @@ use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::Step;
 use chinwag::codec::line::{self, LineCodec};
 use chinwag::config::Config;
-use chinwag::connection::{Life, Limits};
+use chinwag::connection::Life;
+use chinwag::host::Host;
+use chinwag::limits::Limits;
 use chinwag::net::{Door, Event, Net, Peer, Token};
 use chinwag::outbox::Outbox;
 use chinwag::page::Pages;
@@ -92,7 +94,7 @@ fn queue(messages: usize, batch: usize) {
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
-        let token = roster.insert((), chinwag::connection::Host::Local, now.moment);
+        let token = roster.insert((), Host::Local, now.moment);
         roster.get_mut(token).unwrap().live(Life::Chatting, now.moment);
         chat.connect(token.into(), now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);

@@ -3,26 +3,25 @@
 //! Pure: a [`Request`] goes in, [`Effect`]s come out, and nothing else happens. The chat never sees a byte, a socket
 //! or a clock, so its tests read as scripts.
 
+mod answers;
 mod crowd;
 mod history;
+mod ids;
+mod moves;
 mod names;
 mod rooms;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::config::Config;
 use crate::protocol::{Event, Manner, Message, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
+use ids::RoomSlot;
+pub use ids::{ClientId, RoomId};
 use names::Names;
-pub use rooms::RoomId;
-use rooms::{Room, RoomSlot, Rooms};
-
-/// A client, by the place it has in the roster. The server gives these and takes them back.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct ClientId(pub u32);
+use rooms::{Room, Rooms};
 
 /// What the server is to do. Members of a room are those at the time the effect is carried out, which is at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,12 +44,6 @@ pub enum Effect {
     /// The client said good-bye.
     Quit(ClientId),
 }
-
-/// Names listed where somebody enters a room; more are counted.
-const NAMES_ON_ENTERING: usize = 10;
-/// Names or rooms listed on request; more are counted. All with the longest names fit into the write buffer of a client
-/// that has no name yet.
-const LISTED: usize = 50;
 
 /// What is known of a client.
 #[derive(Debug)]
@@ -258,123 +251,6 @@ impl Chat {
         Ok(())
     }
 
-    fn nick(&mut self, id: ClientId, name: Name, now: Now, effects: &mut Vec<Effect>) -> Result<(), Problem> {
-        match self.names.find(name.as_str(), |id| name_of(&self.clients, id)) {
-            Some(holder) if holder != id => return Err(Problem::NameTaken(name)),
-            _ => {}
-        }
-        let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) else {
-            return Ok(());
-        };
-        let old = std::mem::replace(&mut client.name, name.clone());
-        let Ok(place) = self.place(id) else {
-            self.name_given(id, now, effects);
-            return Ok(());
-        };
-        self.take_name(id, Some(old.as_str()));
-        effects.push(Effect::Reply(id, Event::YouAre(name.clone())));
-        if old != name && self.members(place.room).len() <= self.rules.announce_max {
-            let event = Event::Renamed { from: old, to: name };
-            effects.push(Effect::Announce { room: place.room, except: Some(id), event });
-        }
-        Ok(())
-    }
-
-    /// The client's name stands; it enters the lobby under it.
-    fn name_given(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
-        let Some(name) = self.name(id).cloned() else {
-            return;
-        };
-        self.take_name(id, None);
-        effects.push(Effect::NameGiven(id));
-        self.arrive(id, name, Rooms::LOBBY, true, now, effects);
-    }
-
-    /// Enters the client's present name among those taken, in place of an `old` one.
-    fn take_name(&mut self, id: ClientId, old: Option<&str>) {
-        let clients = &self.clients;
-        let name_of = |id| name_of(clients, id);
-        if let Some(old) = old {
-            self.names.remove(id, old);
-        }
-        self.names.insert(id, name_of);
-    }
-
-    fn join(
-        &mut self,
-        id: ClientId,
-        room: RoomName,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
-        let place = self.place(id)?;
-        if self.rooms.get(place.room).is_some_and(|here| here.name == room) {
-            return Err(Problem::AlreadyIn(room));
-        }
-        let there = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
-        let Some(name) = self.name(id).cloned() else {
-            return Ok(());
-        };
-        self.depart(place, name.clone(), None, now, effects);
-        self.arrive(id, name, there, false, now, effects);
-        Ok(())
-    }
-
-    fn arrive(
-        &mut self,
-        id: ClientId,
-        name: Name,
-        to: RoomId,
-        first: bool,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let (others, more) = self.some_names(self.members(to), NAMES_ON_ENTERING);
-        let Some(room) = self.rooms.get_mut(to) else {
-            return;
-        };
-        let entered = Event::Entered { name: name.clone(), first, room: room.name.clone(), others, more };
-        let index = room.enter(id);
-        if room.members.len() <= self.rules.announce_max {
-            effects.push(Effect::Announce { room: to, except: Some(id), event: Event::Joined(name) });
-        } else {
-            self.crowds.note(to, room, |crowd| crowd.joined += 1, now.moment);
-        }
-        effects.push(Effect::Reply(id, entered));
-        effects.extend(past(room, self.rules.history_shown, now).map(|event| Effect::Reply(id, event)));
-        if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            client.seat = Some(Seat { slot: to.slot(), index });
-        }
-    }
-
-    /// Takes the member at `place` out of its room.
-    fn depart(
-        &mut self,
-        place: Place,
-        name: Name,
-        reason: Option<Text>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(room) = self.rooms.get_mut(place.room) else {
-            return;
-        };
-        let announced = room.members.len() <= self.rules.announce_max;
-        // The last member takes the place of the one who leaves.
-        if let Some(moved) = room.exit(place.index)
-            && let Some(Some(client)) = self.clients.get_mut(moved.0 as usize)
-        {
-            client.seat = Some(Seat { slot: place.room.slot(), index: place.index });
-        }
-        if announced {
-            let event = Event::Left { name, reason };
-            effects.push(Effect::Announce { room: place.room, except: None, event });
-        } else {
-            self.crowds.note(place.room, room, |crowd| crowd.left += 1, now.moment);
-        }
-        self.rooms.close_if_unused(place.room, now.moment);
-    }
-
     fn say(
         &mut self,
         id: ClientId,
@@ -411,43 +287,6 @@ impl Chat {
         Ok(())
     }
 
-    fn who(&self, id: ClientId, room: Option<RoomName>) -> Result<Event, Problem> {
-        let room = match room {
-            Some(name) if name == RoomName::lobby() => Ok(Rooms::LOBBY),
-            Some(name) => self.rooms.find(&name).filter(|id| !self.members(*id).is_empty()).ok_or(name),
-            None => Ok(self.place(id).map_or(Rooms::LOBBY, |place| place.room)),
-        };
-        let room = room.map_err(Problem::NoSuchRoom)?;
-        let (names, more) = self.some_names(self.members(room), LISTED);
-        let room = self.rooms.get(room).map_or_else(RoomName::lobby, |room| room.name.clone());
-        Ok(Event::Who { room, names, more })
-    }
-
-    fn list_rooms(&self) -> Event {
-        let (rooms, more) = self.rooms.largest(LISTED);
-        Event::Rooms { rooms, more }
-    }
-
-    fn show_history(
-        &mut self,
-        id: ClientId,
-        count: Option<usize>,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
-        let place = self.place(id)?;
-        let Some(room) = self.rooms.get(place.room) else {
-            return Ok(());
-        };
-        // Who asks wants to see something, even where joining shows nothing.
-        let count = count.unwrap_or(self.rules.history_shown).max(1);
-        effects.extend(past(room, count, now).map(|event| Effect::Reply(id, event)));
-        if room.last(1).next().is_none() {
-            effects.push(Effect::Reply(id, Event::NoPast));
-        }
-        Ok(())
-    }
-
     fn client(&self, id: ClientId) -> Option<&Client> {
         self.clients.get(id.0 as usize)?.as_ref()
     }
@@ -456,12 +295,6 @@ impl Chat {
         let seat = self.client(id).and_then(|client| client.seat).ok_or(Problem::NameFirst)?;
         let room = self.rooms.at(seat.slot).ok_or(Problem::NameFirst)?;
         Ok(Place { room, index: seat.index })
-    }
-
-    /// The names of the first `most` clients, and how many more there are.
-    fn some_names(&self, ids: &[ClientId], most: usize) -> (Vec<Name>, usize) {
-        let names = ids.iter().take(most).filter_map(|id| self.name(*id).cloned()).collect();
-        (names, ids.len().saturating_sub(most))
     }
 }
 
@@ -480,14 +313,6 @@ pub struct Census {
     pub summaries: usize,
     /// Memory of the history.
     pub history_bytes: usize,
-}
-
-/// The last `count` messages of a room, as told now.
-fn past(room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
-    room.last(count).map(move |message| Event::Past {
-        message: message.clone(),
-        age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
-    })
 }
 
 fn name_of(clients: &[Option<Client>], id: ClientId) -> &str {

@@ -3,19 +3,19 @@
 //! `chinwag --help` is made from this file. A new limit starts here; `tests/limits.rs` fails until it also has a
 //! line in the README.
 
+mod address;
+mod motd;
 mod units;
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
-use crate::text::Text;
-
+pub use address::Address;
+pub use motd::read_motd;
 pub use units::{OrOff, Rate, Soft};
 use units::{size, span};
 
@@ -227,48 +227,6 @@ pub enum SlowClient {
     Skip,
 }
 
-/// Where a door listens.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Address {
-    /// `host:port`; resolved when the door opens.
-    Tcp(String),
-    /// A Unix socket's path.
-    Unix(PathBuf),
-    /// No door.
-    None,
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(raw: &str) -> Result<Address, String> {
-        if raw == "none" {
-            return Ok(Address::None);
-        }
-        if let Some(path) = raw.strip_prefix("unix:") {
-            return match path {
-                "" => Err("unix: needs a path, as in unix:/run/chinwag.sock".into()),
-                path => Ok(Address::Unix(path.into())),
-            };
-        }
-        let port = raw.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
-        match port.map(u16::from_str) {
-            Some(Ok(_)) => Ok(Address::Tcp(raw.into())),
-            _ => Err("an address is HOST:PORT, [IPV6]:PORT, unix:/PATH or none".into()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => f.write_str(address),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-            Address::None => f.write_str("none"),
-        }
-    }
-}
-
 /// Why there is no [`Config`].
 #[derive(Debug)]
 pub enum ConfigError {
@@ -384,28 +342,6 @@ impl Config {
 
 /// Outboxes count their bytes in 32 bits, with room to spare.
 const MOST_WRITE_BUFFER: usize = 1 << 30;
-
-/// A message of the day must leave room in the write buffer of a client that has no name yet.
-const MOTD_MAX_BYTES: usize = UNNAMED_BUFFER_BYTES / 2;
-
-/// The message of the day, line by line, made safe for terminals; none without `--motd`.
-///
-/// # Errors
-/// One line that names the file and what is wrong with it.
-pub fn read_motd(config: &Config) -> Result<Vec<Text>, String> {
-    let Some(path) = &config.motd else {
-        return Ok(Vec::new());
-    };
-    let wrong = |why: String| format!("--motd {}: {why}", path.display());
-    let motd = std::fs::read_to_string(path)
-        .map_err(|error| wrong(format!("{error}; name a readable file in UTF-8")))?;
-    let lines: Vec<Text> = motd.lines().filter_map(Text::clean).collect();
-    let bytes: usize = lines.iter().map(|line| line.as_str().len() + "-- \n".len()).sum();
-    match bytes > MOTD_MAX_BYTES {
-        true => Err(wrong(format!("it takes {bytes} bytes; at most {MOTD_MAX_BYTES} fit"))),
-        false => Ok(lines),
-    }
-}
 
 /// Descriptors that are not for clients: connections being told good-bye, doors, standard streams, the poll loop.
 const OTHER_DESCRIPTORS: usize = CLOSING_SLOTS + 36;
@@ -531,20 +467,6 @@ mod tests {
         assert_eq!(fit(101, ""), Ok((1, 0, true)));
         assert!(fit(100, "").is_err());
         assert_eq!(fit(u64::MAX, ""), Ok((10_000, 1_000, false)));
-    }
-
-    #[test]
-    fn the_message_of_the_day_is_made_safe_and_held_short() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let motd = |text: &str| {
-            std::fs::write(file.path(), text).unwrap();
-            let args = ["chinwag", "--motd", file.path().to_str().unwrap()].map(OsString::from);
-            Config::read(args).map(|config| read_motd(&config).unwrap().len())
-        };
-        assert_eq!(motd("be kind\n\n\x1b[2Jread the rules\n").unwrap(), 2);
-        assert_eq!(motd(&"x".repeat(MOTD_MAX_BYTES - 4)).unwrap(), 1);
-        assert!(motd(&"x".repeat(MOTD_MAX_BYTES - 3)).is_err());
-        assert!(motd(&"x\n".repeat(MOTD_MAX_BYTES / 5 + 1)).is_err());
     }
 
     #[test]

@@ -6,13 +6,15 @@ use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use crate::codec::line::LineCodec;
-use crate::config::{Config, SlowClient, Soft, UNNAMED_BUFFER_BYTES};
+use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
+use crate::host::Host;
 use crate::inbox::{Inbox, READ_BYTES, Scratch};
-use crate::net::{Net, Peer};
+use crate::limits::Limits;
+use crate::net::Net;
 use crate::outbox::{Flushed, Outbox};
 use crate::page::{Pages, Slice};
 use crate::protocol::CloseReason;
-use crate::rate::{Allowance, Pace};
+use crate::rate::Allowance;
 use crate::time::Moment;
 
 /// How long the last words may take to be read where `--stall-timeout` is off.
@@ -73,72 +75,6 @@ pub enum Tempo {
     Told,
     /// It must wait until its allowance lets it go on ([`Allowance::ready_at`]).
     Delayed,
-}
-
-/// Which address a client counts under: an IPv4 address, or the /64 that one household or host has of IPv6.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Host {
-    /// An IPv4 address.
-    V4([u8; 4]),
-    /// The first half of an IPv6 address.
-    V6([u8; 8]),
-    /// This machine: not counted.
-    Local,
-}
-
-impl From<Peer> for Host {
-    fn from(peer: Peer) -> Host {
-        use std::net::IpAddr;
-        match peer {
-            Peer::Local => Host::Local,
-            Peer::Ip(address) => match address.to_canonical() {
-                address if address.is_loopback() => Host::Local,
-                IpAddr::V4(address) => Host::V4(address.octets()),
-                IpAddr::V6(address) => {
-                    let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                    Host::V6([a, b, c, d, e, f, g, h])
-                }
-            },
-        }
-    }
-}
-
-/// The limits on one connection, from the configuration.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Longest line, in bytes.
-    pub line_max: usize,
-    /// Cost of an outbox at which its client is dropped.
-    pub hard_bytes: u32,
-    /// Cost of an outbox that may not last; over it the client is not read either.
-    pub soft: Option<Soft>,
-    stall: Option<Duration>,
-    name: Duration,
-    idle: Option<Duration>,
-    pace: Option<Pace>,
-    /// What becomes of a client that reads too slowly.
-    pub slow_client: SlowClient,
-}
-
-impl Limits {
-    /// The limits that `config` sets.
-    pub fn new(config: &Config) -> Limits {
-        Limits {
-            line_max: config.line_max,
-            hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
-            soft: *config.write_buffer_soft,
-            stall: *config.stall_timeout,
-            name: config.name_timeout,
-            idle: *config.idle_timeout,
-            pace: config.rate.map(|rate| Pace::new(rate, config.burst)),
-            slow_client: config.slow_client,
-        }
-    }
-
-    /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
-    pub fn soft_bytes(&self) -> usize {
-        self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)
-    }
 }
 
 /// Whether a frame may be left out for a client that reads too slowly.

@@ -10,7 +10,7 @@
 //! main         flags → Server::run → exit code
 //! server       owns everything; the tick, a file a phase
 //! roster       the connections and their work queues; where a slot is taken or freed
-//! connection   one client: inbox, outbox, codec, life
+//! connection   one client: inbox, outbox, codec, life; limits and host, what it is held to
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
 //! codec        pure: bytes ⇄ Request and Event; line, telnet. Sees no id, no room
@@ -42,7 +42,7 @@
 //!
 //! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
 //!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
-//! - **a limit**: a flag in [`config`], a field of [`connection::Limits`] (or of the chat's rules), a test on both sides
+//! - **a limit**: a flag in [`config`], a field of [`limits::Limits`] (or of the chat's rules), a test on both sides
 //!   of the bound in `tests/sim/limits.rs`, a line in the README.
 //! - **a door**: a module in [`codec`], what it needs of [`connection::Connection`], a listener in [`net::bind`].
 //! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
@@ -55,7 +55,9 @@ pub mod chat;
 pub mod codec;
 pub mod config;
 pub mod connection;
+pub mod host;
 pub mod inbox;
+pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;

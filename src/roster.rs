@@ -8,7 +8,9 @@ use std::mem::take;
 use slab::Slab;
 
 use crate::chat::ClientId;
-use crate::connection::{Connection, Host, Kind, Life, Limits, NEVER, Pushed};
+use crate::connection::{Connection, Kind, Life, NEVER, Pushed};
+use crate::host::Host;
+use crate::limits::Limits;
 use crate::net::Token;
 use crate::page::Slice;
 use crate::protocol::CloseReason;

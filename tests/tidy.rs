@@ -9,7 +9,7 @@ use chinwag::connection::Connection;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 18] = [
+const FLOORS: [&str; 20] = [
     "time",
     "text",
     "logging",
@@ -17,8 +17,10 @@ const FLOORS: [&str; 18] = [
     "protocol",
     "metrics",
     "net",
+    "host",
     "timers",
     "rate",
+    "limits",
     "inbox",
     "page",
     "outbox",

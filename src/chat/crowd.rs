@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::rooms::{Room, RoomId};
+use super::ids::RoomId;
 use crate::time::Moment;
 
 /// The least time between two summaries of a room.
@@ -30,10 +30,10 @@ pub struct Crowds {
 
 impl Crowds {
     /// Something happened in the room that `count` counts.
-    pub fn note(&mut self, id: RoomId, room: &mut Room, count: impl FnOnce(&mut Crowd), now: Moment) {
-        count(&mut room.crowd);
-        if !room.crowd.waiting {
-            room.crowd.waiting = true;
+    pub fn note(&mut self, id: RoomId, crowd: &mut Crowd, count: impl FnOnce(&mut Crowd), now: Moment) {
+        count(crowd);
+        if !crowd.waiting {
+            crowd.waiting = true;
             self.queue.push_back((now + EVERY, id));
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::RoomId;
+use super::ids::RoomId;
 use crate::protocol::Message;
 
 /// Entries are swept when there are this many times as many as messages, and more than [`SWEEP_LEAST`].

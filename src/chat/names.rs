@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::ClientId;
+use super::ids::ClientId;
 use crate::text::Name;
 
 /// The ids of the clients that have a name. Every call is told how to find a client's name.

@@ -1,52 +1,17 @@
 //! Rooms: their members and what was said in them.
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use slab::Slab;
 
-use super::ClientId;
 use super::crowd::Crowd;
 use super::history::Ledger;
+use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
 use crate::protocol::{Event, Message};
 use crate::text::RoomName;
 use crate::time::Moment;
-
-/// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
-/// one that is still in a queue is not taken for one of the new.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct RoomId {
-    slot: RoomSlot,
-    serial: u32,
-}
-
-/// A place for a room. While somebody is in the room, the slot alone says which it is; who keeps it longer needs the
-/// [`RoomId`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct RoomSlot(NonZeroU32);
-
-impl RoomSlot {
-    /// From a key of the slab. One more, so that "no room" takes no space in a client.
-    const fn from_key(key: usize) -> RoomSlot {
-        match NonZeroU32::new(key as u32 + 1) {
-            Some(number) => RoomSlot(number),
-            None => panic!("more rooms than numbers"),
-        }
-    }
-
-    const fn key(self) -> usize {
-        self.0.get() as usize - 1
-    }
-}
-
-impl RoomId {
-    /// Its slot.
-    pub fn slot(self) -> RoomSlot {
-        self.slot
-    }
-}
 
 /// Members and messages of one room.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! connection is freed.
 
 use super::Server;
-use crate::connection::{Connection, Host, Life};
+use crate::connection::{Connection, Life};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event};
 
@@ -79,17 +79,5 @@ impl<N: Net> Server<N> {
             "disconnect id={serial} name={name:?} reason={reason} seconds={seconds:.3} lines_in={lines_in} \
              frames_out={frames_out} clients={clients}"
         );
-    }
-}
-
-/// A host as a log line has it.
-pub(super) fn shown(host: Host) -> String {
-    match host {
-        Host::Local => "local".into(),
-        Host::V4(octets) => std::net::Ipv4Addr::from(octets).to_string(),
-        Host::V6([a, b, c, d, e, f, g, h]) => {
-            let octets = [a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0];
-            format!("{}/64", std::net::Ipv6Addr::from(octets))
-        }
     }
 }

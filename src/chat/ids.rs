@@ -1,0 +1,41 @@
+//! How the chat calls its clients and rooms: small numbers that never mean another one.
+
+use std::num::NonZeroU32;
+
+/// A client, by the place it has in the roster. The server gives these and takes them back.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ClientId(pub u32);
+
+/// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
+/// one that is still in a queue is not taken for one of the new.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct RoomId {
+    pub(super) slot: RoomSlot,
+    pub(super) serial: u32,
+}
+
+/// A place for a room. While somebody is in the room, the slot alone says which it is; who keeps it longer needs the
+/// [`RoomId`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct RoomSlot(NonZeroU32);
+
+impl RoomSlot {
+    /// From a key of the slab. One more, so that "no room" takes no space in a client.
+    pub(super) const fn from_key(key: usize) -> RoomSlot {
+        match NonZeroU32::new(key as u32 + 1) {
+            Some(number) => RoomSlot(number),
+            None => panic!("more rooms than numbers"),
+        }
+    }
+
+    pub(super) const fn key(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+impl RoomId {
+    /// Its slot.
+    pub fn slot(self) -> RoomSlot {
+        self.slot
+    }
+}

@@ -1,0 +1,48 @@
+//! What one connection is held to: [`Limits`].
+
+use std::time::Duration;
+
+use crate::config::{Config, SlowClient, Soft};
+use crate::rate::Pace;
+
+/// The limits on one connection, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest line, in bytes.
+    pub line_max: usize,
+    /// Cost of an outbox at which its client is dropped.
+    pub hard_bytes: u32,
+    /// Cost of an outbox that may not last; over it the client is not read either.
+    pub soft: Option<Soft>,
+    /// The longest that nothing may be taken of what waits.
+    pub stall: Option<Duration>,
+    /// The longest without a name.
+    pub name: Duration,
+    /// The longest without a line.
+    pub idle: Option<Duration>,
+    /// How fast lines may come.
+    pub pace: Option<Pace>,
+    /// What becomes of a client that reads too slowly.
+    pub slow_client: SlowClient,
+}
+
+impl Limits {
+    /// The limits that `config` sets.
+    pub fn new(config: &Config) -> Limits {
+        Limits {
+            line_max: config.line_max,
+            hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
+            soft: *config.write_buffer_soft,
+            stall: *config.stall_timeout,
+            name: config.name_timeout,
+            idle: *config.idle_timeout,
+            pace: config.rate.map(|rate| Pace::new(rate, config.burst)),
+            slow_client: config.slow_client,
+        }
+    }
+
+    /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
+    pub fn soft_bytes(&self) -> usize {
+        self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)
+    }
+}
