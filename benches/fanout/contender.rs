@@ -1,0 +1,138 @@
+//! Who is compared, what was set for it, and what it can't do.
+
+use crate::speech::Protocol;
+use crate::workload::{Kind, Workload};
+
+/// How a server is started; see `server.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launch {
+    Chinwag,
+    /// A binary of `benches/variants/` and its arguments.
+    Variant(&'static str, &'static [&'static str]),
+    /// `benches/variants/go/chat.go`.
+    Go,
+    Redis,
+    Nats,
+    Mosquitto,
+    Ncat,
+    Ngircd,
+}
+
+#[derive(Clone, Debug)]
+pub struct Contender {
+    pub name: &'static str,
+    pub launch: Launch,
+    pub protocol: Protocol,
+    /// For the report: what it is, and what was set or turned off.
+    pub about: &'static str,
+    /// Part of the short version.
+    pub short: bool,
+    pub clients_max: usize,
+    pub line_max_bytes: usize,
+    pub has_rooms: bool,
+}
+
+impl Contender {
+    fn new(name: &'static str, launch: Launch, protocol: Protocol, about: &'static str) -> Contender {
+        let (clients_max, line_max_bytes) = (usize::MAX, usize::MAX);
+        Contender {
+            name,
+            launch,
+            protocol,
+            about,
+            short: false,
+            clients_max,
+            line_max_bytes,
+            has_rooms: false,
+        }
+    }
+
+    fn variant(name: &'static str, args: &'static [&'static str], about: &'static str) -> Contender {
+        let binary = args.first().copied().unwrap_or(name);
+        let args = args.get(1..).unwrap_or_default();
+        Contender::new(name, Launch::Variant(binary, args), Protocol::Plain, about)
+    }
+
+    fn short(self) -> Contender {
+        Contender { short: true, ..self }
+    }
+
+    fn with_rooms(self) -> Contender {
+        Contender { has_rooms: true, ..self }
+    }
+
+    /// Whether the server can do this at all.
+    pub fn can(&self, workload: &Workload) -> bool {
+        let clients = match workload.kind {
+            Kind::Stalled => workload.clients + workload.clients / 2,
+            _ => workload.clients,
+        };
+        clients <= self.clients_max
+            && workload.line_bytes <= self.line_max_bytes
+            && (workload.room_members.is_none() || self.has_rooms)
+    }
+}
+
+pub fn all() -> Vec<Contender> {
+    let mut all = vec![chinwag()];
+    all.extend(variants());
+    all.extend(others());
+    all
+}
+
+fn chinwag() -> Contender {
+    let about = "this server. --rate off (no flood limit), --history 0, --max-clients 12000, --log warn. Its lines \
+                 are 8 bytes longer than the variants', for the sender's name, and its clients have names";
+    Contender::new("chinwag", Launch::Chinwag, Protocol::Chinwag, about).short().with_rooms()
+}
+
+fn variants() -> Vec<Contender> {
+    let one = "on one thread";
+    vec![
+        Contender::variant("bare", &[], "a limit: reads a line, writes it to every socket; no chat in it")
+            .short(),
+        Contender::variant("bare-batched", &[], "a limit: the bare loop, one write per socket and tick")
+            .short(),
+        Contender::variant("tokio-textbook", &[], "a task and an mpsc channel per client; default runtime")
+            .short(),
+        Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel; default runtime"),
+        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], one).short(),
+        Contender::variant(
+            "tokio-tuned-2",
+            &["tokio-tuned", "--threads", "2"],
+            "on two threads, which share a core",
+        ),
+        Contender::variant("smol", &[], "a task and a channel per client"),
+        Contender::variant("threads", &[], "two threads or one per client, blocking"),
+        Contender::variant("uring", &[], "an io_uring runtime"),
+        Contender::new(
+            "go",
+            Launch::Go,
+            Protocol::Plain,
+            "hub goroutine, channel per client; default runtime",
+        ),
+    ]
+}
+
+fn others() -> Vec<Contender> {
+    let redis = "pub/sub, RESP2: talkers have connections of their own, so one more delivery a line. No snapshots, no \
+                 append-only file; client-output-buffer-limit pubsub 256kb 64kb 10 (chinwag's own), maxclients 12000";
+    let nats = "echo off. max_pending 256KB (chinwag's own), max_connections 12000, ping_interval 1h";
+    let mosquitto = "MQTT 3.1.1, QoS 0: talkers have connections of their own. No log, no persistence, anonymous \
+                     clients, max_connections -1; max_queued_messages as it comes (1000)";
+    let ncat = "--chat -k, --max-conns 1000; select(2) takes no more than 1,000. Adds `<userN> ` to a line";
+    let ngircd = "penalties off (MaxPenaltyTime 0), no DNS, IDENT or PAM, no limits on connections. Adds the \
+                  sender's mask to a line; a line has at most 512 bytes";
+    let mut ncat = Contender::new("ncat", Launch::Ncat, Protocol::Ncat, ncat);
+    ncat.clients_max = 1000;
+    let mut ngircd = Contender::new("ngircd", Launch::Ngircd, Protocol::Irc, ngircd).with_rooms();
+    // Each join is told to everybody: 9,000 of them are 40 million lines.
+    (ngircd.clients_max, ngircd.line_max_bytes) = (1000, 256);
+    vec![
+        Contender::new("redis", Launch::Redis, Protocol::Redis, redis).short().with_rooms(),
+        Contender::new("nats", Launch::Nats, Protocol::Nats, nats).with_rooms(),
+        Contender::new("mosquitto", Launch::Mosquitto, Protocol::Mqtt, mosquitto).with_rooms(),
+        ncat,
+        ngircd,
+    ]
+}

@@ -1,0 +1,246 @@
+//! The clients' connections: coming in, reading, writing.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::speech::{Client, Piece, Speech, Step, Wait};
+
+/// Told of each line heard: the connection, who said it if the protocol tells, the text.
+pub type Hear<'a> = &'a mut dyn FnMut(usize, Option<u32>, &[u8]) -> Result<(), String>;
+
+/// So many may be coming in at once, so that nobody's backlog of accepted connections overflows.
+const ENTERING_MAX: usize = 100;
+
+/// Time for one more client to come in, and for the last byte of a run.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A stalled client's receive buffer and segment size: with the defaults the kernels of both sides would take
+/// megabytes a client off the server before it noticed anything.
+const STALLED_BUFFER_BYTES: usize = 4096;
+const STALLED_SEGMENT_BYTES: u32 = 536;
+
+pub struct Crowd {
+    address: SocketAddr,
+    speech: Box<dyn Speech>,
+    poll: Poll,
+    events: Events,
+    connections: Vec<Connection>,
+    /// How many connections are not in yet.
+    entering: usize,
+    scratch: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    who: Client,
+    /// The steps still to do, the last first; the first one's bytes are sent already.
+    steps: Vec<Step>,
+    /// A piece that is not all here yet.
+    inbox: Vec<u8>,
+    /// What the kernel did not take yet.
+    outbox: Vec<u8>,
+    stalled: bool,
+}
+
+impl Crowd {
+    pub fn new(address: SocketAddr, speech: Box<dyn Speech>) -> Result<Crowd, String> {
+        let poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
+        let (events, scratch) = (Events::with_capacity(1024), vec![0; 256 * 1024]);
+        Ok(Crowd { address, speech, poll, events, connections: Vec::new(), entering: 0, scratch })
+    }
+
+    pub fn talkers_apart(&self) -> bool {
+        self.speech.talkers_apart()
+    }
+
+    pub fn who(&self, connection: usize) -> Client {
+        self.connections[connection].who
+    }
+
+    pub fn connect(&mut self, who: Client) -> Result<(), String> {
+        self.connect_socket(who, false)
+    }
+
+    /// Somebody who comes in and then reads nothing.
+    pub fn connect_stalled(&mut self, who: Client) -> Result<(), String> {
+        self.connect_socket(who, true)
+    }
+
+    fn connect_socket(&mut self, who: Client, stalled: bool) -> Result<(), String> {
+        let describe = |error| format!("client {} can't connect: {error}", who.number);
+        let mut stream = open(self.address, stalled).map_err(describe)?;
+        let token = Token(self.connections.len());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, token, both).map_err(describe)?;
+        let mut steps = self.speech.enter(who);
+        steps.reverse();
+        let outbox = Vec::new();
+        let mut connection = Connection { stream, who, steps, inbox: Vec::new(), outbox, stalled };
+        self.entering += 1;
+        match connection.steps.last().map(|step| step.send.clone()) {
+            Some(first) => connection.write(&first)?,
+            None => self.entering -= 1,
+        }
+        self.connections.push(connection);
+        self.wait_until_entering(ENTERING_MAX)
+    }
+
+    pub fn wait_until_all_entered(&mut self) -> Result<(), String> {
+        self.wait_until_entering(0)
+    }
+
+    fn wait_until_entering(&mut self, most: usize) -> Result<(), String> {
+        let mut patience = Instant::now() + PATIENCE;
+        let mut least = self.entering;
+        while self.entering > most {
+            self.turn(Duration::from_millis(10), &mut |_, _, _| Ok(()))?;
+            if self.entering < least {
+                (least, patience) = (self.entering, Instant::now() + PATIENCE);
+            }
+            if Instant::now() > patience {
+                return Err(format!("{} clients did not get in", self.entering));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn say(&mut self, connection: usize, text: &[u8]) -> Result<(), String> {
+        let connection = &mut self.connections[connection];
+        let mut bytes = Vec::with_capacity(text.len() + 64);
+        self.speech.say(connection.who, text, &mut bytes);
+        connection.write(&bytes)
+    }
+
+    /// Waits for something to happen, but no longer than this, and deals with it. Whether something did.
+    pub fn turn(&mut self, timeout: Duration, hear: Hear) -> Result<bool, String> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
+            other => other.map_err(|error| format!("poll: {error}"))?,
+        }
+        for event in &self.events {
+            let at = event.token().0;
+            let connection = &mut self.connections[at];
+            if event.is_writable() && !connection.outbox.is_empty() {
+                let rest = std::mem::take(&mut connection.outbox);
+                connection.write(&rest)?;
+            }
+            if event.is_readable() && !(connection.stalled && connection.steps.is_empty()) {
+                let was_entering = !connection.steps.is_empty();
+                connection.read(at, &mut self.scratch, &*self.speech, hear)?;
+                self.entering -= usize::from(was_entering && connection.steps.is_empty());
+            }
+        }
+        Ok(!self.events.is_empty())
+    }
+}
+
+impl Connection {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while self.outbox.is_empty() && !bytes.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("client {} can't write: {error}", self.who.number)),
+            }
+        }
+        self.outbox.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Reads until a read does not fill the buffer: what comes later is a new event.
+    fn read(&mut self, at: usize, scratch: &mut [u8], speech: &dyn Speech, hear: Hear) -> Result<(), String> {
+        loop {
+            let count = match self.stream.read(scratch) {
+                Ok(0) => return Err(format!("the server closed client {}", self.who.number)),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(format!("client {} lost its server: {error}", self.who.number)),
+            };
+            if self.inbox.is_empty() {
+                let used = self.take(at, &scratch[..count], speech, hear)?;
+                self.inbox.extend_from_slice(&scratch[used..count]);
+            } else {
+                let mut inbox = std::mem::take(&mut self.inbox);
+                inbox.extend_from_slice(&scratch[..count]);
+                let used = self.take(at, &inbox, speech, hear)?;
+                inbox.drain(..used);
+                self.inbox = inbox;
+            }
+            if count < scratch.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Deals with every whole piece. How many bytes that were.
+    fn take(&mut self, at: usize, bytes: &[u8], speech: &dyn Speech, hear: Hear) -> Result<usize, String> {
+        let mut used = 0;
+        loop {
+            if let Some(step) = self.steps.last() {
+                let (count, done) = wait(&step.wait, &bytes[used..]);
+                used += count;
+                if !done {
+                    return Ok(used);
+                }
+                self.steps.pop();
+                if let Some(next) = self.steps.last().map(|step| step.send.clone()) {
+                    self.write(&next)?;
+                }
+                continue;
+            }
+            match speech.cut(&bytes[used..]) {
+                Piece::Partial => return Ok(used),
+                Piece::Noise(length) => used += length,
+                Piece::Question(length, answer) => {
+                    used += length;
+                    self.write(answer)?;
+                }
+                Piece::Line { length, from, text } => {
+                    hear(at, from, text).map_err(|fault| format!("client {}: {fault}", self.who.number))?;
+                    used += length;
+                }
+                Piece::Wrong(what) => return Err(format!("client {}: {what}", self.who.number)),
+            }
+        }
+    }
+}
+
+/// How many bytes are used up by waiting, and whether it is over.
+fn wait(wait: &Wait, bytes: &[u8]) -> (usize, bool) {
+    match wait {
+        Wait::Bytes(expected) if bytes.starts_with(expected) => (expected.len(), true),
+        Wait::Bytes(_) => (0, false),
+        Wait::Line(part) => {
+            let mut used = 0;
+            while let Some(end) = memchr::memchr(b'\n', &bytes[used..]) {
+                let line = &bytes[used..used + end];
+                used += end + 1;
+                if memchr::memmem::find(line, part.as_bytes()).is_some() {
+                    return (used, true);
+                }
+            }
+            (used, false)
+        }
+    }
+}
+
+/// A connected socket that leaves no trace when it is closed: thousands in TIME_WAIT would slow the next run.
+fn open(address: SocketAddr, stalled: bool) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if stalled {
+        socket.set_recv_buffer_size(STALLED_BUFFER_BYTES)?;
+        socket.set_tcp_mss(STALLED_SEGMENT_BYTES)?;
+    }
+    socket.connect(&address.into())?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(socket.into()))
+}

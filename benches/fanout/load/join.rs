@@ -1,0 +1,52 @@
+//! Everybody connects, and then nothing happens.
+
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::crowd::Crowd;
+use super::{Order, Outcome};
+use crate::account::{self, Processor};
+use crate::figure::{Figure, Figures};
+use crate::speech::{Client, speech};
+
+/// A server that used no processor for so long is done; between two looks at it.
+const REST: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(4);
+/// One that never rests is looked at after this.
+const REST_MOST: Duration = Duration::from_secs(10);
+
+pub fn run(order: &Order) -> Outcome {
+    let clients = order.workload.clients;
+    let gone = |error: io::Error| format!("the server is gone: {error}");
+    let memory = account::resident_bytes(order.server).map_err(gone)?;
+    let (before, start) = (Processor::of(order.server).map_err(gone)?, Instant::now());
+    let mut crowd = Crowd::new(order.address, speech(order.protocol, order.workload.line_bytes - 1))?;
+    for number in 0..clients {
+        crowd.connect(Client { number: number as u32, room: None, hears: true })?;
+    }
+    crowd.wait_until_all_entered()?;
+    let seconds = (last_work(order.server).map_err(gone)? - start).as_secs_f64();
+    let used = Processor::of(order.server).map_err(gone)?.since(&before).total.as_secs_f64();
+    let grown = account::resident_bytes(order.server).map_err(gone)?.saturating_sub(memory);
+    Ok(Figures::from([
+        (Figure::IdleBytes, grown as f64 / clients as f64),
+        (Figure::CpuPerJoin, 1e6 * used / clients as f64),
+        (Figure::JoinSeconds, seconds),
+    ]))
+}
+
+/// When the server came to rest. Where clients have no handshake, nothing else tells that all are taken in.
+fn last_work(server: u32) -> io::Result<Instant> {
+    let start = Instant::now();
+    let mut total = Processor::of(server)?.total();
+    let mut last = start;
+    while last.elapsed() < REST && start.elapsed() < REST_MOST {
+        sleep(LOOK);
+        let now = Processor::of(server)?.total();
+        if now != total {
+            (total, last) = (now, Instant::now());
+        }
+    }
+    Ok(last)
+}

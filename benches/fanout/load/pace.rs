@@ -1,0 +1,91 @@
+//! When the next line is said: in turn, or at a rate.
+
+use std::time::{Duration, Instant};
+
+use super::Load;
+use super::crowd::PATIENCE;
+
+/// Below this the loop does not sleep: `epoll_wait` counts in milliseconds, and rounds up.
+const SLEEP_LEAST: Duration = Duration::from_millis(2);
+
+impl Load<'_> {
+    /// Every talker says its next line when its last one has reached everybody. Ends when all is heard.
+    pub fn say_in_turn(&mut self, seconds: f64) -> Result<(), String> {
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        self.books.finished = (0..self.talkers.len() as u32).collect();
+        let mut watch = Watch::new();
+        loop {
+            let now = Instant::now();
+            for talker in std::mem::take(&mut self.books.finished) {
+                if now < end {
+                    self.say(talker, now)?;
+                }
+            }
+            if self.books.ledger.open() == 0 {
+                return Ok(());
+            }
+            self.turn(Duration::from_secs(1))?;
+            watch.look(self)?;
+        }
+    }
+
+    /// So many lines a second, by all talkers in rotation, whatever has been heard. Ends when all is heard.
+    pub fn say_at_rate(&mut self, rate: f64, seconds: f64) -> Result<(), String> {
+        let start = Instant::now();
+        let end = start + Duration::from_secs_f64(seconds);
+        let mut said: u32 = 0;
+        let mut watch = Watch::new();
+        loop {
+            let now = Instant::now();
+            let mut next = start + Duration::from_secs_f64(f64::from(said) / rate);
+            while next <= now && next < end {
+                self.say(said % self.talkers.len() as u32, next)?;
+                said += 1;
+                next = start + Duration::from_secs_f64(f64::from(said) / rate);
+            }
+            if next >= end && self.books.ledger.open() == 0 {
+                self.books.finished.clear();
+                return Ok(());
+            }
+            let wait = match next < end {
+                true => next.saturating_duration_since(Instant::now()),
+                false => Duration::from_millis(100),
+            };
+            self.turn(if wait > SLEEP_LEAST { wait - SLEEP_LEAST } else { Duration::ZERO })?;
+            watch.look(self)?;
+        }
+    }
+
+    fn say(&mut self, talker: u32, at: Instant) -> Result<(), String> {
+        let stamp = self.books.say(talker, at);
+        let text = stamp.text(self.order.workload.line_bytes - 1);
+        self.crowd.say(self.talkers[talker as usize], &text)
+    }
+
+    fn turn(&mut self, timeout: Duration) -> Result<bool, String> {
+        let books = &mut self.books;
+        self.crowd.turn(timeout, &mut |listener, from, text| books.hear(listener, from, text))
+    }
+}
+
+/// Notices that nothing is heard any more.
+struct Watch {
+    deliveries: u64,
+    since: Instant,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch { deliveries: 0, since: Instant::now() }
+    }
+
+    fn look(&mut self, load: &Load) -> Result<(), String> {
+        if load.books.deliveries != self.deliveries || load.books.ledger.open() == 0 {
+            *self = Watch { deliveries: load.books.deliveries, since: Instant::now() };
+        }
+        match self.since.elapsed() > PATIENCE {
+            true => Err(format!("{} deliveries are lost", load.books.ledger.missing())),
+            false => Ok(()),
+        }
+    }
+}

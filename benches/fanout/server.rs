@@ -1,0 +1,213 @@
+//! Starting and stopping a contender's server, each in its own way, always on the server's core.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::contender::Launch;
+use crate::cores::{Role, pinned};
+
+const START_MOST: Duration = Duration::from_secs(10);
+
+/// A server that runs until this is dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    /// Configuration and standard error.
+    folder: TempDir,
+}
+
+impl Server {
+    pub fn start(launch: Launch) -> Result<Server, String> {
+        let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
+        let port = free_port()?;
+        let mut command = command(launch, port, folder.path())?;
+        let log = File::create(folder.path().join("stderr")).map_err(|error| error.to_string())?;
+        let tells = tells_address(launch);
+        command.stdin(Stdio::null()).stderr(log).stdout(if tells { Stdio::piped() } else { Stdio::null() });
+        let child = pinned(Role::Server, || command.spawn());
+        let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
+        let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], port)), folder };
+        match tells {
+            true => server.address = server.told_address()?,
+            false => server.wait_until_it_accepts()?,
+        }
+        Ok(server)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last line it wrote to standard error, for the report of a failure.
+    pub fn last_words(&self) -> Option<String> {
+        let text = fs::read(self.folder.path().join("stderr")).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_string)
+    }
+
+    /// `{"line":["127.0.0.1:7711"],…}` on standard output.
+    fn told_address(&mut self) -> Result<SocketAddr, String> {
+        let mut line = String::new();
+        let output = self.child.stdout.take().ok_or("no standard output")?;
+        BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let address = value["line"][0].as_str().and_then(|address| address.parse().ok());
+        address
+            .ok_or_else(|| format!("told no address but {line:?}; {}", self.last_words().unwrap_or_default()))
+    }
+
+    fn wait_until_it_accepts(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() || start.elapsed() > START_MOST {
+                return Err(format!("does not accept; {}", self.last_words().unwrap_or_default()));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        // The connection that asked is gone again before anything is measured.
+        sleep(Duration::from_millis(50));
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether the server can be had here; if not, why.
+pub fn missing(launch: Launch) -> Option<String> {
+    match launch {
+        Launch::Chinwag => None,
+        Launch::Variant(binary, _) => {
+            (!variant(binary).exists()).then(|| format!("benches/variants has no {binary}"))
+        }
+        Launch::Go => (!variant("go-chat").exists()).then(|| "go is not installed".to_string()),
+        _ => {
+            let (program, _) = program(launch);
+            find(program).is_none().then(|| format!("{program} is not installed"))
+        }
+    }
+}
+
+/// What it says its version is.
+pub fn version(launch: Launch) -> Option<String> {
+    let (program, flag) = match launch {
+        Launch::Chinwag => return Some(env!("CARGO_PKG_VERSION").to_string()),
+        Launch::Variant(..) => return None,
+        Launch::Go => ("go", "version"),
+        other => program(other),
+    };
+    let output = Command::new(find(program)?).arg(flag).output().ok()?;
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&text).lines().next().map(|line| line.trim().to_string())
+}
+
+/// The program, and how it is asked for its version.
+fn program(launch: Launch) -> (&'static str, &'static str) {
+    match launch {
+        Launch::Redis => ("redis-server", "--version"),
+        Launch::Nats => ("nats-server", "--version"),
+        Launch::Mosquitto => ("mosquitto", "-h"),
+        Launch::Ncat => ("ncat", "--version"),
+        Launch::Ngircd => ("ngircd", "--version"),
+        Launch::Chinwag | Launch::Variant(..) | Launch::Go => ("", ""),
+    }
+}
+
+/// Debian puts servers where a user's `PATH` may not lead.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]);
+    folders.map(|folder| Path::new(folder).join(program)).find(|path| path.is_file())
+}
+
+/// Where the variants are built; see `build.rs`.
+pub fn variants_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/variants")
+}
+
+fn variant(binary: &str) -> PathBuf {
+    variants_folder().join("release").join(binary)
+}
+
+fn tells_address(launch: Launch) -> bool {
+    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go)
+}
+
+/// A port nobody listens on, for servers that can't pick one themselves.
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| format!("no port: {error}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}
+
+fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> {
+    let installed = || {
+        let (program, _) = program(launch);
+        find(program).map(Command::new).ok_or_else(|| format!("{program} is not installed"))
+    };
+    let file = |text: String| {
+        let path = folder.join("server.conf");
+        fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok::<_, String>(path)
+    };
+    let here = ["--listen", "127.0.0.1:0"];
+    let mut command = match launch {
+        Launch::Chinwag => Command::new(env!("CARGO_BIN_EXE_chinwag")),
+        Launch::Variant(binary, _) => Command::new(variant(binary)),
+        Launch::Go => Command::new(variant("go-chat")),
+        _ => installed()?,
+    };
+    match launch {
+        Launch::Chinwag => command
+            .args(["--line", "127.0.0.1:0", "--print-addresses", "--rate", "off", "--log", "warn"])
+            .args(["--history", "0", "--max-clients", "12000"]),
+        Launch::Variant(_, args) => command.args(here).args(args),
+        Launch::Go => command.args(here),
+        Launch::Redis => command
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--tcp-backlog", "4096"])
+            .args(["--save", "", "--appendonly", "no", "--maxclients", "12000", "--loglevel", "warning"])
+            .args(["--client-output-buffer-limit", "pubsub", "256kb", "64kb", "10"])
+            .current_dir(folder),
+        Launch::Nats => command.arg("-c").arg(file(nats(port))?),
+        Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port))?),
+        Launch::Ncat => command
+            .args(["--listen", "--chat", "--keep-open", "--max-conns", "1000"])
+            .args(["127.0.0.1", &port.to_string()]),
+        Launch::Ngircd => command.args(["--nodaemon", "--config"]).arg(file(ngircd(port))?),
+    };
+    Ok(command)
+}
+
+fn nats(port: u16) -> String {
+    format!(
+        "host: 127.0.0.1\nport: {port}\nmax_connections: 12000\nmax_pending: 256KB\n\
+         write_deadline: \"10s\"\nping_interval: \"1h\"\n"
+    )
+}
+
+fn mosquitto(port: u16) -> String {
+    format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\npersistence false\n\
+         log_type none\nuser root\n"
+    )
+}
+
+fn ngircd(port: u16) -> String {
+    format!(
+        "[Global]\nName = bench.local\nInfo = bench\nListen = 127.0.0.1\nPorts = {port}\nServerUID = 0\n\
+         ServerGID = 0\nMotdPhrase = hi\n\
+         [Limits]\nMaxConnections = 0\nMaxConnectionsIP = 0\nMaxJoins = 0\nMaxPenaltyTime = 0\nMaxNickLength = 9\n\
+         PingTimeout = 3600\n[Options]\nDNS = no\nIdent = no\nPAM = no\nSyslogFacility = local1\n"
+    )
+}

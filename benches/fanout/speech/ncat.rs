@@ -1,0 +1,36 @@
+//! `ncat --chat`: `<user5> text`, where 5 is the descriptor ncat knows the sender by.
+
+use super::{Client, Piece, Speech, Step, excerpt, framed, line_length, noise};
+
+pub struct Ncat {
+    pub text_bytes: usize,
+}
+
+/// The longest prefix, `<user65535> `.
+const PREFIX_MAX_BYTES: usize = 12;
+
+impl Speech for Ncat {
+    fn enter(&self, _client: Client) -> Vec<Step> {
+        Vec::new()
+    }
+
+    fn say(&self, _client: Client, text: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(text);
+        out.push(b'\n');
+    }
+
+    fn cut<'a>(&self, bytes: &'a [u8]) -> Piece<'a> {
+        if bytes.starts_with(b"<announce>") {
+            return noise(bytes);
+        }
+        let start = &bytes[..bytes.len().min(PREFIX_MAX_BYTES)];
+        match memchr::memchr(b'>', start) {
+            Some(end) if start.starts_with(b"<user") => framed(bytes, end + 2, self.text_bytes, b"\n", None),
+            Some(_) => Piece::Wrong(format!("no line of ncat's: {}", excerpt(bytes))),
+            None if line_length(start).is_some() || start.len() == PREFIX_MAX_BYTES => {
+                Piece::Wrong(format!("no line of ncat's: {}", excerpt(bytes)))
+            }
+            None => Piece::Partial,
+        }
+    }
+}
