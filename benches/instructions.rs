@@ -95,7 +95,7 @@ fn queue(messages: usize, batch: usize) {
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
         let token = roster.insert((), Host::Local, now.moment);
-        roster.get_mut(token).unwrap().live(Life::Chatting, now.moment);
+        roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
         chat.connect(token.into(), now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
         effects.clear();

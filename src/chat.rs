@@ -86,6 +86,8 @@ struct Rules {
     ask_names: bool,
     announce_max: usize,
     history_shown: usize,
+    /// The most history shown at once, in bytes of text: it must fit into the write buffer of who sees it.
+    history_bytes: usize,
 }
 
 impl Chat {
@@ -104,6 +106,7 @@ impl Chat {
                 ask_names: !config.guests,
                 announce_max: config.announce_max,
                 history_shown: config.history_shown,
+                history_bytes: config.write_buffer / 2,
             },
             motd: Vec::new(),
         }

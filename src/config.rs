@@ -1,7 +1,7 @@
 //! Every flag, with its unit, default and environment variable: [`Config`].
 //!
-//! `chinwag --help` is made from this file. A new limit starts here; `tests/limits.rs` fails until it also has a
-//! line in the README.
+//! `chinwag --help` is made from this file. A new limit starts here; `tests/tidy.rs` fails until it also has a line in
+//! the README.
 
 mod address;
 mod motd;
@@ -47,7 +47,7 @@ pub struct Config {
     pub line: Vec<Address>,
 
     /// Let everyone start under a guest name instead of asking for one
-    #[arg(long, env = "CHINWAG_GUESTS", value_parser = clap::builder::BoolishValueParser::new(),
+    #[arg(long, env = "CHINWAG_GUESTS", value_parser = clap::builder::FalseyValueParser::new(),
           action = clap::ArgAction::SetTrue, help_heading = "Chat")]
     pub guests: bool,
 
@@ -208,12 +208,12 @@ pub struct Config {
     pub log: Option<LevelFilter>,
 
     /// Write the bound addresses to standard output, as one line of JSON, once connections are accepted
-    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = clap::builder::BoolishValueParser::new(),
+    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = clap::builder::FalseyValueParser::new(),
           action = clap::ArgAction::SetTrue, help_heading = "Operation")]
     pub print_addresses: bool,
 
     /// Check the flags and the files they name, and exit
-    #[arg(long, env = "CHINWAG_CHECK", value_parser = clap::builder::BoolishValueParser::new(),
+    #[arg(long, env = "CHINWAG_CHECK", value_parser = clap::builder::FalseyValueParser::new(),
           action = clap::ArgAction::SetTrue, help_heading = "Operation")]
     pub check: bool,
 }
@@ -327,6 +327,9 @@ impl Config {
         if self.write_buffer > MOST_WRITE_BUFFER {
             return Err("--write-buffer is at most 1g".into());
         }
+        if self.name_timeout.is_zero() || self.write_buffer_soft.is_some_and(|soft| soft.span.is_zero()) {
+            return Err("--name-timeout and the time of --write-buffer-soft are over zero".into());
+        }
         if self.burst == 0 {
             return Err("--burst is at least 1".into());
         }
@@ -420,6 +423,8 @@ mod tests {
             ("--memory 1k", "--memory"),
             ("--write-buffer 1025m --memory 2g", "at most 1g"),
             ("--burst 0", "--burst"),
+            ("--name-timeout 0s", "--name-timeout"),
+            ("--write-buffer-soft 64k:0s", "--write-buffer-soft"),
             ("--max-clients 0", "at least 1"),
             ("--max-rooms 0", "at least 1"),
             ("--max-clients 2000000", "at most"),

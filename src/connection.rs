@@ -20,6 +20,9 @@ use crate::time::Moment;
 /// How long the last words may take to be read where `--stall-timeout` is off.
 const FAREWELL: Duration = Duration::from_secs(10);
 
+/// How long what waits may take to be read by somebody who does read it, but slowly.
+const DRAIN: Duration = Duration::from_secs(60);
+
 /// How long input is thrown away after the last words. Closing a socket with unread input makes the kernel send a
 /// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,8 +41,8 @@ pub enum Life {
     Chatting,
     /// To be closed for that reason, at the next reaping. Still in the chat, but says nothing more.
     Doomed(CloseReason),
-    /// Out of the chat; the last words are on their way.
-    Draining,
+    /// Out of the chat for that reason; what waits and the last words are on their way.
+    Draining(CloseReason),
     /// All is sent and our side is shut down; input is thrown away until the peer closes too.
     Lingering,
     /// To be freed at the next reaping.
@@ -176,7 +179,7 @@ impl<S> Connection<S> {
     }
 
     /// Goes on to `life`, whose deadline counts from `now`.
-    pub fn live(&mut self, life: Life, now: Moment) {
+    pub fn set_life(&mut self, life: Life, now: Moment) {
         self.life = life;
         self.since = now;
     }
@@ -198,7 +201,7 @@ impl<S> Connection<S> {
         match self.life {
             Life::Waiting | Life::Naming | Life::Chatting => true,
             Life::Doomed(reason) => !reason.is_drop() && reason != CloseReason::Lost,
-            Life::Draining | Life::Lingering | Life::Gone => false,
+            Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
 
@@ -246,7 +249,7 @@ impl<S> Connection<S> {
             Life::Naming | Life::Chatting => {
                 (self.ready.readable || self.unread_lines) && !self.is_delayed() && !self.is_behind(limits)
             }
-            Life::Draining | Life::Lingering => self.ready.readable,
+            Life::Draining(_) | Life::Lingering => self.ready.readable,
             Life::Doomed(_) | Life::Gone => false,
         }
     }
@@ -294,7 +297,11 @@ impl<S> Connection<S> {
         let own = match self.life {
             Life::Naming => close(limits.name, CloseReason::NoName),
             Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
-            Life::Draining => Some((self.since + limits.stall.unwrap_or(FAREWELL), Due::Forget)),
+            Life::Draining(_) => {
+                let stalled = self.outbox.stalled_since().unwrap_or(self.since).max(self.since);
+                let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(self.since + DRAIN);
+                Some((patience, Due::Forget))
+            }
             Life::Lingering => Some((self.since + LINGER, Due::Forget)),
             Life::Waiting | Life::Doomed(_) | Life::Gone => None,
         };

@@ -61,13 +61,14 @@ fn serve(mut config: Config) -> Result<(), String> {
     server.run(|| notify(NotifyState::Stopping)).map_err(|error| format!("the poll loop failed: {error}"))?;
     let done = server.metrics();
     log::info!(
-        "ended accepted={} refused={} lines_in={} deliveries={} dropped={} missed={}",
+        "ended accepted={} refused={} lines_in={} deliveries={} dropped={} missed={} delays={}",
         done.accepted,
         done.refused,
         done.lines_in,
         done.deliveries,
         done.dropped(),
-        done.missed
+        done.missed,
+        done.delays
     );
     Ok(())
 }
@@ -75,7 +76,7 @@ fn serve(mut config: Config) -> Result<(), String> {
 /// Tells the service manager, if there is one (`sd_notify(3)`).
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        log::warn!("NOTIFY_SOCKET can't be told error={error}");
+        log::warn!("NOTIFY_SOCKET can't be told error={:?}", error.to_string());
     }
 }
 

@@ -259,14 +259,10 @@ impl Outbox {
         *self = Outbox::default();
     }
 
-    /// Moves what it holds of sparse pages to the open page ([`Pages::copy_out`]).
-    pub fn copy_out(&mut self, pages: &mut Pages) {
+    /// All slices it holds, for [`Pages::compact`].
+    pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
         let rest = self.backlog.iter_mut().flat_map(|backlog| backlog.rest.iter_mut());
-        for slice in std::iter::once(&mut self.front).chain(rest).filter(|slice| !slice.is_empty()) {
-            if let Some(copy) = pages.copy_out(*slice) {
-                *slice = copy;
-            }
-        }
+        std::iter::once(&mut self.front).chain(rest)
     }
 }
 

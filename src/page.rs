@@ -9,8 +9,8 @@
 //! next tick appends behind it, until it is [`SEALED_AT_BYTES`] long and a new one is opened. So what many slow
 //! clients of one room wait for is in memory once, and each of them holds one slice a page, not one a message.
 //!
-//! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can
-//! copy the rest out ([`Pages::copy_out`]) before they add up: pages never pin much over four times what is queued.
+//! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can copy
+//! the rest to new pages ([`Pages::compact`]) before they add up: pages never pin much over four times what is queued.
 
 use slab::Slab;
 
@@ -76,6 +76,33 @@ impl Page {
 
     fn is_sparse(&self) -> bool {
         self.held_bytes * SPARSE < self.bytes.len() as u64
+    }
+}
+
+/// Which pages [`Pages::compact`] empties.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// Those of which little is still held.
+    Sparse,
+    /// All that are sealed.
+    All,
+}
+
+/// A stretch of a page that is being copied to another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Run {
+    page: Option<u32>,
+    start: u32,
+    end: u32,
+    /// Where the stretch begins in the other page.
+    base: u32,
+}
+
+impl Run {
+    /// Where `slice`, which lies within the stretch, is in the `target`.
+    fn moved(&self, target: usize, slice: Slice) -> Slice {
+        let offset = |at: u32| at - self.start + self.base;
+        Slice { page: target as u32, start: offset(slice.start), end: offset(slice.end) }
     }
 }
 
@@ -161,45 +188,73 @@ impl Pages {
         Slice { end, ..slice }
     }
 
-    /// Copies `slice` to the open page if its own page is sparse. The copy is held by one outbox, as `slice` was;
-    /// a frame that `slice` begins or ends within stays cut at the same place.
-    ///
-    /// `None`: it may stay where it is.
-    pub fn copy_out(&mut self, slice: Slice) -> Option<Slice> {
-        let from = slice.page as usize;
-        if from == self.open || !self.pages[from].is_sparse() {
-            return None;
-        }
-        // The part of the first frame that went out already is copied too, so that its frame keeps its beginning.
-        let lead = self.frame_start(slice);
-        let (open, from) = self.pages.get2_mut(self.open, from).expect("the open page and another one");
-        let base = open.bytes.len() as u32;
-        open.bytes.extend_from_slice(&from.bytes[lead as usize..slice.end as usize]);
-        let first = from.frame_ends.partition_point(|end| *end <= lead);
-        let inside = from.frame_ends[first..].iter().take_while(|end| **end <= slice.end);
-        open.frame_ends.extend(inside.map(|end| end - lead + base));
-        let copy = Slice {
-            page: self.open as u32,
-            start: base + (slice.start - lead),
-            end: base + (slice.end - lead),
+    /// Copies what `slices` hold of sealed pages to new ones, and points them there: what several hold is copied once, and
+    /// what nobody holds is left behind with its page.
+    pub fn compact<'a>(&mut self, which: Which, slices: impl Iterator<Item = &'a mut Slice>) {
+        let moves = |slice: &&mut Slice| {
+            let page = slice.page as usize;
+            page != self.open && (which == Which::All || self.pages[page].is_sparse())
         };
-        self.hold(copy, 1);
-        self.release(slice);
-        Some(copy)
+        let mut slices: Vec<&mut Slice> = slices.filter(|slice| !slice.is_empty()).filter(moves).collect();
+        slices.sort_unstable_by_key(|slice| (slice.page, slice.start));
+        let mut target = self.pages.insert(Page::default());
+        let mut run = Run::default();
+        for slice in slices {
+            let lead = self.lead(*slice);
+            if run.page != Some(slice.page) || lead > run.end {
+                if self.pages[target].bytes.len() >= SEALED_AT_BYTES {
+                    self.seal(target);
+                    target = self.pages.insert(Page::default());
+                }
+                let base = self.pages[target].bytes.len() as u32;
+                run = Run { page: Some(slice.page), start: lead, end: lead, base };
+            }
+            self.copy(&mut run, target, slice.end);
+            let moved = run.moved(target, *slice);
+            self.hold(moved, 1);
+            self.release(std::mem::replace(slice, moved));
+        }
+        self.seal(target);
     }
 
-    fn frame_start(&self, slice: Slice) -> u32 {
-        let ends = &self.pages[slice.page as usize].frame_ends;
-        match ends.partition_point(|end| *end <= slice.start) {
-            0 => 0,
-            next => ends[next - 1],
+    /// Makes `run` reach up to `end` in its page, by appending the rest of it to `target`.
+    fn copy(&mut self, run: &mut Run, target: usize, end: u32) {
+        let Some(source) = run.page.filter(|_| end > run.end) else {
+            return;
+        };
+        let (to, from) = self.pages.get2_mut(target, source as usize).expect("two pages");
+        to.bytes.extend_from_slice(&from.bytes[run.end as usize..end as usize]);
+        let first = from.frame_ends.partition_point(|frame_end| *frame_end <= run.end);
+        let inside = from.frame_ends[first..].iter().take_while(|frame_end| **frame_end <= end);
+        to.frame_ends.extend(inside.map(|frame_end| frame_end - run.start + run.base));
+        run.end = end;
+    }
+
+    /// Counts a page that takes no more, or throws it away if nobody holds any of it.
+    fn seal(&mut self, key: usize) {
+        let page = &mut self.pages[key];
+        if page.held_bytes == 0 {
+            self.pages.remove(key);
+            return;
         }
+        page.bytes.shrink_to_fit();
+        page.frame_ends.shrink_to_fit();
+        self.sealed_bytes += page.memory_bytes();
+        self.sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+    }
+
+    /// Where a copy of `slice` has to begin: with it, or, if it begins in the middle of a frame, one byte before, so that
+    /// its copy does too.
+    fn lead(&self, slice: Slice) -> u32 {
+        let ends = &self.pages[slice.page as usize].frame_ends;
+        let begins_a_frame = slice.start == 0 || ends.binary_search(&slice.start).is_ok();
+        slice.start - u32::from(!begins_a_frame)
     }
 
     /// Ends a tick: the open page is emptied if nobody holds any of it, and sealed if it is long.
     ///
     /// Returns whether a page was sealed.
-    pub fn turn(&mut self) -> bool {
+    pub fn end_tick(&mut self) -> bool {
         let page = &mut self.pages[self.open];
         if page.held_bytes == 0 {
             page.bytes.clear();
@@ -211,10 +266,7 @@ impl Pages {
         if page.bytes.len() < SEALED_AT_BYTES {
             return false;
         }
-        page.bytes.shrink_to_fit();
-        page.frame_ends.shrink_to_fit();
-        self.sealed_bytes += page.memory_bytes();
-        self.sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+        self.seal(self.open);
         self.open = self.pages.insert(Page::default());
         true
     }
@@ -278,10 +330,10 @@ mod tests {
         pages.hold(hello, 2);
         assert_eq!(pages.bytes(hello), b"hello\n");
         pages.release(hello);
-        pages.turn();
+        pages.end_tick();
         assert_eq!(pages.open_bytes(), 6, "one outbox still holds it");
         pages.release(hello);
-        pages.turn();
+        pages.end_tick();
         assert_eq!((pages.open_bytes(), pages.held_bytes()), (0, 0));
     }
 
@@ -317,7 +369,7 @@ mod tests {
         let mut pages = Pages::default();
         let long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
         pages.hold(long, 1);
-        assert!(pages.turn());
+        assert!(pages.end_tick());
         assert_eq!(pages.open_bytes(), 0);
         assert!(pages.memory_bytes() >= SEALED_AT_BYTES);
         pages.release(long);
@@ -326,22 +378,26 @@ mod tests {
     }
 
     #[test]
-    fn little_of_a_long_page_is_copied_out_with_its_frames() {
+    fn little_of_a_long_page_is_copied_with_its_frames_and_once_for_all_who_hold_it() {
         let mut pages = Pages::default();
         let mut long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
         let mut tail = line(&mut pages, "tail\n");
         tail.extend(line(&mut pages, "end\n"));
-        pages.hold(long, 1);
-        pages.hold(tail, 1);
-        pages.turn();
-        assert_eq!(pages.copy_out(tail), None, "the page is well used");
+        let mut same = tail;
+        [long, tail, same].into_iter().for_each(|slice| pages.hold(slice, 1));
+        pages.end_tick();
+        let before = tail;
+        pages.compact(Which::Sparse, [&mut long, &mut tail, &mut same].into_iter());
+        assert_eq!(tail, before, "the page is well used");
         pages.release(long.take_front(usize::MAX));
         pages.release(tail.take_front(2));
         assert_eq!(pages.sparse_bytes(), SEALED_AT_BYTES + 9);
-        line(&mut pages, "before\n");
-        let copy = pages.copy_out(tail).unwrap();
-        assert_eq!(pages.bytes(copy), b"il\nend\n");
-        assert_eq!(pages.bytes(pages.rest_of_frame(copy)), b"il\n");
-        assert_eq!((pages.sparse_bytes(), pages.sealed_bytes, pages.held_bytes()), (0, 0, 7));
+        pages.compact(Which::Sparse, [&mut tail, &mut same].into_iter());
+        assert_eq!((pages.bytes(tail), pages.bytes(same)), (&b"il\nend\n"[..], &b"tail\nend\n"[..]));
+        assert_eq!(pages.bytes(pages.rest_of_frame(tail)), b"il\n");
+        assert_eq!((pages.sparse_bytes(), pages.held_bytes()), (0, 16));
+        assert!(pages.memory_bytes() < 100, "{} bytes for nine", pages.memory_bytes());
+        [tail, same].into_iter().for_each(|slice| pages.release(slice));
+        assert_eq!(pages.memory_bytes(), 0);
     }
 }

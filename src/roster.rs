@@ -129,7 +129,7 @@ impl<S> Roster<S> {
 
     /// Notes that a client's outbox has something to flush.
     #[inline]
-    pub fn soil(&mut self, id: ClientId) {
+    pub fn mark_dirty(&mut self, id: ClientId) {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
             return;
         };
@@ -146,7 +146,7 @@ impl<S> Roster<S> {
         };
         let pushed = connection.push(slice, kind, &self.limits);
         if pushed == Pushed::Queued {
-            self.soil(id);
+            self.mark_dirty(id);
         }
         pushed
     }
@@ -192,7 +192,7 @@ impl<S> Roster<S> {
     /// Sentences a connection to be freed at the next reaping, with no further word.
     pub fn forget(&mut self, token: Token) {
         match self.get_mut(token) {
-            Some(connection) if matches!(connection.life, Life::Draining | Life::Lingering) => {
+            Some(connection) if matches!(connection.life, Life::Draining(_) | Life::Lingering) => {
                 connection.life = Life::Gone;
                 self.doomed.push(token);
             }

@@ -45,8 +45,18 @@ pub struct Server<N: Net> {
     pages: Pages,
     scratch: Scratch,
     metrics: Metrics,
-    /// Once the end has begun: when it is over at the latest.
-    ending: Option<Moment>,
+    /// Ticks begun.
+    ticks: u64,
+    ending: Option<Ending>,
+}
+
+/// The end has begun.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    /// When it is over at the latest.
+    deadline: Moment,
+    /// The tick it began in. What that one queued last, the next one flushes.
+    tick: u64,
 }
 
 /// Whether there is another tick.
@@ -79,6 +89,7 @@ impl<N: Net> Server<N> {
             pages: Pages::default(),
             scratch: Scratch::new(line::unused_max_bytes(config.line_max)),
             metrics: Metrics::default(),
+            ticks: 0,
             ending: None,
             net,
             config,
@@ -112,6 +123,7 @@ impl<N: Net> Server<N> {
     /// # Errors
     /// The network's, when it can't go on.
     pub fn tick(&mut self) -> io::Result<Control> {
+        self.ticks += 1;
         self.poll()?;
         if self.latch() == Control::Stop {
             return Ok(Control::Stop);
@@ -149,8 +161,12 @@ impl<N: Net> Server<N> {
         if self.roster.has_work() || self.gate.has_work(self.roster.len()) {
             return Some(Duration::ZERO);
         }
-        let deadlines =
-            [self.roster.next_deadline(), self.chat.next_timeout(), self.gate.retry_at(), self.ending];
+        let deadlines = [
+            self.roster.next_deadline(),
+            self.chat.next_timeout(),
+            self.gate.retry_at(),
+            self.ending.map(|ending| ending.deadline),
+        ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.since(self.now.moment))
     }
@@ -180,7 +196,7 @@ impl<N: Net> Server<N> {
         connection.ready.readable |= readable && !connection.ready.ended;
         connection.ready.writable |= writable;
         if writable && !connection.outbox.is_empty() {
-            self.roster.soil(token.into());
+            self.roster.mark_dirty(token.into());
         }
         self.roster.wake(token);
     }
@@ -191,7 +207,7 @@ impl<N: Net> Server<N> {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
                 Some((_, Due::Close(reason))) => self.roster.doom(token, reason),
-                Some((_, Due::Forget)) => self.roster.forget(token),
+                Some((_, Due::Forget)) => self.give_up(token),
                 Some((_, Due::Resume)) => self.resume(token),
                 None => {}
             }
@@ -213,14 +229,14 @@ impl<N: Net> Server<N> {
                 log::info!("reload motd_lines={}", lines.len());
                 self.chat.set_motd(lines);
             }
-            Err(error) => log::error!("reload failed, the old message of the day stays: {error}"),
+            Err(error) => log::error!("reload failed, the old message of the day stays error={error:?}"),
         }
     }
 
     /// Lets nobody in any more, and sentences everybody.
     fn begin_to_end(&mut self) {
         log::info!("ending clients={} grace_ms={}", self.gate.clients(), self.config.grace.as_millis());
-        self.ending = Some(self.now.moment + self.config.grace);
+        self.ending = Some(Ending { deadline: self.now.moment + self.config.grace, tick: self.ticks });
         self.net.close_doors();
         self.gate.close();
         let everybody: Vec<Token> = self.roster.iter().map(|(token, _)| token).collect();
@@ -228,13 +244,9 @@ impl<N: Net> Server<N> {
     }
 
     fn control(&self) -> Control {
+        let over = |ending: Ending| self.now.moment >= ending.deadline && self.ticks > ending.tick;
         match self.ending {
-            // What is queued now was queued by the last phases: it gets the one flush it has not had.
-            Some(deadline)
-                if self.roster.is_empty() || (self.now.moment >= deadline && !self.roster.has_work()) =>
-            {
-                Control::Stop
-            }
+            Some(ending) if self.roster.is_empty() || over(ending) => Control::Stop,
             _ => Control::Continue,
         }
     }

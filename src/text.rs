@@ -124,10 +124,10 @@ impl Name {
         if name.len() > NAME_MAX_BYTES {
             return Err(NameError::TooLong);
         }
-        if let Some(error) = name.chars().find_map(bad_in_name) {
+        // The compatibility form unmasks full-width, small and other variants of what a name may not have.
+        if let Some(error) = name.chars().chain(fold(&name)).find_map(bad_in_name) {
             return Err(error);
         }
-        // The compatibility form unmasks full-width and small variants of what a server line begins with.
         let first = fold(&name).next();
         if let Some(first) = first.filter(|c| bad_at_start(*c)) {
             return Err(NameError::Start(first));
@@ -167,12 +167,14 @@ impl fmt::Display for Name {
 
 /// Lower case of the compatibility form (Unicode 3.13, NFKC; TR 36 names it for identifiers).
 fn fold(raw: &str) -> impl Iterator<Item = char> + '_ {
-    raw.nfkc().flat_map(char::to_lowercase).nfkc()
+    // Greek has two small letters for one capital; `to_lowercase` knows the one, people mean either.
+    let lower = |c: char| c.to_lowercase().map(|c| if c == 'ς' { 'σ' } else { c });
+    raw.nfkc().flat_map(lower).nfkc()
 }
 
 fn bad_in_name(c: char) -> Option<NameError> {
     match c {
-        ':' | '\u{ff1a}' => Some(NameError::Colon),
+        ':' | '\u{2236}' | '\u{a789}' => Some(NameError::Colon),
         '\t' => Some(NameError::Space),
         c if c.is_control() || is_bidi_control(c) || is_invisible(c) => Some(NameError::Invisible),
         c if c.is_whitespace() => Some(NameError::Space),
@@ -194,27 +196,38 @@ fn is_invisible(c: char) -> bool {
 /// the dashes and asterisks that look like them.
 fn bad_at_start(c: char) -> bool {
     match c {
-        '-' | '*' | '/' | '#' | '[' => true,
-        '\u{2010}'..='\u{2015}'
-        | '\u{2212}'
-        | '\u{2043}'
-        | '\u{2e3a}'
-        | '\u{2e3b}'
-        | '\u{58a}'
-        | '\u{5be}' => true,
-        '\u{2500}' | '\u{2501}' | '\u{2796}' | '\u{1806}' | '\u{2e17}' => true,
+        '*' | '/' | '#' | '[' => true,
         '\u{2217}'
         | '\u{204e}'
         | '\u{2055}'
         | '\u{66d}'
         | '\u{2731}'..='\u{273d}'
         | '\u{2722}'..='\u{2725}' => true,
-        _ => is_combining_mark(c),
+        c => looks_like_a_dash(c) || is_combining_mark(c),
     }
 }
 
+fn looks_like_a_dash(c: char) -> bool {
+    matches!(
+        c,
+        '-' | '\u{2010}'
+            ..='\u{2015}'
+                | '\u{2043}'
+                | '\u{2212}'
+                | '\u{2500}'
+                | '\u{2501}'
+                | '\u{2796}'
+                | '\u{2e17}'
+                | '\u{2e3a}'
+                | '\u{2e3b}'
+                | '\u{58a}'
+                | '\u{5be}'
+                | '\u{1806}'
+    )
+}
+
 fn is_reserved(name: &str) -> bool {
-    let folded: String = fold(name).collect();
+    let folded: String = fold(name).map(|c| if looks_like_a_dash(c) { '-' } else { c }).collect();
     let guest =
         folded.strip_prefix(GUEST_PREFIX).is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()));
     guest || RESERVED.contains(&folded.as_str())
@@ -347,6 +360,9 @@ mod tests {
             ("a\u{202e}b", NameError::Invisible),
             ("a\u{feff}", NameError::Invisible),
             ("a:b", NameError::Colon),
+            ("a\u{fe55}b", NameError::Colon),
+            ("a\u{2236}b", NameError::Colon),
+            ("guest\u{2011}9", NameError::Reserved),
             ("-ann", NameError::Start('-')),
             ("--", NameError::Start('-')),
             ("*", NameError::Start('*')),
@@ -375,6 +391,7 @@ mod tests {
         let ann = Name::parse("Ann").unwrap();
         assert!(ann.same_as("ann") && ann.same_as("ANN") && ann.same_as("Ａnn"));
         assert!(!ann.same_as("anna"));
+        assert!(Name::parse("Σίσυφος").unwrap().same_as("ΣΊΣΥΦΟΣ"));
         assert!(Name::parse("zoë").unwrap().same_as("ZOE\u{308}"));
     }
 

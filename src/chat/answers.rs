@@ -44,7 +44,8 @@ impl Chat {
         };
         // Who asks wants to see something, even where joining shows nothing.
         let count = count.unwrap_or(self.rules.history_shown).max(1);
-        effects.extend(past(room, count, now).map(|event| Effect::Reply(id, event)));
+        effects
+            .extend(past(room, count, self.rules.history_bytes, now).map(|event| Effect::Reply(id, event)));
         if room.last(1).next().is_none() {
             effects.push(Effect::Reply(id, Event::NoPast));
         }
@@ -58,9 +59,9 @@ impl Chat {
     }
 }
 
-/// The last `count` messages of a room, as told now.
-pub(super) fn past(room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
-    room.last(count).map(move |message| Event::Past {
+/// The last `count` messages of a room, as told now; fewer if they would be more than `most_bytes` of output.
+pub(super) fn past(room: &Room, count: usize, most_bytes: usize, now: Now) -> impl Iterator<Item = Event> {
+    room.last(room.fitting(count, most_bytes)).map(move |message| Event::Past {
         message: message.clone(),
         age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
     })

@@ -101,7 +101,10 @@ impl Chat {
             self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
         }
         effects.push(Effect::Reply(id, entered));
-        effects.extend(past(room, self.rules.history_shown, now).map(|event| Effect::Reply(id, event)));
+        effects.extend(
+            past(room, self.rules.history_shown, self.rules.history_bytes, now)
+                .map(|event| Effect::Reply(id, event)),
+        );
         if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
             client.seat = Some(Seat { slot: to.slot(), index });
         }

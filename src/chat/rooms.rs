@@ -10,7 +10,7 @@ use super::history::Ledger;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
 use crate::protocol::{Event, Message};
-use crate::text::RoomName;
+use crate::text::{NAME_MAX_BYTES, RoomName};
 use crate::time::Moment;
 
 /// Members and messages of one room.
@@ -59,6 +59,19 @@ impl Room {
     /// The last `count` messages, the oldest first.
     pub fn last(&self, count: usize) -> impl Iterator<Item = &Rc<Message>> {
         self.past.iter().skip(self.past.len().saturating_sub(count))
+    }
+
+    /// How many of the last `count` messages take no more than `most_bytes` when they are told.
+    pub fn fitting(&self, count: usize, most_bytes: usize) -> usize {
+        /// What is put around a text: a name, and how long ago it was said.
+        const AROUND_BYTES: usize = NAME_MAX_BYTES + 32;
+        let sizes =
+            self.past.iter().rev().take(count).map(|message| message.text.as_str().len() + AROUND_BYTES);
+        let sums = sizes.scan(0, |sum, size| {
+            *sum += size;
+            Some(*sum)
+        });
+        sums.take_while(|sum| *sum <= most_bytes).count()
     }
 
     /// What the members are told of the joins and leaves since the last time; nothing if there were none.

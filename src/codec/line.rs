@@ -82,7 +82,12 @@ impl LineCodec {
             let problem = Problem::LineTooLong { max_bytes: line_max };
             return Step::Used { bytes: used, request: Some(Err(problem)) };
         }
-        let request = match std::str::from_utf8(&telnet::strip(line)) {
+        let plain = telnet::strip(line);
+        if ended && plain.is_empty() && !line.is_empty() {
+            // The input ended in the middle of a telnet command, and before any line.
+            return Step::Used { bytes: used, request: None };
+        }
+        let request = match std::str::from_utf8(&plain) {
             Ok(line) => read(line),
             Err(_) => Some(Err(Problem::NotUtf8)),
         };
@@ -289,6 +294,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Help => encode_help(out),
         Event::Pong => out.extend_from_slice(&telnet::WILL_TIMING_MARK),
         Event::Delayed => say(out, format_args!("you send fast: your lines are slowed down, none is lost")),
+        Event::Missed(1) => say(out, format_args!("you missed 1 message: you read too slowly")),
         Event::Missed(count) => say(out, format_args!("you missed {count} messages: you read too slowly")),
         Event::Waiting(1) => say(out, format_args!("the server is full. you are next, please wait")),
         Event::Waiting(place) => {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,15 +32,26 @@ pub enum Listener {
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// The file of a Unix socket; removed when dropped.
+/// The file of a Unix socket that we made; removed when dropped, if it is still that one.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // If it is gone already, that is what we wanted.
-        let _ = fs::remove_file(&self.0);
+        // Somebody may have put another there meanwhile: a second server, most likely.
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Device and inode of a file.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 /// Opens every door that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default door
@@ -178,15 +190,17 @@ fn open_unix(path: &Path) -> io::Result<Listener> {
         bound => bound,
     };
     let listener = bound?;
-    let file = SocketFile(path.into());
+    let file = SocketFile { path: path.into(), identity: identity(path)? };
     SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(Listener::Unix(listener, Some(file)))
 }
 
-/// Whether the socket file was left behind by a process that is gone.
+/// Whether there is a socket's file that was left behind by a process that is gone. Anything else is left alone.
 fn is_stale(path: &Path) -> bool {
-    matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    is_socket
+        && matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
 #[cfg(test)]
@@ -240,6 +254,24 @@ mod tests {
         assert!(error.contains("unix:") && error.contains("stop what listens there"), "{error}");
         assert!(path.exists());
         drop(living);
+    }
+
+    #[test]
+    fn what_is_no_socket_is_left_alone_and_so_is_the_socket_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        let flags = format!("--line unix:{}", path.display());
+        fs::write(&path, "data").unwrap();
+        assert!(doors(&flags).is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "data");
+        fs::remove_file(&path).unwrap();
+        let first = doors(&flags).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = doors(&flags).unwrap();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok(), "the second server's door is still there");
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]

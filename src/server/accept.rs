@@ -95,8 +95,14 @@ impl Gate {
         self.queue.len()
     }
 
-    /// A connection ends. Its place, if it had one, or its number in the queue is free.
-    pub fn vacate(&mut self, token: Token, admitted: bool) {
+    /// A connection ends. Its place, if it had one, or its number in the queue is free, and its host has one less.
+    pub fn vacate(&mut self, token: Token, host: Host, admitted: bool) {
+        if let Some(count) = self.by_host.get_mut(&host) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_host.remove(&host);
+            }
+        }
         if admitted {
             self.clients -= 1;
         } else if let Some(place) = self.queue.iter().position(|waiter| waiter.token == token) {
@@ -106,14 +112,8 @@ impl Gate {
     }
 
     /// A connection's slot, and with it a descriptor, is free.
-    pub fn freed(&mut self, host: Host) {
+    pub fn freed(&mut self) {
         self.paused_until = None;
-        if let Some(count) = self.by_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_host.remove(&host);
-            }
-        }
     }
 
     fn has_slot(&self, slots: usize) -> bool {
@@ -124,14 +124,15 @@ impl Gate {
         self.clients < self.max_clients && !self.queue.is_empty()
     }
 
-    /// Counts a connection under its address; `false` if it is one too many. Counted all the same.
+    /// Counts a connection under its address; `false`, and not counted, if it is one too many.
     fn count(&mut self, host: Host) -> bool {
         let Some(max) = self.max_per_host.filter(|_| host != Host::Local) else {
             return true;
         };
         let count = self.by_host.entry(host).or_default();
-        *count += 1;
-        *count <= max
+        let fits = *count < max;
+        *count += u32::from(fits);
+        fits
     }
 }
 
@@ -166,9 +167,15 @@ impl<N: Net> Server<N> {
                 Ok((stream, peer)) => self.receive(stream, peer),
                 Err(error) => match AcceptError::from(&error) {
                     AcceptError::Nobody => self.gate.knocked[door] = false,
-                    AcceptError::ThisOne => log::debug!("accept failed, going on error={error}"),
+                    AcceptError::ThisOne => {
+                        log::debug!("accept failed, going on error={:?}", error.to_string())
+                    }
                     AcceptError::Exhausted => {
-                        log::warn!("accept failed, trying again in {} ms error={error}", PAUSE.as_millis());
+                        log::warn!(
+                            "accept failed, trying again error={:?} pause_ms={}",
+                            error.to_string(),
+                            PAUSE.as_millis()
+                        );
                         self.gate.paused_until = Some(self.now.moment + PAUSE);
                         return;
                     }
@@ -181,26 +188,36 @@ impl<N: Net> Server<N> {
     fn receive(&mut self, mut stream: N::Stream, peer: Peer) {
         let host = Host::from(peer);
         if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
-            log::warn!("connection refused, it can't be watched error={error}");
+            log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
         }
         let token = self.roster.insert(stream, host, self.now.moment);
         self.metrics.accepted += 1;
         if !self.gate.count(host) {
+            self.uncount(token);
             self.refuse(token, host, CloseReason::TooManyFromAddress);
         } else if self.gate.clients < self.gate.max_clients {
             self.admit(token);
         } else if self.gate.queue.len() < self.gate.max_waiting {
             self.gate.queue.push_back(Waiter { token, told: usize::MAX });
             self.gate.moved = true;
-            log::info!("wait id={} peer={} waiting={}", token.serial, host, self.gate.queue.len());
+            let (id, waiting, clients) = (token.serial, self.gate.queue.len(), self.gate.clients);
+            log::info!("wait id={id} peer={host} waiting={waiting} clients={clients}");
         } else {
             self.refuse(token, host, CloseReason::Full);
         }
     }
 
+    /// A connection that was not counted must not be counted off when it ends.
+    fn uncount(&mut self, token: Token) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.host = Host::Local;
+        }
+    }
+
     fn refuse(&mut self, token: Token, host: Host, reason: CloseReason) {
-        log::info!("refuse id={} peer={} reason={}", token.serial, host, reason.as_str());
+        let (id, reason_word, clients) = (token.serial, reason.as_str(), self.gate.clients);
+        log::info!("refuse id={id} peer={host} reason={reason_word} clients={clients}");
         self.roster.doom(token, reason);
     }
 
@@ -211,7 +228,7 @@ impl<N: Net> Server<N> {
         };
         connection.admitted = true;
         connection.unread_lines = !connection.inbox.is_empty() || connection.ready.ended;
-        connection.live(Life::Naming, self.now.moment);
+        connection.set_life(Life::Naming, self.now.moment);
         self.gate.clients += 1;
         log::info!("connect id={} peer={} clients={}", token.serial, connection.host, self.gate.clients);
         let id = token.into();
@@ -244,7 +261,8 @@ mod tests {
         assert_eq!([gate.count(host), gate.count(host), gate.count(host)], [true, true, false]);
         assert!(gate.count(Host::V4([10, 0, 0, 2])));
         assert!((0..100).all(|_| gate.count(Host::Local)));
-        (0..3).for_each(|_| gate.freed(host));
+        let token = Token { slot: 0, serial: 0 };
+        (0..2).for_each(|_| gate.vacate(token, host, false));
         assert_eq!(gate.by_host.len(), 1);
     }
 }

@@ -24,7 +24,7 @@ impl<N: Net> Server<N> {
             return;
         };
         let id = token.into();
-        self.gate.vacate(token, std::mem::take(&mut connection.admitted));
+        self.gate.vacate(token, connection.host, std::mem::take(&mut connection.admitted));
         self.metrics.closed(reason);
         self.log_end(token, reason);
         match reason {
@@ -38,27 +38,43 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.live(Life::Draining, self.now.moment);
+        connection.set_life(Life::Draining(reason), self.now.moment);
         if reason.is_drop() {
             connection.outbox.give_up(&mut self.pages);
         }
         match connection.outbox.take_missed() {
             0 => {}
-            missed => self.insist(token, &Event::Missed(missed)),
+            missed => self.tell_regardless(token, &Event::Missed(missed)),
         }
         if reason.farewell().is_some() {
-            self.insist(token, &Event::Bye(reason));
+            self.tell_regardless(token, &Event::Bye(reason));
         }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
-        self.roster.soil(id);
+        self.roster.mark_dirty(id);
         self.roster.wake(token);
         self.roster.arm(token);
+    }
+
+    /// The end of patience with a peer that was told good-bye. If it has not read what it was still to have, that is
+    /// said and counted: it was not slow before, but it is now.
+    pub(super) fn give_up(&mut self, token: Token) {
+        let Some(connection) = self.roster.get(token) else {
+            return;
+        };
+        if let Life::Draining(reason) = connection.life
+            && !reason.is_drop()
+            && !connection.outbox.is_empty()
+        {
+            self.metrics.closed(CloseReason::Stalled);
+            self.log_drop(token, CloseReason::Stalled);
+        }
+        self.roster.forget(token);
     }
 
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token) {
             connection.outbox.clear(&mut self.pages);
-            self.gate.freed(connection.host);
+            self.gate.freed();
         }
     }
 
@@ -67,17 +83,29 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get(token) else {
             return;
         };
-        let Connection { serial, outbox, lines_in, frames_out, connected_at, .. } = connection;
-        let name = self.chat.name(token.into()).map_or("-", |name| name.as_str());
         if reason.is_drop() {
-            let (reason, queued) = (reason.as_str(), outbox.queued_bytes());
-            log::warn!("drop id={serial} name={name:?} reason={reason} queued_bytes={queued}");
+            self.log_drop(token, reason);
         }
+        let Connection { serial, host, lines_in, frames_out, connected_at, .. } = connection;
         let seconds = self.now.moment.since(*connected_at).as_secs_f32();
-        let (reason, clients) = (reason.as_str(), self.gate.clients());
+        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
         log::info!(
-            "disconnect id={serial} name={name:?} reason={reason} seconds={seconds:.3} lines_in={lines_in} \
-             frames_out={frames_out} clients={clients}"
+            "disconnect id={serial} peer={host} name={name:?} reason={reason} seconds={seconds:.3} \
+             lines_in={lines_in} frames_out={frames_out} clients={clients}"
         );
+    }
+
+    fn log_drop(&self, token: Token, reason: CloseReason) {
+        let queued_bytes = self.roster.get(token).map_or(0, |connection| connection.outbox.queued_bytes());
+        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
+        let id = token.serial;
+        log::warn!(
+            "drop id={id} name={name:?} reason={reason} queued_bytes={queued_bytes} clients={clients}"
+        );
+    }
+
+    /// A name has no space or control in it, but it may have a quote.
+    fn log_name(&self, token: Token) -> &str {
+        self.chat.name(token.into()).map_or("-", |name| name.as_str())
     }
 }

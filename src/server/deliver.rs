@@ -28,7 +28,7 @@ impl<N: Net> Server<N> {
                 let now = self.now.moment;
                 if let Some(connection) = self.roster.client_mut(id).filter(|c| c.life == Life::Naming) {
                     connection.codec.name_given();
-                    connection.live(Life::Chatting, now);
+                    connection.set_life(Life::Chatting, now);
                 }
             }
             Effect::Quit(id) => {
@@ -47,12 +47,12 @@ impl<N: Net> Server<N> {
     }
 
     /// Tells a connection of its own fate, in a few words that no limit and no closing holds back.
-    pub(super) fn insist(&mut self, token: Token, event: &Event) {
+    pub(super) fn tell_regardless(&mut self, token: Token, event: &Event) {
         if let Some(connection) = self.roster.get_mut(token) {
             let slice = self.pages.frame(|page| line::encode(event, page));
             self.pages.hold(slice, 1);
             connection.outbox.push(slice);
-            self.roster.soil(token.into());
+            self.roster.mark_dirty(token.into());
         }
     }
 

@@ -4,7 +4,7 @@ use super::Server;
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
-use crate::page::SEALED_AT_BYTES;
+use crate::page::{SEALED_AT_BYTES, Which};
 use crate::protocol::{CloseReason, Event};
 
 /// Sparse pages are let be until they add up to this.
@@ -19,7 +19,7 @@ impl<N: Net> Server<N> {
                 self.flush(token);
             }
         }
-        if self.pages.turn() {
+        if self.pages.end_tick() {
             self.relieve();
         }
     }
@@ -35,23 +35,23 @@ impl<N: Net> Server<N> {
         match connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment) {
             // Nearly always, and then there is nothing else to do.
             Ok(Flushed::All) if connection.is_at_rest() => {}
-            Ok(_) => self.see_to(token),
+            Ok(_) => self.after_flush(token),
             Err(_) => self.lose(token),
         }
     }
 
     /// After a flush that left something to do, or that lets something go on.
-    fn see_to(&mut self, token: Token) {
+    fn after_flush(&mut self, token: Token) {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if connection.outbox.is_empty() && connection.life == Life::Draining {
+        if connection.outbox.is_empty() && matches!(connection.life, Life::Draining(_)) {
             return self.finish(token);
         }
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         if reads_again && connection.outbox.missed() > 0 {
             let missed = connection.outbox.take_missed();
-            self.insist(token, &Event::Missed(missed));
+            self.tell_regardless(token, &Event::Missed(missed));
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -72,7 +72,7 @@ impl<N: Net> Server<N> {
             return;
         };
         let finished = self.net.finish(&mut connection.stream);
-        connection.live(Life::Lingering, self.now.moment);
+        connection.set_life(Life::Lingering, self.now.moment);
         if finished.is_err() || connection.ready.ended {
             return self.roster.forget(token);
         }
@@ -83,35 +83,42 @@ impl<N: Net> Server<N> {
     /// A page is full of what slow clients have not taken: time to see how much they cost.
     fn relieve(&mut self) {
         if self.pages.sparse_bytes() > SPARSE_MAX_BYTES {
-            for (_, connection) in self.roster.iter_mut() {
-                connection.outbox.copy_out(&mut self.pages);
-            }
+            self.compact(Which::Sparse);
         }
-        let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.slice_bytes()).sum();
-        let memory = self.pages.memory_bytes() + slices;
-        if memory > self.config.memory {
-            self.drop_heaviest(memory - self.config.memory);
+        if self.memory_excess() > 0 {
+            // What is left when nothing but what is wanted is kept is what clients are dropped for.
+            self.compact(Which::All);
+            self.drop_heaviest();
         }
     }
 
-    /// Drops those who hold most, until `excess` bytes are free.
+    fn compact(&mut self, which: Which) {
+        let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.slices_mut());
+        self.pages.compact(which, slices);
+    }
+
+    /// How much more output is retained than may be.
+    fn memory_excess(&self) -> usize {
+        let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.slice_bytes()).sum();
+        (self.pages.memory_bytes() + slices).saturating_sub(self.config.memory)
+    }
+
+    /// Drops those who hold most, until what they held covers the excess.
     ///
-    /// What several wait for is in memory once, so it may take more of them than their outboxes add up to.
-    fn drop_heaviest(&mut self, excess: usize) {
-        let before = self.pages.memory_bytes();
-        let holders = self.roster.iter().filter(|(_, connection)| !connection.outbox.is_empty());
+    /// What several wait for is in memory once, so this may not free as much. Then more are dropped when the next page is
+    /// full: better one page over the limit than a room of people dropped for one of them.
+    fn drop_heaviest(&mut self) {
+        let excess = self.memory_excess();
+        let holders = self.roster.iter().filter(|(_, connection)| !connection.is_closing());
         let mut holders: Vec<(usize, Token)> =
             holders.map(|(token, connection)| (connection.outbox.cost_bytes(), token)).collect();
         holders.sort_unstable_by(|a, b| b.cmp(a));
-        let mut slices_freed = 0;
-        for (_, token) in holders {
-            if before - self.pages.memory_bytes() + slices_freed >= excess {
+        let mut freed_bytes = 0;
+        for (cost_bytes, token) in holders {
+            if freed_bytes >= excess || cost_bytes == 0 {
                 break;
             }
-            if let Some(connection) = self.roster.get_mut(token) {
-                slices_freed += connection.outbox.slice_bytes();
-                connection.outbox.give_up(&mut self.pages);
-            }
+            freed_bytes += cost_bytes;
             self.roster.doom(token, CloseReason::ServerMemory);
         }
     }

@@ -51,7 +51,7 @@ impl<N: Net> Server<N> {
         match self.roster.get(token).map(|connection| connection.life) {
             Some(Life::Naming | Life::Chatting) => self.listen(token),
             Some(Life::Waiting) => self.keep_input(token),
-            Some(Life::Draining | Life::Lingering) => self.discard_input(token),
+            Some(Life::Draining(_) | Life::Lingering) => self.discard_input(token),
             Some(Life::Doomed(_) | Life::Gone) | None => {}
         }
     }

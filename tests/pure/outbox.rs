@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
 use chinwag::outbox::{Flushed, Outbox};
-use chinwag::page::{Pages, SEALED_AT_BYTES};
+use chinwag::page::{Pages, SEALED_AT_BYTES, Which};
 use chinwag::time::Moment;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,8 +41,8 @@ enum Op {
     Miss(usize),
     GiveUp(usize),
     Clear(usize),
-    CopyOut(usize),
-    CopyOutAll,
+    CompactOne(usize),
+    CompactAll,
     Turn,
 }
 
@@ -61,8 +61,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => who().prop_map(Op::Miss),
         1 => who().prop_map(Op::GiveUp),
         1 => who().prop_map(Op::Clear),
-        1 => who().prop_map(Op::CopyOut),
-        1 => Just(Op::CopyOutAll),
+        1 => who().prop_map(Op::CompactOne),
+        1 => Just(Op::CompactAll),
         6 => Just(Op::Turn),
     ]
 }
@@ -131,10 +131,10 @@ impl Bench {
                 self.outboxes[who].clear(&mut self.pages);
                 self.models[who] = Model::default();
             }
-            Op::CopyOut(who) => self.outboxes[who].copy_out(&mut self.pages),
-            Op::CopyOutAll => self.copy_out_all(),
+            Op::CompactOne(who) => self.pages.compact(Which::Sparse, self.outboxes[who].slices_mut()),
+            Op::CompactAll => self.compact_all(),
             Op::Turn => {
-                self.pages.turn();
+                self.pages.end_tick();
                 self.now = Moment::from_millis(self.now.as_millis() + 1);
             }
         }
@@ -171,9 +171,10 @@ impl Bench {
         assert_eq!(outbox.over_soft_since().is_some(), high);
     }
 
-    /// Copies all that sparse pages still hold.
-    fn copy_out_all(&mut self) {
-        self.outboxes.iter_mut().for_each(|outbox| outbox.copy_out(&mut self.pages));
+    /// Copies all that sealed pages still hold.
+    fn compact_all(&mut self) {
+        let slices = self.outboxes.iter_mut().flat_map(Outbox::slices_mut);
+        self.pages.compact(Which::All, slices);
         assert_eq!(self.pages.sparse_bytes(), 0, "whatever was sparse is free");
     }
 
@@ -251,7 +252,7 @@ fn memory_is_given_back_when_all_is_read() {
         assert!(bench.pages.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.pages.memory_bytes());
         // Sealed and freed, the open page takes with it all there is, if no other page was left behind.
         bench.send(SEALED_AT_BYTES, [true; OUTBOXES]);
-        assert!(bench.pages.turn(), "sealed");
+        assert!(bench.pages.end_tick(), "sealed");
         bench.drain();
         assert_eq!(bench.pages.memory_bytes(), 0);
     });
@@ -313,7 +314,7 @@ fn sparse_pages_are_worth_copying() {
         bench.carry_out(&Op::Turn);
     }
     assert!(bench.pages.sparse_bytes() > 3_000_000, "{} bytes", bench.pages.sparse_bytes());
-    bench.carry_out(&Op::CopyOutAll);
+    bench.carry_out(&Op::CompactAll);
     assert!(bench.pages.memory_bytes() < 64 * 1024, "{} bytes", bench.pages.memory_bytes());
     bench.drain();
 }

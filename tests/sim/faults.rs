@@ -55,6 +55,22 @@ fn fault_02_a_firehose_delays_the_others_by_no_more_than_its_turn() {
 }
 
 #[test]
+fn fault_02_a_line_without_end_delays_the_others_by_no_more_than_its_turn() {
+    let mut stage = Stage::new("--rate off");
+    let (hose, ann, bob) = (stage.join("hose"), stage.join("ann"), stage.join("bob"));
+    stage.send(hose, &[b'x'; 900 * 1024]);
+    stage.tick();
+    let reads = stage.world().reads;
+    stage.say(ann, "line 7");
+    stage.tick();
+    stage.read_eagerly();
+    assert_eq!(heard(&stage, bob, "ann"), [7], "in the next tick");
+    // Four reads of 8 KiB are a turn; one client's line takes two.
+    assert!(stage.world().reads - reads <= 2 * 4 + 2);
+    stage.end();
+}
+
+#[test]
 fn fault_03_an_event_for_who_had_the_slot_before_does_nothing() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
@@ -264,6 +280,42 @@ fn fault_10_lines_that_the_rate_holds_back_are_heard_after_a_half_close() {
 }
 
 #[test]
+fn fault_10_who_reads_slowly_after_a_half_close_has_the_time_it_takes() {
+    let mut stage = Stage::new("--rate off --stall-timeout 2s");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.set_eager(bob, false);
+    stage.world().set_window(bob, 100);
+    stage.send(ann, &numbered(300));
+    stage.run();
+    stage.world().end(bob);
+    for _ in 0..50 {
+        stage.pass(SECOND);
+        stage.receive(bob, 100);
+    }
+    stage.pass(5 * SECOND);
+    stage.set_eager(bob, true);
+    stage.run();
+    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..300));
+    assert_eq!(stage.server.metrics().dropped(), 0);
+    stage.end();
+}
+
+#[test]
+fn fault_10_who_stops_reading_after_a_half_close_is_dropped_and_counted() {
+    let mut stage = Stage::new("--rate off --stall-timeout 2s");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.set_eager(bob, false);
+    stage.world().set_window(bob, 0);
+    stage.say(ann, "hi");
+    stage.run();
+    stage.world().end(bob);
+    stage.pass(3 * SECOND);
+    assert!(stage.world().is_closed(bob));
+    assert_eq!(stage.server.metrics().dropped_stalled, 1);
+    stage.end();
+}
+
+#[test]
 fn fault_11_the_last_words_arrive_though_input_was_unread() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
@@ -326,6 +378,17 @@ fn fault_13_a_peer_that_vanished_is_dropped_within_the_bound() {
     stage.expect(ann, &["-- bob left (too slow)"]);
     stage.pass(10 * SECOND);
     assert!(stage.world().is_closed(bob), "the farewell is not waited for longer than the stall timeout");
+    stage.end();
+}
+
+#[test]
+fn fault_13_a_peer_that_vanished_while_nothing_waits_for_it_is_reported_by_the_kernel() {
+    // That TCP keepalive makes the kernel report it within a minute is tested in `src/net/bind.rs`.
+    let mut stage = Stage::new("");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.world().reset(bob);
+    stage.expect(ann, &["-- bob joined", "-- bob left"]);
+    assert!(stage.world().is_closed(bob));
     stage.end();
 }
 
@@ -472,6 +535,27 @@ fn fault_18_the_end_waits_for_slow_readers_for_the_grace_and_no_longer() {
     assert!(!stage.stopped);
     stage.pass(Duration::from_millis(200));
     assert!(stage.stopped);
+}
+
+#[test]
+fn fault_18_who_sends_without_end_and_does_not_read_does_not_hold_up_the_end() {
+    let mut stage = Stage::new("--rate off --grace 1s --write-buffer 64k --write-buffer-soft 1k:60s");
+    let flood = stage.join("flood");
+    stage.world().set_window(flood, 0);
+    stage.set_eager(flood, false);
+    stage.world().signal(Signal::Terminate);
+    let began = stage.world().millis();
+    // Every tick there is more to throw away, and it takes some of the time.
+    for _ in 0..10_000 {
+        if stage.stopped {
+            break;
+        }
+        stage.send(flood, &[b'x'; 64 * 1024]);
+        stage.world().leap(Duration::from_millis(1));
+        stage.tick();
+    }
+    assert!(stage.stopped, "still there");
+    assert!((900..1_100).contains(&(stage.world().millis() - began)), "{began}");
 }
 
 #[test]

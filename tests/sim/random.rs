@@ -273,7 +273,7 @@ impl Scenario {
         actor.fate == Fate::Broke
             || text.contains("-- you were dropped")
             || text.contains("-- you gave no name in time")
-            || self.stage.gave_up_on(actor.wire)
+            || (self.stage.gave_up_on(actor.wire) && self.stage.server.metrics().dropped() > 0)
     }
 }
 
