@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::workload::Workload;
 
 /// The generator ends by itself, with an error, when a server goes silent; this is for when it is wrong about that.
-const RUN_MOST: Duration = Duration::from_secs(180);
+const RUN_MOST: Duration = Duration::from_secs(60);
 
 /// The word that makes this program the generator.
 pub const GENERATE: &str = "generate";
