@@ -52,6 +52,7 @@ fn one(contender: &Contender, workload: &Workload, count_calls: bool) -> Outcome
         protocol: contender.protocol,
         address: server.address,
         server: server.pid(),
+        backlog: contender.backlog,
         workload: workload.clone(),
         count_calls,
     };

@@ -13,9 +13,6 @@ use crate::speech::{Client, Piece, Speech, Step, Wait};
 /// Told of each line heard: the connection, who said it if the protocol tells, the text.
 pub type Hear<'a> = &'a mut dyn FnMut(usize, Option<u32>, &[u8]) -> Result<(), String>;
 
-/// So many may be coming in at once, so that nobody's backlog of accepted connections overflows.
-const ENTERING_MAX: usize = 100;
-
 /// Time for one more client to come in, and for the last byte of a run.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,6 +25,9 @@ const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 pub struct Crowd {
     address: SocketAddr,
+    /// So many may be coming in at once, so that the server's backlog does not overflow: a connection that falls out
+    /// of it tries again after a second.
+    backlog: usize,
     speech: Box<dyn Speech>,
     poll: Poll,
     events: Events,
@@ -51,10 +51,10 @@ struct Connection {
 }
 
 impl Crowd {
-    pub fn new(address: SocketAddr, speech: Box<dyn Speech>) -> Result<Crowd, String> {
+    pub fn new(address: SocketAddr, backlog: usize, speech: Box<dyn Speech>) -> Result<Crowd, String> {
         let poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
         let (events, scratch) = (Events::with_capacity(1024), vec![0; 256 * 1024]);
-        Ok(Crowd { address, speech, poll, events, connections: Vec::new(), entering: 0, scratch })
+        Ok(Crowd { address, backlog, speech, poll, events, connections: Vec::new(), entering: 0, scratch })
     }
 
     pub fn talkers_apart(&self) -> bool {
@@ -87,7 +87,7 @@ impl Crowd {
         let inbox = Vec::new();
         self.connections.push(Connection { stream, who, connected: false, steps, inbox, outbox, stalled });
         self.entering += 1;
-        self.wait_until_entering(ENTERING_MAX)
+        self.wait_until_entering(self.backlog)
     }
 
     pub fn wait_until_all_entered(&mut self) -> Result<(), String> {
