@@ -85,24 +85,30 @@ fn chinwag() -> Contender {
 }
 
 fn variants() -> Vec<Contender> {
-    let one = "on one thread";
+    let tuned = "one task per client, one write a batch, small buffers; one thread";
+    let two = "the same on two threads, which share a core";
     vec![
         Contender::variant("bare", &[], "a limit: reads a line, writes it to every socket; no chat in it")
             .short(),
         Contender::variant("bare-batched", &[], "a limit: the bare loop, one write per socket and tick")
             .short(),
-        Contender::variant("tokio-textbook", &[], "a task and an mpsc channel per client; default runtime")
-            .short(),
-        Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel; default runtime"),
-        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], one).short(),
         Contender::variant(
-            "tokio-tuned-2",
-            &["tokio-tuned", "--threads", "2"],
-            "on two threads, which share a core",
+            "tokio-textbook",
+            &[],
+            "a task and an mpsc channel per client, one write a line; one thread",
+        )
+        .short(),
+        Contender::variant("tokio-textbook-2", &["tokio-textbook", "--threads", "2"], two),
+        Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel, one write a line; one thread"),
+        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], tuned).short(),
+        Contender::variant("tokio-tuned-2", &["tokio-tuned", "--threads", "2"], two),
+        Contender::variant("smol", &[], "a task and a channel per client, one write a batch; one thread"),
+        Contender::variant("threads", &[], "two blocking threads per client, one write a batch"),
+        Contender::variant(
+            "uring",
+            &[],
+            "tokio-uring, one thread, one write per 64 lines; a write is not always a system call",
         ),
-        Contender::variant("smol", &[], "a task and a channel per client"),
-        Contender::variant("threads", &[], "two threads or one per client, blocking"),
-        Contender::variant("uring", &[], "an io_uring runtime"),
         Contender::new(
             "go",
             Launch::Go,
@@ -125,8 +131,8 @@ fn others() -> Vec<Contender> {
     // It listens with a backlog of 10.
     (ncat.clients_max, ncat.backlog) = (1000, 8);
     let mut ngircd = Contender::new("ngircd", Launch::Ngircd, Protocol::Irc, ngircd).with_rooms();
-    // Each join is told to everybody: 9,000 of them are 40 million lines.
-    (ngircd.clients_max, ngircd.line_max_bytes) = (1000, 256);
+    // Each join is told to everybody: 9,000 of them are 40 million lines. It listens with a backlog of 10.
+    (ngircd.clients_max, ngircd.line_max_bytes, ngircd.backlog) = (1000, 256, 8);
     vec![
         Contender::new("redis", Launch::Redis, Protocol::Redis, redis).short().with_rooms(),
         Contender::new("nats", Launch::Nats, Protocol::Nats, nats).with_rooms(),
