@@ -1,7 +1,7 @@
 //! Who is compared, what was set for it, and what it can't do.
 
 use crate::speech::Protocol;
-use crate::workload::{Kind, Workload};
+use crate::workload::Workload;
 
 /// How a server is started; see `server.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Contender {
     pub protocol: Protocol,
     /// For the report: what it is, and what was set or turned off.
     pub about: &'static str,
+    /// Clients that may be coming in at once.
+    pub backlog: usize,
     /// Part of the short version.
     pub short: bool,
     pub clients_max: usize,
@@ -34,15 +36,15 @@ pub struct Contender {
 
 impl Contender {
     fn new(name: &'static str, launch: Launch, protocol: Protocol, about: &'static str) -> Contender {
-        let (clients_max, line_max_bytes) = (usize::MAX, usize::MAX);
         Contender {
             name,
             launch,
             protocol,
             about,
+            backlog: 100,
             short: false,
-            clients_max,
-            line_max_bytes,
+            clients_max: usize::MAX,
+            line_max_bytes: usize::MAX,
             has_rooms: false,
         }
     }
@@ -63,11 +65,7 @@ impl Contender {
 
     /// Whether the server can do this at all.
     pub fn can(&self, workload: &Workload) -> bool {
-        let clients = match workload.kind {
-            Kind::Stalled => workload.clients + workload.clients / 2,
-            _ => workload.clients,
-        };
-        clients <= self.clients_max
+        workload.clients <= self.clients_max
             && workload.line_bytes <= self.line_max_bytes
             && (workload.room_members.is_none() || self.has_rooms)
     }
@@ -87,24 +85,30 @@ fn chinwag() -> Contender {
 }
 
 fn variants() -> Vec<Contender> {
-    let one = "on one thread";
+    let tuned = "one task per client, one write a batch, small buffers; one thread";
+    let two = "the same on two threads, which share a core";
     vec![
         Contender::variant("bare", &[], "a limit: reads a line, writes it to every socket; no chat in it")
             .short(),
         Contender::variant("bare-batched", &[], "a limit: the bare loop, one write per socket and tick")
             .short(),
-        Contender::variant("tokio-textbook", &[], "a task and an mpsc channel per client; default runtime")
-            .short(),
-        Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel; default runtime"),
-        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], one).short(),
         Contender::variant(
-            "tokio-tuned-2",
-            &["tokio-tuned", "--threads", "2"],
-            "on two threads, which share a core",
+            "tokio-textbook",
+            &[],
+            "a task and an mpsc channel per client, one write a line; one thread",
+        )
+        .short(),
+        Contender::variant("tokio-textbook-2", &["tokio-textbook", "--threads", "2"], two),
+        Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel, one write a line; one thread"),
+        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], tuned).short(),
+        Contender::variant("tokio-tuned-2", &["tokio-tuned", "--threads", "2"], two),
+        Contender::variant("smol", &[], "a task and a channel per client, one write a batch; one thread"),
+        Contender::variant("threads", &[], "two blocking threads per client, one write a batch"),
+        Contender::variant(
+            "uring",
+            &[],
+            "tokio-uring, one thread, one write per 64 lines; a write is not always a system call",
         ),
-        Contender::variant("smol", &[], "a task and a channel per client"),
-        Contender::variant("threads", &[], "two threads or one per client, blocking"),
-        Contender::variant("uring", &[], "an io_uring runtime"),
         Contender::new(
             "go",
             Launch::Go,
@@ -117,17 +121,18 @@ fn variants() -> Vec<Contender> {
 fn others() -> Vec<Contender> {
     let redis = "pub/sub, RESP2: talkers have connections of their own, so one more delivery a line. No snapshots, no \
                  append-only file; client-output-buffer-limit pubsub 256kb 64kb 10 (chinwag's own), maxclients 12000";
-    let nats = "echo off. max_pending 256KB (chinwag's own), max_connections 12000, ping_interval 1h";
+    let nats = "echo off. max_pending 256KB (chinwag's own) and so max_payload 64KB, max_connections 12000, ping_interval 1h";
     let mosquitto = "MQTT 3.1.1, QoS 0: talkers have connections of their own. No log, no persistence, anonymous \
                      clients, max_connections -1; max_queued_messages as it comes (1000)";
     let ncat = "--chat -k, --max-conns 1000; select(2) takes no more than 1,000. Adds `<userN> ` to a line";
     let ngircd = "penalties off (MaxPenaltyTime 0), no DNS, IDENT or PAM, no limits on connections. Adds the \
                   sender's mask to a line; a line has at most 512 bytes";
     let mut ncat = Contender::new("ncat", Launch::Ncat, Protocol::Ncat, ncat);
-    ncat.clients_max = 1000;
+    // It listens with a backlog of 10.
+    (ncat.clients_max, ncat.backlog) = (1000, 8);
     let mut ngircd = Contender::new("ngircd", Launch::Ngircd, Protocol::Irc, ngircd).with_rooms();
-    // Each join is told to everybody: 9,000 of them are 40 million lines.
-    (ngircd.clients_max, ngircd.line_max_bytes) = (1000, 256);
+    // Each join is told to everybody: 9,000 of them are 40 million lines. It listens with a backlog of 10.
+    (ngircd.clients_max, ngircd.line_max_bytes, ngircd.backlog) = (1000, 256, 8);
     vec![
         Contender::new("redis", Launch::Redis, Protocol::Redis, redis).short().with_rooms(),
         Contender::new("nats", Launch::Nats, Protocol::Nats, nats).with_rooms(),

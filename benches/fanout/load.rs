@@ -28,6 +28,8 @@ pub struct Order {
     pub protocol: Protocol,
     pub address: SocketAddr,
     pub server: u32,
+    /// Clients that may be coming in at once.
+    pub backlog: usize,
     pub workload: Workload,
     /// Count the server's system calls, and nothing else.
     pub count_calls: bool,
@@ -45,6 +47,7 @@ pub fn carry_out(order: &Order) -> Outcome {
         Kind::InFlight(_) if order.count_calls => Load::enter(order)?.count_calls(),
         Kind::InFlight(_) => Load::enter(order)?.in_flight(),
         Kind::HalfCapacity => Load::enter(order)?.half_capacity(),
+        Kind::Rate(lines) => Load::enter(order)?.rate(f64::from(lines)),
         Kind::Stalled => Load::enter(order)?.stalled(),
     }
     .and_then(|figures| with_peak(order, figures))
@@ -84,7 +87,7 @@ impl Load<'_> {
             Kind::Stalled => workload.clients / 2,
             _ => workload.clients,
         };
-        let mut crowd = Crowd::new(order.address, speech(order.protocol, text_bytes))?;
+        let mut crowd = Crowd::new(order.address, order.backlog, speech(order.protocol, text_bytes))?;
         let room = |number: usize| workload.room_members.map(|members| (number / members) as u32);
         for number in 0..hearing {
             crowd.connect(Client { number: number as u32, room: room(number), hears: true })?;
@@ -123,8 +126,12 @@ impl Load<'_> {
     }
 
     fn half_capacity(mut self) -> Outcome {
-        let seconds = self.order.workload.seconds;
         let rate = self.capacity()? / 2.0;
+        self.rate(rate)
+    }
+
+    fn rate(mut self, rate: f64) -> Outcome {
+        let seconds = self.order.workload.seconds;
         let span = self.at_rate(rate, seconds)?;
         let mut figures = span.figures();
         // Not a capacity here, but what was asked for.

@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::workload::Workload;
 
 /// The generator ends by itself, with an error, when a server goes silent; this is for when it is wrong about that.
-const RUN_MOST: Duration = Duration::from_secs(180);
+const RUN_MOST: Duration = Duration::from_secs(60);
 
 /// The word that makes this program the generator.
 pub const GENERATE: &str = "generate";
@@ -52,6 +52,7 @@ fn one(contender: &Contender, workload: &Workload, count_calls: bool) -> Outcome
         protocol: contender.protocol,
         address: server.address,
         server: server.pid(),
+        backlog: contender.backlog,
         workload: workload.clone(),
         count_calls,
     };

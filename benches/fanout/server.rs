@@ -191,7 +191,7 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
 
 fn nats(port: u16) -> String {
     format!(
-        "host: 127.0.0.1\nport: {port}\nmax_connections: 12000\nmax_pending: 256KB\n\
+        "host: 127.0.0.1\nport: {port}\nmax_connections: 12000\nmax_pending: 256KB\nmax_payload: 64KB\n\
          write_deadline: \"10s\"\nping_interval: \"1h\"\n"
     )
 }

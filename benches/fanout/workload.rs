@@ -14,6 +14,8 @@ pub enum Kind {
     /// Half of the rate the same server reached with 64 in flight, in the same run. The clock of a line starts when
     /// it should have been said, whether or not the generator or the server was late: no coordinated omission.
     HalfCapacity,
+    /// So many lines a second, for everybody the same. Latencies compare here, as they don't at rates of their own.
+    Rate(u32),
     /// Everybody connects, as fast as they can, and then nothing happens.
     Join,
     /// As `HalfCapacity`, twice: without and with as many clients again that never read. At half the rate, because
@@ -45,6 +47,7 @@ impl Workload {
             Kind::InFlight(_) if self.room_members.is_some() => "one in flight a room".to_string(),
             Kind::InFlight(count) => format!("{count} in flight"),
             Kind::HalfCapacity => "fixed rate, half of its own capacity".to_string(),
+            Kind::Rate(lines) => format!("{lines} lines a second"),
             Kind::Join => return format!("{} clients join, then idle", thousands(self.clients)),
             Kind::Stalled => "half of them stalled, fixed rate".to_string(),
         };
@@ -66,7 +69,7 @@ impl Workload {
                 Figure::ServerBusy,
                 Figure::GeneratorBusy,
             ],
-            Kind::HalfCapacity => &[
+            Kind::HalfCapacity | Kind::Rate(_) => &[
                 Figure::LatencyP99,
                 Figure::LatencyP50,
                 Figure::LatencyP999,
@@ -96,13 +99,17 @@ impl Workload {
     }
 }
 
+/// Half of what a server reaches that makes a system call of 5 µs a delivery, with 1,000 clients.
+const SAME_RATE: u32 = 100;
+
 /// A few minutes in all.
 pub fn short() -> Vec<Workload> {
     vec![
         Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8),
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 0.8),
         Workload::new("rate", Kind::HalfCapacity, 1000, 1.2),
-        Workload::new("join", Kind::Join, 2000, 0.0),
+        Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 1.2),
+        Workload::new("join", Kind::Join, 9000, 0.0),
     ]
 }
 
@@ -116,7 +123,9 @@ pub fn full() -> Vec<Workload> {
         Workload::new("16-in-flight", Kind::InFlight(16), 1000, 2.0),
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0),
         Workload::new("rate", Kind::HalfCapacity, 1000, 4.0),
+        Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 4.0),
         Workload::new("join", Kind::Join, 9000, 0.0),
+        Workload::new("join-1000", Kind::Join, 1000, 0.0),
         Workload { line_bytes: 1024, ..Workload::new("stalled", Kind::Stalled, 1000, 4.0) },
         Workload::new("100-clients", Kind::InFlight(64), 100, 2.0),
         Workload::new("9000-clients-1", Kind::InFlight(1), 9000, 2.0),

@@ -13,9 +13,6 @@ use crate::speech::{Client, Piece, Speech, Step, Wait};
 /// Told of each line heard: the connection, who said it if the protocol tells, the text.
 pub type Hear<'a> = &'a mut dyn FnMut(usize, Option<u32>, &[u8]) -> Result<(), String>;
 
-/// So many may be coming in at once, so that nobody's backlog of accepted connections overflows.
-const ENTERING_MAX: usize = 100;
-
 /// Time for one more client to come in, and for the last byte of a run.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -24,8 +21,13 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const STALLED_BUFFER_BYTES: usize = 4096;
 const STALLED_SEGMENT_BYTES: u32 = 536;
 
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
 pub struct Crowd {
     address: SocketAddr,
+    /// So many may be coming in at once, so that the server's backlog does not overflow: a connection that falls out
+    /// of it tries again after a second.
+    backlog: usize,
     speech: Box<dyn Speech>,
     poll: Poll,
     events: Events,
@@ -38,6 +40,7 @@ pub struct Crowd {
 struct Connection {
     stream: TcpStream,
     who: Client,
+    connected: bool,
     /// The steps still to do, the last first; the first one's bytes are sent already.
     steps: Vec<Step>,
     /// A piece that is not all here yet.
@@ -48,10 +51,10 @@ struct Connection {
 }
 
 impl Crowd {
-    pub fn new(address: SocketAddr, speech: Box<dyn Speech>) -> Result<Crowd, String> {
+    pub fn new(address: SocketAddr, backlog: usize, speech: Box<dyn Speech>) -> Result<Crowd, String> {
         let poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
         let (events, scratch) = (Events::with_capacity(1024), vec![0; 256 * 1024]);
-        Ok(Crowd { address, speech, poll, events, connections: Vec::new(), entering: 0, scratch })
+        Ok(Crowd { address, backlog, speech, poll, events, connections: Vec::new(), entering: 0, scratch })
     }
 
     pub fn talkers_apart(&self) -> bool {
@@ -79,15 +82,12 @@ impl Crowd {
         self.poll.registry().register(&mut stream, token, both).map_err(describe)?;
         let mut steps = self.speech.enter(who);
         steps.reverse();
-        let outbox = Vec::new();
-        let mut connection = Connection { stream, who, steps, inbox: Vec::new(), outbox, stalled };
+        // The first step's bytes go as soon as the connection stands.
+        let outbox = steps.last().map_or(Vec::new(), |step| step.send.clone());
+        let inbox = Vec::new();
+        self.connections.push(Connection { stream, who, connected: false, steps, inbox, outbox, stalled });
         self.entering += 1;
-        match connection.steps.last().map(|step| step.send.clone()) {
-            Some(first) => connection.write(&first)?,
-            None => self.entering -= 1,
-        }
-        self.connections.push(connection);
-        self.wait_until_entering(ENTERING_MAX)
+        self.wait_until_entering(self.backlog)
     }
 
     pub fn wait_until_all_entered(&mut self) -> Result<(), String> {
@@ -125,21 +125,36 @@ impl Crowd {
         for event in &self.events {
             let at = event.token().0;
             let connection = &mut self.connections[at];
-            if event.is_writable() && !connection.outbox.is_empty() {
-                let rest = std::mem::take(&mut connection.outbox);
-                connection.write(&rest)?;
+            let was_in = connection.is_in();
+            if event.is_writable() {
+                connection.go_on_writing()?;
             }
-            if event.is_readable() && !(connection.stalled && connection.steps.is_empty()) {
-                let was_entering = !connection.steps.is_empty();
+            if event.is_readable() && !(connection.stalled && connection.is_in()) {
                 connection.read(at, &mut self.scratch, &*self.speech, hear)?;
-                self.entering -= usize::from(was_entering && connection.steps.is_empty());
             }
+            self.entering -= usize::from(!was_in && connection.is_in());
         }
         Ok(!self.events.is_empty())
     }
 }
 
 impl Connection {
+    fn is_in(&self) -> bool {
+        self.connected && self.steps.is_empty()
+    }
+
+    fn go_on_writing(&mut self) -> Result<(), String> {
+        if !self.connected {
+            let error = self.stream.take_error().ok().flatten();
+            if let Some(error) = error {
+                return Err(format!("client {} can't connect: {error}", self.who.number));
+            }
+            self.connected = true;
+        }
+        let rest = std::mem::take(&mut self.outbox);
+        self.write(&rest)
+    }
+
     fn write(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while self.outbox.is_empty() && !bytes.is_empty() {
             match self.stream.write(bytes) {
@@ -231,16 +246,20 @@ fn wait(wait: &Wait, bytes: &[u8]) -> (usize, bool) {
     }
 }
 
-/// A connected socket that leaves no trace when it is closed: thousands in TIME_WAIT would slow the next run.
+/// A socket that is about to connect. It does not wait for that: a server that is itself waiting, for us to read,
+/// would never accept. It leaves no trace when it is closed: thousands in TIME_WAIT would slow the next run.
 fn open(address: SocketAddr, stalled: bool) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if stalled {
         socket.set_recv_buffer_size(STALLED_BUFFER_BYTES)?;
         socket.set_tcp_mss(STALLED_SEGMENT_BYTES)?;
     }
-    socket.connect(&address.into())?;
     socket.set_linger(Some(Duration::ZERO))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => return Err(error),
+        _ => {}
+    }
     Ok(TcpStream::from_std(socket.into()))
 }

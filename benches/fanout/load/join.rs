@@ -10,8 +10,10 @@ use crate::account::{self, Processor};
 use crate::figure::{Figure, Figures};
 use crate::speech::{Client, speech};
 
-/// A server that used no processor for so long is done; between two looks at it.
+/// A server that used less than this of the processor for so long is done: some wake up now and then for themselves.
 const REST: Duration = Duration::from_millis(100);
+const REST_USE: Duration = Duration::from_millis(3);
+/// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(4);
 /// One that never rests is looked at after this.
 const REST_MOST: Duration = Duration::from_secs(10);
@@ -21,7 +23,8 @@ pub fn run(order: &Order) -> Outcome {
     let gone = |error: io::Error| format!("the server is gone: {error}");
     let memory = account::resident_bytes(order.server).map_err(gone)?;
     let (before, start) = (Processor::of(order.server).map_err(gone)?, Instant::now());
-    let mut crowd = Crowd::new(order.address, speech(order.protocol, order.workload.line_bytes - 1))?;
+    let mut crowd =
+        Crowd::new(order.address, order.backlog, speech(order.protocol, order.workload.line_bytes - 1))?;
     for number in 0..clients {
         crowd.connect(Client { number: number as u32, room: None, hears: true })?;
     }
@@ -44,7 +47,7 @@ fn last_work(server: u32) -> io::Result<Instant> {
     while last.elapsed() < REST && start.elapsed() < REST_MOST {
         sleep(LOOK);
         let now = Processor::of(server)?.total();
-        if now != total {
+        if now - total > REST_USE {
             (total, last) = (now, Instant::now());
         }
     }

@@ -1,6 +1,6 @@
 //! `ncat --chat`: `<user5> text`, where 5 is the descriptor ncat knows the sender by.
 
-use super::{Client, Piece, Speech, Step, excerpt, framed, line_length, noise};
+use super::{Client, Piece, Speech, Step, Wait, excerpt, framed, line_length, noise};
 
 pub struct Ncat {
     pub text_bytes: usize,
@@ -11,7 +11,8 @@ const PREFIX_MAX_BYTES: usize = 12;
 
 impl Speech for Ncat {
     fn enter(&self, _client: Client) -> Vec<Step> {
-        Vec::new()
+        let announced = Wait::Line("<announce> already connected".to_string());
+        vec![Step { send: Vec::new(), wait: announced }]
     }
 
     fn say(&self, _client: Client, text: &[u8], out: &mut Vec<u8>) {
