@@ -1,4 +1,4 @@
-//! The chat on smol: one thread, a `LocalExecutor`, a task and an `async-channel` per client.
+//! The chat on smol: one thread, a `LocalExecutor`, two tasks and an `async-channel` per client.
 
 use std::cell::RefCell;
 use std::io;
@@ -25,13 +25,15 @@ type Room = Rc<RefCell<Slab<Peer>>>;
 /// hold, 100 KiB for every idle client.
 struct Peer {
     queue: Sender<Line>,
-    /// Dropping it ends the task.
-    _task: Task<()>,
+    /// One reads and one writes, as a task with both would try to read whenever it is woken to write. Dropped, they end.
+    _tasks: [Task<()>; 2],
 }
 
 fn main() -> io::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
-    smol::block_on(executor.run(run(executor.clone(), Options::read())))
+    // A task of its own: what is given to `run` itself is polled with every turn, and would try to accept.
+    let chat = executor.spawn(run(executor.clone(), Options::read()));
+    smol::block_on(executor.run(chat))
 }
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: Options) -> io::Result<()> {
@@ -43,18 +45,26 @@ async fn run(executor: Rc<LocalExecutor<'static>>, options: Options) -> io::Resu
             Timer::after(Duration::from_millis(10)).await;
             continue;
         };
-        let (queue, lines) = unbounded();
-        let mut peers = room.borrow_mut();
-        let slot = peers.vacant_entry();
-        let _task = executor.spawn(serve(stream, slot.key(), lines, room.clone()));
-        slot.insert(Peer { queue, _task });
+        join(&executor, &room, Rc::new(stream));
     }
 }
 
-async fn serve(stream: Async<TcpStream>, id: usize, lines: Receiver<Line>, room: Room) {
-    // Whichever ends first, the client is gone.
-    let _ = future::or(hear(&stream, id, &room), speak(&stream, lines)).await;
-    room.borrow_mut().remove(id);
+fn join(executor: &LocalExecutor<'static>, room: &Room, stream: Rc<Async<TcpStream>>) {
+    let (queue, lines) = unbounded();
+    let mut peers = room.borrow_mut();
+    let slot = peers.vacant_entry();
+    let id = slot.key();
+    let (hearer, its_room) = (stream.clone(), room.clone());
+    let hear = executor.spawn(async move {
+        let _ = hear(&hearer, id, &its_room).await;
+        its_room.borrow_mut().remove(id);
+    });
+    let its_room = room.clone();
+    let speak = executor.spawn(async move {
+        let _ = speak(&stream, lines).await;
+        its_room.borrow_mut().remove(id);
+    });
+    slot.insert(Peer { queue, _tasks: [hear, speak] });
 }
 
 /// Hands every line that the client sends to all others.

@@ -26,6 +26,10 @@ const BATCH: usize = 64;
 /// What is read at once, which is also the longest turn a client has before the others have theirs.
 const READ: usize = 16 * 1024;
 
+/// Tasks that run before the kernel is asked for events again: about all that a line wakes, where tokio's 61 would ask
+/// 16 times a line among a thousand clients.
+const EVENT_INTERVAL: u32 = 1024;
+
 thread_local! {
     /// What all clients of a thread read into, so that an idle one needs no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
@@ -62,7 +66,8 @@ fn main() -> io::Result<()> {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    runtime.worker_threads(options.threads).enable_all().build()?.block_on(run(options))
+    runtime.worker_threads(options.threads).event_interval(EVENT_INTERVAL).enable_all();
+    runtime.build()?.block_on(run(options))
 }
 
 async fn run(options: Options) -> io::Result<()> {
