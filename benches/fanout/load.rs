@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::{self, Processor};
 use crate::figure::{Figure, Figures};
-use crate::speech::{Client, Protocol, speech};
+use crate::speech::{Client, Protocol, name_bytes, speech};
 use crate::workload::{Kind, Workload};
 use books::Books;
 use crowd::Crowd;
@@ -33,6 +33,14 @@ pub struct Order {
     pub workload: Workload,
     /// Count the server's system calls, and nothing else.
     pub count_calls: bool,
+}
+
+impl Order {
+    /// How long the texts are. A line is what a client receives, so that all who send lines move the same bytes: where
+    /// the server puts a name in front, the text is that much shorter.
+    fn text_bytes(&self) -> usize {
+        self.workload.line_bytes - "\n".len() - name_bytes(self.protocol)
+    }
 }
 
 pub type Outcome = Result<Figures, String>;
@@ -82,7 +90,7 @@ impl Load<'_> {
     /// Connects everybody and waits until they hear each other.
     fn enter(order: &Order) -> Result<Load<'_>, String> {
         let workload = &order.workload;
-        let text_bytes = workload.line_bytes - 1;
+        let text_bytes = order.text_bytes();
         let hearing = match workload.kind {
             Kind::Stalled => workload.clients / 2,
             _ => workload.clients,

@@ -81,6 +81,14 @@ pub trait Speech {
     }
 }
 
+/// What a line server puts in front of a text, in bytes. The other protocols frame their texts in ways of their own.
+pub fn name_bytes(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Chinwag => line::PREFIX_BYTES,
+        _ => 0,
+    }
+}
+
 /// The speech of a protocol when every text has this length.
 pub fn speech(protocol: Protocol, text_bytes: usize) -> Box<dyn Speech> {
     match protocol {

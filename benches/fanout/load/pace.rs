@@ -58,7 +58,7 @@ impl Load<'_> {
 
     fn say(&mut self, talker: u32, at: Instant) -> Result<(), String> {
         let stamp = self.books.say(talker, at);
-        let text = stamp.text(self.order.workload.line_bytes - 1);
+        let text = stamp.text(self.order.text_bytes());
         self.crowd.say(self.talkers[talker as usize], &text)
     }
 

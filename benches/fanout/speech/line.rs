@@ -27,7 +27,7 @@ pub struct Chinwag {
     pub text_bytes: usize,
 }
 
-const PREFIX_BYTES: usize = "u00000: ".len();
+pub const PREFIX_BYTES: usize = "u00000: ".len();
 
 impl Speech for Chinwag {
     fn enter(&self, client: Client) -> Vec<Step> {
