@@ -83,7 +83,8 @@ struct Span {
     seconds: f64,
     cpu_seconds: f64,
     user_share: f64,
-    own_cpu_seconds: f64,
+    /// What the generator spent on what it read and said.
+    worked_seconds: f64,
 }
 
 impl Load<'_> {
@@ -192,9 +193,8 @@ impl Load<'_> {
     /// What is used while `work` is done; it ends when everything said is heard.
     fn span(&mut self, work: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<Span, String> {
         let look = |pid| Processor::of(pid).map_err(|error| format!("the server is gone: {error}"));
-        let own_pid = std::process::id();
         let (deliveries, lines) = (self.books.deliveries, self.books.lines);
-        let (server, own, start) = (look(self.order.server)?, look(own_pid)?, Instant::now());
+        let (server, worked, start) = (look(self.order.server)?, self.crowd.worked, Instant::now());
         work(self)?;
         let seconds = start.elapsed().as_secs_f64();
         let used = look(self.order.server)?.since(&server);
@@ -204,7 +204,7 @@ impl Load<'_> {
             seconds,
             cpu_seconds: used.total.as_secs_f64(),
             user_share: used.user_share,
-            own_cpu_seconds: look(own_pid)?.since(&own).total.as_secs_f64(),
+            worked_seconds: (self.crowd.worked - worked).as_secs_f64(),
         })
     }
 }
@@ -216,7 +216,7 @@ impl Span {
             (Figure::DeliveriesPerSecond, self.deliveries / self.seconds),
             (Figure::UserShare, 100.0 * self.user_share),
             (Figure::ServerBusy, 100.0 * self.cpu_seconds / self.seconds),
-            (Figure::GeneratorBusy, 100.0 * self.own_cpu_seconds / self.seconds),
+            (Figure::GeneratorBusy, 100.0 * self.worked_seconds / self.seconds),
         ])
     }
 }
