@@ -31,7 +31,8 @@
 //!    another client than its own.
 //! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines.
 //! 4. **timers**: what is due happens.
-//! 5. **flush**: each outbox that got something is written once, straight from the page.
+//! 5. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
+//!    overflow: a busy tick is not its client's fault.)
 //! 6. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
 //! 7. **accept**: newcomers get a place, or a number in the queue.
 //! 8. Debug builds check that whoever has something to do is in the queue for it.

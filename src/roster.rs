@@ -236,15 +236,17 @@ impl<S> Roster<S> {
 
     /// When the next deadline comes.
     pub fn next_deadline(&mut self) -> Option<Moment> {
+        self.head().map(|(moment, _)| moment)
+    }
+
+    fn head(&mut self) -> Option<(Moment, Token)> {
         let Roster { connections, timers, limits, .. } = self;
-        let head = timers.head(|moment, token| check(connections, limits, moment, token));
-        head.map(|(moment, _)| moment)
+        timers.head(|moment, token| check(connections, limits, moment, token))
     }
 
     /// The next connection whose deadline has come by `now`. [`Roster::arm`] it again afterwards.
     pub fn next_due(&mut self, now: Moment) -> Option<Token> {
-        self.next_deadline().filter(|moment| *moment <= now)?;
-        let (_, token) = self.timers.head(|_, _| Guess::Right)?;
+        let (_, token) = self.head().filter(|(moment, _)| *moment <= now)?;
         self.timers.pop();
         if let Some(connection) = self.get_mut(token) {
             connection.armed = NEVER;
