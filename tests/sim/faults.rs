@@ -191,6 +191,19 @@ fn fault_07_connect_storm() {
     stage.end();
 }
 
+#[test]
+fn fault_07_a_storm_comes_in_by_portions() {
+    let mut stage = Stage::new("");
+    for _ in 0..1_000 {
+        stage.connect();
+    }
+    stage.tick();
+    assert_eq!(stage.server.roster().len(), 256);
+    stage.run();
+    assert_eq!(stage.server.roster().len(), 1_000);
+    stage.end();
+}
+
 /// A conversation with a bit of everything; what each client read of it.
 fn conversation(weather: Weather) -> Vec<String> {
     let mut stage = Stage::with_weather("--rate off", 1, weather);
@@ -330,6 +343,20 @@ fn fault_11_the_last_words_arrive_though_input_was_unread() {
     assert!(stage.world().is_closed(ann) && !stage.world().is_reset(ann));
     stage.set_eager(ann, true);
     stage.expect(ann, &["-- bye"]);
+    stage.end();
+}
+
+#[test]
+fn fault_11_what_is_thrown_away_after_the_end_has_its_budget_too() {
+    let mut stage = Stage::new("--rate off");
+    let ann = stage.join("ann");
+    stage.say(ann, "/quit");
+    stage.expect(ann, &["-- bye"]);
+    stage.send(ann, &vec![b'x'; 900 * 1024]);
+    let reads = stage.world().reads;
+    stage.tick();
+    // Four reads of 8 KiB are a turn.
+    assert_eq!(stage.world().reads - reads, 4);
     stage.end();
 }
 
