@@ -1,7 +1,7 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
-//! Each phase is a file of its own in `server/`: [`turn`](self) reads and decodes, `deliver` queues what the chat
-//! wants told, `flush` writes, `close` reaps, `accept` lets in. All of it is generic over the network, so that a test
+//! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` queues what the chat wants told,
+//! `flush` writes, `close` reaps, `accept` lets in. All of it is generic over the network, so that a test
 //! runs all of it.
 
 mod accept;
@@ -47,10 +47,11 @@ pub struct Server<N: Net> {
     metrics: Metrics,
     /// Ticks begun.
     ticks: u64,
+    /// Set once the end has begun.
     ending: Option<Ending>,
 }
 
-/// The end has begun.
+/// When the end began, and when it is over.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
     /// When it is over at the latest.
@@ -295,10 +296,5 @@ impl<N: Net> Server<N> {
     /// Clients that wait for a place.
     pub fn waiting(&self) -> usize {
         self.gate.waiting()
-    }
-
-    /// Whether the end has begun.
-    pub fn is_ending(&self) -> bool {
-        self.ending.is_some()
     }
 }

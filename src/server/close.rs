@@ -104,7 +104,7 @@ impl<N: Net> Server<N> {
         );
     }
 
-    /// A name has no space or control in it, but it may have a quote.
+    /// The name for the log; `-` once the client has left the chat. The id tells which it was.
     fn log_name(&self, token: Token) -> &str {
         self.chat.name(token.into()).map_or("-", |name| name.as_str())
     }
