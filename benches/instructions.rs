@@ -10,15 +10,15 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
-use chinwag::codec::Step;
-use chinwag::codec::line::{self, LineCodec};
+use chinwag::codec::{self, Input, Step, line};
 use chinwag::config::Config;
 use chinwag::connection::Life;
 use chinwag::host::Host;
 use chinwag::limits::Limits;
-use chinwag::net::{Door, Event, Net, Peer, Token};
+use chinwag::net::{Door, DoorKind, Event, Net, Peer, Token};
 use chinwag::outbox::Outbox;
 use chinwag::page::Pages;
+use chinwag::protocol::Dialect;
 use chinwag::roster::Roster;
 use chinwag::server::Server;
 use chinwag::time::{Moment, Now};
@@ -94,7 +94,7 @@ fn queue(messages: usize, batch: usize) {
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
-        let token = roster.insert((), Host::Local, now.moment);
+        let token = roster.insert((), Host::LOCAL, Dialect::Line, now.moment);
         roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
         chat.connect(token.into(), now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
@@ -130,7 +130,9 @@ fn hear(
     now: Now,
     effects: &mut Vec<Effect>,
 ) {
-    let Step::Used { request: Some(request), .. } = LineCodec::Chatting.decode(line, false, 4096) else {
+    let Step::Used { input: Some(Input::Request { request, .. }), .. } =
+        line::decode(&mut None, true, line, false, 4096)
+    else {
         panic!("not a message");
     };
     chat.handle(ClientId(0), request, now, effects);
@@ -138,8 +140,8 @@ fn hear(
         let Effect::Announce { room, except, event } = effect else {
             panic!("not announced: {effect:?}");
         };
-        let slice = pages.frame(|page| line::encode(&event, page));
-        let audience = chat.audience(room, except);
+        let slice = pages.frame(|page| codec::encode(Dialect::Line, &event, None, page));
+        let audience = chat.audience(room, Dialect::Line, except);
         let queued = audience.map(|ids| roster.broadcast(ids, slice, &mut Vec::new())).iter().sum();
         assert_eq!(queued, MEMBERS - 1);
         pages.hold(slice, queued);
@@ -148,7 +150,9 @@ fn hear(
 
 /// What a message costs in a whole tick of the server, but for the kernel's part: all calls succeed at once.
 fn tick(messages: usize, batch: usize) {
-    let mut server = Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, 1).unwrap();
+    let mut server =
+        Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, vec![DoorKind::LINE])
+            .unwrap();
     for _ in 0..20 {
         server.tick().unwrap();
     }
@@ -200,6 +204,14 @@ impl Net for Instant {
     }
 
     fn unix_millis(&self) -> u64 {
+        1
+    }
+
+    fn nanos(&self) -> u64 {
+        1
+    }
+
+    fn process_id(&self) -> u64 {
         1
     }
 

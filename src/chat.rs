@@ -4,24 +4,27 @@
 //! or a clock, so its tests read as scripts.
 
 mod answers;
+mod clients;
 mod crowd;
 mod history;
 mod ids;
 mod moves;
 mod names;
 mod rooms;
+mod talk;
 
-use std::rc::Rc;
+use smallvec::SmallVec;
 
 use crate::config::Config;
-use crate::protocol::{Event, Manner, Message, Problem, Request};
+use crate::protocol::{Dialect, Event, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
-use ids::RoomSlot;
+use clients::{Client, Echo, Seat, name_of};
 pub use ids::{ClientId, RoomId};
 use names::Names;
 use rooms::{Room, Rooms};
+use talk::Speech;
 
 /// What the server is to do. Members of a room are those at the time the effect is carried out, which is at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,26 +48,13 @@ pub enum Effect {
     Quit(ClientId),
 }
 
-/// What is known of a client.
-#[derive(Debug)]
-struct Client {
-    name: Name,
-    /// Where it is; `None` until it has given a name.
-    seat: Option<Seat>,
-}
-
-/// Where a client is, in eight bytes: it is a member, so the room is there.
-#[derive(Clone, Copy, Debug)]
-struct Seat {
-    slot: RoomSlot,
-    index: u32,
-}
-
 /// Where a client is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     room: RoomId,
-    /// Its index among the members, so that leaving does not search.
+    /// What it speaks.
+    dialect: Dialect,
+    /// Its index among those in the room who speak it, so that leaving does not search.
     index: u32,
 }
 
@@ -85,6 +75,7 @@ pub struct Chat {
 struct Rules {
     ask_names: bool,
     announce_max: usize,
+    rooms_per_client: usize,
     history_shown: usize,
     /// The most history shown at once, in bytes of text: it must fit into the write buffer of who sees it.
     history_bytes: usize,
@@ -105,6 +96,7 @@ impl Chat {
             rules: Rules {
                 ask_names: !config.guests,
                 announce_max: config.announce_max,
+                rooms_per_client: config.max_rooms_per_client,
                 history_shown: config.history_shown,
                 history_bytes: config.write_buffer / 2,
             },
@@ -117,16 +109,10 @@ impl Chat {
         self.motd = lines;
     }
 
-    /// A client has connected. It is greeted and asked for its name, or, where nobody is asked, it enters the lobby.
+    /// A line client has connected. It is greeted and asked for its name, or, where nobody is asked, it enters the lobby.
     pub fn connect(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
-        self.guests += 1;
-        let client = Client { name: Name::guest(self.guests), seat: None };
-        let slot = id.0 as usize;
-        if self.clients.len() <= slot {
-            self.clients.resize_with(slot + 1, || None);
-        }
-        debug_assert!(self.clients[slot].is_none(), "client {slot} connected twice");
-        self.clients[slot] = Some(client);
+        let name = self.next_guest();
+        self.seat_client(id, Client::Solo { name, seat: None });
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
         match self.rules.ask_names {
             true => effects.push(Effect::Reply(id, Event::WhatName)),
@@ -147,19 +133,22 @@ impl Chat {
         }
     }
 
-    /// Takes a client out of its room, and its name out of use. The name stays known to [`Chat::name`], for the log,
+    /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
     /// until [`Chat::leave`].
     fn step_out(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        let Ok(place) = self.place(id) else {
+        let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return;
         };
-        let Some(Some(client)) = self.clients.get_mut(id.0 as usize) else {
-            return;
-        };
-        client.seat = None;
-        let name = client.name.clone();
-        self.names.remove(id, name.as_str());
-        self.depart(place, name, reason, now, effects);
+        let (name, dialect) = (client.name().cloned(), client.dialect());
+        let seats: SmallVec<[Seat; 1]> = client.seats().collect();
+        if let Some(name) = name {
+            self.names.remove(id, name.as_str());
+        }
+        for Seat { slot, index } in seats {
+            if let Some(room) = self.rooms.at(slot) {
+                self.depart(id, Place { room, dialect, index }, reason.clone(), now, effects);
+            }
+        }
     }
 
     /// A client wants something, or what it sent could not be read.
@@ -173,30 +162,56 @@ impl Chat {
         let Some(client) = self.client(id) else {
             return;
         };
-        let unnamed = client.seat.is_none();
+        let unnamed = client.is_unnamed();
         if let Err(problem) = request.and_then(|request| self.carry_out(id, request, now, effects)) {
             effects.push(Effect::Reply(id, Event::Problem { problem, unnamed }));
         }
     }
 
-    /// The members of a room, in an order that depends on nothing but what happened.
-    pub fn members(&self, room: RoomId) -> &[ClientId] {
-        self.rooms.get(room).map_or(&[], |room| &room.members)
+    /// Those in a room who speak `dialect`, but for one client: those before it and those behind it. Their order depends
+    /// on nothing but what happened.
+    pub fn audience(&self, room: RoomId, dialect: Dialect, except: Option<ClientId>) -> [&[ClientId]; 2] {
+        let ears = self.rooms.get(room).map_or(&[][..], |room| room.ears(dialect));
+        let left_out = except.and_then(|id| self.client(id)).filter(|client| client.dialect() == dialect);
+        let seat = left_out.and_then(|client| client.seat_in(room.slot()));
+        match seat.and_then(|seat| ears.split_at_checked(seat.index as usize)) {
+            Some((before, [_, behind @ ..])) => [before, behind],
+            _ => [ears, &[]],
+        }
     }
 
-    /// The members of a room but one: those before it and those behind it.
-    pub fn audience(&self, room: RoomId, except: Option<ClientId>) -> [&[ClientId]; 2] {
-        let members = self.members(room);
-        let place = except.and_then(|id| self.place(id).ok()).filter(|place| place.room == room);
-        match place.and_then(|place| members.split_at_checked(place.index as usize)) {
-            Some((before, [_, behind @ ..])) => [before, behind],
-            _ => [members, &[]],
-        }
+    /// What a room is called.
+    pub fn room_name(&self, room: RoomId) -> Option<&RoomName> {
+        Some(&self.rooms.get(room)?.name)
     }
 
     /// A client's name; a guest name until it has given one.
     pub fn name(&self, id: ClientId) -> Option<&Name> {
-        Some(&self.client(id)?.name)
+        self.client(id)?.name()
+    }
+
+    /// Whether a room of that name is there, or may be made.
+    pub fn can_open(&self, room: &RoomName) -> bool {
+        self.rooms.can_open(room)
+    }
+
+    /// Whether somebody has that name.
+    pub fn is_taken(&self, name: &Name) -> bool {
+        self.names.find(name.as_str(), |id| name_of(&self.clients, id)).is_some()
+    }
+
+    fn next_guest(&mut self) -> Name {
+        self.guests += 1;
+        Name::guest(self.guests)
+    }
+
+    fn seat_client(&mut self, id: ClientId, client: Client) {
+        let slot = id.0 as usize;
+        if self.clients.len() <= slot {
+            self.clients.resize_with(slot + 1, || None);
+        }
+        debug_assert!(self.clients[slot].is_none(), "client {slot} connected twice");
+        self.clients[slot] = Some(client);
     }
 
     /// When [`Chat::handle_timeout`] wants to be called.
@@ -219,7 +234,7 @@ impl Chat {
             clients: self.clients.iter().flatten().count(),
             names: self.names.len(),
             rooms: self.rooms.len(),
-            members: self.rooms.members(),
+            members: self.rooms.seats(),
             summaries: self.crowds.len(),
             history_bytes: self.rooms.history_bytes(),
         }
@@ -234,16 +249,23 @@ impl Chat {
     ) -> Result<(), Problem> {
         match request {
             Request::Nick(name) => self.nick(id, name, now, effects)?,
-            Request::StayGuest if self.place(id).is_err() => self.name_given(id, now, effects),
+            Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
+                self.name_given(id, now, effects);
+            }
             Request::StayGuest => {}
-            Request::Say(text) => self.say(id, Manner::Say, text, now, effects)?,
-            Request::Me(text) => self.say(id, Manner::Act, text, now, effects)?,
-            Request::Tell { to, text } => self.tell(id, &to, text, effects)?,
+            Request::Say { room, manner, body, receipt } => {
+                let place = self.place_in(id, room)?;
+                self.say(id, place, Speech { manner, body, receipt }, now, effects);
+            }
+            Request::Relay(payload) => self.relay(id, payload, now, effects)?,
+            Request::Tell { to, text, receipt } => self.tell(id, &to, text, receipt, effects)?,
             Request::Who(room) => effects.push(Effect::Reply(id, self.who(id, room)?)),
-            Request::Rooms => effects.push(Effect::Reply(id, self.list_rooms())),
-            Request::Join(room) => self.join(id, room, now, effects)?,
-            Request::Leave => self.join(id, RoomName::lobby(), now, effects)?,
-            Request::History(count) => self.show_history(id, count, now, effects)?,
+            Request::Rooms => effects.push(Effect::Reply(id, self.list_rooms(id))),
+            Request::Join { room, history, echo } => {
+                self.join(id, room, history, Echo(echo), now, effects)?;
+            }
+            Request::Leave(room) => self.leave_room(id, room, now, effects)?,
+            Request::History { room, count } => self.show_history(id, room, count, now, effects)?,
             Request::Help => effects.push(Effect::Reply(id, Event::Help)),
             Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
             Request::Quit(reason) => {
@@ -254,50 +276,35 @@ impl Chat {
         Ok(())
     }
 
-    fn say(
-        &mut self,
-        id: ClientId,
-        manner: Manner,
-        text: Text,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
-        let place = self.place(id)?;
-        let Some(from) = self.name(id).cloned() else {
-            return Ok(());
-        };
-        let message = self.rooms.post(place.room, |seq| {
-            Rc::new(Message { from, manner, text, seq, at_unix_millis: now.unix_millis })
-        });
-        let event = Event::Message(message);
-        effects.push(Effect::Announce { room: place.room, except: Some(id), event });
-        Ok(())
-    }
-
-    fn tell(
-        &mut self,
-        id: ClientId,
-        to: &Text,
-        text: Text,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
-        self.place(id)?;
-        let found = self.names.find(to.as_str(), |id| name_of(&self.clients, id));
-        let addressee = found.ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
-        if let Some(from) = self.name(id).cloned() {
-            effects.push(Effect::Pass(addressee, Event::Private { from, text }));
-        }
-        Ok(())
-    }
-
     fn client(&self, id: ClientId) -> Option<&Client> {
         self.clients.get(id.0 as usize)?.as_ref()
     }
 
-    fn place(&self, id: ClientId) -> Result<Place, Problem> {
-        let seat = self.client(id).and_then(|client| client.seat).ok_or(Problem::NameFirst)?;
-        let room = self.rooms.at(seat.slot).ok_or(Problem::NameFirst)?;
-        Ok(Place { room, index: seat.index })
+    fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    fn sit(&mut self, id: ClientId, seat: Seat, echo: Echo) {
+        if let Some(client) = self.client_mut(id) {
+            client.sit(seat, echo);
+        }
+    }
+
+    /// Where the client is in that room, or in the only one that it is in.
+    fn place_in(&self, id: ClientId, room: Option<RoomName>) -> Result<Place, Problem> {
+        let client = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
+        let seat = match room {
+            Some(room) => {
+                let there = self.rooms.find(&room);
+                there.and_then(|there| client.seat_in(there.slot())).ok_or(Problem::NotIn(room))
+            }
+            None => {
+                let mut seats = client.seats();
+                seats.next().filter(|_| seats.next().is_none()).ok_or(Problem::WhichRoom)
+            }
+        }?;
+        let room = self.rooms.at(seat.slot).ok_or(Problem::WhichRoom)?;
+        Ok(Place { room, dialect: client.dialect(), index: seat.index })
     }
 }
 
@@ -310,14 +317,10 @@ pub struct Census {
     pub names: usize,
     /// Rooms with members or a history.
     pub rooms: usize,
-    /// Members of all rooms.
+    /// Members of all rooms, and listeners.
     pub members: usize,
     /// Rooms that owe a summary.
     pub summaries: usize,
     /// Memory of the history.
     pub history_bytes: usize,
-}
-
-fn name_of(clients: &[Option<Client>], id: ClientId) -> &str {
-    clients.get(id.0 as usize).and_then(Option::as_ref).map_or("", |client| client.name.as_str())
 }

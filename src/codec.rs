@@ -1,12 +1,42 @@
 //! Bytes to requests and events to bytes, one module a door. A codec never sees an id, a room's members or a socket.
+//!
+//! What a codec remembers of a connection between two pieces of input is its [`Unfinished`]: nothing, nearly always, so
+//! that an idle connection owns no more than a null pointer for it. What it shares between connections is in [`Codecs`].
 
+pub mod http;
+pub mod json;
 pub mod line;
+pub mod raw;
+pub mod sse;
 pub mod telnet;
+pub mod websocket;
 
-use crate::protocol::{Problem, Request};
+use crate::config::Config;
+use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
+
+/// What a codec is in the middle of.
+#[derive(Debug)]
+pub enum Unfinished {
+    /// A line over the limit, of which so much past the limit was thrown away.
+    Line {
+        /// How much.
+        discarded_bytes: usize,
+    },
+    /// A connection that speaks HTTP, maybe with a request whose body is still to come.
+    Http(http::Exchange),
+    /// A WebSocket message in several frames.
+    Fragments(websocket::Fragments),
+    /// Something that was read while the client must wait before it may be heard.
+    Held {
+        /// What.
+        input: Input,
+        /// What else its codec is in the middle of.
+        rest: Option<Box<Unfinished>>,
+    },
+}
 
 /// One step of decoding. Give the codec what is left of the input until it answers [`Step::Incomplete`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Step {
     /// Nothing can be made of the input before more comes.
     Incomplete,
@@ -15,8 +45,106 @@ pub enum Step {
         /// How many; at least one.
         bytes: usize,
         /// What they say, if anything.
-        request: Option<Result<Request, Problem>>,
+        input: Option<Input>,
     },
-    /// There is no going on with this client: its line does not end.
-    Endless,
+    /// There is no going on with this client.
+    Fail(CloseReason),
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub enum Input {
+    /// Something for the chat, or something that can't be read.
+    Request {
+        /// What.
+        request: Result<Request, Problem>,
+        /// What the answer is to be marked with.
+        tag: Option<Tag>,
+    },
+    /// An HTTP request, or why there is none.
+    Call(Result<Box<http::Call>, http::Refusal>),
+    /// An HTTP client waits to hear whether it should send the body.
+    Continue,
+    /// The client wants to know whether we are there, and to have these bytes back (RFC 6455, 5.5.2).
+    Ping(Box<[u8]>),
+    /// The client closes the WebSocket, with that code (RFC 6455, 5.5.1).
+    Close(u16),
+}
+
+impl Input {
+    /// Whether it counts against `--rate`: what others hear of, or what takes some work.
+    pub fn is_charged(&self) -> bool {
+        match self {
+            Input::Request { .. } => true,
+            Input::Call(call) => call.as_ref().is_ok_and(|call| !call.method().is_safe()),
+            Input::Continue | Input::Ping(_) | Input::Close(_) => false,
+        }
+    }
+}
+
+impl Step {
+    /// A step that a request without a tag comes of, or nothing.
+    pub fn request(bytes: usize, request: Option<Result<Request, Problem>>) -> Step {
+        Step::Used { bytes, input: request.map(|request| Input::Request { request, tag: None }) }
+    }
+}
+
+/// The `id` of a request, as JSON: it comes back on the answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tag(pub Box<str>);
+
+/// All codecs, with what they share between connections.
+#[derive(Debug)]
+pub struct Codecs {
+    line_max: usize,
+    message_max: usize,
+    websocket: websocket::Decoder,
+}
+
+impl Codecs {
+    /// Codecs under the limits of `config`.
+    pub fn new(config: &Config) -> Codecs {
+        let message_max = config.message_max_bytes();
+        Codecs { line_max: config.line_max, message_max, websocket: websocket::Decoder::new(message_max) }
+    }
+
+    /// The most input that can wait for the rest of a line, a request or a message.
+    pub fn unused_max_bytes(&self) -> usize {
+        let lengths = [
+            line::unused_max_bytes(self.line_max),
+            http::unused_max_bytes(self.message_max),
+            websocket::unused_max_bytes(self.message_max),
+        ];
+        lengths.into_iter().max().unwrap_or_default()
+    }
+
+    /// Takes one step through `input`. With `ended` no more will come. `named`: the client is in the chat.
+    pub fn decode(
+        &mut self,
+        dialect: Dialect,
+        unfinished: &mut Option<Box<Unfinished>>,
+        named: bool,
+        input: &[u8],
+        ended: bool,
+    ) -> Step {
+        match dialect {
+            Dialect::Line => line::decode(unfinished, named, input, ended, self.line_max),
+            Dialect::Http => http::decode(unfinished, input, self.message_max),
+            Dialect::Json => self.websocket.decode(unfinished, input, json::decode),
+            Dialect::Raw => self.websocket.decode(unfinished, input, raw::decode),
+            Dialect::Events if input.is_empty() => Step::Incomplete,
+            Dialect::Events => Step::Used { bytes: input.len(), input: None },
+        }
+    }
+}
+
+/// Appends what a client that speaks `dialect` sees of an event; for some, nothing. `tag` marks an answer.
+pub fn encode(dialect: Dialect, event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
+    match dialect {
+        Dialect::Line => line::encode(event, out),
+        Dialect::Json => json::encode(event, tag, out),
+        Dialect::Raw => raw::encode(event, out),
+        Dialect::Events => sse::encode(event, out),
+        Dialect::Http => {}
+    }
 }

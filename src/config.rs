@@ -28,6 +28,10 @@ pub const DISCARD_MAX_BYTES: usize = 1024 * 1024;
 
 /// The smallest sensible `--line-max`: a command with a name in it must fit.
 const LINE_MAX_LEAST: usize = 128;
+/// The smallest sensible `--message-max`: a request with a name and a room in it must fit.
+const MESSAGE_MAX_LEAST: usize = 512;
+/// The largest: each client may hold so much of a message that is not complete.
+const MESSAGE_MAX_MOST: usize = 16 * 1024 * 1024;
 /// The largest: a line must fit a read buffer that everybody may own one of.
 const LINE_MAX_MOST: usize = 1024 * 1024;
 
@@ -45,6 +49,24 @@ pub struct Config {
     /// Address of the line door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
     #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = "Doors")]
     pub line: Vec<Address>,
+
+    /// Address of the HTTP and WebSocket door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7712]
+    #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = "Doors")]
+    pub http: Vec<Address>,
+
+    /// Web page, besides our own, that may open WebSockets and publish: https://HOST[:PORT], or * (repeatable)
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "CHINWAG_ORIGIN",
+        value_delimiter = ',',
+        help_heading = "Doors"
+    )]
+    pub origin: Vec<String>,
+
+    /// Name, besides localhost, that a door on a loopback address may be asked for, or * (repeatable)
+    #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = "Doors")]
+    pub host: Vec<String>,
 
     /// Let everyone start under a guest name instead of asking for one
     #[arg(long, env = "CHINWAG_GUESTS", value_parser = clap::builder::FalseyValueParser::new(),
@@ -152,6 +174,46 @@ pub struct Config {
         help_heading = "Limits for one client"
     )]
     pub idle_timeout: OrOff<Duration>,
+
+    /// Longest WebSocket message, and longest body of an HTTP request; past it closed with 1009, or refused with 413
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MESSAGE_MAX", default_value = "64k", value_parser = size,
+          help_heading = "Limits for one client")]
+    pub message_max: usize,
+
+    /// Rooms that a WebSocket client may be in at once
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_ROOMS_PER_CLIENT",
+        default_value = "64",
+        help_heading = "Limits for one client"
+    )]
+    pub max_rooms_per_client: usize,
+
+    /// Time an HTTP client has to finish the head of a request, and to begin the next one
+    #[arg(long, value_name = "TIME", env = "CHINWAG_HTTP_TIMEOUT", default_value = "10s", value_parser = span,
+          help_heading = "Limits for one client")]
+    pub http_timeout: Duration,
+
+    /// Silence after which a WebSocket client is asked whether it is still there
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_INTERVAL", default_value = "25s", value_parser = span,
+          help_heading = "Limits for one client")]
+    pub ping_interval: Duration,
+
+    /// Time it has to answer
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_TIMEOUT", default_value = "10s", value_parser = span,
+          help_heading = "Limits for one client")]
+    pub ping_timeout: Duration,
+
+    /// HTTP connections at once that are not clients of the chat; more wait to be accepted
+    #[arg(
+        long,
+        value_name = "N",
+        env = "CHINWAG_MAX_HTTP",
+        default_value = "1000",
+        help_heading = "Limits for the server"
+    )]
+    pub max_http: usize,
 
     /// Clients at once; more wait for a place (fitted under the limit on open files)
     #[arg(
@@ -262,12 +324,19 @@ impl Config {
         }
     }
 
-    /// The doors to open: `--line`, or its default.
+    /// The line doors to open: `--line`, or its default.
     pub fn line_doors(&self) -> Vec<Address> {
-        match self.line.is_empty() {
-            true => vec![Address::Tcp("127.0.0.1:7711".into())],
-            false => self.line.iter().filter(|door| **door != Address::None).cloned().collect(),
-        }
+        doors(&self.line, "127.0.0.1:7711")
+    }
+
+    /// The HTTP doors to open: `--http`, or its default.
+    pub fn http_doors(&self) -> Vec<Address> {
+        doors(&self.http, "127.0.0.1:7712")
+    }
+
+    /// The most HTTP connections that are not clients: none where there is no door for them.
+    pub fn http_slots(&self) -> usize {
+        if self.http_doors().is_empty() { 0 } else { self.max_http }
     }
 
     /// Lowers the numbers of clients and waiting ones to what so many descriptors allow, and says so if it had to.
@@ -283,21 +352,30 @@ impl Config {
                 OTHER_DESCRIPTORS + 1
             ));
         }
-        if self.max_clients + self.max_waiting <= for_clients {
+        if self.max_clients + self.max_waiting + self.http_slots() <= for_clients {
             return Ok(None);
         }
         // Clients come first, but some may wait: a queue is friendlier than a refusal.
         self.max_waiting = self.max_waiting.min(for_clients / 10);
-        self.max_clients = self.max_clients.min(for_clients - self.max_waiting);
+        self.max_http = self.max_http.min((for_clients / 10).max(1));
+        let others = self.max_waiting + self.http_slots();
+        self.max_clients = self.max_clients.min(for_clients.saturating_sub(others).max(1));
         Ok(Some(format!(
-            "limits lowered to fit {descriptors} open files (ulimit -n) max_clients={} max_waiting={}",
-            self.max_clients, self.max_waiting
+            "limits lowered to fit {descriptors} open files (ulimit -n) max_clients={} max_waiting={} max_http={}",
+            self.max_clients, self.max_waiting, self.max_http
         )))
+    }
+
+    /// `--message-max`, or less where `--write-buffer` could not hold the message as JSON: every byte may become two, and
+    /// something is put around it.
+    pub fn message_max_bytes(&self) -> usize {
+        const AROUND_BYTES: usize = 512;
+        self.message_max.min((self.write_buffer - AROUND_BYTES) / 2)
     }
 
     /// The most connections there can be at once, in whatever life.
     pub fn most_slots(&self) -> usize {
-        self.max_clients + self.max_waiting + CLOSING_SLOTS
+        self.max_clients + self.max_waiting + self.http_slots() + CLOSING_SLOTS
     }
 
     /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
@@ -333,14 +411,46 @@ impl Config {
         if self.burst == 0 {
             return Err("--burst is at least 1".into());
         }
-        if self.max_clients == 0 || self.max_rooms == 0 {
-            return Err("--max-clients and --max-rooms are at least 1".into());
+        if self.max_clients == 0
+            || self.max_rooms == 0
+            || self.max_rooms_per_client == 0
+            || self.max_http == 0
+        {
+            return Err(
+                "--max-clients, --max-rooms, --max-rooms-per-client and --max-http are at least 1".into()
+            );
         }
-        if self.max_clients.saturating_add(self.max_waiting) > MOST_CONNECTIONS {
-            return Err(format!("--max-clients and --max-waiting together are at most {MOST_CONNECTIONS}"));
+        if self.max_clients.saturating_add(self.max_waiting).saturating_add(self.max_http) > MOST_CONNECTIONS
+        {
+            return Err(format!(
+                "--max-clients, --max-waiting and --max-http together are at most {MOST_CONNECTIONS}"
+            ));
+        }
+        if !(MESSAGE_MAX_LEAST..=MESSAGE_MAX_MOST).contains(&self.message_max) {
+            return Err(format!("--message-max is between {MESSAGE_MAX_LEAST} and 16m"));
+        }
+        if self.http_timeout.is_zero() || self.ping_interval.is_zero() || self.ping_timeout.is_zero() {
+            return Err("--http-timeout, --ping-interval and --ping-timeout are over zero".into());
+        }
+        if let Some(origin) = self.origin.iter().find(|origin| !is_origin(origin)) {
+            return Err(format!("--origin {origin}: an origin is https://HOST, http://HOST:PORT, or *"));
         }
         read_motd(self).map(drop)
     }
+}
+
+/// The doors that were asked for, or the one that is there if none was.
+fn doors(asked: &[Address], default: &str) -> Vec<Address> {
+    match asked.is_empty() {
+        true => vec![Address::Tcp(default.into())],
+        false => asked.iter().filter(|door| **door != Address::None).cloned().collect(),
+    }
+}
+
+/// Whether a page's origin can be that: scheme and host, and nothing behind them (RFC 6454, 7).
+fn is_origin(raw: &str) -> bool {
+    let host = raw.split_once("://").map_or("", |(_, host)| host);
+    raw == "*" || (!host.is_empty() && !host.contains('/'))
 }
 
 /// Outboxes count their bytes in 32 bits, with room to spare.
@@ -466,12 +576,16 @@ mod tests {
             let note = config.fit_descriptors(descriptors);
             note.map(|note| (config.max_clients, config.max_waiting, note.is_some()))
         };
-        assert_eq!(fit(11_100, ""), Ok((10_000, 1_000, false)));
-        assert_eq!(fit(11_099, ""), Ok((9_999, 1_000, true)));
-        assert_eq!(fit(1_024, ""), Ok((832, 92, true)));
-        assert_eq!(fit(101, ""), Ok((1, 0, true)));
-        assert!(fit(100, "").is_err());
-        assert_eq!(fit(u64::MAX, ""), Ok((10_000, 1_000, false)));
+        let lines_only = "--http none";
+        assert_eq!(fit(11_100, lines_only), Ok((10_000, 1_000, false)));
+        assert_eq!(fit(11_099, lines_only), Ok((9_999, 1_000, true)));
+        assert_eq!(fit(1_024, lines_only), Ok((832, 92, true)));
+        assert_eq!(fit(101, lines_only), Ok((1, 0, true)));
+        assert!(fit(100, lines_only).is_err());
+        assert_eq!(fit(u64::MAX, lines_only), Ok((10_000, 1_000, false)));
+        assert_eq!(fit(12_100, ""), Ok((10_000, 1_000, false)));
+        assert_eq!(fit(12_099, ""), Ok((9_999, 1_000, true)));
+        assert_eq!(fit(1_024, ""), Ok((740, 92, true)));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::codec::line::LineCodec;
+use crate::codec::{Input, Unfinished};
 use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
 use crate::host::Host;
 use crate::inbox::{Inbox, READ_BYTES, Scratch};
@@ -13,9 +13,9 @@ use crate::limits::Limits;
 use crate::net::Net;
 use crate::outbox::{Flushed, Outbox};
 use crate::page::{Pages, Slice};
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Dialect};
 use crate::rate::Allowance;
-use crate::time::Moment;
+use crate::time::{Coarse, Moment};
 
 /// How long the last words may take to be read where `--stall-timeout` is off.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -33,7 +33,9 @@ const WAITING_INBOX_BYTES: usize = 4 * 1024;
 /// Where a connection is in its life. It goes down this list, some steps left out, never up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Life {
-    /// Accepted, and waiting for another client to leave.
+    /// Speaks HTTP, and is no client of the chat.
+    Asking,
+    /// Waiting for another client to leave.
     Waiting,
     /// Asked for its name.
     Naming,
@@ -67,6 +69,19 @@ pub struct Queued {
     pub runnable: bool,
     /// It has something to flush.
     pub dirty: bool,
+}
+
+/// The places that the server has only so many of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// None of them: it was refused, or has left it.
+    None,
+    /// One for clients (`--max-clients`).
+    Client,
+    /// One in the queue (`--max-waiting`).
+    Queue,
+    /// One for HTTP connections (`--max-http`).
+    Http,
 }
 
 /// How a client stands with the rate limit.
@@ -107,6 +122,8 @@ pub enum Due {
     Close(CloseReason),
     /// It may be read again.
     Resume,
+    /// The question whether it is still there.
+    Ping,
     /// The end of patience with a peer that was told good-bye.
     Forget,
 }
@@ -124,8 +141,8 @@ pub struct Connection<S> {
     pub ready: Readiness,
     /// The queues it is in.
     pub queued: Queued,
-    /// Whether it has one of the places for clients.
-    pub admitted: bool,
+    /// Which of the places there are for connections it takes up.
+    pub place: Place,
     /// Whether the inbox may hold a whole line.
     pub unread_lines: bool,
     /// Whose it is.
@@ -134,15 +151,21 @@ pub struct Connection<S> {
     pub inbox: Inbox,
     /// What it is to be sent.
     pub outbox: Outbox,
-    /// How its bytes are read.
-    pub codec: LineCodec,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// What its codec is in the middle of.
+    pub unfinished: Option<Box<Unfinished>>,
+    /// Whether it was asked if it is there, and has not answered.
+    pub pinged: bool,
     allowance: Allowance,
     tempo: Tempo,
     /// The guess in the timers that counts; [`NEVER`] if there is none.
     pub armed: Moment,
     /// When it came.
-    pub connected_at: Moment,
-    /// What the deadline of its present life counts from: the question for the name, the last input, the farewell.
+    pub connected_at: Coarse,
+    /// When it was last heard of.
+    pub heard_at: Coarse,
+    /// What the deadline of its present life counts from: the question for the name, the last request, the farewell.
     pub since: Moment,
     /// Lines it has sent, modulo 2^32.
     pub lines_in: u32,
@@ -155,23 +178,26 @@ pub const NEVER: Moment = Moment::from_millis(u64::MAX);
 
 impl<S> Connection<S> {
     /// A connection that was just accepted.
-    pub fn new(stream: S, serial: u32, host: Host, now: Moment) -> Connection<S> {
+    pub fn new(stream: S, serial: u32, host: Host, dialect: Dialect, now: Moment) -> Connection<S> {
         Connection {
             stream,
             serial,
-            life: Life::Waiting,
+            life: if dialect == Dialect::Http { Life::Asking } else { Life::Waiting },
             ready: Readiness::default(),
             queued: Queued::default(),
-            admitted: false,
+            place: Place::None,
             unread_lines: false,
             host,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            codec: LineCodec::Naming,
+            dialect,
+            unfinished: None,
+            pinged: false,
             allowance: Allowance::default(),
             tempo: Tempo::Free,
             armed: NEVER,
-            connected_at: now,
+            connected_at: now.into(),
+            heard_at: now.into(),
             since: now,
             lines_in: 0,
             frames_out: 0,
@@ -184,10 +210,20 @@ impl<S> Connection<S> {
         self.since = now;
     }
 
-    /// It has sent something: what it may be idle for begins anew.
+    /// It has asked for something: what it may be idle for begins anew.
     pub fn touch(&mut self, now: Moment) {
-        if self.life == Life::Chatting {
+        if matches!(self.life, Life::Chatting | Life::Asking) {
             self.since = now;
+        }
+    }
+
+    /// It has sent some bytes, so it is there.
+    fn note_heard(&mut self, now: Moment) {
+        self.heard_at = now.into();
+        self.pinged = false;
+        // A line may take its time; a pong is no sign of somebody who is not idle, nor a byte of one who asks for something.
+        if self.dialect == Dialect::Line {
+            self.touch(now);
         }
     }
 
@@ -200,14 +236,23 @@ impl<S> Connection<S> {
     pub fn hears(&self) -> bool {
         match self.life {
             Life::Waiting | Life::Naming | Life::Chatting => true,
-            Life::Doomed(reason) => !reason.is_drop() && reason != CloseReason::Lost,
-            Life::Draining(_) | Life::Lingering | Life::Gone => false,
+            Life::Doomed(reason) => reason.hears_to_the_end(),
+            Life::Asking | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
 
     /// Whether it has been told good-bye, or is about to be.
     pub fn is_closing(&self) -> bool {
-        !self.is_client() && self.life != Life::Waiting
+        !self.is_client() && !matches!(self.life, Life::Waiting | Life::Asking)
+    }
+
+    /// Whether its input is decoded. That of a line client that waits is kept until it is let in.
+    pub fn is_listened_to(&self) -> bool {
+        match self.life {
+            Life::Waiting => self.dialect != Dialect::Line,
+            Life::Asking | Life::Naming | Life::Chatting => true,
+            Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => false,
+        }
     }
 
     /// Puts a frame into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
@@ -244,10 +289,15 @@ impl<S> Connection<S> {
 
     /// Whether it should have a turn: there may be input, and nothing speaks against using it.
     pub fn wants_turn(&self, limits: &Limits) -> bool {
+        let input = self.ready.readable || self.unread_lines;
         match self.life {
-            Life::Waiting => self.ready.readable && self.inbox.len() < WAITING_INBOX_BYTES,
-            Life::Naming | Life::Chatting => {
-                (self.ready.readable || self.unread_lines) && !self.is_delayed() && !self.is_behind(limits)
+            Life::Waiting if self.dialect == Dialect::Line => {
+                self.ready.readable && self.inbox.len() < WAITING_INBOX_BYTES
+            }
+            // One answer at a time: so what waits for it is bounded, whatever it asks for.
+            Life::Asking => input && !self.is_delayed() && self.outbox.is_empty(),
+            Life::Waiting | Life::Naming | Life::Chatting => {
+                input && !self.is_delayed() && !self.is_behind(limits)
             }
             Life::Draining(_) | Life::Lingering => self.ready.readable,
             Life::Doomed(_) | Life::Gone => false,
@@ -286,6 +336,22 @@ impl<S> Connection<S> {
         false
     }
 
+    /// Keeps what was read of a client that must wait.
+    pub fn hold(&mut self, input: Input) {
+        let rest = self.unfinished.take();
+        self.unfinished = Some(Box::new(Unfinished::Held { input, rest }));
+    }
+
+    /// What was kept while the client had to wait.
+    pub fn take_held(&mut self) -> Option<Input> {
+        let held = self.unfinished.take_if(|unfinished| matches!(**unfinished, Unfinished::Held { .. }))?;
+        let Unfinished::Held { input, rest } = *held else {
+            return None;
+        };
+        self.unfinished = rest;
+        Some(input)
+    }
+
     /// The wait is over.
     pub fn resume(&mut self) {
         self.tempo = Tempo::Told;
@@ -295,6 +361,7 @@ impl<S> Connection<S> {
     pub fn deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let close = |after: Duration, reason| Some((self.since + after, Due::Close(reason)));
         let own = match self.life {
+            Life::Asking if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
             Life::Naming => close(limits.name, CloseReason::NoName),
             Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
             Life::Draining(_) => {
@@ -303,15 +370,30 @@ impl<S> Connection<S> {
                 Some((patience, Due::Forget))
             }
             Life::Lingering => Some((self.since + LINGER, Due::Forget)),
-            Life::Waiting | Life::Doomed(_) | Life::Gone => None,
+            Life::Asking | Life::Waiting | Life::Doomed(_) | Life::Gone => None,
         };
         let resume = match self.tempo {
-            Tempo::Delayed if self.is_client() => {
+            Tempo::Delayed if self.is_listened_to() => {
                 limits.pace.map(|pace| (self.allowance.ready_at(pace), Due::Resume))
             }
             _ => None,
         };
-        own.into_iter().chain(resume).chain(self.slow_deadline(limits)).min_by_key(|(moment, _)| *moment)
+        let all =
+            own.into_iter().chain(resume).chain(self.ping_deadline(limits)).chain(self.slow_deadline(limits));
+        all.min_by_key(|(moment, _)| *moment)
+    }
+
+    /// When it is to be asked whether it is there, or will have been silent for too long after that.
+    fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
+        let asked_at = Moment::from(self.heard_at) + limits.ping_interval;
+        match (self.dialect, self.life) {
+            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) if self.pinged => {
+                Some((asked_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
+            }
+            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) => Some((asked_at, Due::Ping)),
+            (Dialect::Events, Life::Chatting) => Some((asked_at, Due::Ping)),
+            _ => None,
+        }
     }
 
     /// When it will have been slow for too long.
@@ -335,6 +417,7 @@ impl<S> Connection<S> {
         net: &mut N,
         scratch: &mut Scratch,
         most: usize,
+        now: Moment,
     ) -> io::Result<usize> {
         loop {
             match scratch.fill(most.min(READ_BYTES), |buffer| net.read(&mut self.stream, buffer)) {
@@ -348,7 +431,11 @@ impl<S> Connection<S> {
                     return Ok(0);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => return other,
+                Ok(count) => {
+                    self.note_heard(now);
+                    return Ok(count);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

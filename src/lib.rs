@@ -71,3 +71,4 @@ pub mod server;
 pub mod text;
 pub mod time;
 pub mod timers;
+pub mod web;

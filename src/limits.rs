@@ -8,8 +8,6 @@ use crate::rate::Pace;
 /// The limits on one connection, from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest line, in bytes.
-    pub line_max: usize,
     /// Cost of an outbox at which its client is dropped.
     pub hard_bytes: u32,
     /// Cost of an outbox that may not last; over it the client is not read either.
@@ -20,6 +18,12 @@ pub struct Limits {
     pub name: Duration,
     /// The longest without a line.
     pub idle: Option<Duration>,
+    /// The longest that an HTTP client may take for the head of a request.
+    pub http: Duration,
+    /// Silence after which a WebSocket client is asked whether it is there.
+    pub ping_interval: Duration,
+    /// The longest it may take to answer.
+    pub ping_timeout: Duration,
     /// How fast lines may come.
     pub pace: Option<Pace>,
     /// What becomes of a client that reads too slowly.
@@ -30,12 +34,14 @@ impl Limits {
     /// The limits that `config` sets.
     pub fn new(config: &Config) -> Limits {
         Limits {
-            line_max: config.line_max,
             hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
             soft: *config.write_buffer_soft,
             stall: *config.stall_timeout,
             name: config.name_timeout,
             idle: *config.idle_timeout,
+            http: config.http_timeout,
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
             pace: config.rate.map(|rate| Pace::new(rate, config.burst)),
             slow_client: config.slow_client,
         }

@@ -45,13 +45,15 @@ fn serve(mut config: Config) -> Result<(), String> {
     if let Some(note) = config.fit_descriptors(descriptors)? {
         log::warn!("{note}");
     }
-    let listeners = bind::open(&config)?;
-    let addresses = bind::addresses_as_json(&listeners);
-    for listener in &listeners {
-        log::info!("listening door=line address={}", bind::address_of(listener));
+    let opened = bind::open(&config)?;
+    let addresses = bind::addresses_as_json(&opened);
+    for door in &opened {
+        let (word, address) = (door.kind.dialect.as_str(), bind::address_of(&door.listener));
+        log::info!("listening door={word} address={address}");
     }
-    let doors = listeners.len();
-    let net = MioNet::new(listeners).map_err(|error| format!("can't start the poll loop: {error}"))?;
+    let doors = opened.iter().map(|door| door.kind).collect();
+    let net = MioNet::new(opened.into_iter().map(|door| door.listener).collect())
+        .map_err(|error| format!("can't start the poll loop: {error}"))?;
     let print_addresses = config.print_addresses;
     let mut server = Server::new(config, net, doors)?;
     if print_addresses {

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::protocol::Dialect;
 use crate::time::Moment;
 
 /// Names a connection to the network: its slot in the roster, and a serial number that no other connection has.
@@ -26,6 +27,20 @@ pub struct Token {
 
 /// Which of the listening sockets, in the order they were opened.
 pub type Door = usize;
+
+/// What a door is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DoorKind {
+    /// What is spoken there at first: lines, or HTTP.
+    pub dialect: Dialect,
+    /// Whether it is open to this machine alone, by its address.
+    pub loopback: bool,
+}
+
+impl DoorKind {
+    /// A line door.
+    pub const LINE: DoorKind = DoorKind { dialect: Dialect::Line, loopback: true };
+}
 
 /// Something [`Net::poll`] found. Readiness is a transition, told once (`EPOLLET`): until a call answers
 /// `WouldBlock` there may be more to do and no further event for it.
@@ -118,6 +133,12 @@ pub trait Net {
 
     /// The clock on the wall, in milliseconds since the Unix epoch.
     fn unix_millis(&self) -> u64;
+
+    /// The steady clock in nanoseconds, to see how long something took.
+    fn nanos(&self) -> u64;
+
+    /// A number that no other process has.
+    fn process_id(&self) -> u64;
 
     /// Takes a waiting connection. It is not watched yet.
     ///

@@ -3,11 +3,54 @@
 //! A codec turns bytes into requests and events into bytes; the chat turns requests into events. Neither knows the
 //! other.
 
+mod close;
+mod problem;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
+use crate::text::{Name, RoomName, Text, clean};
+
+pub use close::CloseReason;
+pub use problem::Problem;
+
+/// What a client speaks, and so how it hears what happens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Dialect {
+    /// Lines: `nc`, `telnet`.
+    Line,
+    /// JSON objects in WebSocket messages.
+    Json,
+    /// A program's own WebSocket messages, as they are.
+    Raw,
+    /// Server-sent events: it hears, and says nothing.
+    Events,
+    /// HTTP requests: not a client of the chat.
+    Http,
+}
+
+impl Dialect {
+    /// Those that clients in rooms speak, in the order of their numbers.
+    pub const IN_ROOMS: [Dialect; 4] = [Dialect::Line, Dialect::Json, Dialect::Raw, Dialect::Events];
+
+    /// Whether it is spoken in WebSocket frames.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Dialect::Json | Dialect::Raw)
+    }
+
+    /// One word for the log and the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dialect::Line => "line",
+            Dialect::Json => "json",
+            Dialect::Raw => "raw",
+            Dialect::Events => "events",
+            Dialect::Http => "http",
+        }
+    }
+}
 
 /// What a client wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,33 +59,90 @@ pub enum Request {
     Nick(Name),
     /// Answer the question for a name by keeping the guest name.
     StayGuest,
-    /// Say it to the room.
-    Say(Text),
-    /// Do it, told in the third person.
-    Me(Text),
+    /// Say something to a room.
+    Say {
+        /// Which (`None`: the one it is in).
+        room: Option<RoomName>,
+        /// Said or done.
+        manner: Manner,
+        /// What.
+        body: Body,
+        /// Whether the message itself is to come back, so that the client knows that it was accepted.
+        receipt: bool,
+    },
+    /// Pass a program's message on to the room's other programs; a text is heard by everybody else too.
+    Relay(Payload),
     /// Say it to one client only.
     Tell {
         /// The name, as it was typed.
         to: Text,
         /// The message.
         text: Text,
+        /// Whether it is to come back.
+        receipt: bool,
     },
     /// Who is in the room (`None`: in one's own).
     Who(Option<RoomName>),
     /// Which rooms there are.
     Rooms,
     /// Go to that room.
-    Join(RoomName),
-    /// Go back to the lobby.
-    Leave,
-    /// Show the room's last messages (`None`: as many as on joining).
-    History(Option<usize>),
+    Join {
+        /// Which.
+        room: RoomName,
+        /// How much of its history to show (`None`: as much as everybody sees).
+        history: Option<usize>,
+        /// Whether the client's own messages are to come back to it.
+        echo: bool,
+    },
+    /// Leave that room; without one, go back to the lobby.
+    Leave(Option<RoomName>),
+    /// Show a room's last messages.
+    History {
+        /// Which (`None`: the one it is in).
+        room: Option<RoomName>,
+        /// How many (`None`: as many as on joining).
+        count: Option<usize>,
+    },
     /// Say good-bye.
     Quit(Option<Text>),
     /// List the commands.
     Help,
     /// Answer, so that the client knows how far the server has read.
     Ping,
+}
+
+/// What a client brings along that enters by a door where nobody is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// What it wants to be called.
+    pub name: Option<Name>,
+    /// Where it goes first.
+    pub room: Option<RoomName>,
+    /// How much of that room's history to show (`None`: as much as everybody sees).
+    pub history: Option<usize>,
+    /// Whether its own messages are to come back to it.
+    pub echo: bool,
+    /// The number of the last message it has heard, if it was here before.
+    pub heard: Option<u64>,
+    /// What could not be read of what it asked for.
+    pub problems: Vec<Problem>,
+}
+
+/// Names one client among those of all processes, ever.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct UniqueId {
+    /// A number that the process drew at its start.
+    pub process: u64,
+    /// The connection's serial number.
+    pub serial: u32,
+}
+
+impl fmt::Display for UniqueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.process, self.serial)
+    }
 }
 
 /// What a client is told.
@@ -52,6 +152,13 @@ pub enum Event {
     Greeting(Text),
     /// The question for a name.
     WhatName,
+    /// The client is in the chat, under that name.
+    Welcome {
+        /// Names it for ever.
+        id: UniqueId,
+        /// Its name.
+        name: Name,
+    },
     /// The client is in a room: at first, and after each move.
     Entered {
         /// Its name.
@@ -64,10 +171,28 @@ pub enum Event {
         others: Vec<Name>,
         /// How many more there are.
         more: usize,
+        /// The number of the room's last message.
+        seq: u64,
+    },
+    /// The client has left a room, and is in no other for it.
+    Gone {
+        /// Its name.
+        name: Name,
+        /// The room.
+        room: RoomName,
+        /// How many are there now.
+        count: usize,
     },
     /// Somebody said something in the room.
-    Message(Rc<Message>),
-    /// The same, from before the client came.
+    Message {
+        /// Where.
+        room: RoomName,
+        /// What.
+        message: Rc<Message>,
+    },
+    /// A program passed something on.
+    Relayed(Payload),
+    /// One message from before the client came.
     Past {
         /// What was said.
         message: Rc<Message>,
@@ -76,6 +201,13 @@ pub enum Event {
     },
     /// There is no history to show.
     NoPast,
+    /// What was said before, in one piece.
+    History {
+        /// Where.
+        room: RoomName,
+        /// What, the oldest first.
+        messages: Vec<Rc<Message>>,
+    },
     /// A message for this client only.
     Private {
         /// Who says so.
@@ -83,17 +215,39 @@ pub enum Event {
         /// What.
         text: Text,
     },
+    /// The client's own message has reached that one.
+    Told {
+        /// Who said so.
+        from: Name,
+        /// To whom.
+        to: Name,
+        /// What.
+        text: Text,
+    },
     /// Somebody came into the room.
-    Joined(Name),
+    Joined {
+        /// Who.
+        name: Name,
+        /// Where.
+        room: RoomName,
+        /// How many are there now.
+        count: usize,
+    },
     /// Somebody left the room.
     Left {
         /// Who.
         name: Name,
+        /// Where.
+        room: RoomName,
         /// Why, if it is worth telling.
         reason: Option<Text>,
+        /// How many are there now.
+        count: usize,
     },
     /// What happened lately in a room too large to tell each time.
     Crowd {
+        /// Where.
+        room: RoomName,
         /// How many came.
         joined: u32,
         /// How many left.
@@ -101,15 +255,22 @@ pub enum Event {
         /// How many are there now.
         count: usize,
     },
-    /// Somebody has another name now.
+    /// Somebody in the room has another name now.
     Renamed {
+        /// Where.
+        room: RoomName,
         /// The old name.
         from: Name,
         /// The new name.
         to: Name,
     },
     /// The client itself has another name now.
-    YouAre(Name),
+    YouAre {
+        /// The old name.
+        from: Name,
+        /// The new name.
+        to: Name,
+    },
     /// Who is in a room.
     Who {
         /// The room.
@@ -133,7 +294,12 @@ pub enum Event {
     /// The client sends faster than it may and is read more slowly.
     Delayed,
     /// So many messages were left out because the client read too slowly.
-    Missed(u64),
+    Missed {
+        /// Where, if it was in a room.
+        room: Option<RoomName>,
+        /// How many.
+        count: u64,
+    },
     /// The server has no place yet; so many are to be served first, this one included.
     Waiting(usize),
     /// A request could not be done.
@@ -155,7 +321,7 @@ pub struct Message {
     /// Said or done.
     pub manner: Manner,
     /// What.
-    pub text: Text,
+    pub body: Body,
     /// Its place among the room's messages, from 1.
     pub seq: u64,
     /// When, in milliseconds since the Unix epoch.
@@ -171,146 +337,43 @@ pub enum Manner {
     Act,
 }
 
-/// Why a request was not done. [`fmt::Display`] tells the client, and what to do instead.
+/// What a message says.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Problem {
-    /// The line is over the limit.
-    LineTooLong {
-        /// The limit.
-        max_bytes: usize,
-    },
-    /// The line is no UTF-8.
-    NotUtf8,
-    /// There is no such command.
-    UnknownCommand(Text),
-    /// The command lacks something, or has too much.
-    Usage(&'static str),
-    /// The name breaks a rule.
-    BadName(NameError),
-    /// Somebody else has the name.
-    NameTaken(Name),
-    /// Nobody has the name.
-    NobodyCalled(Text),
-    /// The room's name breaks a rule.
-    BadRoomName(RoomNameError),
-    /// There is no such room.
-    NoSuchRoom(RoomName),
-    /// There are as many rooms as there may be.
-    TooManyRooms,
-    /// The client is in that room.
-    AlreadyIn(RoomName),
-    /// Only who has a name can do that.
-    NameFirst,
+pub enum Body {
+    /// Words, for people.
+    Text(Text),
+    /// A JSON value, for programs: well formed, without white space between its parts.
+    Data(Box<str>),
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Body {
+    /// As people see it who read lines.
+    pub fn as_line(&self) -> Cow<'_, str> {
         match self {
-            Problem::LineTooLong { max_bytes } => {
-                write!(f, "that line was not sent: it is over {max_bytes} bytes")
-            }
-            Problem::NotUtf8 => write!(f, "that line was not sent: it is not UTF-8"),
-            Problem::UnknownCommand(command) => {
-                write!(f, "there is no command /{command}. /help lists the commands, //text says /text")
-            }
-            Problem::Usage(usage) => write!(f, "usage: {usage}"),
-            Problem::BadName(error) => write!(f, "{error}"),
-            Problem::NameTaken(name) => write!(f, "the name {name} is taken"),
-            Problem::NobodyCalled(name) => write!(f, "nobody is called {name}. /who lists the names"),
-            Problem::BadRoomName(error) => write!(f, "{error}"),
-            Problem::NoSuchRoom(room) => write!(f, "there is no room {room}. /rooms lists the rooms"),
-            Problem::TooManyRooms => {
-                write!(f, "the server has as many rooms as it may. /rooms lists them")
-            }
-            Problem::AlreadyIn(room) => write!(f, "you are in {room} already"),
-            Problem::NameFirst => write!(f, "give your name first, or an empty line to be a guest"),
-        }
-    }
-}
-
-/// Why a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum CloseReason {
-    /// The client said `/quit`.
-    Quit,
-    /// The client closed its side, and all it had sent was dealt with.
-    EndOfInput,
-    /// The connection broke: reset, timed out, host gone.
-    Lost,
-    /// The write buffer reached its hard limit.
-    BufferFull,
-    /// The write buffer stayed over its soft limit too long.
-    BufferHigh,
-    /// Nothing was taken of what waits for too long.
-    Stalled,
-    /// All clients together held too much, and this one most.
-    ServerMemory,
-    /// No name was given in time.
-    NoName,
-    /// Nothing was sent for too long.
-    Idle,
-    /// A line would not end.
-    EndlessLine,
-    /// No place, and no place to wait.
-    Full,
-    /// Too many connections from the same address.
-    TooManyFromAddress,
-    /// The server ends.
-    Shutdown,
-}
-
-impl CloseReason {
-    /// One word for the log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::Quit => "quit",
-            CloseReason::EndOfInput => "end-of-input",
-            CloseReason::Lost => "lost",
-            CloseReason::BufferFull => "buffer-full",
-            CloseReason::BufferHigh => "buffer-high",
-            CloseReason::Stalled => "stalled",
-            CloseReason::ServerMemory => "server-memory",
-            CloseReason::NoName => "no-name",
-            CloseReason::Idle => "idle",
-            CloseReason::EndlessLine => "endless-line",
-            CloseReason::Full => "full",
-            CloseReason::TooManyFromAddress => "too-many-from-address",
-            CloseReason::Shutdown => "shutdown",
+            Body::Text(text) => text.one_line(),
+            Body::Data(json) => clean(json),
         }
     }
 
-    /// Whether the server gave up on a client that does not read.
-    pub fn is_drop(self) -> bool {
-        use CloseReason::{BufferFull, BufferHigh, ServerMemory, Stalled};
-        matches!(self, BufferFull | BufferHigh | Stalled | ServerMemory)
-    }
-
-    /// What the client itself is told; `None` if it does not want to know or can't be told.
-    pub fn farewell(self) -> Option<&'static str> {
-        Some(match self {
-            CloseReason::EndOfInput | CloseReason::Lost => return None,
-            CloseReason::Quit => "bye",
-            CloseReason::BufferFull => "you were dropped: too much was waiting for you to read it",
-            CloseReason::BufferHigh => "you were dropped: you were behind with reading for too long",
-            CloseReason::Stalled => "you were dropped: you stopped reading",
-            CloseReason::ServerMemory => "you were dropped: the server ran short of memory for what waits",
-            CloseReason::NoName => "you gave no name in time. connect again to try again",
-            CloseReason::Idle => "you were idle for too long. connect again to go on",
-            CloseReason::EndlessLine => "your line does not end. good-bye",
-            CloseReason::Full => "the server is full. try again later",
-            CloseReason::TooManyFromAddress => {
-                "too many connections from your address. close one of them first"
-            }
-            CloseReason::Shutdown => "the server is shutting down",
-        })
-    }
-
-    /// What the rest of the room is told behind `ann left`.
-    pub fn told_others(self) -> Option<Text> {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
         match self {
-            reason if reason.is_drop() => Text::clean("too slow"),
-            CloseReason::Idle => Text::clean("idle"),
-            _ => None,
+            Body::Text(text) => text.as_str().len(),
+            Body::Data(json) => json.len(),
         }
     }
+
+    /// Whether nothing is said; no parsed body is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A program's message, byte for byte.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// Text.
+    Text(Box<str>),
+    /// Anything else.
+    Binary(Box<[u8]>),
 }

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::limits::Limits;
 use crate::net::Token;
 use crate::page::Slice;
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
 use crate::timers::{Guess, Timers};
 
@@ -56,9 +56,9 @@ impl<S> Roster<S> {
     }
 
     /// Takes a slot.
-    pub fn insert(&mut self, stream: S, host: Host, now: Moment) -> Token {
+    pub fn insert(&mut self, stream: S, host: Host, dialect: Dialect, now: Moment) -> Token {
         let token = self.next_token();
-        self.connections.insert(Connection::new(stream, token.serial, host, now));
+        self.connections.insert(Connection::new(stream, token.serial, host, dialect, now));
         self.next_serial = self.next_serial.wrapping_add(1);
         token
     }

@@ -8,21 +8,22 @@ mod accept;
 mod close;
 mod deliver;
 mod flush;
+mod http;
 mod turn;
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::chat::{Chat, Effect};
-use crate::codec::line;
+use crate::chat::{Chat, ClientId, Effect};
+use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
 use crate::connection::Due;
 use crate::inbox::Scratch;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::net::{Event, Net, Signal, Token};
+use crate::net::{DoorKind, Event, Net, Signal, Token};
 use crate::page::Pages;
-use crate::protocol::CloseReason;
+use crate::protocol::{CloseReason, Dialect};
 use crate::roster::Roster;
 use crate::time::{Moment, Now, SteadyClock};
 
@@ -42,8 +43,13 @@ pub struct Server<N: Net> {
     chat: Chat,
     /// What the chat wants done; empty between requests.
     effects: Vec<Effect>,
+    /// Whose request the chat deals with at the moment, if the answer is to be marked.
+    asker: Option<(ClientId, Tag)>,
+    codecs: Codecs,
     pages: Pages,
     scratch: Scratch,
+    /// The same for all clients of this process, and for no other's.
+    process_id: u64,
     metrics: Metrics,
     /// Ticks begun.
     ticks: u64,
@@ -70,14 +76,15 @@ pub enum Control {
 }
 
 impl<N: Net> Server<N> {
-    /// A server with `doors` open doors on `net`.
+    /// A server with those open doors on `net`.
     ///
     /// # Errors
     /// A file that `config` names can't be read; the message says which.
-    pub fn new(config: Config, net: N, doors: usize) -> Result<Server<N>, String> {
+    pub fn new(config: Config, net: N, doors: Vec<DoorKind>) -> Result<Server<N>, String> {
         let limits = Limits::new(&config);
         let mut chat = Chat::new(&config);
         chat.set_motd(config::read_motd(&config)?);
+        let codecs = Codecs::new(&config);
         let mut server = Server {
             limits,
             clock: SteadyClock::default(),
@@ -88,7 +95,10 @@ impl<N: Net> Server<N> {
             chat,
             effects: Vec::new(),
             pages: Pages::default(),
-            scratch: Scratch::new(line::unused_max_bytes(config.line_max)),
+            scratch: Scratch::new(codecs.unused_max_bytes()),
+            asker: None,
+            codecs,
+            process_id: net.process_id(),
             metrics: Metrics::default(),
             ticks: 0,
             ending: None,
@@ -126,18 +136,28 @@ impl<N: Net> Server<N> {
     pub fn tick(&mut self) -> io::Result<Control> {
         self.ticks += 1;
         self.poll()?;
+        let begun_at = self.net.nanos();
         if self.latch() == Control::Stop {
             return Ok(Control::Stop);
         }
-        self.turns();
-        self.expire();
-        self.flush_all();
-        self.reap();
-        self.accept_all();
+        let mut at = self.note_phase(0, begun_at);
+        let phases = [Self::turns, Self::expire, Self::flush_all, Self::reap, Self::accept_all];
+        for (index, phase) in phases.into_iter().enumerate() {
+            phase(self);
+            at = self.note_phase(index + 1, at);
+        }
+        self.metrics.ticks.note(at.saturating_sub(begun_at));
         if cfg!(debug_assertions) {
             self.assert_invariants();
         }
         Ok(self.control())
+    }
+
+    /// Counts a phase that began at `begun_at` and is over now, which is when the next begins.
+    fn note_phase(&mut self, index: usize, begun_at: u64) -> u64 {
+        let now = self.net.nanos();
+        self.metrics.phase_nanos[index] += now.saturating_sub(begun_at);
+        now
     }
 
     /// Sleeps until something happens, unless there is work already; then reads the clocks.
@@ -207,9 +227,15 @@ impl<N: Net> Server<N> {
         while let Some(token) = self.roster.next_due(self.now.moment) {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
-                Some((_, Due::Close(reason))) => self.roster.doom(token, reason),
+                Some((_, Due::Close(reason))) => {
+                    if reason == CloseReason::NoRequest {
+                        self.complain_of_slowness(token);
+                    }
+                    self.roster.doom(token, reason);
+                }
                 Some((_, Due::Forget)) => self.give_up(token),
                 Some((_, Due::Resume)) => self.resume(token),
+                Some((_, Due::Ping)) => self.ping(token),
                 None => {}
             }
             self.roster.arm(token);
@@ -222,6 +248,23 @@ impl<N: Net> Server<N> {
             connection.resume();
         }
         self.roster.wake(token);
+    }
+
+    /// Asks a client that is silent whether it is there. Who only listens can't answer: for it, the bytes alone must do.
+    fn ping(&mut self, token: Token) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        match connection.dialect {
+            Dialect::Events => {
+                connection.heard_at = self.now.moment.into();
+                self.send_bytes(token, |page| page.extend_from_slice(sse::NOTHING));
+            }
+            _ => {
+                connection.pinged = true;
+                self.send_bytes(token, websocket::ping);
+            }
+        }
     }
 
     fn reload(&mut self) {

@@ -1,7 +1,7 @@
 //! Words that can't be wrong: [`Text`], [`Name`], [`RoomName`].
 //!
-//! Each is parsed once, at the edge, and from then on is what it says: one line, safe to print on a terminal,
-//! within its length. Nothing further in checks again.
+//! Each is parsed once, at the edge, and from then on is what it says: safe to print on a terminal, within its length.
+//! Nothing further in checks again.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,10 +16,11 @@ pub const NAME_MAX_BYTES: usize = 32;
 /// The prefix of the names the server gives; nobody may choose one of the form `guest-7`.
 pub const GUEST_PREFIX: &str = "guest-";
 
-/// Names that would pass for the server or a door of it (`redis` speaks for foreign `PUBLISH`es).
-const RESERVED: [&str; 5] = ["chinwag", "server", "system", "redis", "admin"];
+/// Names that would pass for the server or a door of it (`redis` speaks for foreign `PUBLISH`es, `http` for programs
+/// that publish without a name).
+const RESERVED: [&str; 6] = ["chinwag", "server", "system", "redis", "http", "admin"];
 
-/// One line of what somebody said: not empty, no control characters, nothing that reorders other text.
+/// What somebody said: not empty, no control characters but the ends of lines, nothing that reorders other text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Text(Box<str>);
 
@@ -32,6 +33,21 @@ impl Text {
     pub fn clean(raw: &str) -> Option<Text> {
         let text = clean(raw);
         (!text.trim().is_empty()).then(|| Text(text.into()))
+    }
+
+    /// The same, of something that may have several lines: their ends stay, each as one LF, except at the very end.
+    pub fn clean_lines(raw: &str) -> Option<Text> {
+        let lines: Vec<_> = raw.split('\n').map(clean).collect();
+        let text = lines.join("\n");
+        (!text.trim().is_empty()).then(|| Text(text.trim_end_matches('\n').into()))
+    }
+
+    /// The text on one line: a space for each end of a line.
+    pub fn one_line(&self) -> Cow<'_, str> {
+        match self.0.contains('\n') {
+            true => Cow::Owned(self.0.replace('\n', " ")),
+            false => Cow::Borrowed(&self.0),
+        }
     }
 
     /// The text itself.
@@ -141,6 +157,11 @@ impl Name {
     /// The name of the `number`th guest.
     pub fn guest(number: u64) -> Name {
         Name(smol_str::format_smolstr!("{GUEST_PREFIX}{number}"))
+    }
+
+    /// Who says what a program publishes by HTTP without a name.
+    pub fn of_http() -> Name {
+        Name(SmolStr::new_static("http"))
     }
 
     /// The name itself.

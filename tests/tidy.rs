@@ -9,7 +9,7 @@ use chinwag::connection::Connection;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 20] = [
+const FLOORS: [&str; 21] = [
     "time",
     "text",
     "logging",
@@ -26,6 +26,7 @@ const FLOORS: [&str; 20] = [
     "outbox",
     "codec",
     "chat",
+    "web",
     "connection",
     "roster",
     "server",
@@ -157,7 +158,10 @@ fn every_flag_has_a_variable_of_its_name_and_a_line_in_the_readme() {
         };
         let variable = format!("CHINWAG_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "--{long}");
-        let row = readme.lines().find(|line| line.starts_with(&format!("| `--{long}")));
+        let row = readme.lines().find(|line| {
+            let rest = line.strip_prefix(&format!("| `--{long}"));
+            rest.is_some_and(|rest| rest.starts_with([' ', '`']))
+        });
         let row = row.unwrap_or_else(|| panic!("README.md has no row for --{long}"));
         for default in arg.get_default_values() {
             let default = default.to_str().unwrap();

@@ -2,67 +2,111 @@
 
 use std::time::Duration;
 
+use super::clients::Client;
 use super::ids::ClientId;
 use super::rooms::{Room, Rooms};
 use super::{Chat, Effect};
-use crate::protocol::{Event, Problem};
+use crate::protocol::{Dialect, Event, Problem};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
 
-/// Names or rooms listed on request; more are counted. All with the longest names fit into the write buffer of a client
-/// that has no name yet.
+/// Names or rooms listed on request; more are counted. All with the longest names fit into the write buffer of a line
+/// client that has no name yet.
 const LISTED: usize = 50;
+
+/// The same for programs, which can make something of long lists.
+const LISTED_FOR_PROGRAMS: usize = 1000;
 
 impl Chat {
     pub(super) fn who(&self, id: ClientId, room: Option<RoomName>) -> Result<Event, Problem> {
         let room = match room {
             Some(name) if name == RoomName::lobby() => Ok(Rooms::LOBBY),
-            Some(name) => self.rooms.find(&name).filter(|id| !self.members(*id).is_empty()).ok_or(name),
-            None => Ok(self.place(id).map_or(Rooms::LOBBY, |place| place.room)),
+            Some(name) => {
+                let used = |id: &_| self.rooms.get(*id).is_some_and(|room| room.count() > 0);
+                self.rooms.find(&name).filter(used).ok_or(Problem::NoSuchRoom(name))
+            }
+            None if self.client(id).is_some_and(Client::is_unnamed) => Ok(Rooms::LOBBY),
+            None => self.place_in(id, None).map(|place| place.room),
+        }?;
+        let Some(room) = self.rooms.get(room) else {
+            return Err(Problem::NoSuchRoom(RoomName::lobby()));
         };
-        let room = room.map_err(Problem::NoSuchRoom)?;
-        let (names, more) = self.some_names(self.members(room), LISTED);
-        let room = self.rooms.get(room).map_or_else(RoomName::lobby, |room| room.name.clone());
-        Ok(Event::Who { room, names, more })
+        let (names, more) = self.some_names(room, self.listed(id));
+        Ok(Event::Who { room: room.name.clone(), names, more })
     }
 
-    pub(super) fn list_rooms(&self) -> Event {
-        let (rooms, more) = self.rooms.largest(LISTED);
+    pub(super) fn list_rooms(&self, id: ClientId) -> Event {
+        let (rooms, more) = self.rooms.largest(self.listed(id));
         Event::Rooms { rooms, more }
+    }
+
+    fn listed(&self, id: ClientId) -> usize {
+        match self.client(id).map(Client::dialect) {
+            Some(Dialect::Line) | None => LISTED,
+            Some(_) => LISTED_FOR_PROGRAMS,
+        }
+    }
+
+    /// All rooms, for a program that is not a client.
+    pub fn rooms_for_programs(&self) -> Event {
+        let (rooms, more) = self.rooms.largest(LISTED_FOR_PROGRAMS);
+        Event::Rooms { rooms, more }
+    }
+
+    /// The last messages of a room, for a program that is not a client.
+    ///
+    /// # Errors
+    /// There is no such room.
+    pub fn history_for_programs(&self, room: RoomName, count: Option<usize>) -> Result<Event, Problem> {
+        match self.rooms.find(&room).and_then(|id| self.rooms.get(id)) {
+            Some(found) => Ok(self.history_of(found, count.unwrap_or(usize::MAX))),
+            None => Err(Problem::NoSuchRoom(room)),
+        }
     }
 
     pub(super) fn show_history(
         &mut self,
         id: ClientId,
+        room: Option<RoomName>,
         count: Option<usize>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
-        let place = self.place(id)?;
+        let place = self.place_in(id, room)?;
         let Some(room) = self.rooms.get(place.room) else {
             return Ok(());
         };
         // Who asks wants to see something, even where joining shows nothing.
         let count = count.unwrap_or(self.rules.history_shown).max(1);
-        effects
-            .extend(past(room, count, self.rules.history_bytes, now).map(|event| Effect::Reply(id, event)));
+        if place.dialect != Dialect::Line {
+            effects.push(Effect::Reply(id, self.history_of(room, count)));
+            return Ok(());
+        }
+        effects.extend(self.past(room, count, now).map(|event| Effect::Reply(id, event)));
         if room.last(1).next().is_none() {
             effects.push(Effect::Reply(id, Event::NoPast));
         }
         Ok(())
     }
 
-    /// The names of the first `most` clients, and how many more there are.
-    pub(super) fn some_names(&self, ids: &[ClientId], most: usize) -> (Vec<Name>, usize) {
-        let names = ids.iter().take(most).filter_map(|id| self.name(*id).cloned()).collect();
-        (names, ids.len().saturating_sub(most))
+    /// The names of the first `most` members, and how many more there are.
+    pub(super) fn some_names(&self, room: &Room, most: usize) -> (Vec<Name>, usize) {
+        let names = room.members().take(most).filter_map(|id| self.name(id).cloned()).collect();
+        (names, room.count().saturating_sub(most))
     }
-}
 
-/// The last `count` messages of a room, as told now; fewer if they would be more than `most_bytes` of output.
-pub(super) fn past(room: &Room, count: usize, most_bytes: usize, now: Now) -> impl Iterator<Item = Event> {
-    room.last(room.fitting(count, most_bytes)).map(move |message| Event::Past {
-        message: message.clone(),
-        age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
-    })
+    /// The last `count` messages of a room, as told now, one by one; fewer if they would be too much output.
+    pub(super) fn past(&self, room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
+        let count = room.fitting(count, self.rules.history_bytes, Dialect::Line);
+        room.last(count).map(move |message| Event::Past {
+            message: message.clone(),
+            age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
+        })
+    }
+
+    /// The last `count` messages of a room in one piece; fewer if they would be too much output.
+    pub(super) fn history_of(&self, room: &Room, count: usize) -> Event {
+        let count = room.fitting(count, self.rules.history_bytes, Dialect::Json);
+        Event::History { room: room.name.clone(), messages: room.last(count).cloned().collect() }
+    }
 }

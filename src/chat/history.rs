@@ -67,5 +67,5 @@ impl Ledger {
 fn memory_bytes(message: &Message) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();
     const QUEUES: usize = size_of::<usize>() + size_of::<(RoomId, u64)>();
-    size_of::<Message>() + COUNTS + QUEUES + message.text.as_str().len()
+    size_of::<Message>() + COUNTS + QUEUES + message.body.len()
 }

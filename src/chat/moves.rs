@@ -1,17 +1,92 @@
 //! Who comes, goes and changes its name.
 
-use super::answers::past;
+use super::clients::{Client, Echo, Seat, Social, name_of};
 use super::ids::{ClientId, RoomId};
 use super::rooms::Rooms;
-use super::{Chat, Effect, Place, Seat, name_of};
-use crate::protocol::{Event, Problem};
+use super::{Chat, Effect, Place};
+use crate::protocol::{Arrival, Dialect, Event, Problem, UniqueId};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 /// Names listed where somebody enters a room; more are counted.
 const NAMES_ON_ENTERING: usize = 10;
 
+/// How somebody enters a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Whether it is the first room of a line client.
+    pub first: bool,
+    /// How much history to show.
+    pub history: usize,
+    /// Whether its own messages come back to it.
+    pub echo: Echo,
+}
+
 impl Chat {
+    /// Somebody enters by a door where all it wants is said at once.
+    ///
+    /// A name that can't be had is a [`Problem`] told to it, and it is a guest. Who only listens has none, and is no member.
+    pub fn enter(
+        &mut self,
+        id: ClientId,
+        unique: UniqueId,
+        arrival: Arrival,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Arrival { dialect, name, room, history, echo, heard, mut problems } = arrival;
+        if dialect == Dialect::Events {
+            return self.listen(id, room, heard, effects);
+        }
+        let wanted = name.filter(|name| match self.is_taken(name) {
+            true => {
+                problems.push(Problem::NameTaken(name.clone()));
+                false
+            }
+            false => true,
+        });
+        let name = wanted.unwrap_or_else(|| self.next_guest());
+        let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
+        self.seat_client(id, Client::Social(Box::new(social)));
+        self.take_name(id, None);
+        effects.push(Effect::NameGiven(id));
+        let told = problems.into_iter().map(|problem| Event::Problem { problem, unnamed: false });
+        effects.extend(told.map(|event| Effect::Reply(id, event)));
+        effects.push(Effect::Reply(id, Event::Welcome { id: unique, name: name.clone() }));
+        effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
+        if let Some(room) = room
+            && let Err(problem) = self.join(id, room, history, Echo(echo), now, effects)
+        {
+            effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+        }
+    }
+
+    /// Somebody listens to a room, and is told at once what was said behind number `heard`.
+    fn listen(
+        &mut self,
+        id: ClientId,
+        room: Option<RoomName>,
+        heard: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let social = Social { name: None, dialect: Dialect::Events, seats: Default::default() };
+        self.seat_client(id, Client::Social(Box::new(social)));
+        effects.push(Effect::NameGiven(id));
+        let Some((to, there)) = room.and_then(|room| {
+            let to = self.rooms.open(room)?;
+            Some((to, self.rooms.get_mut(to)?))
+        }) else {
+            // The last room went while this one's request was looked at.
+            let event = Event::Problem { problem: Problem::TooManyRooms, unnamed: false };
+            return effects.push(Effect::Reply(id, event));
+        };
+        let index = there.enter(Dialect::Events, id);
+        let missed = there.after(heard.unwrap_or(u64::MAX)).cloned();
+        let missed = missed.map(|message| Event::Message { room: there.name.clone(), message });
+        effects.extend(missed.map(|event| Effect::Reply(id, event)));
+        self.sit(id, Seat { slot: to.slot(), index }, Echo(false));
+    }
+
     pub(super) fn nick(
         &mut self,
         id: ClientId,
@@ -23,31 +98,39 @@ impl Chat {
             Some(holder) if holder != id => return Err(Problem::NameTaken(name)),
             _ => {}
         }
-        let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) else {
+        let Some(client) = self.client_mut(id) else {
             return Ok(());
         };
-        let old = std::mem::replace(&mut client.name, name.clone());
-        let Ok(place) = self.place(id) else {
+        let unnamed = client.is_unnamed();
+        let Some(old) = client.rename(name.clone()) else {
+            return Ok(());
+        };
+        if unnamed {
             self.name_given(id, now, effects);
             return Ok(());
-        };
+        }
         self.take_name(id, Some(old.as_str()));
-        effects.push(Effect::Reply(id, Event::YouAre(name.clone())));
-        if old != name && self.members(place.room).len() <= self.rules.announce_max {
-            let event = Event::Renamed { from: old, to: name };
-            effects.push(Effect::Announce { room: place.room, except: Some(id), event });
+        effects.push(Effect::Reply(id, Event::YouAre { from: old.clone(), to: name.clone() }));
+        if old == name {
+            return Ok(());
+        }
+        for seat in self.client(id).into_iter().flat_map(Client::seats) {
+            if let Some(to) = self.rooms.at(seat.slot)
+                && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
+            {
+                let event = Event::Renamed { room: room.name.clone(), from: old.clone(), to: name.clone() };
+                effects.push(Effect::Announce { room: to, except: Some(id), event });
+            }
         }
         Ok(())
     }
 
-    /// The client's name stands; it enters the lobby under it.
+    /// The line client's name stands; it enters the lobby under it.
     pub(super) fn name_given(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
-        let Some(name) = self.name(id).cloned() else {
-            return;
-        };
         self.take_name(id, None);
         effects.push(Effect::NameGiven(id));
-        self.arrive(id, name, Rooms::LOBBY, true, now, effects);
+        let entry = Entry { first: true, history: self.rules.history_shown, echo: Echo(false) };
+        self.arrive(id, Rooms::LOBBY, entry, now, effects);
     }
 
     /// Enters the client's present name among those taken, in place of an `old` one.
@@ -60,61 +143,99 @@ impl Chat {
         self.names.insert(id, name_of);
     }
 
+    /// A line client moves to the room; any other is in one room more.
     pub(super) fn join(
         &mut self,
         id: ClientId,
         room: RoomName,
+        history: Option<usize>,
+        echo: Echo,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
-        let place = self.place(id)?;
-        if self.rooms.get(place.room).is_some_and(|here| here.name == room) {
+        let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
+            return Err(Problem::NameFirst);
+        };
+        if self.rooms.find(&room).is_some_and(|there| client.seat_in(there.slot()).is_some()) {
             return Err(Problem::AlreadyIn(room));
         }
+        let moves = client.dialect() == Dialect::Line;
+        let seats = client.seats().count();
+        if !moves && seats >= self.rules.rooms_per_client {
+            return Err(Problem::TooManyJoined { max: self.rules.rooms_per_client });
+        }
         let there = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
-        let Some(name) = self.name(id).cloned() else {
-            return Ok(());
-        };
-        self.depart(place, name.clone(), None, now, effects);
-        self.arrive(id, name, there, false, now, effects);
+        if moves {
+            let place = self.place_in(id, None)?;
+            self.depart(id, place, None, now, effects);
+        }
+        let history = history.unwrap_or(self.rules.history_shown);
+        self.arrive(id, there, Entry { first: false, history, echo }, now, effects);
         Ok(())
     }
 
-    pub(super) fn arrive(
+    /// A line client goes back to the lobby; any other is in one room less.
+    pub(super) fn leave_room(
         &mut self,
         id: ClientId,
-        name: Name,
-        to: RoomId,
-        first: bool,
+        room: Option<RoomName>,
         now: Now,
         effects: &mut Vec<Effect>,
-    ) {
-        let (others, more) = self.some_names(self.members(to), NAMES_ON_ENTERING);
+    ) -> Result<(), Problem> {
+        let place = self.place_in(id, room)?;
+        if place.dialect == Dialect::Line {
+            return self.join(id, RoomName::lobby(), None, Echo(false), now, effects);
+        }
+        let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::Gone {
+            name: name.clone(),
+            room: room.name.clone(),
+            count: room.count() - 1,
+        });
+        self.depart(id, place, None, now, effects);
+        effects.extend(told.map(|event| Effect::Reply(id, event)));
+        Ok(())
+    }
+
+    fn arrive(&mut self, id: ClientId, to: RoomId, entry: Entry, now: Now, effects: &mut Vec<Effect>) {
+        let Some((name, dialect)) = self.client(id).and_then(|c| Some((c.name()?.clone(), c.dialect())))
+        else {
+            return;
+        };
+        let Some(room) = self.rooms.get(to) else {
+            return;
+        };
+        let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
+        let (seq, label) = (room.seq(), room.name.clone());
+        let first = entry.first;
+        let entered = Event::Entered { name: name.clone(), first, room: label.clone(), others, more, seq };
         let Some(room) = self.rooms.get_mut(to) else {
             return;
         };
-        let entered = Event::Entered { name: name.clone(), first, room: room.name.clone(), others, more };
-        let index = room.enter(id);
-        if room.members.len() <= self.rules.announce_max {
-            effects.push(Effect::Announce { room: to, except: Some(id), event: Event::Joined(name) });
+        let index = room.enter(dialect, id);
+        let count = room.count();
+        if count <= self.rules.announce_max {
+            let event = Event::Joined { name, room: label, count };
+            effects.push(Effect::Announce { room: to, except: Some(id), event });
         } else {
             self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
         }
+        self.sit(id, Seat { slot: to.slot(), index }, entry.echo);
         effects.push(Effect::Reply(id, entered));
-        effects.extend(
-            past(room, self.rules.history_shown, self.rules.history_bytes, now)
-                .map(|event| Effect::Reply(id, event)),
-        );
-        if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
-            client.seat = Some(Seat { slot: to.slot(), index });
+        let Some(room) = self.rooms.get(to) else {
+            return;
+        };
+        if dialect == Dialect::Line {
+            effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
+        } else if entry.history > 0 && room.last(1).next().is_some() {
+            effects.push(Effect::Reply(id, self.history_of(room, entry.history)));
         }
     }
 
-    /// Takes the member at `place` out of its room.
+    /// Takes the client out of the room it has that place in.
     pub(super) fn depart(
         &mut self,
+        id: ClientId,
         place: Place,
-        name: Name,
         reason: Option<Text>,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -122,18 +243,23 @@ impl Chat {
         let Some(room) = self.rooms.get_mut(place.room) else {
             return;
         };
-        let announced = room.members.len() <= self.rules.announce_max;
-        // The last member takes the place of the one who leaves.
-        if let Some(moved) = room.exit(place.index)
-            && let Some(Some(client)) = self.clients.get_mut(moved.0 as usize)
-        {
-            client.seat = Some(Seat { slot: place.room.slot(), index: place.index });
+        let announced = room.count() <= self.rules.announce_max;
+        // The last one takes the place of the one who leaves.
+        let moved = room.exit(place.dialect, place.index);
+        let name = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut).and_then(|client| {
+            client.stand_up(place.room.slot());
+            client.name().cloned()
+        });
+        if let Some(name) = name {
+            if announced {
+                let event = Event::Left { name, room: room.name.clone(), reason, count: room.count() };
+                effects.push(Effect::Announce { room: place.room, except: None, event });
+            } else {
+                self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
+            }
         }
-        if announced {
-            let event = Event::Left { name, reason };
-            effects.push(Effect::Announce { room: place.room, except: None, event });
-        } else {
-            self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
+        if let Some(moved) = moved.and_then(|moved| self.client_mut(moved)) {
+            moved.shift(place.room.slot(), place.index);
         }
         self.rooms.close_if_unused(place.room, now.moment);
     }

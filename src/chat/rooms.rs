@@ -9,7 +9,7 @@ use super::crowd::Crowd;
 use super::history::Ledger;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
-use crate::protocol::{Event, Message};
+use crate::protocol::{Dialect, Event, Message};
 use crate::text::{NAME_MAX_BYTES, RoomName};
 use crate::time::Moment;
 
@@ -20,8 +20,8 @@ pub struct Room {
     pub name: RoomName,
     /// Distinguishes it from others that had or will have its slot.
     serial: u32,
-    /// Who is here. Dense, for whoever walks through it with a message; each member knows its index.
-    pub members: Vec<ClientId>,
+    /// Who is here, by dialect. Dense, for whoever walks through one with a message; each client knows its index.
+    ears: [Vec<ClientId>; Dialect::IN_ROOMS.len()],
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
     past: VecDeque<Rc<Message>>,
@@ -36,7 +36,7 @@ impl Room {
         Room {
             name,
             serial,
-            members: Vec::new(),
+            ears: Default::default(),
             crowd: Crowd::default(),
             past: VecDeque::new(),
             seq: 0,
@@ -44,16 +44,43 @@ impl Room {
         }
     }
 
-    /// Adds a member, and tells its index.
-    pub fn enter(&mut self, id: ClientId) -> u32 {
-        self.members.push(id);
-        self.members.len() as u32 - 1
+    /// Those who speak `dialect`.
+    pub fn ears(&self, dialect: Dialect) -> &[ClientId] {
+        self.ears.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Removes the member at `index`. The one who was last has that index now, and is returned.
-    pub fn exit(&mut self, index: u32) -> Option<ClientId> {
-        self.members.swap_remove(index as usize);
-        self.members.get(index as usize).copied()
+    /// The members: all but those who only listen.
+    pub fn members(&self) -> impl Iterator<Item = ClientId> {
+        self.ears[..Dialect::Events as usize].iter().flatten().copied()
+    }
+
+    /// How many members there are.
+    pub fn count(&self) -> usize {
+        self.ears[..Dialect::Events as usize].iter().map(Vec::len).sum()
+    }
+
+    /// Whether nobody is here, not even to listen.
+    fn is_unused(&self) -> bool {
+        self.ears.iter().all(Vec::is_empty)
+    }
+
+    /// Adds a client, and tells its index.
+    pub fn enter(&mut self, dialect: Dialect, id: ClientId) -> u32 {
+        let ears = &mut self.ears[dialect as usize];
+        ears.push(id);
+        ears.len() as u32 - 1
+    }
+
+    /// Removes the client at `index`. The one who was last has that index now, and is returned.
+    pub fn exit(&mut self, dialect: Dialect, index: u32) -> Option<ClientId> {
+        let ears = &mut self.ears[dialect as usize];
+        ears.swap_remove(index as usize);
+        ears.get(index as usize).copied()
+    }
+
+    /// The number of the last message.
+    pub fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The last `count` messages, the oldest first.
@@ -61,12 +88,20 @@ impl Room {
         self.past.iter().skip(self.past.len().saturating_sub(count))
     }
 
-    /// How many of the last `count` messages take no more than `most_bytes` when they are told.
-    pub fn fitting(&self, count: usize, most_bytes: usize) -> usize {
-        /// What is put around a text: a name, and how long ago it was said.
-        const AROUND_BYTES: usize = NAME_MAX_BYTES + 32;
-        let sizes =
-            self.past.iter().rev().take(count).map(|message| message.text.as_str().len() + AROUND_BYTES);
+    /// The messages behind number `seq`, as far as they are remembered.
+    pub fn after(&self, seq: u64) -> impl Iterator<Item = &Rc<Message>> {
+        self.past.iter().skip_while(move |message| message.seq <= seq)
+    }
+
+    /// How many of the last `count` messages take no more than `most_bytes` when they are told in `dialect`.
+    pub fn fitting(&self, count: usize, most_bytes: usize, dialect: Dialect) -> usize {
+        // What is put around a text at most: a name and how long ago it was said, or in JSON the keys; and there a quotation
+        // mark, a backslash or an end of line are two bytes.
+        let (around, escaped) = match dialect {
+            Dialect::Line => (NAME_MAX_BYTES + 32, 1),
+            _ => (2 * NAME_MAX_BYTES + 128, 2),
+        };
+        let sizes = self.past.iter().rev().take(count).map(|message| message.body.len() * escaped + around);
         let sums = sizes.scan(0, |sum, size| {
             *sum += size;
             Some(*sum)
@@ -77,8 +112,9 @@ impl Room {
     /// What the members are told of the joins and leaves since the last time; nothing if there were none.
     pub fn summary(&mut self) -> Option<Event> {
         let crowd = std::mem::take(&mut self.crowd);
-        let news = crowd.joined + crowd.left > 0 && !self.members.is_empty();
-        news.then_some(Event::Crowd { joined: crowd.joined, left: crowd.left, count: self.members.len() })
+        let (room, count) = (self.name.clone(), self.count());
+        let news = crowd.joined + crowd.left > 0 && !self.is_unused();
+        news.then_some(Event::Crowd { room, joined: crowd.joined, left: crowd.left, count })
     }
 
     /// Whether the message with that number is still remembered.
@@ -114,7 +150,7 @@ impl Rooms {
         };
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
-        rooms.rooms[Rooms::LOBBY.slot.key()].members.reserve(config.max_clients);
+        rooms.rooms[Rooms::LOBBY.slot.key()].ears[Dialect::Line as usize].reserve(config.max_clients);
         rooms
     }
 
@@ -126,7 +162,7 @@ impl Rooms {
             return Some(id);
         }
         if self.rooms.len() >= self.max_rooms {
-            let unused = self.rooms.iter().filter(|(slot, room)| *slot != 0 && room.members.is_empty());
+            let unused = self.rooms.iter().filter(|(slot, room)| *slot != 0 && room.is_unused());
             let (slot, room) = unused.min_by_key(|(_, room)| room.unused_since)?;
             self.close(RoomId { slot: RoomSlot::from_key(slot), serial: room.serial });
         }
@@ -136,6 +172,12 @@ impl Rooms {
             RoomId { slot: RoomSlot::from_key(self.rooms.insert(Room::new(name.clone(), serial))), serial };
         self.by_name.insert(name, id);
         Some(id)
+    }
+
+    /// Whether [`Rooms::open`] would find or make a room of that name.
+    pub fn can_open(&self, name: &RoomName) -> bool {
+        let unused = |(slot, room): (usize, &Room)| slot != 0 && room.is_unused();
+        self.by_name.contains_key(name) || self.rooms.len() < self.max_rooms || self.rooms.iter().any(unused)
     }
 
     /// The room of that name, if there is one.
@@ -177,7 +219,7 @@ impl Rooms {
 
     /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
     pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
-        let Some(room) = self.get_mut(id).filter(|room| room.members.is_empty()) else {
+        let Some(room) = self.get_mut(id).filter(|room| room.is_unused()) else {
             return;
         };
         room.unused_since = now;
@@ -202,7 +244,7 @@ impl Rooms {
                 continue;
             }
             self.forget_oldest(id);
-            if self.rooms[id.slot.key()].members.is_empty() && self.rooms[id.slot.key()].past.is_empty() {
+            if self.rooms[id.slot.key()].is_unused() && self.rooms[id.slot.key()].past.is_empty() {
                 self.close(id);
             }
         }
@@ -219,9 +261,8 @@ impl Rooms {
 
     /// The `most` largest rooms with members, and how many more there are. Equal ones by name.
     pub fn largest(&self, most: usize) -> (Vec<(RoomName, usize)>, usize) {
-        let used = self.rooms.iter().map(|(_, room)| room).filter(|room| !room.members.is_empty());
-        let mut rooms: Vec<_> =
-            used.map(|room| (std::cmp::Reverse(room.members.len()), &room.name)).collect();
+        let counts = self.rooms.iter().map(|(_, room)| (std::cmp::Reverse(room.count()), &room.name));
+        let mut rooms: Vec<_> = counts.filter(|(count, _)| count.0 > 0).collect();
         let more = rooms.len().saturating_sub(most);
         if more > 0 {
             rooms.select_nth_unstable(most);
@@ -233,13 +274,13 @@ impl Rooms {
 
     /// Rooms, without the lobby when it is empty.
     pub fn len(&self) -> usize {
-        let lobby_unused = self.rooms[0].members.is_empty() && self.rooms[0].past.is_empty();
+        let lobby_unused = self.rooms[0].is_unused() && self.rooms[0].past.is_empty();
         self.rooms.len() - usize::from(lobby_unused)
     }
 
-    /// Members of all rooms.
-    pub fn members(&self) -> usize {
-        self.rooms.iter().map(|(_, room)| room.members.len()).sum()
+    /// Members of all rooms, and listeners.
+    pub fn seats(&self) -> usize {
+        self.rooms.iter().map(|(_, room)| room.ears.iter().map(Vec::len).sum::<usize>()).sum()
     }
 
     /// Memory of what is remembered.

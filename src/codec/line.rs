@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use memchr::{memchr, memchr2};
 
-use super::Step;
 use super::telnet::{self, IAC};
+use super::{Step, Unfinished};
 use crate::config::DISCARD_MAX_BYTES;
-use crate::protocol::{CloseReason, Event, Manner, Message, Problem, Request};
+use crate::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Request};
 use crate::text::{Name, RoomName, Text, clean};
 
 /// A line's end takes at most this: CR LF.
@@ -19,97 +19,65 @@ pub fn unused_max_bytes(line_max: usize) -> usize {
     line_max + END_BYTES
 }
 
-/// What the codec has to remember of a client between its lines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LineCodec {
-    /// The next line is the answer to the question for a name.
-    Naming,
-    /// The next line is chat.
-    Chatting,
-    /// The line is over the limit, and so many bytes of it past the limit were thrown away.
-    Discarding {
-        /// How many.
-        bytes: u32,
-        /// Whether what follows is chat.
-        named: bool,
-    },
+/// Takes one line off the front of `input`. With `ended` no more will come, and what is there is the last line even
+/// without an end. Until the client is `named`, its line is the answer to the question for a name.
+pub fn decode(
+    unfinished: &mut Option<Box<Unfinished>>,
+    named: bool,
+    input: &[u8],
+    ended: bool,
+    line_max: usize,
+) -> Step {
+    if let Some(Unfinished::Line { discarded_bytes }) = unfinished.as_deref() {
+        return discard(unfinished, input, *discarded_bytes);
+    }
+    // Looking no further than the limit makes the outcome the same however the input is cut into reads.
+    let window = &input[..input.len().min(unused_max_bytes(line_max))];
+    if let Some(step) = telnet_command(window) {
+        return step;
+    }
+    let too_long = |bytes| Step::request(bytes, Some(Err(Problem::LineTooLong { max_bytes: line_max })));
+    let (line, used) = match line_end(window) {
+        Some(end) => (&input[..end], end + 1),
+        None if window.len() == unused_max_bytes(line_max) => {
+            *unfinished = Some(Box::new(Unfinished::Line { discarded_bytes: 0 }));
+            return too_long(line_max);
+        }
+        None if ended && !input.is_empty() => (input, input.len()),
+        None => return Step::Incomplete,
+    };
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() > line_max {
+        return too_long(used);
+    }
+    let plain = telnet::strip(line);
+    if ended && plain.is_empty() && !line.is_empty() {
+        // The input ended in the middle of a telnet command, and before any line.
+        return Step::request(used, None);
+    }
+    let request = match std::str::from_utf8(&plain) {
+        Ok(line) if named => chat_request(line),
+        Ok(line) => name_request(line),
+        Err(_) => Some(Err(Problem::NotUtf8)),
+    };
+    Step::request(used, request)
 }
 
-impl LineCodec {
-    /// The client has its name; from now on its lines are chat.
-    pub fn name_given(&mut self) {
-        match self {
-            LineCodec::Discarding { named, .. } => *named = true,
-            codec => *codec = LineCodec::Chatting,
-        }
+/// Throws away what is left of a line over the limit, of which so much is gone already.
+fn discard(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], so_far: usize) -> Step {
+    if input.is_empty() {
+        return Step::Incomplete;
     }
-
-    /// Takes one line off the front of `input`. With `ended` no more will come, and what is there is the last line
-    /// even without an end.
-    pub fn decode(&mut self, input: &[u8], ended: bool, line_max: usize) -> Step {
-        match *self {
-            LineCodec::Discarding { bytes, named } => self.discard(input, bytes, named),
-            LineCodec::Naming => self.take_line(input, ended, line_max, name_request),
-            LineCodec::Chatting => self.take_line(input, ended, line_max, chat_request),
-        }
+    let end = memchr(b'\n', input);
+    let discarded_bytes = so_far + end.unwrap_or(input.len());
+    if discarded_bytes > DISCARD_MAX_BYTES {
+        return Step::Fail(CloseReason::EndlessLine);
     }
-
-    fn take_line(
-        &mut self,
-        input: &[u8],
-        ended: bool,
-        line_max: usize,
-        read: impl FnOnce(&str) -> Option<Result<Request, Problem>>,
-    ) -> Step {
-        // Looking no further than the limit makes the outcome the same however the input is cut into reads.
-        let window = &input[..input.len().min(unused_max_bytes(line_max))];
-        if let Some(step) = telnet_command(window) {
-            return step;
-        }
-        let (line, used) = match line_end(window) {
-            Some(end) => (&input[..end], end + 1),
-            None if window.len() == unused_max_bytes(line_max) => {
-                let named = *self == LineCodec::Chatting;
-                *self = LineCodec::Discarding { bytes: 0, named };
-                let problem = Problem::LineTooLong { max_bytes: line_max };
-                return Step::Used { bytes: line_max, request: Some(Err(problem)) };
-            }
-            None if ended && !input.is_empty() => (input, input.len()),
-            None => return Step::Incomplete,
-        };
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.len() > line_max {
-            let problem = Problem::LineTooLong { max_bytes: line_max };
-            return Step::Used { bytes: used, request: Some(Err(problem)) };
-        }
-        let plain = telnet::strip(line);
-        if ended && plain.is_empty() && !line.is_empty() {
-            // The input ended in the middle of a telnet command, and before any line.
-            return Step::Used { bytes: used, request: None };
-        }
-        let request = match std::str::from_utf8(&plain) {
-            Ok(line) => read(line),
-            Err(_) => Some(Err(Problem::NotUtf8)),
-        };
-        Step::Used { bytes: used, request }
+    match (end, unfinished.as_deref_mut()) {
+        (None, Some(rest)) => *rest = Unfinished::Line { discarded_bytes },
+        _ => *unfinished = None,
     }
-
-    fn discard(&mut self, input: &[u8], so_far: u32, named: bool) -> Step {
-        if input.is_empty() {
-            return Step::Incomplete;
-        }
-        let end = memchr(b'\n', input);
-        let discarded = so_far as usize + end.unwrap_or(input.len());
-        if discarded > DISCARD_MAX_BYTES {
-            return Step::Endless;
-        }
-        *self = match (end, named) {
-            (None, _) => LineCodec::Discarding { bytes: discarded as u32, named },
-            (Some(_), true) => LineCodec::Chatting,
-            (Some(_), false) => LineCodec::Naming,
-        };
-        Step::Used { bytes: end.map_or(input.len(), |end| end + 1), request: None }
-    }
+    Step::request(end.map_or(input.len(), |end| end + 1), None)
 }
 
 /// A telnet command where a line would begin is dealt with at once: nobody may ever end that line.
@@ -119,7 +87,7 @@ fn telnet_command(input: &[u8]) -> Option<Step> {
     }
     let bytes = telnet::command_len(input).filter(|length| *length > 1 && input[1] != IAC)?;
     let request = (input[..bytes] == telnet::DO_TIMING_MARK).then_some(Ok(Request::Ping));
-    Some(Step::Used { bytes, request })
+    Some(Step::request(bytes, request))
 }
 
 /// Index of the LF that ends the first line. One inside a telnet command (a window ten columns wide) ends nothing.
@@ -146,10 +114,14 @@ fn name_request(line: &str) -> Option<Result<Request, Problem>> {
 /// A line of chat: a message, a command, or nothing.
 fn chat_request(line: &str) -> Option<Result<Request, Problem>> {
     match line.strip_prefix('/') {
-        Some(text) if text.starts_with('/') => Text::clean(text).map(|text| Ok(Request::Say(text))),
+        Some(text) if text.starts_with('/') => Text::clean(text).map(|text| Ok(say(Manner::Say, text))),
         Some(command) => Some(command_request(command)),
-        None => Text::clean(line).map(|text| Ok(Request::Say(text))),
+        None => Text::clean(line).map(|text| Ok(say(Manner::Say, text))),
     }
+}
+
+fn say(manner: Manner, text: Text) -> Request {
+    Request::Say { room: None, manner, body: Body::Text(text), receipt: false }
 }
 
 /// How a command's words make a request.
@@ -192,13 +164,13 @@ const COMMANDS: [Command; 10] = [
         word: "join",
         usage: "/join ROOM",
         help: "go to ROOM",
-        read: |rest| given(rest).map(|room| room_name(room).map(Request::Join)),
+        read: |rest| given(rest).map(|room| room_name(room).map(join)),
     },
     Command {
         word: "leave",
         usage: "/leave",
         help: "go back to the lobby",
-        read: |rest| alone(rest, Request::Leave),
+        read: |rest| alone(rest, Request::Leave(None)),
     },
     Command {
         word: "msg",
@@ -206,22 +178,22 @@ const COMMANDS: [Command; 10] = [
         help: "tell NAME only",
         read: |rest| {
             let (to, text) = rest.trim_start().split_once(char::is_whitespace)?;
-            Some(Ok(Request::Tell { to: Text::clean(to)?, text: Text::clean(text)? }))
+            Some(Ok(Request::Tell { to: Text::clean(to)?, text: Text::clean(text)?, receipt: false }))
         },
     },
     Command {
         word: "me",
         usage: "/me TEXT",
         help: "say what you do: * ann waves",
-        read: |rest| Some(Ok(Request::Me(Text::clean(given(rest)?)?))),
+        read: |rest| Some(Ok(say(Manner::Act, Text::clean(given(rest)?)?))),
     },
     Command {
         word: "history",
         usage: "/history [N]",
         help: "the last messages of the room",
         read: |rest| match given(rest) {
-            None => Some(Ok(Request::History(None))),
-            Some(count) => count.parse().ok().map(|count| Ok(Request::History(Some(count)))),
+            None => Some(Ok(history(None))),
+            Some(count) => count.parse().ok().map(|count| Ok(history(Some(count)))),
         },
     },
     Command {
@@ -258,6 +230,14 @@ fn alone(rest: &str, request: Request) -> Option<Result<Request, Problem>> {
     given(rest).is_none().then_some(Ok(request))
 }
 
+fn join(room: RoomName) -> Request {
+    Request::Join { room, history: None, echo: false }
+}
+
+fn history(count: Option<usize>) -> Request {
+    Request::History { room: None, count }
+}
+
 fn room_name(raw: &str) -> Result<RoomName, Problem> {
     RoomName::parse(raw).map_err(Problem::BadRoomName)
 }
@@ -265,44 +245,51 @@ fn room_name(raw: &str) -> Result<RoomName, Problem> {
 /// Appends what a line client sees of an event. What the server itself says begins with `-- `, as no name can.
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
-        Event::Message(message) => encode_message(message, out),
+        Event::Message { message, .. } => encode_message(message, out),
         Event::Past { message, age } => encode_past(message, *age, out),
-        Event::Private { from, text } => put(out, &["[", from.as_str(), "] ", text.as_str(), "\n"]),
-        Event::Greeting(line) => say(out, format_args!("{line}")),
-        Event::WhatName => say(out, format_args!("welcome to chinwag. what's your name?")),
-        Event::Entered { name, first: true, room, others, more } => {
-            say(
+        Event::Private { from, text } => put(out, &["[", from.as_str(), "] ", &text.one_line(), "\n"]),
+        Event::Greeting(line) => tell(out, format_args!("{line}")),
+        Event::WhatName => tell(out, format_args!("welcome to chinwag. what's your name?")),
+        Event::Entered { name, first: true, room, others, more, .. } => {
+            tell(
                 out,
                 format_args!("hello {name}. {}. /help lists the commands", you_are_in(room, others, *more)),
             );
         }
         Event::Entered { room, others, more, .. } => {
-            say(out, format_args!("{}", you_are_in(room, others, *more)))
+            tell(out, format_args!("{}", you_are_in(room, others, *more)))
         }
-        Event::NoPast => say(out, format_args!("nothing was said here yet")),
-        Event::Joined(name) => say(out, format_args!("{name} joined")),
-        Event::Left { name, reason: None } => say(out, format_args!("{name} left")),
-        Event::Left { name, reason: Some(reason) } => say(out, format_args!("{name} left ({reason})")),
-        Event::Crowd { joined, left, count } => {
-            say(out, format_args!("{joined} joined, {left} left, {count} here"));
+        Event::NoPast => tell(out, format_args!("nothing was said here yet")),
+        Event::Joined { name, .. } => tell(out, format_args!("{name} joined")),
+        Event::Left { name, reason: None, .. } => tell(out, format_args!("{name} left")),
+        Event::Left { name, reason: Some(reason), .. } => tell(out, format_args!("{name} left ({reason})")),
+        Event::Crowd { joined, left, count, .. } => {
+            tell(out, format_args!("{joined} joined, {left} left, {count} here"));
         }
-        Event::Renamed { from, to } => say(out, format_args!("{from} is now {to}")),
-        Event::YouAre(name) => say(out, format_args!("you are now {name}")),
-        Event::Who { room, names, .. } if names.is_empty() => say(out, format_args!("nobody is in {room}")),
-        Event::Who { room, names, more } => say(out, format_args!("in {room}: {}", list(names, *more))),
+        Event::Renamed { from, to, .. } => tell(out, format_args!("{from} is now {to}")),
+        Event::YouAre { to, .. } => tell(out, format_args!("you are now {to}")),
+        Event::Who { room, names, .. } if names.is_empty() => tell(out, format_args!("nobody is in {room}")),
+        Event::Who { room, names, more } => tell(out, format_args!("in {room}: {}", list(names, *more))),
         Event::Rooms { rooms, more } => encode_rooms(rooms, *more, out),
         Event::Help => encode_help(out),
         Event::Pong => out.extend_from_slice(&telnet::WILL_TIMING_MARK),
-        Event::Delayed => say(out, format_args!("you send fast: your lines are slowed down, none is lost")),
-        Event::Missed(1) => say(out, format_args!("you missed 1 message: you read too slowly")),
-        Event::Missed(count) => say(out, format_args!("you missed {count} messages: you read too slowly")),
-        Event::Waiting(1) => say(out, format_args!("the server is full. you are next, please wait")),
-        Event::Waiting(place) => {
-            say(out, format_args!("the server is full. you are number {place} in the queue, please wait"));
+        Event::Delayed => tell(out, format_args!("you send fast: your lines are slowed down, none is lost")),
+        Event::Missed { count: 1, .. } => {
+            tell(out, format_args!("you missed 1 message: you read too slowly"))
         }
-        Event::Problem { problem, unnamed: false } => say(out, format_args!("{problem}")),
-        Event::Problem { problem, unnamed: true } => say(out, format_args!("{problem}. what's your name?")),
+        Event::Missed { count, .. } => {
+            tell(out, format_args!("you missed {count} messages: you read too slowly"))
+        }
+        Event::Waiting(1) => tell(out, format_args!("the server is full. you are next, please wait")),
+        Event::Waiting(place) => {
+            tell(out, format_args!("the server is full. you are number {place} in the queue, please wait"));
+        }
+        Event::Problem { problem, unnamed: false } => tell(out, format_args!("{problem}")),
+        Event::Problem { problem, unnamed: true } => tell(out, format_args!("{problem}. what's your name?")),
         Event::Bye(reason) => encode_bye(*reason, out),
+        // Line clients ask for none of these, and hear nothing of what programs tell each other.
+        Event::Welcome { .. } | Event::Gone { .. } | Event::History { .. } | Event::Told { .. } => {}
+        Event::Relayed(_) => {}
     }
 }
 
@@ -315,29 +302,29 @@ fn you_are_in(room: &RoomName, others: &[Name], more: usize) -> String {
 
 fn encode_rooms(rooms: &[(RoomName, usize)], more: usize, out: &mut Vec<u8>) {
     if rooms.is_empty() {
-        return say(out, format_args!("nobody is in any room"));
+        return tell(out, format_args!("nobody is in any room"));
     }
     let rooms: Vec<_> = rooms.iter().map(|(room, count)| format!("{room} ({count})")).collect();
-    say(out, format_args!("rooms: {}", list(&rooms, more)));
+    tell(out, format_args!("rooms: {}", list(&rooms, more)));
 }
 
 fn encode_help(out: &mut Vec<u8>) {
     for command in &COMMANDS {
-        say(out, format_args!("{:<16}{}", command.usage, command.help));
+        tell(out, format_args!("{:<16}{}", command.usage, command.help));
     }
 }
 
 fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
     if let Some(farewell) = reason.farewell() {
-        say(out, format_args!("{farewell}"));
+        tell(out, format_args!("{farewell}"));
     }
 }
 
 fn encode_message(message: &Message, out: &mut Vec<u8>) {
-    let (name, text) = (message.from.as_str(), message.text.as_str());
+    let (name, text) = (message.from.as_str(), message.body.as_line());
     match message.manner {
-        Manner::Say => put(out, &[name, ": ", text, "\n"]),
-        Manner::Act => put(out, &["* ", name, " ", text, "\n"]),
+        Manner::Say => put(out, &[name, ": ", &text, "\n"]),
+        Manner::Act => put(out, &["* ", name, " ", &text, "\n"]),
     }
 }
 
@@ -357,7 +344,7 @@ fn put(out: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
-fn say(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
+fn tell(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
     // Writing to a vector has no way to fail.
     let _ = writeln!(out, "-- {what}");
 }

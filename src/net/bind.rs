@@ -11,7 +11,9 @@ use std::time::Duration;
 use listenfd::ListenFd;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
+use super::DoorKind;
 use crate::config::{Address, Config};
+use crate::protocol::Dialect;
 
 /// Connections the kernel completes for us before we accept them, bounded by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -30,6 +32,15 @@ pub enum Listener {
     Tcp(TcpListener),
     /// A Unix socket, and its file if we made it.
     Unix(UnixListener, Option<SocketFile>),
+}
+
+/// A door, and what it is for.
+#[derive(Debug)]
+pub struct Opened {
+    /// The socket.
+    pub listener: Listener,
+    /// What it is for.
+    pub kind: DoorKind,
 }
 
 /// The file of a Unix socket that we made; removed when dropped, if it is still that one.
@@ -54,28 +65,58 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Opens every door that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default door
-/// is opened only where no other is asked for or handed over.
+/// Opens every door that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default doors
+/// are opened only where none is handed over, each where no other of its kind is asked for.
 ///
 /// # Errors
 /// One line that names the address and what is wrong.
-pub fn open(config: &Config) -> Result<Vec<Listener>, String> {
-    let mut listeners = inherited().map_err(|error| format!("LISTEN_FDS: {error}"))?;
-    if listeners.is_empty() || !config.line.is_empty() {
-        for address in config.line_doors() {
-            listeners.extend(open_address(&address)?);
+pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
+    let mut opened = inherited().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let handed_over = !opened.is_empty();
+    for (flag, asked, addresses, dialect) in [
+        ("--line", !config.line.is_empty(), config.line_doors(), Dialect::Line),
+        ("--http", !config.http.is_empty(), config.http_doors(), Dialect::Http),
+    ] {
+        if handed_over && !asked {
+            continue;
+        }
+        for address in addresses {
+            match open_address(&address, flag) {
+                Ok(listeners) => {
+                    opened.extend(listeners.into_iter().map(|listener| for_what(listener, dialect)))
+                }
+                // Two servers for lines alone: nobody has asked for what the second can't have.
+                Err(error) if dialect == Dialect::Http && !asked && !config.line.is_empty() => {
+                    log::warn!("no http door, {error}");
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok(listeners)
+    Ok(opened)
+}
+
+fn for_what(listener: Listener, dialect: Dialect) -> Opened {
+    let loopback = match &listener {
+        Listener::Tcp(socket) => socket.local_addr().is_ok_and(|address| address.ip().is_loopback()),
+        // No page can make a browser connect to one.
+        Listener::Unix(..) => false,
+    };
+    Opened { listener, kind: DoorKind { dialect, loopback } }
 }
 
 /// The addresses that are bound, as one line of JSON: `{"line":[…],"http":[…],"unix":[…]}`.
-pub fn addresses_as_json(listeners: &[Listener]) -> String {
-    let list = |unix: bool| {
-        let of_kind = listeners.iter().filter(|listener| matches!(listener, Listener::Unix(..)) == unix);
-        of_kind.map(|listener| json_string(&address_of(listener))).collect::<Vec<_>>().join(",")
+pub fn addresses_as_json(opened: &[Opened]) -> String {
+    let list = |wanted: fn(&Opened) -> bool| {
+        let addresses = opened.iter().filter(|door| wanted(door)).map(|door| address_of(&door.listener));
+        serde_json::Value::from_iter(addresses)
     };
-    format!(r#"{{"line":[{}],"http":[],"unix":[{}]}}"#, list(false), list(true))
+    let is_unix = |door: &Opened| matches!(door.listener, Listener::Unix(..));
+    let line =
+        list(|door| !matches!(door.listener, Listener::Unix(..)) && door.kind.dialect == Dialect::Line);
+    let http =
+        list(|door| !matches!(door.listener, Listener::Unix(..)) && door.kind.dialect == Dialect::Http);
+    format!(r#"{{"line":{line},"http":{http},"unix":{}}}"#, list(is_unix))
 }
 
 /// The address of a listener, as people write it.
@@ -92,37 +133,29 @@ pub fn address_of(listener: &Listener) -> String {
     }
 }
 
-fn json_string(raw: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in raw.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", c as u32)),
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
-}
-
 /// The sockets handed over by the service manager (`sd_listen_fds(3)`).
-fn inherited() -> io::Result<Vec<Listener>> {
+fn inherited() -> io::Result<Vec<Opened>> {
+    // `FileDescriptorName=http` in the unit of a socket says what it is for (`sd_listen_fds_with_names(3)`).
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
     let mut handed_over = ListenFd::from_env();
-    let mut listeners = Vec::new();
+    let mut opened = Vec::new();
     for index in 0..handed_over.len() {
+        let dialect = if names.next() == Some("http") { Dialect::Http } else { Dialect::Line };
         // The crate puts a socket back that is not of the kind asked for, so asking twice loses nothing.
         if let Ok(Some(socket)) = handed_over.take_tcp_listener(index) {
             prepare(&socket)?;
-            listeners.push(Listener::Tcp(socket));
+            opened.push(for_what(Listener::Tcp(socket), dialect));
         } else if let Some(socket) = handed_over.take_unix_listener(index)? {
             socket.set_nonblocking(true)?;
-            listeners.push(Listener::Unix(socket, None));
+            opened.push(for_what(Listener::Unix(socket, None), dialect));
         }
     }
-    Ok(listeners)
+    Ok(opened)
 }
 
-fn open_address(address: &Address) -> Result<Vec<Listener>, String> {
-    let failed = |error: io::Error| format!("can't listen on {address}: {}", advice(&error));
+fn open_address(address: &Address, flag: &str) -> Result<Vec<Listener>, String> {
+    let failed = |error: io::Error| format!("can't listen on {address}: {}", advice(&error, flag));
     match address {
         Address::None => Ok(Vec::new()),
         Address::Unix(path) => Ok(vec![open_unix(path).map_err(failed)?]),
@@ -140,9 +173,9 @@ fn open_address(address: &Address) -> Result<Vec<Listener>, String> {
 }
 
 /// What went wrong, and what to do about it where that is plain.
-fn advice(error: &io::Error) -> String {
+fn advice(error: &io::Error, flag: &str) -> String {
     match error.kind() {
-        ErrorKind::AddrInUse => format!("{error}; stop what listens there or choose another --line"),
+        ErrorKind::AddrInUse => format!("{error}; stop what listens there or choose another {flag}"),
         ErrorKind::PermissionDenied => {
             format!("{error}; ports below 1024 need root, paths a writable folder")
         }
@@ -207,22 +240,23 @@ fn is_stale(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn doors(flags: &str) -> Result<Vec<Listener>, String> {
-        open(&Config::from_flags(flags))
+    fn doors(flags: &str) -> Result<Vec<Opened>, String> {
+        let http = if flags.contains("--http") { "" } else { " --http none" };
+        open(&Config::from_flags(&format!("{flags}{http}")))
     }
 
     #[test]
     fn bound_addresses_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("so\"cket");
-        let opened = doors(&format!("--line 127.0.0.1:0 --line unix:{}", path.display())).unwrap();
+        let opened =
+            doors(&format!("--line 127.0.0.1:0 --line unix:{} --http 127.0.0.1:0", path.display())).unwrap();
         let json = addresses_as_json(&opened);
-        let Listener::Tcp(tcp) = &opened[0] else { panic!("{opened:?}") };
+        let Listener::Tcp(tcp) = &opened[0].listener else { panic!("{opened:?}") };
+        let Listener::Tcp(web) = &opened[2].listener else { panic!("{opened:?}") };
+        let (tcp, web) = (tcp.local_addr().unwrap(), web.local_addr().unwrap());
         let expected_path = path.display().to_string().replace('"', "\\\"");
-        assert_eq!(
-            json,
-            format!(r#"{{"line":["{}"],"http":[],"unix":["{expected_path}"]}}"#, tcp.local_addr().unwrap())
-        );
+        assert_eq!(json, format!(r#"{{"line":["{tcp}"],"http":["{web}"],"unix":["{expected_path}"]}}"#));
         drop(opened);
         assert!(!path.exists(), "the socket's file goes with the door");
     }
@@ -230,7 +264,7 @@ mod tests {
     #[test]
     fn a_peer_that_vanishes_is_found_by_the_kernel_within_a_minute() {
         let opened = doors("--line 127.0.0.1:0").unwrap();
-        let Listener::Tcp(listener) = &opened[0] else { panic!("{opened:?}") };
+        let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
@@ -275,9 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn a_second_server_for_lines_starts_without_the_default_http_door() {
+        // Whether or not somebody has the port already, one of the two is the second.
+        let with_default = || open(&Config::from_flags("--line 127.0.0.1:0")).unwrap();
+        let (first, second) = (with_default(), with_default());
+        let http =
+            |opened: &[Opened]| opened.iter().filter(|door| door.kind.dialect == Dialect::Http).count();
+        assert!(http(&first) <= 1 && http(&second) == 0, "{first:?} {second:?}");
+        assert!(second[0].kind.loopback);
+    }
+
+    #[test]
     fn a_port_in_use_is_told_with_what_to_do() {
         let taken = doors("--line 127.0.0.1:0").unwrap();
-        let error = doors(&format!("--line {}", address_of(&taken[0]))).unwrap_err();
+        let error = doors(&format!("--line {}", address_of(&taken[0].listener))).unwrap_err();
         assert!(error.contains("choose another --line"), "{error}");
     }
 }

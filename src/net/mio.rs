@@ -1,5 +1,6 @@
 //! The real network: [`MioNet`]. The only file that names `mio`, and the only one that reads a clock.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant, SystemTime};
@@ -108,6 +109,15 @@ impl Net for MioNet {
     fn unix_millis(&self) -> u64 {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since_epoch.map_or(0, |span| span.as_millis() as u64)
+    }
+
+    fn nanos(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    fn process_id(&self) -> u64 {
+        // The keys of a hash table's state come from the system's random numbers.
+        RandomState::new().hash_one(std::process::id())
     }
 
     fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {

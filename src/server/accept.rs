@@ -5,11 +5,12 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::Server;
+use crate::codec::{Unfinished, http};
 use crate::config::Config;
-use crate::connection::Life;
+use crate::connection::{Life, Place};
 use crate::host::Host;
-use crate::net::{AcceptError, Door, Net, Peer, Token};
-use crate::protocol::{CloseReason, Event};
+use crate::net::{AcceptError, Door, DoorKind, Net, Peer, Token};
+use crate::protocol::{Arrival, CloseReason, Dialect, Event, UniqueId};
 use crate::time::Moment;
 
 /// Connections accepted in one tick; more wait for the next, so that those who are in are served.
@@ -22,6 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Who is let in: the doors, the places, the queue, and the count by address.
 #[derive(Debug)]
 pub struct Gate {
+    doors: Vec<DoorKind>,
     /// For each door, whether somebody may be at it.
     knocked: Vec<bool>,
     paused_until: Option<Moment>,
@@ -29,6 +31,9 @@ pub struct Gate {
     max_clients: usize,
     queue: VecDeque<Waiter>,
     max_waiting: usize,
+    /// Connections that speak HTTP, and are not clients.
+    http: usize,
+    max_http: usize,
     most_slots: usize,
     by_host: HashMap<Host, u32>,
     max_per_host: Option<u32>,
@@ -36,23 +41,27 @@ pub struct Gate {
     moved: bool,
 }
 
-/// A client in the queue, and the place it was told.
-#[derive(Clone, Copy, Debug)]
+/// A client in the queue, the place it was told, and how it will come in if it has said so already.
+#[derive(Debug)]
 struct Waiter {
     token: Token,
     told: usize,
+    arrival: Option<Box<Arrival>>,
 }
 
 impl Gate {
-    /// A gate with `doors` doors and the limits of `config`.
-    pub fn new(config: &Config, doors: usize) -> Gate {
+    /// A gate with those doors and the limits of `config`.
+    pub fn new(config: &Config, doors: Vec<DoorKind>) -> Gate {
         Gate {
-            knocked: vec![false; doors],
+            knocked: vec![false; doors.len()],
+            doors,
             paused_until: None,
             clients: 0,
             max_clients: config.max_clients,
             queue: VecDeque::new(),
             max_waiting: config.max_waiting,
+            http: 0,
+            max_http: config.http_slots(),
             most_slots: config.most_slots(),
             by_host: HashMap::new(),
             max_per_host: *config.max_per_ip,
@@ -76,8 +85,8 @@ impl Gate {
 
     /// Whether something can be done at once, with so many slots taken.
     pub fn has_work(&self, slots: usize) -> bool {
-        let knocked = self.knocked.contains(&true);
-        (knocked && self.paused_until.is_none() && self.has_slot(slots)) || self.can_admit()
+        let open = |door: Door| self.knocked[door] && self.may_accept(door, slots);
+        (self.paused_until.is_none() && (0..self.knocked.len()).any(open)) || self.can_admit()
     }
 
     /// When to try a door again that had more than there were descriptors for.
@@ -95,19 +104,42 @@ impl Gate {
         self.queue.len()
     }
 
-    /// A connection ends. Its place, if it had one, or its number in the queue is free, and its host has one less.
-    pub fn vacate(&mut self, token: Token, host: Host, admitted: bool) {
+    /// Whether a client that comes now gets a place at once.
+    pub fn has_place(&self) -> bool {
+        self.clients < self.max_clients
+    }
+
+    /// Whether a client that comes now is not sent away.
+    pub fn has_place_or_queue(&self) -> bool {
+        self.has_place() || self.queue.len() < self.max_waiting
+    }
+
+    /// Connections that speak HTTP.
+    pub fn http(&self) -> usize {
+        self.http
+    }
+
+    /// A connection ends. The place it had is free, and its host has one less.
+    pub fn vacate(&mut self, token: Token, host: Host, place: Place) {
         if let Some(count) = self.by_host.get_mut(&host) {
             *count -= 1;
             if *count == 0 {
                 self.by_host.remove(&host);
             }
         }
-        if admitted {
-            self.clients -= 1;
-        } else if let Some(place) = self.queue.iter().position(|waiter| waiter.token == token) {
-            self.queue.remove(place);
-            self.moved = true;
+        self.leave(token, place);
+    }
+
+    /// A connection gives up its place.
+    fn leave(&mut self, token: Token, place: Place) {
+        match place {
+            Place::None => {}
+            Place::Client => self.clients -= 1,
+            Place::Http => self.http -= 1,
+            Place::Queue => {
+                self.queue.retain(|waiter| waiter.token != token);
+                self.moved = true;
+            }
         }
     }
 
@@ -116,8 +148,13 @@ impl Gate {
         self.paused_until = None;
     }
 
-    fn has_slot(&self, slots: usize) -> bool {
-        slots < self.most_slots
+    /// Whether one more may come in by that door, with so many slots taken.
+    fn may_accept(&self, door: Door, slots: usize) -> bool {
+        let others = self.most_slots - self.max_http;
+        match self.doors[door].dialect {
+            Dialect::Http => slots < self.most_slots && self.http < self.max_http,
+            _ => slots - self.http < others,
+        }
     }
 
     fn can_admit(&self) -> bool {
@@ -126,7 +163,7 @@ impl Gate {
 
     /// Counts a connection under its address; `false`, and not counted, if it is one too many.
     fn count(&mut self, host: Host) -> bool {
-        let Some(max) = self.max_per_host.filter(|_| host != Host::Local) else {
+        let Some(max) = self.max_per_host.filter(|_| host != Host::LOCAL) else {
             return true;
         };
         let count = self.by_host.entry(host).or_default();
@@ -142,7 +179,7 @@ impl<N: Net> Server<N> {
         while self.gate.can_admit() {
             if let Some(waiter) = self.gate.queue.pop_front() {
                 self.gate.moved = true;
-                self.admit(waiter.token);
+                self.admit(waiter.token, waiter.arrival);
             }
         }
         if self.gate.paused_until.is_some_and(|until| until <= self.now.moment) {
@@ -161,10 +198,10 @@ impl<N: Net> Server<N> {
 
     /// Accepts at one door until nobody is left, or budget, slots or descriptors are.
     fn accept_at(&mut self, door: Door, budget: &mut usize) {
-        while self.gate.knocked[door] && *budget > 0 && self.gate.has_slot(self.roster.len()) {
+        while self.gate.knocked[door] && *budget > 0 && self.gate.may_accept(door, self.roster.len()) {
             *budget -= 1;
             match self.net.accept(door) {
-                Ok((stream, peer)) => self.receive(stream, peer),
+                Ok((stream, peer)) => self.receive(self.gate.doors[door], stream, peer),
                 Err(error) => match AcceptError::from(&error) {
                     AcceptError::Nobody => self.gate.knocked[door] = false,
                     AcceptError::ThisOne => {
@@ -185,24 +222,54 @@ impl<N: Net> Server<N> {
     }
 
     /// Takes a slot for a new connection, and decides what becomes of it.
-    fn receive(&mut self, mut stream: N::Stream, peer: Peer) {
+    fn receive(&mut self, door: DoorKind, mut stream: N::Stream, peer: Peer) {
         let host = Host::from(peer);
         if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
             log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
         }
-        let token = self.roster.insert(stream, host, self.now.moment);
+        let token = self.roster.insert(stream, host, door.dialect, self.now.moment);
         self.metrics.accepted += 1;
         if !self.gate.count(host) {
             self.uncount(token);
             self.refuse(token, host, CloseReason::TooManyFromAddress);
-        } else if self.gate.clients < self.gate.max_clients {
-            self.admit(token);
-        } else if self.gate.queue.len() < self.gate.max_waiting {
-            self.gate.queue.push_back(Waiter { token, told: usize::MAX });
+        } else if door.dialect == Dialect::Http {
+            self.expect_requests(token, door.loopback);
+        } else {
+            self.seat(token, None);
+        }
+    }
+
+    /// A connection that may ask for pages, or to be a client.
+    fn expect_requests(&mut self, token: Token, guarded: bool) {
+        self.gate.http += 1;
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.place = Place::Http;
+            connection.unfinished = Some(Box::new(Unfinished::Http(http::Exchange::new(guarded))));
+        }
+        self.roster.wake(token);
+        self.roster.arm(token);
+    }
+
+    /// Gives a connection that wants to be a client a place, or a number in the queue, or sends it away. `arrival` is what
+    /// it has said of itself, if it spoke first.
+    pub(super) fn seat(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        self.gate.leave(token, std::mem::replace(&mut connection.place, Place::None));
+        connection.set_life(Life::Waiting, self.now.moment);
+        let host = connection.host;
+        if self.gate.has_place() {
+            self.admit(token, arrival);
+        } else if self.gate.has_place_or_queue() {
+            connection.place = Place::Queue;
+            self.gate.queue.push_back(Waiter { token, told: usize::MAX, arrival });
             self.gate.moved = true;
             let (id, waiting, clients) = (token.serial, self.gate.queue.len(), self.gate.clients);
             log::info!("wait id={id} peer={host} waiting={waiting} clients={clients}");
+            self.roster.wake(token);
+            self.roster.arm(token);
         } else {
             self.refuse(token, host, CloseReason::Full);
         }
@@ -211,7 +278,7 @@ impl<N: Net> Server<N> {
     /// A connection that was not counted must not be counted off when it ends.
     fn uncount(&mut self, token: Token) {
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.host = Host::Local;
+            connection.host = Host::LOCAL;
         }
     }
 
@@ -222,17 +289,22 @@ impl<N: Net> Server<N> {
     }
 
     /// Gives a connection a place: it is a client from now on.
-    fn admit(&mut self, token: Token) {
+    fn admit(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
         let Some(connection) = self.roster.get_mut(token).filter(|c| c.life == Life::Waiting) else {
             return;
         };
-        connection.admitted = true;
+        connection.place = Place::Client;
         connection.unread_lines = !connection.inbox.is_empty() || connection.ready.ended;
         connection.set_life(Life::Naming, self.now.moment);
         self.gate.clients += 1;
-        log::info!("connect id={} peer={} clients={}", token.serial, connection.host, self.gate.clients);
+        let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients);
+        log::info!("connect id={} peer={host} door={door} clients={clients}", token.serial);
         let id = token.into();
-        self.ask_chat(|chat, now, effects| chat.connect(id, now, effects));
+        let unique = UniqueId { process: self.process_id, serial: token.serial };
+        self.ask_chat(|chat, now, effects| match arrival {
+            None => chat.connect(id, now, effects),
+            Some(arrival) => chat.enter(id, unique, *arrival, now, effects),
+        });
         self.roster.wake(token);
         self.roster.arm(token);
     }
@@ -256,13 +328,13 @@ mod tests {
 
     #[test]
     fn a_host_may_have_so_many_and_is_forgotten_with_the_last() {
-        let mut gate = Gate::new(&Config::from_flags("--max-per-ip 2"), 1);
-        let host = Host::V4([10, 0, 0, 1]);
+        let mut gate = Gate::new(&Config::from_flags("--max-per-ip 2"), vec![DoorKind::LINE]);
+        let host = Host::v4([10, 0, 0, 1]);
         assert_eq!([gate.count(host), gate.count(host), gate.count(host)], [true, true, false]);
-        assert!(gate.count(Host::V4([10, 0, 0, 2])));
-        assert!((0..100).all(|_| gate.count(Host::Local)));
+        assert!(gate.count(Host::v4([10, 0, 0, 2])));
+        assert!((0..100).all(|_| gate.count(Host::LOCAL)));
         let token = Token { slot: 0, serial: 0 };
-        (0..2).for_each(|_| gate.vacate(token, host, false));
+        (0..2).for_each(|_| gate.vacate(token, host, Place::None));
         assert_eq!(gate.by_host.len(), 1);
     }
 }

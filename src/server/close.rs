@@ -2,9 +2,9 @@
 //! connection is freed.
 
 use super::Server;
-use crate::connection::{Connection, Life};
+use crate::connection::{Connection, Life, Place};
 use crate::net::{Net, Token};
-use crate::protocol::{CloseReason, Event};
+use crate::protocol::{CloseReason, Dialect, Event};
 
 impl<N: Net> Server<N> {
     /// Deals with everyone who was sentenced in this tick. Whom that dooms waits for the next.
@@ -24,7 +24,7 @@ impl<N: Net> Server<N> {
             return;
         };
         let id = token.into();
-        self.gate.vacate(token, connection.host, std::mem::take(&mut connection.admitted));
+        self.gate.vacate(token, connection.host, std::mem::replace(&mut connection.place, Place::None));
         self.metrics.closed(reason);
         self.log_end(token, reason);
         match reason {
@@ -44,11 +44,9 @@ impl<N: Net> Server<N> {
         }
         match connection.outbox.take_missed() {
             0 => {}
-            missed => self.tell_regardless(token, &Event::Missed(missed)),
+            count => self.tell_regardless(token, &Event::Missed { room: None, count }),
         }
-        if reason.farewell().is_some() {
-            self.tell_regardless(token, &Event::Bye(reason));
-        }
+        self.tell_regardless(token, &Event::Bye(reason));
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.mark_dirty(id);
         self.roster.wake(token);
@@ -86,8 +84,17 @@ impl<N: Net> Server<N> {
         if reason.is_drop() {
             self.log_drop(token, reason);
         }
+        if connection.dialect == Dialect::Http {
+            // A client of the chat is news, a request is not.
+            return log::debug!(
+                "request done id={} peer={} reason={}",
+                token.serial,
+                connection.host,
+                reason.as_str()
+            );
+        }
         let Connection { serial, host, lines_in, frames_out, connected_at, .. } = connection;
-        let seconds = self.now.moment.since(*connected_at).as_secs_f32();
+        let seconds = self.now.moment.since((*connected_at).into()).as_secs_f32();
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
         log::info!(
             "disconnect id={serial} peer={host} name={name:?} reason={reason} seconds={seconds:.3} \

@@ -2,21 +2,22 @@
 
 use super::Server;
 use crate::chat::{Chat, ClientId, Effect, RoomId};
-use crate::codec::line;
+use crate::codec;
 use crate::config::SlowClient;
 use crate::connection::{Kind, Life, Pushed};
 use crate::net::{Net, Token};
 use crate::page::Slice;
-use crate::protocol::{CloseReason, Event};
+use crate::protocol::{CloseReason, Dialect, Event};
 use crate::time::Now;
 
 impl<N: Net> Server<N> {
     /// Asks the chat for something, and carries out what it wants.
-    pub(super) fn ask_chat(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) {
+    pub(super) fn ask_chat<T>(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
         let mut effects = std::mem::take(&mut self.effects);
-        ask(&mut self.chat, self.now, &mut effects);
+        let answer = ask(&mut self.chat, self.now, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
         self.effects = effects;
+        answer
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -27,7 +28,6 @@ impl<N: Net> Server<N> {
             Effect::NameGiven(id) => {
                 let now = self.now.moment;
                 if let Some(connection) = self.roster.client_mut(id).filter(|c| c.life == Life::Naming) {
-                    connection.codec.name_given();
                     connection.set_life(Life::Chatting, now);
                 }
             }
@@ -48,17 +48,45 @@ impl<N: Net> Server<N> {
 
     /// Tells a connection of its own fate, in a few words that no limit and no closing holds back.
     pub(super) fn tell_regardless(&mut self, token: Token, event: &Event) {
+        if let Some(connection) = self.roster.get(token) {
+            let dialect = connection.dialect;
+            self.put(token, |page| codec::encode(dialect, event, None, page));
+        }
+    }
+
+    /// Queues bytes for a connection, whatever waits already.
+    pub(super) fn put(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(connection) = self.roster.get_mut(token) {
-            let slice = self.pages.frame(|page| line::encode(event, page));
+            let slice = self.pages.frame(write);
             self.pages.hold(slice, 1);
             connection.outbox.push(slice);
             self.roster.mark_dirty(token.into());
         }
     }
 
+    /// Queues bytes that are no event for a connection, if they fit.
+    pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.roster.get(token).is_some() {
+            let slice = self.pages.frame(write);
+            self.queue(token.into(), slice, Kind::Vital);
+        }
+    }
+
     /// Queues an event for one client.
     fn send(&mut self, id: ClientId, event: &Event, kind: Kind) {
-        let slice = self.pages.frame(|page| line::encode(event, page));
+        let Some(connection) = self.roster.client_mut(id) else {
+            return;
+        };
+        let dialect = connection.dialect;
+        let tag = self.asker.as_ref().filter(|(asker, _)| *asker == id && kind == Kind::Vital);
+        let tag = tag.map(|(_, tag)| tag);
+        let slice = self.pages.frame(|page| codec::encode(dialect, event, tag, page));
+        if !slice.is_empty() {
+            self.queue(id, slice, kind);
+        }
+    }
+
+    fn queue(&mut self, id: ClientId, slice: Slice, kind: Kind) {
         match self.roster.push(id, slice, kind) {
             Pushed::Queued => self.count(slice, 1),
             Pushed::Full => self.overflow(id, slice, kind),
@@ -66,22 +94,31 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Queues an event for a room: one frame, and a slice of it for each member. The members don't change meanwhile,
-    /// whatever happens to some of them.
+    /// Queues an event for a room: one frame for each dialect that is spoken there, and a slice of it for each client. Who
+    /// is there does not change meanwhile, whatever happens to some of them.
     fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
-        let slice = self.pages.frame(|page| line::encode(event, page));
-        let mut full = Vec::new();
-        let audience = self.chat.audience(room, except);
-        let queued = audience.map(|ids| self.roster.broadcast(ids, slice, &mut full)).iter().sum();
-        self.count(slice, queued);
-        for id in full {
-            self.overflow(id, slice, Kind::Message);
+        for dialect in Dialect::IN_ROOMS {
+            let audience = self.chat.audience(room, dialect, except);
+            if audience == [&[], &[]] {
+                continue;
+            }
+            let slice = self.pages.frame(|page| codec::encode(dialect, event, None, page));
+            if slice.is_empty() {
+                continue;
+            }
+            let mut full = Vec::new();
+            let queued = audience.map(|ids| self.roster.broadcast(ids, slice, &mut full)).iter().sum();
+            self.count(slice, queued);
+            for id in full {
+                self.overflow(id, slice, Kind::Message);
+            }
         }
     }
 
     fn count(&mut self, slice: Slice, outboxes: usize) {
         self.pages.hold(slice, outboxes);
         self.metrics.deliveries += outboxes as u64;
+        self.metrics.bytes_queued += (outboxes * slice.len()) as u64;
     }
 
     /// There is no room for a frame in a client's write buffer.

@@ -32,7 +32,10 @@ impl<N: Net> Server<N> {
         if matches!(connection.life, Life::Doomed(_) | Life::Gone) {
             return;
         }
-        match connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment) {
+        let queued_bytes = connection.outbox.queued_bytes();
+        let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
+        self.metrics.bytes_out += (queued_bytes - connection.outbox.queued_bytes()) as u64;
+        match flushed {
             // Nearly always, and then there is nothing else to do.
             Ok(Flushed::All) if connection.is_at_rest() => {}
             Ok(_) => self.after_flush(token),
@@ -50,8 +53,8 @@ impl<N: Net> Server<N> {
         }
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         if reads_again && connection.outbox.missed() > 0 {
-            let missed = connection.outbox.take_missed();
-            self.tell_regardless(token, &Event::Missed(missed));
+            let count = connection.outbox.take_missed();
+            self.tell_regardless(token, &Event::Missed { room: None, count });
         }
         self.roster.wake(token);
         self.roster.arm(token);

@@ -4,7 +4,7 @@
 //! more than its share. Whoever is not done goes to the back of the queue.
 
 use super::Server;
-use crate::codec::Step;
+use crate::codec::{Input, Step, Tag, http, websocket};
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event, Problem, Request};
@@ -22,7 +22,7 @@ const TICK_BYTES: usize = 1024 * 1024;
 /// What there is to do next in a turn.
 enum Next {
     /// Deal with this.
-    Line(Result<Request, Problem>),
+    Input(Input),
     /// Look again; what was there said nothing.
     Nothing,
     /// Read more.
@@ -48,11 +48,14 @@ impl<N: Net> Server<N> {
     }
 
     fn turn(&mut self, token: Token) {
-        match self.roster.get(token).map(|connection| connection.life) {
-            Some(Life::Naming | Life::Chatting) => self.listen(token),
-            Some(Life::Waiting) => self.keep_input(token),
-            Some(Life::Draining(_) | Life::Lingering) => self.discard_input(token),
-            Some(Life::Doomed(_) | Life::Gone) | None => {}
+        let Some(connection) = self.roster.get(token) else {
+            return;
+        };
+        match connection.life {
+            _ if connection.is_listened_to() => self.listen(token),
+            Life::Waiting => self.keep_input(token),
+            Life::Draining(_) | Life::Lingering => self.discard_input(token),
+            _ => {}
         }
     }
 
@@ -63,11 +66,17 @@ impl<N: Net> Server<N> {
             return;
         };
         self.scratch.load(&mut connection.inbox);
+        let mut pong = None;
         loop {
-            match self.next_line(token, lines) {
-                Next::Line(request) => {
+            match self.next_input(token, lines) {
+                Next::Input(Input::Ping(payload)) => {
                     lines -= 1;
-                    self.hear(token, request);
+                    // A newer question makes the older ones void (RFC 6455, 5.5.3).
+                    pong = Some(payload);
+                }
+                Next::Input(input) => {
+                    lines -= 1;
+                    self.deal_with(token, input);
                 }
                 Next::Nothing => lines -= 1,
                 Next::Read if bytes > 0 => match self.read(token, bytes) {
@@ -80,44 +89,80 @@ impl<N: Net> Server<N> {
         if let Some(connection) = self.roster.get_mut(token) {
             self.scratch.store(&mut connection.inbox);
         }
+        if let Some(payload) = pong {
+            self.send_bytes(token, |page| websocket::pong(page, &payload));
+        }
     }
 
-    /// Takes the next line off the scratch buffer, if the client may be heard.
-    fn next_line(&mut self, token: Token, lines_left: usize) -> Next {
-        let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.is_client()) else {
+    /// Takes the next piece of input off the scratch buffer, if the client may be heard.
+    fn next_input(&mut self, token: Token, lines_left: usize) -> Next {
+        let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.is_listened_to())
+        else {
             return Next::Stop;
         };
         connection.unread_lines = true;
-        if lines_left == 0 || connection.is_behind(&self.limits) {
+        let answering = connection.life == Life::Asking && !connection.outbox.is_empty();
+        if lines_left == 0 || answering || connection.is_behind(&self.limits) {
             return Next::Stop;
         }
-        let ended = connection.ready.ended;
-        let mut codec = connection.codec;
-        match codec.decode(self.scratch.unused(), ended, self.limits.line_max) {
-            Step::Endless => {
-                self.roster.doom(token, CloseReason::EndlessLine);
-                Next::Stop
+        let input = match connection.take_held() {
+            Some(input) => input,
+            None => match self.decode(token) {
+                Ok(input) => input,
+                Err(next) => return next,
+            },
+        };
+        let Some(connection) = self.roster.get_mut(token) else {
+            return Next::Stop;
+        };
+        let mut tell = false;
+        if input.is_charged() && !connection.may_send(&self.limits, self.now.moment, &mut tell) {
+            connection.hold(input);
+            self.metrics.delays += 1;
+            if tell {
+                self.tell(token, &Event::Delayed);
+            }
+            return Next::Stop;
+        }
+        Next::Input(input)
+    }
+
+    /// Takes one step through what is in the scratch buffer: a piece of input, or what to do instead.
+    fn decode(&mut self, token: Token) -> Result<Input, Next> {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return Err(Next::Stop);
+        };
+        let (ended, named) = (connection.ready.ended, connection.life == Life::Chatting);
+        let (dialect, unused) = (connection.dialect, self.scratch.unused());
+        match self.codecs.decode(dialect, &mut connection.unfinished, named, unused, ended) {
+            Step::Fail(reason) => {
+                self.roster.doom(token, reason);
+                Err(Next::Stop)
             }
             Step::Incomplete if ended => {
                 self.roster.doom(token, CloseReason::EndOfInput);
-                Next::Stop
+                Err(Next::Stop)
             }
             Step::Incomplete => {
                 connection.unread_lines = false;
-                Next::Read
+                Err(Next::Read)
             }
-            Step::Used { bytes, request } => {
-                let mut tell = false;
-                if request.is_some() && !connection.may_send(&self.limits, self.now.moment, &mut tell) {
-                    self.metrics.delays += 1;
-                    if tell {
-                        self.tell(token, &Event::Delayed);
-                    }
-                    return Next::Stop;
-                }
-                connection.codec = codec;
+            Step::Used { bytes, input } => {
                 self.scratch.consume(bytes);
-                request.map_or(Next::Nothing, Next::Line)
+                input.ok_or(Next::Nothing)
+            }
+        }
+    }
+
+    fn deal_with(&mut self, token: Token, input: Input) {
+        match input {
+            Input::Request { request, tag } => self.hear(token, request, tag),
+            Input::Call(call) => self.answer(token, call),
+            Input::Continue => self.send_bytes(token, |page| page.extend_from_slice(http::CONTINUE)),
+            Input::Ping(payload) => self.send_bytes(token, |page| websocket::pong(page, &payload)),
+            Input::Close(code) => {
+                self.send_bytes(token, |page| websocket::close(page, code, ""));
+                self.roster.doom(token, CloseReason::PeerClosed);
             }
         }
     }
@@ -130,10 +175,10 @@ impl<N: Net> Server<N> {
         if !connection.ready.readable {
             return 0;
         }
-        match connection.read(&mut self.net, &mut self.scratch, most) {
+        match connection.read(&mut self.net, &mut self.scratch, most, self.now.moment) {
             Ok(0) => usize::from(connection.ready.ended),
             Ok(count) => {
-                connection.touch(self.now.moment);
+                self.metrics.bytes_in += count as u64;
                 count
             }
             Err(_) => {
@@ -143,15 +188,22 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// A line of a client goes to the chat.
-    fn hear(&mut self, token: Token, request: Result<Request, Problem>) {
-        if let Some(connection) = self.roster.get_mut(token) {
-            connection.touch(self.now.moment);
-            connection.lines_in = connection.lines_in.wrapping_add(1);
-        }
+    /// What a client wants goes to the chat, unless it still waits for a place.
+    fn hear(&mut self, token: Token, request: Result<Request, Problem>, tag: Option<Tag>) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        connection.touch(self.now.moment);
+        connection.lines_in = connection.lines_in.wrapping_add(1);
         self.metrics.lines_in += 1;
-        let id = token.into();
-        self.ask_chat(|chat, now, effects| chat.handle(id, request, now, effects));
+        let waits = connection.life == Life::Waiting;
+        self.asker = tag.map(|tag| (token.into(), tag));
+        if waits {
+            self.tell(token, &Event::Problem { problem: Problem::StillWaiting, unnamed: false });
+        } else {
+            self.ask_chat(|chat, now, effects| chat.handle(token.into(), request, now, effects));
+        }
+        self.asker = None;
     }
 
     /// The turn of a client that waits for a place: some input is kept, since it will be heard, and an end without any
@@ -162,7 +214,7 @@ impl<N: Net> Server<N> {
         };
         self.scratch.load(&mut connection.inbox);
         let room = connection.waiting_room();
-        let outcome = connection.read(&mut self.net, &mut self.scratch, room);
+        let outcome = connection.read(&mut self.net, &mut self.scratch, room, self.now.moment);
         self.scratch.store(&mut connection.inbox);
         match outcome {
             Err(_) => self.roster.doom(token, CloseReason::Lost),
@@ -180,7 +232,7 @@ impl<N: Net> Server<N> {
         };
         let mut bytes = TURN_BYTES;
         while bytes > 0 {
-            match connection.read(&mut self.net, &mut self.scratch, bytes) {
+            match connection.read(&mut self.net, &mut self.scratch, bytes, self.now.moment) {
                 Ok(0) if connection.ready.ended && connection.life == Life::Lingering => {
                     return self.roster.forget(token);
                 }

@@ -139,8 +139,7 @@ fn a_line_that_could_not_be_read_is_answered_and_nobody_else_hears_of_it() {
 fn before_the_name_one_may_look_around_but_not_take_part() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
-    let needs_name =
-        [say("hi"), me("waves"), tell("ann", "hi"), join("dev"), Request::Leave, Request::History(None)];
+    let needs_name = [say("hi"), me("waves"), tell("ann", "hi"), join("dev"), leave(), history(None)];
     for request in needs_name {
         assert_eq!(talk.asks(BOB, request), [unnamed_problem(BOB, Problem::NameFirst)]);
     }
@@ -204,7 +203,7 @@ fn who_moves_leaves_one_room_and_enters_another() {
         ]
     );
     assert_eq!(
-        talk.asks(CY, Request::Leave),
+        talk.asks(CY, leave()),
         [
             announce([ANN], left("cy")),
             announce([BOB], joined("cy")),
@@ -217,7 +216,7 @@ fn who_moves_leaves_one_room_and_enters_another() {
 fn to_go_where_one_is_is_an_error() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     let already = |id, raw| problem(id, Problem::AlreadyIn(room(raw)));
-    assert_eq!(talk.asks(ANN, Request::Leave), [already(ANN, "lobby")]);
+    assert_eq!(talk.asks(ANN, leave()), [already(ANN, "lobby")]);
     assert_eq!(talk.asks(ANN, join("lobby")), [already(ANN, "lobby")]);
     talk.asks(ANN, join("dev"));
     assert_eq!(talk.asks(ANN, join("#DEV")), [already(ANN, "dev")]);
@@ -231,7 +230,7 @@ fn who_lists_a_room_and_nobody_is_in_a_room_that_is_not_there() {
     assert_eq!(talk.asks(ANN, Request::Who(None)), [reply(ANN, in_room("lobby", &["ann", "cy"]))]);
     assert_eq!(talk.asks(ANN, who("dev")), [reply(ANN, in_room("dev", &["bob"]))]);
     assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("dev", &["bob"]))]);
-    talk.asks(BOB, Request::Leave);
+    talk.asks(BOB, leave());
     assert_eq!(talk.asks(ANN, who("dev")), [problem(ANN, Problem::NoSuchRoom(room("dev")))], "history alone");
 }
 
@@ -266,8 +265,8 @@ fn there_are_only_so_many_rooms() {
             reply(BOB, entered("bob", "dev", &["ann"]))
         ]
     );
-    talk.asks(BOB, Request::Leave);
-    talk.asks(ANN, Request::Leave);
+    talk.asks(BOB, leave());
+    talk.asks(ANN, leave());
     assert_eq!(
         talk.asks(CY, join("ops")),
         [announce([ANN, BOB], left("cy")), reply(CY, entered("cy", "ops", &[]))],
@@ -281,20 +280,20 @@ fn a_room_with_only_a_history_makes_way_the_longest_unused_first() {
     for to in ["busy", "quiet"] {
         talk.asks(ANN, join(to));
         talk.asks(ANN, say(to));
-        talk.asks(ANN, Request::Leave);
+        talk.asks(ANN, leave());
         talk.after_seconds(1);
     }
     // "quiet" was opened last, and "busy" was left last.
     talk.asks(ANN, join("busy"));
-    talk.asks(ANN, Request::Leave);
+    talk.asks(ANN, leave());
     assert_eq!(
         talk.asks(ANN, join("new")),
         [announce([BOB], left("ann")), reply(ANN, entered("ann", "new", &[]))]
     );
-    talk.asks(ANN, Request::Leave);
+    talk.asks(ANN, leave());
     let shown = talk.asks(ANN, join("busy"));
     assert_eq!(shown.last(), Some(&reply(ANN, past(1, "ann", "busy", 2))), "still there");
-    talk.asks(ANN, Request::Leave);
+    talk.asks(ANN, leave());
     let shown = talk.asks(ANN, join("quiet"));
     assert_eq!(
         shown.last(),
@@ -310,7 +309,7 @@ fn the_lobby_never_makes_way() {
     talk.asks(ANN, join("dev"));
     talk.asks(BOB, join("dev"));
     assert_eq!(talk.asks(BOB, join("ops")), [problem(BOB, Problem::TooManyRooms)]);
-    let shown = talk.asks(BOB, Request::Leave);
+    let shown = talk.asks(BOB, leave());
     assert_eq!(shown.last(), Some(&reply(BOB, past(1, "ann", "remembered", 0))));
 }
 
@@ -329,7 +328,7 @@ fn fifty_names_and_fifty_rooms_are_listed_and_the_rest_is_counted() {
     let all: Vec<_> = (0..50).map(|slot| (room(&format!("room-{slot:03}")), 1)).collect();
     let listed = |first: usize, more| Event::Rooms { rooms: all[first..].to_vec(), more };
     assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, listed(0, 0))]);
-    talk.asks(ANN, Request::Leave);
+    talk.asks(ANN, leave());
     let lobby_first = Event::Rooms { rooms: [&[(room("lobby"), 1)], &all[1..]].concat(), more: 0 };
     assert_eq!(talk.asks(ANN, Request::Rooms), [reply(ANN, lobby_first)]);
     talk.connects(ClientId(50));
@@ -345,7 +344,7 @@ fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
     let ten: Vec<_> = (1..=10).map(|n| name(&format!("guest-{n}"))).collect();
     for (slot, who, more) in [(10, "guest-11", 0), (11, "guest-12", 1), (12, "guest-13", 2)] {
         let (name, room, others) = (name(who), room("lobby"), ten.clone());
-        let expected = Event::Entered { name, first: true, room, others, more };
+        let expected = Event::Entered { name, first: true, room, others, more, seq: 0 };
         assert_eq!(talk.connects(ClientId(slot)).last(), Some(&reply(ClientId(slot), expected)));
     }
 }

@@ -44,11 +44,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(me("waves")),
         2 => a_name().prop_map(|to| tell(to, "psst")),
         1 => Just(tell("guest-2", "psst")),
-        6 => a_room().prop_map(Request::Join),
-        2 => Just(Request::Leave),
+        6 => select(&ROOMS[..]).prop_map(join),
+        2 => Just(leave()),
         1 => a_room().prop_map(|room| Request::Who(Some(room))),
         1 => select(vec![Request::Who(None), Request::Rooms, Request::Help]),
-        1 => (0usize..5).prop_map(|count| Request::History(Some(count))),
+        1 => (0usize..5).prop_map(|count| history(Some(count))),
         1 => Just(quit(None)),
     ];
     prop_oneof![
@@ -97,7 +97,7 @@ impl Model {
                 Told::Reply(id, Event::Entered { name, room, .. }) => {
                     self.places.insert(*id, (name.clone(), room.clone()));
                 }
-                Told::Reply(id, Event::YouAre(name)) => {
+                Told::Reply(id, Event::YouAre { to: name, .. }) => {
                     self.places.get_mut(id).expect("a client that has a name").0 = name.clone();
                 }
                 _ => {}
@@ -164,12 +164,12 @@ fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model)
             let taken = before.bearer(name).is_some_and(|bearer| bearer != id);
             assert_eq!(refused(Problem::NameTaken(name.clone())), taken, "{told:?}");
         }
-        Request::Say(_) | Request::Me(_) if !unnamed => {
+        Request::Say { .. } if !unnamed => {
             let others = before.members(before.room_of(id).unwrap()).len() - 1;
             let heard = told.iter().any(|told| matches!(told, Told::Announce(..)));
             assert_eq!(heard, others > 0, "{told:?}");
         }
-        Request::Tell { to, text } if !unnamed => {
+        Request::Tell { to, text, .. } if !unnamed => {
             let to_name = Name::parse(to.as_str()).unwrap_or_else(|_| name(to.as_str()));
             let from = before.places[&id].0.clone();
             let expected = before.bearer(&to_name).map(|to| {
@@ -178,7 +178,7 @@ fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model)
             });
             assert_eq!(told.first().filter(|told| matches!(told, Told::Pass(..))), expected.as_ref());
         }
-        Request::Say(_) | Request::Me(_) | Request::Tell { .. } | Request::Join(_) | Request::Leave => {
+        Request::Say { .. } | Request::Tell { .. } | Request::Join { .. } | Request::Leave(_) => {
             assert_eq!(refused(Problem::NameFirst), unnamed, "{told:?}");
         }
         _ => {}

@@ -1,16 +1,15 @@
 //! The line door's reading, by tables: bytes in, and exactly these requests out, however the bytes are cut.
 
-use chinwag::codec::line::LineCodec;
 use chinwag::config::DISCARD_MAX_BYTES;
-use chinwag::protocol::{Problem, Request};
+use chinwag::protocol::{Manner, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 
-use crate::ear::{Heard, LINE_MAX, heard};
-use crate::words::{name, room, text};
+use crate::ear::{Heard, LINE_MAX, Stage, heard};
+use crate::words::{name, room, say_request, text};
 
 /// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-fn check(codec: LineCodec, input: &[u8], expected: &[Heard]) {
+fn check(codec: Stage, input: &[u8], expected: &[Heard]) {
     let shown = input.escape_ascii();
     assert_eq!(heard(codec, [input]), expected, "\"{shown}\" whole");
     for cut in 1..input.len() {
@@ -26,20 +25,20 @@ type Rows<'a> = &'a [(&'a [u8], &'a [Heard])];
 /// Checks what a client sends that was not asked for a name, or has given it.
 #[track_caller]
 fn check_chat(rows: Rows) {
-    rows.iter().for_each(|(input, expected)| check(LineCodec::Chatting, input, expected));
+    rows.iter().for_each(|(input, expected)| check(Stage::Chatting, input, expected));
 }
 
 /// Checks what a client sends that is asked for its name.
 #[track_caller]
 fn check_answers(rows: Rows) {
-    rows.iter().for_each(|(input, expected)| check(LineCodec::Naming, input, expected));
+    rows.iter().for_each(|(input, expected)| check(Stage::Naming, input, expected));
 }
 
 /// Checks single lines of chat.
 #[track_caller]
 fn check_lines(rows: &[(&str, Heard)]) {
     for (line, expected) in rows {
-        check(LineCodec::Chatting, format!("{line}\n").as_bytes(), std::slice::from_ref(expected));
+        check(Stage::Chatting, format!("{line}\n").as_bytes(), std::slice::from_ref(expected));
     }
 }
 
@@ -48,19 +47,19 @@ fn nick(raw: &str) -> Heard {
 }
 
 fn say(raw: &str) -> Heard {
-    Heard::Asked(Request::Say(text(raw)))
+    Heard::Asked(say_request(Manner::Say, text(raw)))
 }
 
 fn me(raw: &str) -> Heard {
-    Heard::Asked(Request::Me(text(raw)))
+    Heard::Asked(say_request(Manner::Act, text(raw)))
 }
 
 fn tell(to: &str, raw: &str) -> Heard {
-    Heard::Asked(Request::Tell { to: text(to), text: text(raw) })
+    Heard::Asked(Request::Tell { to: text(to), text: text(raw), receipt: false })
 }
 
 fn join(raw: &str) -> Heard {
-    Heard::Asked(Request::Join(room(raw)))
+    Heard::Asked(Request::Join { room: room(raw), history: None, echo: false })
 }
 
 fn who(raw: Option<&str>) -> Heard {
@@ -68,7 +67,7 @@ fn who(raw: Option<&str>) -> Heard {
 }
 
 fn history(count: Option<usize>) -> Heard {
-    Heard::Asked(Request::History(count))
+    Heard::Asked(Request::History { room: None, count })
 }
 
 fn quit(reason: Option<&str>) -> Heard {
@@ -94,7 +93,7 @@ fn unknown(word: &str) -> Heard {
 const STAY: Heard = Heard::Asked(Request::StayGuest);
 const HELP: Heard = Heard::Asked(Request::Help);
 const ROOMS: Heard = Heard::Asked(Request::Rooms);
-const LEAVE: Heard = Heard::Asked(Request::Leave);
+const LEAVE: Heard = Heard::Asked(Request::Leave(None));
 const NOT_UTF8: Heard = Heard::Refused(Problem::NotUtf8);
 const TOO_LONG: Heard = Heard::Refused(Problem::LineTooLong { max_bytes: LINE_MAX });
 
@@ -355,13 +354,13 @@ fn what_is_not_utf8_is_refused_and_the_next_line_is_heard() {
         b"/nosuch \xe9",
     ];
     for line in bad {
-        check(LineCodec::Chatting, &[line, &b"\nhi\n"[..]].concat(), &[NOT_UTF8, say("hi")]);
-        check(LineCodec::Naming, &[line, &b"\r\nann\n"[..]].concat(), &[NOT_UTF8, nick("ann")]);
+        check(Stage::Chatting, &[line, &b"\nhi\n"[..]].concat(), &[NOT_UTF8, say("hi")]);
+        check(Stage::Naming, &[line, &b"\r\nann\n"[..]].concat(), &[NOT_UTF8, nick("ann")]);
     }
     for cut_char in ["é", "€", "🦀"] {
         for bytes in 1..cut_char.len() {
             let line = [b"cut ", &cut_char.as_bytes()[..bytes], b"\nhi\n"].concat();
-            check(LineCodec::Chatting, &line, &[NOT_UTF8, say("hi")]);
+            check(Stage::Chatting, &line, &[NOT_UTF8, say("hi")]);
         }
     }
 }
@@ -411,31 +410,31 @@ fn a_line_has_at_most_line_max_bytes_and_its_end_does_not_count() {
     for end in ["\n", "\r\n"] {
         for bytes in fits {
             let line = "x".repeat(bytes);
-            check(LineCodec::Chatting, format!("{line}{end}hi\n").as_bytes(), &[say(&line), say("hi")]);
+            check(Stage::Chatting, format!("{line}{end}hi\n").as_bytes(), &[say(&line), say("hi")]);
         }
         for bytes in too_long {
             let line = "x".repeat(bytes);
-            check(LineCodec::Chatting, format!("{line}{end}hi\n").as_bytes(), &[TOO_LONG, say("hi")]);
+            check(Stage::Chatting, format!("{line}{end}hi\n").as_bytes(), &[TOO_LONG, say("hi")]);
         }
     }
     for end in ["", "\r"] {
         for bytes in fits {
             let line = "x".repeat(bytes);
-            check(LineCodec::Chatting, format!("{line}{end}").as_bytes(), &[say(&line)]);
+            check(Stage::Chatting, format!("{line}{end}").as_bytes(), &[say(&line)]);
         }
         for bytes in too_long {
-            check(LineCodec::Chatting, format!("{}{end}", "x".repeat(bytes)).as_bytes(), &[TOO_LONG]);
+            check(Stage::Chatting, format!("{}{end}", "x".repeat(bytes)).as_bytes(), &[TOO_LONG]);
         }
     }
     let wide = "é".repeat(LINE_MAX / 2);
-    check(LineCodec::Chatting, format!("{wide}\n{wide}x\n").as_bytes(), &[say(&wide), TOO_LONG]);
+    check(Stage::Chatting, format!("{wide}\n{wide}x\n").as_bytes(), &[say(&wide), TOO_LONG]);
 }
 
 #[test]
 fn each_over_long_line_is_one_error() {
     let long = "y".repeat(5 * LINE_MAX);
     let input = format!("{long}\n{long}\r\nhi\n{long}");
-    check(LineCodec::Chatting, input.as_bytes(), &[TOO_LONG, TOO_LONG, say("hi"), TOO_LONG]);
+    check(Stage::Chatting, input.as_bytes(), &[TOO_LONG, TOO_LONG, say("hi"), TOO_LONG]);
 }
 
 /// The most that a line may have: what is decoded, and what is thrown away.
@@ -445,7 +444,7 @@ const LINE_WITH_DISCARD: usize = LINE_MAX + DISCARD_MAX_BYTES;
 /// size that the server makes, and byte by byte.
 #[track_caller]
 fn check_large(input: &[u8], expected: &[Heard]) {
-    let codec = LineCodec::Chatting;
+    let codec = Stage::Chatting;
     assert!(heard(codec, [input]) == expected, "whole");
     for around in [LINE_MAX, LINE_WITH_DISCARD] {
         for cut in around - 1..(around + 4).min(input.len()) {

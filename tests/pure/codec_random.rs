@@ -1,12 +1,11 @@
 //! The line door's reading, at random: whatever comes, cut wherever.
 
-use chinwag::codec::line::LineCodec;
 use chinwag::protocol::{Problem, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::ear::{Heard, LINE_MAX, heard};
+use crate::ear::{Heard, LINE_MAX, Stage, heard};
 use crate::random::{check, tricky};
 use crate::words::harm;
 
@@ -27,8 +26,8 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-fn codec() -> impl Strategy<Value = LineCodec> {
-    select(vec![LineCodec::Naming, LineCodec::Chatting])
+fn codec() -> impl Strategy<Value = Stage> {
+    select(vec![Stage::Naming, Stage::Chatting])
 }
 
 /// `input` in pieces that begin at `cuts`.
@@ -66,11 +65,16 @@ fn words(heard: &Heard) -> Vec<String> {
     match heard {
         Heard::Asked(request) => match request {
             Request::Nick(name) => vec![name.to_string()],
-            Request::Say(text) | Request::Me(text) | Request::Quit(Some(text)) => vec![text.to_string()],
-            Request::Tell { to, text } => vec![to.to_string(), text.to_string()],
-            Request::Who(Some(room)) | Request::Join(room) => vec![room.to_string()],
-            Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave => vec![],
-            Request::History(_) | Request::Quit(None) | Request::Help | Request::Ping => vec![],
+            Request::Say { body, .. } => vec![body.as_line().into_owned()],
+            Request::Quit(Some(text)) => vec![text.to_string()],
+            Request::Tell { to, text, .. } => vec![to.to_string(), text.to_string()],
+            Request::Who(Some(room)) | Request::Join { room, .. } => vec![room.to_string()],
+            Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave(_) => vec![],
+            Request::Relay(_)
+            | Request::History { .. }
+            | Request::Quit(None)
+            | Request::Help
+            | Request::Ping => vec![],
         },
         Heard::Refused(Problem::NotUtf8) | Heard::Endless => vec![],
         Heard::Refused(problem) => vec![problem.to_string()],

@@ -1,7 +1,6 @@
 //! Large rooms, as conversations: who comes and goes is not announced but summed up every ten seconds.
 
 use chinwag::chat::{Census, ClientId};
-use chinwag::protocol::Request;
 use chinwag::time::Moment;
 
 use crate::talk::*;
@@ -97,7 +96,7 @@ fn a_room_is_not_told_earlier_because_of_a_room_that_is_gone() {
     talk.after_seconds(10);
     talk.asks(ANN, join("old"));
     talk.after_seconds(9);
-    talk.asks(ANN, Request::Leave);
+    talk.asks(ANN, leave());
     talk.asks(ANN, join("new"));
     assert_eq!(talk.after_seconds(1), [], "ten seconds after old was opened");
     assert_eq!(talk.after_seconds(9), [announce([ANN], crowd(1, 0, 1))], "ten seconds after new was");

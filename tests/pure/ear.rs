@@ -1,8 +1,8 @@
 //! A harness for the line door's reading: [`Ear`] decodes as the server does, and tells what it has heard.
 
-use chinwag::codec::Step;
-use chinwag::codec::line::{LineCodec, unused_max_bytes};
-use chinwag::protocol::{Problem, Request};
+use chinwag::codec::line::{self, unused_max_bytes};
+use chinwag::codec::{Input, Step, Unfinished};
+use chinwag::protocol::{CloseReason, Problem, Request};
 
 /// The limit on lines in these tests: the smallest that `--line-max` allows.
 pub const LINE_MAX: usize = 128;
@@ -16,17 +16,27 @@ pub enum Heard {
     Endless,
 }
 
+/// What a client's lines are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The next one is the answer to the question for a name.
+    Naming,
+    /// Chat.
+    Chatting,
+}
+
 /// The reading side of a connection, as `server/turn.rs` has it: what was read is decoded until that takes more, and
 /// what is left waits. Every name that is given is accepted.
 pub struct Ear {
-    codec: LineCodec,
+    stage: Stage,
+    unfinished: Option<Box<Unfinished>>,
     unused: Vec<u8>,
     heard: Vec<Heard>,
 }
 
 impl Ear {
-    pub fn new(codec: LineCodec) -> Ear {
-        Ear { codec, unused: Vec::new(), heard: Vec::new() }
+    pub fn new(stage: Stage) -> Ear {
+        Ear { stage, unfinished: None, unused: Vec::new(), heard: Vec::new() }
     }
 
     /// One read.
@@ -51,20 +61,26 @@ impl Ear {
         if self.heard.last() == Some(&Heard::Endless) {
             return false;
         }
-        let (bytes, request) = match self.codec.decode(&self.unused, ended, LINE_MAX) {
+        let named = self.stage == Stage::Chatting;
+        let (bytes, input) = match line::decode(&mut self.unfinished, named, &self.unused, ended, LINE_MAX) {
             Step::Incomplete => return false,
-            Step::Endless => {
+            Step::Fail(reason) => {
+                assert_eq!(reason, CloseReason::EndlessLine);
                 self.heard.push(Heard::Endless);
                 return false;
             }
-            Step::Used { bytes, request } => (bytes, request),
+            Step::Used { bytes, input } => (bytes, input),
         };
         assert!((1..=self.unused.len()).contains(&bytes), "used {bytes} of {}", self.unused.len());
         self.unused.drain(..bytes);
+        let request = input.map(|input| match input {
+            Input::Request { request, tag: None } => request,
+            other => panic!("a line can't be {other:?}"),
+        });
         match request {
             Some(Ok(request)) => {
                 if matches!(request, Request::Nick(_) | Request::StayGuest) {
-                    self.codec.name_given();
+                    self.stage = Stage::Chatting;
                 }
                 self.heard.push(Heard::Asked(request));
             }
@@ -76,8 +92,8 @@ impl Ear {
 }
 
 /// What is heard when the bytes come in these pieces.
-pub fn heard<'a>(codec: LineCodec, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
-    let mut ear = Ear::new(codec);
+pub fn heard<'a>(stage: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
+    let mut ear = Ear::new(stage);
     pieces.into_iter().for_each(|piece| ear.read(piece));
     ear.end()
 }

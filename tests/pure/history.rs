@@ -6,15 +6,10 @@ use chinwag::protocol::{Event, Manner, Request};
 
 use crate::talk::*;
 
-/// `/history N`.
-fn history(count: usize) -> Request {
-    Request::History(Some(count))
-}
-
 /// The messages that `told` shows, in order.
 fn shown(told: Vec<Told>) -> Vec<String> {
     let past = told.into_iter().filter_map(|told| match told {
-        Told::Reply(_, Event::Past { message, .. }) => Some(message.text.to_string()),
+        Told::Reply(_, Event::Past { message, .. }) => Some(message.body.as_line().into_owned()),
         _ => None,
     });
     past.collect()
@@ -49,10 +44,10 @@ fn history_belongs_to_the_room() {
         talk.asks(ANN, join("dev")),
         [announce([BOB], left("ann")), reply(ANN, entered("ann", "dev", &[]))]
     );
-    assert_eq!(talk.asks(ANN, Request::History(None)), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::NoPast)]);
     talk.asks(ANN, say("in dev"));
-    assert_eq!(talk.asks(ANN, Request::History(None)), [reply(ANN, past(1, "ann", "in dev", 0))]);
-    assert_eq!(talk.asks(BOB, Request::History(None)), [reply(BOB, past(1, "ann", "in the lobby", 0))]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, past(1, "ann", "in dev", 0))]);
+    assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, past(1, "ann", "in the lobby", 0))]);
 }
 
 #[test]
@@ -60,14 +55,14 @@ fn a_message_is_remembered_under_the_name_of_its_time() {
     let mut talk = Talk::with("", &["ann"]);
     talk.asks(ANN, say("hi"));
     talk.asks(ANN, nick("eve"));
-    assert_eq!(talk.asks(ANN, Request::History(None)), [reply(ANN, past(1, "ann", "hi", 0))]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, past(1, "ann", "hi", 0))]);
 }
 
 #[test]
 fn nobody_is_told_that_nothing_was_said_where_something_was() {
     let mut talk = Talk::with("--history-shown 0", &["ann"]);
     talk.asks(ANN, say("hi"));
-    for request in [history(0), Request::History(None)] {
+    for request in [history(Some(0)), history(None)] {
         assert!(!talk.asks(ANN, request).contains(&reply(ANN, Event::NoPast)));
     }
 }
@@ -76,7 +71,7 @@ fn nobody_is_told_that_nothing_was_said_where_something_was() {
 fn private_messages_are_not_remembered() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.asks(ANN, tell("bob", "psst"));
-    assert_eq!(talk.asks(ANN, Request::History(None)), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::NoPast)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 
@@ -86,10 +81,10 @@ fn history_shown_on_entering_and_asked_for() {
     ["one", "two", "three"].iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
     talk.connects(BOB);
     assert_eq!(shown(talk.asks(BOB, nick("bob"))), ["two", "three"]);
-    assert_eq!(shown(talk.asks(BOB, Request::History(None))), ["two", "three"]);
-    assert_eq!(shown(talk.asks(BOB, history(1))), ["three"]);
-    assert_eq!(shown(talk.asks(BOB, history(3))), ["one", "two", "three"]);
-    assert_eq!(shown(talk.asks(BOB, history(usize::MAX))), ["one", "two", "three"]);
+    assert_eq!(shown(talk.asks(BOB, history(None))), ["two", "three"]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(1)))), ["three"]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(3)))), ["one", "two", "three"]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(usize::MAX)))), ["one", "two", "three"]);
 }
 
 #[test]
@@ -99,7 +94,7 @@ fn twenty_are_shown_on_entering_and_a_hundred_remembered_unless_told_otherwise()
     all.iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
     talk.connects(BOB);
     assert_eq!(shown(talk.asks(BOB, nick("bob"))), all[81..]);
-    assert_eq!(shown(talk.asks(BOB, history(1_000))), all[1..]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(1_000)))), all[1..]);
 }
 
 #[test]
@@ -107,7 +102,7 @@ fn without_history_nothing_is_remembered_and_messages_are_numbered_all_the_same(
     let mut talk = Talk::with("--history 0", &["ann", "bob"]);
     talk.asks(ANN, say("one"));
     assert_eq!(talk.asks(ANN, say("two")), [announce([BOB], message(2, "ann", "two"))]);
-    assert_eq!(talk.asks(BOB, Request::History(None)), [reply(BOB, Event::NoPast)]);
+    assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, Event::NoPast)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 
@@ -115,7 +110,7 @@ fn without_history_nothing_is_remembered_and_messages_are_numbered_all_the_same(
 fn a_room_remembers_so_many_and_forgets_the_oldest() {
     let mut talk = Talk::with("--history 2", &["ann"]);
     ["one", "two", "three"].iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
-    assert_eq!(shown(talk.asks(ANN, history(9))), ["two", "three"]);
+    assert_eq!(shown(talk.asks(ANN, history(Some(9)))), ["two", "three"]);
     let two = talk.chat.census().history_bytes;
     talk.asks(ANN, say("fours"));
     assert_eq!(talk.chat.census().history_bytes, two + 2, "one of three bytes went, one of five came");
@@ -141,10 +136,14 @@ fn past_the_memory_the_oldest_of_all_rooms_goes_first() {
     talk.asks(ANN, say("l1"));
     talk.asks(BOB, say("d2"));
     talk.asks(ANN, say("l2"));
-    assert_eq!(shown(talk.asks(BOB, history(9))), ["d2"], "d1 was the oldest");
-    assert_eq!(shown(talk.asks(ANN, history(9))), ["l1", "l2"]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(9)))), ["d2"], "d1 was the oldest");
+    assert_eq!(shown(talk.asks(ANN, history(Some(9)))), ["l1", "l2"]);
     talk.asks(BOB, say("d3"));
-    assert_eq!(shown(talk.asks(ANN, history(9))), ["l2"], "l1 was the oldest, in a room that said nothing");
+    assert_eq!(
+        shown(talk.asks(ANN, history(Some(9)))),
+        ["l2"],
+        "l1 was the oldest, in a room that said nothing"
+    );
 }
 
 #[test]
@@ -152,7 +151,7 @@ fn a_message_larger_than_the_memory_is_said_and_not_remembered() {
     let mut talk = with_memory_for(1, "", &["ann", "bob"]);
     talk.asks(ANN, say("l1"));
     assert_eq!(talk.asks(ANN, say("far too long")), [announce([BOB], message(2, "ann", "far too long"))]);
-    assert_eq!(talk.asks(ANN, history(9)), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(Some(9))), [reply(ANN, Event::NoPast)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 
@@ -161,17 +160,13 @@ fn a_room_without_members_is_gone_with_its_last_message() {
     let mut talk = with_memory_for(2, "", &["ann", "bob"]);
     talk.asks(BOB, join("dev"));
     talk.asks(BOB, say("d1"));
-    talk.asks(BOB, Request::Leave);
+    talk.asks(BOB, leave());
     assert_eq!(talk.chat.census().rooms, 2);
     ["l1", "l2"].iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
     assert_eq!(talk.chat.census().rooms, 1);
     talk.asks(BOB, join("dev"));
     assert_eq!(talk.asks(BOB, say("hi")), []);
-    assert_eq!(
-        talk.asks(BOB, Request::History(None)),
-        [reply(BOB, past(1, "bob", "hi", 0))],
-        "numbered anew"
-    );
+    assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, past(1, "bob", "hi", 0))], "numbered anew");
 }
 
 #[test]
@@ -184,9 +179,9 @@ fn a_room_forgets_nothing_because_of_a_room_that_is_gone() {
     talk.asks(BOB, join("new")); // "old" makes way
     talk.asks(BOB, say("n1"));
     talk.asks(ANN, say("l1"));
-    assert_eq!(shown(talk.asks(BOB, history(9))), ["n1"]);
+    assert_eq!(shown(talk.asks(BOB, history(Some(9)))), ["n1"]);
     talk.asks(ANN, say("l2"));
-    assert_eq!(shown(talk.asks(BOB, history(9))), ["n1"], "d1 was older");
+    assert_eq!(shown(talk.asks(BOB, history(Some(9)))), ["n1"], "d1 was older");
     assert_eq!(shown(talk.asks(BOB, join("dev"))), [""; 0]);
     assert_eq!(talk.asks(BOB, Request::Rooms), [reply(BOB, rooms(&[("dev", 1), ("lobby", 1)]))]);
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
-use chinwag::protocol::{Event, Manner, Message, Problem, Request};
+use chinwag::protocol::{Body, Dialect, Event, Manner, Message, Problem, Request};
+use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
-use crate::words::{name, names, room, text};
+use crate::words::{
+    joined_event, left_event, name, names, renamed_event, room, said_event, say_request, text, you_are_event,
+};
 
 pub const ANN: ClientId = ClientId(0);
 pub const BOB: ClientId = ClientId(1);
@@ -100,16 +103,33 @@ impl Talk {
 
     fn told_of(&self, effect: Effect) -> Option<Told> {
         Some(match effect {
-            Effect::Reply(id, event) => Told::Reply(id, event),
-            Effect::Pass(id, event) => Told::Pass(id, event),
+            Effect::Reply(id, event) => Told::Reply(id, as_line_clients_hear(event)),
+            Effect::Pass(id, event) => Told::Pass(id, as_line_clients_hear(event)),
             Effect::NameGiven(id) => Told::NameGiven(id),
             Effect::Quit(id) => Told::Quit(id),
             Effect::Announce { room, except, event } => {
-                let members = self.chat.members(room).iter().copied();
-                let to: Vec<_> = members.filter(|id| Some(*id) != except).collect();
-                return (!to.is_empty()).then_some(Told::Announce(to, event));
+                let to = self.chat.audience(room, Dialect::Line, except).concat();
+                return (!to.is_empty()).then(|| Told::Announce(to, as_line_clients_hear(event)));
             }
         })
+    }
+}
+
+/// An event without what a line client is not told: in which room it was, and how many are there. `json_chat` looks at
+/// those.
+fn as_line_clients_hear(event: Event) -> Event {
+    let lobby = RoomName::lobby();
+    match event {
+        Event::Message { message, .. } => said_event(message),
+        Event::Joined { name, .. } => joined_event(name),
+        Event::Left { name, reason, .. } => left_event(name, reason),
+        Event::Crowd { joined, left, count, .. } => Event::Crowd { room: lobby, joined, left, count },
+        Event::Renamed { from, to, .. } => renamed_event(from, to),
+        Event::YouAre { to, .. } => you_are_event(to),
+        Event::Entered { name, first, room, others, more, .. } => {
+            Event::Entered { name, first, room, others, more, seq: 0 }
+        }
+        event => event,
     }
 }
 
@@ -120,19 +140,27 @@ pub fn nick(raw: &str) -> Request {
 }
 
 pub fn say(raw: &str) -> Request {
-    Request::Say(text(raw))
+    say_request(Manner::Say, text(raw))
 }
 
 pub fn me(raw: &str) -> Request {
-    Request::Me(text(raw))
+    say_request(Manner::Act, text(raw))
 }
 
 pub fn tell(to: &str, raw: &str) -> Request {
-    Request::Tell { to: text(to), text: text(raw) }
+    Request::Tell { to: text(to), text: text(raw), receipt: false }
 }
 
 pub fn join(raw: &str) -> Request {
-    Request::Join(room(raw))
+    Request::Join { room: room(raw), history: None, echo: false }
+}
+
+pub fn leave() -> Request {
+    Request::Leave(None)
+}
+
+pub fn history(count: Option<usize>) -> Request {
+    Request::History { room: None, count }
 }
 
 pub fn who(raw: &str) -> Request {
@@ -174,32 +202,39 @@ pub fn unnamed_problem(id: ClientId, problem: Problem) -> Told {
 
 /// The first room, after the name was given.
 pub fn hello(who: &str, others: &[&str]) -> Event {
-    Event::Entered { name: name(who), first: true, room: room("lobby"), others: names(others), more: 0 }
+    Event::Entered {
+        name: name(who),
+        first: true,
+        room: room("lobby"),
+        others: names(others),
+        more: 0,
+        seq: 0,
+    }
 }
 
 /// Another room.
 pub fn entered(who: &str, raw: &str, others: &[&str]) -> Event {
-    Event::Entered { name: name(who), first: false, room: room(raw), others: names(others), more: 0 }
+    Event::Entered { name: name(who), first: false, room: room(raw), others: names(others), more: 0, seq: 0 }
 }
 
 pub fn joined(who: &str) -> Event {
-    Event::Joined(name(who))
+    joined_event(name(who))
 }
 
 pub fn left(who: &str) -> Event {
-    Event::Left { name: name(who), reason: None }
+    left_event(name(who), None)
 }
 
 pub fn left_because(who: &str, reason: &str) -> Event {
-    Event::Left { name: name(who), reason: Some(text(reason)) }
+    left_event(name(who), Some(text(reason)))
 }
 
 pub fn renamed(from: &str, to: &str) -> Event {
-    Event::Renamed { from: name(from), to: name(to) }
+    renamed_event(name(from), name(to))
 }
 
 pub fn you_are(who: &str) -> Event {
-    Event::YouAre(name(who))
+    you_are_event(name(who))
 }
 
 pub fn private(from: &str, raw: &str) -> Event {
@@ -207,7 +242,7 @@ pub fn private(from: &str, raw: &str) -> Event {
 }
 
 pub fn crowd(joined: u32, left: u32, count: usize) -> Event {
-    Event::Crowd { joined, left, count }
+    Event::Crowd { room: RoomName::lobby(), joined, left, count }
 }
 
 pub fn in_room(raw: &str, people: &[&str]) -> Event {
@@ -220,12 +255,12 @@ pub fn rooms(all: &[(&str, usize)]) -> Event {
 
 /// The room's message number `seq`, said when the conversation began.
 pub fn message(seq: u64, from: &str, raw: &str) -> Event {
-    Event::Message(said(0, Manner::Say, seq, from, raw))
+    said_event(said(0, Manner::Say, seq, from, raw))
 }
 
 /// The room's message number `seq`, told when the conversation began.
 pub fn act(seq: u64, from: &str, raw: &str) -> Event {
-    Event::Message(said(0, Manner::Act, seq, from, raw))
+    said_event(said(0, Manner::Act, seq, from, raw))
 }
 
 /// A message said when the conversation began, remembered `age_seconds` later.
@@ -237,5 +272,5 @@ pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
 /// A message said so many seconds after the beginning.
 pub fn said(seconds: u64, manner: Manner, seq: u64, from: &str, raw: &str) -> Rc<Message> {
     let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
-    Rc::new(Message { from: name(from), manner, text: text(raw), seq, at_unix_millis })
+    Rc::new(Message { from: name(from), manner, body: Body::Text(text(raw)), seq, at_unix_millis })
 }

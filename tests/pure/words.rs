@@ -1,5 +1,8 @@
 //! Words to write tests with.
 
+use std::rc::Rc;
+
+use chinwag::protocol::{Body, Event, Manner, Message, Request};
 use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text};
 
 /// That text, which must be clean as it is.
@@ -38,4 +41,34 @@ pub fn harm(shown: &str) -> Option<char> {
     shown.chars().find(|c| {
         matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     })
+}
+
+/// A request to say that in the room that the client is in.
+pub fn say_request(manner: Manner, text: Text) -> Request {
+    Request::Say { room: None, manner, body: Body::Text(text), receipt: false }
+}
+
+/// Somebody said that in the lobby.
+pub fn said_event(message: Rc<Message>) -> Event {
+    Event::Message { room: RoomName::lobby(), message }
+}
+
+/// Somebody came into the lobby, whatever number of people is there.
+pub fn joined_event(name: Name) -> Event {
+    Event::Joined { name, room: RoomName::lobby(), count: 0 }
+}
+
+/// Somebody left the lobby, whatever number of people is there.
+pub fn left_event(name: Name, reason: Option<Text>) -> Event {
+    Event::Left { name, room: RoomName::lobby(), reason, count: 0 }
+}
+
+/// Somebody in the lobby has another name.
+pub fn renamed_event(from: Name, to: Name) -> Event {
+    Event::Renamed { room: RoomName::lobby(), from, to }
+}
+
+/// The client has another name; what it was before is not looked at.
+pub fn you_are_event(to: Name) -> Event {
+    Event::YouAre { from: to.clone(), to }
 }

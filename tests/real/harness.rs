@@ -18,7 +18,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A TCP door on a free port of the loopback, and its address on standard output.
-const DOOR: &str = "--line 127.0.0.1:0 --print-addresses";
+const DOOR: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
 /// Lines shown of what a client heard before a test failed.
 const REMEMBERED_LINES: usize = 20;

@@ -68,7 +68,11 @@ fn who_is_idle_is_told_and_closed() {
 
 #[test]
 fn clients_are_fitted_under_the_limit_on_open_files() {
-    let server = Launch::in_shell(r#"ulimit -n 120; exec "$0" "$@""#, "--guests").with_door().start();
+    let server = Launch::in_shell(
+        r#"ulimit -n 120; exec "$0" "$@""#,
+        "--guests --line 127.0.0.1:0 --http none --print-addresses",
+    )
+    .start();
     let line = server.log.wait_for("ulimit -n");
     assert!(line.contains("WARN") && line.contains("max_clients=18 max_waiting=2"), "{line}");
     let mut clients: Vec<_> = (0..18).map(|_| server.client()).collect();

@@ -34,7 +34,7 @@ fn the_log_has_one_line_for_each_coming_and_going_and_none_for_a_message() {
 
     let log = server.stop();
     let lines: Vec<_> = log.lines().map(said).collect();
-    let [listening, ann_came, bob_came, bob_went, ann_went, ending, ended] = lines[..] else {
+    let [listening, _, ann_came, bob_came, bob_went, ann_went, ending, ended] = lines[..] else {
         panic!("{lines:#?}");
     };
     assert_eq!(listening, format!("listening door=line address={address}"));

@@ -85,8 +85,9 @@ fn bound_addresses_are_printed_as_one_line_of_json() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let door = format!("unix:{}", path.display());
-    let server =
-        Launch::new("--print-addresses --line 127.0.0.1:0 --line 127.0.0.1:0 --line").arg(door).start();
+    let server = Launch::new("--print-addresses --http none --line 127.0.0.1:0 --line 127.0.0.1:0 --line")
+        .arg(door)
+        .start();
     let ports: Vec<_> = server.addresses.split("127.0.0.1:").skip(1).collect();
     let ports: Vec<u16> = ports.iter().map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
     let [first, second] = ports[..] else { panic!("{}", server.addresses) };
@@ -185,7 +186,7 @@ fn the_file_of_a_unix_socket_goes_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let door = format!("unix:{}", path.display());
-    let server = Launch::new("--print-addresses --line").arg(&door).start();
+    let server = Launch::new("--print-addresses --http none --line").arg(&door).start();
     Client::connect_unix(&path).enter("ann");
     server.stop();
     assert!(!path.exists());
@@ -196,7 +197,7 @@ fn the_file_of_a_killed_server_does_not_stop_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let door = format!("unix:{}", path.display());
-    let start = || Launch::new("--print-addresses --line").arg(&door).start();
+    let start = || Launch::new("--print-addresses --http none --line").arg(&door).start();
     let mut killed = start();
     killed.signal(Signal::KILL);
     killed.wait();

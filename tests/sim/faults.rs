@@ -244,7 +244,7 @@ fn fault_09_a_million_connections_leave_nothing_behind() {
     let mut stage = Stage::new("--rate off --announce-max 0 --history 0");
     for round in 0..CONNECTIONS / AT_ONCE {
         let world = stage.world();
-        let wires: Vec<Wire> = (0..AT_ONCE).map(|_| world.connect(None, WIDE)).collect();
+        let wires: Vec<Wire> = (0..AT_ONCE).map(|_| world.connect(0, None, WIDE)).collect();
         for (number, wire) in wires.iter().enumerate() {
             world.send(*wire, format!("c{number}\n/join r{}\nhi\n", number % 7).as_bytes());
             match (round + number) % 3 {

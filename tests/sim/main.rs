@@ -13,4 +13,5 @@ mod ledger;
 mod limits;
 mod random;
 mod stage;
+mod web;
 mod world;

@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use chinwag::chat::Census;
 use chinwag::config::Config;
+use chinwag::net::{Door, DoorKind};
+use chinwag::protocol::Dialect;
 use chinwag::server::{Control, Server};
 
 use crate::world::{Weather, Wire, World};
 
 /// More than any answer to one request: a full history of lines is many frames, each of at most this.
 const FRAME_MAX_BYTES: usize = 16 * 1024;
+
+/// The second door.
+pub const HTTP: DoorKind = DoorKind { dialect: Dialect::Http, loopback: true };
 
 /// A window that never closes.
 pub const WIDE: usize = usize::MAX;
@@ -41,7 +46,8 @@ impl Stage {
 
     pub fn with_weather(flags: &str, seed: u64, weather: Weather) -> Stage {
         let config = Config::from_flags(flags);
-        let server = Server::new(config.clone(), World::new(seed, weather), 1).unwrap();
+        let server =
+            Server::new(config.clone(), World::new(seed, weather), vec![DoorKind::LINE, HTTP]).unwrap();
         Stage {
             server,
             config,
@@ -65,8 +71,17 @@ impl Stage {
     }
 
     pub fn connect_from(&mut self, address: Option<&str>, window: usize) -> Wire {
+        self.connect_at(0, address, window)
+    }
+
+    /// Connects somebody at the HTTP door.
+    pub fn connect_http(&mut self) -> Wire {
+        self.connect_at(1, None, WIDE)
+    }
+
+    fn connect_at(&mut self, door: Door, address: Option<&str>, window: usize) -> Wire {
         let address = address.map(|address| address.parse::<IpAddr>().unwrap());
-        let wire = self.world().connect(address, window);
+        let wire = self.world().connect(door, address, window);
         self.read.insert(wire, Vec::new());
         self.eager.insert(wire, true);
         wire
@@ -201,7 +216,11 @@ impl Stage {
             let cost = connection.outbox.cost_bytes();
             assert!(cost <= hard, "{token:?} holds {cost} bytes of output");
             let inbox = connection.inbox.len();
-            assert!(inbox <= self.config.line_max + 2 + 8 * 1024, "{token:?} holds {inbox} bytes of input");
+            let most = match connection.dialect {
+                Dialect::Line => self.config.line_max + 2,
+                _ => self.config.message_max + 14,
+            };
+            assert!(inbox <= most + 8 * 1024, "{token:?} holds {inbox} bytes of input");
         }
         let memory = self.server.pages().memory_bytes();
         self.peak_memory = self.peak_memory.max(memory);

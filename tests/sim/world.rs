@@ -101,9 +101,10 @@ pub struct World {
     /// Whether the last poll found nothing to do at the moment up to which it may sleep.
     pub idle: bool,
     cables: Slab<Cable>,
-    backlog: VecDeque<usize>,
-    door: Edge,
-    door_open: bool,
+    /// Who waits at each door: the one for lines, and the one for HTTP.
+    backlogs: [VecDeque<usize>; 2],
+    doors: [Edge; 2],
+    doors_open: bool,
     /// Errors that the next accepts answer with.
     pub accept_errors: VecDeque<i32>,
     /// Descriptors left; accepting without one is `EMFILE`.
@@ -136,9 +137,9 @@ impl World {
             until_millis: 1_000,
             idle: false,
             cables: Slab::new(),
-            backlog: VecDeque::new(),
-            door: Edge::Awaited,
-            door_open: true,
+            backlogs: Default::default(),
+            doors: [Edge::Awaited; 2],
+            doors_open: true,
             accept_errors: VecDeque::new(),
             descriptors: usize::MAX,
             signals: VecDeque::new(),
@@ -178,7 +179,7 @@ impl World {
 
     // What clients do.
 
-    pub fn connect(&mut self, address: Option<IpAddr>, window: usize) -> Wire {
+    pub fn connect(&mut self, door: Door, address: Option<IpAddr>, window: usize) -> Wire {
         let peer = address.map_or(Peer::Local, Peer::Ip);
         let wire = self.cables.insert(Cable {
             peer,
@@ -194,8 +195,8 @@ impl World {
             readable: Edge::Awaited,
             writable: Edge::Pending,
         });
-        self.backlog.push_back(wire);
-        raise(&mut self.door);
+        self.backlogs[door].push_back(wire);
+        raise(&mut self.doors[door]);
         Wire(wire)
     }
 
@@ -308,8 +309,10 @@ impl World {
             );
             assert!(!output || writable || cable.writable != Edge::Told, "wire {index}: output is forgotten");
         }
-        let anyone = !self.backlog.is_empty() && self.door == Edge::Awaited && self.door_open;
-        assert!(!anyone, "somebody at the door, nobody told");
+        for (backlog, door) in self.backlogs.iter().zip(self.doors) {
+            let anyone = !backlog.is_empty() && door == Edge::Awaited && self.doors_open;
+            assert!(!anyone, "somebody at the door, nobody told");
+        }
     }
 
     fn collect(&mut self, events: &mut Vec<Event>) {
@@ -317,9 +320,11 @@ impl World {
         while let Some(signal) = self.signals.pop_front() {
             events.push(Event::Signal(signal));
         }
-        if self.door == Edge::Pending && self.door_open && !self.chance(self.weather.late) {
-            self.door = Edge::Told;
-            events.push(Event::Door(0));
+        for door in 0..self.doors.len() {
+            if self.doors[door] == Edge::Pending && self.doors_open && !self.chance(self.weather.late) {
+                self.doors[door] = Edge::Told;
+                events.push(Event::Door(door));
+            }
         }
         for (_, cable) in &mut self.cables {
             let late = self.weather.late > 0 && self.rng.u16(0..1000) < self.weather.late;
@@ -356,7 +361,7 @@ impl World {
                 && [cable.readable, cable.writable].contains(&Edge::Pending)
         };
         !self.signals.is_empty()
-            || (self.door == Edge::Pending && self.door_open)
+            || (self.doors.contains(&Edge::Pending) && self.doors_open)
             || !self.injected.is_empty()
             || self.cables.iter().any(|(_, cable)| of_cable(cable))
     }
@@ -428,10 +433,18 @@ impl Net for World {
         1_600_000_000_000 + self.millis
     }
 
+    fn nanos(&self) -> u64 {
+        self.millis * 1_000_000
+    }
+
+    fn process_id(&self) -> u64 {
+        0xc0de
+    }
+
     fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
         self.settle();
-        if door != 0 || !self.door_open {
+        if door >= self.doors.len() || !self.doors_open {
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(error) = self.accept_errors.pop_front() {
@@ -442,11 +455,11 @@ impl Net for World {
             let error = errors[self.rng.usize(0..errors.len())];
             return Err(io::Error::from_raw_os_error(error));
         }
-        if !self.backlog.is_empty() && self.descriptors == 0 {
+        if !self.backlogs[door].is_empty() && self.descriptors == 0 {
             return Err(io::Error::from_raw_os_error(24));
         }
-        let Some(wire) = self.backlog.pop_front() else {
-            self.door = Edge::Awaited;
+        let Some(wire) = self.backlogs[door].pop_front() else {
+            self.doors[door] = Edge::Awaited;
             return Err(ErrorKind::WouldBlock.into());
         };
         self.descriptors -= 1;
@@ -528,8 +541,8 @@ impl Net for World {
     }
 
     fn close_doors(&mut self) {
-        self.door_open = false;
-        while let Some(wire) = self.backlog.pop_front() {
+        self.doors_open = false;
+        while let Some(wire) = self.backlogs.iter_mut().find_map(VecDeque::pop_front) {
             self.cables[wire].reset = true;
             self.cables[wire].closed = true;
         }

@@ -1,0 +1,148 @@
+//! What the chat knows of a client: its name, and where it is.
+//!
+//! Ten thousand line clients are idle, each in one room, so all that is known of one is in 32 bytes. Whoever comes by
+//! WebSocket may be in many rooms, and what is known of it is on the heap.
+
+use smallvec::SmallVec;
+
+use super::ids::{ClientId, RoomSlot};
+use crate::protocol::Dialect;
+use crate::text::Name;
+
+/// A client.
+#[derive(Debug)]
+pub enum Client {
+    /// A line client. It is nowhere until it has given a name, and then always in one room.
+    Solo {
+        /// Its name.
+        name: Name,
+        /// Where it is.
+        seat: Option<Seat>,
+    },
+    /// A WebSocket client, or somebody who only listens.
+    Social(Box<Social>),
+}
+
+/// A client that may be in any number of rooms.
+#[derive(Debug)]
+pub struct Social {
+    /// Its name; `None` for who only listens, and is not one of the members.
+    pub name: Option<Name>,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it is: mostly in one room.
+    pub seats: SmallVec<[(Seat, Echo); 1]>,
+}
+
+/// A place among the ears of a room, in eight bytes: whoever has it is there, so the room is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat {
+    /// The room.
+    pub slot: RoomSlot,
+    /// The index among those who speak the same dialect, so that leaving does not search.
+    pub index: u32,
+}
+
+/// Whether a client's own messages come back to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Echo(pub bool);
+
+impl Client {
+    /// Its name, if it has or will have one.
+    pub fn name(&self) -> Option<&Name> {
+        match self {
+            Client::Solo { name, .. } => Some(name),
+            Client::Social(social) => social.name.as_ref(),
+        }
+    }
+
+    /// Gives it another name, and tells the old one.
+    pub fn rename(&mut self, new: Name) -> Option<Name> {
+        match self {
+            Client::Solo { name, .. } => Some(std::mem::replace(name, new)),
+            Client::Social(social) => social.name.replace(new),
+        }
+    }
+
+    /// What it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Client::Solo { .. } => Dialect::Line,
+            Client::Social(social) => social.dialect,
+        }
+    }
+
+    /// Whether it still has to give a name.
+    pub fn is_unnamed(&self) -> bool {
+        matches!(self, Client::Solo { seat: None, .. })
+    }
+
+    /// All its seats.
+    pub fn seats(&self) -> impl Iterator<Item = Seat> {
+        let (one, many) = match self {
+            Client::Solo { seat, .. } => (*seat, &[][..]),
+            Client::Social(social) => (None, &social.seats[..]),
+        };
+        one.into_iter().chain(many.iter().map(|(seat, _)| *seat))
+    }
+
+    /// Its seat in that room.
+    pub fn seat_in(&self, slot: RoomSlot) -> Option<Seat> {
+        self.seats().find(|seat| seat.slot == slot)
+    }
+
+    /// Whether its own messages come back to it from that room.
+    pub fn hears_itself(&self, slot: RoomSlot) -> bool {
+        match self {
+            Client::Solo { .. } => false,
+            Client::Social(social) => social.seats.iter().any(|(seat, echo)| seat.slot == slot && echo.0),
+        }
+    }
+
+    /// It has a seat more.
+    pub fn sit(&mut self, new: Seat, echo: Echo) {
+        match self {
+            Client::Solo { seat, .. } => *seat = Some(new),
+            Client::Social(social) => {
+                social.seats.push((new, echo));
+            }
+        }
+    }
+
+    /// It has left that room.
+    pub fn stand_up(&mut self, slot: RoomSlot) {
+        match self {
+            Client::Solo { seat, .. } => *seat = None,
+            Client::Social(social) => social.seats.retain(|(seat, _)| seat.slot != slot),
+        }
+    }
+
+    /// Its seat in that room is another one now.
+    pub fn shift(&mut self, slot: RoomSlot, index: u32) {
+        match self {
+            Client::Solo { seat, .. } => *seat = Some(Seat { slot, index }),
+            Client::Social(social) => {
+                social
+                    .seats
+                    .iter_mut()
+                    .filter(|(seat, _)| seat.slot == slot)
+                    .for_each(|(seat, _)| seat.index = index);
+            }
+        }
+    }
+}
+
+/// The name of a client, for whoever looks names up; empty if there is none.
+pub fn name_of(clients: &[Option<Client>], id: ClientId) -> &str {
+    clients.get(id.0 as usize).and_then(Option::as_ref).and_then(Client::name).map_or("", Name::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_client_is_small() {
+        assert_eq!(size_of::<Option<Client>>(), 32);
+    }
+}

@@ -1,0 +1,130 @@
+//! What is said: to a room, to one client, from one program to others.
+
+use std::rc::Rc;
+
+use super::clients::name_of;
+use super::ids::{ClientId, RoomId};
+use super::{Chat, Effect, Place};
+use crate::protocol::{Body, Event, Manner, Message, Payload, Problem};
+use crate::text::{Name, RoomName, Text};
+use crate::time::Now;
+
+/// What a client says, and whether it wants to see it itself.
+#[derive(Debug)]
+pub struct Speech {
+    /// Said or done.
+    pub manner: Manner,
+    /// What.
+    pub body: Body,
+    /// Whether the message is to come back.
+    pub receipt: bool,
+}
+
+impl Chat {
+    /// Somebody who is no client says something in a room, which is made if need be. The message's number.
+    ///
+    /// # Errors
+    /// The name is somebody's, or there are too many rooms.
+    pub fn publish(
+        &mut self,
+        room: RoomName,
+        from: Name,
+        body: Body,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<u64, Problem> {
+        if self.is_taken(&from) {
+            return Err(Problem::NameTaken(from));
+        }
+        let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
+        let message = self.post(id, from, Manner::Say, body, now);
+        let seq = message.seq;
+        effects.extend(self.announce(id, None, message));
+        self.rooms.close_if_unused(id, now.moment);
+        Ok(seq)
+    }
+
+    pub(super) fn say(
+        &mut self,
+        id: ClientId,
+        place: Place,
+        speech: Speech,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(from) = self.name(id).cloned() else {
+            return;
+        };
+        let Speech { manner, body, receipt } = speech;
+        let message = self.post(place.room, from, manner, body, now);
+        let own = self.hears_itself(id, place, receipt).then(|| message.clone());
+        effects.extend(self.announce(place.room, Some(id), message));
+        effects.extend(
+            own.and_then(|message| self.message(place.room, message)).map(|event| Effect::Reply(id, event)),
+        );
+    }
+
+    /// Passes a program's message on: to the other programs as it is, and, if it is a text that says anything, to
+    /// everybody else as a message.
+    pub(super) fn relay(
+        &mut self,
+        id: ClientId,
+        payload: Payload,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Problem> {
+        let place = self.place_in(id, None)?;
+        let words = match &payload {
+            Payload::Text(text) => Text::clean_lines(text),
+            Payload::Binary(_) => None,
+        };
+        let event = Event::Relayed(payload);
+        let own = self.hears_itself(id, place, false).then(|| event.clone());
+        effects.push(Effect::Announce { room: place.room, except: Some(id), event });
+        effects.extend(own.map(|event| Effect::Reply(id, event)));
+        if let Some(words) = words {
+            let speech = Speech { manner: Manner::Say, body: Body::Text(words), receipt: false };
+            self.say(id, place, speech, now, effects);
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell(
+        &mut self,
+        id: ClientId,
+        to: &Text,
+        text: Text,
+        receipt: bool,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Problem> {
+        let sender = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
+        let found = self.names.find(to.as_str(), |id| name_of(&self.clients, id));
+        let addressee = found.ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
+        if let Some(from) = sender.name().cloned() {
+            let told = receipt
+                .then(|| self.name(addressee).cloned())
+                .flatten()
+                .map(|to| Effect::Reply(id, Event::Told { from: from.clone(), to, text: text.clone() }));
+            effects.push(Effect::Pass(addressee, Event::Private { from, text }));
+            effects.extend(told);
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, room: RoomId, from: Name, manner: Manner, body: Body, now: Now) -> Rc<Message> {
+        self.rooms
+            .post(room, |seq| Rc::new(Message { from, manner, body, seq, at_unix_millis: now.unix_millis }))
+    }
+
+    fn announce(&self, room: RoomId, except: Option<ClientId>, message: Rc<Message>) -> Option<Effect> {
+        Some(Effect::Announce { room, except, event: self.message(room, message)? })
+    }
+
+    fn message(&self, room: RoomId, message: Rc<Message>) -> Option<Event> {
+        Some(Event::Message { room: self.room_name(room)?.clone(), message })
+    }
+
+    fn hears_itself(&self, id: ClientId, place: Place, receipt: bool) -> bool {
+        receipt || self.client(id).is_some_and(|client| client.hears_itself(place.room.slot()))
+    }
+}

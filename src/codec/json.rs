@@ -1,0 +1,177 @@
+//! The JSON door: one object a WebSocket text message, `type` says which. The README lists them.
+
+mod told;
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::websocket::Whole;
+use super::{Input, Tag};
+use crate::protocol::{Body, Manner, Problem, Request};
+use crate::text::{Name, RoomName, Text};
+
+pub use told::{close, encode, write, write_message};
+
+/// The longest `id` of a request, in bytes of JSON.
+const TAG_MAX_BYTES: usize = 64;
+
+/// How deep the value in `data` may be nested: what relays it to others must not make their parsers fail.
+const DEPTH_MAX: usize = 64;
+
+/// So much of a parser's complaint is passed on; it may quote the message.
+const COMPLAINT_MAX_CHARS: usize = 160;
+
+/// What every request has.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+}
+
+/// What requests may have besides.
+#[derive(Deserialize)]
+struct Asked<'a> {
+    room: Option<String>,
+    text: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    to: Option<String>,
+    name: Option<String>,
+    history: Option<usize>,
+    count: Option<usize>,
+    #[serde(default)]
+    echo: bool,
+}
+
+/// A field that is there, `null` or not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Reads a message.
+pub fn decode(message: Whole<'_>) -> Input {
+    let (request, tag) = match message {
+        Whole::Text(text) => decode_text(text),
+        Whole::Binary(_) => (Err(bad("this door takes JSON in text messages, no binary ones")), None),
+    };
+    Input::Request { request, tag }
+}
+
+fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
+    let envelope = match serde_json::from_str::<Envelope<'_>>(text) {
+        Ok(envelope) => envelope,
+        Err(error) => return (Err(complaint(&error)), None),
+    };
+    let tag = match envelope.id.map(tag_of).transpose() {
+        Ok(tag) => tag,
+        Err(problem) => return (Err(problem), None),
+    };
+    let Some(kind) = envelope.kind else {
+        return (Err(bad("a request has a type, as in {\"type\":\"rooms\"}")), tag);
+    };
+    let asked = serde_json::from_str::<Asked<'_>>(text).map_err(|error| complaint(&error));
+    (asked.and_then(|asked| request(&kind, asked, tag.is_some())), tag)
+}
+
+fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
+    let raw = id.get();
+    let scalar = !raw.starts_with(['{', '[']);
+    match scalar && raw.len() <= TAG_MAX_BYTES {
+        true => Ok(Tag(raw.into())),
+        false => Err(bad("an id is a string or a number of at most 64 bytes")),
+    }
+}
+
+fn request(kind: &str, asked: Asked<'_>, receipt: bool) -> Result<Request, Problem> {
+    let room = asked.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
+    let the_room = || room.clone().ok_or_else(|| missing(kind, "room"));
+    let text = || words(kind, asked.text.as_deref());
+    Ok(match kind {
+        "join" => Request::Join { room: the_room()?, history: asked.history, echo: asked.echo },
+        "leave" => Request::Leave(Some(the_room()?)),
+        "say" => {
+            let body = match asked.data {
+                Some(_) if asked.text.is_some() => return Err(bad("a message has either text or data")),
+                Some(data) => Body::Data(compact(data.get())?),
+                None => Body::Text(text()?),
+            };
+            Request::Say { room: Some(the_room()?), manner: Manner::Say, body, receipt }
+        }
+        "me" => {
+            Request::Say { room: Some(the_room()?), manner: Manner::Act, body: Body::Text(text()?), receipt }
+        }
+        "tell" => {
+            let to = asked.to.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "to"))?;
+            Request::Tell { to, text: text()?, receipt }
+        }
+        "nick" => {
+            let name = asked.name.as_deref().ok_or_else(|| missing(kind, "name"))?;
+            Request::Nick(Name::parse(name).map_err(Problem::BadName)?)
+        }
+        "who" => Request::Who(Some(the_room()?)),
+        "rooms" => Request::Rooms,
+        "history" => Request::History { room: Some(the_room()?), count: asked.count },
+        "ping" => Request::Ping,
+        other => return Err(unknown(other)),
+    })
+}
+
+fn words(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
+    let raw = raw.ok_or_else(|| missing(kind, "text"))?;
+    Text::clean_lines(raw).ok_or_else(|| bad("the text is empty"))
+}
+
+fn unknown(kind: &str) -> Problem {
+    let shown: String = kind.chars().take(COMPLAINT_MAX_CHARS).collect();
+    Text::clean(&shown).map_or_else(|| bad("the type is empty"), Problem::UnknownType)
+}
+
+fn missing(kind: &str, field: &str) -> Problem {
+    Problem::BadRequest(format!("{kind} needs {field}"))
+}
+
+fn bad(what: &str) -> Problem {
+    Problem::BadRequest(what.into())
+}
+
+fn complaint(error: &impl Display) -> Problem {
+    let shown: String = error.to_string().chars().take(COMPLAINT_MAX_CHARS).collect();
+    Problem::BadRequest(format!("that is no request in JSON: {shown}"))
+}
+
+/// A body for a published JSON value.
+///
+/// # Errors
+/// It is not well formed, or nested too deeply.
+pub fn body(raw: &str) -> Result<Body, Problem> {
+    let value = serde_json::from_str::<&RawValue>(raw).map_err(|error| complaint(&error))?;
+    compact(value.get()).map(Body::Data)
+}
+
+/// A well-formed value without the white space between its parts; so it is one line, and otherwise as it came: no number
+/// loses a digit, no key its place.
+fn compact(raw: &str) -> Result<Box<str>, Problem> {
+    let (mut quoted, mut escaped, mut depth) = (false, false, 0_usize);
+    let mut compact = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            ' ' | '\t' | '\r' | '\n' => continue,
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return Err(bad("data is nested more than 64 deep"));
+        }
+        compact.push(c);
+    }
+    Ok(compact.into())
+}

@@ -1,0 +1,156 @@
+//! Requests of HTTP clients: most are answered at once, some make the connection a client of the chat.
+
+use ::http::header;
+use ::http::{Method, StatusCode};
+
+use super::Server;
+use crate::codec::Unfinished;
+use crate::codec::http::{self, Answer, Call, Follows, Refusal};
+use crate::metrics::{self, State};
+use crate::net::{Net, Token};
+use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
+use crate::web::{self, Action, Guard};
+
+impl<N: Net> Server<N> {
+    /// Answers a request, or what was none.
+    pub(super) fn answer(&mut self, token: Token, call: Result<Box<Call>, Refusal>) {
+        self.metrics.requests += 1;
+        let call = match call {
+            Ok(call) => call,
+            Err(refusal) => return self.respond(token, &web::unreadable(refusal), Follows::Body, true),
+        };
+        let config = &self.config;
+        let guard = Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin };
+        let routed = web::route(&call, &guard).map(|action| match action {
+            Action::Enter { answer, arrival } => Action::Enter { answer: guard.mark(&call, answer), arrival },
+            other => other,
+        });
+        let answer = match routed {
+            Ok(Action::Enter { answer, arrival }) => match self.refusal(&arrival) {
+                None => return self.enter(token, &answer, arrival),
+                Some(refusal) => refusal,
+            },
+            Ok(action) => self.perform(action),
+            Err(answer) => answer,
+        };
+        let config = &self.config;
+        let guard = Guard { loopback: false, hosts: &config.host, origins: &config.origin };
+        let answer = guard.mark(&call, answer);
+        let follows = if call.method() == Method::HEAD { Follows::Nothing } else { Follows::Body };
+        self.respond(token, &answer, follows, !http::keeps_alive(&call));
+    }
+
+    fn is_guarded(&self, token: Token) -> bool {
+        let unfinished = self.roster.get(token).and_then(|connection| connection.unfinished.as_deref());
+        matches!(unfinished, Some(Unfinished::Http(exchange)) if exchange.guarded)
+    }
+
+    fn perform(&mut self, action: Action) -> Answer {
+        match action {
+            Action::Answer(answer) => answer,
+            Action::Ready => self.readiness(),
+            Action::Metrics => Answer::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text()),
+            Action::Rooms => web::told(&self.chat.rooms_for_programs()),
+            Action::History { room, count } => match self.chat.history_for_programs(room, count) {
+                Ok(history) => web::told(&history),
+                Err(problem) => web::refused(&problem),
+            },
+            Action::Publish { room, from, body } => {
+                let before = self.metrics.deliveries;
+                self.metrics.lines_in += 1;
+                match self.ask_chat(|chat, now, effects| chat.publish(room, from, body, now, effects)) {
+                    Ok(seq) => web::accepted(seq, self.metrics.deliveries - before),
+                    Err(problem) => web::refused(&problem),
+                }
+            }
+            Action::Enter { answer, .. } => answer,
+        }
+    }
+
+    fn readiness(&self) -> Answer {
+        let why_not = match () {
+            () if self.ending.is_some() => Some("draining"),
+            () if !self.gate.has_place() => Some("full"),
+            () => None,
+        };
+        web::readiness(why_not)
+    }
+
+    /// Why somebody can't come in who has asked to; what can be said before the protocol is switched.
+    fn refusal(&self, arrival: &Arrival) -> Option<Answer> {
+        let waits = arrival.dialect.is_websocket() && self.gate.has_place_or_queue();
+        if !self.gate.has_place() && !waits {
+            return Some(web::full());
+        }
+        let opens = arrival.room.as_ref().is_none_or(|room| self.chat.can_open(room));
+        if arrival.dialect != Dialect::Json && !opens {
+            return Some(web::refused(&Problem::TooManyRooms));
+        }
+        // A browser can't read an answer that is no upgrade; it is told once it is in.
+        let taken = arrival.name.as_ref().filter(|name| self.chat.is_taken(name));
+        let taken = taken.filter(|_| arrival.dialect == Dialect::Raw);
+        taken.map(|name| web::refused(&Problem::NameTaken(name.clone())))
+    }
+
+    /// The connection is a client from now on, with a place or in the queue.
+    fn enter(&mut self, token: Token, answer: &Answer, arrival: Arrival) {
+        let is_stream = arrival.dialect == Dialect::Events;
+        self.put(token, |page| answer.encode(Follows::Stream, is_stream, page));
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        connection.dialect = arrival.dialect;
+        connection.unfinished = None;
+        self.seat(token, Some(Box::new(arrival)));
+    }
+
+    fn respond(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
+        self.put(token, |page| answer.encode(follows, last, page));
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.touch(self.now.moment);
+            connection.frames_out = connection.frames_out.wrapping_add(1);
+        }
+        if last {
+            self.roster.doom(token, CloseReason::Answered);
+        }
+    }
+
+    /// Tells an HTTP client that was too slow so, if it was in the middle of a request.
+    pub(super) fn complain_of_slowness(&mut self, token: Token) {
+        let Some(connection) = self.roster.get(token) else {
+            return;
+        };
+        let waiting =
+            matches!(connection.unfinished.as_deref(), Some(Unfinished::Http(http)) if http.has_begun());
+        if waiting || !connection.inbox.is_empty() {
+            let answer = web::error(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the request took too long (--http-timeout)",
+            );
+            self.put(token, |page| {
+                answer.with(header::CACHE_CONTROL, "no-store").encode(Follows::Body, true, page)
+            });
+        }
+    }
+
+    fn metrics_text(&self) -> Vec<u8> {
+        let mut clients = [0; Dialect::IN_ROOMS.len()];
+        let mut delayed = 0;
+        for (_, connection) in self.roster.iter().filter(|(_, connection)| connection.is_client()) {
+            clients[connection.dialect as usize] += 1;
+            delayed += usize::from(connection.is_delayed());
+        }
+        let state = State {
+            clients,
+            delayed,
+            waiting: self.gate.waiting(),
+            http: self.gate.http(),
+            rooms: self.chat.census().rooms,
+            history_bytes: self.chat.census().history_bytes,
+            queued_bytes: self.pages.held_bytes(),
+            retained_bytes: self.pages.memory_bytes(),
+        };
+        self.metrics.text(&state)
+    }
+}

@@ -1,0 +1,315 @@
+//! What an HTTP request asks for: [`route`]. Pure: a request goes in, an [`Action`] for the server or an answer comes out.
+
+mod assets;
+mod guard;
+
+use std::borrow::Cow;
+
+use form_urlencoded::parse;
+use http::header;
+use http::{Method, StatusCode};
+use percent_encoding::percent_decode_str;
+use tungstenite::error::{Error, ProtocolError};
+use tungstenite::handshake::server::create_response;
+
+use crate::codec::http::{Answer, Call, Refusal};
+use crate::codec::json;
+use crate::protocol::{Arrival, Body, Dialect, Event, Problem};
+use crate::text::{Name, RoomName, Text};
+
+pub use guard::Guard;
+
+const JSON: &str = "application/json";
+
+/// What the server is to do about a request.
+#[derive(Debug)]
+pub enum Action {
+    /// Give this answer.
+    Answer(Answer),
+    /// Tell whether it can take more clients.
+    Ready,
+    /// Tell what it has done so far.
+    Metrics,
+    /// List the rooms.
+    Rooms,
+    /// Tell what was said in a room.
+    History {
+        /// Which.
+        room: RoomName,
+        /// How many messages (`None`: all that is remembered).
+        count: Option<usize>,
+    },
+    /// Say something in a room.
+    Publish {
+        /// Which.
+        room: RoomName,
+        /// In whose name.
+        from: Name,
+        /// What.
+        body: Body,
+    },
+    /// Give the answer, and from then on it is a client.
+    Enter {
+        /// The head of the answer.
+        answer: Answer,
+        /// How it comes in.
+        arrival: Arrival,
+    },
+}
+
+/// The paths there are.
+#[derive(Clone, Debug)]
+enum Path {
+    Asset(&'static assets::Asset),
+    Health,
+    Ready,
+    Metrics,
+    Rooms,
+    Messages(RoomName),
+    Events(RoomName),
+    Json,
+    Raw(RoomName),
+}
+
+impl Path {
+    /// What may be done with it, besides `HEAD` where `GET` may.
+    fn methods(&self) -> &'static [Method] {
+        match self {
+            Path::Messages(_) => &[Method::GET, Method::POST],
+            _ => &[Method::GET],
+        }
+    }
+}
+
+/// Decides what is to be done about a request.
+///
+/// # Errors
+/// The answer that says why nothing is.
+pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
+    guard.check_host(call)?;
+    let path = path_of(call.uri().path())?;
+    if call.method() == Method::OPTIONS && guard.allowed_origin(call).is_some() {
+        return Ok(Action::Answer(preflight(&path)));
+    }
+    let asked = if call.method() == Method::HEAD { &Method::GET } else { call.method() };
+    if !path.methods().contains(asked) {
+        return Err(wrong_method(&path));
+    }
+    Ok(match path {
+        Path::Asset(asset) => Action::Answer(asset.answer(call.headers())),
+        Path::Health => Action::Answer(Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..])),
+        Path::Ready => Action::Ready,
+        Path::Metrics => Action::Metrics,
+        Path::Rooms => Action::Rooms,
+        Path::Messages(room) if *asked == Method::POST => publish(call, guard, room)?,
+        Path::Messages(room) => Action::History { room, count: number(call, "limit")? },
+        Path::Events(room) => listen(call, guard, room)?,
+        Path::Json => enter(call, guard, Dialect::Json, None)?,
+        Path::Raw(room) => enter(call, guard, Dialect::Raw, Some(room))?,
+    })
+}
+
+fn path_of(path: &str) -> Result<Path, Answer> {
+    let room = |raw: &str| {
+        let decoded = percent_decode_str(raw).decode_utf8_lossy();
+        RoomName::parse(&decoded).map_err(|error| refused(&Problem::BadRoomName(error)))
+    };
+    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    Ok(match segments[..] {
+        ["healthz"] => Path::Health,
+        ["readyz"] => Path::Ready,
+        ["metrics"] => Path::Metrics,
+        ["rooms"] => Path::Rooms,
+        ["rooms", raw, "messages"] => Path::Messages(room(raw)?),
+        ["rooms", raw, "events"] => Path::Events(room(raw)?),
+        ["ws"] => Path::Json,
+        ["raw", raw] => Path::Raw(room(raw)?),
+        [name] => Path::Asset(assets::find(name).ok_or_else(not_found)?),
+        _ => return Err(not_found()),
+    })
+}
+
+fn not_found() -> Answer {
+    error(StatusCode::NOT_FOUND, "not_found", "there is nothing here; /rooms lists the rooms")
+}
+
+fn wrong_method(path: &Path) -> Answer {
+    let text = "that can't be done with this path; the Allow field says what can";
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).with(header::ALLOW, allowed(path))
+}
+
+fn allowed(path: &Path) -> String {
+    let methods: Vec<&str> = path.methods().iter().map(Method::as_str).collect();
+    format!("HEAD, {}", methods.join(", "))
+}
+
+/// The answer to a browser that asks what a page of another origin may do (Fetch, 3.2.2).
+fn preflight(path: &Path) -> Answer {
+    Answer::new(StatusCode::NO_CONTENT)
+        .with(header::ACCESS_CONTROL_ALLOW_METHODS, allowed(path))
+        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, last-event-id")
+}
+
+fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answer> {
+    guard.check_origin(call)?;
+    let from = match query(call, "from") {
+        None => Name::of_http(),
+        Some(raw) => Name::parse(&raw).map_err(|error| refused(&Problem::BadName(error)))?,
+    };
+    let raw = std::str::from_utf8(call.body()).map_err(|_| bad("not_utf8", "the body is not UTF-8"))?;
+    let kind =
+        call.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("text/plain");
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let body = match kind.as_str() {
+        "application/json" => json::body(raw).map_err(|problem| refused(&problem))?,
+        // What `curl -d` says of a body unless it is told otherwise.
+        "text/plain" | "application/x-www-form-urlencoded" => {
+            Body::Text(Text::clean_lines(raw).ok_or_else(|| bad("empty", "the message is empty"))?)
+        }
+        _ => {
+            let text = "a message is text/plain or application/json";
+            return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
+        }
+    };
+    Ok(Action::Publish { room, from, body })
+}
+
+fn listen(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answer> {
+    let heard = call.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let answer = Answer::new(StatusCode::OK)
+        .with(header::CONTENT_TYPE, "text/event-stream")
+        .with(header::CACHE_CONTROL, "no-store")
+        // nginx would collect events into blocks.
+        .with(header::HeaderName::from_static("x-accel-buffering"), "no");
+    if call.method() == Method::HEAD {
+        return Ok(Action::Answer(answer));
+    }
+    let arrival = Arrival { heard, ..arrival(Dialect::Events, Some(room)) };
+    Ok(Action::Enter { answer: guard.mark(call, answer), arrival })
+}
+
+fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
+    Arrival { dialect, name: None, room, history: None, echo: false, heard: None, problems: Vec::new() }
+}
+
+fn enter(call: &Call, guard: &Guard<'_>, dialect: Dialect, room: Option<RoomName>) -> Result<Action, Answer> {
+    guard.check_origin(call)?;
+    let answer = upgrade(call)?;
+    let mut arrival = Arrival {
+        history: number(call, "history")?,
+        echo: query(call, "echo").is_some_and(|echo| matches!(&*echo, "1" | "true" | "")),
+        ..arrival(dialect, room)
+    };
+    match query(call, "name").filter(|name| !name.is_empty()).map(|raw| Name::parse(&raw)).transpose() {
+        Ok(name) => arrival.name = name,
+        // A browser can't read an answer that is no upgrade, a program can.
+        Err(error) if dialect == Dialect::Json => arrival.problems.push(Problem::BadName(error)),
+        Err(error) => return Err(refused(&Problem::BadName(error))),
+    }
+    if dialect == Dialect::Json {
+        match query(call, "room") {
+            None => arrival.room = Some(RoomName::lobby()),
+            Some(raw) if raw.is_empty() => {}
+            Some(raw) => match RoomName::parse(&raw) {
+                Ok(room) => arrival.room = Some(room),
+                Err(error) => arrival.problems.push(Problem::BadRoomName(error)),
+            },
+        }
+    }
+    Ok(Action::Enter { answer, arrival })
+}
+
+/// The answer to a handshake (RFC 6455, 4.2.2), made by tungstenite.
+fn upgrade(call: &Call) -> Result<Answer, Answer> {
+    let mut handshake = http::Request::new(());
+    *handshake.method_mut() = call.method().clone();
+    *handshake.version_mut() = call.version();
+    *handshake.headers_mut() = call.headers().clone();
+    match create_response(&handshake) {
+        Ok(made) => {
+            let fields = made.headers().iter();
+            let fields = fields
+                .map(|(name, value)| (name.clone(), Cow::Owned(value.to_str().unwrap_or_default().into())));
+            Ok(Answer { fields: fields.collect(), ..Answer::new(StatusCode::SWITCHING_PROTOCOLS) })
+        }
+        Err(Error::Protocol(
+            ProtocolError::InvalidSecWebSocketKey | ProtocolError::MissingSecWebSocketKey,
+        )) => Err(bad("bad_key", "the Sec-WebSocket-Key is not 16 bytes in base64")),
+        Err(_) => {
+            let text = "this path speaks WebSocket, version 13: connect with a WebSocket client";
+            Err(error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", text)
+                .with(header::UPGRADE, "websocket")
+                .with(header::CONNECTION, "upgrade")
+                .with(header::SEC_WEBSOCKET_VERSION, "13"))
+        }
+    }
+}
+
+/// A value of the query; the first, if there are several.
+fn query(call: &Call, key: &str) -> Option<String> {
+    let pairs = parse(call.uri().query().unwrap_or_default().as_bytes());
+    pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
+}
+
+fn number(call: &Call, key: &str) -> Result<Option<usize>, Answer> {
+    let number = query(call, key).map(|raw| raw.parse()).transpose();
+    number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a number"))))
+}
+
+fn bad(code: &str, text: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, code, text)
+}
+
+/// The answer to a request that the chat refuses.
+pub fn refused(problem: &Problem) -> Answer {
+    let status = match problem {
+        Problem::NameTaken(_) => StatusCode::CONFLICT,
+        Problem::NoSuchRoom(_) => StatusCode::NOT_FOUND,
+        Problem::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    error(status, problem.code(), &problem.to_string())
+}
+
+/// The answer to what is no request.
+pub fn unreadable(refusal: Refusal) -> Answer {
+    let code = refusal.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "_");
+    error(refusal.status, &code, refusal.text)
+}
+
+/// An answer that says what went wrong, as JSON: `{"error":{"code":…,"text":…}}`.
+pub fn error(status: StatusCode, code: &str, text: &str) -> Answer {
+    let body = serde_json::json!({ "error": { "code": code, "text": text } });
+    Answer::new(status).body(JSON, format!("{body}\n").into_bytes())
+}
+
+/// An answer that is an event of the chat, as JSON.
+pub fn told(event: &Event) -> Answer {
+    let mut body = Vec::new();
+    json::write(event, None, &mut body);
+    body.push(b'\n');
+    Answer::new(StatusCode::OK).body(JSON, body).with(header::CACHE_CONTROL, "no-store")
+}
+
+/// The answer to a message that was taken: its number, and for how many clients it was queued.
+pub fn accepted(seq: u64, queued_for: u64) -> Answer {
+    Answer::new(StatusCode::ACCEPTED)
+        .body(JSON, format!("{{\"seq\":{seq},\"queued_for\":{queued_for}}}\n").into_bytes())
+}
+
+/// The answer to whether there is a place for more clients.
+pub fn readiness(why_not: Option<&'static str>) -> Answer {
+    match why_not {
+        None => Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
+        Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, reason, "not ready for more clients"),
+    }
+    .with(header::CACHE_CONTROL, "no-store")
+}
+
+/// The answer to somebody for whom there is neither a place nor a number in the queue.
+pub fn full() -> Answer {
+    /// Seconds after which a place may be free.
+    const LATER: &str = "10";
+    let text = "the server is full. try again later";
+    error(StatusCode::SERVICE_UNAVAILABLE, "full", text).with(header::RETRY_AFTER, LATER)
+}

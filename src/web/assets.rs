@@ -1,0 +1,106 @@
+//! The chat page: the files in `page/`, part of the binary.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use http::header::{self, HeaderMap};
+
+use crate::codec::http::Answer;
+
+/// A file of the page.
+#[derive(Debug)]
+pub struct Asset {
+    path: &'static str,
+    kind: &'static str,
+    bytes: &'static [u8],
+}
+
+/// What the page may load: its own files and nothing else, no script or style inside its text (CSP Level 3).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+const ASSETS: &[Asset] = &[
+    Asset { path: "address.js", kind: JS, bytes: include_bytes!("page/address.js") },
+    Asset { path: "banner.js", kind: JS, bytes: include_bytes!("page/banner.js") },
+    Asset { path: "catchup.js", kind: JS, bytes: include_bytes!("page/catchup.js") },
+    Asset { path: "commands.js", kind: JS, bytes: include_bytes!("page/commands.js") },
+    Asset { path: "composer.js", kind: JS, bytes: include_bytes!("page/composer.js") },
+    Asset { path: "connection.js", kind: JS, bytes: include_bytes!("page/connection.js") },
+    Asset { path: "conversation.js", kind: JS, bytes: include_bytes!("page/conversation.js") },
+    Asset { path: "dialogs.js", kind: JS, bytes: include_bytes!("page/dialogs.js") },
+    Asset { path: "dom.js", kind: JS, bytes: include_bytes!("page/dom.js") },
+    Asset { path: "drawers.js", kind: JS, bytes: include_bytes!("page/drawers.js") },
+    Asset { path: "entries.js", kind: JS, bytes: include_bytes!("page/entries.js") },
+    Asset { path: "hearing.js", kind: JS, bytes: include_bytes!("page/hearing.js") },
+    Asset { path: "icon.svg", kind: SVG, bytes: include_bytes!("page/icon.svg") },
+    Asset { path: "", kind: HTML, bytes: include_bytes!("page/index.html") },
+    Asset { path: "layout.css", kind: CSS, bytes: include_bytes!("page/layout.css") },
+    Asset { path: "links.js", kind: JS, bytes: include_bytes!("page/links.js") },
+    Asset { path: "lists.js", kind: JS, bytes: include_bytes!("page/lists.js") },
+    Asset { path: "log.js", kind: JS, bytes: include_bytes!("page/log.js") },
+    Asset { path: "main.js", kind: JS, bytes: include_bytes!("page/main.js") },
+    Asset { path: "messages.css", kind: CSS, bytes: include_bytes!("page/messages.css") },
+    Asset { path: "naming.js", kind: JS, bytes: include_bytes!("page/naming.js") },
+    Asset { path: "session.js", kind: JS, bytes: include_bytes!("page/session.js") },
+    Asset { path: "state.js", kind: JS, bytes: include_bytes!("page/state.js") },
+    Asset { path: "storage.js", kind: JS, bytes: include_bytes!("page/storage.js") },
+    Asset { path: "style.css", kind: CSS, bytes: include_bytes!("page/style.css") },
+];
+
+/// The file at that path.
+pub fn find(path: &str) -> Option<&'static Asset> {
+    ASSETS.iter().find(|asset| asset.path == path)
+}
+
+impl Asset {
+    /// The file, or word that the browser's copy is still good.
+    pub fn answer(&self, headers: &HeaderMap) -> Answer {
+        let tag = self.tag();
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        let known = known.flat_map(|tags| tags.split(',')).any(|one| {
+            let one = one.trim();
+            one == "*" || one.trim_start_matches("W/") == tag
+        });
+        let answer = match known {
+            true => Answer::new(StatusCode::NOT_MODIFIED),
+            false => Answer::new(StatusCode::OK).body(self.kind, Cow::Borrowed(self.bytes)),
+        };
+        answer
+            .with(header::ETAG, tag)
+            .with(header::CACHE_CONTROL, "no-cache")
+            .with(header::CONTENT_SECURITY_POLICY, POLICY)
+            .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with(header::REFERRER_POLICY, "no-referrer")
+    }
+
+    /// A name for this content (FNV-1a): another content has another one, or a browser would keep the old page.
+    fn tag(&self) -> String {
+        let hash = self.bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        format!("\"{hash:016x}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/page");
+        let names =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let names: BTreeSet<String> = names.map(|name| name.replace("index.html", "")).collect();
+        assert_eq!(names, ASSETS.iter().map(|asset| asset.path.to_string()).collect());
+    }
+}

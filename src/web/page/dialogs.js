@@ -1,0 +1,114 @@
+// The two questions the page asks: which name, and which room.
+
+import { byId, el, icon, plural, reconcile } from "./dom.js";
+import { roomName } from "./commands.js";
+
+/** More rooms than that nobody looks through; the field above narrows them down. */
+const ROOMS_SHOWN = 200;
+
+/** Asks for a name; `answer` gets it, or "" for a guest name. */
+export class NameDialog {
+  #dialog = byId("name-dialog");
+  #field = byId("name-field");
+  #chat;
+
+  constructor(chat, answer) {
+    this.#chat = chat;
+    byId("name-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#complain("");
+      answer(this.#field.value.trim());
+    });
+    byId("name-cancel").addEventListener("click", () => this.#dialog.close());
+    // Before there is a name at all, there is nothing to go back to.
+    this.#dialog.addEventListener("cancel", (event) => {
+      if (this.#chat.name === null) event.preventDefault();
+    });
+    chat.addEventListener("named", () => this.close());
+  }
+
+  get isOpen() {
+    return this.#dialog.open;
+  }
+
+  ask(name, complaint = "") {
+    const first = this.#chat.name === null;
+    byId("name-title").textContent = first ? "Welcome to chinwag" : complaint ? "Choose another name" : "Change your name";
+    byId("name-submit").textContent = first ? "Enter the chat" : "Change";
+    byId("name-cancel").hidden = first;
+    byId("name-cancel").textContent = complaint ? `Stay ${this.#chat.name}` : "Cancel";
+    byId("name-hint").textContent = first ? "Leave it empty to come in as a guest." : `You are ${this.#chat.name} now.`;
+    this.#field.required = !first;
+    this.#field.value = name;
+    this.#complain(complaint);
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#field.select();
+  }
+
+  refuse(complaint) {
+    this.#complain(complaint);
+    this.#field.select();
+  }
+
+  close() {
+    this.#dialog.close();
+  }
+
+  #complain(text) {
+    byId("name-error").textContent = text;
+    this.#field.setAttribute("aria-invalid", text !== "");
+  }
+}
+
+/** Offers the rooms there are; `join` gets the one that is chosen. */
+export class RoomDialog {
+  #dialog = byId("room-dialog");
+  #field = byId("room-field");
+  #chat;
+  #join;
+  #rooms = null;
+
+  constructor(chat, join) {
+    this.#chat = chat;
+    this.#join = join;
+    byId("room-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#choose(roomName(this.#field.value));
+    });
+    byId("room-cancel").addEventListener("click", () => this.#dialog.close());
+    this.#field.addEventListener("input", () => this.#list());
+    chat.addEventListener("rooms", ({ detail }) => {
+      this.#rooms = detail.sort((a, b) => b.count - a.count || a.room.localeCompare(b.room));
+      this.#list();
+    });
+  }
+
+  ask() {
+    this.#field.value = "";
+    this.#list();
+    if (!this.#dialog.open) this.#dialog.showModal();
+  }
+
+  #choose(room) {
+    if (!room) return;
+    this.#dialog.close();
+    this.#join(room);
+  }
+
+  #list() {
+    const wanted = roomName(this.#field.value);
+    const rooms = (this.#rooms ?? []).filter(({ room }) => room.includes(wanted)).slice(0, ROOMS_SHOWN);
+    const create = ({ room }) => {
+      const label = el("bdi", { class: "label" }, room);
+      const button = el("button", { type: "button", class: "row", click: () => this.#choose(room) }, icon("hash"), label);
+      button.append(el("span", { class: "note" }));
+      return el("li", {}, button);
+    };
+    reconcile(byId("all-rooms"), rooms, ({ room }) => room, create, (item, { room, count }) => {
+      const here = this.#chat.find("room", room) ? ", joined" : "";
+      item.querySelector(".note").textContent = plural(Number(count) || 0, "person", "people") + here;
+    });
+    byId("all-rooms-none").hidden = rooms.length > 0;
+    byId("all-rooms-none").textContent = this.#rooms === null ? "Asking the server…" : "No such room yet. Joining it makes it.";
+  }
+}

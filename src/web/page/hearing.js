@@ -1,0 +1,159 @@
+// What the server says, and what that means for the chat. A type that is not listed here is ignored.
+
+import { missedText } from "./catchup.js";
+import { messageEntry } from "./conversation.js";
+
+/** In a large room the members are asked for anew after a summary, each page at a moment of its own. */
+const WHO_SPREAD_MS = 4_000;
+
+const HEARD = {
+  welcome(session, event) {
+    session.welcomed(String(event.name));
+  },
+
+  joined(session, event) {
+    const { chat } = session;
+    const purpose = session.answered(event);
+    if (purpose || Number.isFinite(event.seq)) session.joined(String(event.room), event.seq, purpose);
+    const room = chat.find("room", event.room);
+    if (!room) return;
+    if (event.name !== chat.name) {
+      room.members?.add(String(event.name));
+      chat.advise(`${event.name} joined`, "info", room);
+    }
+    chat.setMembers(room, null, event.count);
+  },
+
+  left(session, event) {
+    const { chat } = session;
+    const room = chat.find("room", event.room);
+    const purpose = session.answered(event);
+    if (!room) return;
+    if (purpose) return session.forget(room);
+    const reason = event.reason ? ` (${event.reason})` : "";
+    if (event.name === chat.name) {
+      room.joined = false;
+      room.members = null;
+      chat.advise(`You left${reason}`, "error", room);
+    } else {
+      room.members?.delete(event.name);
+      chat.advise(`${event.name} left${reason}`, "info", room);
+    }
+    chat.setMembers(room, null, event.count);
+  },
+
+  history(session, event) {
+    const room = session.chat.find("room", event.room);
+    const messages = Array.isArray(event.messages) ? event.messages : [];
+    if (room) session.caughtUp(room, messages.filter((message) => Number.isFinite(message?.seq)));
+  },
+
+  message(session, event) {
+    const { chat } = session;
+    const room = chat.find("room", event.room);
+    const purpose = session.answered(event);
+    if (!room) return;
+    session.caughtUp(room, []);
+    // Each number once: what we have is not shown again.
+    if (event.seq <= room.lastSeq) return;
+    if (Number.isFinite(event.seq)) room.lastSeq = event.seq;
+    const entry = messageEntry(event, Boolean(purpose?.saying) || event.from === chat.name);
+    if (purpose?.saying) chat.confirm(room, purpose.saying, entry);
+    else chat.add(room, entry, true);
+  },
+
+  private(session, event) {
+    const { chat } = session;
+    const saying = session.answered(event)?.saying;
+    if (saying) {
+      const conversation = chat.ensure("private", String(event.to));
+      chat.confirm(conversation, saying, messageEntry({ ...event, me: saying.me }, true));
+    } else if (!event.to) {
+      chat.add(chat.ensure("private", String(event.from)), messageEntry(event, false), true);
+    }
+  },
+
+  who(session, event) {
+    const room = session.chat.find("room", event.room);
+    const purpose = session.answered(event);
+    if (!room || !Array.isArray(event.names)) return;
+    session.caughtUp(room, []);
+    session.chat.setMembers(room, event.names.map(String), event.count);
+    if (purpose?.aloud) session.chat.advise(`Here: ${[...room.members].join(", ")}`);
+  },
+
+  rooms(session, event) {
+    const rooms = Array.isArray(event.rooms) ? event.rooms : [];
+    session.chat.emit("rooms", rooms.filter((room) => room && typeof room.room === "string"));
+  },
+
+  nick(session, event) {
+    const { chat } = session;
+    const [from, to] = [String(event.from), String(event.to)];
+    const ours = from === chat.name;
+    session.answered(event);
+    for (const room of chat.rooms()) {
+      const here = ours ? room.joined : room.members?.has(from);
+      room.rename(from, to);
+      if (here) chat.advise(ours ? `You are ${to} now` : `${from} is ${to} now`, "info", room);
+    }
+    if (ours) session.naming.renamed(to);
+    else follow(chat, from, to);
+    chat.emit("members", { conversation: chat.open });
+  },
+
+  count(session, event) {
+    const { chat } = session;
+    const room = chat.find("room", event.room);
+    if (!room) return;
+    chat.advise(`${event.joined} joined, ${event.left} left, ${event.count} here`, "info", room);
+    chat.setMembers(room, null, event.count);
+    if (chat.open === room) setTimeout(() => room.joined && session.who(room), Math.random() * WHO_SPREAD_MS);
+    else room.members = null;
+  },
+
+  notice(session, event) {
+    session.chat.advise(String(event.text));
+  },
+
+  missed(session, event) {
+    const { chat } = session;
+    const room = event.room === undefined ? chat.open : chat.find("room", event.room);
+    chat.advise(missedText(event.count), "gap", room ?? chat.open);
+  },
+
+  bye(session, event) {
+    session.chat.advise(`The server says good-bye: ${event.reason}`);
+  },
+
+  error(session, event) {
+    const { chat } = session;
+    const text = String(event.text ?? event.code ?? "Something went wrong");
+    const purpose = session.answered(event);
+    if (purpose?.saying) {
+      chat.change(purpose.conversation, purpose.saying, { status: "failed", problem: text });
+    } else if (purpose?.naming) {
+      session.naming.refused(text, !purpose.quiet);
+    } else if (chat.name === null || session.connection.state !== "online") {
+      session.naming.refused(text, false);
+    } else {
+      chat.advise(text, "error");
+      // Whoever waited for that room waits no longer.
+      if (purpose?.joining !== undefined) chat.emit("refused-room", text);
+    }
+  },
+};
+
+/** A private conversation goes with the one who renames, unless there is one under the new name. */
+function follow(chat, from, to) {
+  const conversation = chat.find("private", from);
+  if (!conversation || chat.find("private", to)) return;
+  chat.conversations.delete(conversation.key);
+  conversation.renameTo(to);
+  chat.conversations.set(conversation.key, conversation);
+  chat.emit("list");
+}
+
+export function hear(session, event) {
+  if (Object.hasOwn(HEARD, event.type)) HEARD[event.type](session, event);
+}

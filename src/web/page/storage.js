@@ -1,0 +1,39 @@
+// What is remembered between visits. Storage may be switched off or full: then nothing is.
+
+const PREFIX = "chinwag.";
+
+/** The name last given, kept for all tabs. */
+export function rememberedName() {
+  return read("localStorage", "name") ?? "";
+}
+
+export function rememberName(name) {
+  write("localStorage", "name", name);
+}
+
+/** The rooms this tab was in, so that a reload returns to them. */
+export function rememberedRooms() {
+  const rooms = read("sessionStorage", "rooms");
+  return Array.isArray(rooms) ? rooms.filter((room) => typeof room === "string") : [];
+}
+
+export function rememberRooms(rooms) {
+  write("sessionStorage", "rooms", rooms);
+}
+
+// Even naming the storage throws where it is forbidden, hence the names as strings.
+function read(storage, key) {
+  try {
+    return JSON.parse(window[storage].getItem(PREFIX + key));
+  } catch {
+    return null;
+  }
+}
+
+function write(storage, key, value) {
+  try {
+    window[storage].setItem(PREFIX + key, JSON.stringify(value));
+  } catch {
+    // Then the next visit asks again.
+  }
+}

@@ -1,0 +1,46 @@
+//! What others write is text, whatever it looks like.
+
+use serde_json::json;
+
+use crate::server::Server;
+use crate::webdriver::Browser;
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn markup_in_messages_and_names_is_only_text() {
+    const NAME: &str = "<img/src=x/onerror=harmed=1>";
+    const SAID: &str = "<img src=x onerror=\"window.harmed = 1\"><script>window.harmed = 1</script>";
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    let before = ann.value("document.querySelectorAll('img, script').length", json!([]));
+    let mut eve = server.join(NAME);
+    eve.say(SAID);
+    eve.say(&format!("/msg ann {SAID}"));
+    ann.hear(SAID);
+    ann.see("#private-list .row");
+    ann.click("#private-list .row");
+    ann.hear(SAID);
+
+    assert_eq!(ann.all("#entries .name"), [NAME]);
+    assert_eq!(ann.all("#private-list .label"), [NAME]);
+    assert_eq!(ann.value("window.harmed", json!([])), json!(null));
+    assert_eq!(ann.value("document.querySelectorAll('img, script').length", json!([])), before);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn only_web_addresses_become_links() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    let mut eve = server.join("eve");
+    let said = "javascript:alert(1) data:text/html,x https://example.org/a_(b)?c=d. http://";
+    eve.say(said);
+    ann.hear(said);
+    let links =
+        "[...document.querySelectorAll('#entries a')].map((a) => [a.getAttribute('href'), a.rel, a.target])";
+    let expected = json!([["https://example.org/a_(b)?c=d", "noopener noreferrer nofollow", "_blank"]]);
+    assert_eq!(ann.value(links, json!([])), expected);
+}

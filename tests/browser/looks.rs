@@ -1,0 +1,87 @@
+//! How the page looks, for a person to judge: `target/screenshots/`. What a program can judge is asserted.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::server::{Person, Server};
+use crate::webdriver::{Browser, Page};
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// An empty page is far below that.
+const PNG_LEAST_BYTES: usize = 10_000;
+
+fn resize(page: &Page, width: u32, height: u32) {
+    let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700 });
+    page.chromium("Emulation.setDeviceMetricsOverride", size);
+    page.wait("innerWidth === arguments[0]", json!([width]));
+}
+
+fn prefer(page: &Page, scheme: &str) {
+    let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+    page.chromium("Emulation.setEmulatedMedia", features);
+    page.wait("matchMedia(`(prefers-color-scheme: ${arguments[0]})`).matches", json!([scheme]));
+    // A colour that is still changing would be neither.
+    page.wait("document.getAnimations().every((animation) => animation.playState !== 'running')", json!([]));
+}
+
+fn keep(page: &Page, name: &str, width: u32, height: u32) {
+    let png = page.screenshot();
+    assert!(png.starts_with(PNG) && png.len() > PNG_LEAST_BYTES, "{name} is {} bytes", png.len());
+    assert_eq!(png[16..24], [width.to_be_bytes(), height.to_be_bytes()].concat(), "the size of {name}");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(format!("{name}.png")), png).expect("a file");
+}
+
+/// A room with something in it, and with those who said it.
+fn furnish(server: &Server, ann: &Page) -> [Person; 2] {
+    let (mut bob, mut cy) = (server.join("bob"), server.join("Cy"));
+    bob.say("morning. the new build is on the test machine, have a look when you can");
+    bob.say("notes are at https://example.org/notes?draft=1");
+    cy.say("/me puts the kettle on");
+    ann.hear("Cy puts the kettle on");
+    ann.say("reading them now");
+    bob.hear("ann: reading them now");
+    cy.say("the second half is unclear to me, so I have put a question at the end of it");
+    bob.say("/msg ann got a minute?");
+    ann.see("#private-list .badge:not([hidden])");
+    [bob, cy]
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn the_page_can_be_looked_at_wide_and_narrow_light_and_dark() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    let _others = furnish(&server, &ann);
+    for (size, width, height) in [("desktop", 1280, 800), ("phone", 360, 740)] {
+        resize(&ann, width, height);
+        for scheme in ["light", "dark"] {
+            prefer(&ann, scheme);
+            keep(&ann, &format!("{size}-{scheme}"), width, height);
+        }
+        assert_eq!(ann.value("document.documentElement.scrollWidth <= innerWidth", json!([])), true);
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn a_narrow_page_has_drawers() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    resize(&ann, 360, 740);
+    ann.click("[data-opens=conversations]");
+    ann.see("#conversations.open");
+    ann.wait("document.querySelector('#conversations').contains(document.activeElement)", json!([]));
+    ann.wait("document.getAnimations().every((animation) => animation.playState !== 'running')", json!([]));
+    keep(&ann, "phone-drawer", 360, 740);
+    ann.type_into("#conversations [data-closes]", "\u{e00c}");
+    ann.see("#conversations:not(.open)");
+    ann.wait("document.activeElement === document.querySelector('[data-opens=conversations]')", json!([]));
+}

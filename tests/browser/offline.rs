@@ -1,0 +1,91 @@
+//! The way to the server breaks, and the page comes back.
+
+use serde_json::json;
+
+use crate::server::{Proxy, Server};
+use crate::webdriver::{Browser, Page};
+
+fn wait_until_cut_off(page: &Page) {
+    page.wait("document.body.dataset.connection !== 'online'", json!([]));
+    page.see("#banner:not([hidden])");
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn a_page_catches_up_on_what_was_said_while_it_was_away() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let proxy = Proxy::to(server.http());
+    let ann = browser.join(proxy.address(), "ann");
+    let mut bob = server.join("bob");
+    bob.say("before");
+    ann.hear("before");
+
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    bob.hear("-- ann left");
+    for text in ["one", "two", "three"] {
+        bob.say(text);
+    }
+    ann.say("written meanwhile");
+    ann.see(".pending");
+    proxy.mend(server.http());
+
+    bob.hear("ann: written meanwhile");
+    ann.see(".own.sent");
+    bob.say("after");
+    ann.hear("after");
+    assert_eq!(ann.texts(), ["before", "one", "two", "three", "written meanwhile", "after"]);
+    assert_eq!(ann.all(".gap, .anew, .failed"), Vec::<String>::new());
+    assert_eq!(bob.count("ann: written meanwhile"), 1);
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn a_page_says_how_much_it_missed() {
+    const SAID: usize = 9;
+    let server = Server::start("--history 5");
+    let browser = Browser::start();
+    let proxy = Proxy::to(server.http());
+    let ann = browser.join(proxy.address(), "ann");
+    let (mut bob, mut cy) = (server.join("bob"), server.join("cy"));
+    bob.say("before");
+    ann.hear("before");
+
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    for n in 1..=SAID {
+        bob.say(&n.to_string());
+    }
+    cy.hear(&format!("bob: {SAID}"));
+    proxy.mend(server.http());
+
+    ann.hear(&SAID.to_string());
+    assert_eq!(ann.texts(), ["before", "5", "6", "7", "8", "9"]);
+    assert_eq!(ann.all(".gap span"), ["You missed 4 messages"]);
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn a_page_notices_that_the_server_began_anew() {
+    let (old, new) = (Server::start(""), Server::start(""));
+    let browser = Browser::start();
+    let proxy = Proxy::to(old.http());
+    let ann = browser.join(proxy.address(), "ann");
+    let (mut bob, mut cy) = (old.join("bob"), new.join("cy"));
+    for text in ["one", "two", "three"] {
+        bob.say(text);
+    }
+    ann.hear("three");
+
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    cy.say("in the new one");
+    proxy.mend(new.http());
+
+    cy.hear("-- ann joined");
+    cy.say("welcome back");
+    ann.hear("welcome back");
+    assert_eq!(ann.texts(), ["one", "two", "three", "in the new one", "welcome back"]);
+    assert_eq!(ann.all(".anew span"), ["The room has begun anew"]);
+}

@@ -1,0 +1,164 @@
+//! What the page talks to: the [`Server`], somebody at its line door, and a [`Proxy`] that can break the way there.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The longest that anything is waited for: a page that was cut off takes its time before it tries again.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+const DOORS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
+
+/// A server process. It is killed with the value.
+pub struct Server {
+    child: Child,
+    line: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Server {
+    /// A server with these flags, and a line and an HTTP door on free ports.
+    pub fn start(flags: &str) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chinwag"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(DOORS.split_whitespace()).args(flags.split_whitespace());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("standard output is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a line of text");
+        let addresses: Value = serde_json::from_str(&line).expect("the addresses as JSON");
+        let first = |door: &str| addresses[door][0].as_str().and_then(|text| text.parse().ok());
+        let (line, http) = (first("line").expect("a line door"), first("http").expect("an HTTP door"));
+        Server { child, line, http }
+    }
+
+    /// Where its page is.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Somebody at the line door, who is in the lobby and has read that.
+    pub fn join(&self, name: &str) -> Person {
+        let socket = TcpStream::connect_timeout(&self.line, PATIENCE).expect("the server accepts");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut person = Person { socket: BufReader::new(socket), heard: Vec::new() };
+        person.say(name);
+        person.hear(&format!("-- hello {name}. you are"));
+        person
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Somebody with `nc`.
+pub struct Person {
+    socket: BufReader<TcpStream>,
+    heard: Vec<String>,
+}
+
+impl Person {
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        self.socket.get_mut().write_all(format!("{line}\n").as_bytes()).expect("the server takes it");
+    }
+
+    /// Reads up to a line that begins like this.
+    pub fn hear(&mut self, beginning: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.socket.read_line(&mut line);
+            assert!(read.is_ok_and(|bytes| bytes > 0), "no {beginning:?} in {:#?}", self.heard);
+            self.heard.push(line.trim_end().to_string());
+            if line.starts_with(beginning) {
+                return;
+            }
+        }
+    }
+
+    /// How often it has read just this line so far.
+    pub fn count(&self, line: &str) -> usize {
+        self.heard.iter().filter(|heard| *heard == line).count()
+    }
+}
+
+/// A way to a server that can be broken off and mended, under one address.
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<Mutex<Way>>,
+}
+
+#[derive(Default)]
+struct Way {
+    /// Where it leads; `None` while it is broken.
+    target: Option<SocketAddr>,
+    /// Both ends of what goes through it.
+    open: Vec<TcpStream>,
+}
+
+impl Proxy {
+    /// A way to that address. Its thread ends with the test.
+    pub fn to(target: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let proxy = Proxy { address, state: Arc::default() };
+        proxy.mend(target);
+        let state = Arc::clone(&proxy.state);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A connection that does not come about is closed again, which is what a broken way looks like.
+                let _ = state.lock().expect("nobody panics with it").carry(client);
+            }
+        });
+        proxy
+    }
+
+    /// What the browser is told to open.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Breaks off all that goes through it, and lets nothing through any more.
+    pub fn cut(&self) {
+        let mut way = self.state.lock().expect("nobody panics with it");
+        way.target = None;
+        for socket in way.open.drain(..) {
+            // It may be closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets connections through again.
+    pub fn mend(&self, target: SocketAddr) {
+        self.state.lock().expect("nobody panics with it").target = Some(target);
+    }
+}
+
+impl Way {
+    fn carry(&mut self, client: TcpStream) -> io::Result<()> {
+        let Some(target) = self.target else { return Ok(()) };
+        let server = TcpStream::connect_timeout(&target, PATIENCE)?;
+        for (mut from, mut to) in
+            [(client.try_clone()?, server.try_clone()?), (server.try_clone()?, client.try_clone()?)]
+        {
+            thread::spawn(move || {
+                // However one side ends, the other is told.
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+        }
+        self.open.extend([client, server]);
+        Ok(())
+    }
+}
