@@ -16,9 +16,9 @@ const HEARD = {
     const purpose = session.answered(event);
     if (purpose || Number.isFinite(event.seq)) session.joined(String(event.room), event.seq, purpose);
     const room = chat.find("room", event.room);
-    if (!room) return;
+    if (!room || typeof event.name !== "string") return;
     if (event.name !== chat.name) {
-      room.members?.add(String(event.name));
+      room.members?.add(event.name);
       chat.advise(`${event.name} joined`, "info", room);
     }
     chat.setMembers(room, null, event.count);
@@ -30,6 +30,7 @@ const HEARD = {
     const purpose = session.answered(event);
     if (!room) return;
     if (purpose) return session.forget(room);
+    if (typeof event.name !== "string") return;
     const reason = event.reason ? ` (${event.reason})` : "";
     if (event.name === chat.name) {
       room.joined = false;
@@ -68,8 +69,8 @@ const HEARD = {
     if (saying) {
       const conversation = chat.ensure("private", String(event.to));
       chat.confirm(conversation, saying, messageEntry({ ...event, me: saying.me }, true));
-    } else if (!event.to) {
-      chat.add(chat.ensure("private", String(event.from)), messageEntry(event, false), true);
+    } else if (!event.to && typeof event.from === "string") {
+      chat.add(chat.ensure("private", event.from), messageEntry(event, false), true);
     }
   },
 
@@ -155,5 +156,6 @@ function follow(chat, from, to) {
 }
 
 export function hear(session, event) {
+  // hasOwn, so that a type "constructor" is unknown too.
   if (Object.hasOwn(HEARD, event.type)) HEARD[event.type](session, event);
 }
