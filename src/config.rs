@@ -54,7 +54,7 @@ pub struct Config {
     #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = "Doors")]
     pub http: Vec<Address>,
 
-    /// Web page, besides our own, that may open WebSockets and publish: https://HOST[:PORT], or * (repeatable)
+    /// Web page, besides our own, that may open WebSockets and publish: https://HOST or http://HOST:PORT, or * (repeatable)
     #[arg(
         long,
         value_name = "ORIGIN",

@@ -10,10 +10,11 @@
 //! main         flags → Server::run → exit code
 //! server       owns everything; the tick, a file a phase
 //! roster       the connections and their work queues; where a slot is taken or freed
-//! connection   one client: inbox, outbox, codec, life; limits and host, what it is held to
+//! connection   one client: inbox, outbox, dialect, life; limits and host, what it is held to
 //! ──────────────────────────────────────────────────────────────────────────────────────
+//! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
 //! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
-//! codec        pure: bytes ⇄ Request and Event; line, telnet. Sees no id, no room
+//! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox page  output: written once on a page, queued as slices of it
 //! inbox        input: what a connection has not used yet, and the one shared read buffer
@@ -21,6 +22,13 @@
 //! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs)
 //! metrics protocol config text time logging
 //! ```
+//!
+//! # Doors and dialects
+//!
+//! A connection speaks one [`protocol::Dialect`] at a time: lines from the start at the line door, HTTP at the other,
+//! until a request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or a listener ([`codec::sse`]). From then
+//! on it is a client as any other: same roster, same outbox, same limits. A room keeps those who are in it apart by
+//! dialect, so an announcement is encoded once for each dialect that is spoken there, whatever number of clients hears it.
 //!
 //! # A tick
 //!
@@ -45,7 +53,11 @@
 //!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
 //! - **a limit**: a flag in [`config`], a field of [`limits::Limits`] (or of the chat's rules), a test on both sides
 //!   of the bound in `tests/sim/limits.rs`, a line in the README.
-//! - **a door**: a module in [`codec`], what it needs of [`connection::Connection`], a listener in [`net::bind`].
+//! - **a request or an event of the JSON door**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
+//! - **a path of the HTTP door**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
+//!   `server/http.rs`, a row in the README.
+//! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
+//!   listener in [`net::bind`].
 //! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
 //! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
 

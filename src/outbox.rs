@@ -31,9 +31,12 @@ struct Backlog {
     stalled_since: Option<Moment>,
     /// Since when more was queued than the soft limit allows.
     over_soft_since: Option<Moment>,
-    /// Messages left out since the peer last kept up.
-    missed: u64,
+    /// How many messages of each source were left out since the peer last kept up.
+    missed: Vec<(Source, u64)>,
 }
+
+/// Where a message came from, as far as an outbox has to tell one from the other.
+pub type Source = Option<u64>;
 
 /// How far a [`Outbox::flush`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,8 +178,8 @@ impl Outbox {
 
     /// Nothing waits any more; only a count of missed messages, if there is one, is worth keeping.
     fn drained(&mut self) {
-        match self.missed() {
-            0 => self.backlog = None,
+        match self.take_missed() {
+            missed if missed.is_empty() => self.backlog = None,
             missed => self.backlog = Some(Box::new(Backlog { missed, ..Backlog::default() })),
         }
     }
@@ -208,19 +211,24 @@ impl Outbox {
         self.backlog.as_ref().filter(|_| !self.is_empty()).and_then(|backlog| backlog.over_soft_since)
     }
 
-    /// Counts a message that was left out.
-    pub fn miss(&mut self) {
-        self.backlog.get_or_insert_default().missed += 1;
+    /// Counts a message of that source that was left out.
+    pub fn miss(&mut self, source: Source) {
+        let missed = &mut self.backlog.get_or_insert_default().missed;
+        match missed.iter_mut().find(|(other, _)| *other == source) {
+            Some((_, count)) => *count += 1,
+            None => missed.push((source, 1)),
+        }
     }
 
     /// Messages left out since [`Outbox::take_missed`].
     pub fn missed(&self) -> u64 {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.missed)
+        self.backlog.as_ref().map_or(0, |backlog| backlog.missed.iter().map(|(_, count)| count).sum())
     }
 
-    /// The number of messages left out, now that the peer is to be told.
-    pub fn take_missed(&mut self) -> u64 {
-        let missed = self.backlog.as_mut().map_or(0, |backlog| std::mem::take(&mut backlog.missed));
+    /// How many messages of each source were left out, now that the peer is to be told.
+    pub fn take_missed(&mut self) -> Vec<(Source, u64)> {
+        let missed =
+            self.backlog.as_mut().map_or_else(Vec::new, |backlog| std::mem::take(&mut backlog.missed));
         if self.is_empty() {
             self.backlog = None;
         }
@@ -354,10 +362,13 @@ mod tests {
     fn what_was_missed_outlives_the_backlog() {
         let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
         send(&mut outbox, &mut pages, "one\n");
-        outbox.miss();
-        outbox.miss();
+        outbox.miss(Some(7));
+        outbox.miss(None);
+        outbox.miss(Some(7));
         flush(&mut outbox, &mut pages, 0, 99);
-        assert_eq!((outbox.missed(), outbox.take_missed(), outbox.missed()), (2, 2, 0));
+        assert_eq!(outbox.missed(), 3);
+        assert_eq!(outbox.take_missed(), [(Some(7), 2), (None, 1)]);
+        assert_eq!(outbox.missed(), 0);
         assert!(outbox.backlog.is_none());
     }
 }

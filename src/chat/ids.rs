@@ -34,6 +34,16 @@ impl RoomSlot {
 }
 
 impl RoomId {
+    /// The id as one number.
+    pub fn as_u64(self) -> u64 {
+        (u64::from(self.serial) << 32) | self.slot.key() as u64
+    }
+
+    /// The id that is that number.
+    pub fn from_u64(number: u64) -> RoomId {
+        RoomId { slot: RoomSlot::from_key(number as u32 as usize), serial: (number >> 32) as u32 }
+    }
+
     /// Its slot.
     pub fn slot(self) -> RoomSlot {
         self.slot

@@ -42,10 +42,7 @@ impl<N: Net> Server<N> {
         if reason.is_drop() {
             connection.outbox.give_up(&mut self.pages);
         }
-        match connection.outbox.take_missed() {
-            0 => {}
-            count => self.tell_regardless(token, &Event::Missed { room: None, count }),
-        }
+        self.tell_missed(token);
         self.tell_regardless(token, &Event::Bye(reason));
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.mark_dirty(id);

@@ -54,6 +54,21 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Tells a client how many messages were left out for it: where it may be in several rooms, of which.
+    pub(super) fn tell_missed(&mut self, token: Token) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        let mut missed = connection.outbox.take_missed();
+        if connection.dialect == Dialect::Line && !missed.is_empty() {
+            missed = vec![(None, missed.iter().map(|(_, count)| count).sum())];
+        }
+        for (source, count) in missed {
+            let room = source.and_then(|source| self.chat.room_name(RoomId::from_u64(source)).cloned());
+            self.tell_regardless(token, &Event::Missed { room, count });
+        }
+    }
+
     /// Queues bytes for a connection, whatever waits already.
     pub(super) fn put(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(connection) = self.roster.get_mut(token) {
@@ -89,7 +104,7 @@ impl<N: Net> Server<N> {
     fn queue(&mut self, id: ClientId, slice: Slice, kind: Kind) {
         match self.roster.push(id, slice, kind) {
             Pushed::Queued => self.count(slice, 1),
-            Pushed::Full => self.overflow(id, slice, kind),
+            Pushed::Full => self.overflow(id, slice, kind, None),
             Pushed::Deaf => {}
         }
     }
@@ -110,7 +125,7 @@ impl<N: Net> Server<N> {
             let queued = audience.map(|ids| self.roster.broadcast(ids, slice, &mut full)).iter().sum();
             self.count(slice, queued);
             for id in full {
-                self.overflow(id, slice, Kind::Message);
+                self.overflow(id, slice, Kind::Message, Some(room));
             }
         }
     }
@@ -126,7 +141,7 @@ impl<N: Net> Server<N> {
     /// A busy tick can fill the buffer of somebody who reads as fast as anyone: so what is there is written first, and
     /// only who does not take it is slow.
     #[cold]
-    fn overflow(&mut self, id: ClientId, slice: Slice, kind: Kind) {
+    fn overflow(&mut self, id: ClientId, slice: Slice, kind: Kind, room: Option<RoomId>) {
         let Some(token) = self.roster.token(id) else {
             return;
         };
@@ -139,7 +154,7 @@ impl<N: Net> Server<N> {
             Pushed::Full if kind == Kind::Message && self.limits.slow_client == SlowClient::Skip => {
                 self.metrics.missed += 1;
                 if let Some(connection) = self.roster.get_mut(token) {
-                    connection.outbox.miss();
+                    connection.outbox.miss(room.map(RoomId::as_u64));
                 }
             }
             Pushed::Full => self.roster.doom(token, CloseReason::BufferFull),

@@ -5,7 +5,7 @@ use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
 use crate::page::{SEALED_AT_BYTES, Which};
-use crate::protocol::{CloseReason, Event};
+use crate::protocol::CloseReason;
 
 /// Sparse pages are let be until they add up to this.
 const SPARSE_MAX_BYTES: usize = 16 * SEALED_AT_BYTES;
@@ -53,8 +53,7 @@ impl<N: Net> Server<N> {
         }
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         if reads_again && connection.outbox.missed() > 0 {
-            let count = connection.outbox.take_missed();
-            self.tell_regardless(token, &Event::Missed { room: None, count });
+            self.tell_missed(token);
         }
         self.roster.wake(token);
         self.roster.arm(token);

@@ -120,7 +120,7 @@ impl Bench {
             Op::Send { bytes, to } => self.send(bytes, to),
             Op::Flush { who, ref answers } => self.flush(who, answers),
             Op::Miss(who) => {
-                self.outboxes[who].miss();
+                self.outboxes[who].miss(None);
                 self.models[who].missed += 1;
             }
             Op::GiveUp(who) => {
