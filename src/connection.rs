@@ -363,6 +363,8 @@ impl<S> Connection<S> {
         let own = match self.life {
             Life::Asking if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
             Life::Naming => close(limits.name, CloseReason::NoName),
+            // Who only listens has nothing to say.
+            Life::Chatting if self.dialect == Dialect::Events => None,
             Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
             Life::Draining(_) => {
                 let stalled = self.outbox.stalled_since().unwrap_or(self.since).max(self.since);
@@ -398,7 +400,9 @@ impl<S> Connection<S> {
 
     /// When it will have been slow for too long.
     fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        if self.is_closing() || limits.slow_client == SlowClient::Skip {
+        // Nothing can be left out of an answer, so who does not read one is dropped in any case.
+        let skips = limits.slow_client == SlowClient::Skip && self.life != Life::Asking;
+        if self.is_closing() || skips {
             return None;
         }
         let stalled = self.outbox.stalled_since().zip(limits.stall);

@@ -143,7 +143,7 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
         call.headers_mut().append(name, value);
     }
     let body_bytes = check(&call, message_max)?;
-    if body_bytes == 0 && is_upgrade(call.headers()) && input.len() > bytes {
+    if is_upgrade(call.headers()) && (body_bytes > 0 || input.len() > bytes) {
         return Err(bad("nothing may follow an upgrade before its answer"));
     }
     Ok(Head { bytes, call, body_bytes })

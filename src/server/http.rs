@@ -1,7 +1,10 @@
 //! Requests of HTTP clients: most are answered at once, some make the connection a client of the chat.
 
+use std::time::{Duration, SystemTime};
+
 use ::http::header;
 use ::http::{Method, StatusCode};
+use httpdate::fmt_http_date;
 
 use super::Server;
 use crate::codec::Unfinished;
@@ -95,7 +98,7 @@ impl<N: Net> Server<N> {
     /// The connection is a client from now on, with a place or in the queue.
     fn enter(&mut self, token: Token, answer: &Answer, arrival: Arrival) {
         let is_stream = arrival.dialect == Dialect::Events;
-        self.put(token, |page| answer.encode(Follows::Stream, is_stream, page));
+        self.send_answer(token, answer, Follows::Stream, is_stream);
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
@@ -105,7 +108,7 @@ impl<N: Net> Server<N> {
     }
 
     fn respond(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
-        self.put(token, |page| answer.encode(follows, last, page));
+        self.send_answer(token, answer, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
             connection.frames_out = connection.frames_out.wrapping_add(1);
@@ -128,10 +131,15 @@ impl<N: Net> Server<N> {
                 "timeout",
                 "the request took too long (--http-timeout)",
             );
-            self.put(token, |page| {
-                answer.with(header::CACHE_CONTROL, "no-store").encode(Follows::Body, true, page)
-            });
+            self.send_answer(token, &answer, Follows::Body, true);
         }
+    }
+
+    /// Queues an answer, with the time it was made at (RFC 9110, 6.6.1).
+    fn send_answer(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.now.unix_millis);
+        let dated = answer.clone().with(header::DATE, fmt_http_date(now));
+        self.put(token, |page| dated.encode(follows, last, page));
     }
 
     fn metrics_text(&self) -> Vec<u8> {
