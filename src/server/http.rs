@@ -24,23 +24,17 @@ impl<N: Net> Server<N> {
         };
         let config = &self.config;
         let guard = Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin };
-        let routed = web::route(&call, &guard).map(|action| match action {
-            Action::Enter { answer, arrival } => Action::Enter { answer: guard.mark(&call, answer), arrival },
-            other => other,
-        });
-        let answer = match routed {
+        let reader = guard.allowed_origin(&call);
+        let answer = match web::route(&call, &guard) {
             Ok(Action::Enter { answer, arrival }) => match self.refusal(&arrival) {
-                None => return self.enter(token, &answer, arrival),
+                None => return self.enter(token, &web::readable_by(reader, answer), arrival),
                 Some(refusal) => refusal,
             },
             Ok(action) => self.perform(action),
             Err(answer) => answer,
         };
-        let config = &self.config;
-        let guard = Guard { loopback: false, hosts: &config.host, origins: &config.origin };
-        let answer = guard.mark(&call, answer);
         let follows = if call.method() == Method::HEAD { Follows::Nothing } else { Follows::Body };
-        self.respond(token, &answer, follows, !http::keeps_alive(&call));
+        self.respond(token, &web::readable_by(reader, answer), follows, !http::keeps_alive(&call));
     }
 
     fn is_guarded(&self, token: Token) -> bool {

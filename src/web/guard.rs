@@ -65,16 +65,6 @@ impl Guard<'_> {
         let allowed = |one: &String| one == "*" || one.trim_end_matches('/').eq_ignore_ascii_case(origin);
         self.origins.iter().any(allowed).then_some(origin)
     }
-
-    /// Lets a page that is allowed read the answer (Fetch, 3.2.3).
-    pub fn mark(&self, call: &Call, answer: Answer) -> Answer {
-        match self.allowed_origin(call) {
-            Some(origin) => answer
-                .with(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_string())
-                .with(header::VARY, "origin"),
-            None => answer,
-        }
-    }
 }
 
 /// The origin that a request names. One that can't be read is somebody else's.
