@@ -88,10 +88,10 @@ impl CloseReason {
             Shutdown => 1001,
             BadFrame => 1002,
             BadText => 1007,
-            BufferFull | BufferHigh | Stalled | ServerMemory | NoName | Idle | NoPong | EndlessLine => 1008,
-            TooManyFromAddress => 1008,
+            NoName | Idle | EndlessLine | TooManyFromAddress => 1008,
             TooLarge => 1009,
-            Full => 1013,
+            // Come again: nothing was wrong with what the client said.
+            BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | Full => 1013,
         })
     }
 
