@@ -158,7 +158,7 @@ impl<N: Net> Server<N> {
         match input {
             Input::Request { request, tag } => self.hear(token, request, tag),
             Input::Call(call) => self.answer(token, call),
-            Input::Continue => self.send_bytes(token, |page| page.extend_from_slice(http::CONTINUE)),
+            Input::Continue => self.put(token, |page| page.extend_from_slice(http::CONTINUE)),
             Input::Ping(payload) => self.send_bytes(token, |page| websocket::pong(page, &payload)),
             Input::Close(code) => {
                 self.send_bytes(token, |page| websocket::close(page, code, ""));

@@ -1,0 +1,293 @@
+//! Every limit as it is for those who come by the HTTP door: the same, by the same code, and those of their own; on both
+//! sides of the bound.
+
+use std::time::Duration;
+
+use crate::socket::{PING, PONG, Socket, TEXT, frame, handshake};
+use crate::stage::{Stage, WIDE};
+use crate::web::{ask, ask_once, get, post};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn say(number: usize) -> String {
+    format!(r#"{{"type":"say","room":"lobby","text":"m{number}","id":{number}}}"#)
+}
+
+#[test]
+fn rate_and_burst() {
+    let mut stage = Stage::new("--rate 5/s --burst 3");
+    let mut tab = Socket::open(&mut stage, "/ws?name=tab");
+    tab.texts(&mut stage);
+    for number in 0..6 {
+        tab.say(&mut stage, &say(number));
+    }
+    let texts = tab.texts(&mut stage);
+    let (heard, notices): (Vec<_>, Vec<_>) =
+        texts.iter().partition(|text| text.contains(r#""type":"message""#));
+    assert_eq!((heard.len(), notices.len()), (3, 1), "{texts:?}");
+    assert!(notices[0].contains("none is lost"), "{notices:?}");
+    stage.pass(SECOND);
+    let texts = tab.texts(&mut stage);
+    assert_eq!(texts.len(), 3, "none is lost, and it is told once: {texts:?}");
+    assert!(texts[2].ends_with(r#""id":5}"#));
+    stage.end();
+}
+
+#[test]
+fn publishing_is_held_to_the_rate_and_asking_is_not() {
+    let mut stage = Stage::new("--rate 5/s --burst 2");
+    let wire = stage.connect_http();
+    let many = post("/rooms/a/messages", "", "x").repeat(4);
+    let answers = ask(&mut stage, wire, &many);
+    assert_eq!(answers.matches("HTTP/1.1 202").count(), 2);
+    stage.pass(SECOND);
+    assert_eq!(String::from_utf8_lossy(stage.raw(wire)).matches("HTTP/1.1 202").count(), 4);
+    let other = stage.connect_http();
+    assert_eq!(ask(&mut stage, other, &get("/rooms").repeat(20)).matches("HTTP/1.1 200").count(), 20);
+    stage.end();
+}
+
+#[test]
+fn message_max() {
+    let mut stage = Stage::new("--message-max 1000");
+    let mut tab = Socket::open(&mut stage, "/ws?room=");
+    tab.texts(&mut stage);
+    let padded = |length: usize| format!("{:length$}", r#"{"type":"ping"}"#);
+    tab.say(&mut stage, &padded(1000));
+    assert_eq!(tab.texts(&mut stage), [r#"{"type":"pong"}"#]);
+    tab.say(&mut stage, &padded(1001));
+    assert_eq!(tab.closed(&mut stage), (1009, "your message is too large".into()));
+    for (length, status) in [(1000, "202"), (1001, "413")] {
+        let answer = ask_once(&mut stage, &post("/rooms/a/messages", "", &"x".repeat(length)));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{length} {answer}");
+    }
+    stage.end();
+}
+
+#[test]
+fn a_message_never_takes_more_than_fits_the_write_buffer_of_who_hears_it() {
+    let mut stage = Stage::new("--message-max 64k --write-buffer 16k --write-buffer-soft off --line-max 1k");
+    let mut tab = Socket::open(&mut stage, "/ws");
+    let quotes = |length: usize| post("/rooms/lobby/messages", "", &"\"".repeat(length));
+    let most = (16 * 1024 - 512) / 2;
+    assert!(ask_once(&mut stage, &quotes(most)).starts_with("HTTP/1.1 202 "));
+    assert!(tab.texts(&mut stage).last().unwrap().contains(r#"\"\"\""#));
+    assert!(ask_once(&mut stage, &quotes(most + 1)).starts_with("HTTP/1.1 413 "));
+    stage.end();
+}
+
+#[test]
+fn rooms_per_client() {
+    let mut stage = Stage::new("--max-rooms-per-client 2");
+    let mut tab = Socket::open(&mut stage, "/ws?room=a");
+    tab.say(&mut stage, r#"{"type":"join","room":"b"}"#);
+    tab.say(&mut stage, r#"{"type":"join","room":"c","id":1}"#);
+    let texts = tab.texts(&mut stage);
+    assert!(texts.last().unwrap().contains(r#""code":"too_many_joined""#), "{texts:?}");
+    tab.say(&mut stage, r#"{"type":"leave","room":"a","id":2}"#);
+    tab.say(&mut stage, r#"{"type":"join","room":"c","id":3}"#);
+    let texts = tab.texts(&mut stage);
+    assert!(
+        texts[0].starts_with(r#"{"type":"left","room":"a""#) && texts[0].ends_with(r#""id":2}"#),
+        "{texts:?}"
+    );
+    assert!(texts[1].starts_with(r#"{"type":"joined","room":"c""#), "{texts:?}");
+    stage.end();
+}
+
+#[test]
+fn ping_interval_and_ping_timeout() {
+    let mut stage = Stage::new("--ping-interval 25s --ping-timeout 10s");
+    let mut silent = Socket::open(&mut stage, "/ws?room=");
+    let mut alive = Socket::open(&mut stage, "/raw/a");
+    silent.frames(&stage);
+    stage.pass(24 * SECOND);
+    assert_eq!(silent.frames(&stage), []);
+    stage.pass(SECOND + SECOND / 10);
+    assert_eq!([silent.frames(&stage), alive.frames(&stage)], [[(PING, vec![])], [(PING, vec![])]]);
+    stage.send(alive.wire, &frame(PONG, b""));
+    stage.pass(9 * SECOND);
+    assert_eq!(stage.server.roster().len(), 2);
+    stage.pass(SECOND);
+    assert_eq!(silent.closed(&mut stage), (1013, "you did not answer a ping".into()));
+    stage.pass(14 * SECOND);
+    assert_eq!(alive.frames(&stage), []);
+    stage.pass(2 * SECOND);
+    assert_eq!(alive.frames(&stage), [(PING, vec![])], "again, so long after the answer");
+    stage.end();
+}
+
+#[test]
+fn idle_timeout_is_about_requests_and_not_about_pongs() {
+    let mut stage = Stage::new("--idle-timeout 60s");
+    let mut idle = Socket::open(&mut stage, "/ws?room=");
+    let mut busy = Socket::open(&mut stage, "/ws?room=");
+    for _ in 0..5 {
+        stage.pass(11 * SECOND);
+        stage.send(idle.wire, &frame(PONG, b""));
+        busy.say(&mut stage, r#"{"type":"ping"}"#);
+    }
+    stage.pass(5 * SECOND);
+    assert_eq!(idle.closed(&mut stage).0, 1008);
+    assert!(busy.texts(&mut stage).iter().all(|text| !text.contains("bye")));
+    stage.end();
+}
+
+#[test]
+fn write_buffer_and_stall_timeout() {
+    let flags = "--write-buffer 16k --write-buffer-soft off --line-max 1k --history 0 --rate off";
+    for (rounds, dropped) in [(12, false), (20, true)] {
+        let mut stage = Stage::new(flags);
+        let ann = stage.join("ann");
+        let mut tab = Socket::open(&mut stage, "/ws?name=tab");
+        stage.set_eager(tab.wire, false);
+        stage.world().set_window(tab.wire, 0);
+        stage.run();
+        for _ in 0..rounds {
+            stage.say(ann, &"x".repeat(950));
+            stage.run();
+        }
+        stage.set_eager(tab.wire, true);
+        stage.world().set_window(tab.wire, WIDE);
+        stage.run();
+        let texts = tab.texts(&mut stage);
+        let told = texts.iter().any(|text| text.contains("too much was waiting"));
+        assert_eq!(told, dropped, "{rounds}");
+        stage.end();
+    }
+    let mut stage = Stage::new("--stall-timeout 10s");
+    let ann = stage.join("ann");
+    let tab = Socket::open(&mut stage, "/ws?name=tab");
+    stage.set_eager(tab.wire, false);
+    stage.world().set_window(tab.wire, 0);
+    stage.say(ann, "hello?");
+    stage.pass(9 * SECOND);
+    assert_eq!(stage.server.chat().census().clients, 2);
+    stage.pass(2 * SECOND);
+    assert_eq!(stage.server.chat().census().clients, 1);
+    stage.end();
+}
+
+#[test]
+fn who_is_skipped_is_told_in_which_room() {
+    let flags =
+        "--slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k --rate off --history 0";
+    let mut stage = Stage::new(flags);
+    let ann = stage.join("ann");
+    let bob = stage.join("bob");
+    stage.say(bob, "/join dev");
+    let mut tab = Socket::open(&mut stage, "/ws?name=tab");
+    tab.say(&mut stage, r#"{"type":"join","room":"dev"}"#);
+    stage.run();
+    stage.set_eager(tab.wire, false);
+    stage.world().set_window(tab.wire, 0);
+    for _ in 0..10 {
+        stage.say(ann, &"x".repeat(900));
+        stage.say(bob, &"x".repeat(900));
+    }
+    stage.run();
+    stage.set_eager(tab.wire, true);
+    stage.world().set_window(tab.wire, WIDE);
+    let texts = tab.texts(&mut stage);
+    let heard = |room: &str| {
+        let of_room = |text: &&String| text.contains(&format!(r#""message","room":"{room}""#));
+        texts.iter().filter(of_room).count()
+    };
+    for room in ["lobby", "dev"] {
+        let missed = format!(r#"{{"type":"missed","count":{},"room":"{room}"}}"#, 10 - heard(room));
+        assert!(texts.contains(&missed), "{missed} {texts:?}");
+    }
+    stage.end();
+}
+
+#[test]
+fn max_clients_and_max_waiting() {
+    let mut stage = Stage::new("--max-clients 1 --max-waiting 1");
+    let ann = stage.join("ann");
+    let mut waits = Socket::open(&mut stage, "/ws?name=tab");
+    let texts = waits.texts(&mut stage);
+    assert_eq!(texts, [r#"{"type":"notice","text":"the server is full. you are next, please wait"}"#]);
+    stage.send(waits.wire, &frame(PING, b"there?"));
+    waits.say(&mut stage, r#"{"type":"rooms","id":1}"#);
+    stage.run();
+    let frames = waits.frames(&stage);
+    assert!(frames.contains(&(PONG, b"there?".to_vec())), "{frames:?}");
+    let error = frames.iter().find(|(opcode, _)| *opcode == TEXT).expect("an error");
+    assert!(String::from_utf8_lossy(&error.1).contains(r#""code":"waiting""#));
+    for path in ["/ws", "/raw/a"] {
+        let answer = ask_once(&mut stage, &handshake(path, ""));
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: "), "{answer}");
+    }
+    assert!(ask_once(&mut stage, &get("/rooms/a/events")).starts_with("HTTP/1.1 503 "));
+    assert!(ask_once(&mut stage, &get("/readyz")).contains(r#""code":"full""#));
+    assert!(ask_once(&mut stage, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+    stage.say(ann, "/quit");
+    let texts = waits.texts(&mut stage);
+    assert!(texts[0].contains(r#""type":"welcome""#) && texts[1].contains(r#""type":"joined""#), "{texts:?}");
+    stage.end();
+}
+
+#[test]
+fn max_http() {
+    let mut stage = Stage::new("--max-http 2");
+    let [first, second, third] = [0; 3].map(|_| stage.connect_http());
+    for wire in [first, second, third] {
+        stage.send(wire, get("/healthz").as_bytes());
+    }
+    stage.run();
+    let answered = [first, second, third].map(|wire| !stage.raw(wire).is_empty());
+    assert_eq!(answered, [true, true, false], "the third waits to be accepted");
+    stage.send(first, handshake("/ws", "").as_bytes());
+    stage.run();
+    assert!(!stage.raw(third).is_empty(), "a client of the chat is none of them");
+    stage.join("ann");
+    stage.end();
+}
+
+#[test]
+fn http_timeout_counts_from_the_last_answer() {
+    let mut stage = Stage::new("--http-timeout 5s");
+    let wire = stage.connect_http();
+    for _ in 0..3 {
+        assert!(ask(&mut stage, wire, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+        stage.pass(4 * SECOND);
+    }
+    assert_eq!(stage.server.roster().len(), 1);
+    stage.pass(3 * SECOND);
+    assert_eq!(stage.server.roster().len(), 0);
+    stage.end();
+}
+
+#[test]
+fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
+    let mut stage = Stage::new("");
+    let mut tabs: Vec<Socket> = (0..100).map(|_| Socket::open(&mut stage, "/ws?room=radio")).collect();
+    let publisher = stage.connect_http();
+    let json = "Content-Type: application/json\r\n";
+    let mut after_a_minute = None;
+    for second in 0..3_600 {
+        let update = post("/rooms/radio/messages?from=player", json, &format!(r#"{{"at":1{second:04}}}"#));
+        let answer = ask(&mut stage, publisher, &update);
+        assert!(answer.contains(r#""queued_for":100"#), "{second}: {answer}");
+        for tab in &mut tabs {
+            let frames = tab.frames(&stage);
+            let updates =
+                frames.iter().filter(|(_, text)| String::from_utf8_lossy(text).contains(r#""data""#));
+            assert_eq!(updates.count(), 1, "{second}");
+            if frames.iter().any(|(opcode, _)| *opcode == PING) {
+                stage.send(tab.wire, &frame(PONG, b""));
+            }
+        }
+        stage.pass(SECOND);
+        let history_bytes = stage.server.chat().census().history_bytes;
+        let held = (stage.server.pages().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
+        if second == 200 {
+            after_a_minute = Some(held);
+        }
+    }
+    let history_bytes = stage.server.chat().census().history_bytes;
+    let (pages, history, timers) = after_a_minute.unwrap();
+    assert!(stage.server.pages().memory_bytes() <= pages && history_bytes == history);
+    assert!(stage.server.roster().armed_timers() <= timers + 1);
+    stage.end();
+}
