@@ -17,4 +17,5 @@ mod stage;
 mod web;
 mod web_faults;
 mod web_limits;
+mod web_random;
 mod world;

@@ -81,7 +81,7 @@ impl Socket {
 
     /// A client whose request was answered with a switch of protocols.
     #[track_caller]
-    pub fn upgraded(stage: &mut Stage, wire: Wire) -> Socket {
+    pub fn upgraded(stage: &Stage, wire: Wire) -> Socket {
         let raw = stage.raw(wire);
         let head = raw.windows(4).position(|end| end == b"\r\n\r\n").expect("a whole head") + 4;
         let text = String::from_utf8_lossy(&raw[..head]).into_owned();
