@@ -7,12 +7,14 @@
 mod fanout {
     pub mod ledger;
     pub mod payload;
+    #[path = "load/schedule.rs"]
+    pub mod schedule;
     pub mod speech;
     pub mod statistics;
 }
 
 // Where these modules find each other in the bench, too.
-use fanout::{ledger, payload, speech, statistics};
+use fanout::{ledger, payload, schedule, speech, statistics};
 use ledger::{Fault, Heard, Ledger};
 use payload::{PROBE, Stamp};
 use speech::{Client, Piece, Protocol, Speech, speech};
@@ -257,6 +259,24 @@ fn a_line_said_is_what_the_protocol_asks_for() {
     assert_eq!(said(Protocol::Redis), b"*3\r\n$7\r\nPUBLISH\r\n$6\r\nr00000\r\n$2\r\nhi\r\n");
     assert_eq!(said(Protocol::Nats), b"PUB r00000 2\r\nhi\r\n");
     assert_eq!(said(Protocol::Mqtt), b"\x30\x0a\x00\x06r00000hi");
+}
+
+#[test]
+fn random_times_keep_the_rate_are_spread_and_are_the_same_again() {
+    let lines = || schedule::poisson(200.0, 64).take_while(|(at, _)| *at < 100.0);
+    let times: Vec<f64> = lines().map(|(at, _)| at).collect();
+    assert!((19_000..21_000).contains(&times.len()), "{} lines in 100 s", times.len());
+    // Exponential: of all distances, 1 - 1/e are below the mean.
+    let below = times.windows(2).filter(|pair| pair[1] - pair[0] < 1.0 / 200.0).count();
+    assert!((0.61..0.65).contains(&(below as f64 / times.len() as f64)), "{below} of {}", times.len());
+    assert!((0..64).all(|who| lines().any(|(_, talker)| talker == who)));
+    assert!(lines().eq(lines()));
+}
+
+#[test]
+fn even_times_are_even_and_talkers_in_rotation() {
+    let lines: Vec<_> = schedule::even(4.0, 2).take(4).collect();
+    assert_eq!(lines, [(0.0, 0), (0.25, 1), (0.5, 0), (0.75, 1)]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Figure {
     /// The same of the load generator: near 100 it is the generator that bounds deliveries a second.
     GeneratorBusy,
     CallsPerDelivery,
+    /// Packets the server sent for a delivered line, which is its writes, whatever calls it made them with.
+    WritesPerDelivery,
     /// The rate lines were said at, lines a second.
     LinesPerSecond,
     /// From the intended time of saying to the delivery, µs.
@@ -57,6 +59,7 @@ impl Figure {
             Figure::ServerBusy => "server busy %",
             Figure::GeneratorBusy => "load busy %",
             Figure::CallsPerDelivery => "calls/delivery",
+            Figure::WritesPerDelivery => "writes/delivery",
             Figure::LinesPerSecond => "lines/s",
             Figure::LatencyP50 => "p50 µs",
             Figure::LatencyP99 => "p99 µs",

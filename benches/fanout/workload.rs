@@ -16,6 +16,13 @@ pub enum Kind {
     HalfCapacity,
     /// So many lines a second, for everybody the same. Latencies compare here, as they don't at rates of their own.
     Rate(u32),
+    /// So many lines a second at random times, for everybody the same times. In flight, talkers move in lockstep: all
+    /// wait for the same write, so all speak at once, and a server that writes once a tick gets half of the talkers
+    /// into each write. People don't; here as much comes into a tick as happens to. Talkers that paused to think, each
+    /// after its line was heard, would not be in step either, but would offer a slow server less than a fast one; this
+    /// offers all the same, so what a delivery costs compares directly. Above its capacity a server gets late, which
+    /// the latencies tell: a line's clock starts when it should have been said.
+    Poisson(u32),
     /// Everybody connects, as fast as they can, and then nothing happens.
     Join,
     /// As `HalfCapacity`, twice: without and with as many clients again that never read. At half the rate, because
@@ -48,6 +55,7 @@ impl Workload {
             Kind::InFlight(count) => format!("{count} in flight"),
             Kind::HalfCapacity => "fixed rate, half of its own capacity".to_string(),
             Kind::Rate(lines) => format!("{lines} lines a second"),
+            Kind::Poisson(lines) => format!("{lines} lines a second at random times"),
             Kind::Join => return format!("{} clients join, then idle", thousands(self.clients)),
             Kind::Stalled => "half of them stalled, fixed rate".to_string(),
         };
@@ -65,7 +73,21 @@ impl Workload {
                 Figure::DeliveriesPerSecond,
                 Figure::UserShare,
                 Figure::CallsPerDelivery,
+                Figure::WritesPerDelivery,
                 Figure::PeakMemory,
+                Figure::ServerBusy,
+                Figure::GeneratorBusy,
+            ],
+            Kind::Poisson(_) => &[
+                Figure::CpuPerDelivery,
+                Figure::AgainstBare,
+                Figure::AgainstChinwag,
+                Figure::WritesPerDelivery,
+                Figure::DeliveriesPerSecond,
+                Figure::LatencyP50,
+                Figure::LatencyP99,
+                Figure::LatencyP999,
+                Figure::LatencyMax,
                 Figure::ServerBusy,
                 Figure::GeneratorBusy,
             ],
@@ -102,6 +124,10 @@ impl Workload {
 /// Half of what a server reaches that makes a system call of 5 µs a delivery, with 1,000 clients.
 const SAME_RATE: u32 = 100;
 
+/// With 1,000 clients such a server is busy for 5 ms a line: at three quarters of what it can do, where a line often
+/// comes while the one before it goes out, and at twice of it, where only who puts several into a write keeps up.
+const POISSON_RATES: [u32; 2] = [150, 400];
+
 /// A few minutes in all.
 pub fn short() -> Vec<Workload> {
     vec![
@@ -109,6 +135,7 @@ pub fn short() -> Vec<Workload> {
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 0.8),
         Workload::new("rate", Kind::HalfCapacity, 1000, 1.2),
         Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 1.2),
+        Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 1.2),
         Workload::new("join", Kind::Join, 9000, 0.0),
     ]
 }
@@ -124,6 +151,8 @@ pub fn full() -> Vec<Workload> {
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0),
         Workload::new("rate", Kind::HalfCapacity, 1000, 4.0),
         Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 4.0),
+        Workload::new("poisson-150", Kind::Poisson(POISSON_RATES[0]), 1000, 4.0),
+        Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 4.0),
         Workload::new("join", Kind::Join, 9000, 0.0),
         Workload::new("join-1000", Kind::Join, 1000, 0.0),
         Workload { line_bytes: 1024, ..Workload::new("stalled", Kind::Stalled, 1000, 4.0) },
