@@ -47,7 +47,7 @@ pub fn run(workloads: Vec<Workload>, contenders: &[Contender], rounds: usize) ->
 
 /// A fresh server, a fresh generator.
 fn one(contender: &Contender, workload: &Workload, count_calls: bool) -> Outcome {
-    let server = Server::start(contender.launch)?;
+    let server = Server::start(contender.launch, contender.protocol.door())?;
     let order = Order {
         protocol: contender.protocol,
         address: server.address,

@@ -24,7 +24,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(launch: Launch) -> Result<Server, String> {
+    /// Starts it; its address is that of this door, if it has several.
+    pub fn start(launch: Launch, door: &str) -> Result<Server, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let port = free_port()?;
         let mut command = command(launch, port, folder.path())?;
@@ -35,7 +36,7 @@ impl Server {
         let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
         let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], port)), folder };
         match tells {
-            true => server.address = server.told_address()?,
+            true => server.address = server.told_address(door)?,
             false => server.wait_until_it_accepts()?,
         }
         Ok(server)
@@ -52,15 +53,16 @@ impl Server {
         text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_string)
     }
 
-    /// `{"line":["127.0.0.1:7711"],…}` on standard output.
-    fn told_address(&mut self) -> Result<SocketAddr, String> {
+    /// `{"line":["127.0.0.1:7711"],"http":[…],…}` on standard output.
+    fn told_address(&mut self, door: &str) -> Result<SocketAddr, String> {
         let mut line = String::new();
         let output = self.child.stdout.take().ok_or("no standard output")?;
         BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = value["line"][0].as_str().and_then(|address| address.parse().ok());
-        address
-            .ok_or_else(|| format!("told no address but {line:?}; {}", self.last_words().unwrap_or_default()))
+        let address = value[door][0].as_str().and_then(|address| address.parse().ok());
+        address.ok_or_else(|| {
+            format!("told no {door} address but {line:?}; {}", self.last_words().unwrap_or_default())
+        })
     }
 
     fn wait_until_it_accepts(&mut self) -> Result<(), String> {
