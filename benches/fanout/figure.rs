@@ -14,6 +14,10 @@ pub enum Figure {
     AgainstBare,
     /// The same against chinwag in the same round.
     AgainstChinwag,
+    /// The same against chinwag's raw door.
+    AgainstRaw,
+    /// The same against chinwag's JSON door.
+    AgainstJson,
     DeliveriesPerSecond,
     /// The part of the server's processor time spent outside the kernel, in %.
     UserShare,
@@ -54,6 +58,8 @@ impl Figure {
             Figure::CpuPerDelivery => "CPU µs/delivery",
             Figure::AgainstBare => "× bare",
             Figure::AgainstChinwag => "× chinwag",
+            Figure::AgainstRaw => "× chinwag-raw",
+            Figure::AgainstJson => "× chinwag-ws",
             Figure::DeliveriesPerSecond => "deliveries/s",
             Figure::UserShare => "user %",
             Figure::ServerBusy => "server busy %",

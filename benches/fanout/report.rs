@@ -178,7 +178,7 @@ fn chart_name(table: &Table) -> String {
 
 /// A head and a row a contender. The first two figures with their spread.
 fn cells(table: &Table) -> Vec<Vec<String>> {
-    let figures = table.workload.figures();
+    let figures = table.figures();
     let mut rows = vec![vec!["contender".to_string()]];
     rows[0].extend(figures.iter().map(|figure| figure.title().to_string()));
     for row in &table.rows {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::contender::Launch;
+use crate::contender::{Contender, Launch};
 use crate::cores::{Role, pinned};
 
 const START_MOST: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl Server {
         let tells = tells_address(launch);
         command.stdin(Stdio::null()).stderr(log).stdout(if tells { Stdio::piped() } else { Stdio::null() });
         let child = pinned(Role::Server, || command.spawn());
-        let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
+        let child = child.map_err(|error| format!("does not start: {error}"))?;
         let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], port)), folder };
         match tells {
             true => server.address = server.told_address(door)?,
@@ -87,19 +87,9 @@ impl Drop for Server {
     }
 }
 
-/// Whether the server can be had here; if not, why.
-pub fn missing(launch: Launch) -> Option<String> {
-    match launch {
-        Launch::Chinwag => None,
-        Launch::Variant(binary, _) => {
-            (!variant(binary).exists()).then(|| format!("benches/variants has no {binary}"))
-        }
-        Launch::Go => (!variant("go-chat").exists()).then(|| "go is not installed".to_string()),
-        _ => {
-            let (program, _) = program(launch);
-            find(program).is_none().then(|| format!("{program} is not installed"))
-        }
-    }
+/// Whether the server can be had here, which takes a start to know; if not, why.
+pub fn missing(contender: &Contender) -> Option<String> {
+    Server::start(contender.launch, contender.protocol.door()).err()
 }
 
 /// What it says its version is.
@@ -120,7 +110,9 @@ fn program(launch: Launch) -> (&'static str, &'static str) {
     match launch {
         Launch::Redis => ("redis-server", "--version"),
         Launch::Nats => ("nats-server", "--version"),
-        Launch::Mosquitto => ("mosquitto", "-h"),
+        Launch::Mosquitto | Launch::MosquittoWebSocket => ("mosquitto", "-h"),
+        Launch::Nchan => ("nginx", "-v"),
+        Launch::Node => ("node", "--version"),
         Launch::Ncat => ("ncat", "--version"),
         Launch::Ngircd => ("ngircd", "--version"),
         Launch::Chinwag | Launch::Variant(..) | Launch::Go => ("", ""),
@@ -139,12 +131,24 @@ pub fn variants_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/variants")
 }
 
-fn variant(binary: &str) -> PathBuf {
-    variants_folder().join("release").join(binary)
+/// The version on Node, and the `ws` it needs.
+pub fn node_folder() -> PathBuf {
+    variants_folder().join("node")
+}
+
+fn built(binary: &str) -> Result<PathBuf, String> {
+    let path = variants_folder().join("release").join(binary);
+    path.exists().then_some(path).ok_or_else(|| format!("{binary} of benches/variants is not built"))
+}
+
+/// The script beside the library that it needs.
+fn installed_script() -> Result<&'static str, String> {
+    let is_there = node_folder().join("node_modules/ws").exists();
+    is_there.then_some("chat.js").ok_or_else(|| "npm has not installed ws".to_string())
 }
 
 fn tells_address(launch: Launch) -> bool {
-    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go)
+    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go | Launch::Node)
 }
 
 /// A port nobody listens on, for servers that can't pick one themselves.
@@ -166,23 +170,28 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
     let here = ["--listen", "127.0.0.1:0"];
     let mut command = match launch {
         Launch::Chinwag => Command::new(env!("CARGO_BIN_EXE_chinwag")),
-        Launch::Variant(binary, _) => Command::new(variant(binary)),
-        Launch::Go => Command::new(variant("go-chat")),
+        Launch::Variant(binary, _) => Command::new(built(binary)?),
+        Launch::Go => Command::new(built("go-chat")?),
         _ => installed()?,
     };
     match launch {
         Launch::Chinwag => command
             .args(["--line", "127.0.0.1:0", "--print-addresses", "--rate", "off", "--log", "warn"])
-            .args(["--history", "0", "--max-clients", "12000"]),
+            .args(["--history", "0", "--max-clients", "12000"])
+            // A build without this door ignores it.
+            .env("CHINWAG_HTTP", "127.0.0.1:0"),
         Launch::Variant(_, args) => command.args(here).args(args),
         Launch::Go => command.args(here),
+        Launch::Node => command.arg(installed_script()?).current_dir(node_folder()),
         Launch::Redis => command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--tcp-backlog", "4096"])
             .args(["--save", "", "--appendonly", "no", "--maxclients", "12000", "--loglevel", "warning"])
             .args(["--client-output-buffer-limit", "pubsub", "256kb", "64kb", "10"])
             .current_dir(folder),
         Launch::Nats => command.arg("-c").arg(file(nats(port))?),
-        Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port))?),
+        Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port, "mqtt"))?),
+        Launch::MosquittoWebSocket => command.arg("-c").arg(file(mosquitto(port, "websockets"))?),
+        Launch::Nchan => command.arg("-p").arg(folder).arg("-c").arg(file(nchan(port))?),
         Launch::Ncat => command
             .args(["--listen", "--chat", "--keep-open", "--max-conns", "1000"])
             .args(["127.0.0.1", &port.to_string()]),
@@ -198,10 +207,24 @@ fn nats(port: u16) -> String {
     )
 }
 
-fn mosquitto(port: u16) -> String {
+fn mosquitto(port: u16, protocol: &str) -> String {
     format!(
-        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\npersistence false\n\
+        "listener {port} 127.0.0.1\nprotocol {protocol}\nallow_anonymous true\nmax_connections -1\npersistence false\n\
          log_type none\nuser root\n"
+    )
+}
+
+/// Paths are in its own folder. Without a master process the one that is measured is the one that works.
+fn nchan(port: u16) -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;\nuser root;\npid nginx.pid;\nerror_log stderr warn;\n\
+         daemon off;\nmaster_process off;\nworker_rlimit_nofile 12100;\nevents {{ worker_connections 12000; }}\n\
+         http {{\naccess_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\n\
+         uwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\ntcp_nodelay on;\nnchan_shared_memory_size 256m;\n\
+         nchan_message_timeout 10s;\nnchan_message_buffer_length 10000;\nnchan_subscriber_first_message newest;\n\
+         server {{\nlisten 127.0.0.1:{port} backlog=4096;\n\
+         location ~ ^/hear/(\\w+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; }}\n\
+         location ~ ^/say/(\\w+)$ {{ nchan_publisher websocket; nchan_channel_id $1; }}\n}}\n}}\n"
     )
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
 use crate::figure::Figure;
 
 /// What the clients do.
@@ -34,6 +35,7 @@ pub enum Kind {
 pub struct Workload {
     /// For `--only`, and the name of its chart.
     pub name: String,
+    pub family: Family,
     pub kind: Kind,
     pub clients: usize,
     /// A line with its end.
@@ -46,21 +48,43 @@ pub struct Workload {
 
 impl Workload {
     fn new(name: &str, kind: Kind, clients: usize, seconds: f64) -> Workload {
-        Workload { name: name.to_string(), kind, clients, line_bytes: 64, room_members: None, seconds }
+        let family = Family::Lines;
+        Workload {
+            name: name.to_string(),
+            family,
+            kind,
+            clients,
+            line_bytes: 64,
+            room_members: None,
+            seconds,
+        }
+    }
+
+    /// The same for another family, whose name goes in front.
+    fn of(self, family: Family) -> Workload {
+        Workload { name: format!("{}-{}", family.name(), self.name), family, ..self }
+    }
+
+    /// Whether its name or its family's is among these.
+    pub fn is_among(&self, names: &[String]) -> bool {
+        names.iter().any(|name| *name == self.name || name == self.family.name())
     }
 
     pub fn title(&self) -> String {
+        let family = self.family.title();
         let what = match self.kind {
             Kind::InFlight(_) if self.room_members.is_some() => "one in flight a room".to_string(),
             Kind::InFlight(count) => format!("{count} in flight"),
             Kind::HalfCapacity => "fixed rate, half of its own capacity".to_string(),
             Kind::Rate(lines) => format!("{lines} lines a second"),
             Kind::Poisson(lines) => format!("{lines} lines a second at random times"),
-            Kind::Join => return format!("{} clients join, then idle", thousands(self.clients)),
+            Kind::Join => {
+                return format!("{family}{} clients join, then idle", thousands(self.clients));
+            }
             Kind::Stalled => "half of them stalled, fixed rate".to_string(),
         };
         let rooms = self.room_members.map_or(String::new(), |members| format!(" in rooms of {members}"));
-        format!("{} clients{rooms}, {}-byte lines, {what}", thousands(self.clients), self.line_bytes)
+        format!("{family}{} clients{rooms}, {}-byte lines, {what}", thousands(self.clients), self.line_bytes)
     }
 
     /// The columns of its table, the most telling first.
@@ -70,6 +94,8 @@ impl Workload {
                 Figure::CpuPerDelivery,
                 Figure::AgainstBare,
                 Figure::AgainstChinwag,
+                Figure::AgainstRaw,
+                Figure::AgainstJson,
                 Figure::DeliveriesPerSecond,
                 Figure::UserShare,
                 Figure::CallsPerDelivery,
@@ -82,6 +108,8 @@ impl Workload {
                 Figure::CpuPerDelivery,
                 Figure::AgainstBare,
                 Figure::AgainstChinwag,
+                Figure::AgainstRaw,
+                Figure::AgainstJson,
                 Figure::WritesPerDelivery,
                 Figure::DeliveriesPerSecond,
                 Figure::LatencyP50,
@@ -100,6 +128,8 @@ impl Workload {
                 Figure::CpuPerDelivery,
                 Figure::AgainstBare,
                 Figure::AgainstChinwag,
+                Figure::AgainstRaw,
+                Figure::AgainstJson,
                 Figure::ServerBusy,
             ],
             Kind::Join => &[Figure::IdleBytes, Figure::CpuPerJoin, Figure::JoinSeconds, Figure::PeakMemory],
@@ -137,6 +167,11 @@ pub fn short() -> Vec<Workload> {
         Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 1.2),
         Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 1.2),
         Workload::new("join", Kind::Join, 9000, 0.0),
+        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8).of(Family::WebSocket),
+        Workload::new("64-in-flight", Kind::InFlight(64), 1000, 0.8).of(Family::WebSocket),
+        Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 1.2).of(Family::WebSocket),
+        Workload::new("join", Kind::Join, 9000, 0.0).of(Family::WebSocket),
+        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8).of(Family::Doors),
     ]
 }
 
@@ -162,6 +197,13 @@ pub fn full() -> Vec<Workload> {
         one_kibibyte("1k-lines-1", 1),
         one_kibibyte("1k-lines", 64),
         Workload { room_members: Some(10), ..Workload::new("rooms", Kind::InFlight(1), 1000, 2.0) },
+        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 2.0).of(Family::WebSocket),
+        Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0).of(Family::WebSocket),
+        Workload::new("poisson-150", Kind::Poisson(POISSON_RATES[0]), 1000, 4.0).of(Family::WebSocket),
+        Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 4.0).of(Family::WebSocket),
+        Workload::new("join", Kind::Join, 9000, 0.0).of(Family::WebSocket),
+        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 2.0).of(Family::Doors),
+        Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0).of(Family::Doors),
     ]
 }
 
