@@ -189,8 +189,8 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
             .args(["--client-output-buffer-limit", "pubsub", "256kb", "64kb", "10"])
             .current_dir(folder),
         Launch::Nats => command.arg("-c").arg(file(nats(port))?),
-        Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port, "mqtt"))?),
-        Launch::MosquittoWebSocket => command.arg("-c").arg(file(mosquitto(port, "websockets"))?),
+        Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port))?),
+        Launch::MosquittoWebSocket => command.arg("-c").arg(file(mosquitto_websocket(port, folder))?),
         Launch::Nchan => command.arg("-p").arg(folder).arg("-c").arg(file(nchan(port))?),
         Launch::Ncat => command
             .args(["--listen", "--chat", "--keep-open", "--max-conns", "1000"])
@@ -207,11 +207,18 @@ fn nats(port: u16) -> String {
     )
 }
 
-fn mosquitto(port: u16, protocol: &str) -> String {
+fn mosquitto(port: u16) -> String {
     format!(
-        "listener {port} 127.0.0.1\nprotocol {protocol}\nallow_anonymous true\nmax_connections -1\npersistence false\n\
+        "listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\npersistence false\n\
          log_type none\nuser root\n"
     )
+}
+
+/// 2.0.11 does not start with no listener but one for WebSocket: nobody uses the other.
+fn mosquitto_websocket(port: u16, folder: &Path) -> String {
+    let other = format!("listener 0 {}\n", folder.join("unused").display());
+    // Options belong to the listener before them.
+    format!("{other}{}protocol websockets\n", mosquitto(port))
 }
 
 /// Paths are in its own folder. Without a master process the one that is measured is the one that works.
@@ -221,8 +228,8 @@ fn nchan(port: u16) -> String {
          daemon off;\nmaster_process off;\nworker_rlimit_nofile 12100;\nevents {{ worker_connections 12000; }}\n\
          http {{\naccess_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\n\
          uwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\ntcp_nodelay on;\nnchan_shared_memory_size 256m;\n\
-         nchan_message_timeout 10s;\nnchan_message_buffer_length 10000;\nnchan_subscriber_first_message newest;\n\
-         server {{\nlisten 127.0.0.1:{port} backlog=4096;\n\
+         nchan_message_timeout 10s;\nnchan_message_buffer_length 10000;\n\
+         server {{\nnchan_subscriber_first_message newest;\nlisten 127.0.0.1:{port} backlog=4096;\n\
          location ~ ^/hear/(\\w+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; }}\n\
          location ~ ^/say/(\\w+)$ {{ nchan_publisher websocket; nchan_channel_id $1; }}\n}}\n}}\n"
     )
