@@ -176,10 +176,8 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
     };
     match launch {
         Launch::Chinwag => command
-            .args(["--line", "127.0.0.1:0", "--print-addresses", "--rate", "off", "--log", "warn"])
-            .args(["--history", "0", "--max-clients", "12000"])
-            // A build without this door ignores it.
-            .env("CHINWAG_HTTP", "127.0.0.1:0"),
+            .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses", "--rate", "off"])
+            .args(["--history", "0", "--max-clients", "12000", "--log", "warn"]),
         Launch::Variant(_, args) => command.args(here).args(args),
         Launch::Go => command.args(here),
         Launch::Node => command.arg(installed_script()?).current_dir(node_folder()),
