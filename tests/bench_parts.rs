@@ -266,6 +266,14 @@ fn cut(speech: &dyn Speech, mut bytes: &[u8]) -> (Lines, usize) {
 }
 
 #[test]
+fn lines_that_ncat_has_read_at_once_share_a_prefix() {
+    let [one, two] = [8, 9].map(|sequence| stamp(3, sequence).text(TEXT));
+    let stream = [b"<user5> ", one.as_slice(), b"\n", &two, b"\n"].concat();
+    let lines = vec![(None, one), (None, two)];
+    assert_eq!(cut(&*speech(Protocol::Ncat, TEXT), &stream), (lines, 0));
+}
+
+#[test]
 fn what_is_no_line_of_the_protocol_is_wrong() {
     let wrong = |protocol, bytes: &[u8]| matches!(speech(protocol, TEXT).cut(bytes), Piece::Wrong(_));
     assert!(wrong(Protocol::Plain, &[b'x'; 64]));

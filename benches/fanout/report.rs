@@ -129,7 +129,8 @@ impl Report {
             "{} rounds, contenders in turn within each; medians, with the least and the most of the rounds in \
              brackets. Ratios are taken within a round. Every delivery was checked for count, order and content. \
              Processor time is the server's, all threads. \"load busy\" near 100 % means that the load generator \
-             bounds deliveries a second there, not the server; processor time does not depend on it. A line is as long \
+             bounds deliveries a second there, not the server; processor time does not depend on it. Writes are the packets \
+             with data that the kernel sent meanwhile, less the generator's. A line is as long \
              as a client receives it, chinwag's with the name in front; where a protocol has frames of its own, the \
              text alone is that long.",
             self.rounds
