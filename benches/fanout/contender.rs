@@ -147,7 +147,7 @@ fn others() -> Vec<Contender> {
                  append-only file; client-output-buffer-limit pubsub 256kb 64kb 10 (chinwag's own), maxclients 12000";
     let nats = "echo off. max_pending 256KB (chinwag's own) and so max_payload 64KB, max_connections 12000, ping_interval 1h";
     let mosquitto = "MQTT 3.1.1, QoS 0: talkers have connections of their own. No log, no persistence, anonymous \
-                     clients, max_connections -1; max_queued_messages as it comes (1000)";
+                     clients, max_connections -1; max_queued_messages 4096, as the variants";
     let ncat = "--chat -k, --max-conns 1000; select(2) takes no more than 1,000. Adds `<userN> ` to a line";
     let ngircd = "penalties off (MaxPenaltyTime 0), no DNS, IDENT or PAM, no limits on connections. Adds the \
                   sender's mask to a line; a line has at most 512 bytes";

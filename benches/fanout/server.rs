@@ -208,7 +208,7 @@ fn nats(port: u16) -> String {
 fn mosquitto(port: u16) -> String {
     format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\npersistence false\n\
-         log_type none\nuser root\n"
+         max_queued_messages 4096\nlog_type none\nuser root\n"
     )
 }
 
