@@ -174,7 +174,7 @@ fn websocket() -> Vec<Contender> {
     let mosquitto =
         "as mosquitto, over WebSocket: an MQTT packet a message; talkers have connections of their own";
     let nchan = "nginx's pub/sub module: a path to subscribe at, one to publish at, so talkers have connections of \
-                 their own. One process, no log; messages are kept for 10 s, since who is late would miss them";
+                 their own. One process, no log; messages are kept for 10 s, for who is late";
     let variant = |name, binary, about| {
         Contender::new(name, Launch::Variant(binary, &[]), Protocol::RawWebSocket, about)
     };
