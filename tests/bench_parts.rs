@@ -7,12 +7,14 @@
 mod fanout {
     pub mod ledger;
     pub mod payload;
+    #[path = "load/schedule.rs"]
+    pub mod schedule;
     pub mod speech;
     pub mod statistics;
 }
 
 // Where these modules find each other in the bench, too.
-use fanout::{ledger, payload, speech, statistics};
+use fanout::{ledger, payload, schedule, speech, statistics};
 use ledger::{Fault, Heard, Ledger};
 use payload::{PROBE, Stamp};
 use speech::{Client, Piece, Protocol, Speech, speech};
@@ -157,12 +159,32 @@ fn frame(protocol: Protocol, text: &[u8]) -> Vec<u8> {
         Protocol::Redis => format!("*3\r\n$7\r\nmessage\r\n$6\r\nr00000\r\n${length}\r\n"),
         Protocol::Nats => format!("MSG r00000 1 {length}\r\n"),
         Protocol::Mqtt => return mqtt(text),
+        Protocol::MqttWebSocket => return websocket(0x82, &mqtt(text)),
+        Protocol::RawWebSocket | Protocol::Nchan => return websocket(0x81, text),
+        Protocol::JsonWebSocket => return websocket(0x81, &json(text)),
     };
     let end: &[u8] = match protocol {
         Protocol::Plain | Protocol::Chinwag | Protocol::Ncat => b"\n",
         _ => b"\r\n",
     };
     [head.as_bytes(), text, end].concat()
+}
+
+fn json(text: &[u8]) -> Vec<u8> {
+    let text = str::from_utf8(text).unwrap();
+    format!(
+        r#"{{"type":"message","room":"lobby","from":"u00012","text":"{text}","seq":7,"at":1763683200000}}"#
+    )
+    .into_bytes()
+}
+
+/// A server's frame.
+fn websocket(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = match payload.len() {
+        length @ 0..126 => vec![length as u8],
+        length => [&[126], (length as u16).to_be_bytes().as_slice()].concat(),
+    };
+    [&[first], length.as_slice(), payload].concat()
 }
 
 fn mqtt(text: &[u8]) -> Vec<u8> {
@@ -175,18 +197,24 @@ fn mqtt(text: &[u8]) -> Vec<u8> {
 }
 
 /// What such a server also sends.
-fn noise(protocol: Protocol) -> &'static [u8] {
+fn noise(protocol: Protocol) -> Vec<u8> {
     match protocol {
-        Protocol::Chinwag => b"-- 12 joined, 3 left, 812 here\n",
-        Protocol::Ncat => b"<announce> 127.0.0.1 is connected as <user9>.\n",
-        Protocol::Irc => b":u00013!~u00013@host JOIN :#r00000\r\n",
-        Protocol::Redis => b":1000\r\n",
-        Protocol::Nats => b"+OK\r\n",
-        Protocol::Plain | Protocol::Mqtt => b"",
+        Protocol::Chinwag => b"-- 12 joined, 3 left, 812 here\n".to_vec(),
+        Protocol::Ncat => b"<announce> 127.0.0.1 is connected as <user9>.\n".to_vec(),
+        Protocol::Irc => b":u00013!~u00013@host JOIN :#r00000\r\n".to_vec(),
+        Protocol::Redis => b":1000\r\n".to_vec(),
+        Protocol::Nats => b"+OK\r\n".to_vec(),
+        Protocol::Plain | Protocol::Mqtt => Vec::new(),
+        // A ping, and a pong that nobody asked for.
+        Protocol::RawWebSocket | Protocol::MqttWebSocket => b"\x89\x02hi\x8a\x00".to_vec(),
+        Protocol::JsonWebSocket => {
+            websocket(0x81, br#"{"type":"count","room":"lobby","joined":3,"left":0,"count":62}"#)
+        }
+        Protocol::Nchan => websocket(0x81, b"queued messages: 1\r\nactive subscribers: 1000"),
     }
 }
 
-const PROTOCOLS: [Protocol; 7] = [
+const PROTOCOLS: [Protocol; 11] = [
     Protocol::Plain,
     Protocol::Chinwag,
     Protocol::Ncat,
@@ -194,6 +222,10 @@ const PROTOCOLS: [Protocol; 7] = [
     Protocol::Redis,
     Protocol::Nats,
     Protocol::Mqtt,
+    Protocol::RawWebSocket,
+    Protocol::JsonWebSocket,
+    Protocol::MqttWebSocket,
+    Protocol::Nchan,
 ];
 
 #[test]
@@ -202,13 +234,14 @@ fn every_protocol_cuts_lines_and_noise_whatever_has_come_of_the_next() {
         let speech = speech(protocol, length);
         let text = stamp(3, 9).text(length);
         let frame = frame(protocol, &text);
-        let named = matches!(protocol, Protocol::Chinwag | Protocol::Irc).then_some(12);
-        let stream = [noise(protocol), &frame, &frame].concat();
+        let named = matches!(protocol, Protocol::Chinwag | Protocol::Irc | Protocol::JsonWebSocket);
+        let (named, noise) = (named.then_some(12), noise(protocol));
+        let stream = [noise.as_slice(), &frame, &frame].concat();
         for end in 0..stream.len() {
             let (lines, rest) = cut(&*speech, &stream[..end]);
-            let whole = end.saturating_sub(noise(protocol).len()) / frame.len();
+            let whole = end.saturating_sub(noise.len()) / frame.len();
             assert_eq!(lines, vec![(named, text.clone()); whole], "{protocol:?} after {end} bytes");
-            assert!(rest < frame.len().max(noise(protocol).len()));
+            assert!(rest < frame.len().max(noise.len()));
         }
         assert_eq!(cut(&*speech, &stream), (vec![(named, text.clone()); 2], 0), "{protocol:?}");
     }
@@ -233,6 +266,14 @@ fn cut(speech: &dyn Speech, mut bytes: &[u8]) -> (Lines, usize) {
 }
 
 #[test]
+fn lines_that_ncat_has_read_at_once_share_a_prefix() {
+    let [one, two] = [8, 9].map(|sequence| stamp(3, sequence).text(TEXT));
+    let stream = [b"<user5> ", one.as_slice(), b"\n", &two, b"\n"].concat();
+    let lines = vec![(None, one), (None, two)];
+    assert_eq!(cut(&*speech(Protocol::Ncat, TEXT), &stream), (lines, 0));
+}
+
+#[test]
 fn what_is_no_line_of_the_protocol_is_wrong() {
     let wrong = |protocol, bytes: &[u8]| matches!(speech(protocol, TEXT).cut(bytes), Piece::Wrong(_));
     assert!(wrong(Protocol::Plain, &[b'x'; 64]));
@@ -242,6 +283,64 @@ fn what_is_no_line_of_the_protocol_is_wrong() {
     assert!(wrong(Protocol::Redis, b"-ERR unknown command\r\n"));
     assert!(wrong(Protocol::Nats, b"-ERR 'Slow Consumer'\r\n"));
     assert!(wrong(Protocol::Mqtt, &[0xe0, 2, 0, 0]));
+    let frame = |payload: &[u8]| websocket(0x81, payload);
+    assert!(wrong(Protocol::RawWebSocket, &frame(b"short")));
+    assert!(wrong(Protocol::RawWebSocket, b"\x88\x02\x03\xf5"), "a close");
+    assert!(wrong(Protocol::RawWebSocket, b"\x01\x02hi"), "the first of several frames");
+    assert!(wrong(Protocol::RawWebSocket, b"\x81\x82"), "a mask");
+    assert!(wrong(Protocol::RawWebSocket, b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    assert!(wrong(Protocol::JsonWebSocket, &frame(br#"{"type":"error","code":"bad_json","text":""}"#)));
+    assert!(wrong(Protocol::JsonWebSocket, &frame(br#"{"type":"message","from":"u00012","text":"short"}"#)));
+    assert!(wrong(Protocol::MqttWebSocket, &websocket(0x82, &[mqtt(b"hi"), mqtt(b"hi")].concat())));
+}
+
+/// Whether the first step is over once this has come; how many bytes it used up.
+fn first_wait(protocol: Protocol, came: &[u8]) -> Result<(usize, bool), String> {
+    let client = Client { number: 12, room: None, hears: true };
+    speech(protocol, TEXT).enter(client)[0].wait.look(came)
+}
+
+#[test]
+fn an_upgrade_is_whole_right_and_leaves_what_comes_behind_it() {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+                sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let came = [head.as_bytes(), &websocket(0x81, b"at once")].concat();
+    for end in 0..came.len() {
+        let due = if end < head.len() { (0, false) } else { (head.len(), true) };
+        assert_eq!(first_wait(Protocol::RawWebSocket, &came[..end]), Ok(due), "after {end} bytes");
+    }
+    for wrong in [head.replace("101", "403"), head.replace("s3p", "s4p")] {
+        assert!(first_wait(Protocol::RawWebSocket, wrong.as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn bytes_that_are_waited_for_may_come_in_parts_but_not_be_others() {
+    let connected = b"\x20\x02\x00\x00";
+    for end in 0..4 {
+        assert_eq!(first_wait(Protocol::Mqtt, &connected[..end]), Ok((0, false)));
+    }
+    assert_eq!(first_wait(Protocol::Mqtt, b"\x20\x02\x00\x00\x90"), Ok((4, true)));
+    assert!(first_wait(Protocol::Mqtt, b"\x20\x02\x00\x05").is_err());
+}
+
+#[test]
+fn a_ping_is_answered_with_what_it_holds() {
+    let Piece::Question(4, pong) = speech(Protocol::RawWebSocket, TEXT).cut(b"\x89\x02hi") else {
+        panic!("a ping asks for something");
+    };
+    assert_eq!(unmasked(&pong), (0x8a, b"hi".to_vec()));
+}
+
+/// A client's frame of less than 64 KiB: its first byte and its payload.
+fn unmasked(frame: &[u8]) -> (u8, Vec<u8>) {
+    let (length, at) = match frame[1] & 0x7f {
+        126 => (usize::from(u16::from_be_bytes([frame[2], frame[3]])), 4),
+        length => (usize::from(length), 2),
+    };
+    let mask = &frame[at..at + 4];
+    assert!(frame[1] & 0x80 != 0 && mask != [0; 4] && frame.len() == at + 4 + length);
+    (frame[0], frame[at + 4..].iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect())
 }
 
 #[test]
@@ -257,6 +356,40 @@ fn a_line_said_is_what_the_protocol_asks_for() {
     assert_eq!(said(Protocol::Redis), b"*3\r\n$7\r\nPUBLISH\r\n$6\r\nr00000\r\n$2\r\nhi\r\n");
     assert_eq!(said(Protocol::Nats), b"PUB r00000 2\r\nhi\r\n");
     assert_eq!(said(Protocol::Mqtt), b"\x30\x0a\x00\x06r00000hi");
+    assert_eq!(unmasked(&said(Protocol::RawWebSocket)), (0x81, b"hi".to_vec()));
+    assert_eq!(unmasked(&said(Protocol::MqttWebSocket)), (0x82, said(Protocol::Mqtt)));
+    let object: serde_json::Value =
+        serde_json::from_slice(&unmasked(&said(Protocol::JsonWebSocket)).1).unwrap();
+    assert_eq!(object, serde_json::json!({"type": "say", "room": "lobby", "text": "hi"}));
+}
+
+#[test]
+fn long_texts_have_the_longer_heads() {
+    let client = Client { number: 12, room: None, hears: true };
+    for length in [125, 126, 1023] {
+        let mut out = Vec::new();
+        let text = stamp(3, 9).text(length);
+        speech(Protocol::RawWebSocket, length).say(client, &text, &mut out);
+        assert_eq!(unmasked(&out), (0x81, text));
+    }
+}
+
+#[test]
+fn random_times_keep_the_rate_are_spread_and_are_the_same_again() {
+    let lines = || schedule::poisson(200.0, 64).take_while(|(at, _)| *at < 100.0);
+    let times: Vec<f64> = lines().map(|(at, _)| at).collect();
+    assert!((19_000..21_000).contains(&times.len()), "{} lines in 100 s", times.len());
+    // Exponential: of all distances, 1 - 1/e are below the mean.
+    let below = times.windows(2).filter(|pair| pair[1] - pair[0] < 1.0 / 200.0).count();
+    assert!((0.61..0.65).contains(&(below as f64 / times.len() as f64)), "{below} of {}", times.len());
+    assert!((0..64).all(|who| lines().any(|(_, talker)| talker == who)));
+    assert!(lines().eq(lines()));
+}
+
+#[test]
+fn even_times_are_even_and_talkers_in_rotation() {
+    let lines: Vec<_> = schedule::even(4.0, 2).take(4).collect();
+    assert_eq!(lines, [(0.0, 0), (0.25, 1), (0.5, 0), (0.75, 1)]);
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub fn bars(table: &Table) -> String {
     for (number, (name, spread)) in rows.iter().enumerate() {
         let top = HEAD_HEIGHT + ROW_HEIGHT * number as f64;
         let (middle, text) = (top + ROW_HEIGHT / 2.0 - 3.0, top + ROW_HEIGHT / 2.0 + 2.0);
-        let class = if *name == "chinwag" { "own" } else { "bar" };
+        let class = if name.starts_with("chinwag") { "own" } else { "bar" };
         let [least, median, most] = [spread.least, spread.median, spread.most].map(scale);
         svg.push_str(&format!(
             "<text x=\"{:.1}\" y=\"{text:.1}\" text-anchor=\"end\">{}</text>\

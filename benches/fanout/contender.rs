@@ -1,19 +1,26 @@
 //! Who is compared, what was set for it, and what it can't do.
 
+use crate::family::Family;
 use crate::speech::Protocol;
 use crate::workload::Workload;
 
 /// How a server is started; see `server.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Launch {
+    /// With all its doors, whichever is used.
     Chinwag,
     /// A binary of `benches/variants/` and its arguments.
     Variant(&'static str, &'static [&'static str]),
     /// `benches/variants/go/chat.go`.
     Go,
+    /// `benches/variants/node/chat.js`.
+    Node,
     Redis,
     Nats,
     Mosquitto,
+    MosquittoWebSocket,
+    /// nginx with its module nchan.
+    Nchan,
     Ncat,
     Ngircd,
 }
@@ -25,6 +32,7 @@ pub struct Contender {
     pub protocol: Protocol,
     /// For the report: what it is, and what was set or turned off.
     pub about: &'static str,
+    pub families: &'static [Family],
     /// Clients that may be coming in at once.
     pub backlog: usize,
     /// Part of the short version.
@@ -41,6 +49,7 @@ impl Contender {
             launch,
             protocol,
             about,
+            families: &[Family::Lines],
             backlog: 100,
             short: false,
             clients_max: usize::MAX,
@@ -55,6 +64,10 @@ impl Contender {
         Contender::new(name, Launch::Variant(binary, args), Protocol::Plain, about)
     }
 
+    fn within(self, families: &'static [Family]) -> Contender {
+        Contender { families, ..self }
+    }
+
     fn short(self) -> Contender {
         Contender { short: true, ..self }
     }
@@ -65,23 +78,33 @@ impl Contender {
 
     /// Whether the server can do this at all.
     pub fn can(&self, workload: &Workload) -> bool {
-        workload.clients <= self.clients_max
+        self.families.contains(&workload.family)
+            && workload.clients <= self.clients_max
             && workload.line_bytes <= self.line_max_bytes
             && (workload.room_members.is_none() || self.has_rooms)
     }
 }
 
 pub fn all() -> Vec<Contender> {
-    let mut all = vec![chinwag()];
+    let mut all = chinwag();
     all.extend(variants());
     all.extend(others());
+    all.extend(websocket());
     all
 }
 
-fn chinwag() -> Contender {
-    let about = "this server. --rate off (no flood limit), --history 0, --max-clients 12000, --log warn. Its lines \
-                 are 8 bytes longer than the variants', for the sender's name, and its clients have names";
-    Contender::new("chinwag", Launch::Chinwag, Protocol::Chinwag, about).short().with_rooms()
+/// By each of its doors.
+fn chinwag() -> Vec<Contender> {
+    let line = "this server. --rate off (no flood limit), --history 0, --max-clients 12000, --log warn. Its lines \
+                are 8 bytes longer than the variants', for the sender's name, and its clients have names";
+    let raw = "the same server by /raw/lobby: a message is relayed as it is";
+    let json = "the same server by /ws: objects with the room, the sender, a number and the time";
+    let own = |name, protocol, about| Contender::new(name, Launch::Chinwag, protocol, about).short();
+    vec![
+        own("chinwag", Protocol::Chinwag, line).with_rooms().within(&[Family::Lines, Family::Doors]),
+        own("chinwag-raw", Protocol::RawWebSocket, raw).within(&[Family::WebSocket, Family::Doors]),
+        own("chinwag-ws", Protocol::JsonWebSocket, json).within(&[Family::WebSocket, Family::Doors]),
+    ]
 }
 
 fn variants() -> Vec<Contender> {
@@ -89,7 +112,8 @@ fn variants() -> Vec<Contender> {
     let two = "the same on two threads, which share a core";
     vec![
         Contender::variant("bare", &[], "a limit: reads a line, writes it to every socket; no chat in it")
-            .short(),
+            .short()
+            .within(&[Family::Lines, Family::Doors]),
         Contender::variant("bare-batched", &[], "a limit: the bare loop, one write per socket and tick")
             .short(),
         Contender::variant(
@@ -123,7 +147,7 @@ fn others() -> Vec<Contender> {
                  append-only file; client-output-buffer-limit pubsub 256kb 64kb 10 (chinwag's own), maxclients 12000";
     let nats = "echo off. max_pending 256KB (chinwag's own) and so max_payload 64KB, max_connections 12000, ping_interval 1h";
     let mosquitto = "MQTT 3.1.1, QoS 0: talkers have connections of their own. No log, no persistence, anonymous \
-                     clients, max_connections -1; max_queued_messages as it comes (1000)";
+                     clients, max_connections -1; max_queued_messages 4096, as the variants";
     let ncat = "--chat -k, --max-conns 1000; select(2) takes no more than 1,000. Adds `<userN> ` to a line";
     let ngircd = "penalties off (MaxPenaltyTime 0), no DNS, IDENT or PAM, no limits on connections. Adds the \
                   sender's mask to a line; a line has at most 512 bytes";
@@ -140,4 +164,27 @@ fn others() -> Vec<Contender> {
         ncat,
         ngircd,
     ]
+}
+
+fn websocket() -> Vec<Contender> {
+    let textbook = "tokio-tungstenite: a task and an mpsc channel per client, one send a message; one thread";
+    let tuned = "tokio-tungstenite: one flush a batch, the stream not split, small buffers; one thread";
+    let axum = "axum's example of a chat without its names: tokio's broadcast channel; one thread";
+    let node = "ws, the broadcast of its README; whose queue is over 256 KiB is dropped";
+    let mosquitto =
+        "as mosquitto, over WebSocket: an MQTT packet a message; talkers have connections of their own";
+    let nchan = "nginx's pub/sub module: a path to subscribe at, one to publish at, so talkers have connections of \
+                 their own. One process, no log; messages are kept for 10 s, for who is late";
+    let variant = |name, binary, about| {
+        Contender::new(name, Launch::Variant(binary, &[]), Protocol::RawWebSocket, about)
+    };
+    let all = [
+        variant("tungstenite", "ws-textbook", textbook).short(),
+        variant("tungstenite-tuned", "ws-tuned", tuned).short(),
+        variant("axum", "ws-axum", axum),
+        Contender::new("node-ws", Launch::Node, Protocol::RawWebSocket, node).short(),
+        Contender::new("mosquitto-ws", Launch::MosquittoWebSocket, Protocol::MqttWebSocket, mosquitto),
+        Contender::new("nginx-nchan", Launch::Nchan, Protocol::Nchan, nchan),
+    ];
+    all.map(|contender| contender.within(&[Family::WebSocket])).to_vec()
 }

@@ -14,6 +14,10 @@ pub enum Figure {
     AgainstBare,
     /// The same against chinwag in the same round.
     AgainstChinwag,
+    /// The same against chinwag's raw door.
+    AgainstRaw,
+    /// The same against chinwag's JSON door.
+    AgainstJson,
     DeliveriesPerSecond,
     /// The part of the server's processor time spent outside the kernel, in %.
     UserShare,
@@ -22,6 +26,8 @@ pub enum Figure {
     /// The same of the load generator: near 100 it is the generator that bounds deliveries a second.
     GeneratorBusy,
     CallsPerDelivery,
+    /// Packets the server sent for a delivered line, which is its writes, whatever calls it made them with.
+    WritesPerDelivery,
     /// The rate lines were said at, lines a second.
     LinesPerSecond,
     /// From the intended time of saying to the delivery, µs.
@@ -52,11 +58,14 @@ impl Figure {
             Figure::CpuPerDelivery => "CPU µs/delivery",
             Figure::AgainstBare => "× bare",
             Figure::AgainstChinwag => "× chinwag",
+            Figure::AgainstRaw => "× chinwag-raw",
+            Figure::AgainstJson => "× chinwag-ws",
             Figure::DeliveriesPerSecond => "deliveries/s",
             Figure::UserShare => "user %",
             Figure::ServerBusy => "server busy %",
             Figure::GeneratorBusy => "load busy %",
             Figure::CallsPerDelivery => "calls/delivery",
+            Figure::WritesPerDelivery => "writes/delivery",
             Figure::LinesPerSecond => "lines/s",
             Figure::LatencyP50 => "p50 µs",
             Figure::LatencyP99 => "p99 µs",

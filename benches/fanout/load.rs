@@ -8,6 +8,7 @@ mod calls;
 mod crowd;
 mod join;
 mod pace;
+mod schedule;
 mod settle;
 
 use std::net::SocketAddr;
@@ -56,6 +57,7 @@ pub fn carry_out(order: &Order) -> Outcome {
         Kind::InFlight(_) => Load::enter(order)?.in_flight(),
         Kind::HalfCapacity => Load::enter(order)?.half_capacity(),
         Kind::Rate(lines) => Load::enter(order)?.rate(f64::from(lines)),
+        Kind::Poisson(lines) => Load::enter(order)?.poisson(f64::from(lines)),
         Kind::Stalled => Load::enter(order)?.stalled(),
     }
     .and_then(|figures| with_peak(order, figures))
@@ -83,6 +85,7 @@ struct Span {
     seconds: f64,
     cpu_seconds: f64,
     user_share: f64,
+    packets: f64,
     /// What the generator spent on what it read and said.
     worked_seconds: f64,
 }
@@ -150,6 +153,16 @@ impl Load<'_> {
         Ok(figures)
     }
 
+    fn poisson(mut self, rate: f64) -> Outcome {
+        let (seconds, talkers) = (self.order.workload.seconds, self.talkers.len() as u32);
+        self.say_on_schedule(schedule::poisson(rate, talkers), seconds / 4.0)?;
+        self.books.measure_latency();
+        let said = self.span(|load| load.say_on_schedule(schedule::poisson(rate, talkers), seconds))?;
+        let mut figures = said.figures();
+        self.books.latencies(&mut figures);
+        Ok(figures)
+    }
+
     fn stalled(mut self) -> Outcome {
         let seconds = self.order.workload.seconds;
         let rate = self.capacity()? / 4.0;
@@ -187,21 +200,27 @@ impl Load<'_> {
 
     fn at_rate(&mut self, rate: f64, seconds: f64) -> Result<Span, String> {
         self.books.measure_latency();
-        self.span(|load| load.say_at_rate(rate, seconds))
+        let talkers = self.talkers.len() as u32;
+        self.span(|load| load.say_on_schedule(schedule::even(rate, talkers), seconds))
     }
 
     /// What is used while `work` is done; it ends when everything said is heard.
     fn span(&mut self, work: impl FnOnce(&mut Self) -> Result<(), String>) -> Result<Span, String> {
         let look = |pid| Processor::of(pid).map_err(|error| format!("the server is gone: {error}"));
         let (deliveries, lines) = (self.books.deliveries, self.books.lines);
+        let sent = || account::packets_sent().map_err(|error| format!("packets can't be counted: {error}"));
+        let packets = sent()?;
         let (server, worked, start) = (look(self.order.server)?, self.crowd.worked, Instant::now());
         work(self)?;
         let seconds = start.elapsed().as_secs_f64();
         let used = look(self.order.server)?.since(&server);
+        let lines = self.books.lines - lines;
         Ok(Span {
             deliveries: (self.books.deliveries - deliveries) as f64,
-            lines: (self.books.lines - lines) as f64,
+            lines: lines as f64,
             seconds,
+            // A line that is said is a packet of the generator's.
+            packets: (sent()? - packets).saturating_sub(lines) as f64,
             cpu_seconds: used.total.as_secs_f64(),
             user_share: used.user_share,
             worked_seconds: (self.crowd.worked - worked).as_secs_f64(),
@@ -214,6 +233,7 @@ impl Span {
         Figures::from([
             (Figure::CpuPerDelivery, 1e6 * self.cpu_seconds / self.deliveries),
             (Figure::DeliveriesPerSecond, self.deliveries / self.seconds),
+            (Figure::WritesPerDelivery, self.packets / self.deliveries),
             (Figure::UserShare, 100.0 * self.user_share),
             (Figure::ServerBusy, 100.0 * self.cpu_seconds / self.seconds),
             (Figure::GeneratorBusy, 100.0 * self.worked_seconds / self.seconds),

@@ -20,6 +20,7 @@ mod build;
 mod chart;
 mod contender;
 mod cores;
+mod family;
 mod figure;
 mod ledger;
 mod load;
@@ -49,7 +50,7 @@ struct Arguments {
     #[arg(long)]
     full: bool,
 
-    /// Only these workloads and contenders, by name
+    /// Only these workloads, families of workloads (lines, websocket, doors) and contenders, by name
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -105,7 +106,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     let mut here = Vec::new();
     let mut absent = Vec::new();
     for contender in contenders {
-        match server::missing(contender.launch) {
+        match server::missing(&contender) {
             None => here.push(contender),
             Some(why) => absent.push(format!("{}: {why}", contender.name)),
         }
@@ -119,7 +120,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
     }
 }
 
-/// A name in `--only` may be of either kind; a kind without a name in it is there whole.
+/// A name in `--only` may be of a workload or a contender; if it has none of the one kind, that is there whole.
 fn choose(arguments: &Arguments) -> Result<(Vec<Workload>, Vec<Contender>), String> {
     let full = arguments.full || !arguments.only.is_empty();
     let (mut workloads, mut contenders) = (workload::short(), contender::all());
@@ -128,19 +129,19 @@ fn choose(arguments: &Arguments) -> Result<(Vec<Workload>, Vec<Contender>), Stri
     } else {
         let short: Vec<String> = workloads.iter().map(|workload| workload.name.clone()).collect();
         let rest = workload::full().into_iter().filter(|workload| !short.contains(&workload.name));
-        workloads.extend(rest.filter(|workload| arguments.only.contains(&workload.name)));
+        workloads.extend(rest.filter(|workload| workload.is_among(&arguments.only)));
     }
     let is_known = |name: &String| {
-        workloads.iter().any(|workload| workload.name == *name)
+        workloads.iter().any(|workload| workload.is_among(std::slice::from_ref(name)))
             || contenders.iter().any(|contender| contender.name == name)
     };
     if let Some(name) = arguments.only.iter().find(|name| !is_known(name)) {
         return Err(format!("there is no workload and no contender {name}"));
     }
-    let only_workloads = workloads.iter().any(|workload| arguments.only.contains(&workload.name));
+    let only_workloads = workloads.iter().any(|workload| workload.is_among(&arguments.only));
     let only_contenders =
         contenders.iter().any(|contender| arguments.only.iter().any(|n| n == contender.name));
-    workloads.retain(|workload| !only_workloads || arguments.only.contains(&workload.name));
+    workloads.retain(|workload| !only_workloads || workload.is_among(&arguments.only));
     contenders.retain(|contender| match only_contenders {
         true => arguments.only.iter().any(|name| name == contender.name),
         false => full || contender.short,

@@ -129,7 +129,8 @@ impl Report {
             "{} rounds, contenders in turn within each; medians, with the least and the most of the rounds in \
              brackets. Ratios are taken within a round. Every delivery was checked for count, order and content. \
              Processor time is the server's, all threads. \"load busy\" near 100 % means that the load generator \
-             bounds deliveries a second there, not the server; processor time does not depend on it. A line is as long \
+             bounds deliveries a second there, not the server; processor time does not depend on it. Writes are the packets \
+             with data that the kernel sent meanwhile, less the generator's. A line is as long \
              as a client receives it, chinwag's with the name in front; where a protocol has frames of its own, the \
              text alone is that long.",
             self.rounds
@@ -178,7 +179,7 @@ fn chart_name(table: &Table) -> String {
 
 /// A head and a row a contender. The first two figures with their spread.
 fn cells(table: &Table) -> Vec<Vec<String>> {
-    let figures = table.workload.figures();
+    let figures = table.figures();
     let mut rows = vec![vec!["contender".to_string()]];
     rows[0].extend(figures.iter().map(|figure| figure.title().to_string()));
     for row in &table.rows {

@@ -9,6 +9,14 @@ use crate::load::Outcome;
 use crate::statistics::Spread;
 use crate::workload::Workload;
 
+/// The contenders that the others are compared with, where they are in the table.
+const BASES: [(&str, Figure); 4] = [
+    ("bare", Figure::AgainstBare),
+    ("chinwag", Figure::AgainstChinwag),
+    ("chinwag-raw", Figure::AgainstRaw),
+    ("chinwag-ws", Figure::AgainstJson),
+];
+
 /// All rounds of a contender in a workload.
 pub struct Row {
     pub contender: Contender,
@@ -31,9 +39,16 @@ impl Table {
         Table { rows: fit.map(row).collect(), workload }
     }
 
+    /// The columns that hold anything: the first, and those that somebody has figures for.
+    pub fn figures(&self) -> Vec<Figure> {
+        let (first, rest) = self.workload.figures().split_at(1);
+        let is_held = |figure: &Figure| self.rows.iter().any(|row| row.spread(*figure).is_some());
+        first.iter().chain(rest.iter().filter(|figure| is_held(figure))).copied().collect()
+    }
+
     /// Every row has run a round more: compares it with the others' same round.
     pub fn relate_last_round(&mut self) {
-        for (base, figure) in [("bare", Figure::AgainstBare), ("chinwag", Figure::AgainstChinwag)] {
+        for (base, figure) in BASES {
             let base = self.rows.iter().find(|row| row.contender.name == base).and_then(Row::last_cpu);
             let Some(base) = base else {
                 continue;

@@ -21,6 +21,7 @@ pub const GENERATE: &str = "generate";
 pub fn run(workloads: Vec<Workload>, contenders: &[Contender], rounds: usize) -> Vec<Table> {
     let mut tables: Vec<Table> =
         workloads.into_iter().map(|workload| Table::new(workload, contenders)).collect();
+    tables.retain(|table| !table.rows.is_empty());
     let runs =
         tables.iter().map(|table| table.rows.len() * (rounds + usize::from(table.workload.counts_calls())));
     let mut progress = Progress::new(runs.sum());
@@ -47,7 +48,7 @@ pub fn run(workloads: Vec<Workload>, contenders: &[Contender], rounds: usize) ->
 
 /// A fresh server, a fresh generator.
 fn one(contender: &Contender, workload: &Workload, count_calls: bool) -> Outcome {
-    let server = Server::start(contender.launch)?;
+    let server = Server::start(contender.launch, contender.protocol.door())?;
     let order = Order {
         protocol: contender.protocol,
         address: server.address,

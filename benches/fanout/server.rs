@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::contender::Launch;
+use crate::contender::{Contender, Launch};
 use crate::cores::{Role, pinned};
 
 const START_MOST: Duration = Duration::from_secs(10);
@@ -24,7 +24,8 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(launch: Launch) -> Result<Server, String> {
+    /// Starts it; its address is that of this door, if it has several.
+    pub fn start(launch: Launch, door: &str) -> Result<Server, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let port = free_port()?;
         let mut command = command(launch, port, folder.path())?;
@@ -32,10 +33,10 @@ impl Server {
         let tells = tells_address(launch);
         command.stdin(Stdio::null()).stderr(log).stdout(if tells { Stdio::piped() } else { Stdio::null() });
         let child = pinned(Role::Server, || command.spawn());
-        let child = child.map_err(|error| format!("{command:?} does not start: {error}"))?;
+        let child = child.map_err(|error| format!("does not start: {error}"))?;
         let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], port)), folder };
         match tells {
-            true => server.address = server.told_address()?,
+            true => server.address = server.told_address(door)?,
             false => server.wait_until_it_accepts()?,
         }
         Ok(server)
@@ -52,15 +53,16 @@ impl Server {
         text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_string)
     }
 
-    /// `{"line":["127.0.0.1:7711"],…}` on standard output.
-    fn told_address(&mut self) -> Result<SocketAddr, String> {
+    /// `{"line":["127.0.0.1:7711"],"http":[…],…}` on standard output.
+    fn told_address(&mut self, door: &str) -> Result<SocketAddr, String> {
         let mut line = String::new();
         let output = self.child.stdout.take().ok_or("no standard output")?;
         BufReader::new(output).read_line(&mut line).map_err(|error| error.to_string())?;
         let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = value["line"][0].as_str().and_then(|address| address.parse().ok());
-        address
-            .ok_or_else(|| format!("told no address but {line:?}; {}", self.last_words().unwrap_or_default()))
+        let address = value[door][0].as_str().and_then(|address| address.parse().ok());
+        address.ok_or_else(|| {
+            format!("told no {door} address but {line:?}; {}", self.last_words().unwrap_or_default())
+        })
     }
 
     fn wait_until_it_accepts(&mut self) -> Result<(), String> {
@@ -85,19 +87,9 @@ impl Drop for Server {
     }
 }
 
-/// Whether the server can be had here; if not, why.
-pub fn missing(launch: Launch) -> Option<String> {
-    match launch {
-        Launch::Chinwag => None,
-        Launch::Variant(binary, _) => {
-            (!variant(binary).exists()).then(|| format!("benches/variants has no {binary}"))
-        }
-        Launch::Go => (!variant("go-chat").exists()).then(|| "go is not installed".to_string()),
-        _ => {
-            let (program, _) = program(launch);
-            find(program).is_none().then(|| format!("{program} is not installed"))
-        }
-    }
+/// Whether the server can be had here, which takes a start to know; if not, why.
+pub fn missing(contender: &Contender) -> Option<String> {
+    Server::start(contender.launch, contender.protocol.door()).err()
 }
 
 /// What it says its version is.
@@ -118,7 +110,9 @@ fn program(launch: Launch) -> (&'static str, &'static str) {
     match launch {
         Launch::Redis => ("redis-server", "--version"),
         Launch::Nats => ("nats-server", "--version"),
-        Launch::Mosquitto => ("mosquitto", "-h"),
+        Launch::Mosquitto | Launch::MosquittoWebSocket => ("mosquitto", "-h"),
+        Launch::Nchan => ("nginx", "-v"),
+        Launch::Node => ("node", "--version"),
         Launch::Ncat => ("ncat", "--version"),
         Launch::Ngircd => ("ngircd", "--version"),
         Launch::Chinwag | Launch::Variant(..) | Launch::Go => ("", ""),
@@ -137,12 +131,24 @@ pub fn variants_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/variants")
 }
 
-fn variant(binary: &str) -> PathBuf {
-    variants_folder().join("release").join(binary)
+/// The version on Node, and the `ws` it needs.
+pub fn node_folder() -> PathBuf {
+    variants_folder().join("node")
+}
+
+fn built(binary: &str) -> Result<PathBuf, String> {
+    let path = variants_folder().join("release").join(binary);
+    path.exists().then_some(path).ok_or_else(|| format!("{binary} of benches/variants is not built"))
+}
+
+/// The script beside the library that it needs.
+fn installed_script() -> Result<&'static str, String> {
+    let is_there = node_folder().join("node_modules/ws").exists();
+    is_there.then_some("chat.js").ok_or_else(|| "npm has not installed ws".to_string())
 }
 
 fn tells_address(launch: Launch) -> bool {
-    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go)
+    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go | Launch::Node)
 }
 
 /// A port nobody listens on, for servers that can't pick one themselves.
@@ -164,16 +170,17 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
     let here = ["--listen", "127.0.0.1:0"];
     let mut command = match launch {
         Launch::Chinwag => Command::new(env!("CARGO_BIN_EXE_chinwag")),
-        Launch::Variant(binary, _) => Command::new(variant(binary)),
-        Launch::Go => Command::new(variant("go-chat")),
+        Launch::Variant(binary, _) => Command::new(built(binary)?),
+        Launch::Go => Command::new(built("go-chat")?),
         _ => installed()?,
     };
     match launch {
         Launch::Chinwag => command
-            .args(["--line", "127.0.0.1:0", "--print-addresses", "--rate", "off", "--log", "warn"])
-            .args(["--history", "0", "--max-clients", "12000"]),
+            .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses", "--rate", "off"])
+            .args(["--history", "0", "--max-clients", "12000", "--log", "warn"]),
         Launch::Variant(_, args) => command.args(here).args(args),
         Launch::Go => command.args(here),
+        Launch::Node => command.arg(installed_script()?).current_dir(node_folder()),
         Launch::Redis => command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--tcp-backlog", "4096"])
             .args(["--save", "", "--appendonly", "no", "--maxclients", "12000", "--loglevel", "warning"])
@@ -181,6 +188,8 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
             .current_dir(folder),
         Launch::Nats => command.arg("-c").arg(file(nats(port))?),
         Launch::Mosquitto => command.arg("-c").arg(file(mosquitto(port))?),
+        Launch::MosquittoWebSocket => command.arg("-c").arg(file(mosquitto_websocket(port, folder))?),
+        Launch::Nchan => command.arg("-p").arg(folder).arg("-c").arg(file(nchan(port))?),
         Launch::Ncat => command
             .args(["--listen", "--chat", "--keep-open", "--max-conns", "1000"])
             .args(["127.0.0.1", &port.to_string()]),
@@ -199,7 +208,28 @@ fn nats(port: u16) -> String {
 fn mosquitto(port: u16) -> String {
     format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\nmax_connections -1\npersistence false\n\
-         log_type none\nuser root\n"
+         max_queued_messages 4096\nlog_type none\nuser root\n"
+    )
+}
+
+/// 2.0.11 does not start with no listener but one for WebSocket: nobody uses the other.
+fn mosquitto_websocket(port: u16, folder: &Path) -> String {
+    let other = format!("listener 0 {}\n", folder.join("unused").display());
+    // Options belong to the listener before them.
+    format!("{other}{}protocol websockets\n", mosquitto(port))
+}
+
+/// Paths are in its own folder. Without a master process the one that is measured is the one that works.
+fn nchan(port: u16) -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;\nuser root;\npid nginx.pid;\nerror_log stderr warn;\n\
+         daemon off;\nmaster_process off;\nworker_rlimit_nofile 12100;\nevents {{ worker_connections 12000; }}\n\
+         http {{\naccess_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\nfastcgi_temp_path fastcgi;\n\
+         uwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\ntcp_nodelay on;\nnchan_shared_memory_size 256m;\n\
+         nchan_message_timeout 10s;\nnchan_message_buffer_length 10000;\n\
+         server {{\nnchan_subscriber_first_message newest;\nlisten 127.0.0.1:{port} backlog=4096;\n\
+         location ~ ^/hear/(\\w+)$ {{ nchan_subscriber websocket; nchan_channel_id $1; }}\n\
+         location ~ ^/say/(\\w+)$ {{ nchan_publisher websocket; nchan_channel_id $1; }}\n}}\n}}\n"
     )
 }
 

@@ -4,13 +4,20 @@
 //! Pure: bytes in, [`Piece`]s out. Texts have one known length, so most protocols are cut by counting.
 
 mod irc;
+mod json;
 mod line;
 mod mqtt;
 mod nats;
 mod ncat;
 mod redis;
+mod text;
+mod wait;
+mod websocket;
 
 use serde::{Deserialize, Serialize};
+
+pub use wait::Wait;
+use websocket::{Kind, WebSocket};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
@@ -23,6 +30,23 @@ pub enum Protocol {
     Redis,
     Nats,
     Mqtt,
+    /// A WebSocket message goes to everyone else as it is: chinwag's raw door, and the variants.
+    RawWebSocket,
+    /// chinwag's JSON door.
+    JsonWebSocket,
+    MqttWebSocket,
+    /// nchan, a module of nginx: a path to subscribe at and one to publish at.
+    Nchan,
+}
+
+impl Protocol {
+    /// What the door is called that speaks it, where a server tells its addresses.
+    pub fn door(self) -> &'static str {
+        match self {
+            Protocol::RawWebSocket | Protocol::JsonWebSocket => "http",
+            _ => "line",
+        }
+    }
 }
 
 /// Who a connection is.
@@ -42,14 +66,6 @@ pub struct Step {
     pub wait: Wait,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// A line that contains this.
-    Line(String),
-    /// Exactly these bytes, next.
-    Bytes(Vec<u8>),
-}
-
 /// The next thing in what a server sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
@@ -58,7 +74,7 @@ pub enum Piece<'a> {
     /// So many bytes that are no line.
     Noise(usize),
     /// So many bytes that ask for this answer.
-    Question(usize, &'static [u8]),
+    Question(usize, Vec<u8>),
     /// A line of so many bytes in all; who said it, if the protocol tells.
     Line { length: usize, from: Option<u32>, text: &'a [u8] },
     /// The server complains, or what came is none of this.
@@ -99,7 +115,25 @@ pub fn speech(protocol: Protocol, text_bytes: usize) -> Box<dyn Speech> {
         Protocol::Redis => Box::new(redis::Redis { text_bytes }),
         Protocol::Nats => Box::new(nats::Nats { text_bytes }),
         Protocol::Mqtt => Box::new(mqtt::Mqtt),
+        Protocol::RawWebSocket => websocket(text::Text { text_bytes, talkers_apart: false }, |client| {
+            format!("/raw/{}", json::room_name(client))
+        }),
+        Protocol::JsonWebSocket => websocket(json::Json { text_bytes }, json::path),
+        Protocol::MqttWebSocket => Box::new(WebSocket {
+            inner: mqtt::Mqtt,
+            path: |_| "/".to_string(),
+            subprotocol: Some("mqtt"),
+            kind: Kind::Binary,
+        }),
+        Protocol::Nchan => websocket(text::Text { text_bytes, talkers_apart: true }, |client| {
+            format!("/{}/{}", if client.hears { "hear" } else { "say" }, room(client))
+        }),
     }
+}
+
+/// Messages of text.
+fn websocket<S: Speech + 'static>(inner: S, path: fn(Client) -> String) -> Box<dyn Speech> {
+    Box::new(WebSocket { inner, path, subprotocol: None, kind: Kind::Text })
 }
 
 /// `u00012`: always as long.

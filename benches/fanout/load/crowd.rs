@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Socket, Type};
 
-use crate::speech::{Client, Piece, Speech, Step, Wait};
+use crate::speech::{Client, Piece, Speech, Step};
 
 /// Told of each line heard: the connection, who said it if the protocol tells, the text.
 pub type Hear<'a> = &'a mut dyn FnMut(usize, Option<u32>, &[u8]) -> Result<(), String>;
@@ -226,7 +226,8 @@ impl Connection {
         let mut used = 0;
         loop {
             if let Some(step) = self.steps.last() {
-                let (count, done) = wait(&step.wait, &bytes[used..]);
+                let looked = step.wait.look(&bytes[used..]);
+                let (count, done) = looked.map_err(|what| format!("client {}: {what}", self.who.number))?;
                 used += count;
                 if !done {
                     return Ok(used);
@@ -242,7 +243,7 @@ impl Connection {
                 Piece::Noise(length) => used += length,
                 Piece::Question(length, answer) => {
                     used += length;
-                    self.write(answer)?;
+                    self.write(&answer)?;
                 }
                 Piece::Line { length, from, text } => {
                     hear(at, from, text).map_err(|fault| format!("client {}: {fault}", self.who.number))?;
@@ -250,25 +251,6 @@ impl Connection {
                 }
                 Piece::Wrong(what) => return Err(format!("client {}: {what}", self.who.number)),
             }
-        }
-    }
-}
-
-/// How many bytes are used up by waiting, and whether it is over.
-fn wait(wait: &Wait, bytes: &[u8]) -> (usize, bool) {
-    match wait {
-        Wait::Bytes(expected) if bytes.starts_with(expected) => (expected.len(), true),
-        Wait::Bytes(_) => (0, false),
-        Wait::Line(part) => {
-            let mut used = 0;
-            while let Some(end) = memchr::memchr(b'\n', &bytes[used..]) {
-                let line = &bytes[used..used + end];
-                used += end + 1;
-                if memchr::memmem::find(line, part.as_bytes()).is_some() {
-                    return (used, true);
-                }
-            }
-            (used, false)
         }
     }
 }

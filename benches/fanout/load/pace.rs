@@ -1,4 +1,4 @@
-//! When the next line is said: in turn, or at a rate.
+//! When the next line is said: in turn, or on a schedule.
 
 use std::time::{Duration, Instant};
 
@@ -29,27 +29,31 @@ impl Load<'_> {
         }
     }
 
-    /// So many lines a second, by all talkers in rotation, whatever has been heard. Ends when all is heard.
-    pub fn say_at_rate(&mut self, rate: f64, seconds: f64) -> Result<(), String> {
+    /// What the schedule has for so long, whatever has been heard. Ends when all is heard.
+    pub fn say_on_schedule(
+        &mut self,
+        schedule: impl Iterator<Item = (f64, u32)>,
+        seconds: f64,
+    ) -> Result<(), String> {
         let start = Instant::now();
-        let end = start + Duration::from_secs_f64(seconds);
-        let mut said: u32 = 0;
+        let mut schedule = schedule
+            .take_while(|(at, _)| *at < seconds)
+            .map(|(at, talker)| (start + Duration::from_secs_f64(at), talker))
+            .peekable();
         let mut watch = Watch::new();
         loop {
             let now = Instant::now();
-            let mut next = start + Duration::from_secs_f64(f64::from(said) / rate);
-            while next <= now && next < end {
-                self.say(said % self.talkers.len() as u32, next)?;
-                said += 1;
-                next = start + Duration::from_secs_f64(f64::from(said) / rate);
+            while let Some((at, talker)) = schedule.next_if(|(at, _)| *at <= now) {
+                self.say(talker, at)?;
             }
-            if next >= end && self.books.ledger.open() == 0 {
+            let next = schedule.peek().map(|(at, _)| *at);
+            if next.is_none() && self.books.ledger.open() == 0 {
                 self.books.finished.clear();
                 return Ok(());
             }
-            let wait = match next < end {
-                true => next.saturating_duration_since(Instant::now()),
-                false => Duration::from_millis(100),
+            let wait = match next {
+                Some(at) => at.saturating_duration_since(Instant::now()),
+                None => Duration::from_millis(100),
             };
             self.turn(if wait > SLEEP_LEAST { wait - SLEEP_LEAST } else { Duration::ZERO })?;
             watch.look(self)?;

@@ -32,7 +32,7 @@ impl Speech for Irc {
         };
         let line = &bytes[..length];
         if line.starts_with(b"PING") {
-            return Piece::Question(length, b"PONG :x\r\n");
+            return Piece::Question(length, b"PONG :x\r\n".to_vec());
         }
         if line.starts_with(b"ERROR") {
             return Piece::Wrong(excerpt(line));

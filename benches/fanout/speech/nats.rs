@@ -29,7 +29,7 @@ impl Speech for Nats {
             return Piece::Partial;
         };
         match bytes[0] {
-            b'P' if bytes.starts_with(b"PING") => Piece::Question(length, b"PONG\r\n"),
+            b'P' if bytes.starts_with(b"PING") => Piece::Question(length, b"PONG\r\n".to_vec()),
             b'P' | b'+' | b'I' => Piece::Noise(length),
             _ => Piece::Wrong(excerpt(bytes)),
         }

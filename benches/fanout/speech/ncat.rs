@@ -24,6 +24,10 @@ impl Speech for Ncat {
         if bytes.starts_with(b"<announce>") {
             return noise(bytes);
         }
+        // Of lines that ncat has read at once only the first gets a prefix; a text begins with a number.
+        if bytes.first().is_some_and(u8::is_ascii_digit) {
+            return framed(bytes, 0, self.text_bytes, b"\n", None);
+        }
         let start = &bytes[..bytes.len().min(PREFIX_MAX_BYTES)];
         match memchr::memchr(b'>', start) {
             Some(end) if start.starts_with(b"<user") => framed(bytes, end + 2, self.text_bytes, b"\n", None),

@@ -1,4 +1,7 @@
-//! What every variant shares: the command line, the door, and the line that says where the door is. No chat is in here.
+//! What every variant shares: the command line, the door, and the line that says where the door is. Of chat there is
+//! only what the textbooks have in common.
+
+pub mod peers;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -74,6 +77,11 @@ impl Options {
 /// Says where the door is, as chinwag does.
 pub fn announce(address: SocketAddr) {
     println!(r#"{{"line":["{address}"],"http":[],"unix":[]}}"#);
+}
+
+/// The same for a door that speaks WebSocket.
+pub fn announce_http(address: SocketAddr) {
+    println!(r#"{{"line":[],"http":["{address}"],"unix":[]}}"#);
 }
 
 fn parsed<T: std::str::FromStr>(flag: &str, value: &str) -> T {

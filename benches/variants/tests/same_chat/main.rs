@@ -1,119 +1,18 @@
 //! Every variant is the same chat. Nothing here waits for luck: each step ends when what it waits for has come, or
 //! fails after `PATIENCE`.
 
-use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread::yield_now;
-use std::time::{Duration, Instant};
+mod client;
+mod server;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use client::{Client, Door, frame};
+use server::Server;
+use socket2::SockRef;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A variant that runs, killed when dropped.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(program: &str, flags: &[&str]) -> Server {
-        let mut child = Command::new(program).args(flags).stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.strip_prefix(r#"{"line":[""#).expect("the address");
-        let address = address.strip_suffix("\"],\"http\":[],\"unix\":[]}\n").expect("the address");
-        Server { address: address.parse().unwrap(), child }
-    }
-
-    /// Connects so many clients, one after the other: the first hears each of the others once it is in.
-    fn clients(&self, count: usize) -> Vec<Client> {
-        let mut clients = vec![self.connect()];
-        for id in 1..count {
-            let mut client = self.connect();
-            client.say(&format!("{id} is in\n"));
-            for earlier in &mut clients {
-                assert_eq!(earlier.hear(), format!("{id} is in\n"));
-            }
-            clients.push(client);
-        }
-        clients
-    }
-
-    fn connect(&self) -> Client {
-        Client::from(TcpStream::connect(self.address).unwrap())
-    }
-
-    /// Connects a client with the smallest buffer that the kernel gives, so that it is soon found not to read.
-    fn connect_small(&self) -> Client {
-        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(1).unwrap();
-        socket.connect(&self.address.into()).unwrap();
-        Client::from(TcpStream::from(socket))
-    }
-
-    /// Sockets that the server holds open: its door and its clients.
-    fn sockets(&self) -> usize {
-        let held = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
-        // One may be closed between the two calls.
-        let targets = held.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
-    }
-
-    fn wait_for_sockets(&self, count: usize) {
-        let start = Instant::now();
-        while self.sockets() != count {
-            assert!(start.elapsed() < PATIENCE, "{} sockets, not {count}", self.sockets());
-            yield_now();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-struct Client(BufReader<TcpStream>);
-
-impl From<TcpStream> for Client {
-    fn from(stream: TcpStream) -> Client {
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Client(BufReader::new(stream))
-    }
-}
-
-impl Client {
-    fn say(&mut self, bytes: &str) {
-        self.0.get_mut().write_all(bytes.as_bytes()).unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        line
-    }
-
-    /// Reads to the end, which must come; returns how much there was.
-    fn hear_the_end(&mut self) -> usize {
-        let mut heard = 0;
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match self.0.read(&mut buffer) {
-                Ok(0) => return heard,
-                Ok(n) => heard += n,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return heard,
-                Err(error) => panic!("no end: {error}"),
-            }
-        }
-    }
-}
 
 fn line(sender: usize, number: usize) -> String {
     // Lines of many lengths, so that they end at many places of the buffers they go through.
@@ -155,7 +54,7 @@ fn everyone_else_hears_every_line_once(server: &Server) {
     }
     // Who leaves is forgotten, and the others go on. So is who only closes the side it sends on.
     let mut leaver = clients.pop().unwrap();
-    leaver.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    leaver.stop_sending();
     assert_eq!(leaver.hear_the_end(), 0);
     clients.truncate(CLIENTS / 2);
     server.wait_for_sockets(1 + CLIENTS / 2);
@@ -176,7 +75,9 @@ fn who_does_not_read_is_dropped(server: &Server) {
     let mut said = 0;
     while server.sockets() == 5 {
         assert!(said < ENOUGH, "the stalled client is still there");
-        clients[0].say(&line.repeat(BLOCK));
+        for _ in 0..BLOCK {
+            clients[0].say(&line);
+        }
         for client in &mut clients[1..] {
             for _ in 0..BLOCK {
                 assert_eq!(client.hear(), line);
@@ -191,9 +92,10 @@ fn who_does_not_read_is_dropped(server: &Server) {
     assert_eq!(clients[2].hear(), "unharmed\n");
 }
 
+const LONGEST: usize = 64 * 1024;
+
 /// Nobody hears the start of a line before its end has come, however long the line; one without an end ends its sender.
 fn a_line_is_held_until_it_is_whole(server: &Server) {
-    const LONGEST: usize = 64 * 1024;
     let mut clients = server.clients(3);
     for _ in 0..50 {
         clients[0].say("this is o");
@@ -208,20 +110,60 @@ fn a_line_is_held_until_it_is_whole(server: &Server) {
         assert_eq!(clients[2].hear(), "and half of the next\r\n");
     }
     let long = "z".repeat(LONGEST - 1) + "\n";
-    for piece in long.as_bytes().chunks(10_000) {
-        clients[0].say(str::from_utf8(piece).unwrap());
-    }
-    assert_eq!(clients[1].hear(), long);
-    assert_eq!(clients[2].hear(), long);
+    says_in_pieces_what_all_hear(&mut clients, long.as_bytes(), &long);
 
     let mut endless = server.connect();
-    let all = vec![b'e'; 4 * LONGEST];
-    // Whether the server has hung up before it has all is a matter of time.
-    let _ = endless.0.get_mut().write_all(&all);
+    endless.try_send(&vec![b'e'; 4 * LONGEST]);
     assert_eq!(endless.hear_the_end(), 0);
+    are_unharmed(&mut clients);
+}
+
+/// The same of a message; one that is too long ends its sender.
+fn a_message_is_held_until_it_is_whole(server: &Server) {
+    let mut clients = server.clients(3);
+    let (one, next) = (frame("this is one message"), frame("and half of the next"));
+    for cut in 1..one.len() {
+        clients[0].send(&one[..cut]);
+        clients[1].say("another");
+        assert_eq!(clients[0].hear(), "another");
+        assert_eq!(clients[2].hear(), "another");
+        let half = next.len() / 2;
+        clients[0].send(&[&one[cut..], &next[..half]].concat());
+        assert_eq!(clients[1].hear(), "this is one message");
+        assert_eq!(clients[2].hear(), "this is one message");
+        clients[0].send(&next[half..]);
+        assert_eq!(clients[1].hear(), "and half of the next");
+        assert_eq!(clients[2].hear(), "and half of the next");
+    }
+    let long = "z".repeat(LONGEST);
+    says_in_pieces_what_all_hear(&mut clients, &frame(&long), &long);
+
+    let mut endless = server.connect();
+    endless.try_send(&frame(&"e".repeat(4 * LONGEST)));
+    // Some say why.
+    endless.hear_the_end();
+    are_unharmed(&mut clients);
+}
+
+fn says_in_pieces_what_all_hear(clients: &mut [Client], bytes: &[u8], text: &str) {
+    for piece in bytes.chunks(10_000) {
+        clients[0].send(piece);
+    }
+    assert_eq!(clients[1].hear(), text);
+    assert_eq!(clients[2].hear(), text);
+}
+
+fn are_unharmed(clients: &mut [Client]) {
     clients[0].say("unharmed\n");
     assert_eq!(clients[1].hear(), "unharmed\n");
     assert_eq!(clients[2].hear(), "unharmed\n");
+}
+
+fn what_is_not_whole_is_held(server: &Server) {
+    match server.door {
+        Door::Line => a_line_is_held_until_it_is_whole(server),
+        Door::WebSocket => a_message_is_held_until_it_is_whole(server),
+    }
 }
 
 /// The full house. Asked for by `--ignored`, in a release build.
@@ -229,11 +171,7 @@ fn nine_thousand_hear_one(server: &Server) {
     const CLIENTS: usize = 9_500;
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let mut clients: Vec<Client> = (0..CLIENTS)
-        .map(|_| {
-            let stream = TcpStream::connect(server.address).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            Client(BufReader::with_capacity(64, stream))
-        })
+        .map(|_| Client::enter(TcpStream::connect(server.address).unwrap(), server.door, 64))
         .collect();
     server.wait_for_sockets(1 + CLIENTS);
     for round in 0..3 {
@@ -243,9 +181,7 @@ fn nine_thousand_hear_one(server: &Server) {
             assert_eq!(client.hear(), format!("round {round}\n"));
         }
     }
-    let status = fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
-    let figures = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("Threads"));
-    println!("{}", figures.collect::<Vec<_>>().join(" "));
+    println!("{}", server.status());
 }
 
 #[test]
@@ -257,33 +193,44 @@ fn nodelay_is_handed_down() {
     assert!(SockRef::from(&accepted).tcp_nodelay().unwrap());
 }
 
+/// Everything that must hold of the module's `server`.
+macro_rules! all_is_well {
+    ($($ignored:meta)?) => {
+        #[test]
+        $(#[$ignored])?
+        fn everyone_else_hears_every_line_once() {
+            crate::everyone_else_hears_every_line_once(&server());
+        }
+
+        #[test]
+        $(#[$ignored])?
+        fn who_does_not_read_is_dropped() {
+            crate::who_does_not_read_is_dropped(&server());
+        }
+
+        #[test]
+        $(#[$ignored])?
+        fn what_is_not_whole_is_held() {
+            crate::what_is_not_whole_is_held(&server());
+        }
+
+        #[test]
+        #[ignore = "takes 9,500 clients"]
+        fn nine_thousand_hear_one() {
+            crate::nine_thousand_hear_one(&server());
+        }
+    };
+}
+
 macro_rules! variants {
     ($($name:ident: $program:literal $flags:expr;)*) => { $(
         mod $name {
             fn server() -> super::Server {
-                super::Server::start(env!(concat!("CARGO_BIN_EXE_", $program)), &$flags)
+                let program = env!(concat!("CARGO_BIN_EXE_", $program));
+                super::Server::start(super::Command::new(program).args::<[&str; _], _>($flags))
             }
 
-            #[test]
-            fn everyone_else_hears_every_line_once() {
-                super::everyone_else_hears_every_line_once(&server());
-            }
-
-            #[test]
-            fn who_does_not_read_is_dropped() {
-                super::who_does_not_read_is_dropped(&server());
-            }
-
-            #[test]
-            fn a_line_is_held_until_it_is_whole() {
-                super::a_line_is_held_until_it_is_whole(&server());
-            }
-
-            #[test]
-            #[ignore = "takes 9,500 clients"]
-            fn nine_thousand_hear_one() {
-                super::nine_thousand_hear_one(&server());
-            }
+            all_is_well!();
         }
     )* };
 }
@@ -300,4 +247,17 @@ variants! {
     smol: "smol" [];
     threads: "threads" ["--listen", "127.0.0.1:0"];
     uring: "uring" [];
+    ws_textbook: "ws-textbook" [];
+    ws_tuned: "ws-tuned" [];
+    ws_axum: "ws-axum" [];
+}
+
+mod node {
+    /// It finds `ws` where `NODE_PATH` says.
+    fn server() -> super::Server {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/node/chat.js");
+        super::Server::start(super::Command::new("node").arg(script))
+    }
+
+    all_is_well!(ignore = "takes node and ws");
 }

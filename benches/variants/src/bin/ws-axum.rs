@@ -1,0 +1,96 @@
+//! axum's own example of a chat (examples/chat), without the names: tokio's broadcast channel, a task that receives
+//! and one that sends per client. Added: nobody hears itself, and whom the ring laps while it takes nothing is dropped.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::IntoResponse;
+use axum::routing::any;
+use chinwag_variants::{MAX_LINE, MAX_QUEUED_LINES, Options, announce_http};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::broadcast::{Receiver, Sender};
+use tokio::time::timeout;
+
+/// How often a client that takes nothing is looked at.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+#[derive(Clone)]
+struct Said {
+    by: usize,
+    message: Message,
+}
+
+#[derive(Clone)]
+struct Chat {
+    ring: Sender<Said>,
+    clients: Arc<AtomicUsize>,
+}
+
+fn main() -> io::Result<()> {
+    Builder::new_current_thread().enable_all().build()?.block_on(run(Options::read()))
+}
+
+async fn run(options: Options) -> io::Result<()> {
+    let door = TcpListener::from_std(options.open_nonblocking()?)?;
+    announce_http(door.local_addr()?);
+    let chat = Chat { ring: Sender::new(MAX_QUEUED_LINES), clients: Arc::default() };
+    axum::serve(door, Router::new().route("/raw/{room}", any(upgrade)).with_state(chat)).await
+}
+
+async fn upgrade(socket: WebSocketUpgrade, State(chat): State<Chat>) -> impl IntoResponse {
+    socket.max_message_size(MAX_LINE).on_upgrade(|socket| serve(socket, chat))
+}
+
+async fn serve(socket: WebSocket, chat: Chat) {
+    let (writer, reader) = socket.split();
+    let id = chat.clients.fetch_add(1, Relaxed);
+    let said = chat.ring.subscribe();
+    let mut speaking = tokio::spawn(speak(writer, id, said));
+    let mut hearing = tokio::spawn(hear(reader, id, chat.ring));
+    // Whichever ends first, the client is gone.
+    tokio::select! {
+        _ = &mut speaking => hearing.abort(),
+        _ = &mut hearing => speaking.abort(),
+    }
+}
+
+/// Puts every message that the client sends on the ring.
+async fn hear(mut reader: SplitStream<WebSocket>, id: usize, ring: Sender<Said>) {
+    while let Some(Ok(message)) = reader.next().await {
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            // Nobody to hear it is no error.
+            let _ = ring.send(Said { by: id, message });
+        }
+    }
+}
+
+/// Sends every message on the ring that others said.
+async fn speak(mut writer: SplitSink<WebSocket, Message>, id: usize, mut ring: Receiver<Said>) {
+    // The ring was closed, or has lapped this client.
+    while let Ok(said) = ring.recv().await {
+        if said.by != id && !send(&mut writer, said.message, &ring).await {
+            return;
+        }
+    }
+}
+
+/// Whether it was sent before the ring lapped the client.
+async fn send(writer: &mut SplitSink<WebSocket, Message>, message: Message, ring: &Receiver<Said>) -> bool {
+    let mut sending = pin!(writer.send(message));
+    loop {
+        match timeout(PATIENCE, &mut sending).await {
+            Ok(sent) => return sent.is_ok(),
+            Err(_) if ring.len() > MAX_QUEUED_LINES => return false,
+            Err(_) => {}
+        }
+    }
+}
