@@ -13,3 +13,4 @@ mod log;
 mod process;
 mod programs;
 mod standard_error;
+mod web;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::harness::{Client, Launch, PATIENCE, Running, Server, require};
 
 /// Runs a shell command line to its end.
-fn shell(program: &str, line: &str) -> Output {
+pub fn shell(program: &str, line: &str) -> Output {
     require(program);
     let mut command = Command::new("sh");
     command.args(["-c", line]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

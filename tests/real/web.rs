@@ -1,0 +1,187 @@
+//! Browsers' and programs' door, with the programs people use: `curl`, Python's `websockets`, Node's `ws`, and the parser
+//! of Prometheus. The browser itself is in `tests/browser`.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use rustix::process::Signal;
+
+use crate::harness::{Client, Launch, PATIENCE, Server, require};
+use crate::programs::shell;
+
+fn web(server: &Server) -> String {
+    let address = server.addresses.split(r#""http":[""#).nth(1).and_then(|rest| rest.split('"').next());
+    address.expect("an HTTP door").to_string()
+}
+
+/// What `curl` prints for those arguments, with `@` for the server.
+fn curl(server: &Server, args: &str) -> String {
+    let line = format!("curl --silent --max-time 10 {}", args.replace('@', &web(server)));
+    String::from_utf8(shell("curl", &line).stdout).expect("UTF-8")
+}
+
+/// Bytes sent over a plain socket whose sending side is then closed, and all that comes back.
+fn exchange(server: &Server, request: &str) -> String {
+    let mut socket = TcpStream::connect(web(server)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    socket.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer and an end");
+    answer
+}
+
+#[test]
+fn a_request_is_answered_though_its_sender_says_nothing_more() {
+    let server = Server::start("");
+    let answer = exchange(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("{\"status\":\"ok\"}\n"),
+        "{answer}"
+    );
+    let mut ann = server.join("ann");
+    let published = "POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+    assert!(exchange(&server, published).starts_with("HTTP/1.1 202 "));
+    ann.expect("http: hi");
+    let log = server.stop();
+    assert!(!log.contains("reason=answered"), "requests are no news: {log}");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_publishes_reads_and_follows() {
+    let server = Server::start("");
+    let mut ann = server.join("ann");
+    let tail = format!("http://{}/rooms/lobby/events", web(&server));
+    let mut tail = Client::through("curl", &["--silent", "--no-buffer", &tail]);
+    let rooms = curl(&server, "http://@/rooms");
+    assert_eq!(rooms, "{\"type\":\"rooms\",\"rooms\":[{\"room\":\"lobby\",\"count\":1}],\"count\":1}\n");
+    // Who listens is in as soon as the metrics count it.
+    while !curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n") {}
+    let published = curl(&server, "--data 'the build is green' 'http://@/rooms/lobby/messages?from=ci'");
+    assert_eq!(published, "{\"seq\":1,\"queued_for\":2}\n");
+    ann.expect("ci: the build is green");
+    tail.expect("id: 1");
+    assert!(tail.line().unwrap().contains(r#""from":"ci","text":"the build is green","seq":1"#));
+    ann.say("thanks");
+    tail.expect("");
+    tail.expect("id: 2");
+    let json =
+        "--header 'Content-Type: application/json' --data '{\"a\": 1.50}' http://@/rooms/lobby/messages";
+    assert_eq!(curl(&server, json), "{\"seq\":3,\"queued_for\":2}\n");
+    ann.expect("http: {\"a\":1.50}");
+    let history = curl(&server, "'http://@/rooms/lobby/messages?limit=1'");
+    assert!(history.contains(r#""messages":[{"from":"http","data":{"a":1.50},"seq":3,"#), "{history}");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_is_told_what_is_wrong() {
+    let server = Server::start("");
+    let status =
+        |args: &str| curl(&server, &format!("--output /dev/null --write-out '%{{http_code}}' {args}"));
+    assert_eq!(status("http://@/"), "200");
+    assert_eq!(status("--head http://@/"), "200");
+    assert_eq!(status("http://@/nowhere"), "404");
+    assert_eq!(status("--request DELETE http://@/rooms"), "405");
+    assert_eq!(status("--http1.0 http://@/healthz"), "200");
+    assert_eq!(status("--header 'Host: evil.example' http://@/rooms"), "403");
+    assert_eq!(status("--header 'Origin: http://evil.example' --data x http://@/rooms/a/messages"), "403");
+    let large = "head -c 60000 /dev/zero | tr '\\0' x";
+    let post = |bytes: &str, fields: &str| {
+        let send =
+            format!("{bytes} | curl --silent --max-time 10 --output /dev/null --write-out '%{{http_code}}'");
+        let line = format!("{send} {fields} --data-binary @- http://{}/rooms/a/messages", web(&server));
+        String::from_utf8(shell("curl", &line).stdout).unwrap()
+    };
+    assert_eq!(post(large, "--header 'Expect: 100-continue'"), "202");
+    assert_eq!(post("head -c 70000 /dev/zero | tr '\\0' x", ""), "413");
+    assert_eq!(post(large, "--header 'Transfer-Encoding: chunked'"), "411");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_uses_a_connection_again_and_a_unix_socket() {
+    let server = Server::start("");
+    let many =
+        "--output /dev/null --output /dev/null --write-out '%{num_connects} ' http://@/ http://@/main.js";
+    assert_eq!(curl(&server, many), "1 0 ");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web");
+    let door = format!("unix:{}", path.display());
+    let server = Launch::new("--line 127.0.0.1:0 --print-addresses --http").arg(&door).start();
+    let line = format!("curl --silent --unix-socket {} http://any.example/readyz", path.display());
+    assert_eq!(shell("curl", &line).stdout, b"{\"status\":\"ready\"}\n");
+    server.stop();
+    assert!(!path.exists());
+}
+
+/// A script talks with a line client, and is told when the server ends.
+fn script_talks(program: &[&str], script: &str, name: &str) {
+    let server = Server::start("");
+    let mut ann = server.join("ann");
+    let script = format!("{}/tests/real/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+    let base = format!("ws://{}", web(&server));
+    let mut script = Client::through(program[0], &[&program[1..], &[&script, &base]].concat());
+    ann.expect(&format!("-- {name} joined"));
+    ann.say(&format!("hi {name}"));
+    ann.expect(&format!("{name}: hallo ☃"));
+    script.expect("talked");
+    server.signal(Signal::TERM);
+    script.expect("closed 1001");
+    ann.skip_to("-- the server is shutting down");
+}
+
+#[test]
+#[ignore = "needs python3-websockets"]
+fn python_talks() {
+    script_talks(&["/usr/bin/python3"], "client.py", "py");
+}
+
+#[test]
+#[ignore = "needs node-ws"]
+fn node_talks() {
+    require("node");
+    // Where Debian has its packages for it, whoever's `node` it is.
+    script_talks(&["env", "NODE_PATH=/usr/share/nodejs", "node"], "client.js", "node");
+}
+
+#[test]
+#[ignore = "needs python3-prometheus-client and curl"]
+fn prometheus_reads_the_metrics() {
+    let server = Server::start("");
+    let mut ann = server.join("ann");
+    ann.say("hi");
+    ann.say("/rooms");
+    ann.expect("-- rooms: #lobby (1)");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/scripts/metrics.py");
+    let line = format!("curl --silent http://{}/metrics | /usr/bin/python3 {script}", web(&server));
+    let output = shell("curl", &line);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let [families, clients, messages] = printed.split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{printed} {complaint}");
+    };
+    assert!(families.parse::<usize>().unwrap() > 15 && clients == "1.0" && messages == "3", "{printed}");
+}
+
+#[test]
+fn the_end_is_told_to_websockets_under_load() {
+    let server = Server::start("--rate off --history 0");
+    let mut ann = server.join("ann");
+    let mut socket = TcpStream::connect(web(&server)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let handshake = "GET /raw/lobby HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.write_all(handshake.as_bytes()).unwrap();
+    ann.expect("-- guest-2 joined");
+    for _ in 0..2_000 {
+        ann.say("x");
+    }
+    server.signal(Signal::TERM);
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).expect("an end, and no reset");
+    let farewell = [&[0x88, 28, 0x03, 0xe9][..], b"the server is shutting down"].concat();
+    let farewell = [&[0x88, farewell.len() as u8 - 2][..], &farewell[2..]].concat();
+    assert!(all.ends_with(&farewell), "{:?}", String::from_utf8_lossy(&all[all.len().min(200)..]));
+}
