@@ -17,9 +17,14 @@ const MESSAGES: usize = 200;
 fn main() {
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     println!("starting to accept         {:>10.2} ms      (target: under 10)", start_millis());
-    println!("binary                     {:>10.2} MB      (target: under 1.5)", binary_megabytes());
+    println!("binary                     {:>10.2} MB      (target: under 2)", binary_megabytes());
     match limit as usize >= IDLE_CLIENTS + 200 {
-        true => println!("an idle client             {:>10.1} bytes   (target: at most 160)", idle_bytes()),
+        true => {
+            let line = idle_bytes(Server::line_clients);
+            println!("an idle line client        {line:>10.1} bytes   (target: at most 160)");
+            let tab = idle_bytes(Server::websocket_clients);
+            println!("an idle WebSocket client   {tab:>10.1} bytes   (target: at most 256)");
+        }
         false => {
             println!("an idle client             not measured: {limit} open files are too few (ulimit -n)")
         }
@@ -40,42 +45,68 @@ fn main() {
 struct Server {
     child: Child,
     address: SocketAddr,
+    web: SocketAddr,
 }
 
 impl Server {
     fn start() -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
-            .args(["--line", "127.0.0.1:0", "--print-addresses", "--log", "warn", "--rate", "off"])
+            .args([
+                "--line",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--print-addresses",
+                "--log",
+                "warn",
+                "--rate",
+                "off",
+            ])
             .args(["--max-clients", "12000"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("the address line");
-        let address = line.split('"').nth(3).expect("an address").parse().expect("an address");
-        Server { child, address }
+        let address = |place| line.split('"').nth(place).expect("an address").parse().expect("an address");
+        Server { child, address: address(3), web: address(7) }
     }
 
     /// Connects so many clients, each with a name, and reads until all know they are in.
     fn clients(&self, count: usize) -> Vec<TcpStream> {
-        self.clients_from(0, count)
+        self.line_clients(0, count)
     }
 
-    fn clients_from(&self, first: usize, count: usize) -> Vec<TcpStream> {
-        let mut clients = Vec::with_capacity(count);
-        for number in first..first + count {
-            let mut client = TcpStream::connect(self.address).expect("connect");
-            client.write_all(format!("user-{number}\n").as_bytes()).expect("a name");
-            let mut buffer = [0; 4096];
-            let mut text = Vec::new();
-            while !text.windows(9).any(|part| part == b"-- hello ") {
-                let count = client.read(&mut buffer).expect("a greeting");
-                assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
-                text.extend_from_slice(&buffer[..count]);
-            }
-            clients.push(client);
+    /// Connects so many, each to the JSON door and into the lobby, and reads until all know they are in.
+    fn websocket_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
+        let connect = |number| {
+            let request = format!(
+                "GET /ws?name=user-{number} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+            self.enter(self.web, &request, b"\"joined\"")
+        };
+        (first..first + count).map(connect).collect()
+    }
+
+    /// The same at the line door.
+    fn line_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
+        let connect = |number| self.enter(self.address, &format!("user-{number}\n"), b"-- hello ");
+        (first..first + count).map(connect).collect()
+    }
+
+    fn enter(&self, door: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(door).expect("connect");
+        client.write_all(request.as_bytes()).expect("a request");
+        let mut buffer = [0; 4096];
+        let mut text = Vec::new();
+        while !text.windows(until.len()).any(|part| part == until) {
+            let count = client.read(&mut buffer).expect("a greeting");
+            assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
+            text.extend_from_slice(&buffer[..count]);
         }
-        clients
+        client
     }
 
     fn resident_bytes(&self) -> u64 {
@@ -138,11 +169,11 @@ fn binary_megabytes() -> f64 {
     fs::metadata(env!("CARGO_BIN_EXE_chinwag")).expect("the binary").len() as f64 / 1e6
 }
 
-fn idle_bytes() -> f64 {
+fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
     let server = Server::start();
-    let first = server.clients(1);
+    let first = connect(&server, 0, 1);
     let before = server.resident_bytes();
-    let clients = server.clients_from(1, IDLE_CLIENTS);
+    let clients = connect(&server, 1, IDLE_CLIENTS);
     sleep(Duration::from_millis(500));
     let after = server.resident_bytes();
     drop((first, clients));
