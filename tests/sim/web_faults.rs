@@ -121,11 +121,16 @@ fn fault_32_a_close_is_answered_once_and_nothing_is_heard_after_it() {
     let ann = stage.join("ann");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     stage.expect(ann, &["-- tab joined"]);
+    let others = ["bob", "cy", "dan"].map(|name| stage.join(name));
+    stage.unread(ann);
+    tab.frames(&stage);
     let close = frame(CLOSE, &[&3000_u16.to_be_bytes()[..], b"done"].concat());
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
     stage.send(tab.wire, &[close.clone(), say.clone(), close.clone()].concat());
-    stage.say(ann, "to whom?");
-    stage.expect(ann, &["-- tab left"]);
+    // In the same tick, some before it and some behind.
+    others.map(|wire| stage.say(wire, "to whom?"));
+    stage.run();
+    assert_eq!(stage.unread(ann).iter().filter(|line| *line == "-- tab left").count(), 1);
     assert_eq!(tab.closed(&mut stage).0, 3000, "the code comes back");
     // The server closes first, and the client does not answer, or goes on talking.
     for answer in [vec![], say.repeat(10)] {
@@ -134,9 +139,50 @@ fn fault_32_a_close_is_answered_once_and_nothing_is_heard_after_it() {
         assert_eq!(tab.closed(&mut stage).0, 1002);
         stage.send(tab.wire, &answer);
         stage.pass(Duration::from_secs(2));
-        assert_eq!(stage.server.roster().len(), 1, "ann is alone");
+        assert_eq!(stage.server.roster().len(), 4, "the lines are alone");
     }
     stage.expect(ann, &[]);
+    stage.end();
+}
+
+#[test]
+fn what_one_client_does_to_its_frames_is_nothing_to_the_others() {
+    let mut stage = Stage::new("");
+    let mut two = Socket::open(&mut stage, "/raw/lobby?echo=1");
+    stage.send(two.wire, &fragment(TEXT, b"one "));
+    for nonsense in [frame(CLOSE, &[3, 232]), frame(TEXT, b"\xff"), fragment(TEXT, b"x"), frame(CLOSE, b"")] {
+        let one = Socket::open(&mut stage, "/raw/other");
+        stage.send(one.wire, &nonsense);
+        stage.run();
+        stage.world().end(one.wire);
+        stage.send(two.wire, &fragment(CONTINUE, b"and "));
+        stage.run();
+        let mut three = Socket::open(&mut stage, "/raw/third?echo=1");
+        stage.send(three.wire, &frame(TEXT, b"whole"));
+        stage.run();
+        assert_eq!(three.frames(&stage), [(TEXT, b"whole".to_vec())]);
+    }
+    stage.send(two.wire, &frame_end(b"two"));
+    stage.run();
+    assert_eq!(two.frames(&stage), [(TEXT, b"one and and and and two".to_vec())]);
+    stage.end();
+}
+
+#[test]
+fn who_asks_much_and_reads_nothing_costs_one_answer() {
+    let mut stage = Stage::new("");
+    let wire = stage.connect_http();
+    stage.set_eager(wire, false);
+    stage.world().set_window(wire, 0);
+    stage.send(wire, get("/main.js").repeat(60).as_bytes());
+    stage.run();
+    let one = ask_once(&mut stage, &get("/main.js")).len();
+    let held = stage.server.pages().held_bytes() as usize;
+    assert!((1..one + 100).contains(&held), "{held} bytes wait, an answer is {one}");
+    stage.set_eager(wire, true);
+    stage.world().set_window(wire, crate::stage::WIDE);
+    stage.run();
+    assert_eq!(String::from_utf8_lossy(stage.raw(wire)).matches("HTTP/1.1 200").count(), 60);
     stage.end();
 }
 
