@@ -352,15 +352,20 @@ impl<S> Connection<S> {
         Some(input)
     }
 
-    /// The wait is over.
-    pub fn resume(&mut self) {
+    /// The wait is over. Nothing was read of it meanwhile, so what it may be silent for begins anew.
+    pub fn resume(&mut self, now: Moment) {
         self.tempo = Tempo::Told;
+        self.heard_at = now.into();
+        self.pinged = false;
+        self.touch(now);
     }
 
     /// The next deadline, and what it brings.
     pub fn deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let close = |after: Duration, reason| Some((self.since + after, Due::Close(reason)));
         let own = match self.life {
+            // It has said more, and is not heard.
+            Life::Asking | Life::Chatting if self.is_delayed() => None,
             Life::Asking if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
             Life::Naming => close(limits.name, CloseReason::NoName),
             // Who only listens has nothing to say.
@@ -387,6 +392,9 @@ impl<S> Connection<S> {
 
     /// When it is to be asked whether it is there, or will have been silent for too long after that.
     fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
+        if self.is_delayed() {
+            return None;
+        }
         let asked_at = Moment::from(self.heard_at) + limits.ping_interval;
         match (self.dialect, self.life) {
             (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) if self.pinged => {

@@ -244,8 +244,9 @@ impl<N: Net> Server<N> {
     }
 
     fn resume(&mut self, token: Token) {
+        let now = self.now.moment;
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.resume();
+            connection.resume(now);
         }
         self.roster.wake(token);
     }

@@ -17,5 +17,6 @@ mod stage;
 mod web;
 mod web_faults;
 mod web_limits;
+mod web_pace;
 mod web_random;
 mod world;

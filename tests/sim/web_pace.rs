@@ -1,0 +1,72 @@
+//! Who is slowed down is not read, so its silence meanwhile is the server's doing and must not be held against it.
+
+use std::time::Duration;
+
+use crate::socket::{PING, PONG, Socket, TEXT, frame};
+use crate::stage::Stage;
+use crate::web::{ask, post};
+use crate::world::Wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Answers whatever pings have come, and counts the answers of the server.
+fn answers(stage: &mut Stage, tab: &mut Socket) -> usize {
+    let frames = tab.frames(stage);
+    for (opcode, payload) in &frames {
+        if *opcode == PING {
+            stage.send(tab.wire, &frame(PONG, payload));
+        }
+    }
+    frames.iter().filter(|(opcode, text)| *opcode == TEXT && text.starts_with(b"{\"type\":\"pong\"")).count()
+}
+
+fn published(stage: &Stage, wire: Wire) -> usize {
+    String::from_utf8_lossy(stage.raw(wire)).matches("HTTP/1.1 202 ").count()
+}
+
+#[test]
+fn who_is_slowed_down_and_answers_pings_is_not_taken_for_dead() {
+    let mut stage = Stage::new("--rate 5/s --burst 1 --ping-interval 25s --ping-timeout 10s");
+    let mut tab = Socket::open(&mut stage, "/ws?room=");
+    for number in 0..250 {
+        tab.say(&mut stage, &format!(r#"{{"type":"ping","id":{number}}}"#));
+    }
+    let mut heard = 0;
+    for _ in 0..60 {
+        stage.pass(SECOND);
+        heard += answers(&mut stage, &mut tab);
+    }
+    assert_eq!(heard, 250, "none is lost, it just takes longer");
+    stage.end();
+}
+
+#[test]
+fn who_was_slowed_down_and_is_dead_is_found_all_the_same() {
+    let mut stage = Stage::new("--rate 5/s --burst 1 --ping-interval 25s --ping-timeout 10s");
+    let tab = Socket::open(&mut stage, "/ws?room=");
+    for _ in 0..50 {
+        tab.say(&mut stage, r#"{"type":"ping"}"#);
+    }
+    stage.pass(44 * SECOND);
+    assert_eq!(stage.server.roster().len(), 1, "35 s from the last that was heard of it");
+    stage.pass(5 * SECOND);
+    assert_eq!(stage.server.roster().len(), 0);
+    stage.end();
+}
+
+#[test]
+fn a_publisher_who_is_slowed_down_is_not_taken_for_one_who_asks_nothing() {
+    let mut stage = Stage::new("--rate 2/m --burst 1 --http-timeout 10s");
+    let wire = stage.connect_http();
+    ask(&mut stage, wire, &post("/rooms/a/messages", "", "x").repeat(3));
+    assert_eq!(published(&stage, wire), 1);
+    stage.pass(29 * SECOND);
+    assert_eq!(published(&stage, wire), 1);
+    stage.pass(2 * SECOND);
+    assert_eq!(published(&stage, wire), 2);
+    stage.pass(30 * SECOND);
+    assert_eq!(published(&stage, wire), 3);
+    stage.pass(12 * SECOND);
+    assert_eq!(stage.server.roster().len(), 0, "once it is served, its time counts again");
+    stage.end();
+}
