@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use ::http::header;
-use ::http::{Method, StatusCode};
+use ::http::{Method, StatusCode, Version};
 use httpdate::fmt_http_date;
 
 use super::Server;
@@ -34,7 +34,13 @@ impl<N: Net> Server<N> {
             Err(answer) => answer,
         };
         let follows = if call.method() == Method::HEAD { Follows::Nothing } else { Follows::Body };
-        self.respond(token, &web::readable_by(reader, answer), follows, !http::keeps_alive(&call));
+        let stays = http::keeps_alive(&call);
+        let mut answer = web::readable_by(reader, answer);
+        // A client of HTTP/1.0 waits for the end of the connection unless it is told that it stays (RFC 2068, 19.7.1).
+        if stays && call.version() == Version::HTTP_10 {
+            answer = answer.with(header::CONNECTION, "keep-alive");
+        }
+        self.respond(token, &answer, follows, !stays);
     }
 
     fn is_guarded(&self, token: Token) -> bool {
