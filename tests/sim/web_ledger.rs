@@ -1,0 +1,434 @@
+//! Random scenarios at both doors under the ledger of `ledger.rs`: what a line client at rest has observed in a room is,
+//! to the line, what tabs and line clients must have heard there, comings and goings too, and programs must have heard
+//! what programs have said.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ledger::{self, Entry, Line, Stay};
+use crate::socket::{CONTINUE, PING, Socket, TEXT, fragment, frame, handshake};
+use crate::stage::{Stage, WIDE};
+use crate::web::post;
+use crate::world::{Weather, Wire};
+
+const SEEDS: u64 = 150;
+const ROOMS: [&str; 2] = ["lobby", "dev"];
+
+/// What a client speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Line,
+    Tab,
+    Program,
+}
+
+/// What becomes of a client in the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Stays,
+    /// Sent a frame that breaks the rules, behind all else.
+    Spoiled,
+    Broke,
+}
+
+struct Actor {
+    name: String,
+    kind: Kind,
+    wire: Wire,
+    fate: Fate,
+    sent: usize,
+    /// Messages or lines to be sent, cut anywhere.
+    unsent: Vec<u8>,
+    /// Reads little, and only now and then.
+    sluggish: bool,
+}
+
+struct Scenario {
+    stage: Stage,
+    rng: fastrand::Rng,
+    observers: Vec<Wire>,
+    actors: Vec<Actor>,
+    /// Publishers, each with the number of its message, and those who send half a request.
+    publishers: Vec<Wire>,
+    vandals: Vec<Wire>,
+    flags: String,
+}
+
+fn flags(rng: &mut fastrand::Rng) -> String {
+    let choices: [&[&str]; 5] = [
+        &[
+            "--write-buffer 4k --write-buffer-soft 1k:2s --line-max 1k",
+            "--write-buffer 64k --write-buffer-soft off",
+        ],
+        &["--slow-client drop", "--slow-client skip"],
+        &["--rate off", "--rate 100/s --burst 3", "--rate 5/s --burst 10"],
+        &["--stall-timeout 1s", "--stall-timeout 10s", "--stall-timeout off"],
+        &["--memory 64k", "--memory 1m"],
+    ];
+    let picked = choices.map(|some| some[rng.usize(0..some.len())]);
+    format!("--announce-max 1000000 --ping-interval 100h --history 3 {}", picked.join(" "))
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let flags = flags(&mut rng);
+        let mut stage = Stage::with_weather(&flags, seed, Weather::default());
+        let observers: Vec<Wire> = ROOMS.iter().map(|room| stage.join(&format!("obs-{room}"))).collect();
+        stage.say(observers[1], "/join dev");
+        stage.run();
+        if rng.bool() {
+            stage.world().weather = Weather::storm();
+        }
+        let (actors, publishers, vandals) = Default::default();
+        Scenario { stage, rng, observers, actors, publishers, vandals, flags }
+    }
+
+    fn play(&mut self) {
+        for _ in 0..self.rng.usize(50..250) {
+            if self.actors.is_empty() || (self.actors.len() < 10 && self.rng.u8(0..15) == 0) {
+                self.enter();
+            }
+            let index = self.rng.usize(0..self.actors.len());
+            self.act(index);
+            self.read_slowly();
+            for _ in 0..self.rng.u8(0..4) {
+                self.stage.read_eagerly();
+                self.stage.tick();
+            }
+            if self.rng.u8(0..10) == 0 {
+                let millis = self.rng.u64(1..2_000);
+                self.stage.pass(Duration::from_millis(millis));
+            }
+        }
+        self.finish();
+    }
+
+    fn enter(&mut self) {
+        let kind = [Kind::Line, Kind::Tab, Kind::Tab, Kind::Program][self.rng.usize(0..4)];
+        let name = format!("{}{}", format!("{kind:?}").to_lowercase(), self.actors.len());
+        let wire = if kind == Kind::Line { self.stage.connect() } else { self.stage.connect_http() };
+        let window = [512, 4096, WIDE][self.rng.usize(0..3)];
+        self.stage.world().set_window(wire, window);
+        let sluggish = self.rng.u8(0..4) == 0;
+        self.stage.set_eager(wire, !sluggish);
+        let hello = match kind {
+            Kind::Line => format!("{name}\n"),
+            Kind::Tab => handshake(&format!("/ws?name={name}&history=0"), ""),
+            Kind::Program => handshake(&format!("/raw/lobby?name={name}"), ""),
+        };
+        self.stage.send(wire, hello.as_bytes());
+        let (fate, unsent) = (Fate::Stays, Vec::new());
+        self.actors.push(Actor { name, kind, wire, fate, sent: 0, unsent, sluggish });
+    }
+
+    fn act(&mut self, index: usize) {
+        if self.actors[index].fate == Fate::Stays {
+            match self.rng.u8(0..100) {
+                0..50 => (0..self.rng.usize(1..6)).for_each(|_| self.speak(index)),
+                50..60 => self.wander(index),
+                60..64 => self.publish(),
+                64..68 => self.send_half(),
+                68..70 => self.spoil(index),
+                70..72 => self.break_off(index),
+                _ => {}
+            }
+            self.send_some(index);
+        }
+    }
+
+    fn speak(&mut self, index: usize) {
+        let padding = "x".repeat(self.rng.usize(0..100));
+        let (acts, cut) = (self.rng.bool(), self.rng.bool());
+        let actor = &mut self.actors[index];
+        let text = format!("m{} {padding}.", actor.sent);
+        actor.sent += 1;
+        let message = match actor.kind {
+            Kind::Line => {
+                let manner = if acts { "/me " } else { "" };
+                return actor.unsent.extend(format!("{manner}{text}\n").bytes());
+            }
+            Kind::Tab => {
+                let manner = if acts { "me" } else { "say" };
+                format!(r#"{{"type":"{manner}","room":"lobby","text":"{text}"}}"#)
+            }
+            Kind::Program => text,
+        };
+        let (start, end) = message.split_at(message.len() / 2);
+        let frames = match cut {
+            true => [
+                fragment(TEXT, start.as_bytes()),
+                frame(PING, b"?"),
+                fragment(0x80 | CONTINUE, end.as_bytes()),
+            ],
+            false => [frame(TEXT, message.as_bytes()), Vec::new(), Vec::new()],
+        };
+        actor.unsent.extend(frames.concat());
+    }
+
+    /// A tab comes to the other room or leaves it; a request that can't be done is none.
+    fn wander(&mut self, index: usize) {
+        let what = if self.rng.bool() { "join" } else { "leave" };
+        let actor = &mut self.actors[index];
+        if actor.kind == Kind::Tab {
+            let request = format!(r#"{{"type":"{what}","room":"dev","history":2}}"#);
+            let nonsense = frame(TEXT, br#"{"type":"nonsense"#);
+            actor.unsent.extend([frame(TEXT, request.as_bytes()), nonsense].concat());
+        }
+    }
+
+    fn publish(&mut self) {
+        let wire = self.stage.connect_http();
+        let body = format!("m{}", self.publishers.len());
+        self.stage.send(wire, post("/rooms/lobby/messages", "", &body).as_bytes());
+        self.publishers.push(wire);
+    }
+
+    fn send_half(&mut self) {
+        let wire = self.stage.connect_http();
+        let request = post("/rooms/lobby/messages", "", "half");
+        let length = self.rng.usize(0..request.len());
+        self.stage.send(wire, &request.as_bytes()[..length]);
+        let noise: Vec<u8> = (0..self.rng.usize(0..50)).map(|_| self.rng.u8(..)).collect();
+        // In the place of a body's last bytes, noise would be one.
+        let in_head = length < request.find("\r\n\r\n").unwrap_or_default();
+        if in_head {
+            self.stage.send(wire, &noise);
+        }
+        self.vandals.push(wire);
+    }
+
+    fn spoil(&mut self, index: usize) {
+        let reserved = self.rng.bool();
+        let actor = &mut self.actors[index];
+        if actor.kind != Kind::Line {
+            let broken = if reserved { fragment(0xc1, b"x") } else { vec![0x81, 1, b'x'] };
+            actor.unsent.extend(broken);
+            actor.fate = Fate::Spoiled;
+        }
+    }
+
+    fn break_off(&mut self, index: usize) {
+        self.actors[index].fate = Fate::Broke;
+        self.stage.world().reset(self.actors[index].wire);
+    }
+
+    /// Nothing may follow an upgrade before its answer.
+    fn may_send(&self, actor: &Actor) -> bool {
+        actor.kind == Kind::Line || self.stage.raw(actor.wire).windows(4).any(|end| end == b"\r\n\r\n")
+    }
+
+    fn send_some(&mut self, index: usize) {
+        if self.may_send(&self.actors[index]) {
+            let all = self.actors[index].unsent.len();
+            let count = if self.rng.bool() { all } else { self.rng.usize(0..=all) };
+            let some: Vec<u8> = self.actors[index].unsent.drain(..count).collect();
+            self.stage.send(self.actors[index].wire, &some);
+        }
+    }
+
+    fn read_slowly(&mut self) {
+        for actor in self.actors.iter().filter(|actor| actor.sluggish) {
+            let most = self.rng.usize(0..200);
+            self.stage.receive(actor.wire, most);
+        }
+    }
+
+    /// Everyone reads the rest and sends the rest, and goes, one after the other.
+    fn finish(&mut self) {
+        for index in 0..self.actors.len() {
+            if self.actors[index].fate != Fate::Broke {
+                self.stage.set_eager(self.actors[index].wire, true);
+            }
+        }
+        self.stage.pass(Duration::from_secs(100));
+        for index in 0..self.actors.len() {
+            let unsent = std::mem::take(&mut self.actors[index].unsent);
+            self.stage.send(self.actors[index].wire, &unsent);
+        }
+        self.stage.pass(Duration::from_secs(1_000));
+        for index in 0..self.actors.len() {
+            if self.actors[index].fate == Fate::Stays {
+                self.stage.world().end(self.actors[index].wire);
+                self.stage.pass(Duration::from_secs(100));
+            }
+        }
+    }
+}
+
+// What was heard.
+
+/// What a tab was told, as the line that an observer sees of it; `None` for what concerns the tab alone.
+fn line_of(event: &Value) -> Option<String> {
+    let word = |key: &str| event[key].as_str().unwrap_or_default();
+    Some(match word("type") {
+        "joined" => format!("-- {} joined", word("name")),
+        "left" if event["reason"].is_string() => format!("-- {} left ({})", word("name"), word("reason")),
+        "left" => format!("-- {} left", word("name")),
+        "message" if event["me"] == true => format!("* {} {}", word("from"), word("text")),
+        "message" => format!("{}: {}", word("from"), word("text")),
+        _ => return None,
+    })
+}
+
+/// The stays of a tab in its rooms, in the order of its coming, and which of them it has ended itself.
+fn stays_of_tab(name: &str, events: &[Value]) -> Vec<(Stay, bool)> {
+    let mut stays: Vec<(Stay, bool)> = Vec::new();
+    for event in events {
+        let room = event["room"].as_str().unwrap_or_default();
+        let own = event["name"] == *name;
+        match event["type"].as_str().expect("a type") {
+            "joined" if own => stays.push((Stay { room: room.into(), entries: Vec::new() }, false)),
+            kind @ ("joined" | "left" | "message" | "missed") => {
+                let of_room = stays.iter_mut().rev().find(|(stay, _)| stay.room == room);
+                let (stay, ended) =
+                    of_room.unwrap_or_else(|| panic!("{name} is told {event} of no room of its own"));
+                match line_of(event) {
+                    _ if own && kind == "left" => *ended = true,
+                    Some(line) => stay.entries.push(ledger::read(&line)),
+                    None => stay.entries.push(Entry::Missed(event["count"].as_u64().unwrap() as usize)),
+                }
+            }
+            _ => {}
+        }
+    }
+    stays
+}
+
+impl Scenario {
+    fn judge(&self) {
+        let observed: BTreeMap<&str, Vec<Line>> =
+            ROOMS.into_iter().zip(self.observers.iter().map(|wire| self.observed(*wire))).collect();
+        for actor in &self.actors {
+            match actor.kind {
+                Kind::Line => self.judge_line(actor, &observed),
+                Kind::Tab => self.judge_tab(actor, &observed),
+                Kind::Program => self.judge_program(actor, &observed["lobby"]),
+            }
+            self.judge_sent(actor, &observed["lobby"]);
+        }
+        let published = ledger::numbers(&observed["lobby"], "http");
+        let accepted = |wire: &&Wire| self.stage.raw(**wire).starts_with(b"HTTP/1.1 202 ");
+        assert_eq!(
+            published.len(),
+            self.publishers.iter().filter(accepted).count(),
+            "published and not said, or twice"
+        );
+        let distinct: std::collections::BTreeSet<_> = published.iter().collect();
+        assert_eq!(distinct.len(), published.len(), "published twice");
+    }
+
+    fn observed(&self, wire: Wire) -> Vec<Line> {
+        let last = ledger::stays(&self.stage.text(wire)).into_iter().last().unwrap();
+        let line = |entry| match entry {
+            Entry::Room(line) => line,
+            other => panic!("an observer was told {other:?}"),
+        };
+        last.entries.into_iter().map(line).collect()
+    }
+
+    fn frames(&self, actor: &Actor) -> Vec<(u8, Vec<u8>)> {
+        match self.stage.raw(actor.wire).windows(4).any(|end| end == b"\r\n\r\n") {
+            true => Socket::upgraded(&self.stage, actor.wire).frames(&self.stage),
+            false => Vec::new(),
+        }
+    }
+
+    fn judge_line(&self, actor: &Actor, observed: &BTreeMap<&str, Vec<Line>>) {
+        let text = String::from_utf8_lossy(self.stage.raw(actor.wire)).into_owned();
+        let whole_lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        let stays = ledger::stays(whole_lines).into_iter().map(|stay| (stay, false)).collect();
+        self.compare(actor, stays, observed);
+    }
+
+    fn judge_tab(&self, actor: &Actor, observed: &BTreeMap<&str, Vec<Line>>) {
+        let texts = self.frames(actor).into_iter().filter(|(opcode, _)| *opcode == TEXT);
+        let events: Vec<Value> =
+            texts.map(|(_, text)| serde_json::from_slice(&text).expect("JSON")).collect();
+        self.compare(actor, stays_of_tab(&actor.name, &events), observed);
+    }
+
+    fn compare(&self, actor: &Actor, stays: Vec<(Stay, bool)>, observed: &BTreeMap<&str, Vec<Line>>) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (stay, ended) in stays {
+            let count = counts.entry(stay.room.clone()).or_default();
+            let (expected, _) = ledger::expected(&observed[&*stay.room], &actor.name, *count);
+            *count += 1;
+            ledger::compare(&actor.name, &stay, &expected, ended || !self.was_dropped(actor));
+        }
+    }
+
+    /// A program hears what programs have said while it was there.
+    fn judge_program(&self, actor: &Actor, observed: &[Line]) {
+        let (expected, _) = ledger::expected(observed, &actor.name, 0);
+        let of_programs = expected.iter().filter(|line| !line.text.starts_with("-- "));
+        let said = of_programs.filter_map(|line| line.text.strip_prefix("program")?.split_once(": "));
+        let said: Vec<&str> = said.map(|(_, text)| text).collect();
+        let frames = self.frames(actor).into_iter().filter(|(opcode, _)| *opcode == TEXT);
+        let heard: Vec<String> = frames.map(|(_, text)| String::from_utf8(text).unwrap()).collect();
+        let skipped = self.flags.contains("skip");
+        let mut rest = said.iter();
+        assert!(
+            heard.iter().all(|text| rest.any(|said| said == text)),
+            "{}: {heard:?} of {said:?}",
+            actor.name
+        );
+        let all = !skipped && !self.was_dropped(actor);
+        assert!(!all || heard.len() == said.len(), "{}: {} of {}", actor.name, heard.len(), said.len());
+        assert!(skipped || said.starts_with(&heard.iter().map(String::as_str).collect::<Vec<_>>()), "a gap");
+    }
+
+    /// What it sent is in the room: each message once, in order, all of it unless the connection ended early.
+    fn judge_sent(&self, actor: &Actor, observed: &[Line]) {
+        let numbers = ledger::numbers(observed, &actor.name);
+        let expected: Vec<usize> = (0..numbers.len()).collect();
+        assert_eq!(numbers, expected, "{}: a message is missing or doubled", actor.name);
+        let all = !self.was_dropped(actor);
+        assert!(!all || numbers.len() == actor.sent, "{}: {} of {}", actor.name, numbers.len(), actor.sent);
+    }
+
+    /// Whether its part ended before its time, and the server has said so, unless it had nobody to say it to.
+    fn was_dropped(&self, actor: &Actor) -> bool {
+        let raw = self.stage.raw(actor.wire);
+        let told = raw.windows(16).any(|part| part == b"you were dropped");
+        actor.fate == Fate::Broke
+            || told
+            || (self.stage.gave_up_on(actor.wire) && self.stage.server.metrics().dropped() > 0)
+    }
+}
+
+fn run(seed: u64) {
+    let mut scenario = Scenario::new(seed);
+    let flags = scenario.flags.clone();
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        scenario.play();
+        scenario.judge();
+    }));
+    if let Err(panic) = outcome {
+        eprintln!("SIM_SEED={seed} fails, with {flags}");
+        std::panic::resume_unwind(panic);
+    }
+    scenario.stage.end();
+}
+
+#[test]
+fn random_scenarios_at_both_doors_keep_the_ledger() {
+    let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().expect("a number"));
+    match number("SIM_SEED") {
+        Some(seed) => run(seed),
+        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(run),
+    }
+}
+
+#[test]
+#[should_panic(expected = "line 0 differs")]
+fn a_tab_that_hears_other_words_is_noticed() {
+    let line = Line { by: "b".into(), text: "b: m0".into() };
+    let events = [
+        serde_json::json!({"type": "joined", "room": "lobby", "name": "a", "count": 2, "seq": 0}),
+        serde_json::json!({"type": "message", "room": "lobby", "from": "b", "text": "m1"}),
+    ];
+    ledger::compare("a", &stays_of_tab("a", &events)[0].0, &[line], true);
+}
