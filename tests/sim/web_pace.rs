@@ -41,6 +41,21 @@ fn who_is_slowed_down_and_answers_pings_is_not_taken_for_dead() {
 }
 
 #[test]
+fn a_wait_may_be_longer_than_the_time_for_a_pong_and_than_idle_timeout() {
+    let mut stage = Stage::new("--rate 1/m --burst 1 --idle-timeout 30s");
+    let mut tab = Socket::open(&mut stage, "/ws?room=");
+    for _ in 0..3 {
+        tab.say(&mut stage, r#"{"type":"ping"}"#);
+    }
+    stage.run();
+    for wait in [0, 60, 60] {
+        stage.pass(wait * SECOND);
+        assert_eq!(answers(&mut stage, &mut tab), 1, "after {wait} s");
+    }
+    stage.end();
+}
+
+#[test]
 fn who_was_slowed_down_and_is_dead_is_found_all_the_same() {
     let mut stage = Stage::new("--rate 5/s --burst 1 --ping-interval 25s --ping-timeout 10s");
     let tab = Socket::open(&mut stage, "/ws?room=");
