@@ -9,6 +9,7 @@
 //!
 //! `words` and `random` are what they share. `PROPTEST_RNG_SEED` runs a random test that failed again.
 
+mod calls;
 mod chat;
 mod chat_random;
 mod clocks;
@@ -19,6 +20,7 @@ mod ear;
 mod encode;
 mod frames;
 mod history;
+mod http;
 mod outbox;
 mod random;
 mod talk;
