@@ -103,7 +103,7 @@ pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
         Path::Rooms => Action::Rooms,
         Path::Messages(room) if *asked == Method::POST => publish(call, guard, room)?,
         Path::Messages(room) => Action::History { room, count: number(call, "limit")? },
-        Path::Events(room) => listen(call, guard, room)?,
+        Path::Events(room) => listen(call, room),
         Path::Json => enter(call, guard, Dialect::Json, None)?,
         Path::Raw(room) => enter(call, guard, Dialect::Raw, Some(room))?,
     })
@@ -174,7 +174,7 @@ fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Ans
     Ok(Action::Publish { room, from, body })
 }
 
-fn listen(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answer> {
+fn listen(call: &Call, room: RoomName) -> Action {
     let heard = call.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let answer = Answer::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, "text/event-stream")
@@ -182,10 +182,10 @@ fn listen(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answ
         // nginx would collect events into blocks.
         .with(header::HeaderName::from_static("x-accel-buffering"), "no");
     if call.method() == Method::HEAD {
-        return Ok(Action::Answer(answer));
+        return Action::Answer(answer);
     }
     let arrival = Arrival { heard, ..arrival(Dialect::Events, Some(room)) };
-    Ok(Action::Enter { answer: guard.mark(call, answer), arrival })
+    Action::Enter { answer, arrival }
 }
 
 fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
