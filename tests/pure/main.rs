@@ -22,6 +22,7 @@ mod frames;
 mod guard;
 mod history;
 mod http;
+mod json;
 mod outbox;
 mod random;
 mod routes;
