@@ -23,6 +23,7 @@ mod guard;
 mod history;
 mod http;
 mod json;
+mod json_events;
 mod outbox;
 mod random;
 mod routes;
