@@ -216,7 +216,7 @@ fn what_was_said_is_shown_in_one_piece() {
     assert_eq!(shown(&mut hall, None), some("[2 ann b] [3 ann c]"));
     assert_eq!(shown(&mut hall, Some(1)), some("[3 ann c]"));
     assert_eq!(shown(&mut hall, Some(9)), some("[1 ann a] [2 ann b] [3 ann c]"));
-    assert_eq!(shown(&mut hall, Some(0)), [entered.clone()]);
+    assert_eq!(shown(&mut hall, Some(0)), vec![entered.clone()]);
     let history = |count| Request::History { room: Some(room("lobby")), count };
     assert_eq!(hall.asks(ANN, history(None)), ["ann< history lobby [2 ann b] [3 ann c]"]);
     assert_eq!(hall.asks(ANN, history(Some(1))), ["ann< history lobby [3 ann c]"]);
