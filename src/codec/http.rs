@@ -134,8 +134,7 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
     *call.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     *call.method_mut() = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| bad("the method has a character that methods don't have"))?;
-    *call.uri_mut() =
-        parsed.path.unwrap_or_default().parse::<Uri>().map_err(|_| bad("the target is no URI"))?;
+    *call.uri_mut() = target(call.method(), parsed.path.unwrap_or_default())?;
     for field in parsed.headers.iter() {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| bad("a field's name is malformed"))?;
@@ -147,6 +146,16 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
         return Err(bad("nothing may follow an upgrade before its answer"));
     }
     Ok(Head { bytes, call, body_bytes })
+}
+
+/// A path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). What is left, a host and a port, is for proxies.
+fn target(method: &Method, raw: &str) -> Result<Uri, Refusal> {
+    let uri = raw.parse::<Uri>().ok();
+    let known = |uri: &Uri| match raw {
+        "*" => method == Method::OPTIONS,
+        raw => raw.starts_with('/') || uri.scheme().is_some(),
+    };
+    uri.filter(known).ok_or_else(|| bad("the target is no path"))
 }
 
 /// The length of the body, if the head is one that can be understood in one way only.

@@ -79,8 +79,8 @@ fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
 
 fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
     let raw = id.get();
-    let scalar = !raw.starts_with(['{', '[']);
-    match scalar && raw.len() <= TAG_MAX_BYTES {
+    let is_name = raw.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
+    match is_name && raw.len() <= TAG_MAX_BYTES {
         true => Ok(Tag(raw.into())),
         false => Err(bad("an id is a string or a number of at most 64 bytes")),
     }

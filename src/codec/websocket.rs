@@ -83,8 +83,11 @@ impl Decoder {
         }
         let message = match fragments {
             Some(fragments) => {
-                fragments.frames += 1;
-                fragments.bytes += frame.payload_bytes;
+                // Pings and pongs between the frames of a message are no part of it.
+                if !frame.is_control {
+                    fragments.frames += 1;
+                    fragments.bytes += frame.payload_bytes;
+                }
                 understand(&mut fragments.context, frame.bytes)
             }
             None => understand(&mut self.context, frame.bytes),
@@ -147,12 +150,13 @@ impl Decoder {
         if reserved || header.mask.is_none() || bad_control || !minimal {
             return Err(CloseReason::BadFrame);
         }
-        if too_large || before.1 >= FRAGMENTS_MAX {
+        let too_many = !is_control && before.1 >= FRAGMENTS_MAX;
+        if too_large || too_many {
             return Err(CloseReason::TooLarge);
         }
         let opens = !header.is_final && !matches!(header.opcode, OpCode::Data(Data::Continue));
         let whole = input.get(..header_bytes + payload_bytes as usize);
-        Ok(whole.map(|bytes| WholeFrame { bytes, payload_bytes, opens }))
+        Ok(whole.map(|bytes| WholeFrame { bytes, payload_bytes, is_control, opens }))
     }
 }
 
@@ -160,6 +164,7 @@ impl Decoder {
 struct WholeFrame<'a> {
     bytes: &'a [u8],
     payload_bytes: u64,
+    is_control: bool,
     /// Whether it is the first of several of a message.
     opens: bool,
 }

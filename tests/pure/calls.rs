@@ -1,0 +1,64 @@
+//! A harness for HTTP: [`heard`] decodes as the server does, and tells what was asked for.
+
+use chinwag::codec::http::{self, Call, Exchange, unused_max_bytes};
+use chinwag::codec::{Input, Step, Unfinished};
+
+/// The limit on bodies in these tests.
+pub const BODY_MAX: usize = 100;
+
+/// What the codec made of some bytes.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Heard {
+    /// A request: method, target, and body.
+    Asked(String, String, Vec<u8>),
+    /// The client waits to be told to send the body.
+    Continue,
+    /// It is refused, with that status; behind it nothing is read.
+    Refused(u16),
+}
+
+/// What is heard when the bytes come in these pieces.
+pub fn heard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
+    let heard = |input| match input {
+        Input::Call(Ok(call)) => {
+            Heard::Asked(call.method().to_string(), call.uri().to_string(), call.into_body())
+        }
+        Input::Call(Err(refusal)) => Heard::Refused(refusal.status.as_u16()),
+        Input::Continue => Heard::Continue,
+        other => panic!("HTTP can't be {other:?}"),
+    };
+    inputs(pieces).into_iter().map(heard).collect()
+}
+
+/// The only request in `bytes`.
+#[track_caller]
+pub fn call(bytes: impl AsRef<[u8]>) -> Call {
+    match inputs([bytes.as_ref()]).pop() {
+        Some(Input::Call(Ok(call))) => *call,
+        other => panic!("no request, but {other:?}"),
+    }
+}
+
+fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
+    let mut unfinished = Some(Box::new(Unfinished::Http(Exchange::new(false))));
+    let (mut unused, mut inputs) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        unused.extend_from_slice(piece);
+        loop {
+            match http::decode(&mut unfinished, &unused, BODY_MAX) {
+                Step::Incomplete => break,
+                Step::Fail(reason) => panic!("HTTP never fails, but for {reason:?}"),
+                Step::Used { bytes, input } => {
+                    assert!((1..=unused.len()).contains(&bytes), "used {bytes} of {}", unused.len());
+                    unused.drain(..bytes);
+                    inputs.extend(input);
+                }
+            }
+            if let Some(Input::Call(Err(_))) = inputs.last() {
+                return inputs;
+            }
+        }
+        assert!(unused.len() <= unused_max_bytes(BODY_MAX), "{} bytes wait", unused.len());
+    }
+    inputs
+}

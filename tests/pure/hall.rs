@@ -1,0 +1,168 @@
+//! A harness for conversations between clients of all doors: [`Hall`] hands requests to the chat, and tells in a few words
+//! who was told what, `bob< said dev 1 ann hi`. What a client's door has no word for is left out.
+
+use std::collections::BTreeMap;
+
+use chinwag::chat::{Chat, ClientId, Effect, RoomId};
+use chinwag::codec::encode;
+use chinwag::config::Config;
+use chinwag::protocol::{
+    Arrival, Body, Dialect, Event, Manner, Message, Payload, Problem, Request, UniqueId,
+};
+use chinwag::text::Name;
+use chinwag::time::{Moment, Now};
+
+use crate::words::{name, room, text};
+
+/// What clients 0, 1, ... are called in these tests, whatever their names are.
+const LABELS: [&str; 8] = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"];
+
+/// A chat, and who speaks what.
+pub struct Hall {
+    pub chat: Chat,
+    dialects: BTreeMap<ClientId, Dialect>,
+    /// Every room that anything was announced in.
+    pub rooms: BTreeMap<RoomId, String>,
+}
+
+/// Somebody enters by that door under that name, and goes to that room; none if it is empty.
+pub fn arrival(dialect: Dialect, who: &str, to: &str) -> Arrival {
+    let name = (!who.is_empty()).then(|| name(who));
+    let room = (!to.is_empty()).then(|| room(to));
+    Arrival { dialect, name, room, history: None, echo: false, heard: None, problems: Vec::new() }
+}
+
+/// It is always the same time in the hall.
+fn now() -> Now {
+    Now { moment: Moment::default(), unix_millis: 1_700_000_000_000 }
+}
+
+impl Hall {
+    /// A chat under those flags in which nobody is.
+    pub fn new(flags: &str) -> Hall {
+        let chat = Chat::new(&Config::from_flags(flags));
+        Hall { chat, dialects: BTreeMap::new(), rooms: BTreeMap::new() }
+    }
+
+    /// A chat under those flags; clients 0, 1, ... came to the lobby by the JSON door, under these names.
+    pub fn with(flags: &str, people: &[&str]) -> Hall {
+        let mut hall = Hall::new(flags);
+        for (slot, who) in people.iter().enumerate() {
+            hall.enters(slot as u32, arrival(Dialect::Json, who, "lobby"));
+        }
+        hall
+    }
+
+    /// Somebody enters; who is told what.
+    pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
+        let id = ClientId(slot);
+        self.dialects.insert(id, arrival.dialect);
+        let unique = UniqueId { process: 1, serial: slot };
+        self.told(|chat, effects| chat.enter(id, unique, arrival, now(), effects))
+    }
+
+    /// Somebody comes by the line door and gives that name.
+    pub fn comes(&mut self, slot: u32, who: &str) -> Vec<String> {
+        let id = ClientId(slot);
+        self.dialects.insert(id, Dialect::Line);
+        self.told(|chat, effects| {
+            chat.connect(id, now(), effects);
+            chat.handle(id, Ok(Request::Nick(name(who))), now(), effects);
+        })
+    }
+
+    /// Somebody asks for something; who is told what.
+    pub fn asks(&mut self, slot: u32, request: Request) -> Vec<String> {
+        self.told(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
+    }
+
+    /// Somebody's connection ends; who is told what.
+    pub fn leaves(&mut self, slot: u32) -> Vec<String> {
+        let told = self.told(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));
+        self.dialects.remove(&ClientId(slot));
+        told
+    }
+
+    /// A program publishes a text by HTTP: what comes of it, and who is told what.
+    pub fn publishes(&mut self, to: &str, from: Name, raw: &str) -> (Result<u64, Problem>, Vec<String>) {
+        let mut published = Ok(0);
+        let told = self.told(|chat, effects| {
+            published = chat.publish(room(to), from, Body::Text(text(raw)), now(), effects);
+        });
+        (published, told)
+    }
+
+    /// Carries effects out as `server/deliver.rs` does: afterwards, for those who are members then.
+    fn told(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
+        let mut effects = Vec::new();
+        ask(&mut self.chat, &mut effects);
+        let mut told = Vec::new();
+        for effect in effects {
+            let (to, event) = match effect {
+                Effect::Reply(id, event) | Effect::Pass(id, event) => (vec![id], event),
+                Effect::Announce { room, except, event } => {
+                    if let Some(name) = self.chat.room_name(room) {
+                        self.rooms.insert(room, name.to_string());
+                    }
+                    let audience = |dialect| self.chat.audience(room, dialect, except).concat();
+                    (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
+                }
+                Effect::NameGiven(_) | Effect::Quit(_) => continue,
+            };
+            let mut once = to.clone();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!(once.len(), to.len(), "nobody hears twice");
+            told.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
+        }
+        told
+    }
+
+    fn line(&self, id: ClientId, event: &Event) -> Option<String> {
+        let mut bytes = Vec::new();
+        encode(self.dialects[&id], event, None, &mut bytes);
+        (!bytes.is_empty()).then(|| format!("{}< {}", LABELS[id.0 as usize], in_words(event)))
+    }
+}
+
+fn in_words(event: &Event) -> String {
+    let all = |names: &[Name]| names.iter().map(|name| format!(" {name}")).collect::<String>();
+    match event {
+        Event::Welcome { name, .. } => format!("welcome {name}"),
+        Event::Entered { room, others, more, seq, .. } => {
+            format!("entered {} {} seq {seq}", room.as_str(), others.len() + more + 1)
+        }
+        Event::Joined { name, room, count } => format!("joined {} {name} {count}", room.as_str()),
+        Event::Gone { name, room, count } => format!("gone {} {name} {count}", room.as_str()),
+        Event::Left { name, room, count, .. } => format!("left {} {name} {count}", room.as_str()),
+        Event::Message { room, message } => format!("said {} {}", room.as_str(), message_in_words(message)),
+        Event::History { room, messages } => {
+            let messages: String = messages.iter().map(|m| format!(" [{}]", message_in_words(m))).collect();
+            format!("history {}{messages}", room.as_str())
+        }
+        Event::Told { from, to, text } => format!("told {from} {to} {text}"),
+        Event::Private { from, text } => format!("private {from} {text}"),
+        Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),
+        Event::Rooms { rooms, more } => {
+            let rooms: String =
+                rooms.iter().map(|(room, count)| format!(" {} {count}", room.as_str())).collect();
+            format!("rooms{rooms} +{more}")
+        }
+        Event::YouAre { from, to } => format!("you {from} {to}"),
+        Event::Renamed { room, from, to } => format!("renamed {} {from} {to}", room.as_str()),
+        Event::Relayed(Payload::Text(text)) => format!("relayed {text:?}"),
+        Event::Relayed(Payload::Binary(bytes)) => format!("relayed bytes {}", bytes.escape_ascii()),
+        Event::Problem { problem, .. } => format!("problem {}", problem.code()),
+        Event::WhatName => "what name".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn message_in_words(message: &Message) -> String {
+    let act = if message.manner == Manner::Act { "* " } else { "" };
+    let body = match &message.body {
+        Body::Text(text) => text.as_str(),
+        Body::Data(json) => json,
+    };
+    format!("{} {act}{} {body}", message.seq, message.from)
+}

@@ -1,0 +1,399 @@
+//! The JSON door's reading, by tables: a message in, a request and the `id` of its answer out.
+
+use chinwag::codec::websocket::Whole;
+use chinwag::codec::{Input, Tag, json};
+use chinwag::protocol::{Body, Manner, Problem, Request};
+use chinwag::text::{NameError, RoomNameError};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::random::{check, raw_text};
+use crate::words::{harm, name, room, text};
+
+fn asked(message: &str) -> (Result<Request, Problem>, Option<Tag>) {
+    match json::decode(Whole::Text(message)) {
+        Input::Request { request, tag } => (request, tag),
+        other => panic!("no request, but {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check_requests(rows: &[(&str, Request)]) {
+    for (message, expected) in rows {
+        assert_eq!(asked(message), (Ok(expected.clone()), None), "{message}");
+    }
+}
+
+/// Checks messages that are no request of the form that this door asks for, with the beginning of the complaint.
+#[track_caller]
+fn check_bad(rows: &[(&str, &str)]) {
+    for (message, complaint) in rows {
+        match asked(message) {
+            (Err(Problem::BadRequest(why)), None) => assert!(why.starts_with(complaint), "{message}: {why}"),
+            other => panic!("{message}: {other:?}"),
+        }
+    }
+}
+
+fn join(raw: &str, history: Option<usize>, echo: bool) -> Request {
+    Request::Join { room: room(raw), history, echo }
+}
+
+fn say(manner: Manner, body: Body) -> Request {
+    Request::Say { room: Some(room("dev")), manner, body, receipt: false }
+}
+
+fn words(raw: &str) -> Body {
+    let text = chinwag::text::Text::clean_lines(raw).expect("a text");
+    assert_eq!(text.as_str(), raw, "a text that needs no cleaning");
+    Body::Text(text)
+}
+
+fn tell(to: &str, raw: &str) -> Request {
+    Request::Tell { to: text(to), text: text(raw), receipt: false }
+}
+
+fn history(count: Option<usize>) -> Request {
+    Request::History { room: Some(room("dev")), count }
+}
+
+#[test]
+fn every_type_is_a_request() {
+    check_requests(&[
+        (r#"{"type":"join","room":"dev"}"#, join("dev", None, false)),
+        (r##"{"type":"join","room":"#DEV","history":7,"echo":true}"##, join("dev", Some(7), true)),
+        (r#"{"type":"join","room":"dev","history":null,"echo":false}"#, join("dev", None, false)),
+        (r#"{"type":"leave","room":"dev"}"#, Request::Leave(Some(room("dev")))),
+        (r#"{"type":"say","room":"dev","text":"hi"}"#, say(Manner::Say, words("hi"))),
+        (r#"{"type":"say","room":"dev","text":"two\nlines\n"}"#, say(Manner::Say, words("two\nlines"))),
+        (r#"{"type":"say","room":"dev","text":"\u001b[2J\u202e\u0000x"}"#, say(Manner::Say, words("[2Jx"))),
+        (r#"{"type":"say","room":"dev","text":"\ud83e\udd80"}"#, say(Manner::Say, words("🦀"))),
+        (r#"{"type":"me","room":"dev","text":"waves"}"#, say(Manner::Act, words("waves"))),
+        (r#"{"type":"tell","to":"bob","text":"psst"}"#, tell("bob", "psst")),
+        (r#"{"type":"nick","name":" ann "}"#, Request::Nick(name("ann"))),
+        (r#"{"type":"who","room":"dev"}"#, Request::Who(Some(room("dev")))),
+        (r#"{"type":"rooms"}"#, Request::Rooms),
+        (r#"{"type":"history","room":"dev"}"#, history(None)),
+        (r#"{"type":"history","room":"dev","count":3}"#, history(Some(3))),
+        (r#"{"type":"ping"}"#, Request::Ping),
+        (" \r\n\t{ \"type\" : \"ping\" } ", Request::Ping),
+        (r#"{"x":[{}],"type":"ping","room":"dev","other":"field"}"#, Request::Ping),
+        (r#"{"\u0074ype":"p\u0069ng"}"#, Request::Ping),
+    ]);
+}
+
+#[test]
+fn every_field_that_a_type_needs_is_asked_for() {
+    check_bad(&[
+        (r#"{}"#, "a request has a type"),
+        (r#"{"type":null}"#, "a request has a type"),
+        (r#"{"room":"dev"}"#, "a request has a type"),
+        (r#"{"type":"join"}"#, "join needs room"),
+        (r#"{"type":"join","room":null}"#, "join needs room"),
+        (r#"{"type":"leave"}"#, "leave needs room"),
+        (r#"{"type":"say","text":"hi"}"#, "say needs room"),
+        (r#"{"type":"say","room":"dev"}"#, "say needs text"),
+        (r#"{"type":"say","room":"dev","text":null}"#, "say needs text"),
+        (r#"{"type":"say","room":"dev","text":"x","data":1}"#, "a message has either text or data"),
+        (r#"{"type":"say","room":"dev","text":"x","data":null}"#, "a message has either text or data"),
+        (r#"{"type":"say","room":"dev","text":""}"#, "the text is empty"),
+        (r#"{"type":"say","room":"dev","text":" \n\u0000\t"}"#, "the text is empty"),
+        (r#"{"type":"me","room":"dev"}"#, "me needs text"),
+        (r#"{"type":"me","text":"waves"}"#, "me needs room"),
+        (r#"{"type":"me","room":"dev","data":1}"#, "me needs text"),
+        (r#"{"type":"tell","text":"psst"}"#, "tell needs to"),
+        (r#"{"type":"tell","to":" ","text":"psst"}"#, "tell needs to"),
+        (r#"{"type":"tell","to":"bob"}"#, "tell needs text"),
+        (r#"{"type":"nick"}"#, "nick needs name"),
+        (r#"{"type":"who"}"#, "who needs room"),
+        (r#"{"type":"history"}"#, "history needs room"),
+        (r#"{"type":""}"#, "the type is empty"),
+        (r#"{"type":"\u001b"}"#, "the type is empty"),
+    ]);
+}
+
+#[test]
+fn a_field_of_another_type_is_no_request() {
+    let fields = [
+        (r#""type":"X""#, &["1", "[]", "{}", "true"][..]),
+        (r#""room":"X""#, &["1", "[\"dev\"]", "{}", "false"]),
+        (r#""text":"X""#, &["1", "[]", "{}", "true"]),
+        (r#""to":"X""#, &["1", "[]", "{}", "true"]),
+        (r#""name":"X""#, &["1", "[]", "{}", "true"]),
+        (r#""history":"X""#, &["\"1\"", "-1", "1.5", "1e1", "[]", "true", "99999999999999999999"]),
+        (r#""count":"X""#, &["\"1\"", "-1", "1.5", "{}", "18446744073709551616"]),
+        (r#""echo":"X""#, &["1", "\"true\"", "null", "[]"]),
+    ];
+    for (field, values) in fields {
+        for value in values {
+            let field = field.replace("\"X\"", value);
+            let kind = if field.starts_with("\"type\"") { "" } else { r#""type":"ping","# };
+            check_bad(&[(&format!("{{{kind}{field}}}"), "that is no request in JSON: invalid ")]);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_object_is_no_request() {
+    for message in [
+        "",
+        " ",
+        "null",
+        "1",
+        "\"ping\"",
+        "true",
+        "[]",
+        r#"["ping"]"#,
+        r#"["ping",null]"#,
+        r#"["ping",null,null,null,null,null,null,true]"#,
+        "{",
+        r#"{"type":"ping""#,
+        r#"{"type":"ping"}}"#,
+        r#"{"type":"ping"}{"type":"ping"}"#,
+        r#"{"type":"ping",}"#,
+        "{'type':'ping'}",
+        "{type:\"ping\"}",
+        "\u{feff}{\"type\":\"ping\"}",
+        "{\"type\":\"pi\nng\"}",
+        r#"{"type":"\ud800"}"#,
+        r#"{"type":"\x"}"#,
+        r#"{"type":"say","room":"dev","data":}"#,
+        r#"{"type":"say","room":"dev","data":01}"#,
+        r#"{"type":"say","room":"dev","data":NaN}"#,
+        r#"{"type":"say","room":"dev","data":[1,]}"#,
+        r#"{"type":"say","room":"dev","data":"\ud800"}x"#,
+        r#"{"type":"ping","other":tru}"#,
+        "\0",
+    ] {
+        check_bad(&[(message, "that is no request in JSON: ")]);
+    }
+    let twice = [
+        r#"{"type":"ping","type":"ping"}"#,
+        r#"{"type":"ping","id":1,"id":1}"#,
+        r#"{"type":"leave","room":"dev","room":"ops"}"#,
+        r#"{"type":"say","room":"dev","text":"a","text":"b"}"#,
+        r#"{"type":"say","room":"dev","data":1,"data":2}"#,
+        r#"{"type":"say","room":"dev","data":1,"d\u0061ta":2}"#,
+    ];
+    twice.iter().for_each(|message| check_bad(&[(message, "that is no request in JSON: duplicate field")]));
+    let Input::Request { request, tag } = json::decode(Whole::Binary(br#"{"type":"ping"}"#)) else {
+        panic!("no request")
+    };
+    assert!(matches!((request, tag), (Err(Problem::BadRequest(_)), None)));
+}
+
+#[test]
+fn names_and_rooms_and_types_are_judged() {
+    let rows = [
+        (r#"{"type":"join","room":""}"#, Problem::BadRoomName(RoomNameError::Empty)),
+        (r#"{"type":"join","room":"a b"}"#, Problem::BadRoomName(RoomNameError::Character)),
+        (r#"{"type":"join","room":"a\r\nb"}"#, Problem::BadRoomName(RoomNameError::Character)),
+        (r#"{"type":"who","room":"a/b"}"#, Problem::BadRoomName(RoomNameError::Character)),
+        (r#"{"type":"nick","name":""}"#, Problem::BadName(NameError::Empty)),
+        (r#"{"type":"nick","name":"a b"}"#, Problem::BadName(NameError::Space)),
+        (r#"{"type":"nick","name":"a\nb"}"#, Problem::BadName(NameError::Invisible)),
+        (r#"{"type":"nick","name":"redis"}"#, Problem::BadName(NameError::Reserved)),
+        (r#"{"type":"JOIN","room":"dev"}"#, Problem::UnknownType(text("JOIN"))),
+        (r#"{"type":"welcome"}"#, Problem::UnknownType(text("welcome"))),
+        (r#"{"type":"x\u001b[2J"}"#, Problem::UnknownType(text("x[2J"))),
+    ];
+    for (message, problem) in rows {
+        assert_eq!(asked(message), (Err(problem), None), "{message}");
+    }
+    let long = format!(r#"{{"type":"{}"}}"#, "x".repeat(5_000));
+    assert!(asked(&long).0.expect_err("unknown").to_string().len() < 300, "not all of it comes back");
+}
+
+#[test]
+fn an_id_comes_back_as_it_was_sent() {
+    let longest = format!("\"{}\"", "x".repeat(62));
+    for id in [
+        "1",
+        "0",
+        "-1.50e+07",
+        "123456789012345678901234567890",
+        "\"\"",
+        "\"a\"",
+        r#""\u001b\n\"""#,
+        &longest,
+    ] {
+        for (request, expected) in [("ping", true), ("nosuch", false), ("join", false)] {
+            let message = format!(r#"{{"type":"{request}","id": {id} }}"#);
+            let (request, tag) = asked(&message);
+            assert_eq!((request.is_ok(), tag), (expected, Some(Tag(id.into()))), "{message}");
+        }
+        let untyped = asked(&format!(r#"{{"id":{id}}}"#));
+        assert_eq!((untyped.0.is_err(), untyped.1), (true, Some(Tag(id.into()))));
+    }
+    assert_eq!(asked(r#"{"type":"ping","id":null}"#), (Ok(Request::Ping), None), "as good as none");
+    let too_long = format!("\"{}\"", "x".repeat(63));
+    for id in ["{}", "[]", "[1]", "{\"a\":1}", "true", "false", &too_long, &"1".repeat(65)] {
+        check_bad(&[(&format!(r#"{{"type":"ping","id":{id}}}"#), "an id is a string or a number")]);
+    }
+}
+
+#[test]
+fn who_marks_a_message_gets_it_back() {
+    for (message, expected) in [
+        (r#"{"type":"say","room":"dev","text":"hi","id":1}"#, true),
+        (r#"{"type":"me","room":"dev","text":"hi","id":1}"#, true),
+        (r#"{"type":"tell","to":"bob","text":"hi","id":1}"#, true),
+        (r#"{"type":"say","room":"dev","text":"hi","id":null}"#, false),
+        (r#"{"type":"tell","to":"bob","text":"hi"}"#, false),
+    ] {
+        match asked(message).0 {
+            Ok(Request::Say { receipt, .. } | Request::Tell { receipt, .. }) => assert_eq!(receipt, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What is said by `data`.
+fn data(raw: &str) -> Result<String, Problem> {
+    match asked(&format!(r#"{{"type":"say","data": {raw} ,"room":"dev"}}"#)).0? {
+        Request::Say { body: Body::Data(json), manner: Manner::Say, .. } => Ok(json.into()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn data_is_passed_on_digit_for_digit_without_the_white_space() {
+    for same in [
+        "null",
+        "true",
+        "0",
+        "-0",
+        "-0.0",
+        "1.0",
+        "1.50",
+        "1e400",
+        "1E+2",
+        "123456789012345678901234567890.10",
+        "\"\"",
+        "\" \\t a \"",
+        r#""\u0041\/\\\"""#,
+        "[]",
+        "{}",
+        r#"{"b":1,"a":2,"b":3}"#,
+        r#"[[],{},[{"":[]}]]"#,
+        "\"é🦀\"",
+        r#"{"a b":" c , d : [ "}"#,
+        r#""\\""#,
+        r#"["\\"," x"]"#,
+        r#""\ud800""#,
+    ] {
+        assert_eq!(data(same).as_deref(), Ok(same));
+    }
+    let rows = [
+        (" [ 1 ,\t2 ,\r\n3 ] ", "[1,2,3]"),
+        ("{ \"a b\" : { } , \"c\" : [ ] }", r#"{"a b":{},"c":[]}"#),
+        (r#"[ "a \" b" , "\\" , " c" ]"#, r#"["a \" b","\\"," c"]"#),
+    ];
+    for (raw, expected) in rows {
+        assert_eq!(data(raw).as_deref(), Ok(expected));
+    }
+}
+
+#[test]
+fn data_is_nested_64_deep_at_most() {
+    let nested = |open: &str, close: &str, depth: usize| open.repeat(depth) + "1" + &close.repeat(depth);
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}"), ("[ ", " ]")] {
+        assert!(data(&nested(open, close, 64)).is_ok());
+        for depth in [65, 128, 129, 20_000] {
+            let refused = data(&nested(open, close, depth)).expect_err("too deep");
+            assert_eq!(refused, Problem::BadRequest("data is nested more than 64 deep".into()));
+            let published = json::body(&nested(open, close, depth)).expect_err("too deep");
+            assert_eq!(published, refused);
+        }
+        // Nested just as deeply where nobody looks.
+        let elsewhere = format!(r#"{{"type":"ping","x":{}}}"#, nested(open, close, 20_000));
+        assert_eq!(asked(&elsewhere).0, Ok(Request::Ping));
+    }
+    assert!(data(&format!("\"{}\"", "[".repeat(100))).is_ok(), "in a string nothing is nested");
+    assert!(data(&format!("[{}[]]", "[],".repeat(100))).is_ok(), "side by side nothing is nested");
+}
+
+/// Messages rich in what requests are made of.
+fn message() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\u001b",
+        "null",
+        "1",
+        " ",
+        "\"type\":",
+        "\"say\"",
+        "\"room\":\"dev\"",
+        "\"text\":",
+        "\"data\":",
+        "\"id\":",
+        "\"nick\"",
+        "\"name\":",
+        "\"tell\"",
+        "\"to\":",
+        "\u{202e}",
+    ];
+    let quoted = raw_text().prop_map(|raw| serde_json::to_string(&raw).expect("a string"));
+    let word = || raw_text().prop_map(|raw| serde_json::to_string(&raw).expect("a string"));
+    let request =
+        (select(vec!["say", "me", "tell", "nick", "join", "rooms"]), word(), word(), word(), word());
+    let request = request.prop_map(|(kind, room, text, to, name)| {
+        format!(r#"{{"type":"{kind}","room":{room},"text":{text},"to":{to},"name":{name}}}"#)
+    });
+    let garbage = vec(prop_oneof![select(pieces).prop_map(String::from), quoted], 0..14);
+    prop_oneof![request, garbage.prop_map(|pieces| pieces.concat())]
+}
+
+#[test]
+fn nothing_harmful_is_ever_heard() {
+    check(5_000, &message(), |message| {
+        let shown = match asked(&message).0 {
+            Ok(Request::Say { body: Body::Text(text), .. }) => vec![text.to_string()],
+            Ok(Request::Say { body, .. }) => vec![body.as_line().into_owned()],
+            Ok(Request::Tell { to, text, .. }) => vec![to.to_string(), text.to_string()],
+            Ok(Request::Nick(name)) => vec![name.to_string()],
+            Ok(Request::Join { room, .. }) => vec![room.to_string()],
+            _ => vec![],
+        };
+        for shown in shown {
+            assert_eq!(harm(&shown.replace('\n', "")), None, "{shown:?}");
+        }
+    });
+}
+
+/// Any JSON value, with white space at random places.
+fn value() -> impl Strategy<Value = String> {
+    let quoted = || raw_text().prop_map(|raw| serde_json::to_string(&raw).expect("a string"));
+    let space = || select(vec!["", "", " ", "\n", "\r\n\t "]);
+    let leaf = prop_oneof![quoted(), "-?[1-9][0-9]{0,30}(\\.[0-9]{1,9})?", Just("null".to_string())];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let list = (vec(inner.clone(), 0..4), space())
+            .prop_map(|(all, space)| format!("[{space}{}{space}]", all.join(&format!("{space},{space}"))));
+        let pairs = vec((quoted(), inner), 0..4);
+        let object = (pairs, space()).prop_map(|(pairs, space)| {
+            let pairs: Vec<_> =
+                pairs.iter().map(|(key, value)| format!("{key}{space}:{space}{value}")).collect();
+            format!("{{{space}{}{space}}}", pairs.join(&format!("{space},{space}")))
+        });
+        prop_oneof![list, object]
+    })
+}
+
+#[test]
+fn data_means_what_it_meant() {
+    check(2_000, &value(), |raw| {
+        let sent = data(&raw).expect("data");
+        let parsed = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).expect("JSON");
+        assert_eq!(parsed(&sent), parsed(&raw));
+        assert!(!sent.contains(['\n', '\r', '\t']), "one line");
+        assert_eq!(data(&sent), Ok(sent));
+    });
+}

@@ -1,0 +1,324 @@
+//! The chat with clients of all doors, as conversations: several rooms, echoes, receipts, programs, listeners.
+
+use chinwag::protocol::{Arrival, Body, Dialect, Manner, Payload, Problem, Request};
+use chinwag::text::Name;
+
+use crate::hall::{Hall, arrival};
+use crate::words::{name, room, text};
+
+const ANN: u32 = 0;
+const BOB: u32 = 1;
+const CY: u32 = 2;
+const DAN: u32 = 3;
+
+fn join(to: &str) -> Request {
+    Request::Join { room: room(to), history: None, echo: false }
+}
+
+fn leave(from: &str) -> Request {
+    Request::Leave(Some(room(from)))
+}
+
+fn says(to: &str, raw: &str, receipt: bool) -> Request {
+    let body = Body::Text(text(raw));
+    Request::Say { room: Some(room(to)), manner: Manner::Say, body, receipt }
+}
+
+fn say(to: &str, raw: &str) -> Request {
+    says(to, raw, false)
+}
+
+fn nick(raw: &str) -> Request {
+    Request::Nick(name(raw))
+}
+
+fn tell(to: &str, receipt: bool) -> Request {
+    Request::Tell { to: text(to), text: text("psst"), receipt }
+}
+
+fn relay(raw: &str) -> Request {
+    Request::Relay(Payload::Text(raw.into()))
+}
+
+fn json(who: &str, to: &str) -> Arrival {
+    arrival(Dialect::Json, who, to)
+}
+
+fn raw(who: &str, to: &str) -> Arrival {
+    arrival(Dialect::Raw, who, to)
+}
+
+fn listener(to: &str, heard: Option<u64>) -> Arrival {
+    Arrival { heard, ..arrival(Dialect::Events, "", to) }
+}
+
+#[test]
+fn who_enters_is_welcomed_and_in_the_room_that_it_asked_for() {
+    let mut hall = Hall::new("");
+    assert_eq!(hall.enters(ANN, json("ann", "lobby")), ["ann< welcome ann", "ann< entered lobby 1 seq 0"]);
+    assert_eq!(
+        hall.enters(BOB, json("bob", "lobby")),
+        ["bob< welcome bob", "ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"]
+    );
+    assert_eq!(hall.enters(CY, json("cy", "")), ["cy< welcome cy"], "nowhere");
+    assert_eq!(hall.asks(CY, say("lobby", "hi")), ["cy< problem not_in_room"]);
+    assert_eq!(hall.asks(CY, leave("lobby")), ["cy< problem not_in_room"]);
+    assert_eq!(hall.comes(DAN, "dan").last().unwrap(), "dan< entered lobby 3 seq 0");
+    assert_eq!(hall.leaves(CY), [""; 0]);
+}
+
+#[test]
+fn who_asks_for_a_name_that_is_taken_is_a_guest() {
+    let mut hall = Hall::with("", &["ann"]);
+    assert_eq!(
+        hall.enters(BOB, json("Ann", "lobby")),
+        [
+            "bob< problem name_taken",
+            "bob< welcome guest-1",
+            "ann< joined lobby guest-1 2",
+            "bob< entered lobby 2 seq 0"
+        ]
+    );
+    let bad = Arrival { problems: vec![Problem::NotUtf8], ..json("ANN", "") };
+    assert_eq!(
+        hall.enters(CY, bad),
+        ["cy< problem not_utf8", "cy< problem name_taken", "cy< welcome guest-2"]
+    );
+    assert_eq!(hall.enters(DAN, json("", "")), ["dan< welcome guest-3"], "nor one who asks for none");
+    assert_eq!(hall.chat.census().names, 4);
+}
+
+#[test]
+fn one_may_be_in_several_rooms() {
+    let mut hall = Hall::with("", &["ann", "bob", "cy"]);
+    assert_eq!(hall.asks(ANN, join("dev")), ["ann< entered dev 1 seq 0"], "and still in the lobby");
+    assert_eq!(hall.asks(BOB, join("dev")), ["ann< joined dev bob 2", "bob< entered dev 2 seq 0"]);
+    assert_eq!(hall.asks(ANN, say("lobby", "hi")), ["bob< said lobby 1 ann hi", "cy< said lobby 1 ann hi"]);
+    assert_eq!(hall.asks(ANN, say("dev", "hi")), ["bob< said dev 1 ann hi"]);
+    assert_eq!(hall.asks(CY, say("dev", "hi")), ["cy< problem not_in_room"]);
+    assert_eq!(hall.asks(CY, say("nosuch", "hi")), ["cy< problem not_in_room"]);
+    assert_eq!(hall.asks(ANN, join("dev")), ["ann< problem already_in"]);
+    assert_eq!(hall.asks(ANN, Request::Who(None)), ["ann< problem which_room"]);
+    assert_eq!(hall.asks(ANN, relay("hi")), ["ann< problem which_room"]);
+    assert_eq!(hall.asks(CY, Request::Who(Some(room("dev")))), ["cy< who dev ann bob +0"]);
+    assert_eq!(hall.asks(CY, Request::Rooms), ["cy< rooms lobby 3 dev 2 +0"]);
+    assert_eq!(hall.asks(CY, Request::Who(Some(room("nosuch")))), ["cy< problem no_such_room"]);
+}
+
+#[test]
+fn who_leaves_a_room_stays_in_the_others() {
+    let mut hall = Hall::with("--history 0", &["ann", "bob", "cy"]);
+    [ANN, BOB, CY].into_iter().for_each(|who| drop(hall.asks(who, join("dev"))));
+    assert_eq!(
+        hall.asks(ANN, leave("dev")),
+        ["cy< left dev ann 2", "bob< left dev ann 2", "ann< gone dev ann 2"],
+        "who was last has ann's place"
+    );
+    assert_eq!(hall.asks(ANN, leave("dev")), ["ann< problem not_in_room"]);
+    assert_eq!(hall.asks(CY, say("dev", "hi")), ["bob< said dev 1 cy hi"]);
+    assert_eq!(hall.asks(CY, leave("dev")), ["bob< left dev cy 1", "cy< gone dev cy 1"]);
+    assert_eq!(hall.asks(BOB, leave("dev")), ["bob< gone dev bob 0"]);
+    assert_eq!(hall.asks(BOB, leave("dev")), ["bob< problem not_in_room"], "it is closed");
+    assert_eq!(hall.asks(ANN, leave("lobby")).len(), 3);
+    assert_eq!(hall.asks(BOB, Request::Rooms), ["bob< rooms lobby 2 +0"]);
+    assert_eq!(hall.asks(ANN, join("lobby")).last().unwrap(), "ann< entered lobby 3 seq 0");
+}
+
+#[test]
+fn who_is_gone_is_gone_from_every_room() {
+    let mut hall = Hall::with("--history 0", &["ann", "bob", "cy"]);
+    hall.asks(ANN, join("dev"));
+    hall.asks(BOB, join("dev"));
+    hall.asks(ANN, join("alone"));
+    assert_eq!(
+        hall.leaves(ANN),
+        ["cy< left lobby ann 2", "bob< left lobby ann 2", "bob< left dev ann 1"],
+        "the last one of the lobby has ann's place"
+    );
+    hall.leaves(BOB);
+    hall.leaves(CY);
+    assert_eq!(hall.chat.census(), Default::default());
+}
+
+#[test]
+fn there_are_only_so_many_rooms_for_one() {
+    let mut hall = Hall::with("--max-rooms-per-client 2", &["ann"]);
+    hall.asks(ANN, join("dev"));
+    assert_eq!(hall.asks(ANN, join("ops")), ["ann< problem too_many_joined"]);
+    assert_eq!(hall.asks(ANN, Request::Rooms), ["ann< rooms dev 1 lobby 1 +0"], "none is made");
+    hall.asks(ANN, leave("dev"));
+    assert_eq!(hall.asks(ANN, join("ops")), ["ann< entered ops 1 seq 0"]);
+}
+
+#[test]
+fn who_wants_an_echo_hears_itself_in_that_room() {
+    let mut hall = Hall::with("", &["ann"]);
+    hall.enters(BOB, Arrival { echo: true, ..json("bob", "lobby") });
+    hall.asks(BOB, join("dev"));
+    assert_eq!(hall.asks(BOB, say("lobby", "hi")), ["ann< said lobby 1 bob hi", "bob< said lobby 1 bob hi"]);
+    assert_eq!(hall.asks(BOB, says("lobby", "hi", true)).len(), 2, "not twice");
+    assert_eq!(hall.asks(BOB, say("dev", "hi")), [""; 0]);
+    hall.asks(BOB, leave("lobby"));
+    hall.asks(BOB, join("lobby"));
+    assert_eq!(hall.asks(BOB, say("lobby", "hi")), ["ann< said lobby 3 bob hi"], "asked for anew each time");
+}
+
+#[test]
+fn who_wants_a_receipt_gets_the_message() {
+    let mut hall = Hall::with("", &["ann", "bob"]);
+    assert_eq!(
+        hall.asks(ANN, says("lobby", "hi", true)),
+        ["bob< said lobby 1 ann hi", "ann< said lobby 1 ann hi"]
+    );
+    let data = Body::Data("[1]".into());
+    let request = Request::Say { room: Some(room("lobby")), manner: Manner::Say, body: data, receipt: true };
+    assert_eq!(hall.asks(ANN, request), ["bob< said lobby 2 ann [1]", "ann< said lobby 2 ann [1]"]);
+    assert_eq!(hall.asks(ANN, tell("bob", true)), ["bob< private ann psst", "ann< told ann bob psst"]);
+    assert_eq!(hall.asks(ANN, tell("BOB", true)), ["bob< private ann psst", "ann< told ann bob psst"]);
+    assert_eq!(hall.asks(ANN, tell("bob", false)), ["bob< private ann psst"]);
+    assert_eq!(hall.asks(ANN, tell("ann", true)), ["ann< private ann psst", "ann< told ann ann psst"]);
+    assert_eq!(hall.asks(ANN, tell("nobody", true)), ["ann< problem nobody"]);
+}
+
+#[test]
+fn another_name_is_news_in_every_room_one_is_in() {
+    let mut hall = Hall::with("", &["ann", "bob", "cy"]);
+    hall.asks(ANN, join("dev"));
+    hall.asks(BOB, join("dev"));
+    assert_eq!(
+        hall.asks(ANN, nick("eve")),
+        [
+            "ann< you ann eve",
+            "bob< renamed lobby ann eve",
+            "cy< renamed lobby ann eve",
+            "bob< renamed dev ann eve"
+        ]
+    );
+    assert_eq!(hall.asks(CY, nick("EVE")), ["cy< problem name_taken"]);
+    assert_eq!(hall.asks(CY, nick("ann")).len(), 3, "it is free");
+    assert_eq!(hall.asks(ANN, nick("eve")), ["ann< you eve eve"]);
+    assert_eq!(hall.asks(BOB, Request::Who(Some(room("dev")))), ["bob< who dev eve bob +0"]);
+    hall.enters(DAN, json("dan", ""));
+    assert_eq!(hall.asks(DAN, nick("dora")), ["dan< you dan dora"], "nowhere, to nobody");
+}
+
+#[test]
+fn what_was_said_is_shown_in_one_piece() {
+    let mut hall = Hall::with("--history-shown 2", &["ann"]);
+    ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
+    let shown = |hall: &mut Hall, history| {
+        let told = hall.enters(BOB, Arrival { history, ..json("bob", "lobby") });
+        hall.leaves(BOB);
+        told.into_iter().skip(2).collect::<Vec<_>>()
+    };
+    let entered = "bob< entered lobby 2 seq 3".to_string();
+    let some = |raw: &str| vec![entered.clone(), format!("bob< history lobby {raw}")];
+    assert_eq!(shown(&mut hall, None), some("[2 ann b] [3 ann c]"));
+    assert_eq!(shown(&mut hall, Some(1)), some("[3 ann c]"));
+    assert_eq!(shown(&mut hall, Some(9)), some("[1 ann a] [2 ann b] [3 ann c]"));
+    assert_eq!(shown(&mut hall, Some(0)), vec![entered.clone()]);
+    let history = |count| Request::History { room: Some(room("lobby")), count };
+    assert_eq!(hall.asks(ANN, history(None)), ["ann< history lobby [2 ann b] [3 ann c]"]);
+    assert_eq!(hall.asks(ANN, history(Some(1))), ["ann< history lobby [3 ann c]"]);
+    hall.asks(ANN, join("dev"));
+    let empty = Request::History { room: Some(room("dev")), count: None };
+    assert_eq!(hall.asks(ANN, empty), ["ann< history dev"]);
+}
+
+#[test]
+fn programs_hear_each_other_byte_for_byte_and_people_hear_their_words() {
+    let mut hall = Hall::with("", &["ann"]);
+    assert_eq!(hall.enters(BOB, raw("bob", "lobby")), ["ann< joined lobby bob 2"]);
+    hall.enters(CY, Arrival { echo: true, ..raw("cy", "lobby") });
+    hall.comes(DAN, "dan");
+    assert_eq!(
+        hall.asks(BOB, relay("\x1bhi\r\n")),
+        ["cy< relayed \"\\u{1b}hi\\r\\n\"", "dan< said lobby 1 bob hi", "ann< said lobby 1 bob hi"]
+    );
+    assert_eq!(hall.asks(BOB, relay(" \n")), ["cy< relayed \" \\n\""], "nothing to read");
+    let bytes = Request::Relay(Payload::Binary(b"\0\xff"[..].into()));
+    assert_eq!(hall.asks(BOB, bytes), ["cy< relayed bytes \\x00\\xff"]);
+    assert_eq!(hall.asks(CY, relay("x"))[..2], ["bob< relayed \"x\"", "cy< relayed \"x\""], "an echo");
+    assert_eq!(
+        hall.asks(ANN, say("lobby", "hi")),
+        ["dan< said lobby 3 ann hi"],
+        "people say nothing to programs"
+    );
+    assert_eq!(hall.asks(ANN, Request::Who(Some(room("lobby")))), ["ann< who lobby dan ann bob cy +0"]);
+}
+
+#[test]
+fn a_program_may_publish_without_coming_in() {
+    let mut hall = Hall::with("", &["ann"]);
+    hall.comes(BOB, "bob");
+    let (seq, told) = hall.publishes("lobby", Name::of_http(), "hi");
+    assert_eq!(seq, Ok(1));
+    assert_eq!(told, ["bob< said lobby 1 http hi", "ann< said lobby 1 http hi"]);
+    assert_eq!(hall.publishes("lobby", name("bot"), "hi").0, Ok(2));
+    for taken in ["ann", "ANN", "bob"] {
+        let refused = (Err(Problem::NameTaken(name(taken))), vec![]);
+        assert_eq!(hall.publishes("lobby", name(taken), "hi"), refused, "not in another's name");
+    }
+    assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]), "to nobody, but remembered");
+    assert_eq!(hall.asks(ANN, Request::Rooms), ["ann< rooms lobby 2 +0"]);
+    assert_eq!(hall.asks(ANN, join("dev")), ["ann< entered dev 1 seq 1", "ann< history dev [1 bot hi]"]);
+}
+
+#[test]
+fn a_room_that_was_published_to_stays_only_for_its_history() {
+    let mut hall = Hall::new("--history 0");
+    assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]));
+    assert_eq!(hall.chat.census(), Default::default());
+    let mut hall = Hall::new("--max-rooms 2");
+    assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]));
+    assert_eq!(hall.publishes("ops", name("bot"), "hi"), (Ok(1), vec![]));
+    assert!(hall.chat.history_for_programs(room("dev"), None).is_err(), "it made way");
+    assert!(hall.chat.history_for_programs(room("ops"), None).is_ok());
+    hall.enters(ANN, json("ann", "ops"));
+    assert_eq!(hall.publishes("dev", name("bot"), "hi").0, Err(Problem::TooManyRooms));
+    assert!(!hall.chat.can_open(&room("dev")) && hall.chat.can_open(&room("ops")));
+}
+
+#[test]
+fn a_listener_is_told_what_it_missed_and_then_everything() {
+    let mut hall = Hall::with("--history 3", &["ann"]);
+    ["a", "b", "c", "d"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
+    let rows = [
+        (None, &[][..]),
+        (Some(4), &[]),
+        (Some(9), &[]),
+        (Some(3), &["bob< said lobby 4 ann d"]),
+        (Some(2), &["bob< said lobby 3 ann c", "bob< said lobby 4 ann d"]),
+        (Some(0), &["bob< said lobby 2 ann b", "bob< said lobby 3 ann c", "bob< said lobby 4 ann d"]),
+    ];
+    for (heard, expected) in rows {
+        assert_eq!(hall.enters(BOB, listener("lobby", heard)), expected, "heard {heard:?}");
+        assert_eq!(hall.leaves(BOB), [""; 0], "nobody notices");
+    }
+    hall.enters(BOB, listener("lobby", None));
+    assert_eq!(hall.asks(ANN, say("lobby", "e")), ["bob< said lobby 5 ann e"]);
+    assert_eq!(hall.publishes("lobby", name("bot"), "f").1.len(), 2);
+    assert_eq!(hall.asks(ANN, Request::Who(Some(room("lobby")))), ["ann< who lobby ann +0"], "no member");
+    assert_eq!(hall.asks(ANN, Request::Rooms), ["ann< rooms lobby 1 +0"]);
+}
+
+#[test]
+fn a_listener_keeps_a_room_open_and_nothing_else() {
+    let mut hall = Hall::new("--history 0 --max-rooms 3");
+    hall.enters(ANN, listener("dev", Some(0)));
+    hall.enters(BOB, listener("dev", None));
+    hall.enters(CY, json("cy", "ops"));
+    assert_eq!(hall.enters(DAN, listener("qa", None)), [""; 0], "there are as many rooms as there may be");
+    let census = hall.chat.census();
+    assert_eq!((census.clients, census.names, census.rooms, census.members), (4, 1, 2, 3));
+    assert_eq!(
+        hall.publishes("dev", name("bot"), "hi").1,
+        ["ann< said dev 1 bot hi", "bob< said dev 1 bot hi"]
+    );
+    hall.leaves(ANN);
+    assert_eq!(hall.publishes("dev", name("bot"), "hi").1, ["bob< said dev 2 bot hi"]);
+    hall.leaves(BOB);
+    hall.leaves(CY);
+    hall.leaves(DAN);
+    assert_eq!(hall.chat.census(), Default::default());
+}

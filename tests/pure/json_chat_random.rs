@@ -1,0 +1,165 @@
+//! The chat at random, with clients of all doors: who is where, and that nobody is left out or hears twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chinwag::chat::{Census, ClientId};
+use chinwag::protocol::{Body, Dialect, Manner, Payload, Request};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::hall::{Hall, arrival};
+use crate::random::check;
+use crate::words::{name, room, text};
+
+const ROOMS: [&str; 4] = ["lobby", "dev", "ops", "qa"];
+const NAMES: [&str; 4] = ["ann", "bob", "cy", "dan"];
+const CLIENTS: u32 = 8;
+
+/// What client `slot` speaks, whenever it is here.
+fn dialect(slot: u32) -> Dialect {
+    [Dialect::Json, Dialect::Line, Dialect::Json, Dialect::Raw, Dialect::Events][slot as usize % 5]
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enter(&'static str, &'static str),
+    Ask(Request),
+    Leave,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let to = || select(&ROOMS[..]);
+    let who = || select(&NAMES[..]);
+    let body = || Body::Text(text("hi"));
+    let say = (proptest::option::of(to()), any::<bool>()).prop_map(move |(to, receipt)| Request::Say {
+        room: to.map(room),
+        manner: Manner::Say,
+        body: body(),
+        receipt,
+    });
+    let join =
+        (to(), any::<bool>()).prop_map(|(to, echo)| Request::Join { room: room(to), history: None, echo });
+    let request = prop_oneof![
+        4 => join,
+        3 => to().prop_map(|from| Request::Leave(Some(room(from)))),
+        3 => say,
+        1 => who().prop_map(|who| Request::Nick(name(who))),
+        1 => Just(Request::Relay(Payload::Text("hi".into()))),
+        1 => who().prop_map(|to| Request::Tell { to: text(to), text: text("hi"), receipt: true }),
+        1 => Just(Request::Quit(None)),
+    ];
+    prop_oneof![
+        4 => (who(), select(vec!["lobby", "dev", "ops", "qa", ""])).prop_map(|(who, to)| Op::Enter(who, to)),
+        8 => request.prop_map(Op::Ask),
+        1 => Just(Op::Leave),
+    ]
+}
+
+/// Who is here, and in which rooms as far as the model can tell: from what the clients themselves were told.
+#[derive(Default)]
+struct Model {
+    here: BTreeMap<u32, BTreeSet<String>>,
+}
+
+impl Model {
+    fn carry_out(&mut self, hall: &mut Hall, slot: u32, op: &Op) {
+        let places = self.here.get(&slot).cloned();
+        match (op, places) {
+            (Op::Enter(who, to), None) => {
+                let to = if dialect(slot) == Dialect::Events && to.is_empty() { "lobby" } else { to };
+                match dialect(slot) {
+                    Dialect::Line => drop(hall.comes(slot, &format!("{who}{slot}"))),
+                    Dialect::Events => drop(hall.enters(slot, arrival(Dialect::Events, "", to))),
+                    other => drop(hall.enters(slot, arrival(other, who, to))),
+                }
+                let to = if dialect(slot) == Dialect::Line { "lobby" } else { to };
+                self.here
+                    .insert(slot, Vec::from_iter((!to.is_empty()).then(|| to.into())).into_iter().collect());
+            }
+            (Op::Ask(request), Some(places)) if dialect(slot) != Dialect::Events => {
+                hall.asks(slot, request.clone());
+                match request {
+                    // The server closes who says good-bye.
+                    Request::Quit(_) => {
+                        hall.leaves(slot);
+                        self.here.remove(&slot);
+                    }
+                    request => drop(self.here.insert(slot, moved(dialect(slot), places, request))),
+                }
+            }
+            (Op::Leave, Some(_)) => {
+                hall.leaves(slot);
+                self.here.remove(&slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Those in that room who speak `dialect`.
+    fn ears(&self, to: &str, speak: Dialect) -> BTreeSet<ClientId> {
+        let there = self.here.iter().filter(|(slot, rooms)| dialect(**slot) == speak && rooms.contains(to));
+        there.map(|(slot, _)| ClientId(*slot)).collect()
+    }
+}
+
+/// Where somebody is who was there and asked for that. At most three rooms for one.
+fn moved(speaks: Dialect, mut places: BTreeSet<String>, request: &Request) -> BTreeSet<String> {
+    match request {
+        Request::Join { room, .. } if speaks == Dialect::Line => places = [room.as_str().into()].into(),
+        Request::Join { room, .. } if places.len() < 3 => drop(places.insert(room.as_str().into())),
+        Request::Leave(Some(room)) if places.contains(room.as_str()) => {
+            places.remove(room.as_str());
+            if speaks == Dialect::Line {
+                places.insert("lobby".into());
+            }
+        }
+        _ => {}
+    }
+    places
+}
+
+/// The chat and the model agree on who is where; each client's seat is the one it is heard from.
+fn check_state(hall: &Hall, model: &Model) {
+    for (id, to) in hall.rooms.iter().filter(|(id, _)| hall.chat.room_name(**id).is_some()) {
+        for speak in Dialect::IN_ROOMS {
+            let ears = hall.chat.audience(*id, speak, None).concat();
+            let once: BTreeSet<_> = ears.iter().copied().collect();
+            assert_eq!(once.len(), ears.len(), "somebody is in {to} twice: {ears:?}");
+            assert_eq!(once, model.ears(&to[1..], speak), "{speak:?} in {to}");
+            for one in &ears {
+                let others: Vec<_> = ears.iter().copied().filter(|other| other != one).collect();
+                assert_eq!(hall.chat.audience(*id, speak, Some(*one)).concat(), others, "but for {one:?}");
+            }
+        }
+    }
+    let Census { clients, members, .. } = hall.chat.census();
+    assert_eq!(clients, model.here.len());
+    assert_eq!(members, model.here.values().map(BTreeSet::len).sum::<usize>());
+}
+
+// That nobody hears anything twice is checked on the way, by `hall`.
+#[test]
+fn everybody_is_where_it_went_and_nobody_is_told_twice() {
+    check(400, &vec((0..CLIENTS, op()), 1..100), |ops| {
+        let (mut hall, mut model) = (Hall::new("--max-rooms-per-client 3 --history 2"), Model::default());
+        for (slot, op) in ops {
+            model.carry_out(&mut hall, slot, &op);
+            check_state(&hall, &model);
+        }
+        model.here.keys().for_each(|slot| drop(hall.leaves(*slot)));
+        let Census { rooms, history_bytes, .. } = hall.chat.census();
+        assert_eq!(hall.chat.census(), Census { rooms, history_bytes, ..Census::default() });
+    });
+}
+
+#[test]
+fn without_a_history_nothing_is_left() {
+    check(200, &vec((0..CLIENTS, op()), 1..100), |ops| {
+        let (mut hall, mut model) = (Hall::new("--history 0 --announce-max 2"), Model::default());
+        ops.iter().for_each(|(slot, op)| model.carry_out(&mut hall, *slot, op));
+        model.here.keys().for_each(|slot| drop(hall.leaves(*slot)));
+        let Census { summaries, .. } = hall.chat.census();
+        assert_eq!(hall.chat.census(), Census { summaries, ..Census::default() });
+    });
+}

@@ -1,0 +1,352 @@
+//! The JSON door's writing, and that of server-sent events: every event, and the text of it. This is the protocol.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag::codec::{Tag, json, raw, sse};
+use chinwag::protocol::{Body, CloseReason, Event, Manner, Message, Payload, Problem, UniqueId};
+use chinwag::text::{Name, RoomNameError, Text};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::frames::{FIN, TEXT, parse};
+use crate::random::{check, raw_text};
+use crate::words::{harm, name, names, room, text};
+
+/// An event as an object, with that `id`; empty, if this door has no word for it.
+fn encoded(event: &Event, id: Option<&str>) -> String {
+    let tag = id.map(|id| Tag(id.into()));
+    let (mut object, mut frame) = (Vec::new(), Vec::new());
+    json::write(event, tag.as_ref(), &mut object);
+    json::encode(event, tag.as_ref(), &mut frame);
+    if !matches!(event, Event::Bye(_)) {
+        let frames = if object.is_empty() { vec![] } else { vec![(FIN | TEXT, object.clone())] };
+        assert_eq!(parse(&frame), frames);
+    }
+    String::from_utf8(object).expect("UTF-8")
+}
+
+fn message(manner: Manner, body: Body) -> Rc<Message> {
+    Rc::new(Message { from: name("bob"), manner, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
+}
+
+fn said(manner: Manner, raw: &str) -> Rc<Message> {
+    message(manner, Body::Text(Text::clean_lines(raw).expect("a text")))
+}
+
+fn data(raw: &str) -> Rc<Message> {
+    message(Manner::Say, Body::Data(raw.into()))
+}
+
+fn in_dev(message: Rc<Message>) -> Event {
+    Event::Message { room: room("dev"), message }
+}
+
+/// What is marked with the `id` of the request that it answers: `ID` stands for that.
+fn answers() -> Vec<(Event, &'static str)> {
+    let dev = || room("dev");
+    let entered = |others: &[&str], more| {
+        let (name, others) = (name("ann"), names(others));
+        Event::Entered { name, first: false, room: room("dev"), others, more, seq: 9 }
+    };
+    let rooms = |more| Event::Rooms { rooms: vec![(room("lobby"), 12), (room("dev"), 1)], more };
+    let problem = |problem| Event::Problem { problem, unnamed: false };
+    vec![
+        (entered(&[], 0), r#"{"type":"joined","room":"dev","name":"ann","count":1,"seq":9ID}"#),
+        (entered(&["bob", "cy"], 3), r#"{"type":"joined","room":"dev","name":"ann","count":6,"seq":9ID}"#),
+        (
+            Event::Gone { name: name("ann"), room: dev(), count: 2 },
+            r#"{"type":"left","room":"dev","name":"ann","count":2ID}"#,
+        ),
+        (
+            in_dev(said(Manner::Say, "hi \"ann\"\nand \\ all")),
+            r#"{"type":"message","room":"dev","from":"bob","text":"hi \"ann\"\nand \\ all","seq":7,"at":1700000000000ID}"#,
+        ),
+        (
+            in_dev(said(Manner::Act, "waves")),
+            r#"{"type":"message","room":"dev","from":"bob","text":"waves","seq":7,"at":1700000000000,"me":trueID}"#,
+        ),
+        (
+            in_dev(data(r#"{"b":1.50,"a":[null]}"#)),
+            r#"{"type":"message","room":"dev","from":"bob","data":{"b":1.50,"a":[null]},"seq":7,"at":1700000000000ID}"#,
+        ),
+        (
+            in_dev(data("null")),
+            r#"{"type":"message","room":"dev","from":"bob","data":null,"seq":7,"at":1700000000000ID}"#,
+        ),
+        (
+            Event::History { room: dev(), messages: vec![said(Manner::Act, "waves"), data("1")] },
+            concat!(
+                r#"{"type":"history","room":"dev","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true},"#,
+                r#"{"from":"bob","data":1,"seq":7,"at":1700000000000}]ID}"#
+            ),
+        ),
+        (
+            Event::History { room: dev(), messages: vec![] },
+            r#"{"type":"history","room":"dev","messages":[]ID}"#,
+        ),
+        (
+            Event::Told { from: name("ann"), to: name("bob"), text: text("psst") },
+            r#"{"type":"private","from":"ann","text":"psst","to":"bob"ID}"#,
+        ),
+        (
+            Event::Who { room: dev(), names: names(&["ann", "bob"]), more: 3 },
+            r#"{"type":"who","room":"dev","names":["ann","bob"],"count":5ID}"#,
+        ),
+        (
+            rooms(0),
+            r#"{"type":"rooms","rooms":[{"room":"lobby","count":12},{"room":"dev","count":1}],"count":2ID}"#,
+        ),
+        (
+            rooms(3),
+            r#"{"type":"rooms","rooms":[{"room":"lobby","count":12},{"room":"dev","count":1}],"count":5ID}"#,
+        ),
+        (
+            Event::YouAre { from: name("ann"), to: name("eve") },
+            r#"{"type":"nick","from":"ann","to":"eve"ID}"#,
+        ),
+        (Event::Pong, r#"{"type":"pong"ID}"#),
+        (
+            problem(Problem::NotIn(dev())),
+            r#"{"type":"error","code":"not_in_room","text":"you are not in #dev. join it first"ID}"#,
+        ),
+        (
+            problem(Problem::BadRoomName(RoomNameError::Empty)),
+            r#"{"type":"error","code":"bad_room","text":"a room name needs at least one character"ID}"#,
+        ),
+    ]
+}
+
+/// What is marked with nothing.
+fn news() -> Vec<(Event, &'static str)> {
+    let (dan, dev) = (|| name("dan"), || room("dev"));
+    vec![
+        (
+            Event::Welcome { id: UniqueId { process: 0xabc, serial: 7 }, name: name("ann") },
+            r#"{"type":"welcome","id":"0000000000000abc-7","name":"ann"}"#,
+        ),
+        (
+            Event::Joined { name: dan(), room: dev(), count: 3 },
+            r#"{"type":"joined","room":"dev","name":"dan","count":3}"#,
+        ),
+        (
+            Event::Left { name: dan(), room: dev(), reason: None, count: 2 },
+            r#"{"type":"left","room":"dev","name":"dan","count":2}"#,
+        ),
+        (
+            Event::Left { name: dan(), room: dev(), reason: Some(text("too slow")), count: 2 },
+            r#"{"type":"left","room":"dev","name":"dan","count":2,"reason":"too slow"}"#,
+        ),
+        (
+            Event::Renamed { room: dev(), from: name("guest-1"), to: dan() },
+            r#"{"type":"nick","from":"guest-1","to":"dan","room":"dev"}"#,
+        ),
+        (
+            Event::Private { from: name("bob"), text: text("psst") },
+            r#"{"type":"private","from":"bob","text":"psst"}"#,
+        ),
+        (
+            Event::Crowd { room: dev(), joined: 12, left: 3, count: 812 },
+            r#"{"type":"count","room":"dev","joined":12,"left":3,"count":812}"#,
+        ),
+        (Event::Greeting(text("be kind")), r#"{"type":"notice","text":"be kind"}"#),
+        (
+            Event::Delayed,
+            r#"{"type":"notice","text":"you send fast: your messages are slowed down, none is lost"}"#,
+        ),
+        (Event::Waiting(1), r#"{"type":"notice","text":"the server is full. you are next, please wait"}"#),
+        (
+            Event::Waiting(12),
+            r#"{"type":"notice","text":"the server is full. you are number 12 in the queue, please wait"}"#,
+        ),
+        (Event::Missed { room: None, count: 3 }, r#"{"type":"missed","count":3}"#),
+        (Event::Missed { room: Some(dev()), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (Event::Bye(CloseReason::Shutdown), r#"{"type":"bye","reason":"the server is shutting down"}"#),
+    ]
+}
+
+/// What other doors are told.
+fn not_for_this_door() -> Vec<Event> {
+    let past = Event::Past { message: said(Manner::Say, "hi"), age: Duration::ZERO };
+    let relayed = Event::Relayed(Payload::Text("hi".into()));
+    vec![Event::WhatName, Event::Help, past, Event::NoPast, relayed]
+}
+
+/// The numbers of all kinds of events. A new kind fails to compile here, and then fails
+/// [`every_kind_of_event_is_in_the_tables`] until it has a row.
+fn number(event: &Event) -> usize {
+    match event {
+        Event::Greeting(_) => 0,
+        Event::WhatName => 1,
+        Event::Entered { .. } => 2,
+        Event::Message { .. } => 3,
+        Event::Past { .. } => 4,
+        Event::NoPast => 5,
+        Event::Private { .. } => 6,
+        Event::Joined { .. } => 7,
+        Event::Left { .. } => 8,
+        Event::Crowd { .. } => 9,
+        Event::Renamed { .. } => 10,
+        Event::YouAre { .. } => 11,
+        Event::Who { .. } => 12,
+        Event::Rooms { .. } => 13,
+        Event::Help => 14,
+        Event::Delayed => 15,
+        Event::Missed { .. } => 16,
+        Event::Waiting(_) => 17,
+        Event::Problem { .. } => 18,
+        Event::Bye(_) => 19,
+        Event::Pong => 20,
+        Event::Relayed(_) => 21,
+        Event::Welcome { .. } => 22,
+        Event::Gone { .. } => 23,
+        Event::Told { .. } => 24,
+        Event::History { .. } => 25,
+    }
+}
+
+fn all_events() -> Vec<Event> {
+    let told = [answers(), news()].concat().into_iter().map(|(event, _)| event);
+    told.chain(not_for_this_door()).collect()
+}
+
+#[test]
+fn every_kind_of_event_is_in_the_tables() {
+    let numbers: BTreeSet<_> = all_events().iter().map(number).collect();
+    assert_eq!(numbers, (0..=25).collect());
+}
+
+#[test]
+fn an_event_is_an_object_and_an_answer_is_marked() {
+    for (event, expected) in answers() {
+        assert_eq!(encoded(&event, None), expected.replace("ID}", "}"), "{event:?}");
+        for id in ["7", "-1.50e+07", r#""a\u001b\"""#] {
+            assert_eq!(
+                encoded(&event, Some(id)),
+                expected.replace("ID}", &format!(",\"id\":{id}}}")),
+                "{event:?}"
+            );
+        }
+    }
+    for (event, expected) in news() {
+        assert_eq!(encoded(&event, None), expected, "{event:?}");
+    }
+    for event in not_for_this_door() {
+        assert_eq!(encoded(&event, Some("7")), "", "{event:?}");
+    }
+}
+
+#[test]
+fn every_problem_has_a_code() {
+    let dev = || room("dev");
+    let rows = [
+        (Problem::LineTooLong { max_bytes: 1 }, "too_long"),
+        (Problem::NotUtf8, "not_utf8"),
+        (Problem::UnknownCommand(text("x")), "unknown_command"),
+        (Problem::Usage("x"), "usage"),
+        (Problem::NameTaken(name("x")), "name_taken"),
+        (Problem::NobodyCalled(text("x")), "nobody"),
+        (Problem::NoSuchRoom(dev()), "no_such_room"),
+        (Problem::TooManyRooms, "too_many_rooms"),
+        (Problem::AlreadyIn(dev()), "already_in"),
+        (Problem::NotIn(dev()), "not_in_room"),
+        (Problem::WhichRoom, "which_room"),
+        (Problem::TooManyJoined { max: 64 }, "too_many_joined"),
+        (Problem::BadRequest("x".into()), "bad_request"),
+        (Problem::UnknownType(text("x")), "unknown_type"),
+        (Problem::StillWaiting, "waiting"),
+        (Problem::NameFirst, "name_first"),
+    ];
+    for (problem, code) in rows {
+        let why = problem.to_string();
+        let object = encoded(&Event::Problem { problem, unnamed: true }, None);
+        assert_eq!(object, format!(r#"{{"type":"error","code":"{code}","text":"{why}"}}"#));
+    }
+}
+
+#[test]
+fn a_raw_client_is_told_what_programs_say_and_the_end() {
+    let encoded = |event: &Event| {
+        let mut out = Vec::new();
+        raw::encode(event, &mut out);
+        parse(&out)
+    };
+    for event in all_events() {
+        let expected = match &event {
+            Event::Relayed(_) => vec![(FIN | TEXT, b"hi".to_vec())],
+            Event::Bye(_) => vec![(0x88, b"\x03\xe9the server is shutting down".to_vec())],
+            _ => vec![],
+        };
+        assert_eq!(encoded(&event), expected, "{event:?}");
+    }
+    let odd = b"\0\xff\r\n\x1b";
+    assert_eq!(encoded(&Event::Relayed(Payload::Binary(odd[..].into()))), [(FIN | 2, odd.to_vec())]);
+    assert_eq!(
+        encoded(&Event::Relayed(Payload::Text("\u{202e}\0".into()))),
+        [(FIN | 1, "\u{202e}\0".into())]
+    );
+}
+
+fn sse_encoded(event: &Event) -> String {
+    let mut out = b"before".to_vec();
+    sse::encode(event, &mut out);
+    String::from_utf8(out).expect("UTF-8").strip_prefix("before").expect("what was there stays").into()
+}
+
+#[test]
+fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
+    for event in all_events() {
+        let object = encoded(&event, None);
+        let expected = match &event {
+            Event::Message { .. } => format!("id: 7\ndata: {object}\n\n"),
+            Event::Missed { .. } => format!("event: missed\ndata: {object}\n\n"),
+            Event::Bye(_) => format!("event: bye\ndata: {object}\n\n"),
+            _ => String::new(),
+        };
+        assert_eq!(sse_encoded(&event), expected, "{event:?}");
+    }
+    assert_eq!(sse_encoded(&Event::Bye(CloseReason::Lost)), "", "nobody is there");
+    assert!(sse::NOTHING.starts_with(b":") && sse::NOTHING.ends_with(b"\n\n"));
+}
+
+/// Any message: words, or a JSON string as it comes out of the decoder.
+fn any_message() -> impl Strategy<Value = Rc<Message>> {
+    let words = raw_text().prop_map(|raw| Text::clean_lines(&raw).map_or(Body::Data("1".into()), Body::Text));
+    let quoted = raw_text().prop_map(|raw| serde_json::to_string(&raw).expect("a string"));
+    let data =
+        quoted.prop_map(|raw| json::body(&format!("[ {raw} ,\r\n{{ {raw} : {raw} }} ]")).expect("JSON"));
+    let from = raw_text().prop_map(|raw| Name::parse(&raw).unwrap_or_else(|_| name("guest-7")));
+    (from, prop_oneof![words, data], any::<u64>()).prop_map(|(from, body, seq)| {
+        Rc::new(Message { from, manner: Manner::Say, body, seq, at_unix_millis: seq })
+    })
+}
+
+#[test]
+fn whatever_is_said_is_one_object_and_one_event() {
+    check(3_000, &any_message(), |message| {
+        let event = in_dev(message.clone());
+        let object = encoded(&event, None);
+        let parsed: Value = serde_json::from_str(&object).expect("JSON");
+        assert!(!object.contains(['\n', '\r']) && object.chars().all(|c| c >= ' '));
+        assert_eq!(parsed["from"], message.from.as_str());
+        match &message.body {
+            Body::Text(text) => assert_eq!(parsed["text"], text.as_str()),
+            Body::Data(json) => {
+                assert_eq!(parsed["data"], serde_json::from_str::<Value>(json).expect("JSON"))
+            }
+        }
+        assert_eq!(sse_encoded(&event), format!("id: {}\ndata: {object}\n\n", message.seq));
+    });
+}
+
+#[test]
+fn whatever_is_said_does_nothing_to_the_terminal_of_a_line_client() {
+    check(3_000, &any_message(), |message| {
+        let mut line = Vec::new();
+        chinwag::codec::line::encode(&in_dev(message), &mut line);
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "{line:?} is one line");
+        assert_eq!(harm(line.trim_end_matches('\n')), None, "{line:?}");
+    });
+}

@@ -1,0 +1,334 @@
+//! What HTTP requests ask for, by tables: a method, a target and fields go in, an action or an answer comes out.
+
+use chinwag::protocol::{Arrival, Body};
+use chinwag::web::{Action, Guard, route};
+use http::header::{self, HeaderName};
+use serde_json::Value;
+
+use crate::calls::call;
+
+/// A door that anybody may ask for anything.
+const OPEN: Guard<'_> = Guard { loopback: false, hosts: &[], origins: &[] };
+
+/// What a WebSocket client sends (RFC 6455, 1.2).
+const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// What is done about a request with those fields, each with its line end, and that body.
+fn asked(start: &str, fields: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    done(route(&call(format!("{start} HTTP/1.1\r\nHost: h\r\n{fields}{length}\r\n{body}")), &OPEN))
+}
+
+fn done(routed: Result<Action, chinwag::codec::http::Answer>) -> String {
+    match routed {
+        Ok(Action::Ready) => "ready".into(),
+        Ok(Action::Metrics) => "metrics".into(),
+        Ok(Action::Rooms) => "rooms".into(),
+        Ok(Action::History { room, count }) => format!("history {room} {count:?}"),
+        Ok(Action::Publish { room, from, body: Body::Text(text) }) => {
+            format!("publish {room} {from} text {:?}", text.as_str())
+        }
+        Ok(Action::Publish { room, from, body: Body::Data(json) }) => {
+            format!("publish {room} {from} data {json}")
+        }
+        Ok(Action::Enter { answer, arrival }) => {
+            format!("{} {}", answer.status.as_u16(), arrival_in_words(&arrival))
+        }
+        Ok(Action::Answer(answer)) => answer.status.as_u16().to_string(),
+        Err(answer) => {
+            let body: Value = serde_json::from_slice(&answer.body).expect("an error is JSON");
+            let code = body["error"]["code"].as_str().expect("a code");
+            assert!(!body["error"]["text"].as_str().expect("a text").is_empty());
+            format!("{} {code}", answer.status.as_u16())
+        }
+    }
+}
+
+fn arrival_in_words(arrival: &Arrival) -> String {
+    let Arrival { dialect, name, room, history, echo, heard, problems } = arrival;
+    let mut words = vec![dialect.as_str().to_string()];
+    words.extend(name.as_ref().map(|name| format!("name={name}")));
+    words.extend(room.as_ref().map(|room| format!("room={room}")));
+    words.extend(history.map(|count| format!("history={count}")));
+    words.extend(echo.then(|| "echo".into()));
+    words.extend(heard.map(|seq| format!("heard={seq}")));
+    words.extend(problems.iter().map(|problem| problem.code().to_string()));
+    words.join(" ")
+}
+
+#[track_caller]
+fn check_rows(rows: &[(&str, &str)]) {
+    for (start, expected) in rows {
+        assert_eq!(asked(start, "", ""), *expected, "{start}");
+    }
+}
+
+#[test]
+fn every_path_has_its_action() {
+    check_rows(&[
+        ("GET /", "200"),
+        ("GET /main.js", "200"),
+        ("GET /style.css", "200"),
+        ("GET /healthz", "200"),
+        ("GET /readyz", "ready"),
+        ("GET /metrics", "metrics"),
+        ("GET /rooms", "rooms"),
+        ("GET /rooms?x=y", "rooms"),
+        ("GET http://h/rooms", "rooms"),
+        ("GET http://h", "200"),
+        ("GET /rooms/dev/messages", "history #dev None"),
+        ("GET /rooms/dev/messages?limit=3", "history #dev Some(3)"),
+        ("GET /rooms/dev/messages?limit=0", "history #dev Some(0)"),
+        ("GET /rooms/dev/messages?limit=3&limit=4", "history #dev Some(3)"),
+        ("GET /rooms/dev/messages?%6cimit=%33", "history #dev Some(3)"),
+        ("GET /rooms/dev/messages?other=x", "history #dev None"),
+        ("GET /rooms/dev/events", "200 events room=#dev"),
+    ]);
+    for raw in ["x", "", "-1", "1.5", "99999999999999999999", "3%00", "3%20"] {
+        assert_eq!(asked(&format!("GET /rooms/dev/messages?limit={raw}"), "", ""), "400 bad_request");
+    }
+}
+
+#[test]
+fn other_paths_are_not_there() {
+    check_rows(&[
+        ("GET /nosuch", "404 not_found"),
+        ("GET /index.html", "404 not_found"),
+        ("GET /rooms/", "404 not_found"),
+        ("GET /rooms/dev", "404 not_found"),
+        ("GET /rooms/dev/messages/", "404 not_found"),
+        ("GET /rooms/dev/other", "404 not_found"),
+        ("GET /rooms/a/b/messages", "404 not_found"),
+        ("GET /healthz/", "404 not_found"),
+        ("GET /HEALTHZ", "404 not_found"),
+        ("GET /raw", "404 not_found"),
+        ("GET /ws/dev", "404 not_found"),
+        ("GET /../src/main.rs", "404 not_found"),
+        ("GET /page/main.js", "404 not_found"),
+        ("GET /%2e%2e/etc/passwd", "404 not_found"),
+        ("GET /main.js%00", "404 not_found"),
+        ("DELETE /nosuch", "404 not_found"),
+        ("OPTIONS *", "404 not_found"),
+    ]);
+}
+
+#[test]
+fn a_room_name_in_a_path_is_decoded_and_then_judged() {
+    let row = |raw: &str| asked(&format!("GET /rooms/{raw}/messages"), "", "");
+    for (raw, room) in [
+        ("dev", "dev"),
+        ("DEV", "dev"),
+        ("d%65v", "dev"),
+        ("%23dev", "dev"),
+        ("a.b-c_d", "a.b-c_d"),
+        ("%E6%97%A5%E6%9C%AC", "日本"),
+        ("%C3%84rger", "ärger"),
+        // White space around a name does not count, at any door.
+        ("%20dev%0D%0A", "dev"),
+    ] {
+        assert_eq!(row(raw), format!("history #{room} None"), "{raw}");
+    }
+    let (long, longer) = ("x".repeat(33), "%E6%97%A5".repeat(11));
+    for raw in [
+        "",
+        "%20",
+        "%23",
+        "a%0D%0Ab",
+        "a%0Ab",
+        "a%2Fb",
+        "%2e%2e%2f",
+        "a%20b",
+        "a%00b",
+        "a%1bb",
+        "a%E2%80%AEb",
+        "a*",
+        "a+b",
+        "%FF",
+        "a%C3",
+        "%",
+        "%zz",
+        "a%25b",
+        "$4",
+        &long,
+        &longer,
+    ] {
+        assert_eq!(row(raw), "400 bad_room", "{raw}");
+        assert_eq!(asked(&format!("POST /rooms/{raw}/messages"), "", "hi"), "400 bad_room", "{raw}");
+        assert_eq!(asked(&format!("GET /raw/{raw}"), UPGRADE, ""), "400 bad_room", "{raw}");
+    }
+}
+
+#[test]
+fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
+    let paths = [
+        ("/", "HEAD, GET"),
+        ("/main.js", "HEAD, GET"),
+        ("/healthz", "HEAD, GET"),
+        ("/readyz", "HEAD, GET"),
+        ("/metrics", "HEAD, GET"),
+        ("/rooms", "HEAD, GET"),
+        ("/rooms/dev/messages", "HEAD, GET, POST"),
+        ("/rooms/dev/events", "HEAD, GET"),
+        ("/ws", "HEAD, GET"),
+        ("/raw/dev", "HEAD, GET"),
+    ];
+    for (path, allowed) in paths {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"] {
+            if allowed.split(", ").any(|one| one == method) {
+                continue;
+            }
+            let answer = route(&call(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n")), &OPEN);
+            let answer = answer.expect_err("refused");
+            assert_eq!(field(&answer, header::ALLOW), [allowed], "{method} {path}");
+            assert_eq!(done(Err(answer)), "405 method_not_allowed", "{method} {path}");
+        }
+        let head = asked(&format!("HEAD {path}"), "", "");
+        let get = asked(&format!("GET {path}"), "", "");
+        let streams = path.ends_with("/events");
+        assert_eq!(head, if streams { "200".into() } else { get }, "nobody listens who asks for a head");
+    }
+}
+
+fn field(answer: &chinwag::codec::http::Answer, name: HeaderName) -> Vec<&str> {
+    answer.fields.iter().filter(|(one, _)| *one == name).map(|(_, value)| &**value).collect()
+}
+
+#[test]
+fn the_page_is_not_sent_to_who_has_it() {
+    let page = |fields: &str| match route(&call(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")), &OPEN)
+    {
+        Ok(Action::Answer(answer)) => answer,
+        other => panic!("no page, but {other:?}"),
+    };
+    let answer = page("");
+    let [tag] = field(&answer, header::ETAG)[..] else { panic!("no tag") };
+    assert!(field(&answer, header::CONTENT_SECURITY_POLICY)[0].starts_with("default-src 'none'; "));
+    assert_eq!(field(&answer, header::CONTENT_TYPE), ["text/html; charset=utf-8"]);
+    for known in [tag, &format!("W/{tag}"), "*", &format!("\"x\", {tag}")] {
+        let again = page(&format!("If-None-Match: {known}\r\n"));
+        assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{known}");
+        assert_eq!(field(&again, header::ETAG), [tag]);
+    }
+    assert_eq!(page("If-None-Match: \"x\"\r\n").status.as_u16(), 200);
+}
+
+#[test]
+fn a_message_is_published() {
+    let text = "Content-Type: text/plain\r\n";
+    let json = "Content-Type: application/json\r\n";
+    let rows = [
+        ("", "", "hi", r#"publish #dev http text "hi""#),
+        ("", text, "hi", r#"publish #dev http text "hi""#),
+        ("?from=bot", text, "hi", r#"publish #dev bot text "hi""#),
+        ("?from=%C3%A4nn", text, "hi", r#"publish #dev änn text "hi""#),
+        ("?from=a%2Bb+", text, "hi", r#"publish #dev a+b text "hi""#),
+        ("", "Content-Type: Text/Plain; charset=utf-8\r\n", "é", r#"publish #dev http text "é""#),
+        ("", "Content-Type: application/x-www-form-urlencoded\r\n", "a=b", r#"publish #dev http text "a=b""#),
+        ("", text, "two\r\nlines\n", r#"publish #dev http text "two\nlines""#),
+        ("", text, "\x1b[2J\u{202e}x", r#"publish #dev http text "[2Jx""#),
+        ("", json, "{ \"a\" : [1, 2.50] }\n", r#"publish #dev http data {"a":[1,2.50]}"#),
+        ("", "Content-Type: application/json;charset=utf-8\r\n", "null", "publish #dev http data null"),
+        ("", json, "\" \\\" x\"", r#"publish #dev http data " \" x""#),
+        ("", text, "", "400 empty"),
+        ("", text, " \r\n", "400 empty"),
+        ("", text, "\0", "400 empty"),
+        ("", json, "", "400 bad_request"),
+        ("", json, "{", "400 bad_request"),
+        ("", json, "1 2", "400 bad_request"),
+        ("", json, "{\"a\":\"\x07\"}", "400 bad_request"),
+        ("", json, "\u{feff}1", "400 bad_request"),
+        ("", "Content-Type: image/png\r\n", "x", "415 unsupported_media_type"),
+        ("", "Content-Type: text/html\r\n", "x", "415 unsupported_media_type"),
+        ("", "Content-Type:\r\n", "x", "415 unsupported_media_type"),
+        ("?from=", text, "hi", "400 bad_name"),
+        ("?from=a%0D%0Ab", text, "hi", "400 bad_name"),
+        ("?from=a%00", text, "hi", "400 bad_name"),
+        ("?from=a+b", text, "hi", "400 bad_name"),
+        ("?from=a:b", text, "hi", "400 bad_name"),
+        ("?from=http", text, "hi", "400 bad_name"),
+        ("?from=Redis", text, "hi", "400 bad_name"),
+        ("?from=guest-7", text, "hi", "400 bad_name"),
+        ("?from=%FF", text, "hi", "publish #dev \u{fffd} text \"hi\""),
+    ];
+    for (query, fields, body, expected) in rows {
+        assert_eq!(
+            asked(&format!("POST /rooms/dev/messages{query}"), fields, body),
+            expected,
+            "{query} {body:?}"
+        );
+    }
+    let bytes = b"POST /rooms/dev/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n\xff\xfe";
+    assert_eq!(done(route(&call(bytes), &OPEN)), "400 not_utf8");
+}
+
+#[test]
+fn who_listens_says_what_it_has_heard() {
+    let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
+    assert_eq!(heard("7"), "200 events room=#dev heard=7");
+    assert_eq!(heard("0"), "200 events room=#dev heard=0");
+    for nothing in ["", "x", "-1", "1.5", "99999999999999999999"] {
+        assert_eq!(heard(nothing), "200 events room=#dev", "{nothing}");
+    }
+}
+
+#[test]
+fn a_query_says_how_a_client_comes_in() {
+    let rows = [
+        ("/ws", "101 json room=#lobby"),
+        ("/ws?", "101 json room=#lobby"),
+        ("/ws?name=ann&room=Dev&history=3&echo=1", "101 json name=ann room=#dev history=3 echo"),
+        ("/ws?room=", "101 json"),
+        ("/ws?name=", "101 json room=#lobby"),
+        ("/ws?name=z%C3%A4", "101 json name=zä room=#lobby"),
+        ("/ws?echo", "101 json room=#lobby echo"),
+        ("/ws?echo=true", "101 json room=#lobby echo"),
+        ("/ws?echo=0", "101 json room=#lobby"),
+        ("/ws?echo=false", "101 json room=#lobby"),
+        ("/ws?name=a+b", "101 json room=#lobby bad_name"),
+        ("/ws?name=system&room=a%2Fb", "101 json bad_name bad_room"),
+        ("/ws?name=ann&name=bob", "101 json name=ann room=#lobby"),
+        ("/ws?history=x", "400 bad_request"),
+        ("/raw/dev", "101 raw room=#dev"),
+        ("/raw/dev?name=bot&echo=1", "101 raw name=bot room=#dev echo"),
+        ("/raw/dev?room=ops", "101 raw room=#dev"),
+        ("/raw/dev?name=a%0Ab", "400 bad_name"),
+    ];
+    for (target, expected) in rows {
+        assert_eq!(asked(&format!("GET {target}"), UPGRADE, ""), expected, "{target}");
+    }
+}
+
+#[test]
+fn an_upgrade_is_one_or_says_how_to_ask() {
+    let rows = [
+        ("", "426 upgrade_required"),
+        ("Upgrade: websocket\r\n", "426 upgrade_required"),
+        (&UPGRADE.replace("Connection: keep-alive, Upgrade\r\n", ""), "426 upgrade_required"),
+        (&UPGRADE.replace("Upgrade: websocket", "Upgrade: h2c"), "426 upgrade_required"),
+        (&UPGRADE.replace("13", "8"), "426 upgrade_required"),
+        (&UPGRADE.replace("Sec-WebSocket-Version: 13\r\n", ""), "426 upgrade_required"),
+        (&UPGRADE.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "400 bad_key"),
+        (&UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "x"), "400 bad_key"),
+        (&UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), "400 bad_key"),
+        (
+            &UPGRADE.to_uppercase().replace("DGHLIHNHBXBSZSBUB25JZQ==", "dGhlIHNhbXBsZSBub25jZQ=="),
+            "101 json room=#lobby",
+        ),
+    ];
+    for (fields, expected) in rows {
+        assert_eq!(asked("GET /ws", fields, ""), expected, "{fields}");
+    }
+    assert_eq!(asked("HEAD /ws", UPGRADE, ""), "426 upgrade_required");
+    let plain = route(&call("GET /ws HTTP/1.1\r\nHost: h\r\n\r\n"), &OPEN).expect_err("no upgrade");
+    assert_eq!(field(&plain, header::UPGRADE), ["websocket"]);
+    assert_eq!(field(&plain, header::SEC_WEBSOCKET_VERSION), ["13"]);
+    let old = route(&call(format!("GET /ws HTTP/1.0\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
+    assert_eq!(done(old), "426 upgrade_required");
+    let made = route(&call(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
+    let Ok(Action::Enter { answer, .. }) = made else { panic!("no upgrade") };
+    // From RFC 6455, 1.3.
+    assert_eq!(field(&answer, header::SEC_WEBSOCKET_ACCEPT), ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
+    assert_eq!(field(&answer, header::UPGRADE), ["websocket"]);
+    assert_eq!(field(&answer, header::CONNECTION), ["Upgrade"]);
+}

@@ -1,0 +1,354 @@
+//! WebSocket frames, by tables (RFC 6455): what a client sends, and exactly what it says, however the bytes are cut; and
+//! what the server sends.
+
+use chinwag::codec::{json, websocket};
+use chinwag::protocol::{CloseReason, Event};
+
+use crate::frames::{
+    BINARY, CLOSE, CONTINUATION, FIN, Heard, PING, PONG, TEXT, close, frame, frame_masked, header, heard,
+    parse,
+};
+
+/// The limit on messages in most of these tests.
+const MAX: usize = 256;
+
+/// The most frames of a message.
+const FRAMES_MAX: usize = 1024;
+
+/// Frames up to this long are cut everywhere; longer ones near their ends.
+const SHORT: usize = 400;
+const NEAR: usize = 20;
+
+/// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
+#[track_caller]
+fn check(message_max: usize, input: &[u8], expected: &[Heard]) {
+    let shown = input[..input.len().min(SHORT)].escape_ascii();
+    assert_eq!(heard(message_max, [input]), expected, "\"{shown}\" whole");
+    let all = 1..input.len();
+    for cut in all.filter(|cut| input.len() <= SHORT || *cut < NEAR || input.len() - cut < NEAR) {
+        let (one, other) = input.split_at(cut);
+        assert_eq!(heard(message_max, [one, other]), expected, "\"{shown}\" cut at {cut}");
+    }
+    assert_eq!(heard(message_max, input.chunks(1)), expected, "\"{shown}\" byte by byte");
+}
+
+#[track_caller]
+fn check_rows(rows: &[(Vec<Vec<u8>>, Vec<Heard>)]) {
+    rows.iter().for_each(|(frames, expected)| check(MAX, &frames.concat(), expected));
+}
+
+/// Checks what is the end of the conversation, and that it is so behind a good message too.
+#[track_caller]
+fn check_failures(reason: CloseReason, rows: &[Vec<u8>]) {
+    for row in rows {
+        check(MAX, row, &[Heard::Failed(reason)]);
+        let behind = [frame(FIN | TEXT, "hi"), row.clone()].concat();
+        check(MAX, &behind, &[text("hi"), Heard::Failed(reason)]);
+    }
+}
+
+fn text(raw: &str) -> Heard {
+    Heard::Text(raw.into())
+}
+
+fn binary(raw: &[u8]) -> Heard {
+    Heard::Binary(raw.into())
+}
+
+fn ping(raw: &[u8]) -> Heard {
+    Heard::Ping(raw.into())
+}
+
+const BAD_FRAME: Heard = Heard::Failed(CloseReason::BadFrame);
+const BAD_TEXT: Heard = Heard::Failed(CloseReason::BadText);
+const TOO_LARGE: Heard = Heard::Failed(CloseReason::TooLarge);
+
+#[test]
+fn a_frame_is_a_message() {
+    check_rows(&[
+        (vec![frame(FIN | TEXT, "hello")], vec![text("hello")]),
+        (vec![frame(FIN | TEXT, "")], vec![text("")]),
+        (vec![frame(FIN | TEXT, "é李🦀\0\x1b")], vec![text("é李🦀\0\x1b")]),
+        (vec![frame(FIN | BINARY, b"\xff\0\xc3")], vec![binary(b"\xff\0\xc3")]),
+        (vec![frame(FIN | BINARY, "")], vec![binary(b"")]),
+        (
+            vec![frame(FIN | TEXT, "a"), frame(FIN | BINARY, "b"), frame(FIN | TEXT, "c")],
+            vec![text("a"), binary(b"b"), text("c")],
+        ),
+        (vec![frame(PING, "")], vec![ping(b"")]),
+        (vec![frame(PING, "x".repeat(125))], vec![ping("x".repeat(125).as_bytes())]),
+        (vec![frame(PING, b"\xff\xfe")], vec![ping(b"\xff\xfe")]),
+        (vec![frame(PONG, ""), frame(PONG, "what?"), frame(FIN | TEXT, "hi")], vec![text("hi")]),
+        (vec![frame(FIN | TEXT, "hi"), vec![FIN | TEXT]], vec![text("hi")]),
+    ]);
+}
+
+#[test]
+fn every_mask_is_taken_off() {
+    for mask in [[0; 4], [0xff; 4], [1, 2, 3, 4], [0x80, 0, 0, 0x7f]] {
+        for length in 0..10 {
+            let payload = &"abcdefghij"[..length];
+            check(MAX, &frame_masked(FIN | TEXT, payload.as_bytes(), mask), &[text(payload)]);
+        }
+    }
+}
+
+#[test]
+fn every_length_up_to_the_limit_is_taken() {
+    for length in [0, 1, 124, 125, 126, 127, 0xfffe, 0xffff, 0x1_0000, 0x1_0001] {
+        let payload = "x".repeat(length);
+        let bytes = frame(FIN | TEXT, &payload);
+        check(length, &bytes, &[text(&payload)]);
+        if length > 0 {
+            check(length - 1, &bytes, &[TOO_LARGE]);
+        }
+    }
+}
+
+#[test]
+fn what_is_too_large_is_refused_by_its_header_alone() {
+    for length in [MAX as u64 + 1, 0xffff, 0x1_0000, u64::from(u32::MAX), 1 << 62, 1 << 63, u64::MAX] {
+        for first in [FIN | TEXT, FIN | BINARY, TEXT, BINARY] {
+            let length_bytes = if length > 0xffff { 8 } else { 2 };
+            let head = [header(first, length, length_bytes), vec![1, 2, 3, 4]].concat();
+            check(MAX, &head, &[TOO_LARGE]);
+        }
+        let begun = frame(TEXT, "x");
+        let rest = header(CONTINUATION, length - 1, if length > 0x1_0000 { 8 } else { 2 });
+        check(MAX, &[begun, rest, vec![0; 4]].concat(), &[TOO_LARGE]);
+    }
+}
+
+#[test]
+fn a_length_has_its_shortest_form() {
+    let rows = [(0, 2), (125, 2), (0, 8), (125, 8), (126, 8), (0xffff, 8)];
+    let head = |(length, bytes)| [header(FIN | TEXT, length, bytes), vec![0; 4]].concat();
+    check_failures(CloseReason::BadFrame, &rows.map(head));
+}
+
+#[test]
+fn what_is_reserved_or_not_masked_is_refused() {
+    for rsv in [0x40, 0x20, 0x10, 0x70] {
+        let rows = [TEXT, BINARY, PING].map(|first| frame(FIN | rsv | first, "x"));
+        check_failures(CloseReason::BadFrame, &rows);
+    }
+    let opcodes = [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf];
+    check_failures(CloseReason::BadFrame, &opcodes.map(|opcode| frame(FIN | opcode, "")));
+    check_failures(CloseReason::BadFrame, &opcodes.map(|opcode| frame(opcode, "x")));
+    let unmasked = [
+        vec![FIN | TEXT, 2, b'h', b'i'],
+        vec![FIN | TEXT, 0],
+        vec![PING, 0],
+        vec![CLOSE, 0],
+        [&[FIN | BINARY, 126, 0, 126][..], &[0; 126]].concat(),
+    ];
+    check_failures(CloseReason::BadFrame, &unmasked);
+}
+
+#[test]
+fn a_control_frame_is_short_and_whole() {
+    for control in [CLOSE, PING, PONG] {
+        let long = [header(control, 126, 2), vec![0; 4]].concat();
+        let endless = [header(control, 1 << 63, 8), vec![0; 4]].concat();
+        let part = frame(control & !FIN, "");
+        check_failures(CloseReason::BadFrame, &[long, endless, part]);
+    }
+}
+
+#[test]
+fn a_message_may_come_in_several_frames() {
+    let part = |payload: &str| frame(CONTINUATION, payload);
+    let last = |payload: &str| frame(FIN | CONTINUATION, payload);
+    check_rows(&[
+        (vec![frame(TEXT, "he"), last("llo")], vec![text("hello")]),
+        (vec![frame(BINARY, "he"), part("ll"), last("o")], vec![binary(b"hello")]),
+        (vec![frame(TEXT, ""), part(""), last("")], vec![text("")]),
+        (vec![frame(TEXT, ""), last("x"), frame(FIN | TEXT, "y")], vec![text("x"), text("y")]),
+        (vec![frame(TEXT, "a"), last("b"), frame(TEXT, "c"), last("d")], vec![text("ab"), text("cd")]),
+        (vec![frame(TEXT, "begun"), part("...")], vec![]),
+        (
+            vec![frame(TEXT, "a"), frame(PING, "1"), part("b"), frame(PONG, ""), frame(PING, "2"), last("c")],
+            vec![ping(b"1"), ping(b"2"), text("abc")],
+        ),
+        (vec![frame(TEXT, "a"), close(1000, "")], vec![Heard::Close(1000)]),
+    ]);
+}
+
+#[test]
+fn one_message_at_a_time_and_each_from_its_beginning() {
+    check_failures(
+        CloseReason::BadFrame,
+        &[
+            frame(FIN | CONTINUATION, "x"),
+            frame(CONTINUATION, "x"),
+            frame(CONTINUATION, ""),
+            [frame(TEXT, "a"), frame(FIN | TEXT, "b")].concat(),
+            [frame(TEXT, "a"), frame(TEXT, "b")].concat(),
+            [frame(BINARY, "a"), frame(FIN | BINARY, "b")].concat(),
+            [frame(TEXT, "a"), frame(CONTINUATION, "b"), frame(BINARY, "c")].concat(),
+            [frame(TEXT, "a"), vec![FIN | CONTINUATION, 1, b'x']].concat(),
+        ],
+    );
+    let again = [frame(TEXT, "a"), frame(FIN | CONTINUATION, "b"), frame(FIN | CONTINUATION, "c")];
+    check(MAX, &again.concat(), &[text("ab"), BAD_FRAME]);
+}
+
+#[test]
+fn a_message_in_frames_has_the_same_limit() {
+    let half = "x".repeat(MAX / 2);
+    let (begun, rest) = (frame(TEXT, &half), frame(FIN | CONTINUATION, &half));
+    check(MAX, &[begun.clone(), rest].concat(), &[text(&half.repeat(2))]);
+    let more = header(FIN | CONTINUATION, MAX as u64 / 2 + 1, 2);
+    check(MAX, &[begun.clone(), more, vec![0; 4]].concat(), &[TOO_LARGE]);
+    let full = [begun, frame(CONTINUATION, &half)].concat();
+    check(MAX, &[full.clone(), frame(FIN | CONTINUATION, "")].concat(), &[text(&half.repeat(2))]);
+    check(MAX, &[full, frame(CONTINUATION, "x")].concat(), &[TOO_LARGE]);
+}
+
+#[test]
+fn empty_frames_are_counted() {
+    let most = [frame(TEXT, ""), frame(CONTINUATION, "").repeat(FRAMES_MAX - 2)].concat();
+    let last = frame(FIN | CONTINUATION, "x");
+    check(MAX, &[most.clone(), last.clone()].concat(), &[text("x")]);
+    let one_more = [most, frame(CONTINUATION, ""), last].concat();
+    check(MAX, &one_more, &[TOO_LARGE]);
+}
+
+#[test]
+fn pings_and_pongs_between_the_frames_of_a_message_are_no_part_of_it() {
+    let full = "x".repeat(MAX);
+    let (begun, last) = (frame(TEXT, &full), frame(FIN | CONTINUATION, ""));
+    check(MAX, &[begun, frame(PING, "?"), last.clone()].concat(), &[ping(b"?"), text(&full)]);
+    let many = [frame(TEXT, "x"), frame(PONG, "").repeat(FRAMES_MAX + 1), last];
+    check(MAX, &many.concat(), &[text("x")]);
+}
+
+#[test]
+fn who_closes_may_say_why() {
+    check_rows(&[
+        (vec![frame(CLOSE, "")], vec![Heard::Close(1000)]),
+        (vec![close(1000, "")], vec![Heard::Close(1000)]),
+        (vec![close(1001, "good-bye")], vec![Heard::Close(1001)]),
+        (vec![close(1000, "é".repeat(61))], vec![Heard::Close(1000)]),
+        (vec![close(1000, ""), frame(FIN | TEXT, "more")], vec![Heard::Close(1000)]),
+    ]);
+    for code in [1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
+        check(MAX, &close(code, "why"), &[Heard::Close(code)]);
+    }
+    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
+        check(MAX, &close(code, "why"), &[BAD_FRAME]);
+    }
+    check_failures(CloseReason::BadFrame, &[frame(CLOSE, [3])]);
+}
+
+/// What is no UTF-8: an end without a beginning, overlong forms, half a pair, past the last character, half a character.
+const BAD_UTF8: [&[u8]; 9] = [
+    b"\x80",
+    b"\xff",
+    b"ok\xfe",
+    b"\xc0\xaf",
+    b"\xe0\x80\xaf",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"cut \xf0\x9f",
+    b"cut \xc3",
+];
+
+#[test]
+fn a_text_is_utf8_and_so_is_the_reason_of_a_close() {
+    for bad in BAD_UTF8 {
+        check_failures(CloseReason::BadText, &[frame(FIN | TEXT, bad), close(1000, bad)]);
+        check(MAX, &frame(FIN | BINARY, bad), &[binary(bad)]);
+        check(MAX, &frame(PING, bad), &[ping(bad)]);
+        for cut in 0..=bad.len() {
+            let (one, other) = bad.split_at(cut);
+            let frames = [frame(TEXT, one), frame(CONTINUATION, other), frame(FIN | CONTINUATION, "")];
+            check(MAX, &frames.concat(), &[BAD_TEXT]);
+        }
+    }
+}
+
+#[test]
+fn a_character_may_be_in_two_frames() {
+    let words = "é李🦀";
+    for cut in 0..=words.len() {
+        let (one, other) = words.as_bytes().split_at(cut);
+        let frames = [frame(TEXT, one), frame(PING, ""), frame(FIN | CONTINUATION, other)];
+        check(MAX, &frames.concat(), &[ping(b""), text(words)]);
+    }
+    let each: Vec<_> = words.bytes().map(|byte| frame(CONTINUATION, [byte])).collect();
+    let frames = [frame(TEXT, ""), each.concat(), frame(FIN | CONTINUATION, "")];
+    check(MAX, &frames.concat(), &[text(words)]);
+}
+
+// What the server sends.
+
+const LENGTHS: [usize; 13] = [0, 1, 2, 124, 125, 126, 127, 128, 0xfffe, 0xffff, 0x1_0000, 0x1_0001, 200_000];
+
+#[test]
+fn every_message_is_one_frame() {
+    for length in LENGTHS {
+        let payload: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let mut out = Vec::new();
+        websocket::ping(&mut out);
+        websocket::text(&mut out, |out| out.resize(out.len() + length, b'x'));
+        websocket::binary(&mut out, &payload);
+        websocket::pong(&mut out, b"?");
+        let expected = [
+            (PING, vec![]),
+            (FIN | TEXT, vec![b'x'; length]),
+            (FIN | BINARY, payload),
+            (PONG, b"?".to_vec()),
+        ];
+        assert!(parse(&out) == expected, "{length} bytes");
+    }
+}
+
+#[test]
+fn a_pong_returns_the_longest_ping() {
+    let mut out = Vec::new();
+    websocket::pong(&mut out, &[0xff; 125]);
+    assert_eq!(parse(&out), [(PONG, vec![0xff; 125])]);
+}
+
+/// Every reason to end a WebSocket, and the code of its close frame.
+const CLOSES: [(CloseReason, Option<u16>); 20] = [
+    (CloseReason::Quit, Some(1000)),
+    (CloseReason::EndOfInput, Some(1000)),
+    (CloseReason::Lost, None),
+    (CloseReason::BufferFull, Some(1008)),
+    (CloseReason::BufferHigh, Some(1008)),
+    (CloseReason::Stalled, Some(1008)),
+    (CloseReason::ServerMemory, Some(1008)),
+    (CloseReason::NoName, Some(1008)),
+    (CloseReason::Idle, Some(1008)),
+    (CloseReason::EndlessLine, Some(1008)),
+    (CloseReason::Full, Some(1013)),
+    (CloseReason::TooManyFromAddress, Some(1008)),
+    (CloseReason::Shutdown, Some(1001)),
+    (CloseReason::PeerClosed, None),
+    (CloseReason::BadFrame, Some(1002)),
+    (CloseReason::BadText, Some(1007)),
+    (CloseReason::TooLarge, Some(1009)),
+    (CloseReason::NoPong, Some(1008)),
+    (CloseReason::Answered, None),
+    (CloseReason::NoRequest, None),
+];
+
+/// `parse` checks that the reason fits into a control frame.
+#[test]
+fn the_end_is_a_close_frame_with_a_code_and_the_reason() {
+    for (reason, code) in CLOSES {
+        let mut out = Vec::new();
+        json::close(reason, &mut out);
+        let payload =
+            code.map(|code| [&code.to_be_bytes(), reason.farewell().unwrap_or_default().as_bytes()].concat());
+        assert_eq!(parse(&out), Vec::from_iter(payload.map(|payload| (CLOSE, payload))), "{reason:?}");
+        let mut bye = Vec::new();
+        json::encode(&Event::Bye(reason), None, &mut bye);
+        let frames = parse(&bye);
+        let told = reason.farewell().map(|why| format!(r#"{{"type":"bye","reason":"{why}"}}"#));
+        let told = told.map(|told| (FIN | TEXT, told.into_bytes()));
+        assert_eq!(frames, Vec::from_iter(told.into_iter().chain(parse(&out))), "{reason:?}");
+    }
+}
