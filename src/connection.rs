@@ -219,8 +219,7 @@ impl<S> Connection<S> {
 
     /// It has sent some bytes, so it is there.
     fn note_heard(&mut self, now: Moment) {
-        self.heard_at = now.into();
-        self.pinged = false;
+        self.note_alive(now);
         // A line may take its time; a pong is no sign of somebody who is not idle, nor a byte of one who asks for something.
         if self.dialect == Dialect::Line {
             self.touch(now);
@@ -355,9 +354,14 @@ impl<S> Connection<S> {
     /// The wait is over. Nothing was read of it meanwhile, so what it may be silent for begins anew.
     pub fn resume(&mut self, now: Moment) {
         self.tempo = Tempo::Told;
+        self.note_alive(now);
+        self.touch(now);
+    }
+
+    /// It is there, whether or not it has said something.
+    pub fn note_alive(&mut self, now: Moment) {
         self.heard_at = now.into();
         self.pinged = false;
-        self.touch(now);
     }
 
     /// The next deadline, and what it brings.
@@ -392,7 +396,8 @@ impl<S> Connection<S> {
 
     /// When it is to be asked whether it is there, or will have been silent for too long after that.
     fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        if self.is_delayed() {
+        // Who is not read may well have answered.
+        if self.is_delayed() || self.is_behind(limits) {
             return None;
         }
         let asked_at = Moment::from(self.heard_at) + limits.ping_interval;

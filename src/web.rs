@@ -114,7 +114,7 @@ fn path_of(path: &str) -> Result<Path, Answer> {
         let decoded = percent_decode_str(raw).decode_utf8_lossy();
         RoomName::parse(&decoded).map_err(|error| refused(&Problem::BadRoomName(error)))
     };
-    let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     Ok(match segments[..] {
         ["healthz"] => Path::Health,
         ["readyz"] => Path::Ready,

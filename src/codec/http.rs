@@ -165,6 +165,10 @@ fn check(call: &Call, message_max: usize) -> Result<usize, Refusal> {
     if hosts > 1 || (hosts == 0 && call.version() == Version::HTTP_11) {
         return Err(bad("a request has one Host field"));
     }
+    let named = call.uri().authority().map(|authority| authority.as_str());
+    if named.is_some_and(|named| headers.get(header::HOST).is_none_or(|host| host != named)) {
+        return Err(bad("the target names another host than the Host field"));
+    }
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(match lengths {

@@ -26,8 +26,8 @@ const COMPLAINT_MAX_CHARS: usize = 160;
 /// What every request has.
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(rename = "type")]
-    kind: Option<String>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
     #[serde(borrow)]
     id: Option<&'a RawValue>,
 }
@@ -73,8 +73,12 @@ fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
     let Some(kind) = envelope.kind else {
         return (Err(bad("a request has a type, as in {\"type\":\"rooms\"}")), tag);
     };
-    let asked = serde_json::from_str::<Asked<'_>>(text).map_err(|error| complaint(&error));
-    (asked.and_then(|asked| request(&kind, asked, tag.is_some())), tag)
+    let read = || {
+        let kind: String = serde_json::from_str(kind.get())?;
+        Ok((kind, serde_json::from_str::<Asked<'_>>(text)?))
+    };
+    let asked = read().map_err(|error: serde_json::Error| complaint(&error));
+    (asked.and_then(|(kind, asked)| request(&kind, asked, tag.is_some())), tag)
 }
 
 fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
@@ -155,14 +159,17 @@ pub fn body(raw: &str) -> Result<Body, Problem> {
 /// A well-formed value without the white space between its parts; so it is one line, and otherwise as it came: no number
 /// loses a digit, no key its place.
 fn compact(raw: &str) -> Result<Box<str>, Problem> {
-    let (mut quoted, mut escaped, mut depth) = (false, false, 0_usize);
+    let (mut quoted, mut escaped, mut depth) = (None, false, 0_usize);
     let mut compact = String::with_capacity(raw.len());
     for c in raw.chars() {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            '"' => quoted = !quoted,
-            _ if quoted => {}
+            '"' => match quoted.take() {
+                None => quoted = Some(compact.len()),
+                Some(start) => check_string(&compact[start..])?,
+            },
+            _ if quoted.is_some() => {}
             ' ' | '\t' | '\r' | '\n' => continue,
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
@@ -174,4 +181,16 @@ fn compact(raw: &str) -> Result<Box<str>, Problem> {
         compact.push(c);
     }
     Ok(compact.into())
+}
+
+/// Half a surrogate pair is a well-formed escape and no character: many a parser refuses the whole message for it.
+///
+/// `start` is a string but for its last quotation mark.
+fn check_string(start: &str) -> Result<(), Problem> {
+    match start.contains("\\u") {
+        true => {
+            serde_json::from_str::<String>(&format!("{start}\"")).map(drop).map_err(|error| complaint(&error))
+        }
+        false => Ok(()),
+    }
 }

@@ -1,7 +1,7 @@
 //! Who may ask, by tables: which hosts, and which pages.
 
 use chinwag::codec::http::Answer;
-use chinwag::web::{Action, Guard, route};
+use chinwag::web::{Action, Guard, readable_by, route};
 use http::header::{self, HeaderName};
 
 use crate::calls::call;
@@ -220,7 +220,9 @@ fn a_program_names_no_origin_and_may_talk() {
 fn answered(request: &str, guard: &Guard<'_>) -> Answer {
     let call = call(request);
     match route(&call, guard) {
-        Ok(Action::Answer(answer) | Action::Enter { answer, .. }) | Err(answer) => guard.mark(&call, answer),
+        Ok(Action::Answer(answer) | Action::Enter { answer, .. }) | Err(answer) => {
+            readable_by(guard.allowed_origin(&call), answer)
+        }
         Ok(other) => panic!("no answer, but {other:?}"),
     }
 }
