@@ -322,3 +322,17 @@ fn a_listener_keeps_a_room_open_and_nothing_else() {
     hall.leaves(DAN);
     assert_eq!(hall.chat.census(), Default::default());
 }
+
+#[test]
+fn a_large_room_tells_only_who_comes_and_goes_itself() {
+    let mut hall = Hall::with("--announce-max 2", &["ann", "bob"]);
+    let told = hall.enters(CY, json("cy", "lobby"));
+    assert_eq!(told, ["cy< welcome cy", "cy< entered lobby 3 seq 0"]);
+    assert_eq!(hall.asks(CY, nick("eve")), ["cy< you cy eve"]);
+    assert_eq!(hall.asks(CY, leave("lobby")), ["cy< gone lobby eve 2"]);
+    assert_eq!(hall.asks(BOB, leave("lobby")), ["ann< left lobby bob 1", "bob< gone lobby bob 1"]);
+    let listeners = [listener("lobby", None), listener("lobby", None)];
+    (DAN..).zip(listeners).for_each(|(slot, listener)| drop(hall.enters(slot, listener)));
+    let told = hall.asks(BOB, join("lobby"));
+    assert_eq!(told, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
+}

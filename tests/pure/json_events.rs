@@ -44,14 +44,12 @@ fn in_dev(message: Rc<Message>) -> Event {
 }
 
 /// What is marked with the `id` of the request that it answers: `ID` stands for that.
-fn answers() -> Vec<(Event, &'static str)> {
+fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     let dev = || room("dev");
     let entered = |others: &[&str], more| {
         let (name, others) = (name("ann"), names(others));
         Event::Entered { name, first: false, room: room("dev"), others, more, seq: 9 }
     };
-    let rooms = |more| Event::Rooms { rooms: vec![(room("lobby"), 12), (room("dev"), 1)], more };
-    let problem = |problem| Event::Problem { problem, unnamed: false };
     vec![
         (entered(&[], 0), r#"{"type":"joined","room":"dev","name":"ann","count":1,"seq":9ID}"#),
         (entered(&["bob", "cy"], 3), r#"{"type":"joined","room":"dev","name":"ann","count":6,"seq":9ID}"#),
@@ -86,6 +84,15 @@ fn answers() -> Vec<(Event, &'static str)> {
             Event::History { room: dev(), messages: vec![] },
             r#"{"type":"history","room":"dev","messages":[]ID}"#,
         ),
+    ]
+}
+
+/// The same of what is asked for elsewhere.
+fn other_answers() -> Vec<(Event, &'static str)> {
+    let dev = || room("dev");
+    let rooms = |more| Event::Rooms { rooms: vec![(room("lobby"), 12), (room("dev"), 1)], more };
+    let problem = |problem| Event::Problem { problem, unnamed: false };
+    vec![
         (
             Event::Told { from: name("ann"), to: name("bob"), text: text("psst") },
             r#"{"type":"private","from":"ann","text":"psst","to":"bob"ID}"#,
@@ -116,6 +123,10 @@ fn answers() -> Vec<(Event, &'static str)> {
             r#"{"type":"error","code":"bad_room","text":"a room name needs at least one character"ID}"#,
         ),
     ]
+}
+
+fn answers() -> Vec<(Event, &'static str)> {
+    [answers_in_rooms(), other_answers()].concat()
 }
 
 /// What is marked with nothing.
