@@ -15,7 +15,7 @@ use tungstenite::handshake::server::create_response;
 use crate::codec::http::{Answer, Call, Refusal};
 use crate::codec::json;
 use crate::protocol::{Arrival, Body, Dialect, Event, Problem};
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
 pub use guard::Guard;
 
@@ -112,7 +112,12 @@ pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
 fn path_of(path: &str) -> Result<Path, Answer> {
     let room = |raw: &str| {
         let decoded = percent_decode_str(raw).decode_utf8_lossy();
-        RoomName::parse(&decoded).map_err(|error| refused(&Problem::BadRoomName(error)))
+        // White space around a name that a person types does not count; in a path there is no typing error.
+        let parsed = match decoded.contains(char::is_control) {
+            true => Err(RoomNameError::Character),
+            false => RoomName::parse(&decoded),
+        };
+        parsed.map_err(|error| refused(&Problem::BadRoomName(error)))
     };
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     Ok(match segments[..] {
@@ -154,6 +159,9 @@ fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Ans
     guard.check_origin(call)?;
     let from = match query(call, "from") {
         None => Name::of_http(),
+        Some(raw) if raw.contains(char::is_control) => {
+            return Err(refused(&Problem::BadName(NameError::Invisible)));
+        }
         Some(raw) => Name::parse(&raw).map_err(|error| refused(&Problem::BadName(error)))?,
     };
     let raw = std::str::from_utf8(call.body()).map_err(|_| bad("not_utf8", "the body is not UTF-8"))?;
