@@ -33,13 +33,13 @@ impl<N: Net> Server<N> {
             return;
         }
         let queued_bytes = connection.outbox.queued_bytes();
-        let was_behind = connection.is_behind(&self.limits);
+        let was_behind = connection.outbox.over_soft_since().is_some();
         let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
         self.metrics.bytes_out += (queued_bytes - connection.outbox.queued_bytes()) as u64;
         match flushed {
             // Nearly always, and then there is nothing else to do.
             Ok(Flushed::All) if connection.is_at_rest() && !was_behind => {}
-            Ok(_) if was_behind && !connection.is_behind(&self.limits) => {
+            Ok(_) if was_behind && connection.outbox.over_soft_since().is_none() => {
                 connection.note_alive(self.now.moment);
                 self.after_flush(token);
             }

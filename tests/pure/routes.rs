@@ -124,8 +124,8 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
         ("a.b-c_d", "a.b-c_d"),
         ("%E6%97%A5%E6%9C%AC", "日本"),
         ("%C3%84rger", "ärger"),
-        // White space around a name does not count, at any door.
-        ("%20dev%0D%0A", "dev"),
+        // White space around a name does not count, at any door; the ends of lines are no white space here.
+        ("%20dev%20", "dev"),
     ] {
         assert_eq!(row(raw), format!("history #{room} None"), "{raw}");
     }
@@ -135,6 +135,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
         "%20",
         "%23",
         "a%0D%0Ab",
+        "dev%0D%0A",
         "a%0Ab",
         "a%2Fb",
         "%2e%2e%2f",

@@ -85,3 +85,26 @@ fn a_publisher_who_is_slowed_down_is_not_taken_for_one_who_asks_nothing() {
     assert_eq!(stage.server.roster().len(), 0, "once it is served, its time counts again");
     stage.end();
 }
+
+#[test]
+fn who_reads_slowly_is_there_though_its_pongs_are_not_read() {
+    let flags = "--slow-client skip --write-buffer-soft 4k:10s --line-max 1k --rate off --history 0";
+    let mut stage = Stage::new(flags);
+    let ann = stage.join("ann");
+    let tab = Socket::open(&mut stage, "/ws?name=tab");
+    stage.set_eager(tab.wire, false);
+    stage.world().set_window(tab.wire, 0);
+    for _ in 0..20 {
+        stage.say(ann, &"x".repeat(900));
+    }
+    // More waits than the soft limit, so nothing is read of it; but it takes some of that now and then.
+    for _ in 0..70 {
+        stage.pass(SECOND);
+        stage.send(tab.wire, &frame(PONG, b""));
+        stage.world().set_window(tab.wire, 200);
+        stage.run();
+        stage.receive(tab.wire, 200);
+    }
+    assert_eq!(stage.server.chat().census().clients, 2, "it is held to no answer that was not read");
+    stage.end();
+}
