@@ -105,7 +105,7 @@ pub struct Config {
           help_heading = "Limits for one client")]
     pub line_max: usize,
 
-    /// Lines a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
+    /// Lines or messages a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
     #[arg(
         long,
         value_name = "RATE",
@@ -115,7 +115,7 @@ pub struct Config {
     )]
     pub rate: OrOff<Rate>,
 
-    /// Lines a client may send at once before --rate applies
+    /// Lines or messages a client may send at once before --rate applies
     #[arg(
         long,
         value_name = "N",

@@ -310,12 +310,12 @@ mod tests {
 
     #[test]
     fn a_second_server_for_lines_starts_without_the_default_http_door() {
-        // Whether or not somebody has the port already, one of the two is the second.
+        // Both are there at once, so one of them at least goes without, whoever else has the port meanwhile.
         let with_default = || open(&Config::from_flags("--line 127.0.0.1:0")).unwrap();
         let (first, second) = (with_default(), with_default());
         let http =
             |opened: &[Opened]| opened.iter().filter(|door| door.kind.dialect == Dialect::Http).count();
-        assert!(http(&first) <= 1 && http(&second) == 0, "{first:?} {second:?}");
+        assert!(http(&first) + http(&second) <= 1, "{first:?} {second:?}");
         assert!(second[0].kind.loopback);
     }
 

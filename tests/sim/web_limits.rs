@@ -264,7 +264,7 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
     let mut tabs: Vec<Socket> = (0..100).map(|_| Socket::open(&mut stage, "/ws?room=radio")).collect();
     let publisher = stage.connect_http();
     let json = "Content-Type: application/json\r\n";
-    let mut after_a_minute = None;
+    let mut settled = None;
     for second in 0..3_600 {
         let update = post("/rooms/radio/messages?from=player", json, &format!(r#"{{"at":1{second:04}}}"#));
         let answer = ask(&mut stage, publisher, &update);
@@ -281,12 +281,13 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
         stage.pass(SECOND);
         let history_bytes = stage.server.chat().census().history_bytes;
         let held = (stage.server.pages().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
+        // By then the history is full, and what is kept of pages has its size.
         if second == 200 {
-            after_a_minute = Some(held);
+            settled = Some(held);
         }
     }
     let history_bytes = stage.server.chat().census().history_bytes;
-    let (pages, history, timers) = after_a_minute.unwrap();
+    let (pages, history, timers) = settled.unwrap();
     assert!(stage.server.pages().memory_bytes() <= pages && history_bytes == history);
     assert!(stage.server.roster().armed_timers() <= timers + 1);
     stage.end();
