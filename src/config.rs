@@ -4,7 +4,9 @@
 //! the README.
 
 mod address;
+mod descriptors;
 mod motd;
+mod redis;
 mod units;
 
 use std::ffi::OsString;
@@ -16,6 +18,8 @@ use log::LevelFilter;
 
 pub use address::Address;
 pub use motd::read_motd;
+use redis::SecretParser;
+pub use redis::{RedisPlace, RedisUrl};
 pub use units::{OrOff, Rate, Soft};
 use units::{size, span};
 
@@ -260,6 +264,32 @@ pub struct Config {
           help_heading = "Limits for the server")]
     pub memory: usize,
 
+    /// Redis that joins several processes into one chat: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or
+    /// unix:///PATH[?db=N&user=U&pass=P]
+    #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true, value_parser = SecretParser,
+          help_heading = "Redis")]
+    pub redis: Option<RedisUrl>,
+
+    /// What the names of all keys and channels in Redis begin with; who has another prefix is in another chat
+    #[arg(long, value_name = "TEXT", env = "CHINWAG_REDIS_PREFIX", default_value = "chinwag:",
+          value_parser = redis::prefix, help_heading = "Redis")]
+    pub redis_prefix: String,
+
+    /// What may wait for Redis while it is away
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_QUEUE", default_value = "4m",
+          value_parser = redis::buffer, help_heading = "Redis")]
+    pub redis_queue: usize,
+
+    /// Time that Redis has to answer
+    #[arg(long, value_name = "TIME", env = "CHINWAG_REDIS_TIMEOUT", default_value = "5s",
+          value_parser = redis::timeout, help_heading = "Redis")]
+    pub redis_timeout: Duration,
+
+    /// Largest reply taken from Redis
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "16m",
+          value_parser = redis::buffer, help_heading = "Redis")]
+    pub redis_reply_max: usize,
+
     /// Time that SIGTERM leaves to flush what is waiting
     #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
           help_heading = "Operation")]
@@ -305,6 +335,7 @@ impl Config {
     /// [`ConfigError`]; a flag that doesn't fit another one is [`ConfigError::Wrong`] too.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Config, ConfigError> {
         let config = Config::try_parse_from(args).map_err(|error| match error.use_stderr() {
+            true if redis::is_stray(&error) => ConfigError::Wrong(redis::STRAY.into()),
             true => ConfigError::Wrong(one_line(&error.to_string())),
             false => ConfigError::Asked(error.to_string()),
         })?;
@@ -339,43 +370,11 @@ impl Config {
         if self.http_doors().is_empty() { 0 } else { self.max_http }
     }
 
-    /// Lowers the numbers of clients and waiting ones to what so many descriptors allow, and says so if it had to.
-    ///
-    /// # Errors
-    /// There are too few to serve anybody.
-    pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let for_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-        if for_clients == 0 {
-            return Err(format!(
-                "{descriptors} open files are too few (ulimit -n); {} are needed",
-                OTHER_DESCRIPTORS + 1
-            ));
-        }
-        if self.max_clients + self.max_waiting + self.http_slots() <= for_clients {
-            return Ok(None);
-        }
-        // Clients come first, but some may wait: a queue is friendlier than a refusal.
-        self.max_waiting = self.max_waiting.min(for_clients / 10);
-        self.max_http = self.max_http.min((for_clients / 10).max(1));
-        let others = self.max_waiting + self.http_slots();
-        self.max_clients = self.max_clients.min(for_clients.saturating_sub(others).max(1));
-        Ok(Some(format!(
-            "limits lowered to fit {descriptors} open files (ulimit -n) max_clients={} max_waiting={} max_http={}",
-            self.max_clients, self.max_waiting, self.max_http
-        )))
-    }
-
     /// `--message-max`, or less where `--write-buffer` could not hold the message as JSON: every byte may become two, and
     /// something is put around it.
     pub fn message_max_bytes(&self) -> usize {
         const AROUND_BYTES: usize = 512;
         self.message_max.min((self.write_buffer - AROUND_BYTES) / 2)
-    }
-
-    /// The most connections there can be at once, in whatever life.
-    pub fn most_slots(&self) -> usize {
-        self.max_clients + self.max_waiting + self.http_slots() + CLOSING_SLOTS
     }
 
     /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
@@ -455,12 +454,6 @@ fn is_origin(raw: &str) -> bool {
 
 /// Outboxes count their bytes in 32 bits, with room to spare.
 const MOST_WRITE_BUFFER: usize = 1 << 30;
-
-/// Descriptors that are not for clients: connections being told good-bye, doors, standard streams, the poll loop.
-const OTHER_DESCRIPTORS: usize = CLOSING_SLOTS + 36;
-
-/// Connections that may be in the course of being told good-bye, beyond clients and waiting ones.
-const CLOSING_SLOTS: usize = 64;
 
 /// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
 const MOST_CONNECTIONS: usize = 1 << 20;
@@ -567,25 +560,6 @@ mod tests {
         ] {
             Config::from_flags(flags);
         }
-    }
-
-    #[test]
-    fn clients_are_fitted_under_the_limit_on_open_files() {
-        let fit = |descriptors, flags: &str| {
-            let mut config = Config::from_flags(flags);
-            let note = config.fit_descriptors(descriptors);
-            note.map(|note| (config.max_clients, config.max_waiting, note.is_some()))
-        };
-        let lines_only = "--http none";
-        assert_eq!(fit(11_100, lines_only), Ok((10_000, 1_000, false)));
-        assert_eq!(fit(11_099, lines_only), Ok((9_999, 1_000, true)));
-        assert_eq!(fit(1_024, lines_only), Ok((832, 92, true)));
-        assert_eq!(fit(101, lines_only), Ok((1, 0, true)));
-        assert!(fit(100, lines_only).is_err());
-        assert_eq!(fit(u64::MAX, lines_only), Ok((10_000, 1_000, false)));
-        assert_eq!(fit(12_100, ""), Ok((10_000, 1_000, false)));
-        assert_eq!(fit(12_099, ""), Ok((9_999, 1_000, true)));
-        assert_eq!(fit(1_024, ""), Ok((740, 92, true)));
     }
 
     #[test]
