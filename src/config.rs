@@ -264,8 +264,8 @@ pub struct Config {
           help_heading = "Limits for the server")]
     pub memory: usize,
 
-    /// Redis that joins several processes into one chat: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], or
-    /// unix:///PATH[?db=N&user=U&pass=P]
+    /// Redis that joins several processes into one chat: redis://USER:PASSWORD@HOST:PORT/DB, of which HOST alone must be
+    /// there, or unix:///PATH
     #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true, value_parser = SecretParser,
           help_heading = "Redis")]
     pub redis: Option<RedisUrl>,
