@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use chinwag::config::Config;
 use chinwag::connection::Life;
 use chinwag::host::Host;
 use chinwag::limits::Limits;
-use chinwag::net::{Door, DoorKind, Event, Net, Peer, Token};
+use chinwag::net::{Door, DoorKind, Event, Net, Peer, Target, Token};
 use chinwag::outbox::Outbox;
 use chinwag::page::Pages;
 use chinwag::protocol::Dialect;
@@ -221,6 +222,16 @@ impl Net for Instant {
         }
         self.accepted += 1;
         Ok((self.accepted - 1, Peer::Local))
+    }
+
+    fn connect(&mut self, _: &Target) -> io::Result<usize> {
+        unreachable!("nothing is to be connected to")
+    }
+
+    fn resolve(&mut self, _: &str, _: u16) {}
+
+    fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
+        None
     }
 
     fn watch(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {

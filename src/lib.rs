@@ -1,4 +1,5 @@
 //! chinwag: a chat and broadcast server on one poll loop. One process, one thread, no locks, no async runtime.
+//! (A name on the network is looked up in a thread of its own, which shares nothing with the loop: [`net::resolve`].)
 //!
 //! This page is the map. Read it, then [`server`], and you know where everything is.
 //!
@@ -19,7 +20,7 @@
 //! outbox page  output: written once on a page, queued as slices of it
 //! inbox        input: what a connection has not used yet, and the one shared read buffer
 //! timers rate  deadlines, and how fast a client may send
-//! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs)
+//! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
 //! ```
 //!

@@ -5,9 +5,11 @@
 
 pub mod bind;
 pub mod mio;
+pub mod resolve;
 
 use std::io::{self, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::Dialect;
@@ -59,6 +61,8 @@ pub enum Event {
     },
     /// The process was sent a signal.
     Signal(Signal),
+    /// [`Net::resolved`] has the addresses of the name that was asked for.
+    Resolved,
 }
 
 /// What a signal asks for.
@@ -77,6 +81,15 @@ pub enum Peer {
     Ip(IpAddr),
     /// A Unix socket: somebody on this machine.
     Local,
+}
+
+/// Where a connection of our own is to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// There, by TCP.
+    Tcp(SocketAddr),
+    /// To whoever listens on the Unix socket with that path.
+    Unix(PathBuf),
 }
 
 /// What an error of [`Net::accept`] means for the door.
@@ -146,6 +159,30 @@ pub trait Net {
     /// `accept(2)`'s: `WouldBlock` when none waits, `EMFILE` and `ENFILE` when descriptors ran out, and those
     /// of the connection itself (`ECONNABORTED`, `EPROTO`, …).
     fn accept(&mut self, door: Door) -> io::Result<(Self::Stream, Peer)>;
+
+    /// Begins a connection of our own. It is not watched yet, and may not stand yet.
+    ///
+    /// Until it stands, reads and writes answer `WouldBlock`; the first writable event tells that it does. If it comes to
+    /// nothing there is an event for both kinds, and the call made next, be it a read or a write, fails with the reason
+    /// (`ECONNREFUSED`, `ETIMEDOUT`, …). The reason is told once: after it there is the end of input, and writes fail
+    /// with `EPIPE`. How long that takes is not promised; the kernel gives up after a minute or two.
+    ///
+    /// # Errors
+    /// `socket(2)`'s and `connect(2)`'s, as far as they are known at once: `EMFILE`, `ENETUNREACH`, and all of a Unix
+    /// socket's, which never takes time: `ENOENT`, `ECONNREFUSED`, and `WouldBlock` where too many wait to be accepted,
+    /// which no event will tell the end of.
+    fn connect(&mut self, target: &Target) -> io::Result<Self::Stream>;
+
+    /// Begins to look up the addresses of `host`, a name or an address without brackets; [`Event::Resolved`] comes once
+    /// they are known, or can't be.
+    ///
+    /// There is one question at a time: what was asked before is forgotten, and its answer never seen. Asking for the
+    /// same again while it is looked up goes on waiting for that; anything else is looked up once that is over.
+    fn resolve(&mut self, host: &str, port: u16);
+
+    /// Takes the answer to [`Net::resolve`], if there is one: at least one address, best first, each with the port that
+    /// was asked for; or else why there is none, as text for people.
+    fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>>;
 
     /// Watches the stream for both kinds of readiness, from now until it is dropped.
     ///

@@ -204,6 +204,7 @@ impl<N: Net> Server<N> {
                 Event::Signal(Signal::Reload) => self.reload(),
                 Event::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
                 Event::Signal(Signal::Terminate) => self.begin_to_end(),
+                Event::Resolved => {}
             }
         }
         self.events = events;

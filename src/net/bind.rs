@@ -202,16 +202,21 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 /// six calls a connection.
 fn prepare(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
+    prepare_stream(&socket)?;
+    // Half of telnet's "synch" command comes as urgent data (RFC 854), and belongs where it was sent.
+    socket.set_out_of_band_inline(true)?;
+    listener.set_nonblocking(true)
+}
+
+/// Sets what every TCP connection shall have, whichever side made it.
+pub(super) fn prepare_stream(socket: &SockRef<'_>) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY)
         .with_retries(KEEPALIVE_TIMES);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;
-    socket.set_tcp_nodelay(true)?;
-    // Half of telnet's "synch" command comes as urgent data (RFC 854), and belongs where it was sent.
-    socket.set_out_of_band_inline(true)?;
-    listener.set_nonblocking(true)
+    socket.set_tcp_nodelay(true)
 }
 
 fn open_unix(path: &Path) -> io::Result<Listener> {

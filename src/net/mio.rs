@@ -3,24 +3,30 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use mio::{Events, Interest, Poll};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
+use socket2::SockRef;
 
-use super::bind::{Listener, SocketFile};
-use super::{Door, Event, Net, Peer, Signal, Token};
+use super::bind::{Listener, SocketFile, prepare_stream};
+use super::resolve::Resolver;
+use super::{Door, Event, Net, Peer, Signal, Target, Token};
 use crate::time::Moment;
 
 /// Events taken from the kernel in one poll. The rest comes with the next; a larger batch fills ticks better.
 const EVENTS_A_POLL: usize = 1024;
 
-/// Slots from here on are no connections: doors, counted down, and the signals.
+/// Slots from `RESOLVER_SLOT` on are no connections: the name that is looked up, doors, counted down, and the signals.
 const SIGNALS_SLOT: u32 = u32::MAX;
 const FIRST_DOOR_SLOT: u32 = u32::MAX - 1;
 const LAST_DOOR_SLOT: u32 = u32::MAX - 1024;
+const RESOLVER_SLOT: u32 = LAST_DOOR_SLOT - 1;
 
 /// Sockets, signals and clocks of the operating system.
 pub struct MioNet {
@@ -28,6 +34,7 @@ pub struct MioNet {
     events: Events,
     signals: Signals,
     doors: Vec<OpenDoor>,
+    resolver: Resolver,
     started: Instant,
 }
 
@@ -37,7 +44,7 @@ enum OpenDoor {
     Unix(UnixListener, #[allow(dead_code, reason = "held for its drop")] Option<SocketFile>),
 }
 
-/// A connection's socket.
+/// A connection's socket, whichever side made it.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP.
@@ -72,7 +79,7 @@ impl MioNet {
             });
         }
         let events = Events::with_capacity(EVENTS_A_POLL);
-        Ok(MioNet { poll, events, signals, doors, started: Instant::now() })
+        Ok(MioNet { poll, events, signals, doors, resolver: Resolver::default(), started: Instant::now() })
     }
 }
 
@@ -80,6 +87,8 @@ impl Net for MioNet {
     type Stream = Stream;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        // An answer that was there at once has no event of the kernel's.
+        let timeout = if self.resolver.has_news() { Some(Duration::ZERO) } else { timeout };
         self.poll.poll(&mut self.events, timeout)?;
         for event in &self.events {
             let token = unpack(event.token());
@@ -91,6 +100,7 @@ impl Net for MioNet {
                 LAST_DOOR_SLOT..=FIRST_DOOR_SLOT => {
                     events.push(Event::Door((FIRST_DOOR_SLOT - token.slot) as Door));
                 }
+                RESOLVER_SLOT => self.resolver.advance(|stream| watch_answer(self.poll.registry(), stream)),
                 // What the kernel says of errors and ends is a hint that a call is worth making, no more.
                 _ => events.push(Event::Connection {
                     token,
@@ -99,6 +109,7 @@ impl Net for MioNet {
                 }),
             }
         }
+        events.extend(self.resolver.take_news().then_some(Event::Resolved));
         Ok(())
     }
 
@@ -133,6 +144,25 @@ impl Net for MioNet {
             Some(OpenDoor::Unix(listener, _)) => Ok((Stream::Unix(listener.accept()?.0), Peer::Local)),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    fn connect(&mut self, target: &Target) -> io::Result<Stream> {
+        match target {
+            Target::Tcp(address) => {
+                let stream = TcpStream::connect(*address)?;
+                prepare_stream(&SockRef::from(&stream))?;
+                Ok(Stream::Tcp(stream))
+            }
+            Target::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+        }
+    }
+
+    fn resolve(&mut self, host: &str, port: u16) {
+        self.resolver.ask(host, port, |stream| watch_answer(self.poll.registry(), stream));
+    }
+
+    fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.resolver.take_answer()
     }
 
     fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
@@ -170,6 +200,15 @@ impl Net for MioNet {
     fn close_doors(&mut self) {
         self.doors.clear();
     }
+}
+
+/// Watches the socket that an answer of the resolver's comes by.
+fn watch_answer(registry: &Registry, stream: &StdUnixStream) -> io::Result<()> {
+    registry.register(
+        &mut SourceFd(&stream.as_raw_fd()),
+        mio::Token(RESOLVER_SLOT as usize),
+        Interest::READABLE,
+    )
 }
 
 /// A token in one word: the serial above the slot.

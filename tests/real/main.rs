@@ -10,6 +10,7 @@ mod chat;
 mod faults;
 mod limits;
 mod log;
+mod outgoing;
 mod process;
 mod programs;
 mod standard_error;

@@ -11,6 +11,7 @@
 mod faults;
 mod ledger;
 mod limits;
+mod outgoing;
 mod random;
 mod socket;
 mod stage;

@@ -8,13 +8,13 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
 
-use chinwag::net::{Door, Event, Net, Peer, Signal, Token};
+use chinwag::net::{Door, Event, Net, Peer, Signal, Target, Token};
 use chinwag::time::Moment;
 
 /// How unkind the world is; each number is a chance in a thousand.
@@ -41,7 +41,23 @@ impl Weather {
     }
 }
 
-/// The client's handle of a connection: its number in the world.
+/// What comes of a connection that the server makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dial {
+    /// It stands from the next poll on.
+    Answered,
+    /// There is none: the call itself fails.
+    Refused,
+    /// That becomes known with the next poll.
+    RefusedLater,
+    /// Nothing, until the test says otherwise.
+    Hangs,
+}
+
+/// `ECONNREFUSED`.
+pub const REFUSED: i32 = 111;
+
+/// The client's handle of a connection, or that of whom the server has connected to: its number in the world.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Wire(pub usize);
 
@@ -78,6 +94,51 @@ struct Cable {
     reset: bool,
     readable: Edge,
     writable: Edge,
+    /// What is to come of it; none once it has.
+    dial: Option<Dial>,
+    /// Nothing came of it.
+    refused: bool,
+    /// Why, until the server was told.
+    error: Option<i32>,
+}
+
+impl Cable {
+    fn new(peer: Peer, window: usize) -> Cable {
+        Cable {
+            peer,
+            token: None,
+            open: Rc::new(Cell::new(true)),
+            closed: false,
+            up: VecDeque::new(),
+            up_ended: false,
+            down: VecDeque::new(),
+            window,
+            down_ended: false,
+            reset: false,
+            readable: Edge::Awaited,
+            writable: Edge::Pending,
+            dial: None,
+            refused: false,
+            error: None,
+        }
+    }
+
+    /// The kernel learns what came of a connection that the server makes.
+    fn settle_dial(&mut self) {
+        match self.dial {
+            Some(Dial::Answered) => {}
+            // After the reason there is the end of input, and nothing can be written.
+            Some(Dial::RefusedLater) => {
+                (self.refused, self.error, self.up_ended) = (true, Some(REFUSED), true)
+            }
+            _ => return,
+        }
+        self.dial = None;
+        raise(&mut self.writable);
+        if !self.up.is_empty() || self.up_ended {
+            raise(&mut self.readable);
+        }
+    }
 }
 
 /// What the kernel owes the server for one kind of readiness.
@@ -110,6 +171,19 @@ pub struct World {
     /// Descriptors left; accepting without one is `EMFILE`.
     pub descriptors: usize,
     signals: VecDeque<Signal>,
+    /// What comes of the connections that the server makes from now on.
+    pub dial: Dial,
+    /// Those it has made and no test has taken.
+    outgoing: Vec<(Target, Wire)>,
+    /// The addresses of every name, or why there are none.
+    pub addresses: Result<Vec<IpAddr>, String>,
+    /// While it is set, no name is answered.
+    pub hold_addresses: bool,
+    /// The names it asked for, with their ports.
+    pub asked: Vec<(String, u16)>,
+    /// Whether the last of them is still to be answered.
+    resolving: bool,
+    answer: Option<io::Result<Vec<SocketAddr>>>,
     /// Events that the next poll tells, whatever is so.
     pub injected: Vec<Event>,
     pub hash: u64,
@@ -143,6 +217,13 @@ impl World {
             accept_errors: VecDeque::new(),
             descriptors: usize::MAX,
             signals: VecDeque::new(),
+            dial: Dial::Answered,
+            outgoing: Vec::new(),
+            addresses: Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+            hold_addresses: false,
+            asked: Vec::new(),
+            resolving: false,
+            answer: None,
             injected: Vec::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             polls: 0,
@@ -181,20 +262,7 @@ impl World {
 
     pub fn connect(&mut self, door: Door, address: Option<IpAddr>, window: usize) -> Wire {
         let peer = address.map_or(Peer::Local, Peer::Ip);
-        let wire = self.cables.insert(Cable {
-            peer,
-            token: None,
-            open: Rc::new(Cell::new(true)),
-            closed: false,
-            up: VecDeque::new(),
-            up_ended: false,
-            down: VecDeque::new(),
-            window,
-            down_ended: false,
-            reset: false,
-            readable: Edge::Awaited,
-            writable: Edge::Pending,
-        });
+        let wire = self.cables.insert(Cable::new(peer, window));
         self.backlogs[door].push_back(wire);
         raise(&mut self.doors[door]);
         Wire(wire)
@@ -272,6 +340,18 @@ impl World {
         self.cables[wire.0].token
     }
 
+    // What those do whom the server connects to. Once it has, they send and receive as clients do.
+
+    /// The connections that the server has made since this was last asked, and where to.
+    pub fn outgoing(&mut self) -> Vec<(Target, Wire)> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Says what comes of one that hangs.
+    pub fn settle_dial(&mut self, wire: Wire, dial: Dial) {
+        assert_eq!(self.cables[wire.0].dial.replace(dial), Some(Dial::Hangs), "it does not hang");
+    }
+
     // What the kernel does.
 
     /// Notices sockets that the server has dropped. Input unread makes that a reset, which also destroys what the
@@ -320,6 +400,13 @@ impl World {
         while let Some(signal) = self.signals.pop_front() {
             events.push(Event::Signal(signal));
         }
+        if self.answers() && !self.chance(self.weather.late) {
+            let port = self.asked.last().map_or(0, |(_, port)| *port);
+            let addresses = self.addresses.clone().map_err(io::Error::other);
+            self.answer = Some(addresses.map(|all| all.into_iter().map(|ip| (ip, port).into()).collect()));
+            self.resolving = false;
+            events.push(Event::Resolved);
+        }
         for door in 0..self.doors.len() {
             if self.doors[door] == Edge::Pending && self.doors_open && !self.chance(self.weather.late) {
                 self.doors[door] = Edge::Told;
@@ -351,7 +438,15 @@ impl World {
             if self.rng.bool() {
                 events.push(Event::Door(self.rng.usize(0..3)));
             }
+            if !self.asked.is_empty() && self.rng.bool() {
+                events.push(Event::Resolved);
+            }
         }
+    }
+
+    /// Whether the server is to learn the addresses of a name.
+    fn answers(&self) -> bool {
+        self.resolving && !self.hold_addresses
     }
 
     fn any_pending(&self) -> bool {
@@ -363,6 +458,7 @@ impl World {
         !self.signals.is_empty()
             || (self.doors.contains(&Edge::Pending) && self.doors_open)
             || !self.injected.is_empty()
+            || self.answers()
             || self.cables.iter().any(|(_, cable)| of_cable(cable))
     }
 
@@ -413,6 +509,7 @@ impl Net for World {
         self.idle = false;
         self.settle();
         self.interrupt()?;
+        self.cables.iter_mut().for_each(|(_, cable)| cable.settle_dial());
         let sleeps = timeout != Some(Duration::ZERO);
         if !self.any_pending() && sleeps {
             let due = timeout.map(|timeout| self.millis + timeout.as_millis() as u64);
@@ -468,6 +565,34 @@ impl Net for World {
         Ok((Stream { wire, open: cable.open.clone() }, cable.peer))
     }
 
+    fn connect(&mut self, target: &Target) -> io::Result<Stream> {
+        self.settle();
+        if self.descriptors == 0 {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        if self.dial == Dial::Refused {
+            return Err(io::Error::from_raw_os_error(REFUSED));
+        }
+        self.descriptors -= 1;
+        let mut cable = Cable::new(Peer::Local, usize::MAX);
+        (cable.dial, cable.writable) = (Some(self.dial), Edge::Awaited);
+        let open = cable.open.clone();
+        let wire = self.cables.insert(cable);
+        self.outgoing.push((target.clone(), Wire(wire)));
+        self.note(&[7, wire as u64]);
+        Ok(Stream { wire, open })
+    }
+
+    fn resolve(&mut self, host: &str, port: u16) {
+        self.asked.push((host.into(), port));
+        (self.resolving, self.answer) = (true, None);
+        self.note(&[8]);
+    }
+
+    fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.answer.take()
+    }
+
     fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
         let cable = &mut self.cables[stream.wire];
         cable.token = Some(token);
@@ -488,8 +613,15 @@ impl Net for World {
         }
         self.note(&[5, stream.wire as u64, count as u64]);
         let cable = &mut self.cables[stream.wire];
+        if let Some(error) = cable.error.take() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
         if cable.reset {
             return Err(ErrorKind::ConnectionReset.into());
+        }
+        if cable.dial.is_some() {
+            cable.readable = Edge::Awaited;
+            return Err(ErrorKind::WouldBlock.into());
         }
         if count == 0 {
             return match cable.up_ended {
@@ -509,9 +641,16 @@ impl Net for World {
     fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.writes += 1;
         self.interrupt()?;
-        let cable = &self.cables[stream.wire];
-        if cable.reset {
+        let cable = &mut self.cables[stream.wire];
+        if let Some(error) = cable.error.take() {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        if cable.reset || cable.refused {
             return Err(ErrorKind::BrokenPipe.into());
+        }
+        if cable.dial.is_some() {
+            cable.writable = Edge::Awaited;
+            return Err(ErrorKind::WouldBlock.into());
         }
         assert!(!cable.down_ended, "written after the end");
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();

@@ -1,0 +1,167 @@
+//! Connections that the server makes, and names it asks for, on the real network and without a process of their own.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Instant;
+
+use chinwag::net::mio::{MioNet, Stream};
+use chinwag::net::{Event, Net, Target, Token};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use crate::harness::PATIENCE;
+
+const TOKEN: Token = Token { slot: 1, serial: 7 };
+
+fn net() -> MioNet {
+    MioNet::new(Vec::new()).expect("a network without doors")
+}
+
+/// A connection that was begun and is watched.
+fn begin(net: &mut MioNet, target: &Target) -> Stream {
+    let mut stream = net.connect(target).expect("a connection is begun");
+    net.watch(&mut stream, TOKEN).expect("it is watched");
+    stream
+}
+
+/// Polls until there is an event that is wanted.
+fn poll_for(net: &mut MioNet, wanted: impl Fn(&Event) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut events = Vec::new();
+    while !events.iter().any(&wanted) {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?}, and had {events:?}");
+        let polled = net.poll(&mut events, Some(PATIENCE));
+        assert!(!polled.is_err_and(|error| error.kind() != ErrorKind::Interrupted));
+    }
+}
+
+fn until_writable(net: &mut MioNet) {
+    poll_for(net, |event| matches!(event, Event::Connection { token: TOKEN, writable: true, .. }));
+}
+
+fn until_readable(net: &mut MioNet) {
+    poll_for(net, |event| matches!(event, Event::Connection { token: TOKEN, readable: true, .. }));
+}
+
+fn write(net: &mut MioNet, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+    net.write(stream, &[IoSlice::new(bytes)])
+}
+
+fn read(net: &mut MioNet, stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut buffer = [0; 64];
+    net.read(stream, &mut buffer).map(|count| buffer[..count].to_vec())
+}
+
+fn error<T>(result: io::Result<T>) -> ErrorKind {
+    result.err().expect("an error").kind()
+}
+
+/// Says PING and hears PONG, to and from the other end.
+fn exchange(net: &mut MioNet, stream: &mut Stream, mut other: impl Read + Write) {
+    until_writable(net);
+    assert_eq!(write(net, stream, b"PING").unwrap(), 4);
+    let mut heard = [0; 4];
+    other.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"PING");
+    assert_eq!(error(read(net, stream)), ErrorKind::WouldBlock);
+    other.write_all(b"PONG").unwrap();
+    until_readable(net);
+    assert_eq!(read(net, stream).unwrap(), b"PONG");
+    drop(other);
+    until_readable(net);
+    assert_eq!(read(net, stream).unwrap(), b"");
+}
+
+#[test]
+fn bytes_go_both_ways_by_tcp_with_the_options_of_every_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut net = net();
+    let mut stream = begin(&mut net, &Target::Tcp(listener.local_addr().unwrap()));
+    let Stream::Tcp(socket) = &stream else { panic!("{stream:?}") };
+    let socket = SockRef::from(socket);
+    assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+    assert!(socket.tcp_user_timeout().unwrap().is_some());
+    exchange(&mut net, &mut stream, listener.accept().unwrap().0);
+}
+
+#[test]
+fn bytes_go_both_ways_by_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut net = net();
+    let mut stream = begin(&mut net, &Target::Unix(path));
+    exchange(&mut net, &mut stream, listener.accept().unwrap().0);
+}
+
+#[test]
+fn a_refusal_is_an_event_and_its_reason_is_told_once() {
+    // Bound, so that nobody else listens there, and not listening itself.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let target = Target::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+    for write_first in [true, false] {
+        let mut net = net();
+        let mut stream = begin(&mut net, &target);
+        until_readable(&mut net);
+        let told = match write_first {
+            true => error(write(&mut net, &mut stream, b"PING")),
+            false => error(read(&mut net, &mut stream)),
+        };
+        assert_eq!(told, ErrorKind::ConnectionRefused);
+        assert_eq!(error(write(&mut net, &mut stream, b"PING")), ErrorKind::BrokenPipe);
+        assert_eq!(read(&mut net, &mut stream).unwrap(), b"");
+    }
+}
+
+/// The kernel drops the requests of a listener whose queue is full, so they hang.
+#[test]
+fn a_connection_that_does_not_stand_yet_would_block() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let target = Target::Tcp(listener.local_addr().unwrap().as_socket().unwrap());
+    let mut net = net();
+    let mut streams: Vec<Stream> = (0..4).map(|_| net.connect(&target).unwrap()).collect();
+    let last = streams.last_mut().unwrap();
+    assert_eq!(error(write(&mut net, last, b"PING")), ErrorKind::WouldBlock);
+    assert_eq!(error(read(&mut net, last)), ErrorKind::WouldBlock);
+    net.watch(last, TOKEN).unwrap();
+    // With more room there, the kernel's next attempt succeeds, a second later.
+    listener.listen(16).unwrap();
+    until_writable(&mut net);
+    assert_eq!(write(&mut net, last, b"PING").unwrap(), 4);
+}
+
+#[test]
+fn what_is_known_of_a_unix_socket_is_known_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let connect = |path: &Path| net().connect(&Target::Unix(path.into()));
+    assert_eq!(error(connect(&folder.path().join("none"))), ErrorKind::NotFound);
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    SockRef::from(&listener).listen(0).unwrap();
+    let waiting = connect(&path).unwrap();
+    assert_eq!(error(connect(&path)), ErrorKind::WouldBlock);
+    drop((listener, waiting));
+    assert_eq!(error(connect(&path)), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn names_are_looked_up_and_an_event_tells_of_it() {
+    let mut net = net();
+    let answer = |net: &mut MioNet, host: &str| {
+        net.resolve(host, 7);
+        poll_for(net, |event| *event == Event::Resolved);
+        let answer = net.resolved().expect("an answer");
+        assert!(net.resolved().is_none());
+        answer
+    };
+    let local = answer(&mut net, "localhost").unwrap();
+    assert!(!local.is_empty() && local.iter().all(|address| address.ip().is_loopback()), "{local:?}");
+    assert!(local.iter().all(|address| address.port() == 7), "{local:?}");
+    let unknown = answer(&mut net, "does-not-exist.invalid").unwrap_err();
+    assert!(unknown.to_string().contains("address"), "{unknown}");
+    assert_eq!(answer(&mut net, "::1").unwrap(), ["[::1]:7".parse().unwrap()]);
+}
