@@ -7,12 +7,16 @@
 //! SIM_SEEDS=1000000 cargo test --profile sim --test sim random  # a million, with the server's own checks
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
 //! ```
+//!
+//! `redis.rs` is a Redis that is as virtual.
 
 mod faults;
 mod ledger;
 mod limits;
 mod outgoing;
 mod random;
+mod redis;
+mod redis_itself;
 mod socket;
 mod stage;
 mod web;

@@ -1,0 +1,299 @@
+//! A Redis that is not there: [`Redis`] takes the bytes of its clients and has bytes for them, without a socket, a
+//! thread or a clock. Tests break it as real ones break: it stalls, restarts, loads, refuses, closes, and talks nonsense.
+//!
+//! What it says is what Redis 7.0 says, byte for byte; `redis_real.rs` compares them. It is less in this: it knows
+//! few commands and no options of theirs, only requests in arrays, and one keyspace for all databases. Fields come in
+//! the order in which they were set, as in the small hashes of a real one; `UNSUBSCRIBE` of everything is sorted.
+
+mod commands;
+pub mod resp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+
+use resp::{array, bulk, error, parse};
+
+/// A client's connection; no number is used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Conn(usize);
+
+#[derive(Default)]
+struct Client {
+    /// The beginning of a request.
+    input: Vec<u8>,
+    output: Vec<u8>,
+    channels: BTreeSet<Vec<u8>>,
+    authenticated: bool,
+    /// Redis has closed it; only its output is left.
+    closed: bool,
+}
+
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+enum Value {
+    Hash(Fields),
+    /// What is in it nobody asks.
+    Text,
+}
+
+struct Entry {
+    value: Value,
+    /// The last moment at which it is there.
+    until_millis: Option<u64>,
+}
+
+impl Entry {
+    fn is_there(&self, now_millis: u64) -> bool {
+        self.until_millis.is_none_or(|until_millis| until_millis >= now_millis)
+    }
+}
+
+/// What clients did during a stall.
+enum Arrival {
+    Input(Conn, Vec<u8>),
+    Gone(Conn),
+}
+
+#[derive(Default)]
+pub struct Redis {
+    clients: BTreeMap<Conn, Client>,
+    opened: usize,
+    keys: BTreeMap<Vec<u8>, Entry>,
+    /// The one user and the password, if it takes one.
+    required: Option<(String, String)>,
+    loading: bool,
+    stalled: bool,
+    arrivals: Vec<Arrival>,
+    output_max: Option<usize>,
+    refused: BTreeMap<String, String>,
+    commands: BTreeMap<String, usize>,
+}
+
+impl Redis {
+    pub fn new() -> Redis {
+        Redis::default()
+    }
+
+    // What clients do.
+
+    pub fn open(&mut self) -> Conn {
+        let conn = Conn(self.opened);
+        self.opened += 1;
+        self.clients.insert(conn, Client { authenticated: self.required.is_none(), ..Client::default() });
+        conn
+    }
+
+    /// The client is gone. A stalled Redis learns that behind all that the client has sent before.
+    pub fn close(&mut self, conn: Conn) {
+        match self.stalled {
+            true => self.arrivals.push(Arrival::Gone(conn)),
+            false => self.kill(conn),
+        }
+    }
+
+    /// Executes what the client sends; later, if stalled.
+    pub fn receive(&mut self, conn: Conn, bytes: &[u8], now_millis: u64) {
+        match self.stalled {
+            true => self.arrivals.push(Arrival::Input(conn, bytes.to_vec())),
+            false => self.take_in(conn, bytes, now_millis),
+        }
+    }
+
+    pub fn take_output(&mut self, conn: Conn) -> Vec<u8> {
+        self.clients.get_mut(&conn).map(|client| mem::take(&mut client.output)).unwrap_or_default()
+    }
+
+    /// Whether Redis has closed it: nothing more comes once the output is taken.
+    pub fn is_closed(&self, conn: Conn) -> bool {
+        self.clients.get(&conn).is_none_or(|client| client.closed)
+    }
+
+    // What tests do to it, at once even if it is stalled.
+
+    /// Whoever connects from now on has to authenticate. Without a user it is `requirepass`; with one, the default user
+    /// is off.
+    pub fn require(&mut self, user: Option<&str>, password: &str) {
+        self.required = Some((user.unwrap_or("default").into(), password.into()));
+    }
+
+    pub fn set_loading(&mut self, loading: bool) {
+        self.loading = loading;
+    }
+
+    /// What arrives during a stall is executed at its end, in the order of arrival.
+    pub fn set_stalled(&mut self, stalled: bool, now_millis: u64) {
+        self.stalled = stalled;
+        if stalled {
+            return;
+        }
+        for arrival in mem::take(&mut self.arrivals) {
+            match arrival {
+                Arrival::Input(conn, bytes) => self.take_in(conn, &bytes, now_millis),
+                Arrival::Gone(conn) => self.kill(conn),
+            }
+        }
+    }
+
+    /// A new process, which is not stalled. The connections are closed; their output and what arrived in a stall are
+    /// lost. What else tests have set remains.
+    pub fn restart(&mut self, keep_data: bool) {
+        self.clients.clear();
+        self.arrivals.clear();
+        self.stalled = false;
+        if !keep_data {
+            self.keys.clear();
+        }
+    }
+
+    /// `CLIENT KILL`; the output is lost.
+    pub fn kill(&mut self, conn: Conn) {
+        self.clients.remove(&conn);
+    }
+
+    /// `CLIENT KILL TYPE pubsub`.
+    pub fn kill_pubsub(&mut self) {
+        self.clients.retain(|_, client| client.channels.is_empty());
+    }
+
+    /// Puts these bytes into the output as they are.
+    pub fn garble(&mut self, conn: Conn, bytes: &[u8]) {
+        self.deliver(conn, bytes);
+    }
+
+    /// A subscriber with more output than this is closed, and the output is lost.
+    pub fn set_output_max(&mut self, bytes: usize) {
+        self.output_max = Some(bytes);
+    }
+
+    /// From now on that command, in upper case, is answered with that error; without one it works again.
+    pub fn refuse(&mut self, command: &str, error: Option<&str>) {
+        match error {
+            Some(error) => self.refused.insert(command.to_string(), error.to_string()),
+            None => self.refused.remove(command),
+        };
+    }
+
+    /// `PUBLISH`, and to how many. Those count, too, whom this very message has made too slow.
+    pub fn publish(&mut self, channel: &str, payload: &[u8]) -> usize {
+        let message = [array(3), bulk("message"), bulk(channel), bulk(payload)].concat();
+        let subscribers = self.subscribers(channel);
+        for conn in &subscribers {
+            self.deliver(*conn, &message);
+        }
+        subscribers.len()
+    }
+
+    pub fn flush_all(&mut self) {
+        self.keys.clear();
+    }
+
+    // What tests look at.
+
+    /// The open connections.
+    pub fn connections(&self) -> Vec<Conn> {
+        self.clients.iter().filter(|(_, client)| !client.closed).map(|(conn, _)| *conn).collect()
+    }
+
+    pub fn subscribers(&self, channel: &str) -> Vec<Conn> {
+        let listens = |client: &Client| client.channels.contains(channel.as_bytes());
+        self.clients.iter().filter(|(_, client)| listens(client)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// `PUBSUB NUMSUB`.
+    pub fn numsub(&self, channel: &str) -> usize {
+        self.subscribers(channel).len()
+    }
+
+    /// Those with subscribers, and how many these are.
+    pub fn channels(&self) -> BTreeMap<String, usize> {
+        let mut channels = BTreeMap::new();
+        for channel in self.clients.values().flat_map(|client| &client.channels) {
+            *channels.entry(text(channel)).or_default() += 1;
+        }
+        channels
+    }
+
+    pub fn keys(&self, now_millis: u64) -> Vec<String> {
+        let there = self.keys.iter().filter(|(_, entry)| entry.is_there(now_millis));
+        there.map(|(key, _)| text(key)).collect()
+    }
+
+    /// The fields of a hash; none if it isn't there, or is not one.
+    pub fn hash(&self, key: &str, now_millis: u64) -> BTreeMap<String, String> {
+        match self.entry(key, now_millis).map(|entry| &entry.value) {
+            Some(Value::Hash(fields)) => {
+                fields.iter().map(|(field, value)| (text(field), text(value))).collect()
+            }
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// How long a key is there for. Nothing if it isn't, or forever.
+    pub fn ttl_millis(&self, key: &str, now_millis: u64) -> Option<u64> {
+        Some(self.entry(key, now_millis)?.until_millis? - now_millis)
+    }
+
+    /// How often each command, by its first word in upper case, was executed. Those that were refused don't count.
+    pub fn commands(&self) -> &BTreeMap<String, usize> {
+        &self.commands
+    }
+
+    // How it works.
+
+    fn entry(&self, key: &str, now_millis: u64) -> Option<&Entry> {
+        self.keys.get(key.as_bytes()).filter(|entry| entry.is_there(now_millis))
+    }
+
+    fn live(&mut self, conn: Conn) -> Option<&mut Client> {
+        self.clients.get_mut(&conn).filter(|client| !client.closed)
+    }
+
+    fn take_in(&mut self, conn: Conn, bytes: &[u8], now_millis: u64) {
+        let Some(client) = self.live(conn) else {
+            return;
+        };
+        let mut input = mem::take(&mut client.input);
+        input.extend(bytes);
+        let mut rest = &input[..];
+        while let Some(client) = self.live(conn) {
+            match parse(rest, client.authenticated) {
+                Ok(Some((words, behind))) => {
+                    self.execute(conn, &words, now_millis);
+                    rest = behind;
+                }
+                Ok(None) => {
+                    client.input = rest.to_vec();
+                    return;
+                }
+                Err(text) => {
+                    client.output.extend(error(&format!("ERR Protocol error: {text}")));
+                    client.closed = true;
+                    client.channels.clear();
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, conn: Conn, words: &[Vec<u8>], now_millis: u64) {
+        self.keys.retain(|_, entry| entry.is_there(now_millis));
+        if !words.is_empty() {
+            let reply = self.answer(conn, words, now_millis).unwrap_or_else(|text| error(&text));
+            self.deliver(conn, &reply);
+        }
+    }
+
+    fn deliver(&mut self, conn: Conn, bytes: &[u8]) {
+        let output_max = self.output_max.unwrap_or(usize::MAX);
+        let Some(client) = self.live(conn) else {
+            return;
+        };
+        client.output.extend(bytes);
+        if !client.channels.is_empty() && client.output.len() > output_max {
+            self.kill(conn);
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
