@@ -8,7 +8,8 @@
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
 //! ```
 //!
-//! `redis.rs` is a Redis that is as virtual.
+//! `redis.rs` is a Redis that is as virtual; the one test that needs a real `redis-server`, to compare them, is ignored
+//! by a plain `cargo test`.
 
 mod faults;
 mod ledger;
@@ -17,6 +18,7 @@ mod outgoing;
 mod random;
 mod redis;
 mod redis_itself;
+mod redis_real;
 mod socket;
 mod stage;
 mod web;
