@@ -6,6 +6,7 @@
 mod answers;
 mod clients;
 mod crowd;
+mod far;
 mod history;
 mod ids;
 mod moves;
@@ -16,12 +17,14 @@ mod talk;
 use smallvec::SmallVec;
 
 use crate::config::Config;
-use crate::protocol::{Dialect, Event, Problem, Request};
+use crate::protocol::{Dialect, Event, Problem, Request, Share};
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
-use clients::{Client, Echo, Seat, name_of};
+use clients::{Client, Clients, Echo, Seat};
+use far::Shared;
 pub use ids::{ClientId, RoomId};
+use moves::Notice;
 use names::Names;
 use rooms::{Room, Rooms};
 use talk::Speech;
@@ -46,7 +49,14 @@ pub enum Effect {
     NameGiven(ClientId),
     /// The client said good-bye.
     Quit(ClientId),
+    /// Tell everyone who is in the chat.
+    Everybody(Event),
+    /// Let the other processes know.
+    Share(Share),
 }
+
+/// Guests of one of several processes are numbered from a number under this.
+const GUEST_NUMBERS: u64 = 1_000_000;
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +71,13 @@ struct Place {
 /// All clients, names and rooms.
 #[derive(Debug)]
 pub struct Chat {
-    clients: Vec<Option<Client>>,
+    clients: Clients,
     names: Names,
     rooms: Rooms,
     crowds: crowd::Crowds,
     guests: u64,
+    /// Set if other processes are in the same chat.
+    shared: Option<Shared>,
     rules: Rules,
     motd: Vec<Text>,
 }
@@ -88,11 +100,12 @@ impl Chat {
     /// moving them.
     pub fn new(config: &Config) -> Chat {
         Chat {
-            clients: Vec::with_capacity(config.most_slots()),
+            clients: Clients::with_capacity(config.most_slots()),
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
             guests: 0,
+            shared: None,
             rules: Rules {
                 ask_names: !config.guests,
                 announce_max: config.announce_max,
@@ -104,6 +117,13 @@ impl Chat {
         }
     }
 
+    /// From now on the chat is one of several, and this is the number of its process.
+    pub fn share_as(&mut self, process: u64) {
+        // So that guests of different processes have different numbers, mostly.
+        self.guests = process % GUEST_NUMBERS;
+        self.shared = Some(Shared { process, claims: Vec::new(), apart: false });
+    }
+
     /// Sets the lines that greet everyone who connects from now on.
     pub fn set_motd(&mut self, lines: Vec<Text>) {
         self.motd = lines;
@@ -112,7 +132,7 @@ impl Chat {
     /// A line client has connected. It is greeted and asked for its name, or, where nobody is asked, it enters the lobby.
     pub fn connect(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
         let name = self.next_guest();
-        self.seat_client(id, Client::Solo { name, seat: None });
+        self.clients.insert(id, Client::Solo { name, seat: None });
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
         match self.rules.ask_names {
             true => effects.push(Effect::Reply(id, Event::WhatName)),
@@ -125,12 +145,7 @@ impl Chat {
     /// Once is enough; a client that is not here is no error.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         self.step_out(id, reason, now, effects);
-        if let Some(client) = self.clients.get_mut(id.0 as usize) {
-            *client = None;
-        }
-        while self.clients.last().is_some_and(Option::is_none) {
-            self.clients.pop();
-        }
+        self.clients.remove(id);
     }
 
     /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
@@ -139,16 +154,14 @@ impl Chat {
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return;
         };
-        let (name, dialect) = (client.name().cloned(), client.dialect());
+        let name = client.name().cloned();
         let seats: SmallVec<[Seat; 1]> = client.seats().collect();
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
+            self.name_is_free();
+            self.share(|| Share::Gone { client: id.0, reason: reason.clone() }, effects);
         }
-        for Seat { slot, index } in seats {
-            if let Some(room) = self.rooms.at(slot) {
-                self.depart(id, Place { room, dialect, index }, reason.clone(), now, effects);
-            }
-        }
+        self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
     }
 
     /// A client wants something, or what it sent could not be read.
@@ -172,8 +185,8 @@ impl Chat {
     /// on nothing but what happened.
     pub fn audience(&self, room: RoomId, dialect: Dialect, except: Option<ClientId>) -> [&[ClientId]; 2] {
         let ears = self.rooms.get(room).map_or(&[][..], |room| room.ears(dialect));
-        let left_out = except.and_then(|id| self.client(id)).filter(|client| client.dialect() == dialect);
-        let seat = left_out.and_then(|client| client.seat_in(room.slot()));
+        let left_out = except.filter(|id| self.clients.dialect(*id) == Some(dialect));
+        let seat = left_out.and_then(|id| self.client(id)?.seat_in(room.slot()));
         match seat.and_then(|seat| ears.split_at_checked(seat.index as usize)) {
             Some((before, [_, behind @ ..])) => [before, behind],
             _ => [ears, &[]],
@@ -197,21 +210,22 @@ impl Chat {
 
     /// Whether somebody has that name.
     pub fn is_taken(&self, name: &Name) -> bool {
-        self.names.find(name.as_str(), |id| name_of(&self.clients, id)).is_some()
+        self.find(name.as_str()).is_some()
+    }
+
+    /// Who has the name.
+    fn find(&self, name: &str) -> Option<ClientId> {
+        self.names.find(name, |id| self.clients.name_of(id))
     }
 
     fn next_guest(&mut self) -> Name {
-        self.guests += 1;
-        Name::guest(self.guests)
-    }
-
-    fn seat_client(&mut self, id: ClientId, client: Client) {
-        let slot = id.0 as usize;
-        if self.clients.len() <= slot {
-            self.clients.resize_with(slot + 1, || None);
+        loop {
+            self.guests += 1;
+            let name = Name::guest(self.guests);
+            if !self.is_taken(&name) {
+                return name;
+            }
         }
-        debug_assert!(self.clients[slot].is_none(), "client {slot} connected twice");
-        self.clients[slot] = Some(client);
     }
 
     /// When [`Chat::handle_timeout`] wants to be called.
@@ -231,7 +245,8 @@ impl Chat {
     /// How much there is of everything. All but the history is zero when everybody has left.
     pub fn census(&self) -> Census {
         Census {
-            clients: self.clients.iter().flatten().count(),
+            clients: self.clients.near().count(),
+            far: self.clients.far.len(),
             names: self.names.len(),
             rooms: self.rooms.len(),
             members: self.rooms.seats(),
@@ -277,11 +292,11 @@ impl Chat {
     }
 
     fn client(&self, id: ClientId) -> Option<&Client> {
-        self.clients.get(id.0 as usize)?.as_ref()
+        self.clients.get(id)
     }
 
     fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients.get_mut(id.0 as usize)?.as_mut()
+        self.clients.get_mut(id)
     }
 
     fn sit(&mut self, id: ClientId, seat: Seat, echo: Echo) {
@@ -304,7 +319,8 @@ impl Chat {
             }
         }?;
         let room = self.rooms.at(seat.slot).ok_or(Problem::WhichRoom)?;
-        Ok(Place { room, dialect: client.dialect(), index: seat.index })
+        let dialect = self.clients.dialect(id).unwrap_or(Dialect::Line);
+        Ok(Place { room, dialect, index: seat.index })
     }
 }
 
@@ -313,6 +329,8 @@ impl Chat {
 pub struct Census {
     /// Clients, with and without a name.
     pub clients: usize,
+    /// Clients of other processes.
+    pub far: usize,
     /// Names taken.
     pub names: usize,
     /// Rooms with members or a history.

@@ -7,6 +7,7 @@ pub mod http;
 pub mod json;
 pub mod line;
 pub mod raw;
+pub mod resp;
 pub mod sse;
 pub mod telnet;
 pub mod websocket;
@@ -132,11 +133,18 @@ impl Codecs {
             Dialect::Http => http::decode(unfinished, input, self.message_max),
             Dialect::Json => self.websocket.decode(unfinished, input, json::decode),
             Dialect::Raw => self.websocket.decode(unfinished, input, raw::decode),
+            // What a connection to Redis reads is not for the chat alone: `backplane` looks at it.
+            Dialect::Redis => Step::Incomplete,
             Dialect::Events if input.is_empty() => Step::Incomplete,
             Dialect::Events => Step::Used { bytes: input.len(), input: None },
         }
     }
 }
+
+/// What people are told when the other processes are out of reach, and when they are not any more.
+const APART: &str =
+    "the other servers are out of reach: until they are back you hear only who is on this one";
+const TOGETHER: &str = "the other servers are within reach again";
 
 /// Appends what a client that speaks `dialect` sees of an event; for some, nothing. `tag` marks an answer.
 pub fn encode(dialect: Dialect, event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
@@ -145,6 +153,6 @@ pub fn encode(dialect: Dialect, event: &Event, tag: Option<&Tag>, out: &mut Vec<
         Dialect::Json => json::encode(event, tag, out),
         Dialect::Raw => raw::encode(event, out),
         Dialect::Events => sse::encode(event, out),
-        Dialect::Http => {}
+        Dialect::Redis | Dialect::Http => {}
     }
 }

@@ -286,7 +286,7 @@ pub struct Config {
     pub redis_timeout: Duration,
 
     /// Largest reply taken from Redis
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "16m",
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "32m",
           value_parser = redis::buffer, help_heading = "Redis")]
     pub redis_reply_max: usize,
 

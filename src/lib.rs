@@ -15,7 +15,8 @@
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
 //! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
-//! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse
+//! backplane    pure: what other processes are to know in, bytes for Redis out, and back; with --redis only
+//! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse; and Redis's resp
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox page  output: written once on a page, queued as slices of it
 //! inbox        input: what a connection has not used yet, and the one shared read buffer
@@ -39,14 +40,23 @@
 //! 2. **latch**: note readiness on connections. Nothing is run, taken or freed yet, so no event of the batch can meet
 //!    another client than its own.
 //! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines.
-//! 4. **timers**: what is due happens.
-//! 5. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
+//! 4. **link**: what Redis has sent is heard, if this process is one of several.
+//! 5. **timers**: what is due happens.
+//! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
 //!    overflow: a busy tick is not its client's fault.)
-//! 6. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
-//! 7. **accept**: newcomers get a place, or a number in the queue.
-//! 8. Debug builds check that whoever has something to do is in the queue for it.
+//! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
+//! 8. **accept**: newcomers get a place, or a number in the queue.
+//! 9. **publish**: what the other processes are to know of all that goes to Redis in one write.
+//! 10. Debug builds check that whoever has something to do is in the queue for it.
 //!
 //! Each phase takes its queue whole. What is queued meanwhile waits for a later phase or the next tick; nothing recurses.
+//!
+//! # Several processes
+//!
+//! With `--redis` the chat is one of several that look like one ([`backplane`] has the whole story). Clients of other
+//! processes are members of its rooms as any others are, under [`protocol::Dialect::Redis`], but nothing is encoded for
+//! them: what happens here leaves the chat as a [`protocol::Share`], what happens there enters it as
+//! [`protocol::News`]. Between the two is the backplane, and beneath it two sockets on the same loop (`server/link.rs`).
 //!
 //! # Where to put
 //!
@@ -59,12 +69,15 @@
 //!   `server/http.rs`, a row in the README.
 //! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
 //!   listener in [`net::bind`].
+//! - **something that other processes are to know**: a [`protocol::Share`] and a [`protocol::News`], what is written of it
+//!   in `backplane/packet.rs`, an arm in `chat/far.rs`.
 //! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
 //! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod backplane;
 pub mod chat;
 pub mod codec;
 pub mod config;

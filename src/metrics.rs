@@ -1,8 +1,12 @@
 //! Counts of what the server did, [`Metrics`], and how Prometheus reads them.
 
+mod link;
+
 use std::fmt::Write;
 
 use crate::protocol::{CloseReason, Dialect};
+
+pub use link::{LinkCounts, LinkState};
 
 /// Plain counters since the start. They only grow.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +46,7 @@ pub struct Metrics {
 }
 
 /// The phases of a tick behind the sleep.
-pub const PHASES: [&str; 6] = ["latch", "turns", "timers", "flush", "reap", "accept"];
+pub const PHASES: [&str; 8] = ["latch", "turns", "link", "timers", "flush", "reap", "accept", "publish"];
 
 /// A histogram of durations.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +92,10 @@ impl Metrics {
 pub struct State {
     /// Clients, in the order of [`Dialect::IN_ROOMS`].
     pub clients: [usize; Dialect::IN_ROOMS.len()],
+    /// Clients of other processes.
+    pub far: usize,
+    /// What the link to other processes did, and how it is, if there is to be one.
+    pub link: Option<(LinkCounts, LinkState)>,
     /// Clients that are being slowed down.
     pub delayed: usize,
     /// Clients that wait for a place.
@@ -113,6 +121,9 @@ impl Metrics {
         let mut page = Page(String::with_capacity(4096));
         self.counters(&mut page);
         state.gauges(&mut page);
+        if let Some((counts, state)) = &state.link {
+            link::write(counts, state, &mut page);
+        }
         self.durations(&mut page);
         page.0.into_bytes()
     }
@@ -165,6 +176,7 @@ impl State {
         for (dialect, count) in Dialect::IN_ROOMS.iter().zip(self.clients) {
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
         }
+        page.gauge("clients_far", "Clients of other processes.", self.far as u64);
         page.gauge("clients_delayed", "Clients that are being slowed down.", self.delayed as u64);
         page.gauge("clients_waiting", "Clients that wait for a place.", self.waiting as u64);
         page.gauge("http_connections", "HTTP connections that are not clients.", self.http as u64);

@@ -5,6 +5,7 @@
 
 mod close;
 mod problem;
+mod share;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::text::{Name, RoomName, Text, clean};
 
 pub use close::CloseReason;
 pub use problem::Problem;
+pub use share::{FarId, News, Presence, Share};
 
 /// What a client speaks, and so how it hears what happens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -27,12 +29,14 @@ pub enum Dialect {
     Raw,
     /// Server-sent events: it hears, and says nothing.
     Events,
+    /// Redis's protocol: of a connection, that it is one to Redis; of a client, that it is one of another process.
+    Redis,
     /// HTTP requests: not a client of the chat.
     Http,
 }
 
 impl Dialect {
-    /// Those that clients in rooms speak, in the order of their numbers.
+    /// Those that clients of this process in rooms speak, in the order of their numbers.
     pub const IN_ROOMS: [Dialect; 4] = [Dialect::Line, Dialect::Json, Dialect::Raw, Dialect::Events];
 
     /// Whether it is spoken in WebSocket frames.
@@ -47,6 +51,7 @@ impl Dialect {
             Dialect::Json => "json",
             Dialect::Raw => "raw",
             Dialect::Events => "events",
+            Dialect::Redis => "redis",
             Dialect::Http => "http",
         }
     }
@@ -300,6 +305,17 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// So many messages for a room were lost on the way from other processes.
+    Lost {
+        /// Where.
+        room: RoomName,
+        /// How many.
+        count: u64,
+    },
+    /// The other processes of the chat are out of reach.
+    Apart,
+    /// They are within reach again.
+    Together,
     /// The server has no place yet; so many are to be served first, this one included.
     Waiting(usize),
     /// A request could not be done.
@@ -376,4 +392,14 @@ pub enum Payload {
     Text(Box<str>),
     /// Anything else.
     Binary(Box<[u8]>),
+}
+
+impl Payload {
+    /// What it says to people, if it is a text that says anything.
+    pub fn words(&self) -> Option<Text> {
+        match self {
+            Payload::Text(text) => Text::clean_lines(text),
+            Payload::Binary(_) => None,
+        }
+    }
 }

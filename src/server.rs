@@ -1,19 +1,22 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` queues what the chat wants told,
-//! `flush` writes, `close` reaps, `accept` lets in. All of it is generic over the network, so that a test
-//! runs all of it.
+//! `flush` writes, `close` reaps, `accept` lets in, `link` hears and tells the other processes, and `end` is the end. All
+//! of it is generic over the network, so that a test runs all of it.
 
 mod accept;
 mod close;
 mod deliver;
+mod end;
 mod flush;
 mod http;
+mod link;
 mod turn;
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use crate::backplane::Backplane;
 use crate::chat::{Chat, ClientId, Effect};
 use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
@@ -25,9 +28,11 @@ use crate::net::{DoorKind, Event, Net, Signal, Token};
 use crate::page::Pages;
 use crate::protocol::{CloseReason, Dialect};
 use crate::roster::Roster;
-use crate::time::{Moment, Now, SteadyClock};
+use crate::time::{Now, SteadyClock};
 
 use accept::Gate;
+use end::Ending;
+use link::Linked;
 
 /// The whole server, on the network `N`.
 pub struct Server<N: Net> {
@@ -41,6 +46,8 @@ pub struct Server<N: Net> {
     roster: Roster<N::Stream>,
     gate: Gate,
     chat: Chat,
+    /// The way to the other processes of the chat, if there are any.
+    linked: Option<Linked<N::Stream>>,
     /// What the chat wants done; empty between requests.
     effects: Vec<Effect>,
     /// Whose request the chat deals with at the moment, if the answer is to be marked.
@@ -55,15 +62,6 @@ pub struct Server<N: Net> {
     ticks: u64,
     /// Set once the end has begun.
     ending: Option<Ending>,
-}
-
-/// When the end began, and when it is over.
-#[derive(Clone, Copy, Debug)]
-struct Ending {
-    /// When it is over at the latest.
-    deadline: Moment,
-    /// The tick it began in. What that one queued last, the next one flushes.
-    tick: u64,
 }
 
 /// Whether there is another tick.
@@ -93,6 +91,7 @@ impl<N: Net> Server<N> {
             roster: Roster::new(config.most_slots(), limits),
             gate: Gate::new(&config, doors),
             chat,
+            linked: None,
             effects: Vec::new(),
             pages: Pages::default(),
             scratch: Scratch::new(codecs.unused_max_bytes()),
@@ -106,7 +105,17 @@ impl<N: Net> Server<N> {
             config,
         };
         server.read_clock(None);
+        server.link();
         Ok(server)
+    }
+
+    /// Makes the chat one of several, if it is to be.
+    fn link(&mut self) {
+        if let Some(url) = self.config.redis.clone() {
+            self.chat.share_as(self.process_id);
+            let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
+            self.linked = Some(Linked::new(backplane));
+        }
     }
 
     /// Ticks until it is told to end; calls `ending` once the end begins.
@@ -141,7 +150,15 @@ impl<N: Net> Server<N> {
             return Ok(Control::Stop);
         }
         let mut at = self.note_phase(0, begun_at);
-        let phases = [Self::turns, Self::expire, Self::flush_all, Self::reap, Self::accept_all];
+        let phases = [
+            Self::turns,
+            Self::hear_link,
+            Self::expire,
+            Self::flush_all,
+            Self::reap,
+            Self::accept_all,
+            Self::write_link,
+        ];
         for (index, phase) in phases.into_iter().enumerate() {
             phase(self);
             at = self.note_phase(index + 1, at);
@@ -179,14 +196,17 @@ impl<N: Net> Server<N> {
 
     /// How long the loop may sleep: not at all with work at hand, for ever without a deadline.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.roster.has_work() || self.gate.has_work(self.roster.len()) {
+        let linked = self.linked.as_ref();
+        let has_work = self.roster.has_work() || self.gate.has_work(self.roster.len());
+        if has_work || linked.is_some_and(Linked::has_work) {
             return Some(Duration::ZERO);
         }
         let deadlines = [
             self.roster.next_deadline(),
             self.chat.next_timeout(),
             self.gate.retry_at(),
-            self.ending.map(|ending| ending.deadline),
+            linked.and_then(Linked::next_timeout),
+            self.ending.as_ref().map(Ending::next_timeout),
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.since(self.now.moment))
@@ -198,13 +218,13 @@ impl<N: Net> Server<N> {
         for event in &events {
             match *event {
                 Event::Door(door) => self.gate.knock(door),
+                Event::Resolved => self.linked.iter_mut().for_each(Linked::note_resolved),
                 Event::Connection { token, readable, writable } => {
                     self.note_readiness(token, readable, writable)
                 }
                 Event::Signal(Signal::Reload) => self.reload(),
                 Event::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
                 Event::Signal(Signal::Terminate) => self.begin_to_end(),
-                Event::Resolved => {}
             }
         }
         self.events = events;
@@ -213,7 +233,8 @@ impl<N: Net> Server<N> {
 
     fn note_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let Some(connection) = self.roster.get_mut(token) else {
-            return;
+            let linked = self.linked.iter_mut();
+            return linked.for_each(|linked| linked.note_readiness(token, readable, writable));
         };
         connection.ready.readable |= readable && !connection.ready.ended;
         connection.ready.writable |= writable;
@@ -225,6 +246,7 @@ impl<N: Net> Server<N> {
 
     /// Does what is due.
     fn expire(&mut self) {
+        self.say_farewell();
         while let Some(token) = self.roster.next_due(self.now.moment) {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
@@ -276,24 +298,6 @@ impl<N: Net> Server<N> {
                 self.chat.set_motd(lines);
             }
             Err(error) => log::error!("reload failed, the old message of the day stays error={error:?}"),
-        }
-    }
-
-    /// Lets nobody in any more, and sentences everybody.
-    fn begin_to_end(&mut self) {
-        log::info!("ending clients={} grace_ms={}", self.gate.clients(), self.config.grace.as_millis());
-        self.ending = Some(Ending { deadline: self.now.moment + self.config.grace, tick: self.ticks });
-        self.net.close_doors();
-        self.gate.close();
-        let everybody: Vec<Token> = self.roster.iter().map(|(token, _)| token).collect();
-        everybody.into_iter().for_each(|token| self.roster.doom(token, CloseReason::Shutdown));
-    }
-
-    fn control(&self) -> Control {
-        let over = |ending: Ending| self.now.moment >= ending.deadline && self.ticks > ending.tick;
-        match self.ending {
-            Some(ending) if self.roster.is_empty() || over(ending) => Control::Stop,
-            _ => Control::Continue,
         }
     }
 

@@ -42,6 +42,11 @@ impl Text {
         (!text.trim().is_empty()).then(|| Text(text.trim_end_matches('\n').into()))
     }
 
+    /// The name, as something that is said.
+    pub fn of_name(name: &Name) -> Text {
+        Text(name.as_str().into())
+    }
+
     /// The text on one line: a space for each end of a line.
     pub fn one_line(&self) -> Cow<'_, str> {
         match self.0.contains('\n') {
@@ -152,6 +157,20 @@ impl Name {
             return Err(NameError::Reserved);
         }
         Ok(Name(name))
+    }
+
+    /// Reads a name that another process of the chat has given or accepted: it may be one that is kept for the server.
+    pub fn of_far(raw: &str) -> Option<Name> {
+        match Name::parse(raw) {
+            Ok(name) => Some(name),
+            Err(NameError::Reserved) => Some(Name(raw.trim().into())),
+            Err(_) => None,
+        }
+    }
+
+    /// Who says what a program publishes by Redis.
+    pub fn of_redis() -> Name {
+        Name(SmolStr::new_static("redis"))
     }
 
     /// The name of the `number`th guest.

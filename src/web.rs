@@ -319,6 +319,10 @@ pub fn accepted(seq: u64, queued_for: u64) -> Answer {
 pub fn readiness(why_not: Option<&'static str>) -> Answer {
     match why_not {
         None => Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
+        Some("redis") => {
+            let text = "the link to the other servers is down";
+            error(StatusCode::SERVICE_UNAVAILABLE, "redis", text)
+        }
         Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, reason, "not ready for more clients"),
     }
     .with(header::CACHE_CONTROL, "no-store")

@@ -9,7 +9,7 @@ use chinwag::connection::Connection;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "time",
     "text",
     "logging",
@@ -25,6 +25,7 @@ const FLOORS: [&str; 21] = [
     "page",
     "outbox",
     "codec",
+    "backplane",
     "chat",
     "web",
     "connection",

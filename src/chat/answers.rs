@@ -41,7 +41,7 @@ impl Chat {
     }
 
     fn listed(&self, id: ClientId) -> usize {
-        match self.client(id).map(Client::dialect) {
+        match self.clients.dialect(id) {
             Some(Dialect::Line) | None => LISTED,
             Some(_) => LISTED_FOR_PROGRAMS,
         }

@@ -5,21 +5,91 @@
 
 use smallvec::SmallVec;
 
+use super::far::FarClients;
 use super::ids::{ClientId, RoomSlot};
 use crate::protocol::Dialect;
 use crate::text::Name;
 
+/// All clients: ours by their places in the roster, and those of other processes.
+#[derive(Debug)]
+pub struct Clients {
+    near: Vec<Option<Client>>,
+    /// Those of other processes.
+    pub far: FarClients,
+}
+
+impl Clients {
+    /// Room for so many clients of ours.
+    pub fn with_capacity(slots: usize) -> Clients {
+        Clients { near: Vec::with_capacity(slots), far: FarClients::default() }
+    }
+
+    /// A client, if it is here.
+    pub fn get(&self, id: ClientId) -> Option<&Client> {
+        match id.far_key() {
+            None => self.near.get(id.0 as usize)?.as_ref(),
+            Some(key) => self.far.get(key),
+        }
+    }
+
+    /// A client, if it is here.
+    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        match id.far_key() {
+            None => self.near.get_mut(id.0 as usize)?.as_mut(),
+            Some(key) => self.far.get_mut(key),
+        }
+    }
+
+    /// What a client speaks; one of another process, Redis.
+    pub fn dialect(&self, id: ClientId) -> Option<Dialect> {
+        let client = self.get(id)?;
+        Some(if id.far_key().is_some() { Dialect::Redis } else { client.dialect() })
+    }
+
+    /// The name of a client, for whoever looks names up; empty if there is none.
+    pub fn name_of(&self, id: ClientId) -> &str {
+        self.get(id).and_then(Client::name).map_or("", Name::as_str)
+    }
+
+    /// A client of ours has come.
+    pub fn insert(&mut self, id: ClientId, client: Client) {
+        let slot = id.0 as usize;
+        if self.near.len() <= slot {
+            self.near.resize_with(slot + 1, || None);
+        }
+        debug_assert!(self.near[slot].is_none(), "client {slot} connected twice");
+        self.near[slot] = Some(client);
+    }
+
+    /// A client of ours has gone.
+    pub fn remove(&mut self, id: ClientId) {
+        if let Some(client) = self.near.get_mut(id.0 as usize) {
+            *client = None;
+        }
+        while self.near.last().is_some_and(Option::is_none) {
+            self.near.pop();
+        }
+    }
+
+    /// Ours, in the order of their places.
+    pub fn near(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+        let id = |slot: usize| ClientId(slot as u32);
+        self.near.iter().enumerate().filter_map(move |(slot, client)| Some((id(slot), client.as_ref()?)))
+    }
+}
+
 /// A client.
 #[derive(Debug)]
 pub enum Client {
-    /// A line client. It is nowhere until it has given a name, and then always in one room.
+    /// A line client, or one of another process that is in one room. It is nowhere until it has given a name, and then
+    /// always in one room.
     Solo {
         /// Its name.
         name: Name,
         /// Where it is.
         seat: Option<Seat>,
     },
-    /// A WebSocket client, or somebody who only listens.
+    /// A WebSocket client, somebody who only listens, or a client of another process that is in several rooms.
     Social(Box<Social>),
 }
 
@@ -64,8 +134,8 @@ impl Client {
         }
     }
 
-    /// What it speaks.
-    pub fn dialect(&self) -> Dialect {
+    /// What it speaks, if it is one of ours.
+    fn dialect(&self) -> Dialect {
         match self {
             Client::Solo { .. } => Dialect::Line,
             Client::Social(social) => social.dialect,
@@ -102,7 +172,12 @@ impl Client {
     /// It has a seat more.
     pub fn sit(&mut self, new: Seat, echo: Echo) {
         match self {
-            Client::Solo { seat, .. } => *seat = Some(new),
+            Client::Solo { seat: seat @ None, .. } => *seat = Some(new),
+            Client::Solo { name, seat: Some(first) } => {
+                let seats = [(*first, Echo(false)), (new, echo)].into_iter().collect();
+                let social = Social { name: Some(name.clone()), dialect: Dialect::Redis, seats };
+                *self = Client::Social(Box::new(social));
+            }
             Client::Social(social) => {
                 social.seats.push((new, echo));
             }
@@ -130,11 +205,6 @@ impl Client {
             }
         }
     }
-}
-
-/// The name of a client, for whoever looks names up; empty if there is none.
-pub fn name_of(clients: &[Option<Client>], id: ClientId) -> &str {
-    clients.get(id.0 as usize).and_then(Option::as_ref).and_then(Client::name).map_or("", Name::as_str)
 }
 
 #[cfg(test)]

@@ -3,8 +3,25 @@
 use std::num::NonZeroU32;
 
 /// A client, by the place it has in the roster. The server gives these and takes them back.
+///
+/// Those of other processes are not in the roster, but have numbers of their own, beyond its last place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ClientId(pub u32);
+
+impl ClientId {
+    /// More than there can be places in the roster.
+    const FAR: u32 = 1 << 31;
+
+    /// The client of another process with that key.
+    pub(super) fn far(key: usize) -> ClientId {
+        ClientId(ClientId::FAR + key as u32)
+    }
+
+    /// The key of a client of another process; `None` if it is one of ours.
+    pub(super) fn far_key(self) -> Option<usize> {
+        self.0.checked_sub(ClientId::FAR).map(|key| key as usize)
+    }
+}
 
 /// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
 /// one that is still in a queue is not taken for one of the new.

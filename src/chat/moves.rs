@@ -1,10 +1,10 @@
 //! Who comes, goes and changes its name.
 
-use super::clients::{Client, Echo, Seat, Social, name_of};
+use super::clients::{Client, Echo, Seat, Social};
 use super::ids::{ClientId, RoomId};
 use super::rooms::Rooms;
 use super::{Chat, Effect, Place};
-use crate::protocol::{Arrival, Dialect, Event, Problem, UniqueId};
+use crate::protocol::{Arrival, Dialect, Event, Problem, Share, UniqueId};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -20,6 +20,15 @@ pub struct Entry {
     pub history: usize,
     /// Whether its own messages come back to it.
     pub echo: Echo,
+}
+
+/// Whether a room is told who comes and goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// It is.
+    Told,
+    /// It is not: it only came to light who is there.
+    Quiet,
 }
 
 impl Chat {
@@ -47,17 +56,22 @@ impl Chat {
         });
         let name = wanted.unwrap_or_else(|| self.next_guest());
         let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
-        self.seat_client(id, Client::Social(Box::new(social)));
+        self.clients.insert(id, Client::Social(Box::new(social)));
         self.take_name(id, None);
+        self.claim(id, now);
         effects.push(Effect::NameGiven(id));
         let told = problems.into_iter().map(|problem| Event::Problem { problem, unnamed: false });
         effects.extend(told.map(|event| Effect::Reply(id, event)));
         effects.push(Effect::Reply(id, Event::Welcome { id: unique, name: name.clone() }));
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
-        if let Some(room) = room
-            && let Err(problem) = self.join(id, room, history, Echo(echo), now, effects)
-        {
-            effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+        self.tell_if_apart(id, effects);
+        match room.map(|room| self.join(id, room, history, Echo(echo), now, effects)) {
+            Some(Ok(())) => {}
+            Some(Err(problem)) => {
+                effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+                self.share_presence(id, effects);
+            }
+            None => self.share_presence(id, effects),
         }
     }
 
@@ -70,21 +84,20 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let social = Social { name: None, dialect: Dialect::Events, seats: Default::default() };
-        self.seat_client(id, Client::Social(Box::new(social)));
+        self.clients.insert(id, Client::Social(Box::new(social)));
         effects.push(Effect::NameGiven(id));
-        let Some((to, there)) = room.and_then(|room| {
-            let to = self.rooms.open(room)?;
-            Some((to, self.rooms.get_mut(to)?))
-        }) else {
+        let Some(to) = room.and_then(|room| self.rooms.open(room)) else {
             // The last room went while this one's request was looked at.
             let event = Event::Problem { problem: Problem::TooManyRooms, unnamed: false };
             return effects.push(Effect::Reply(id, event));
         };
-        let index = there.enter(Dialect::Events, id);
+        self.put_in(id, to, Echo(false), effects);
+        let Some(there) = self.rooms.get(to) else {
+            return;
+        };
         let missed = there.after(heard.unwrap_or(u64::MAX)).cloned();
         let missed = missed.map(|message| Event::Message { room: there.name.clone(), message });
         effects.extend(missed.map(|event| Effect::Reply(id, event)));
-        self.sit(id, Seat { slot: to.slot(), index }, Echo(false));
     }
 
     pub(super) fn nick(
@@ -94,26 +107,38 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
-        match self.names.find(name.as_str(), |id| name_of(&self.clients, id)) {
+        match self.find(name.as_str()) {
             Some(holder) if holder != id => return Err(Problem::NameTaken(name)),
             _ => {}
         }
-        let Some(client) = self.client_mut(id) else {
-            return Ok(());
-        };
-        let unnamed = client.is_unnamed();
-        let Some(old) = client.rename(name.clone()) else {
-            return Ok(());
-        };
-        if unnamed {
+        if self.client(id).is_some_and(Client::is_unnamed) {
+            self.client_mut(id).and_then(|client| client.rename(name));
             self.name_given(id, now, effects);
-            return Ok(());
+        } else {
+            self.rename(id, name, now, effects);
         }
+        Ok(())
+    }
+
+    /// Somebody of ours who has a name has that one from now on.
+    pub(super) fn rename(&mut self, id: ClientId, name: Name, now: Now, effects: &mut Vec<Effect>) {
+        let Some(old) = self.client_mut(id).and_then(|client| client.rename(name.clone())) else {
+            return;
+        };
         self.take_name(id, Some(old.as_str()));
+        self.name_is_free();
         effects.push(Effect::Reply(id, Event::YouAre { from: old.clone(), to: name.clone() }));
         if old == name {
-            return Ok(());
+            return;
         }
+        if !old.same_as(name.as_str()) {
+            self.claim(id, now);
+        }
+        self.tell_renamed(id, &old, &name, effects);
+        self.share_presence(id, effects);
+    }
+
+    pub(super) fn tell_renamed(&self, id: ClientId, old: &Name, name: &Name, effects: &mut Vec<Effect>) {
         for seat in self.client(id).into_iter().flat_map(Client::seats) {
             if let Some(to) = self.rooms.at(seat.slot)
                 && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
@@ -122,21 +147,34 @@ impl Chat {
                 effects.push(Effect::Announce { room: to, except: Some(id), event });
             }
         }
-        Ok(())
     }
 
     /// The line client's name stands; it enters the lobby under it.
     pub(super) fn name_given(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+        if self.client(id).and_then(Client::name).is_some_and(|name| self.is_taken(name)) {
+            // Another process has given the same number to a guest of its own.
+            let guest = self.next_guest();
+            self.client_mut(id).and_then(|client| client.rename(guest));
+        }
         self.take_name(id, None);
+        self.claim(id, now);
         effects.push(Effect::NameGiven(id));
         let entry = Entry { first: true, history: self.rules.history_shown, echo: Echo(false) };
         self.arrive(id, Rooms::LOBBY, entry, now, effects);
+        self.tell_if_apart(id, effects);
+        self.share_presence(id, effects);
+    }
+
+    fn claim(&mut self, id: ClientId, now: Now) {
+        if let Some(shared) = &mut self.shared {
+            shared.claim(id, now);
+        }
     }
 
     /// Enters the client's present name among those taken, in place of an `old` one.
     pub(super) fn take_name(&mut self, id: ClientId, old: Option<&str>) {
         let clients = &self.clients;
-        let name_of = |id| name_of(clients, id);
+        let name_of = |id| clients.name_of(id);
         if let Some(old) = old {
             self.names.remove(id, old);
         }
@@ -159,7 +197,7 @@ impl Chat {
         if self.rooms.find(&room).is_some_and(|there| client.seat_in(there.slot()).is_some()) {
             return Err(Problem::AlreadyIn(room));
         }
-        let moves = client.dialect() == Dialect::Line;
+        let moves = self.clients.dialect(id) == Some(Dialect::Line);
         let seats = client.seats().count();
         if !moves && seats >= self.rules.rooms_per_client {
             return Err(Problem::TooManyJoined { max: self.rules.rooms_per_client });
@@ -167,10 +205,11 @@ impl Chat {
         let there = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         if moves {
             let place = self.place_in(id, None)?;
-            self.depart(id, place, None, now, effects);
+            self.depart(id, place, None, Notice::Told, now, effects);
         }
         let history = history.unwrap_or(self.rules.history_shown);
         self.arrive(id, there, Entry { first: false, history, echo }, now, effects);
+        self.share_presence(id, effects);
         Ok(())
     }
 
@@ -191,43 +230,87 @@ impl Chat {
             room: room.name.clone(),
             count: room.count() - 1,
         });
-        self.depart(id, place, None, now, effects);
+        self.depart(id, place, None, Notice::Told, now, effects);
         effects.extend(told.map(|event| Effect::Reply(id, event)));
+        self.share_presence(id, effects);
         Ok(())
     }
 
     fn arrive(&mut self, id: ClientId, to: RoomId, entry: Entry, now: Now, effects: &mut Vec<Effect>) {
-        let Some((name, dialect)) = self.client(id).and_then(|c| Some((c.name()?.clone(), c.dialect())))
-        else {
-            return;
-        };
-        let Some(room) = self.rooms.get(to) else {
+        let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get(to)) else {
             return;
         };
         let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
-        let (seq, label) = (room.seq(), room.name.clone());
-        let first = entry.first;
-        let entered = Event::Entered { name: name.clone(), first, room: label.clone(), others, more, seq };
-        let Some(room) = self.rooms.get_mut(to) else {
-            return;
-        };
-        let index = room.enter(dialect, id);
-        let count = room.count();
-        if count <= self.rules.announce_max {
-            let event = Event::Joined { name, room: label, count };
-            effects.push(Effect::Announce { room: to, except: Some(id), event });
-        } else {
-            self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
-        }
-        self.sit(id, Seat { slot: to.slot(), index }, entry.echo);
+        let (seq, label, first) = (room.seq(), room.name.clone(), entry.first);
+        let entered = Event::Entered { name, first, room: label, others, more, seq };
+        self.take_seat(id, to, entry.echo, Notice::Told, now, effects);
         effects.push(Effect::Reply(id, entered));
         let Some(room) = self.rooms.get(to) else {
             return;
         };
-        if dialect == Dialect::Line {
+        if self.clients.dialect(id) == Some(Dialect::Line) {
             effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
         } else if entry.history > 0 && room.last(1).next().is_some() {
             effects.push(Effect::Reply(id, self.history_of(room, entry.history)));
+        }
+    }
+
+    /// Seats a member, and tells the others.
+    pub(super) fn take_seat(
+        &mut self,
+        id: ClientId,
+        to: RoomId,
+        echo: Echo,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.put_in(id, to, echo, effects);
+        let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
+            return;
+        };
+        if notice == Notice::Quiet {
+            return;
+        }
+        let count = room.count();
+        if count <= self.rules.announce_max {
+            let event = Event::Joined { name, room: room.name.clone(), count };
+            effects.push(Effect::Announce { room: to, except: Some(id), event });
+        } else {
+            self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
+        }
+    }
+
+    /// Adds a client to those who hear what is said in a room.
+    fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, effects: &mut Vec<Effect>) {
+        let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.get_mut(to)) else {
+            return;
+        };
+        let index = room.enter(dialect, id);
+        if dialect != Dialect::Redis && room.near_ears() == 1 && self.shared.is_some() {
+            effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
+        }
+        self.sit(id, Seat { slot: to.slot(), index }, echo);
+    }
+
+    /// Takes a client out of all the rooms it has those seats in.
+    pub(super) fn leave_seats(
+        &mut self,
+        id: ClientId,
+        seats: &[Seat],
+        reason: Option<Text>,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(dialect) = self.clients.dialect(id) else {
+            return;
+        };
+        for Seat { slot, index } in seats.iter().copied() {
+            if let Some(room) = self.rooms.at(slot) {
+                let place = Place { room, dialect, index };
+                self.depart(id, place, reason.clone(), notice, now, effects);
+            }
         }
     }
 
@@ -237,6 +320,7 @@ impl Chat {
         id: ClientId,
         place: Place,
         reason: Option<Text>,
+        notice: Notice,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -246,11 +330,14 @@ impl Chat {
         let announced = room.count() <= self.rules.announce_max;
         // The last one takes the place of the one who leaves.
         let moved = room.exit(place.dialect, place.index);
-        let name = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut).and_then(|client| {
+        if place.dialect != Dialect::Redis && room.near_ears() == 0 && self.shared.is_some() {
+            effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: false }));
+        }
+        let name = self.clients.get_mut(id).and_then(|client| {
             client.stand_up(place.room.slot());
             client.name().cloned()
         });
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|_| notice == Notice::Told) {
             if announced {
                 let event = Event::Left { name, room: room.name.clone(), reason, count: room.count() };
                 effects.push(Effect::Announce { room: place.room, except: None, event });

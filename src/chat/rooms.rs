@@ -21,7 +21,7 @@ pub struct Room {
     /// Distinguishes it from others that had or will have its slot.
     serial: u32,
     /// Who is here, by dialect. Dense, for whoever walks through one with a message; each client knows its index.
-    ears: [Vec<ClientId>; Dialect::IN_ROOMS.len()],
+    ears: [Vec<ClientId>; Dialect::Redis as usize + 1],
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
     past: VecDeque<Rc<Message>>,
@@ -49,14 +49,21 @@ impl Room {
         self.ears.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The members: all but those who only listen.
+    /// The members, those of other processes last: all but those who only listen.
     pub fn members(&self) -> impl Iterator<Item = ClientId> {
-        self.ears[..Dialect::Events as usize].iter().flatten().copied()
+        let [line, json, raw, _, far] = &self.ears;
+        [line, json, raw, far].into_iter().flatten().copied()
     }
 
     /// How many members there are.
     pub fn count(&self) -> usize {
-        self.ears[..Dialect::Events as usize].iter().map(Vec::len).sum()
+        let [line, json, raw, _, far] = &self.ears;
+        line.len() + json.len() + raw.len() + far.len()
+    }
+
+    /// How many of this process hear what is said here.
+    pub fn near_ears(&self) -> usize {
+        self.ears[..Dialect::Redis as usize].iter().map(Vec::len).sum()
     }
 
     /// Whether nobody is here, not even to listen.
@@ -281,6 +288,11 @@ impl Rooms {
     /// Members of all rooms, and listeners.
     pub fn seats(&self) -> usize {
         self.rooms.iter().map(|(_, room)| room.ears.iter().map(Vec::len).sum::<usize>()).sum()
+    }
+
+    /// Rooms in which somebody of this process hears what is said.
+    pub fn with_near_ears(&self) -> usize {
+        self.rooms.iter().filter(|(_, room)| room.near_ears() > 0).count()
     }
 
     /// Memory of what is remembered.

@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use super::clients::name_of;
 use super::ids::{ClientId, RoomId};
 use super::{Chat, Effect, Place};
-use crate::protocol::{Body, Event, Manner, Message, Payload, Problem};
+use crate::protocol::{Body, Event, Manner, Message, Payload, Problem, Share};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -18,6 +17,13 @@ pub struct Speech {
     pub body: Body,
     /// Whether the message is to come back.
     pub receipt: bool,
+}
+
+impl Speech {
+    /// Words that nobody wants to see again.
+    pub fn of_text(text: Text) -> Speech {
+        Speech { manner: Manner::Say, body: Body::Text(text), receipt: false }
+    }
 }
 
 impl Chat {
@@ -39,7 +45,8 @@ impl Chat {
         let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         let message = self.post(id, from, Manner::Say, body, now);
         let seq = message.seq;
-        effects.extend(self.announce(id, None, message));
+        effects.extend(self.announce(id, None, message.clone()));
+        self.share_message(id, message, effects);
         self.rooms.close_if_unused(id, now.moment);
         Ok(seq)
     }
@@ -52,16 +59,36 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(from) = self.name(id).cloned() else {
-            return;
-        };
+        if let Some(message) = self.say_here(id, place, speech, now, effects) {
+            self.share_message(place.room, message, effects);
+        }
+    }
+
+    /// The same, but the other processes do not hear of it.
+    fn say_here(
+        &mut self,
+        id: ClientId,
+        place: Place,
+        speech: Speech,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Rc<Message>> {
+        let from = self.name(id)?.clone();
         let Speech { manner, body, receipt } = speech;
         let message = self.post(place.room, from, manner, body, now);
+        let said = message.clone();
         let own = self.hears_itself(id, place, receipt).then(|| message.clone());
         effects.extend(self.announce(place.room, Some(id), message));
         effects.extend(
             own.and_then(|message| self.message(place.room, message)).map(|event| Effect::Reply(id, event)),
         );
+        Some(said)
+    }
+
+    fn share_message(&self, room: RoomId, message: Rc<Message>, effects: &mut Vec<Effect>) {
+        if let Some(name) = self.room_name(room) {
+            self.share(|| Share::Said { room: name.clone(), message }, effects);
+        }
     }
 
     /// Passes a program's message on: to the other programs as it is, and, if it is a text that says anything, to
@@ -74,17 +101,17 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
         let place = self.place_in(id, None)?;
-        let words = match &payload {
-            Payload::Text(text) => Text::clean_lines(text),
-            Payload::Binary(_) => None,
-        };
-        let event = Event::Relayed(payload);
+        let words = payload.words();
+        let event = Event::Relayed(payload.clone());
         let own = self.hears_itself(id, place, false).then(|| event.clone());
         effects.push(Effect::Announce { room: place.room, except: Some(id), event });
         effects.extend(own.map(|event| Effect::Reply(id, event)));
         if let Some(words) = words {
-            let speech = Speech { manner: Manner::Say, body: Body::Text(words), receipt: false };
-            self.say(id, place, speech, now, effects);
+            self.say_here(id, place, Speech::of_text(words), now, effects);
+        }
+        if let Some((room, from)) = self.room_name(place.room).zip(self.name(id)) {
+            let (room, from, at_unix_millis) = (room.clone(), from.clone(), now.unix_millis);
+            self.share(|| Share::Relayed { room, from, payload, at_unix_millis }, effects);
         }
         Ok(())
     }
@@ -98,15 +125,14 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
         let sender = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
-        let found = self.names.find(to.as_str(), |id| name_of(&self.clients, id));
-        let addressee = found.ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
-        if let Some(from) = sender.name().cloned() {
-            let told = receipt
-                .then(|| self.name(addressee).cloned())
-                .flatten()
-                .map(|to| Effect::Reply(id, Event::Told { from: from.clone(), to, text: text.clone() }));
-            effects.push(Effect::Pass(addressee, Event::Private { from, text }));
-            effects.extend(told);
+        let addressee = self.find(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
+        if let Some((from, to)) = sender.name().cloned().zip(self.name(addressee).cloned()) {
+            let told = Event::Told { from: from.clone(), to: to.clone(), text: text.clone() };
+            effects.push(match self.clients.far.process_of(addressee) {
+                None => Effect::Pass(addressee, Event::Private { from, text }),
+                Some(process) => Effect::Share(Share::Private { process, to, from, text }),
+            });
+            effects.extend(receipt.then_some(Effect::Reply(id, told)));
         }
         Ok(())
     }
@@ -116,7 +142,12 @@ impl Chat {
             .post(room, |seq| Rc::new(Message { from, manner, body, seq, at_unix_millis: now.unix_millis }))
     }
 
-    fn announce(&self, room: RoomId, except: Option<ClientId>, message: Rc<Message>) -> Option<Effect> {
+    pub(super) fn announce(
+        &self,
+        room: RoomId,
+        except: Option<ClientId>,
+        message: Rc<Message>,
+    ) -> Option<Effect> {
         Some(Effect::Announce { room, except, event: self.message(room, message)? })
     }
 

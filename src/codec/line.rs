@@ -280,6 +280,12 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Missed { count, .. } => {
             tell(out, format_args!("you missed {count} messages: you read too slowly"))
         }
+        Event::Lost { count: 1, .. } => tell(out, format_args!("1 message from another server was lost")),
+        Event::Lost { count, .. } => {
+            tell(out, format_args!("{count} messages from other servers were lost"));
+        }
+        Event::Apart => tell(out, format_args!("{}", super::APART)),
+        Event::Together => tell(out, format_args!("{}", super::TOGETHER)),
         Event::Waiting(1) => tell(out, format_args!("the server is full. you are next, please wait")),
         Event::Waiting(place) => {
             tell(out, format_args!("the server is full. you are number {place} in the queue, please wait"));

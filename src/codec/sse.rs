@@ -13,7 +13,7 @@ pub const NOTHING: &[u8] = b":\n\n";
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Message { room, message } => encode_message(room, message, out),
-        Event::Missed { .. } => named("missed", event, out),
+        Event::Missed { .. } | Event::Lost { .. } => named("missed", event, out),
         Event::Bye(reason) if reason.farewell().is_some() => named("bye", event, out),
         _ => {}
     }

@@ -276,7 +276,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.redis, None);
         assert_eq!(config.redis_prefix, "chinwag:");
-        assert_eq!((config.redis_queue, config.redis_reply_max), (4 << 20, 16 << 20));
+        assert_eq!((config.redis_queue, config.redis_reply_max), (4 << 20, 32 << 20));
         assert_eq!(config.redis_timeout, Duration::from_secs(5));
     }
 

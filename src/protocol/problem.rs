@@ -22,6 +22,8 @@ pub enum Problem {
     BadName(NameError),
     /// Somebody else has the name.
     NameTaken(Name),
+    /// Somebody on another process had the name first, and so the client has lost it.
+    NameYielded(Name),
     /// Nobody has the name.
     NobodyCalled(Text),
     /// The room's name breaks a rule.
@@ -60,7 +62,7 @@ impl Problem {
             Problem::UnknownCommand(_) => "unknown_command",
             Problem::Usage(_) => "usage",
             Problem::BadName(_) => "bad_name",
-            Problem::NameTaken(_) => "name_taken",
+            Problem::NameTaken(_) | Problem::NameYielded(_) => "name_taken",
             Problem::NobodyCalled(_) => "nobody",
             Problem::BadRoomName(_) => "bad_room",
             Problem::NoSuchRoom(_) => "no_such_room",
@@ -90,6 +92,9 @@ impl fmt::Display for Problem {
             Problem::Usage(usage) => write!(f, "usage: {usage}"),
             Problem::BadName(error) => write!(f, "{error}"),
             Problem::NameTaken(name) => write!(f, "the name {name} is taken"),
+            Problem::NameYielded(name) => {
+                write!(f, "somebody on another server had the name {name} before you")
+            }
             Problem::NobodyCalled(name) => write!(f, "nobody is called {name}. /who lists the names"),
             Problem::BadRoomName(error) => write!(f, "{error}"),
             Problem::NoSuchRoom(room) => write!(f, "there is no room {room}. /rooms lists the rooms"),

@@ -31,12 +31,25 @@ impl<N: Net> Server<N> {
                     connection.set_life(Life::Chatting, now);
                 }
             }
+            Effect::Everybody(event) => self.tell_everybody(&event),
+            Effect::Share(share) => {
+                if let Some(linked) = &mut self.linked {
+                    linked.backplane.share(share, self.now);
+                }
+            }
             Effect::Quit(id) => {
                 if let Some(token) = self.roster.token(id) {
                     self.roster.doom(token, CloseReason::Quit);
                 }
             }
         }
+    }
+
+    /// Tells everyone who is in the chat.
+    fn tell_everybody(&mut self, event: &Event) {
+        let here = self.roster.iter().filter(|(_, connection)| connection.life == Life::Chatting);
+        let here: Vec<Token> = here.map(|(token, _)| token).collect();
+        here.into_iter().for_each(|token| self.send(token.into(), event, Kind::Vital));
     }
 
     /// Tells a connection something about itself.

@@ -74,6 +74,7 @@ impl<N: Net> Server<N> {
         let why_not = match () {
             () if self.ending.is_some() => Some("draining"),
             () if !self.gate.has_place() => Some("full"),
+            () if self.linked.as_ref().is_some_and(|linked| !linked.backplane.is_up()) => Some("redis"),
             () => None,
         };
         web::readiness(why_not)
@@ -149,13 +150,17 @@ impl<N: Net> Server<N> {
             clients[connection.dialect as usize] += 1;
             delayed += usize::from(connection.is_delayed());
         }
+        let census = self.chat.census();
+        let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let state = State {
             clients,
+            far: census.far,
+            link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
             waiting: self.gate.waiting(),
             http: self.gate.http(),
-            rooms: self.chat.census().rooms,
-            history_bytes: self.chat.census().history_bytes,
+            rooms: census.rooms,
+            history_bytes: census.history_bytes,
             queued_bytes: self.pages.held_bytes(),
             retained_bytes: self.pages.memory_bytes(),
         };

@@ -17,7 +17,7 @@ const TURN_LINES: usize = 64;
 
 /// Output of one tick, in bytes, at which the turns that are left wait for the next: it bounds the page, and keeps it
 /// in the cache.
-const TICK_BYTES: usize = 1024 * 1024;
+pub(super) const TICK_BYTES: usize = 1024 * 1024;
 
 /// What there is to do next in a turn.
 enum Next {

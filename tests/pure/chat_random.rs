@@ -138,6 +138,7 @@ fn check_told(op: &Op, told: &[Told], before: &Model, after: &Model) {
                 assert_eq!(Some(*id), actor, "{told:?}")
             }
             Told::Pass(id, _) => assert!(after.places.contains_key(id), "{told:?}"),
+            Told::Everybody(_) | Told::Share(_) => panic!("there is one process: {told:?}"),
             Told::Announce(to, event) => {
                 let sorted_to = sorted(to.iter().copied());
                 let room = after.room_of(to[0]).expect("a member");

@@ -125,6 +125,13 @@ fn the_connection() -> Vec<(Event, &'static str)> {
         (Event::Help, HELP),
         (Event::Delayed, "-- you send fast: your lines are slowed down, none is lost\n"),
         (Event::Missed { room: None, count: 3 }, "-- you missed 3 messages: you read too slowly\n"),
+        (Event::Lost { room: room("dev"), count: 1 }, "-- 1 message from another server was lost\n"),
+        (Event::Lost { room: room("dev"), count: 3 }, "-- 3 messages from other servers were lost\n"),
+        (
+            Event::Apart,
+            "-- the other servers are out of reach: until they are back you hear only who is on this one\n",
+        ),
+        (Event::Together, "-- the other servers are within reach again\n"),
         (Event::Waiting(1), "-- the server is full. you are next, please wait\n"),
         (Event::Waiting(12), "-- the server is full. you are number 12 in the queue, please wait\n"),
     ]
@@ -148,6 +155,7 @@ fn problems() -> Vec<(Problem, &'static str)> {
         (Problem::BadName(NameError::Start('-')), "a name can't begin with -"),
         (Problem::BadName(NameError::Reserved), "that name is kept for the server"),
         (Problem::NameTaken(name("ann")), "the name ann is taken"),
+        (Problem::NameYielded(name("ann")), "somebody on another server had the name ann before you"),
         (Problem::NobodyCalled(text("zed")), "nobody is called zed. /who lists the names"),
         (Problem::BadRoomName(RoomNameError::Empty), "a room name needs at least one character"),
         (Problem::BadRoomName(RoomNameError::TooLong), "a room name has at most 32 bytes"),
@@ -255,10 +263,13 @@ fn number(event: &Event) -> usize {
         Event::Missed { .. } => 16,
         Event::Waiting(_) => 17,
         Event::Problem { problem, .. } => 18 + problem_number(problem),
-        Event::Bye(_) => 30,
+        Event::Bye(_) => 31,
+        Event::Lost { .. } => 32,
+        Event::Apart => 33,
+        Event::Together => 34,
         // No client of this door is told that, or it is no text.
-        Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::Gone { .. } => 31,
-        Event::Told { .. } | Event::History { .. } => 31,
+        Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::Gone { .. } => 35,
+        Event::Told { .. } | Event::History { .. } => 35,
     }
 }
 
@@ -276,6 +287,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::TooManyRooms => 9,
         Problem::AlreadyIn(_) => 10,
         Problem::NameFirst => 11,
+        Problem::NameYielded(_) => 12,
         // Only other doors ask for what these refuse.
         Problem::NotIn(_) | Problem::WhichRoom | Problem::TooManyJoined { .. } => 13,
         Problem::BadRequest(_) | Problem::UnknownType(_) | Problem::StillWaiting => 13,
@@ -289,7 +301,7 @@ fn every_kind_of_event_is_in_the_tables() {
     let problems = problems().into_iter().map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=30).collect());
+    assert_eq!(numbers, (0..=34).collect());
 }
 
 /// Any name that parses; a guest's where the random text is none.

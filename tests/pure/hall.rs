@@ -108,6 +108,8 @@ impl Hall {
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
                 Effect::NameGiven(_) | Effect::Quit(_) => continue,
+                // Only with other processes.
+                Effect::Everybody(_) | Effect::Share(_) => continue,
             };
             let mut once = to.clone();
             once.sort_unstable();

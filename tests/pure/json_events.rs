@@ -173,6 +173,12 @@ fn news() -> Vec<(Event, &'static str)> {
         ),
         (Event::Missed { room: None, count: 3 }, r#"{"type":"missed","count":3}"#),
         (Event::Missed { room: Some(dev()), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (Event::Lost { room: dev(), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (
+            Event::Apart,
+            r#"{"type":"notice","text":"the other servers are out of reach: until they are back you hear only who is on this one"}"#,
+        ),
+        (Event::Together, r#"{"type":"notice","text":"the other servers are within reach again"}"#),
         (Event::Bye(CloseReason::Shutdown), r#"{"type":"bye","reason":"the server is shutting down"}"#),
     ]
 }
@@ -214,6 +220,9 @@ fn number(event: &Event) -> usize {
         Event::Gone { .. } => 23,
         Event::Told { .. } => 24,
         Event::History { .. } => 25,
+        Event::Lost { .. } => 26,
+        Event::Apart => 27,
+        Event::Together => 28,
     }
 }
 
@@ -225,7 +234,7 @@ fn all_events() -> Vec<Event> {
 #[test]
 fn every_kind_of_event_is_in_the_tables() {
     let numbers: BTreeSet<_> = all_events().iter().map(number).collect();
-    assert_eq!(numbers, (0..=25).collect());
+    assert_eq!(numbers, (0..=28).collect());
 }
 
 #[test]
@@ -257,6 +266,7 @@ fn every_problem_has_a_code() {
         (Problem::UnknownCommand(text("x")), "unknown_command"),
         (Problem::Usage("x"), "usage"),
         (Problem::NameTaken(name("x")), "name_taken"),
+        (Problem::NameYielded(name("x")), "name_taken"),
         (Problem::NobodyCalled(text("x")), "nobody"),
         (Problem::NoSuchRoom(dev()), "no_such_room"),
         (Problem::TooManyRooms, "too_many_rooms"),
@@ -311,7 +321,7 @@ fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
         let object = encoded(&event, None);
         let expected = match &event {
             Event::Message { .. } => format!("id: 7\ndata: {object}\n\n"),
-            Event::Missed { .. } => format!("event: missed\ndata: {object}\n\n"),
+            Event::Missed { .. } | Event::Lost { .. } => format!("event: missed\ndata: {object}\n\n"),
             Event::Bye(_) => format!("event: bye\ndata: {object}\n\n"),
             _ => String::new(),
         };

@@ -8,6 +8,8 @@
 //! - `chat`: a request in, who is told what; `crowd` and `history` the same for two parts of it. They are written as
 //!   conversations, with the help of `talk`. `chat_random`: what holds whatever anybody does. `json_chat` and
 //!   `json_chat_random` are the same with clients of all doors, with the help of `hall`.
+//! - `far_chat`: the chat as one of several: what other processes tell, and what they are told.
+//! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and pages against plain vectors of bytes.
 //! - `clocks`: timers, allowances and the steady clock against simpler ones.
 //!
@@ -22,6 +24,7 @@ mod codec_random;
 mod crowd;
 mod ear;
 mod encode;
+mod far_chat;
 mod frames;
 mod guard;
 mod hall;
@@ -31,6 +34,7 @@ mod json;
 mod json_chat;
 mod json_chat_random;
 mod json_events;
+mod link;
 mod outbox;
 mod random;
 mod routes;

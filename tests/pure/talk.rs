@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
-use chinwag::protocol::{Body, Dialect, Event, Manner, Message, Problem, Request};
+use chinwag::protocol::{Body, Dialect, Event, Manner, Message, News, Problem, Request, Share};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -29,6 +29,8 @@ pub enum Told {
     Announce(Vec<ClientId>, Event),
     NameGiven(ClientId),
     Quit(ClientId),
+    Everybody(Event),
+    Share(Share),
 }
 
 /// A chat, and the time.
@@ -51,6 +53,26 @@ impl Talk {
             talk.comes(ClientId(slot as u32), who);
         }
         talk
+    }
+
+    /// The same, in a process with that number, which is one of several.
+    pub fn shared(process: u64, people: &[&str]) -> Talk {
+        let mut talk = Talk::new("");
+        talk.chat.share_as(process);
+        for (slot, who) in people.iter().enumerate() {
+            talk.comes(ClientId(slot as u32), who);
+        }
+        talk
+    }
+
+    /// Something comes from another process; who is told what.
+    pub fn hears(&mut self, news: News) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.hear(news, now, effects))
+    }
+
+    /// What all calendars show.
+    pub fn unix_millis(&self) -> u64 {
+        self.now.unix_millis
     }
 
     /// Somebody connects and gives that name, whoever is told what.
@@ -107,6 +129,8 @@ impl Talk {
             Effect::Pass(id, event) => Told::Pass(id, as_line_clients_hear(event)),
             Effect::NameGiven(id) => Told::NameGiven(id),
             Effect::Quit(id) => Told::Quit(id),
+            Effect::Everybody(event) => Told::Everybody(event),
+            Effect::Share(share) => Told::Share(share),
             Effect::Announce { room, except, event } => {
                 let to = self.chat.audience(room, Dialect::Line, except).concat();
                 return (!to.is_empty()).then(|| Told::Announce(to, as_line_clients_hear(event)));

@@ -24,14 +24,31 @@ const DOOR: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 const REMEMBERED_LINES: usize = 20;
 
 /// Waits for a condition that nothing tells of.
-pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+#[track_caller]
+pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    look_until(PATIENCE, Duration::from_millis(5), what, condition)
+}
+
+/// The same, for what takes its time by design.
+#[track_caller]
+pub fn eventually_within<T>(limit: Duration, what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    look_until(limit, Duration::from_millis(100), what, condition)
+}
+
+#[track_caller]
+fn look_until<T>(
+    limit: Duration,
+    pause: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(met) = condition() {
             return met;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        thread::sleep(Duration::from_millis(5));
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        thread::sleep(pause);
     }
 }
 
@@ -56,6 +73,12 @@ impl Launch {
         command.args(flags.split_whitespace()).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Launch(command)
+    }
+
+    /// With these flags too, separated by spaces.
+    pub fn args(mut self, flags: &str) -> Launch {
+        self.0.args(flags.split_whitespace());
+        self
     }
 
     /// With one more argument, which may have spaces in it.
@@ -129,6 +152,12 @@ impl Server {
     /// The port of that door, as outside programs want it.
     pub fn port(&self) -> String {
         self.address().port().to_string()
+    }
+
+    /// The address of its first HTTP door.
+    pub fn http_address(&self) -> SocketAddr {
+        let address = self.addresses.split(r#""http":[""#).nth(1).and_then(|rest| rest.split('"').next());
+        address.expect("an HTTP door").parse().expect("an address")
     }
 
     /// Somebody who has just connected, and has read nothing yet.

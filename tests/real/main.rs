@@ -4,6 +4,7 @@
 //! while. Tests that need an outside program are ignored by a plain `cargo test`; `tests/run` installs the programs
 //! and runs them too.
 
+mod cluster;
 mod harness;
 
 mod chat;
@@ -13,5 +14,8 @@ mod log;
 mod outgoing;
 mod process;
 mod programs;
+mod redis;
+mod redis_access;
+mod redis_faults;
 mod standard_error;
 mod web;

@@ -10,8 +10,7 @@ use crate::harness::{Client, Launch, PATIENCE, Server, require};
 use crate::programs::shell;
 
 fn web(server: &Server) -> String {
-    let address = server.addresses.split(r#""http":[""#).nth(1).and_then(|rest| rest.split('"').next());
-    address.expect("an HTTP door").to_string()
+    server.http_address().to_string()
 }
 
 /// What `curl` prints for those arguments, with `@` for the server.

@@ -9,15 +9,23 @@
 //! ```
 //!
 //! `redis.rs` is a Redis that is as virtual; the one test that needs a real `redis-server`, to compare them, is ignored
-//! by a plain `cargo test`.
+//! by a plain `cargo test`. `cluster.rs` puts several servers around it; `redis_chat.rs` and the files after it are what
+//! they must be to their clients: one chat.
 
+mod cluster;
 mod faults;
 mod ledger;
 mod limits;
 mod outgoing;
 mod random;
 mod redis;
+mod redis_away;
+mod redis_chat;
+mod redis_end;
+mod redis_faults;
 mod redis_itself;
+mod redis_ledger;
+mod redis_names;
 mod redis_real;
 mod socket;
 mod stage;

@@ -81,6 +81,10 @@ pub const DIALOGUE: &[(&str, &str)] = &[
     ("HSET h a 3 a 4 c ", ":1"),
     ("HGETALL h", "*6\n$1\nb\n$1\n1\n$1\na\n$1\n4\n$1\nc\n$0\n"),
     ("HGETALL n", "*0"),
+    ("HGET h a", "$1\n4"),
+    ("HGET h z", "$-1"),
+    ("HGET n a", "$-1"),
+    ("HGET h", "-ERR wrong number of arguments for 'hget' command"),
     ("EXISTS h h n", ":2"),
     ("PTTL h", ":-1"),
     ("PTTL n", ":-2"),
@@ -100,6 +104,7 @@ pub const DIALOGUE: &[(&str, &str)] = &[
     ("HSET s a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
     ("HDEL s a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
     ("HGETALL s", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ("HGET s a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
     ("DEL s n", ":1"),
     ("UNSUBSCRIBE", "*3\n$11\nunsubscribe\n$-1\n:0"),
     (

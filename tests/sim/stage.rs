@@ -45,9 +45,12 @@ impl Stage {
     }
 
     pub fn with_weather(flags: &str, seed: u64, weather: Weather) -> Stage {
+        Stage::in_world(flags, World::new(seed, weather))
+    }
+
+    pub fn in_world(flags: &str, world: World) -> Stage {
         let config = Config::from_flags(flags);
-        let server =
-            Server::new(config.clone(), World::new(seed, weather), vec![DoorKind::LINE, HTTP]).unwrap();
+        let server = Server::new(config.clone(), world, vec![DoorKind::LINE, HTTP]).unwrap();
         Stage {
             server,
             config,
@@ -230,6 +233,14 @@ impl Stage {
 
     /// Everybody leaves, and nothing is left.
     pub fn end(mut self) {
+        self.send_all_home();
+        // Long enough for delayed lines, farewells and the next try of a failed accept.
+        self.pass(Duration::from_secs(600));
+        self.assert_empty();
+    }
+
+    /// Everybody reads what there is and sends no more, and the weather is kind.
+    pub fn send_all_home(&mut self) {
         let wires: Vec<Wire> = self.read.keys().copied().collect();
         for wire in wires {
             self.set_eager(wire, true);
@@ -237,9 +248,6 @@ impl Stage {
             self.world().end(wire);
         }
         self.world().weather = Weather::default();
-        // Long enough for delayed lines, farewells and the next try of a failed accept.
-        self.pass(Duration::from_secs(600));
-        self.assert_empty();
     }
 
     pub fn assert_empty(&mut self) {

@@ -161,6 +161,10 @@ pub struct World {
     pub until_millis: u64,
     /// Whether the last poll found nothing to do at the moment up to which it may sleep.
     pub idle: bool,
+    /// When it would have ended by itself, if it would.
+    pub wakes_at_millis: Option<u64>,
+    /// What the server takes for a number that no other process has. It asks once, at its start.
+    pub process_id: u64,
     cables: Slab<Cable>,
     /// Who waits at each door: the one for lines, and the one for HTTP.
     backlogs: [VecDeque<usize>; 2],
@@ -210,6 +214,8 @@ impl World {
             millis: 1_000,
             until_millis: 1_000,
             idle: false,
+            wakes_at_millis: None,
+            process_id: 0xc0de,
             cables: Slab::new(),
             backlogs: Default::default(),
             doors: [Edge::Awaited; 2],
@@ -345,6 +351,12 @@ impl World {
     /// The connections that the server has made since this was last asked, and where to.
     pub fn outgoing(&mut self) -> Vec<(Target, Wire)> {
         std::mem::take(&mut self.outgoing)
+    }
+
+    /// What comes of one, or has.
+    pub fn comes_to(&self, wire: Wire) -> Dial {
+        let cable = &self.cables[wire.0];
+        cable.dial.unwrap_or(if cable.refused { Dial::RefusedLater } else { Dial::Answered })
     }
 
     /// Says what comes of one that hangs.
@@ -514,6 +526,7 @@ impl Net for World {
         if !self.any_pending() && sleeps {
             let due = timeout.map(|timeout| self.millis + timeout.as_millis() as u64);
             self.idle = due.is_none_or(|due| due > self.until_millis);
+            self.wakes_at_millis = due;
             self.millis = due.unwrap_or(u64::MAX).min(self.until_millis).max(self.millis);
         }
         self.collect(events);
@@ -535,7 +548,7 @@ impl Net for World {
     }
 
     fn process_id(&self) -> u64 {
-        0xc0de
+        self.process_id
     }
 
     fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::codec::{Tag, websocket};
+use crate::codec::{APART, TOGETHER, Tag, websocket};
 use crate::protocol::{Body, CloseReason, Event, Manner, Message};
 use crate::text::{Name, RoomName, Text};
 
@@ -220,12 +220,18 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
             let extra = Extra { room: room.as_ref().map(RoomName::as_str), ..extra };
             Told::Missed { count: *count, extra }
         }
+        Event::Lost { room, count } => {
+            let extra = Extra { room: Some(room.as_str()), ..extra };
+            Told::Missed { count: *count, extra }
+        }
         Event::Problem { problem, .. } => {
             Told::Error { code: problem.code(), text: problem.to_string(), extra }
         }
         Event::Pong => Told::Pong { extra },
         Event::Bye(reason) => Told::Bye { reason: reason.farewell().unwrap_or_default() },
         Event::Greeting(line) => notice(line),
+        Event::Apart => notice(APART),
+        Event::Together => notice(TOGETHER),
         Event::Delayed => notice("you send fast: your messages are slowed down, none is lost"),
         Event::Waiting(1) => notice("the server is full. you are next, please wait"),
         Event::Waiting(place) => {

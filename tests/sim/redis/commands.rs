@@ -58,7 +58,7 @@ const fn command(
 const MANY: usize = usize::MAX;
 
 /// A real one, too, doesn't answer `PING` while it loads.
-static COMMANDS: [Command; 16] = [
+static COMMANDS: [Command; 17] = [
     command("auth", 1..=MANY, &[When::Loading, When::Stranger], Redis::auth),
     command("select", 1..=1, &[When::Loading], Redis::select),
     command("client|setname", 1..=1, &[When::Loading], Redis::set_name),
@@ -72,6 +72,7 @@ static COMMANDS: [Command; 16] = [
     command("set", 2..=MANY, &[], Redis::set),
     command("hset", 3..=MANY, &[], Redis::hset),
     command("hdel", 2..=MANY, &[], Redis::hdel),
+    command("hget", 2..=2, &[], Redis::hget),
     command("hgetall", 1..=1, &[], Redis::hgetall),
     command("pexpire", 2..=MANY, &[], Redis::pexpire),
     command("pttl", 1..=1, &[], Redis::pttl),
@@ -269,6 +270,13 @@ impl Redis {
         let gone = before - fields.len();
         self.remove_if_empty(&call.args[0]);
         Ok(number(gone))
+    }
+
+    fn hget(&mut self, call: &Call) -> Reply {
+        let fields = self.fields(&call.args[0])?;
+        let value = fields.iter().find(|(field, _)| *field == call.args[1]).map(|(_, value)| bulk(value));
+        self.remove_if_empty(&call.args[0]);
+        Ok(value.unwrap_or_else(|| NOTHING.into()))
     }
 
     fn hgetall(&mut self, call: &Call) -> Reply {

@@ -1,0 +1,217 @@
+//! What comes in: answers of Redis, and what other processes and programs have published.
+
+use super::packet::{self, Packet, Said, What};
+use super::queue::Purpose;
+use super::rooms::Heard;
+use super::session::{Incoming, error_of};
+use super::speak::VERSION;
+use super::{Action, Backplane, Link, Phase, Up};
+use crate::codec::json;
+use crate::codec::resp::Reply;
+use crate::protocol::{Body, Manner, News, Presence};
+use crate::text::{Name, RoomName, Text};
+use crate::time::Now;
+
+/// Kinds of errors of Redis's that are logged; more are only counted.
+const ERRORS_LOGGED_MAX: usize = 32;
+
+impl Backplane {
+    /// Takes bytes that Redis has sent, however they are cut.
+    pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
+        let mut said = Vec::new();
+        let session = match &mut self.phase {
+            Phase::Opening { session, .. } | Phase::Up(Up { session, .. }) => session,
+            Phase::Down { .. } | Phase::Resolving { .. } => return,
+        };
+        let outcome = session.receive(link, bytes, &mut said);
+        self.begin_if_ready(now.moment);
+        for incoming in said {
+            self.take_in(incoming, now);
+        }
+        if let Err(why) = outcome {
+            self.broken(&why, now);
+        }
+    }
+
+    fn take_in(&mut self, incoming: Incoming, now: Now) {
+        match incoming {
+            Incoming::Answer(reply) => self.hear_answer(reply, now),
+            Incoming::Subscribed(channel) => {
+                if let Some(room) = self.names.room(&channel) {
+                    self.mark(&room, true);
+                }
+            }
+            Incoming::Message { channel, payload } => match self.names.room(&channel) {
+                Some(room) => self.hear_in_room(room, &payload),
+                None => self.hear_of_processes(&payload, now),
+            },
+        }
+    }
+
+    fn hear_answer(&mut self, reply: Reply, now: Now) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        up.answered_at = now.moment;
+        let Some(purpose) = self.queue.answered() else {
+            return self.broken("it answers what was not asked", now);
+        };
+        if let Some(error) = error_of(&reply) {
+            self.note_error(&error);
+        }
+        match (purpose, reply) {
+            (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
+            (Purpose::Message { .. }, _) => self.counts.shed += 1,
+            // Nobody has heard it: its process is gone, and we are about to learn so.
+            (Purpose::Private { from, to }, Reply::Int(0) | Reply::ServerError(_)) => {
+                self.tell(News::Nobody { from, called: to });
+            }
+            (Purpose::Check { .. }, Reply::ServerError(_)) => {}
+            (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
+            (Purpose::Snapshot { process }, reply) => {
+                let mut todo = Vec::new();
+                self.peers.hear_all(process, read_hash(&reply), &mut todo);
+                self.carry_out(todo);
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts our clients into Redis anew, unless they are there at that version. Somebody may have deleted them, or what a
+    /// broken connection still had under way may have come behind the session after it.
+    fn check_registration(&mut self, version: u64, there: &Reply) {
+        let version_there = match there {
+            Reply::BulkString(there) => str::from_utf8(there).ok().and_then(|there| there.parse().ok()),
+            _ => None,
+        };
+        if version_there != Some(version) && version >= self.registered && !self.left {
+            self.actions.push_back(Action::Register);
+        }
+    }
+
+    /// Counts an error of Redis's, and logs the first of its kind.
+    fn note_error(&mut self, error: &str) {
+        self.counts.errors += 1;
+        let code = error.split(' ').next().unwrap_or_default();
+        if self.errors_logged.len() < ERRORS_LOGGED_MAX && self.errors_logged.insert(code.into()) {
+            log::error!("redis refuses a command, more such errors are only counted error={error:?}");
+        }
+    }
+
+    fn hear_in_room(&mut self, room: RoomName, payload: &[u8]) {
+        if payload.starts_with(&self.names.signature) {
+            return;
+        }
+        if !packet::is_ours(payload) {
+            return self.hear_foreign(room, payload);
+        }
+        match packet::decode(payload) {
+            Some(Packet { process, said: Said::Message { place, from, at, what } }) => {
+                let Heard::New { lost } = self.rooms.hear(&room, process, place) else {
+                    return;
+                };
+                let what = what.filter(|what| what.len() <= self.message_max_bytes);
+                self.tell_lost(&room, lost + u64::from(what.is_none()));
+                let Some(what) = what else {
+                    return;
+                };
+                self.counts.received += 1;
+                self.tell(match what {
+                    What::Body(manner, body) => {
+                        News::Said { room, from, manner, body, at_unix_millis: Some(at) }
+                    }
+                    What::Relayed(payload) => News::Relayed { room, from, payload, at_unix_millis: at },
+                });
+            }
+            Some(Packet { process, said: Said::Mark { place, asks } }) => {
+                let lost = self.rooms.hear_mark(&room, process, place);
+                self.tell_lost(&room, lost);
+                // Who has said nothing has nothing to be missed.
+                if asks && self.rooms.place(&room).n > 0 {
+                    self.mark(&room, false);
+                }
+            }
+            _ => self.counts.ignored += 1,
+        }
+    }
+
+    /// What another program has published: data if it is JSON, else words if it is text.
+    fn hear_foreign(&mut self, room: RoomName, payload: &[u8]) {
+        let text = str::from_utf8(payload).ok().filter(|text| text.len() <= self.message_max_bytes);
+        let data = text.and_then(|text| json::body(text).ok());
+        let Some(body) = data.or_else(|| text.and_then(Text::clean_lines).map(Body::Text)) else {
+            self.counts.ignored += 1;
+            return;
+        };
+        self.counts.received += 1;
+        self.tell(News::Said {
+            room,
+            from: Name::of_redis(),
+            manner: Manner::Say,
+            body,
+            at_unix_millis: None,
+        });
+    }
+
+    /// Something for all processes, or for this one.
+    fn hear_of_processes(&mut self, payload: &[u8], now: Now) {
+        if payload.starts_with(&self.names.signature) {
+            if let Phase::Up(up) = &mut self.phase {
+                up.echo_by = None;
+            }
+            return;
+        }
+        let Some(Packet { process, said }) = packet::decode(payload) else {
+            self.counts.ignored += 1;
+            return;
+        };
+        self.expected.remove(&process);
+        self.release_if_all_are_here();
+        let mut todo = Vec::new();
+        match said {
+            Said::Clients { version, changes } => {
+                self.peers.hear_changes(process, version, changes, now.moment, &mut todo);
+            }
+            Said::Beat { version, hello } => {
+                self.peers.hear(process, version, now.moment, &mut todo);
+                if hello {
+                    self.answer_hello();
+                }
+            }
+            Said::Bye => self.peers.forget(process, &mut todo),
+            Said::Private { n, .. } if !self.peers.hear_private(process, n) => {}
+            Said::Private { to, from, text, .. } => self.tell(News::Private { process, to, from, text }),
+            Said::Nobody { from, called } => self.tell(News::Nobody { from, called }),
+            Said::Message { .. } | Said::Mark { .. } => self.counts.ignored += 1,
+        }
+        self.carry_out(todo);
+    }
+
+    fn tell_lost(&mut self, room: &RoomName, count: u64) {
+        if count > 0 {
+            self.counts.lost += count;
+            self.tell(News::Lost { room: room.clone(), count });
+        }
+    }
+}
+
+/// The clients of a process from its hash, with the version they are at; `None` if it is not there, or not whole. A client
+/// that can't be understood is left out.
+fn read_hash(reply: &Reply) -> Option<(u64, Vec<(u32, Presence)>)> {
+    let Reply::Array(parts) = reply else {
+        return None;
+    };
+    let (mut version, mut clients) = (None, Vec::new());
+    for pair in parts.chunks_exact(2) {
+        let [Reply::BulkString(name), Reply::BulkString(value)] = pair else {
+            return None;
+        };
+        if name == VERSION {
+            version = str::from_utf8(value).ok()?.parse().ok();
+        } else if let Ok(client) = str::from_utf8(name).ok()?.parse() {
+            clients.extend(packet::decode_presence(value).map(|presence| (client, presence)));
+        }
+    }
+    clients.sort_unstable_by_key(|(client, _)| *client);
+    Some((version?, clients))
+}

@@ -1,0 +1,320 @@
+//! The other processes: [`Peers`], which are there, and how much of what they tell of their clients is known.
+//!
+//! Each process numbers its changes, and keeps the whole in Redis. Who sees a gap reads the whole again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::packet::Change;
+use crate::protocol::{FarId, News, Presence};
+use crate::time::Moment;
+
+/// A process that was not heard of for so long is gone.
+pub const SILENCE: Duration = Duration::from_secs(20);
+
+/// Processes remembered for being told gone, or for what they said to single clients. More are not to be expected back.
+const PAST_MAX: usize = 64;
+
+/// Changes kept while the whole is on its way; with more, it is read again.
+const CHANGES_MAX: usize = 4096;
+
+#[derive(Debug)]
+struct Peer {
+    heard_at: Moment,
+    /// Which state of its clients is known; `None` before the first.
+    version: Option<u64>,
+    reading: Reading,
+}
+
+/// How it stands with the whole.
+#[derive(Debug)]
+enum Reading {
+    /// It is not asked for.
+    No,
+    /// It is on its way. What has changed since then, by version.
+    Yes(Vec<(u64, Vec<Change>)>),
+    /// It is on its way, and too much has changed since then.
+    Again,
+}
+
+/// What is to be done about a peer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Todo {
+    /// Read the whole of its clients.
+    Read(u64),
+    /// Tell the chat.
+    Tell(News),
+}
+
+/// The other processes, by their numbers.
+#[derive(Debug, Default)]
+pub struct Peers {
+    peers: BTreeMap<u64, Peer>,
+    /// Those that the rooms were told are gone: if they come back after all, the rooms are told that, too.
+    gone: VecDeque<u64>,
+    /// The number of the last that each said to a single client; that of the latest to do so comes last.
+    private: VecDeque<(u64, u64)>,
+}
+
+impl Peers {
+    /// A process has said something, and has this version of its clients, if it has said so.
+    pub fn hear(&mut self, process: u64, version: u64, now: Moment, todo: &mut Vec<Todo>) {
+        let peer = self.peer(process, now);
+        if peer.version.is_none_or(|known| known < version) {
+            peer.read(process, todo);
+        }
+    }
+
+    /// A process has told what changed.
+    pub fn hear_changes(
+        &mut self,
+        process: u64,
+        version: u64,
+        changes: Vec<Change>,
+        now: Moment,
+        todo: &mut Vec<Todo>,
+    ) {
+        let peer = self.peer(process, now);
+        match &mut peer.reading {
+            Reading::Yes(kept)
+                if kept.iter().map(|(_, changes)| changes.len()).sum::<usize>() > CHANGES_MAX =>
+            {
+                peer.reading = Reading::Again;
+            }
+            Reading::Yes(kept) => kept.push((version, changes)),
+            Reading::Again => {}
+            Reading::No => peer.apply(process, version, changes, todo),
+        }
+    }
+
+    /// The whole of a process's clients has come, or nothing, if Redis has not got it whole at the moment.
+    pub fn hear_all(&mut self, process: u64, all: Option<(u64, Vec<(u32, Presence)>)>, todo: &mut Vec<Todo>) {
+        let Some(peer) = self.peers.get_mut(&process) else {
+            return;
+        };
+        let kept = match std::mem::replace(&mut peer.reading, Reading::No) {
+            Reading::Again => return peer.read(process, todo),
+            Reading::Yes(kept) => kept,
+            Reading::No => Vec::new(),
+        };
+        // With nothing, what is known stays so until the process is heard of again, or is gone.
+        let Some((version, clients)) = all else {
+            return;
+        };
+        let told = peer.version.is_some() || self.gone.contains(&process);
+        if peer.version.is_none_or(|known| known < version) {
+            peer.version = Some(version);
+            self.gone.retain(|gone| *gone != process);
+            todo.push(Todo::Tell(News::Everyone { process, clients, told }));
+        }
+        for (version, changes) in kept {
+            peer.apply(process, version, changes, todo);
+        }
+    }
+
+    /// A process has said good-bye.
+    pub fn forget(&mut self, process: u64, todo: &mut Vec<Todo>) {
+        if self.peers.remove(&process).is_some() {
+            todo.push(Todo::Tell(News::ProcessGone { process }));
+            self.gone.push_back(process);
+            if self.gone.len() > PAST_MAX {
+                self.gone.pop_front();
+            }
+        }
+    }
+
+    /// A process has said something to a single client, with that number. Whether it is new.
+    pub fn hear_private(&mut self, process: u64, n: u64) -> bool {
+        let known = self.private.iter().position(|(other, _)| *other == process);
+        let last = known.and_then(|index| self.private.remove(index)).map_or(0, |(_, last)| last);
+        self.private.push_back((process, last.max(n)));
+        if self.private.len() > PAST_MAX {
+            self.private.pop_front();
+        }
+        n > last
+    }
+
+    /// The session is over: what is on its way does not come.
+    pub fn cut(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.reading = Reading::No);
+    }
+
+    /// A session begins: whoever was known may have said something meanwhile, and has not been silent on purpose.
+    pub fn resume(&mut self, now: Moment, todo: &mut Vec<Todo>) {
+        for (process, peer) in &mut self.peers {
+            peer.heard_at = now;
+            peer.read(*process, todo);
+        }
+    }
+
+    /// They are out of reach for so long that nobody is taken to be there.
+    pub fn clear(&mut self) {
+        self.peers.clear();
+        self.gone.clear();
+    }
+
+    /// Which there are.
+    pub fn processes(&self) -> impl Iterator<Item = u64> {
+        self.peers.keys().copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// When [`Peers::expire`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Moment> {
+        self.peers.values().map(|peer| peer.heard_at + SILENCE).min()
+    }
+
+    /// Forgets those that were silent for too long.
+    pub fn expire(&mut self, now: Moment, todo: &mut Vec<Todo>) {
+        let silent = self.peers.iter().filter(|(_, peer)| peer.heard_at + SILENCE <= now);
+        let silent: Vec<u64> = silent.map(|(process, _)| *process).collect();
+        silent.into_iter().for_each(|process| self.forget(process, todo));
+    }
+
+    fn peer(&mut self, process: u64, now: Moment) -> &mut Peer {
+        let new = Peer { heard_at: now, version: None, reading: Reading::No };
+        let peer = self.peers.entry(process).or_insert(new);
+        peer.heard_at = now;
+        peer
+    }
+}
+
+impl Peer {
+    fn read(&mut self, process: u64, todo: &mut Vec<Todo>) {
+        if matches!(self.reading, Reading::No) {
+            self.reading = Reading::Yes(Vec::new());
+            todo.push(Todo::Read(process));
+        }
+    }
+
+    fn apply(&mut self, process: u64, version: u64, changes: Vec<Change>, todo: &mut Vec<Todo>) {
+        match self.version {
+            Some(known) if version <= known => {}
+            Some(known) if version == known + 1 => {
+                self.version = Some(version);
+                todo.extend(changes.into_iter().map(|(client, state)| {
+                    let id = FarId { process, client };
+                    Todo::Tell(match state {
+                        Ok(presence) => News::Present { id, presence },
+                        Err(reason) => News::Gone { id, reason },
+                    })
+                }));
+            }
+            _ => self.read(process, todo),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{Name, RoomName};
+
+    const PROCESS: u64 = 7;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_millis(seconds * 1000)
+    }
+
+    fn presence(name: &str) -> Presence {
+        Presence { name: Name::of_far(name).unwrap(), since_unix_millis: 1, rooms: vec![RoomName::lobby()] }
+    }
+
+    fn comes(id: u32) -> Vec<Change> {
+        vec![(id, Ok(presence("ann")))]
+    }
+
+    fn present(client: u32) -> Todo {
+        Todo::Tell(News::Present { id: FarId { process: PROCESS, client }, presence: presence("ann") })
+    }
+
+    fn everyone(told: bool) -> Todo {
+        Todo::Tell(News::Everyone { process: PROCESS, clients: vec![(1, presence("bo"))], told })
+    }
+
+    /// What `act` brings to do.
+    fn todo(peers: &mut Peers, act: impl FnOnce(&mut Peers, &mut Vec<Todo>)) -> Vec<Todo> {
+        let mut todo = Vec::new();
+        act(peers, &mut todo);
+        todo
+    }
+
+    fn changed(peers: &mut Peers, version: u64, id: u32) -> Vec<Todo> {
+        todo(peers, |peers, todo| peers.hear_changes(PROCESS, version, comes(id), at(0), todo))
+    }
+
+    fn whole(peers: &mut Peers, version: u64) -> Vec<Todo> {
+        todo(peers, |peers, todo| peers.hear_all(PROCESS, Some((version, vec![(1, presence("bo"))])), todo))
+    }
+
+    #[test]
+    fn the_whole_comes_first_and_the_changes_since_then_behind_it() {
+        let mut peers = Peers::default();
+        assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
+        assert_eq!(changed(&mut peers, 6, 3), []);
+        assert_eq!(changed(&mut peers, 7, 4), []);
+        assert_eq!(whole(&mut peers, 6), [everyone(false), present(4)]);
+        assert_eq!(changed(&mut peers, 7, 4), [], "it is known");
+        assert_eq!(changed(&mut peers, 8, 5), [present(5)]);
+        assert_eq!(changed(&mut peers, 10, 6), [Todo::Read(PROCESS)], "9 was lost");
+        assert_eq!(whole(&mut peers, 10), [everyone(true)]);
+    }
+
+    #[test]
+    fn what_is_said_to_one_comes_once() {
+        let mut peers = Peers::default();
+        let heard = [(1, 1), (1, 3), (2, 1), (1, 3), (1, 2), (1, 4)]
+            .map(|(process, n)| peers.hear_private(process, n));
+        assert_eq!(heard, [true, true, true, false, false, true]);
+        (3..1_000).for_each(|process| assert!(peers.hear_private(process, 1)));
+        assert_eq!(peers.private.len(), PAST_MAX);
+    }
+
+    #[test]
+    fn nothing_is_no_information() {
+        let mut peers = Peers::default();
+        assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
+        whole(&mut peers, 5);
+        let beat = |peers: &mut Peers, version| todo(peers, |p, todo| p.hear(PROCESS, version, at(1), todo));
+        assert_eq!(beat(&mut peers, 5), []);
+        assert_eq!(beat(&mut peers, 6), [Todo::Read(PROCESS)]);
+        assert_eq!(todo(&mut peers, |peers, todo| peers.hear_all(PROCESS, None, todo)), []);
+        assert_eq!(beat(&mut peers, 6), [Todo::Read(PROCESS)], "it is asked for again");
+    }
+
+    #[test]
+    fn with_too_many_changes_the_whole_is_read_again() {
+        let mut peers = Peers::default();
+        changed(&mut peers, 1, 1);
+        let many = |_| (0..CHANGES_MAX as u32 + 1).flat_map(comes).collect::<Vec<_>>();
+        for version in 2..4 {
+            todo(&mut peers, |peers, todo| {
+                peers.hear_changes(PROCESS, version, many(version), at(0), todo);
+            });
+        }
+        assert_eq!(whole(&mut peers, 1), [Todo::Read(PROCESS)]);
+        assert_eq!(whole(&mut peers, 3), [everyone(false)]);
+    }
+
+    #[test]
+    fn who_is_silent_is_gone() {
+        let mut peers = Peers::default();
+        changed(&mut peers, 1, 1);
+        assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(19), todo)), []);
+        let gone = [Todo::Tell(News::ProcessGone { process: PROCESS })];
+        assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(20), todo)), gone);
+        assert_eq!((peers.len(), peers.next_timeout()), (0, None));
+        assert_eq!(whole(&mut peers, 1), [], "what comes for it now is too late");
+        assert_eq!(changed(&mut peers, 3, 1), [Todo::Read(PROCESS)], "it is not gone after all");
+        assert_eq!(whole(&mut peers, 3), [everyone(true)]);
+        peers.clear();
+        assert_eq!(
+            (changed(&mut peers, 4, 1), whole(&mut peers, 4)),
+            (vec![Todo::Read(PROCESS)], vec![everyone(false)])
+        );
+    }
+}

@@ -1,0 +1,396 @@
+//! What is known of each room at the link: whether we are subscribed to it, the number of our last message there, and the
+//! numbers of the others' last messages, which tell what was lost and what comes twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::packet::Place;
+use crate::text::RoomName;
+use crate::time::Moment;
+
+/// A room without anybody is looked at this often, and its subscription ends at the first look that finds it so for at
+/// least as long: who comes and goes all the time costs nothing.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Then its numbers are forgotten too.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// More rooms without anybody are not remembered.
+const IDLE_MAX: usize = 16 * 1024;
+
+/// Processes whose numbers are remembered for a room. More would mostly be dead ones.
+const PROCESSES_MAX: usize = 32;
+
+#[derive(Debug, Default)]
+struct Room {
+    /// Whether somebody of ours listens to it.
+    ears: bool,
+    subscribed: bool,
+    /// Whether it was subscribed and listened to when a session ended, so that we know whom we knew.
+    cut: bool,
+    /// Whether others must be told our number, because messages were shed.
+    owes_mark: bool,
+    /// Since when nobody of ours has listened or said anything.
+    idle_since: Moment,
+    /// Whether it is in the list of those that are looked at.
+    watched: bool,
+    own: Place,
+    others: SmallVec<[Other; 1]>,
+}
+
+/// What is known of another process in a room.
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    process: u64,
+    /// The number of its last message that came.
+    last: Place,
+    /// Whether we were to hear all that it has said since then.
+    followed: bool,
+}
+
+/// What a number says of its message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// It is new, and so many before it were lost.
+    New {
+        /// How many.
+        lost: u64,
+    },
+    /// It was here before.
+    Again,
+}
+
+/// All rooms that anything is known of.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    rooms: HashMap<RoomName, Room>,
+    /// Numberings begun.
+    epochs: u32,
+    /// Rooms that may be without anybody, and when to look at them.
+    watched: VecDeque<(Moment, RoomName)>,
+    subscriptions: usize,
+}
+
+impl Rooms {
+    /// Somebody of ours listens to a room now, or nobody does any more. Whether it must be subscribed to, if that can be
+    /// done at the moment: else it will be when a session begins.
+    pub fn set_ears(&mut self, name: &RoomName, ears: bool, open: bool, now: Moment) -> bool {
+        let room = self.rooms.entry(name.clone()).or_default();
+        room.ears = ears;
+        if !ears {
+            if !room.subscribed {
+                room.unfollow();
+            }
+            self.note_idle(name, now);
+            return false;
+        }
+        let new = open && !room.subscribed;
+        room.subscribed |= new;
+        self.subscriptions += usize::from(new);
+        new
+    }
+
+    /// The number of the next message of ours.
+    pub fn next_place(&mut self, name: &RoomName, now: Moment) -> Place {
+        let room = self.rooms.entry(name.clone()).or_default();
+        if room.own.epoch == 0 {
+            self.epochs += 1;
+            room.own.epoch = self.epochs;
+        }
+        room.own.n += 1;
+        let (place, ears) = (room.own, room.ears);
+        if !ears {
+            self.note_idle(name, now);
+        }
+        place
+    }
+
+    /// The number of our last message.
+    pub fn place(&self, name: &RoomName) -> Place {
+        self.rooms.get(name).map(|room| room.own).unwrap_or_default()
+    }
+
+    /// Notes that the others must be told that number. Whether that is news.
+    pub fn owe_mark(&mut self, name: &RoomName) -> bool {
+        self.rooms.get_mut(name).is_some_and(|room| !std::mem::replace(&mut room.owes_mark, true))
+    }
+
+    /// They are told.
+    pub fn pay_mark(&mut self, name: &RoomName) {
+        if let Some(room) = self.rooms.get_mut(name) {
+            room.owes_mark = false;
+        }
+    }
+
+    /// A message of another process has come.
+    pub fn hear(&mut self, name: &RoomName, process: u64, place: Place) -> Heard {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return Heard::New { lost: 0 };
+        };
+        let (known, cut) = (room.known(process), room.cut);
+        let before = Place { n: place.n.saturating_sub(1), ..place };
+        match known {
+            Some(other) if place <= other.last => return Heard::Again,
+            _ => room.note(process, place),
+        }
+        Heard::New { lost: missing(known, before, cut) }
+    }
+
+    /// Another process has told the number of its last message. How many were lost.
+    pub fn hear_mark(&mut self, name: &RoomName, process: u64, place: Place) -> u64 {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return 0;
+        };
+        let (known, cut) = (room.known(process), room.cut);
+        if known.is_some_and(|other| place <= other.last) {
+            return 0;
+        }
+        room.note(process, place);
+        missing(known, place, cut)
+    }
+
+    /// The session is over, or did not come about: then nobody was heard in it.
+    pub fn cut(&mut self, was_up: bool) {
+        for room in self.rooms.values_mut().filter(|room| room.subscribed) {
+            room.subscribed = false;
+            match room.ears {
+                true => room.cut |= was_up,
+                false => room.unfollow(),
+            }
+        }
+        self.subscriptions = 0;
+    }
+
+    /// A session begins: the rooms to subscribe to.
+    pub fn resume(&mut self) -> Vec<RoomName> {
+        let wanted = self.rooms.iter_mut().filter(|(_, room)| room.ears);
+        let mut names: Vec<RoomName> = wanted
+            .map(|(name, room)| {
+                room.subscribed = true;
+                name.clone()
+            })
+            .collect();
+        self.subscriptions = names.len();
+        names.sort_unstable();
+        names
+    }
+
+    /// Rooms where something was said here and nobody listens: others may ask for our numbers there, and we would not hear
+    /// them ask.
+    pub fn deaf(&self) -> Vec<RoomName> {
+        let spoken = self.rooms.iter().filter(|(_, room)| !room.subscribed && room.own.n > 0);
+        let mut spoken: Vec<RoomName> = spoken.map(|(name, _)| name.clone()).collect();
+        spoken.sort_unstable();
+        spoken
+    }
+
+    /// Rooms that we are subscribed to.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    /// When [`Rooms::expire`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Moment> {
+        self.watched.front().map(|(due, _)| *due)
+    }
+
+    /// The next room that nobody has listened to for some time, to unsubscribe from.
+    pub fn expire(&mut self, now: Moment) -> Option<RoomName> {
+        loop {
+            let surplus = self.watched.len() > IDLE_MAX;
+            self.watched.front().filter(|(due, _)| surplus || *due <= now)?;
+            let (_, name) = self.watched.pop_front()?;
+            let Some(room) = self.rooms.get_mut(&name) else {
+                continue;
+            };
+            room.watched = false;
+            if room.ears {
+                continue;
+            }
+            let idle = now.since(room.idle_since);
+            let unsubscribes = room.subscribed && (surplus || idle >= LINGER);
+            if unsubscribes {
+                room.subscribed = false;
+                room.unfollow();
+                self.subscriptions -= 1;
+            }
+            if surplus || idle >= FORGET {
+                self.rooms.remove(&name);
+            } else {
+                room.watched = true;
+                self.watched.push_back((now + LINGER, name.clone()));
+            }
+            if unsubscribes {
+                return Some(name);
+            }
+        }
+    }
+
+    fn note_idle(&mut self, name: &RoomName, now: Moment) {
+        let Some(room) = self.rooms.get_mut(name) else {
+            return;
+        };
+        room.idle_since = now;
+        if !room.watched {
+            room.watched = true;
+            self.watched.push_back((now + LINGER, name.clone()));
+        }
+    }
+}
+
+impl Room {
+    fn known(&self, process: u64) -> Option<Other> {
+        self.others.iter().find(|other| other.process == process).copied()
+    }
+
+    fn note(&mut self, process: u64, last: Place) {
+        let new = Other { process, last, followed: true };
+        match self.others.iter_mut().find(|other| other.process == process) {
+            Some(known) => *known = new,
+            None => {
+                if self.others.len() == PROCESSES_MAX {
+                    self.others.remove(0);
+                }
+                self.others.push(new);
+            }
+        }
+    }
+
+    /// Nobody listens to it any more: whoever comes next has missed nothing of what is said until then.
+    fn unfollow(&mut self) {
+        self.cut = false;
+        self.others.iter_mut().for_each(|other| other.followed = false);
+    }
+}
+
+/// How many messages are missing up to a number. Who was subscribed all the time and knows nothing of a process has missed
+/// all of its messages; who has just come, none.
+fn missing(known: Option<Other>, up_to: Place, cut: bool) -> u64 {
+    match known {
+        Some(other) if !other.followed && !cut => 0,
+        Some(other) if other.last.epoch == up_to.epoch => up_to.n - other.last.n,
+        Some(_) => up_to.n,
+        None if cut => up_to.n,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEW: Heard = Heard::New { lost: 0 };
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_millis(seconds * 1000)
+    }
+
+    fn room() -> RoomName {
+        RoomName::parse("kitchen").unwrap()
+    }
+
+    fn place(epoch: u32, n: u64) -> Place {
+        Place { epoch, n }
+    }
+
+    #[test]
+    fn what_comes_twice_and_what_is_missing() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        assert!(rooms.set_ears(&room, true, true, at(0)));
+        assert_eq!(rooms.hear(&room, 1, place(1, 7)), NEW, "what was before we came is not missed");
+        assert_eq!(rooms.hear(&room, 1, place(1, 7)), Heard::Again);
+        assert_eq!(rooms.hear(&room, 1, place(1, 6)), Heard::Again);
+        assert_eq!(rooms.hear(&room, 2, place(1, 1)), NEW, "each process counts for itself");
+        assert_eq!(rooms.hear(&room, 1, place(1, 10)), Heard::New { lost: 2 });
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 10)), 0);
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 12)), 2);
+        assert_eq!(rooms.hear(&room, 1, place(2, 1)), NEW, "it has begun anew");
+        assert_eq!(rooms.hear(&room, 1, place(1, 13)), Heard::Again);
+        assert_eq!(rooms.hear(&room, 1, place(3, 3)), Heard::New { lost: 2 });
+    }
+
+    #[test]
+    fn who_was_away_has_missed_what_unknown_processes_said() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        rooms.set_ears(&room, true, true, at(0));
+        rooms.cut(true);
+        assert_eq!(rooms.resume(), std::slice::from_ref(&room));
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3)), 3);
+        assert_eq!(rooms.hear(&room, 2, place(1, 3)), Heard::New { lost: 2 });
+        assert_eq!(rooms.hear_mark(&room, 3, place(1, 0)), 0);
+    }
+
+    #[test]
+    fn what_was_said_while_nobody_listened_is_not_missed() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        for cut in [false, true] {
+            rooms.set_ears(&room, true, true, at(0));
+            rooms.hear(&room, 1, place(1, 1 + u64::from(cut) * 10));
+            rooms.set_ears(&room, false, true, at(0));
+            match cut {
+                true => rooms.cut(true),
+                false => assert_eq!(rooms.expire(at(10)), Some(room.clone())),
+            }
+            assert!(rooms.set_ears(&room, true, true, at(20)));
+            assert_eq!(rooms.hear(&room, 1, place(1, 1)), Heard::Again);
+            let from = 5 + u64::from(cut) * 10;
+            assert_eq!(rooms.hear_mark(&room, 1, place(1, from)), 0, "cut: {cut}");
+            assert_eq!(rooms.hear_mark(&room, 1, place(1, from + 2)), 2);
+        }
+    }
+
+    #[test]
+    fn only_the_newest_processes_are_remembered() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        rooms.set_ears(&room, true, true, at(0));
+        (0..=PROCESSES_MAX as u64)
+            .for_each(|process| assert_eq!(rooms.hear(&room, process, place(1, 5)), NEW));
+        assert_eq!(rooms.hear(&room, 1, place(1, 5)), Heard::Again);
+        assert_eq!(rooms.hear(&room, 0, place(1, 5)), NEW);
+    }
+
+    #[test]
+    fn coming_and_going_is_one_subscription() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        assert!(rooms.set_ears(&room, true, true, at(0)));
+        for second in 0..30 {
+            rooms.set_ears(&room, false, true, at(second));
+            assert!(!rooms.set_ears(&room, true, true, at(second)));
+            assert_eq!(rooms.expire(at(second)), None);
+        }
+        assert_eq!((rooms.subscriptions(), rooms.watched.len()), (1, 1));
+        rooms.set_ears(&room, false, true, at(30));
+        assert_eq!(rooms.expire(at(39)), None);
+        let ended = (40..=50).find_map(|second| rooms.expire(at(second)));
+        assert_eq!((ended, rooms.subscriptions()), (Some(room), 0));
+        (51..=100).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
+        assert_eq!((rooms.rooms.len(), rooms.next_timeout()), (0, None));
+    }
+
+    #[test]
+    fn numbers_go_on_while_the_room_is_remembered() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        assert_eq!(rooms.next_place(&room, at(0)), place(1, 1));
+        assert_eq!(rooms.next_place(&room, at(15)), place(1, 2));
+        assert_eq!(rooms.deaf(), std::slice::from_ref(&room));
+        assert_eq!(rooms.subscriptions(), 0, "who only speaks needs no subscription");
+        (0..=100).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
+        assert_eq!(
+            rooms.next_place(&room, at(101)),
+            place(2, 1),
+            "it was forgotten, and the others can tell"
+        );
+    }
+
+    #[test]
+    fn rooms_without_anybody_are_bounded() {
+        let mut rooms = Rooms::default();
+        for index in 0..IDLE_MAX + 10 {
+            rooms.next_place(&RoomName::parse(&format!("room-{index}")).unwrap(), at(0));
+            rooms.expire(at(0));
+        }
+        assert_eq!(rooms.rooms.len(), IDLE_MAX);
+    }
+}

@@ -1,0 +1,256 @@
+//! What goes out: what is said here, who is here, and the signs of life.
+
+use std::collections::BTreeMap;
+
+use super::packet::{self, Packet, Place, Said, What};
+use super::queue::Purpose;
+use super::session::{self, Link};
+use super::{BEAT, Backplane, Names, Phase};
+use crate::codec::resp;
+use crate::protocol::{News, Presence, Share};
+use crate::text::RoomName;
+use crate::time::{Moment, Now};
+
+/// How long Redis keeps the clients of a process that gives no sign of life.
+const EXPIRY_MILLIS: &[u8] = b"20000";
+
+/// The field with the version in the hash of a process's clients; no client's number looks like it.
+pub(super) const VERSION: &[u8] = b"v";
+
+/// Clients in one `HSET`.
+const CLIENTS_A_COMMAND: usize = 500;
+
+impl Backplane {
+    /// Something happened that other processes are to know.
+    pub fn share(&mut self, share: Share, now: Now) {
+        match share {
+            Share::Ears { room, any } => {
+                if self.rooms.set_ears(&room, any, self.is_open(), now.moment) {
+                    session::subscribe(
+                        &[self.names.channel(&room)],
+                        &mut self.out[Link::Subscriptions as usize],
+                    );
+                }
+            }
+            Share::Said { room, message } => {
+                let what = What::Body(message.manner, message.body.clone());
+                let (from, at) = (message.from.clone(), message.at_unix_millis);
+                self.publish_message(room, |place| Said::Message { place, from, at, what: Some(what) }, now);
+            }
+            Share::Relayed { room, from, payload, at_unix_millis: at } => {
+                let what = Some(What::Relayed(payload));
+                self.publish_message(room, |place| Said::Message { place, from, at, what }, now);
+            }
+            Share::Present { client, presence } => self.change(client, Ok(presence)),
+            Share::Gone { client, reason } => self.change(client, Err(reason)),
+            Share::Private { process, to, from, text } => {
+                let purpose = Purpose::Private { from: from.clone(), to: to.clone() };
+                self.privates += 1;
+                let said = Said::Private { n: self.privates, to, from, text };
+                self.publish(&self.inbox(process), said, purpose);
+            }
+            Share::Nobody { process, from, called } => {
+                self.publish(&self.inbox(process), Said::Nobody { from, called }, Purpose::Upkeep);
+            }
+        }
+    }
+
+    /// These are all clients of this process: puts them into Redis, in the place of whatever is there, and says hello.
+    pub fn register(&mut self, clients: &[(u32, Presence)]) {
+        self.changes.clear();
+        self.version += 1;
+        self.registered = self.version;
+        let key = self.names.own.clone();
+        self.command(Purpose::Upkeep, &[b"DEL", &key]);
+        for clients in clients.chunks(CLIENTS_A_COMMAND) {
+            let fields = clients.iter().map(|(client, presence)| field(*client, presence));
+            self.set_fields(fields.collect());
+        }
+        // The version comes last: without it, nobody takes what is there for the whole.
+        self.set_fields(vec![self.version_field()]);
+        self.renew();
+        self.announce(Said::Beat { version: self.version, hello: true });
+    }
+
+    /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
+    pub fn leave(&mut self) {
+        if std::mem::replace(&mut self.left, true) || !self.is_up() {
+            return;
+        }
+        let key = self.names.own.clone();
+        self.command(Purpose::Upkeep, &[b"DEL", &key]);
+        self.announce(Said::Bye);
+        // It can't wait for anybody any more.
+        self.expected.clear();
+        self.release_if_all_are_here();
+    }
+
+    /// Brings what is to be sent to the links; to be called when a tick has brought all it has.
+    pub fn send(&mut self, now: Now) {
+        self.tell_changes();
+        if self.queue.is_sent() && self.is_up() {
+            for room in std::mem::take(&mut self.owing) {
+                self.rooms.pay_mark(&room);
+                self.mark(&room, false);
+            }
+        }
+        let over = self.queue.is_over();
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        if over {
+            return self.broken("too much waits for it (--redis-queue)", now);
+        }
+        let was_waiting = self.queue.is_waiting();
+        if self.queue.send(&mut self.out[Link::Commands as usize]) && !was_waiting {
+            up.answered_at = now.moment;
+        }
+    }
+
+    /// Gives a sign of life, if it is time.
+    pub(super) fn beat(&mut self, now: Moment) {
+        let Phase::Up(up) = &mut self.phase else {
+            return;
+        };
+        if self.left || up.beat_at > now {
+            return;
+        }
+        up.beat_at = now + BEAT;
+        up.echo_by = up.echo_by.or(Some(now + self.timeout));
+        self.check();
+        self.renew();
+        self.announce(Said::Beat { version: self.version, hello: false });
+    }
+
+    /// Answers somebody who has just come.
+    pub(super) fn answer_hello(&mut self) {
+        if !self.left {
+            self.announce(Said::Beat { version: self.version, hello: false });
+        }
+        for room in self.rooms.deaf() {
+            self.mark(&room, false);
+        }
+    }
+
+    /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
+    pub(super) fn mark(&mut self, room: &RoomName, asks: bool) {
+        let place = self.rooms.place(room);
+        self.publish(&self.names.channel(room), Said::Mark { place, asks }, Purpose::Mark);
+    }
+
+    /// Asks Redis for all clients of a process.
+    pub(super) fn read_clients(&mut self, process: u64) {
+        let key = self.inbox(process);
+        self.command(Purpose::Snapshot { process }, &[b"HGETALL", &key]);
+    }
+
+    pub(super) fn unsubscribe(&mut self, room: &RoomName) {
+        if self.is_open() {
+            let out = &mut self.out[Link::Subscriptions as usize];
+            resp::encode(&[b"UNSUBSCRIBE", &self.names.channel(room)], out);
+        }
+    }
+
+    fn publish_message(&mut self, room: RoomName, said: impl FnOnce(Place) -> Said, now: Now) {
+        // So that nobody speaks before the others know that it is there.
+        self.tell_changes();
+        let said = said(self.rooms.next_place(&room, now.moment));
+        self.publish(&self.names.channel(&room), said, Purpose::Message { room });
+    }
+
+    fn change(&mut self, client: u32, state: packet::State) {
+        if self.is_up() && !self.left {
+            // Of several changes in a row, as when a client moves from room to room, only the last counts.
+            match self.changes.last_mut().filter(|(last, before)| *last == client && before.is_ok()) {
+                Some((_, before)) => *before = state,
+                None => self.changes.push((client, state)),
+            }
+        }
+    }
+
+    /// Tells what became of our clients: first to Redis, then to the processes.
+    fn tell_changes(&mut self) {
+        if self.changes.is_empty() || !self.is_up() {
+            return;
+        }
+        let changes = std::mem::take(&mut self.changes);
+        // Of a hash that is gone, what follows would make one that looks whole.
+        self.check();
+        self.version += 1;
+        let last: BTreeMap<u32, &packet::State> =
+            changes.iter().map(|(client, state)| (*client, state)).collect();
+        let gone: Vec<String> =
+            last.iter().filter(|(_, state)| state.is_err()).map(|(id, _)| id.to_string()).collect();
+        let present = last.iter().filter_map(|(client, state)| Some(field(*client, state.as_ref().ok()?)));
+        let fields: Vec<_> = present.chain([self.version_field()]).collect();
+        if !gone.is_empty() {
+            let key = self.names.own.clone();
+            let words = [b"HDEL", &key[..]].into_iter().chain(gone.iter().map(String::as_bytes));
+            self.command(Purpose::Upkeep, &words.collect::<Vec<_>>());
+        }
+        // In one command with the version, and after those who are gone: nobody can take half of it for the whole.
+        self.set_fields(fields);
+        self.renew();
+        self.announce(Said::Clients { version: self.version, changes });
+    }
+
+    fn version_field(&self) -> (Vec<u8>, Vec<u8>) {
+        (VERSION.into(), self.version.to_string().into())
+    }
+
+    fn set_fields(&mut self, fields: Vec<(Vec<u8>, Vec<u8>)>) {
+        let key = self.names.own.clone();
+        let fields = fields.iter().flat_map(|(name, value)| [&name[..], &value[..]]);
+        let words: Vec<&[u8]> = [&b"HSET"[..], &key].into_iter().chain(fields).collect();
+        self.command(Purpose::Upkeep, &words);
+    }
+
+    fn renew(&mut self) {
+        let key = self.names.own.clone();
+        self.command(Purpose::Upkeep, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
+    }
+
+    /// Asks Redis for the version of our clients that it has.
+    fn check(&mut self) {
+        let key = self.names.own.clone();
+        self.command(Purpose::Check { version: self.version }, &[b"HGET", &key, VERSION]);
+    }
+
+    /// Tells all processes.
+    fn announce(&mut self, said: Said) {
+        self.publish(&self.names.presence.clone(), said, Purpose::Upkeep);
+    }
+
+    fn publish(&mut self, channel: &[u8], said: Said, purpose: Purpose) {
+        let payload = packet::encode(&Packet { process: self.process, said });
+        self.command(purpose, &[b"PUBLISH", channel, &payload]);
+    }
+
+    fn command(&mut self, purpose: Purpose, words: &[&[u8]]) {
+        let mut command = Vec::new();
+        resp::encode(words, &mut command);
+        self.queue.push(purpose, command);
+        for shed in self.queue.take_shed() {
+            self.counts.shed += 1;
+            match shed {
+                Purpose::Message { room } if self.rooms.owe_mark(&room) => self.owing.push(room),
+                Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
+                _ => {}
+            }
+        }
+    }
+
+    /// The channel for a process, which is also the key of its clients.
+    fn inbox(&self, process: u64) -> Vec<u8> {
+        Names::process(&self.names.prefix, process)
+    }
+
+    /// Whether Redis is being spoken to: what is subscribed to later must be added.
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Opening { .. } | Phase::Up(_))
+    }
+}
+
+fn field(client: u32, presence: &Presence) -> (Vec<u8>, Vec<u8>) {
+    (client.to_string().into(), packet::encode_presence(presence))
+}

@@ -1,0 +1,374 @@
+//! Clients of other processes: [`FarClients`]. To the rooms and to the names they are clients as any others; what they
+//! are told goes through the link.
+
+use std::collections::{HashMap, HashSet};
+
+use slab::Slab;
+
+use super::clients::{Client, Echo, Seat};
+use super::ids::{ClientId, RoomId};
+use super::moves::Notice;
+use super::talk::Speech;
+use super::{Chat, Effect};
+use crate::protocol::{Event, FarId, Message, News, Payload, Presence, Problem, Share};
+use crate::text::{Name, RoomName, Text};
+use crate::time::Now;
+
+/// The clients of all other processes.
+#[derive(Debug, Default)]
+pub struct FarClients {
+    clients: Slab<FarClient>,
+    /// The keys of each process's clients, by their numbers there.
+    processes: HashMap<u64, HashMap<u32, u32>>,
+    /// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other,
+    /// the name must not be free.
+    rivals: Vec<ClientId>,
+}
+
+#[derive(Debug)]
+struct FarClient {
+    client: Client,
+    id: FarId,
+}
+
+impl FarClients {
+    /// The client with that key.
+    pub fn get(&self, key: usize) -> Option<&Client> {
+        self.clients.get(key).map(|far| &far.client)
+    }
+
+    /// The client with that key.
+    pub fn get_mut(&mut self, key: usize) -> Option<&mut Client> {
+        self.clients.get_mut(key).map(|far| &mut far.client)
+    }
+
+    /// Where a client is really; `None` if it is one of ours.
+    pub fn process_of(&self, id: ClientId) -> Option<u64> {
+        Some(self.clients.get(id.far_key()?)?.id.process)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn find(&self, id: FarId) -> Option<ClientId> {
+        let key = self.processes.get(&id.process)?.get(&id.client)?;
+        Some(ClientId::far(*key as usize))
+    }
+
+    fn insert(&mut self, id: FarId, name: Name) -> ClientId {
+        let key = self.clients.insert(FarClient { client: Client::Solo { name, seat: None }, id });
+        self.processes.entry(id.process).or_default().insert(id.client, key as u32);
+        ClientId::far(key)
+    }
+
+    fn remove(&mut self, id: FarId) {
+        let Some(clients) = self.processes.get_mut(&id.process) else {
+            return;
+        };
+        if let Some(key) = clients.remove(&id.client) {
+            self.clients.try_remove(key as usize);
+            self.rivals.retain(|rival| *rival != ClientId::far(key as usize));
+        }
+        if clients.is_empty() {
+            self.processes.remove(&id.process);
+        }
+    }
+
+    /// The numbers of a process's clients, ascending.
+    fn of_process(&self, process: u64) -> Vec<u32> {
+        let mut clients: Vec<u32> =
+            self.processes.get(&process).into_iter().flatten().map(|(id, _)| *id).collect();
+        clients.sort_unstable();
+        clients
+    }
+
+    fn processes(&self) -> Vec<u64> {
+        let mut processes: Vec<u64> = self.processes.keys().copied().collect();
+        processes.sort_unstable();
+        processes
+    }
+}
+
+/// What a chat knows of itself that is one of several.
+#[derive(Debug)]
+pub struct Shared {
+    /// The process it is in.
+    pub process: u64,
+    /// When each client of ours took its name, in milliseconds since the Unix epoch, by its place in the roster.
+    pub claims: Vec<u64>,
+    /// Whether the others are out of reach.
+    pub apart: bool,
+}
+
+impl Shared {
+    /// A client has taken its name.
+    pub fn claim(&mut self, id: ClientId, now: Now) {
+        let slot = id.0 as usize;
+        if self.claims.len() <= slot {
+            self.claims.resize(slot + 1, 0);
+        }
+        self.claims[slot] = now.unix_millis;
+    }
+
+    fn claimed(&self, id: ClientId) -> u64 {
+        self.claims.get(id.0 as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Chat {
+    /// Something is known of another process, or of the link to it.
+    pub fn hear(&mut self, news: News, now: Now, effects: &mut Vec<Effect>) {
+        match news {
+            News::Said { room, from, manner, body, at_unix_millis } => {
+                let at = at_unix_millis.unwrap_or(now.unix_millis);
+                let speech = Speech { manner, body, receipt: false };
+                self.hear_said(&room, from, speech, at, effects);
+            }
+            News::Relayed { room, from, payload, at_unix_millis } => {
+                self.hear_relayed(&room, from, payload, at_unix_millis, effects);
+            }
+            News::Private { process, to, from, text } => self.hear_private(process, to, from, text, effects),
+            News::Nobody { from, called } => {
+                if let Some(id) = self.find_near(&from) {
+                    let problem = Problem::NobodyCalled(Text::of_name(&called));
+                    effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+                }
+            }
+            News::Present { id, presence } => self.far_present(id, presence, Notice::Told, now, effects),
+            News::Gone { id, reason } => self.far_gone(id, reason, Notice::Told, now, effects),
+            News::Everyone { process, clients, told } => {
+                self.far_everyone(
+                    process,
+                    clients,
+                    if told { Notice::Told } else { Notice::Quiet },
+                    now,
+                    effects,
+                );
+            }
+            News::ProcessGone { process } => {
+                let reason = Text::clean("its server is gone");
+                for client in self.clients.far.of_process(process) {
+                    self.far_gone(FarId { process, client }, reason.clone(), Notice::Told, now, effects);
+                }
+            }
+            News::Lost { room, count } => {
+                if let Some(id) = self.rooms.find(&room) {
+                    effects.push(Effect::Announce {
+                        room: id,
+                        except: None,
+                        event: Event::Lost { room, count },
+                    });
+                }
+            }
+            News::Apart => self.set_apart(true, now, effects),
+            News::Together => self.set_apart(false, now, effects),
+        }
+    }
+
+    /// All who are here under a name, for processes that know nothing yet.
+    pub fn presences(&self) -> Vec<(u32, Presence)> {
+        self.clients.near().filter_map(|(id, _)| Some((id.0, self.presence(id)?))).collect()
+    }
+
+    /// Rooms that somebody here listens to.
+    pub fn rooms_with_ears(&self) -> usize {
+        self.rooms.with_near_ears()
+    }
+
+    fn presence(&self, id: ClientId) -> Option<Presence> {
+        let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
+        let room = |seat: Seat| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
+        Some(Presence {
+            name: client.name()?.clone(),
+            since_unix_millis: self.shared.as_ref()?.claimed(id),
+            rooms: client.seats().filter_map(room).collect(),
+        })
+    }
+
+    /// Lets the other processes know how things are with a client of ours.
+    pub(super) fn share_presence(&self, id: ClientId, effects: &mut Vec<Effect>) {
+        let presence = self.presence(id);
+        effects.extend(presence.map(|presence| Effect::Share(Share::Present { client: id.0, presence })));
+    }
+
+    /// Lets the other processes know of something, if there are any.
+    pub(super) fn share(&self, share: impl FnOnce() -> Share, effects: &mut Vec<Effect>) {
+        if self.shared.is_some() {
+            effects.push(Effect::Share(share()));
+        }
+    }
+
+    fn hear_said(&mut self, room: &RoomName, from: Name, speech: Speech, at: u64, effects: &mut Vec<Effect>) {
+        let Some(id) = self.rooms.find(room) else {
+            return;
+        };
+        let Speech { manner, body, .. } = speech;
+        let message = |seq| Message { from, manner, body, seq, at_unix_millis: at }.into();
+        let message = self.rooms.post(id, message);
+        effects.extend(self.announce(id, None, message));
+    }
+
+    fn hear_relayed(
+        &mut self,
+        room: &RoomName,
+        from: Name,
+        payload: Payload,
+        at: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(id) = self.rooms.find(room) else {
+            return;
+        };
+        let words = payload.words();
+        effects.push(Effect::Announce { room: id, except: None, event: Event::Relayed(payload) });
+        if let Some(words) = words {
+            self.hear_said(room, from, Speech::of_text(words), at, effects);
+        }
+    }
+
+    fn hear_private(&mut self, process: u64, to: Name, from: Name, text: Text, effects: &mut Vec<Effect>) {
+        match self.find_near(&to) {
+            Some(id) => effects.push(Effect::Pass(id, Event::Private { from, text })),
+            None => self.share(|| Share::Nobody { process, from, called: to }, effects),
+        }
+    }
+
+    fn find_near(&self, name: &Name) -> Option<ClientId> {
+        self.find(name.as_str()).filter(|id| id.far_key().is_none())
+    }
+
+    fn set_apart(&mut self, apart: bool, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(shared) = &mut self.shared {
+            shared.apart = apart;
+        }
+        if apart {
+            for process in self.clients.far.processes() {
+                self.far_everyone(process, Vec::new(), Notice::Quiet, now, effects);
+            }
+        }
+        effects.push(Effect::Everybody(if apart { Event::Apart } else { Event::Together }));
+    }
+
+    /// Tells somebody who has just come that the others are out of reach, if they are.
+    pub(super) fn tell_if_apart(&self, id: ClientId, effects: &mut Vec<Effect>) {
+        if self.shared.as_ref().is_some_and(|shared| shared.apart) {
+            effects.push(Effect::Reply(id, Event::Apart));
+        }
+    }
+
+    /// Those are all clients of a process: who is not among them is gone.
+    fn far_everyone(
+        &mut self,
+        process: u64,
+        clients: Vec<(u32, Presence)>,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let present: HashSet<u32> = clients.iter().map(|(client, _)| *client).collect();
+        let mut known = self.clients.far.of_process(process);
+        known.retain(|client| !present.contains(client));
+        for client in known {
+            self.far_gone(FarId { process, client }, None, notice, now, effects);
+        }
+        for (client, presence) in clients {
+            self.far_present(FarId { process, client }, presence, notice, now, effects);
+        }
+    }
+
+    fn far_present(
+        &mut self,
+        id: FarId,
+        presence: Presence,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Presence { name, since_unix_millis, rooms } = presence;
+        self.settle_name(id.process, &name, since_unix_millis, now, effects);
+        let known = self.clients.far.find(id);
+        let client = match known {
+            Some(client) => {
+                self.far_rename(client, &name, notice, effects);
+                client
+            }
+            None => {
+                let client = self.clients.far.insert(id, name);
+                self.take_far_name(client);
+                client
+            }
+        };
+        let wanted: Vec<RoomId> = rooms.into_iter().filter_map(|room| self.rooms.open(room)).collect();
+        let mut seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
+        seats.retain(|seat| !wanted.iter().any(|room| room.slot() == seat.slot));
+        self.leave_seats(client, &seats, None, notice, now, effects);
+        for room in wanted {
+            if self.client(client).is_some_and(|client| client.seat_in(room.slot()).is_none()) {
+                self.take_seat(client, room, Echo(false), notice, now, effects);
+            }
+        }
+    }
+
+    fn far_gone(
+        &mut self,
+        id: FarId,
+        reason: Option<Text>,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(client) = self.clients.far.find(id) else {
+            return;
+        };
+        self.names.remove(client, self.clients.name_of(client));
+        let seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
+        self.leave_seats(client, &seats, reason, notice, now, effects);
+        self.clients.far.remove(id);
+        self.name_is_free();
+    }
+
+    fn far_rename(&mut self, client: ClientId, name: &Name, notice: Notice, effects: &mut Vec<Effect>) {
+        if self.clients.name_of(client) == name.as_str() {
+            return;
+        }
+        self.names.remove(client, self.clients.name_of(client));
+        let old = self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
+        self.take_far_name(client);
+        self.name_is_free();
+        if let (Some(old), Notice::Told) = (old, notice) {
+            self.tell_renamed(client, &old, name, effects);
+        }
+    }
+
+    /// Notes a far client's name as taken, unless somebody has it: then one of the two is about to lose it.
+    fn take_far_name(&mut self, client: ClientId) {
+        self.clients.far.rivals.retain(|rival| *rival != client);
+        match self.find(self.clients.name_of(client)) {
+            None => self.take_name(client, None),
+            Some(_) => self.clients.far.rivals.push(client),
+        }
+    }
+
+    /// Somebody has lost a name, or given it up: whoever else has it keeps it.
+    pub(super) fn name_is_free(&mut self) {
+        for rival in std::mem::take(&mut self.clients.far.rivals) {
+            self.take_far_name(rival);
+        }
+    }
+
+    /// If somebody of ours has that name and took it later, it is a guest from now on. Who took it first is the same to
+    /// both processes, so the other does nothing.
+    fn settle_name(&mut self, process: u64, name: &Name, since: u64, now: Now, effects: &mut Vec<Effect>) {
+        let Some((holder, shared)) = self.find_near(name).zip(self.shared.as_ref()) else {
+            return;
+        };
+        if (since, process) < (shared.claimed(holder), shared.process) {
+            let problem = Problem::NameYielded(name.clone());
+            effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
+            let guest = self.next_guest();
+            self.rename(holder, guest, now, effects);
+        }
+    }
+}

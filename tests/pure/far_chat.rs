@@ -1,0 +1,301 @@
+//! The chat as one of several: clients of other processes are members like any others, and what happens here is shared.
+
+use chinwag::protocol::{Body, Event, FarId, Manner, News, Payload, Presence, Problem, Request, Share};
+use chinwag::text::{Name, RoomName};
+
+use crate::talk::{
+    ANN, BOB, Talk, Told, announce, join, joined, left, left_because, nick, problem, renamed, reply, say,
+    tell, who, you_are,
+};
+use crate::words::{name, names, room, text};
+
+/// The process that the chat is in, and others on both sides of it.
+const HERE: u64 = 50;
+const LOWER: u64 = 7;
+const HIGHER: u64 = 90;
+
+fn presence(who: &str, since_unix_millis: u64, rooms: &[&str]) -> Presence {
+    Presence { name: name(who), since_unix_millis, rooms: rooms.iter().map(|raw| room(raw)).collect() }
+}
+
+fn present(process: u64, client: u32, presence: Presence) -> News {
+    News::Present { id: FarId { process, client }, presence }
+}
+
+/// Somebody of another process in the lobby, who took the name long ago.
+fn eve() -> News {
+    present(LOWER, 1, presence("eve", 1, &["lobby"]))
+}
+
+fn everyone(told: bool, clients: &[(u32, &str, &[&str])]) -> News {
+    let clients = clients.iter().map(|(client, who, rooms)| (*client, presence(who, 1, rooms)));
+    News::Everyone { process: LOWER, clients: clients.collect(), told }
+}
+
+fn in_lobby(who: &[&str]) -> Told {
+    reply(ANN, Event::Who { room: RoomName::lobby(), names: names(who), more: 0 })
+}
+
+fn shared(told: &[Told]) -> Vec<Share> {
+    let share = |told: &Told| match told {
+        Told::Share(share) => Some(share.clone()),
+        _ => None,
+    };
+    told.iter().filter_map(share).collect()
+}
+
+#[test]
+fn far_clients_come_go_and_are_listed_as_near_ones_are() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    assert_eq!(talk.hears(eve()), [announce([ANN], joined("eve"))]);
+    assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann", "eve"])]);
+    assert_eq!(talk.hears(eve()), [], "it is known");
+    let as_eva = present(LOWER, 1, presence("eva", 2, &["lobby"]));
+    assert_eq!(talk.hears(as_eva), [announce([ANN], renamed("eve", "eva"))]);
+    let id = FarId { process: LOWER, client: 1 };
+    let gone = News::Gone { id, reason: Some(text("lunch")) };
+    assert_eq!(talk.hears(gone.clone()), [announce([ANN], left_because("eva", "lunch"))]);
+    assert_eq!(talk.hears(gone), [], "once");
+    assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
+    assert_eq!(talk.chat.census().far, 0);
+}
+
+#[test]
+fn a_far_client_is_in_the_rooms_it_is_said_to_be_in() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    let with = |rooms: &[&str]| present(LOWER, 1, presence("eve", 1, rooms));
+    let count = |talk: &Talk| talk.chat.census().members;
+    talk.hears(with(&["lobby", "dev", "ops"]));
+    assert_eq!(count(&talk), 4);
+    assert_eq!(talk.hears(with(&["ops"])), [announce([ANN], left("eve"))]);
+    assert_eq!((count(&talk), talk.chat.census().rooms), (2, 2));
+    assert_eq!(talk.hears(with(&["dev", "lobby"])), [announce([ANN], joined("eve"))]);
+    assert_eq!(count(&talk), 3);
+    talk.hears(with(&[]));
+    assert_eq!(count(&talk), 1);
+    assert!(talk.chat.is_taken(&name("eve")), "it has its name wherever it is");
+}
+
+#[test]
+fn what_only_comes_to_light_is_not_told() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    assert_eq!(talk.hears(everyone(false, &[(1, "eve", &["lobby"]), (2, "fay", &["lobby"])])), []);
+    assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann", "eve", "fay"])]);
+    let changed = everyone(true, &[(2, "fay", &["dev"]), (3, "gus", &["lobby"])]);
+    let told = [announce([ANN], left("eve")), announce([ANN], left("fay")), announce([ANN], joined("gus"))];
+    assert_eq!(talk.hears(changed), told);
+    let gone = talk.hears(News::ProcessGone { process: LOWER });
+    assert_eq!(gone, [announce([ANN], left_because("gus", "its server is gone"))]);
+    assert_eq!((talk.chat.census().far, talk.chat.census().rooms), (0, 1));
+}
+
+#[test]
+fn far_names_are_taken() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    talk.hears(eve());
+    assert_eq!(talk.asks(ANN, nick("EVE")), [problem(ANN, Problem::NameTaken(name("EVE")))]);
+}
+
+/// Ann is here; at the same time somebody elsewhere has taken her name, so many milliseconds later.
+fn both_are_ann(process: u64, later_millis: i64) -> (Talk, Vec<Told>) {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    let since = talk.unix_millis().saturating_add_signed(later_millis);
+    let told = talk.hears(present(process, 1, presence("Ann", since, &["lobby"])));
+    (talk, told)
+}
+
+#[test]
+fn the_later_claim_to_a_name_yields() {
+    let guest = name_of_guest(51);
+    for (process, later_millis, yields) in
+        [(LOWER, 1, false), (LOWER, 0, true), (HIGHER, 0, false), (HIGHER, -1, true)]
+    {
+        let (mut talk, told) = both_are_ann(process, later_millis);
+        let loses = problem(ANN, Problem::NameYielded(name("Ann")));
+        assert_eq!(told.contains(&loses), yields, "{process} {later_millis}");
+        let ann = talk.chat.name(ANN).unwrap().clone();
+        assert_eq!(ann, if yields { guest.clone() } else { name("ann") });
+        let private = shared(&talk.asks(BOB, tell("ann", "hi")));
+        assert_eq!(matches!(&private[..], [Share::Private { .. }]), yields, "who has the name is reached");
+        if yields {
+            let expected =
+                [loses, reply(ANN, you_are(guest.as_str())), announce([BOB], renamed("ann", guest.as_str()))];
+            assert_eq!(told[..3], expected);
+            assert!(
+                matches!(&shared(&told)[..], [Share::Present { client: 0, presence }] if presence.name == guest)
+            );
+        }
+    }
+}
+
+/// Guests are numbered from the process's number on, so the first are the clients who have come.
+fn name_of_guest(number: u64) -> Name {
+    let raw = format!("guest-{}", number + 2);
+    Name::of_far(&raw).unwrap()
+}
+
+#[test]
+fn a_name_that_two_others_dispute_is_the_winners_once_the_loser_has_yielded() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    talk.hears(present(LOWER, 1, presence("eve", 5, &["lobby"])));
+    talk.hears(present(HIGHER, 1, presence("eve", 4, &["lobby"])));
+    talk.hears(present(LOWER, 1, presence("fay", 6, &["lobby"])));
+    let told = shared(&talk.asks(ANN, tell("eve", "hi")));
+    assert!(matches!(told[..], [Share::Private { process: HIGHER, .. }]), "{told:?}");
+    talk.hears(News::ProcessGone { process: HIGHER });
+    assert!(!talk.chat.is_taken(&name("eve")));
+}
+
+#[test]
+fn what_is_said_here_is_told_here_first_and_then_elsewhere() {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    let told = talk.asks(ANN, say("hi"));
+    let [Told::Announce(to, _), Told::Share(Share::Said { room, message })] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((&to[..], room, message.seq), (&[BOB][..], &RoomName::lobby(), 1));
+    assert_eq!(shared(&talk.asks(ANN, Request::Ping)), []);
+}
+
+#[test]
+fn what_is_said_elsewhere_has_a_number_of_this_room() {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    talk.asks(ANN, say("hi"));
+    let news = |at_unix_millis| News::Said {
+        room: RoomName::lobby(),
+        from: name("eve"),
+        manner: Manner::Act,
+        body: Body::Text(text("waves")),
+        at_unix_millis,
+    };
+    for (at, expected_at, seq) in [(Some(12), 12, 2), (None, talk.unix_millis(), 3)] {
+        let told = talk.hears(news(at));
+        let [Told::Announce(to, Event::Message { message, .. })] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!((to.len(), message.seq, message.at_unix_millis), (2, seq, expected_at));
+        assert_eq!((message.manner, message.from.as_str()), (Manner::Act, "eve"));
+    }
+    let elsewhere = News::Said {
+        room: room("dev"),
+        from: name("eve"),
+        manner: Manner::Say,
+        body: Body::Text(text("hi")),
+        at_unix_millis: None,
+    };
+    assert_eq!(talk.hears(elsewhere), [], "nobody is there");
+}
+
+#[test]
+fn what_a_program_relays_elsewhere_is_a_message_if_it_is_text() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    let relayed =
+        |payload| News::Relayed { room: RoomName::lobby(), from: name("bot"), payload, at_unix_millis: 1 };
+    let told = talk.hears(relayed(Payload::Text("hi".into())));
+    let texts = told.iter().filter(|told| matches!(told, Told::Announce(_, Event::Message { .. })));
+    assert_eq!(texts.count(), 1, "{told:?}");
+    let told = talk.hears(relayed(Payload::Binary([0].into())));
+    assert!(matches!(&told[..], [Told::Announce(_, Event::Relayed(_))]), "{told:?}");
+}
+
+#[test]
+fn ears_are_shared_from_the_first_to_the_last() {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    let ears = |told: Vec<Told>| {
+        let ear = |share| match share {
+            Share::Ears { room, any } => Some((room.as_str().to_string(), any)),
+            _ => None,
+        };
+        shared(&told).into_iter().filter_map(ear).collect::<Vec<_>>()
+    };
+    let pair = |room: &str, any| (room.to_string(), any);
+    talk.hears(present(LOWER, 1, presence("eve", 1, &["dev", "lobby"])));
+    assert_eq!(ears(talk.asks(ANN, join("dev"))), [pair("dev", true)], "the far one there does not count");
+    assert_eq!(ears(talk.asks(BOB, join("dev"))), [pair("lobby", false)]);
+    assert_eq!(ears(talk.leaves(ANN, None)), []);
+    assert_eq!(talk.chat.rooms_with_ears(), 1);
+    assert_eq!(ears(talk.leaves(BOB, None)), [pair("dev", false)]);
+    assert_eq!(talk.chat.rooms_with_ears(), 0);
+}
+
+#[test]
+fn who_comes_moves_and_goes_is_shared_once_each() {
+    let mut talk = Talk::shared(HERE, &[]);
+    talk.connects(ANN);
+    let rooms_told = |told: Vec<Told>| {
+        let rooms = |share| match share {
+            Share::Present { presence, .. } => {
+                Some(presence.rooms.iter().map(|room| room.as_str().to_string()).collect())
+            }
+            Share::Gone { .. } => Some(vec![]),
+            _ => None,
+        };
+        shared(&told).into_iter().filter_map(rooms).collect::<Vec<Vec<String>>>()
+    };
+    assert_eq!(rooms_told(talk.asks(ANN, nick("ann"))), [["lobby"]]);
+    assert_eq!(rooms_told(talk.asks(ANN, join("dev"))), [["dev"]]);
+    let presences = talk.chat.presences();
+    assert_eq!(presences, [(0, presence("ann", talk.unix_millis(), &["dev"]))]);
+    assert_eq!(rooms_told(talk.leaves(ANN, None)), [Vec::<String>::new()]);
+    assert_eq!(talk.chat.presences(), []);
+}
+
+#[test]
+fn private_words_go_where_the_name_is() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    talk.hears(eve());
+    let told = talk.asks(ANN, tell("eve", "psst"));
+    let expected = Share::Private { process: LOWER, to: name("eve"), from: name("ann"), text: text("psst") };
+    assert_eq!(told, [Told::Share(expected)]);
+    let (from, words) = (name("eve"), text("what?"));
+    let private =
+        |to: &str| News::Private { process: LOWER, to: name(to), from: from.clone(), text: words.clone() };
+    let passed = Event::Private { from: from.clone(), text: words.clone() };
+    assert_eq!(talk.hears(private("ANN")), [Told::Pass(ANN, passed)]);
+    let nobody = Share::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
+    assert_eq!(talk.hears(private("zed")), [Told::Share(nobody)]);
+    let told = talk.hears(News::Nobody { from: name("ann"), called: name("eve") });
+    assert_eq!(told, [problem(ANN, Problem::NobodyCalled(text("eve")))]);
+    assert_eq!(talk.hears(News::Nobody { from: name("zed"), called: name("eve") }), []);
+}
+
+#[test]
+fn apart_is_as_if_nobody_were_there_and_everybody_is_told() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    talk.hears(eve());
+    talk.hears(present(HIGHER, 1, presence("fay", 1, &["lobby"])));
+    assert_eq!(talk.hears(News::Apart), [Told::Everybody(Event::Apart)]);
+    assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
+    talk.connects(BOB);
+    let told = talk.asks(BOB, nick("eve"));
+    assert!(told.contains(&reply(BOB, Event::Apart)), "{told:?}");
+    assert_eq!(talk.hears(News::Together), [Told::Everybody(Event::Together)]);
+    let told = talk.hears(eve());
+    assert!(told.contains(&reply(BOB, you_are(name_of_guest(51).as_str()))), "{told:?}");
+}
+
+#[test]
+fn what_was_lost_is_told_in_its_room() {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    talk.asks(BOB, join("dev"));
+    let lost = |raw| News::Lost { room: room(raw), count: 3 };
+    assert_eq!(talk.hears(lost("dev")), [announce([BOB], Event::Lost { room: room("dev"), count: 3 })]);
+    assert_eq!(talk.hears(lost("ops")), []);
+}
+
+#[test]
+fn a_guest_gets_a_number_that_no_far_guest_has() {
+    let mut talk = Talk::shared(HERE, &[]);
+    talk.connects(ANN);
+    talk.hears(present(LOWER, 1, presence_of_guest("guest-51")));
+    talk.asks(ANN, Request::StayGuest);
+    assert_eq!(talk.chat.name(ANN).unwrap().as_str(), "guest-52");
+    talk.hears(present(LOWER, 2, presence_of_guest("guest-53")));
+    talk.connects(BOB);
+    talk.asks(BOB, Request::StayGuest);
+    assert_eq!(talk.chat.name(BOB).unwrap().as_str(), "guest-54");
+}
+
+fn presence_of_guest(raw: &str) -> Presence {
+    Presence { name: Name::of_far(raw).unwrap(), since_unix_millis: 1, rooms: vec![RoomName::lobby()] }
+}

@@ -1,0 +1,413 @@
+//! The link to Redis without a Redis: the exact bytes that go out, what comes of those that come in, and when.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use chinwag::backplane::{Action, Backplane, Link};
+use chinwag::config::Config;
+use chinwag::net::Target;
+use chinwag::protocol::{Body, Manner, Message, News, Presence, Share};
+use chinwag::text::RoomName;
+use chinwag::time::{Moment, Now};
+
+use crate::words::{name, room, text};
+
+const PROCESS: u64 = 0xC0FFEE;
+/// What it is called in Redis.
+const OWN: &str = "chinwag:@0000000000c0ffee";
+const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
+
+struct Rig {
+    backplane: Backplane,
+    now: Now,
+}
+
+impl Rig {
+    fn new(flags: &str) -> Rig {
+        let config = Config::from_flags(&format!("--redis redis://localhost {flags}"));
+        let now = Now { moment: Moment::from_millis(1_000_000), unix_millis: 1_700_000_000_000 };
+        let url = config.redis.clone().unwrap();
+        Rig { backplane: Backplane::new(&config, url, PROCESS, now), now }
+    }
+
+    /// One whose first session is up and told.
+    fn up(flags: &str) -> Rig {
+        let mut rig = Rig::new(flags);
+        rig.connect();
+        rig.log_in();
+        assert!(rig.backplane.is_up());
+        rig.settle();
+        rig
+    }
+
+    /// Goes on as far as the sockets.
+    fn connect(&mut self) {
+        self.backplane.handle_timeout(self.now);
+        let resolve = Action::Resolve { host: "localhost".into(), port: 6379 };
+        assert_eq!(self.actions(), [resolve]);
+        self.backplane.resolved(Ok(vec![address(1)]), self.now);
+        assert_eq!(self.actions(), [Action::Connect(Target::Tcp(address(1)))]);
+        Link::BOTH.into_iter().for_each(|link| drop(self.sent(link)));
+    }
+
+    fn log_in(&mut self) {
+        self.receive(Link::Commands, "+PONG\r\n");
+        self.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+    }
+
+    /// The chat does what it is asked, and Redis answers everything.
+    fn settle(&mut self) {
+        loop {
+            let actions = self.actions();
+            if actions.contains(&Action::Register) {
+                self.backplane.register(&[]);
+            }
+            if actions.is_empty() && self.answer_all() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Redis answers what was sent as if nobody listened and nothing was there; how many commands that were.
+    fn answer_all(&mut self) -> usize {
+        let commands = self.commands();
+        for words in &commands {
+            let reply = match words[0].as_str() {
+                "PUBLISH" | "DEL" | "HDEL" => ":0\r\n",
+                "HSET" | "PEXPIRE" => ":1\r\n",
+                "HGETALL" => "*0\r\n",
+                // The version, whichever it is: tests that mind answer for themselves.
+                "HGET" => "-ERR not asked\r\n",
+                other => panic!("{other}"),
+            };
+            self.receive(Link::Commands, reply);
+        }
+        commands.len()
+    }
+
+    fn receive(&mut self, link: Link, bytes: &str) {
+        self.backplane.receive(link, bytes.as_bytes(), self.now);
+    }
+
+    fn hears(&mut self, channel: &str, payload: &str) -> Vec<News> {
+        self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
+        let told = |action| match action {
+            Action::Tell(news) => news,
+            other => panic!("{other:?}"),
+        };
+        self.actions().into_iter().map(told).collect()
+    }
+
+    fn actions(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.backplane.next_action()).collect()
+    }
+
+    fn sent(&mut self, link: Link) -> String {
+        self.backplane.send(self.now);
+        String::from_utf8(std::mem::take(self.backplane.output(link))).unwrap()
+    }
+
+    /// What was sent to the commands' connection, a command a line; none of its words has a line of its own.
+    fn commands(&mut self) -> Vec<Vec<String>> {
+        let sent = self.sent(Link::Commands);
+        let words = |command: &str| command.split("\r\n").skip(2).step_by(2).map(String::from).collect();
+        sent.split_terminator('*').skip(1).map(words).map(|words: Vec<String>| trimmed(words)).collect()
+    }
+
+    fn after(&mut self, span: Duration) {
+        self.now.moment += span;
+        self.now.unix_millis += span.as_millis() as u64;
+        self.backplane.handle_timeout(self.now);
+    }
+
+    fn after_millis(&mut self, millis: u64) {
+        self.after(Duration::from_millis(millis));
+    }
+
+    /// Goes to the next thing that is due, and tells how long that takes.
+    fn skip(&mut self) -> Duration {
+        let span = self.backplane.next_timeout().unwrap().since(self.now.moment);
+        self.after(span);
+        span
+    }
+}
+
+fn trimmed(mut words: Vec<String>) -> Vec<String> {
+    if words.last().is_some_and(String::is_empty) {
+        words.pop();
+    }
+    words
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, last], 6379))
+}
+
+fn bulk(word: &str) -> String {
+    format!("${}\r\n{word}\r\n", word.len())
+}
+
+/// An array of words.
+fn message_of(words: &[&str]) -> String {
+    format!("*{}\r\n{}", words.len(), words.iter().map(|word| bulk(word)).collect::<String>())
+}
+
+fn said(raw: &str) -> Share {
+    let message = Message {
+        from: name("ann"),
+        manner: Manner::Say,
+        body: Body::Text(text(raw)),
+        seq: 7,
+        at_unix_millis: 12,
+    };
+    Share::Said { room: RoomName::lobby(), message: Rc::new(message) }
+}
+
+fn ears(raw: &str, any: bool) -> Share {
+    Share::Ears { room: room(raw), any }
+}
+
+fn news(body: Body) -> News {
+    News::Said {
+        room: RoomName::lobby(),
+        from: chinwag::text::Name::of_redis(),
+        manner: Manner::Say,
+        body,
+        at_unix_millis: None,
+    }
+}
+
+#[test]
+fn a_session_begins_with_the_login_and_ends_with_a_question_whose_answer_says_that_all_is_done() {
+    let config = Config::from_flags("--redis redis://bob:pa%20ss@localhost/3 --redis-prefix x:");
+    let now = Now::default();
+    let mut backplane = Backplane::new(&config, config.redis.clone().unwrap(), PROCESS, now);
+    backplane.share(ears("dev", true), now);
+    backplane.handle_timeout(now);
+    assert!(matches!(backplane.next_action(), Some(Action::Resolve { .. })));
+    backplane.resolved(Ok(vec![address(1)]), now);
+    let login = message_of(&["AUTH", "bob", "pa ss"]) + &message_of(&["SELECT", "3"]);
+    let ping = message_of(&["PING"]);
+    assert_eq!(std::mem::take(backplane.output(Link::Commands)), (login.clone() + &ping).into_bytes());
+    let channels = ["SUBSCRIBE", "x:@presence", "x:@0000000000c0ffee", "x:dev"];
+    let expected = login + &message_of(&channels) + &ping;
+    assert_eq!(std::mem::take(backplane.output(Link::Subscriptions)), expected.into_bytes());
+    backplane.receive(Link::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
+    backplane.receive(Link::Subscriptions, b"+OK\r\n+OK\r\n*3\r\n$9\r\nsubscribe\r\n", now);
+    assert!(!backplane.is_up());
+    backplane.receive(Link::Subscriptions, b"$5\r\nx:dev\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
+    assert!(backplane.is_up());
+}
+
+#[test]
+fn what_redis_refuses_at_the_login_ends_the_session() {
+    for error in ["NOAUTH Authentication required.", "WRONGPASS no", "LOADING wait", "NOPERM no"] {
+        for link in Link::BOTH {
+            let mut rig = Rig::new("");
+            rig.connect();
+            rig.receive(link, &format!("-{error}\r\n"));
+            assert_eq!(rig.actions(), [Action::Hangup], "{error}");
+            assert!(!rig.backplane.is_up());
+        }
+    }
+}
+
+#[test]
+fn each_attempt_waits_about_twice_as_long_as_the_one_before_and_takes_the_next_address() {
+    let mut rig = Rig::new("");
+    let mut pauses = Vec::new();
+    for attempt in 0..12 {
+        pauses.push(rig.skip().as_secs_f64());
+        while !rig.actions().iter().any(|action| matches!(action, Action::Resolve { .. })) {
+            *pauses.last_mut().unwrap() += rig.skip().as_secs_f64();
+        }
+        rig.backplane.resolved(Ok(vec![address(1), address(2)]), rig.now);
+        assert_eq!(rig.actions(), [Action::Connect(Target::Tcp(address(1 + attempt % 2)))]);
+        rig.backplane.broken("refused", rig.now);
+    }
+    assert_eq!(pauses[0], 0.0);
+    for (pause, average) in pauses[1..].iter().zip([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]) {
+        assert!((0.5 * average..=1.51 * average).contains(pause), "{pauses:?}");
+    }
+}
+
+#[test]
+fn who_is_here_is_registered_before_anybody_is_told() {
+    let mut rig = Rig::new("");
+    rig.connect();
+    rig.log_in();
+    assert_eq!(rig.actions(), [Action::Register]);
+    let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
+    rig.backplane.register(&[(3, ann)]);
+    let hello = format!("{HEAD}:\"hello\",\"version\":1}}");
+    let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
+    assert_eq!(
+        words,
+        [
+            format!("DEL {OWN}"),
+            format!(r#"HSET {OWN} 3 {{"name":"ann","since":5,"rooms":["lobby"]}}"#),
+            format!("HSET {OWN} v 1"),
+            format!("PEXPIRE {OWN} 20000"),
+            format!("PUBLISH chinwag:@presence {hello}"),
+        ]
+    );
+}
+
+#[test]
+fn who_is_not_there_at_a_check_is_registered_again() {
+    for (reply, again) in
+        [("$-1\r\n", true), ("$2\r\n99\r\n", true), ("$1\r\n1\r\n", false), ("-OOM x\r\n", false)]
+    {
+        let mut rig = Rig::up("");
+        rig.after_millis(5_000);
+        assert_eq!(rig.commands()[0], ["HGET", OWN, "v"]);
+        rig.receive(Link::Commands, reply);
+        assert_eq!(rig.actions().contains(&Action::Register), again, "{reply}");
+    }
+}
+
+#[test]
+fn what_is_said_is_published_with_a_number() {
+    let mut rig = Rig::up("");
+    rig.backplane.share(said("hi"), rig.now);
+    rig.backplane.share(said("again"), rig.now);
+    let payload =
+        |n, text| format!(r#"{HEAD}:"say","epoch":1,"n":{n},"at":12,"from":"ann","text":"{text}"}}"#);
+    let expected =
+        [["PUBLISH", "chinwag:lobby", &payload(1, "hi")], ["PUBLISH", "chinwag:lobby", &payload(2, "again")]];
+    assert_eq!(rig.commands(), expected);
+    assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "our own come back to us, and are known");
+    rig.receive(Link::Commands, ":2\r\n");
+    assert_eq!(rig.backplane.counts().published, 1);
+    // Only what was confirmed is not sent again.
+    rig.backplane.broken("cut", rig.now);
+    rig.skip();
+    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
+    assert!(rig.actions().contains(&Action::Hangup));
+    rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
+    rig.sent(Link::Commands);
+    rig.log_in();
+    assert_eq!(rig.commands(), expected[1..]);
+}
+
+#[test]
+fn what_other_programs_publish_is_data_or_words_or_nothing() {
+    let mut rig = Rig::up("--message-max 64k");
+    rig.backplane.share(ears("lobby", true), rig.now);
+    let data = |raw: &str| [news(Body::Data(raw.into()))];
+    assert_eq!(rig.hears("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
+    assert_eq!(rig.hears("chinwag:lobby", "12"), data("12"));
+    assert_eq!(rig.hears("chinwag:lobby", "hello\x1b[2J"), [news(Body::Text(text("hello[2J")))]);
+    assert_eq!(rig.hears("chinwag:lobby", r#"{"chinwag":12}"#), [], "it begins as ours do");
+    assert_eq!(rig.hears("chinwag:lobby", " \n"), []);
+    assert_eq!(rig.hears("chinwag:lobby", &"a".repeat(65 * 1024)), []);
+    assert_eq!(rig.hears("chinwag:Lobby", "hi"), [], "no room is called so");
+    assert_eq!(rig.hears("chinwag:@presence", "hi"), []);
+    let longest = "a".repeat(64 * 1024);
+    assert_eq!(rig.hears("chinwag:lobby", &longest), [news(Body::Text(text(&longest)))]);
+    let counts = rig.backplane.counts();
+    assert_eq!((counts.received, counts.ignored), (4, 5));
+}
+
+#[test]
+fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
+    let mut rig = Rig::up("");
+    rig.backplane.share(ears("lobby", true), rig.now);
+    let payload = |n: u64, text: &str| {
+        format!(r#"{{"chinwag":"1","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#)
+    };
+    assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [News::Said { .. }]));
+    assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
+    let lost = |count| [News::Lost { room: RoomName::lobby(), count }];
+    assert_eq!(rig.hears("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(1));
+    assert_eq!(rig.hears("chinwag:lobby", &payload(3, " ")), lost(1));
+    assert!(matches!(
+        rig.hears("chinwag:lobby", &payload(6, "hi"))[..],
+        [News::Lost { count: 2, .. }, News::Said { .. }]
+    ));
+    assert_eq!(rig.backplane.counts().lost, 4);
+}
+
+#[test]
+fn a_message_fits_however_it_is_written() {
+    let mut rig = Rig::up("--redis-reply-max 64k");
+    rig.backplane.share(ears("lobby", true), rig.now);
+    let head = r#"{"chinwag":"1","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
+    let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
+    assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [News::Relayed { .. }]));
+    let endless = "a".repeat(1024 * 1024);
+    rig.receive(Link::Subscriptions, &format!("$2000000\r\n{endless}"));
+    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![Action::Hangup]));
+}
+
+#[test]
+fn a_command_without_an_answer_in_time_ends_the_session() {
+    for late in [false, true] {
+        let mut rig = Rig::up("--redis-timeout 2s");
+        rig.backplane.share(said("hi"), rig.now);
+        rig.commands();
+        rig.after_millis(1_999);
+        if !late {
+            rig.receive(Link::Commands, ":0\r\n");
+        }
+        rig.after_millis(1);
+        assert_eq!(rig.backplane.is_up(), !late);
+        assert_eq!(rig.actions().contains(&Action::Hangup), late);
+    }
+}
+
+#[test]
+fn a_sign_of_life_that_does_not_come_back_ends_the_session() {
+    let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
+    for silent in [false, true] {
+        let mut rig = Rig::up("--redis-timeout 2s");
+        rig.after_millis(5_000);
+        rig.settle();
+        rig.after_millis(1_999);
+        if !silent {
+            assert_eq!(rig.hears("chinwag:@presence", &beat), []);
+        }
+        rig.after_millis(1);
+        assert_eq!(rig.backplane.is_up(), !silent);
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_ends_the_session() {
+    for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
+        let mut rig = Rig::up("");
+        rig.receive(Link::Commands, bytes);
+        assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![Action::Hangup]), "{bytes:?}");
+    }
+}
+
+#[test]
+fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
+    for (millis, told) in [(999, false), (1_000, true)] {
+        let mut rig = Rig::up("");
+        rig.backplane.broken("cut", rig.now);
+        assert_eq!(rig.actions(), [Action::Hangup]);
+        rig.after_millis(millis);
+        let tells = |rig: &mut Rig, news| rig.actions().contains(&Action::Tell(news));
+        assert_eq!(tells(&mut rig, News::Apart), told);
+        rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
+        rig.sent(Link::Commands);
+        rig.log_in();
+        assert_eq!((rig.backplane.is_up(), tells(&mut rig, News::Together)), (true, told));
+    }
+}
+
+#[test]
+fn who_leaves_is_gone_at_once_and_says_nothing_more_of_its_clients() {
+    let mut rig = Rig::up("");
+    rig.backplane.leave();
+    rig.backplane.share(Share::Gone { client: 3, reason: None }, rig.now);
+    let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
+    assert_eq!(words, [format!("DEL {OWN}"), format!("PUBLISH chinwag:@presence {HEAD}:\"bye\"}}")]);
+    assert!(!rig.backplane.is_done(), "Redis has not answered yet");
+    rig.receive(Link::Commands, ":1\r\n:0\r\n");
+    assert!(rig.backplane.is_done());
+    rig.backplane.share(said("last words"), rig.now);
+    assert_eq!(rig.commands().len(), 1, "its clients may still speak");
+}

@@ -1,0 +1,228 @@
+//! What the tests with Redis share: [`Redis`], a real one of the test's own, and [`Cluster`], processes that are one chat
+//! by it.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::harness::{Client, Launch, Running, Server, eventually, require};
+
+/// Ports to try. As systems are set up, none of these is given to a socket that asks for any, nor to one that connects
+/// somewhere, so nobody takes it while Redis is away.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A `redis-server`, in a folder of its own. It is killed with the value.
+pub struct Redis {
+    folder: TempDir,
+    /// Its TCP port; 0 where it only has a Unix socket.
+    port: u16,
+    options: Vec<String>,
+    /// What `redis-cli` has to say to it.
+    password: Option<String>,
+    child: Child,
+}
+
+impl Redis {
+    /// With a Unix socket only: no port can be taken.
+    pub fn start() -> Redis {
+        Redis::with("")
+    }
+
+    /// The same, with these options.
+    pub fn with(options: &str) -> Redis {
+        Redis::try_start(0, options).expect("redis-server starts")
+    }
+
+    /// With a TCP port too.
+    pub fn with_port(options: &str) -> Redis {
+        eventually("a free port", || Redis::try_start(fastrand::u16(PORTS), options))
+    }
+
+    /// `None` if the port is taken.
+    fn try_start(port: u16, options: &str) -> Option<Redis> {
+        require("redis-server");
+        require("redis-cli");
+        let folder = tempfile::tempdir().expect("a folder");
+        let options: Vec<String> = options.split_whitespace().map(String::from).collect();
+        let child = spawn(folder.path(), port, &options)?;
+        Some(Redis { folder, port, options, password: None, child })
+    }
+
+    /// Where it listens, as `--redis` has it.
+    pub fn url(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// The host and port of its TCP door.
+    pub fn place(&self) -> String {
+        assert_ne!(self.port, 0, "it has no port");
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        socket_in(self.folder.path())
+    }
+
+    /// What `redis-cli` prints for those arguments.
+    pub fn cli(&self, args: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.arg("-s").arg(self.socket()).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(self.password.iter().map(|password| ("REDISCLI_AUTH", password)));
+        let output = Running::start(&mut command).output();
+        assert!(output.status.success(), "redis-cli {args:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().into()
+    }
+
+    /// Wants a password from everybody, from now on.
+    pub fn require_password(&mut self, password: &str) {
+        assert_eq!(self.cli(&["CONFIG", "SET", "requirepass", password]), "OK");
+        self.password = Some(password.into());
+    }
+
+    /// How many connections are subscribed to each of these channels.
+    pub fn subscribers_of(&self, channels: &[String]) -> Vec<usize> {
+        let words: Vec<&str> =
+            ["PUBSUB", "NUMSUB"].into_iter().chain(channels.iter().map(String::as_str)).collect();
+        let counted = self.cli(&words);
+        counted.lines().skip(1).step_by(2).map(|count| count.parse().expect("a count")).collect()
+    }
+
+    /// How often it was told to do what, by the names of the commands, in order.
+    pub fn commands(&self) -> Vec<(String, usize)> {
+        let stats = self.cli(&["INFO", "commandstats"]);
+        let command = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_string(), rest.split(',').next()?.parse().ok()?))
+        };
+        let mut commands: Vec<_> = stats.lines().filter_map(command).collect();
+        commands.sort();
+        commands
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("Redis is there");
+    }
+
+    /// Ends it without a chance to say anything.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+    }
+
+    /// Starts it again where it was.
+    pub fn restart(&mut self) {
+        let again = || spawn(self.folder.path(), self.port, &self.options);
+        self.child = eventually("Redis in its place again", again);
+    }
+
+    /// A process of the chat that it makes, which is not linked yet.
+    pub fn launch(&self, flags: &str) -> Server {
+        // So that a test may say as much as it likes at once.
+        Launch::new("--rate off").args(flags).env("CHINWAG_REDIS", self.url()).with_door().start()
+    }
+
+    /// A process of the chat that it makes.
+    pub fn linked(&self, flags: &str) -> Server {
+        let server = self.launch(flags);
+        server.log.wait_for("redis up");
+        server
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn socket_in(folder: &Path) -> PathBuf {
+    folder.join("redis.sock")
+}
+
+/// Starts it, and waits until it takes connections; `None` if it ends instead, as it does when its port is taken.
+fn spawn(folder: &Path, port: u16, options: &[String]) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &port.to_string()]);
+    command.arg("--dir").arg(folder).arg("--unixsocket").arg(socket_in(folder)).args(options);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
+    // Its Unix socket comes last.
+    eventually("Redis", || match child.try_wait().expect("our own child") {
+        Some(_) => Some(false),
+        None => UnixStream::connect(socket_in(folder)).is_ok().then_some(true),
+    })
+    .then_some(child)
+}
+
+/// Processes that are one chat, and their Redis.
+pub struct Cluster {
+    pub redis: Redis,
+    pub servers: Vec<Server>,
+    /// The lobby's channel.
+    pub lobby: String,
+}
+
+impl Cluster {
+    /// So many, with these flags.
+    pub fn start(count: usize, flags: &str) -> Cluster {
+        Cluster::by(Redis::start(), count, flags)
+    }
+
+    pub fn by(redis: Redis, count: usize, flags: &str) -> Cluster {
+        let servers = (0..count).map(|_| redis.linked(flags)).collect();
+        Cluster::of(redis, servers)
+    }
+
+    pub fn of(redis: Redis, servers: Vec<Server>) -> Cluster {
+        Cluster { redis, servers, lobby: "chinwag:lobby".into() }
+    }
+
+    /// How many processes are subscribed to the lobby.
+    pub fn subscribers(&self) -> usize {
+        self.redis.subscribers_of(std::slice::from_ref(&self.lobby))[0]
+    }
+
+    /// One on each process, by these names, in the lobby and acquainted.
+    pub fn people<const N: usize>(&self, names: [&str; N]) -> [Client; N] {
+        assert_eq!(self.servers.len(), N);
+        let mut servers = self.servers.iter();
+        let mut people = names.map(|name| servers.next().expect("as many").join(name));
+        self.acquaint(&mut people.each_mut());
+        people
+    }
+
+    /// Waits until each of these, who are all there are, knows of all, and hears all that is said in the lobby. There is
+    /// somebody on each process.
+    pub fn acquaint(&self, people: &mut [&mut Client]) {
+        let count = people.len();
+        for client in people {
+            eventually("everybody in /who", || (who(client).len() == count).then_some(()));
+        }
+        let everybody = self.servers.len();
+        eventually("subscriptions", || (self.subscribers() == everybody).then_some(()));
+    }
+
+    /// Waits until every process has been linked so often.
+    pub fn await_sessions(&self, count: usize) {
+        for server in &self.servers {
+            eventually("a session", || {
+                (server.log.text().matches("redis up").count() >= count).then_some(())
+            });
+        }
+    }
+}
+
+/// Who is in the lobby, as somebody there sees it, in alphabetical order.
+pub fn who(client: &mut Client) -> Vec<String> {
+    client.say("/who");
+    let answer = client.skip_to("-- in #lobby: ");
+    let names = answer.strip_prefix("-- in #lobby: ").expect("so it begins");
+    let mut names: Vec<String> = names.split(", ").map(String::from).collect();
+    names.sort();
+    names
+}

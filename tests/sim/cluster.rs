@@ -1,0 +1,373 @@
+//! Several servers that are one chat: [`Cluster`], a [`Stage`] for each process, and one virtual Redis between them.
+//!
+//! All have one clock. It stands still while anything can happen without it, and then goes to the next moment at which
+//! any of them wants to be woken. In unkind weather, what passes between a process and Redis is cut into pieces, and
+//! held up.
+
+use std::time::Duration;
+
+use chinwag::metrics::{LinkCounts, LinkState};
+
+use crate::redis::{Conn, Redis};
+use crate::stage::Stage;
+use crate::world::{Dial, Weather, Wire, World};
+
+/// When all clocks begin.
+const START_MILLIS: u64 = 1_000;
+
+/// Somebody at one of the processes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Guest {
+    pub process: usize,
+    pub wire: Wire,
+}
+
+/// The processes, and what is between them.
+pub struct Cluster {
+    pub redis: Redis,
+    processes: Vec<Process>,
+    flags: String,
+    seed: u64,
+    weather: Weather,
+    rng: fastrand::Rng,
+    millis: u64,
+    /// Nobody listens where Redis was.
+    down: bool,
+}
+
+struct Process {
+    /// `None` once it was killed.
+    stage: Option<Stage>,
+    /// It does not run, and nobody reads what is sent to it.
+    frozen: bool,
+    /// Nothing passes between it and Redis.
+    cut_off: bool,
+    pipes: Vec<Pipe>,
+}
+
+/// A connection from a process to Redis.
+struct Pipe {
+    wire: Wire,
+    /// `None` while it is not made.
+    conn: Option<Conn>,
+    /// What Redis has sent and the process not got.
+    down: Vec<u8>,
+    ended: bool,
+}
+
+impl Cluster {
+    pub fn new(count: usize, flags: &str) -> Cluster {
+        Cluster::with_weather(count, flags, 1, Weather::default())
+    }
+
+    pub fn with_weather(count: usize, flags: &str, seed: u64, weather: Weather) -> Cluster {
+        let url = if flags.contains("--redis ") { "" } else { "--redis redis://redis " };
+        let mut cluster = Cluster {
+            redis: Redis::new(),
+            processes: Vec::new(),
+            flags: format!("{url}{flags}"),
+            seed,
+            weather,
+            rng: fastrand::Rng::with_seed(!seed),
+            millis: START_MILLIS,
+            down: false,
+        };
+        (0..count).for_each(|_| {
+            cluster.start();
+        });
+        cluster.run();
+        cluster
+    }
+
+    // Processes.
+
+    /// One more. The guests of the first are numbered from 1001, those of the second from 2001.
+    pub fn start(&mut self) -> usize {
+        let index = self.processes.len();
+        let mut world = World::new(self.seed.wrapping_mul(1_000).wrapping_add(index as u64), self.weather);
+        world.process_id = 1_000 * (index as u64 + 1);
+        world.leap(Duration::from_millis(self.millis - START_MILLIS));
+        let stage = Some(Stage::in_world(&self.flags, world));
+        self.processes.push(Process { stage, frozen: false, cut_off: false, pipes: Vec::new() });
+        self.set_dial(index);
+        index
+    }
+
+    pub fn count(&self) -> usize {
+        self.processes.len()
+    }
+
+    pub fn is_alive(&self, index: usize) -> bool {
+        self.processes[index].stage.is_some()
+    }
+
+    pub fn stage(&mut self, index: usize) -> &mut Stage {
+        self.processes[index].stage.as_mut().expect("it was killed")
+    }
+
+    /// How things are with the link of a process.
+    pub fn link(&mut self, index: usize) -> LinkState {
+        self.stage(index).server.backplane().expect("a link").state()
+    }
+
+    pub fn counts(&mut self, index: usize) -> LinkCounts {
+        self.stage(index).server.backplane().expect("a link").counts()
+    }
+
+    /// It ends without a word.
+    pub fn kill(&mut self, index: usize) {
+        self.processes[index].stage = None;
+        for conn in self.processes[index].pipes.drain(..).filter_map(|pipe| pipe.conn) {
+            self.redis.close(conn);
+        }
+    }
+
+    /// It is stopped (`SIGSTOP`) or goes on.
+    pub fn set_frozen(&mut self, index: usize, frozen: bool) {
+        let millis = self.millis;
+        self.processes[index].frozen = frozen;
+        let world = self.stage(index).world();
+        let behind = millis - world.millis();
+        world.leap(Duration::from_millis(behind));
+    }
+
+    /// Nothing passes any more between it and Redis, or all does again.
+    pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
+        self.processes[index].cut_off = cut_off;
+        self.set_dial(index);
+    }
+
+    /// Redis is gone, and nobody listens in its place; or is there again, with all its data or none.
+    pub fn set_redis_down(&mut self, down: bool, keep_data: bool) {
+        self.redis.restart(keep_data);
+        self.down = down;
+        (0..self.count()).for_each(|index| self.set_dial(index));
+    }
+
+    pub fn is_redis_down(&self) -> bool {
+        self.down
+    }
+
+    /// The process's connections at Redis: for subscriptions, and for commands.
+    pub fn conns(&self, index: usize) -> Vec<Conn> {
+        self.processes[index].pipes.iter().filter(|pipe| !pipe.ended).filter_map(|pipe| pipe.conn).collect()
+    }
+
+    fn set_dial(&mut self, index: usize) {
+        let dial = match (self.processes[index].cut_off, self.down) {
+            (true, _) => Dial::Hangs,
+            (false, true) => Dial::Refused,
+            (false, false) => Dial::Answered,
+        };
+        if let Some(stage) = &mut self.processes[index].stage {
+            stage.world().dial = dial;
+        }
+    }
+
+    // Clients.
+
+    /// Somebody connects to a process, gives the name, and reads up to the greeting.
+    #[track_caller]
+    pub fn join(&mut self, process: usize, name: &str) -> Guest {
+        let guest = self.connect(process, name);
+        self.run();
+        self.stage(process).expect_contains(guest.wire, &format!("-- hello {name}. "));
+        self.unread(guest);
+        guest
+    }
+
+    /// Somebody connects to a process, and sends the name.
+    pub fn connect(&mut self, process: usize, name: &str) -> Guest {
+        let wire = self.stage(process).connect();
+        self.stage(process).say(wire, name);
+        Guest { process, wire }
+    }
+
+    pub fn say(&mut self, guest: Guest, line: &str) {
+        self.stage(guest.process).say(guest.wire, line);
+    }
+
+    /// The whole lines it has read since this was last asked.
+    pub fn unread(&mut self, guest: Guest) -> Vec<String> {
+        self.stage(guest.process).unread(guest.wire)
+    }
+
+    /// All it has read so far, as it came.
+    pub fn read(&self, guest: Guest) -> &[u8] {
+        self.processes[guest.process].stage.as_ref().expect("it was killed").raw(guest.wire)
+    }
+
+    /// Runs, and compares what it was told since the last time.
+    #[track_caller]
+    pub fn expect(&mut self, guest: Guest, lines: &[&str]) {
+        self.run();
+        assert_eq!(self.unread(guest), lines);
+    }
+
+    /// Asks something, and compares the answer.
+    #[track_caller]
+    pub fn ask(&mut self, guest: Guest, line: &str, answer: &[&str]) {
+        self.run();
+        assert_eq!(self.unread(guest), [""; 0], "before the question");
+        self.say(guest, line);
+        self.expect(guest, answer);
+    }
+
+    /// Whom it sees in its room, in the order of the alphabet.
+    #[track_caller]
+    pub fn who(&mut self, guest: Guest) -> Vec<String> {
+        self.run();
+        self.unread(guest);
+        self.say(guest, "/who");
+        self.run();
+        let answer = self.unread(guest);
+        let [answer] = &answer[..] else {
+            panic!("{answer:?}");
+        };
+        let (_, names) = answer.split_once(": ").expect("names");
+        let mut names: Vec<String> = names.split(", ").map(String::from).collect();
+        names.sort_unstable();
+        names
+    }
+
+    // Time.
+
+    pub fn millis(&self) -> u64 {
+        self.millis
+    }
+
+    /// Lets everything happen that can happen without time passing.
+    pub fn run(&mut self) {
+        for rounds in 0.. {
+            assert!(rounds < 1_000_000, "the servers spin");
+            let mut order: Vec<usize> = (0..self.count()).collect();
+            if self.is_rough() {
+                self.rng.shuffle(&mut order);
+            }
+            // Not `any`: each has its turn.
+            if order.into_iter().filter(|index| self.step(*index)).count() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass, and everything happen meanwhile.
+    pub fn pass(&mut self, span: Duration) {
+        let until = self.millis + span.as_millis() as u64;
+        self.run();
+        while self.millis < until {
+            let running = self.processes.iter_mut().filter(|process| !process.frozen);
+            let wakes = running.filter_map(|process| process.stage.as_mut()?.world().wakes_at_millis).min();
+            self.millis = wakes.unwrap_or(until).clamp(self.millis + 1, until);
+            self.run();
+        }
+    }
+
+    /// A process has one tick, if it runs. Whether anything happened.
+    pub fn step(&mut self, index: usize) -> bool {
+        let pumped = self.pump(index);
+        let process = &mut self.processes[index];
+        let Some(stage) = process.stage.as_mut().filter(|_| !process.frozen) else {
+            return pumped;
+        };
+        stage.world().until_millis = self.millis;
+        stage.tick();
+        let read = stage.read_eagerly();
+        pumped || read || !(stage.stopped || stage.world().idle)
+    }
+
+    fn is_rough(&self) -> bool {
+        self.weather.short > 0
+    }
+
+    /// Moves bytes and closings between a process and Redis. Whether there were any.
+    fn pump(&mut self, index: usize) -> bool {
+        let rough = self.is_rough();
+        let Process { stage, frozen, cut_off, pipes } = &mut self.processes[index];
+        let Some(stage) = stage else {
+            return false;
+        };
+        let world = stage.world();
+        let made = world.outgoing().into_iter();
+        pipes.extend(made.map(|(_, wire)| Pipe { wire, conn: None, down: Vec::new(), ended: false }));
+        let mut any = false;
+        for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
+            any |= match rough && self.rng.u8(0..8) == 0 {
+                // It is held up, if there is anything to hold up.
+                true => true,
+                false => pipe.pump(&mut self.redis, world, self.millis, rough.then_some(&mut self.rng)),
+            };
+        }
+        pipes.retain(|pipe| {
+            let over = world.is_closed(pipe.wire) && !*cut_off;
+            if over {
+                pipe.conn.into_iter().for_each(|conn| self.redis.close(conn));
+                world.retire(pipe.wire);
+            }
+            !over
+        });
+        any
+    }
+
+    /// Everybody leaves, and nothing is left.
+    pub fn end(mut self) {
+        for index in 0..self.count() {
+            if self.is_alive(index) {
+                assert!(!self.processes[index].frozen, "process {index} can't end");
+                self.stage(index).send_all_home();
+            }
+        }
+        self.pass(Duration::from_secs(600));
+        for index in 0..self.count() {
+            if self.is_alive(index) {
+                let LinkState { up, subscriptions, queue_bytes, .. } = self.link(index);
+                assert_eq!((up, subscriptions, queue_bytes), (true, 0, 0), "process {index}");
+                self.stage(index).assert_empty();
+            }
+        }
+    }
+}
+
+impl Pipe {
+    /// Moves what there is, or a piece of it. Whether there was anything.
+    fn pump(
+        &mut self,
+        redis: &mut Redis,
+        world: &mut World,
+        millis: u64,
+        rng: Option<&mut fastrand::Rng>,
+    ) -> bool {
+        if self.conn.is_none() {
+            match world.comes_to(self.wire) {
+                Dial::Answered => self.conn = Some(redis.open()),
+                Dial::Hangs if world.dial == Dial::Answered => {
+                    world.settle_dial(self.wire, Dial::Answered);
+                    self.conn = Some(redis.open());
+                }
+                _ => {}
+            }
+        }
+        let Some(conn) = self.conn else {
+            return false;
+        };
+        let most = rng.map_or(usize::MAX, |rng| rng.usize(1..2_000));
+        let up = world.receive(self.wire, most);
+        if !up.is_empty() {
+            redis.receive(conn, &up, millis);
+        }
+        if self.down.is_empty() {
+            self.down = redis.take_output(conn);
+        }
+        let rest = self.down.split_off(most.min(self.down.len()));
+        let down = std::mem::replace(&mut self.down, rest);
+        if !down.is_empty() {
+            world.send(self.wire, &down);
+        }
+        let ends = !self.ended && self.down.is_empty() && redis.is_closed(conn);
+        if ends {
+            self.ended = true;
+            world.end(self.wire);
+        }
+        ends || !up.is_empty() || !down.is_empty()
+    }
+}

@@ -1,0 +1,349 @@
+//! Redis is away, or a process is: what clients are told, what they hear later, and who is still taken to be there.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+
+const SECOND: Duration = Duration::from_secs(1);
+const APART: &str =
+    "-- the other servers are out of reach: until they are back you hear only who is on this one";
+const TOGETHER: &str = "-- the other servers are within reach again";
+
+#[test]
+fn everybody_is_told_once_when_redis_is_away_and_once_when_it_is_back() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.set_redis_down(true, true);
+    cluster.pass(SECOND * 9 / 10);
+    cluster.expect(ann, &[]);
+    cluster.pass(60 * SECOND);
+    cluster.expect(ann, &[APART]);
+    cluster.ask(ann, "/who", &["-- in #lobby: ann"]);
+    let cy = cluster.connect(0, "cy");
+    cluster.run();
+    assert_eq!(
+        cluster.unread(cy)[1..],
+        ["-- hello cy. you are in #lobby with ann. /help lists the commands", APART]
+    );
+    cluster.expect(ann, &["-- cy joined"]);
+    cluster.say(cy, "hi");
+    cluster.expect(ann, &["cy: hi"]);
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    cluster.expect(ann, &[TOGETHER]);
+    cluster.expect(cy, &[TOGETHER]);
+    cluster.expect(bob, &[APART, TOGETHER, "cy: hi"]);
+    cluster.ask(ann, "/who", &["-- in #lobby: ann, cy, bob"]);
+    cluster.ask(bob, "/who", &["-- in #lobby: bob, ann, cy"]);
+    cluster.end();
+}
+
+#[test]
+fn a_blip_is_not_worth_a_word() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    for keep_data in [true, false] {
+        cluster.pass(30 * SECOND);
+        cluster.set_redis_down(true, keep_data);
+        cluster.pass(SECOND / 2);
+        cluster.set_redis_down(false, keep_data);
+        cluster.say(bob, "during");
+        cluster.pass(10 * SECOND);
+        cluster.expect(ann, &["bob: during"]);
+        cluster.ask(ann, "/who", &["-- in #lobby: ann, bob"]);
+    }
+    cluster.expect(bob, &[]);
+    cluster.end();
+}
+
+#[test]
+fn a_restart_of_half_a_second_is_over_before_anybody_is_told() {
+    let mut cluster = Cluster::new(10, "");
+    let guests: Vec<_> = (0..10).map(|process| cluster.join(process, &format!("c{process}"))).collect();
+    cluster.pass(10 * SECOND);
+    guests.iter().for_each(|guest| drop(cluster.unread(*guest)));
+    cluster.set_redis_down(true, true);
+    cluster.pass(SECOND / 2);
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    for guest in guests {
+        cluster.expect(guest, &[]);
+        assert_eq!(cluster.who(guest).len(), 10);
+    }
+    cluster.end();
+}
+
+#[test]
+fn where_redis_is_away_from_the_start_newcomers_are_told() {
+    let mut cluster = Cluster::new(0, "");
+    cluster.set_redis_down(true, false);
+    cluster.start();
+    let ann = cluster.join(0, "ann");
+    cluster.pass(3 * SECOND);
+    cluster.expect(ann, &[APART]);
+    cluster.set_redis_down(false, false);
+    cluster.pass(10 * SECOND);
+    cluster.expect(ann, &[TOGETHER]);
+    cluster.end();
+}
+
+#[test]
+fn what_is_said_while_redis_is_away_arrives_once_and_in_order() {
+    let mut cluster = Cluster::new(2, "--rate off");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.say(ann, "m0");
+    cluster.expect(bob, &["ann: m0"]);
+    cluster.set_redis_down(true, false);
+    cluster.pass(30 * SECOND);
+    for number in 1..=100 {
+        cluster.say(ann, &format!("m{number}"));
+        cluster.pass(SECOND / 10);
+    }
+    cluster.expect(bob, &[APART]);
+    cluster.set_redis_down(false, false);
+    cluster.pass(10 * SECOND);
+    let heard = cluster.unread(bob);
+    let expected: Vec<String> = (1..=100).map(|number| format!("ann: m{number}")).collect();
+    assert_eq!(heard[0], TOGETHER);
+    assert_eq!(heard[1..], expected);
+    cluster.end();
+}
+
+#[test]
+fn who_was_on_a_process_that_is_gone_is_soon_forgotten() {
+    let mut cluster = Cluster::new(3, "");
+    let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    let cy = cluster.join(2, "cy");
+    cluster.expect(ann, &["-- bob joined", "-- cy joined"]);
+    cluster.pass(60 * SECOND);
+    cluster.kill(1);
+    cluster.pass(14 * SECOND);
+    cluster.ask(ann, "/who", &["-- in #lobby: ann, bob, cy"]);
+    cluster.ask(ann, "/msg bob psst", &["-- nobody is called bob. /who lists the names"]);
+    cluster.pass(16 * SECOND);
+    for guest in [ann, cy] {
+        cluster.expect(guest, &["-- bob left (its server is gone)"]);
+    }
+    let again = cluster.join(0, "bob");
+    cluster.expect(cy, &["-- bob joined"]);
+    assert_eq!(cluster.link(0).peers, 1);
+    assert_eq!(cluster.redis.keys(cluster.millis()).len(), 2, "its clients are not in Redis either");
+    cluster.ask(again, "/who", &["-- in #lobby: ann, bob, cy"]);
+    cluster.end();
+}
+
+#[test]
+fn a_frozen_process_comes_back_and_is_right_again() {
+    for seconds in [3, 12, 25, 600] {
+        let mut cluster = Cluster::new(2, "");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.say(ann, "/msg bob m0");
+        cluster.expect(bob, &["[ann] m0"]);
+        cluster.unread(ann);
+        cluster.set_frozen(1, true);
+        cluster.pass(seconds * SECOND);
+        let gone = ["-- bob left (its server is gone)"];
+        cluster.expect(ann, if seconds > 20 { &gone } else { &[] });
+        cluster.say(ann, "are you there?");
+        let cy = cluster.join(0, "cy");
+        cluster.expect(ann, &["-- cy joined"]);
+        cluster.pass(SECOND);
+        cluster.set_frozen(1, false);
+        cluster.pass(20 * SECOND);
+        cluster.expect(bob, &["ann: are you there?", "-- cy joined"]);
+        // Who was told that he is gone is told that he is back.
+        let back = ["-- bob joined"];
+        cluster.expect(ann, if seconds > 20 { &back } else { &[] });
+        cluster.expect(cy, if seconds > 20 { &back } else { &[] });
+        cluster.ask(bob, "/who", &["-- in #lobby: bob, ann, cy"]);
+        cluster.ask(ann, "/who", &["-- in #lobby: ann, cy, bob"]);
+        cluster.say(bob, "yes");
+        cluster.expect(cy, &["bob: yes"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
+    for seconds in [3, 8, 40, 300] {
+        let mut cluster = Cluster::new(3, "");
+        let guests = [cluster.join(0, "ann"), cluster.join(1, "bob"), cluster.join(2, "cy")];
+        cluster.say(guests[0], "before");
+        cluster.run();
+        guests.into_iter().for_each(|guest| drop(cluster.unread(guest)));
+        cluster.set_cut_off(1, true);
+        cluster.say(guests[1], "I am cut off");
+        cluster.say(guests[0], "is he?");
+        cluster.pass(seconds * SECOND);
+        cluster.set_cut_off(1, false);
+        cluster.pass(15 * SECOND);
+        let told = guests.map(|guest| cluster.unread(guest));
+        let said = |told: &[String], line: &str| told.iter().filter(|told| *told == line).count();
+        assert_eq!(said(&told[0], "bob: I am cut off"), 1, "{told:?}");
+        assert_eq!(said(&told[2], "bob: I am cut off"), 1, "{told:?}");
+        let lost = said(&told[1], "-- 1 message from another server was lost");
+        assert_eq!(said(&told[1], "ann: is he?") + lost, 1, "{told:?}");
+        assert_eq!(cluster.who(guests[1]), ["ann", "bob", "cy"]);
+        assert_eq!(cluster.who(guests[0]), ["ann", "bob", "cy"]);
+        cluster.ask(guests[0], "/rooms", &["-- rooms: #lobby (3)"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn what_was_said_while_nobody_was_there_is_not_lost() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.ask(ann, "/join dev", &["-- you are alone in #dev"]);
+    cluster.expect(bob, &["-- ann left"]);
+    cluster.ask(bob, "/join dev", &["-- you are in #dev with ann"]);
+    cluster.say(ann, "m1");
+    cluster.expect(bob, &["ann: m1"]);
+    cluster.say(bob, "/leave");
+    // The subscription ends, and the room is remembered.
+    cluster.pass(25 * SECOND);
+    cluster.unread(bob);
+    assert_eq!(cluster.redis.numsub("chinwag:dev"), 1);
+    cluster.say(ann, "m2");
+    cluster.run();
+    cluster.ask(bob, "/join dev", &["-- you are in #dev with ann", "-- 25 s ago ann: m1"]);
+    cluster.say(ann, "m3");
+    cluster.expect(bob, &["ann: m3"]);
+    cluster.end();
+}
+
+#[test]
+fn what_is_in_redis_is_whole_again_after_it_was_deleted() {
+    for seconds in [0, 6] {
+        let mut cluster = Cluster::new(2, "");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.redis.flush_all();
+        cluster.pass(seconds * SECOND);
+        let cy = cluster.join(0, "cy");
+        cluster.pass(SECOND);
+        let third = cluster.start();
+        cluster.pass(6 * SECOND);
+        let di = cluster.join(third, "di");
+        for guest in [ann, bob, cy, di] {
+            assert_eq!(cluster.who(guest), ["ann", "bob", "cy", "di"]);
+        }
+        cluster.end();
+    }
+}
+
+#[test]
+fn what_comes_to_redis_late_does_not_stay_there() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(0, "bob"));
+    let key = cluster.redis.keys(cluster.millis()).swap_remove(0);
+    let before = cluster.redis.hash(&key, cluster.millis());
+    assert_eq!(before.len(), 3, "{before:?}");
+    // As if it had been under way since before bob came.
+    let (late, millis) = (cluster.redis.open(), cluster.millis());
+    for command in [format!("HDEL {key} 1"), format!("HSET {key} v 2")] {
+        let words: Vec<String> =
+            command.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        cluster.redis.receive(late, format!("*{}\r\n{}", words.len(), words.concat()).as_bytes(), millis);
+    }
+    assert_eq!(cluster.redis.hash(&key, cluster.millis()).len(), 2);
+    cluster.pass(6 * SECOND);
+    let third = cluster.start();
+    cluster.run();
+    let cy = cluster.join(third, "cy");
+    assert_eq!(cluster.who(cy), ["ann", "bob", "cy"]);
+    assert_eq!(cluster.who(ann), ["ann", "bob", "cy"]);
+    cluster.end();
+}
+
+#[test]
+fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
+    for leaves in [false, true] {
+        let mut cluster = Cluster::new(2, "");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.expect(ann, &["-- bob joined"]);
+        cluster.ask(ann, "/join dev", &["-- you are alone in #dev"]);
+        cluster.say(ann, "m1");
+        cluster.expect(bob, &["-- ann left"]);
+        cluster.set_redis_down(true, true);
+        // Some attempts come to nothing in silence.
+        cluster.set_cut_off(1, true);
+        cluster.pass(20 * SECOND);
+        cluster.say(bob, "/join dev");
+        cluster.pass(20 * SECOND);
+        if leaves {
+            cluster.say(bob, "/leave");
+        }
+        cluster.set_redis_down(false, true);
+        cluster.set_cut_off(1, false);
+        cluster.pass(8 * SECOND);
+        cluster.say(bob, "/join dev");
+        cluster.run();
+        let told = cluster.unread(bob);
+        assert!(!told.iter().any(|line| line.ends_with("lost")), "he has missed nothing: {told:?}");
+        cluster.say(ann, "m2");
+        cluster.expect(bob, &["ann: m2"]);
+        assert_eq!(cluster.redis.numsub("chinwag:dev"), 2);
+        cluster.pass(60 * SECOND);
+        assert_eq!((cluster.link(0).subscriptions, cluster.link(1).subscriptions), (1, 1));
+        cluster.end();
+    }
+}
+
+#[test]
+fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    for round in 0..2 {
+        let millis = cluster.millis();
+        cluster.redis.set_stalled(true, millis);
+        cluster.say(ann, "/msg bob psst");
+        cluster.say(ann, "hi");
+        // The process gives up waiting; what it has said is with Redis all the same.
+        cluster.pass(6 * SECOND);
+        let millis = cluster.millis();
+        cluster.redis.set_stalled(false, millis);
+        cluster.pass(20 * SECOND);
+        let told = cluster.unread(bob);
+        let said = |line: &str| told.iter().filter(|told| *told == line).count();
+        assert_eq!((said("[ann] psst"), said("ann: hi")), (1, 1), "round {round}: {told:?}");
+    }
+    cluster.end();
+}
+
+#[test]
+fn what_was_said_is_not_held_back_for_ever_for_a_process_that_is_gone() {
+    let mut cluster = Cluster::new(3, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.set_redis_down(true, true);
+    cluster.kill(2);
+    cluster.say(ann, "hi");
+    cluster.say(ann, "/msg bob psst");
+    cluster.pass(SECOND / 5);
+    cluster.set_redis_down(false, true);
+    cluster.pass(3 * SECOND);
+    cluster.expect(bob, &[]);
+    cluster.pass(10 * SECOND);
+    cluster.expect(bob, &["ann: hi", "[ann] psst"]);
+    cluster.end();
+}
+
+#[test]
+fn who_is_back_waits_for_nobody_if_all_others_are_there() {
+    let mut cluster = Cluster::new(3, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.pass(10 * SECOND);
+    let conn = cluster.conns(0)[1];
+    cluster.redis.kill(conn);
+    cluster.run();
+    assert!(!cluster.link(0).up);
+    cluster.say(ann, "hi");
+    cluster.pass(SECOND / 4);
+    cluster.expect(bob, &["ann: hi"]);
+    cluster.end();
+}

@@ -1,0 +1,97 @@
+//! The end of one of several processes: it leaves the others at once, and its clients by and by.
+
+use std::time::Duration;
+
+use chinwag::net::Signal;
+
+use crate::cluster::{Cluster, Guest};
+
+const CLIENTS: usize = 12;
+const GONE: &str = "-- the server is shutting down";
+
+/// Two processes, one with many clients and one with one, and the first is told to end.
+fn ending(flags: &str) -> (Cluster, Vec<Guest>, Guest) {
+    let mut cluster = Cluster::new(2, flags);
+    let eve = cluster.join(1, "eve");
+    let guests: Vec<Guest> = (0..CLIENTS).map(|number| cluster.join(0, &format!("n{number}"))).collect();
+    cluster.run();
+    guests.iter().chain([&eve]).for_each(|guest| drop(cluster.unread(*guest)));
+    cluster.stage(0).world().signal(Signal::Terminate);
+    cluster.run();
+    (cluster, guests, eve)
+}
+
+fn told(cluster: &mut Cluster, guests: &[Guest]) -> usize {
+    guests.iter().filter(|guest| String::from_utf8_lossy(cluster.read(**guest)).contains(GONE)).count()
+}
+
+#[test]
+fn the_others_know_at_once_that_all_its_clients_are_gone() {
+    let (mut cluster, _, eve) = ending("--grace 8s");
+    let expected: Vec<String> =
+        (0..CLIENTS).map(|number| format!("-- n{number} left (its server is gone)")).collect();
+    assert_eq!(cluster.unread(eve), expected);
+    cluster.ask(eve, "/who", &["-- in #lobby: eve"]);
+    // Its name is free, so whoever comes again under it gets it.
+    let again = cluster.join(1, "n3");
+    cluster.ask(again, "/who", &["-- in #lobby: eve, n3"]);
+    cluster.expect(eve, &["-- n3 joined"]);
+    cluster.pass(Duration::from_secs(30));
+    cluster.ask(eve, "/who", &["-- in #lobby: eve, n3"]);
+    assert!(cluster.stage(0).stopped);
+}
+
+#[test]
+fn its_clients_are_told_evenly_over_three_quarters_of_the_grace() {
+    let (mut cluster, guests, _) = ending("--grace 8s");
+    for number in 0..CLIENTS {
+        assert_eq!(told(&mut cluster, &guests), number + 1, "after {} ms", 500 * number);
+        assert!(!cluster.stage(0).stopped);
+        cluster.pass(Duration::from_millis(499));
+        assert_eq!(told(&mut cluster, &guests), number + 1);
+        cluster.pass(Duration::from_millis(1));
+    }
+    assert_eq!(told(&mut cluster, &guests), CLIENTS);
+    cluster.pass(Duration::from_secs(2));
+    assert!(cluster.stage(0).stopped);
+}
+
+#[test]
+fn who_has_not_been_told_yet_still_speaks_with_everybody() {
+    let (mut cluster, guests, eve) = ending("--grace 8s");
+    let last = guests[CLIENTS - 1];
+    cluster.unread(eve);
+    cluster.say(last, "one more thing");
+    cluster.expect(eve, &["n11: one more thing"]);
+    cluster.say(eve, "yes?");
+    cluster.expect(last, &["eve: yes?"]);
+    cluster.say(guests[0], "hello?");
+    cluster.expect(last, &[]);
+    cluster.pass(Duration::from_secs(5));
+    cluster.say(last, "the last word");
+    cluster.expect(eve, &["n11: the last word"]);
+}
+
+#[test]
+fn what_it_leaves_in_redis_is_nothing() {
+    let (mut cluster, ..) = ending("--grace 8s");
+    cluster.pass(Duration::from_secs(9));
+    let millis = cluster.millis();
+    assert_eq!(cluster.redis.keys(millis), ["chinwag:@00000000000007d0"], "the other one's");
+    assert!(cluster.stage(0).stopped);
+    cluster.kill(0);
+    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1);
+}
+
+#[test]
+fn it_ends_within_the_grace_without_a_redis() {
+    let mut cluster = Cluster::new(1, "--grace 4s");
+    let ann = cluster.join(0, "ann");
+    cluster.set_redis_down(true, false);
+    cluster.pass(Duration::from_secs(2));
+    cluster.stage(0).world().signal(Signal::Terminate);
+    cluster.pass(Duration::from_millis(1));
+    assert!(String::from_utf8_lossy(cluster.read(ann)).contains(GONE));
+    cluster.pass(Duration::from_secs(4));
+    assert!(cluster.stage(0).stopped);
+}

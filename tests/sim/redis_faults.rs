@@ -1,0 +1,396 @@
+//! Faults of Redis and of the way to it, each test under its number. In all of them the chat on one process goes on, and
+//! the processes are one chat again by themselves.
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Guest};
+use crate::socket::Socket;
+use crate::web::post;
+use crate::world::Dial;
+
+const SECOND: Duration = Duration::from_secs(1);
+const APART: &str =
+    "-- the other servers are out of reach: until they are back you hear only who is on this one";
+const TOGETHER: &str = "-- the other servers are within reach again";
+
+/// Two on one process, and one on another, who have read all there is.
+struct Three {
+    cluster: Cluster,
+    ann: Guest,
+    bob: Guest,
+    far: Guest,
+    words: usize,
+}
+
+impl Three {
+    fn new(flags: &str) -> Three {
+        let mut cluster = Cluster::new(2, flags);
+        let (ann, bob, far) = (cluster.join(0, "ann"), cluster.join(0, "bob"), cluster.join(1, "far"));
+        // Until a session counts as one that has lasted.
+        cluster.pass(10 * SECOND);
+        [ann, bob, far].into_iter().for_each(|guest| drop(cluster.unread(guest)));
+        Three { cluster, ann, bob, far, words: 0 }
+    }
+
+    fn word(&mut self) -> String {
+        self.words += 1;
+        format!("word {}", self.words)
+    }
+
+    /// Those on one process hear each other at once.
+    #[track_caller]
+    fn expect_local_chat(&mut self) {
+        let word = self.word();
+        self.cluster.unread(self.bob);
+        self.cluster.say(self.ann, &word);
+        self.cluster.run();
+        assert_eq!(self.cluster.unread(self.bob).last(), Some(&format!("ann: {word}")));
+    }
+
+    /// After a while all hear each other, and everybody knows who is there.
+    #[track_caller]
+    fn expect_one_chat(&mut self) {
+        self.cluster.pass(15 * SECOND);
+        let word = self.word();
+        for (from, name, to) in [(self.ann, "ann", self.far), (self.far, "far", self.bob)] {
+            self.cluster.unread(to);
+            self.cluster.say(from, &word);
+            self.cluster.expect(to, &[&format!("{name}: {word}")]);
+        }
+        for guest in [self.ann, self.bob, self.far] {
+            assert_eq!(self.cluster.who(guest), ["ann", "bob", "far"]);
+        }
+        for process in 0..2 {
+            assert_eq!(self.cluster.conns(process).len(), 2);
+            assert_eq!(self.cluster.link(process).queue_bytes, 0);
+        }
+        assert_eq!(self.cluster.redis.connections().len(), 4, "a connection is left over");
+        assert_eq!(self.cluster.redis.numsub("chinwag:lobby"), 2);
+    }
+}
+
+#[test]
+fn fault_38_what_redis_speaks_is_in_no_name_and_harmless_in_a_text() {
+    let mut three = Three::new("");
+    let evil = r"a\r\n*1\r\n$8\r\nFLUSHALL\r\n";
+    let mut tab = Socket::open(three.cluster.stage(0), "/ws?name=tab&room=lobby");
+    three.cluster.run();
+    tab.texts(three.cluster.stage(0));
+    tab.say(three.cluster.stage(0), &format!(r#"{{"type":"join","room":"{evil}"}}"#));
+    tab.say(three.cluster.stage(0), &format!(r#"{{"type":"nick","name":"{evil}"}}"#));
+    let texts = tab.texts(three.cluster.stage(0));
+    assert!(texts[0].contains(r#""code":"bad_room""#), "{texts:?}");
+    assert!(texts[1].contains(r#""code":"bad_name""#), "{texts:?}");
+    let wire = three.cluster.stage(0).connect_http();
+    three.cluster.stage(0).send(wire, post("/rooms/a%0D%0AFLUSHALL/messages", "", "hi").as_bytes());
+    three.cluster.run();
+    let answer = String::from_utf8_lossy(three.cluster.stage(0).raw(wire)).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    three.cluster.say(three.ann, "/join @presence");
+    three.cluster.say(three.ann, "/join lobby*");
+    three.cluster.run();
+    assert!(three.cluster.unread(three.ann).iter().all(|line| !line.contains("you are")));
+    three.cluster.unread(three.far);
+    tab.say(three.cluster.stage(0), &format!(r#"{{"type":"say","room":"lobby","text":"{evil}"}}"#));
+    three.cluster.run();
+    assert_eq!(three.cluster.unread(three.far), ["tab: a *1 $8 FLUSHALL"]);
+    three.cluster.stage(0).world().end(tab.wire);
+    three.expect_one_chat();
+    assert_eq!(three.cluster.counts(0).sessions, 1, "nothing that Redis has not understood");
+    assert!(!three.cluster.redis.commands().contains_key("FLUSHALL"));
+    three.cluster.end();
+}
+
+#[test]
+fn fault_39_after_garbage_there_is_a_new_connection() {
+    let nested = "*1\r\n".repeat(100_000);
+    let garbage: [&[u8]; 10] = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\0\0\0\0\r\n",
+        b"\xff\xfe\r\n",
+        b":12x\r\n",
+        b"$-7\r\n",
+        b"*-7\r\n",
+        b"$3\r\nabcde\r\n",
+        b"+OK\r\n",
+        b"*3\r\n$7\r\nmessage\r\n$1\r\n",
+        nested.as_bytes(),
+    ];
+    for (bytes, conn) in garbage.into_iter().flat_map(|bytes| [(bytes, 0), (bytes, 1)]) {
+        let mut three = Three::new("--redis-reply-max 64k");
+        let conn = three.cluster.conns(0)[conn];
+        three.cluster.redis.garble(conn, bytes);
+        three.expect_local_chat();
+        three.cluster.pass(20 * SECOND);
+        let told = three.cluster.unread(three.bob);
+        assert!(told.is_empty(), "{told:?} after {:?}", String::from_utf8_lossy(bytes));
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_39_a_reply_that_is_huge_or_never_ends_costs_no_more_than_the_limit() {
+    let begins: [&[u8]; 4] =
+        [b"$1000000000\r\n", b"*1000000000\r\n", b"+", b"*2\r\n$3\r\nabc\r\n$700000\r\n"];
+    for (begin, conn) in begins.into_iter().flat_map(|begin| [(begin, 0), (begin, 1)]) {
+        // Less than this, and the longest message would not fit.
+        let mut three = Three::new("--redis-reply-max 600k");
+        let conn = three.cluster.conns(0)[conn];
+        three.cluster.redis.garble(conn, begin);
+        let mut sent = 0;
+        while !three.cluster.redis.is_closed(conn) && sent < 1_000_000 {
+            three.cluster.redis.garble(conn, if begin[0] == b'*' { b":1\r\n:1\r\n" } else { &[b'x'; 10] });
+            sent += 10;
+            if sent % 1_000 == 0 {
+                three.cluster.run();
+            }
+        }
+        assert!((600_000..800_000).contains(&sent), "it has read {sent} bytes");
+        three.expect_local_chat();
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_redis_stalls() {
+    let mut three = Three::new("");
+    let millis = three.cluster.millis();
+    three.cluster.redis.set_stalled(true, millis);
+    for _ in 0..20 {
+        three.expect_local_chat();
+        three.cluster.pass(2 * SECOND);
+    }
+    assert_eq!(three.cluster.unread(three.far), [APART]);
+    let millis = three.cluster.millis();
+    three.cluster.redis.set_stalled(false, millis);
+    three.cluster.pass(20 * SECOND);
+    let told = three.cluster.unread(three.far);
+    let words = |told: &[String]| told.iter().filter(|line| line.starts_with("ann: word")).count();
+    assert!(told.contains(&TOGETHER.to_string()) && words(&told) == 20, "{told:?}");
+    three.expect_one_chat();
+    three.cluster.end();
+}
+
+#[test]
+fn fault_40_redis_restarts_and_loads() {
+    for keep_data in [true, false] {
+        let mut three = Three::new("");
+        three.cluster.set_redis_down(false, keep_data);
+        three.cluster.redis.set_loading(true);
+        for _ in 0..20 {
+            three.expect_local_chat();
+            three.cluster.pass(2 * SECOND);
+        }
+        three.cluster.redis.set_loading(false);
+        three.cluster.pass(20 * SECOND);
+        let told = three.cluster.unread(three.far);
+        assert_eq!((told.len(), &told[..2]), (22, &[APART.to_string(), TOGETHER.to_string()][..]));
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_redis_wants_a_password() {
+    for (user, login) in [(None, ":secret"), (Some("chin"), "chin:secret")] {
+        let mut three = Three::new(&format!("--redis redis://{login}@redis"));
+        three.cluster.redis.require(user, "another");
+        three.cluster.set_redis_down(false, true);
+        for _ in 0..10 {
+            three.expect_local_chat();
+            three.cluster.pass(2 * SECOND);
+        }
+        assert_eq!((three.cluster.link(0).up, three.cluster.link(1).up), (false, false));
+        three.cluster.redis.require(user, "secret");
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+    let mut three = Three::new("");
+    three.cluster.redis.require(None, "secret");
+    three.cluster.set_redis_down(false, true);
+    three.cluster.pass(10 * SECOND);
+    three.expect_local_chat();
+    assert!(!three.cluster.link(0).up);
+}
+
+#[test]
+fn fault_40_connections_are_killed() {
+    for which in 0..3 {
+        let mut three = Three::new("");
+        for _ in 0..5 {
+            let conns = three.cluster.conns(0);
+            match which {
+                2 => three.cluster.redis.kill_pubsub(),
+                which => three.cluster.redis.kill(conns[which]),
+            }
+            three.cluster.run();
+            three.cluster.say(three.far, "after");
+            three.cluster.say(three.ann, "as well");
+            three.cluster.pass(10 * SECOND);
+            // Nobody has heard it here while there was no connection, but that is known; unless the other process was
+            // without one, too, and has waited.
+            let far = ["-- 1 message from another server was lost", "far: after"][which / 2];
+            three.cluster.expect(three.bob, &["ann: as well", far]);
+            three.cluster.expect(three.far, &["ann: as well"]);
+        }
+        assert!(three.cluster.counts(0).sessions > 5);
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_who_reads_too_slowly_is_told_what_redis_threw_away() {
+    let mut three = Three::new("--rate off");
+    three.cluster.redis.set_output_max(50_000);
+    three.cluster.set_frozen(1, true);
+    for number in 0..1_000 {
+        three.cluster.say(three.ann, &format!("m{number}"));
+        three.cluster.run();
+    }
+    three.cluster.unread(three.bob);
+    three.cluster.set_frozen(1, false);
+    three.cluster.pass(10 * SECOND);
+    assert_eq!(three.cluster.unread(three.far), ["-- 1000 messages from other servers were lost"]);
+    three.expect_one_chat();
+    three.cluster.end();
+}
+
+#[test]
+fn fault_40_redis_refuses_a_command() {
+    for command in
+        ["PUBLISH", "SUBSCRIBE", "HSET", "HGET", "HDEL", "HGETALL", "DEL", "PEXPIRE", "PING", "UNSUBSCRIBE"]
+    {
+        let mut three = Three::new("");
+        let error = format!("NOPERM this user has no permissions to run the '{command}' command");
+        three.cluster.redis.refuse(command, Some(&error));
+        for room in ["dev", "lobby", "dev", "lobby"] {
+            three.cluster.say(three.far, &format!("/join {room}"));
+            three.cluster.say(three.ann, &format!("/join {room}"));
+            three.cluster.pass(20 * SECOND);
+            three.cluster.say(three.bob, &format!("/join {room}"));
+            three.cluster.run();
+            three.expect_local_chat();
+        }
+        three.cluster.redis.refuse(command, None);
+        three.cluster.pass(SECOND);
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_all_keys_are_deleted() {
+    let mut three = Three::new("");
+    for _ in 0..3 {
+        three.cluster.redis.flush_all();
+        three.expect_local_chat();
+        three.expect_one_chat();
+        assert_eq!(three.cluster.redis.keys(three.cluster.millis()).len(), 2);
+    }
+    assert_eq!(three.cluster.counts(0).sessions, 1);
+    three.cluster.end();
+}
+
+#[test]
+fn fault_40_redis_can_not_be_connected_to() {
+    for dial in [Dial::Refused, Dial::RefusedLater, Dial::Hangs] {
+        let mut three = Three::new("");
+        three.cluster.set_redis_down(false, true);
+        (0..2).for_each(|process| three.cluster.stage(process).world().dial = dial);
+        for _ in 0..20 {
+            three.cluster.pass(SECOND);
+            three.expect_local_chat();
+        }
+        (0..2).for_each(|process| three.cluster.stage(process).world().dial = Dial::Answered);
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_the_name_of_redis_can_not_be_resolved() {
+    for hangs in [false, true] {
+        let mut three = Three::new("");
+        let found = three.cluster.stage(0).world().addresses.clone();
+        three.cluster.set_redis_down(false, true);
+        for process in 0..2 {
+            let world = three.cluster.stage(process).world();
+            (world.addresses, world.hold_addresses) = (Err("no such name".into()), hangs);
+        }
+        for _ in 0..20 {
+            three.cluster.pass(SECOND);
+            three.expect_local_chat();
+        }
+        for process in 0..2 {
+            let world = three.cluster.stage(process).world();
+            (world.addresses, world.hold_addresses) = (found.clone(), false);
+        }
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn fault_40_of_several_addresses_one_answers() {
+    let mut three = Three::new("");
+    for process in 0..2 {
+        let addresses = (1..=3).map(|last| [127, 0, 0, last].into()).collect();
+        three.cluster.stage(process).world().addresses = Ok(addresses);
+    }
+    three.cluster.set_redis_down(false, true);
+    three.expect_one_chat();
+    three.cluster.end();
+}
+
+#[test]
+fn fault_40_what_does_not_fit_into_the_queue_is_told_to_the_message() {
+    let mut three = Three::new("--rate off --redis-queue 64k");
+    three.cluster.set_redis_down(true, true);
+    for number in 0..2_000 {
+        three.cluster.say(three.ann, &format!("m{number}"));
+        if number % 100 == 0 {
+            three.cluster.pass(SECOND / 10);
+            assert!(three.cluster.link(0).queue_bytes <= 64 * 1024);
+        }
+    }
+    three.cluster.unread(three.bob);
+    three.cluster.set_redis_down(false, true);
+    three.cluster.pass(20 * SECOND);
+    let told = three.cluster.unread(three.far);
+    let lost: Vec<usize> = told
+        .iter()
+        .filter(|line| line.ends_with("lost"))
+        .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
+        .collect();
+    let heard: Vec<&String> = told.iter().filter(|line| line.starts_with("ann: ")).collect();
+    assert_eq!(lost, [2_000 - heard.len()], "{told:?}");
+    let expected: Vec<String> = (lost[0]..2_000).map(|number| format!("ann: m{number}")).collect();
+    assert!(heard.len() > 100 && heard.into_iter().eq(&expected), "{told:?}");
+    assert_eq!(three.cluster.counts(0).shed, lost[0] as u64);
+    three.expect_one_chat();
+    three.cluster.end();
+}
+
+#[test]
+fn fault_41_a_room_entered_and_left_all_the_time_is_one_subscription() {
+    let mut three = Three::new("--rate off");
+    let subscribed = three.cluster.redis.commands()["SUBSCRIBE"];
+    for _ in 0..10_000 {
+        three.cluster.say(three.far, "/join dev");
+        three.cluster.say(three.far, "/leave");
+        three.cluster.pass(Duration::from_millis(1));
+    }
+    assert_eq!(three.cluster.redis.commands()["SUBSCRIBE"], subscribed + 1);
+    assert!(!three.cluster.redis.commands().contains_key("UNSUBSCRIBE"));
+    assert_eq!(three.cluster.redis.numsub("chinwag:dev"), 1);
+    assert_eq!(three.cluster.link(1).subscriptions, 2);
+    three.cluster.pass(30 * SECOND);
+    assert_eq!(three.cluster.redis.numsub("chinwag:dev"), 0);
+    assert_eq!(three.cluster.link(1).subscriptions, 1);
+    three.cluster.unread(three.bob);
+    three.expect_one_chat();
+    three.cluster.end();
+}

@@ -1,0 +1,413 @@
+//! Random scenarios on several processes: clients that chat, wander, take each other's names and leave, while Redis, the
+//! net and the processes fail, in any weather. The ledger knows what was said from who heard it where it was said.
+//!
+//! On each process an *observer* sits in each room from before the first message to the end. What it has heard is what
+//! its process has heard; all others there must have heard the same, for as long as they were there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Guest};
+use crate::ledger::{self, Entry};
+use crate::world::Weather;
+
+/// Seeds run when nothing else is asked for.
+const SEEDS: u64 = 80;
+const ROOMS: [&str; 2] = ["lobby", "dev"];
+/// Names that several want.
+const NAMES: [&str; 3] = ["ann", "bob", "Cy"];
+
+struct Actor {
+    guest: Guest,
+    /// Messages sent so far, in rooms and to single clients; they are numbered.
+    sent: usize,
+    here: bool,
+}
+
+struct Scenario {
+    cluster: Cluster,
+    rng: fastrand::Rng,
+    /// By process and room.
+    observers: BTreeMap<(usize, &'static str), Guest>,
+    /// One on each process that was started later.
+    late: Vec<Guest>,
+    actors: Vec<Actor>,
+    /// Processes that were killed at some time: nobody can know what they had still to say.
+    killed: BTreeSet<usize>,
+    frozen: BTreeSet<usize>,
+    stalled: bool,
+    /// What was done, for who looks for what went wrong.
+    story: Vec<String>,
+}
+
+/// Something that an observer heard, or another member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Heard {
+    /// The message `number` of an actor.
+    Message { actor: usize, number: usize },
+    /// So many were lost.
+    Lost(usize),
+}
+
+impl Scenario {
+    fn new(seed: u64) -> Scenario {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let processes = rng.usize(2..=4);
+        let weather = if rng.bool() { Weather::storm() } else { Weather::default() };
+        let queue = ["64k", "4m"][rng.usize(0..2)];
+        let timeout = ["1s", "5s"][rng.usize(0..2)];
+        let flags = format!("--rate off --announce-max 1000 --redis-queue {queue} --redis-timeout {timeout}");
+        let cluster = Cluster::with_weather(processes, &flags, seed, weather);
+        let mut scenario = Scenario {
+            cluster,
+            rng,
+            observers: BTreeMap::new(),
+            late: Vec::new(),
+            actors: Vec::new(),
+            killed: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            stalled: false,
+            story: vec![format!("{processes} processes {flags}")],
+        };
+        for (process, room) in (0..processes).flat_map(|process| ROOMS.map(|room| (process, room))) {
+            let guest = scenario.cluster.connect(process, &format!("obs{process}-{room}"));
+            scenario.cluster.say(guest, &format!("/join {room}"));
+            scenario.observers.insert((process, room), guest);
+        }
+        // Until all are there, and everybody knows.
+        scenario.pass(10_000);
+        scenario
+    }
+
+    fn play(&mut self) {
+        for _ in 0..self.rng.usize(30..120) {
+            self.step();
+        }
+        self.mend();
+        self.cluster.pass(Duration::from_secs(90));
+    }
+
+    fn step(&mut self) {
+        if self.actors.len() < 8 && self.rng.u8(0..5) == 0 {
+            self.enter();
+        }
+        for _ in 0..self.rng.u8(0..4) {
+            self.act();
+        }
+        match self.rng.u8(0..60) {
+            0..10 => self.fail(),
+            10..14 => self.mend(),
+            _ => {}
+        }
+        match self.rng.u8(0..40) {
+            0 => self.pass(30_000),
+            1..4 => self.pass(5_000),
+            4..20 => self.pass(300),
+            _ => (0..self.cluster.count()).for_each(|process| {
+                self.cluster.step(process);
+            }),
+        }
+    }
+
+    fn pass(&mut self, most_millis: u64) {
+        let millis = self.rng.u64(most_millis / 2..=most_millis);
+        self.story.push(format!("at {}: {millis} ms pass", self.cluster.millis()));
+        self.cluster.pass(Duration::from_millis(millis));
+    }
+
+    fn alive(&self) -> Vec<usize> {
+        (0..self.cluster.count()).filter(|process| self.cluster.is_alive(*process)).collect()
+    }
+
+    fn enter(&mut self) {
+        let process = self.rng.choice(self.alive()).unwrap();
+        let guest = self.cluster.connect(process, &format!("c{}", self.actors.len()));
+        self.story.push(format!("c{} comes to {process}", self.actors.len()));
+        self.actors.push(Actor { guest, sent: 0, here: true });
+    }
+
+    fn act(&mut self) {
+        let here: Vec<usize> = (0..self.actors.len()).filter(|index| self.actors[*index].here).collect();
+        let Some(index) = self.rng.choice(here) else {
+            return;
+        };
+        let number = self.actors[index].sent;
+        let word = format!("m{index}-{number}");
+        let line = match self.rng.u8(0..100) {
+            0..60 => format!("{word} {}", "x".repeat(self.rng.usize(0..400))),
+            60..65 => format!("/me {word}"),
+            65..72 => format!("/join {}", ROOMS[self.rng.usize(0..2)]),
+            72..80 => format!("/nick {}", NAMES[self.rng.usize(0..3)]),
+            80..94 => format!("/msg c{} {word}", self.rng.usize(0..self.actors.len())),
+            94..96 => "/quit".to_string(),
+            _ => format!("/nick c{index}"),
+        };
+        let actor = &mut self.actors[index];
+        actor.sent += usize::from(line.contains(&word));
+        actor.here = line != "/quit";
+        self.story.push(format!("c{index}: {:.20}", line));
+        self.cluster.say(self.actors[index].guest, &line);
+    }
+
+    fn fail(&mut self) {
+        let alive = self.alive();
+        let process = self.rng.choice(&alive).copied().unwrap();
+        let millis = self.cluster.millis();
+        let what = self.rng.u8(0..14);
+        match what {
+            0 | 1 => {
+                self.stalled = !self.stalled;
+                self.cluster.redis.set_stalled(self.stalled, millis);
+            }
+            2 => {
+                let (down, keep) = (self.rng.bool(), self.rng.bool());
+                self.stalled = false;
+                self.cluster.set_redis_down(down, keep);
+            }
+            3 | 4 => {
+                let conns = self.cluster.conns(process);
+                self.rng.choice(conns).into_iter().for_each(|conn| self.cluster.redis.kill(conn));
+            }
+            5 => self.cluster.redis.kill_pubsub(),
+            6 => self.cluster.redis.flush_all(),
+            7 | 8 => {
+                let cut_off = self.rng.bool();
+                self.cluster.set_cut_off(process, cut_off);
+            }
+            9 | 10 => {
+                let frozen = !self.frozen.remove(&process) && self.frozen.insert(process);
+                self.cluster.set_frozen(process, frozen);
+            }
+            11 if alive.len() > 2 && self.rng.u8(0..4) == 0 => self.kill(process),
+            12 if self.cluster.count() < 5 => self.start(),
+            _ => {
+                let loading = self.rng.u8(0..3) == 0;
+                self.cluster.redis.set_loading(loading);
+            }
+        }
+        self.story.push(format!("at {millis}: fault {what} at {process}"));
+    }
+
+    fn kill(&mut self, process: usize) {
+        self.cluster.kill(process);
+        self.killed.insert(process);
+        self.frozen.remove(&process);
+        self.actors
+            .iter_mut()
+            .filter(|actor| actor.guest.process == process)
+            .for_each(|actor| actor.here = false);
+        self.observers.retain(|(other, _), _| *other != process);
+        self.late.retain(|guest| guest.process != process);
+    }
+
+    fn start(&mut self) {
+        let process = self.cluster.start();
+        self.late.push(self.cluster.connect(process, &format!("late{process}")));
+    }
+
+    /// All that failed works again.
+    fn mend(&mut self) {
+        let millis = self.cluster.millis();
+        self.stalled = false;
+        self.cluster.redis.set_stalled(false, millis);
+        self.cluster.redis.set_loading(false);
+        if self.cluster.is_redis_down() {
+            self.cluster.set_redis_down(false, true);
+        }
+        self.frozen.clear();
+        for process in self.alive() {
+            self.cluster.set_frozen(process, false);
+            self.cluster.set_cut_off(process, false);
+        }
+        self.story.push(format!("at {millis}: all is well"));
+    }
+
+    fn judge(&mut self) {
+        let observed: BTreeMap<(usize, &str), Vec<Heard>> = self
+            .observers
+            .clone()
+            .into_iter()
+            .map(|(place, guest)| (place, self.stays(guest).pop().expect("a room").1))
+            .collect();
+        for ((process, room), heard) in &observed {
+            judge_order(*process, room, heard);
+        }
+        for room in ROOMS {
+            self.judge_room(room, &observed);
+        }
+        for actor in self.actors.iter().filter(|actor| self.cluster.is_alive(actor.guest.process)) {
+            self.judge_stays(actor, &observed);
+        }
+        self.judge_private();
+        self.judge_names();
+    }
+
+    fn text(&self, guest: Guest) -> String {
+        let raw = self.cluster.read(guest);
+        assert!(!String::from_utf8_lossy(raw).contains("dropped"), "somebody was dropped");
+        String::from_utf8_lossy(raw).into_owned()
+    }
+
+    /// The stays of a client: the room, and what it heard there.
+    fn stays(&self, guest: Guest) -> Vec<(String, Vec<Heard>)> {
+        let mut stays: Vec<(String, Vec<Heard>)> = Vec::new();
+        for line in self.text(guest).lines() {
+            match (ledger::read(line), stays.last_mut()) {
+                (Entry::Entered(room), _) => stays.push((room, Vec::new())),
+                (_, Some((_, heard))) => heard.extend(read(line)),
+                (_, None) => {}
+            }
+        }
+        stays
+    }
+
+    /// Whatever was said in the room on a process that is alive was heard on all others, or they were told how much they
+    /// have missed.
+    fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+        let here = observed.iter().filter(|((_, other), _)| *other == room);
+        let here: Vec<(usize, &Vec<Heard>)> = here.map(|((process, _), heard)| (*process, heard)).collect();
+        for (process, heard) in &here {
+            let others = here.iter().filter(|(other, _)| other != process);
+            let missing: Vec<&Heard> = others
+                .flat_map(|(other, all)| all.iter().filter(|one| self.is_of(one, *other)))
+                .filter(|one| !heard.contains(one))
+                .collect();
+            let told: usize =
+                heard.iter().map(|one| if let Heard::Lost(count) = one { *count } else { 0 }).sum();
+            // What was said on others that came later or are gone is not known.
+            let fits = match self.killed.is_empty() && self.late.is_empty() {
+                true => missing.len() == told,
+                false => missing.len() <= told,
+            };
+            assert!(fits, "process {process} in {room}: told of {told} of {missing:?}");
+        }
+    }
+
+    fn is_of(&self, heard: &Heard, process: usize) -> bool {
+        matches!(heard, Heard::Message { actor, .. } if self.actors[*actor].guest.process == process)
+    }
+
+    /// What a client heard while it was in a room is what the observer heard at some time, without a gap.
+    fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+        let index = self.actors.iter().position(|other| std::ptr::eq(other, actor)).unwrap();
+        let own = |heard: &Heard| matches!(heard, Heard::Message { actor, .. } if *actor == index);
+        let stays = self.stays(actor.guest);
+        for (place, (room, heard)) in stays.iter().enumerate() {
+            let Some(all) = observed.get(&(actor.guest.process, room.as_str())) else {
+                continue;
+            };
+            let all: Vec<&Heard> = all.iter().filter(|heard| !own(heard)).collect();
+            let heard: Vec<&Heard> = heard.iter().collect();
+            let fits = match place + 1 == stays.len() && actor.here {
+                true => all.ends_with(&heard),
+                false => heard.is_empty() || all.windows(heard.len()).any(|window| window == heard),
+            };
+            assert!(fits, "c{index} heard {heard:?} in {room}, of {all:?}");
+        }
+    }
+
+    /// What is said to one client reaches it once at most.
+    fn judge_private(&self) {
+        let mut heard = BTreeSet::new();
+        for (index, actor) in self.actors.iter().enumerate() {
+            if self.cluster.is_alive(actor.guest.process) {
+                for line in self.text(actor.guest).lines().filter(|line| line.starts_with('[')) {
+                    let (_, text) = line.split_once("] ").unwrap();
+                    assert!(heard.insert(text.to_string()), "c{index} heard {line} again");
+                }
+            }
+        }
+    }
+
+    /// All processes see the same people in a room, each name once, and nobody who is not there.
+    fn judge_names(&mut self) {
+        let mut views: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
+        let places = self.observers.iter().map(|((_, room), guest)| (*room, *guest));
+        let places: Vec<(&str, Guest)> =
+            places.chain(self.late.iter().map(|guest| ("lobby", *guest))).collect();
+        for (room, guest) in places {
+            let names = self.cluster.who(guest);
+            let folded: BTreeSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+            assert_eq!(folded.len(), names.len(), "a name is held twice: {names:?}");
+            views.entry(room).or_default().insert(names);
+        }
+        let seen: usize = views.values().map(|views| views.first().unwrap().len()).sum();
+        for (room, views) in views {
+            assert_eq!(views.len(), 1, "in {room} they differ: {views:?}");
+        }
+        let here = self.actors.iter().filter(|actor| actor.here).count();
+        assert_eq!(seen, here + self.observers.len() + self.late.len(), "somebody is missing, or a ghost");
+    }
+}
+
+/// What a line says of a message, if it does.
+fn read(line: &str) -> Option<Heard> {
+    if let Some(notice) = line.strip_prefix("-- ") {
+        let (count, rest) = notice.split_once(' ')?;
+        return rest.ends_with("lost").then(|| Heard::Lost(count.parse().unwrap()));
+    }
+    let spoken = match line.strip_prefix("* ") {
+        Some(act) => act.split_once(' ')?.1,
+        None => line.split_once(": ")?.1,
+    };
+    let (actor, number) = spoken.split(' ').next()?.strip_prefix('m')?.split_once('-')?;
+    Some(Heard::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
+}
+
+/// Each message once, and those of one sender in their order.
+fn judge_order(process: usize, room: &str, heard: &[Heard]) {
+    let mut last: BTreeMap<usize, usize> = BTreeMap::new();
+    for one in heard {
+        if let Heard::Message { actor, number } = one {
+            let before = last.insert(*actor, *number);
+            assert!(
+                before.is_none_or(|before| before < *number),
+                "process {process} in {room}: m{actor}-{number} after m{actor}-{before:?}"
+            );
+        }
+    }
+}
+
+/// Plays a scenario and judges it. What has passed on the processes that are left, as a number.
+fn run(seed: u64) -> Vec<u64> {
+    let mut scenario = Scenario::new(seed);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        scenario.play();
+        scenario.judge();
+    }));
+    if let Err(panic) = outcome {
+        eprintln!("SIM_SEED={seed} fails");
+        if env::var("SIM_SEED").is_ok() {
+            eprintln!("{}", scenario.story.join("\n"));
+            for (name, guest) in scenario.observers.iter() {
+                eprintln!("--- {name:?}\n{}", String::from_utf8_lossy(scenario.cluster.read(*guest)));
+            }
+        }
+        std::panic::resume_unwind(panic);
+    }
+    let alive = scenario.alive().into_iter();
+    let hashes = alive.map(|process| scenario.cluster.stage(process).world().hash).collect();
+    scenario.cluster.end();
+    hashes
+}
+
+#[test]
+fn random_scenarios_on_several_processes_keep_the_ledger() {
+    let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let seeds = match number("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    seeds.for_each(|seed| {
+        run(seed);
+    });
+}
+
+#[test]
+fn the_same_random_seed_gives_the_same_trace_on_all_processes() {
+    for seed in 0..10 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+    assert_ne!(run(1), run(2));
+}

@@ -1,0 +1,186 @@
+//! Names when several processes give them: one has each, whoever took it first.
+
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::socket::Socket;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_name_that_somebody_has_on_another_process_is_taken() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.ask(bob, "/nick Ann", &["-- the name Ann is taken"]);
+    let guest = cluster.connect(1, "ann");
+    cluster.expect(
+        guest,
+        &["-- welcome to chinwag. what's your name?", "-- the name ann is taken. what's your name?"],
+    );
+    cluster.say(guest, "");
+    cluster
+        .expect(guest, &["-- hello guest-2002. you are in #lobby with bob, ann. /help lists the commands"]);
+    cluster.expect(bob, &["-- guest-2002 joined"]);
+    cluster.say(ann, "/nick anna");
+    cluster.expect(bob, &["-- ann is now anna"]);
+    cluster.ask(bob, "/nick ann", &["-- you are now ann"]);
+    cluster.say(ann, "/quit");
+    cluster.run();
+    cluster.unread(bob);
+    cluster.ask(bob, "/nick anna", &["-- you are now anna"]);
+    cluster.end();
+}
+
+#[test]
+fn of_two_who_claim_a_name_at_once_the_later_is_a_guest_and_is_told() {
+    for first in [0, 1] {
+        let mut cluster = Cluster::new(2, "");
+        let cy = cluster.join(0, "cy");
+        // Neither can know of the other: what they say to each other is held up.
+        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        let early = cluster.join(first, "ann");
+        cluster.pass(SECOND / 10);
+        let late = cluster.join(1 - first, "ann");
+        cluster.unread(cy);
+        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.run();
+        let guest = format!("guest-{}", if first == 0 { 2002 } else { 1003 });
+        let told = cluster.unread(late);
+        assert_eq!(
+            told[..2],
+            [
+                "-- somebody on another server had the name ann before you".to_string(),
+                format!("-- you are now {guest}")
+            ]
+        );
+        cluster.unread(early);
+        cluster.unread(cy);
+        cluster.say(early, "it is mine");
+        cluster.expect(late, &["ann: it is mine"]);
+        cluster.say(late, "it was mine");
+        cluster.expect(early, &[&format!("{guest}: it was mine")]);
+        let who = if first == 0 {
+            "-- in #lobby: cy, ann, guest-2002"
+        } else {
+            "-- in #lobby: cy, guest-1003, ann"
+        };
+        cluster.unread(cy);
+        cluster.ask(cy, "/who", &[who]);
+        cluster.say(cy, "/msg ann you?");
+        cluster.expect(early, &["[cy] you?"]);
+        cluster.expect(late, &[]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn of_two_who_claim_a_name_in_the_same_moment_one_has_it() {
+    let mut cluster = Cluster::new(2, "");
+    let (one, two) = (cluster.connect(0, "ann"), cluster.connect(1, "ann"));
+    cluster.run();
+    let (first, second) = (cluster.unread(one), cluster.unread(two));
+    assert!(first.iter().all(|line| !line.contains("before you")), "{first:?}");
+    assert!(second.iter().any(|line| line.contains("had the name ann before you")), "{second:?}");
+    cluster.ask(one, "/who", &["-- in #lobby: ann, guest-2002"]);
+    cluster.ask(two, "/who", &["-- in #lobby: guest-2002, ann"]);
+    cluster.end();
+}
+
+#[test]
+fn names_taken_twice_while_redis_is_away_are_settled_when_it_is_back() {
+    let mut cluster = Cluster::new(2, "");
+    let cy = cluster.join(0, "cy");
+    cluster.set_redis_down(true, true);
+    cluster.pass(2 * SECOND);
+    let early = cluster.join(1, "ann");
+    cluster.pass(SECOND);
+    let late = cluster.join(0, "ann");
+    cluster.unread(cy);
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    assert_eq!(
+        cluster.unread(late),
+        [
+            "-- the other servers are within reach again",
+            "-- somebody on another server had the name ann before you",
+            "-- you are now guest-1003",
+        ]
+    );
+    assert_eq!(
+        cluster.unread(cy),
+        ["-- the other servers are within reach again", "-- ann is now guest-1003"]
+    );
+    cluster.ask(cy, "/who", &["-- in #lobby: cy, guest-1003, ann"]);
+    cluster.unread(early);
+    cluster.ask(early, "/who", &["-- in #lobby: ann, cy, guest-1003"]);
+    cluster.end();
+}
+
+#[test]
+fn a_name_given_up_on_another_process_stays_taken_for_who_had_it_first() {
+    let mut cluster = Cluster::new(3, "");
+    let cy = cluster.join(2, "cy");
+    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    let early = cluster.join(0, "ann");
+    cluster.pass(SECOND / 10);
+    let late = cluster.join(1, "ann");
+    // The third process knows of the later one first.
+    cluster.set_cut_off(1, false);
+    cluster.run();
+    cluster.set_cut_off(0, false);
+    cluster.run();
+    cluster.say(cy, "/nick ann");
+    cluster.run();
+    let told = cluster.unread(cy);
+    assert_eq!(told.last().unwrap(), "-- the name ann is taken", "{told:?}");
+    assert_eq!(cluster.who(late), ["ann", "cy", "guest-2002"]);
+    cluster.unread(early);
+    cluster.ask(cy, "/msg ann you?", &[]);
+    cluster.expect(early, &["[cy] you?"]);
+    cluster.end();
+}
+
+#[test]
+fn a_name_is_taken_from_the_moment_its_other_holder_goes() {
+    let mut cluster = Cluster::new(3, "");
+    let (bob, cy) = (cluster.join(1, "bob"), cluster.join(2, "cy"));
+    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    let early = cluster.join(0, "ann");
+    cluster.pass(SECOND / 10);
+    // Who takes the name later gives it up by going, or by taking another, before it must.
+    let late = cluster.join(1, "ann");
+    cluster.say(bob, "/nick zoe");
+    cluster.set_cut_off(1, false);
+    cluster.run();
+    cluster.say(late, "/quit");
+    cluster.set_cut_off(0, false);
+    cluster.run();
+    cluster.unread(cy);
+    cluster.ask(cy, "/nick ann", &["-- the name ann is taken"]);
+    cluster.say(early, "/nick anna");
+    cluster.run();
+    cluster.unread(cy);
+    cluster.ask(cy, "/nick ann", &["-- you are now ann"]);
+    cluster.end();
+}
+
+#[test]
+fn a_program_that_loses_its_name_is_told_in_its_own_way() {
+    let mut cluster = Cluster::new(2, "");
+    let cy = cluster.join(1, "cy");
+    cluster.set_cut_off(1, true);
+    let early = cluster.join(0, "ann");
+    cluster.pass(SECOND / 10);
+    let mut tab = Socket::open(cluster.stage(1), "/ws?name=Ann&room=lobby");
+    tab.texts(cluster.stage(1));
+    cluster.unread(cy);
+    cluster.set_cut_off(1, false);
+    cluster.run();
+    let texts = tab.texts(cluster.stage(1));
+    assert!(texts[0].contains(r#""code":"name_taken""#), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains(r#""to":"guest-2002""#)), "{texts:?}");
+    cluster.expect(cy, &["-- Ann is now guest-2002", "-- ann joined"]);
+    assert_eq!(cluster.who(early), ["ann", "cy", "guest-2002"]);
+    cluster.end();
+}
