@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::{Proxy, Server};
+use crate::server::{Proxy, Redis, Server};
 use crate::webdriver::{Browser, Page};
 
 fn wait_until_cut_off(page: &Page) {
@@ -88,4 +88,39 @@ fn a_page_notices_that_the_server_began_anew() {
     ann.hear("welcome back");
     assert_eq!(ann.texts(), ["one", "two", "three", "in the new one", "welcome back"]);
     assert_eq!(ann.all(".anew span"), ["The room has begun anew"]);
+}
+
+#[test]
+#[ignore = "needs chromium, chromium-driver and redis-server"]
+fn a_page_that_comes_back_at_another_process_finds_what_it_missed_and_shows_nothing_twice() {
+    let redis = Redis::start();
+    let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));
+    let browser = Browser::start();
+    let proxy = Proxy::to(here.http());
+    let mut bob = here.join("bob");
+    // Said before anybody was at the other process: so that one's numbers are lower.
+    bob.say("zero");
+    let mut cy = there.join("cy");
+    bob.hear("-- cy joined");
+    let ann = browser.join(proxy.address(), "ann");
+    cy.hear("-- ann joined");
+    for text in ["one", "two"] {
+        bob.say(text);
+    }
+    ann.say("three");
+    ann.see(".own.sent");
+    cy.hear("ann: three");
+
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    cy.hear("-- ann left");
+    bob.say("four");
+    cy.hear("bob: four");
+    proxy.mend(there.http());
+
+    cy.hear("-- ann joined");
+    cy.say("five");
+    ann.hear("five");
+    assert_eq!(ann.texts(), ["zero", "one", "two", "three", "four", "five"]);
+    assert_eq!(ann.all(".gap, .anew, .failed"), Vec::<String>::new());
 }

@@ -1,4 +1,5 @@
-//! What the page talks to: the [`Server`], somebody at its line door, and a [`Proxy`] that can break the way there.
+//! What the page talks to: the [`Server`], somebody at its line door, and a [`Proxy`] that can break the way there; and
+//! a [`Redis`] for servers that are one chat.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -8,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// The longest that anything is waited for: a page that was cut off takes its time before it tries again.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,6 +57,36 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `redis-server` with a Unix socket, in a folder of its own. It is killed with the value.
+pub struct Redis {
+    folder: TempDir,
+    child: Child,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "no"]);
+        command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().expect("redis-server is installed (tests/run does that)");
+        Redis { folder, child }
+    }
+
+    /// The flag for a server that is to be in the chat.
+    pub fn flag(&self) -> String {
+        format!("--redis unix://{}", self.folder.path().join("socket").display())
+    }
+}
+
+impl Drop for Redis {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

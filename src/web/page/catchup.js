@@ -4,15 +4,23 @@ import { messageEntry } from "./conversation.js";
 
 /**
  * Compares what a room kept with what was seen of it before. `seq` is the room's last number.
- * `anew`: its numbers began again, so they say nothing about what we saw. `missed`: so many are gone for good.
+ * `anew`: nothing of what we saw is there any more. `missed`: so many are gone for good.
  */
 export function compare(conversation, seq, messages) {
   const last = conversation.lastSeq;
   if (last === null) return { anew: false, missed: 0, fresh: messages };
-  if (seq < last || contradicts(conversation, messages)) return { anew: true, missed: 0, fresh: messages };
+  if (conversation.moved || seq < last || contradicts(conversation, messages)) return recognise(conversation, messages);
   const fresh = messages.filter((message) => message.seq > last);
   const first = fresh.length > 0 ? fresh[0].seq : seq + 1;
   return { anew: false, missed: Math.max(0, first - last - 1), fresh };
+}
+
+/** Each process numbers for itself. One that is in the same chat has the same messages, with other numbers. */
+function recognise(conversation, messages) {
+  const told = ({ at, from, text, data }) => JSON.stringify([at, from, text ?? null, data ?? null]);
+  const seen = new Set(conversation.entries.map(told));
+  const fresh = messages.filter((message) => !seen.has(told(message)));
+  return { anew: fresh.length === messages.length, missed: 0, fresh };
 }
 
 /** Whether a number now means another message: a new process may have counted past the old one meanwhile. */

@@ -17,6 +17,9 @@ export function keyOf(kind, name) {
 export class Conversation {
   /** The number of the last message seen; null until the room has told. */
   lastSeq = null;
+  /** The process that gave it, and whether we have come to another one since. */
+  process = null;
+  moved = false;
   /** Whether the server counts us in. A private conversation needs no joining. */
   joined = false;
   /** The room's last number according to `joined`, while its history is still to come. */

@@ -8,7 +8,8 @@ const WHO_SPREAD_MS = 4_000;
 
 const HEARD = {
   welcome(session, event) {
-    session.welcomed(String(event.name));
+    // The id has its process in front of the dash.
+    session.welcomed(String(event.name), String(event.id).split("-")[0]);
   },
 
   joined(session, event) {

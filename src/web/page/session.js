@@ -95,7 +95,8 @@ export class Session {
   }
 
   /** The server's welcome: everything we were in is joined again. */
-  welcomed(name) {
+  welcomed(name, process) {
+    this.process = process;
     this.connection.welcomed();
     this.naming.welcomed(name);
     for (const conversation of this.chat.all()) {
@@ -111,10 +112,13 @@ export class Session {
     const conversation = this.chat.ensure("room", name);
     if (purpose?.show || !this.chat.open) this.chat.show(conversation);
     conversation.joined = true;
+    conversation.moved = conversation.lastSeq !== null && conversation.process !== this.process;
+    conversation.process = this.process;
     conversation.awaited = Number.isFinite(seq) ? seq : 0;
     this.#rememberRooms();
     // A room that has kept nothing sends no history. Then this answer, which comes after it, says so.
-    if (conversation.awaited !== conversation.lastSeq || this.chat.open === conversation) this.who(conversation);
+    const same = !conversation.moved && conversation.awaited === conversation.lastSeq;
+    if (!same || this.chat.open === conversation) this.who(conversation);
     else this.caughtUp(conversation, []);
   }
 
