@@ -153,7 +153,7 @@ fn frame(protocol: Protocol, text: &[u8]) -> Vec<u8> {
     let length = text.len();
     let head = match protocol {
         Protocol::Plain => String::new(),
-        Protocol::Chinwag => "u00012: ".to_string(),
+        Protocol::Chinwag | Protocol::ChinwagFar => "u00012: ".to_string(),
         Protocol::Ncat => "<user5> ".to_string(),
         Protocol::Irc => ":u00012!~u00012@host PRIVMSG #r00000 :".to_string(),
         Protocol::Redis => format!("*3\r\n$7\r\nmessage\r\n$6\r\nr00000\r\n${length}\r\n"),
@@ -164,7 +164,7 @@ fn frame(protocol: Protocol, text: &[u8]) -> Vec<u8> {
         Protocol::JsonWebSocket => return websocket(0x81, &json(text)),
     };
     let end: &[u8] = match protocol {
-        Protocol::Plain | Protocol::Chinwag | Protocol::Ncat => b"\n",
+        Protocol::Plain | Protocol::Chinwag | Protocol::ChinwagFar | Protocol::Ncat => b"\n",
         _ => b"\r\n",
     };
     [head.as_bytes(), text, end].concat()
@@ -199,7 +199,7 @@ fn mqtt(text: &[u8]) -> Vec<u8> {
 /// What such a server also sends.
 fn noise(protocol: Protocol) -> Vec<u8> {
     match protocol {
-        Protocol::Chinwag => b"-- 12 joined, 3 left, 812 here\n".to_vec(),
+        Protocol::Chinwag | Protocol::ChinwagFar => b"-- 12 joined, 3 left, 812 here\n".to_vec(),
         Protocol::Ncat => b"<announce> 127.0.0.1 is connected as <user9>.\n".to_vec(),
         Protocol::Irc => b":u00013!~u00013@host JOIN :#r00000\r\n".to_vec(),
         Protocol::Redis => b":1000\r\n".to_vec(),
@@ -214,9 +214,10 @@ fn noise(protocol: Protocol) -> Vec<u8> {
     }
 }
 
-const PROTOCOLS: [Protocol; 11] = [
+const PROTOCOLS: [Protocol; 12] = [
     Protocol::Plain,
     Protocol::Chinwag,
+    Protocol::ChinwagFar,
     Protocol::Ncat,
     Protocol::Irc,
     Protocol::Redis,
@@ -234,7 +235,10 @@ fn every_protocol_cuts_lines_and_noise_whatever_has_come_of_the_next() {
         let speech = speech(protocol, length);
         let text = stamp(3, 9).text(length);
         let frame = frame(protocol, &text);
-        let named = matches!(protocol, Protocol::Chinwag | Protocol::Irc | Protocol::JsonWebSocket);
+        let named = matches!(
+            protocol,
+            Protocol::Chinwag | Protocol::ChinwagFar | Protocol::Irc | Protocol::JsonWebSocket
+        );
         let (named, noise) = (named.then_some(12), noise(protocol));
         let stream = [noise.as_slice(), &frame, &frame].concat();
         for end in 0..stream.len() {

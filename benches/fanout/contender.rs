@@ -9,6 +9,10 @@ use crate::workload::Workload;
 pub enum Launch {
     /// With all its doors, whichever is used.
     Chinwag,
+    /// The same, with a Redis beside it, and no other process.
+    Linked,
+    /// The same, and another process, where the talkers are.
+    Receiving,
     /// A binary of `benches/variants/` and its arguments.
     Variant(&'static str, &'static [&'static str]),
     /// `benches/variants/go/chat.go`.
@@ -99,9 +103,19 @@ fn chinwag() -> Vec<Contender> {
                 are 8 bytes longer than the variants', for the sender's name, and its clients have names";
     let raw = "the same server by /raw/lobby: a message is relayed as it is";
     let json = "the same server by /ws: objects with the room, the sender, a number and the time";
+    let linked = "the same with --redis, alone at its Redis: each line is published too";
+    let receiving = "the same, and the talkers are at another process: each line comes by Redis, which with that \
+                     process is on the same core";
     let own = |name, protocol, about| Contender::new(name, Launch::Chinwag, protocol, about).short();
     vec![
-        own("chinwag", Protocol::Chinwag, line).with_rooms().within(&[Family::Lines, Family::Doors]),
+        own("chinwag", Protocol::Chinwag, line).with_rooms().within(&[
+            Family::Lines,
+            Family::Doors,
+            Family::Link,
+        ]),
+        Contender::new("chinwag-linked", Launch::Linked, Protocol::Chinwag, linked).within(&[Family::Link]),
+        Contender::new("chinwag-receiving", Launch::Receiving, Protocol::ChinwagFar, receiving)
+            .within(&[Family::Link]),
         own("chinwag-raw", Protocol::RawWebSocket, raw).within(&[Family::WebSocket, Family::Doors]),
         own("chinwag-ws", Protocol::JsonWebSocket, json).within(&[Family::WebSocket, Family::Doors]),
     ]

@@ -10,6 +10,8 @@ pub enum Family {
     WebSocket,
     /// chinwag by each of its doors, and the bare loop.
     Doors,
+    /// chinwag alone, and as one of several processes.
+    Link,
 }
 
 impl Family {
@@ -19,6 +21,7 @@ impl Family {
             Family::Lines => "lines",
             Family::WebSocket => "websocket",
             Family::Doors => "doors",
+            Family::Link => "link",
         }
     }
 
@@ -28,6 +31,7 @@ impl Family {
             Family::Lines => "",
             Family::WebSocket => "WebSocket: ",
             Family::Doors => "chinwag's doors: ",
+            Family::Link => "One of several: ",
         }
     }
 }

@@ -28,6 +28,8 @@ use crowd::Crowd;
 pub struct Order {
     pub protocol: Protocol,
     pub address: SocketAddr,
+    /// Where those talk who have connections of their own for that.
+    pub talk_address: SocketAddr,
     pub server: u32,
     /// Clients that may be coming in at once.
     pub backlog: usize,
@@ -99,7 +101,11 @@ impl Load<'_> {
             Kind::Stalled => workload.clients / 2,
             _ => workload.clients,
         };
-        let mut crowd = Crowd::new(order.address, order.backlog, speech(order.protocol, text_bytes))?;
+        let mut crowd = Crowd::new(
+            [order.address, order.talk_address],
+            order.backlog,
+            speech(order.protocol, text_bytes),
+        )?;
         let room = |number: usize| workload.room_members.map(|members| (number / members) as u32);
         for number in 0..hearing {
             crowd.connect(Client { number: number as u32, room: room(number), hears: true })?;

@@ -52,6 +52,7 @@ fn one(contender: &Contender, workload: &Workload, count_calls: bool) -> Outcome
     let order = Order {
         protocol: contender.protocol,
         address: server.address,
+        talk_address: server.talk_address,
         server: server.pid(),
         backlog: contender.backlog,
         workload: workload.clone(),

@@ -19,6 +19,11 @@ const START_MOST: Duration = Duration::from_secs(10);
 pub struct Server {
     child: Child,
     pub address: SocketAddr,
+    /// Where those talk who have connections of their own for that.
+    pub talk_address: SocketAddr,
+    /// What it needs beside it: the other processes of its chat.
+    #[allow(dead_code, reason = "held for its drop")]
+    beside: Vec<Server>,
     /// Configuration and standard error.
     folder: TempDir,
 }
@@ -26,19 +31,40 @@ pub struct Server {
 impl Server {
     /// Starts it; its address is that of this door, if it has several.
     pub fn start(launch: Launch, door: &str) -> Result<Server, String> {
+        let mut beside = Vec::new();
+        if matches!(launch, Launch::Linked | Launch::Receiving) {
+            // On the same core: the generator, which never sleeps, would let them wait for theirs.
+            beside.push(Server::start_alone(Launch::Redis, door, None)?);
+        }
+        let redis = beside.first().map(|redis: &Server| redis.address);
+        if launch == Launch::Receiving {
+            beside.push(Server::start_alone(Launch::Linked, door, redis)?);
+        }
+        let mut server = Server::start_alone(launch, door, redis)?;
+        if launch == Launch::Receiving {
+            server.talk_address = beside[1].address;
+        }
+        server.beside = beside;
+        Ok(server)
+    }
+
+    fn start_alone(launch: Launch, door: &str, redis: Option<SocketAddr>) -> Result<Server, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let port = free_port()?;
         let mut command = command(launch, port, folder.path())?;
+        command.args(redis.iter().flat_map(|redis| ["--redis".into(), format!("redis://{redis}")]));
         let log = File::create(folder.path().join("stderr")).map_err(|error| error.to_string())?;
         let tells = tells_address(launch);
         command.stdin(Stdio::null()).stderr(log).stdout(if tells { Stdio::piped() } else { Stdio::null() });
         let child = pinned(Role::Server, || command.spawn());
         let child = child.map_err(|error| format!("does not start: {error}"))?;
-        let mut server = Server { child, address: SocketAddr::from(([127, 0, 0, 1], port)), folder };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut server = Server { child, address, talk_address: address, beside: Vec::new(), folder };
         match tells {
             true => server.address = server.told_address(door)?,
             false => server.wait_until_it_accepts()?,
         }
+        server.talk_address = server.address;
         Ok(server)
     }
 
@@ -95,7 +121,9 @@ pub fn missing(contender: &Contender) -> Option<String> {
 /// What it says its version is.
 pub fn version(launch: Launch) -> Option<String> {
     let (program, flag) = match launch {
-        Launch::Chinwag => return Some(env!("CARGO_PKG_VERSION").to_string()),
+        Launch::Chinwag | Launch::Linked | Launch::Receiving => {
+            return Some(env!("CARGO_PKG_VERSION").to_string());
+        }
         Launch::Variant(..) => return None,
         Launch::Go => ("go", "version"),
         other => program(other),
@@ -115,7 +143,7 @@ fn program(launch: Launch) -> (&'static str, &'static str) {
         Launch::Node => ("node", "--version"),
         Launch::Ncat => ("ncat", "--version"),
         Launch::Ngircd => ("ngircd", "--version"),
-        Launch::Chinwag | Launch::Variant(..) | Launch::Go => ("", ""),
+        Launch::Chinwag | Launch::Linked | Launch::Receiving | Launch::Variant(..) | Launch::Go => ("", ""),
     }
 }
 
@@ -148,7 +176,8 @@ fn installed_script() -> Result<&'static str, String> {
 }
 
 fn tells_address(launch: Launch) -> bool {
-    matches!(launch, Launch::Chinwag | Launch::Variant(..) | Launch::Go | Launch::Node)
+    use Launch::{Chinwag, Go, Linked, Node, Receiving, Variant};
+    matches!(launch, Chinwag | Linked | Receiving | Variant(..) | Go | Node)
 }
 
 /// A port nobody listens on, for servers that can't pick one themselves.
@@ -169,13 +198,13 @@ fn command(launch: Launch, port: u16, folder: &Path) -> Result<Command, String> 
     };
     let here = ["--listen", "127.0.0.1:0"];
     let mut command = match launch {
-        Launch::Chinwag => Command::new(env!("CARGO_BIN_EXE_chinwag")),
+        Launch::Chinwag | Launch::Linked | Launch::Receiving => Command::new(env!("CARGO_BIN_EXE_chinwag")),
         Launch::Variant(binary, _) => Command::new(built(binary)?),
         Launch::Go => Command::new(built("go-chat")?),
         _ => installed()?,
     };
     match launch {
-        Launch::Chinwag => command
+        Launch::Chinwag | Launch::Linked | Launch::Receiving => command
             .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses", "--rate", "off"])
             .args(["--history", "0", "--max-clients", "12000", "--log", "warn"]),
         Launch::Variant(_, args) => command.args(here).args(args),

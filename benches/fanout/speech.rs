@@ -25,6 +25,8 @@ pub enum Protocol {
     Plain,
     /// chinwag's line door: the name first; lines come as `NAME: text`.
     Chinwag,
+    /// The same, and those who talk are at another process.
+    ChinwagFar,
     Ncat,
     Irc,
     Redis,
@@ -100,7 +102,7 @@ pub trait Speech {
 /// What a line server puts in front of a text, in bytes. The other protocols frame their texts in ways of their own.
 pub fn name_bytes(protocol: Protocol) -> usize {
     match protocol {
-        Protocol::Chinwag => line::PREFIX_BYTES,
+        Protocol::Chinwag | Protocol::ChinwagFar => line::PREFIX_BYTES,
         _ => 0,
     }
 }
@@ -109,7 +111,8 @@ pub fn name_bytes(protocol: Protocol) -> usize {
 pub fn speech(protocol: Protocol, text_bytes: usize) -> Box<dyn Speech> {
     match protocol {
         Protocol::Plain => Box::new(line::Plain { text_bytes }),
-        Protocol::Chinwag => Box::new(line::Chinwag { text_bytes }),
+        Protocol::Chinwag => Box::new(line::Chinwag { text_bytes, talkers_apart: false }),
+        Protocol::ChinwagFar => Box::new(line::Chinwag { text_bytes, talkers_apart: true }),
         Protocol::Ncat => Box::new(ncat::Ncat { text_bytes }),
         Protocol::Irc => Box::new(irc::Irc),
         Protocol::Redis => Box::new(redis::Redis { text_bytes }),

@@ -204,6 +204,9 @@ pub fn full() -> Vec<Workload> {
         Workload::new("join", Kind::Join, 9000, 0.0).of(Family::WebSocket),
         Workload::new("1-in-flight", Kind::InFlight(1), 1000, 2.0).of(Family::Doors),
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0).of(Family::Doors),
+        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 2.0).of(Family::Link),
+        Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0).of(Family::Link),
+        Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 4.0).of(Family::Link),
     ]
 }
 

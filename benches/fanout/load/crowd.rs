@@ -24,7 +24,8 @@ const STALLED_SEGMENT_BYTES: u32 = 536;
 const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 pub struct Crowd {
-    address: SocketAddr,
+    /// For those who hear, and for those who only talk.
+    addresses: [SocketAddr; 2],
     /// So many may be coming in at once, so that the server's backlog does not overflow: a connection that falls out
     /// of it tries again after a second.
     backlog: usize,
@@ -53,11 +54,11 @@ struct Connection {
 }
 
 impl Crowd {
-    pub fn new(address: SocketAddr, backlog: usize, speech: Box<dyn Speech>) -> Result<Crowd, String> {
+    pub fn new(addresses: [SocketAddr; 2], backlog: usize, speech: Box<dyn Speech>) -> Result<Crowd, String> {
         let poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
         let (events, scratch) = (Events::with_capacity(1024), vec![0; 256 * 1024]);
         Ok(Crowd {
-            address,
+            addresses,
             backlog,
             speech,
             poll,
@@ -88,7 +89,7 @@ impl Crowd {
 
     fn connect_socket(&mut self, who: Client, stalled: bool) -> Result<(), String> {
         let describe = |error| format!("client {} can't connect: {error}", who.number);
-        let mut stream = open(self.address, stalled).map_err(describe)?;
+        let mut stream = open(self.addresses[usize::from(!who.hears)], stalled).map_err(describe)?;
         let token = Token(self.connections.len());
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, token, both).map_err(describe)?;
@@ -245,6 +246,7 @@ impl Connection {
                     used += length;
                     self.write(&answer)?;
                 }
+                Piece::Line { length, .. } if !self.who.hears => used += length,
                 Piece::Line { length, from, text } => {
                     hear(at, from, text).map_err(|fault| format!("client {}: {fault}", self.who.number))?;
                     used += length;

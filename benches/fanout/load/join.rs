@@ -23,7 +23,11 @@ pub fn run(order: &Order) -> Outcome {
     let gone = |error: io::Error| format!("the server is gone: {error}");
     let memory = account::resident_bytes(order.server).map_err(gone)?;
     let (before, start) = (Processor::of(order.server).map_err(gone)?, Instant::now());
-    let mut crowd = Crowd::new(order.address, order.backlog, speech(order.protocol, order.text_bytes()))?;
+    let mut crowd = Crowd::new(
+        [order.address, order.talk_address],
+        order.backlog,
+        speech(order.protocol, order.text_bytes()),
+    )?;
     for number in 0..clients {
         crowd.connect(Client { number: number as u32, room: None, hears: true })?;
     }

@@ -25,6 +25,8 @@ impl Speech for Plain {
 /// `u00012: text`; the server's own lines begin with `-- `.
 pub struct Chinwag {
     pub text_bytes: usize,
+    /// At another process of the same chat.
+    pub talkers_apart: bool,
 }
 
 pub const PREFIX_BYTES: usize = "u00000: ".len();
@@ -60,5 +62,9 @@ impl Speech for Chinwag {
             (Some(from), b": ") => framed(bytes, PREFIX_BYTES, self.text_bytes, b"\n", Some(from)),
             _ => Piece::Wrong(format!("no line of chinwag's: {}", excerpt(bytes))),
         }
+    }
+
+    fn talkers_apart(&self) -> bool {
+        self.talkers_apart
     }
 }
