@@ -4,8 +4,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::packet::Place;
 use crate::text::RoomName;
 use crate::time::Moment;
@@ -37,7 +35,7 @@ struct Room {
     /// Whether it is in the list of those that are looked at.
     watched: bool,
     own: Place,
-    others: SmallVec<[Other; 1]>,
+    others: Vec<Other>,
 }
 
 /// What is known of another process in a room.
@@ -65,7 +63,8 @@ pub enum Heard {
 /// All rooms that anything is known of.
 #[derive(Debug, Default)]
 pub struct Rooms {
-    rooms: HashMap<RoomName, Room>,
+    /// Boxed, since a table is up to twice as large as what is in it.
+    rooms: HashMap<RoomName, Box<Room>>,
     /// Numberings begun.
     epochs: u32,
     /// Rooms that may be without anybody, and when to look at them.

@@ -1,8 +1,10 @@
 //! Rooms: their members and what was said in them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
+use hashbrown::HashTable;
 use slab::Slab;
 
 use super::crowd::Crowd;
@@ -134,7 +136,9 @@ impl Room {
 #[derive(Debug)]
 pub struct Rooms {
     rooms: Slab<Room>,
-    by_name: HashMap<RoomName, RoomId>,
+    /// The slots, by the names of the rooms in them.
+    by_name: HashTable<RoomSlot>,
+    state: RandomState,
     next_serial: u32,
     ledger: Ledger,
     max_rooms: usize,
@@ -149,7 +153,8 @@ impl Rooms {
     pub fn new(config: &Config) -> Rooms {
         let mut rooms = Rooms {
             rooms: Slab::new(),
-            by_name: HashMap::new(),
+            by_name: HashTable::new(),
+            state: RandomState::new(),
             next_serial: 0,
             ledger: Ledger::new(config.history_memory),
             max_rooms: config.max_rooms,
@@ -175,21 +180,23 @@ impl Rooms {
         }
         let serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
-        let id =
-            RoomId { slot: RoomSlot::from_key(self.rooms.insert(Room::new(name.clone(), serial))), serial };
-        self.by_name.insert(name, id);
-        Some(id)
+        let hash = self.state.hash_one(&name);
+        let slot = RoomSlot::from_key(self.rooms.insert(Room::new(name, serial)));
+        let (rooms, state) = (&self.rooms, &self.state);
+        self.by_name.insert_unique(hash, slot, |slot| state.hash_one(&rooms[slot.key()].name));
+        Some(RoomId { slot, serial })
     }
 
     /// Whether [`Rooms::open`] would find or make a room of that name.
     pub fn can_open(&self, name: &RoomName) -> bool {
         let unused = |(slot, room): (usize, &Room)| slot != 0 && room.is_unused();
-        self.by_name.contains_key(name) || self.rooms.len() < self.max_rooms || self.rooms.iter().any(unused)
+        self.find(name).is_some() || self.rooms.len() < self.max_rooms || self.rooms.iter().any(unused)
     }
 
     /// The room of that name, if there is one.
     pub fn find(&self, name: &RoomName) -> Option<RoomId> {
-        self.by_name.get(name).copied()
+        let is_that = |slot: &RoomSlot| self.rooms[slot.key()].name == *name;
+        self.at(*self.by_name.find(self.state.hash_one(name), is_that)?)
     }
 
     /// The room that has the slot now.
@@ -240,7 +247,10 @@ impl Rooms {
             return;
         }
         let room = self.rooms.remove(id.slot.key());
-        self.by_name.remove(&room.name);
+        let hash = self.state.hash_one(&room.name);
+        if let Ok(entry) = self.by_name.find_entry(hash, |slot| *slot == id.slot) {
+            entry.remove();
+        }
         room.past.iter().for_each(|message| self.ledger.dropped(message));
     }
 
