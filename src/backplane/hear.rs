@@ -189,7 +189,8 @@ impl Backplane {
 
     fn tell_lost(&mut self, room: &RoomName, count: u64) {
         if count > 0 {
-            self.counts.lost += count;
+            // It is what others say: it may be anything.
+            self.counts.lost = self.counts.lost.saturating_add(count);
             self.tell(News::Lost { room: room.clone(), count });
         }
     }

@@ -194,7 +194,7 @@ impl Peer {
     fn apply(&mut self, process: u64, version: u64, changes: Vec<Change>, todo: &mut Vec<Todo>) {
         match self.version {
             Some(known) if version <= known => {}
-            Some(known) if version == known + 1 => {
+            Some(known) if known.checked_add(1) == Some(version) => {
                 self.version = Some(version);
                 todo.extend(changes.into_iter().map(|(client, state)| {
                     let id = FarId { process, client };

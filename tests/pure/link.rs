@@ -330,6 +330,33 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
 }
 
 #[test]
+fn numbers_may_be_as_large_as_they_like() {
+    let mut rig = Rig::up("");
+    rig.backplane.share(ears("lobby", true), rig.now);
+    let max = u64::MAX;
+    let payload = |process, n| {
+        format!(
+            r#"{{"chinwag":"{process}","type":"say","epoch":1,"n":{n},"at":{max},"from":"eve","text":""}}"#
+        )
+    };
+    for process in [1, 2] {
+        rig.hears("chinwag:lobby", &payload(process, 0));
+        let told = rig.hears("chinwag:lobby", &payload(process, max));
+        assert_eq!(told, [News::Lost { room: RoomName::lobby(), count: max }]);
+        assert_eq!(rig.hears("chinwag:lobby", &payload(process, max)), []);
+    }
+    assert_eq!(rig.backplane.counts().lost, max);
+    let clients = |version| format!(r#"{{"chinwag":"1","type":"clients","version":{version},"clients":[]}}"#);
+    rig.hears("chinwag:@presence", &clients(max));
+    let whole = message_of(&["v", &max.to_string()]);
+    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000001"]]);
+    rig.receive(Link::Commands, &whole);
+    rig.actions();
+    assert_eq!(rig.hears("chinwag:@presence", &clients(0)), []);
+    assert_eq!(rig.hears("chinwag:@presence", &clients(max)), []);
+}
+
+#[test]
 fn a_message_fits_however_it_is_written() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     rig.backplane.share(ears("lobby", true), rig.now);
