@@ -325,7 +325,8 @@ impl Backplane {
         self.counts.sessions += 1;
         self.trouble.clear();
         self.apart_at = None;
-        if std::mem::take(&mut self.apart) {
+        let was_apart = std::mem::take(&mut self.apart);
+        if was_apart {
             self.tell(News::Together);
         }
         self.phase = Phase::Up(Up {
@@ -336,7 +337,10 @@ impl Backplane {
             hold_until: Some(now + HOLD),
             echo_by: None,
         });
-        self.release_if_all_are_here();
+        // Who was away and knows nobody can't know who is still missing.
+        if !(was_apart && self.expected.is_empty()) || self.left {
+            self.release_if_all_are_here();
+        }
         if !self.left {
             self.actions.push_back(Action::Register);
         }

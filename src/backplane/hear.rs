@@ -15,6 +15,9 @@ use crate::time::Now;
 /// Kinds of errors of Redis's that are logged; more are only counted.
 const ERRORS_LOGGED_MAX: usize = 32;
 
+/// How the errors begin that a user's rights bring.
+const NOT_ALLOWED: &str = "NOPERM";
+
 impl Backplane {
     /// Takes bytes that Redis has sent, however they are cut.
     pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
@@ -58,6 +61,10 @@ impl Backplane {
         };
         if let Some(error) = error_of(&reply) {
             self.note_error(&error);
+            // What is not allowed now is not allowed later: half a link would only look like one.
+            if error.starts_with(NOT_ALLOWED) {
+                return self.broken(&error, now);
+            }
         }
         match (purpose, reply) {
             (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
@@ -65,6 +72,12 @@ impl Backplane {
             // Nobody has heard it: its process is gone, and we are about to learn so.
             (Purpose::Private { from, to }, Reply::Int(0) | Reply::ServerError(_)) => {
                 self.tell(News::Nobody { from, called: to });
+            }
+            // Each process is subscribed to what is for it alone.
+            (Purpose::Probe { process }, Reply::Int(0)) => {
+                let mut todo = Vec::new();
+                self.peers.forget(process, &mut todo);
+                self.carry_out(todo);
             }
             (Purpose::Check { .. }, Reply::ServerError(_)) => {}
             (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
@@ -165,8 +178,9 @@ impl Backplane {
             self.counts.ignored += 1;
             return;
         };
-        self.expected.remove(&process);
-        self.release_if_all_are_here();
+        if self.expected.remove(&process) {
+            self.release_if_all_are_here();
+        }
         let mut todo = Vec::new();
         match said {
             Said::Clients { version, changes } => {

@@ -29,6 +29,11 @@ pub enum Purpose {
         /// To whom.
         to: Name,
     },
+    /// To see whether a process is still there.
+    Probe {
+        /// Which.
+        process: u64,
+    },
     /// To get all clients of a process.
     Snapshot {
         /// Which.

@@ -49,6 +49,11 @@ impl Backplane {
                 let said = Said::Private { n: self.privates, to, from, text };
                 self.publish(&self.inbox(process), said, purpose);
             }
+            Share::Doubt { process } if self.is_up() => {
+                let beat = Said::Beat { version: self.version, hello: false };
+                self.publish(&self.inbox(process), beat, Purpose::Probe { process });
+            }
+            Share::Doubt { .. } => {}
             Share::Nobody { process, from, called } => {
                 self.publish(&self.inbox(process), Said::Nobody { from, called }, Purpose::Upkeep);
             }

@@ -300,6 +300,7 @@ impl Chat {
                 client
             }
         };
+        self.doubt_holder(self.clients.name_of(client), Some(id.process), effects);
         let wanted: Vec<RoomId> = rooms.into_iter().filter_map(|room| self.rooms.open(room)).collect();
         let mut seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
         seats.retain(|seat| !wanted.iter().any(|room| room.slot() == seat.slot));
@@ -348,6 +349,15 @@ impl Chat {
         match self.find(self.clients.name_of(client)) {
             None => self.take_name(client, None),
             Some(_) => self.clients.far.rivals.push(client),
+        }
+    }
+
+    /// Has it looked after whether the one who has a name is still there, if that one is far: its process may have died with
+    /// nobody the wiser, and who wants the name may be the same person. `wanted_by` is the process that wants it.
+    pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, effects: &mut Vec<Effect>) {
+        let process = self.find(name).and_then(|holder| self.clients.far.process_of(holder));
+        if let Some(process) = process.filter(|process| Some(*process) != wanted_by) {
+            effects.push(Effect::Share(Share::Doubt { process }));
         }
     }
 

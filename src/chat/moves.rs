@@ -49,6 +49,7 @@ impl Chat {
         }
         let wanted = name.filter(|name| match self.is_taken(name) {
             true => {
+                self.doubt_holder(name.as_str(), None, effects);
                 problems.push(Problem::NameTaken(name.clone()));
                 false
             }
@@ -108,7 +109,10 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
         match self.find(name.as_str()) {
-            Some(holder) if holder != id => return Err(Problem::NameTaken(name)),
+            Some(holder) if holder != id => {
+                self.doubt_holder(name.as_str(), None, effects);
+                return Err(Problem::NameTaken(name));
+            }
             _ => {}
         }
         if self.client(id).is_some_and(Client::is_unnamed) {

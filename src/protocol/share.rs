@@ -78,6 +78,11 @@ pub enum Share {
         /// What.
         text: Text,
     },
+    /// Somebody wants a name that a client of that process has: is the process still there?
+    Doubt {
+        /// Which.
+        process: u64,
+    },
     /// Nobody here has the name that something was said to.
     Nobody {
         /// The process it came from.

@@ -93,7 +93,12 @@ fn what_only_comes_to_light_is_not_told() {
 fn far_names_are_taken() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());
-    assert_eq!(talk.asks(ANN, nick("EVE")), [problem(ANN, Problem::NameTaken(name("EVE")))]);
+    let taken = problem(ANN, Problem::NameTaken(name("EVE")));
+    let doubt = Told::Share(Share::Doubt { process: LOWER });
+    assert_eq!(talk.asks(ANN, nick("EVE")), [doubt.clone(), taken], "whoever has it may be gone");
+    let again = talk.hears(present(HIGHER, 1, presence("eve", 2, &[])));
+    assert_eq!(again, [doubt], "two can't have it");
+    assert_eq!(talk.hears(present(HIGHER, 1, presence("fay", 2, &[]))), []);
 }
 
 /// Ann is here; at the same time somebody elsewhere has taken her name, so many milliseconds later.

@@ -330,6 +330,32 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
 }
 
 #[test]
+fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
+    for (heard, gone) in [(":0\r\n", true), (":1\r\n", false), ("-ERR x\r\n", false)] {
+        let mut rig = Rig::up("");
+        rig.hears("chinwag:@presence", r#"{"chinwag":"1","type":"beat","version":0}"#);
+        rig.settle();
+        rig.backplane.share(Share::Doubt { process: 1 }, rig.now);
+        let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
+        assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@0000000000000001", &beat]]);
+        rig.receive(Link::Commands, heard);
+        let told = [Action::Tell(News::ProcessGone { process: 1 })];
+        assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
+    }
+}
+
+#[test]
+fn a_command_that_is_not_allowed_ends_the_session_and_any_other_error_does_not() {
+    for (error, ends) in [("NOPERM this user may not", true), ("OOM no memory", false)] {
+        let mut rig = Rig::up("");
+        rig.backplane.share(said("hi"), rig.now);
+        rig.commands();
+        rig.receive(Link::Commands, &format!("-{error}\r\n"));
+        assert_eq!((rig.backplane.is_up(), rig.backplane.counts().errors), (!ends, 1), "{error}");
+    }
+}
+
+#[test]
 fn numbers_may_be_as_large_as_they_like() {
     let mut rig = Rig::up("");
     rig.backplane.share(ears("lobby", true), rig.now);

@@ -184,3 +184,39 @@ fn a_program_that_loses_its_name_is_told_in_its_own_way() {
     assert_eq!(cluster.who(early), ["ann", "cy", "guest-2002"]);
     cluster.end();
 }
+
+#[test]
+fn who_comes_back_after_a_crash_has_its_name_as_soon_as_that_is_noticed() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, _) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.kill(1);
+    let third = cluster.start();
+    let bob = cluster.connect(third, "bob");
+    cluster.run();
+    let told = cluster.unread(ann);
+    assert!(told.contains(&"-- bob left (its server is gone)".into()), "{told:?}");
+    assert_eq!(cluster.who(ann), ["ann", "bob"]);
+    cluster.unread(bob);
+    cluster.say(ann, "/msg bob welcome back");
+    cluster.expect(bob, &["[ann] welcome back"]);
+    cluster.expect(ann, &[]);
+    cluster.end();
+}
+
+#[test]
+fn who_comes_back_elsewhere_after_a_crash_gets_its_name_at_the_second_try() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, _) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.kill(1);
+    let bob = cluster.connect(0, "bob");
+    cluster.expect(
+        bob,
+        &["-- welcome to chinwag. what's your name?", "-- the name bob is taken. what's your name?"],
+    );
+    cluster.expect(ann, &["-- bob left (its server is gone)"]);
+    cluster.say(bob, "bob");
+    cluster.expect(bob, &["-- hello bob. you are in #lobby with ann. /help lists the commands"]);
+    cluster.end();
+}
