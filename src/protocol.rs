@@ -29,7 +29,7 @@ pub enum Dialect {
     Raw,
     /// Server-sent events: it hears, and says nothing.
     Events,
-    /// Redis's protocol: of a connection, that it is one to Redis; of a client, that it is one of another process.
+    /// Redis's protocol, that of clients of other processes: what is for them goes out by the link.
     Redis,
     /// HTTP requests: not a client of the chat.
     Http,
