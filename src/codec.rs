@@ -133,7 +133,7 @@ impl Codecs {
             Dialect::Http => http::decode(unfinished, input, self.message_max),
             Dialect::Json => self.websocket.decode(unfinished, input, json::decode),
             Dialect::Raw => self.websocket.decode(unfinished, input, raw::decode),
-            // What a connection to Redis reads is not for the chat alone: `backplane` looks at it.
+            // No client of ours speaks it.
             Dialect::Redis => Step::Incomplete,
             Dialect::Events if input.is_empty() => Step::Incomplete,
             Dialect::Events => Step::Used { bytes: input.len(), input: None },
