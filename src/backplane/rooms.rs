@@ -18,7 +18,7 @@ const FORGET: Duration = Duration::from_secs(60);
 /// More rooms without anybody are not remembered.
 const IDLE_MAX: usize = 16 * 1024;
 
-/// Processes whose numbers are remembered for a room. More would mostly be dead ones.
+/// Processes whose numbers are remembered for a room: those that spoke last.
 const PROCESSES_MAX: usize = 32;
 
 #[derive(Debug, Default)]
@@ -245,16 +245,13 @@ impl Room {
     }
 
     fn note(&mut self, process: u64, last: Place) {
-        let new = Other { process, last, followed: true };
-        match self.others.iter_mut().find(|other| other.process == process) {
-            Some(known) => *known = new,
-            None => {
-                if self.others.len() == PROCESSES_MAX {
-                    self.others.remove(0);
-                }
-                self.others.push(new);
-            }
+        // What was on its way when we unsubscribed does not mean that we hear what follows.
+        let new = Other { process, last, followed: self.subscribed };
+        self.others.retain(|other| other.process != process);
+        if self.others.len() == PROCESSES_MAX {
+            self.others.remove(0);
         }
+        self.others.push(new);
     }
 
     /// Nobody listens to it any more: whoever comes next has missed nothing of what is said until then.

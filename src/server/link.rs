@@ -114,7 +114,8 @@ impl<N: Net> Server<N> {
 
     fn read_link(&mut self, link: Link) {
         let mut bytes_left = TURN_BYTES;
-        while bytes_left > 0 && self.pages.open_bytes() < TICK_BYTES {
+        // One read in any case: clients that fill each tick must not make the link look dead.
+        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.pages.open_bytes() < TICK_BYTES) {
             let Some(linked) = &mut self.linked else {
                 return;
             };
