@@ -14,6 +14,10 @@ use crate::text::{Name, RoomName};
 /// Bytes that may be sent and not answered yet. More would only wait in Redis's buffers instead of here.
 const WINDOW_BYTES: usize = 256 * 1024;
 
+/// What the session itself may need at a time, above all to put all clients of a large process into Redis. More is a
+/// Redis that takes nothing.
+const UPKEEP_MAX_BYTES: usize = 128 * 1024 * 1024;
+
 /// What a command is for, and so what its answer means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Purpose {
@@ -86,8 +90,10 @@ pub struct Queue {
     sent: usize,
     /// Bytes of those.
     sent_bytes: usize,
-    /// What all of them cost.
-    bytes: usize,
+    /// What messages cost, and what the rest does.
+    message_bytes: usize,
+    upkeep_bytes: usize,
+    /// For messages.
     max_bytes: usize,
     /// What had to make room and nobody has asked for yet.
     shed: Vec<Purpose>,
@@ -102,7 +108,8 @@ impl Queue {
             holds: false,
             sent: 0,
             sent_bytes: 0,
-            bytes: 0,
+            message_bytes: 0,
+            upkeep_bytes: 0,
             max_bytes,
             shed: Vec::new(),
         }
@@ -111,7 +118,7 @@ impl Queue {
     /// Adds a command. If that is too much, the oldest messages that are not sent make room.
     pub fn push(&mut self, purpose: Purpose, command: Vec<u8>) {
         let entry = Entry { purpose, command: command.into() };
-        self.bytes += entry.cost_bytes();
+        *self.account(&entry) += entry.cost_bytes();
         match self.holds && entry.purpose.can_be_held() {
             true => self.held.push_back(entry),
             false => self.entries.push_back(entry),
@@ -120,14 +127,14 @@ impl Queue {
             true => (&mut self.held, 0),
             false => (&mut self.entries, self.sent),
         };
-        while self.bytes > self.max_bytes {
+        while self.message_bytes > self.max_bytes {
             let mut unsent = line.range(from..);
             let Some(oldest) = unsent.position(|entry| entry.purpose.outlives_session()) else {
                 return;
             };
             from += oldest;
             if let Some(entry) = line.remove(from) {
-                self.bytes -= entry.cost_bytes();
+                self.message_bytes -= entry.cost_bytes();
                 self.shed.push(entry.purpose);
             }
         }
@@ -138,9 +145,9 @@ impl Queue {
         mem::take(&mut self.shed)
     }
 
-    /// Whether it is too much even so.
+    /// Whether the session needs too much.
     pub fn is_over(&self) -> bool {
-        self.bytes > self.max_bytes
+        self.upkeep_bytes > UPKEEP_MAX_BYTES
     }
 
     /// Appends to `out` what may be sent now. Whether there was anything.
@@ -161,7 +168,7 @@ impl Queue {
         self.sent = self.sent.checked_sub(1)?;
         let entry = self.entries.pop_front()?;
         self.sent_bytes -= entry.command.len();
-        self.bytes -= entry.cost_bytes();
+        *self.account(&entry) -= entry.cost_bytes();
         Some(entry.purpose)
     }
 
@@ -172,7 +179,8 @@ impl Queue {
         self.entries.append(&mut self.held);
         self.held = mem::take(&mut self.entries);
         self.held.retain(|entry| entry.purpose.outlives_session());
-        self.bytes = self.held.iter().map(Entry::cost_bytes).sum();
+        self.message_bytes = self.held.iter().map(Entry::cost_bytes).sum();
+        self.upkeep_bytes = 0;
     }
 
     /// Nothing is held back any more.
@@ -193,7 +201,15 @@ impl Queue {
 
     /// What is in it costs so much.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.message_bytes + self.upkeep_bytes
+    }
+
+    /// Where a command's cost is counted.
+    fn account(&mut self, entry: &Entry) -> &mut usize {
+        match entry.purpose.outlives_session() {
+            true => &mut self.message_bytes,
+            false => &mut self.upkeep_bytes,
+        }
     }
 }
 
@@ -231,7 +247,7 @@ mod tests {
     #[test]
     fn the_oldest_unsent_messages_make_room() {
         let cost = size_of::<Entry>() + 10;
-        let mut queue = Queue::new(3 * cost);
+        let mut queue = Queue::new(2 * cost);
         queue.push(message("sent"), vec![b'.'; 10]);
         assert!(queue.send(&mut Vec::new()));
         queue.push(Purpose::Upkeep, vec![b'u'; 10]);
@@ -241,14 +257,16 @@ mod tests {
         assert_eq!(queue.take_shed(), [message("a")]);
         assert!(!queue.is_over());
         assert_eq!(sent(&mut queue), "u".repeat(10) + &"b".repeat(10));
-        queue.push(Purpose::Upkeep, vec![b'u'; 10]);
-        assert!(queue.is_over(), "nothing is left that can make room");
+        (0..3).for_each(|_| queue.push(Purpose::Upkeep, vec![0; UPKEEP_MAX_BYTES / 4]));
+        assert_eq!((queue.take_shed(), queue.is_over()), (vec![], false), "it takes no room from messages");
+        queue.push(Purpose::Upkeep, vec![0; UPKEEP_MAX_BYTES / 4]);
+        assert!(queue.is_over());
     }
 
     #[test]
     fn what_is_held_back_keeps_its_order_and_is_shed_too() {
         let cost = size_of::<Entry>() + 1;
-        let mut queue = Queue::new(4 * cost);
+        let mut queue = Queue::new(2 * cost);
         queue.push(message("a"), b"1".to_vec());
         sent(&mut queue);
         queue.cut();

@@ -383,6 +383,18 @@ fn numbers_may_be_as_large_as_they_like() {
 }
 
 #[test]
+fn all_clients_of_a_large_process_fit_whatever_may_wait() {
+    let mut rig = Rig::up("--redis-queue 64k");
+    rig.backplane.share(said("hi"), rig.now);
+    let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
+    let all: Vec<_> = (0..10_000).map(|client| (client, ann.clone())).collect();
+    rig.backplane.register(&all);
+    rig.settle();
+    let counts = rig.backplane.counts();
+    assert_eq!((rig.backplane.is_up(), counts.shed, counts.published), (true, 0, 1));
+}
+
+#[test]
 fn a_message_fits_however_it_is_written() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     rig.backplane.share(ears("lobby", true), rig.now);
