@@ -165,6 +165,8 @@ impl Chat {
             News::Apart => self.set_apart(true, now, effects),
             News::Together => self.set_apart(false, now, effects),
         }
+        // Once for all who are gone by this: a whole process may be, and each of its names be wanted by somebody.
+        self.name_is_free();
     }
 
     /// All who are here under a name, for processes that know nothing yet.
@@ -327,7 +329,6 @@ impl Chat {
         let seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
         self.leave_seats(client, &seats, reason, notice, now, effects);
         self.clients.far.remove(id);
-        self.name_is_free();
     }
 
     fn far_rename(&mut self, client: ClientId, name: &Name, notice: Notice, effects: &mut Vec<Effect>) {
@@ -337,7 +338,6 @@ impl Chat {
         self.names.remove(client, self.clients.name_of(client));
         let old = self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
         self.take_far_name(client);
-        self.name_is_free();
         if let (Some(old), Notice::Told) = (old, notice) {
             self.tell_renamed(client, &old, name, effects);
         }
