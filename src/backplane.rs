@@ -338,11 +338,12 @@ impl Backplane {
             echo_by: None,
         });
         // Who was away and knows nobody can't know who is still missing.
-        if !(was_apart && self.expected.is_empty()) || self.left {
+        if !(was_apart && self.expected.is_empty()) {
             self.release_if_all_are_here();
         }
-        if !self.left {
-            self.actions.push_back(Action::Register);
+        match self.left {
+            true => self.say_bye(),
+            false => self.actions.push_back(Action::Register),
         }
         let mut todo = Vec::new();
         self.peers.resume(now, &mut todo);

@@ -79,9 +79,12 @@ impl Backplane {
 
     /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
     pub fn leave(&mut self) {
-        if std::mem::replace(&mut self.left, true) || !self.is_up() {
-            return;
+        if !std::mem::replace(&mut self.left, true) && self.is_up() {
+            self.say_bye();
         }
+    }
+
+    pub(super) fn say_bye(&mut self) {
         let key = self.names.own.clone();
         self.command(Purpose::Upkeep, &[b"DEL", &key]);
         self.announce(Said::Bye);

@@ -475,4 +475,12 @@ fn who_leaves_is_gone_at_once_and_says_nothing_more_of_its_clients() {
     assert!(rig.backplane.is_done());
     rig.backplane.share(said("last words"), rig.now);
     assert_eq!(rig.commands().len(), 1, "its clients may still speak");
+    rig.backplane.broken("cut", rig.now);
+    rig.skip();
+    rig.actions();
+    rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
+    rig.sent(Link::Commands);
+    rig.log_in();
+    let words: Vec<String> = rig.commands().iter().map(|words| words[0].clone()).collect();
+    assert_eq!(words, ["PUBLISH", "DEL", "PUBLISH"], "the last words, and then it is gone again");
 }
