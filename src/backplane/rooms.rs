@@ -348,6 +348,28 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_on_speaking_is_not_forgotten() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        rooms.set_ears(&room, true, true, at(0));
+        for process in 1..=2 * PROCESSES_MAX as u64 {
+            rooms.hear(&room, process, place(1, 5));
+            assert_eq!(rooms.hear(&room, 0, place(1, 5 + process)), NEW);
+        }
+        assert_eq!(rooms.hear(&room, 0, place(1, 5)), Heard::Again);
+    }
+
+    #[test]
+    fn what_was_on_its_way_at_the_end_of_a_subscription_does_not_bring_more_to_miss() {
+        let (mut rooms, room) = (Rooms::default(), room());
+        rooms.set_ears(&room, true, true, at(0));
+        rooms.set_ears(&room, false, true, at(0));
+        assert_eq!(rooms.expire(at(10)), Some(room.clone()));
+        rooms.hear(&room, 1, place(1, 2));
+        rooms.set_ears(&room, true, true, at(20));
+        assert_eq!(rooms.hear(&room, 1, place(1, 99)), NEW);
+    }
+
+    #[test]
     fn coming_and_going_is_one_subscription() {
         let (mut rooms, room) = (Rooms::default(), room());
         assert!(rooms.set_ears(&room, true, true, at(0)));

@@ -107,7 +107,7 @@ impl Backplane {
             return;
         };
         if over {
-            return self.broken("too much waits for it (--redis-queue)", now);
+            return self.broken("it takes nothing", now);
         }
         let was_waiting = self.queue.is_waiting();
         if self.queue.send(&mut self.out[Link::Commands as usize]) && !was_waiting {
