@@ -394,3 +394,25 @@ fn fault_41_a_room_entered_and_left_all_the_time_is_one_subscription() {
     three.expect_one_chat();
     three.cluster.end();
 }
+
+#[test]
+fn fault_02_clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
+    let mut cluster = Cluster::new(2, "--rate off --line-max 4k --write-buffer 1m --write-buffer-soft off");
+    let (ann, far) = (cluster.join(0, "ann"), cluster.join(1, "far"));
+    let many: Vec<_> = (0..8).map(|number| cluster.join(0, &format!("n{number}"))).collect();
+    for _ in 0..100 {
+        cluster.say(ann, &"x".repeat(3_000));
+        cluster.run();
+    }
+    cluster.pass(10 * SECOND);
+    let before = cluster.counts(0).received;
+    cluster.say(far, "are you there");
+    cluster.step(1);
+    let heard = (0..50).any(|_| {
+        many.iter().for_each(|guest| cluster.say(*guest, "/history 100"));
+        cluster.step(0);
+        cluster.step(1);
+        cluster.counts(0).received > before
+    });
+    assert!(heard, "the link was not read in 50 ticks");
+}
