@@ -99,8 +99,8 @@ pub struct Backplane {
     apart: bool,
     /// Why there is no session, as it was last logged.
     trouble: String,
-    /// Codes of Redis's errors that were logged.
-    errors_logged: HashSet<String>,
+    /// Kinds of complaints that were logged.
+    logged: HashSet<String>,
     rooms: Rooms,
     peers: Peers,
     /// Processes that were there before, and not heard of since.
@@ -114,7 +114,9 @@ pub struct Backplane {
     registered: u64,
     /// How much was said to single clients of other processes.
     privates: u64,
-    /// Rooms whose members must be told our number, because messages were shed.
+    /// Whether somebody has come and is to be told who is here.
+    greeted: bool,
+    /// Rooms whose members must be told our number, because they have asked, or messages were shed.
     owing: Vec<RoomName>,
     /// Whether this process ends, and has said so.
     left: bool,
@@ -169,15 +171,16 @@ impl Backplane {
             apart_at: Some(now.moment + APART_AFTER),
             apart: false,
             trouble: String::new(),
-            errors_logged: HashSet::new(),
+            logged: HashSet::new(),
             rooms: Rooms::default(),
-            peers: Peers::default(),
+            peers: Peers::new(config.redis_processes),
             expected: BTreeSet::new(),
             queue: Queue::new(config.redis_queue),
             changes: Vec::new(),
             version: 0,
             registered: 0,
             privates: 0,
+            greeted: false,
             owing: Vec::new(),
             left: false,
             out: Default::default(),

@@ -100,7 +100,7 @@ impl Chat {
     /// moving them.
     pub fn new(config: &Config) -> Chat {
         Chat {
-            clients: Clients::with_capacity(config.most_slots()),
+            clients: Clients::new(config.most_slots(), config.redis_clients),
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
@@ -158,7 +158,7 @@ impl Chat {
         let seats: SmallVec<[Seat; 1]> = client.seats().collect();
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
-            self.name_is_free();
+            self.name_is_free(name.as_str());
             self.share(|| Share::Gone { client: id.0, reason: reason.clone() }, effects);
         }
         self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
@@ -247,6 +247,7 @@ impl Chat {
         Census {
             clients: self.clients.near().count(),
             far: self.clients.far.len(),
+            far_ignored: self.clients.far.ignored(),
             names: self.names.len(),
             rooms: self.rooms.len(),
             members: self.rooms.seats(),
@@ -331,6 +332,8 @@ pub struct Census {
     pub clients: usize,
     /// Clients of other processes.
     pub far: usize,
+    /// How often a client of another process was ignored because of `--redis-clients`.
+    pub far_ignored: u64,
     /// Names taken.
     pub names: usize,
     /// Rooms with members or a history.

@@ -290,6 +290,16 @@ pub struct Config {
           value_parser = redis::buffer, help_heading = "Redis")]
     pub redis_reply_max: usize,
 
+    /// Most other processes in the chat; more are ignored
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_PROCESSES", default_value = "256",
+          value_parser = redis::count, help_heading = "Redis")]
+    pub redis_processes: usize,
+
+    /// Most clients of other processes that are known here; more are ignored
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_CLIENTS", default_value = "1000000",
+          value_parser = redis::count, help_heading = "Redis")]
+    pub redis_clients: usize,
+
     /// Time that SIGTERM leaves to flush what is waiting
     #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
           help_heading = "Operation")]
@@ -419,6 +429,9 @@ impl Config {
                 "--max-clients, --max-rooms, --max-rooms-per-client and --max-http are at least 1".into()
             );
         }
+        if self.max_rooms_per_client > MOST_ROOMS_PER_CLIENT {
+            return Err(format!("--max-rooms-per-client is at most {MOST_ROOMS_PER_CLIENT}"));
+        }
         if self.max_clients.saturating_add(self.max_waiting).saturating_add(self.max_http) > MOST_CONNECTIONS
         {
             return Err(format!(
@@ -457,6 +470,9 @@ const MOST_WRITE_BUFFER: usize = 1 << 30;
 
 /// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
 const MOST_CONNECTIONS: usize = 1 << 20;
+
+/// The most rooms a client can be allowed to be in, here or in another process.
+pub const MOST_ROOMS_PER_CLIENT: usize = 1024;
 
 /// The part of clap's message that tells what to do, on one line.
 fn one_line(message: &str) -> String {

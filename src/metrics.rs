@@ -94,6 +94,8 @@ pub struct State {
     pub clients: [usize; Dialect::IN_ROOMS.len()],
     /// Clients of other processes.
     pub far: usize,
+    /// How often one was ignored, since there were too many.
+    pub far_ignored: u64,
     /// What the link to other processes did, and how it is, if there is to be one.
     pub link: Option<(LinkCounts, LinkState)>,
     /// Clients that are being slowed down.
@@ -177,6 +179,11 @@ impl State {
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
         }
         page.gauge("clients_far", "Clients of other processes.", self.far as u64);
+        page.counter(
+            "clients_far_ignored",
+            "Clients of other processes that were too many.",
+            self.far_ignored,
+        );
         page.gauge("clients_delayed", "Clients that are being slowed down.", self.delayed as u64);
         page.gauge("clients_waiting", "Clients that wait for a place.", self.waiting as u64);
         page.gauge("http_connections", "HTTP connections that are not clients.", self.http as u64);

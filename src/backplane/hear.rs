@@ -3,7 +3,7 @@
 use super::packet::{self, Packet, Said, What};
 use super::queue::Purpose;
 use super::rooms::Heard;
-use super::session::{Incoming, error_of};
+use super::session::{Incoming, Trouble, error_of};
 use super::speak::VERSION;
 use super::{Action, Backplane, Link, Phase, Up};
 use crate::codec::json;
@@ -12,8 +12,8 @@ use crate::protocol::{Body, Manner, News, Presence};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
-/// Kinds of errors of Redis's that are logged; more are only counted.
-const ERRORS_LOGGED_MAX: usize = 32;
+/// Kinds of complaints that are logged; more are only counted.
+const KINDS_LOGGED_MAX: usize = 32;
 
 /// How the errors begin that a user's rights bring.
 const NOT_ALLOWED: &str = "NOPERM";
@@ -31,8 +31,20 @@ impl Backplane {
         for incoming in said {
             self.take_in(incoming, now);
         }
-        if let Err(why) = outcome {
-            self.broken(&why, now);
+        if let Err(trouble) = outcome {
+            if link == Link::Commands && trouble == Trouble::TooLarge {
+                self.give_up_snapshot();
+            }
+            self.broken(&trouble.to_string(), now);
+        }
+    }
+
+    /// If it is the clients of a process that Redis says at too great a length, they are not asked for again.
+    fn give_up_snapshot(&mut self) {
+        if let Some(Purpose::Snapshot { process }) = self.queue.oldest() {
+            let name = packet::process_as_text(*process);
+            log::error!("redis: too many clients to read, raise --redis-reply-max process={name}");
+            self.peers.give_up_reading(*process);
         }
     }
 
@@ -74,10 +86,8 @@ impl Backplane {
                 self.tell(News::Nobody { from, called: to });
             }
             // Each process is subscribed to what is for it alone.
-            (Purpose::Probe { process }, Reply::Int(0)) => {
-                let mut todo = Vec::new();
-                self.peers.forget(process, &mut todo);
-                self.carry_out(todo);
+            (Purpose::Probe { process }, Reply::Int(heard_by)) => {
+                self.peers.hear_of(process, heard_by > 0, now.moment);
             }
             (Purpose::Check { .. }, Reply::ServerError(_)) => {}
             (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
@@ -106,7 +116,7 @@ impl Backplane {
     fn note_error(&mut self, error: &str) {
         self.counts.errors += 1;
         let code = error.split(' ').next().unwrap_or_default();
-        if self.errors_logged.len() < ERRORS_LOGGED_MAX && self.errors_logged.insert(code.into()) {
+        if self.logged.len() < KINDS_LOGGED_MAX && self.logged.insert(code.into()) {
             log::error!("redis refuses a command, more such errors are only counted error={error:?}");
         }
     }
@@ -118,8 +128,11 @@ impl Backplane {
         if !packet::is_ours(payload) {
             return self.hear_foreign(room, payload);
         }
-        match packet::decode(payload) {
-            Some(Packet { process, said: Said::Message { place, from, at, what } }) => {
+        let Some(Packet { process, said }) = self.decode(payload) else {
+            return;
+        };
+        match said {
+            Said::Message { place, from, at, what } => {
                 let Heard::New { lost } = self.rooms.hear(&room, process, place) else {
                     return;
                 };
@@ -136,12 +149,12 @@ impl Backplane {
                     What::Relayed(payload) => News::Relayed { room, from, payload, at_unix_millis: at },
                 });
             }
-            Some(Packet { process, said: Said::Mark { place, asks } }) => {
+            Said::Mark { place, asks } => {
                 let lost = self.rooms.hear_mark(&room, process, place);
                 self.tell_lost(&room, lost);
                 // Who has said nothing has nothing to be missed.
                 if asks && self.rooms.place(&room).n > 0 {
-                    self.mark(&room, false);
+                    self.owe_mark(room);
                 }
             }
             _ => self.counts.ignored += 1,
@@ -174,10 +187,16 @@ impl Backplane {
             }
             return;
         }
-        let Some(Packet { process, said }) = packet::decode(payload) else {
-            self.counts.ignored += 1;
+        let Some(Packet { process, said }) = self.decode(payload) else {
             return;
         };
+        if !self.peers.admits(process) {
+            self.counts.ignored += 1;
+            if self.logged.insert("processes".into()) {
+                log::warn!("redis: another process is ignored, there are more than --redis-processes");
+            }
+            return;
+        }
         if self.expected.remove(&process) {
             self.release_if_all_are_here();
         }
@@ -188,9 +207,7 @@ impl Backplane {
             }
             Said::Beat { version, hello } => {
                 self.peers.hear(process, version, now.moment, &mut todo);
-                if hello {
-                    self.answer_hello();
-                }
+                self.greeted |= hello;
             }
             Said::Bye => self.peers.forget(process, &mut todo),
             Said::Private { n, .. } if !self.peers.hear_private(process, n) => {}
@@ -199,6 +216,13 @@ impl Backplane {
             Said::Message { .. } | Said::Mark { .. } => self.counts.ignored += 1,
         }
         self.carry_out(todo);
+    }
+
+    /// Reads what another process says. What looks like our own and does not begin as we write it is not ours.
+    fn decode(&mut self, payload: &[u8]) -> Option<Packet> {
+        let packet = packet::decode(payload).filter(|packet| packet.process != self.process);
+        self.counts.ignored += u64::from(packet.is_none());
+        packet
     }
 
     fn tell_lost(&mut self, room: &RoomName, count: u64) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::codec::json;
+use crate::config::MOST_ROOMS_PER_CLIENT;
 use crate::protocol::{Body, Manner, Payload, Presence};
 use crate::text::{Name, RoomName, Text};
 
@@ -178,10 +179,16 @@ pub fn process_as_text(process: u64) -> String {
     format!("{process:016x}")
 }
 
+/// Which process is written so. No other spelling of a number is one: who has two would be two processes.
+fn process_of_text(text: &str) -> Option<u64> {
+    let process = u64::from_str_radix(text, 16).ok()?;
+    (process_as_text(process) == text).then_some(process)
+}
+
 /// Reads one of ours; `None` if it is none after all.
 pub fn decode(payload: &[u8]) -> Option<Packet> {
     let wire: Wire<'_> = serde_json::from_slice(payload).ok()?;
-    let process = u64::from_str_radix(&wire.chinwag, 16).ok()?;
+    let process = process_of_text(&wire.chinwag)?;
     let name = |raw: &Option<String>| Name::of_far(raw.as_deref()?);
     let said = match wire.kind {
         "say" | "me" | "raw" => {
@@ -323,6 +330,9 @@ impl WireClient {
     }
 
     fn into_presence(self) -> Option<Presence> {
+        if self.rooms.len() > MOST_ROOMS_PER_CLIENT {
+            return None;
+        }
         let rooms = self.rooms.iter().map(|room| RoomName::parse(room).ok());
         Some(Presence {
             name: Name::of_far(&self.name?)?,
@@ -387,7 +397,7 @@ mod tests {
 
     #[test]
     fn what_breaks_a_rule_is_not_read() {
-        let head = r#"{"chinwag":"1","type":"say","epoch":1,"n":1,"at":1,"from""#;
+        let head = r#"{"chinwag":"000000000000000a","type":"say","epoch":1,"n":1,"at":1,"from""#;
         assert!(decode(format!(r#"{head}:"ann","text":"hi"}}"#).as_bytes()).is_some());
         let spoken = |rest: &str| decode(format!("{head}:{rest}}}").as_bytes()).map(|packet| packet.said);
         for bad in [r#""an n","text":"hi""#, r#""","text":"hi""#, "7", r#""ann","text":7"#] {
@@ -400,12 +410,22 @@ mod tests {
         for empty in [r#""ann","text":" ""#, r#""ann""#] {
             assert!(matches!(spoken(empty), Some(Said::Message { what: None, .. })), "{empty}");
         }
-        assert_eq!(decode(br#"{"chinwag":"x","type":"bye"}"#), None);
-        assert_eq!(decode(br#"{"chinwag":"1","type":"sing"}"#), None);
+        let bye = |process: &str| decode(format!(r#"{{"chinwag":"{process}","type":"bye"}}"#).as_bytes());
+        assert!(bye("000000000000000a").is_some());
+        for other in ["x", "a", "A", "000000000000000A", "+00000000000000a", "0000000000000000a"] {
+            assert_eq!(bye(other), None, "{other}");
+        }
+        assert_eq!(decode(br#"{"chinwag":"000000000000000a","type":"sing"}"#), None);
         assert_eq!(
-            decode(br#"{"chinwag":"1","type":"clients","version":1,"clients":[{"id":1,"name":"a b"}]}"#),
+            decode(br#"{"chinwag":"000000000000000a","type":"clients","version":1,"clients":[{"id":1,"name":"a b"}]}"#),
             None
         );
         assert_eq!(decode_presence(br#"{"name":"ann","since":1,"rooms":["a b"]}"#), None);
+        let in_rooms = |count: usize| {
+            let rooms: Vec<String> = (0..count).map(|n| format!("\"r{n}\"")).collect();
+            decode_presence(format!(r#"{{"name":"ann","since":1,"rooms":[{}]}}"#, rooms.join(",")).as_bytes())
+        };
+        assert_eq!(in_rooms(MOST_ROOMS_PER_CLIENT).unwrap().rooms.len(), MOST_ROOMS_PER_CLIENT);
+        assert_eq!(in_rooms(MOST_ROOMS_PER_CLIENT + 1), None);
     }
 }

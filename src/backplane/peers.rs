@@ -10,20 +10,36 @@ use crate::protocol::{FarId, News, Presence};
 use crate::time::Moment;
 
 /// A process that was not heard of for so long is gone.
-pub const SILENCE: Duration = Duration::from_secs(20);
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// A process that is not subscribed for so long is gone. One that has lost its link alone is back sooner: it has tried three
+/// times by then.
+const ABSENCE: Duration = Duration::from_secs(2);
 
 /// Processes remembered for being told gone, or for what they said to single clients. More are not to be expected back.
 const PAST_MAX: usize = 64;
 
-/// Changes kept while the whole is on its way; with more, it is read again.
-const CHANGES_MAX: usize = 4096;
+/// Changes and versions kept while the whole is on its way; with more, it is read again.
+const KEPT_MAX: usize = 4096;
 
 #[derive(Debug)]
 struct Peer {
     heard_at: Moment,
+    doubt: Doubt,
     /// Which state of its clients is known; `None` before the first.
     version: Option<u64>,
     reading: Reading,
+}
+
+/// Whether a process that has not been silent for long is there nevertheless.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Doubt {
+    /// Nobody doubts it.
+    No,
+    /// Redis is asked whether it is subscribed.
+    Asked,
+    /// It was not subscribed. It may have lost its link, and be about to come back.
+    Absent { since: Moment },
 }
 
 /// How it stands with the whole.
@@ -31,10 +47,12 @@ struct Peer {
 enum Reading {
     /// It is not asked for.
     No,
-    /// It is on its way. What has changed since then, by version.
-    Yes(Vec<(u64, Vec<Change>)>),
+    /// It is on its way. What has changed since then, by version, and how much that is.
+    Yes { kept: Vec<(u64, Vec<Change>)>, size: usize },
     /// It is on its way, and too much has changed since then.
     Again,
+    /// It is larger than a reply may be, and not asked for any more.
+    TooLarge,
 }
 
 /// What is to be done about a peer.
@@ -47,9 +65,10 @@ pub enum Todo {
 }
 
 /// The other processes, by their numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Peers {
     peers: BTreeMap<u64, Peer>,
+    max: usize,
     /// Those that the rooms were told are gone: if they come back after all, the rooms are told that, too.
     gone: VecDeque<u64>,
     /// The number of the last that each said to a single client; that of the latest to do so comes last.
@@ -57,6 +76,16 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// None so far, and never more than that.
+    pub fn new(max: usize) -> Peers {
+        Peers { peers: BTreeMap::new(), max, gone: VecDeque::new(), private: VecDeque::new() }
+    }
+
+    /// Whether there is a place for a process. Else it is not to be listened to.
+    pub fn admits(&self, process: u64) -> bool {
+        self.peers.len() < self.max || self.peers.contains_key(&process)
+    }
+
     /// A process has said something, and has this version of its clients, if it has said so.
     pub fn hear(&mut self, process: u64, version: u64, now: Moment, todo: &mut Vec<Todo>) {
         let peer = self.peer(process, now);
@@ -76,13 +105,12 @@ impl Peers {
     ) {
         let peer = self.peer(process, now);
         match &mut peer.reading {
-            Reading::Yes(kept)
-                if kept.iter().map(|(_, changes)| changes.len()).sum::<usize>() > CHANGES_MAX =>
-            {
-                peer.reading = Reading::Again;
+            Reading::Yes { size, .. } if *size > KEPT_MAX => peer.reading = Reading::Again,
+            Reading::Yes { kept, size } => {
+                *size += 1 + changes.len();
+                kept.push((version, changes));
             }
-            Reading::Yes(kept) => kept.push((version, changes)),
-            Reading::Again => {}
+            Reading::Again | Reading::TooLarge => {}
             Reading::No => peer.apply(process, version, changes, todo),
         }
     }
@@ -94,8 +122,8 @@ impl Peers {
         };
         let kept = match std::mem::replace(&mut peer.reading, Reading::No) {
             Reading::Again => return peer.read(process, todo),
-            Reading::Yes(kept) => kept,
-            Reading::No => Vec::new(),
+            Reading::Yes { kept, .. } => kept,
+            Reading::No | Reading::TooLarge => Vec::new(),
         };
         // With nothing, what is known stays so until the process is heard of again, or is gone.
         let Some((version, clients)) = all else {
@@ -109,6 +137,27 @@ impl Peers {
         }
         for (version, changes) in kept {
             peer.apply(process, version, changes, todo);
+        }
+    }
+
+    /// The whole of a process's clients is more than a reply may be. It is not asked for again in this session or the next:
+    /// each would end by it.
+    pub fn give_up_reading(&mut self, process: u64) {
+        if let Some(peer) = self.peers.get_mut(&process) {
+            peer.reading = Reading::TooLarge;
+        }
+    }
+
+    /// Somebody has reason to think that a process is not there any more. Whether Redis should be asked.
+    pub fn doubt(&mut self, process: u64) -> bool {
+        let peer = self.peers.get_mut(&process).filter(|peer| peer.doubt == Doubt::No);
+        peer.map(|peer| peer.doubt = Doubt::Asked).is_some()
+    }
+
+    /// Redis says whether a process is subscribed. If it was heard meanwhile, that is more recent.
+    pub fn hear_of(&mut self, process: u64, subscribed: bool, now: Moment) {
+        if let Some(peer) = self.peers.get_mut(&process).filter(|peer| peer.doubt == Doubt::Asked) {
+            peer.doubt = if subscribed { Doubt::No } else { Doubt::Absent { since: now } };
         }
     }
 
@@ -136,7 +185,12 @@ impl Peers {
 
     /// The session is over: what is on its way does not come.
     pub fn cut(&mut self) {
-        self.peers.values_mut().for_each(|peer| peer.reading = Reading::No);
+        for peer in self.peers.values_mut() {
+            peer.doubt = Doubt::No;
+            if !matches!(peer.reading, Reading::TooLarge) {
+                peer.reading = Reading::No;
+            }
+        }
     }
 
     /// A session begins: whoever was known may have said something meanwhile, and has not been silent on purpose.
@@ -165,28 +219,37 @@ impl Peers {
 
     /// When [`Peers::expire`] wants to be called.
     pub fn next_timeout(&self) -> Option<Moment> {
-        self.peers.values().map(|peer| peer.heard_at + SILENCE).min()
+        self.peers.values().map(Peer::gone_at).min()
     }
 
     /// Forgets those that were silent for too long.
     pub fn expire(&mut self, now: Moment, todo: &mut Vec<Todo>) {
-        let silent = self.peers.iter().filter(|(_, peer)| peer.heard_at + SILENCE <= now);
+        let silent = self.peers.iter().filter(|(_, peer)| peer.gone_at() <= now);
         let silent: Vec<u64> = silent.map(|(process, _)| *process).collect();
         silent.into_iter().for_each(|process| self.forget(process, todo));
     }
 
     fn peer(&mut self, process: u64, now: Moment) -> &mut Peer {
-        let new = Peer { heard_at: now, version: None, reading: Reading::No };
+        let new = Peer { heard_at: now, doubt: Doubt::No, version: None, reading: Reading::No };
         let peer = self.peers.entry(process).or_insert(new);
-        peer.heard_at = now;
+        (peer.heard_at, peer.doubt) = (now, Doubt::No);
         peer
     }
 }
 
 impl Peer {
+    /// When it is taken to be gone, if it is not heard of.
+    fn gone_at(&self) -> Moment {
+        let silent = self.heard_at + SILENCE;
+        match self.doubt {
+            Doubt::Absent { since } => silent.min(since + ABSENCE),
+            Doubt::No | Doubt::Asked => silent,
+        }
+    }
+
     fn read(&mut self, process: u64, todo: &mut Vec<Todo>) {
         if matches!(self.reading, Reading::No) {
-            self.reading = Reading::Yes(Vec::new());
+            self.reading = Reading::Yes { kept: Vec::new(), size: 0 };
             todo.push(Todo::Read(process));
         }
     }
@@ -253,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_whole_comes_first_and_the_changes_since_then_behind_it() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(2);
         assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
         assert_eq!(changed(&mut peers, 6, 3), []);
         assert_eq!(changed(&mut peers, 7, 4), []);
@@ -266,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_is_said_to_one_comes_once() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(2);
         let heard = [(1, 1), (1, 3), (2, 1), (1, 3), (1, 2), (1, 4)]
             .map(|(process, n)| peers.hear_private(process, n));
         assert_eq!(heard, [true, true, true, false, false, true]);
@@ -276,7 +339,7 @@ mod tests {
 
     #[test]
     fn nothing_is_no_information() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(2);
         assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
         whole(&mut peers, 5);
         let beat = |peers: &mut Peers, version| todo(peers, |p, todo| p.hear(PROCESS, version, at(1), todo));
@@ -288,9 +351,9 @@ mod tests {
 
     #[test]
     fn with_too_many_changes_the_whole_is_read_again() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
-        let many = |_| (0..CHANGES_MAX as u32 + 1).flat_map(comes).collect::<Vec<_>>();
+        let many = |_| (0..KEPT_MAX as u32 + 1).flat_map(comes).collect::<Vec<_>>();
         for version in 2..4 {
             todo(&mut peers, |peers, todo| {
                 peers.hear_changes(PROCESS, version, many(version), at(0), todo);
@@ -301,8 +364,84 @@ mod tests {
     }
 
     #[test]
+    fn changes_of_nothing_are_kept_within_bounds_too() {
+        let mut peers = Peers::new(2);
+        changed(&mut peers, 1, 1);
+        let kept = |peers: &Peers| match &peers.peers[&PROCESS].reading {
+            Reading::Yes { kept, .. } => Some(kept.len()),
+            _ => None,
+        };
+        let nothing = |peers: &mut Peers, version| {
+            todo(peers, |peers, todo| peers.hear_changes(PROCESS, version, vec![], at(0), todo))
+        };
+        (0..KEPT_MAX as u64 + 1).for_each(|version| assert_eq!(nothing(&mut peers, version + 2), []));
+        assert_eq!(kept(&peers), Some(KEPT_MAX + 1));
+        nothing(&mut peers, KEPT_MAX as u64 + 3);
+        assert_eq!(kept(&peers), None);
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let mut peers = Peers::new(2);
+        let come = |peers: &mut Peers, process| todo(peers, |p, todo| p.hear(process, 0, at(0), todo));
+        assert!(peers.admits(1));
+        come(&mut peers, 1);
+        assert!(peers.admits(2));
+        come(&mut peers, 2);
+        assert!(peers.admits(1) && peers.admits(2) && !peers.admits(3));
+        todo(&mut peers, |peers, todo| peers.forget(1, todo));
+        assert!(peers.admits(3));
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_read_again_until_its_process_is_gone() {
+        let mut peers = Peers::new(2);
+        assert_eq!(changed(&mut peers, 1, 1), [Todo::Read(PROCESS)]);
+        peers.give_up_reading(PROCESS);
+        peers.cut();
+        assert_eq!(todo(&mut peers, |peers, todo| peers.resume(at(1), todo)), []);
+        assert_eq!(changed(&mut peers, 2, 1), []);
+        todo(&mut peers, |peers, todo| peers.forget(PROCESS, todo));
+        assert_eq!(changed(&mut peers, 3, 1), [Todo::Read(PROCESS)]);
+    }
+
+    #[test]
+    fn who_is_not_subscribed_has_a_while_to_come_back() {
+        let away = |subscribed| {
+            let mut peers = Peers::new(2);
+            changed(&mut peers, 1, 1);
+            assert!(peers.doubt(PROCESS) && !peers.doubt(PROCESS), "one question at a time");
+            peers.hear_of(PROCESS, subscribed, at(1));
+            peers
+        };
+        let gone = vec![Todo::Tell(News::ProcessGone { process: PROCESS })];
+        let expire = |peers: &mut Peers, second| todo(peers, |p, todo| p.expire(at(second), todo));
+        let mut peers = away(false);
+        assert_eq!((peers.next_timeout(), peers.doubt(PROCESS)), (Some(at(3)), false));
+        assert_eq!([expire(&mut peers, 2), expire(&mut peers, 3)], [vec![], gone.clone()]);
+
+        let mut peers = away(true);
+        assert_eq!(expire(&mut peers, 19), []);
+        assert!(peers.doubt(PROCESS), "it may be asked again");
+
+        let mut peers = away(false);
+        changed(&mut peers, 2, 1);
+        assert_eq!(expire(&mut peers, 6), [], "it was heard");
+        assert!(peers.doubt(PROCESS));
+        changed(&mut peers, 3, 1);
+        peers.hear_of(PROCESS, false, at(2));
+        assert_eq!(expire(&mut peers, 8), [], "it was heard since it was asked for");
+
+        let mut peers = away(false);
+        peers.cut();
+        todo(&mut peers, |peers, todo| peers.resume(at(3), todo));
+        assert_eq!(expire(&mut peers, 8), [], "who does not listen hears nobody come back");
+        assert!(!peers.doubt(99), "nobody knows it");
+    }
+
+    #[test]
     fn who_is_silent_is_gone() {
-        let mut peers = Peers::default();
+        let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
         assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(19), todo)), []);
         let gone = [Todo::Tell(News::ProcessGone { process: PROCESS })];

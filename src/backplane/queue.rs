@@ -163,6 +163,11 @@ impl Queue {
         self.sent > before
     }
 
+    /// What Redis is to answer next.
+    pub fn oldest(&self) -> Option<&Purpose> {
+        self.entries.front().filter(|_| self.sent > 0).map(|entry| &entry.purpose)
+    }
+
     /// Redis has answered the oldest: what it was for. `None`: nothing was asked.
     pub fn answered(&mut self) -> Option<Purpose> {
         self.sent = self.sent.checked_sub(1)?;

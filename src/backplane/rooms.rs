@@ -26,7 +26,8 @@ struct Room {
     /// Whether somebody of ours listens to it.
     ears: bool,
     subscribed: bool,
-    /// Whether it was subscribed and listened to when a session ended, so that we know whom we knew.
+    /// Whether it was listened to when a session ended, and has been ever since: then whoever is unknown had said nothing
+    /// until then, and all that it has said is missing.
     cut: bool,
     /// Whether others must be told our number, because messages were shed.
     owes_mark: bool,

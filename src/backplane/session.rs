@@ -1,7 +1,7 @@
 //! One stay at Redis: [`Session`], two connections that live and die together, for a connection with subscriptions can do
 //! nothing else (in RESP2).
 
-use std::mem;
+use std::{fmt, mem};
 
 use crate::codec::resp::{self, Garbage, Replies, Reply};
 use crate::config::RedisUrl;
@@ -39,6 +39,27 @@ pub enum Incoming {
     },
     /// What is published in that channel comes in from now on.
     Subscribed(Vec<u8>),
+}
+
+/// Why a session can't go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trouble {
+    /// It is not Redis's protocol, or not what is to be expected there.
+    Malformed(&'static str),
+    /// A reply is larger than it may be.
+    TooLarge,
+    /// Redis refuses, in its own words.
+    Refused(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trouble::Malformed(what) => what,
+            Trouble::TooLarge => "a reply is larger than --redis-reply-max",
+            Trouble::Refused(error) => error,
+        })
+    }
 }
 
 /// How it stands with the two connections.
@@ -79,9 +100,9 @@ impl Session {
     /// Takes what has come in, and appends what it says to `said`.
     ///
     /// # Errors
-    /// Why the session can't go on, in words.
-    pub fn receive(&mut self, link: Link, mut bytes: &[u8], said: &mut Vec<Incoming>) -> Result<(), String> {
-        while let Some(reply) = self.replies[link as usize].next(&mut bytes).map_err(complaint)? {
+    /// Why the session can't go on.
+    pub fn receive(&mut self, link: Link, mut bytes: &[u8], said: &mut Vec<Incoming>) -> Result<(), Trouble> {
+        while let Some(reply) = self.replies[link as usize].next(&mut bytes).map_err(trouble)? {
             if self.owed[link as usize] > 0 {
                 self.owed[link as usize] -= 1;
                 expect_no_error(&reply)?;
@@ -100,11 +121,11 @@ impl Session {
     }
 
     /// Reads what comes on the connection with subscriptions.
-    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, String> {
+    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, Trouble> {
         // Which room is deaf it does not say. To try again is the way to find out when it is over.
         expect_no_error(&reply)?;
         let Reply::Array(mut parts) = reply else {
-            return Err("it says something that is not to be expected".into());
+            return Err(Trouble::Malformed("it says something that is not to be expected"));
         };
         let mut part = |index: usize| match parts.get_mut(index) {
             Some(Reply::BulkString(bytes)) => mem::take(bytes),
@@ -156,13 +177,13 @@ fn command(words: &[String], out: &mut Vec<u8>) {
     resp::encode(&words, out);
 }
 
-fn expect_no_error(reply: &Reply) -> Result<(), String> {
-    error_of(reply).map_or(Ok(()), Err)
+fn expect_no_error(reply: &Reply) -> Result<(), Trouble> {
+    error_of(reply).map_or(Ok(()), |error| Err(Trouble::Refused(error)))
 }
 
-fn complaint(garbage: Garbage) -> String {
+fn trouble(garbage: Garbage) -> Trouble {
     match garbage {
-        Garbage::Malformed => "it does not speak Redis's protocol".into(),
-        Garbage::TooLarge => "a reply is larger than --redis-reply-max".into(),
+        Garbage::Malformed => Trouble::Malformed("it does not speak Redis's protocol"),
+        Garbage::TooLarge => Trouble::TooLarge,
     }
 }

@@ -1,6 +1,7 @@
 //! What goes out: what is said here, who is here, and the signs of life.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::packet::{self, Packet, Place, Said, What};
 use super::queue::Purpose;
@@ -49,11 +50,13 @@ impl Backplane {
                 let said = Said::Private { n: self.privates, to, from, text };
                 self.publish(&self.inbox(process), said, purpose);
             }
-            Share::Doubt { process } if self.is_up() => {
-                let beat = Said::Beat { version: self.version, hello: false };
-                self.publish(&self.inbox(process), beat, Purpose::Probe { process });
+            Share::Doubt { process } => {
+                // Who is expected is waited for in any case.
+                if self.is_up() && !self.expected.contains(&process) && self.peers.doubt(process) {
+                    let beat = Said::Beat { version: self.version, hello: false };
+                    self.publish(&self.inbox(process), beat, Purpose::Probe { process });
+                }
             }
-            Share::Doubt { .. } => {}
             Share::Nobody { process, from, called } => {
                 self.publish(&self.inbox(process), Said::Nobody { from, called }, Purpose::Upkeep);
             }
@@ -79,7 +82,7 @@ impl Backplane {
 
     /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
     pub fn leave(&mut self) {
-        if !std::mem::replace(&mut self.left, true) && self.is_up() {
+        if !mem::replace(&mut self.left, true) && self.is_up() {
             self.say_bye();
         }
     }
@@ -96,19 +99,25 @@ impl Backplane {
     /// Brings what is to be sent to the links; to be called when a tick has brought all it has.
     pub fn send(&mut self, now: Now) {
         self.tell_changes();
-        if self.queue.is_sent() && self.is_up() {
-            for room in std::mem::take(&mut self.owing) {
+        self.answer_hello();
+        self.send_commands(now);
+        // A number is no use in front of the message that it counts, nor to a Redis that takes nothing.
+        if !self.owing.is_empty() && self.is_up() && self.queue.is_sent() {
+            for room in mem::take(&mut self.owing) {
                 self.rooms.pay_mark(&room);
                 self.mark(&room, false);
             }
+            self.send_commands(now);
         }
-        let over = self.queue.is_over();
+    }
+
+    fn send_commands(&mut self, now: Now) {
+        if self.queue.is_over() {
+            return self.broken("it takes nothing", now);
+        }
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        if over {
-            return self.broken("it takes nothing", now);
-        }
         let was_waiting = self.queue.is_waiting();
         if self.queue.send(&mut self.out[Link::Commands as usize]) && !was_waiting {
             up.answered_at = now.moment;
@@ -130,13 +139,21 @@ impl Backplane {
         self.announce(Said::Beat { version: self.version, hello: false });
     }
 
-    /// Answers somebody who has just come.
-    pub(super) fn answer_hello(&mut self) {
+    /// Answers all who have just come.
+    fn answer_hello(&mut self) {
+        if !self.is_up() || !mem::take(&mut self.greeted) {
+            return;
+        }
         if !self.left {
             self.announce(Said::Beat { version: self.version, hello: false });
         }
-        for room in self.rooms.deaf() {
-            self.mark(&room, false);
+        self.rooms.deaf().into_iter().for_each(|room| self.owe_mark(room));
+    }
+
+    /// Notes that the others in a room must be told our number.
+    pub(super) fn owe_mark(&mut self, room: RoomName) {
+        if self.rooms.owe_mark(&room) {
+            self.owing.push(room);
         }
     }
 
@@ -181,7 +198,7 @@ impl Backplane {
         if self.changes.is_empty() || !self.is_up() {
             return;
         }
-        let changes = std::mem::take(&mut self.changes);
+        let changes = mem::take(&mut self.changes);
         // Of a hash that is gone, what follows would make one that looks whole.
         self.check();
         self.version += 1;
@@ -241,7 +258,7 @@ impl Backplane {
         for shed in self.queue.take_shed() {
             self.counts.shed += 1;
             match shed {
-                Purpose::Message { room } if self.rooms.owe_mark(&room) => self.owing.push(room),
+                Purpose::Message { room } => self.owe_mark(room),
                 Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
                 _ => {}
             }

@@ -19,9 +19,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Room for so many clients of ours.
-    pub fn with_capacity(slots: usize) -> Clients {
-        Clients { near: Vec::with_capacity(slots), far: FarClients::default() }
+    /// Room for so many clients of ours, and never more of others than that.
+    pub fn new(slots: usize, far_max: usize) -> Clients {
+        Clients { near: Vec::with_capacity(slots), far: FarClients::new(far_max) }
     }
 
     /// A client, if it is here.

@@ -1,12 +1,12 @@
 //! Clients of other processes: [`FarClients`]. To the rooms and to the names they are clients as any others; what they
 //! are told goes through the link.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use slab::Slab;
 
 use super::clients::{Client, Echo, Seat};
-use super::ids::{ClientId, RoomId};
+use super::ids::{ClientId, RoomSlot};
 use super::moves::Notice;
 use super::talk::Speech;
 use super::{Chat, Effect};
@@ -15,15 +15,21 @@ use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 /// The clients of all other processes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FarClients {
     clients: Slab<FarClient>,
+    max: usize,
+    /// How many were too many.
+    ignored: u64,
     /// The keys of each process's clients, by their numbers there.
     processes: HashMap<u64, HashMap<u32, u32>>,
-    /// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other,
-    /// the name must not be free.
-    rivals: Vec<ClientId>,
+    rivals: Rivals,
 }
+
+/// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other, the
+/// name must not be free.
+#[derive(Debug, Default)]
+struct Rivals(BTreeSet<(String, ClientId)>);
 
 #[derive(Debug)]
 struct FarClient {
@@ -32,6 +38,12 @@ struct FarClient {
 }
 
 impl FarClients {
+    /// None so far, and never more than that.
+    pub fn new(max: usize) -> FarClients {
+        let rivals = Rivals::default();
+        FarClients { clients: Slab::new(), max, ignored: 0, processes: HashMap::new(), rivals }
+    }
+
     /// The client with that key.
     pub fn get(&self, key: usize) -> Option<&Client> {
         self.clients.get(key).map(|far| &far.client)
@@ -57,10 +69,19 @@ impl FarClients {
         Some(ClientId::far(*key as usize))
     }
 
-    fn insert(&mut self, id: FarId, name: Name) -> ClientId {
+    /// How often one was not taken note of, since there are as many as there may be.
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    fn insert(&mut self, id: FarId, name: Name) -> Option<ClientId> {
+        if self.clients.len() >= self.max {
+            self.ignored += 1;
+            return None;
+        }
         let key = self.clients.insert(FarClient { client: Client::Solo { name, seat: None }, id });
         self.processes.entry(id.process).or_default().insert(id.client, key as u32);
-        ClientId::far(key)
+        Some(ClientId::far(key))
     }
 
     fn remove(&mut self, id: FarId) {
@@ -69,7 +90,6 @@ impl FarClients {
         };
         if let Some(key) = clients.remove(&id.client) {
             self.clients.try_remove(key as usize);
-            self.rivals.retain(|rival| *rival != ClientId::far(key as usize));
         }
         if clients.is_empty() {
             self.processes.remove(&id.process);
@@ -88,6 +108,24 @@ impl FarClients {
         let mut processes: Vec<u64> = self.processes.keys().copied().collect();
         processes.sort_unstable();
         processes
+    }
+}
+
+impl Rivals {
+    fn insert(&mut self, name: &str, id: ClientId) {
+        self.0.insert((Name::folded(name).collect(), id));
+    }
+
+    fn remove(&mut self, name: &str, id: ClientId) {
+        self.0.remove(&(Name::folded(name).collect(), id));
+    }
+
+    /// One of those with that name, which is none any more.
+    fn take(&mut self, name: &str) -> Option<ClientId> {
+        let lowest = (Name::folded(name).collect(), ClientId(0));
+        let first = self.0.range(&lowest..).next().filter(|(other, _)| *other == lowest.0)?.clone();
+        self.0.remove(&first);
+        Some(first.1)
     }
 }
 
@@ -165,8 +203,6 @@ impl Chat {
             News::Apart => self.set_apart(true, now, effects),
             News::Together => self.set_apart(false, now, effects),
         }
-        // Once for all who are gone by this: a whole process may be, and each of its names be wanted by somebody.
-        self.name_is_free();
     }
 
     /// All who are here under a name, for processes that know nothing yet.
@@ -290,25 +326,43 @@ impl Chat {
     ) {
         let Presence { name, since_unix_millis, rooms } = presence;
         self.settle_name(id.process, &name, since_unix_millis, now, effects);
-        let known = self.clients.far.find(id);
-        let client = match known {
+        let client = match self.clients.far.find(id) {
             Some(client) => {
                 self.far_rename(client, &name, notice, effects);
                 client
             }
             None => {
-                let client = self.clients.far.insert(id, name);
+                let Some(client) = self.clients.far.insert(id, name) else {
+                    return;
+                };
                 self.take_far_name(client);
                 client
             }
         };
         self.doubt_holder(self.clients.name_of(client), Some(id.process), effects);
-        let wanted: Vec<RoomId> = rooms.into_iter().filter_map(|room| self.rooms.open(room)).collect();
-        let mut seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
-        seats.retain(|seat| !wanted.iter().any(|room| room.slot() == seat.slot));
-        self.leave_seats(client, &seats, None, notice, now, effects);
-        for room in wanted {
-            if self.client(client).is_some_and(|client| client.seat_in(room.slot()).is_none()) {
+        self.far_move(client, rooms, notice, now, effects);
+    }
+
+    /// A far client is in these rooms now, as far as there is a place for them.
+    fn far_move(
+        &mut self,
+        client: ClientId,
+        rooms: Vec<RoomName>,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
+        let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
+        let seats = self.client(client).into_iter().flat_map(Client::seats);
+        let (stays, leaves): (Vec<Seat>, Vec<Seat>) = seats.partition(|seat| wanted.contains(&seat.slot));
+        self.leave_seats(client, &leaves, None, notice, now, effects);
+        let mut seated: HashSet<RoomSlot> = stays.into_iter().map(|seat| seat.slot).collect();
+        // Each is taken as soon as it is open: the next might be opened in its place.
+        for room in rooms {
+            if let Some(room) = self.rooms.open(room)
+                && seated.insert(room.slot())
+            {
                 self.take_seat(client, room, Echo(false), notice, now, effects);
             }
         }
@@ -325,31 +379,42 @@ impl Chat {
         let Some(client) = self.clients.far.find(id) else {
             return;
         };
-        self.names.remove(client, self.clients.name_of(client));
+        let name = self.clients.name_of(client).to_string();
+        self.lose_far_name(client, &name);
         let seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
         self.leave_seats(client, &seats, reason, notice, now, effects);
         self.clients.far.remove(id);
+        self.name_is_free(&name);
     }
 
     fn far_rename(&mut self, client: ClientId, name: &Name, notice: Notice, effects: &mut Vec<Effect>) {
-        if self.clients.name_of(client) == name.as_str() {
+        let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
             return;
-        }
-        self.names.remove(client, self.clients.name_of(client));
-        let old = self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
+        };
+        self.lose_far_name(client, old.as_str());
+        self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
         self.take_far_name(client);
-        if let (Some(old), Notice::Told) = (old, notice) {
+        self.name_is_free(old.as_str());
+        if notice == Notice::Told {
             self.tell_renamed(client, &old, name, effects);
         }
     }
 
     /// Notes a far client's name as taken, unless somebody has it: then one of the two is about to lose it.
     fn take_far_name(&mut self, client: ClientId) {
-        self.clients.far.rivals.retain(|rival| *rival != client);
-        match self.find(self.clients.name_of(client)) {
+        let name = self.clients.name_of(client);
+        match self.find(name) {
             None => self.take_name(client, None),
-            Some(_) => self.clients.far.rivals.push(client),
+            Some(_) => {
+                let name = name.to_string();
+                self.clients.far.rivals.insert(&name, client);
+            }
         }
+    }
+
+    fn lose_far_name(&mut self, client: ClientId, name: &str) {
+        self.names.remove(client, name);
+        self.clients.far.rivals.remove(name, client);
     }
 
     /// Has it looked after whether the one who has a name is still there, if that one is far: its process may have died with
@@ -361,10 +426,12 @@ impl Chat {
         }
     }
 
-    /// Somebody has lost a name, or given it up: whoever else has it keeps it.
-    pub(super) fn name_is_free(&mut self) {
-        for rival in std::mem::take(&mut self.clients.far.rivals) {
-            self.take_far_name(rival);
+    /// Somebody has lost this name, or given it up: whoever else has it keeps it.
+    pub(super) fn name_is_free(&mut self, name: &str) {
+        if self.find(name).is_none()
+            && let Some(rival) = self.clients.far.rivals.take(name)
+        {
+            self.take_name(rival, None);
         }
     }
 

@@ -130,7 +130,7 @@ impl Chat {
             return;
         };
         self.take_name(id, Some(old.as_str()));
-        self.name_is_free();
+        self.name_is_free(old.as_str());
         effects.push(Effect::Reply(id, Event::YouAre { from: old.clone(), to: name.clone() }));
         if old == name {
             return;

@@ -1,6 +1,6 @@
 //! Rooms: their members and what was said in them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
@@ -140,6 +140,8 @@ pub struct Rooms {
     by_name: HashTable<RoomSlot>,
     state: RandomState,
     next_serial: u32,
+    /// Those that are open for their history only, by the time when their last member left; and some that are in use again.
+    unused: BTreeSet<(Moment, RoomSlot)>,
     ledger: Ledger,
     max_rooms: usize,
     history: usize,
@@ -156,6 +158,7 @@ impl Rooms {
             by_name: HashTable::new(),
             state: RandomState::new(),
             next_serial: 0,
+            unused: BTreeSet::new(),
             ledger: Ledger::new(config.history_memory),
             max_rooms: config.max_rooms,
             history: config.history,
@@ -174,9 +177,7 @@ impl Rooms {
             return Some(id);
         }
         if self.rooms.len() >= self.max_rooms {
-            let unused = self.rooms.iter().filter(|(slot, room)| *slot != 0 && room.is_unused());
-            let (slot, room) = unused.min_by_key(|(_, room)| room.unused_since)?;
-            self.close(RoomId { slot: RoomSlot::from_key(slot), serial: room.serial });
+            self.close_longest_unused()?;
         }
         let serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
@@ -189,8 +190,8 @@ impl Rooms {
 
     /// Whether [`Rooms::open`] would find or make a room of that name.
     pub fn can_open(&self, name: &RoomName) -> bool {
-        let unused = |(slot, room): (usize, &Room)| slot != 0 && room.is_unused();
-        self.find(name).is_some() || self.rooms.len() < self.max_rooms || self.rooms.iter().any(unused)
+        let unused = |(_, slot): &(Moment, RoomSlot)| self.rooms[slot.key()].is_unused();
+        self.find(name).is_some() || self.rooms.len() < self.max_rooms || self.unused.iter().any(unused)
     }
 
     /// The room of that name, if there is one.
@@ -233,13 +234,26 @@ impl Rooms {
 
     /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
     pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
-        let Some(room) = self.get_mut(id).filter(|room| room.is_unused()) else {
+        let Some(room) = self.get_mut(id).filter(|room| room.is_unused() && id != Rooms::LOBBY) else {
             return;
         };
-        room.unused_since = now;
         if room.past.is_empty() {
-            self.close(id);
+            return self.close(id);
         }
+        let before = std::mem::replace(&mut room.unused_since, now);
+        self.unused.remove(&(before, id.slot));
+        self.unused.insert((now, id.slot));
+    }
+
+    fn close_longest_unused(&mut self) -> Option<()> {
+        while let Some((_, slot)) = self.unused.pop_first() {
+            let room = &self.rooms[slot.key()];
+            if room.is_unused() {
+                self.close(RoomId { slot, serial: room.serial });
+                return Some(());
+            }
+        }
+        None
     }
 
     fn close(&mut self, id: RoomId) {
@@ -247,6 +261,7 @@ impl Rooms {
             return;
         }
         let room = self.rooms.remove(id.slot.key());
+        self.unused.remove(&(room.unused_since, id.slot));
         let hash = self.state.hash_one(&room.name);
         if let Ok(entry) = self.by_name.find_entry(hash, |slot| *slot == id.slot) {
             entry.remove();

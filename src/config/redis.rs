@@ -25,6 +25,8 @@ const PREFIX_MAX_BYTES: usize = 64;
 const BUFFER_LEAST: usize = 64 * 1024;
 /// The largest.
 const BUFFER_MOST: usize = 1 << 30;
+/// The most processes and clients of others that can be allowed: a thousand full processes.
+const COUNT_MOST: usize = 10_000_000;
 
 const USAGE: &str = "it is redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] or unix:///PATH[?db=N&user=U&pass=P], \
     with what is special in them percent-encoded";
@@ -244,6 +246,15 @@ pub fn buffer(raw: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads how many there may be of something.
+pub fn count(raw: &str) -> Result<usize, String> {
+    let bounds = 1..=COUNT_MOST;
+    raw.parse()
+        .ok()
+        .filter(|count| bounds.contains(count))
+        .ok_or(format!("it is a number from 1 to {COUNT_MOST}"))
+}
+
 /// Reads a `--redis-timeout`.
 pub fn timeout(raw: &str) -> Result<Duration, String> {
     match span(raw)? {
@@ -277,6 +288,7 @@ mod tests {
         assert_eq!(config.redis, None);
         assert_eq!(config.redis_prefix, "chinwag:");
         assert_eq!((config.redis_queue, config.redis_reply_max), (4 << 20, 32 << 20));
+        assert_eq!((config.redis_processes, config.redis_clients), (256, 1_000_000));
         assert_eq!(config.redis_timeout, Duration::from_secs(5));
     }
 
@@ -371,6 +383,8 @@ mod tests {
             ("--redis-prefix", ["", "a:b", &longest], ["a b", "a\n", &format!("{longest}x")]),
             ("--redis-queue", ["65536", "64k", "1g"], ["65535", "1073741825", "64"]),
             ("--redis-reply-max", ["65536", "64k", "1g"], ["65535", "1073741825", "64"]),
+            ("--redis-processes", ["1", "256", "10000000"], ["0", "10000001", "1k"]),
+            ("--redis-clients", ["1", "256", "10000000"], ["0", "10000001", "1k"]),
             ("--redis-timeout", ["1ms", "5s", "1h"], ["0s", "0ms", "5"]),
         ] {
             for value in good {

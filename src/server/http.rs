@@ -155,6 +155,7 @@ impl<N: Net> Server<N> {
         let state = State {
             clients,
             far: census.far,
+            far_ignored: census.far_ignored,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
             waiting: self.gate.waiting(),

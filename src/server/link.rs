@@ -182,6 +182,7 @@ impl<S> Linked<S> {
         let out = self.backplane.output(link);
         while socket.ready.writable && !out.is_empty() {
             match net.write(&mut socket.stream, &[IoSlice::new(out)]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => drop(out.drain(..count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => socket.ready.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

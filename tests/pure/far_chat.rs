@@ -152,6 +152,90 @@ fn a_name_that_two_others_dispute_is_the_winners_once_the_loser_has_yielded() {
 }
 
 #[test]
+fn a_freed_name_goes_to_whoever_else_has_it_however_many_do() {
+    let mut talk = Talk::shared(HERE, &["ann"]);
+    let others = 1..=100;
+    for process in others.clone() {
+        talk.hears(present(process, 1, presence(if process % 2 == 0 { "eve" } else { "Eve" }, 5, &[])));
+    }
+    let holder = |talk: &mut Talk| match &shared(&talk.asks(ANN, tell("eve", "hi")))[..] {
+        [Share::Private { process, .. }] => Some(*process),
+        _ => None,
+    };
+    let mut holders = Vec::new();
+    while let Some(process) = holder(&mut talk) {
+        holders.push(process);
+        match process % 3 {
+            0 => talk.hears(News::ProcessGone { process }),
+            1 => talk.hears(News::Gone { id: FarId { process, client: 1 }, reason: None }),
+            _ => talk.hears(present(process, 1, presence(&format!("fay-{process}"), 6, &[]))),
+        };
+    }
+    holders.sort_unstable();
+    assert_eq!(holders, others.collect::<Vec<_>>());
+    assert!(!talk.chat.is_taken(&name("eve")));
+    // Who gave the name up before its turn does not get it.
+    talk.hears(present(LOWER, 1, presence("gus", 5, &[])));
+    for rename in ["gus", "hal"] {
+        talk.hears(present(HIGHER, 2, presence(rename, 6, &[])));
+    }
+    talk.hears(News::ProcessGone { process: LOWER });
+    assert!(!talk.chat.is_taken(&name("gus")));
+}
+
+#[test]
+fn a_name_of_ours_that_is_free_goes_to_whoever_elsewhere_has_it() {
+    for leaves in [false, true] {
+        let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+        let later = talk.unix_millis() + 1;
+        talk.hears(present(LOWER, 1, presence("ann", later, &[])));
+        match leaves {
+            true => talk.leaves(ANN, None),
+            false => talk.asks(ANN, nick("cy")),
+        };
+        let told = shared(&talk.asks(BOB, tell("ann", "hi")));
+        assert!(matches!(told[..], [Share::Private { process: LOWER, .. }]), "{told:?}");
+    }
+}
+
+#[test]
+fn only_so_many_far_clients_are_known() {
+    let mut talk = Talk::shared_with("--redis-clients 2", HERE, &["ann"]);
+    let who = ["bo", "cy", "di"];
+    let come = |talk: &mut Talk, client: u32| {
+        let presence = presence(who[client as usize], 1, &["lobby"]);
+        talk.hears(present(LOWER, client, presence));
+    };
+    (0..3).for_each(|client| come(&mut talk, client));
+    assert_eq!((talk.chat.census().far, talk.chat.census().far_ignored), (2, 1));
+    assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "bo", "cy"])]);
+    assert_eq!(talk.hears(News::Gone { id: FarId { process: LOWER, client: 2 }, reason: None }), []);
+    talk.hears(News::Gone { id: FarId { process: LOWER, client: 0 }, reason: None });
+    come(&mut talk, 2);
+    assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "cy", "di"])]);
+}
+
+#[test]
+fn a_far_client_is_in_as_many_of_its_rooms_as_there_is_a_place_for() {
+    let mut talk = Talk::shared_with("--max-rooms 3", HERE, &["ann", "bob"]);
+    for process in [LOWER, HIGHER] {
+        talk.asks(ANN, join("a"));
+        talk.asks(ANN, say("hi"));
+        talk.asks(ANN, join("lobby"));
+        talk.asks(ANN, say("who comes in that order?"));
+        // Of the two that are open for their history only, the first makes way for the third, and none for the fourth.
+        talk.hears(present(process, 1, presence("eve", 1, &["b", "a", "c", "d"])));
+        let seats = |talk: &Talk| talk.chat.census().members - 2;
+        assert_eq!((seats(&talk), talk.chat.census().rooms), (2, 3));
+        assert_eq!(talk.asks(ANN, who("a")).len(), 1);
+        talk.hears(present(process, 1, presence("eve", 1, &["c", "d", "d", "c"])));
+        assert_eq!(seats(&talk), 2);
+        talk.hears(News::ProcessGone { process });
+        assert_eq!(seats(&talk), 0);
+    }
+}
+
+#[test]
 fn what_is_said_here_is_told_here_first_and_then_elsewhere() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let told = talk.asks(ANN, say("hi"));

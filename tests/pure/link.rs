@@ -16,15 +16,16 @@ use crate::words::{name, room, text};
 const PROCESS: u64 = 0xC0FFEE;
 /// What it is called in Redis.
 const OWN: &str = "chinwag:@0000000000c0ffee";
-const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
+pub const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
 
-struct Rig {
-    backplane: Backplane,
-    now: Now,
+/// A link, with the test in the place of Redis and of the server.
+pub struct Rig {
+    pub backplane: Backplane,
+    pub now: Now,
 }
 
 impl Rig {
-    fn new(flags: &str) -> Rig {
+    pub fn new(flags: &str) -> Rig {
         let config = Config::from_flags(&format!("--redis redis://localhost {flags}"));
         let now = Now { moment: Moment::from_millis(1_000_000), unix_millis: 1_700_000_000_000 };
         let url = config.redis.clone().unwrap();
@@ -32,7 +33,7 @@ impl Rig {
     }
 
     /// One whose first session is up and told.
-    fn up(flags: &str) -> Rig {
+    pub fn up(flags: &str) -> Rig {
         let mut rig = Rig::new(flags);
         rig.connect();
         rig.log_in();
@@ -42,7 +43,7 @@ impl Rig {
     }
 
     /// Goes on as far as the sockets.
-    fn connect(&mut self) {
+    pub fn connect(&mut self) {
         self.backplane.handle_timeout(self.now);
         let resolve = Action::Resolve { host: "localhost".into(), port: 6379 };
         assert_eq!(self.actions(), [resolve]);
@@ -51,13 +52,13 @@ impl Rig {
         Link::BOTH.into_iter().for_each(|link| drop(self.sent(link)));
     }
 
-    fn log_in(&mut self) {
+    pub fn log_in(&mut self) {
         self.receive(Link::Commands, "+PONG\r\n");
         self.receive(Link::Subscriptions, &message_of(&["pong", ""]));
     }
 
     /// The chat does what it is asked, and Redis answers everything.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         loop {
             let actions = self.actions();
             if actions.contains(&Action::Register) {
@@ -86,11 +87,11 @@ impl Rig {
         commands.len()
     }
 
-    fn receive(&mut self, link: Link, bytes: &str) {
+    pub fn receive(&mut self, link: Link, bytes: &str) {
         self.backplane.receive(link, bytes.as_bytes(), self.now);
     }
 
-    fn hears(&mut self, channel: &str, payload: &str) -> Vec<News> {
+    pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<News> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
         let told = |action| match action {
             Action::Tell(news) => news,
@@ -99,17 +100,17 @@ impl Rig {
         self.actions().into_iter().map(told).collect()
     }
 
-    fn actions(&mut self) -> Vec<Action> {
+    pub fn actions(&mut self) -> Vec<Action> {
         std::iter::from_fn(|| self.backplane.next_action()).collect()
     }
 
-    fn sent(&mut self, link: Link) -> String {
+    pub fn sent(&mut self, link: Link) -> String {
         self.backplane.send(self.now);
         String::from_utf8(std::mem::take(self.backplane.output(link))).unwrap()
     }
 
     /// What was sent to the commands' connection, a command a line; none of its words has a line of its own.
-    fn commands(&mut self) -> Vec<Vec<String>> {
+    pub fn commands(&mut self) -> Vec<Vec<String>> {
         let sent = self.sent(Link::Commands);
         let words = |command: &str| command.split("\r\n").skip(2).step_by(2).map(String::from).collect();
         sent.split_terminator('*').skip(1).map(words).map(|words: Vec<String>| trimmed(words)).collect()
@@ -121,7 +122,7 @@ impl Rig {
         self.backplane.handle_timeout(self.now);
     }
 
-    fn after_millis(&mut self, millis: u64) {
+    pub fn after_millis(&mut self, millis: u64) {
         self.after(Duration::from_millis(millis));
     }
 
@@ -149,11 +150,11 @@ fn bulk(word: &str) -> String {
 }
 
 /// An array of words.
-fn message_of(words: &[&str]) -> String {
+pub fn message_of(words: &[&str]) -> String {
     format!("*{}\r\n{}", words.len(), words.iter().map(|word| bulk(word)).collect::<String>())
 }
 
-fn said(raw: &str) -> Share {
+pub fn said(raw: &str) -> Share {
     let message = Message {
         from: name("ann"),
         manner: Manner::Say,
@@ -164,7 +165,7 @@ fn said(raw: &str) -> Share {
     Share::Said { room: RoomName::lobby(), message: Rc::new(message) }
 }
 
-fn ears(raw: &str, any: bool) -> Share {
+pub fn ears(raw: &str, any: bool) -> Share {
     Share::Ears { room: room(raw), any }
 }
 
@@ -315,7 +316,9 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
     let mut rig = Rig::up("");
     rig.backplane.share(ears("lobby", true), rig.now);
     let payload = |n: u64, text: &str| {
-        format!(r#"{{"chinwag":"1","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#)
+        format!(
+            r#"{{"chinwag":"000000000000000a","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#
+        )
     };
     assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [News::Said { .. }]));
     assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
@@ -331,17 +334,31 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
 
 #[test]
 fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
-    for (heard, gone) in [(":0\r\n", true), (":1\r\n", false), ("-ERR x\r\n", false)] {
+    let beat = r#"{"chinwag":"000000000000000a","type":"beat","version":0}"#;
+    let doubted = |answer: &str| {
         let mut rig = Rig::up("");
-        rig.hears("chinwag:@presence", r#"{"chinwag":"1","type":"beat","version":0}"#);
+        rig.hears("chinwag:@presence", beat);
         rig.settle();
-        rig.backplane.share(Share::Doubt { process: 1 }, rig.now);
+        (0..3).for_each(|_| rig.backplane.share(Share::Doubt { process: 10 }, rig.now));
         let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
-        assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@0000000000000001", &beat]]);
-        rig.receive(Link::Commands, heard);
-        let told = [Action::Tell(News::ProcessGone { process: 1 })];
+        assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@000000000000000a", &beat]], "once");
+        rig.receive(Link::Commands, answer);
+        rig
+    };
+    let told = [Action::Tell(News::ProcessGone { process: 10 })];
+    for (answer, gone) in [(":0\r\n", true), (":1\r\n", false), ("-ERR x\r\n", false)] {
+        let mut rig = doubted(answer);
+        rig.after_millis(1_999);
+        assert_eq!(rig.actions(), []);
+        rig.after_millis(1);
         assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
     }
+    // It had only lost its link.
+    let mut rig = doubted(":0\r\n");
+    rig.after_millis(1_999);
+    rig.hears("chinwag:@presence", beat);
+    rig.after_millis(1);
+    assert_eq!(rig.actions(), []);
 }
 
 #[test]
@@ -362,7 +379,7 @@ fn numbers_may_be_as_large_as_they_like() {
     let max = u64::MAX;
     let payload = |process, n| {
         format!(
-            r#"{{"chinwag":"{process}","type":"say","epoch":1,"n":{n},"at":{max},"from":"eve","text":""}}"#
+            r#"{{"chinwag":"{process:016x}","type":"say","epoch":1,"n":{n},"at":{max},"from":"eve","text":""}}"#
         )
     };
     for process in [1, 2] {
@@ -372,10 +389,12 @@ fn numbers_may_be_as_large_as_they_like() {
         assert_eq!(rig.hears("chinwag:lobby", &payload(process, max)), []);
     }
     assert_eq!(rig.backplane.counts().lost, max);
-    let clients = |version| format!(r#"{{"chinwag":"1","type":"clients","version":{version},"clients":[]}}"#);
+    let clients = |version| {
+        format!(r#"{{"chinwag":"000000000000000a","type":"clients","version":{version},"clients":[]}}"#)
+    };
     rig.hears("chinwag:@presence", &clients(max));
     let whole = message_of(&["v", &max.to_string()]);
-    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000001"]]);
+    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@000000000000000a"]]);
     rig.receive(Link::Commands, &whole);
     rig.actions();
     assert_eq!(rig.hears("chinwag:@presence", &clients(0)), []);
@@ -398,7 +417,7 @@ fn all_clients_of_a_large_process_fit_whatever_may_wait() {
 fn a_message_fits_however_it_is_written() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     rig.backplane.share(ears("lobby", true), rig.now);
-    let head = r#"{"chinwag":"1","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
+    let head = r#"{"chinwag":"000000000000000a","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
     let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
     assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [News::Relayed { .. }]));
     let endless = "a".repeat(1024 * 1024);

@@ -35,6 +35,7 @@ mod json_chat;
 mod json_chat_random;
 mod json_events;
 mod link;
+mod link_bounds;
 mod outbox;
 mod random;
 mod routes;

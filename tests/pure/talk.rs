@@ -57,7 +57,12 @@ impl Talk {
 
     /// The same, in a process with that number, which is one of several.
     pub fn shared(process: u64, people: &[&str]) -> Talk {
-        let mut talk = Talk::new("");
+        Talk::shared_with("", process, people)
+    }
+
+    /// The same, under these flags.
+    pub fn shared_with(flags: &str, process: u64, people: &[&str]) -> Talk {
+        let mut talk = Talk::new(flags);
         talk.chat.share_as(process);
         for (slot, who) in people.iter().enumerate() {
             talk.comes(ClientId(slot as u32), who);

@@ -239,9 +239,14 @@ fn what_another_program_publishes_is_said_by_redis() {
     assert!(texts[1].contains(r#""from":"redis","data":{"a":[1.50]}"#), "{texts:?}");
     let large = vec![b'x'; 65 * 1024];
     // What is no text, says nothing, is too long, or looks like ours and is not.
-    for payload in
-        [&[0xff, 0xfe][..], b"", b"  ", &large, br#"{"chinwag":"1","type":"sing"}"#, br#"{"chinwag":"#]
-    {
+    for payload in [
+        &[0xff, 0xfe][..],
+        b"",
+        b"  ",
+        &large,
+        br#"{"chinwag":"000000000000000a","type":"sing"}"#,
+        br#"{"chinwag":"#,
+    ] {
         cluster.redis.publish("chinwag:lobby", payload);
         cluster.redis.publish("chinwag:@presence", payload);
         cluster.expect(ann, &[]);
