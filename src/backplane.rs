@@ -172,7 +172,7 @@ impl Backplane {
             apart: false,
             trouble: String::new(),
             logged: HashSet::new(),
-            rooms: Rooms::default(),
+            rooms: Rooms::new(config.redis_processes),
             peers: Peers::new(config.redis_processes),
             expected: BTreeSet::new(),
             queue: Queue::new(config.redis_queue),

@@ -18,9 +18,6 @@ const FORGET: Duration = Duration::from_secs(60);
 /// More rooms without anybody are not remembered.
 const IDLE_MAX: usize = 16 * 1024;
 
-/// Processes whose numbers are remembered for a room: those that spoke last.
-const PROCESSES_MAX: usize = 32;
-
 #[derive(Debug, Default)]
 struct Room {
     /// Whether somebody of ours listens to it.
@@ -62,8 +59,10 @@ pub enum Heard {
 }
 
 /// All rooms that anything is known of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rooms {
+    /// Processes whose numbers are remembered for each: those that spoke last.
+    processes_max: usize,
     /// Boxed, since a table is up to twice as large as what is in it.
     rooms: HashMap<RoomName, Box<Room>>,
     /// Numberings begun.
@@ -74,6 +73,11 @@ pub struct Rooms {
 }
 
 impl Rooms {
+    /// None so far, in each of which so many processes are remembered.
+    pub fn new(processes_max: usize) -> Rooms {
+        Rooms { processes_max, rooms: HashMap::new(), epochs: 0, watched: VecDeque::new(), subscriptions: 0 }
+    }
+
     /// Somebody of ours listens to a room now, or nobody does any more. Whether it must be subscribed to, if that can be
     /// done at the moment: else it will be when a session begins.
     pub fn set_ears(&mut self, name: &RoomName, ears: bool, open: bool, now: Moment) -> bool {
@@ -133,7 +137,7 @@ impl Rooms {
         let before = Place { n: place.n.saturating_sub(1), ..place };
         match known {
             Some(other) if place <= other.last => return Heard::Again,
-            _ => room.note(process, place),
+            _ => room.note(process, place, self.processes_max),
         }
         Heard::New { lost: missing(known, before, cut) }
     }
@@ -147,7 +151,7 @@ impl Rooms {
         if known.is_some_and(|other| place <= other.last) {
             return 0;
         }
-        room.note(process, place);
+        room.note(process, place, self.processes_max);
         missing(known, place, cut)
     }
 
@@ -245,11 +249,11 @@ impl Room {
         self.others.iter().find(|other| other.process == process).copied()
     }
 
-    fn note(&mut self, process: u64, last: Place) {
+    fn note(&mut self, process: u64, last: Place, processes_max: usize) {
         // What was on its way when we unsubscribed does not mean that we hear what follows.
         let new = Other { process, last, followed: self.subscribed };
         self.others.retain(|other| other.process != process);
-        if self.others.len() == PROCESSES_MAX {
+        if self.others.len() == processes_max {
             self.others.remove(0);
         }
         self.others.push(new);
@@ -278,6 +282,7 @@ fn missing(known: Option<Other>, up_to: Place, cut: bool) -> u64 {
 mod tests {
     use super::*;
 
+    const PROCESSES: usize = 32;
     const NEW: Heard = Heard::New { lost: 0 };
 
     fn at(seconds: u64) -> Moment {
@@ -294,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_comes_twice_and_what_is_missing() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         assert!(rooms.set_ears(&room, true, true, at(0)));
         assert_eq!(rooms.hear(&room, 1, place(1, 7)), NEW, "what was before we came is not missed");
         assert_eq!(rooms.hear(&room, 1, place(1, 7)), Heard::Again);
@@ -310,7 +315,7 @@ mod tests {
 
     #[test]
     fn who_was_away_has_missed_what_unknown_processes_said() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         rooms.set_ears(&room, true, true, at(0));
         rooms.cut(true);
         assert_eq!(rooms.resume(), std::slice::from_ref(&room));
@@ -321,7 +326,7 @@ mod tests {
 
     #[test]
     fn what_was_said_while_nobody_listened_is_not_missed() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         for cut in [false, true] {
             rooms.set_ears(&room, true, true, at(0));
             rooms.hear(&room, 1, place(1, 1 + u64::from(cut) * 10));
@@ -340,19 +345,18 @@ mod tests {
 
     #[test]
     fn only_the_newest_processes_are_remembered() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         rooms.set_ears(&room, true, true, at(0));
-        (0..=PROCESSES_MAX as u64)
-            .for_each(|process| assert_eq!(rooms.hear(&room, process, place(1, 5)), NEW));
+        (0..=PROCESSES as u64).for_each(|process| assert_eq!(rooms.hear(&room, process, place(1, 5)), NEW));
         assert_eq!(rooms.hear(&room, 1, place(1, 5)), Heard::Again);
         assert_eq!(rooms.hear(&room, 0, place(1, 5)), NEW);
     }
 
     #[test]
     fn who_goes_on_speaking_is_not_forgotten() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         rooms.set_ears(&room, true, true, at(0));
-        for process in 1..=2 * PROCESSES_MAX as u64 {
+        for process in 1..=2 * PROCESSES as u64 {
             rooms.hear(&room, process, place(1, 5));
             assert_eq!(rooms.hear(&room, 0, place(1, 5 + process)), NEW);
         }
@@ -361,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_was_on_its_way_at_the_end_of_a_subscription_does_not_bring_more_to_miss() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         rooms.set_ears(&room, true, true, at(0));
         rooms.set_ears(&room, false, true, at(0));
         assert_eq!(rooms.expire(at(10)), Some(room.clone()));
@@ -372,7 +376,7 @@ mod tests {
 
     #[test]
     fn coming_and_going_is_one_subscription() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         assert!(rooms.set_ears(&room, true, true, at(0)));
         for second in 0..30 {
             rooms.set_ears(&room, false, true, at(second));
@@ -390,7 +394,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on_while_the_room_is_remembered() {
-        let (mut rooms, room) = (Rooms::default(), room());
+        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         assert_eq!(rooms.next_place(&room, at(0)), place(1, 1));
         assert_eq!(rooms.next_place(&room, at(15)), place(1, 2));
         assert_eq!(rooms.deaf(), std::slice::from_ref(&room));
@@ -405,7 +409,7 @@ mod tests {
 
     #[test]
     fn rooms_without_anybody_are_bounded() {
-        let mut rooms = Rooms::default();
+        let mut rooms = Rooms::new(PROCESSES);
         for index in 0..IDLE_MAX + 10 {
             rooms.next_place(&RoomName::parse(&format!("room-{index}")).unwrap(), at(0));
             rooms.expire(at(0));
