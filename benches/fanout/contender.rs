@@ -99,8 +99,8 @@ pub fn all() -> Vec<Contender> {
 
 /// By each of its doors.
 fn chinwag() -> Vec<Contender> {
-    let line = "this server. --rate off (no flood limit), --history 0, --max-clients 12000, --log warn. Its lines \
-                are 8 bytes longer than the variants', for the sender's name, and its clients have names";
+    let line = "this server. --rate off (no flood limit), --history 0, --max-clients 12000, --log warn. Its clients \
+                have names, and 8 bytes of each line are the sender's";
     let raw = "the same server by /raw/lobby: a message is relayed as it is";
     let json = "the same server by /ws: objects with the room, the sender, a number and the time";
     let linked = "the same with --redis, alone at its Redis: each line is published too";
