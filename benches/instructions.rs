@@ -90,7 +90,7 @@ fn config() -> Config {
 fn queue(messages: usize, batch: usize) {
     let config = config();
     let limits = Limits::new(&config);
-    let (mut chat, mut pages) = (Chat::new(&config), Pages::default());
+    let (mut chat, mut pages) = (Chat::new(&config, 1), Pages::default());
     let mut roster: Roster<()> = Roster::new(MEMBERS, limits);
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();

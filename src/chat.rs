@@ -17,7 +17,7 @@ mod talk;
 use smallvec::SmallVec;
 
 use crate::config::Config;
-use crate::protocol::{Dialect, Event, Problem, Request, Share};
+use crate::protocol::{Dialect, Epoch, Event, Problem, Request, Share};
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
@@ -71,6 +71,8 @@ struct Place {
 /// All clients, names and rooms.
 #[derive(Debug)]
 pub struct Chat {
+    /// The number of its process, which no other has.
+    process: u64,
     clients: Clients,
     names: Names,
     rooms: Rooms,
@@ -94,12 +96,13 @@ struct Rules {
 }
 
 impl Chat {
-    /// An empty chat under the rules of `config`.
+    /// An empty chat under the rules of `config`, in the process with that number.
     ///
     /// The tables are as large as they can ever become. That costs address space, not memory, and later no pause for
     /// moving them.
-    pub fn new(config: &Config) -> Chat {
+    pub fn new(config: &Config, process: u64) -> Chat {
         Chat {
+            process,
             clients: Clients::new(config.most_slots(), config.redis_clients),
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
@@ -117,8 +120,9 @@ impl Chat {
         }
     }
 
-    /// From now on the chat is one of several, and this is the number of its process.
-    pub fn share_as(&mut self, process: u64) {
+    /// From now on the chat is one of several.
+    pub fn set_shared(&mut self) {
+        let process = self.process;
         // So that guests of different processes have different numbers, mostly.
         self.guests = process % GUEST_NUMBERS;
         self.shared = Some(Shared { process, claims: Vec::new(), apart: false });
@@ -196,6 +200,11 @@ impl Chat {
     /// What a room is called.
     pub fn room_name(&self, room: RoomId) -> Option<&RoomName> {
         Some(&self.rooms.get(room)?.name)
+    }
+
+    /// What the numbers of a room's messages belong to.
+    fn epoch(&self, room: &Room) -> Epoch {
+        room.epoch(self.process)
     }
 
     /// A client's name; a guest name until it has given one.

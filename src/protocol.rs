@@ -4,6 +4,7 @@
 //! other.
 
 mod close;
+mod position;
 mod problem;
 mod share;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::text::{Name, RoomName, Text, clean};
 
 pub use close::CloseReason;
+pub use position::{Epoch, Position, PositionError};
 pub use problem::Problem;
 pub use share::{FarId, News, Presence, Share};
 
@@ -129,8 +131,8 @@ pub struct Arrival {
     pub history: Option<usize>,
     /// Whether its own messages are to come back to it.
     pub echo: bool,
-    /// The number of the last message it has heard, if it was here before.
-    pub heard: Option<u64>,
+    /// How far it has heard that room, if it was here before and says so; an error if that can't be read.
+    pub heard: Option<Result<Position, PositionError>>,
     /// What could not be read of what it asked for.
     pub problems: Vec<Problem>,
 }
@@ -176,8 +178,12 @@ pub enum Event {
         others: Vec<Name>,
         /// How many more there are.
         more: usize,
-        /// The number of the room's last message.
+        /// What the room's numbers belong to.
+        epoch: Epoch,
+        /// The room's last number.
         seq: u64,
+        /// Who has heard the room up to a lower number may have missed something that did not come here.
+        since: u64,
     },
     /// The client has left a room, and is in no other for it.
     Gone {
@@ -192,6 +198,8 @@ pub enum Event {
     Message {
         /// Where.
         room: RoomName,
+        /// What its number belongs to.
+        epoch: Epoch,
         /// What.
         message: Rc<Message>,
     },
@@ -210,6 +218,8 @@ pub enum Event {
     History {
         /// Where.
         room: RoomName,
+        /// What their numbers belong to.
+        epoch: Epoch,
         /// What, the oldest first.
         messages: Vec<Rc<Message>>,
     },
@@ -305,6 +315,16 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// Who has come back can't be told all that was said since: so many messages are no longer remembered.
+    Gap {
+        /// Where.
+        room: RoomName,
+        /// How many; `None` if that can't be known, and it may be none. Where it has heard the room by other numbers, what
+        /// it is told now may be what it has heard already.
+        count: Option<u64>,
+    },
+    /// Who listens has heard all that was said up to there, or was told what is missing.
+    Position(Position),
     /// So many messages for a room were lost on the way from other processes.
     Lost {
         /// Where.
@@ -338,7 +358,7 @@ pub struct Message {
     pub manner: Manner,
     /// What.
     pub body: Body,
-    /// Its place among the room's messages, from 1.
+    /// Its number among the room's messages, ascending from 1. Some are nobody's: those of gaps.
     pub seq: u64,
     /// When, in milliseconds since the Unix epoch.
     pub at_unix_millis: u64,

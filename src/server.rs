@@ -80,7 +80,8 @@ impl<N: Net> Server<N> {
     /// A file that `config` names can't be read; the message says which.
     pub fn new(config: Config, net: N, doors: Vec<DoorKind>) -> Result<Server<N>, String> {
         let limits = Limits::new(&config);
-        let mut chat = Chat::new(&config);
+        let process_id = net.process_id();
+        let mut chat = Chat::new(&config, process_id);
         chat.set_motd(config::read_motd(&config)?);
         let codecs = Codecs::new(&config);
         let mut server = Server {
@@ -97,7 +98,7 @@ impl<N: Net> Server<N> {
             scratch: Scratch::new(codecs.unused_max_bytes()),
             asker: None,
             codecs,
-            process_id: net.process_id(),
+            process_id,
             metrics: Metrics::default(),
             ticks: 0,
             ending: None,
@@ -112,7 +113,7 @@ impl<N: Net> Server<N> {
     /// Makes the chat one of several, if it is to be.
     fn link(&mut self) {
         if let Some(url) = self.config.redis.clone() {
-            self.chat.share_as(self.process_id);
+            self.chat.set_shared();
             let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
             self.linked = Some(Linked::new(backplane));
         }

@@ -14,7 +14,7 @@ use tungstenite::handshake::server::create_response;
 
 use crate::codec::http::{Answer, Call, Refusal};
 use crate::codec::json;
-use crate::protocol::{Arrival, Body, Dialect, Event, Problem};
+use crate::protocol::{Arrival, Body, Dialect, Event, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
 pub use guard::Guard;
@@ -183,7 +183,8 @@ fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Ans
 }
 
 fn listen(call: &Call, room: RoomName) -> Action {
-    let heard = call.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let last = call.headers().get("last-event-id").filter(|id| !id.is_empty());
+    let heard = last.map(|id| id.to_str().map_err(|_| PositionError).and_then(str::parse));
     let answer = Answer::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, "text/event-stream")
         .with(header::CACHE_CONTROL, "no-store")

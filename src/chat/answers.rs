@@ -107,6 +107,7 @@ impl Chat {
     /// The last `count` messages of a room in one piece; fewer if they would be too much output.
     pub(super) fn history_of(&self, room: &Room, count: usize) -> Event {
         let count = room.fitting(count, self.rules.history_bytes, Dialect::Json);
-        Event::History { room: room.name.clone(), messages: room.last(count).cloned().collect() }
+        let messages = room.last(count).cloned().collect();
+        Event::History { room: room.name.clone(), epoch: self.epoch(room), messages }
     }
 }

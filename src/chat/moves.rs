@@ -2,9 +2,9 @@
 
 use super::clients::{Client, Echo, Seat, Social};
 use super::ids::{ClientId, RoomId};
-use super::rooms::Rooms;
+use super::rooms::{Room, Rooms};
 use super::{Chat, Effect, Place};
-use crate::protocol::{Arrival, Dialect, Event, Problem, Share, UniqueId};
+use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share, UniqueId};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -76,12 +76,12 @@ impl Chat {
         }
     }
 
-    /// Somebody listens to a room, and is told at once what was said behind number `heard`.
+    /// Somebody listens to a room, and is told at once what was said since it has `heard` it, and how much is missing.
     fn listen(
         &mut self,
         id: ClientId,
         room: Option<RoomName>,
-        heard: Option<u64>,
+        heard: Option<Result<Position, PositionError>>,
         effects: &mut Vec<Effect>,
     ) {
         let social = Social { name: None, dialect: Dialect::Events, seats: Default::default() };
@@ -96,9 +96,35 @@ impl Chat {
         let Some(there) = self.rooms.get(to) else {
             return;
         };
-        let missed = there.after(heard.unwrap_or(u64::MAX)).cloned();
-        let missed = missed.map(|message| Event::Message { room: there.name.clone(), message });
-        effects.extend(missed.map(|event| Effect::Reply(id, event)));
+        effects.extend(self.since(there, heard).map(|event| Effect::Reply(id, event)));
+    }
+
+    /// What a listener is told of the time since it has `heard` a room: what is missing, what was said, and where it is
+    /// then. The position comes last, so that who breaks off before is told again.
+    fn since(
+        &self,
+        room: &Room,
+        heard: Option<Result<Position, PositionError>>,
+    ) -> impl Iterator<Item = Event> {
+        let (epoch, last) = (self.epoch(room), room.seq());
+        let (behind, missing) = match heard {
+            None => (last, Some(0)),
+            Some(Ok(heard)) if heard.epoch == epoch && heard.seq <= last => {
+                let missing = last - heard.seq - room.after(heard.seq).count() as u64;
+                (heard.seq, (heard.seq >= room.since()).then_some(missing))
+            }
+            // It may miss any of what is remembered, and may have heard all of it. As much as anybody is shown at once, so
+            // that nobody is dropped for what it did not ask for.
+            Some(_) => {
+                let most = room.fitting(usize::MAX, self.rules.history_bytes, Dialect::Events);
+                (room.last(most).next().map_or(last, |first| first.seq - 1), None)
+            }
+        };
+        let gap = Event::Gap { room: room.name.clone(), count: missing };
+        let gap = (missing != Some(0)).then_some(gap);
+        let said = room.after(behind).cloned();
+        let said = said.map(move |message| Event::Message { room: room.name.clone(), epoch, message });
+        gap.into_iter().chain(said).chain([Event::Position(Position { epoch, seq: last })])
     }
 
     pub(super) fn nick(
@@ -245,13 +271,14 @@ impl Chat {
             return;
         };
         let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
-        let (seq, label, first) = (room.seq(), room.name.clone(), entry.first);
-        let entered = Event::Entered { name, first, room: label, others, more, seq };
         self.take_seat(id, to, entry.echo, Notice::Told, now, effects);
-        effects.push(Effect::Reply(id, entered));
         let Some(room) = self.rooms.get(to) else {
             return;
         };
+        let (label, first) = (room.name.clone(), entry.first);
+        let (epoch, seq, since) = (self.epoch(room), room.seq(), room.since());
+        let entered = Event::Entered { name, first, room: label, others, more, epoch, seq, since };
+        effects.push(Effect::Reply(id, entered));
         if self.clients.dialect(id) == Some(Dialect::Line) {
             effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
         } else if entry.history > 0 && room.last(1).next().is_some() {
@@ -293,6 +320,8 @@ impl Chat {
         let index = room.enter(dialect, id);
         if dialect != Dialect::Redis && room.near_ears() == 1 && self.shared.is_some() {
             effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
+            // What the others have said while nobody here listened may not have come.
+            room.note_gap();
         }
         self.sit(id, Seat { slot: to.slot(), index }, echo);
     }

@@ -11,7 +11,7 @@ use super::crowd::Crowd;
 use super::history::Ledger;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
-use crate::protocol::{Dialect, Event, Message};
+use crate::protocol::{Dialect, Epoch, Event, Message};
 use crate::text::{NAME_MAX_BYTES, RoomName};
 use crate::time::Moment;
 
@@ -27,8 +27,10 @@ pub struct Room {
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
     past: VecDeque<Rc<Message>>,
-    /// Messages so far; the last one's number.
+    /// The number of the last message, or of the last gap.
     seq: u64,
+    /// The number of the last gap.
+    since: u64,
     /// When the last member left.
     unused_since: Moment,
 }
@@ -42,6 +44,7 @@ impl Room {
             crowd: Crowd::default(),
             past: VecDeque::new(),
             seq: 0,
+            since: 0,
             unused_since: Moment::default(),
         }
     }
@@ -87,7 +90,24 @@ impl Room {
         ears.get(index as usize).copied()
     }
 
-    /// The number of the last message.
+    /// What the numbers of its messages belong to, in that process.
+    pub fn epoch(&self, process: u64) -> Epoch {
+        Epoch { process, room: self.serial }
+    }
+
+    /// Any number of messages may have been said that did not come here. They take one number together, so that who has
+    /// heard the room up to then can be told from who was here since.
+    pub fn note_gap(&mut self) {
+        self.seq += 1;
+        self.since = self.seq;
+    }
+
+    /// The number of the last gap: who has heard the room up to a lower one may have missed something. 0: there was none.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// The number of the last message, or of the last gap.
     pub fn seq(&self) -> u64 {
         self.seq
     }

@@ -152,7 +152,8 @@ impl Chat {
     }
 
     fn message(&self, room: RoomId, message: Rc<Message>) -> Option<Event> {
-        Some(Event::Message { room: self.room_name(room)?.clone(), message })
+        let room = self.rooms.get(room)?;
+        Some(Event::Message { room: room.name.clone(), epoch: self.epoch(room), message })
     }
 
     fn hears_itself(&self, id: ClientId, place: Place, receipt: bool) -> bool {

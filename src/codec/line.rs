@@ -293,9 +293,9 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Problem { problem, unnamed: false } => tell(out, format_args!("{problem}")),
         Event::Problem { problem, unnamed: true } => tell(out, format_args!("{problem}. what's your name?")),
         Event::Bye(reason) => encode_bye(*reason, out),
-        // Line clients ask for none of these, and hear nothing of what programs tell each other.
+        // Line clients ask for none of these, can't come back, and hear nothing of what programs tell each other.
         Event::Welcome { .. } | Event::Gone { .. } | Event::History { .. } | Event::Told { .. } => {}
-        Event::Relayed(_) => {}
+        Event::Gap { .. } | Event::Position(_) | Event::Relayed(_) => {}
     }
 }
 

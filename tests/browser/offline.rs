@@ -92,6 +92,46 @@ fn a_page_notices_that_the_server_began_anew() {
 
 #[test]
 #[ignore = "needs chromium, chromium-driver and redis-server"]
+fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_missed_something() {
+    let redis = Redis::start();
+    let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));
+    let browser = Browser::start();
+    let proxy = Proxy::to(here.http());
+    let mut bob = there.join("bob");
+    let ann = browser.join(proxy.address(), "ann");
+    bob.hear("-- ann joined");
+    bob.say("one");
+    ann.hear("one");
+
+    // The same process again, and nobody else is there.
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    bob.hear("-- ann left");
+    proxy.mend(here.http());
+    bob.hear("-- ann joined");
+    bob.say("two");
+    ann.hear("two");
+    assert_eq!(ann.texts(), ["one", "two"]);
+    assert_eq!(ann.all(".gap span"), ["You may have missed messages"]);
+
+    // Another one, which has heard `two` and was not in the room since.
+    proxy.cut();
+    wait_until_cut_off(&ann);
+    let mut cy = here.join("cy");
+    bob.hear("-- cy joined");
+    drop(bob);
+    cy.hear("-- bob left");
+    proxy.mend(there.http());
+    cy.hear("-- ann joined");
+    cy.say("three");
+    ann.hear("three");
+    assert_eq!(ann.texts(), ["one", "two", "three"]);
+    assert_eq!(ann.all(".gap span"), ["You may have missed messages"; 2]);
+    assert_eq!(ann.all(".anew, .failed"), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium, chromium-driver and redis-server"]
 fn a_page_that_comes_back_at_another_process_finds_what_it_missed_and_shows_nothing_twice() {
     let redis = Redis::start();
     let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));

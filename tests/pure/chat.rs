@@ -5,7 +5,7 @@ use chinwag::protocol::{Event, Problem, Request};
 use chinwag::text::NameError;
 
 use crate::talk::*;
-use crate::words::{name, names, room, text};
+use crate::words::{entered_event, name, names, room, text};
 
 // Names.
 
@@ -343,8 +343,7 @@ fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
     (0..10).for_each(|slot| drop(talk.connects(ClientId(slot))));
     let ten: Vec<_> = (1..=10).map(|n| name(&format!("guest-{n}"))).collect();
     for (slot, who, more) in [(10, "guest-11", 0), (11, "guest-12", 1), (12, "guest-13", 2)] {
-        let (name, room, others) = (name(who), room("lobby"), ten.clone());
-        let expected = Event::Entered { name, first: true, room, others, more, seq: 0 };
+        let expected = entered_event(name(who), true, room("lobby"), ten.clone(), more);
         assert_eq!(talk.connects(ClientId(slot)).last(), Some(&reply(ClientId(slot), expected)));
     }
 }

@@ -13,7 +13,8 @@ use proptest::sample::select;
 
 use crate::random::{check, raw_text};
 use crate::words::{
-    harm, joined_event, left_event, name, names, renamed_event, room, said_event, text, you_are_event,
+    entered_event, harm, joined_event, left_event, name, names, renamed_event, room, said_event, text,
+    you_are_event,
 };
 
 fn encoded(event: &Event) -> String {
@@ -71,7 +72,7 @@ fn what_was_said() -> Vec<(Event, &'static str)> {
 }
 
 fn entered(first: bool, room_name: &str, others: &[&str], more: usize) -> Event {
-    Event::Entered { name: name("ann"), first, room: room(room_name), others: names(others), more, seq: 9 }
+    entered_event(name("ann"), first, room(room_name), names(others), more)
 }
 
 fn rooms_and_people() -> Vec<(Event, &'static str)> {
@@ -269,7 +270,7 @@ fn number(event: &Event) -> usize {
         Event::Together => 34,
         // No client of this door is told that, or it is no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::Gone { .. } => 35,
-        Event::Told { .. } | Event::History { .. } => 35,
+        Event::Told { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
     }
 }
 
@@ -346,14 +347,7 @@ fn any_server_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         select([what_was_said(), the_connection()].concat()).prop_map(|(event, _)| event),
         any_text().prop_map(Event::Greeting),
-        entered.prop_map(|(name, first, room, others, more)| Event::Entered {
-            name,
-            first,
-            room,
-            others,
-            more,
-            seq: 0
-        }),
+        entered.prop_map(|(name, first, room, others, more)| entered_event(name, first, room, others, more)),
         (any_message(), any::<u32>())
             .prop_map(|(message, seconds)| Event::Past { message, age: Duration::from_secs(seconds.into()) }),
         any_name().prop_map(joined_event),

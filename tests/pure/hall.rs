@@ -17,6 +17,9 @@ use crate::words::{name, room, text};
 /// What clients 0, 1, ... are called in these tests, whatever their names are.
 const LABELS: [&str; 8] = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"];
 
+/// The process that it is all in.
+pub const PROCESS: u64 = 1;
+
 /// A chat, and who speaks what.
 pub struct Hall {
     pub chat: Chat,
@@ -40,7 +43,7 @@ fn now() -> Now {
 impl Hall {
     /// A chat under those flags in which nobody is.
     pub fn new(flags: &str) -> Hall {
-        let chat = Chat::new(&Config::from_flags(flags));
+        let chat = Chat::new(&Config::from_flags(flags), PROCESS);
         Hall { chat, dialects: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
@@ -57,7 +60,7 @@ impl Hall {
     pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, arrival.dialect);
-        let unique = UniqueId { process: 1, serial: slot };
+        let unique = UniqueId { process: PROCESS, serial: slot };
         self.told(|chat, effects| chat.enter(id, unique, arrival, now(), effects))
     }
 
@@ -137,11 +140,16 @@ fn in_words(event: &Event) -> String {
         Event::Joined { name, room, count } => format!("joined {} {name} {count}", room.as_str()),
         Event::Gone { name, room, count } => format!("gone {} {name} {count}", room.as_str()),
         Event::Left { name, room, count, .. } => format!("left {} {name} {count}", room.as_str()),
-        Event::Message { room, message } => format!("said {} {}", room.as_str(), message_in_words(message)),
-        Event::History { room, messages } => {
+        Event::Message { room, message, .. } => {
+            format!("said {} {}", room.as_str(), message_in_words(message))
+        }
+        Event::History { room, messages, .. } => {
             let messages: String = messages.iter().map(|m| format!(" [{}]", message_in_words(m))).collect();
             format!("history {}{messages}", room.as_str())
         }
+        Event::Gap { room, count: Some(count) } => format!("gap {} {count}", room.as_str()),
+        Event::Gap { room, count: None } => format!("gap {}", room.as_str()),
+        Event::Position(position) => format!("at {position}"),
         Event::Told { from, to, text } => format!("told {from} {to} {text}"),
         Event::Private { from, text } => format!("private {from} {text}"),
         Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),

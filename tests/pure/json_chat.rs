@@ -1,9 +1,11 @@
 //! The chat with clients of all doors, as conversations: several rooms, echoes, receipts, programs, listeners.
 
-use chinwag::protocol::{Arrival, Body, Dialect, Manner, Payload, Problem, Request};
+use chinwag::protocol::{
+    Arrival, Body, Dialect, Epoch, Manner, Payload, Position, PositionError, Problem, Request,
+};
 use chinwag::text::Name;
 
-use crate::hall::{Hall, arrival};
+use crate::hall::{Hall, PROCESS, arrival};
 use crate::words::{name, room, text};
 
 const ANN: u32 = 0;
@@ -48,8 +50,27 @@ fn raw(who: &str, to: &str) -> Arrival {
     arrival(Dialect::Raw, who, to)
 }
 
-fn listener(to: &str, heard: Option<u64>) -> Arrival {
-    Arrival { heard, ..arrival(Dialect::Events, "", to) }
+fn listener(to: &str) -> Arrival {
+    arrival(Dialect::Events, "", to)
+}
+
+/// What a listener says it has heard.
+type Heard = Result<Position, PositionError>;
+
+fn listener_again(to: &str, heard: Heard) -> Arrival {
+    Arrival { heard: Some(heard), ..listener(to) }
+}
+
+/// A place in the lobby, the first room of its process.
+fn in_lobby(seq: u64) -> Heard {
+    Ok(Position { epoch: Epoch { process: PROCESS, room: 0 }, seq })
+}
+
+/// Places that say nothing of the lobby.
+fn elsewhere(seq: u64) -> [Heard; 3] {
+    let other_process = Epoch { process: PROCESS + 1, room: 0 };
+    let other_room = Epoch { process: PROCESS, room: 1 };
+    [Ok(Position { epoch: other_process, seq }), Ok(Position { epoch: other_room, seq }), Err(PositionError)]
 }
 
 #[test]
@@ -283,19 +304,28 @@ fn a_room_that_was_published_to_stays_only_for_its_history() {
 fn a_listener_is_told_what_it_missed_and_then_everything() {
     let mut hall = Hall::with("--history 3", &["ann"]);
     ["a", "b", "c", "d"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
+    let remembered = ["bob< said lobby 2 ann b", "bob< said lobby 3 ann c", "bob< said lobby 4 ann d"];
     let rows = [
-        (None, &[][..]),
-        (Some(4), &[]),
-        (Some(9), &[]),
-        (Some(3), &["bob< said lobby 4 ann d"]),
-        (Some(2), &["bob< said lobby 3 ann c", "bob< said lobby 4 ann d"]),
-        (Some(0), &["bob< said lobby 2 ann b", "bob< said lobby 3 ann c", "bob< said lobby 4 ann d"]),
+        (in_lobby(4), &[][..], &[][..]),
+        (in_lobby(3), &[], &remembered[2..]),
+        (in_lobby(2), &[], &remembered[1..]),
+        (in_lobby(1), &[], &remembered),
+        (in_lobby(0), &["bob< gap lobby 1"], &remembered),
+        // No number of ours; it must be forged.
+        (in_lobby(5), &["bob< gap lobby"], &remembered),
     ];
-    for (heard, expected) in rows {
-        assert_eq!(hall.enters(BOB, listener("lobby", heard)), expected, "heard {heard:?}");
+    let rows =
+        rows.into_iter().chain(elsewhere(4).map(|heard| (heard, &["bob< gap lobby"][..], &remembered[..])));
+    let now = ["bob< at 0000000000000001-0-4"];
+    for (heard, gap, said) in rows {
+        assert_eq!(
+            hall.enters(BOB, listener_again("lobby", heard)),
+            [gap, said, &now].concat(),
+            "heard {heard:?}"
+        );
         assert_eq!(hall.leaves(BOB), [""; 0], "nobody notices");
     }
-    hall.enters(BOB, listener("lobby", None));
+    assert_eq!(hall.enters(BOB, listener("lobby")), now, "who never was here has missed nothing");
     assert_eq!(hall.asks(ANN, say("lobby", "e")), ["bob< said lobby 5 ann e"]);
     assert_eq!(hall.publishes("lobby", name("bot"), "f").1.len(), 2);
     assert_eq!(hall.asks(ANN, Request::Who(Some(room("lobby")))), ["ann< who lobby ann +0"], "no member");
@@ -303,12 +333,84 @@ fn a_listener_is_told_what_it_missed_and_then_everything() {
 }
 
 #[test]
+fn a_listener_is_told_how_much_was_said_where_nothing_is_remembered() {
+    let mut hall = Hall::with("--history 0", &["ann"]);
+    ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
+    let now = "bob< at 0000000000000001-0-3";
+    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< gap lobby 2", now]);
+    hall.leaves(BOB);
+    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "it was told once");
+}
+
+#[test]
+fn a_room_that_is_opened_again_is_another_one() {
+    let mut hall = Hall::new("--history 0");
+    let heard = |room| Ok(Position { epoch: Epoch { process: PROCESS, room }, seq: 0 });
+    for (serial, gap) in [(1, &["ann< gap dev"][..]), (2, &["ann< gap dev"]), (3, &["ann< gap dev"])] {
+        let now = format!("ann< at 0000000000000001-{serial}-0");
+        assert_eq!(
+            hall.enters(ANN, listener_again("dev", heard(serial - 1))),
+            [gap, &[&now]].concat(),
+            "a number of the room before"
+        );
+        assert_eq!(hall.publishes("dev", name("bot"), "hi").0, Ok(1));
+        hall.leaves(ANN);
+    }
+}
+
+#[test]
+fn a_listener_that_was_elsewhere_is_sent_no_more_than_anybody_is_shown() {
+    let mut hall = Hall::with("--write-buffer 16k --write-buffer-soft off", &["ann"]);
+    let long = "x".repeat(1_800);
+    (0..9).for_each(|_| drop(hall.asks(ANN, say("lobby", &long))));
+    let told = hall.enters(BOB, listener_again("lobby", Err(PositionError)));
+    // Each counts for twice its length, and half of the buffer is for them.
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert_eq!(told[0], "bob< gap lobby");
+    assert!(told[1].starts_with("bob< said lobby 8 ") && told[2].starts_with("bob< said lobby 9 "));
+    assert_eq!(told[3], "bob< at 0000000000000001-0-9");
+    hall.leaves(BOB);
+    assert_eq!(
+        hall.enters(BOB, listener_again("lobby", in_lobby(0))).len(),
+        10,
+        "what it has missed, all of it"
+    );
+}
+
+#[test]
+fn who_finds_nobody_of_its_process_in_a_room_may_have_missed_what_others_said_there() {
+    let mut hall = Hall::new("");
+    hall.chat.set_shared();
+    let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");
+    hall.enters(ANN, json("ann", "lobby"));
+    assert_eq!(
+        hall.enters(BOB, listener("lobby")),
+        [now(1)],
+        "the first has come to a gap, with a number of its own"
+    );
+    assert_eq!(hall.asks(ANN, say("lobby", "a")), ["bob< said lobby 2 ann a"]);
+    hall.leaves(BOB);
+    hall.asks(ANN, say("lobby", "b"));
+    let told = hall.enters(BOB, listener_again("lobby", in_lobby(2)));
+    assert_eq!(told, ["bob< said lobby 3 ann b", &now(3)], "somebody was here all the time");
+    hall.leaves(ANN);
+    hall.leaves(BOB);
+    let told = hall.enters(BOB, listener_again("lobby", in_lobby(2)));
+    assert_eq!(told, ["bob< gap lobby", "bob< said lobby 3 ann b", &now(4)], "and nothing twice");
+    let told = hall.enters(CY, listener_again("lobby", in_lobby(4)));
+    assert_eq!(told, ["cy< at 0000000000000001-0-4"], "who was here since then knows");
+    hall.leaves(CY);
+    let told = hall.enters(CY, listener_again("lobby", in_lobby(3)));
+    assert_eq!(told, ["cy< gap lobby", "cy< at 0000000000000001-0-4"], "who was here before does not");
+}
+
+#[test]
 fn a_listener_keeps_a_room_open_and_nothing_else() {
     let mut hall = Hall::new("--history 0 --max-rooms 3");
-    hall.enters(ANN, listener("dev", Some(0)));
-    hall.enters(BOB, listener("dev", None));
+    hall.enters(ANN, listener("dev"));
+    hall.enters(BOB, listener("dev"));
     hall.enters(CY, json("cy", "ops"));
-    assert_eq!(hall.enters(DAN, listener("qa", None)), [""; 0], "there are as many rooms as there may be");
+    assert_eq!(hall.enters(DAN, listener("qa")), [""; 0], "there are as many rooms as there may be");
     let census = hall.chat.census();
     assert_eq!((census.clients, census.names, census.rooms, census.members), (4, 1, 2, 3));
     assert_eq!(
@@ -331,7 +433,7 @@ fn a_large_room_tells_only_who_comes_and_goes_itself() {
     assert_eq!(hall.asks(CY, nick("eve")), ["cy< you cy eve"]);
     assert_eq!(hall.asks(CY, leave("lobby")), ["cy< gone lobby eve 2"]);
     assert_eq!(hall.asks(BOB, leave("lobby")), ["ann< left lobby bob 1", "bob< gone lobby bob 1"]);
-    let listeners = [listener("lobby", None), listener("lobby", None)];
+    let listeners = [listener("lobby"), listener("lobby")];
     (DAN..).zip(listeners).for_each(|(slot, listener)| drop(hall.enters(slot, listener)));
     let told = hall.asks(BOB, join("lobby"));
     assert_eq!(told, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chinwag::codec::{Tag, json, raw, sse};
-use chinwag::protocol::{Body, CloseReason, Event, Manner, Message, Payload, Problem, UniqueId};
+use chinwag::protocol::{
+    Body, CloseReason, Epoch, Event, Manner, Message, Payload, Position, Problem, UniqueId,
+};
 use chinwag::text::{Name, RoomNameError, Text};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -40,19 +42,29 @@ fn data(raw: &str) -> Rc<Message> {
 }
 
 fn in_dev(message: Rc<Message>) -> Event {
-    Event::Message { room: room("dev"), message }
+    Event::Message { room: room("dev"), epoch: EPOCH, message }
 }
+
+/// Any numbering.
+const EPOCH: Epoch = Epoch { process: 0xc0ffee, room: 3 };
 
 /// What is marked with the `id` of the request that it answers: `ID` stands for that.
 fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     let dev = || room("dev");
     let entered = |others: &[&str], more| {
         let (name, others) = (name("ann"), names(others));
-        Event::Entered { name, first: false, room: room("dev"), others, more, seq: 9 }
+        let (room, epoch) = (room("dev"), EPOCH);
+        Event::Entered { name, first: false, room, others, more, epoch, seq: 9, since: 4 }
     };
     vec![
-        (entered(&[], 0), r#"{"type":"joined","room":"dev","name":"ann","count":1,"seq":9ID}"#),
-        (entered(&["bob", "cy"], 3), r#"{"type":"joined","room":"dev","name":"ann","count":6,"seq":9ID}"#),
+        (
+            entered(&[], 0),
+            r#"{"type":"joined","room":"dev","name":"ann","count":1,"epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
+        ),
+        (
+            entered(&["bob", "cy"], 3),
+            r#"{"type":"joined","room":"dev","name":"ann","count":6,"epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
+        ),
         (
             Event::Gone { name: name("ann"), room: dev(), count: 2 },
             r#"{"type":"left","room":"dev","name":"ann","count":2ID}"#,
@@ -74,15 +86,19 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
             r#"{"type":"message","room":"dev","from":"bob","data":null,"seq":7,"at":1700000000000ID}"#,
         ),
         (
-            Event::History { room: dev(), messages: vec![said(Manner::Act, "waves"), data("1")] },
+            Event::History {
+                room: dev(),
+                epoch: EPOCH,
+                messages: vec![said(Manner::Act, "waves"), data("1")],
+            },
             concat!(
-                r#"{"type":"history","room":"dev","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true},"#,
+                r#"{"type":"history","room":"dev","epoch":"0000000000c0ffee-3","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true},"#,
                 r#"{"from":"bob","data":1,"seq":7,"at":1700000000000}]ID}"#
             ),
         ),
         (
-            Event::History { room: dev(), messages: vec![] },
-            r#"{"type":"history","room":"dev","messages":[]ID}"#,
+            Event::History { room: dev(), epoch: EPOCH, messages: vec![] },
+            r#"{"type":"history","room":"dev","epoch":"0000000000c0ffee-3","messages":[]ID}"#,
         ),
     ]
 }
@@ -173,6 +189,8 @@ fn news() -> Vec<(Event, &'static str)> {
         ),
         (Event::Missed { room: None, count: 3 }, r#"{"type":"missed","count":3}"#),
         (Event::Missed { room: Some(dev()), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (Event::Gap { room: dev(), count: Some(3) }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (Event::Gap { room: dev(), count: None }, r#"{"type":"missed","room":"dev"}"#),
         (Event::Lost { room: dev(), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (
             Event::Apart,
@@ -187,7 +205,8 @@ fn news() -> Vec<(Event, &'static str)> {
 fn not_for_this_door() -> Vec<Event> {
     let past = Event::Past { message: said(Manner::Say, "hi"), age: Duration::ZERO };
     let relayed = Event::Relayed(Payload::Text("hi".into()));
-    vec![Event::WhatName, Event::Help, past, Event::NoPast, relayed]
+    let position = Event::Position(Position { epoch: EPOCH, seq: 7 });
+    vec![Event::WhatName, Event::Help, past, Event::NoPast, relayed, position]
 }
 
 /// The numbers of all kinds of events. A new kind fails to compile here, and then fails
@@ -223,6 +242,8 @@ fn number(event: &Event) -> usize {
         Event::Lost { .. } => 26,
         Event::Apart => 27,
         Event::Together => 28,
+        Event::Gap { .. } => 29,
+        Event::Position(_) => 30,
     }
 }
 
@@ -234,7 +255,7 @@ fn all_events() -> Vec<Event> {
 #[test]
 fn every_kind_of_event_is_in_the_tables() {
     let numbers: BTreeSet<_> = all_events().iter().map(number).collect();
-    assert_eq!(numbers, (0..=28).collect());
+    assert_eq!(numbers, (0..=30).collect());
 }
 
 #[test]
@@ -320,8 +341,11 @@ fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
     for event in all_events() {
         let object = encoded(&event, None);
         let expected = match &event {
-            Event::Message { .. } => format!("id: 7\ndata: {object}\n\n"),
-            Event::Missed { .. } | Event::Lost { .. } => format!("event: missed\ndata: {object}\n\n"),
+            Event::Message { .. } => format!("id: 0000000000c0ffee-3-7\ndata: {object}\n\n"),
+            Event::Position(_) => "id: 0000000000c0ffee-3-7\n\n".into(),
+            Event::Missed { .. } | Event::Gap { .. } | Event::Lost { .. } => {
+                format!("event: missed\ndata: {object}\n\n")
+            }
             Event::Bye(_) => format!("event: bye\ndata: {object}\n\n"),
             _ => String::new(),
         };
@@ -357,7 +381,10 @@ fn whatever_is_said_is_one_object_and_one_event() {
                 assert_eq!(parsed["data"], serde_json::from_str::<Value>(json).expect("JSON"))
             }
         }
-        assert_eq!(sse_encoded(&event), format!("id: {}\ndata: {object}\n\n", message.seq));
+        assert_eq!(
+            sse_encoded(&event),
+            format!("id: 0000000000c0ffee-3-{}\ndata: {object}\n\n", message.seq)
+        );
     });
 }
 

@@ -52,7 +52,10 @@ fn arrival_in_words(arrival: &Arrival) -> String {
     words.extend(room.as_ref().map(|room| format!("room={room}")));
     words.extend(history.map(|count| format!("history={count}")));
     words.extend(echo.then(|| "echo".into()));
-    words.extend(heard.map(|seq| format!("heard={seq}")));
+    words.extend(heard.map(|heard| match heard {
+        Ok(position) => format!("heard={position}"),
+        Err(_) => "heard=something".into(),
+    }));
     words.extend(problems.iter().map(|problem| problem.code().to_string()));
     words.join(" ")
 }
@@ -266,10 +269,33 @@ fn a_message_is_published() {
 #[test]
 fn who_listens_says_what_it_has_heard() {
     let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
-    assert_eq!(heard("7"), "200 events room=#dev heard=7");
-    assert_eq!(heard("0"), "200 events room=#dev heard=0");
-    for nothing in ["", "x", "-1", "1.5", "99999999999999999999"] {
-        assert_eq!(heard(nothing), "200 events room=#dev", "{nothing}");
+    for position in
+        ["0000000000c0ffee-3-57", "0000000000000000-0-0", "ffffffffffffffff-4294967295-18446744073709551615"]
+    {
+        assert_eq!(heard(position), format!("200 events room=#dev heard={position}"));
+    }
+    assert_eq!(heard(""), "200 events room=#dev");
+    for other in [
+        "7",
+        "x",
+        "☃",
+        "\u{e9}",
+        "--",
+        "0000000000c0ffee-3",
+        "0000000000c0ffee-3-",
+        "0000000000c0ffee-3-57-1",
+        "0000000000c0ffee-3--57",
+        "0000000000c0ffee-3-+57",
+        "0000000000c0ffee-3-057",
+        "0000000000c0ffee-3-5 7",
+        "0000000000C0FFEE-3-57",
+        "c0ffee-3-57",
+        "00000000000c0ffee-3-57",
+        "10000000000000000-3-57",
+        "0000000000c0ffee-4294967296-57",
+        "0000000000c0ffee-3-18446744073709551616",
+    ] {
+        assert_eq!(heard(other), "200 events room=#dev heard=something", "{other}");
     }
 }
 

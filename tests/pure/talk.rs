@@ -10,7 +10,8 @@ use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
 use crate::words::{
-    joined_event, left_event, name, names, renamed_event, room, said_event, say_request, text, you_are_event,
+    entered_event, joined_event, left_event, name, names, renamed_event, room, said_event, say_request, text,
+    you_are_event,
 };
 
 pub const ANN: ClientId = ClientId(0);
@@ -42,7 +43,11 @@ pub struct Talk {
 impl Talk {
     /// A chat under those flags in which nobody is.
     pub fn new(flags: &str) -> Talk {
-        let chat = Chat::new(&Config::from_flags(flags));
+        Talk::of_process(1, flags)
+    }
+
+    fn of_process(process: u64, flags: &str) -> Talk {
+        let chat = Chat::new(&Config::from_flags(flags), process);
         Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS } }
     }
 
@@ -62,8 +67,8 @@ impl Talk {
 
     /// The same, under these flags.
     pub fn shared_with(flags: &str, process: u64, people: &[&str]) -> Talk {
-        let mut talk = Talk::new(flags);
-        talk.chat.share_as(process);
+        let mut talk = Talk::of_process(process, flags);
+        talk.chat.set_shared();
         for (slot, who) in people.iter().enumerate() {
             talk.comes(ClientId(slot as u32), who);
         }
@@ -156,7 +161,7 @@ fn as_line_clients_hear(event: Event) -> Event {
         Event::Renamed { from, to, .. } => renamed_event(from, to),
         Event::YouAre { to, .. } => you_are_event(to),
         Event::Entered { name, first, room, others, more, .. } => {
-            Event::Entered { name, first, room, others, more, seq: 0 }
+            entered_event(name, first, room, others, more)
         }
         event => event,
     }
@@ -231,19 +236,12 @@ pub fn unnamed_problem(id: ClientId, problem: Problem) -> Told {
 
 /// The first room, after the name was given.
 pub fn hello(who: &str, others: &[&str]) -> Event {
-    Event::Entered {
-        name: name(who),
-        first: true,
-        room: room("lobby"),
-        others: names(others),
-        more: 0,
-        seq: 0,
-    }
+    entered_event(name(who), true, room("lobby"), names(others), 0)
 }
 
 /// Another room.
 pub fn entered(who: &str, raw: &str, others: &[&str]) -> Event {
-    Event::Entered { name: name(who), first: false, room: room(raw), others: names(others), more: 0, seq: 0 }
+    entered_event(name(who), false, room(raw), names(others), 0)
 }
 
 pub fn joined(who: &str) -> Event {

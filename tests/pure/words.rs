@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use chinwag::protocol::{Body, Event, Manner, Message, Request};
+use chinwag::protocol::{Body, Epoch, Event, Manner, Message, Request};
 use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text};
 
 /// That text, which must be clean as it is.
@@ -50,7 +50,12 @@ pub fn say_request(manner: Manner, text: Text) -> Request {
 
 /// Somebody said that in the lobby.
 pub fn said_event(message: Rc<Message>) -> Event {
-    Event::Message { room: RoomName::lobby(), message }
+    Event::Message { room: RoomName::lobby(), epoch: Epoch::default(), message }
+}
+
+/// Somebody is in a room, whatever its numbers are.
+pub fn entered_event(name: Name, first: bool, room: RoomName, others: Vec<Name>, more: usize) -> Event {
+    Event::Entered { name, first, room, others, more, epoch: Epoch::default(), seq: 0, since: 0 }
 }
 
 /// Somebody came into the lobby, whatever number of people is there.

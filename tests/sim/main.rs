@@ -36,4 +36,5 @@ mod web_ledger;
 mod web_limits;
 mod web_pace;
 mod web_random;
+mod web_return;
 mod world;

@@ -40,7 +40,10 @@ fn a_line_a_tab_and_a_program_talk() {
     stage.expect(ann, &["-- tab joined"]);
     let texts = tab.texts(&mut stage);
     assert_eq!(texts[0], r#"{"type":"welcome","id":"000000000000c0de-1","name":"tab"}"#);
-    assert_eq!(texts[1], r#"{"type":"joined","room":"lobby","name":"tab","count":2,"seq":0}"#);
+    assert_eq!(
+        texts[1],
+        r#"{"type":"joined","room":"lobby","name":"tab","count":2,"epoch":"000000000000c0de-0","seq":0,"since":0}"#
+    );
     stage.say(ann, "hi");
     tab.say(&mut stage, r#"{"type":"say","room":"lobby","text":"two\nlines","id":"x1"}"#);
     stage.expect(ann, &["tab: two lines"]);
@@ -130,12 +133,13 @@ fn who_listens_hears_messages_and_what_was_said_since() {
     stage.run();
     stage.expect_contains(
         tail,
-        "\r\n\r\nid: 1\ndata: {\"type\":\"message\",\"room\":\"lobby\",\"from\":\"ann\",\"text\":\"one\"",
+        "\n\nid: 000000000000c0de-0-1\ndata: {\"type\":\"message\",\"room\":\"lobby\",\"from\":\"ann\",\"text\":\"one\"",
     );
     let again = stage.connect_http();
-    let since = "GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 1\r\n\r\n";
+    let since = "GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n\
+                 Last-Event-ID: 000000000000c0de-0-1\r\n\r\n";
     let heard = ask(&mut stage, again, since);
-    assert!(heard.contains("\r\n\r\nid: 2\n") && !heard.contains("id: 1\n"), "{heard}");
+    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && !heard.contains("-0-1\n"), "{heard}");
     let rooms = ask_once(&mut stage, &get("/rooms"));
     assert!(rooms.contains(r#"{"room":"lobby","count":1}"#), "who listens is no member: {rooms}");
     stage.pass(Duration::from_secs(26));

@@ -427,7 +427,7 @@ fn random_scenarios_at_both_doors_keep_the_ledger() {
 fn a_tab_that_hears_other_words_is_noticed() {
     let line = Line { by: "b".into(), text: "b: m0".into() };
     let events = [
-        serde_json::json!({"type": "joined", "room": "lobby", "name": "a", "count": 2, "seq": 0}),
+        serde_json::json!({"type": "joined", "room": "lobby", "name": "a", "count": 2, "epoch": "x", "seq": 0, "since": 0}),
         serde_json::json!({"type": "message", "room": "lobby", "from": "b", "text": "m1"}),
     ];
     ledger::compare("a", &stays_of_tab("a", &events)[0].0, &[line], true);

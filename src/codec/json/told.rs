@@ -40,6 +40,7 @@ enum Told<'a> {
     },
     History {
         room: &'a str,
+        epoch: String,
         messages: Vec<Said<'a>>,
         #[serde(flatten)]
         extra: Extra<'a>,
@@ -79,7 +80,8 @@ enum Told<'a> {
         text: String,
     },
     Missed {
-        count: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
         #[serde(flatten)]
         extra: Extra<'a>,
     },
@@ -108,7 +110,11 @@ struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a RawValue>,
 }
@@ -218,11 +224,7 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
         Event::YouAre { from, to } => Told::Nick { from: from.as_str(), to: to.as_str(), extra },
         Event::Missed { room, count } => {
             let extra = Extra { room: room.as_ref().map(RoomName::as_str), ..extra };
-            Told::Missed { count: *count, extra }
-        }
-        Event::Lost { room, count } => {
-            let extra = Extra { room: Some(room.as_str()), ..extra };
-            Told::Missed { count: *count, extra }
+            Told::Missed { count: Some(*count), extra }
         }
         Event::Problem { problem, .. } => {
             Told::Error { code: problem.code(), text: problem.to_string(), extra }
@@ -237,9 +239,8 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
         Event::Waiting(place) => {
             notice(format_args!("the server is full. you are number {place} in the queue, please wait"))
         }
-        Event::WhatName | Event::Help | Event::Past { .. } | Event::NoPast | Event::Relayed(_) => {
-            return None;
-        }
+        Event::WhatName | Event::Help | Event::Past { .. } | Event::NoPast => return None,
+        Event::Relayed(_) | Event::Position(_) => return None,
         of_a_room => return told_of_room(of_a_room, extra),
     })
 }
@@ -247,8 +248,9 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
 /// The same, of something that happened in a room.
 fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
     Some(match event {
-        Event::Entered { name, room, others, more, seq, .. } => {
-            let extra = Extra { seq: Some(*seq), ..extra };
+        Event::Entered { name, room, others, more, epoch, seq, since, .. } => {
+            let extra =
+                Extra { epoch: Some(epoch.to_string()), seq: Some(*seq), since: Some(*since), ..extra };
             Told::Joined { room: room.as_str(), name: name.as_str(), count: others.len() + more + 1, extra }
         }
         Event::Joined { name, room, count } => {
@@ -261,12 +263,12 @@ fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
             let extra = Extra { reason: reason.as_ref().map(Text::as_str), ..extra };
             Told::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
-        Event::Message { room, message } => {
+        Event::Message { room, message, .. } => {
             Told::Message { room: room.as_str(), said: Said::from(&**message), extra }
         }
-        Event::History { room, messages } => {
+        Event::History { room, epoch, messages } => {
             let messages = messages.iter().map(|message| Said::from(&**message)).collect();
-            Told::History { room: room.as_str(), messages, extra }
+            Told::History { room: room.as_str(), epoch: epoch.to_string(), messages, extra }
         }
         Event::Who { room, names, more } => {
             let names: Vec<&str> = names.iter().map(Name::as_str).collect();
@@ -275,6 +277,12 @@ fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
         Event::Renamed { room, from, to } => {
             let extra = Extra { room: Some(room.as_str()), ..extra };
             Told::Nick { from: from.as_str(), to: to.as_str(), extra }
+        }
+        Event::Gap { room, count } => {
+            Told::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
+        }
+        Event::Lost { room, count } => {
+            Told::Missed { count: Some(*count), extra: Extra { room: Some(room.as_str()), ..extra } }
         }
         Event::Crowd { room, joined, left, count } => {
             Told::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }

@@ -3,16 +3,16 @@
 import { messageEntry } from "./conversation.js";
 
 /**
- * Compares what a room kept with what was seen of it before. `seq` is the room's last number.
- * `anew`: nothing of what we saw is there any more. `missed`: so many are gone for good.
+ * Compares what a room kept with what was seen of it before. `seq` is the room's last number, and what came before
+ * `since` may have been followed by something that the process has not heard.
+ * `anew`: nothing of what we saw is there any more. `missed`: so many are gone for good; null if nobody can know.
  */
 export function compare(conversation, seq, messages) {
-  const last = conversation.lastSeq;
+  const { lastSeq: last, since } = conversation;
   if (last === null) return { anew: false, missed: 0, fresh: messages };
-  if (conversation.moved || seq < last || contradicts(conversation, messages)) return recognise(conversation, messages);
+  if (conversation.moved) return recognise(conversation, messages);
   const fresh = messages.filter((message) => message.seq > last);
-  const first = fresh.length > 0 ? fresh[0].seq : seq + 1;
-  return { anew: false, missed: Math.max(0, first - last - 1), fresh };
+  return { anew: false, missed: last < since ? null : Math.max(0, seq - last - fresh.length), fresh };
 }
 
 /** Each process numbers for itself. One that is in the same chat has the same messages, with other numbers. */
@@ -20,13 +20,8 @@ function recognise(conversation, messages) {
   const told = ({ at, from, text, data }) => JSON.stringify([at, from, text ?? null, data ?? null]);
   const seen = new Set(conversation.entries.map(told));
   const fresh = messages.filter((message) => !seen.has(told(message)));
-  return { anew: fresh.length === messages.length, missed: 0, fresh };
-}
-
-/** Whether a number now means another message: a new process may have counted past the old one meanwhile. */
-function contradicts(conversation, messages) {
-  const seen = new Map(conversation.entries.filter(({ seq }) => seq).map((entry) => [entry.seq, entry.at]));
-  return messages.some(({ seq, at }) => seen.has(seq) && Number.isFinite(at) && seen.get(seq) !== at);
+  const last = messages.findLast((message) => seen.has(told(message)));
+  return { anew: !last, missed: last?.seq < conversation.since ? null : 0, fresh };
 }
 
 /** Brings a room that was just joined up to date; `messages` is its history, or empty if none came. */
@@ -37,7 +32,7 @@ export function catchUp(chat, conversation, messages) {
   conversation.awaited = null;
   conversation.lastSeq = seq;
   if (anew) chat.advise("The room has begun anew", "anew", conversation);
-  if (missed > 0) chat.advise(missedText(missed), "gap", conversation);
+  if (missed !== 0) chat.advise(missedText(missed), "gap", conversation);
   for (const message of fresh) {
     const unconfirmed = again && conversation.entries.find((entry) => isThat(entry, message));
     const entry = messageEntry(message, Boolean(unconfirmed) || message.from === chat.name);
@@ -46,7 +41,9 @@ export function catchUp(chat, conversation, messages) {
   }
 }
 
+/** Of so many messages; without a number, of any. */
 export function missedText(count) {
+  if (!Number.isFinite(count)) return "You may have missed messages";
   return count === 1 ? "You missed 1 message" : `You missed ${count} messages`;
 }
 

@@ -17,9 +17,11 @@ export function keyOf(kind, name) {
 export class Conversation {
   /** The number of the last message seen; null until the room has told. */
   lastSeq = null;
-  /** The process that gave it, and whether we have come to another one since. */
-  process = null;
+  /** What it belongs to, and whether the room's numbers belong to something else since. */
+  epoch = null;
   moved = false;
+  /** The number of the room's last gap: what was said by others while nobody of its process was there. */
+  since = 0;
   /** Whether the server counts us in. A private conversation needs no joining. */
   joined = false;
   /** The room's last number according to `joined`, while its history is still to come. */

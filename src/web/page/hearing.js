@@ -8,14 +8,13 @@ const WHO_SPREAD_MS = 4_000;
 
 const HEARD = {
   welcome(session, event) {
-    // The id has its process in front of the dash.
-    session.welcomed(String(event.name), String(event.id).split("-")[0]);
+    session.welcomed(String(event.name));
   },
 
   joined(session, event) {
     const { chat } = session;
     const purpose = session.answered(event);
-    if (purpose || Number.isFinite(event.seq)) session.joined(String(event.room), event.seq, purpose);
+    if (purpose || Number.isFinite(event.seq)) session.joined(String(event.room), event, purpose);
     const room = chat.find("room", event.room);
     if (!room || typeof event.name !== "string") return;
     if (event.name !== chat.name) {

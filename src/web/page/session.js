@@ -95,8 +95,7 @@ export class Session {
   }
 
   /** The server's welcome: everything we were in is joined again. */
-  welcomed(name, process) {
-    this.process = process;
+  welcomed(name) {
     this.connection.welcomed();
     this.naming.welcomed(name);
     for (const conversation of this.chat.all()) {
@@ -107,13 +106,14 @@ export class Session {
     this.wantedRooms = null;
   }
 
-  /** The server has put us into a room whose last message has this number. */
-  joined(name, seq, purpose) {
+  /** The server has put us into a room: `epoch` is what its numbers belong to, `seq` the last, `since` that of its last gap. */
+  joined(name, { epoch, seq, since }, purpose) {
     const conversation = this.chat.ensure("room", name);
     if (purpose?.show || !this.chat.open) this.chat.show(conversation);
     conversation.joined = true;
-    conversation.moved = conversation.lastSeq !== null && conversation.process !== this.process;
-    conversation.process = this.process;
+    conversation.moved = conversation.lastSeq !== null && conversation.epoch !== epoch;
+    conversation.epoch = epoch;
+    conversation.since = Number.isFinite(since) ? since : 0;
     conversation.awaited = Number.isFinite(seq) ? seq : 0;
     this.#rememberRooms();
     // A room that has kept nothing sends no history. Then this answer, which comes after it, says so.

@@ -1,0 +1,247 @@
+//! Listeners and tabs that come back, to the same process or to another: each is told what was said meanwhile, or that
+//! something may be missing.
+
+use std::time::Duration;
+
+use chinwag::net::Signal;
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::socket::Socket;
+use crate::stage::Stage;
+use crate::world::{Weather, Wire, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Somebody who listens to the lobby, and what its `EventSource` would know.
+struct Listener {
+    wire: Wire,
+    /// Of what it has read, so much is of no interest any more.
+    seen: usize,
+    last_event_id: String,
+}
+
+impl Listener {
+    /// Begins to listen, with what it knows of before.
+    fn connect(stage: &mut Stage, last_event_id: &str) -> Listener {
+        let wire = stage.connect_http();
+        let known = match last_event_id {
+            "" => String::new(),
+            id => format!("Last-Event-ID: {id}\r\n"),
+        };
+        let request = format!("GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n{known}\r\n");
+        stage.send(wire, request.as_bytes());
+        Listener { wire, seen: 0, last_event_id: last_event_id.into() }
+    }
+
+    /// Its connection breaks, and it begins again; there it says what it knows.
+    fn again(&self, stage: &mut Stage) -> Listener {
+        Listener::connect(stage, &self.last_event_id)
+    }
+
+    /// What it has heard since this was last asked: the texts of messages, `missed N`, `missed` without a number.
+    fn heard(&mut self, stage: &Stage) -> Vec<String> {
+        let all = String::from_utf8(stage.raw(self.wire).to_vec()).expect("UTF-8");
+        let (head, stream) = all.split_once("\r\n\r\n").expect("the head of the answer");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let whole = stream.rfind("\n\n").map_or(0, |end| end + 2);
+        let events: Vec<&str> = stream[self.seen..whole].split_terminator("\n\n").collect();
+        self.seen = whole;
+        events.into_iter().filter_map(|event| self.take_in(event)).collect()
+    }
+
+    /// Reads an event as HTML, 9.2.6 has it.
+    fn take_in(&mut self, event: &str) -> Option<String> {
+        let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        if let Some(id) = field("id") {
+            self.last_event_id = id.into();
+        }
+        let data: Value = serde_json::from_str(field("data")?).expect("JSON");
+        let kind = field("event");
+        assert!(data["room"] == "lobby" || kind == Some("bye"), "{event}");
+        Some(match kind {
+            None => data["text"].as_str().expect("a text").into(),
+            Some("missed") if data["count"].is_u64() => format!("missed {}", data["count"]),
+            Some(kind) => kind.into(),
+        })
+    }
+}
+
+/// A process with that number, which is in a chat of its own.
+fn process(number: u64, flags: &str) -> Stage {
+    let mut world = World::new(1, Weather::default());
+    world.process_id = number;
+    Stage::in_world(flags, world)
+}
+
+fn say_all(stage: &mut Stage, wire: Wire, lines: &[&str]) {
+    lines.iter().for_each(|line| stage.say(wire, line));
+    stage.run();
+}
+
+#[test]
+fn a_listener_that_breaks_off_before_anything_was_said_misses_nothing() {
+    let mut stage = Stage::new("");
+    let ann = stage.join("ann");
+    say_all(&mut stage, ann, &["before"]);
+    let mut listener = Listener::connect(&mut stage, "");
+    stage.run();
+    assert_eq!(listener.heard(&stage), [""; 0]);
+    assert_eq!(listener.last_event_id, "000000000000c0de-0-1");
+    stage.world().end(listener.wire);
+    stage.run();
+    say_all(&mut stage, ann, &["one", "two"]);
+    let mut again = listener.again(&mut stage);
+    stage.run();
+    assert_eq!(again.heard(&stage), ["one", "two"]);
+    stage.end();
+}
+
+#[test]
+fn a_listener_is_told_how_many_are_forgotten_and_once() {
+    let mut stage = Stage::new("--history 2");
+    let ann = stage.join("ann");
+    let mut listener = Listener::connect(&mut stage, "");
+    stage.run();
+    say_all(&mut stage, ann, &["one"]);
+    assert_eq!(listener.heard(&stage), ["one"]);
+    stage.world().end(listener.wire);
+    stage.run();
+    say_all(&mut stage, ann, &["two", "three", "four", "five"]);
+    let mut again = listener.again(&mut stage);
+    stage.run();
+    assert_eq!(again.heard(&stage), ["missed 2", "four", "five"]);
+    let mut third = again.again(&mut stage);
+    stage.run();
+    assert_eq!(third.heard(&stage), [""; 0]);
+    stage.end();
+}
+
+#[test]
+fn a_listener_that_comes_back_after_a_restart_is_told_that_it_may_have_missed_something() {
+    let mut before = process(1, "");
+    let ann = before.join("ann");
+    let mut listener = Listener::connect(&mut before, "");
+    before.run();
+    say_all(&mut before, ann, &["one", "two"]);
+    assert_eq!(listener.heard(&before), ["one", "two"]);
+    before.world().signal(Signal::Terminate);
+    before.run();
+    assert_eq!(listener.heard(&before), ["bye"]);
+
+    let mut after = process(2, "");
+    let bob = after.join("bob");
+    // As many as the listener has heard: by their numbers alone they would not be news.
+    say_all(&mut after, bob, &["three", "four"]);
+    let mut again = listener.again(&mut after);
+    after.run();
+    assert_eq!(again.heard(&after), ["missed", "three", "four"]);
+    say_all(&mut after, bob, &["five"]);
+    assert_eq!(again.heard(&after), ["five"]);
+    let mut third = again.again(&mut after);
+    say_all(&mut after, bob, &["six"]);
+    assert_eq!(third.heard(&after), ["six"], "it belongs here now");
+    after.end();
+}
+
+#[test]
+fn a_listener_that_comes_back_to_another_process_gets_what_that_one_has() {
+    let mut cluster = Cluster::new(2, "");
+    let ann = cluster.join(0, "ann");
+    // Said before anybody was at the other process: so that one's numbers are lower.
+    cluster.say(ann, "zero");
+    let cy = cluster.join(1, "cy");
+    let mut listener = Listener::connect(cluster.stage(0), "");
+    cluster.run();
+    cluster.say(ann, "one");
+    cluster.run();
+    assert_eq!(listener.heard(cluster.stage(0)), ["one"]);
+    cluster.stage(0).world().end(listener.wire);
+    cluster.say(cy, "two");
+    cluster.run();
+    let mut there = listener.again(cluster.stage(1));
+    cluster.run();
+    assert_eq!(there.heard(cluster.stage(1)), ["missed", "one", "two"]);
+    cluster.say(ann, "three");
+    cluster.run();
+    assert_eq!(there.heard(cluster.stage(1)), ["three"]);
+    let mut again = there.again(cluster.stage(1));
+    cluster.say(cy, "four");
+    cluster.run();
+    assert_eq!(again.heard(cluster.stage(1)), ["four"], "it belongs there now");
+    let mut back = listener.again(cluster.stage(0));
+    cluster.run();
+    assert_eq!(
+        back.heard(cluster.stage(0)),
+        ["two", "three", "four"],
+        "what it has heard here still counts here"
+    );
+    cluster.end();
+}
+
+#[test]
+fn a_listener_is_told_that_its_process_was_not_in_the_room_meanwhile() {
+    let mut cluster = Cluster::new(2, "");
+    let ann = cluster.join(0, "ann");
+    let mut listener = Listener::connect(cluster.stage(1), "");
+    cluster.run();
+    cluster.say(ann, "one");
+    cluster.run();
+    assert_eq!(listener.heard(cluster.stage(1)), ["one"]);
+    cluster.stage(1).world().end(listener.wire);
+    cluster.pass(30 * SECOND);
+    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "nobody of that process is there");
+    cluster.say(ann, "two");
+    cluster.run();
+    let mut again = listener.again(cluster.stage(1));
+    cluster.run();
+    cluster.say(ann, "three");
+    cluster.run();
+    assert_eq!(again.heard(cluster.stage(1)), ["missed", "three"]);
+    cluster.end();
+}
+
+/// The answer to a `join` of the lobby: what its numbers belong to, the last one, and that of the last gap.
+fn joined(stage: &mut Stage) -> (String, u64, u64) {
+    let mut tab = Socket::open(stage, "/ws?room=lobby&history=9");
+    let texts = tab.texts(stage);
+    let events: Vec<Value> = texts.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+    let joined = events.iter().find(|event| event["type"] == "joined").expect("an answer");
+    let epoch = joined["epoch"].as_str().expect("an epoch");
+    for history in events.iter().filter(|event| event["type"] == "history") {
+        assert_eq!(history["epoch"], epoch);
+    }
+    stage.world().end(tab.wire);
+    stage.run();
+    (epoch.into(), joined["seq"].as_u64().expect("a number"), joined["since"].as_u64().expect("a number"))
+}
+
+#[test]
+fn a_tab_can_tell_what_its_numbers_belong_to() {
+    let mut stage = process(7, "");
+    let ann = stage.join("ann");
+    assert_eq!(joined(&mut stage), ("0000000000000007-0".into(), 0, 0));
+    say_all(&mut stage, ann, &["one"]);
+    assert_eq!(joined(&mut stage), ("0000000000000007-0".into(), 1, 0));
+    stage.end();
+    let mut stage = process(8, "");
+    assert_eq!(joined(&mut stage), ("0000000000000008-0".into(), 0, 0));
+    stage.end();
+}
+
+#[test]
+fn a_tab_can_tell_that_its_process_was_not_in_the_room_meanwhile() {
+    let mut cluster = Cluster::new(2, "");
+    let ann = cluster.join(0, "ann");
+    assert_eq!(joined(cluster.stage(0)).1, 1, "the gap before ann");
+    cluster.say(ann, "one");
+    cluster.run();
+    assert_eq!(joined(cluster.stage(0)), ("00000000000003e8-0".into(), 2, 1));
+    assert_eq!(joined(cluster.stage(1)), ("00000000000007d0-0".into(), 1, 1));
+    assert_eq!(
+        joined(cluster.stage(1)),
+        ("00000000000007d0-0".into(), 2, 2),
+        "nobody was there between the two"
+    );
+    cluster.end();
+}
