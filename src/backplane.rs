@@ -286,6 +286,7 @@ impl Backplane {
         while let Some(room) = self.rooms.expire(now) {
             self.unsubscribe(&room);
         }
+        self.tell_unheard();
     }
 
     fn attempt(&mut self, now: Moment) {
@@ -381,6 +382,7 @@ impl Backplane {
             self.trouble = why.into();
         }
         self.rooms.cut(self.is_up());
+        self.tell_unheard();
         self.phase = Phase::Down { retry_at: now + pause };
         self.out = Default::default();
         self.expected.extend(self.peers.processes());
@@ -408,6 +410,12 @@ impl Backplane {
                 Todo::Read(process) => self.read_clients(process),
                 Todo::Tell(news) => self.tell(news),
             }
+        }
+    }
+
+    fn tell_unheard(&mut self) {
+        for room in self.rooms.take_unheard() {
+            self.tell(News::Unheard { room });
         }
     }
 

@@ -2,6 +2,7 @@
 //! numbers of the others' last messages, which tell what was lost and what comes twice.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::time::Duration;
 
 use super::packet::Place;
@@ -70,12 +71,21 @@ pub struct Rooms {
     /// Rooms that may be without anybody, and when to look at them.
     watched: VecDeque<(Moment, RoomName)>,
     subscriptions: usize,
+    /// Rooms that are not listened to any more, until somebody asks.
+    unheard: Vec<RoomName>,
 }
 
 impl Rooms {
     /// None so far, in each of which so many processes are remembered.
     pub fn new(processes_max: usize) -> Rooms {
-        Rooms { processes_max, rooms: HashMap::new(), epochs: 0, watched: VecDeque::new(), subscriptions: 0 }
+        Rooms {
+            processes_max,
+            rooms: HashMap::new(),
+            epochs: 0,
+            watched: VecDeque::new(),
+            subscriptions: 0,
+            unheard: Vec::new(),
+        }
     }
 
     /// Somebody of ours listens to a room now, or nobody does any more. Whether it must be subscribed to, if that can be
@@ -86,6 +96,7 @@ impl Rooms {
         if !ears {
             if !room.subscribed {
                 room.unfollow();
+                self.unheard.push(name.clone());
             }
             self.note_idle(name, now);
             return false;
@@ -118,7 +129,7 @@ impl Rooms {
 
     /// Notes that the others must be told that number. Whether that is news.
     pub fn owe_mark(&mut self, name: &RoomName) -> bool {
-        self.rooms.get_mut(name).is_some_and(|room| !std::mem::replace(&mut room.owes_mark, true))
+        self.rooms.get_mut(name).is_some_and(|room| !mem::replace(&mut room.owes_mark, true))
     }
 
     /// They are told.
@@ -157,14 +168,24 @@ impl Rooms {
 
     /// The session is over, or did not come about: then nobody was heard in it.
     pub fn cut(&mut self, was_up: bool) {
-        for room in self.rooms.values_mut().filter(|room| room.subscribed) {
+        let first_unheard = self.unheard.len();
+        for (name, room) in self.rooms.iter_mut().filter(|(_, room)| room.subscribed) {
             room.subscribed = false;
             match room.ears {
                 true => room.cut |= was_up,
-                false => room.unfollow(),
+                false => {
+                    room.unfollow();
+                    self.unheard.push(name.clone());
+                }
             }
         }
+        self.unheard[first_unheard..].sort_unstable();
         self.subscriptions = 0;
+    }
+
+    /// The rooms of which nothing has come since this was last asked, since nobody listens to them.
+    pub fn take_unheard(&mut self) -> Vec<RoomName> {
+        mem::take(&mut self.unheard)
     }
 
     /// A session begins: the rooms to subscribe to.
@@ -218,6 +239,7 @@ impl Rooms {
             if unsubscribes {
                 room.subscribed = false;
                 room.unfollow();
+                self.unheard.push(name.clone());
                 self.subscriptions -= 1;
             }
             if surplus || idle >= FORGET {

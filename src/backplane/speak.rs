@@ -32,6 +32,7 @@ impl Backplane {
                         &mut self.out[Link::Subscriptions as usize],
                     );
                 }
+                self.tell_unheard();
             }
             Share::Said { room, message } => {
                 let what = What::Body(message.manner, message.body.clone());

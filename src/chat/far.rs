@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use slab::Slab;
 
 use super::clients::{Client, Echo, Seat};
-use super::ids::{ClientId, RoomSlot};
+use super::ids::{ClientId, RoomId, RoomSlot};
 use super::moves::Notice;
 use super::talk::Speech;
 use super::{Chat, Effect};
@@ -192,13 +192,13 @@ impl Chat {
                 }
             }
             News::Lost { room, count } => {
-                if let Some(id) = self.rooms.find(&room) {
-                    effects.push(Effect::Announce {
-                        room: id,
-                        except: None,
-                        event: Event::Lost { room, count },
-                    });
+                if let Some(id) = self.note_gap(&room) {
+                    let event = Event::Lost { room, count };
+                    effects.push(Effect::Announce { room: id, except: None, event });
                 }
+            }
+            News::Unheard { room } => {
+                self.note_gap(&room);
             }
             News::Apart => self.set_apart(true, now, effects),
             News::Together => self.set_apart(false, now, effects),
@@ -236,6 +236,13 @@ impl Chat {
         if self.shared.is_some() {
             effects.push(Effect::Share(share()));
         }
+    }
+
+    /// Who is away from a room and comes back must be told that something is missing.
+    fn note_gap(&mut self, room: &RoomName) -> Option<RoomId> {
+        let id = self.rooms.find(room)?;
+        self.rooms.get_mut(id)?.note_gap();
+        Some(id)
     }
 
     fn hear_said(&mut self, room: &RoomName, from: Name, speech: Speech, at: u64, effects: &mut Vec<Effect>) {

@@ -320,8 +320,6 @@ impl Chat {
         let index = room.enter(dialect, id);
         if dialect != Dialect::Redis && room.near_ears() == 1 && self.shared.is_some() {
             effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
-            // What the others have said while nobody here listened may not have come.
-            room.note_gap();
         }
         self.sit(id, Seat { slot: to.slot(), index }, echo);
     }

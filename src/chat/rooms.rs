@@ -95,8 +95,8 @@ impl Room {
         Epoch { process, room: self.serial }
     }
 
-    /// Any number of messages may have been said that did not come here. They take one number together, so that who has
-    /// heard the room up to then can be told from who was here since.
+    /// Messages did not come here, or may not from now on. They take one number together, so that who has heard the room up
+    /// to then can be told from who was here since.
     pub fn note_gap(&mut self) {
         self.seq += 1;
         self.since = self.seq;

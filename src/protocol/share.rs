@@ -174,6 +174,11 @@ pub enum News {
         /// How many.
         count: u64,
     },
+    /// Nobody here listens to a room, so from now on nothing comes of what is said there elsewhere.
+    Unheard {
+        /// Which.
+        room: RoomName,
+    },
     /// The other processes are out of reach: as if nobody were there.
     Apart,
     /// They are within reach again.

@@ -303,6 +303,29 @@ fn a_room_with_only_a_history_makes_way_the_longest_unused_first() {
 }
 
 #[test]
+fn how_long_a_room_was_unused_says_nothing_of_the_next_one_in_its_place() {
+    let mut talk = Talk::with("--max-rooms 3 --history-memory 1k", &["ann", "bob"]);
+    talk.after_seconds(1);
+    talk.asks(ANN, join("dev"));
+    talk.asks(ANN, say(&"x".repeat(500)));
+    talk.asks(ANN, leave());
+    talk.after_seconds(1);
+    talk.asks(ANN, say(&"x".repeat(500)));
+    assert_eq!(talk.chat.census().rooms, 1, "what was said in the other is forgotten");
+    talk.asks(ANN, join("a"));
+    for (who, to) in [(BOB, "b"), (ANN, "a")] {
+        talk.asks(who, join(to));
+        talk.asks(who, say("hi"));
+        talk.asks(who, leave());
+        talk.after_seconds(1);
+    }
+    talk.asks(BOB, join("new"));
+    let shown = talk.asks(ANN, join("a"));
+    let past = |told: &Told| matches!(told, Told::Reply(ANN, Event::Past { .. }));
+    assert!(shown.last().is_some_and(past), "the other was left before: {shown:?}");
+}
+
+#[test]
 fn the_lobby_never_makes_way() {
     let mut talk = Talk::with("--max-rooms 2", &["ann", "bob"]);
     talk.asks(ANN, say("remembered"));

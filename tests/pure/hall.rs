@@ -7,7 +7,7 @@ use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Arrival, Body, Dialect, Event, Manner, Message, Payload, Problem, Request, UniqueId,
+    Arrival, Body, Dialect, Event, Manner, Message, News, Payload, Problem, Request, UniqueId,
 };
 use chinwag::text::Name;
 use chinwag::time::{Moment, Now};
@@ -77,6 +77,11 @@ impl Hall {
     /// Somebody asks for something; who is told what.
     pub fn asks(&mut self, slot: u32, request: Request) -> Vec<String> {
         self.told(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
+    }
+
+    /// Something comes from another process, or is known of the link.
+    pub fn hears(&mut self, news: News) -> Vec<String> {
+        self.told(|chat, effects| chat.hear(news, now(), effects))
     }
 
     /// Somebody's connection ends; who is told what.

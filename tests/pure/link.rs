@@ -353,6 +353,22 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
         rig.after_millis(1);
         assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
     }
+    // Who is waited for after a break is not doubted.
+    let mut rig = Rig::up("");
+    rig.hears("chinwag:@presence", beat);
+    rig.settle();
+    rig.backplane.broken("test", rig.now);
+    rig.actions();
+    rig.now.moment += Duration::from_millis(200);
+    rig.connect();
+    rig.log_in();
+    rig.settle();
+    rig.backplane.share(Share::Doubt { process: 10 }, rig.now);
+    assert_eq!(rig.commands(), Vec::<Vec<String>>::new());
+    rig.hears("chinwag:@presence", beat);
+    rig.settle();
+    rig.backplane.share(Share::Doubt { process: 10 }, rig.now);
+    assert_eq!(rig.commands().len(), 1);
     // It had only lost its link.
     let mut rig = doubted(":0\r\n");
     rig.after_millis(1_999);
