@@ -1,20 +1,41 @@
-//! What the server costs when little happens: time to start, memory of idle clients, wake-ups, system calls a message.
+//! What the server costs when little happens: time to start, memory of idle clients, wake-ups, system calls a message;
+//! and, of several processes, memory of rooms and of each other's clients.
 //!
 //! `cargo bench --bench footprint` measures a release build in a process of its own and prints one line a figure, with
-//! its target. The calls are counted by `strace`; without it those two lines are left out. Nothing is judged.
+//! its target. The calls are counted by `strace`, and several processes need `redis-server`; without it those lines are
+//! left out. Nothing is judged.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use tempfile::TempDir;
 
 const IDLE_CLIENTS: usize = 10_000;
 const ROOM: usize = 1_000;
 const MESSAGES: usize = 200;
 
+const PROCESSES: usize = 3;
+const ROOMS: usize = 1_000;
+/// Of each room, on each process.
+const MEMBERS: usize = 10;
+/// All clients of a process, where there are several.
+const CROWD: usize = ROOMS * MEMBERS;
+/// The longest that something is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    if let [crowd, address, name, rooms] = &args[..]
+        && crowd == "crowd"
+    {
+        return be_crowd(address.parse().unwrap(), name, rooms.parse().unwrap());
+    }
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
     println!("starting to accept         {:>10.2} ms      (target: under 10)", start_millis());
     println!("binary                     {:>10.2} MB      (target: under 2)", binary_megabytes());
@@ -28,6 +49,17 @@ fn main() {
         false => {
             println!("an idle client             not measured: {limit} open files are too few (ulimit -n)")
         }
+    }
+    match (Redis::start().is_some(), limit as usize >= CROWD + 200) {
+        (true, true) => {
+            let (room, client) = (room_bytes(), far_client_bytes());
+            println!(
+                "a room of three processes  {room:>10.1} bytes   (in each of them; {MEMBERS} members there)"
+            );
+            println!("a client of another one    {client:>10.1} bytes");
+        }
+        (false, _) => println!("several processes          not measured: redis-server is not installed"),
+        _ => println!("several processes          not measured: {limit} open files are too few (ulimit -n)"),
     }
     let has_strace =
         Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
@@ -50,6 +82,10 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
+        Server::with(&[])
+    }
+
+    fn with(flags: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
             .args([
                 "--line",
@@ -63,6 +99,7 @@ impl Server {
                 "off",
             ])
             .args(["--max-clients", "12000"])
+            .args(flags)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts");
@@ -85,28 +122,26 @@ impl Server {
                  Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             );
-            self.enter(self.web, &request, b"\"joined\"")
+            enter(self.web, &request, b"\"joined\"")
         };
         (first..first + count).map(connect).collect()
     }
 
     /// The same at the line door.
     fn line_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
-        let connect = |number| self.enter(self.address, &format!("user-{number}\n"), b"-- hello ");
+        let connect = |number| enter(self.address, &format!("user-{number}\n"), b"-- hello ");
         (first..first + count).map(connect).collect()
     }
 
-    fn enter(&self, door: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
-        let mut client = TcpStream::connect(door).expect("connect");
-        client.write_all(request.as_bytes()).expect("a request");
-        let mut buffer = [0; 4096];
-        let mut text = Vec::new();
-        while !text.windows(until.len()).any(|part| part == until) {
-            let count = client.read(&mut buffer).expect("a greeting");
-            assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
-            text.extend_from_slice(&buffer[..count]);
-        }
-        client
+    /// A gauge or counter of `/metrics`.
+    fn metric(&self, name: &str) -> usize {
+        let mut door = TcpStream::connect(self.web).expect("connect");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        door.write_all(request).expect("a request");
+        let mut page = String::new();
+        door.read_to_string(&mut page).expect("an answer");
+        let value = page.lines().find_map(|line| line.strip_prefix(&format!("chinwag_{name} ")));
+        value.expect("a metric of that name").parse().expect("a number")
     }
 
     fn resident_bytes(&self) -> u64 {
@@ -144,6 +179,119 @@ impl Drop for Server {
     }
 }
 
+/// Connects, says that, and reads until there is `until`.
+fn enter(door: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
+    let mut client = TcpStream::connect(door).expect("connect");
+    client.write_all(request.as_bytes()).expect("a request");
+    let mut buffer = [0; 4096];
+    let mut text = Vec::new();
+    while !text.windows(until.len()).any(|part| part == until) {
+        let count = client.read(&mut buffer).expect("a greeting");
+        assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&buffer[..count]);
+    }
+    client
+}
+
+/// A `redis-server` with a Unix socket only, so that no port can be taken. It is killed when dropped.
+struct Redis {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// `None` if it is not installed.
+    fn start() -> Option<Redis> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new("redis-server");
+        command.args([
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--unixsocket",
+            "redis.sock",
+            "--dir",
+        ]);
+        command.arg(folder.path()).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        let redis = Redis { child: command.spawn().ok()?, folder };
+        wait_until("Redis", || UnixStream::connect(redis.socket()).is_ok());
+        Some(redis)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// So many servers that are one chat by it.
+    fn servers(&self, count: usize) -> Vec<Server> {
+        let url = format!("unix://{}", self.socket().display());
+        let servers: Vec<Server> = (0..count).map(|_| Server::with(&["--redis", &url])).collect();
+        for server in &servers {
+            wait_until("the other servers", || server.metric("redis_processes") == count - 1);
+        }
+        servers
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Clients of one server, in a process of their own: those of all servers are more than the files that one may open.
+struct Crowd {
+    child: Child,
+}
+
+impl Crowd {
+    /// Connects them, by names that begin so, spreads them over so many rooms, and waits until all are in.
+    fn enter(server: &Server, name: &str, rooms: usize) -> Crowd {
+        let mut child = Command::new(env::current_exe().expect("this program"))
+            .args(["crowd", &server.address.to_string(), name, &rooms.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
+        assert_eq!(line, "in\n", "they are not in");
+        Crowd { child }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the process of a [`Crowd`] does, until its input ends.
+fn be_crowd(address: SocketAddr, name: &str, rooms: usize) {
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let connect = |number: usize| {
+        let words = format!("{name}-{number}\n/join room-{}\n", number % rooms);
+        enter(address, &words, b"in #room-")
+    };
+    let clients: Vec<TcpStream> = (0..CROWD).map(connect).collect();
+    println!("in");
+    let _ = io::stdin().read(&mut [0]);
+    drop(clients);
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in vain waited for {what}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
 /// A row of `strace -c`: `% time, seconds, usecs/call, calls, [errors,] syscall`.
 fn row(line: &str) -> Option<(String, usize)> {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -153,16 +301,13 @@ fn row(line: &str) -> Option<(String, usize)> {
 }
 
 fn start_millis() -> f64 {
-    let mut millis: Vec<f64> = (0..21)
-        .map(|_| {
-            let before = Instant::now();
-            let server = Server::start();
-            TcpStream::connect(server.address).expect("connect");
-            before.elapsed().as_secs_f64() * 1000.0
-        })
-        .collect();
-    millis.sort_by(f64::total_cmp);
-    millis[millis.len() / 2]
+    let starts = (0..21).map(|_| {
+        let before = Instant::now();
+        let server = Server::start();
+        TcpStream::connect(server.address).expect("connect");
+        before.elapsed().as_secs_f64() * 1000.0
+    });
+    median(starts.collect())
 }
 
 fn binary_megabytes() -> f64 {
@@ -178,6 +323,50 @@ fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
     let after = server.resident_bytes();
     drop((first, clients));
     (after - before) as f64 / IDLE_CLIENTS as f64
+}
+
+/// Memory that each of several servers takes for a room, beside what it takes for the members. Medians are compared:
+/// what a burst of joins leaves behind in a server differs from one to the next by as much as some hundred rooms take.
+fn room_bytes() -> f64 {
+    let many = (0..3).flat_map(|_| resident_bytes_with_rooms(ROOMS));
+    (median(many.collect()) - median(resident_bytes_with_rooms(1))) / ROOMS as f64
+}
+
+/// Memory of several servers whose clients are spread over so many rooms.
+fn resident_bytes_with_rooms(rooms: usize) -> Vec<f64> {
+    let redis = Redis::start().expect("redis-server");
+    let servers = redis.servers(PROCESSES);
+    let names = ["ann", "bob", "cy"];
+    let crowds: Vec<Crowd> =
+        servers.iter().zip(names).map(|(server, name)| Crowd::enter(server, name, rooms)).collect();
+    for server in &servers {
+        wait_until("clients", || server.metric("clients_far") == (PROCESSES - 1) * CROWD);
+        // Everybody comes by the lobby, which is subscribed to until it was empty for a while.
+        wait_until("subscriptions", || server.metric("redis_subscriptions") == rooms);
+        wait_until("Redis", || server.metric("redis_queue_bytes") == 0);
+    }
+    let resident = servers.iter().map(|server| server.resident_bytes() as f64).collect();
+    drop(crowds);
+    resident
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Memory that a server takes for a client of another one.
+fn far_client_bytes() -> f64 {
+    let redis = Redis::start().expect("redis-server");
+    let servers = redis.servers(2);
+    let first = servers[0].clients(1);
+    let before = servers[0].resident_bytes();
+    let crowd = Crowd::enter(&servers[1], "ann", 1);
+    wait_until("clients", || servers[0].metric("clients_far") == CROWD);
+    sleep(Duration::from_millis(500));
+    let after = servers[0].resident_bytes();
+    drop((first, crowd));
+    (after - before) as f64 / CROWD as f64
 }
 
 fn idle_calls() -> usize {

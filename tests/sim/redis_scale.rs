@@ -1,0 +1,171 @@
+//! Several processes with as many rooms and clients as they are made for. What is compared is who hears what, and how
+//! often Redis is told to do something.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chinwag::net::Signal;
+
+use crate::cluster::{Cluster, Guest};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const PROCESSES: usize = 3;
+const ROOMS: usize = 1_000;
+/// Of each room, on each process.
+const MEMBERS: usize = 2;
+/// Something is said in one room of so many.
+const SAMPLE: usize = 20;
+
+/// What a process takes by default.
+const FULL: usize = 10_000;
+/// How many of them go into Redis by one command.
+const CLIENTS_A_COMMAND: usize = 500;
+/// The hash of the first process's clients.
+const HASH: &str = "chinwag:@00000000000003e8";
+
+/// The members of each room, on all processes.
+fn enter_rooms(cluster: &mut Cluster) -> Vec<Vec<Guest>> {
+    let places = || (0..PROCESSES).flat_map(|process| (0..MEMBERS).map(move |number| (process, number)));
+    let mut enter = |room, process, number| {
+        let guest = cluster.connect(process, &format!("r{room}p{process}n{number}"));
+        cluster.say(guest, &format!("/join r{room}"));
+        guest
+    };
+    (0..ROOMS).map(|room| places().map(|(process, number)| enter(room, process, number)).collect()).collect()
+}
+
+/// The rooms that are subscribed to, by their channels, and how often.
+fn subscribed(cluster: &Cluster) -> BTreeMap<String, usize> {
+    let channels = cluster.redis.channels().into_iter();
+    channels.filter(|(channel, _)| !channel.starts_with("chinwag:@")).collect()
+}
+
+/// How often Redis did that.
+fn count(cluster: &Cluster, command: &str) -> usize {
+    cluster.redis.commands().get(command).copied().unwrap_or_default()
+}
+
+#[test]
+fn a_thousand_rooms_on_three_processes_are_one_subscription_each_and_process() {
+    let mut cluster = Cluster::new(PROCESSES, "");
+    let rooms = enter_rooms(&mut cluster);
+    // Everybody comes by the lobby, which is subscribed to until it was empty for a while.
+    cluster.pass(20 * SECOND);
+    let each_once: BTreeMap<_, _> = (0..ROOMS).map(|room| (format!("chinwag:r{room}"), PROCESSES)).collect();
+    assert_eq!(subscribed(&cluster), each_once);
+    assert_eq!(count(&cluster, "SUBSCRIBE"), PROCESSES * (1 + 1 + ROOMS), "no room twice");
+    rooms.iter().flatten().for_each(|guest| drop(cluster.unread(*guest)));
+
+    let published = count(&cluster, "PUBLISH");
+    for (number, members) in rooms.iter().enumerate().step_by(SAMPLE) {
+        cluster.say(members[number / SAMPLE % members.len()], &format!("word {number}"));
+    }
+    cluster.run();
+    assert_eq!(count(&cluster, "PUBLISH") - published, ROOMS / SAMPLE);
+    for (number, members) in rooms.iter().enumerate() {
+        let speaker = (number % SAMPLE == 0).then_some(number / SAMPLE % members.len());
+        for (index, guest) in members.iter().enumerate() {
+            let hears = speaker.is_some_and(|speaker| speaker != index);
+            let told = cluster.unread(*guest);
+            assert_eq!(told.len(), usize::from(hears), "{told:?}");
+            assert!(told.iter().all(|line| line.ends_with(&format!(": word {number}"))), "{told:?}");
+        }
+    }
+
+    rooms.iter().flatten().for_each(|guest| cluster.say(*guest, "/quit"));
+    cluster.pass(9 * SECOND);
+    assert_eq!(subscribed(&cluster), each_once, "somebody may come back");
+    cluster.pass(11 * SECOND);
+    assert_eq!(subscribed(&cluster), BTreeMap::new());
+    assert_eq!(count(&cluster, "UNSUBSCRIBE"), PROCESSES * (1 + ROOMS));
+    for process in 0..PROCESSES {
+        let counts = cluster.counts(process);
+        // A subscription to a pattern would be an error: this Redis knows none.
+        assert_eq!((counts.sessions, counts.errors, counts.shed, counts.lost), (1, 0, 0, 0));
+    }
+    cluster.end();
+}
+
+/// The first process has as many as it takes, the second one who watches.
+struct FullHouse {
+    cluster: Cluster,
+    crowd: Vec<Guest>,
+    eve: Guest,
+}
+
+impl FullHouse {
+    /// They come while there is no Redis.
+    fn new() -> FullHouse {
+        // Less than the list of so many clients takes.
+        let mut cluster = Cluster::new(2, "--redis-queue 64k");
+        cluster.set_redis_down(true, false);
+        cluster.pass(SECOND / 2);
+        let eve = cluster.connect(1, "eve");
+        let crowd: Vec<Guest> = (0..FULL).map(|number| cluster.connect(0, &format!("n{number}"))).collect();
+        cluster.run();
+        assert_eq!(cluster.stage(0).server.chat().census().clients, FULL);
+        FullHouse { cluster, crowd, eve }
+    }
+
+    /// Redis comes up without any data. Each process puts its clients into it, once, and all know of all.
+    #[track_caller]
+    fn expect_one_chat(&mut self, word: &str) {
+        self.cluster.unread(self.eve);
+        self.cluster.say(self.crowd[0], word);
+        let sets = count(&self.cluster, "HSET");
+        self.cluster.set_redis_down(false, false);
+        self.cluster.pass(10 * SECOND);
+        // For each also the version.
+        assert_eq!(count(&self.cluster, "HSET") - sets, FULL / CLIENTS_A_COMMAND + 1 + 2);
+        assert_eq!(self.cluster.redis.hash(HASH, self.cluster.millis()).len(), FULL + 1);
+        let told = self.cluster.unread(self.eve);
+        assert_eq!(told.iter().filter(|line| **line == format!("n0: {word}")).count(), 1, "{told:?}");
+        for guest in [self.eve, self.crowd[0]] {
+            self.cluster.unread(guest);
+            self.cluster.ask(guest, "/rooms", &[&format!("-- rooms: #lobby ({})", FULL + 1)]);
+        }
+        let counts = self.cluster.counts(0);
+        assert_eq!((counts.shed, counts.errors, self.cluster.link(0).queue_bytes), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_full_process_is_known_elsewhere_from_the_beginning_of_each_session() {
+    let mut full = FullHouse::new();
+    full.expect_one_chat("first");
+    full.expect_one_chat("again");
+    full.cluster.end();
+}
+
+#[test]
+fn a_full_process_is_gone_elsewhere_when_it_says_so_or_is_dead() {
+    for dies in [false, true] {
+        let mut full = FullHouse::new();
+        full.expect_one_chat("first");
+        let FullHouse { mut cluster, eve, .. } = full;
+        match dies {
+            true => {
+                cluster.kill(0);
+                cluster.run();
+                assert_eq!(cluster.stage(1).server.chat().census().far, FULL, "nobody can know yet");
+                cluster.pass(20 * SECOND);
+            }
+            false => {
+                cluster.stage(0).world().signal(Signal::Terminate);
+                cluster.run();
+                assert!(!cluster.stage(0).stopped);
+            }
+        }
+        let census = cluster.stage(1).server.chat().census();
+        assert_eq!((census.clients, census.far, census.names, census.members), (1, 0, 1, 1));
+        assert_eq!(cluster.redis.hash(HASH, cluster.millis()).len(), 0);
+        if !dies {
+            cluster.kill(0);
+        }
+        cluster.pass(10 * SECOND);
+        cluster.unread(eve);
+        cluster.ask(eve, "/rooms", &["-- rooms: #lobby (1)"]);
+        cluster.end();
+    }
+}
