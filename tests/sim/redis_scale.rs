@@ -169,3 +169,82 @@ fn a_full_process_is_gone_elsewhere_when_it_says_so_or_is_dead() {
         cluster.end();
     }
 }
+
+/// Clients of a process that dies.
+const CROWD: usize = 5_000;
+
+/// All give their names.
+fn give_names(cluster: &mut Cluster, crowd: &[Guest]) {
+    crowd.iter().enumerate().for_each(|(number, guest)| cluster.say(*guest, &format!("n{number}")));
+    cluster.run();
+}
+
+/// How many of those are told something with that in it.
+fn told(cluster: &mut Cluster, crowd: &[Guest], part: &str) -> usize {
+    let is_told = |guest: &&Guest| cluster.unread(**guest).iter().any(|line| line.contains(part));
+    crowd.iter().filter(is_told).count()
+}
+
+#[test]
+fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_two_seconds_later() {
+    let mut cluster = Cluster::new(PROCESSES, "");
+    let eve = cluster.join(2, "eve");
+    (0..CROWD).for_each(|number| _ = cluster.connect(0, &format!("n{number}")));
+    cluster.run();
+    cluster.kill(0);
+    let crowd: Vec<Guest> =
+        (0..CROWD).map(|_| Guest { process: 1, wire: cluster.stage(1).connect() }).collect();
+    cluster.run();
+    told(&mut cluster, &crowd, "");
+    let published = count(&cluster, "PUBLISH");
+
+    // All ask before anybody can know that their process is gone.
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(true, millis);
+    give_names(&mut cluster, &crowd);
+    assert_eq!(told(&mut cluster, &crowd, "is taken"), CROWD);
+    cluster.redis.set_stalled(false, millis);
+    cluster.run();
+    assert_eq!(count(&cluster, "PUBLISH") - published, 1, "their process is asked for once");
+    cluster.pass(2 * SECOND);
+    assert_eq!(cluster.stage(1).server.chat().census().far, 1, "eve");
+
+    let polls = cluster.stage(2).world().polls;
+    give_names(&mut cluster, &crowd);
+    assert_eq!(told(&mut cluster, &crowd, "-- hello "), CROWD);
+    let published = count(&cluster, "PUBLISH") - published;
+    assert!(published < 20, "published {published} times");
+    let polls = cluster.stage(2).world().polls - polls;
+    assert!(polls < 20, "{polls} ticks");
+    // The third process has asked now, and knows two seconds later.
+    cluster.pass(2 * SECOND);
+    let census = cluster.stage(2).server.chat().census();
+    assert_eq!((census.far, census.names, census.members), (CROWD, CROWD + 1, CROWD + 1));
+    cluster.unread(eve);
+    cluster.ask(eve, "/rooms", &[&format!("-- rooms: #lobby ({})", CROWD + 1)]);
+    cluster.ask(eve, "/nick N17", &["-- the name N17 is taken"]);
+    cluster.end();
+}
+
+#[test]
+fn of_two_crowds_who_took_the_same_names_while_apart_the_later_are_guests() {
+    let mut cluster = Cluster::new(2, "");
+    cluster.set_redis_down(true, true);
+    cluster.pass(2 * SECOND);
+    let crowds = [0, 1].map(|process| {
+        let crowd: Vec<Guest> =
+            (0..CROWD).map(|number| cluster.connect(process, &format!("n{number}"))).collect();
+        cluster.pass(SECOND);
+        crowd
+    });
+    crowds.iter().for_each(|crowd| _ = told(&mut cluster, crowd, ""));
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    let lost = crowds.map(|crowd| told(&mut cluster, &crowd, "had the name "));
+    assert_eq!(lost, [0, CROWD]);
+    for process in 0..2 {
+        let census = cluster.stage(process).server.chat().census();
+        assert_eq!((census.clients, census.far, census.names), (CROWD, CROWD, 2 * CROWD));
+    }
+    cluster.end();
+}
