@@ -21,6 +21,7 @@
 //! that were there before are there again, or for a while.
 
 mod hear;
+mod others;
 mod packet;
 mod peers;
 mod queue;
@@ -93,9 +94,9 @@ pub struct Backplane {
     phase: Phase,
     /// Attempts since a session last lasted.
     attempts: u32,
-    /// When everybody is to be told that the others are out of reach; `None` once they were told, and while they are not.
+    /// When the others are to be taken to be out of reach; `None` once they are, and while there is a session.
     apart_at: Option<Moment>,
-    /// Whether they were told.
+    /// Whether they are out of reach: until something of our own has come back.
     apart: bool,
     /// Why there is no session, as it was last logged.
     trouble: String,
@@ -219,9 +220,17 @@ impl Backplane {
         matches!(self.phase, Phase::Up(_))
     }
 
-    /// Whether nothing more is on its way to Redis that could still get there.
+    /// Whether nothing more is on its way to Redis that could still get there. What broke a moment ago may be mended in one.
     pub fn is_done(&self) -> bool {
-        !self.is_up() || (self.queue.is_sent() && !self.queue.is_waiting() && self.changes.is_empty())
+        match self.is_up() {
+            true => self.queue.is_sent() && !self.queue.is_waiting() && self.changes.is_empty(),
+            false => self.apart && self.queue.messages() == 0,
+        }
+    }
+
+    /// Messages that Redis has not confirmed.
+    pub fn unconfirmed(&self) -> usize {
+        self.queue.messages()
     }
 
     /// The host has these addresses, or none for that reason.
@@ -329,10 +338,6 @@ impl Backplane {
         self.counts.sessions += 1;
         self.trouble.clear();
         self.apart_at = None;
-        let was_apart = std::mem::take(&mut self.apart);
-        if was_apart {
-            self.tell(News::Together);
-        }
         self.phase = Phase::Up(Up {
             session,
             since: now,
@@ -342,13 +347,15 @@ impl Backplane {
             echo_by: None,
         });
         // Who was away and knows nobody can't know who is still missing.
-        if !(was_apart && self.expected.is_empty()) {
+        if !(self.apart && self.expected.is_empty()) {
             self.release_if_all_are_here();
         }
         match self.left {
             true => self.say_bye(),
             false => self.actions.push_back(Action::Register),
         }
+        // A number that was on its way when the last session ended may be lost.
+        self.rooms.deaf().into_iter().for_each(|room| self.owe_mark(room));
         let mut todo = Vec::new();
         self.peers.resume(now, &mut todo);
         self.carry_out(todo);
@@ -381,13 +388,13 @@ impl Backplane {
             log::warn!("redis down address={place} reason={why:?} retry_ms={retry_ms}");
             self.trouble = why.into();
         }
-        self.rooms.cut(self.is_up());
+        self.rooms.cut();
         self.tell_unheard();
         self.phase = Phase::Down { retry_at: now + pause };
         self.out = Default::default();
         self.expected.extend(self.peers.processes());
         self.queue.cut();
-        self.peers.cut();
+        self.peers.cut(now);
         self.actions.push_back(Action::Hangup);
     }
 

@@ -325,12 +325,12 @@ pub enum Event {
     },
     /// Who listens has heard all that was said up to there, or was told what is missing.
     Position(Position),
-    /// So many messages for a room were lost on the way from other processes.
+    /// Messages for a room were lost on the way from other processes.
     Lost {
         /// Where.
         room: RoomName,
-        /// How many.
-        count: u64,
+        /// How many; `None` if that can't be known, and it may be none.
+        count: Option<u64>,
     },
     /// The other processes of the chat are out of reach.
     Apart,

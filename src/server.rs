@@ -134,6 +134,7 @@ impl<N: Net> Server<N> {
                 ending();
             }
             if control == Control::Stop {
+                self.log_what_is_lost();
                 return Ok(());
             }
         }

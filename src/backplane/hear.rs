@@ -1,8 +1,10 @@
 //! What comes in: answers of Redis, and what other processes and programs have published.
 
+use std::mem;
+
+use super::others::Heard;
 use super::packet::{self, Packet, Said, What};
 use super::queue::Purpose;
-use super::rooms::Heard;
 use super::session::{Incoming, Trouble, error_of};
 use super::speak::VERSION;
 use super::{Action, Backplane, Link, Phase, Up};
@@ -27,6 +29,12 @@ impl Backplane {
             Phase::Down { .. } | Phase::Resolving { .. } => return,
         };
         let outcome = session.receive(link, bytes, &mut said);
+        // A long answer is one from its first byte on.
+        if let Phase::Up(up) = &mut self.phase
+            && link == Link::Commands
+        {
+            up.answered_at = now.moment;
+        }
         self.begin_if_ready(now.moment);
         for incoming in said {
             self.take_in(incoming, now);
@@ -44,7 +52,9 @@ impl Backplane {
         if let Some(Purpose::Snapshot { process }) = self.queue.oldest() {
             let name = packet::process_as_text(*process);
             log::error!("redis: too many clients to read, raise --redis-reply-max process={name}");
-            self.peers.give_up_reading(*process);
+            let mut todo = Vec::new();
+            self.peers.give_up_reading(*process, &mut todo);
+            self.carry_out(todo);
         }
     }
 
@@ -53,21 +63,21 @@ impl Backplane {
             Incoming::Answer(reply) => self.hear_answer(reply, now),
             Incoming::Subscribed(channel) => {
                 if let Some(room) = self.names.room(&channel) {
-                    self.mark(&room, true);
+                    self.rooms.confirm(&room, now.moment);
+                    self.mark(&room, true, now.moment);
                 }
             }
             Incoming::Message { channel, payload } => match self.names.room(&channel) {
-                Some(room) => self.hear_in_room(room, &payload),
+                Some(room) => self.hear_in_room(room, &payload, now),
                 None => self.hear_of_processes(&payload, now),
             },
         }
     }
 
     fn hear_answer(&mut self, reply: Reply, now: Now) {
-        let Phase::Up(up) = &mut self.phase else {
+        if !self.is_up() {
             return;
-        };
-        up.answered_at = now.moment;
+        }
         let Some(purpose) = self.queue.answered() else {
             return self.broken("it answers what was not asked", now);
         };
@@ -80,14 +90,13 @@ impl Backplane {
         }
         match (purpose, reply) {
             (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
-            (Purpose::Message { .. }, _) => self.counts.shed += 1,
             // Nobody has heard it: its process is gone, and we are about to learn so.
-            (Purpose::Private { from, to }, Reply::Int(0) | Reply::ServerError(_)) => {
-                self.tell(News::Nobody { from, called: to });
+            (Purpose::Private { from, to }, Reply::Int(0)) => self.tell(News::Nobody { from, called: to }),
+            (given_up @ (Purpose::Message { .. } | Purpose::Private { .. }), Reply::ServerError(_)) => {
+                self.give_up(given_up);
             }
-            // Each process is subscribed to what is for it alone.
-            (Purpose::Probe { process }, Reply::Int(heard_by)) => {
-                self.peers.hear_of(process, heard_by > 0, now.moment);
+            (Purpose::Probe { process }, Reply::Array(counts)) => {
+                self.peers.hear_of(process, counts.last() != Some(&Reply::Int(0)), now.moment);
             }
             (Purpose::Check { .. }, Reply::ServerError(_)) => {}
             (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
@@ -121,7 +130,7 @@ impl Backplane {
         }
     }
 
-    fn hear_in_room(&mut self, room: RoomName, payload: &[u8]) {
+    fn hear_in_room(&mut self, room: RoomName, payload: &[u8], now: Now) {
         if payload.starts_with(&self.names.signature) {
             return;
         }
@@ -137,7 +146,7 @@ impl Backplane {
                     return;
                 };
                 let what = what.filter(|what| what.len() <= self.message_max_bytes);
-                self.tell_lost(&room, lost + u64::from(what.is_none()));
+                self.tell_lost(&room, Some(lost.saturating_add(u64::from(what.is_none()))));
                 let Some(what) = what else {
                     return;
                 };
@@ -149,8 +158,8 @@ impl Backplane {
                     What::Relayed(payload) => News::Relayed { room, from, payload, at_unix_millis: at },
                 });
             }
-            Said::Mark { place, asks } => {
-                let lost = self.rooms.hear_mark(&room, process, place);
+            Said::Mark { place, ages, asks } => {
+                let lost = self.rooms.hear_mark(&room, process, place, ages, now.moment);
                 self.tell_lost(&room, lost);
                 // Who has said nothing has nothing to be missed.
                 if asks && self.rooms.place(&room).n > 0 {
@@ -182,10 +191,7 @@ impl Backplane {
     /// Something for all processes, or for this one.
     fn hear_of_processes(&mut self, payload: &[u8], now: Now) {
         if payload.starts_with(&self.names.signature) {
-            if let Phase::Up(up) = &mut self.phase {
-                up.echo_by = None;
-            }
-            return;
+            return self.hear_echo();
         }
         let Some(Packet { process, said }) = self.decode(payload) else {
             return;
@@ -218,6 +224,16 @@ impl Backplane {
         self.carry_out(todo);
     }
 
+    /// Something of our own has come back: what is published comes to those who are subscribed.
+    fn hear_echo(&mut self) {
+        if let Phase::Up(up) = &mut self.phase {
+            up.echo_by = None;
+            if mem::take(&mut self.apart) {
+                self.tell(News::Together);
+            }
+        }
+    }
+
     /// Reads what another process says. What looks like our own and does not begin as we write it is not ours.
     fn decode(&mut self, payload: &[u8]) -> Option<Packet> {
         let packet = packet::decode(payload).filter(|packet| packet.process != self.process);
@@ -225,10 +241,10 @@ impl Backplane {
         packet
     }
 
-    fn tell_lost(&mut self, room: &RoomName, count: u64) {
-        if count > 0 {
+    fn tell_lost(&mut self, room: &RoomName, count: Option<u64>) {
+        if count != Some(0) {
             // It is what others say: it may be anything.
-            self.counts.lost = self.counts.lost.saturating_add(count);
+            self.counts.lost = self.counts.lost.saturating_add(count.unwrap_or(1));
             self.tell(News::Lost { room: room.clone(), count });
         }
     }

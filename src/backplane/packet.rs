@@ -26,6 +26,15 @@ pub struct Place {
     pub n: u64,
 }
 
+/// How long ago the first message of a numbering was said, and the last. Spans, since the clocks of two machines differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ages {
+    /// In milliseconds.
+    pub first_millis: u64,
+    /// In milliseconds.
+    pub last_millis: u64,
+}
+
 /// Something that a process says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {
@@ -53,6 +62,8 @@ pub enum Said {
     Mark {
         /// The number.
         place: Place,
+        /// How old the messages up to there are; `None` if there are none.
+        ages: Option<Ages>,
         /// Whether it is a question.
         asks: bool,
     },
@@ -129,6 +140,10 @@ struct Wire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
@@ -194,7 +209,7 @@ pub fn decode(payload: &[u8]) -> Option<Packet> {
         "say" | "me" | "raw" => {
             Said::Message { place: wire.place()?, from: name(&wire.from)?, at: wire.at?, what: wire.what() }
         }
-        "ask" | "mark" => Said::Mark { place: wire.place()?, asks: wire.kind == "ask" },
+        "ask" | "mark" => Said::Mark { place: wire.place()?, ages: wire.ages(), asks: wire.kind == "ask" },
         "private" => Said::Private {
             n: wire.n?,
             to: name(&wire.to)?,
@@ -240,8 +255,10 @@ impl<'a> Wire<'a> {
             Said::Message { place, from, at, what } => {
                 Wire { at: Some(*at), from: string(from), ..Wire::of_what(what.as_ref()).with(*place) }
             }
-            Said::Mark { place, asks: true } => Wire::of_kind("ask").with(*place),
-            Said::Mark { place, asks: false } => Wire::of_kind("mark").with(*place),
+            Said::Mark { place, ages, asks } => {
+                let (first, last) = ages.map(|ages| (ages.first_millis, ages.last_millis)).unzip();
+                Wire { first, last, ..Wire::of_kind(if *asks { "ask" } else { "mark" }).with(*place) }
+            }
             Said::Private { n, to, from, text } => {
                 let text = Some(text.as_str().to_string());
                 Wire { n: Some(*n), to: string(to), from: string(from), text, ..Wire::of_kind("private") }
@@ -287,6 +304,10 @@ impl<'a> Wire<'a> {
 
     fn place(&self) -> Option<Place> {
         Some(Place { epoch: self.epoch?, n: self.n? })
+    }
+
+    fn ages(&self) -> Option<Ages> {
+        Some(Ages { first_millis: self.first?, last_millis: self.last? })
     }
 
     fn what(&self) -> Option<What> {
@@ -375,8 +396,8 @@ mod tests {
             message(What::Body(Manner::Say, Body::Data("null".into()))),
             message(What::Relayed(Payload::Text("\u{0} any\n".into()))),
             message(What::Relayed(Payload::Binary([0, 255, 10].into()))),
-            Said::Mark { place, asks: true },
-            Said::Mark { place, asks: false },
+            Said::Mark { place, ages: None, asks: true },
+            Said::Mark { place, ages: Some(Ages { first_millis: 9, last_millis: 0 }), asks: false },
             Said::Private { n: 8, to: name("bo"), from: name("ann"), text: text.clone() },
             Said::Nobody { from: name("ann"), called: name("bo") },
             Said::Clients {

@@ -12,12 +12,8 @@ use crate::time::Moment;
 /// A process that was not heard of for so long is gone.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// A process that is not subscribed for so long is gone. One that has lost its link alone is back sooner: it has tried three
-/// times by then.
-const ABSENCE: Duration = Duration::from_secs(2);
-
-/// Processes remembered for being told gone, or for what they said to single clients. More are not to be expected back.
-const PAST_MAX: usize = 64;
+/// A process that is not subscribed for so long is gone: the longest pause between two of its attempts.
+const ABSENCE: Duration = Duration::from_secs(3);
 
 /// Changes and versions kept while the whole is on its way; with more, it is read again.
 const KEPT_MAX: usize = 4096;
@@ -68,7 +64,10 @@ pub enum Todo {
 #[derive(Debug)]
 pub struct Peers {
     peers: BTreeMap<u64, Peer>,
+    /// How many there may be, and how many of those that are no more are remembered.
     max: usize,
+    /// Since when nobody can be heard; `None` during a session.
+    cut_at: Option<Moment>,
     /// Those that the rooms were told are gone: if they come back after all, the rooms are told that, too.
     gone: VecDeque<u64>,
     /// The number of the last that each said to a single client; that of the latest to do so comes last.
@@ -78,7 +77,7 @@ pub struct Peers {
 impl Peers {
     /// None so far, and never more than that.
     pub fn new(max: usize) -> Peers {
-        Peers { peers: BTreeMap::new(), max, gone: VecDeque::new(), private: VecDeque::new() }
+        Peers { peers: BTreeMap::new(), max, cut_at: None, gone: VecDeque::new(), private: VecDeque::new() }
     }
 
     /// Whether there is a place for a process. Else it is not to be listened to.
@@ -140,11 +139,12 @@ impl Peers {
         }
     }
 
-    /// The whole of a process's clients is more than a reply may be. It is not asked for again in this session or the next:
-    /// each would end by it.
-    pub fn give_up_reading(&mut self, process: u64) {
+    /// The whole of a process's clients is more than a reply may be. It is not asked for again, since each session would end
+    /// by it, and so nobody of that process is known here until it is gone.
+    pub fn give_up_reading(&mut self, process: u64, todo: &mut Vec<Todo>) {
         if let Some(peer) = self.peers.get_mut(&process) {
-            peer.reading = Reading::TooLarge;
+            (peer.reading, peer.version) = (Reading::TooLarge, None);
+            todo.push(Todo::Tell(News::Everyone { process, clients: Vec::new(), told: false }));
         }
     }
 
@@ -166,7 +166,7 @@ impl Peers {
         if self.peers.remove(&process).is_some() {
             todo.push(Todo::Tell(News::ProcessGone { process }));
             self.gone.push_back(process);
-            if self.gone.len() > PAST_MAX {
+            if self.gone.len() > self.max {
                 self.gone.pop_front();
             }
         }
@@ -177,14 +177,15 @@ impl Peers {
         let known = self.private.iter().position(|(other, _)| *other == process);
         let last = known.and_then(|index| self.private.remove(index)).map_or(0, |(_, last)| last);
         self.private.push_back((process, last.max(n)));
-        if self.private.len() > PAST_MAX {
+        if self.private.len() > self.max {
             self.private.pop_front();
         }
         n > last
     }
 
     /// The session is over: what is on its way does not come.
-    pub fn cut(&mut self) {
+    pub fn cut(&mut self, now: Moment) {
+        self.cut_at.get_or_insert(now);
         for peer in self.peers.values_mut() {
             peer.doubt = Doubt::No;
             if !matches!(peer.reading, Reading::TooLarge) {
@@ -193,10 +194,11 @@ impl Peers {
         }
     }
 
-    /// A session begins: whoever was known may have said something meanwhile, and has not been silent on purpose.
+    /// A session begins: whoever was known may have said something meanwhile, and was not silent while nobody could hear it.
     pub fn resume(&mut self, now: Moment, todo: &mut Vec<Todo>) {
+        let deaf = self.cut_at.take().map_or(Duration::ZERO, |cut_at| now.since(cut_at));
         for (process, peer) in &mut self.peers {
-            peer.heard_at = now;
+            peer.heard_at += deaf;
             peer.read(*process, todo);
         }
     }
@@ -334,7 +336,7 @@ mod tests {
             .map(|(process, n)| peers.hear_private(process, n));
         assert_eq!(heard, [true, true, true, false, false, true]);
         (3..1_000).for_each(|process| assert!(peers.hear_private(process, 1)));
-        assert_eq!(peers.private.len(), PAST_MAX);
+        assert_eq!(peers.private.len(), 2);
     }
 
     #[test]
@@ -397,8 +399,10 @@ mod tests {
     fn what_is_too_large_is_not_read_again_until_its_process_is_gone() {
         let mut peers = Peers::new(2);
         assert_eq!(changed(&mut peers, 1, 1), [Todo::Read(PROCESS)]);
-        peers.give_up_reading(PROCESS);
-        peers.cut();
+        let nobody = News::Everyone { process: PROCESS, clients: vec![], told: false };
+        let given_up = todo(&mut peers, |peers, todo| peers.give_up_reading(PROCESS, todo));
+        assert_eq!(given_up, [Todo::Tell(nobody)]);
+        peers.cut(at(0));
         assert_eq!(todo(&mut peers, |peers, todo| peers.resume(at(1), todo)), []);
         assert_eq!(changed(&mut peers, 2, 1), []);
         todo(&mut peers, |peers, todo| peers.forget(PROCESS, todo));
@@ -417,8 +421,8 @@ mod tests {
         let gone = vec![Todo::Tell(News::ProcessGone { process: PROCESS })];
         let expire = |peers: &mut Peers, second| todo(peers, |p, todo| p.expire(at(second), todo));
         let mut peers = away(false);
-        assert_eq!((peers.next_timeout(), peers.doubt(PROCESS)), (Some(at(3)), false));
-        assert_eq!([expire(&mut peers, 2), expire(&mut peers, 3)], [vec![], gone.clone()]);
+        assert_eq!((peers.next_timeout(), peers.doubt(PROCESS)), (Some(at(4)), false));
+        assert_eq!([expire(&mut peers, 3), expire(&mut peers, 4)], [vec![], gone.clone()]);
 
         let mut peers = away(true);
         assert_eq!(expire(&mut peers, 19), []);
@@ -433,9 +437,11 @@ mod tests {
         assert_eq!(expire(&mut peers, 8), [], "it was heard since it was asked for");
 
         let mut peers = away(false);
-        peers.cut();
-        todo(&mut peers, |peers, todo| peers.resume(at(3), todo));
-        assert_eq!(expire(&mut peers, 8), [], "who does not listen hears nobody come back");
+        peers.cut(at(2));
+        peers.cut(at(3));
+        todo(&mut peers, |peers, todo| peers.resume(at(5), todo));
+        assert_eq!(expire(&mut peers, 22), [], "what cannot be heard is no silence");
+        assert_eq!(expire(&mut peers, 23), gone);
         assert!(!peers.doubt(99), "nobody knows it");
     }
 

@@ -204,6 +204,11 @@ impl Queue {
         self.sent == self.entries.len() && self.held.is_empty()
     }
 
+    /// How many messages are in it.
+    pub fn messages(&self) -> usize {
+        self.entries.iter().chain(&self.held).filter(|entry| entry.purpose.outlives_session()).count()
+    }
+
     /// What is in it costs so much.
     pub fn bytes(&self) -> usize {
         self.message_bytes + self.upkeep_bytes

@@ -1,11 +1,12 @@
-//! What is known of each room at the link: whether we are subscribed to it, the number of our last message there, and the
-//! numbers of the others' last messages, which tell what was lost and what comes twice.
+//! What is known of each room at the link: whether we are subscribed to it, the number of our last message there, and how
+//! far the others were heard.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
-use super::packet::Place;
+use super::others::{Heard, Listening, Others};
+use super::packet::{Ages, Place};
 use crate::text::RoomName;
 use crate::time::Moment;
 
@@ -13,8 +14,8 @@ use crate::time::Moment;
 /// least as long: who comes and goes all the time costs nothing.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// Then its numbers are forgotten too.
-const FORGET: Duration = Duration::from_secs(60);
+/// Then its numbers are forgotten too. Who was cut off for longer does not learn what it has missed there.
+const FORGET: Duration = Duration::from_secs(60 * 60);
 
 /// More rooms without anybody are not remembered.
 const IDLE_MAX: usize = 16 * 1024;
@@ -24,9 +25,8 @@ struct Room {
     /// Whether somebody of ours listens to it.
     ears: bool,
     subscribed: bool,
-    /// Whether it was listened to when a session ended, and has been ever since: then whoever is unknown had said nothing
-    /// until then, and all that it has said is missing.
-    cut: bool,
+    /// Set once Redis has confirmed that we are subscribed, until nobody of ours listens any more.
+    listening: Option<Listening>,
     /// Whether others must be told our number, because messages were shed.
     owes_mark: bool,
     /// Since when nobody of ours has listened or said anything.
@@ -34,29 +34,10 @@ struct Room {
     /// Whether it is in the list of those that are looked at.
     watched: bool,
     own: Place,
-    others: Vec<Other>,
-}
-
-/// What is known of another process in a room.
-#[derive(Clone, Copy, Debug)]
-struct Other {
-    process: u64,
-    /// The number of its last message that came.
-    last: Place,
-    /// Whether we were to hear all that it has said since then.
-    followed: bool,
-}
-
-/// What a number says of its message.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Heard {
-    /// It is new, and so many before it were lost.
-    New {
-        /// How many.
-        lost: u64,
-    },
-    /// It was here before.
-    Again,
+    /// When the first message of that numbering was said, and the last.
+    own_from: Moment,
+    own_to: Moment,
+    others: Others,
 }
 
 /// All rooms that anything is known of.
@@ -107,14 +88,22 @@ impl Rooms {
         new
     }
 
+    /// Redis has confirmed that we are subscribed: what is said from now on comes.
+    pub fn confirm(&mut self, name: &RoomName, now: Moment) {
+        if let Some(room) = self.rooms.get_mut(name).filter(|room| room.subscribed) {
+            room.listening.get_or_insert(Listening { since: now, cut: false });
+        }
+    }
+
     /// The number of the next message of ours.
     pub fn next_place(&mut self, name: &RoomName, now: Moment) -> Place {
         let room = self.rooms.entry(name.clone()).or_default();
         if room.own.epoch == 0 {
             self.epochs += 1;
-            room.own.epoch = self.epochs;
+            (room.own.epoch, room.own_from) = (self.epochs, now);
         }
         room.own.n += 1;
+        room.own_to = now;
         let (place, ears) = (room.own, room.ears);
         if !ears {
             self.note_idle(name, now);
@@ -125,6 +114,13 @@ impl Rooms {
     /// The number of our last message.
     pub fn place(&self, name: &RoomName) -> Place {
         self.rooms.get(name).map(|room| room.own).unwrap_or_default()
+    }
+
+    /// How long ago the first message of ours was said, and the last; `None` if there was none.
+    pub fn ages(&self, name: &RoomName, now: Moment) -> Option<Ages> {
+        let room = self.rooms.get(name).filter(|room| room.own.n > 0)?;
+        let millis = |at: Moment| now.since(at).as_millis() as u64;
+        Some(Ages { first_millis: millis(room.own_from), last_millis: millis(room.own_to) })
     }
 
     /// Notes that the others must be told that number. Whether that is news.
@@ -144,36 +140,38 @@ impl Rooms {
         let Some(room) = self.rooms.get_mut(name) else {
             return Heard::New { lost: 0 };
         };
-        let (known, cut) = (room.known(process), room.cut);
-        let before = Place { n: place.n.saturating_sub(1), ..place };
-        match known {
-            Some(other) if place <= other.last => return Heard::Again,
-            _ => room.note(process, place, self.processes_max),
-        }
-        Heard::New { lost: missing(known, before, cut) }
+        let heard = room.others.hear(process, place, room.listening);
+        room.others.keep(self.processes_max);
+        heard
     }
 
-    /// Another process has told the number of its last message. How many were lost.
-    pub fn hear_mark(&mut self, name: &RoomName, process: u64, place: Place) -> u64 {
+    /// Another process has told the number of its last message, and how old its messages are. How many were lost; `None` if
+    /// some may be and nobody can know.
+    pub fn hear_mark(
+        &mut self,
+        name: &RoomName,
+        process: u64,
+        place: Place,
+        ages: Option<Ages>,
+        now: Moment,
+    ) -> Option<u64> {
         let Some(room) = self.rooms.get_mut(name) else {
-            return 0;
+            return Some(0);
         };
-        let (known, cut) = (room.known(process), room.cut);
-        if known.is_some_and(|other| place <= other.last) {
-            return 0;
-        }
-        room.note(process, place, self.processes_max);
-        missing(known, place, cut)
+        let lost = room.others.hear_mark(process, place, ages, room.listening, now);
+        room.others.keep(self.processes_max);
+        lost
     }
 
     /// The session is over, or did not come about: then nobody was heard in it.
-    pub fn cut(&mut self, was_up: bool) {
+    pub fn cut(&mut self) {
         let first_unheard = self.unheard.len();
         for (name, room) in self.rooms.iter_mut().filter(|(_, room)| room.subscribed) {
             room.subscribed = false;
-            match room.ears {
-                true => room.cut |= was_up,
-                false => {
+            match (room.ears, &mut room.listening) {
+                (true, Some(listening)) => listening.cut = true,
+                (true, None) => {}
+                (false, _) => {
                     room.unfollow();
                     self.unheard.push(name.clone());
                 }
@@ -267,36 +265,10 @@ impl Rooms {
 }
 
 impl Room {
-    fn known(&self, process: u64) -> Option<Other> {
-        self.others.iter().find(|other| other.process == process).copied()
-    }
-
-    fn note(&mut self, process: u64, last: Place, processes_max: usize) {
-        // What was on its way when we unsubscribed does not mean that we hear what follows.
-        let new = Other { process, last, followed: self.subscribed };
-        self.others.retain(|other| other.process != process);
-        if self.others.len() == processes_max {
-            self.others.remove(0);
-        }
-        self.others.push(new);
-    }
-
     /// Nobody listens to it any more: whoever comes next has missed nothing of what is said until then.
     fn unfollow(&mut self) {
-        self.cut = false;
-        self.others.iter_mut().for_each(|other| other.followed = false);
-    }
-}
-
-/// How many messages are missing up to a number. Who was subscribed all the time and knows nothing of a process has missed
-/// all of its messages; who has just come, none.
-fn missing(known: Option<Other>, up_to: Place, cut: bool) -> u64 {
-    match known {
-        Some(other) if !other.followed && !cut => 0,
-        Some(other) if other.last.epoch == up_to.epoch => up_to.n - other.last.n,
-        Some(_) => up_to.n,
-        None if cut => up_to.n,
-        None => 0,
+        self.listening = None;
+        self.others.unfollow();
     }
 }
 
@@ -319,81 +291,84 @@ mod tests {
         Place { epoch, n }
     }
 
-    #[test]
-    fn what_comes_twice_and_what_is_missing() {
+    /// A room that somebody of ours listens to since then.
+    fn heard_since(second: u64) -> (Rooms, RoomName) {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert!(rooms.set_ears(&room, true, true, at(0)));
-        assert_eq!(rooms.hear(&room, 1, place(1, 7)), NEW, "what was before we came is not missed");
-        assert_eq!(rooms.hear(&room, 1, place(1, 7)), Heard::Again);
-        assert_eq!(rooms.hear(&room, 1, place(1, 6)), Heard::Again);
-        assert_eq!(rooms.hear(&room, 2, place(1, 1)), NEW, "each process counts for itself");
-        assert_eq!(rooms.hear(&room, 1, place(1, 10)), Heard::New { lost: 2 });
-        assert_eq!(rooms.hear_mark(&room, 1, place(1, 10)), 0);
-        assert_eq!(rooms.hear_mark(&room, 1, place(1, 12)), 2);
-        assert_eq!(rooms.hear(&room, 1, place(2, 1)), NEW, "it has begun anew");
-        assert_eq!(rooms.hear(&room, 1, place(1, 13)), Heard::Again);
-        assert_eq!(rooms.hear(&room, 1, place(3, 3)), Heard::New { lost: 2 });
+        assert!(rooms.set_ears(&room, true, true, at(second)));
+        rooms.confirm(&room, at(second));
+        (rooms, room)
+    }
+
+    fn ages(first_seconds: u64, last_seconds: u64) -> Option<Ages> {
+        Some(Ages { first_millis: first_seconds * 1000, last_millis: last_seconds * 1000 })
     }
 
     #[test]
-    fn who_was_away_has_missed_what_unknown_processes_said() {
+    fn who_was_away_has_missed_what_was_said_meanwhile() {
+        let (mut rooms, room) = heard_since(5);
+        rooms.cut();
+        assert_eq!(rooms.resume(), std::slice::from_ref(&room));
+        rooms.confirm(&room, at(8));
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3), ages(4, 2), at(9)), Some(3));
+        assert_eq!(rooms.hear_mark(&room, 2, place(1, 3), ages(7, 5), at(9)), Some(0), "it had not come yet");
+        assert_eq!(rooms.hear_mark(&room, 3, place(1, 3), ages(5, 2), at(9)), None);
+        assert_eq!(rooms.hear_mark(&room, 4, place(1, 0), None, at(9)), Some(0));
+    }
+
+    #[test]
+    fn who_came_while_redis_was_away_has_missed_nothing() {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         rooms.set_ears(&room, true, true, at(0));
-        rooms.cut(true);
-        assert_eq!(rooms.resume(), std::slice::from_ref(&room));
-        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3)), 3);
-        assert_eq!(rooms.hear(&room, 2, place(1, 3)), Heard::New { lost: 2 });
-        assert_eq!(rooms.hear_mark(&room, 3, place(1, 0)), 0);
+        rooms.cut();
+        rooms.resume();
+        rooms.confirm(&room, at(5));
+        assert_eq!(
+            rooms.hear_mark(&room, 1, place(1, 3), ages(9, 1), at(6)),
+            Some(0),
+            "never confirmed before"
+        );
     }
 
     #[test]
     fn what_was_said_while_nobody_listened_is_not_missed() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
+        let (mut rooms, room) = heard_since(0);
         for cut in [false, true] {
-            rooms.set_ears(&room, true, true, at(0));
             rooms.hear(&room, 1, place(1, 1 + u64::from(cut) * 10));
             rooms.set_ears(&room, false, true, at(0));
             match cut {
-                true => rooms.cut(true),
+                true => rooms.cut(),
                 false => assert_eq!(rooms.expire(at(10)), Some(room.clone())),
             }
+            assert_eq!(rooms.take_unheard(), std::slice::from_ref(&room));
             assert!(rooms.set_ears(&room, true, true, at(20)));
+            rooms.confirm(&room, at(20));
             assert_eq!(rooms.hear(&room, 1, place(1, 1)), Heard::Again);
             let from = 5 + u64::from(cut) * 10;
-            assert_eq!(rooms.hear_mark(&room, 1, place(1, from)), 0, "cut: {cut}");
-            assert_eq!(rooms.hear_mark(&room, 1, place(1, from + 2)), 2);
+            let mark = |rooms: &mut Rooms, n| rooms.hear_mark(&room, 1, place(1, n), ages(9, 9), at(21));
+            assert_eq!(
+                [mark(&mut rooms, from), mark(&mut rooms, from + 2)],
+                [Some(0), Some(2)],
+                "cut: {cut}"
+            );
         }
-    }
-
-    #[test]
-    fn only_the_newest_processes_are_remembered() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        rooms.set_ears(&room, true, true, at(0));
-        (0..=PROCESSES as u64).for_each(|process| assert_eq!(rooms.hear(&room, process, place(1, 5)), NEW));
-        assert_eq!(rooms.hear(&room, 1, place(1, 5)), Heard::Again);
-        assert_eq!(rooms.hear(&room, 0, place(1, 5)), NEW);
-    }
-
-    #[test]
-    fn who_goes_on_speaking_is_not_forgotten() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        rooms.set_ears(&room, true, true, at(0));
-        for process in 1..=2 * PROCESSES as u64 {
-            rooms.hear(&room, process, place(1, 5));
-            assert_eq!(rooms.hear(&room, 0, place(1, 5 + process)), NEW);
-        }
-        assert_eq!(rooms.hear(&room, 0, place(1, 5)), Heard::Again);
     }
 
     #[test]
     fn what_was_on_its_way_at_the_end_of_a_subscription_does_not_bring_more_to_miss() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        rooms.set_ears(&room, true, true, at(0));
+        let (mut rooms, room) = heard_since(0);
         rooms.set_ears(&room, false, true, at(0));
         assert_eq!(rooms.expire(at(10)), Some(room.clone()));
         rooms.hear(&room, 1, place(1, 2));
         rooms.set_ears(&room, true, true, at(20));
         assert_eq!(rooms.hear(&room, 1, place(1, 99)), NEW);
+    }
+
+    #[test]
+    fn so_many_processes_are_remembered() {
+        let (mut rooms, room) = heard_since(0);
+        (0..=PROCESSES as u64).for_each(|process| assert_eq!(rooms.hear(&room, process, place(1, 5)), NEW));
+        assert_eq!(rooms.hear(&room, 1, place(1, 5)), Heard::Again);
+        assert_eq!(rooms.hear(&room, 0, place(1, 5)), NEW);
     }
 
     #[test]
@@ -410,7 +385,7 @@ mod tests {
         assert_eq!(rooms.expire(at(39)), None);
         let ended = (40..=50).find_map(|second| rooms.expire(at(second)));
         assert_eq!((ended, rooms.subscriptions()), (Some(room), 0));
-        (51..=100).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
+        (51..=FORGET.as_secs() + 50).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
         assert_eq!((rooms.rooms.len(), rooms.next_timeout()), (0, None));
     }
 
@@ -421,12 +396,13 @@ mod tests {
         assert_eq!(rooms.next_place(&room, at(15)), place(1, 2));
         assert_eq!(rooms.deaf(), std::slice::from_ref(&room));
         assert_eq!(rooms.subscriptions(), 0, "who only speaks needs no subscription");
-        (0..=100).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
-        assert_eq!(
-            rooms.next_place(&room, at(101)),
-            place(2, 1),
-            "it was forgotten, and the others can tell"
-        );
+        assert_eq!(rooms.ages(&room, at(20)), ages(20, 5));
+        let hour = FORGET.as_secs();
+        (0..=hour).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
+        assert_eq!(rooms.next_place(&room, at(hour)), place(1, 3));
+        (hour..=2 * hour + 10).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
+        let anew = rooms.next_place(&room, at(2 * hour + 10));
+        assert_eq!(anew, place(2, 1), "it was forgotten, and the others can tell");
     }
 
     #[test]

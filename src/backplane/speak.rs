@@ -54,8 +54,9 @@ impl Backplane {
             Share::Doubt { process } => {
                 // Who is expected is waited for in any case.
                 if self.is_up() && !self.expected.contains(&process) && self.peers.doubt(process) {
-                    let beat = Said::Beat { version: self.version, hello: false };
-                    self.publish(&self.inbox(process), beat, Purpose::Probe { process });
+                    // Each process is subscribed to what is for it alone.
+                    let channel = self.inbox(process);
+                    self.command(Purpose::Probe { process }, &[b"PUBSUB", b"NUMSUB", &channel]);
                 }
             }
             Share::Nobody { process, from, called } => {
@@ -74,6 +75,8 @@ impl Backplane {
         for clients in clients.chunks(CLIENTS_A_COMMAND) {
             let fields = clients.iter().map(|(client, presence)| field(*client, presence));
             self.set_fields(fields.collect());
+            // At once, so that nothing stays for ever if we end here.
+            self.renew();
         }
         // The version comes last: without it, nobody takes what is there for the whole.
         self.set_fields(vec![self.version_field()]);
@@ -89,12 +92,12 @@ impl Backplane {
     }
 
     pub(super) fn say_bye(&mut self) {
+        // It can't wait for anybody any more. What was said comes first, so that nobody is gone who then speaks.
+        self.expected.clear();
+        self.release_if_all_are_here();
         let key = self.names.own.clone();
         self.command(Purpose::Upkeep, &[b"DEL", &key]);
         self.announce(Said::Bye);
-        // It can't wait for anybody any more.
-        self.expected.clear();
-        self.release_if_all_are_here();
     }
 
     /// Brings what is to be sent to the links; to be called when a tick has brought all it has.
@@ -106,7 +109,7 @@ impl Backplane {
         if !self.owing.is_empty() && self.is_up() && self.queue.is_sent() {
             for room in mem::take(&mut self.owing) {
                 self.rooms.pay_mark(&room);
-                self.mark(&room, false);
+                self.mark(&room, false, now.moment);
             }
             self.send_commands(now);
         }
@@ -159,9 +162,9 @@ impl Backplane {
     }
 
     /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
-    pub(super) fn mark(&mut self, room: &RoomName, asks: bool) {
-        let place = self.rooms.place(room);
-        self.publish(&self.names.channel(room), Said::Mark { place, asks }, Purpose::Mark);
+    pub(super) fn mark(&mut self, room: &RoomName, asks: bool, now: Moment) {
+        let (place, ages) = (self.rooms.place(room), self.rooms.ages(room, now));
+        self.publish(&self.names.channel(room), Said::Mark { place, ages, asks }, Purpose::Mark);
     }
 
     /// Asks Redis for all clients of a process.
@@ -257,12 +260,17 @@ impl Backplane {
         resp::encode(words, &mut command);
         self.queue.push(purpose, command);
         for shed in self.queue.take_shed() {
-            self.counts.shed += 1;
-            match shed {
-                Purpose::Message { room } => self.owe_mark(room),
-                Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
-                _ => {}
-            }
+            self.give_up(shed);
+        }
+    }
+
+    /// Something that was said does not get to Redis.
+    pub(super) fn give_up(&mut self, what: Purpose) {
+        self.counts.shed += 1;
+        match what {
+            Purpose::Message { room } => self.owe_mark(room),
+            Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
+            _ => {}
         }
     }
 

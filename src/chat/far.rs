@@ -285,15 +285,16 @@ impl Chat {
     }
 
     fn set_apart(&mut self, apart: bool, now: Now, effects: &mut Vec<Effect>) {
-        if let Some(shared) = &mut self.shared {
-            shared.apart = apart;
-        }
         if apart {
             for process in self.clients.far.processes() {
                 self.far_everyone(process, Vec::new(), Notice::Quiet, now, effects);
             }
         }
-        effects.push(Effect::Everybody(if apart { Event::Apart } else { Event::Together }));
+        // They may be out of reach again before anybody was told that they are not.
+        if let Some(shared) = self.shared.as_mut().filter(|shared| shared.apart != apart) {
+            shared.apart = apart;
+            effects.push(Effect::Everybody(if apart { Event::Apart } else { Event::Together }));
+        }
     }
 
     /// Tells somebody who has just come that the others are out of reach, if they are.

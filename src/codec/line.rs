@@ -280,9 +280,14 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Missed { count, .. } => {
             tell(out, format_args!("you missed {count} messages: you read too slowly"))
         }
-        Event::Lost { count: 1, .. } => tell(out, format_args!("1 message from another server was lost")),
-        Event::Lost { count, .. } => {
+        Event::Lost { count: Some(1), .. } => {
+            tell(out, format_args!("1 message from another server was lost"));
+        }
+        Event::Lost { count: Some(count), .. } => {
             tell(out, format_args!("{count} messages from other servers were lost"));
+        }
+        Event::Lost { count: None, .. } => {
+            tell(out, format_args!("messages from other servers may have been lost"));
         }
         Event::Apart => tell(out, format_args!("{}", super::APART)),
         Event::Together => tell(out, format_args!("{}", super::TOGETHER)),

@@ -171,8 +171,8 @@ pub enum News {
     Lost {
         /// Which.
         room: RoomName,
-        /// How many.
-        count: u64,
+        /// How many; `None` if that can't be known, and it may be none.
+        count: Option<u64>,
     },
     /// Nobody here listens to a room, so from now on nothing comes of what is said there elsewhere.
     Unheard {

@@ -73,6 +73,16 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Says in the log what nobody else can be told any more.
+    pub(super) fn log_what_is_lost(&self) {
+        let lost = self.linked.as_ref().map_or(0, |linked| linked.backplane.unconfirmed());
+        if lost > 0 {
+            log::warn!(
+                "ended before redis confirmed all messages, other servers may miss some messages={lost}"
+            );
+        }
+    }
+
     /// Whether there is another tick.
     pub(super) fn control(&self) -> Control {
         let Some(ending) = &self.ending else {

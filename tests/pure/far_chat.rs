@@ -368,8 +368,8 @@ fn apart_is_as_if_nobody_were_there_and_everybody_is_told() {
 fn what_was_lost_is_told_in_its_room() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     talk.asks(BOB, join("dev"));
-    let lost = |raw| News::Lost { room: room(raw), count: 3 };
-    assert_eq!(talk.hears(lost("dev")), [announce([BOB], Event::Lost { room: room("dev"), count: 3 })]);
+    let lost = |raw| News::Lost { room: room(raw), count: Some(3) };
+    assert_eq!(talk.hears(lost("dev")), [announce([BOB], Event::Lost { room: room("dev"), count: Some(3) })]);
     assert_eq!(talk.hears(lost("ops")), []);
 }
 

@@ -380,7 +380,7 @@ fn a_listener_that_was_elsewhere_is_sent_no_more_than_anybody_is_shown() {
 #[test]
 fn who_comes_back_may_have_missed_what_did_not_come_here() {
     let lobby = RoomName::lobby;
-    for news in [News::Unheard { room: lobby() }, News::Lost { room: lobby(), count: 3 }] {
+    for news in [News::Unheard { room: lobby() }, News::Lost { room: lobby(), count: Some(3) }] {
         let mut hall = Hall::new("");
         hall.chat.set_shared();
         let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");

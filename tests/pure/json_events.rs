@@ -191,7 +191,8 @@ fn news() -> Vec<(Event, &'static str)> {
         (Event::Missed { room: Some(dev()), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (Event::Gap { room: dev(), count: Some(3) }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (Event::Gap { room: dev(), count: None }, r#"{"type":"missed","room":"dev"}"#),
-        (Event::Lost { room: dev(), count: 3 }, r#"{"type":"missed","count":3,"room":"dev"}"#),
+        (Event::Lost { room: dev(), count: None }, r#"{"type":"missed","room":"dev"}"#),
+        (Event::Lost { room: dev(), count: Some(3) }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (
             Event::Apart,
             r#"{"type":"notice","text":"the other servers are out of reach: until they are back you hear only who is on this one"}"#,

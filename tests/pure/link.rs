@@ -91,6 +91,12 @@ impl Rig {
         self.backplane.receive(link, bytes.as_bytes(), self.now);
     }
 
+    /// Somebody here listens to a room, and Redis confirms the subscription.
+    pub fn listens(&mut self, room: &str) {
+        self.backplane.share(ears(room, true), self.now);
+        self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{room}")]));
+    }
+
     pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<News> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
         let told = |action| match action {
@@ -165,7 +171,7 @@ pub fn said(raw: &str) -> Share {
     Share::Said { room: RoomName::lobby(), message: Rc::new(message) }
 }
 
-pub fn ears(raw: &str, any: bool) -> Share {
+fn ears(raw: &str, any: bool) -> Share {
     Share::Ears { room: room(raw), any }
 }
 
@@ -248,6 +254,7 @@ fn who_is_here_is_registered_before_anybody_is_told() {
         [
             format!("DEL {OWN}"),
             format!(r#"HSET {OWN} 3 {{"name":"ann","since":5,"rooms":["lobby"]}}"#),
+            format!("PEXPIRE {OWN} 20000"),
             format!("HSET {OWN} v 1"),
             format!("PEXPIRE {OWN} 20000"),
             format!("PUBLISH chinwag:@presence {hello}"),
@@ -283,19 +290,21 @@ fn what_is_said_is_published_with_a_number() {
     assert_eq!(rig.backplane.counts().published, 1);
     // Only what was confirmed is not sent again.
     rig.backplane.broken("cut", rig.now);
-    rig.skip();
+    let age = rig.skip().as_millis();
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
     assert!(rig.actions().contains(&Action::Hangup));
     rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
     rig.sent(Link::Commands);
     rig.log_in();
-    assert_eq!(rig.commands(), expected[1..]);
+    let mark = format!(r#"{HEAD}:"mark","epoch":1,"n":2,"first":{age},"last":{age}}}"#);
+    let mark = ["PUBLISH", "chinwag:lobby", &mark].map(String::from);
+    assert_eq!(rig.commands(), [expected[1].map(String::from), mark]);
 }
 
 #[test]
 fn what_other_programs_publish_is_data_or_words_or_nothing() {
     let mut rig = Rig::up("--message-max 64k");
-    rig.backplane.share(ears("lobby", true), rig.now);
+    rig.listens("lobby");
     let data = |raw: &str| [news(Body::Data(raw.into()))];
     assert_eq!(rig.hears("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
     assert_eq!(rig.hears("chinwag:lobby", "12"), data("12"));
@@ -314,7 +323,7 @@ fn what_other_programs_publish_is_data_or_words_or_nothing() {
 #[test]
 fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
     let mut rig = Rig::up("");
-    rig.backplane.share(ears("lobby", true), rig.now);
+    rig.listens("lobby");
     let payload = |n: u64, text: &str| {
         format!(
             r#"{{"chinwag":"000000000000000a","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#
@@ -323,11 +332,11 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
     assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [News::Said { .. }]));
     assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
     let lost = |count| [News::Lost { room: RoomName::lobby(), count }];
-    assert_eq!(rig.hears("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(1));
-    assert_eq!(rig.hears("chinwag:lobby", &payload(3, " ")), lost(1));
+    assert_eq!(rig.hears("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(Some(1)));
+    assert_eq!(rig.hears("chinwag:lobby", &payload(3, " ")), lost(Some(1)));
     assert!(matches!(
         rig.hears("chinwag:lobby", &payload(6, "hi"))[..],
-        [News::Lost { count: 2, .. }, News::Said { .. }]
+        [News::Lost { count: Some(2), .. }, News::Said { .. }]
     ));
     assert_eq!(rig.backplane.counts().lost, 4);
 }
@@ -340,15 +349,15 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
         rig.hears("chinwag:@presence", beat);
         rig.settle();
         (0..3).for_each(|_| rig.backplane.share(Share::Doubt { process: 10 }, rig.now));
-        let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
-        assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@000000000000000a", &beat]], "once");
+        assert_eq!(rig.commands(), [["PUBSUB", "NUMSUB", "chinwag:@000000000000000a"]], "once");
         rig.receive(Link::Commands, answer);
         rig
     };
     let told = [Action::Tell(News::ProcessGone { process: 10 })];
-    for (answer, gone) in [(":0\r\n", true), (":1\r\n", false), ("-ERR x\r\n", false)] {
-        let mut rig = doubted(answer);
-        rig.after_millis(1_999);
+    let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
+    for (answer, gone) in [(counted(0), true), (counted(1), false), ("-ERR x\r\n".into(), false)] {
+        let mut rig = doubted(&answer);
+        rig.after_millis(2_999);
         assert_eq!(rig.actions(), []);
         rig.after_millis(1);
         assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
@@ -370,8 +379,8 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
     rig.backplane.share(Share::Doubt { process: 10 }, rig.now);
     assert_eq!(rig.commands().len(), 1);
     // It had only lost its link.
-    let mut rig = doubted(":0\r\n");
-    rig.after_millis(1_999);
+    let mut rig = doubted(&counted(0));
+    rig.after_millis(2_999);
     rig.hears("chinwag:@presence", beat);
     rig.after_millis(1);
     assert_eq!(rig.actions(), []);
@@ -391,7 +400,7 @@ fn a_command_that_is_not_allowed_ends_the_session_and_any_other_error_does_not()
 #[test]
 fn numbers_may_be_as_large_as_they_like() {
     let mut rig = Rig::up("");
-    rig.backplane.share(ears("lobby", true), rig.now);
+    rig.listens("lobby");
     let max = u64::MAX;
     let payload = |process, n| {
         format!(
@@ -401,13 +410,14 @@ fn numbers_may_be_as_large_as_they_like() {
     for process in [1, 2] {
         rig.hears("chinwag:lobby", &payload(process, 0));
         let told = rig.hears("chinwag:lobby", &payload(process, max));
-        assert_eq!(told, [News::Lost { room: RoomName::lobby(), count: max }]);
+        assert_eq!(told, [News::Lost { room: RoomName::lobby(), count: Some(max) }]);
         assert_eq!(rig.hears("chinwag:lobby", &payload(process, max)), []);
     }
     assert_eq!(rig.backplane.counts().lost, max);
     let clients = |version| {
         format!(r#"{{"chinwag":"000000000000000a","type":"clients","version":{version},"clients":[]}}"#)
     };
+    rig.settle();
     rig.hears("chinwag:@presence", &clients(max));
     let whole = message_of(&["v", &max.to_string()]);
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@000000000000000a"]]);
@@ -432,7 +442,7 @@ fn all_clients_of_a_large_process_fit_whatever_may_wait() {
 #[test]
 fn a_message_fits_however_it_is_written() {
     let mut rig = Rig::up("--redis-reply-max 64k");
-    rig.backplane.share(ears("lobby", true), rig.now);
+    rig.listens("lobby");
     let head = r#"{"chinwag":"000000000000000a","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
     let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
     assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [News::Relayed { .. }]));
@@ -494,7 +504,10 @@ fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.sent(Link::Commands);
         rig.log_in();
-        assert_eq!((rig.backplane.is_up(), tells(&mut rig, News::Together)), (true, told));
+        assert_eq!((rig.backplane.is_up(), tells(&mut rig, News::Together)), (true, false), "not yet");
+        let own = format!("{HEAD}:\"hello\",\"version\":2}}");
+        let heard = rig.hears("chinwag:@presence", &own);
+        assert_eq!(heard.contains(&News::Together), told);
     }
 }
 
@@ -517,5 +530,6 @@ fn who_leaves_is_gone_at_once_and_says_nothing_more_of_its_clients() {
     rig.sent(Link::Commands);
     rig.log_in();
     let words: Vec<String> = rig.commands().iter().map(|words| words[0].clone()).collect();
-    assert_eq!(words, ["PUBLISH", "DEL", "PUBLISH"], "the last words, and then it is gone again");
+    let expected = ["PUBLISH", "DEL", "PUBLISH", "PUBLISH"];
+    assert_eq!(words, expected, "the last words, and then it is gone again; and how many words it were");
 }

@@ -6,7 +6,7 @@ use chinwag::backplane::{Action, Link};
 use chinwag::protocol::{News, Share};
 use chinwag::text::RoomName;
 
-use crate::link::{HEAD, Rig, ears, message_of, said};
+use crate::link::{HEAD, Rig, message_of, said};
 
 const PRESENCE: &str = "chinwag:@presence";
 
@@ -39,7 +39,9 @@ fn who_comes_is_answered_once_a_tick_however_many_come() {
     let snapshots: Vec<Vec<String>> =
         (1..=25).map(|process| vec!["HGETALL".into(), format!("chinwag:@{process:016x}")]).collect();
     let beat = published("@presence", r#""beat","version":1"#);
-    let mark = |n| published(&format!("room-{n:04}"), &format!(r#""mark","epoch":{},"n":1"#, n + 1));
+    let mark = |n| {
+        published(&format!("room-{n:04}"), &format!(r#""mark","epoch":{},"n":1,"first":0,"last":0"#, n + 1))
+    };
     let answers: Vec<Vec<String>> = [beat].into_iter().chain((0..3).map(mark)).collect();
     assert_eq!(rig.commands(), [snapshots, answers.clone()].concat());
     rig.receive(Link::Commands, &["*0\r\n".repeat(25), ":1\r\n".repeat(4)].concat());
@@ -50,12 +52,12 @@ fn who_comes_is_answered_once_a_tick_however_many_come() {
 #[test]
 fn who_asks_in_a_room_is_answered_once_a_tick() {
     let mut rig = Rig::up("");
-    rig.backplane.share(ears("lobby", true), rig.now);
+    rig.listens("lobby");
     rig.backplane.share(said("hi"), rig.now);
     rig.settle();
     let ask = packet(9, r#""ask","epoch":1,"n":0"#);
     (0..1000).for_each(|_| assert_eq!(rig.hears("chinwag:lobby", &ask), []));
-    assert_eq!(rig.commands(), [published("lobby", r#""mark","epoch":1,"n":1"#)]);
+    assert_eq!(rig.commands(), [published("lobby", r#""mark","epoch":1,"n":1,"first":0,"last":0"#)]);
 }
 
 #[test]
@@ -92,12 +94,40 @@ fn our_own_number_in_another_spelling_is_not_another_process() {
         [r#"{"chinwag": "0000000000c0ffee""#, r#"{"chinwag":"0000000000C0FFEE""#, r#"{"chinwag":"c0ffee""#]
     {
         let mut rig = Rig::up("");
-        rig.backplane.share(ears("lobby", true), rig.now);
+        rig.listens("lobby");
         assert_eq!(rig.hears(PRESENCE, &format!(r#"{own},"type":"hello","version":7}}"#)), []);
         let say = format!(r#"{own},"type":"say","epoch":1,"n":1,"at":1,"from":"eve","text":"hi"}}"#);
         assert_eq!(rig.hears("chinwag:lobby", &say), [], "{own}");
         assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (0, 2), "{own}");
     }
+}
+
+#[test]
+fn an_answer_that_comes_slowly_is_an_answer() {
+    let mut rig = Rig::up("--redis-timeout 5s");
+    rig.hears(PRESENCE, &packet(9, r#""beat","version":5"#));
+    rig.commands();
+    rig.receive(Link::Commands, "*2\r\n$10000000\r\n");
+    for second in 0..8 {
+        rig.receive(Link::Commands, &"a".repeat(1 << 20));
+        rig.after_millis(1000);
+        rig.hears(PRESENCE, &format!("{HEAD}:\"beat\",\"version\":1}}"));
+        assert!(rig.backplane.is_up(), "after {second} seconds of an answer");
+    }
+    rig.after_millis(3_999);
+    assert!(rig.backplane.is_up());
+    rig.after_millis(1);
+    assert!(!rig.backplane.is_up(), "it has stopped");
+}
+
+#[test]
+fn a_message_that_redis_refuses_is_told_as_lost() {
+    let mut rig = Rig::up("");
+    rig.backplane.share(said("hi"), rig.now);
+    rig.commands();
+    rig.receive(Link::Commands, "-BUSY Redis is busy running a script\r\n");
+    assert_eq!(rig.commands(), [published("lobby", r#""mark","epoch":1,"n":1,"first":0,"last":0"#)]);
+    assert_eq!((rig.backplane.counts().shed, rig.backplane.is_up()), (1, true));
 }
 
 #[test]
@@ -107,7 +137,9 @@ fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     rig.hears(PRESENCE, &beat);
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000009"]]);
     rig.receive(Link::Commands, &format!("*4\r\n$1\r\n1\r\n$2000000\r\n{}", "a".repeat(1 << 20)));
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![Action::Hangup]));
+    let nobody = News::Everyone { process: 9, clients: vec![], told: false };
+    let actions = vec![Action::Tell(nobody), Action::Hangup];
+    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, actions), "who was known is forgotten");
 
     rig.now.moment += Duration::from_millis(200);
     rig.connect();

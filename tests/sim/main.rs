@@ -20,6 +20,7 @@ mod outgoing;
 mod random;
 mod redis;
 mod redis_away;
+mod redis_blips;
 mod redis_chat;
 mod redis_end;
 mod redis_faults;

@@ -48,6 +48,8 @@ enum Heard {
     Message { actor: usize, number: usize },
     /// So many were lost.
     Lost(usize),
+    /// Nobody knows how many were lost.
+    MaybeLost,
 }
 
 impl Scenario {
@@ -277,6 +279,7 @@ impl Scenario {
                 heard.iter().map(|one| if let Heard::Lost(count) = one { *count } else { 0 }).sum();
             // What was said on others that came later or are gone is not known.
             let fits = match self.killed.is_empty() && self.late.is_empty() {
+                _ if heard.contains(&Heard::MaybeLost) => true,
                 true => missing.len() == told,
                 false => missing.len() <= told,
             };
@@ -345,7 +348,10 @@ impl Scenario {
 fn read(line: &str) -> Option<Heard> {
     if let Some(notice) = line.strip_prefix("-- ") {
         let (count, rest) = notice.split_once(' ')?;
-        return rest.ends_with("lost").then(|| Heard::Lost(count.parse().unwrap()));
+        return match rest.ends_with("may have been lost") {
+            true => Some(Heard::MaybeLost),
+            false => rest.ends_with("lost").then(|| Heard::Lost(count.parse().unwrap())),
+        };
     }
     let spoken = match line.strip_prefix("* ") {
         Some(act) => act.split_once(' ')?.1,

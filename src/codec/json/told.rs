@@ -278,11 +278,8 @@ fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
             let extra = Extra { room: Some(room.as_str()), ..extra };
             Told::Nick { from: from.as_str(), to: to.as_str(), extra }
         }
-        Event::Gap { room, count } => {
+        Event::Gap { room, count } | Event::Lost { room, count } => {
             Told::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
-        }
-        Event::Lost { room, count } => {
-            Told::Missed { count: Some(*count), extra: Extra { room: Some(room.as_str()), ..extra } }
         }
         Event::Crowd { room, joined, left, count } => {
             Told::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }

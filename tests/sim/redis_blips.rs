@@ -1,0 +1,186 @@
+//! Short breaks of the link: what was lost is told, and nothing else; and who is dead does not live on because of them.
+
+use std::time::Duration;
+
+use chinwag::net::Signal;
+
+use crate::cluster::Cluster;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One of the two connections of a process breaks.
+fn blip(cluster: &mut Cluster, process: usize) {
+    let connections = cluster.conns(process);
+    cluster.redis.kill(connections[0]);
+    cluster.run();
+}
+
+fn publish(cluster: &mut Cluster, process: usize) {
+    let wire = cluster.stage(process).connect_http();
+    let head = "POST /rooms/alerts/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain";
+    let request = format!("{head}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+    cluster.stage(process).send(wire, request.as_bytes());
+    cluster.run();
+}
+
+#[test]
+fn who_comes_first_while_the_net_is_down_has_missed_nothing_of_before() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.say(ann, "/join dev");
+    cluster.run();
+    for number in 0..5 {
+        cluster.say(ann, &format!("m{number}"));
+        cluster.pass(SECOND);
+    }
+    cluster.pass(60 * SECOND);
+    cluster.set_cut_off(1, true);
+    cluster.say(bob, "/join dev");
+    cluster.run();
+    cluster.unread(bob);
+    cluster.pass(10 * SECOND);
+    cluster.set_cut_off(1, false);
+    cluster.pass(10 * SECOND);
+    let told = cluster.unread(bob);
+    assert!(!told.iter().any(|line| line.contains("lost")), "{told:?}");
+    cluster.end();
+}
+
+#[test]
+fn what_a_program_said_before_somebody_came_is_not_missed_in_a_blip() {
+    let mut cluster = Cluster::new(2, "");
+    let bob = cluster.join(1, "bob");
+    (0..30).for_each(|_| publish(&mut cluster, 0));
+    cluster.pass(10 * SECOND);
+    cluster.say(bob, "/join alerts");
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    blip(&mut cluster, 1);
+    cluster.pass(10 * SECOND);
+    cluster.expect(bob, &[]);
+    // From then on it is known how many there were.
+    cluster.set_cut_off(1, true);
+    (0..3).for_each(|_| publish(&mut cluster, 0));
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    cluster.set_cut_off(1, false);
+    cluster.pass(10 * SECOND);
+    let told = cluster.unread(bob);
+    assert!(told.contains(&"-- 3 messages from other servers were lost".into()), "{told:?}");
+    cluster.end();
+}
+
+#[test]
+fn what_nobody_can_count_is_told_without_a_number() {
+    let mut cluster = Cluster::new(2, "");
+    let bob = cluster.join(1, "bob");
+    publish(&mut cluster, 0);
+    cluster.pass(10 * SECOND);
+    cluster.say(bob, "/join alerts");
+    cluster.pass(10 * SECOND);
+    cluster.set_cut_off(1, true);
+    publish(&mut cluster, 0);
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    cluster.set_cut_off(1, false);
+    cluster.pass(10 * SECOND);
+    let told = cluster.unread(bob);
+    assert!(told.contains(&"-- messages from other servers may have been lost".into()), "{told:?}");
+    cluster.end();
+}
+
+#[test]
+fn what_was_said_by_who_has_left_since_is_missed_by_who_was_cut_off() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    for guest in [ann, bob] {
+        cluster.say(guest, "/join dev");
+        cluster.run();
+    }
+    cluster.say(ann, "before");
+    cluster.pass(10 * SECOND);
+    cluster.set_cut_off(1, true);
+    cluster.say(ann, "important");
+    cluster.run();
+    cluster.say(ann, "/join lobby");
+    cluster.pass(20 * 60 * SECOND);
+    cluster.unread(bob);
+    cluster.set_cut_off(1, false);
+    cluster.pass(20 * SECOND);
+    let told = cluster.unread(bob);
+    assert!(told.contains(&"-- 1 message from another server was lost".into()), "{told:?}");
+    cluster.end();
+}
+
+#[test]
+fn who_is_dead_does_not_live_on_because_the_link_breaks() {
+    for pause in [4, 15] {
+        let mut cluster = Cluster::new(2, "");
+        let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.kill(0);
+        for second in 1..=30 {
+            cluster.pass(SECOND);
+            if second % pause == 0 {
+                blip(&mut cluster, 1);
+            }
+        }
+        assert_eq!(cluster.who(bob), ["bob"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_no_news_each_time() {
+    for command in ["HGET", "PEXPIRE", "PUBLISH"] {
+        let mut cluster = Cluster::new(2, "");
+        let bob = cluster.join(1, "bob");
+        cluster.redis.refuse(command, Some("NOPERM this user has no permissions to run that command"));
+        cluster.pass(300 * SECOND);
+        let told = cluster.unread(bob);
+        assert!(told.len() <= 2, "{command}: {told:?}");
+        cluster.redis.refuse(command, None);
+        cluster.pass(30 * SECOND);
+        cluster.say(bob, "/who");
+        cluster.end();
+    }
+}
+
+#[test]
+fn last_words_in_a_blip_are_said_before_the_end() {
+    let mut cluster = Cluster::new(2, "--grace 5s");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    blip(&mut cluster, 0);
+    cluster.say(ann, "done");
+    cluster.run();
+    cluster.stage(0).world().reset(ann.wire);
+    cluster.run();
+    cluster.stage(0).world().signal(Signal::Terminate);
+    cluster.run();
+    assert!(!cluster.stage(0).stopped);
+    cluster.pass(SECOND);
+    assert!(cluster.stage(0).stopped, "there is nothing more to wait for");
+    cluster.expect(bob, &["ann: done", "-- ann left (its server is gone)"]);
+}
+
+#[test]
+fn an_end_without_redis_waits_for_what_was_said_and_else_for_nothing() {
+    for said in [false, true] {
+        let mut cluster = Cluster::new(1, "--grace 5s");
+        let ann = cluster.join(0, "ann");
+        cluster.set_redis_down(true, true);
+        cluster.pass(10 * SECOND);
+        if said {
+            cluster.say(ann, "hello?");
+            cluster.run();
+        }
+        cluster.stage(0).world().reset(ann.wire);
+        cluster.run();
+        cluster.stage(0).world().signal(Signal::Terminate);
+        cluster.run();
+        assert_eq!(cluster.stage(0).stopped, !said);
+        cluster.pass(5 * SECOND);
+        assert!(cluster.stage(0).stopped);
+    }
+}
