@@ -125,7 +125,7 @@ impl Chat {
         let process = self.process;
         // So that guests of different processes have different numbers, mostly.
         self.guests = process % GUEST_NUMBERS;
-        self.shared = Some(Shared { process, claims: Vec::new(), apart: false });
+        self.shared = Some(Shared::new(process));
     }
 
     /// Sets the lines that greet everyone who connects from now on.
@@ -163,7 +163,7 @@ impl Chat {
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
             self.name_is_free(name.as_str());
-            self.share(|| Share::Gone { client: id.0, reason: reason.clone() }, effects);
+            self.share_gone(id, reason.clone(), effects);
         }
         self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
     }

@@ -134,23 +134,48 @@ impl Rivals {
 pub struct Shared {
     /// The process it is in.
     pub process: u64,
-    /// When each client of ours took its name, in milliseconds since the Unix epoch, by its place in the roster.
-    pub claims: Vec<u64>,
+    /// What goes with the name of each client of ours, by its place in the roster.
+    claims: Vec<Claim>,
+    /// The number of the next client that comes by a name.
+    next_number: u32,
     /// Whether the others are out of reach.
     pub apart: bool,
 }
 
+/// What the other processes tell a client of ours by.
+#[derive(Clone, Copy, Default, Debug)]
+struct Claim {
+    /// Its number, under whatever name. Its place in the roster would not do: another client has that next, and to who
+    /// did not hear of either would be the same one under a new name.
+    number: u32,
+    /// When it took its name, in milliseconds since the Unix epoch.
+    since_unix_millis: u64,
+}
+
 impl Shared {
-    /// A client has taken its name.
-    pub fn claim(&mut self, id: ClientId, now: Now) {
-        let slot = id.0 as usize;
-        if self.claims.len() <= slot {
-            self.claims.resize(slot + 1, 0);
-        }
-        self.claims[slot] = now.unix_millis;
+    /// In that process, where nobody is yet.
+    pub fn new(process: u64) -> Shared {
+        Shared { process, claims: Vec::new(), next_number: 0, apart: false }
     }
 
-    fn claimed(&self, id: ClientId) -> u64 {
+    /// A client has taken its first name.
+    pub fn admit(&mut self, id: ClientId, now: Now) {
+        let slot = id.0 as usize;
+        if self.claims.len() <= slot {
+            self.claims.resize(slot + 1, Claim::default());
+        }
+        self.claims[slot] = Claim { number: self.next_number, since_unix_millis: now.unix_millis };
+        self.next_number = self.next_number.wrapping_add(1);
+    }
+
+    /// A client has taken another name.
+    pub fn claim(&mut self, id: ClientId, now: Now) {
+        if let Some(claim) = self.claims.get_mut(id.0 as usize) {
+            claim.since_unix_millis = now.unix_millis;
+        }
+    }
+
+    fn claim_of(&self, id: ClientId) -> Claim {
         self.claims.get(id.0 as usize).copied().unwrap_or_default()
     }
 }
@@ -207,7 +232,7 @@ impl Chat {
 
     /// All who are here under a name, for processes that know nothing yet.
     pub fn presences(&self) -> Vec<(u32, Presence)> {
-        self.clients.near().filter_map(|(id, _)| Some((id.0, self.presence(id)?))).collect()
+        self.clients.near().filter_map(|(id, _)| self.presence(id)).collect()
     }
 
     /// Rooms that somebody here listens to.
@@ -215,20 +240,25 @@ impl Chat {
         self.rooms.with_near_ears()
     }
 
-    fn presence(&self, id: ClientId) -> Option<Presence> {
+    /// The number of a client of ours, and how things are with it.
+    fn presence(&self, id: ClientId) -> Option<(u32, Presence)> {
+        let Claim { number, since_unix_millis } = self.shared.as_ref()?.claim_of(id);
         let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
         let room = |seat: Seat| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
-        Some(Presence {
-            name: client.name()?.clone(),
-            since_unix_millis: self.shared.as_ref()?.claimed(id),
-            rooms: client.seats().filter_map(room).collect(),
-        })
+        let (name, rooms) = (client.name()?.clone(), client.seats().filter_map(room).collect());
+        Some((number, Presence { name, since_unix_millis, rooms }))
     }
 
     /// Lets the other processes know how things are with a client of ours.
     pub(super) fn share_presence(&self, id: ClientId, effects: &mut Vec<Effect>) {
         let presence = self.presence(id);
-        effects.extend(presence.map(|presence| Effect::Share(Share::Present { client: id.0, presence })));
+        effects.extend(presence.map(|(client, presence)| Effect::Share(Share::Present { client, presence })));
+    }
+
+    /// Lets the other processes know that a client of ours is gone.
+    pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, effects: &mut Vec<Effect>) {
+        let client = self.shared.as_ref().map(|shared| shared.claim_of(id).number);
+        effects.extend(client.map(|client| Effect::Share(Share::Gone { client, reason })));
     }
 
     /// Lets the other processes know of something, if there are any.
@@ -449,7 +479,7 @@ impl Chat {
         let Some((holder, shared)) = self.find_near(name).zip(self.shared.as_ref()) else {
             return;
         };
-        if (since, process) < (shared.claimed(holder), shared.process) {
+        if (since, process) < (shared.claim_of(holder).since_unix_millis, shared.process) {
             let problem = Problem::NameYielded(name.clone());
             effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
             let guest = self.next_guest();

@@ -59,7 +59,7 @@ impl Chat {
         let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
         self.clients.insert(id, Client::Social(Box::new(social)));
         self.take_name(id, None);
-        self.claim(id, now);
+        self.admit(id, now);
         effects.push(Effect::NameGiven(id));
         let told = problems.into_iter().map(|problem| Event::Problem { problem, unnamed: false });
         effects.extend(told.map(|event| Effect::Reply(id, event)));
@@ -161,8 +161,10 @@ impl Chat {
         if old == name {
             return;
         }
-        if !old.same_as(name.as_str()) {
-            self.claim(id, now);
+        if !old.same_as(name.as_str())
+            && let Some(shared) = &mut self.shared
+        {
+            shared.claim(id, now);
         }
         self.tell_renamed(id, &old, &name, effects);
         self.share_presence(id, effects);
@@ -187,7 +189,7 @@ impl Chat {
             self.client_mut(id).and_then(|client| client.rename(guest));
         }
         self.take_name(id, None);
-        self.claim(id, now);
+        self.admit(id, now);
         effects.push(Effect::NameGiven(id));
         let entry = Entry { first: true, history: self.rules.history_shown, echo: Echo(false) };
         self.arrive(id, Rooms::LOBBY, entry, now, effects);
@@ -195,9 +197,9 @@ impl Chat {
         self.share_presence(id, effects);
     }
 
-    fn claim(&mut self, id: ClientId, now: Now) {
+    fn admit(&mut self, id: ClientId, now: Now) {
         if let Some(shared) = &mut self.shared {
-            shared.claim(id, now);
+            shared.admit(id, now);
         }
     }
 

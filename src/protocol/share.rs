@@ -10,7 +10,8 @@ use crate::text::{Name, RoomName, Text};
 pub struct FarId {
     /// The number its process drew at its start.
     pub process: u64,
-    /// Its number there. Another client may have it later.
+    /// Its number there, under whatever name. No other client has it, not even once it is gone, until all numbers of 32
+    /// bits have been given.
     pub client: u32,
 }
 
@@ -55,7 +56,7 @@ pub enum Share {
     },
     /// A client is here, or is elsewhere, or has another name now.
     Present {
-        /// Its number here.
+        /// Its number here, which stays the same; no other client has it later ([`FarId::client`]).
         client: u32,
         /// How things are with it now.
         presence: Presence,

@@ -94,7 +94,7 @@ fn a_page_notices_that_the_server_began_anew() {
 #[ignore = "needs chromium, chromium-driver and redis-server"]
 fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_missed_something() {
     let redis = Redis::start();
-    let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));
+    let [here, there] = ["here", "there"].map(|user| Server::start(&redis.flag_as(user)));
     let browser = Browser::start();
     let proxy = Proxy::to(here.http());
     let mut bob = there.join("bob");
@@ -103,10 +103,11 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
     bob.say("one");
     ann.hear("one");
 
-    // The same process again, and nobody else is there.
+    // The same process again. It would have listened on for a while, but nobody else is there when its link breaks.
     proxy.cut();
     wait_until_cut_off(&ann);
     bob.hear("-- ann left");
+    redis.interrupt("here", &here);
     proxy.mend(here.http());
     bob.hear("-- ann joined");
     bob.say("two");
@@ -114,13 +115,14 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
     assert_eq!(ann.texts(), ["one", "two"]);
     assert_eq!(ann.all(".gap span"), ["You may have missed messages"]);
 
-    // Another one, which has heard `two` and was not in the room since.
+    // Another one, which has heard `two` and was not in the room since: the same happened to it.
     proxy.cut();
     wait_until_cut_off(&ann);
     let mut cy = here.join("cy");
     bob.hear("-- cy joined");
     drop(bob);
     cy.hear("-- bob left");
+    redis.interrupt("there", &there);
     proxy.mend(there.http());
     cy.hear("-- ann joined");
     cy.say("three");

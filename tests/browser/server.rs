@@ -1,12 +1,14 @@
 //! What the page talks to: the [`Server`], somebody at its line door, and a [`Proxy`] that can break the way there; and
 //! a [`Redis`] for servers that are one chat.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,6 +17,19 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const DOORS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
+
+/// Waits until there is something.
+#[track_caller]
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// A server process. It is killed with the value.
 pub struct Server {
@@ -54,6 +69,18 @@ impl Server {
         person.hear(&format!("-- hello {name}. you are"));
         person
     }
+
+    /// How often its link to Redis has come up.
+    fn sessions(&self) -> u64 {
+        let mut socket = TcpStream::connect_timeout(&self.http, PATIENCE).expect("the server accepts");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.write_all(request.as_bytes()).expect("the server takes it");
+        let mut page = String::new();
+        socket.read_to_string(&mut page).expect("the metrics");
+        let count = page.lines().find_map(|line| line.strip_prefix("chinwag_redis_sessions_total "));
+        count.and_then(|count| count.parse().ok()).expect("a count")
+    }
 }
 
 impl Drop for Server {
@@ -82,7 +109,35 @@ impl Redis {
 
     /// The flag for a server that is to be in the chat.
     pub fn flag(&self) -> String {
-        format!("--redis unix://{}", self.folder.path().join("socket").display())
+        format!("--redis unix://{}", self.socket().display())
+    }
+
+    /// The same, for a server that is to be told from others: it logs in as that user.
+    pub fn flag_as(&self, user: &str) -> String {
+        assert_eq!(self.command(&format!("ACL SETUSER {user} on nopass ~* &* +@all")), "+OK");
+        format!("{}?user={user}&pass=any", self.flag())
+    }
+
+    /// Ends both connections of the server that logs in as that user, and waits until it has others.
+    pub fn interrupt(&self, user: &str, server: &Server) {
+        let before = server.sessions();
+        assert_eq!(self.command(&format!("CLIENT KILL USER {user}")), ":2");
+        eventually("another session", || (server.sessions() > before).then_some(()));
+    }
+
+    /// Its answer to a command, which is a line.
+    fn command(&self, command: &str) -> String {
+        // It may just have been started.
+        let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.write_all(format!("{command}\r\n").as_bytes()).expect("Redis takes it");
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).expect("an answer");
+        answer.trim_end().into()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
     }
 }
 

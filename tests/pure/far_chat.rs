@@ -331,6 +331,24 @@ fn who_comes_moves_and_goes_is_shared_once_each() {
 }
 
 #[test]
+fn whoever_comes_in_the_place_of_another_has_another_number() {
+    let mut talk = Talk::shared(HERE, &["ann", "bob"]);
+    let numbers = |talk: &Talk| talk.chat.presences().iter().map(|(client, _)| *client).collect::<Vec<_>>();
+    let before = numbers(&talk);
+    let told = shared(&talk.asks(ANN, nick("anna")));
+    assert!(matches!(told[..], [Share::Present { client, .. }] if client == before[0]), "{told:?}");
+    assert_eq!(numbers(&talk), before, "whatever its name");
+    let gone = Share::Gone { client: before[0], reason: None };
+    assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
+    talk.comes(ANN, "mallory");
+    let after = numbers(&talk);
+    assert!(after[0] > before[1], "{before:?} {after:?}");
+    assert_eq!(after[1], before[1], "who stays keeps it");
+    let gone = Share::Gone { client: after[0], reason: None };
+    assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
+}
+
+#[test]
 fn private_words_go_where_the_name_is() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());

@@ -222,3 +222,28 @@ fn who_comes_back_elsewhere_after_a_crash_gets_its_name_three_seconds_later() {
     cluster.expect(bob, &["-- hello bob. you are in #lobby with ann. /help lists the commands"]);
     cluster.end();
 }
+
+#[test]
+fn who_has_the_place_of_somebody_who_left_in_a_blip_is_not_taken_for_her() {
+    for by_web in [false, true] {
+        let mut cluster = Cluster::new(2, "");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.pass(10 * SECOND);
+        // What happens now is not told to the second process: it finds it in Redis later.
+        let conn = cluster.conns(1)[0];
+        cluster.redis.kill(conn);
+        cluster.run();
+        assert!(!cluster.link(1).up);
+        cluster.stage(0).world().reset(ann.wire);
+        cluster.run();
+        match by_web {
+            true => drop(Socket::open(cluster.stage(0), "/ws?name=mallory&room=lobby")),
+            false => drop(cluster.join(0, "mallory")),
+        }
+        cluster.expect(bob, &[]);
+        cluster.pass(10 * SECOND);
+        cluster.expect(bob, &["-- ann left", "-- mallory joined"]);
+        assert_eq!(cluster.who(bob), ["bob", "mallory"]);
+        cluster.end();
+    }
+}
