@@ -84,6 +84,15 @@ pub struct Now {
     pub unix_millis: u64,
 }
 
+impl Now {
+    /// Time passed since `earlier`, on the clock on which it is more: the server's own stands still while the process is
+    /// stopped, and people may set theirs.
+    pub fn since(self, earlier: Now) -> Duration {
+        let by_calendar = Duration::from_millis(self.unix_millis.saturating_sub(earlier.unix_millis));
+        self.moment.since(earlier.moment).max(by_calendar)
+    }
+}
+
 /// How much later than asked a poll may return before the time counts as one we did not live through; and what such a
 /// time counts as, since a clock that stood still would never let anybody go on.
 const LATE: Duration = Duration::from_secs(1);

@@ -63,8 +63,7 @@ impl Backplane {
             Incoming::Answer(reply) => self.hear_answer(reply, now),
             Incoming::Subscribed(channel) => {
                 if let Some(room) = self.names.room(&channel) {
-                    self.rooms.confirm(&room, now.moment);
-                    self.mark(&room, true, now.moment);
+                    self.mark(&room, true, now);
                 }
             }
             Incoming::Message { channel, payload } => match self.names.room(&channel) {
@@ -159,7 +158,7 @@ impl Backplane {
                 });
             }
             Said::Mark { place, ages, asks } => {
-                let lost = self.rooms.hear_mark(&room, process, place, ages, now.moment);
+                let lost = self.rooms.hear_mark(&room, process, place, ages, now);
                 self.tell_lost(&room, lost);
                 // Who has said nothing has nothing to be missed.
                 if asks && self.rooms.place(&room).n > 0 {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::packet::{Ages, Place};
-use crate::time::Moment;
+use crate::time::Now;
 
-/// Since when somebody of ours has listened to a room, as Redis has confirmed.
+/// Somebody of ours listens to a room.
 #[derive(Clone, Copy, Debug)]
 pub struct Listening {
-    /// The beginning.
-    pub since: Moment,
-    /// Whether a session has ended since then, so that something may be missing.
+    /// Since then.
+    pub since: Now,
+    /// Whether there was no session for some of that time, so that something may be missing.
     pub cut: bool,
 }
 
@@ -63,7 +63,7 @@ impl Others {
         place: Place,
         ages: Option<Ages>,
         listening: Option<Listening>,
-        now: Moment,
+        now: Now,
     ) -> Option<u64> {
         let other = self.get(process);
         let behind = if place > other.last { other.missing(place) } else { 0 };
@@ -129,12 +129,13 @@ impl Other {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Moment;
 
     const NEW: Heard = Heard::New { lost: 0 };
     const PROCESS: u64 = 1;
 
-    fn at(seconds: u64) -> Moment {
-        Moment::from_millis(seconds * 1000)
+    fn at(seconds: u64) -> Now {
+        Now { moment: Moment::from_millis(seconds * 1000), unix_millis: seconds * 1000 }
     }
 
     fn place(epoch: u32, n: u64) -> Place {

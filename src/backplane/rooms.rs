@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::others::{Heard, Listening, Others};
 use super::packet::{Ages, Place};
 use crate::text::RoomName;
-use crate::time::Moment;
+use crate::time::{Moment, Now};
 
 /// A room without anybody is looked at this often, and its subscription ends at the first look that finds it so for at
 /// least as long: who comes and goes all the time costs nothing.
@@ -25,7 +25,7 @@ struct Room {
     /// Whether somebody of ours listens to it.
     ears: bool,
     subscribed: bool,
-    /// Set once Redis has confirmed that we are subscribed, until nobody of ours listens any more.
+    /// Set as long as somebody of ours listens, and while we are still subscribed after that.
     listening: Option<Listening>,
     /// Whether others must be told our number, because messages were shed.
     owes_mark: bool,
@@ -35,8 +35,8 @@ struct Room {
     watched: bool,
     own: Place,
     /// When the first message of that numbering was said, and the last.
-    own_from: Moment,
-    own_to: Moment,
+    own_from: Now,
+    own_to: Now,
     others: Others,
 }
 
@@ -71,7 +71,7 @@ impl Rooms {
 
     /// Somebody of ours listens to a room now, or nobody does any more. Whether it must be subscribed to, if that can be
     /// done at the moment: else it will be when a session begins.
-    pub fn set_ears(&mut self, name: &RoomName, ears: bool, open: bool, now: Moment) -> bool {
+    pub fn set_ears(&mut self, name: &RoomName, ears: bool, open: bool, now: Now) -> bool {
         let room = self.rooms.entry(name.clone()).or_default();
         room.ears = ears;
         if !ears {
@@ -79,24 +79,18 @@ impl Rooms {
                 room.unfollow();
                 self.unheard.push(name.clone());
             }
-            self.note_idle(name, now);
+            self.note_idle(name, now.moment);
             return false;
         }
+        room.listening.get_or_insert(Listening { since: now, cut: !open });
         let new = open && !room.subscribed;
         room.subscribed |= new;
         self.subscriptions += usize::from(new);
         new
     }
 
-    /// Redis has confirmed that we are subscribed: what is said from now on comes.
-    pub fn confirm(&mut self, name: &RoomName, now: Moment) {
-        if let Some(room) = self.rooms.get_mut(name).filter(|room| room.subscribed) {
-            room.listening.get_or_insert(Listening { since: now, cut: false });
-        }
-    }
-
     /// The number of the next message of ours.
-    pub fn next_place(&mut self, name: &RoomName, now: Moment) -> Place {
+    pub fn next_place(&mut self, name: &RoomName, now: Now) -> Place {
         let room = self.rooms.entry(name.clone()).or_default();
         if room.own.epoch == 0 {
             self.epochs += 1;
@@ -106,7 +100,7 @@ impl Rooms {
         room.own_to = now;
         let (place, ears) = (room.own, room.ears);
         if !ears {
-            self.note_idle(name, now);
+            self.note_idle(name, now.moment);
         }
         place
     }
@@ -117,9 +111,9 @@ impl Rooms {
     }
 
     /// How long ago the first message of ours was said, and the last; `None` if there was none.
-    pub fn ages(&self, name: &RoomName, now: Moment) -> Option<Ages> {
+    pub fn ages(&self, name: &RoomName, now: Now) -> Option<Ages> {
         let room = self.rooms.get(name).filter(|room| room.own.n > 0)?;
-        let millis = |at: Moment| now.since(at).as_millis() as u64;
+        let millis = |at: Now| now.since(at).as_millis() as u64;
         Some(Ages { first_millis: millis(room.own_from), last_millis: millis(room.own_to) })
     }
 
@@ -153,7 +147,7 @@ impl Rooms {
         process: u64,
         place: Place,
         ages: Option<Ages>,
-        now: Moment,
+        now: Now,
     ) -> Option<u64> {
         let Some(room) = self.rooms.get_mut(name) else {
             return Some(0);
@@ -168,10 +162,9 @@ impl Rooms {
         let first_unheard = self.unheard.len();
         for (name, room) in self.rooms.iter_mut().filter(|(_, room)| room.subscribed) {
             room.subscribed = false;
-            match (room.ears, &mut room.listening) {
-                (true, Some(listening)) => listening.cut = true,
-                (true, None) => {}
-                (false, _) => {
+            match room.listening.as_mut().filter(|_| room.ears) {
+                Some(listening) => listening.cut = true,
+                None => {
                     room.unfollow();
                     self.unheard.push(name.clone());
                 }
@@ -283,6 +276,10 @@ mod tests {
         Moment::from_millis(seconds * 1000)
     }
 
+    fn now(seconds: u64) -> Now {
+        Now { moment: at(seconds), unix_millis: seconds * 1000 }
+    }
+
     fn room() -> RoomName {
         RoomName::parse("kitchen").unwrap()
     }
@@ -294,8 +291,7 @@ mod tests {
     /// A room that somebody of ours listens to since then.
     fn heard_since(second: u64) -> (Rooms, RoomName) {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert!(rooms.set_ears(&room, true, true, at(second)));
-        rooms.confirm(&room, at(second));
+        assert!(rooms.set_ears(&room, true, true, now(second)));
         (rooms, room)
     }
 
@@ -308,25 +304,23 @@ mod tests {
         let (mut rooms, room) = heard_since(5);
         rooms.cut();
         assert_eq!(rooms.resume(), std::slice::from_ref(&room));
-        rooms.confirm(&room, at(8));
-        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3), ages(4, 2), at(9)), Some(3));
-        assert_eq!(rooms.hear_mark(&room, 2, place(1, 3), ages(7, 5), at(9)), Some(0), "it had not come yet");
-        assert_eq!(rooms.hear_mark(&room, 3, place(1, 3), ages(5, 2), at(9)), None);
-        assert_eq!(rooms.hear_mark(&room, 4, place(1, 0), None, at(9)), Some(0));
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3), ages(4, 2), now(9)), Some(3));
+        assert_eq!(
+            rooms.hear_mark(&room, 2, place(1, 3), ages(7, 5), now(9)),
+            Some(0),
+            "it had not come yet"
+        );
+        assert_eq!(rooms.hear_mark(&room, 3, place(1, 3), ages(5, 2), now(9)), None);
+        assert_eq!(rooms.hear_mark(&room, 4, place(1, 0), None, now(9)), Some(0));
     }
 
     #[test]
-    fn who_came_while_redis_was_away_has_missed_nothing() {
+    fn who_came_while_redis_was_away_has_missed_what_was_said_since() {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        rooms.set_ears(&room, true, true, at(0));
-        rooms.cut();
+        rooms.set_ears(&room, true, false, now(5));
         rooms.resume();
-        rooms.confirm(&room, at(5));
-        assert_eq!(
-            rooms.hear_mark(&room, 1, place(1, 3), ages(9, 1), at(6)),
-            Some(0),
-            "never confirmed before"
-        );
+        assert_eq!(rooms.hear_mark(&room, 1, place(1, 3), ages(3, 2), now(8)), Some(3));
+        assert_eq!(rooms.hear_mark(&room, 2, place(1, 3), ages(7, 4), now(8)), Some(0), "it was said before");
     }
 
     #[test]
@@ -334,17 +328,16 @@ mod tests {
         let (mut rooms, room) = heard_since(0);
         for cut in [false, true] {
             rooms.hear(&room, 1, place(1, 1 + u64::from(cut) * 10));
-            rooms.set_ears(&room, false, true, at(0));
+            rooms.set_ears(&room, false, true, now(0));
             match cut {
                 true => rooms.cut(),
                 false => assert_eq!(rooms.expire(at(10)), Some(room.clone())),
             }
             assert_eq!(rooms.take_unheard(), std::slice::from_ref(&room));
-            assert!(rooms.set_ears(&room, true, true, at(20)));
-            rooms.confirm(&room, at(20));
+            assert!(rooms.set_ears(&room, true, true, now(20)));
             assert_eq!(rooms.hear(&room, 1, place(1, 1)), Heard::Again);
             let from = 5 + u64::from(cut) * 10;
-            let mark = |rooms: &mut Rooms, n| rooms.hear_mark(&room, 1, place(1, n), ages(9, 9), at(21));
+            let mark = |rooms: &mut Rooms, n| rooms.hear_mark(&room, 1, place(1, n), ages(9, 9), now(21));
             assert_eq!(
                 [mark(&mut rooms, from), mark(&mut rooms, from + 2)],
                 [Some(0), Some(2)],
@@ -356,10 +349,10 @@ mod tests {
     #[test]
     fn what_was_on_its_way_at_the_end_of_a_subscription_does_not_bring_more_to_miss() {
         let (mut rooms, room) = heard_since(0);
-        rooms.set_ears(&room, false, true, at(0));
+        rooms.set_ears(&room, false, true, now(0));
         assert_eq!(rooms.expire(at(10)), Some(room.clone()));
         rooms.hear(&room, 1, place(1, 2));
-        rooms.set_ears(&room, true, true, at(20));
+        rooms.set_ears(&room, true, true, now(20));
         assert_eq!(rooms.hear(&room, 1, place(1, 99)), NEW);
     }
 
@@ -374,14 +367,14 @@ mod tests {
     #[test]
     fn coming_and_going_is_one_subscription() {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert!(rooms.set_ears(&room, true, true, at(0)));
+        assert!(rooms.set_ears(&room, true, true, now(0)));
         for second in 0..30 {
-            rooms.set_ears(&room, false, true, at(second));
-            assert!(!rooms.set_ears(&room, true, true, at(second)));
+            rooms.set_ears(&room, false, true, now(second));
+            assert!(!rooms.set_ears(&room, true, true, now(second)));
             assert_eq!(rooms.expire(at(second)), None);
         }
         assert_eq!((rooms.subscriptions(), rooms.watched.len()), (1, 1));
-        rooms.set_ears(&room, false, true, at(30));
+        rooms.set_ears(&room, false, true, now(30));
         assert_eq!(rooms.expire(at(39)), None);
         let ended = (40..=50).find_map(|second| rooms.expire(at(second)));
         assert_eq!((ended, rooms.subscriptions()), (Some(room), 0));
@@ -392,16 +385,16 @@ mod tests {
     #[test]
     fn numbers_go_on_while_the_room_is_remembered() {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert_eq!(rooms.next_place(&room, at(0)), place(1, 1));
-        assert_eq!(rooms.next_place(&room, at(15)), place(1, 2));
+        assert_eq!(rooms.next_place(&room, now(0)), place(1, 1));
+        assert_eq!(rooms.next_place(&room, now(15)), place(1, 2));
         assert_eq!(rooms.deaf(), std::slice::from_ref(&room));
         assert_eq!(rooms.subscriptions(), 0, "who only speaks needs no subscription");
-        assert_eq!(rooms.ages(&room, at(20)), ages(20, 5));
+        assert_eq!(rooms.ages(&room, now(20)), ages(20, 5));
         let hour = FORGET.as_secs();
         (0..=hour).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
-        assert_eq!(rooms.next_place(&room, at(hour)), place(1, 3));
+        assert_eq!(rooms.next_place(&room, now(hour)), place(1, 3));
         (hour..=2 * hour + 10).for_each(|second| assert_eq!(rooms.expire(at(second)), None));
-        let anew = rooms.next_place(&room, at(2 * hour + 10));
+        let anew = rooms.next_place(&room, now(2 * hour + 10));
         assert_eq!(anew, place(2, 1), "it was forgotten, and the others can tell");
     }
 
@@ -409,7 +402,7 @@ mod tests {
     fn rooms_without_anybody_are_bounded() {
         let mut rooms = Rooms::new(PROCESSES);
         for index in 0..IDLE_MAX + 10 {
-            rooms.next_place(&RoomName::parse(&format!("room-{index}")).unwrap(), at(0));
+            rooms.next_place(&RoomName::parse(&format!("room-{index}")).unwrap(), now(0));
             rooms.expire(at(0));
         }
         assert_eq!(rooms.rooms.len(), IDLE_MAX);

@@ -26,7 +26,7 @@ impl Backplane {
     pub fn share(&mut self, share: Share, now: Now) {
         match share {
             Share::Ears { room, any } => {
-                if self.rooms.set_ears(&room, any, self.is_open(), now.moment) {
+                if self.rooms.set_ears(&room, any, self.is_open(), now) {
                     session::subscribe(
                         &[self.names.channel(&room)],
                         &mut self.out[Link::Subscriptions as usize],
@@ -109,7 +109,7 @@ impl Backplane {
         if !self.owing.is_empty() && self.is_up() && self.queue.is_sent() {
             for room in mem::take(&mut self.owing) {
                 self.rooms.pay_mark(&room);
-                self.mark(&room, false, now.moment);
+                self.mark(&room, false, now);
             }
             self.send_commands(now);
         }
@@ -162,7 +162,7 @@ impl Backplane {
     }
 
     /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
-    pub(super) fn mark(&mut self, room: &RoomName, asks: bool, now: Moment) {
+    pub(super) fn mark(&mut self, room: &RoomName, asks: bool, now: Now) {
         let (place, ages) = (self.rooms.place(room), self.rooms.ages(room, now));
         self.publish(&self.names.channel(room), Said::Mark { place, ages, asks }, Purpose::Mark);
     }
@@ -183,7 +183,7 @@ impl Backplane {
     fn publish_message(&mut self, room: RoomName, said: impl FnOnce(Place) -> Said, now: Now) {
         // So that nobody speaks before the others know that it is there.
         self.tell_changes();
-        let said = said(self.rooms.next_place(&room, now.moment));
+        let said = said(self.rooms.next_place(&room, now));
         self.publish(&self.names.channel(&room), said, Purpose::Message { room });
     }
 
