@@ -118,7 +118,7 @@ pub struct Backplane {
     /// Whether somebody has come and is to be told who is here.
     greeted: bool,
     /// Rooms whose members must be told our number, because they have asked, or messages were shed.
-    owing: Vec<RoomName>,
+    owing: BTreeSet<RoomName>,
     /// Whether this process ends, and has said so.
     left: bool,
     out: [Vec<u8>; 2],
@@ -182,7 +182,7 @@ impl Backplane {
             registered: 0,
             privates: 0,
             greeted: false,
-            owing: Vec::new(),
+            owing: BTreeSet::new(),
             left: false,
             out: Default::default(),
             actions: VecDeque::new(),
@@ -346,8 +346,9 @@ impl Backplane {
             hold_until: Some(now + HOLD),
             echo_by: None,
         });
-        // Who was away and knows nobody can't know who is still missing.
-        if !(self.apart && self.expected.is_empty()) {
+        // Who was out of reach and knows nobody can't know who is still missing.
+        let knows_who_is_missing = !self.apart || !self.expected.is_empty();
+        if knows_who_is_missing {
             self.release_if_all_are_here();
         }
         match self.left {
@@ -355,7 +356,7 @@ impl Backplane {
             false => self.actions.push_back(Action::Register),
         }
         // A number that was on its way when the last session ended may be lost.
-        self.rooms.deaf().into_iter().for_each(|room| self.owe_mark(room));
+        self.owing.extend(self.rooms.deaf());
         let mut todo = Vec::new();
         self.peers.resume(now, &mut todo);
         self.carry_out(todo);

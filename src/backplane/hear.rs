@@ -162,7 +162,7 @@ impl Backplane {
                 self.tell_lost(&room, lost);
                 // Who has said nothing has nothing to be missed.
                 if asks && self.rooms.place(&room).n > 0 {
-                    self.owe_mark(room);
+                    self.owing.insert(room);
                 }
             }
             _ => self.counts.ignored += 1,

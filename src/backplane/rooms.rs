@@ -27,8 +27,6 @@ struct Room {
     subscribed: bool,
     /// Set as long as somebody of ours listens, and while we are still subscribed after that.
     listening: Option<Listening>,
-    /// Whether others must be told our number, because messages were shed.
-    owes_mark: bool,
     /// Since when nobody of ours has listened or said anything.
     idle_since: Moment,
     /// Whether it is in the list of those that are looked at.
@@ -117,18 +115,6 @@ impl Rooms {
         Some(Ages { first_millis: millis(room.own_from), last_millis: millis(room.own_to) })
     }
 
-    /// Notes that the others must be told that number. Whether that is news.
-    pub fn owe_mark(&mut self, name: &RoomName) -> bool {
-        self.rooms.get_mut(name).is_some_and(|room| !mem::replace(&mut room.owes_mark, true))
-    }
-
-    /// They are told.
-    pub fn pay_mark(&mut self, name: &RoomName) {
-        if let Some(room) = self.rooms.get_mut(name) {
-            room.owes_mark = false;
-        }
-    }
-
     /// A message of another process has come.
     pub fn hear(&mut self, name: &RoomName, process: u64, place: Place) -> Heard {
         let Some(room) = self.rooms.get_mut(name) else {
@@ -195,11 +181,9 @@ impl Rooms {
 
     /// Rooms where something was said here and nobody listens: others may ask for our numbers there, and we would not hear
     /// them ask.
-    pub fn deaf(&self) -> Vec<RoomName> {
+    pub fn deaf(&self) -> impl Iterator<Item = RoomName> {
         let spoken = self.rooms.iter().filter(|(_, room)| !room.subscribed && room.own.n > 0);
-        let mut spoken: Vec<RoomName> = spoken.map(|(name, _)| name.clone()).collect();
-        spoken.sort_unstable();
-        spoken
+        spoken.map(|(name, _)| name.clone())
     }
 
     /// Rooms that we are subscribed to.
@@ -387,7 +371,7 @@ mod tests {
         let (mut rooms, room) = (Rooms::new(PROCESSES), room());
         assert_eq!(rooms.next_place(&room, now(0)), place(1, 1));
         assert_eq!(rooms.next_place(&room, now(15)), place(1, 2));
-        assert_eq!(rooms.deaf(), std::slice::from_ref(&room));
+        assert!(rooms.deaf().eq([room.clone()]));
         assert_eq!(rooms.subscriptions(), 0, "who only speaks needs no subscription");
         assert_eq!(rooms.ages(&room, now(20)), ages(20, 5));
         let hour = FORGET.as_secs();

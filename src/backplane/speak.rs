@@ -108,7 +108,6 @@ impl Backplane {
         // A number is no use in front of the message that it counts, nor to a Redis that takes nothing.
         if !self.owing.is_empty() && self.is_up() && self.queue.is_sent() {
             for room in mem::take(&mut self.owing) {
-                self.rooms.pay_mark(&room);
                 self.mark(&room, false, now);
             }
             self.send_commands(now);
@@ -151,14 +150,7 @@ impl Backplane {
         if !self.left {
             self.announce(Said::Beat { version: self.version, hello: false });
         }
-        self.rooms.deaf().into_iter().for_each(|room| self.owe_mark(room));
-    }
-
-    /// Notes that the others in a room must be told our number.
-    pub(super) fn owe_mark(&mut self, room: RoomName) {
-        if self.rooms.owe_mark(&room) {
-            self.owing.push(room);
-        }
+        self.owing.extend(self.rooms.deaf());
     }
 
     /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
@@ -268,7 +260,9 @@ impl Backplane {
     pub(super) fn give_up(&mut self, what: Purpose) {
         self.counts.shed += 1;
         match what {
-            Purpose::Message { room } => self.owe_mark(room),
+            Purpose::Message { room } => {
+                self.owing.insert(room);
+            }
             Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
             _ => {}
         }
