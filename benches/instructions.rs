@@ -200,6 +200,8 @@ impl Net for Instant {
         Ok(())
     }
 
+    fn rest(&mut self, _: Duration) {}
+
     fn now(&self) -> Moment {
         Moment::from_millis(1)
     }

@@ -300,6 +300,16 @@ pub struct Config {
           value_parser = redis::count, help_heading = "Redis")]
     pub redis_clients: usize,
 
+    /// Longest wait of a dear flush for what else is coming, so that it needs no write of its own
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "CHINWAG_COALESCE",
+        default_value = "10ms",
+        help_heading = "Operation"
+    )]
+    pub coalesce: OrOff<Duration>,
+
     /// Time that SIGTERM leaves to flush what is waiting
     #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
           help_heading = "Operation")]

@@ -43,7 +43,8 @@
 //! 4. **link**: what Redis has sent is heard, if this process is one of several.
 //! 5. **timers**: what is due happens.
 //! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
-//!    overflow: a busy tick is not its client's fault.)
+//!    overflow: a busy tick is not its client's fault.) A dear flush may wait for the next tick, so that what is coming goes
+//!    out with it (`server/coalesce.rs`).
 //! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
 //! 8. **accept**: newcomers get a place, or a number in the queue.
 //! 9. **publish**: what the other processes are to know of all that goes to Redis in one write.

@@ -130,7 +130,7 @@ impl From<&io::Error> for AcceptError {
     }
 }
 
-/// What the server asks of the outside. No call blocks but [`Net::poll`].
+/// What the server asks of the outside. No call blocks but [`Net::poll`] and [`Net::rest`].
 pub trait Net {
     /// A connection's socket. Dropping it closes it.
     type Stream;
@@ -140,6 +140,9 @@ pub trait Net {
     /// # Errors
     /// `Interrupted` may be returned at any time and means nothing; any other error is the end of the server.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Lets that much time pass, whatever happens meanwhile. Finer than a `timeout`, which is in milliseconds.
+    fn rest(&mut self, span: Duration);
 
     /// The steady clock (`CLOCK_MONOTONIC`), from the start of the process.
     fn now(&self) -> Moment;

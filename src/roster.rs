@@ -210,6 +210,11 @@ impl<S> Roster<S> {
         take(&mut self.dirty)
     }
 
+    /// How many have something to flush.
+    pub fn dirty(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Whoever is to be closed or freed.
     pub fn take_doomed(&mut self) -> Vec<Token> {
         take(&mut self.doomed)

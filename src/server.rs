@@ -1,11 +1,12 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` queues what the chat wants told,
-//! `flush` writes, `close` reaps, `accept` lets in, `link` hears and tells the other processes, and `end` is the end. All
-//! of it is generic over the network, so that a test runs all of it.
+//! `flush` writes, `coalesce` says when a flush had better wait, `close` reaps, `accept` lets in, `link` hears and tells
+//! the other processes, and `end` is the end. All of it is generic over the network, so that a test runs all of it.
 
 mod accept;
 mod close;
+mod coalesce;
 mod deliver;
 mod end;
 mod flush;
@@ -31,6 +32,7 @@ use crate::roster::Roster;
 use crate::time::{Now, SteadyClock};
 
 use accept::Gate;
+use coalesce::Coalescing;
 use end::Ending;
 use link::Linked;
 
@@ -54,6 +56,7 @@ pub struct Server<N: Net> {
     asker: Option<(ClientId, Tag)>,
     codecs: Codecs,
     pages: Pages,
+    coalescing: Coalescing,
     scratch: Scratch,
     /// The same for all clients of this process, and for no other's.
     process_id: u64,
@@ -95,6 +98,7 @@ impl<N: Net> Server<N> {
             linked: None,
             effects: Vec::new(),
             pages: Pages::default(),
+            coalescing: Coalescing::new(*config.coalesce),
             scratch: Scratch::new(codecs.unused_max_bytes()),
             asker: None,
             codecs,
@@ -181,6 +185,10 @@ impl<N: Net> Server<N> {
 
     /// Sleeps until something happens, unless there is work already; then reads the clocks.
     fn poll(&mut self) -> io::Result<()> {
+        if let Some(wait) = self.coalescing.take_wait() {
+            self.net.rest(wait);
+            self.metrics.coalesced += 1;
+        }
         let timeout = self.timeout();
         self.events.clear();
         match self.net.poll(&mut self.events, timeout) {

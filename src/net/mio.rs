@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
+use rustix::event::{Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::SockRef;
@@ -111,6 +112,13 @@ impl Net for MioNet {
         }
         events.extend(self.resolver.take_news().then_some(Event::Resolved));
         Ok(())
+    }
+
+    fn rest(&mut self, span: Duration) {
+        // A signal ends it early, which does no harm.
+        if let Ok(span) = Timespec::try_from(span) {
+            let _ = poll(&mut [], Some(&span));
+        }
     }
 
     fn now(&self) -> Moment {

@@ -1,6 +1,7 @@
 //! Flushes: each outbox with something new, or with a socket that takes something again, is written once.
 
 use super::Server;
+use super::coalesce::Queued;
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
@@ -11,8 +12,13 @@ use crate::protocol::CloseReason;
 const SPARSE_MAX_BYTES: usize = 16 * SEALED_AT_BYTES;
 
 impl<N: Net> Server<N> {
-    /// Writes what the tick has queued, and then sees to what the kernel did not take.
+    /// Writes what is queued, and then sees to what the kernel did not take; or lets it wait for what else is coming.
     pub(super) fn flush_all(&mut self) {
+        let outboxes = self.roster.dirty();
+        if self.ending.is_none() && self.coalescing.begin(outboxes, self.queued()) {
+            return;
+        }
+        let begun_at = self.net.nanos();
         for token in self.roster.take_dirty() {
             if let Some(connection) = self.roster.get_mut(token) {
                 connection.queued.dirty = false;
@@ -22,6 +28,11 @@ impl<N: Net> Server<N> {
         if self.pages.end_tick() {
             self.relieve();
         }
+        self.coalescing.note(outboxes, self.net.nanos() - begun_at, self.queued());
+    }
+
+    fn queued(&self) -> Queued {
+        Queued { frames: self.metrics.deliveries, bytes: self.metrics.bytes_queued }
     }
 
     /// Writes one outbox, and sees to what that brings.

@@ -13,6 +13,7 @@
 //! they must be to their clients: one chat.
 
 mod cluster;
+mod coalesce;
 mod faults;
 mod ledger;
 mod limits;

@@ -17,7 +17,7 @@ use slab::Slab;
 use chinwag::net::{Door, Event, Net, Peer, Signal, Target, Token};
 use chinwag::time::Moment;
 
-/// How unkind the world is; each number is a chance in a thousand.
+/// How unkind the world is; each number but the last is a chance in a thousand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     /// A read or write moves less than it could.
@@ -32,12 +32,22 @@ pub struct Weather {
     pub spurious: u16,
     /// An accept fails.
     pub accept_fails: u16,
+    /// What a write takes, in microseconds.
+    pub write_micros: u16,
 }
 
 impl Weather {
     /// Everything happens.
     pub fn storm() -> Weather {
-        Weather { short: 300, single: 100, interrupted: 50, late: 200, spurious: 100, accept_fails: 100 }
+        Weather {
+            short: 300,
+            single: 100,
+            interrupted: 50,
+            late: 200,
+            spurious: 100,
+            accept_fails: 100,
+            write_micros: 200,
+        }
     }
 }
 
@@ -157,6 +167,11 @@ pub struct World {
     pub rng: fastrand::Rng,
     pub weather: Weather,
     millis: u64,
+    /// What calls took so far.
+    spent_nanos: u64,
+    /// The rests the server took, and what clients send during the next.
+    pub rests: Vec<Duration>,
+    pub sent_meanwhile: Vec<(Wire, Vec<u8>)>,
     /// The moment up to which a poll may sleep.
     pub until_millis: u64,
     /// Whether the last poll found nothing to do at the moment up to which it may sleep.
@@ -212,6 +227,9 @@ impl World {
             rng: fastrand::Rng::with_seed(seed),
             weather,
             millis: 1_000,
+            spent_nanos: 0,
+            rests: Vec::new(),
+            sent_meanwhile: Vec::new(),
             until_millis: 1_000,
             idle: false,
             wakes_at_millis: None,
@@ -535,6 +553,14 @@ impl Net for World {
         Ok(())
     }
 
+    fn rest(&mut self, span: Duration) {
+        self.rests.push(span);
+        self.spent_nanos += span.as_nanos() as u64;
+        for (wire, bytes) in std::mem::take(&mut self.sent_meanwhile) {
+            self.send(wire, &bytes);
+        }
+    }
+
     fn now(&self) -> Moment {
         Moment::from_millis(self.millis)
     }
@@ -544,7 +570,7 @@ impl Net for World {
     }
 
     fn nanos(&self) -> u64 {
-        self.millis * 1_000_000
+        self.millis * 1_000_000 + self.spent_nanos
     }
 
     fn process_id(&self) -> u64 {
@@ -653,6 +679,7 @@ impl Net for World {
 
     fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.writes += 1;
+        self.spent_nanos += u64::from(self.weather.write_micros) * 1_000;
         self.interrupt()?;
         let cable = &mut self.cables[stream.wire];
         if let Some(error) = cable.error.take() {
