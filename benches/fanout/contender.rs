@@ -2,7 +2,7 @@
 
 use crate::family::Family;
 use crate::speech::Protocol;
-use crate::workload::Workload;
+use crate::workload::{BATCHED_RATE, Kind, Workload};
 
 /// How a server is started; see `server.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct Contender {
     pub clients_max: usize,
     pub line_max_bytes: usize,
     pub has_rooms: bool,
+    /// Puts several lines into a write, so that it keeps up with [`BATCHED_RATE`].
+    pub batches: bool,
 }
 
 impl Contender {
@@ -59,6 +61,7 @@ impl Contender {
             clients_max: usize::MAX,
             line_max_bytes: usize::MAX,
             has_rooms: false,
+            batches: false,
         }
     }
 
@@ -80,12 +83,17 @@ impl Contender {
         Contender { has_rooms: true, ..self }
     }
 
+    fn batching(self) -> Contender {
+        Contender { batches: true, ..self }
+    }
+
     /// Whether the server can do this at all.
     pub fn can(&self, workload: &Workload) -> bool {
         self.families.contains(&workload.family)
             && workload.clients <= self.clients_max
             && workload.line_bytes <= self.line_max_bytes
             && (workload.room_members.is_none() || self.has_rooms)
+            && (workload.kind != Kind::Rate(BATCHED_RATE) || self.batches)
     }
 }
 
@@ -108,7 +116,7 @@ fn chinwag() -> Vec<Contender> {
                      process is on the same core";
     let own = |name, protocol, about| Contender::new(name, Launch::Chinwag, protocol, about).short();
     vec![
-        own("chinwag", Protocol::Chinwag, line).with_rooms().within(&[
+        own("chinwag", Protocol::Chinwag, line).with_rooms().batching().within(&[
             Family::Lines,
             Family::Doors,
             Family::Link,
@@ -129,7 +137,8 @@ fn variants() -> Vec<Contender> {
             .short()
             .within(&[Family::Lines, Family::Doors]),
         Contender::variant("bare-batched", &[], "a limit: the bare loop, one write per socket and tick")
-            .short(),
+            .short()
+            .batching(),
         Contender::variant(
             "tokio-textbook",
             &[],
@@ -138,15 +147,17 @@ fn variants() -> Vec<Contender> {
         .short(),
         Contender::variant("tokio-textbook-2", &["tokio-textbook", "--threads", "2"], two),
         Contender::variant("tokio-broadcast", &[], "tokio's broadcast channel, one write a line; one thread"),
-        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], tuned).short(),
-        Contender::variant("tokio-tuned-2", &["tokio-tuned", "--threads", "2"], two),
-        Contender::variant("smol", &[], "a task and a channel per client, one write a batch; one thread"),
+        Contender::variant("tokio-tuned", &["tokio-tuned", "--threads", "1"], tuned).short().batching(),
+        Contender::variant("tokio-tuned-2", &["tokio-tuned", "--threads", "2"], two).batching(),
+        Contender::variant("smol", &[], "a task and a channel per client, one write a batch; one thread")
+            .batching(),
         Contender::variant("threads", &[], "two blocking threads per client, one write a batch"),
         Contender::variant(
             "uring",
             &[],
             "tokio-uring, one thread, one write per 64 lines; a write is not always a system call",
-        ),
+        )
+        .batching(),
         Contender::new(
             "go",
             Launch::Go,
@@ -172,7 +183,7 @@ fn others() -> Vec<Contender> {
     // Each join is told to everybody: 9,000 of them are 40 million lines. It listens with a backlog of 10.
     (ngircd.clients_max, ngircd.line_max_bytes, ngircd.backlog) = (1000, 256, 8);
     vec![
-        Contender::new("redis", Launch::Redis, Protocol::Redis, redis).short().with_rooms(),
+        Contender::new("redis", Launch::Redis, Protocol::Redis, redis).short().with_rooms().batching(),
         Contender::new("nats", Launch::Nats, Protocol::Nats, nats).with_rooms(),
         Contender::new("mosquitto", Launch::Mosquitto, Protocol::Mqtt, mosquitto).with_rooms(),
         ncat,

@@ -154,6 +154,10 @@ impl Workload {
 /// Half of what a server reaches that makes a system call of 5 µs a delivery, with 1,000 clients.
 const SAME_RATE: u32 = 100;
 
+/// Six times what such a server reaches, and under half of what those do that put several lines into a write: only they
+/// are measured there, the others would be minutes late.
+pub const BATCHED_RATE: u32 = 1000;
+
 /// With 1,000 clients such a server is busy for 5 ms a line: at three quarters of what it can do, where a line often
 /// comes while the one before it goes out, and at twice of it, where only who puts several into a write keeps up.
 const POISSON_RATES: [u32; 2] = [150, 400];
@@ -186,6 +190,7 @@ pub fn full() -> Vec<Workload> {
         Workload::new("64-in-flight", Kind::InFlight(64), 1000, 2.0),
         Workload::new("rate", Kind::HalfCapacity, 1000, 4.0),
         Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 4.0),
+        Workload::new("rate-1000", Kind::Rate(BATCHED_RATE), 1000, 4.0),
         Workload::new("poisson-150", Kind::Poisson(POISSON_RATES[0]), 1000, 4.0),
         Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 4.0),
         Workload::new("join", Kind::Join, 9000, 0.0),

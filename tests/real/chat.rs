@@ -1,6 +1,7 @@
 //! People talk.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 
 use crate::harness::{Client, Launch, Server};
@@ -99,4 +100,26 @@ fn everybody_hears_everything_in_the_same_order() {
     for thread in threads {
         thread.join().expect("the sender was not cut off");
     }
+}
+
+#[test]
+fn a_dear_flush_waits_for_what_else_is_coming() {
+    let server = Server::start("--rate off --announce-max 0");
+    let mut listeners: Vec<Client> = (0..400).map(|number| server.join(&format!("l{number}"))).collect();
+    let mut ann = server.join("ann");
+    // Two lines come in one read, so each write carries two.
+    for round in 0..20 {
+        ann.send(format!("first {round}\nsecond {round}\n").as_bytes());
+        for listener in &mut listeners {
+            listener.expect(&format!("ann: first {round}"));
+            listener.expect(&format!("ann: second {round}"));
+        }
+    }
+    let mut http = TcpStream::connect(server.http_address()).unwrap();
+    http.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).unwrap();
+    let count = answer.lines().find_map(|line| line.strip_prefix("chinwag_coalesced_total ")).unwrap();
+    // The first few are not known to be dear, and a machine that is busy with something else may make some cheap.
+    assert!(count.parse::<u32>().unwrap() > 5, "{count}");
 }
