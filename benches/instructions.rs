@@ -142,8 +142,8 @@ fn hear(
             panic!("not announced: {effect:?}");
         };
         let slice = pages.frame(|page| codec::encode(Dialect::Line, &event, None, page));
-        let audience = chat.audience(room, Dialect::Line, except);
-        let queued = audience.map(|ids| roster.broadcast(ids, slice, &mut Vec::new())).iter().sum();
+        let audience = chat.audience(room, Dialect::Line, except.as_slice());
+        let queued = audience.iter().map(|ids| roster.broadcast(ids, slice, 1, &mut Vec::new())).sum();
         assert_eq!(queued, MEMBERS - 1);
         pages.hold(slice, queued);
     }

@@ -29,7 +29,7 @@ use names::Names;
 use rooms::{Room, Rooms};
 use talk::Speech;
 
-/// What the server is to do. Members of a room are those at the time the effect is carried out, which is at once.
+/// What the server is to do, at once. Who is in a room does not change before a room is told something.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Answer a client. Never left out.
@@ -185,16 +185,25 @@ impl Chat {
         }
     }
 
-    /// Those in a room who speak `dialect`, but for one client: those before it and those behind it. Their order depends
-    /// on nothing but what happened.
-    pub fn audience(&self, room: RoomId, dialect: Dialect, except: Option<ClientId>) -> [&[ClientId]; 2] {
-        let ears = self.rooms.get(room).map_or(&[][..], |room| room.ears(dialect));
-        let left_out = except.filter(|id| self.clients.dialect(*id) == Some(dialect));
-        let seat = left_out.and_then(|id| self.client(id)?.seat_in(room.slot()));
-        match seat.and_then(|seat| ears.split_at_checked(seat.index as usize)) {
-            Some((before, [_, behind @ ..])) => [before, behind],
-            _ => [ears, &[]],
+    /// Those in a room who speak `dialect`, but for some clients: the stretches between those. Their order depends on
+    /// nothing but what happened.
+    pub fn audience(&self, room: RoomId, dialect: Dialect, except: &[ClientId]) -> Vec<&[ClientId]> {
+        let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.ears(dialect));
+        let left_out = except.iter().filter(|id| self.clients.dialect(**id) == Some(dialect));
+        let seats = left_out.filter_map(|id| Some(self.client(*id)?.seat_in(room.slot())?.index as usize));
+        let mut seats: SmallVec<[usize; 1]> = seats.collect();
+        seats.sort_unstable();
+        seats.dedup();
+        let mut stretches = Vec::new();
+        let mut from = 0;
+        for seat in seats {
+            if let Some((before, [_, behind @ ..])) = rest.split_at_checked(seat - from) {
+                stretches.extend(Some(before).filter(|before| !before.is_empty()));
+                (rest, from) = (behind, seat + 1);
+            }
         }
+        stretches.extend(Some(rest).filter(|rest| !rest.is_empty()));
+        stretches
     }
 
     /// What a room is called.

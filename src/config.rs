@@ -17,6 +17,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
 pub use address::Address;
+use address::doors;
 pub use motd::read_motd;
 use redis::SecretParser;
 pub use redis::{RedisPlace, RedisUrl};
@@ -38,6 +39,9 @@ const MESSAGE_MAX_LEAST: usize = 512;
 const MESSAGE_MAX_MOST: usize = 16 * 1024 * 1024;
 /// The largest: a line must fit a read buffer that everybody may own one of.
 const LINE_MAX_MOST: usize = 1024 * 1024;
+
+/// The longest a flush may wait for what else is coming: nobody is served meanwhile.
+const COALESCE_MOST: Duration = Duration::from_millis(100);
 
 /// What the server was asked to be. Field by field, the flags of `chinwag --help`.
 ///
@@ -427,6 +431,9 @@ impl Config {
         if self.name_timeout.is_zero() || self.write_buffer_soft.is_some_and(|soft| soft.span.is_zero()) {
             return Err("--name-timeout and the time of --write-buffer-soft are over zero".into());
         }
+        if self.coalesce.is_some_and(|wait| wait > COALESCE_MOST) {
+            return Err("--coalesce is at most 100ms: nobody is served meanwhile".into());
+        }
         if self.burst == 0 {
             return Err("--burst is at least 1".into());
         }
@@ -458,14 +465,6 @@ impl Config {
             return Err(format!("--origin {origin}: an origin is https://HOST, http://HOST:PORT, or *"));
         }
         read_motd(self).map(drop)
-    }
-}
-
-/// The doors that were asked for, or the one that is there if none was.
-fn doors(asked: &[Address], default: &str) -> Vec<Address> {
-    match asked.is_empty() {
-        true => vec![Address::Tcp(default.into())],
-        false => asked.iter().filter(|door| **door != Address::None).cloned().collect(),
     }
 }
 
@@ -563,6 +562,7 @@ mod tests {
             ("--slow-client maybe", "drop"),
             ("--log loud", "--log"),
             ("--motd /does/not/exist", "/does/not/exist"),
+            ("--coalesce 101ms", "at most 100ms"),
             ("--grace", "--grace"),
             ("stray", "stray"),
         ];
@@ -583,6 +583,8 @@ mod tests {
             "--write-buffer 64k --write-buffer-soft off --memory 64k",
             "--write-buffer 1g --memory 1g",
             "--burst 1 --max-clients 1 --max-rooms 1 --max-waiting 0 --history 0 --grace 0s",
+            "--coalesce 100ms",
+            "--coalesce off",
         ] {
             Config::from_flags(flags);
         }

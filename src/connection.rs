@@ -254,18 +254,20 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Puts a frame into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
+    /// Puts some frames into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
     /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
     #[inline]
-    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> bool {
+    pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> bool {
         let appended = self.life == Life::Chatting && self.outbox.append(slice, most_queued_bytes);
-        self.frames_out = self.frames_out.wrapping_add(u32::from(appended));
+        if appended {
+            self.frames_out = self.frames_out.wrapping_add(frames as u32);
+        }
         appended
     }
 
-    /// Puts a frame into the outbox if it fits. Behind a gap no message fits until the client was told of the gap.
+    /// Puts some frames into the outbox if they fit. Behind a gap no message fits until the client was told of the gap.
     #[cold]
-    pub fn push(&mut self, slice: Slice, kind: Kind, limits: &Limits) -> Pushed {
+    pub fn push(&mut self, slice: Slice, frames: usize, kind: Kind, limits: &Limits) -> Pushed {
         if !self.hears() {
             return Pushed::Deaf;
         }
@@ -273,7 +275,7 @@ impl<S> Connection<S> {
         if behind_a_gap || self.overflows(slice.len(), limits) {
             return Pushed::Full;
         }
-        self.frames_out = self.frames_out.wrapping_add(1);
+        self.frames_out = self.frames_out.wrapping_add(frames as u32);
         self.outbox.push(slice);
         Pushed::Queued
     }
@@ -418,7 +420,9 @@ impl<S> Connection<S> {
         if self.is_closing() || skips {
             return None;
         }
-        let stalled = self.outbox.stalled_since().zip(limits.stall);
+        // Whose socket takes something again must not pay for a flush that waits.
+        let about_to_flush = self.queued.dirty && self.ready.writable;
+        let stalled = self.outbox.stalled_since().filter(|_| !about_to_flush).zip(limits.stall);
         let stalled = stalled.map(|(since, span)| (since + span, Due::Close(CloseReason::Stalled)));
         let high = self.outbox.over_soft_since().zip(limits.soft);
         let high = high.map(|(since, soft)| (since + soft.span, Due::Close(CloseReason::BufferHigh)));

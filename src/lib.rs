@@ -36,10 +36,12 @@
 //!
 //! [`server::Server::tick`] is one pass of the loop, always in this order:
 //!
-//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock.
+//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock. (A flush
+//!    that waits is slept for first.)
 //! 2. **latch**: note readiness on connections. Nothing is run, taken or freed yet, so no event of the batch can meet
 //!    another client than its own.
-//! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines.
+//! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines. Messages to a room are handed
+//!    to its members together, a run at a time (`server/announce.rs`).
 //! 4. **link**: what Redis has sent is heard, if this process is one of several.
 //! 5. **timers**: what is due happens.
 //! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would

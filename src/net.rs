@@ -141,7 +141,8 @@ pub trait Net {
     /// `Interrupted` may be returned at any time and means nothing; any other error is the end of the server.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Lets that much time pass, whatever happens meanwhile. Finer than a `timeout`, which is in milliseconds.
+    /// Lets that much time pass, whatever happens meanwhile; only a signal ends it early. Finer than a `timeout`, which is
+    /// in milliseconds.
     fn rest(&mut self, span: Duration);
 
     /// The steady clock (`CLOCK_MONOTONIC`), from the start of the process.

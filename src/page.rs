@@ -52,6 +52,18 @@ impl Slice {
         follows
     }
 
+    /// This slice and `next`, which follows directly behind; `next` alone if this one is empty.
+    pub fn through(mut self, next: Slice) -> Slice {
+        match self.is_empty() {
+            true => next,
+            false => {
+                let follows = self.extend(next);
+                debug_assert!(follows, "{next:?} is not behind {self:?}");
+                self
+            }
+        }
+    }
+
     /// Splits off the first `bytes`, or as many as there are.
     pub fn take_front(&mut self, bytes: usize) -> Slice {
         let start = self.start;

@@ -139,31 +139,38 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Queues a slice for a client, and a flush.
-    pub fn push(&mut self, id: ClientId, slice: Slice, kind: Kind) -> Pushed {
+    /// Queues a slice of so many frames for a client, and a flush.
+    pub fn push(&mut self, id: ClientId, slice: Slice, frames: usize, kind: Kind) -> Pushed {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
             return Pushed::Deaf;
         };
-        let pushed = connection.push(slice, kind, &self.limits);
+        let pushed = connection.push(slice, frames, kind, &self.limits);
         if pushed == Pushed::Queued {
             self.mark_dirty(id);
         }
         pushed
     }
 
-    /// Queues a message for all of `ids`, and tells how many have it. In `full` it notes those that had no room.
+    /// Queues a slice of so many messages for all of `ids`, and tells how many have it. In `full` it notes those that had
+    /// no room for all of it.
     ///
-    /// This loop is what a delivery costs, so it is a function of its own: in here everything that does not change is in
+    /// This loop is what a member of a busy room costs, so it is a function of its own: in here everything that does not change is in
     /// a register, and whoever is not as most are is dealt with elsewhere. `benches/instructions.rs` counts it.
     #[inline(never)]
-    pub fn broadcast(&mut self, ids: &[ClientId], slice: Slice, full: &mut Vec<ClientId>) -> usize {
+    pub fn broadcast(
+        &mut self,
+        ids: &[ClientId],
+        slice: Slice,
+        frames: usize,
+        full: &mut Vec<ClientId>,
+    ) -> usize {
         let most_queued_bytes = self.limits.hard_bytes.saturating_sub(slice.len() as u32);
         let mut queued = 0;
         for id in ids {
             let Some(connection) = self.connections.get_mut(id.0 as usize) else {
                 continue;
             };
-            if connection.append(slice, most_queued_bytes) {
+            if connection.append(slice, frames, most_queued_bytes) {
                 queued += 1;
                 if !connection.queued.dirty {
                     connection.queued.dirty = true;
@@ -171,7 +178,7 @@ impl<S> Roster<S> {
                 }
                 continue;
             }
-            match self.push(*id, slice, Kind::Message) {
+            match self.push(*id, slice, frames, Kind::Message) {
                 Pushed::Queued => queued += 1,
                 Pushed::Full => full.push(*id),
                 Pushed::Deaf => {}
@@ -218,6 +225,11 @@ impl<S> Roster<S> {
     /// Whoever is to be closed or freed.
     pub fn take_doomed(&mut self) -> Vec<Token> {
         take(&mut self.doomed)
+    }
+
+    /// Whether somebody has a turn coming.
+    pub fn has_runnable(&self) -> bool {
+        !self.runnable.is_empty()
     }
 
     /// Whether the next tick has work already.

@@ -1,10 +1,11 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
-//! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` queues what the chat wants told,
-//! `flush` writes, `coalesce` says when a flush had better wait, `close` reaps, `accept` lets in, `link` hears and tells
+//! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
+//! wants told, `flush` writes, `coalesce` says when a flush had better wait, `close` reaps, `accept` lets in, `link` hears and tells
 //! the other processes, and `end` is the end. All of it is generic over the network, so that a test runs all of it.
 
 mod accept;
+mod announce;
 mod close;
 mod coalesce;
 mod deliver;
@@ -32,6 +33,7 @@ use crate::roster::Roster;
 use crate::time::{Now, SteadyClock};
 
 use accept::Gate;
+use announce::Run;
 use coalesce::Coalescing;
 use end::Ending;
 use link::Linked;
@@ -52,6 +54,8 @@ pub struct Server<N: Net> {
     linked: Option<Linked<N::Stream>>,
     /// What the chat wants done; empty between requests.
     effects: Vec<Effect>,
+    /// What a room is being told; nothing between phases.
+    run: Option<Run>,
     /// Whose request the chat deals with at the moment, if the answer is to be marked.
     asker: Option<(ClientId, Tag)>,
     codecs: Codecs,
@@ -97,6 +101,7 @@ impl<N: Net> Server<N> {
             chat,
             linked: None,
             effects: Vec::new(),
+            run: None,
             pages: Pages::default(),
             coalescing: Coalescing::new(*config.coalesce),
             scratch: Scratch::new(codecs.unused_max_bytes()),
@@ -167,6 +172,7 @@ impl<N: Net> Server<N> {
         ];
         for (index, phase) in phases.into_iter().enumerate() {
             phase(self);
+            self.end_run();
             at = self.note_phase(index + 1, at);
         }
         self.metrics.ticks.note(at.saturating_sub(begun_at));
@@ -183,10 +189,12 @@ impl<N: Net> Server<N> {
         now
     }
 
-    /// Sleeps until something happens, unless there is work already; then reads the clocks.
+    /// Sleeps until something happens, unless there is work already, or for as long as a flush is to wait; then reads the
+    /// clocks.
     fn poll(&mut self) -> io::Result<()> {
-        if let Some(wait) = self.coalescing.take_wait() {
-            self.net.rest(wait);
+        let rest = self.coalescing.take_wait().filter(|_| !self.has_input()).unwrap_or_default();
+        if !rest.is_zero() {
+            self.net.rest(rest);
             self.metrics.coalesced += 1;
         }
         let timeout = self.timeout();
@@ -195,7 +203,7 @@ impl<N: Net> Server<N> {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.read_clock(timeout);
+        self.read_clock(timeout.map(|timeout| timeout + rest));
         Ok(())
     }
 
@@ -206,11 +214,10 @@ impl<N: Net> Server<N> {
 
     /// How long the loop may sleep: not at all with work at hand, for ever without a deadline.
     fn timeout(&mut self) -> Option<Duration> {
-        let linked = self.linked.as_ref();
-        let has_work = self.roster.has_work() || self.gate.has_work(self.roster.len());
-        if has_work || linked.is_some_and(Linked::has_work) {
+        if self.roster.has_work() || self.has_input() {
             return Some(Duration::ZERO);
         }
+        let linked = self.linked.as_ref();
         let deadlines = [
             self.roster.next_deadline(),
             self.chat.next_timeout(),
@@ -220,6 +227,13 @@ impl<N: Net> Server<N> {
         ];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.since(self.now.moment))
+    }
+
+    /// Whether there is something to hear already: input that was not used, somebody at a door, news of Redis.
+    fn has_input(&self) -> bool {
+        self.roster.has_runnable()
+            || self.gate.has_work(self.roster.len())
+            || self.linked.as_ref().is_some_and(Linked::has_work)
     }
 
     /// Notes what the poll found. Nothing is run, taken or freed before the whole batch is noted.
@@ -320,6 +334,7 @@ impl<N: Net> Server<N> {
         let clients = self.roster.iter().filter(|(_, connection)| connection.is_client()).count();
         assert!(clients <= self.gate.clients(), "more clients than places taken");
         assert!(self.effects.is_empty(), "an effect was not carried out");
+        assert!(self.run.is_none(), "a run was not handed round");
     }
 
     /// The network, for the test that looks at it.

@@ -44,7 +44,7 @@ pub struct Contender {
     pub clients_max: usize,
     pub line_max_bytes: usize,
     pub has_rooms: bool,
-    /// Puts several lines into a write, so that it keeps up with [`BATCHED_RATE`].
+    /// Keeps up with [`BATCHED_RATE`], since it puts several lines into a write.
     pub batches: bool,
 }
 

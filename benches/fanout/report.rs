@@ -127,8 +127,8 @@ impl Report {
     fn method(&self) -> String {
         format!(
             "{} rounds, contenders in turn within each; medians, with the least and the most of the rounds in \
-             brackets. Ratios are taken within a round. All clients acknowledge \
-             what they read at once, as those do who only listen. Every delivery was checked for count, order and content. \
+             brackets. Ratios are taken within a round. Who only \
+             listens acknowledges what it reads at once, whatever it said when it came in. Every delivery was checked for count, order and content. \
              Processor time is the server's, all threads. \"load busy\" near 100 % means that the load generator \
              bounds deliveries a second there, not the server; processor time does not depend on it. Writes are the packets \
              with data that the kernel sent meanwhile, less the generator's. A line is as long \

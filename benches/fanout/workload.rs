@@ -154,8 +154,8 @@ impl Workload {
 /// Half of what a server reaches that makes a system call of 5 µs a delivery, with 1,000 clients.
 const SAME_RATE: u32 = 100;
 
-/// Six times what such a server reaches, and under half of what those do that put several lines into a write: only they
-/// are measured there, the others would be minutes late.
+/// Five times what such a server reaches, and under half of what those do that put several lines into a write: only they
+/// are measured there, the others would be late by half a minute and more.
 pub const BATCHED_RATE: u32 = 1000;
 
 /// With 1,000 clients such a server is busy for 5 ms a line: at three quarters of what it can do, where a line often

@@ -45,3 +45,11 @@ impl fmt::Display for Address {
         }
     }
 }
+
+/// The doors that were asked for, or the one that is there if none was.
+pub(super) fn doors(asked: &[Address], default: &str) -> Vec<Address> {
+    match asked.is_empty() {
+        true => vec![Address::Tcp(default.into())],
+        false => asked.iter().filter(|door| **door != Address::None).cloned().collect(),
+    }
+}

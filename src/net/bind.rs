@@ -205,7 +205,7 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Sets what connections shall have. Linux hands these options down from the listener to what it accepts, which saves
-/// six calls a connection.
+/// eight calls a connection.
 fn prepare(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     prepare_stream(&socket)?;

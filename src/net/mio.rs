@@ -115,7 +115,6 @@ impl Net for MioNet {
     }
 
     fn rest(&mut self, span: Duration) {
-        // A signal ends it early, which does no harm.
         if let Ok(span) = Timespec::try_from(span) {
             let _ = poll(&mut [], Some(&span));
         }

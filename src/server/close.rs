@@ -29,7 +29,10 @@ impl<N: Net> Server<N> {
         self.log_end(token, reason);
         match reason {
             // Everybody leaves, so nobody is told who does.
-            CloseReason::Shutdown => self.chat.leave(id, None, self.now, &mut Vec::new()),
+            CloseReason::Shutdown => {
+                self.end_run();
+                self.chat.leave(id, None, self.now, &mut Vec::new());
+            }
             _ => self.ask_chat(|chat, now, effects| chat.leave(id, reason.told_others(), now, effects)),
         }
         if reason == CloseReason::Lost {

@@ -11,8 +11,17 @@ use crate::protocol::{CloseReason, Dialect, Event};
 use crate::time::Now;
 
 impl<N: Net> Server<N> {
-    /// Asks the chat for something, and carries out what it wants.
+    /// Asks the chat for something, and carries out what it wants. Somebody may come or go by it.
     pub(super) fn ask_chat<T>(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
+        self.end_run();
+        self.ask_chat_within_run(ask)
+    }
+
+    /// The same, for what changes nothing in who is in which room.
+    pub(super) fn ask_chat_within_run<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T,
+    ) -> T {
         let mut effects = std::mem::take(&mut self.effects);
         let answer = ask(&mut self.chat, self.now, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
@@ -69,6 +78,7 @@ impl<N: Net> Server<N> {
 
     /// Tells a client how many messages were left out for it: where it may be in several rooms, of which.
     pub(super) fn tell_missed(&mut self, token: Token) {
+        self.end_run();
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
@@ -84,6 +94,7 @@ impl<N: Net> Server<N> {
 
     /// Queues bytes for a connection, whatever waits already.
     pub(super) fn put(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.end_run();
         if let Some(connection) = self.roster.get_mut(token) {
             let slice = self.pages.frame(write);
             self.pages.hold(slice, 1);
@@ -96,7 +107,8 @@ impl<N: Net> Server<N> {
     pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if self.roster.get(token).is_some() {
             let slice = self.pages.frame(write);
-            self.queue(token.into(), slice, Kind::Vital);
+            self.end_run();
+            self.queue(token.into(), slice, Kind::Vital, None);
         }
     }
 
@@ -110,42 +122,24 @@ impl<N: Net> Server<N> {
         let tag = tag.map(|(_, tag)| tag);
         let slice = self.pages.frame(|page| codec::encode(dialect, event, tag, page));
         if !slice.is_empty() {
-            self.queue(id, slice, kind);
+            self.end_run();
+            self.queue(id, slice, kind, None);
         }
     }
 
-    fn queue(&mut self, id: ClientId, slice: Slice, kind: Kind) {
-        match self.roster.push(id, slice, kind) {
-            Pushed::Queued => self.count(slice, 1),
-            Pushed::Full => self.overflow(id, slice, kind, None),
+    /// Queues a frame for one client; `room` is where it was said, if it was said to one.
+    pub(super) fn queue(&mut self, id: ClientId, frame: Slice, kind: Kind, room: Option<RoomId>) {
+        match self.roster.push(id, frame, 1, kind) {
+            Pushed::Queued => self.count(frame, 1, 1),
+            Pushed::Full => self.overflow(id, frame, kind, room),
             Pushed::Deaf => {}
         }
     }
 
-    /// Queues an event for a room: one frame for each dialect that is spoken there, and a slice of it for each client. Who
-    /// is there does not change meanwhile, whatever happens to some of them.
-    fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
-        for dialect in Dialect::IN_ROOMS {
-            let audience = self.chat.audience(room, dialect, except);
-            if audience == [&[], &[]] {
-                continue;
-            }
-            let slice = self.pages.frame(|page| codec::encode(dialect, event, None, page));
-            if slice.is_empty() {
-                continue;
-            }
-            let mut full = Vec::new();
-            let queued = audience.map(|ids| self.roster.broadcast(ids, slice, &mut full)).iter().sum();
-            self.count(slice, queued);
-            for id in full {
-                self.overflow(id, slice, Kind::Message, Some(room));
-            }
-        }
-    }
-
-    fn count(&mut self, slice: Slice, outboxes: usize) {
+    /// Counts a slice of so many frames that is now in so many outboxes.
+    pub(super) fn count(&mut self, slice: Slice, frames: usize, outboxes: usize) {
         self.pages.hold(slice, outboxes);
-        self.metrics.deliveries += outboxes as u64;
+        self.metrics.deliveries += (frames * outboxes) as u64;
         self.metrics.bytes_queued += (outboxes * slice.len()) as u64;
     }
 
@@ -161,8 +155,8 @@ impl<N: Net> Server<N> {
         if self.roster.get(token).is_some_and(|connection| connection.ready.writable) {
             self.flush(token);
         }
-        match self.roster.push(id, slice, kind) {
-            Pushed::Queued => self.count(slice, 1),
+        match self.roster.push(id, slice, 1, kind) {
+            Pushed::Queued => self.count(slice, 1, 1),
             Pushed::Deaf => {}
             Pushed::Full if kind == Kind::Message && self.limits.slow_client == SlowClient::Skip => {
                 self.metrics.missed += 1;

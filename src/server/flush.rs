@@ -1,7 +1,8 @@
 //! Flushes: each outbox with something new, or with a socket that takes something again, is written once.
 
 use super::Server;
-use super::coalesce::Queued;
+use super::coalesce::Tally;
+use super::turn::TICK_BYTES;
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
@@ -15,7 +16,8 @@ impl<N: Net> Server<N> {
     /// Writes what is queued, and then sees to what the kernel did not take; or lets it wait for what else is coming.
     pub(super) fn flush_all(&mut self) {
         let outboxes = self.roster.dirty();
-        if self.ending.is_none() && self.coalescing.begin(outboxes, self.queued()) {
+        let may_wait = self.ending.is_none() && self.pages.open_bytes() < TICK_BYTES;
+        if may_wait && self.coalescing.begin(outboxes, self.queued()) {
             return;
         }
         let begun_at = self.net.nanos();
@@ -25,14 +27,14 @@ impl<N: Net> Server<N> {
                 self.flush(token);
             }
         }
+        self.coalescing.note(outboxes, self.net.nanos().saturating_sub(begun_at), self.queued());
         if self.pages.end_tick() {
             self.relieve();
         }
-        self.coalescing.note(outboxes, self.net.nanos() - begun_at, self.queued());
     }
 
-    fn queued(&self) -> Queued {
-        Queued { frames: self.metrics.deliveries, bytes: self.metrics.bytes_queued }
+    fn queued(&self) -> Tally {
+        Tally { frames: self.metrics.deliveries, bytes: self.metrics.bytes_queued }
     }
 
     /// Writes one outbox, and sees to what that brings.

@@ -49,6 +49,8 @@ impl<N: Net> Server<N> {
     }
 
     fn perform(&mut self, action: Action) -> Answer {
+        // What was said before counts before.
+        self.end_run();
         match action {
             Action::Answer(answer) => answer,
             Action::Ready => self.readiness(),
@@ -61,7 +63,10 @@ impl<N: Net> Server<N> {
             Action::Publish { room, from, body } => {
                 let before = self.metrics.deliveries;
                 self.metrics.lines_in += 1;
-                match self.ask_chat(|chat, now, effects| chat.publish(room, from, body, now, effects)) {
+                let published =
+                    self.ask_chat(|chat, now, effects| chat.publish(room, from, body, now, effects));
+                self.end_run();
+                match published {
                     Ok(seq) => web::accepted(seq, self.metrics.deliveries - before),
                     Err(problem) => web::refused(&problem),
                 }

@@ -11,6 +11,7 @@ use crate::backplane::{Action, Backplane, Link};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
 use crate::net::{Net, Target, Token};
+use crate::protocol::News;
 use crate::time::Moment;
 
 /// Slots from here on are the link's. The roster never has as many.
@@ -96,8 +97,11 @@ impl<N: Net> Server<N> {
         self.do_actions();
     }
 
-    /// Sends what this tick has brought.
+    /// Sends what this tick has brought; or with the next, if that is when our own clients hear it.
     pub(super) fn write_link(&mut self) {
+        if self.coalescing.is_waiting() {
+            return;
+        }
         let Some(linked) = &mut self.linked else {
             return;
         };
@@ -154,6 +158,9 @@ impl<N: Net> Server<N> {
                     }
                 }
                 Action::Hangup => linked.sockets = None,
+                Action::Tell(news @ (News::Said { .. } | News::Relayed { .. })) => {
+                    self.ask_chat_within_run(|chat, now, effects| chat.hear(news, now, effects));
+                }
                 Action::Tell(news) => self.ask_chat(|chat, now, effects| chat.hear(news, now, effects)),
                 Action::Register => linked.backplane.register(&self.chat.presences()),
             }

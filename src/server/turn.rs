@@ -4,6 +4,7 @@
 //! more than its share. Whoever is not done goes to the back of the queue.
 
 use super::Server;
+use crate::chat::{Chat, Effect};
 use crate::codec::{Input, Step, Tag, http, websocket};
 use crate::connection::Life;
 use crate::net::{Net, Token};
@@ -197,11 +198,18 @@ impl<N: Net> Server<N> {
         connection.lines_in = connection.lines_in.wrapping_add(1);
         self.metrics.lines_in += 1;
         let waits = connection.life == Life::Waiting;
+        let stays = matches!(request, Ok(Request::Say { .. } | Request::Relay(_)));
         self.asker = tag.map(|tag| (token.into(), tag));
         if waits {
             self.tell(token, &Event::Problem { problem: Problem::StillWaiting, unnamed: false });
         } else {
-            self.ask_chat(|chat, now, effects| chat.handle(token.into(), request, now, effects));
+            let ask = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
+                chat.handle(token.into(), request, now, effects);
+            };
+            match stays {
+                true => self.ask_chat_within_run(ask),
+                false => self.ask_chat(ask),
+            }
         }
         self.asker = None;
     }

@@ -112,7 +112,7 @@ impl Hall {
                     if let Some(name) = self.chat.room_name(room) {
                         self.rooms.insert(room, name.to_string());
                     }
-                    let audience = |dialect| self.chat.audience(room, dialect, except).concat();
+                    let audience = |dialect| self.chat.audience(room, dialect, except.as_slice()).concat();
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
                 Effect::NameGiven(_) | Effect::Quit(_) => continue,

@@ -142,7 +142,7 @@ impl Talk {
             Effect::Everybody(event) => Told::Everybody(event),
             Effect::Share(share) => Told::Share(share),
             Effect::Announce { room, except, event } => {
-                let to = self.chat.audience(room, Dialect::Line, except).concat();
+                let to = self.chat.audience(room, Dialect::Line, except.as_slice()).concat();
                 return (!to.is_empty()).then(|| Told::Announce(to, as_line_clients_hear(event)));
             }
         })

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::{Client, Launch, Server};
 
@@ -116,6 +117,7 @@ fn a_dear_flush_waits_for_what_else_is_coming() {
         }
     }
     let mut http = TcpStream::connect(server.http_address()).unwrap();
+    http.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     http.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     http.read_to_string(&mut answer).unwrap();

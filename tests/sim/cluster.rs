@@ -127,7 +127,7 @@ impl Cluster {
         let millis = self.millis;
         self.processes[index].frozen = frozen;
         let world = self.stage(index).world();
-        let behind = millis - world.millis();
+        let behind = millis.saturating_sub(world.millis());
         world.leap(Duration::from_millis(behind));
     }
 

@@ -555,7 +555,8 @@ impl Net for World {
 
     fn rest(&mut self, span: Duration) {
         self.rests.push(span);
-        self.spent_nanos += span.as_nanos() as u64;
+        self.leap(span);
+        self.spent_nanos += u64::from(span.subsec_nanos()) % 1_000_000;
         for (wire, bytes) in std::mem::take(&mut self.sent_meanwhile) {
             self.send(wire, &bytes);
         }

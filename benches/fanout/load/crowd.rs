@@ -123,7 +123,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Makes all clients alike to the kernel. Who has answered something acknowledges only every second write from then on,
+    /// Makes all listeners alike to the kernel. Who has answered something acknowledges only every second write from then on,
     /// as in a dialogue; who has only listened, each as soon as it is read. That is a seventh to a fifth of a server's
     /// time, and depends on whether its protocol lets a client in without a word (tcp(7), `TCP_QUICKACK`).
     pub fn forget_dialogues(&self) -> Result<(), String> {

@@ -1,0 +1,97 @@
+//! Messages to a room are handed round together, and nobody can tell.
+
+use crate::stage::{Stage, WIDE};
+use crate::web::post;
+use crate::world::Wire;
+
+/// Everybody in the lobby, with nothing unread.
+fn lobby(flags: &str, names: &[&str]) -> (Stage, Vec<Wire>) {
+    let mut stage = Stage::new(&format!("--rate off --announce-max 100 {flags}"));
+    let wires: Vec<Wire> = names.iter().map(|name| stage.join(name)).collect();
+    for wire in &wires {
+        stage.unread(*wire);
+    }
+    (stage, wires)
+}
+
+#[test]
+fn of_a_tick_of_talk_everybody_hears_what_the_others_say_in_one_order() {
+    let names = ["ann", "bob", "cy", "di"];
+    let (mut stage, wires) = lobby("", &names);
+    let before = stage.server.metrics().deliveries;
+    for wire in &wires[..3] {
+        stage.say(*wire, "one\ntwo");
+    }
+    let writes = stage.world().writes;
+    stage.run();
+    assert_eq!(stage.world().writes - writes, 4, "one each");
+    assert_eq!(stage.server.metrics().deliveries - before, 3 * 2 * 3);
+    let all = stage.unread(wires[3]);
+    assert_eq!(all.len(), 6);
+    for (name, wire) in names.iter().zip(&wires).take(3) {
+        let others: Vec<String> =
+            all.iter().filter(|line| !line.starts_with(&format!("{name}:"))).cloned().collect();
+        assert_eq!(stage.unread(*wire), others);
+        let token = stage.world().token(*wire).unwrap();
+        let frames = stage.server.roster().get(token).unwrap().frames_out;
+        assert!(frames >= 4, "{frames}");
+    }
+    stage.end();
+}
+
+#[test]
+fn what_one_is_told_alone_keeps_its_place_among_the_messages() {
+    let (mut stage, wires) = lobby("", &["ann", "bob"]);
+    stage.say(wires[0], "one\n/msg bob two\nthree\n/who\nfour");
+    stage.expect(wires[1], &["ann: one", "[ann] two", "ann: three", "ann: four"]);
+    stage.expect(wires[0], &["-- in #lobby: ann, bob"]);
+    stage.end();
+}
+
+#[test]
+fn who_comes_or_goes_between_two_messages_hears_the_right_one() {
+    let (mut stage, wires) = lobby("", &["ann", "bob", "cy"]);
+    stage.say(wires[2], "/join dev");
+    stage.run();
+    wires.iter().for_each(|wire| drop(stage.unread(*wire)));
+    stage.say(wires[0], "one\n/join dev\ntwo\n/leave\nthree");
+    stage.expect(wires[1], &["ann: one", "-- ann left", "-- ann joined", "ann: three"]);
+    stage.expect(wires[2], &["-- ann joined", "ann: two", "-- ann left"]);
+    stage.end();
+}
+
+#[test]
+fn what_was_said_before_a_publisher_is_not_counted_for_it() {
+    let (mut stage, wires) = lobby("", &["ann", "bob", "cy"]);
+    let http = stage.connect_http();
+    stage.run();
+    stage.say(wires[0], "one\ntwo");
+    stage.send(http, post("/rooms/lobby/messages?from=ci", "", "green").as_bytes());
+    stage.run();
+    let answer = String::from_utf8_lossy(stage.raw(http)).into_owned();
+    assert!(answer.contains("\"queued_for\":3"), "{answer}");
+    stage.expect(wires[1], &["ann: one", "ann: two", "ci: green"]);
+    stage.end();
+}
+
+#[test]
+fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
+    let flags = "--line-max 1k --write-buffer 4k --write-buffer-soft off --slow-client skip";
+    let (mut stage, wires) = lobby(flags, &["ann", "bob", "cy"]);
+    let bob = wires[1];
+    stage.world().set_window(bob, 0);
+    stage.set_eager(bob, false);
+    // 60 lines of 100 bytes with their names: 40 fit into 4 KiB.
+    let lines: Vec<String> = (0..60).map(|number| format!("{number:094}")).collect();
+    stage.say(wires[0], &lines.join("\n"));
+    let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    stage.expect(wires[2], &heard.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.world().set_window(bob, WIDE);
+    stage.set_eager(bob, true);
+    stage.run();
+    let mut of_bob = heard[..40].to_vec();
+    of_bob.push("-- you missed 20 messages: you read too slowly".to_string());
+    assert_eq!(stage.unread(bob), of_bob);
+    assert_eq!(stage.server.metrics().missed, 20);
+    stage.end();
+}
