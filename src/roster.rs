@@ -154,8 +154,8 @@ impl<S> Roster<S> {
     /// Queues a slice of so many messages for all of `ids`, and tells how many have it. In `full` it notes those that had
     /// no room for all of it.
     ///
-    /// This loop is what a member of a busy room costs, so it is a function of its own: in here everything that does not change is in
-    /// a register, and whoever is not as most are is dealt with elsewhere. `benches/instructions.rs` counts it.
+    /// This loop is what a member of a busy room costs, so it is a function of its own: in here everything that does not
+    /// change is in a register, and whoever is not as most are is dealt with elsewhere. `benches/instructions.rs` counts it.
     #[inline(never)]
     pub fn broadcast(
         &mut self,

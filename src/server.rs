@@ -1,8 +1,9 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
-//! wants told, `flush` writes, `coalesce` says when a flush had better wait, `close` reaps, `accept` lets in, `link` hears and tells
-//! the other processes, and `end` is the end. All of it is generic over the network, so that a test runs all of it.
+//! wants told, `flush` writes, `coalesce` says when a flush had better wait, `close` reaps, `accept` lets in, `link` hears
+//! and tells the other processes, and `end` is the end. All of it is generic over the network, so that a test runs all
+//! of it.
 
 mod accept;
 mod announce;
