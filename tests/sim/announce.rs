@@ -1,5 +1,6 @@
 //! Messages to a room are handed round together, and nobody can tell.
 
+use crate::socket::Socket;
 use crate::stage::{Stage, WIDE};
 use crate::web::post;
 use crate::world::Wire;
@@ -93,5 +94,26 @@ fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
     of_bob.push("-- you missed 20 messages: you read too slowly".to_string());
     assert_eq!(stage.unread(bob), of_bob);
     assert_eq!(stage.server.metrics().missed, 20);
+    stage.end();
+}
+
+#[test]
+fn who_hears_itself_does_so_in_the_order_of_all() {
+    let mut stage = Stage::new("--rate off");
+    let mut echo = Socket::open(&mut stage, "/ws?name=echo&room=a&echo=1");
+    let mut other = Socket::open(&mut stage, "/ws?name=other&room=a");
+    stage.run();
+    echo.texts(&mut stage);
+    // Whose turn comes first differs from round to round.
+    for round in 0..20 {
+        other.say(&mut stage, r#"{"type":"say","room":"a","text":"x"}"#);
+        echo.say(&mut stage, r#"{"type":"say","room":"a","text":"x"}"#);
+        let texts = echo.texts(&mut stage);
+        let places: Vec<_> = (1..=2)
+            .map(|place| format!("\"seq\":{},", 2 * round + place))
+            .map(|seq| texts.iter().position(|text| text.contains(&seq)))
+            .collect();
+        assert_eq!(places, [Some(0), Some(1)], "{texts:?}");
+    }
     stage.end();
 }
