@@ -101,7 +101,7 @@ fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
 fn who_hears_itself_does_so_in_the_order_of_all() {
     let mut stage = Stage::new("--rate off");
     let mut echo = Socket::open(&mut stage, "/ws?name=echo&room=a&echo=1");
-    let mut other = Socket::open(&mut stage, "/ws?name=other&room=a");
+    let other = Socket::open(&mut stage, "/ws?name=other&room=a");
     stage.run();
     echo.texts(&mut stage);
     // Whose turn comes first differs from round to round.
