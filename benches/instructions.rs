@@ -105,7 +105,7 @@ fn queue(messages: usize, batch: usize) {
     for number in 0..messages {
         hear(&line, &mut chat, &mut roster, &mut pages, now, &mut effects);
         if (number + 1) % batch == 0 {
-            roster.take_dirty();
+            roster.take_dirty(MEMBERS);
             for (_, connection) in roster.iter_mut() {
                 connection.queued.dirty = false;
                 connection.outbox = Outbox::default();

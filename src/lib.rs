@@ -45,14 +45,14 @@
 //! 4. **link**: what Redis has sent is heard, if this process is one of several.
 //! 5. **timers**: what is due happens.
 //! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
-//!    overflow: a busy tick is not its client's fault.) A dear flush may wait for the next tick, so that what is coming goes
-//!    out with it (`server/coalesce.rs`).
+//!    overflow: a busy tick is not its client's fault.) Where that is dear, a tick flushes a part of them, those that have
+//!    waited longest, and may wait for the next, so that what is coming goes out with them (`server/coalesce.rs`).
 //! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
 //! 8. **accept**: newcomers get a place, or a number in the queue.
 //! 9. **publish**: what the other processes are to know of all that goes to Redis in one write.
 //! 10. Debug builds check that whoever has something to do is in the queue for it.
 //!
-//! Each phase takes its queue whole. What is queued meanwhile waits for a later phase or the next tick; nothing recurses.
+//! Each phase takes its queue whole, but for flush. What is queued meanwhile waits for a later phase or the next tick; nothing recurses.
 //!
 //! # Several processes
 //!

@@ -1,24 +1,25 @@
 //! Where output is written once: [`Pages`], and [`Slice`], the part of a page that somebody is to be sent.
 //!
-//! All output of a tick is appended, frame by frame, to the *open page*. Sending is handing a [`Slice`] to an
-//! outbox, so a broadcast costs one encoding however many hear it. Each page counts the bytes that outboxes still
-//! hold of it, a byte in five outboxes as five; at zero it is free again.
+//! All output is appended, frame by frame, to the *open page*. Sending is handing a [`Slice`] to an outbox, so a broadcast
+//! costs one encoding however many hear it. Each page counts the bytes that outboxes still hold of it, a byte in five
+//! outboxes as five; at zero it is free again.
 //!
-//! On a good tick the kernel takes everything, the count falls to zero, and the open page is emptied and used
-//! again: it stays in the cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the
-//! next tick appends behind it, until it is [`SEALED_AT_BYTES`] long and a new one is opened. So what many slow
-//! clients of one room wait for is in memory once, and each of them holds one slice a page, not one a message.
+//! A *round* is over when everybody has been written to who had something to be sent; mostly that is a tick. After a good
+//! round the kernel has everything, the count is zero, and the open page is emptied and used again: it stays in the
+//! cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the next round appends behind
+//! it, until it is [`SEALED_AT_BYTES`] long and a new one is opened. So what many slow clients of one room wait for is
+//! in memory once, and each of them holds one slice a page, not one a message.
 //!
 //! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can copy
 //! the rest to new pages ([`Pages::compact`]) before they add up: pages never pin much over four times what is queued.
 
 use slab::Slab;
 
-/// A page this long takes no further tick.
+/// A page this long takes no further round.
 pub const SEALED_AT_BYTES: usize = 64 * 1024;
 
-/// The buffer kept for the open page between ticks when a large tick has grown it.
-const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
+/// The buffer kept for the open page between rounds when a large one has grown it.
+pub const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
 
 /// A page is sparse when fewer than one in this many of its bytes are held.
 const SPARSE: u64 = 4;
@@ -263,10 +264,11 @@ impl Pages {
         slice.start - u32::from(!begins_a_frame)
     }
 
-    /// Ends a tick: the open page is emptied if nobody holds any of it, and sealed if it is long.
+    /// Everybody who had something to be sent had a turn: the open page is emptied if nobody holds any of it, and sealed if
+    /// it is long.
     ///
     /// Returns whether a page was sealed.
-    pub fn end_tick(&mut self) -> bool {
+    pub fn end_round(&mut self) -> bool {
         let page = &mut self.pages[self.open];
         if page.held_bytes == 0 {
             page.bytes.clear();
@@ -342,10 +344,10 @@ mod tests {
         pages.hold(hello, 2);
         assert_eq!(pages.bytes(hello), b"hello\n");
         pages.release(hello);
-        pages.end_tick();
+        pages.end_round();
         assert_eq!(pages.open_bytes(), 6, "one outbox still holds it");
         pages.release(hello);
-        pages.end_tick();
+        pages.end_round();
         assert_eq!((pages.open_bytes(), pages.held_bytes()), (0, 0));
     }
 
@@ -381,7 +383,7 @@ mod tests {
         let mut pages = Pages::default();
         let long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
         pages.hold(long, 1);
-        assert!(pages.end_tick());
+        assert!(pages.end_round());
         assert_eq!(pages.open_bytes(), 0);
         assert!(pages.memory_bytes() >= SEALED_AT_BYTES);
         pages.release(long);
@@ -397,7 +399,7 @@ mod tests {
         tail.extend(line(&mut pages, "end\n"));
         let mut same = tail;
         [long, tail, same].into_iter().for_each(|slice| pages.hold(slice, 1));
-        pages.end_tick();
+        pages.end_round();
         let before = tail;
         pages.compact(Which::Sparse, [&mut long, &mut tail, &mut same].into_iter());
         assert_eq!(tail, before, "the page is well used");

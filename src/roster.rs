@@ -1,9 +1,10 @@
 //! All connections, and what there is to do for them: [`Roster`].
 //!
 //! The only place where a slot is taken or freed. Work is noted in queues, each connection at most once in each, and a
-//! phase of the tick takes a queue whole: what is noted meanwhile waits for a later phase or the next tick.
+//! phase of the tick takes what is in its queue when it begins: what is noted meanwhile waits for a later phase or the
+//! next tick.
 
-use std::mem::take;
+use std::mem::{replace, take};
 
 use slab::Slab;
 
@@ -30,7 +31,10 @@ pub struct Roster<S> {
     connections: Slab<Connection<S>>,
     next_serial: u32,
     runnable: Vec<Token>,
+    /// Who has waited longest first.
     dirty: Vec<Token>,
+    /// How many were ever taken out of it.
+    flushed: u64,
     doomed: Vec<Token>,
     timers: Timers,
     limits: Limits,
@@ -44,6 +48,7 @@ impl<S> Roster<S> {
             next_serial: 0,
             runnable: Vec::new(),
             dirty: Vec::new(),
+            flushed: 0,
             doomed: Vec::new(),
             timers: Timers::default(),
             limits,
@@ -212,9 +217,18 @@ impl<S> Roster<S> {
         take(&mut self.runnable)
     }
 
-    /// Whoever has something to flush. The mark is cleared with [`Queued`](crate::connection::Queued) when it is.
-    pub fn take_dirty(&mut self) -> Vec<Token> {
-        take(&mut self.dirty)
+    /// Those `most` who have had something to flush for longest. The mark is cleared with
+    /// [`Queued`](crate::connection::Queued) when it is.
+    pub fn take_dirty(&mut self, most: usize) -> Vec<Token> {
+        let rest = self.dirty.split_off(most.min(self.dirty.len()));
+        let taken = replace(&mut self.dirty, rest);
+        self.flushed += taken.len() as u64;
+        taken
+    }
+
+    /// How often an outbox with nothing to flush has got something.
+    pub fn marked_dirty(&self) -> u64 {
+        self.flushed + self.dirty.len() as u64
     }
 
     /// How many have something to flush.
@@ -289,20 +303,24 @@ impl<S> Roster<S> {
             let deadline = connection.deadline(&self.limits).map_or(NEVER, |(moment, _)| moment);
             assert!(connection.armed <= deadline, "{token:?} has a deadline that nobody waits for: {life:?}");
         }
-        let in_queue = |queue: &[Token]| queue.iter().filter(|token| self.get(**token).is_some()).count();
+        let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();
         assert_eq!(
-            in_queue(&self.runnable),
+            self.runnable.iter().filter(in_queue).count(),
             marked(|c| c.queued.runnable),
             "marks and the queue of turns differ"
         );
         assert_eq!(
-            in_queue(&self.dirty),
+            self.dirty.iter().filter(in_queue).count(),
             marked(|c| c.queued.dirty),
             "marks and the queue of flushes differ"
         );
         let doomed = marked(|c| matches!(c.life, Life::Doomed(_) | Life::Gone));
-        assert_eq!(in_queue(&self.doomed), doomed, "marks and the queue of the doomed differ");
+        assert_eq!(
+            self.doomed.iter().filter(in_queue).count(),
+            doomed,
+            "marks and the queue of the doomed differ"
+        );
     }
 
     /// Guesses in the timers, stale ones too.

@@ -166,7 +166,7 @@ impl<N: Net> Server<N> {
             Self::turns,
             Self::hear_link,
             Self::expire,
-            Self::flush_all,
+            Self::flush_dirty,
             Self::reap,
             Self::accept_all,
             Self::write_link,

@@ -1,57 +1,71 @@
-//! Coalescing: where a flush is dear, and the last ones carried several frames a write, the next waits a little for what
-//! else is coming, so that it goes out with the same write.
+//! Coalescing: where flushing is dear, it is done in parts, and between parts the loop waits a little for what else is
+//! coming, so that it goes out with the same writes.
 //!
-//! A write costs the kernel about the same whatever is in it, so with a thousand clients a flush takes 5 ms, be it of one
-//! line or of sixty. Those who speak during a flush are heard after it, together; but those who speak just after it has
-//! ended, since they have heard what they waited for, come one by one, and the first of them would have a flush of its own
-//! and all others behind it. Such talkers fall into two groups that take turns, and each flush carries half of what it
-//! could. A wait of an eighth of a flush lets them in together, and halves the writes; where lines come at random it saves
-//! about an eighth of them. Databases do the same with commits, network cards with interrupts.
+//! A write costs the kernel about the same whatever is in it, so to tell a thousand clients something takes 5 ms, be it one
+//! line or sixty. What comes in meanwhile should neither wait for all of that, nor cost as much again.
 //!
-//! Nobody waits for a flush that is cheap, nor where each carries one frame, as in a quiet room, nor while there is
+//! So a part is an eighth of those who have something to flush, and who has waited longest comes first. After it the loop
+//! looks at its input: what was said reaches the other seven eighths with the writes that they are due anyway, and
+//! nobody hears it later than after one round. And where the last writes carried several lines each, the loop rests for
+//! half of what the part will cost before it goes on. Lines come at their own times, so a round that takes half as long again
+//! takes half as many more along: a third fewer writes. Databases do the same with commits, network cards with interrupts.
+//!
+//! Nobody waits for what is cheap, nor where each write carries one frame, as in a quiet room, nor while there is
 //! something to hear already.
 
 use std::time::Duration;
 
-/// The share of a flush's cost that it may wait.
-const SHARE: u32 = 8;
+/// A part is this share of those who have something to flush. (Measured in a room of 1,000: with a quarter the latency's
+/// p99 is a tenth higher, with a sixteenth no lower.)
+const PARTS: usize = 8;
 
-/// Less than this is not worth falling asleep for; the kernel's timers are not finer (`PR_SET_TIMERSLACK`: 50 µs).
-const LEAST: Duration = Duration::from_micros(50);
+/// But a part costs no less than this, so that looking at the input in between costs little against it: about 4 µs.
+const PART_LEAST: Duration = Duration::from_micros(500);
+
+/// The share of a part's cost that it may wait. (Measured at 400 lines a second in a room of 1,000: an eighth 2.1 µs a
+/// delivery, half 1.7, all of it 1.3, but with twice the p99.)
+const SHARE: u32 = 2;
+
+/// Less than this is not worth falling asleep for; the kernel's timers are not finer than half of it
+/// (`PR_SET_TIMERSLACK`).
+const WAIT_LEAST: Duration = Duration::from_micros(100);
 
 /// So many frames in the average write show that lines share their way.
 const FRAMES: f64 = 1.5;
 
 /// A write of more bytes than that costs by the byte already.
-const MOST_BYTES: u64 = 16 * 1024;
+const MOST_BYTES: f64 = 16.0 * 1024.0;
 
 /// About so many writes are remembered in the averages. A flush counts by its writes: what one client is told alone says
 /// nothing of a room.
 const REMEMBERED: f64 = 1000.0;
 
-/// Whether flushes wait, and for how long.
+/// How much is flushed at once, and whether it waits, and for how long.
 #[derive(Debug)]
 pub struct Coalescing {
     /// The longest wait there may be; none at all if there is none.
     longest: Option<Duration>,
-    /// What a write costs, and how many frames it carries: averages over the last writes.
+    /// What a write costs, and how many frames and bytes it carries: averages over the last writes.
     write_nanos: f64,
     write_frames: f64,
-    /// What had been queued ever, when the last flush was over.
+    write_bytes: f64,
+    /// What had been queued ever, when the last part was over.
     queued: Tally,
     wait: Wait,
 }
 
-/// Frames and their bytes, each counted for each outbox it was queued in.
+/// What was queued ever.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
-    /// How many.
+    /// Frames, each counted for each outbox it was queued in.
     pub frames: u64,
-    /// How long, all together.
+    /// Their bytes.
     pub bytes: u64,
+    /// The writes they take: how often an outbox with nothing to flush got something.
+    pub writes: u64,
 }
 
-/// Where the next flush stands.
+/// Where the next part stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Wait {
     /// It has not waited.
@@ -69,20 +83,26 @@ impl Coalescing {
             longest,
             write_nanos: 0.0,
             write_frames: 1.0,
+            write_bytes: 0.0,
             queued: Tally::default(),
             wait: Wait::NotYet,
         }
     }
 
-    /// Whether the flush of so many outboxes is to wait: then [`Coalescing::take_wait`] tells for how long. `queued` is what
-    /// has been queued ever.
-    pub fn begin(&mut self, outboxes: usize, queued: Tally) -> bool {
-        let long = queued.bytes - self.queued.bytes > MOST_BYTES * outboxes as u64;
-        if self.wait == Wait::Over || self.write_frames < FRAMES || long {
+    /// How many outboxes are flushed next, of so many that have something to flush.
+    pub fn part(&self, outboxes: usize) -> usize {
+        // As many as there are, if nothing is known of their cost: a division by nothing is infinite.
+        let least = (PART_LEAST.as_nanos() as f64 / self.write_nanos) as usize;
+        outboxes.min(outboxes.div_ceil(PARTS).max(least))
+    }
+
+    /// Whether the flush of so many outboxes is to wait: then [`Coalescing::take_wait`] tells for how long.
+    pub fn begin(&mut self, outboxes: usize) -> bool {
+        if self.wait == Wait::Over || self.write_frames < FRAMES || self.write_bytes > MOST_BYTES {
             return false;
         }
         let cost = Duration::from_nanos((outboxes as f64 * self.write_nanos) as u64);
-        let wait = self.longest.map(|longest| longest.min(cost / SHARE)).filter(|wait| *wait >= LEAST);
+        let wait = self.longest.map(|longest| longest.min(cost / SHARE)).filter(|wait| *wait >= WAIT_LEAST);
         self.wait = wait.map_or(Wait::NotYet, Wait::Due);
         wait.is_some()
     }
@@ -104,13 +124,17 @@ impl Coalescing {
     /// Notes what a flush of so many outboxes took, and what had been queued ever when it was over.
     pub fn note(&mut self, outboxes: usize, nanos: u64, queued: Tally) {
         self.wait = Wait::NotYet;
-        let new = queued.frames - std::mem::replace(&mut self.queued, queued).frames;
-        if outboxes == 0 {
-            return;
-        }
-        let writes = outboxes as f64;
-        let average = |old: &mut f64, sum: u64| *old += (sum as f64 - writes * *old) / (writes + REMEMBERED);
-        average(&mut self.write_nanos, nanos);
-        average(&mut self.write_frames, new);
+        let before = std::mem::replace(&mut self.queued, queued);
+        let writes = queued.writes - before.writes;
+        average(&mut self.write_nanos, nanos, outboxes as u64);
+        average(&mut self.write_frames, queued.frames - before.frames, writes);
+        average(&mut self.write_bytes, queued.bytes - before.bytes, writes);
     }
+}
+
+/// Takes so many more writes into an average, which come to `sum` together. There may be none, and yet a sum: for writes
+/// that were counted before.
+fn average(old: &mut f64, sum: u64, writes: u64) {
+    let writes = writes as f64;
+    *old += (sum as f64 - writes * *old) / (writes + REMEMBERED);
 }

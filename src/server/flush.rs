@@ -1,4 +1,5 @@
-//! Flushes: each outbox with something new, or with a socket that takes something again, is written once.
+//! Flushes: each outbox with something new, or with a socket that takes something again, is written once, a part of them
+//! a tick if they are many.
 
 use super::Server;
 use super::coalesce::Tally;
@@ -6,35 +7,46 @@ use super::turn::TICK_BYTES;
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
-use crate::page::{SEALED_AT_BYTES, Which};
+use crate::page::{KEPT_BYTES, SEALED_AT_BYTES, Which};
 use crate::protocol::CloseReason;
 
 /// Sparse pages are let be until they add up to this.
 const SPARSE_MAX_BYTES: usize = 16 * SEALED_AT_BYTES;
 
 impl<N: Net> Server<N> {
-    /// Writes what is queued, and then sees to what the kernel did not take; or lets it wait for what else is coming.
-    pub(super) fn flush_all(&mut self) {
-        let outboxes = self.roster.dirty();
+    /// Writes what is queued, or those parts of it that have waited longest, and then sees to what the kernel did not take;
+    /// or lets it wait for what else is coming.
+    pub(super) fn flush_dirty(&mut self) {
+        let dirty = self.roster.dirty();
+        // A long page is finished, and free again, before it is so long that it must be sealed: then everybody who is not
+        // slow would hold two.
+        let part = match self.pages.open_bytes() < KEPT_BYTES {
+            true => self.coalescing.part(dirty),
+            false => dirty,
+        };
         let may_wait = self.ending.is_none() && self.pages.open_bytes() < TICK_BYTES;
-        if may_wait && self.coalescing.begin(outboxes, self.queued()) {
+        if may_wait && self.coalescing.begin(part) {
             return;
         }
         let begun_at = self.net.nanos();
-        for token in self.roster.take_dirty() {
+        for token in self.roster.take_dirty(part) {
             if let Some(connection) = self.roster.get_mut(token) {
                 connection.queued.dirty = false;
                 self.flush(token);
             }
         }
-        self.coalescing.note(outboxes, self.net.nanos().saturating_sub(begun_at), self.queued());
-        if self.pages.end_tick() {
+        self.coalescing.note(part, self.net.nanos().saturating_sub(begun_at), self.queued());
+        if part == dirty && self.pages.end_round() {
             self.relieve();
         }
     }
 
     fn queued(&self) -> Tally {
-        Tally { frames: self.metrics.deliveries, bytes: self.metrics.bytes_queued }
+        Tally {
+            frames: self.metrics.deliveries,
+            bytes: self.metrics.bytes_queued,
+            writes: self.roster.marked_dirty(),
+        }
     }
 
     /// Writes one outbox, and sees to what that brings.

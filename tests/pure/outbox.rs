@@ -134,7 +134,7 @@ impl Bench {
             Op::CompactOne(who) => self.pages.compact(Which::Sparse, self.outboxes[who].slices_mut()),
             Op::CompactAll => self.compact_all(),
             Op::Turn => {
-                self.pages.end_tick();
+                self.pages.end_round();
                 self.now = Moment::from_millis(self.now.as_millis() + 1);
             }
         }
@@ -252,7 +252,7 @@ fn memory_is_given_back_when_all_is_read() {
         assert!(bench.pages.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.pages.memory_bytes());
         // Sealed and freed, the open page takes with it all there is, if no other page was left behind.
         bench.send(SEALED_AT_BYTES, [true; OUTBOXES]);
-        assert!(bench.pages.end_tick(), "sealed");
+        assert!(bench.pages.end_round(), "sealed");
         bench.drain();
         assert_eq!(bench.pages.memory_bytes(), 0);
     });

@@ -22,6 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const STALLED_BUFFER_BYTES: usize = 4096;
 const STALLED_SEGMENT_BYTES: u32 = 536;
 
+/// Events taken in one turn: as many as there are.
+pub const MANY_EVENTS: usize = 1024;
+
 const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
 
 pub struct Crowd {
@@ -57,7 +60,7 @@ struct Connection {
 impl Crowd {
     pub fn new(addresses: [SocketAddr; 2], backlog: usize, speech: Box<dyn Speech>) -> Result<Crowd, String> {
         let poll = Poll::new().map_err(|error| format!("no poll: {error}"))?;
-        let (events, scratch) = (Events::with_capacity(1024), vec![0; 256 * 1024]);
+        let (events, scratch) = (Events::with_capacity(MANY_EVENTS), vec![0; 256 * 1024]);
         Ok(Crowd {
             addresses,
             backlog,
@@ -131,6 +134,11 @@ impl Crowd {
             let describe = |error| format!("client {} can't be set: {error}", connection.who.number);
             set_tcp_quickack(&connection.stream, true).map_err(describe)
         })
+    }
+
+    /// Takes no more events than that in one turn from now on.
+    pub fn set_events_a_turn(&mut self, most: usize) {
+        self.events = Events::with_capacity(most);
     }
 
     pub fn say(&mut self, connection: usize, text: &[u8]) -> Result<(), String> {
