@@ -169,8 +169,6 @@ pub struct Connection<S> {
     pub since: Moment,
     /// Lines it has sent, modulo 2^32.
     pub lines_in: u32,
-    /// Frames it was to be sent, modulo 2^32.
-    pub frames_out: u32,
 }
 
 /// Later than any deadline.
@@ -200,7 +198,6 @@ impl<S> Connection<S> {
             heard_at: now.into(),
             since: now,
             lines_in: 0,
-            frames_out: 0,
         }
     }
 
@@ -260,7 +257,7 @@ impl<S> Connection<S> {
     pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> bool {
         let appended = self.life == Life::Chatting && self.outbox.append(slice, most_queued_bytes);
         if appended {
-            self.frames_out = self.frames_out.wrapping_add(frames as u32);
+            self.outbox.count(frames);
         }
         appended
     }
@@ -275,7 +272,7 @@ impl<S> Connection<S> {
         if behind_a_gap || self.overflows(slice.len(), limits) {
             return Pushed::Full;
         }
-        self.frames_out = self.frames_out.wrapping_add(frames as u32);
+        self.outbox.count(frames);
         self.outbox.push(slice);
         Pushed::Queued
     }

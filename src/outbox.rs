@@ -18,7 +18,8 @@ const SLICES_A_WRITE: usize = 16;
 pub struct Outbox {
     /// The oldest slice; the only one that may begin inside a frame. Empty only if the outbox is.
     front: Slice,
-    queued_bytes: u32,
+    /// Frames it was given, modulo 2^32. Here, since a connection has no other room for it.
+    frames: u32,
     backlog: Option<Box<Backlog>>,
 }
 
@@ -27,12 +28,30 @@ pub struct Outbox {
 struct Backlog {
     /// Slices behind the front one.
     rest: VecDeque<Slice>,
+    /// How long they are together.
+    rest_bytes: usize,
     /// Since when the peer has taken nothing, or when it last did.
     stalled_since: Option<Moment>,
     /// Since when more was queued than the soft limit allows.
     over_soft_since: Option<Moment>,
     /// How many messages of each source were left out since the peer last kept up.
     missed: Vec<(Source, u64)>,
+}
+
+impl Backlog {
+    /// Appends a slice, to the last one if it follows that.
+    fn push(&mut self, slice: Slice) {
+        self.rest_bytes += slice.len();
+        if !self.rest.back_mut().is_some_and(|back| back.extend(slice)) {
+            self.rest.push_back(slice);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Slice> {
+        let slice = self.rest.pop_front()?;
+        self.rest_bytes -= slice.len();
+        Some(slice)
+    }
 }
 
 /// Where a message came from, as far as an outbox has to tell one from the other.
@@ -53,16 +72,14 @@ impl Outbox {
     #[inline]
     pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> bool {
         debug_assert!(!slice.is_empty(), "an empty slice holds no page");
-        if self.backlog.is_some() || self.queued_bytes > most_queued_bytes {
+        if self.backlog.is_some() || self.front.len() > most_queued_bytes as usize {
             return false;
         }
-        if self.queued_bytes == 0 {
+        if self.front.is_empty() {
             self.front = slice;
-        } else if !self.front.extend(slice) {
-            return false;
+            return true;
         }
-        self.queued_bytes += slice.len() as u32;
-        true
+        self.front.extend(slice)
     }
 
     /// Appends a slice, which the caller counts with [`Pages::hold`]. An empty one holds no page, and may not outlive the
@@ -71,36 +88,43 @@ impl Outbox {
         if slice.is_empty() {
             return;
         }
-        self.queued_bytes += slice.len() as u32;
         if self.front.is_empty() {
             self.front = slice;
             return;
         }
-        let back = match self.backlog.as_mut().and_then(|backlog| backlog.rest.back_mut()) {
-            Some(back) => back,
-            None => &mut self.front,
-        };
-        if !back.extend(slice) {
-            self.backlog.get_or_insert_default().rest.push_back(slice);
+        let is_last = self.backlog.as_ref().is_none_or(|backlog| backlog.rest.is_empty());
+        if !(is_last && self.front.extend(slice)) {
+            self.backlog.get_or_insert_default().push(slice);
         }
+    }
+
+    /// Counts frames that it was given.
+    #[inline]
+    pub fn count(&mut self, frames: usize) {
+        self.frames = self.frames.wrapping_add(frames as u32);
+    }
+
+    /// Frames it was given, modulo 2^32.
+    pub fn frames(&self) -> u32 {
+        self.frames
     }
 
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.queued_bytes == 0
+        self.front.is_empty()
     }
 
     /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.queued_bytes as usize
+        self.front.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.rest_bytes)
     }
 
     /// What the outbox costs: the bytes that wait, and the slices that say where they are. This is what the limits
     /// are about; without the slices, a flood of tiny messages would cost many times its size.
     #[inline]
     pub fn cost_bytes(&self) -> usize {
-        self.queued_bytes as usize + self.slice_bytes()
+        self.queued_bytes() + self.slice_bytes()
     }
 
     /// Memory of the slices alone.
@@ -162,7 +186,6 @@ impl Outbox {
 
     /// Lets go of the first `bytes`.
     fn sent(&mut self, pages: &mut Pages, mut bytes: usize) {
-        self.queued_bytes -= bytes as u32;
         while bytes > 0 {
             let sent = self.front.take_front(bytes);
             bytes -= sent.len();
@@ -185,7 +208,7 @@ impl Outbox {
     }
 
     fn next_slice(&mut self) -> Slice {
-        self.backlog.as_mut().and_then(|backlog| backlog.rest.pop_front()).unwrap_or_default()
+        self.backlog.as_mut().and_then(|backlog| backlog.pop()).unwrap_or_default()
     }
 
     /// Notes that the kernel takes no more for now, with or without having taken something.
@@ -251,7 +274,6 @@ impl Outbox {
                 pages.release(slice);
             }
         }
-        self.queued_bytes = rest.len() as u32;
         if !self.is_empty() {
             let stalled_since = backlog.and_then(|backlog| backlog.stalled_since);
             self.backlog.get_or_insert_default().stalled_since = stalled_since;
@@ -264,7 +286,7 @@ impl Outbox {
         if !self.is_empty() {
             pages.release(self.front);
         }
-        *self = Outbox::default();
+        *self = Outbox { frames: self.frames, ..Outbox::default() };
     }
 
     /// All slices it holds, for [`Pages::compact`].

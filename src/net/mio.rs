@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Registry};
 use rustix::event::{Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
 use super::bind::{Listener, SocketFile, prepare_stream};
 use super::resolve::Resolver;
@@ -43,15 +43,6 @@ enum OpenDoor {
     Tcp(TcpListener),
     /// The file is removed with the door.
     Unix(UnixListener, #[allow(dead_code, reason = "held for its drop")] Option<SocketFile>),
-}
-
-/// A connection's socket, whichever side made it.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
 }
 
 impl MioNet {
@@ -85,7 +76,8 @@ impl MioNet {
 }
 
 impl Net for MioNet {
-    type Stream = Stream;
+    /// Of either family, whichever side made it: four bytes, and the same calls for all.
+    type Stream = Socket;
 
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
         // An answer that was there at once has no event of the kernel's.
@@ -138,7 +130,7 @@ impl Net for MioNet {
         RandomState::new().hash_one(std::process::id())
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
+    fn accept(&mut self, door: Door) -> io::Result<(Socket, Peer)> {
         match self.doors.get(door) {
             Some(OpenDoor::Tcp(listener)) => {
                 let (stream, address) = listener.accept()?;
@@ -146,21 +138,24 @@ impl Net for MioNet {
                     SocketAddr::V4(address) => (*address.ip()).into(),
                     SocketAddr::V6(address) => (*address.ip()).into(),
                 };
-                Ok((Stream::Tcp(stream), Peer::Ip(ip)))
+                Ok((OwnedFd::from(stream).into(), Peer::Ip(ip)))
             }
-            Some(OpenDoor::Unix(listener, _)) => Ok((Stream::Unix(listener.accept()?.0), Peer::Local)),
+            Some(OpenDoor::Unix(listener, _)) => {
+                let (stream, _) = listener.accept()?;
+                Ok((OwnedFd::from(stream).into(), Peer::Local))
+            }
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    fn connect(&mut self, target: &Target) -> io::Result<Stream> {
+    fn connect(&mut self, target: &Target) -> io::Result<Socket> {
         match target {
             Target::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 prepare_stream(&SockRef::from(&stream))?;
-                Ok(Stream::Tcp(stream))
+                Ok(OwnedFd::from(stream).into())
             }
-            Target::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            Target::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
         }
     }
 
@@ -172,36 +167,25 @@ impl Net for MioNet {
         self.resolver.take_answer()
     }
 
-    fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
-        let (token, both) = (pack(token), Interest::READABLE | Interest::WRITABLE);
-        match stream {
-            Stream::Tcp(stream) => self.poll.registry().register(stream, token, both),
-            Stream::Unix(stream) => self.poll.registry().register(stream, token, both),
+    fn watch(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), pack(token), both)
+    }
+
+    fn read(&mut self, stream: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        stream.read(buffer)
+    }
+
+    fn write(&mut self, stream: &mut Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // One slice goes out by send(2), which is cheaper than sendmsg(2).
+        match slices {
+            [slice] => stream.write(slice),
+            slices => stream.write_vectored(slices),
         }
     }
 
-    fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
-        match stream {
-            Stream::Tcp(stream) => stream.read(buffer),
-            Stream::Unix(stream) => stream.read(buffer),
-        }
-    }
-
-    fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // One slice goes out by send(2), which is cheaper than writev(2).
-        match (stream, slices) {
-            (Stream::Tcp(stream), [slice]) => stream.write(slice),
-            (Stream::Unix(stream), [slice]) => stream.write(slice),
-            (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
-            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
-        }
-    }
-
-    fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
-        match stream {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
-        }
+    fn finish(&mut self, stream: &mut Socket) -> io::Result<()> {
+        stream.shutdown(Shutdown::Write)
     }
 
     fn close_doors(&mut self) {

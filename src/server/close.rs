@@ -93,9 +93,10 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
-        let Connection { serial, host, lines_in, frames_out, connected_at, .. } = connection;
+        let Connection { serial, host, lines_in, outbox, connected_at, .. } = connection;
         let seconds = self.now.moment.since((*connected_at).into()).as_secs_f32();
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
+        let frames_out = outbox.frames();
         log::info!(
             "disconnect id={serial} peer={host} name={name:?} reason={reason} seconds={seconds:.3} \
              lines_in={lines_in} frames_out={frames_out} clients={clients}"

@@ -117,7 +117,7 @@ impl<N: Net> Server<N> {
         self.send_answer(token, answer, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
-            connection.frames_out = connection.frames_out.wrapping_add(1);
+            connection.outbox.count(1);
         }
         if last {
             self.roster.doom(token, CloseReason::Answered);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Instant;
 
-use chinwag::net::mio::{MioNet, Stream};
+use chinwag::net::mio::MioNet;
 use chinwag::net::{Event, Net, Target, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -19,7 +19,7 @@ fn net() -> MioNet {
 }
 
 /// A connection that was begun and is watched.
-fn begin(net: &mut MioNet, target: &Target) -> Stream {
+fn begin(net: &mut MioNet, target: &Target) -> Socket {
     let mut stream = net.connect(target).expect("a connection is begun");
     net.watch(&mut stream, TOKEN).expect("it is watched");
     stream
@@ -44,11 +44,11 @@ fn until_readable(net: &mut MioNet) {
     poll_for(net, |event| matches!(event, Event::Connection { token: TOKEN, readable: true, .. }));
 }
 
-fn write(net: &mut MioNet, stream: &mut Stream, bytes: &[u8]) -> io::Result<usize> {
+fn write(net: &mut MioNet, stream: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
     net.write(stream, &[IoSlice::new(bytes)])
 }
 
-fn read(net: &mut MioNet, stream: &mut Stream) -> io::Result<Vec<u8>> {
+fn read(net: &mut MioNet, stream: &mut Socket) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 64];
     net.read(stream, &mut buffer).map(|count| buffer[..count].to_vec())
 }
@@ -58,7 +58,7 @@ fn error<T>(result: io::Result<T>) -> ErrorKind {
 }
 
 /// Says PING and hears PONG, to and from the other end.
-fn exchange(net: &mut MioNet, stream: &mut Stream, mut other: impl Read + Write) {
+fn exchange(net: &mut MioNet, stream: &mut Socket, mut other: impl Read + Write) {
     until_writable(net);
     assert_eq!(write(net, stream, b"PING").unwrap(), 4);
     let mut heard = [0; 4];
@@ -78,10 +78,8 @@ fn bytes_go_both_ways_by_tcp_with_the_options_of_every_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut net = net();
     let mut stream = begin(&mut net, &Target::Tcp(listener.local_addr().unwrap()));
-    let Stream::Tcp(socket) = &stream else { panic!("{stream:?}") };
-    let socket = SockRef::from(socket);
-    assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
-    assert!(socket.tcp_user_timeout().unwrap().is_some());
+    assert!(stream.keepalive().unwrap() && stream.tcp_nodelay().unwrap());
+    assert!(stream.tcp_user_timeout().unwrap().is_some());
     exchange(&mut net, &mut stream, listener.accept().unwrap().0);
 }
 
@@ -123,7 +121,7 @@ fn a_connection_that_does_not_stand_yet_would_block() {
     listener.listen(0).unwrap();
     let target = Target::Tcp(listener.local_addr().unwrap().as_socket().unwrap());
     let mut net = net();
-    let mut streams: Vec<Stream> = (0..4).map(|_| net.connect(&target).unwrap()).collect();
+    let mut streams: Vec<Socket> = (0..4).map(|_| net.connect(&target).unwrap()).collect();
     let last = streams.last_mut().unwrap();
     assert_eq!(error(write(&mut net, last, b"PING")), ErrorKind::WouldBlock);
     assert_eq!(error(read(&mut net, last)), ErrorKind::WouldBlock);

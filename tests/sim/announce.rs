@@ -34,7 +34,7 @@ fn of_a_tick_of_talk_everybody_hears_what_the_others_say_in_one_order() {
             all.iter().filter(|line| !line.starts_with(&format!("{name}:"))).cloned().collect();
         assert_eq!(stage.unread(*wire), others);
         let token = stage.world().token(*wire).unwrap();
-        let frames = stage.server.roster().get(token).unwrap().frames_out;
+        let frames = stage.server.roster().get(token).unwrap().outbox.frames();
         assert!(frames >= 4, "{frames}");
     }
     stage.end();
