@@ -304,7 +304,7 @@ pub struct Config {
           value_parser = redis::count, help_heading = "Redis")]
     pub redis_clients: usize,
 
-    /// Longest wait of a dear flush for what else is coming, so that it needs no write of its own
+    /// Longest wait of a part of a dear flush for what else is coming, so that it needs no write of its own
     #[arg(
         long,
         value_name = "TIME",

@@ -31,7 +31,7 @@ pub struct Metrics {
     pub missed: u64,
     /// Times that a client was slowed down.
     pub delays: u64,
-    /// Flushes that waited for what else was coming.
+    /// Parts of flushes that waited for what else was coming.
     pub coalesced: u64,
     /// Clients dropped for a full write buffer.
     pub dropped_full: u64,
@@ -143,7 +143,7 @@ impl Metrics {
         page.counter("written_bytes", "Bytes written to connections.", self.bytes_out);
         page.counter("missed", "Messages left out for clients that read too slowly.", self.missed);
         page.counter("delays", "Times that a client was slowed down.", self.delays);
-        page.counter("coalesced", "Flushes that waited for what else was coming.", self.coalesced);
+        page.counter("coalesced", "Parts of flushes that waited for what else was coming.", self.coalesced);
         page.family("dropped_total", "Clients dropped, by reason.", "counter");
         for (reason, count) in [
             (CloseReason::BufferFull, self.dropped_full),

@@ -1,4 +1,4 @@
-//! What one connection is still to be sent: [`Outbox`], a queue of slices of the tick's pages.
+//! What one connection is still to be sent: [`Outbox`], a queue of slices of pages.
 //!
 //! An idle outbox is 24 bytes and owns nothing. One slice, which is what a broadcast makes of any number of
 //! messages that follow each other on the page, needs no more. Only a second slice that is not adjacent, or a peer
@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use crate::page::{Pages, Slice};
 use crate::time::Moment;
 
-/// Slices handed to one `writev(2)`; more wait for the next call.
+/// Slices handed to one `sendmsg(2)`; more wait for the next call.
 const SLICES_A_WRITE: usize = 16;
 
 /// A queue of slices, each of which [`Pages`] counts as held once.
@@ -376,8 +376,22 @@ mod tests {
         assert!(outbox.is_empty(), "nothing of three was sent");
         send(&mut outbox, &mut pages, "four\n");
         flush(&mut outbox, &mut pages, 0, 1);
+        outbox.count(5);
         outbox.clear(&mut pages);
-        assert_eq!((outbox.queued_bytes(), pages.held_bytes()), (0, 0));
+        assert_eq!((outbox.queued_bytes(), pages.held_bytes(), outbox.frames()), (0, 0, 5));
+    }
+
+    #[test]
+    fn a_slice_is_appended_only_where_nothing_is_in_the_way() {
+        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+        let mut slice = |text: &str| pages.frame(|page| page.extend_from_slice(text.as_bytes()));
+        let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(&mut slice);
+        assert!(outbox.append(one, 0), "an empty one takes anything");
+        assert!(!outbox.append(two, 3) && outbox.append(two, 4), "no more than 4 bytes wait");
+        assert!(!outbox.append(three, 99), "it does not follow");
+        outbox.push(three);
+        assert!(!outbox.append(other, 99), "there is a backlog");
+        assert_eq!((outbox.queued_bytes(), outbox.slice_bytes()), (14, size_of::<Slice>()));
     }
 
     #[test]

@@ -4,22 +4,25 @@
 //! costs one encoding however many hear it. Each page counts the bytes that outboxes still hold of it, a byte in five
 //! outboxes as five; at zero it is free again.
 //!
-//! A *round* is over when everybody has been written to who had something to be sent; mostly that is a tick. After a good
-//! round the kernel has everything, the count is zero, and the open page is emptied and used again: it stays in the
-//! cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the next round appends behind
-//! it, until it is [`SEALED_AT_BYTES`] long and a new one is opened. So what many slow clients of one room wait for is
-//! in memory once, and each of them holds one slice a page, not one a message.
+//! A *round* is over when a tick has written to everybody who had something to be sent; with few clients that is each tick.
+//! After a good round the kernel has everything, the count is zero, and the open page is emptied and used again: it stays
+//! in the cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the next round appends
+//! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new page is opened. So what many slow clients of one
+//! room wait for is in memory once, and each of them holds one slice a page, not one a message.
 //!
 //! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can copy
 //! the rest to new pages ([`Pages::compact`]) before they add up: pages never pin much over four times what is queued.
 
 use slab::Slab;
 
-/// A page this long takes no further round.
+/// A page that is this long at the end of a round takes no further one.
 pub const SEALED_AT_BYTES: usize = 64 * 1024;
 
+/// When the open page is this long it is time for the round to end.
+pub const LONG_BYTES: usize = 2 * SEALED_AT_BYTES;
+
 /// The buffer kept for the open page between rounds when a large one has grown it.
-pub const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
+const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
 
 /// A page is sparse when fewer than one in this many of its bytes are held.
 const SPARSE: u64 = 4;

@@ -1,8 +1,8 @@
 //! All connections, and what there is to do for them: [`Roster`].
 //!
 //! The only place where a slot is taken or freed. Work is noted in queues, each connection at most once in each, and a
-//! phase of the tick takes what is in its queue when it begins: what is noted meanwhile waits for a later phase or the
-//! next tick.
+//! phase of the tick takes a queue whole, or its first part: what is noted meanwhile waits for a later phase or the next
+//! tick.
 
 use std::mem::{replace, take};
 

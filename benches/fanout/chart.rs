@@ -1,6 +1,6 @@
 //! Bar charts, one a workload: its first figure, the best contender on top.
 
-use crate::rounds::Table;
+use crate::report::Section;
 
 const WIDTH: f64 = 720.0;
 const NAME_WIDTH: f64 = 140.0;
@@ -23,10 +23,10 @@ const STYLE: &str = "
 ";
 
 /// The chart as SVG. Bars are medians, whiskers the spread. Who failed is not on it.
-pub fn bars(table: &Table) -> String {
-    let figure = table.workload.figures()[0];
+pub fn bars(section: &Section) -> String {
+    let figure = section.columns[0];
     let mut rows: Vec<_> =
-        table.rows.iter().filter_map(|row| Some((row.contender.name, row.spread(figure)?))).collect();
+        section.results.iter().filter_map(|row| Some((&row.contender, row.figures.get(&figure)?))).collect();
     rows.sort_by(|(_, one), (_, other)| one.median.total_cmp(&other.median));
     let most = rows.iter().map(|(_, spread)| spread.most).fold(f64::MIN_POSITIVE, f64::max);
     let scale = |value: f64| (WIDTH - NAME_WIDTH - VALUE_WIDTH) * value / most;
@@ -35,7 +35,7 @@ pub fn bars(table: &Table) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\">\n<style>{STYLE}</style>\n\
          <text class=\"title\" x=\"0\" y=\"16\">{}</text>\n<text x=\"0\" y=\"36\">{}, less is better</text>\n",
-        escape(&table.workload.title()),
+        escape(&section.title),
         escape(figure.title()),
     );
     for (number, (name, spread)) in rows.iter().enumerate() {

@@ -1,13 +1,14 @@
 //! Where and when figures were taken.
 
+use std::fmt;
 use std::fs;
 use std::process::Command;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cores::{Role, core};
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Machine {
     pub date: String,
     pub processor: String,
@@ -46,6 +47,18 @@ impl Machine {
             },
             load_average: load.split(' ').next().unwrap_or_default().to_string(),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Machine { date, processor, cores, memory_gigabytes, kernel, commit, pinning, load_average } =
+            self;
+        write!(
+            f,
+            "{date}, commit {commit}: {processor}, {cores} cores, {memory_gigabytes} GB, {kernel}; {pinning}; load \
+             average {load_average} at the end"
+        )
     }
 }
 

@@ -112,7 +112,7 @@ fn compare(arguments: &Arguments) -> Result<(), String> {
         }
     }
     let tables = runner::run(workloads, &here, usize::from(arguments.rounds));
-    let report = Report::new(tables, here, absent, usize::from(arguments.rounds));
+    let report = Report::new(&tables, &here, &absent, usize::from(arguments.rounds));
     println!("{}", report.terminal());
     match &arguments.write {
         Some(folder) => report.write(folder).map_err(|error| format!("{}: {error}", folder.display())),

@@ -1,78 +1,102 @@
 //! What the rounds gave, for people and programs: the terminal's table, Markdown, JSON.
+//!
+//! A folder keeps all that was ever measured into it: a run replaces the workloads that it measured, and lets the others be.
+//! So all of it can be measured piece by piece, and each workload says when and where it was.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::chart;
-use crate::contender::Contender;
+use crate::contender::{self, Contender};
 use crate::figure::{Figure, Figures};
 use crate::machine::Machine;
 use crate::rounds::{Row, Table};
 use crate::server;
 use crate::statistics::Spread;
+use crate::workload;
 
-pub struct Report {
-    machine: Machine,
-    tables: Vec<Table>,
-    contenders: Vec<Contender>,
-    /// Who was not here, and why.
-    absent: Vec<String>,
-    rounds: usize,
-}
+const METHOD: &str = "Contenders in turn within each round; medians, with the least and the most of the rounds in brackets. \
+Ratios are taken within a round. Who only listens acknowledges what it reads at once, whatever it said when it came in. \
+Every delivery was checked for count, order and content. Processor time is the server's, all threads. \"load busy\" near \
+100 % means that the load generator bounds deliveries a second there, not the server; processor time does not depend on \
+it. Writes are the packets with data that the kernel sent meanwhile, less the generator's. A line is as long as a client \
+receives it, chinwag's with the name in front; where a protocol has frames of its own, the text alone is that long.";
 
 /// `results.json`.
-#[derive(Serialize)]
-struct Results<'a> {
-    machine: &'a Machine,
-    rounds: usize,
-    absent: &'a [String],
+#[derive(Serialize, Deserialize)]
+pub struct Report {
     contenders: Vec<Described>,
-    workloads: Vec<Measured>,
+    workloads: Vec<Section>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Described {
-    name: &'static str,
-    about: &'static str,
+    name: String,
+    about: String,
     version: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Measured {
-    name: String,
-    title: String,
-    results: Vec<Judged>,
+/// A workload, and what it gave when it was last measured.
+#[derive(Serialize, Deserialize)]
+pub struct Section {
+    pub name: String,
+    pub title: String,
+    machine: Machine,
+    rounds: usize,
+    /// Who was not there, and why.
+    absent: Vec<String>,
+    /// The figures that are shown, the most telling first.
+    pub columns: Vec<Figure>,
+    pub results: Vec<Judged>,
 }
 
 /// Either an error or figures.
-#[derive(Serialize)]
-struct Judged {
-    contender: &'static str,
+#[derive(Serialize, Deserialize)]
+pub struct Judged {
+    pub contender: String,
     error: Option<String>,
-    figures: BTreeMap<Figure, Spread>,
+    pub figures: BTreeMap<Figure, Spread>,
     rounds: Vec<Option<Figures>>,
 }
 
 impl Report {
-    pub fn new(tables: Vec<Table>, contenders: Vec<Contender>, absent: Vec<String>, rounds: usize) -> Report {
-        Report { machine: Machine::here(), tables, contenders, absent, rounds }
+    pub fn new(tables: &[Table], contenders: &[Contender], absent: &[String], rounds: usize) -> Report {
+        let machine = Machine::here();
+        let described = |contender: &Contender| Described {
+            name: contender.name.to_string(),
+            about: contender.about.to_string(),
+            version: server::version(contender.launch),
+        };
+        let section = |table: &Table| Section {
+            name: table.workload.name.clone(),
+            title: table.workload.title(),
+            machine: machine.clone(),
+            rounds,
+            absent: absent.to_vec(),
+            columns: table.figures(),
+            results: table.rows.iter().map(|row| judged(row, table.workload.figures())).collect(),
+        };
+        Report {
+            contenders: contenders.iter().map(described).collect(),
+            workloads: tables.iter().map(section).collect(),
+        }
     }
 
     pub fn terminal(&self) -> String {
         let mut text = String::new();
-        for table in &self.tables {
-            let rows = cells(table);
+        for section in &self.workloads {
+            let rows = section.cells();
             let mut widths = vec![0; rows[0].len()];
             for row in &rows {
                 row.iter()
                     .zip(&mut widths)
                     .for_each(|(cell, width)| *width = (*width).max(cell.chars().count()));
             }
-            text.push_str(&format!("\n{}\n", table.workload.title()));
+            text.push_str(&format!("\n{}\n", section.title));
             for row in &rows {
                 let padded =
                     row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
@@ -81,125 +105,114 @@ impl Report {
                     });
                 text.push_str(&format!("{}\n", padded.collect::<String>().trim_end()));
             }
-            text.push_str(&errors(table).iter().map(|error| format!("  {error}\n")).collect::<String>());
+            text.push_str(&section.errors().map(|error| format!("  {error}\n")).collect::<String>());
         }
-        text.push_str(&format!("\n{}\n{}\n", self.method(), self.where_and_when()));
-        text.push_str(&self.absent.iter().map(|absent| format!("Not here: {absent}\n")).collect::<String>());
+        text.push_str(&format!("\n{METHOD}\n"));
+        // All were measured at once.
+        if let Some(section) = self.workloads.last() {
+            text.push_str(&section.circumstances());
+        }
         text
     }
 
-    /// Writes `report.md`, `results.json` and a chart a workload.
-    pub fn write(&self, folder: &Path) -> io::Result<()> {
+    /// Adds itself to what the folder has: `report.md`, `results.json` and a chart a workload.
+    pub fn write(self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        for table in &self.tables {
-            fs::write(folder.join(chart_name(table)), chart::bars(table))?;
+        for section in &self.workloads {
+            fs::write(folder.join(section.chart_name()), chart::bars(section))?;
         }
-        fs::write(folder.join("report.md"), self.markdown())?;
-        let json = serde_json::to_string_pretty(&self.results()).map_err(io::Error::other)?;
-        fs::write(folder.join("results.json"), json + "\n")
+        let path = folder.join("results.json");
+        let all = match fs::read(&path) {
+            Ok(json) => self.over(serde_json::from_slice(&json).map_err(io::Error::other)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => self,
+            Err(error) => return Err(error),
+        };
+        fs::write(folder.join("report.md"), all.markdown())?;
+        let json = serde_json::to_string_pretty(&all).map_err(io::Error::other)?;
+        fs::write(path, json + "\n")
+    }
+
+    /// What `older` has and this has not, and this, in the order in which they are run.
+    fn over(mut self, older: Report) -> Report {
+        let is_new = |section: &Section| !self.workloads.iter().any(|other| other.name == section.name);
+        let kept: Vec<Section> = older.workloads.into_iter().filter(is_new).collect();
+        self.workloads.extend(kept);
+        let order: Vec<String> = workload::full().into_iter().map(|workload| workload.name).collect();
+        self.workloads.sort_by_key(|section| order.iter().position(|name| *name == section.name));
+        let is_new = |one: &Described| !self.contenders.iter().any(|other| other.name == one.name);
+        let kept: Vec<Described> = older.contenders.into_iter().filter(is_new).collect();
+        self.contenders.extend(kept);
+        let order: Vec<&str> = contender::all().into_iter().map(|contender| contender.name).collect();
+        self.contenders.sort_by_key(|one| order.iter().position(|name| *name == one.name));
+        self
     }
 
     fn markdown(&self) -> String {
-        let mut text = format!("# Fan-out\n\n{}\n\n{}\n", self.method(), self.where_and_when());
-        for table in &self.tables {
-            let title = table.workload.title();
-            text.push_str(&format!("\n## {title}\n\n![{title}]({})\n\n", chart_name(table)));
-            for (number, row) in cells(table).iter().enumerate() {
+        let mut text = format!("# Fan-out\n\n{METHOD}\n");
+        for section in &self.workloads {
+            let title = &section.title;
+            text.push_str(&format!("\n## {title}\n\n![{title}]({})\n\n", section.chart_name()));
+            for (number, row) in section.cells().iter().enumerate() {
                 text.push_str(&format!("| {} |\n", row.join(" | ")));
                 if number == 0 {
                     text.push_str(&format!("|---|{}\n", "---:|".repeat(row.len() - 1)));
                 }
             }
-            let errors = errors(table);
-            text.push_str(&errors.iter().map(|error| format!("\n{error}\n")).collect::<String>());
+            text.push_str(&section.errors().map(|error| format!("\n{error}\n")).collect::<String>());
+            text.push_str(&format!("\n{}", section.circumstances()));
         }
         text.push_str("\n## Who, and what was set\n\n");
-        for contender in &self.contenders {
-            let version = server::version(contender.launch).map_or(String::new(), |is| format!(" ({is})"));
-            text.push_str(&format!("- **{}**{version}: {}.\n", contender.name, contender.about));
+        for Described { name, about, version } in &self.contenders {
+            let version = version.as_ref().map_or(String::new(), |version| format!(" ({version})"));
+            text.push_str(&format!("- **{name}**{version}: {about}.\n"));
         }
-        text.push_str(
-            &self.absent.iter().map(|absent| format!("- Not here: {absent}.\n")).collect::<String>(),
-        );
         text
     }
+}
 
-    fn method(&self) -> String {
-        format!(
-            "{} rounds, contenders in turn within each; medians, with the least and the most of the rounds in \
-             brackets. Ratios are taken within a round. Who only \
-             listens acknowledges what it reads at once, whatever it said when it came in. Every delivery was checked for count, order and content. \
-             Processor time is the server's, all threads. \"load busy\" near 100 % means that the load generator \
-             bounds deliveries a second there, not the server; processor time does not depend on it. Writes are the packets \
-             with data that the kernel sent meanwhile, less the generator's. A line is as long \
-             as a client receives it, chinwag's with the name in front; where a protocol has frames of its own, the \
-             text alone is that long.",
-            self.rounds
-        )
+fn judged(row: &Row, figures: &[Figure]) -> Judged {
+    Judged {
+        contender: row.contender.name.to_string(),
+        error: row.error().map(str::to_string),
+        figures: row.spreads(figures),
+        rounds: row.rounds.iter().map(|round| round.as_ref().ok().cloned()).collect(),
+    }
+}
+
+impl Section {
+    fn chart_name(&self) -> String {
+        format!("{}.svg", self.name)
     }
 
-    fn where_and_when(&self) -> String {
-        let Machine { date, processor, cores, memory_gigabytes, kernel, commit, pinning, load_average } =
-            &self.machine;
-        format!(
-            "{date}, commit {commit}: {processor}, {cores} cores, {memory_gigabytes} GB, {kernel}; {pinning}; load \
-             average {load_average} at the end."
-        )
+    /// Where and when, and who was not there.
+    fn circumstances(&self) -> String {
+        let absent: String = self.absent.iter().map(|absent| format!("Not here: {absent}.\n")).collect();
+        format!("{} rounds, {}.\n{absent}", self.rounds, self.machine)
     }
 
-    fn results(&self) -> Results<'_> {
-        let described = |contender: &Contender| Described {
-            name: contender.name,
-            about: contender.about,
-            version: server::version(contender.launch),
-        };
-        let result = |row: &Row, figures: &[Figure]| Judged {
-            contender: row.contender.name,
-            error: row.error().map(str::to_string),
-            figures: row.spreads(figures),
-            rounds: row.rounds.iter().map(|round| round.as_ref().ok().cloned()).collect(),
-        };
-        let measured = |table: &Table| Measured {
-            name: table.workload.name.clone(),
-            title: table.workload.title(),
-            results: table.rows.iter().map(|row| result(row, table.workload.figures())).collect(),
-        };
-        Results {
-            machine: &self.machine,
-            rounds: self.rounds,
-            absent: &self.absent,
-            contenders: self.contenders.iter().map(described).collect(),
-            workloads: self.tables.iter().map(measured).collect(),
+    /// A head and a row a contender. The first two figures with their spread.
+    fn cells(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![vec!["contender".to_string()]];
+        rows[0].extend(self.columns.iter().map(|figure| figure.title().to_string()));
+        for judged in &self.results {
+            let cell = |(column, figure): (usize, &Figure)| match judged.figures.get(figure) {
+                None => if judged.error.is_some() && column == 0 { "failed" } else { "–" }.to_string(),
+                Some(spread) if column < 2 && spread.least < spread.most => {
+                    let show = |value| figure.show(value);
+                    format!("{} ({}–{})", show(spread.median), show(spread.least), show(spread.most))
+                }
+                Some(spread) => figure.show(spread.median),
+            };
+            let mut line = vec![judged.contender.clone()];
+            line.extend(self.columns.iter().enumerate().map(cell));
+            rows.push(line);
         }
+        rows
     }
-}
 
-fn chart_name(table: &Table) -> String {
-    format!("{}.svg", table.workload.name)
-}
-
-/// A head and a row a contender. The first two figures with their spread.
-fn cells(table: &Table) -> Vec<Vec<String>> {
-    let figures = table.figures();
-    let mut rows = vec![vec!["contender".to_string()]];
-    rows[0].extend(figures.iter().map(|figure| figure.title().to_string()));
-    for row in &table.rows {
-        let cell = |(column, figure): (usize, &Figure)| match row.spread(*figure) {
-            None => if row.error().is_some() && column == 0 { "failed" } else { "–" }.to_string(),
-            Some(spread) if column < 2 && spread.least < spread.most => {
-                let show = |value| figure.show(value);
-                format!("{} ({}–{})", show(spread.median), show(spread.least), show(spread.most))
-            }
-            Some(spread) => figure.show(spread.median),
-        };
-        let mut line = vec![row.contender.name.to_string()];
-        line.extend(figures.iter().enumerate().map(cell));
-        rows.push(line);
+    fn errors(&self) -> impl Iterator<Item = String> {
+        let error =
+            |judged: &Judged| Some(format!("{} failed: {}", judged.contender, judged.error.as_ref()?));
+        self.results.iter().filter_map(error)
     }
-    rows
-}
-
-fn errors(table: &Table) -> Vec<String> {
-    let error = |row: &Row| Some(format!("{} failed: {}", row.contender.name, row.error()?));
-    table.rows.iter().filter_map(error).collect()
 }

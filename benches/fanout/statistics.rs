@@ -1,9 +1,9 @@
 //! Middle and spread of a few rounds.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The median of some rounds and how far they lie apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
     pub least: f64,

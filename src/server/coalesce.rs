@@ -36,9 +36,14 @@ const FRAMES: f64 = 1.5;
 /// A write of more bytes than that costs by the byte already.
 const MOST_BYTES: f64 = 16.0 * 1024.0;
 
-/// About so many writes are remembered in the averages. A flush counts by its writes: what one client is told alone says
-/// nothing of a room.
-const REMEMBERED: f64 = 1000.0;
+/// About so many writes are remembered in the averages, and no less than so many rounds. A flush counts by its writes: what
+/// one client is told alone says nothing of a room. And of a large room one round says nothing: when a line comes while
+/// another is on its way, the writes that are due anyway carry two, and that is all.
+const REMEMBERED_WRITES: usize = 1000;
+const REMEMBERED_ROUNDS: usize = 2;
+
+/// No write costs as much; it was the process that was stopped.
+const WRITE_MOST: Duration = Duration::from_millis(1);
 
 /// How much is flushed at once, and whether it waits, and for how long.
 #[derive(Debug)]
@@ -124,17 +129,111 @@ impl Coalescing {
     /// Notes what a flush of so many outboxes took, and what had been queued ever when it was over.
     pub fn note(&mut self, outboxes: usize, nanos: u64, queued: Tally) {
         self.wait = Wait::NotYet;
+        if outboxes == 0 {
+            return;
+        }
         let before = std::mem::replace(&mut self.queued, queued);
+        let remembered = REMEMBERED_WRITES.max(REMEMBERED_ROUNDS * PARTS * outboxes) as f64;
+        // There may be no more writes, and yet a sum: for writes that were counted before.
+        let average = |old: &mut f64, sum: u64, writes: u64| {
+            let writes = writes as f64;
+            *old += (sum as f64 - writes * *old) / (writes + remembered);
+        };
+        let outboxes = outboxes as u64;
+        average(&mut self.write_nanos, nanos.min(outboxes * WRITE_MOST.as_nanos() as u64), outboxes);
         let writes = queued.writes - before.writes;
-        average(&mut self.write_nanos, nanos, outboxes as u64);
         average(&mut self.write_frames, queued.frames - before.frames, writes);
         average(&mut self.write_bytes, queued.bytes - before.bytes, writes);
     }
 }
 
-/// Takes so many more writes into an average, which come to `sum` together. There may be none, and yet a sum: for writes
-/// that were counted before.
-fn average(old: &mut f64, sum: u64, writes: u64) {
-    let writes = writes as f64;
-    *old += (sum as f64 - writes * *old) / (writes + REMEMBERED);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE_NANOS: u64 = 5_000;
+
+    /// A room of so many, in which lines have come one by one for a while.
+    struct Room {
+        coalescing: Coalescing,
+        members: usize,
+        dirty: usize,
+        queued: Tally,
+    }
+
+    impl Room {
+        fn quiet(members: usize) -> Room {
+            let coalescing = Coalescing::new(Some(Duration::from_secs(1)));
+            let mut room = Room { coalescing, members, dirty: 0, queued: Tally::default() };
+            for _ in 0..50 {
+                room.say();
+                while room.dirty > 0 {
+                    room.flush();
+                }
+            }
+            room
+        }
+
+        fn say(&mut self) {
+            self.queued.frames += self.members as u64;
+            self.queued.bytes += 64 * self.members as u64;
+            self.queued.writes += (self.members - self.dirty) as u64;
+            self.dirty = self.members;
+        }
+
+        /// Flushes a part. Whether it was to wait.
+        fn flush(&mut self) -> bool {
+            let part = self.coalescing.part(self.dirty);
+            let waits = self.coalescing.begin(part);
+            self.dirty -= part;
+            self.coalescing.note(part, part as u64 * WRITE_NANOS, self.queued);
+            waits
+        }
+    }
+
+    #[test]
+    fn a_room_of_any_size_is_quiet_where_lines_come_one_by_one() {
+        for members in [10, 100, 1_000, 10_000] {
+            let mut room = Room::quiet(members);
+            room.say();
+            while room.dirty > 0 {
+                assert!(!room.flush(), "{members}, {} left", room.dirty);
+            }
+        }
+    }
+
+    #[test]
+    fn two_lines_that_meet_by_chance_do_not_make_it_busy_and_talk_does() {
+        for members in [1_000, 10_000] {
+            let mut room = Room::quiet(members);
+            room.say();
+            room.flush();
+            room.say();
+            assert!(!room.flush(), "{members}");
+            let mut waits = 0;
+            for _ in 0..30 {
+                room.say();
+                waits += usize::from(room.flush());
+            }
+            assert!(waits > 20, "{members}: {waits}");
+        }
+    }
+
+    #[test]
+    fn a_tick_without_a_flush_says_nothing_of_what_a_write_costs() {
+        let mut room = Room::quiet(1_000);
+        let part = room.coalescing.part(1_000);
+        assert_eq!(part, 125);
+        for _ in 0..1_000_000 {
+            room.coalescing.note(0, 50, room.queued);
+        }
+        assert_eq!(room.coalescing.part(200), 100, "which cost half a millisecond");
+    }
+
+    #[test]
+    fn a_stopped_process_does_not_make_writes_dear_for_long() {
+        let mut room = Room::quiet(20);
+        room.coalescing.note(20, 10_000_000_000, room.queued);
+        assert_eq!(room.coalescing.part(20), 20);
+    }
 }

@@ -3,11 +3,10 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use super::turn::TICK_BYTES;
 use crate::connection::Life;
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
-use crate::page::{KEPT_BYTES, SEALED_AT_BYTES, Which};
+use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
 use crate::protocol::CloseReason;
 
 /// Sparse pages are let be until they add up to this.
@@ -18,14 +17,10 @@ impl<N: Net> Server<N> {
     /// or lets it wait for what else is coming.
     pub(super) fn flush_dirty(&mut self) {
         let dirty = self.roster.dirty();
-        // A long page is finished, and free again, before it is so long that it must be sealed: then everybody who is not
-        // slow would hold two.
-        let part = match self.pages.open_bytes() < KEPT_BYTES {
-            true => self.coalescing.part(dirty),
-            false => dirty,
-        };
-        let may_wait = self.ending.is_none() && self.pages.open_bytes() < TICK_BYTES;
-        if may_wait && self.coalescing.begin(part) {
+        // Where talk never ends no round would, and the page would grow for ever. And the end waits for nothing.
+        let whole = self.ending.is_some() || self.pages.open_bytes() >= LONG_BYTES;
+        let part = if whole { dirty } else { self.coalescing.part(dirty) };
+        if !whole && self.coalescing.begin(part) {
             return;
         }
         let begun_at = self.net.nanos();

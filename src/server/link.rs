@@ -97,7 +97,7 @@ impl<N: Net> Server<N> {
         self.do_actions();
     }
 
-    /// Sends what this tick has brought; or with the next, if that is when our own clients hear it.
+    /// Sends what this tick has brought; or with the next, if that is when the first of our own clients hear it.
     pub(super) fn write_link(&mut self) {
         if self.coalescing.is_waiting() {
             return;
