@@ -49,10 +49,12 @@
 //!    waited longest, and may wait for the next, so that what is coming goes out with them (`server/coalesce.rs`).
 //! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
 //! 8. **accept**: newcomers get a place, or a number in the queue.
-//! 9. **publish**: what the other processes are to know of all that goes to Redis in one write.
+//! 9. **publish**: what the other processes are to know of all that goes to Redis in one write, with the first part of the
+//!    flush.
 //! 10. Debug builds check that whoever has something to do is in the queue for it.
 //!
-//! Each phase takes its queue whole, but for flush. What is queued meanwhile waits for a later phase or the next tick; nothing recurses.
+//! Each phase takes its queue whole, or flush the first part of it. What is queued meanwhile waits for a later phase or the
+//! next tick; nothing recurses.
 //!
 //! # Several processes
 //!
