@@ -6,6 +6,7 @@
 #[path = "../benches/fanout"]
 mod fanout {
     pub mod ledger;
+    pub mod merge;
     pub mod payload;
     #[path = "load/schedule.rs"]
     pub mod schedule;
@@ -403,4 +404,12 @@ fn medians_and_spreads() {
     assert_eq!(spread(&[4.0]), Some((4.0, 4.0, 4.0)));
     assert_eq!(spread(&[3.0, 1.0, 2.0]), Some((1.0, 2.0, 3.0)));
     assert_eq!(spread(&[4.0, 1.0, 3.0, 2.0]), Some((1.0, 2.5, 4.0)));
+}
+
+#[test]
+fn what_is_measured_anew_takes_the_place_of_the_old_and_the_rest_stays() {
+    let old = vec![("gone", 1), ("a", 1), ("c", 1)];
+    let new = vec![("c", 2), ("b", 2)];
+    let all = fanout::merge::over(new, old, |(name, _)| name, &["a", "b", "c", "d"]);
+    assert_eq!(all, [("a", 1), ("b", 2), ("c", 2), ("gone", 1)]);
 }

@@ -25,6 +25,7 @@ mod figure;
 mod ledger;
 mod load;
 mod machine;
+mod merge;
 mod payload;
 mod report;
 mod rounds;

@@ -14,6 +14,7 @@ use crate::chart;
 use crate::contender::{self, Contender};
 use crate::figure::{Figure, Figures};
 use crate::machine::Machine;
+use crate::merge::over;
 use crate::rounds::{Row, Table};
 use crate::server;
 use crate::statistics::Spread;
@@ -118,33 +119,34 @@ impl Report {
     /// Adds itself to what the folder has: `report.md`, `results.json` and a chart a workload.
     pub fn write(self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
+        let path = folder.join("results.json");
+        // Before anything is overwritten: it may not be readable.
+        let older = match fs::read(&path) {
+            Ok(json) => Some(serde_json::from_slice(&json).map_err(io::Error::other)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
         for section in &self.workloads {
             fs::write(folder.join(section.chart_name()), chart::bars(section))?;
         }
-        let path = folder.join("results.json");
-        let all = match fs::read(&path) {
-            Ok(json) => self.over(serde_json::from_slice(&json).map_err(io::Error::other)?),
-            Err(error) if error.kind() == ErrorKind::NotFound => self,
-            Err(error) => return Err(error),
+        let all = match older {
+            Some(older) => self.over(older),
+            None => self,
         };
         fs::write(folder.join("report.md"), all.markdown())?;
         let json = serde_json::to_string_pretty(&all).map_err(io::Error::other)?;
         fs::write(path, json + "\n")
     }
 
-    /// What `older` has and this has not, and this, in the order in which they are run.
-    fn over(mut self, older: Report) -> Report {
-        let is_new = |section: &Section| !self.workloads.iter().any(|other| other.name == section.name);
-        let kept: Vec<Section> = older.workloads.into_iter().filter(is_new).collect();
-        self.workloads.extend(kept);
-        let order: Vec<String> = workload::full().into_iter().map(|workload| workload.name).collect();
-        self.workloads.sort_by_key(|section| order.iter().position(|name| *name == section.name));
-        let is_new = |one: &Described| !self.contenders.iter().any(|other| other.name == one.name);
-        let kept: Vec<Described> = older.contenders.into_iter().filter(is_new).collect();
-        self.contenders.extend(kept);
-        let order: Vec<&str> = contender::all().into_iter().map(|contender| contender.name).collect();
-        self.contenders.sort_by_key(|one| order.iter().position(|name| *name == one.name));
-        self
+    /// Takes the place of what `older` has of the same, in the order in which they are run.
+    fn over(self, older: Report) -> Report {
+        let (workloads, contenders) = (workload::full(), contender::all());
+        let workloads: Vec<&str> = workloads.iter().map(|workload| workload.name.as_str()).collect();
+        let contenders: Vec<&str> = contenders.iter().map(|contender| contender.name).collect();
+        Report {
+            contenders: over(self.contenders, older.contenders, |one| &one.name, &contenders),
+            workloads: over(self.workloads, older.workloads, |one| &one.name, &workloads),
+        }
     }
 
     fn markdown(&self) -> String {

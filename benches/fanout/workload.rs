@@ -162,7 +162,7 @@ pub const BATCHED_RATE: u32 = 1000;
 /// comes while the one before it goes out, and at twice of it, where only who puts several into a write keeps up.
 const POISSON_RATES: [u32; 2] = [150, 400];
 
-/// A few minutes in all.
+/// Under five minutes in all: the line protocol only.
 pub fn short() -> Vec<Workload> {
     vec![
         Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8),
@@ -171,11 +171,6 @@ pub fn short() -> Vec<Workload> {
         Workload::new("same-rate", Kind::Rate(SAME_RATE), 1000, 1.2),
         Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 1.2),
         Workload::new("join", Kind::Join, 9000, 0.0),
-        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8).of(Family::WebSocket),
-        Workload::new("64-in-flight", Kind::InFlight(64), 1000, 0.8).of(Family::WebSocket),
-        Workload::new("poisson-400", Kind::Poisson(POISSON_RATES[1]), 1000, 1.2).of(Family::WebSocket),
-        Workload::new("join", Kind::Join, 9000, 0.0).of(Family::WebSocket),
-        Workload::new("1-in-flight", Kind::InFlight(1), 1000, 0.8).of(Family::Doors),
     ]
 }
 

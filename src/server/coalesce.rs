@@ -23,7 +23,7 @@ const PARTS: usize = 8;
 const PART_LEAST: Duration = Duration::from_micros(500);
 
 /// The share of a part's cost that it may wait. (Measured at 400 lines a second in a room of 1,000: an eighth 2.1 µs a
-/// delivery, half 1.7, all of it 1.3, but with twice the p99.)
+/// delivery, half 1.7, all of it 1.3, but with a p99 half as high again.)
 const SHARE: u32 = 2;
 
 /// Less than this is not worth falling asleep for; the kernel's timers are not finer than half of it
