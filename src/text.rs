@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use smol_str::SmolStr;
+use lean_string::{LeanString, ToLeanString};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -97,7 +97,7 @@ fn is_bidi_control(c: char) -> bool {
 ///
 /// Two names are the same if [`Name::same_as`] says so; `Eq` compares the spelling.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Name(SmolStr);
+pub struct Name(LeanString);
 
 /// Why a name was refused. [`fmt::Display`] says it to the person who tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +138,7 @@ impl Name {
     /// # Errors
     /// The first rule that it breaks.
     pub fn parse(raw: &str) -> Result<Name, NameError> {
-        let name: SmolStr = raw.trim().nfc().collect();
+        let name: LeanString = raw.trim().nfc().collect();
         if name.is_empty() {
             return Err(NameError::Empty);
         }
@@ -170,17 +170,17 @@ impl Name {
 
     /// Who says what a program publishes by Redis.
     pub fn of_redis() -> Name {
-        Name(SmolStr::new_static("redis"))
+        Name(LeanString::from_static_str("redis"))
     }
 
     /// The name of the `number`th guest.
     pub fn guest(number: u64) -> Name {
-        Name(smol_str::format_smolstr!("{GUEST_PREFIX}{number}"))
+        Name(format_args!("{GUEST_PREFIX}{number}").to_lean_string())
     }
 
     /// Who says what a program publishes by HTTP without a name.
     pub fn of_http() -> Name {
-        Name(SmolStr::new_static("http"))
+        Name(LeanString::from_static_str("http"))
     }
 
     /// The name itself.
@@ -277,7 +277,7 @@ fn is_reserved(name: &str) -> bool {
 ///
 /// The character set leaves nothing that could mean something to a terminal, a URL or Redis.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RoomName(SmolStr);
+pub struct RoomName(LeanString);
 
 /// Why a room name was refused. [`fmt::Display`] says it to the person who tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -303,7 +303,7 @@ impl fmt::Display for RoomNameError {
 impl RoomName {
     /// Where everybody starts.
     pub fn lobby() -> RoomName {
-        RoomName(SmolStr::new_static("lobby"))
+        RoomName(LeanString::from_static_str("lobby"))
     }
 
     /// Reads a room's name, with or without the `#`; upper and lower case are one room.
@@ -312,7 +312,7 @@ impl RoomName {
     /// The first rule that it breaks.
     pub fn parse(raw: &str) -> Result<RoomName, RoomNameError> {
         let raw = raw.trim();
-        let name: SmolStr = fold(raw.strip_prefix('#').unwrap_or(raw)).collect();
+        let name: LeanString = fold(raw.strip_prefix('#').unwrap_or(raw)).collect();
         if name.is_empty() {
             return Err(RoomNameError::Empty);
         }

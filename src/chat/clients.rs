@@ -1,6 +1,6 @@
 //! What the chat knows of a client: its name, and where it is.
 //!
-//! Ten thousand line clients are idle, each in one room, so all that is known of one is in 32 bytes. Whoever comes by
+//! Ten thousand line clients are idle, each in one room, so all that is known of one is in 24 bytes. Whoever comes by
 //! WebSocket may be in many rooms, and what is known of it is on the heap.
 
 use smallvec::SmallVec;
@@ -213,6 +213,6 @@ mod tests {
 
     #[test]
     fn a_line_client_is_small() {
-        assert_eq!(size_of::<Option<Client>>(), 32);
+        assert_eq!(size_of::<Option<Client>>(), 24);
     }
 }
