@@ -13,7 +13,7 @@ use std::time::Duration;
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::{self, Input, Step, line};
 use chinwag::config::Config;
-use chinwag::connection::Life;
+use chinwag::connection::{Life, Queued};
 use chinwag::host::Host;
 use chinwag::limits::Limits;
 use chinwag::net::{Door, DoorKind, Event, Net, Peer, Target, Token};
@@ -23,6 +23,9 @@ use chinwag::protocol::Dialect;
 use chinwag::roster::Roster;
 use chinwag::server::Server;
 use chinwag::time::{Moment, Now};
+
+/// A stream that is as large as a socket, so that connections are what they are in the server.
+type Socket = i32;
 
 /// Members of the room; each message is delivered to all but its sender.
 const MEMBERS: usize = 1_000;
@@ -91,11 +94,11 @@ fn queue(messages: usize, batch: usize) {
     let config = config();
     let limits = Limits::new(&config);
     let (mut chat, mut pages) = (Chat::new(&config, 1), Pages::default());
-    let mut roster: Roster<()> = Roster::new(MEMBERS, limits);
+    let mut roster: Roster<Socket> = Roster::new(MEMBERS, limits);
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
-        let token = roster.insert((), Host::LOCAL, Dialect::Line, now.moment);
+        let token = roster.insert(0, Host::LOCAL, Dialect::Line, now.moment);
         roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
         chat.connect(token.into(), now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
@@ -107,7 +110,7 @@ fn queue(messages: usize, batch: usize) {
         if (number + 1) % batch == 0 {
             roster.take_dirty(MEMBERS);
             for (_, connection) in roster.iter_mut() {
-                connection.queued.dirty = false;
+                connection.queued.remove(Queued::DIRTY);
                 connection.outbox = Outbox::default();
             }
             pages = Pages::default();
@@ -126,7 +129,7 @@ fn message() -> Vec<u8> {
 fn hear(
     line: &[u8],
     chat: &mut Chat,
-    roster: &mut Roster<()>,
+    roster: &mut Roster<Socket>,
     pages: &mut Pages,
     now: Now,
     effects: &mut Vec<Effect>,
@@ -190,7 +193,7 @@ impl Instant {
 }
 
 impl Net for Instant {
-    type Stream = usize;
+    type Stream = Socket;
 
     fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
         events.append(&mut self.events);
@@ -218,15 +221,15 @@ impl Net for Instant {
         1
     }
 
-    fn accept(&mut self, _: Door) -> io::Result<(usize, Peer)> {
+    fn accept(&mut self, _: Door) -> io::Result<(Socket, Peer)> {
         if self.accepted == self.to_accept {
             return Err(ErrorKind::WouldBlock.into());
         }
         self.accepted += 1;
-        Ok((self.accepted - 1, Peer::Local))
+        Ok((self.accepted as Socket - 1, Peer::Local))
     }
 
-    fn connect(&mut self, _: &Target) -> io::Result<usize> {
+    fn connect(&mut self, _: &Target) -> io::Result<Socket> {
         unreachable!("nothing is to be connected to")
     }
 
@@ -236,14 +239,14 @@ impl Net for Instant {
         None
     }
 
-    fn watch(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
+    fn watch(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
         self.input.push(format!("user-{stream}\n").into_bytes());
         self.events.push(Event::Connection { token, readable: true, writable: true });
         Ok(())
     }
 
-    fn read(&mut self, stream: &mut usize, buffer: &mut [u8]) -> io::Result<usize> {
-        let input = &mut self.input[*stream];
+    fn read(&mut self, stream: &mut Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        let input = &mut self.input[*stream as usize];
         if input.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -253,11 +256,11 @@ impl Net for Instant {
         Ok(count)
     }
 
-    fn write(&mut self, _: &mut usize, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, _: &mut Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
-    fn finish(&mut self, _: &mut usize) -> io::Result<()> {
+    fn finish(&mut self, _: &mut Socket) -> io::Result<()> {
         Ok(())
     }
 

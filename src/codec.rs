@@ -1,7 +1,7 @@
 //! Bytes to requests and events to bytes, one module a door. A codec never sees an id, a room's members or a socket.
 //!
 //! What a codec remembers of a connection between two pieces of input is its [`Unfinished`]: nothing, nearly always, so
-//! that an idle connection owns no more than a null pointer for it. What it shares between connections is in [`Codecs`].
+//! that an idle connection has no place for it. What it shares between connections is in [`Codecs`].
 
 pub mod http;
 pub mod json;
@@ -23,17 +23,10 @@ pub enum Unfinished {
         /// How much.
         discarded_bytes: usize,
     },
-    /// A connection that speaks HTTP, maybe with a request whose body is still to come.
-    Http(http::Exchange),
+    /// An HTTP request whose body is still to come.
+    Body(http::Awaited),
     /// A WebSocket message in several frames.
     Fragments(websocket::Fragments),
-    /// Something that was read while the client must wait before it may be heard.
-    Held {
-        /// What.
-        input: Input,
-        /// What else its codec is in the middle of.
-        rest: Option<Box<Unfinished>>,
-    },
 }
 
 /// One step of decoding. Give the codec what is left of the input until it answers [`Step::Incomplete`].

@@ -1,20 +1,22 @@
-//! One client: its socket, what came in and is not used, what is to go out, and where it is in its life.
+//! One client: its socket, what it is to be sent, and where it is in its life.
 //!
-//! Ten thousand of these are mostly idle, so size counts: `tests/tidy.rs` holds it under a bound.
+//! Ten thousand of these are mostly idle, so size counts: it is 64 bytes, a line of the processor's cache, and
+//! `tests/tidy.rs` sees that it stays so. What an idle one has no use for is no field of it, but in a table of those who
+//! have it: what came in and is not used ([`crate::inbox`]), how much it has sent lately ([`crate::rate`]).
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use crate::codec::{Input, Unfinished};
+use bitflags::bitflags;
+
 use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
 use crate::host::Host;
-use crate::inbox::{Inbox, READ_BYTES, Scratch};
+use crate::inbox::{READ_BYTES, Scratch};
 use crate::limits::Limits;
 use crate::net::Net;
-use crate::outbox::{Flushed, Outbox};
+use crate::outbox::{Appended, Flushed, Outbox};
 use crate::page::{Pages, Slice};
 use crate::protocol::{CloseReason, Dialect};
-use crate::rate::Allowance;
 use crate::time::{Coarse, Moment};
 
 /// How long the last words may take to be read where `--stall-timeout` is off.
@@ -27,14 +29,14 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Input kept of a client that waits for a place, in bytes. A pipe's whole input should fit, since it is heard.
-const WAITING_INBOX_BYTES: usize = 4 * 1024;
-
 /// Where a connection is in its life. It goes down this list, some steps left out, never up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Life {
     /// Speaks HTTP, and is no client of the chat.
-    Asking,
+    Asking {
+        /// Whether the door is on a loopback address, where only this machine's names may be asked for.
+        guarded: bool,
+    },
     /// Waiting for another client to leave.
     Waiting,
     /// Asked for its name.
@@ -51,24 +53,39 @@ pub enum Life {
     Gone,
 }
 
-/// What the last system calls said. Events only ever set `readable` and `writable`, and only `WouldBlock` clears them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Readiness {
-    /// A read may find something.
-    pub readable: bool,
-    /// A write may get something off.
-    pub writable: bool,
-    /// A read has found the end.
-    pub ended: bool,
+bitflags! {
+    /// What there is to be had of a connection. Events only ever add [`READABLE`](Readiness::READABLE) and
+    /// [`WRITABLE`](Readiness::WRITABLE), and only `WouldBlock` takes them away.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Readiness: u8 {
+        /// A read may find something.
+        const READABLE = 1;
+        /// A write may get something off.
+        const WRITABLE = 1 << 1;
+        /// A read has found the end.
+        const ENDED = 1 << 2;
+        /// What was read may hold a whole line. Of a client that waits for a place: as much is kept as may be.
+        const UNREAD = 1 << 3;
+    }
+
+    /// Which of the roster's queues a connection is in; each at most once.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub struct Queued: u8 {
+        /// It has a turn coming.
+        const RUNNABLE = 1;
+        /// It has something to flush.
+        const DIRTY = 1 << 1;
+    }
 }
 
-/// Which of the roster's queues a connection is in; each at most once.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Queued {
-    /// It has a turn coming.
-    pub runnable: bool,
-    /// It has something to flush.
-    pub dirty: bool,
+impl Readiness {
+    /// What an event says.
+    pub fn of(readable: bool, writable: bool) -> Readiness {
+        let mut ready = Readiness::empty();
+        ready.set(Readiness::READABLE, readable);
+        ready.set(Readiness::WRITABLE, writable);
+        ready
+    }
 }
 
 /// The places that the server has only so many of.
@@ -91,8 +108,20 @@ pub enum Tempo {
     Free,
     /// It was slowed down lately, and told so.
     Told,
-    /// It must wait until its allowance lets it go on ([`Allowance::ready_at`]).
+    /// It must wait until its allowance lets it go on.
     Delayed,
+}
+
+/// Whether a client may be heard, as far as the rate limit goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Charged {
+    /// It may.
+    Paid,
+    /// It must wait.
+    Delayed {
+        /// Whether it was not slowed down lately, and does not know.
+        news: bool,
+    },
 }
 
 /// Whether a frame may be left out for a client that reads too slowly.
@@ -120,8 +149,6 @@ pub enum Pushed {
 pub enum Due {
     /// The end, for that reason.
     Close(CloseReason),
-    /// It may be read again.
-    Resume,
     /// The question whether it is still there.
     Ping,
     /// The end of patience with a peer that was told good-bye.
@@ -137,66 +164,49 @@ pub struct Connection<S> {
     pub serial: u32,
     /// Where it is in its life.
     pub life: Life,
-    /// What is known of its socket.
+    /// What may be had of its socket, and of what was read of it.
     pub ready: Readiness,
     /// The queues it is in.
     pub queued: Queued,
     /// Which of the places there are for connections it takes up.
     pub place: Place,
-    /// Whether the inbox may hold a whole line.
-    pub unread_lines: bool,
     /// Whose it is.
     pub host: Host,
-    /// What it has sent and nobody has looked at yet.
-    pub inbox: Inbox,
     /// What it is to be sent.
     pub outbox: Outbox,
     /// What it speaks.
     pub dialect: Dialect,
-    /// What its codec is in the middle of.
-    pub unfinished: Option<Box<Unfinished>>,
     /// Whether it was asked if it is there, and has not answered.
     pub pinged: bool,
-    allowance: Allowance,
     tempo: Tempo,
-    /// The guess in the timers that counts; [`NEVER`] if there is none.
-    pub armed: Moment,
     /// When it came.
     pub connected_at: Coarse,
     /// When it was last heard of.
     pub heard_at: Coarse,
     /// What the deadline of its present life counts from: the question for the name, the last request, the farewell.
-    pub since: Moment,
+    since: Coarse,
     /// Lines it has sent, modulo 2^32.
     pub lines_in: u32,
 }
 
-/// Later than any deadline.
-pub const NEVER: Moment = Moment::from_millis(u64::MAX);
-
 impl<S> Connection<S> {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted, and waits to be told its place.
     pub fn new(stream: S, serial: u32, host: Host, dialect: Dialect, now: Moment) -> Connection<S> {
         Connection {
             stream,
             serial,
-            life: if dialect == Dialect::Http { Life::Asking } else { Life::Waiting },
+            life: Life::Waiting,
             ready: Readiness::default(),
             queued: Queued::default(),
             place: Place::None,
-            unread_lines: false,
             host,
-            inbox: Inbox::default(),
             outbox: Outbox::default(),
             dialect,
-            unfinished: None,
             pinged: false,
-            allowance: Allowance::default(),
             tempo: Tempo::Free,
-            armed: NEVER,
             connected_at: now.into(),
             heard_at: now.into(),
-            since: now,
+            since: now.into(),
             lines_in: 0,
         }
     }
@@ -204,13 +214,13 @@ impl<S> Connection<S> {
     /// Goes on to `life`, whose deadline counts from `now`.
     pub fn set_life(&mut self, life: Life, now: Moment) {
         self.life = life;
-        self.since = now;
+        self.since = now.into();
     }
 
     /// It has asked for something: what it may be idle for begins anew.
     pub fn touch(&mut self, now: Moment) {
-        if matches!(self.life, Life::Chatting | Life::Asking) {
-            self.since = now;
+        if matches!(self.life, Life::Chatting | Life::Asking { .. }) {
+            self.since = now.into();
         }
     }
 
@@ -233,20 +243,20 @@ impl<S> Connection<S> {
         match self.life {
             Life::Waiting | Life::Naming | Life::Chatting => true,
             Life::Doomed(reason) => reason.hears_to_the_end(),
-            Life::Asking | Life::Draining(_) | Life::Lingering | Life::Gone => false,
+            Life::Asking { .. } | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
 
     /// Whether it has been told good-bye, or is about to be.
     pub fn is_closing(&self) -> bool {
-        !self.is_client() && !matches!(self.life, Life::Waiting | Life::Asking)
+        !self.is_client() && !matches!(self.life, Life::Waiting | Life::Asking { .. })
     }
 
     /// Whether its input is decoded. That of a line client that waits is kept until it is let in.
     pub fn is_listened_to(&self) -> bool {
         match self.life {
             Life::Waiting => self.dialect != Dialect::Line,
-            Life::Asking | Life::Naming | Life::Chatting => true,
+            Life::Asking { .. } | Life::Naming | Life::Chatting => true,
             Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
@@ -254,9 +264,12 @@ impl<S> Connection<S> {
     /// Puts some frames into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
     /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
     #[inline]
-    pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> bool {
-        let appended = self.life == Life::Chatting && self.outbox.append(slice, most_queued_bytes);
-        if appended {
+    pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> Appended {
+        if self.life != Life::Chatting {
+            return Appended::No;
+        }
+        let appended = self.outbox.append(slice, most_queued_bytes);
+        if appended != Appended::No {
             self.outbox.count(frames);
         }
         appended
@@ -287,24 +300,25 @@ impl<S> Connection<S> {
 
     /// Whether it should have a turn: there may be input, and nothing speaks against using it.
     pub fn wants_turn(&self, limits: &Limits) -> bool {
-        let input = self.ready.readable || self.unread_lines;
+        let (readable, unread) =
+            (self.ready.contains(Readiness::READABLE), self.ready.contains(Readiness::UNREAD));
+        let input = readable || unread;
         match self.life {
-            Life::Waiting if self.dialect == Dialect::Line => {
-                self.ready.readable && self.inbox.len() < WAITING_INBOX_BYTES
-            }
+            Life::Waiting if self.dialect == Dialect::Line => readable && !unread,
             // One answer at a time: so what waits for it is bounded, whatever it asks for.
-            Life::Asking => input && !self.is_delayed() && self.outbox.is_empty(),
+            Life::Asking { .. } => input && !self.is_delayed() && self.outbox.is_empty(),
             Life::Waiting | Life::Naming | Life::Chatting => {
                 input && !self.is_delayed() && !self.is_behind(limits)
             }
-            Life::Draining(_) | Life::Lingering => self.ready.readable,
+            Life::Draining(_) | Life::Lingering => readable,
             Life::Doomed(_) | Life::Gone => false,
         }
     }
 
     /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of.
     pub fn is_at_rest(&self) -> bool {
-        self.life == Life::Chatting && !self.ready.readable && !self.unread_lines && self.outbox.missed() == 0
+        let input = self.ready.intersects(Readiness::READABLE | Readiness::UNREAD);
+        self.life == Life::Chatting && !input && self.outbox.missed() == 0
     }
 
     /// Whether it must wait before it is read again.
@@ -317,37 +331,17 @@ impl<S> Connection<S> {
         self.outbox.cost_bytes() > limits.soft_bytes()
     }
 
-    /// Takes one message from the allowance. `false`: it must wait; then [`Connection::is_delayed`], until
-    /// [`Due::Resume`]. `tell` is set if it should be told so.
-    pub fn may_send(&mut self, limits: &Limits, now: Moment, tell: &mut bool) -> bool {
-        let Some(pace) = limits.pace else {
-            return true;
-        };
-        if self.tempo == Tempo::Told && self.allowance.is_rested(now) {
+    /// Notes that a message of it was `paid` for out of its allowance, or must wait; and whether it was `rested` before.
+    pub fn charge(&mut self, paid: bool, rested: bool) -> Charged {
+        if self.tempo == Tempo::Told && rested {
             self.tempo = Tempo::Free;
         }
-        if self.allowance.take(pace, now) {
-            return true;
+        if paid {
+            return Charged::Paid;
         }
-        *tell = self.tempo == Tempo::Free;
+        let news = self.tempo == Tempo::Free;
         self.tempo = Tempo::Delayed;
-        false
-    }
-
-    /// Keeps what was read of a client that must wait.
-    pub fn hold(&mut self, input: Input) {
-        let rest = self.unfinished.take();
-        self.unfinished = Some(Box::new(Unfinished::Held { input, rest }));
-    }
-
-    /// What was kept while the client had to wait.
-    pub fn take_held(&mut self) -> Option<Input> {
-        let held = self.unfinished.take_if(|unfinished| matches!(**unfinished, Unfinished::Held { .. }))?;
-        let Unfinished::Held { input, rest } = *held else {
-            return None;
-        };
-        self.unfinished = rest;
-        Some(input)
+        Charged::Delayed { news }
     }
 
     /// The wait is over. Nothing was read of it meanwhile, so what it may be silent for begins anew.
@@ -365,32 +359,30 @@ impl<S> Connection<S> {
 
     /// The next deadline, and what it brings.
     pub fn deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        let close = |after: Duration, reason| Some((self.since + after, Due::Close(reason)));
-        let own = match self.life {
+        let deadlines = [self.own_deadline(limits), self.ping_deadline(limits), self.slow_deadline(limits)];
+        deadlines.into_iter().flatten().min_by_key(|(moment, _)| *moment)
+    }
+
+    /// The deadline of its present life.
+    fn own_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
+        let since = Moment::from(self.since);
+        let close = |after: Duration, reason| Some((since + after, Due::Close(reason)));
+        match self.life {
             // It has said more, and is not heard.
-            Life::Asking | Life::Chatting if self.is_delayed() => None,
-            Life::Asking if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
+            Life::Asking { .. } | Life::Chatting if self.is_delayed() => None,
+            Life::Asking { .. } if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
             Life::Naming => close(limits.name, CloseReason::NoName),
             // Who only listens has nothing to say.
             Life::Chatting if self.dialect == Dialect::Events => None,
             Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
             Life::Draining(_) => {
-                let stalled = self.outbox.stalled_since().unwrap_or(self.since).max(self.since);
-                let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(self.since + DRAIN);
+                let stalled = self.outbox.stalled_since().unwrap_or(since).max(since);
+                let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(since + DRAIN);
                 Some((patience, Due::Forget))
             }
-            Life::Lingering => Some((self.since + LINGER, Due::Forget)),
-            Life::Asking | Life::Waiting | Life::Doomed(_) | Life::Gone => None,
-        };
-        let resume = match self.tempo {
-            Tempo::Delayed if self.is_listened_to() => {
-                limits.pace.map(|pace| (self.allowance.ready_at(pace), Due::Resume))
-            }
-            _ => None,
-        };
-        let all =
-            own.into_iter().chain(resume).chain(self.ping_deadline(limits)).chain(self.slow_deadline(limits));
-        all.min_by_key(|(moment, _)| *moment)
+            Life::Lingering => Some((since + LINGER, Due::Forget)),
+            Life::Asking { .. } | Life::Waiting | Life::Doomed(_) | Life::Gone => None,
+        }
     }
 
     /// When it is to be asked whether it is there, or will have been silent for too long after that.
@@ -413,12 +405,12 @@ impl<S> Connection<S> {
     /// When it will have been slow for too long.
     fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         // Nothing can be left out of an answer, so who does not read one is dropped in any case.
-        let skips = limits.slow_client == SlowClient::Skip && self.life != Life::Asking;
+        let skips = limits.slow_client == SlowClient::Skip && !matches!(self.life, Life::Asking { .. });
         if self.is_closing() || skips {
             return None;
         }
         // Whose socket takes something again must not pay for a flush that waits.
-        let about_to_flush = self.queued.dirty && self.ready.writable;
+        let about_to_flush = self.queued.contains(Queued::DIRTY) && self.ready.contains(Readiness::WRITABLE);
         let stalled = self.outbox.stalled_since().filter(|_| !about_to_flush).zip(limits.stall);
         let stalled = stalled.map(|(since, span)| (since + span, Due::Close(CloseReason::Stalled)));
         let high = self.outbox.over_soft_since().zip(limits.soft);
@@ -440,12 +432,12 @@ impl<S> Connection<S> {
         loop {
             match scratch.fill(most.min(READ_BYTES), |buffer| net.read(&mut self.stream, buffer)) {
                 Ok(0) => {
-                    self.ready.readable = false;
-                    self.ready.ended = true;
+                    self.ready.remove(Readiness::READABLE);
+                    self.ready.insert(Readiness::ENDED);
                     return Ok(0);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.ready.readable = false;
+                    self.ready.remove(Readiness::READABLE);
                     return Ok(0);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -456,11 +448,6 @@ impl<S> Connection<S> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Most bytes a client that waits for a place may still send.
-    pub fn waiting_room(&self) -> usize {
-        WAITING_INBOX_BYTES.saturating_sub(self.inbox.len())
     }
 
     /// Writes as much of the outbox as the socket takes.
@@ -474,14 +461,16 @@ impl<S> Connection<S> {
         limits: &Limits,
         now: Moment,
     ) -> io::Result<Flushed> {
-        if !self.ready.writable {
+        if !self.ready.contains(Readiness::WRITABLE) {
             self.outbox.note_blocked(now, false, limits.soft_bytes());
             return Ok(Flushed::Blocked);
         }
         let stream = &mut self.stream;
         let flushed =
             self.outbox.flush(pages, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
-        self.ready.writable = flushed == Flushed::All;
+        if flushed == Flushed::Blocked {
+            self.ready.remove(Readiness::WRITABLE);
+        }
         Ok(flushed)
     }
 }

@@ -1,10 +1,13 @@
-//! What came in: [`Inbox`], the bytes one connection has not used yet, and [`Scratch`], the one buffer that all
-//! connections read into.
+//! What came in: [`Inbox`], what one connection has sent and nobody has used yet; [`Inboxes`], those of all; and
+//! [`Scratch`], the one buffer that all connections read into.
 //!
-//! A turn loads the inbox to the front of the scratch buffer, reads behind it, lets the codec consume from the front,
-//! and stores what is left. Nearly always nothing is left, so an idle inbox owns nothing.
+//! A turn takes the inbox, loads its bytes to the front of the scratch buffer, reads behind them, lets the codec consume
+//! from the front, and puts back what is left. Nearly always nothing is left, so only few connections have an inbox.
 
 use std::io;
+
+use crate::codec::{Input, Unfinished};
+use crate::sparse::Sparse;
 
 /// Bytes asked of the kernel in one read. Larger means fewer calls for who sends much; smaller, less to keep for a
 /// client that may send only so many messages at once.
@@ -13,19 +16,62 @@ pub const READ_BYTES: usize = 8 * 1024;
 /// The unused input of a connection between its turns.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    /// Boxed twice, so that an empty inbox is one word.
-    bytes: Option<Box<Box<[u8]>>>,
+    bytes: Box<[u8]>,
+    /// What its codec is in the middle of.
+    pub unfinished: Option<Box<Unfinished>>,
+    /// What was read of it that it may not be heard with yet.
+    held: Option<Input>,
 }
 
 impl Inbox {
-    /// Bytes that wait.
-    pub fn len(&self) -> usize {
-        self.bytes.as_ref().map_or(0, |bytes| bytes.len())
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.unfinished.is_none() && self.held.is_none()
     }
 
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_none()
+    /// Keeps what was read while the client has to wait.
+    pub fn hold(&mut self, input: Input) {
+        self.held = Some(input);
+    }
+
+    /// What was kept while the client had to wait.
+    pub fn take_held(&mut self) -> Option<Input> {
+        self.held.take()
+    }
+}
+
+/// The inboxes of the connections that have something in them, by slot.
+#[derive(Debug, Default)]
+pub struct Inboxes {
+    full: Sparse<Box<Inbox>>,
+}
+
+impl Inboxes {
+    /// Takes the inbox of a connection, for a turn.
+    pub fn take(&mut self, slot: u32) -> Inbox {
+        self.full.take(slot).map_or_else(Inbox::default, |inbox| *inbox)
+    }
+
+    /// Puts it back, if there is something in it.
+    pub fn put(&mut self, slot: u32, inbox: Inbox) {
+        if !inbox.is_empty() {
+            self.full.insert(slot, Box::new(inbox));
+        }
+    }
+
+    /// Bytes that a connection has sent and nobody has used.
+    pub fn unused_bytes(&self, slot: u32) -> usize {
+        self.full.get(slot).map_or(0, |inbox| inbox.bytes.len())
+    }
+
+    /// Whether there is something in a connection's inbox.
+    pub fn has(&self, slot: u32) -> bool {
+        self.full.get(slot).is_some()
+    }
+
+    /// Whose there are, in no order.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.full.slots()
     }
 }
 
@@ -45,15 +91,14 @@ impl Scratch {
 
     /// Begins a turn with what the inbox has.
     pub fn load(&mut self, inbox: &mut Inbox) {
-        let bytes = inbox.bytes.take();
-        let bytes = bytes.as_ref().map_or(&[][..], |bytes| bytes);
-        self.buffer[..bytes.len()].copy_from_slice(bytes);
+        let bytes = std::mem::take(&mut inbox.bytes);
+        self.buffer[..bytes.len()].copy_from_slice(&bytes);
         (self.start, self.end) = (0, bytes.len());
     }
 
     /// Ends a turn: what is left goes back.
     pub fn store(&mut self, inbox: &mut Inbox) {
-        inbox.bytes = (!self.unused().is_empty()).then(|| Box::new(self.unused().into()));
+        inbox.bytes = self.unused().into();
         (self.start, self.end) = (0, 0);
     }
 
@@ -113,18 +158,33 @@ mod tests {
         scratch.consume(4);
         give(&mut scratch, b"o");
         scratch.store(&mut inbox);
-        assert_eq!(inbox.len(), 3);
+        assert_eq!(&*inbox.bytes, b"two");
         scratch.load(&mut inbox);
         assert!(inbox.is_empty());
         give(&mut scratch, b"\n");
         assert_eq!(scratch.unused(), b"two\n");
         scratch.consume(4);
         scratch.store(&mut inbox);
-        assert_eq!(inbox.len(), 0);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn only_what_is_not_empty_is_kept() {
+        let mut inboxes = Inboxes::default();
+        inboxes.put(1, Inbox::default());
+        assert!(!inboxes.has(1));
+        inboxes.put(1, inbox(3));
+        assert!(inboxes.has(1) && !inboxes.has(2));
+        let mut held = inboxes.take(1);
+        assert!(!inboxes.has(1) && inboxes.take(1).is_empty());
+        held.bytes = Box::default();
+        held.hold(Input::Continue);
+        inboxes.put(2, held);
+        assert!(matches!(inboxes.take(2).take_held(), Some(Input::Continue)));
     }
 
     fn inbox(bytes: usize) -> Inbox {
-        Inbox { bytes: Some(Box::new(vec![b'x'; bytes].into())) }
+        Inbox { bytes: vec![b'x'; bytes].into(), ..Inbox::default() }
     }
 
     #[test]

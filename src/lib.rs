@@ -99,6 +99,7 @@ pub mod protocol;
 pub mod rate;
 pub mod roster;
 pub mod server;
+pub mod sparse;
 pub mod text;
 pub mod time;
 pub mod timers;

@@ -57,6 +57,17 @@ impl Backlog {
 /// Where a message came from, as far as an outbox has to tell one from the other.
 pub type Source = Option<u64>;
 
+/// What became of a slice that was to be appended in a few instructions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Appended {
+    /// It is all that waits.
+    First,
+    /// It is behind what waits already, which nobody has tried to write yet.
+    Behind,
+    /// Not at all.
+    No,
+}
+
 /// How far a [`Outbox::flush`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flushed {
@@ -70,16 +81,16 @@ impl Outbox {
     /// Appends a slice in a few instructions, if nobody is slow and nothing is in the way: no more than
     /// `most_queued_bytes` wait already, there is no backlog, and the slice follows what waits. Otherwise does nothing.
     #[inline]
-    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> bool {
+    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> Appended {
         debug_assert!(!slice.is_empty(), "an empty slice holds no page");
         if self.backlog.is_some() || self.front.len() > most_queued_bytes as usize {
-            return false;
+            return Appended::No;
         }
         if self.front.is_empty() {
             self.front = slice;
-            return true;
+            return Appended::First;
         }
-        self.front.extend(slice)
+        if self.front.extend(slice) { Appended::Behind } else { Appended::No }
     }
 
     /// Appends a slice, which the caller counts with [`Pages::hold`]. An empty one holds no page, and may not outlive the
@@ -386,11 +397,12 @@ mod tests {
         let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
         let mut slice = |text: &str| pages.frame(|page| page.extend_from_slice(text.as_bytes()));
         let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(&mut slice);
-        assert!(outbox.append(one, 0), "an empty one takes anything");
-        assert!(!outbox.append(two, 3) && outbox.append(two, 4), "no more than 4 bytes wait");
-        assert!(!outbox.append(three, 99), "it does not follow");
+        assert_eq!(outbox.append(one, 0), Appended::First, "an empty one takes anything");
+        assert_eq!(outbox.append(two, 3), Appended::No, "no more than 3 bytes may wait");
+        assert_eq!(outbox.append(two, 4), Appended::Behind);
+        assert_eq!(outbox.append(three, 99), Appended::No, "it does not follow");
         outbox.push(three);
-        assert!(!outbox.append(other, 99), "there is a backlog");
+        assert_eq!(outbox.append(other, 99), Appended::No, "there is a backlog");
         assert_eq!((outbox.queued_bytes(), outbox.slice_bytes()), (14, size_of::<Slice>()));
     }
 

@@ -1,12 +1,18 @@
-//! How fast a client may send: [`Allowance`], the generic cell rate algorithm (ITU-T I.371).
+//! How fast a client may send: [`Allowance`], the generic cell rate algorithm (ITU-T I.371); and [`Meter`], the
+//! allowances of those who have sent something lately, and who of them must wait.
 //!
-//! A token bucket in one number: the moment at which the bucket would be full again. Eight bytes a client, no timer,
-//! no arithmetic while idle.
+//! An allowance is a token bucket in one number: the moment at which the bucket would be full again. Once it is full there
+//! is nothing to remember, so who is quiet costs nothing.
 
 use std::time::Duration;
 
 use crate::config::Rate;
+use crate::sparse::Sparse;
 use crate::time::Moment;
+use crate::timers::Timers;
+
+/// Allowances that may be full again before somebody looks.
+const SWEPT_AT: usize = 64;
 
 /// The pace everybody is held to.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,70 @@ impl Allowance {
     /// Whether the whole burst is to be had again.
     pub fn is_rested(&self, now: Moment) -> bool {
         self.paid_until_nanos <= now.as_millis().saturating_mul(1_000_000)
+    }
+}
+
+/// What all clients have used up, by the slots of their connections.
+#[derive(Debug)]
+pub struct Meter {
+    pace: Option<Pace>,
+    /// Of whoever has sent something lately, and of some who are rested since.
+    recent: Sparse<Allowance>,
+    /// How many there may be before the rested are thrown out: twice as many as stayed last time, so that a look at each
+    /// costs no more than the messages did.
+    swept_at: usize,
+    /// Until when those who must wait do.
+    waiting: Timers,
+}
+
+impl Meter {
+    /// Holds everybody in so many slots to `pace`; nobody to anything if there is none.
+    pub fn new(pace: Option<Pace>, slots: usize) -> Meter {
+        let waiting = Timers::with_capacity(slots);
+        Meter { pace, recent: Sparse::default(), swept_at: SWEPT_AT, waiting }
+    }
+
+    /// Takes one message from the allowance of `slot`. `false` if there is none left: it must wait.
+    pub fn take(&mut self, slot: u32, now: Moment) -> bool {
+        let Some(pace) = self.pace else {
+            return true;
+        };
+        let allowance = self.recent.get_or_default(slot);
+        let taken = allowance.take(pace, now);
+        if !taken {
+            self.waiting.set(slot, allowance.ready_at(pace));
+        }
+        if self.recent.len() > self.swept_at {
+            self.recent.retain(|allowance| !allowance.is_rested(now));
+            self.swept_at = SWEPT_AT + 2 * self.recent.len();
+        }
+        taken
+    }
+
+    /// Whether `slot` has its whole burst.
+    pub fn is_rested(&self, slot: u32, now: Moment) -> bool {
+        self.recent.get(slot).is_none_or(|allowance| allowance.is_rested(now))
+    }
+
+    /// Whose wait is over first, and when.
+    pub fn first_to_go_on(&self) -> Option<(Moment, u32)> {
+        self.waiting.first()
+    }
+
+    /// Whether `slot` must wait.
+    pub fn waits(&self, slot: u32) -> bool {
+        self.waiting.get(slot).is_some()
+    }
+
+    /// `slot` waits no longer.
+    pub fn go_on(&mut self, slot: u32) {
+        self.waiting.remove(slot);
+    }
+
+    /// The connection in `slot` is gone: the next one there has used up nothing.
+    pub fn forget(&mut self, slot: u32) {
+        self.recent.take(slot);
+        self.waiting.remove(slot);
     }
 }
 
@@ -97,5 +167,23 @@ mod tests {
             }
         }
         assert!((1_000..=10_001).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn who_is_rested_is_forgotten_and_who_is_not_is_not() {
+        let mut meter = Meter::new(Some(pace("1/s", 2)), 1_000);
+        let at = Moment::from_millis;
+        for slot in 0..1_000 {
+            assert!(meter.take(slot, at(10 * u64::from(slot))));
+        }
+        let most = SWEPT_AT + 2 * 100 + 1;
+        assert!((100..=most).contains(&meter.recent.len()), "{} of 100 recent ones", meter.recent.len());
+        assert!(meter.take(999, at(9_990)) && !meter.take(999, at(9_990)));
+        assert_eq!((meter.first_to_go_on(), meter.waits(999)), (Some((at(10_990), 999)), true));
+        meter.go_on(999);
+        assert_eq!((meter.first_to_go_on(), meter.is_rested(999, at(9_990))), (None, false));
+        meter.forget(999);
+        assert!(meter.is_rested(999, at(9_990)), "somebody else");
+        assert!((0..9).all(|_| Meter::new(None, 1).take(0, at(0))));
     }
 }

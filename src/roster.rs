@@ -9,14 +9,16 @@ use std::mem::{replace, take};
 use slab::Slab;
 
 use crate::chat::ClientId;
-use crate::connection::{Connection, Kind, Life, NEVER, Pushed};
+use crate::connection::{Charged, Connection, Kind, Life, Pushed, Queued, Readiness};
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::net::Token;
+use crate::outbox::Appended;
 use crate::page::Slice;
 use crate::protocol::{CloseReason, Dialect};
+use crate::rate::Meter;
 use crate::time::Moment;
-use crate::timers::{Guess, Timers};
+use crate::timers::Timers;
 
 impl From<Token> for ClientId {
     /// A client's id in the chat is its slot: it leaves the chat before the slot is freed.
@@ -37,6 +39,7 @@ pub struct Roster<S> {
     flushed: u64,
     doomed: Vec<Token>,
     timers: Timers,
+    meter: Meter,
     limits: Limits,
 }
 
@@ -50,7 +53,8 @@ impl<S> Roster<S> {
             dirty: Vec::new(),
             flushed: 0,
             doomed: Vec::new(),
-            timers: Timers::default(),
+            timers: Timers::with_capacity(slots),
+            meter: Meter::new(limits.pace, slots),
             limits,
         }
     }
@@ -71,6 +75,8 @@ impl<S> Roster<S> {
     /// Frees a slot.
     pub fn remove(&mut self, token: Token) -> Option<Connection<S>> {
         self.get(token)?;
+        self.timers.remove(token.slot);
+        self.meter.forget(token.slot);
         self.connections.try_remove(token.slot as usize)
     }
 
@@ -126,8 +132,8 @@ impl<S> Roster<S> {
         let Some(connection) = self.get_mut(token) else {
             return;
         };
-        if !connection.queued.runnable && connection.wants_turn(&limits) {
-            connection.queued.runnable = true;
+        if !connection.queued.contains(Queued::RUNNABLE) && connection.wants_turn(&limits) {
+            connection.queued.insert(Queued::RUNNABLE);
             self.runnable.push(token);
         }
     }
@@ -138,8 +144,8 @@ impl<S> Roster<S> {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
             return;
         };
-        if !connection.queued.dirty {
-            connection.queued.dirty = true;
+        if !connection.queued.contains(Queued::DIRTY) {
+            connection.queued.insert(Queued::DIRTY);
             self.dirty.push(Token { slot: id.0, serial: connection.serial });
         }
     }
@@ -175,13 +181,21 @@ impl<S> Roster<S> {
             let Some(connection) = self.connections.get_mut(id.0 as usize) else {
                 continue;
             };
-            if connection.append(slice, frames, most_queued_bytes) {
-                queued += 1;
-                if !connection.queued.dirty {
-                    connection.queued.dirty = true;
-                    self.dirty.push(Token { slot: id.0, serial: connection.serial });
+            match connection.append(slice, frames, most_queued_bytes) {
+                Appended::Behind => {
+                    debug_assert!(connection.queued.contains(Queued::DIRTY), "it waits for a flush");
+                    queued += 1;
+                    continue;
                 }
-                continue;
+                Appended::First => {
+                    queued += 1;
+                    if !connection.queued.contains(Queued::DIRTY) {
+                        connection.queued.insert(Queued::DIRTY);
+                        self.dirty.push(Token { slot: id.0, serial: connection.serial });
+                    }
+                    continue;
+                }
+                Appended::No => {}
             }
             match self.push(*id, slice, frames, Kind::Message) {
                 Pushed::Queued => queued += 1,
@@ -199,6 +213,7 @@ impl<S> Roster<S> {
         };
         connection.life = Life::Doomed(reason);
         self.doomed.push(token);
+        self.meter.go_on(token.slot);
     }
 
     /// Sentences a connection to be freed at the next reaping, with no further word.
@@ -251,38 +266,56 @@ impl<S> Roster<S> {
         !(self.runnable.is_empty() && self.dirty.is_empty() && self.doomed.is_empty())
     }
 
+    /// Takes one message of a client from its allowance, or has it wait until [`Roster::next_to_go_on`].
+    pub fn charge(&mut self, token: Token, now: Moment) -> Charged {
+        let rested = self.meter.is_rested(token.slot, now);
+        let paid = self.meter.take(token.slot, now);
+        self.get_mut(token).map_or(Charged::Paid, |connection| connection.charge(paid, rested))
+    }
+
+    /// The next client that had to wait, and need not any more.
+    pub fn next_to_go_on(&mut self, now: Moment) -> Option<Token> {
+        let (_, slot) = self.meter.first_to_go_on().filter(|(moment, _)| *moment <= now)?;
+        self.meter.go_on(slot);
+        self.token(ClientId(slot))
+    }
+
     /// Makes sure that a connection's deadline is noticed.
     pub fn arm(&mut self, token: Token) {
-        let limits = self.limits;
-        let Some(connection) = self.get_mut(token) else {
+        let Some((moment, _)) = self.get(token).and_then(|connection| connection.deadline(&self.limits))
+        else {
             return;
         };
-        if let Some((moment, _)) = connection.deadline(&limits)
-            && moment < connection.armed
-        {
-            connection.armed = moment;
-            self.timers.push(moment, token);
+        if self.timers.get(token.slot).is_none_or(|guess| moment < guess) {
+            self.timers.set(token.slot, moment);
         }
     }
 
-    /// When the next deadline comes.
+    /// When the next deadline comes, or the end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
-        self.head().map(|(moment, _)| moment)
+        let head = self.head().map(|(moment, _)| moment);
+        let wait = self.meter.first_to_go_on().map(|(moment, _)| moment);
+        head.into_iter().chain(wait).min()
     }
 
-    fn head(&mut self) -> Option<(Moment, Token)> {
-        let Roster { connections, timers, limits, .. } = self;
-        timers.head(|moment, token| check(connections, limits, moment, token))
+    /// The earliest guess that is none, but a deadline. Those that are none are mended on the way.
+    fn head(&mut self) -> Option<(Moment, u32)> {
+        loop {
+            let (guess, slot) = self.timers.first()?;
+            let connection = self.connections.get(slot as usize);
+            match connection.and_then(|connection| connection.deadline(&self.limits)) {
+                Some((moment, _)) if moment <= guess => return Some((guess, slot)),
+                Some((later, _)) => self.timers.set(slot, later),
+                None => self.timers.remove(slot),
+            }
+        }
     }
 
     /// The next connection whose deadline has come by `now`. [`Roster::arm`] it again afterwards.
     pub fn next_due(&mut self, now: Moment) -> Option<Token> {
-        let (_, token) = self.head().filter(|(moment, _)| *moment <= now)?;
-        self.timers.pop();
-        if let Some(connection) = self.get_mut(token) {
-            connection.armed = NEVER;
-        }
-        Some(token)
+        let (_, slot) = self.head().filter(|(moment, _)| *moment <= now)?;
+        self.timers.remove(slot);
+        self.token(ClientId(slot))
     }
 
     /// Checks what must hold between ticks: whatever has something to do is in the queue for it.
@@ -293,26 +326,33 @@ impl<S> Roster<S> {
         for (token, connection) in self.iter() {
             let Connection { life, queued, ready, outbox, .. } = connection;
             let wants_turn = connection.wants_turn(&self.limits);
-            assert!(!wants_turn || queued.runnable, "{token:?} has input but no turn: {life:?} {ready:?}");
-            let wants_flush = !outbox.is_empty() && ready.writable;
+            assert!(
+                !wants_turn || queued.contains(Queued::RUNNABLE),
+                "{token:?} has input but no turn: {life:?} {ready:?}"
+            );
+            let wants_flush = !outbox.is_empty() && ready.contains(Readiness::WRITABLE);
             let doomed = matches!(life, Life::Doomed(_) | Life::Gone);
             assert!(
-                !wants_flush || queued.dirty || doomed,
+                !wants_flush || queued.contains(Queued::DIRTY) || doomed,
                 "{token:?} has output but no flush: {life:?} {ready:?}"
             );
-            let deadline = connection.deadline(&self.limits).map_or(NEVER, |(moment, _)| moment);
-            assert!(connection.armed <= deadline, "{token:?} has a deadline that nobody waits for: {life:?}");
+            let guess = self.timers.get(token.slot);
+            let noticed = |(moment, _)| guess.is_some_and(|guess| guess <= moment);
+            let deadline = connection.deadline(&self.limits);
+            assert!(deadline.is_none_or(noticed), "{token:?} has a deadline that nobody waits for: {life:?}");
+            let waits = connection.is_delayed() && connection.is_listened_to();
+            assert!(!waits || self.meter.waits(token.slot), "{token:?} waits, and for nothing");
         }
         let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();
         assert_eq!(
             self.runnable.iter().filter(in_queue).count(),
-            marked(|c| c.queued.runnable),
+            marked(|c| c.queued.contains(Queued::RUNNABLE)),
             "marks and the queue of turns differ"
         );
         assert_eq!(
             self.dirty.iter().filter(in_queue).count(),
-            marked(|c| c.queued.dirty),
+            marked(|c| c.queued.contains(Queued::DIRTY)),
             "marks and the queue of flushes differ"
         );
         let doomed = marked(|c| matches!(c.life, Life::Doomed(_) | Life::Gone));
@@ -323,27 +363,8 @@ impl<S> Roster<S> {
         );
     }
 
-    /// Guesses in the timers, stale ones too.
+    /// Guesses in the timers.
     pub fn armed_timers(&self) -> usize {
         self.timers.len()
-    }
-}
-
-/// What became of a guess of a connection's deadline.
-fn check<S>(connections: &mut Slab<Connection<S>>, limits: &Limits, guess: Moment, token: Token) -> Guess {
-    let connection = connections.get_mut(token.slot as usize);
-    let Some(connection) = connection.filter(|c| c.serial == token.serial && c.armed == guess) else {
-        return Guess::Wrong;
-    };
-    match connection.deadline(limits) {
-        Some((moment, _)) if moment <= guess => Guess::Right,
-        Some((moment, _)) => {
-            connection.armed = moment;
-            Guess::Later(moment)
-        }
-        None => {
-            connection.armed = NEVER;
-            Guess::Wrong
-        }
     }
 }

@@ -23,8 +23,8 @@ use crate::backplane::Backplane;
 use crate::chat::{Chat, ClientId, Effect};
 use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
-use crate::connection::Due;
-use crate::inbox::Scratch;
+use crate::connection::{Due, Life, Readiness};
+use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::net::{DoorKind, Event, Net, Signal, Token};
@@ -63,6 +63,7 @@ pub struct Server<N: Net> {
     pages: Pages,
     coalescing: Coalescing,
     scratch: Scratch,
+    inboxes: Inboxes,
     /// The same for all clients of this process, and for no other's.
     process_id: u64,
     metrics: Metrics,
@@ -106,6 +107,7 @@ impl<N: Net> Server<N> {
             pages: Pages::default(),
             coalescing: Coalescing::new(*config.coalesce),
             scratch: Scratch::new(codecs.unused_max_bytes()),
+            inboxes: Inboxes::default(),
             asker: None,
             codecs,
             process_id,
@@ -261,8 +263,8 @@ impl<N: Net> Server<N> {
             let linked = self.linked.iter_mut();
             return linked.for_each(|linked| linked.note_readiness(token, readable, writable));
         };
-        connection.ready.readable |= readable && !connection.ready.ended;
-        connection.ready.writable |= writable;
+        let ended = connection.ready.contains(Readiness::ENDED);
+        connection.ready |= Readiness::of(readable && !ended, writable);
         if writable && !connection.outbox.is_empty() {
             self.roster.mark_dirty(token.into());
         }
@@ -272,6 +274,9 @@ impl<N: Net> Server<N> {
     /// Does what is due.
     fn expire(&mut self) {
         self.say_farewell();
+        while let Some(token) = self.roster.next_to_go_on(self.now.moment) {
+            self.resume(token);
+        }
         while let Some(token) = self.roster.next_due(self.now.moment) {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
@@ -282,7 +287,6 @@ impl<N: Net> Server<N> {
                     self.roster.doom(token, reason);
                 }
                 Some((_, Due::Forget)) => self.give_up(token),
-                Some((_, Due::Resume)) => self.resume(token),
                 Some((_, Due::Ping)) => self.ping(token),
                 None => {}
             }
@@ -297,6 +301,7 @@ impl<N: Net> Server<N> {
             connection.resume(now);
         }
         self.roster.wake(token);
+        self.roster.arm(token);
     }
 
     /// Asks a client that is silent whether it is there. Who only listens can't answer: for it, the bytes alone must do.
@@ -332,6 +337,12 @@ impl<N: Net> Server<N> {
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
         assert_eq!(queued, self.pages.held_bytes(), "pages count other bytes than the outboxes hold");
+        for slot in self.inboxes.slots() {
+            let token = self.roster.token(ClientId(slot));
+            let life = token.and_then(|token| self.roster.get(token)).map(|connection| connection.life);
+            let heard = !matches!(life, None | Some(Life::Draining(_) | Life::Lingering | Life::Gone));
+            assert!(heard, "an inbox is kept for nobody: {life:?}");
+        }
         let clients = self.roster.iter().filter(|(_, connection)| connection.is_client()).count();
         assert!(clients <= self.gate.clients(), "more clients than places taken");
         assert!(self.effects.is_empty(), "an effect was not carried out");
@@ -351,6 +362,11 @@ impl<N: Net> Server<N> {
     /// The connections, for tests and statistics.
     pub fn roster(&self) -> &Roster<N::Stream> {
         &self.roster
+    }
+
+    /// What came in and was not used, for tests.
+    pub fn inboxes(&self) -> &Inboxes {
+        &self.inboxes
     }
 
     /// The chat, for tests and statistics.

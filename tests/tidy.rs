@@ -11,7 +11,7 @@ use chinwag::net::mio::MioNet;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 22] = [
+const FLOORS: [&str; 23] = [
     "time",
     "text",
     "logging",
@@ -20,13 +20,14 @@ const FLOORS: [&str; 22] = [
     "metrics",
     "net",
     "host",
+    "sparse",
     "timers",
     "rate",
     "limits",
-    "inbox",
     "page",
     "outbox",
     "codec",
+    "inbox",
     "backplane",
     "chat",
     "web",
@@ -38,7 +39,7 @@ const FLOORS: [&str; 22] = [
 
 const FUNCTION_MAX_LINES: usize = 60;
 const FILE_MAX_LINES: usize = 500;
-const CONNECTION_MAX_BYTES: usize = 104;
+const CONNECTION_MAX_BYTES: usize = 64;
 
 /// What the server must not be made of, and the only file that may name it.
 const FORBIDDEN: [(&str, Option<&str>); 13] = [

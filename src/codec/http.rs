@@ -22,26 +22,11 @@ pub fn unused_max_bytes(message_max: usize) -> usize {
     message_max.max(HEAD_MAX_BYTES)
 }
 
-/// A connection that speaks HTTP.
+/// A request whose body is still to come.
 #[derive(Debug)]
-pub struct Exchange {
-    /// Whether the door is on a loopback address, where only this machine's names may be asked for.
-    pub guarded: bool,
-    /// The request whose body is still to come.
-    waiting: Option<Call>,
+pub struct Awaited {
+    call: Call,
     body_bytes: usize,
-}
-
-impl Exchange {
-    /// A connection on which nothing was asked yet.
-    pub fn new(guarded: bool) -> Exchange {
-        Exchange { guarded, waiting: None, body_bytes: 0 }
-    }
-
-    /// Whether the head of a request has come, but not yet its body.
-    pub fn has_begun(&self) -> bool {
-        self.waiting.is_some()
-    }
 }
 
 /// A whole request.
@@ -58,16 +43,14 @@ pub struct Refusal {
 
 /// Takes one request, or its head alone, off the front of `input`.
 pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_max: usize) -> Step {
-    let Some(Unfinished::Http(exchange)) = unfinished.as_deref_mut() else {
-        return Step::Incomplete;
-    };
-    if let Some(mut call) = exchange.waiting.take_if(|_| input.len() >= exchange.body_bytes) {
-        let bytes = std::mem::take(&mut exchange.body_bytes);
+    if let Some(Unfinished::Body(awaited)) = unfinished.as_deref_mut() {
+        if input.len() < awaited.body_bytes {
+            return Step::Incomplete;
+        }
+        let (bytes, mut call) = (awaited.body_bytes, std::mem::take(&mut awaited.call));
+        *unfinished = None;
         call.body_mut().extend_from_slice(&input[..bytes]);
         return Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) };
-    }
-    if exchange.waiting.is_some() {
-        return Step::Incomplete;
     }
     // Some clients end a body with a line end that is not part of it (RFC 9112, 2.2).
     if input.starts_with(b"\r\n") {
@@ -77,7 +60,7 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
         .and_then(|length| length.map(|length| read_head(input, length, message_max)).transpose())
     {
         Ok(None) => Step::Incomplete,
-        Ok(Some(head)) => begin(exchange, head),
+        Ok(Some(head)) => begin(unfinished, head),
         Err(refusal) => Step::Used { bytes: input.len(), input: Some(Input::Call(Err(refusal))) },
     }
 }
@@ -89,14 +72,13 @@ struct Head {
     body_bytes: usize,
 }
 
-fn begin(exchange: &mut Exchange, head: Head) -> Step {
+fn begin(unfinished: &mut Option<Box<Unfinished>>, head: Head) -> Step {
     let Head { bytes, call, body_bytes } = head;
     if body_bytes == 0 {
         return Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) };
     }
     let asks = call.headers().contains_key(header::EXPECT);
-    exchange.waiting = Some(call);
-    exchange.body_bytes = body_bytes;
+    *unfinished = Some(Box::new(Unfinished::Body(Awaited { call, body_bytes })));
     Step::Used { bytes, input: asks.then_some(Input::Continue) }
 }
 

@@ -5,9 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::Server;
-use crate::codec::{Unfinished, http};
 use crate::config::Config;
-use crate::connection::{Life, Place};
+use crate::connection::{Life, Place, Readiness};
 use crate::host::Host;
 use crate::net::{AcceptError, Door, DoorKind, Net, Peer, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Event, UniqueId};
@@ -245,7 +244,7 @@ impl<N: Net> Server<N> {
         self.gate.http += 1;
         if let Some(connection) = self.roster.get_mut(token) {
             connection.place = Place::Http;
-            connection.unfinished = Some(Box::new(Unfinished::Http(http::Exchange::new(guarded))));
+            connection.set_life(Life::Asking { guarded }, self.now.moment);
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -294,7 +293,9 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.place = Place::Client;
-        connection.unread_lines = !connection.inbox.is_empty() || connection.ready.ended;
+        if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::ENDED) {
+            connection.ready.insert(Readiness::UNREAD);
+        }
         connection.set_life(Life::Naming, self.now.moment);
         self.gate.clients += 1;
         let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients);

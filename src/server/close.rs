@@ -24,6 +24,7 @@ impl<N: Net> Server<N> {
             return;
         };
         let id = token.into();
+        self.inboxes.take(token.slot);
         self.gate.vacate(token, connection.host, std::mem::replace(&mut connection.place, Place::None));
         self.metrics.closed(reason);
         self.log_end(token, reason);

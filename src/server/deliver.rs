@@ -4,7 +4,7 @@ use super::Server;
 use crate::chat::{Chat, ClientId, Effect, RoomId};
 use crate::codec;
 use crate::config::SlowClient;
-use crate::connection::{Kind, Life, Pushed};
+use crate::connection::{Kind, Life, Pushed, Readiness};
 use crate::net::{Net, Token};
 use crate::page::Slice;
 use crate::protocol::{CloseReason, Dialect, Event};
@@ -152,7 +152,7 @@ impl<N: Net> Server<N> {
         let Some(token) = self.roster.token(id) else {
             return;
         };
-        if self.roster.get(token).is_some_and(|connection| connection.ready.writable) {
+        if self.roster.get(token).is_some_and(|connection| connection.ready.contains(Readiness::WRITABLE)) {
             self.flush(token);
         }
         match self.roster.push(id, slice, 1, kind) {

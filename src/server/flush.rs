@@ -3,7 +3,7 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use crate::connection::Life;
+use crate::connection::{Life, Queued, Readiness};
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
 use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
@@ -26,7 +26,7 @@ impl<N: Net> Server<N> {
         let begun_at = self.net.nanos();
         for token in self.roster.take_dirty(part) {
             if let Some(connection) = self.roster.get_mut(token) {
-                connection.queued.dirty = false;
+                connection.queued.remove(Queued::DIRTY);
                 self.flush(token);
             }
         }
@@ -100,7 +100,7 @@ impl<N: Net> Server<N> {
         };
         let finished = self.net.finish(&mut connection.stream);
         connection.set_life(Life::Lingering, self.now.moment);
-        if finished.is_err() || connection.ready.ended {
+        if finished.is_err() || connection.ready.contains(Readiness::ENDED) {
             return self.roster.forget(token);
         }
         self.roster.wake(token);

@@ -7,8 +7,8 @@ use ::http::{Method, StatusCode, Version};
 use httpdate::fmt_http_date;
 
 use super::Server;
-use crate::codec::Unfinished;
 use crate::codec::http::{self, Answer, Call, Follows, Refusal};
+use crate::connection::Life;
 use crate::metrics::{self, State};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
@@ -44,8 +44,8 @@ impl<N: Net> Server<N> {
     }
 
     fn is_guarded(&self, token: Token) -> bool {
-        let unfinished = self.roster.get(token).and_then(|connection| connection.unfinished.as_deref());
-        matches!(unfinished, Some(Unfinished::Http(exchange)) if exchange.guarded)
+        let life = self.roster.get(token).map(|connection| connection.life);
+        life == Some(Life::Asking { guarded: true })
     }
 
     fn perform(&mut self, action: Action) -> Answer {
@@ -109,7 +109,6 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.dialect = arrival.dialect;
-        connection.unfinished = None;
         self.seat(token, Some(Box::new(arrival)));
     }
 
@@ -126,12 +125,7 @@ impl<N: Net> Server<N> {
 
     /// Tells an HTTP client that was too slow so, if it was in the middle of a request.
     pub(super) fn complain_of_slowness(&mut self, token: Token) {
-        let Some(connection) = self.roster.get(token) else {
-            return;
-        };
-        let waiting =
-            matches!(connection.unfinished.as_deref(), Some(Unfinished::Http(http)) if http.has_begun());
-        if waiting || !connection.inbox.is_empty() {
+        if self.inboxes.has(token.slot) {
             let answer = web::error(
                 StatusCode::REQUEST_TIMEOUT,
                 "timeout",

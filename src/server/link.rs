@@ -56,14 +56,14 @@ impl<S> Linked<S> {
         let index = token.slot.checked_sub(FIRST_SLOT).filter(|_| token.serial == self.serial);
         let sockets = self.sockets.as_mut().zip(index);
         if let Some(socket) = sockets.and_then(|(sockets, index)| sockets.get_mut(index as usize)) {
-            socket.ready.readable |= readable;
-            socket.ready.writable |= writable;
+            socket.ready |= Readiness::of(readable, writable);
         }
     }
 
     /// Whether something can be done at once.
     pub fn has_work(&self) -> bool {
-        self.resolved || self.sockets.iter().flatten().any(|socket| socket.ready.readable)
+        self.resolved
+            || self.sockets.iter().flatten().any(|socket| socket.ready.contains(Readiness::READABLE))
     }
 
     /// When it next wants a tick.
@@ -126,7 +126,7 @@ impl<N: Net> Server<N> {
             let Some(socket) = linked.sockets.as_mut().map(|sockets| &mut sockets[link as usize]) else {
                 return;
             };
-            if !socket.ready.readable {
+            if !socket.ready.contains(Readiness::READABLE) {
                 return;
             }
             let read = self.scratch.fill(READ_BYTES, |buffer| self.net.read(&mut socket.stream, buffer));
@@ -137,7 +137,9 @@ impl<N: Net> Server<N> {
                     self.scratch.consume(count);
                     bytes_left = bytes_left.saturating_sub(count);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.ready.readable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    socket.ready.remove(Readiness::READABLE);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => linked.backplane.broken(&error.to_string(), self.now),
             }
@@ -187,11 +189,13 @@ impl<S> Linked<S> {
             return Ok(());
         };
         let out = self.backplane.output(link);
-        while socket.ready.writable && !out.is_empty() {
+        while socket.ready.contains(Readiness::WRITABLE) && !out.is_empty() {
             match net.write(&mut socket.stream, &[IoSlice::new(out)]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => drop(out.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => socket.ready.writable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    socket.ready.remove(Readiness::WRITABLE);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -6,7 +6,8 @@
 use super::Server;
 use crate::chat::{Chat, Effect};
 use crate::codec::{Input, Step, Tag, http, websocket};
-use crate::connection::Life;
+use crate::connection::{Charged, Life, Queued, Readiness};
+use crate::inbox::Inbox;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event, Problem, Request};
 
@@ -19,6 +20,9 @@ const TURN_LINES: usize = 64;
 /// Output of one tick, in bytes, at which the turns that are left wait for the next: it bounds the page, and keeps it
 /// in the cache.
 pub(super) const TICK_BYTES: usize = 1024 * 1024;
+
+/// Input kept of a client that waits for a place, in bytes. A pipe's whole input should fit, since it is heard.
+const WAITING_INBOX_BYTES: usize = 4 * 1024;
 
 /// What there is to do next in a turn.
 enum Next {
@@ -38,7 +42,7 @@ impl<N: Net> Server<N> {
         let tokens = self.roster.take_runnable();
         for token in tokens {
             if let Some(connection) = self.roster.get_mut(token) {
-                connection.queued.runnable = false;
+                connection.queued.remove(Queued::RUNNABLE);
             }
             if self.pages.open_bytes() < TICK_BYTES {
                 self.turn(token);
@@ -63,13 +67,11 @@ impl<N: Net> Server<N> {
     /// A client's turn: lines as long as there are some and it may send, reads as long as there is budget.
     fn listen(&mut self, token: Token) {
         let (mut bytes, mut lines) = (TURN_BYTES, TURN_LINES);
-        let Some(connection) = self.roster.get_mut(token) else {
-            return;
-        };
-        self.scratch.load(&mut connection.inbox);
+        let mut inbox = self.inboxes.take(token.slot);
+        self.scratch.load(&mut inbox);
         let mut pong = None;
         loop {
-            match self.next_input(token, lines) {
+            match self.next_input(token, &mut inbox, lines) {
                 Next::Input(Input::Ping(payload)) => {
                     lines -= 1;
                     // A newer question makes the older ones void (RFC 6455, 5.5.3).
@@ -87,40 +89,37 @@ impl<N: Net> Server<N> {
                 Next::Read | Next::Stop => break,
             }
         }
-        if let Some(connection) = self.roster.get_mut(token) {
-            self.scratch.store(&mut connection.inbox);
-        }
+        self.scratch.store(&mut inbox);
+        self.inboxes.put(token.slot, inbox);
         if let Some(payload) = pong {
             self.send_bytes(token, |page| websocket::pong(page, &payload));
         }
     }
 
     /// Takes the next piece of input off the scratch buffer, if the client may be heard.
-    fn next_input(&mut self, token: Token, lines_left: usize) -> Next {
+    fn next_input(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> Next {
         let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.is_listened_to())
         else {
             return Next::Stop;
         };
-        connection.unread_lines = true;
-        let answering = connection.life == Life::Asking && !connection.outbox.is_empty();
+        connection.ready.insert(Readiness::UNREAD);
+        let answering = matches!(connection.life, Life::Asking { .. }) && !connection.outbox.is_empty();
         if lines_left == 0 || answering || connection.is_behind(&self.limits) {
             return Next::Stop;
         }
-        let input = match connection.take_held() {
+        let input = match inbox.take_held() {
             Some(input) => input,
-            None => match self.decode(token) {
+            None => match self.decode(token, inbox) {
                 Ok(input) => input,
                 Err(next) => return next,
             },
         };
-        let Some(connection) = self.roster.get_mut(token) else {
-            return Next::Stop;
-        };
-        let mut tell = false;
-        if input.is_charged() && !connection.may_send(&self.limits, self.now.moment, &mut tell) {
-            connection.hold(input);
+        if input.is_charged()
+            && let Charged::Delayed { news } = self.roster.charge(token, self.now.moment)
+        {
+            inbox.hold(input);
             self.metrics.delays += 1;
-            if tell {
+            if news {
                 self.tell(token, &Event::Delayed);
             }
             return Next::Stop;
@@ -129,13 +128,14 @@ impl<N: Net> Server<N> {
     }
 
     /// Takes one step through what is in the scratch buffer: a piece of input, or what to do instead.
-    fn decode(&mut self, token: Token) -> Result<Input, Next> {
+    fn decode(&mut self, token: Token, inbox: &mut Inbox) -> Result<Input, Next> {
         let Some(connection) = self.roster.get_mut(token) else {
             return Err(Next::Stop);
         };
-        let (ended, named) = (connection.ready.ended, connection.life == Life::Chatting);
+        let ended = connection.ready.contains(Readiness::ENDED);
+        let named = connection.life == Life::Chatting;
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
-        match self.codecs.decode(dialect, &mut connection.unfinished, named, unused, ended) {
+        match self.codecs.decode(dialect, &mut inbox.unfinished, named, unused, ended) {
             Step::Fail(reason) => {
                 self.roster.doom(token, reason);
                 Err(Next::Stop)
@@ -145,7 +145,7 @@ impl<N: Net> Server<N> {
                 Err(Next::Stop)
             }
             Step::Incomplete => {
-                connection.unread_lines = false;
+                connection.ready.remove(Readiness::UNREAD);
                 Err(Next::Read)
             }
             Step::Used { bytes, input } => {
@@ -173,11 +173,11 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return 0;
         };
-        if !connection.ready.readable {
+        if !connection.ready.contains(Readiness::READABLE) {
             return 0;
         }
         match connection.read(&mut self.net, &mut self.scratch, most, self.now.moment) {
-            Ok(0) => usize::from(connection.ready.ended),
+            Ok(0) => usize::from(connection.ready.contains(Readiness::ENDED)),
             Ok(count) => {
                 self.metrics.bytes_in += count as u64;
                 count
@@ -220,13 +220,17 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        self.scratch.load(&mut connection.inbox);
-        let room = connection.waiting_room();
+        let mut inbox = self.inboxes.take(token.slot);
+        self.scratch.load(&mut inbox);
+        let room = WAITING_INBOX_BYTES.saturating_sub(self.scratch.unused().len());
         let outcome = connection.read(&mut self.net, &mut self.scratch, room, self.now.moment);
-        self.scratch.store(&mut connection.inbox);
+        let kept_bytes = self.scratch.unused().len();
+        self.scratch.store(&mut inbox);
+        self.inboxes.put(token.slot, inbox);
+        connection.ready.set(Readiness::UNREAD, kept_bytes >= WAITING_INBOX_BYTES);
         match outcome {
             Err(_) => self.roster.doom(token, CloseReason::Lost),
-            Ok(_) if connection.ready.ended && connection.inbox.is_empty() => {
+            Ok(_) if connection.ready.contains(Readiness::ENDED) && kept_bytes == 0 => {
                 self.roster.doom(token, CloseReason::EndOfInput);
             }
             Ok(_) => {}
@@ -241,7 +245,9 @@ impl<N: Net> Server<N> {
         let mut bytes = TURN_BYTES;
         while bytes > 0 {
             match connection.read(&mut self.net, &mut self.scratch, bytes, self.now.moment) {
-                Ok(0) if connection.ready.ended && connection.life == Life::Lingering => {
+                Ok(0)
+                    if connection.ready.contains(Readiness::ENDED) && connection.life == Life::Lingering =>
+                {
                     return self.roster.forget(token);
                 }
                 Ok(0) => break,

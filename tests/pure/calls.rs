@@ -1,7 +1,7 @@
 //! A harness for HTTP: [`heard`] decodes as the server does, and tells what was asked for.
 
-use chinwag::codec::http::{self, Call, Exchange, unused_max_bytes};
-use chinwag::codec::{Input, Step, Unfinished};
+use chinwag::codec::http::{self, Call, unused_max_bytes};
+use chinwag::codec::{Input, Step};
 
 /// The limit on bodies in these tests.
 pub const BODY_MAX: usize = 100;
@@ -40,7 +40,7 @@ pub fn call(bytes: impl AsRef<[u8]>) -> Call {
 }
 
 fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
-    let mut unfinished = Some(Box::new(Unfinished::Http(Exchange::new(false))));
+    let mut unfinished = None;
     let (mut unused, mut inputs) = (Vec::new(), Vec::new());
     for piece in pieces {
         unused.extend_from_slice(piece);

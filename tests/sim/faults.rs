@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chinwag::connection::Readiness;
 use chinwag::net::{Event, Signal, Token};
 
 use crate::stage::{Stage, WIDE};
@@ -81,7 +82,8 @@ fn fault_03_an_event_for_who_had_the_slot_before_does_nothing() {
     let cy = stage.join("cy");
     let fresh = stage.world().token(cy).unwrap();
     assert_eq!((stale.slot, stale.serial == fresh.serial), (fresh.slot, false), "the slot is used again");
-    let latched = |stage: &Stage| stage.server.roster().get(fresh).unwrap().ready.readable;
+    let latched =
+        |stage: &Stage| stage.server.roster().get(fresh).unwrap().ready.contains(Readiness::READABLE);
     assert!(!latched(&stage));
     stage.world().injected.push(Event::Connection { token: stale, readable: true, writable: true });
     let reads = stage.world().reads;
@@ -630,7 +632,7 @@ fn fault_21_an_over_long_line_is_one_error_and_no_memory() {
         stage.run();
     }
     let token = stage.world().token(ann).unwrap();
-    assert_eq!(stage.server.roster().get(token).unwrap().inbox.len(), 0);
+    assert_eq!(stage.server.inboxes().unused_bytes(token.slot), 0);
     stage.send(ann, b"\nhi\n");
     stage.expect(ann, &["-- that line was not sent: it is over 4096 bytes"]);
     stage.expect(bob, &["ann: hi"]);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chinwag::chat::Census;
 use chinwag::config::Config;
+use chinwag::connection::Readiness;
 use chinwag::net::{Door, DoorKind};
 use chinwag::protocol::Dialect;
 use chinwag::server::{Control, Server};
@@ -208,7 +209,16 @@ impl Stage {
             .server
             .roster()
             .iter()
-            .map(|(token, c)| (token, (c.ready.readable, c.ready.writable, !c.outbox.is_empty())))
+            .map(|(token, c)| {
+                (
+                    token,
+                    (
+                        c.ready.contains(Readiness::READABLE),
+                        c.ready.contains(Readiness::WRITABLE),
+                        !c.outbox.is_empty(),
+                    ),
+                )
+            })
             .collect();
         self.world().assert_nothing_is_forgotten(|token| known.get(&token).copied());
     }
@@ -218,7 +228,7 @@ impl Stage {
         for (token, connection) in self.server.roster().iter() {
             let cost = connection.outbox.cost_bytes();
             assert!(cost <= hard, "{token:?} holds {cost} bytes of output");
-            let inbox = connection.inbox.len();
+            let inbox = self.server.inboxes().unused_bytes(token.slot);
             let most = match connection.dialect {
                 Dialect::Line => self.config.line_max + 2,
                 _ => self.config.message_max + 14,

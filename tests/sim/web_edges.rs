@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn inbox_bytes(stage: &mut Stage, wire: Wire) -> usize {
     let token = stage.world().token(wire).unwrap();
-    stage.server.roster().get(token).map_or(0, |connection| connection.inbox.len())
+    stage.server.inboxes().unused_bytes(token.slot)
 }
 
 fn outbox_bytes(stage: &mut Stage, wire: Wire) -> usize {
