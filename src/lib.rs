@@ -11,7 +11,8 @@
 //! main         flags → Server::run → exit code
 //! server       owns everything; the tick, a file a phase
 //! roster       the connections and their work queues; where a slot is taken or freed
-//! connection   one client: inbox, outbox, dialect, life; limits and host, what it is held to
+//! connection   one client: outbox, dialect, life; limits and host, what it is held to
+//! inbox        input: what a connection has sent and nobody has used yet, and the one shared read buffer
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
 //! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
@@ -19,8 +20,8 @@
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse; and Redis's resp
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox page  output: written once on a page, queued as slices of it
-//! inbox        input: what a connection has not used yet, and the one shared read buffer
 //! timers rate  deadlines, and how fast a client may send
+//! sparse       what few connections have, and an idle one has no room for
 //! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
 //! ```
@@ -31,6 +32,13 @@
 //! until a request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or a listener ([`codec::sse`]). From then
 //! on it is a client as any other: same roster, same outbox, same limits. A room keeps those who are in it apart by
 //! dialect, so an announcement is encoded once for each dialect that is spoken there, whatever number of clients hears it.
+//!
+//! # What an idle connection costs
+//!
+//! A hundred bytes: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in its room, 4 in [`timers`], the rest
+//! in the table of names. So whatever an idle connection has no use for is no field of it, but in a table ([`sparse`])
+//! or a box that only those have who need it: unused input, what a codec is in the middle of, an allowance that is not
+//! full, slices that don't follow each other. `tests/tidy.rs` holds the sizes, `cargo bench --bench footprint` the sum.
 //!
 //! # A tick
 //!

@@ -288,6 +288,28 @@ fn rate_and_burst() {
 }
 
 #[test]
+fn who_gets_the_place_of_one_that_was_slowed_down_is_not() {
+    let (mut stage, ann, bob) = pair("--rate 1/m --burst 3");
+    let slot = stage.world().token(ann).unwrap().slot;
+    stage.world().reset(bob);
+    (0..3).for_each(|number| stage.say(ann, &format!("{number}")));
+    stage.expect(ann, &["-- you send fast: your lines are slowed down, none is lost", "-- bob left"]);
+    stage.world().reset(ann);
+    // Who must wait is not read: that she is gone comes out when something is said to her.
+    stage.join("dan");
+    let cy = stage.connect();
+    stage.run();
+    assert_eq!(stage.world().token(cy).unwrap().slot, slot, "the slot is used again");
+    ["cy", "one", "two"].into_iter().for_each(|line| stage.say(cy, line));
+    assert!(!stage.text(cy).contains("slowed down"), "{}", stage.text(cy));
+    // Nothing of ann's is left that would wake the server.
+    let polls = stage.world().polls;
+    stage.pass(3 * 60 * SECOND);
+    assert!(stage.world().polls - polls <= 2, "woken for nothing");
+    stage.end();
+}
+
+#[test]
 fn a_paste_takes_longer_and_loses_nothing() {
     let (mut stage, ann, bob) = pair("");
     stage.pass(2 * SECOND);

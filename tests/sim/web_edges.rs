@@ -170,6 +170,24 @@ fn those_who_wait_are_told_their_places_and_are_asked_whether_they_are_there() {
 }
 
 #[test]
+fn who_is_slowed_down_while_it_waits_is_heard_once_it_is_in() {
+    let mut stage = Stage::new("--max-clients 1 --rate 1/s --burst 1");
+    let ann = stage.join("ann");
+    let mut tab = Socket::open(&mut stage, "/ws?room=&name=bob");
+    let two = [r#"{"type":"say","text":"one"}"#, r#"{"type":"say","text":"two","id":"x2"}"#];
+    stage.send(tab.wire, &two.map(|message| frame(TEXT, message.as_bytes())).concat());
+    stage.run();
+    let told = tab.texts(&mut stage).concat();
+    assert!(told.contains("wait") && told.contains("error"), "the first came too early: {told}");
+    stage.world().reset(ann);
+    let welcome = tab.texts(&mut stage).concat();
+    assert!(welcome.contains(r#""type":"welcome""#) && !welcome.contains("x2"), "{welcome}");
+    stage.pass(SECOND);
+    assert!(tab.texts(&mut stage).concat().contains(r#""id":"x2""#), "the second is not forgotten");
+    stage.end();
+}
+
+#[test]
 fn the_largest_message_by_default_is_64_kib() {
     let mut stage = Stage::new("");
     let mut program = Socket::open(&mut stage, "/raw/lobby?echo=1");
