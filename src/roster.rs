@@ -213,7 +213,6 @@ impl<S> Roster<S> {
         };
         connection.life = Life::Doomed(reason);
         self.doomed.push(token);
-        self.meter.go_on(token.slot);
     }
 
     /// Sentences a connection to be freed at the next reaping, with no further word.

@@ -361,6 +361,28 @@ fn max_clients_and_the_queue() {
 }
 
 #[test]
+fn of_who_waits_four_kilobytes_are_kept_the_rest_is_left_unread_and_all_is_heard() {
+    for bytes in [4_095, 4_096, 4_097, 20_000] {
+        let mut stage = Stage::new("--max-clients 2 --rate off");
+        let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+        let pipe = stage.connect();
+        let lines = "a line\n".repeat((bytes - 10) / 7);
+        let said = format!("cy\n{lines}{}\n", "x".repeat(bytes - 4 - lines.len()));
+        assert_eq!(said.len(), bytes);
+        stage.send(pipe, said.as_bytes());
+        stage.world().end(pipe);
+        stage.run();
+        let slot = stage.world().token(pipe).unwrap().slot;
+        assert_eq!(stage.server.inboxes().unused_bytes(slot), bytes.min(4_096));
+        stage.say(ann, "/quit");
+        stage.run();
+        let heard = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();
+        assert_eq!(heard, said.lines().skip(1).filter(|line| !line.is_empty()).count(), "{bytes} bytes");
+        stage.end();
+    }
+}
+
+#[test]
 fn places_in_a_long_queue_are_told_again_when_they_have_halved() {
     let mut stage = Stage::new("--max-clients 1 --rate off");
     let ann = stage.join("ann");
