@@ -83,22 +83,12 @@ struct Server {
 
 impl Server {
     fn start() -> Server {
-        Server::with(&[])
+        Server::with(&["--rate", "off"])
     }
 
     fn with(flags: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
-            .args([
-                "--line",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--print-addresses",
-                "--log",
-                "warn",
-                "--rate",
-                "off",
-            ])
+            .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses", "--log", "warn"])
             .args(["--max-clients", "12000"])
             .args(flags)
             .stdout(Stdio::piped())
@@ -229,7 +219,8 @@ impl Redis {
     /// So many servers that are one chat by it.
     fn servers(&self, count: usize) -> Vec<Server> {
         let url = format!("unix://{}", self.socket().display());
-        let servers: Vec<Server> = (0..count).map(|_| Server::with(&["--redis", &url])).collect();
+        let servers: Vec<Server> =
+            (0..count).map(|_| Server::with(&["--rate", "off", "--redis", &url])).collect();
         for server in &servers {
             wait_until("the other servers", || server.metric("redis_processes") == count - 1);
         }
@@ -316,11 +307,13 @@ fn binary_megabytes() -> f64 {
 }
 
 fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
-    let server = Server::start();
+    // With everything as it is by default, so with an allowance for each.
+    let server = Server::with(&[]);
     let first = connect(&server, 0, 1);
     let before = server.resident_bytes();
     let clients = connect(&server, 1, IDLE_CLIENTS);
-    sleep(Duration::from_millis(500));
+    // Until all have rested from saying their names.
+    sleep(Duration::from_secs(5));
     let after = server.resident_bytes();
     drop((first, clients));
     (after - before) as f64 / IDLE_CLIENTS as f64

@@ -1,7 +1,7 @@
 //! One client: its socket, what it is to be sent, and where it is in its life.
 //!
-//! Ten thousand of these are mostly idle, so size counts: it is 64 bytes, a line of the processor's cache, and
-//! `tests/tidy.rs` sees that it stays so. What an idle one has no use for is no field of it, but in a table of those who
+//! Ten thousand of these are mostly idle, so size counts: it is 64 bytes, and `tests/tidy.rs` sees that
+//! it stays so. What an idle one has no use for is no field of it, but in a table of those who
 //! have it: what came in and is not used ([`crate::inbox`]), how much it has sent lately ([`crate::rate`]).
 
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
 use crate::host::Host;
 use crate::inbox::{READ_BYTES, Scratch};
 use crate::limits::Limits;
-use crate::net::Net;
+use crate::net::{DoorKind, Net};
 use crate::outbox::{Appended, Flushed, Outbox};
 use crate::page::{Pages, Slice};
 use crate::protocol::{CloseReason, Dialect};
@@ -55,7 +55,7 @@ pub enum Life {
 
 bitflags! {
     /// What there is to be had of a connection. Events only ever add [`READABLE`](Readiness::READABLE) and
-    /// [`WRITABLE`](Readiness::WRITABLE), and only `WouldBlock` takes them away.
+    /// [`WRITABLE`](Readiness::WRITABLE); only the answer of a call, `WouldBlock` or the end of input, takes them away.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Readiness: u8 {
         /// A read may find something.
@@ -64,7 +64,8 @@ bitflags! {
         const WRITABLE = 1 << 1;
         /// A read has found the end.
         const ENDED = 1 << 2;
-        /// What was read may hold a whole line. Of a client that waits for a place: as much is kept as may be.
+        /// What was read may hold a whole line. Of a line client that waits for a place, which is not decoded: as much is
+        /// kept as may be.
         const UNREAD = 1 << 3;
     }
 
@@ -190,18 +191,22 @@ pub struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    /// A connection that was just accepted, and waits to be told its place.
-    pub fn new(stream: S, serial: u32, host: Host, dialect: Dialect, now: Moment) -> Connection<S> {
+    /// A connection that was just accepted at that door.
+    pub fn new(stream: S, serial: u32, host: Host, door: DoorKind, now: Moment) -> Connection<S> {
+        let life = match door.dialect {
+            Dialect::Http => Life::Asking { guarded: door.loopback },
+            _ => Life::Waiting,
+        };
         Connection {
             stream,
             serial,
-            life: Life::Waiting,
+            life,
             ready: Readiness::default(),
             queued: Queued::default(),
             place: Place::None,
             host,
             outbox: Outbox::default(),
-            dialect,
+            dialect: door.dialect,
             pinged: false,
             tempo: Tempo::Free,
             connected_at: now.into(),

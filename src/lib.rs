@@ -35,10 +35,11 @@
 //!
 //! # What an idle connection costs
 //!
-//! A hundred bytes: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in its room, 4 in [`timers`], the rest
+//! A hundred bytes, with a name of at most 16: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in its room, 4 in [`timers`], the rest
 //! in the table of names. So whatever an idle connection has no use for is no field of it, but in a table ([`sparse`])
 //! or a box that only those have who need it: unused input, what a codec is in the middle of, an allowance that is not
-//! full, slices that don't follow each other. `tests/tidy.rs` holds the sizes, `cargo bench --bench footprint` the sum.
+//! full, slices that don't follow each other. Tests hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`);
+//! `cargo bench --bench footprint` measures the sum.
 //!
 //! # A tick
 //!

@@ -11,9 +11,6 @@ use crate::sparse::Sparse;
 use crate::time::Moment;
 use crate::timers::Timers;
 
-/// Allowances that may be full again before somebody looks.
-const SWEPT_AT: usize = 64;
-
 /// The pace everybody is held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -23,6 +20,11 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// How long who has sent its whole burst takes until it may do so again.
+    fn rest(&self) -> Duration {
+        self.ahead + self.interval
+    }
+
     /// One message each interval of `rate`, and `burst` at once after a rest.
     pub fn new(rate: Rate, burst: u32) -> Pace {
         Pace { interval: rate.interval(), ahead: rate.interval() * (burst - 1) }
@@ -65,9 +67,9 @@ pub struct Meter {
     pace: Option<Pace>,
     /// Of whoever has sent something lately, and of some who are rested since.
     recent: Sparse<Allowance>,
-    /// How many there may be before the rested are thrown out: twice as many as stayed last time, so that a look at each
-    /// costs no more than the messages did.
-    swept_at: usize,
+    /// When the rested were last thrown out, or the first came. Who has sent nothing for a whole rest is rested, so a look
+    /// at each after that costs no more than the messages did.
+    swept_at: Moment,
     /// Until when those who must wait do.
     waiting: Timers,
 }
@@ -76,7 +78,7 @@ impl Meter {
     /// Holds everybody in so many slots to `pace`; nobody to anything if there is none.
     pub fn new(pace: Option<Pace>, slots: usize) -> Meter {
         let waiting = Timers::with_capacity(slots);
-        Meter { pace, recent: Sparse::default(), swept_at: SWEPT_AT, waiting }
+        Meter { pace, recent: Sparse::default(), swept_at: Moment::default(), waiting }
     }
 
     /// Takes one message from the allowance of `slot`. `false` if there is none left: it must wait.
@@ -84,14 +86,13 @@ impl Meter {
         let Some(pace) = self.pace else {
             return true;
         };
+        if self.recent.is_empty() {
+            self.swept_at = now;
+        }
         let allowance = self.recent.get_or_default(slot);
         let taken = allowance.take(pace, now);
         if !taken {
             self.waiting.set(slot, allowance.ready_at(pace));
-        }
-        if self.recent.len() > self.swept_at {
-            self.recent.retain(|allowance| !allowance.is_rested(now));
-            self.swept_at = SWEPT_AT + 2 * self.recent.len();
         }
         taken
     }
@@ -101,19 +102,33 @@ impl Meter {
         self.recent.get(slot).is_none_or(|allowance| allowance.is_rested(now))
     }
 
-    /// Whose wait is over first, and when.
-    pub fn first_to_go_on(&self) -> Option<(Moment, u32)> {
-        self.waiting.first()
+    /// The next whose wait is over by `now`; it waits no longer.
+    pub fn next_to_go_on(&mut self, now: Moment) -> Option<u32> {
+        let (_, slot) = self.waiting.first().filter(|(moment, _)| *moment <= now)?;
+        self.waiting.remove(slot);
+        Some(slot)
+    }
+
+    /// Forgets whoever is rested, if it is time to.
+    pub fn sweep(&mut self, now: Moment) {
+        if self.sweep_at().is_some_and(|moment| moment <= now) {
+            self.recent.retain(|allowance| !allowance.is_rested(now));
+            self.swept_at = now;
+        }
+    }
+
+    fn sweep_at(&self) -> Option<Moment> {
+        self.pace.filter(|_| !self.recent.is_empty()).map(|pace| self.swept_at + pace.rest())
+    }
+
+    /// When there is something to do: a wait is over, or somebody rested to be forgotten.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.waiting.first().map(|(moment, _)| moment).into_iter().chain(self.sweep_at()).min()
     }
 
     /// Whether `slot` must wait.
     pub fn waits(&self, slot: u32) -> bool {
         self.waiting.get(slot).is_some()
-    }
-
-    /// `slot` waits no longer.
-    pub fn go_on(&mut self, slot: u32) {
-        self.waiting.remove(slot);
     }
 
     /// The connection in `slot` is gone: the next one there has used up nothing.
@@ -173,17 +188,30 @@ mod tests {
     fn who_is_rested_is_forgotten_and_who_is_not_is_not() {
         let mut meter = Meter::new(Some(pace("1/s", 2)), 1_000);
         let at = Moment::from_millis;
-        for slot in 0..1_000 {
-            assert!(meter.take(slot, at(10 * u64::from(slot))));
-        }
-        let most = SWEPT_AT + 2 * 100 + 1;
-        assert!((100..=most).contains(&meter.recent.len()), "{} of 100 recent ones", meter.recent.len());
-        assert!(meter.take(999, at(9_990)) && !meter.take(999, at(9_990)));
-        assert_eq!((meter.first_to_go_on(), meter.waits(999)), (Some((at(10_990), 999)), true));
-        meter.go_on(999);
-        assert_eq!((meter.first_to_go_on(), meter.is_rested(999, at(9_990))), (None, false));
-        meter.forget(999);
-        assert!(meter.is_rested(999, at(9_990)), "somebody else");
-        assert!((0..9).all(|_| Meter::new(None, 1).take(0, at(0))));
+        // All at once, as after a restart.
+        assert!((0..1_000).all(|slot| meter.take(slot, at(500 + u64::from(slot % 2)))));
+        assert_eq!(meter.next_deadline(), Some(at(2_500)));
+        assert!((0..3).all(|slot| meter.take(slot, at(2_000))));
+        assert!(meter.take(0, at(2_000)) && !meter.take(0, at(2_000)));
+        meter.sweep(at(2_499));
+        assert_eq!(meter.recent.len(), 1_000);
+        meter.sweep(at(2_500));
+        assert_eq!(meter.recent.len(), 3);
+        assert!(!meter.is_rested(2, at(2_500)) && meter.is_rested(3, at(2_500)));
+        assert_eq!((meter.next_deadline(), meter.waits(0)), (Some(at(3_000)), true));
+        assert_eq!((meter.next_to_go_on(at(2_999)), meter.next_to_go_on(at(3_000))), (None, Some(0)));
+        assert_eq!((meter.waits(0), meter.next_deadline()), (false, Some(at(4_500))));
+        meter.sweep(at(4_500));
+        assert_eq!(meter.next_deadline(), None, "nothing is left to wake the server for");
+    }
+
+    #[test]
+    fn nothing_of_a_connection_stays_for_the_next_in_its_slot() {
+        let mut meter = Meter::new(Some(pace("1/s", 1)), 1);
+        let now = Moment::from_millis(1);
+        assert!(meter.take(0, now) && !meter.take(0, now));
+        meter.forget(0);
+        assert_eq!((meter.is_rested(0, now), meter.waits(0), meter.next_deadline()), (true, false, None));
+        assert!((0..9).all(|_| Meter::new(None, 1).take(0, now)));
     }
 }

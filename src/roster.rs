@@ -12,10 +12,10 @@ use crate::chat::ClientId;
 use crate::connection::{Charged, Connection, Kind, Life, Pushed, Queued, Readiness};
 use crate::host::Host;
 use crate::limits::Limits;
-use crate::net::Token;
+use crate::net::{DoorKind, Token};
 use crate::outbox::Appended;
 use crate::page::Slice;
-use crate::protocol::{CloseReason, Dialect};
+use crate::protocol::CloseReason;
 use crate::rate::Meter;
 use crate::time::Moment;
 use crate::timers::Timers;
@@ -65,9 +65,9 @@ impl<S> Roster<S> {
     }
 
     /// Takes a slot.
-    pub fn insert(&mut self, stream: S, host: Host, dialect: Dialect, now: Moment) -> Token {
+    pub fn insert(&mut self, stream: S, host: Host, door: DoorKind, now: Moment) -> Token {
         let token = self.next_token();
-        self.connections.insert(Connection::new(stream, token.serial, host, dialect, now));
+        self.connections.insert(Connection::new(stream, token.serial, host, door, now));
         self.next_serial = self.next_serial.wrapping_add(1);
         token
     }
@@ -274,9 +274,13 @@ impl<S> Roster<S> {
 
     /// The next client that had to wait, and need not any more.
     pub fn next_to_go_on(&mut self, now: Moment) -> Option<Token> {
-        let (_, slot) = self.meter.first_to_go_on().filter(|(moment, _)| *moment <= now)?;
-        self.meter.go_on(slot);
+        let slot = self.meter.next_to_go_on(now)?;
         self.token(ClientId(slot))
+    }
+
+    /// Forgets, now and then, who has its whole allowance again.
+    pub fn forget_rested(&mut self, now: Moment) {
+        self.meter.sweep(now);
     }
 
     /// Makes sure that a connection's deadline is noticed.
@@ -293,8 +297,7 @@ impl<S> Roster<S> {
     /// When the next deadline comes, or the end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
         let head = self.head().map(|(moment, _)| moment);
-        let wait = self.meter.first_to_go_on().map(|(moment, _)| moment);
-        head.into_iter().chain(wait).min()
+        head.into_iter().chain(self.meter.next_deadline()).min()
     }
 
     /// The earliest guess that is none, but a deadline. Those that are none are mended on the way.

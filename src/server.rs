@@ -277,6 +277,7 @@ impl<N: Net> Server<N> {
         while let Some(token) = self.roster.next_to_go_on(self.now.moment) {
             self.resume(token);
         }
+        self.roster.forget_rested(self.now.moment);
         while let Some(token) = self.roster.next_due(self.now.moment) {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 /// A point on the server's own clock, in milliseconds since the server started.
 ///
-/// Eight bytes, because every connection holds several. Milliseconds, because that is what `epoll_wait(2)`
-/// sleeps in.
+/// Milliseconds, because that is what `epoll_wait(2)` sleeps in.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Moment(u64);
 

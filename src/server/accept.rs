@@ -227,24 +227,23 @@ impl<N: Net> Server<N> {
             log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
         }
-        let token = self.roster.insert(stream, host, door.dialect, self.now.moment);
+        let token = self.roster.insert(stream, host, door, self.now.moment);
         self.metrics.accepted += 1;
         if !self.gate.count(host) {
             self.uncount(token);
             self.refuse(token, host, CloseReason::TooManyFromAddress);
         } else if door.dialect == Dialect::Http {
-            self.expect_requests(token, door.loopback);
+            self.expect_requests(token);
         } else {
             self.seat(token, None);
         }
     }
 
     /// A connection that may ask for pages, or to be a client.
-    fn expect_requests(&mut self, token: Token, guarded: bool) {
+    fn expect_requests(&mut self, token: Token) {
         self.gate.http += 1;
         if let Some(connection) = self.roster.get_mut(token) {
             connection.place = Place::Http;
-            connection.set_life(Life::Asking { guarded }, self.now.moment);
         }
         self.roster.wake(token);
         self.roster.arm(token);

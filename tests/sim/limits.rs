@@ -302,9 +302,10 @@ fn who_gets_the_place_of_one_that_was_slowed_down_is_not() {
     assert_eq!(stage.world().token(cy).unwrap().slot, slot, "the slot is used again");
     ["cy", "one", "two"].into_iter().for_each(|line| stage.say(cy, line));
     assert!(!stage.text(cy).contains("slowed down"), "{}", stage.text(cy));
-    // Nothing of ann's is left that would wake the server.
+    // Once all have rested, nothing is left that would wake the server.
+    stage.pass(6 * 60 * SECOND);
     let polls = stage.world().polls;
-    stage.pass(3 * 60 * SECOND);
+    stage.pass(3_600 * SECOND);
     assert!(stage.world().polls - polls <= 2, "woken for nothing");
     stage.end();
 }
