@@ -226,13 +226,13 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Whoever has a turn coming. The mark is cleared with [`Queued`](crate::connection::Queued) when the turn comes.
+    /// Whoever has a turn coming. The mark is cleared with [`Queued`] when the turn comes.
     pub fn take_runnable(&mut self) -> Vec<Token> {
         take(&mut self.runnable)
     }
 
     /// Those `most` who have had something to flush for longest. The mark is cleared with
-    /// [`Queued`](crate::connection::Queued) when it is.
+    /// [`Queued`] when it is.
     pub fn take_dirty(&mut self, most: usize) -> Vec<Token> {
         let rest = self.dirty.split_off(most.min(self.dirty.len()));
         let taken = replace(&mut self.dirty, rest);
