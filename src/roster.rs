@@ -33,9 +33,11 @@ pub struct Roster<S> {
     connections: Slab<Connection<S>>,
     next_serial: u32,
     runnable: Vec<Token>,
-    /// Who has waited longest first.
+    /// Who has something to flush. Who has waited longest first.
     dirty: Vec<Token>,
-    /// How many were ever taken out of it.
+    /// Who has, too, but with a socket that takes nothing.
+    blocked: Vec<Token>,
+    /// How many were ever taken out of these two.
     flushed: u64,
     doomed: Vec<Token>,
     timers: Timers,
@@ -51,6 +53,7 @@ impl<S> Roster<S> {
             next_serial: 0,
             runnable: Vec::new(),
             dirty: Vec::new(),
+            blocked: Vec::new(),
             flushed: 0,
             doomed: Vec::new(),
             timers: Timers::with_capacity(slots),
@@ -146,7 +149,9 @@ impl<S> Roster<S> {
         };
         if !connection.queued.contains(Queued::DIRTY) {
             connection.queued.insert(Queued::DIRTY);
-            self.dirty.push(Token { slot: id.0, serial: connection.serial });
+            let takes_something = connection.ready.contains(Readiness::WRITABLE);
+            let queue = if takes_something { &mut self.dirty } else { &mut self.blocked };
+            queue.push(Token { slot: id.0, serial: connection.serial });
         }
     }
 
@@ -240,12 +245,19 @@ impl<S> Roster<S> {
         taken
     }
 
-    /// How often an outbox with nothing to flush has got something.
-    pub fn marked_dirty(&self) -> u64 {
-        self.flushed + self.dirty.len() as u64
+    /// Those who have something to flush that nobody will take. To see to them costs no write, so they are no part of
+    /// [`Roster::dirty`]. The mark is the same.
+    pub fn take_blocked(&mut self) -> Vec<Token> {
+        self.flushed += self.blocked.len() as u64;
+        take(&mut self.blocked)
     }
 
-    /// How many have something to flush.
+    /// How often an outbox with nothing to flush has got something.
+    pub fn marked_dirty(&self) -> u64 {
+        self.flushed + (self.dirty.len() + self.blocked.len()) as u64
+    }
+
+    /// How many have something to flush, and sockets that may take it.
     pub fn dirty(&self) -> usize {
         self.dirty.len()
     }
@@ -262,7 +274,10 @@ impl<S> Roster<S> {
 
     /// Whether the next tick has work already.
     pub fn has_work(&self) -> bool {
-        !(self.runnable.is_empty() && self.dirty.is_empty() && self.doomed.is_empty())
+        !(self.runnable.is_empty()
+            && self.dirty.is_empty()
+            && self.blocked.is_empty()
+            && self.doomed.is_empty())
     }
 
     /// Takes one message of a client from its allowance, or has it wait until [`Roster::next_to_go_on`].
@@ -353,9 +368,9 @@ impl<S> Roster<S> {
             "marks and the queue of turns differ"
         );
         assert_eq!(
-            self.dirty.iter().filter(in_queue).count(),
+            self.dirty.iter().chain(&self.blocked).filter(in_queue).count(),
             marked(|c| c.queued.contains(Queued::DIRTY)),
-            "marks and the queue of flushes differ"
+            "marks and the queues of flushes differ"
         );
         let doomed = marked(|c| matches!(c.life, Life::Doomed(_) | Life::Gone));
         assert_eq!(

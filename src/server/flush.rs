@@ -24,15 +24,29 @@ impl<N: Net> Server<N> {
             return;
         }
         let begun_at = self.net.nanos();
-        for token in self.roster.take_dirty(part) {
+        let tokens = self.roster.take_dirty(part);
+        self.flush_each(tokens);
+        self.coalescing.note(part, self.net.nanos().saturating_sub(begun_at), self.queued());
+        if part == dirty {
+            self.end_round();
+        }
+    }
+
+    /// Everybody has been written to: time for those who can't be, and for the page.
+    fn end_round(&mut self) {
+        let tokens = self.roster.take_blocked();
+        self.flush_each(tokens);
+        if self.pages.end_round() {
+            self.relieve();
+        }
+    }
+
+    fn flush_each(&mut self, tokens: Vec<Token>) {
+        for token in tokens {
             if let Some(connection) = self.roster.get_mut(token) {
                 connection.queued.remove(Queued::DIRTY);
                 self.flush(token);
             }
-        }
-        self.coalescing.note(part, self.net.nanos().saturating_sub(begun_at), self.queued());
-        if part == dirty && self.pages.end_round() {
-            self.relieve();
         }
     }
 

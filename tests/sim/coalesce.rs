@@ -65,11 +65,11 @@ impl Room {
         self.stage.world().rests.clear();
     }
 
-    /// `ann` speaks. How many writes the ticks make until everybody has heard it.
-    fn parts(&mut self) -> Vec<u64> {
+    /// `ann` speaks. How many writes the ticks make until all but those who take nothing have heard it.
+    fn parts(&mut self, deaf: usize) -> Vec<u64> {
         self.stage.say(self.ann, "first");
         let mut parts = Vec::new();
-        while parts.iter().sum::<u64>() < LISTENERS as u64 + 1 {
+        while parts.iter().sum::<u64>() < (LISTENERS + 1 - deaf) as u64 {
             let writes = self.stage.world().writes;
             self.stage.tick();
             parts.push(self.stage.world().writes - writes);
@@ -259,8 +259,30 @@ fn other_processes_are_told_when_the_first_of_our_own_clients_are() {
 fn a_dear_flush_is_made_in_parts_and_who_has_waited_longest_comes_first() {
     let mut room = Room::new("", DEARER);
     room.talk(LONG, false);
-    assert_eq!(room.parts(), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
+    assert_eq!(room.parts(0), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
     assert_eq!(room.stage.world().rests.len(), 0, "one line a write");
+    room.stage.end();
+}
+
+#[test]
+fn who_takes_nothing_is_no_part_of_a_flush() {
+    let mut room = Room::new("", DEARER);
+    room.talk(LONG, false);
+    // The first nine in each round, who would be four parts.
+    for listener in &room.listeners[..9] {
+        room.stage.set_eager(*listener, false);
+        room.stage.world().set_window(*listener, 0);
+    }
+    room.stage.say(room.ann, "so");
+    room.stage.run();
+    assert_eq!(room.parts(9), [2, 2, 2, 2, 2]);
+    for listener in &room.listeners[..9] {
+        room.stage.world().set_window(*listener, WIDE);
+        room.stage.set_eager(*listener, true);
+    }
+    room.stage.run();
+    let heard = room.unread();
+    assert_eq!(heard[heard.len() - 2..], ["ann: so", "ann: first"], "by all");
     room.stage.end();
 }
 
@@ -269,7 +291,7 @@ fn a_part_is_no_cheaper_than_half_a_millisecond() {
     for (write_micros, parts) in [(26, vec![19]), (27, vec![18, 1])] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, false);
-        assert_eq!(room.parts(), parts, "{write_micros}");
+        assert_eq!(room.parts(0), parts, "{write_micros}");
         room.stage.end();
     }
 }
