@@ -4,6 +4,7 @@
 //! the README.
 
 mod address;
+mod bounds;
 mod descriptors;
 mod motd;
 mod redis;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
@@ -24,24 +26,15 @@ pub use redis::{RedisPlace, RedisUrl};
 pub use units::{OrOff, Rate, Soft};
 use units::{size, span};
 
-/// The most a connection may hold before it has given a name, in bytes: enough for the welcome, a message of the
-/// day and some refused names.
-pub const UNNAMED_BUFFER_BYTES: usize = 4 * 1024;
+pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 
-/// An over-long line is thrown away up to here, in bytes; one that is still not over is the end of the connection.
-pub const DISCARD_MAX_BYTES: usize = 1024 * 1024;
-
-/// The smallest sensible `--line-max`: a command with a name in it must fit.
-const LINE_MAX_LEAST: usize = 128;
-/// The smallest sensible `--message-max`: a request with a name and a room in it must fit.
-const MESSAGE_MAX_LEAST: usize = 512;
-/// The largest: each client may hold so much of a message that is not complete.
-const MESSAGE_MAX_MOST: usize = 16 * 1024 * 1024;
-/// The largest: a line must fit a read buffer that everybody may own one of.
-const LINE_MAX_MOST: usize = 1024 * 1024;
-
-/// The longest a flush may wait for what else is coming: nobody is served meanwhile.
-const COALESCE_MOST: Duration = Duration::from_millis(100);
+/// The headings of `--help`.
+const DOORS: &str = "Doors";
+const CHAT: &str = "Chat";
+const CLIENT: &str = "Limits for one client";
+const SERVER: &str = "Limits for the server";
+const REDIS: &str = "Redis";
+const OPERATION: &str = "Operation";
 
 /// What the server was asked to be. Field by field, the flags of `chinwag --help`.
 ///
@@ -55,282 +48,172 @@ const COALESCE_MOST: Duration = Duration::from_millis(100);
 )]
 pub struct Config {
     /// Address of the line door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
-    #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = "Doors")]
+    #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = DOORS)]
     pub line: Vec<Address>,
 
     /// Address of the HTTP and WebSocket door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7712]
-    #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = "Doors")]
+    #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = DOORS)]
     pub http: Vec<Address>,
 
     /// Web page, besides our own, that may open WebSockets and publish: https://HOST or http://HOST:PORT, or * (repeatable)
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "CHINWAG_ORIGIN",
-        value_delimiter = ',',
-        help_heading = "Doors"
-    )]
+    #[arg(long, value_name = "ORIGIN", env = "CHINWAG_ORIGIN", value_delimiter = ',', help_heading = DOORS)]
     pub origin: Vec<String>,
 
     /// Name, besides localhost, that a door on a loopback address may be asked for, or * (repeatable)
-    #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = "Doors")]
+    #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = DOORS)]
     pub host: Vec<String>,
 
     /// Let everyone start under a guest name instead of asking for one
-    #[arg(long, env = "CHINWAG_GUESTS", value_parser = clap::builder::FalseyValueParser::new(),
-          action = clap::ArgAction::SetTrue, help_heading = "Chat")]
+    #[arg(long, env = "CHINWAG_GUESTS", value_parser = FalseyValueParser::new(), help_heading = CHAT)]
     pub guests: bool,
 
     /// File whose lines greet everyone who connects; read again on SIGHUP
-    #[arg(long, value_name = "FILE", env = "CHINWAG_MOTD", help_heading = "Chat")]
+    #[arg(long, value_name = "FILE", env = "CHINWAG_MOTD", help_heading = CHAT)]
     pub motd: Option<PathBuf>,
 
     /// Members up to which a room announces each join and leave; a larger one gets a summary every 10 s
-    #[arg(long, value_name = "N", env = "CHINWAG_ANNOUNCE_MAX", default_value = "50", help_heading = "Chat")]
+    #[arg(long, value_name = "N", env = "CHINWAG_ANNOUNCE_MAX", default_value = "50", help_heading = CHAT)]
     pub announce_max: usize,
 
     /// Messages a room remembers
-    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY", default_value = "100", help_heading = "Chat")]
+    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY", default_value = "100", help_heading = CHAT)]
     pub history: usize,
 
     /// Remembered messages shown to who joins a room
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_HISTORY_SHOWN",
-        default_value = "20",
-        help_heading = "Chat"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_HISTORY_SHOWN", default_value = "20", help_heading = CHAT)]
     pub history_shown: usize,
 
     /// Memory for the history of all rooms together; past it the oldest messages go
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_HISTORY_MEMORY", default_value = "16m", value_parser = size,
-          help_heading = "Chat")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_HISTORY_MEMORY", default_value = "16m", value_parser = size, help_heading = CHAT)]
     pub history_memory: usize,
 
     /// Longest line a client may send, without its end; past it an error and the rest of the line is thrown away
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_LINE_MAX", default_value = "4k", value_parser = size,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_LINE_MAX", default_value = "4k", value_parser = size, help_heading = CLIENT)]
     pub line_max: usize,
 
     /// Lines or messages a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
-    #[arg(
-        long,
-        value_name = "RATE",
-        env = "CHINWAG_RATE",
-        default_value = "5/s",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE", default_value = "5/s", help_heading = CLIENT)]
     pub rate: OrOff<Rate>,
 
     /// Lines or messages a client may send at once before --rate applies
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_BURST",
-        default_value = "10",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_BURST", default_value = "10", help_heading = CLIENT)]
     pub burst: u32,
 
     /// Output waiting for one client at which it is dropped (see --slow-client)
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k", value_parser = size,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k", value_parser = size, help_heading = CLIENT)]
     pub write_buffer: usize,
 
     /// Output waiting for one client that may not stay longer than this, or off
-    #[arg(
-        long,
-        value_name = "SIZE:TIME",
-        env = "CHINWAG_WRITE_BUFFER_SOFT",
-        default_value = "64k:10s",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "SIZE:TIME", env = "CHINWAG_WRITE_BUFFER_SOFT", default_value = "64k:10s", help_heading = CLIENT)]
     pub write_buffer_soft: OrOff<Soft>,
 
     /// A client that takes nothing of its waiting output for this long is dropped, or off
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "CHINWAG_STALL_TIMEOUT",
-        default_value = "10s",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_STALL_TIMEOUT", default_value = "10s", help_heading = CLIENT)]
     pub stall_timeout: OrOff<Duration>,
 
     /// What becomes of a client that reads too slowly: drop closes it, skip leaves messages out and says how many
-    #[arg(
-        long,
-        value_name = "POLICY",
-        env = "CHINWAG_SLOW_CLIENT",
-        default_value = "drop",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "POLICY", env = "CHINWAG_SLOW_CLIENT", default_value = "drop", help_heading = CLIENT)]
     pub slow_client: SlowClient,
 
     /// Time a client has to give a name
-    #[arg(long, value_name = "TIME", env = "CHINWAG_NAME_TIMEOUT", default_value = "60s", value_parser = span,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_NAME_TIMEOUT", default_value = "60s", value_parser = span, help_heading = CLIENT)]
     pub name_timeout: Duration,
 
     /// A client that sends nothing for this long is told and closed
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "CHINWAG_IDLE_TIMEOUT",
-        default_value = "off",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_IDLE_TIMEOUT", default_value = "off", help_heading = CLIENT)]
     pub idle_timeout: OrOff<Duration>,
 
     /// Longest WebSocket message, and longest body of an HTTP request; past it closed with 1009, or refused with 413
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_MESSAGE_MAX", default_value = "64k", value_parser = size,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MESSAGE_MAX", default_value = "64k", value_parser = size, help_heading = CLIENT)]
     pub message_max: usize,
 
     /// Rooms that a WebSocket client may be in at once
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_ROOMS_PER_CLIENT",
-        default_value = "64",
-        help_heading = "Limits for one client"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS_PER_CLIENT", default_value = "64", help_heading = CLIENT)]
     pub max_rooms_per_client: usize,
 
     /// Time an HTTP client has to finish the head of a request, and to begin the next one
-    #[arg(long, value_name = "TIME", env = "CHINWAG_HTTP_TIMEOUT", default_value = "10s", value_parser = span,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_HTTP_TIMEOUT", default_value = "10s", value_parser = span, help_heading = CLIENT)]
     pub http_timeout: Duration,
 
     /// Silence after which a WebSocket client is asked whether it is still there
-    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_INTERVAL", default_value = "25s", value_parser = span,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_INTERVAL", default_value = "25s", value_parser = span, help_heading = CLIENT)]
     pub ping_interval: Duration,
 
     /// Time it has to answer
-    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_TIMEOUT", default_value = "10s", value_parser = span,
-          help_heading = "Limits for one client")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_TIMEOUT", default_value = "10s", value_parser = span, help_heading = CLIENT)]
     pub ping_timeout: Duration,
 
     /// HTTP connections at once that are not clients of the chat; more wait to be accepted
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_HTTP",
-        default_value = "1000",
-        help_heading = "Limits for the server"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_HTTP", default_value = "1000", help_heading = SERVER)]
     pub max_http: usize,
 
     /// Clients at once; more wait for a place (fitted under the limit on open files)
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_CLIENTS",
-        default_value = "10000",
-        help_heading = "Limits for the server"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000", help_heading = SERVER)]
     pub max_clients: usize,
 
     /// Clients that may wait for a place; more are told the server is full and closed
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_WAITING",
-        default_value = "1000",
-        help_heading = "Limits for the server"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_WAITING", default_value = "1000", help_heading = SERVER)]
     pub max_waiting: usize,
 
     /// Clients from one IPv4 address or IPv6 /64, or off; loopback is exempt
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_PER_IP",
-        default_value = "64",
-        help_heading = "Limits for the server"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_PER_IP", default_value = "64", help_heading = SERVER)]
     pub max_per_ip: OrOff<u32>,
 
     /// Rooms at once
-    #[arg(
-        long,
-        value_name = "N",
-        env = "CHINWAG_MAX_ROOMS",
-        default_value = "10000",
-        help_heading = "Limits for the server"
-    )]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS", default_value = "10000", help_heading = SERVER)]
     pub max_rooms: usize,
 
     /// Output waiting for all clients together; past it whoever holds most is dropped, until under
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_MEMORY", default_value = "256m", value_parser = size,
-          help_heading = "Limits for the server")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MEMORY", default_value = "256m", value_parser = size, help_heading = SERVER)]
     pub memory: usize,
 
     /// Redis that joins several processes into one chat: redis://USER:PASSWORD@HOST:PORT/DB, of which HOST alone must be
     /// there, or unix:///PATH
-    #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true, value_parser = SecretParser,
-          help_heading = "Redis")]
+    #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true, value_parser = SecretParser, help_heading = REDIS)]
     pub redis: Option<RedisUrl>,
 
     /// What the names of all keys and channels in Redis begin with; who has another prefix is in another chat
-    #[arg(long, value_name = "TEXT", env = "CHINWAG_REDIS_PREFIX", default_value = "chinwag:",
-          value_parser = redis::prefix, help_heading = "Redis")]
+    #[arg(long, value_name = "TEXT", env = "CHINWAG_REDIS_PREFIX", default_value = "chinwag:", value_parser = redis::prefix, help_heading = REDIS)]
     pub redis_prefix: String,
 
     /// What may wait for Redis while it is away
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_QUEUE", default_value = "4m",
-          value_parser = redis::buffer, help_heading = "Redis")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_QUEUE", default_value = "4m", value_parser = redis::buffer, help_heading = REDIS)]
     pub redis_queue: usize,
 
     /// Time that Redis has to answer
-    #[arg(long, value_name = "TIME", env = "CHINWAG_REDIS_TIMEOUT", default_value = "5s",
-          value_parser = redis::timeout, help_heading = "Redis")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_REDIS_TIMEOUT", default_value = "5s", value_parser = redis::timeout, help_heading = REDIS)]
     pub redis_timeout: Duration,
 
     /// Largest reply taken from Redis
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "32m",
-          value_parser = redis::buffer, help_heading = "Redis")]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "32m", value_parser = redis::buffer, help_heading = REDIS)]
     pub redis_reply_max: usize,
 
     /// Most other processes in the chat; more are ignored
-    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_PROCESSES", default_value = "256",
-          value_parser = redis::count, help_heading = "Redis")]
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_PROCESSES", default_value = "256", value_parser = redis::count, help_heading = REDIS)]
     pub redis_processes: usize,
 
     /// Most clients of other processes that are known here; more are ignored
-    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_CLIENTS", default_value = "1000000",
-          value_parser = redis::count, help_heading = "Redis")]
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_CLIENTS", default_value = "1000000", value_parser = redis::count, help_heading = REDIS)]
     pub redis_clients: usize,
 
     /// Longest wait of a part of a dear flush for what else is coming, so that it needs no write of its own
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "CHINWAG_COALESCE",
-        default_value = "10ms",
-        help_heading = "Operation"
-    )]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_COALESCE", default_value = "10ms", help_heading = OPERATION)]
     pub coalesce: OrOff<Duration>,
 
     /// Time that SIGTERM leaves to flush what is waiting
-    #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
-          help_heading = "Operation")]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span, help_heading = OPERATION)]
     pub grace: Duration,
 
     /// What to log on standard error: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
-    #[arg(long, value_name = "LEVEL", env = "CHINWAG_LOG", help_heading = "Operation")]
+    #[arg(long, value_name = "LEVEL", env = "CHINWAG_LOG", help_heading = OPERATION)]
     pub log: Option<LevelFilter>,
 
     /// Write the bound addresses to standard output, as one line of JSON, once connections are accepted
-    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = clap::builder::FalseyValueParser::new(),
-          action = clap::ArgAction::SetTrue, help_heading = "Operation")]
+    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = FalseyValueParser::new(), help_heading = OPERATION)]
     pub print_addresses: bool,
 
     /// Check the flags and the files they name, and exit
-    #[arg(long, env = "CHINWAG_CHECK", value_parser = clap::builder::FalseyValueParser::new(),
-          action = clap::ArgAction::SetTrue, help_heading = "Operation")]
+    #[arg(long, env = "CHINWAG_CHECK", value_parser = FalseyValueParser::new(), help_heading = OPERATION)]
     pub check: bool,
 }
 
@@ -363,7 +246,7 @@ impl Config {
             true => ConfigError::Wrong(one_line(&error.to_string())),
             false => ConfigError::Asked(error.to_string()),
         })?;
-        config.validate().map_err(ConfigError::Wrong)?;
+        bounds::check(&config).map_err(ConfigError::Wrong)?;
         Ok(config)
     }
 
@@ -410,78 +293,7 @@ impl Config {
             .map(|name| name.to_string_lossy().into_owned())
             .collect()
     }
-
-    /// What one flag can't know of another.
-    fn validate(&self) -> Result<(), String> {
-        if !(LINE_MAX_LEAST..=LINE_MAX_MOST).contains(&self.line_max) {
-            return Err(format!("--line-max is between {LINE_MAX_LEAST} and 1m"));
-        }
-        if self.write_buffer < UNNAMED_BUFFER_BYTES || self.write_buffer < 2 * self.line_max {
-            return Err("--write-buffer is at least 4k and at least twice --line-max".into());
-        }
-        if self.write_buffer_soft.is_some_and(|soft| soft.bytes > self.write_buffer) {
-            return Err("--write-buffer-soft is at most --write-buffer".into());
-        }
-        if self.memory < self.write_buffer {
-            return Err("--memory is at least --write-buffer".into());
-        }
-        if self.write_buffer > MOST_WRITE_BUFFER {
-            return Err("--write-buffer is at most 1g".into());
-        }
-        if self.name_timeout.is_zero() || self.write_buffer_soft.is_some_and(|soft| soft.span.is_zero()) {
-            return Err("--name-timeout and the time of --write-buffer-soft are over zero".into());
-        }
-        if self.coalesce.is_some_and(|wait| wait > COALESCE_MOST) {
-            return Err("--coalesce is at most 100ms: nobody is served meanwhile".into());
-        }
-        if self.burst == 0 {
-            return Err("--burst is at least 1".into());
-        }
-        if self.max_clients == 0
-            || self.max_rooms == 0
-            || self.max_rooms_per_client == 0
-            || self.max_http == 0
-        {
-            return Err(
-                "--max-clients, --max-rooms, --max-rooms-per-client and --max-http are at least 1".into()
-            );
-        }
-        if self.max_rooms_per_client > MOST_ROOMS_PER_CLIENT {
-            return Err(format!("--max-rooms-per-client is at most {MOST_ROOMS_PER_CLIENT}"));
-        }
-        if self.max_clients.saturating_add(self.max_waiting).saturating_add(self.max_http) > MOST_CONNECTIONS
-        {
-            return Err(format!(
-                "--max-clients, --max-waiting and --max-http together are at most {MOST_CONNECTIONS}"
-            ));
-        }
-        if !(MESSAGE_MAX_LEAST..=MESSAGE_MAX_MOST).contains(&self.message_max) {
-            return Err(format!("--message-max is between {MESSAGE_MAX_LEAST} and 16m"));
-        }
-        if self.http_timeout.is_zero() || self.ping_interval.is_zero() || self.ping_timeout.is_zero() {
-            return Err("--http-timeout, --ping-interval and --ping-timeout are over zero".into());
-        }
-        if let Some(origin) = self.origin.iter().find(|origin| !is_origin(origin)) {
-            return Err(format!("--origin {origin}: an origin is https://HOST, http://HOST:PORT, or *"));
-        }
-        read_motd(self).map(drop)
-    }
 }
-
-/// Whether a page's origin can be that: scheme and host, and nothing behind them (RFC 6454, 7).
-fn is_origin(raw: &str) -> bool {
-    let host = raw.split_once("://").map_or("", |(_, host)| host);
-    raw == "*" || (!host.is_empty() && !host.contains('/'))
-}
-
-/// Outboxes count their bytes in 32 bits, with room to spare.
-const MOST_WRITE_BUFFER: usize = 1 << 30;
-
-/// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
-const MOST_CONNECTIONS: usize = 1 << 20;
-
-/// The most rooms a client can be allowed to be in, here or in another process.
-pub const MOST_ROOMS_PER_CLIENT: usize = 1024;
 
 /// The part of clap's message that tells what to do, on one line.
 fn one_line(message: &str) -> String {
@@ -499,14 +311,6 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wrong(flags: &str) -> String {
-        let args = std::iter::once("chinwag").chain(flags.split_whitespace()).map(OsString::from);
-        match Config::read(args) {
-            Err(ConfigError::Wrong(message)) => message,
-            other => panic!("{flags:?} gave {other:?}"),
-        }
-    }
 
     #[test]
     fn the_defaults_are_those_of_the_promises() {
@@ -534,59 +338,6 @@ mod tests {
         assert_eq!(Config::from_flags("--line none").line_doors(), []);
         for bad in ["7711", ":7711", "host:", "host:99999", "unix:"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn wrong_flags_are_told_in_one_line_that_names_them() {
-        let table = [
-            ("--lien x", "--lien"),
-            ("--line 7711", "HOST:PORT"),
-            ("--line-max 64q", "--line-max"),
-            ("--line-max 100", "between 128 and 1m"),
-            ("--line-max 2m", "between 128 and 1m"),
-            ("--write-buffer 4095", "at least 4k"),
-            ("--line-max 4k --write-buffer 8191", "twice --line-max"),
-            ("--write-buffer 64k --write-buffer-soft 65537:1s", "at most --write-buffer"),
-            ("--memory 1k", "--memory"),
-            ("--write-buffer 1025m --memory 2g", "at most 1g"),
-            ("--burst 0", "--burst"),
-            ("--name-timeout 0s", "--name-timeout"),
-            ("--write-buffer-soft 64k:0s", "--write-buffer-soft"),
-            ("--max-clients 0", "at least 1"),
-            ("--max-rooms 0", "at least 1"),
-            ("--max-clients 2000000", "at most"),
-            ("--rate 5", "--rate"),
-            ("--rate 0/s", "--rate"),
-            ("--stall-timeout 5", "--stall-timeout"),
-            ("--slow-client maybe", "drop"),
-            ("--log loud", "--log"),
-            ("--motd /does/not/exist", "/does/not/exist"),
-            ("--coalesce 101ms", "at most 100ms"),
-            ("--grace", "--grace"),
-            ("stray", "stray"),
-        ];
-        for (flags, expected) in table {
-            let message = wrong(flags);
-            assert!(message.contains(expected), "{flags:?}: {message}");
-            assert!(!message.contains('\n'), "{flags:?}: {message}");
-        }
-    }
-
-    #[test]
-    fn both_sides_of_the_bounds() {
-        for flags in [
-            "--line-max 128",
-            "--line-max 1m --write-buffer 2m",
-            "--line-max 2k --write-buffer 4096 --write-buffer-soft 4096:1s",
-            "--write-buffer 64k --write-buffer-soft 65536:1s",
-            "--write-buffer 64k --write-buffer-soft off --memory 64k",
-            "--write-buffer 1g --memory 1g",
-            "--burst 1 --max-clients 1 --max-rooms 1 --max-waiting 0 --history 0 --grace 0s",
-            "--coalesce 100ms",
-            "--coalesce off",
-        ] {
-            Config::from_flags(flags);
         }
     }
 

@@ -55,7 +55,9 @@ impl<T> Deref for OrOff<T> {
 fn or_off<T>(raw: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<OrOff<T>, String> {
     match raw {
         "off" => Ok(OrOff(None)),
-        raw => read(raw).map(|limit| OrOff(Some(limit))).map_err(|error| format!("{error}, or off")),
+        raw => read(raw)
+            .map(|limit| OrOff(Some(limit)))
+            .map_err(|error| format!("{error}; `off` lifts the limit")),
     }
 }
 
