@@ -7,11 +7,14 @@ mod answers;
 mod clients;
 mod crowd;
 mod far;
+mod hear;
 mod history;
 mod ids;
 mod moves;
 mod names;
+mod rivals;
 mod rooms;
+mod shared;
 mod talk;
 
 use smallvec::SmallVec;
@@ -22,11 +25,11 @@ use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
 use clients::{Client, Clients, Echo, Seat};
-use far::Shared;
 pub use ids::{ClientId, RoomId};
 use moves::Notice;
 use names::Names;
 use rooms::{Room, Rooms};
+use shared::Shared;
 use talk::Speech;
 
 /// What the server is to do, at once. Who is in a room does not change before a room is told something.

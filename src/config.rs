@@ -84,11 +84,13 @@ pub struct Config {
     pub history_shown: usize,
 
     /// Memory for the history of all rooms together; past it the oldest messages go
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_HISTORY_MEMORY", default_value = "16m", value_parser = size, help_heading = CHAT)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_HISTORY_MEMORY", default_value = "16m",
+          value_parser = size, help_heading = CHAT)]
     pub history_memory: usize,
 
     /// Longest line a client may send, without its end; past it an error and the rest of the line is thrown away
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_LINE_MAX", default_value = "4k", value_parser = size, help_heading = CLIENT)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_LINE_MAX", default_value = "4k", value_parser = size,
+          help_heading = CLIENT)]
     pub line_max: usize,
 
     /// Lines or messages a client may send in the long run, or off; past it the client is read more slowly, nothing is lost
@@ -100,47 +102,58 @@ pub struct Config {
     pub burst: u32,
 
     /// Output waiting for one client at which it is dropped (see --slow-client)
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k", value_parser = size, help_heading = CLIENT)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k",
+          value_parser = size, help_heading = CLIENT)]
     pub write_buffer: usize,
 
     /// Output waiting for one client that may not stay longer than this, or off
-    #[arg(long, value_name = "SIZE:TIME", env = "CHINWAG_WRITE_BUFFER_SOFT", default_value = "64k:10s", help_heading = CLIENT)]
+    #[arg(long, value_name = "SIZE:TIME", env = "CHINWAG_WRITE_BUFFER_SOFT", default_value = "64k:10s",
+          help_heading = CLIENT)]
     pub write_buffer_soft: OrOff<Soft>,
 
     /// A client that takes nothing of its waiting output for this long is dropped, or off
-    #[arg(long, value_name = "TIME", env = "CHINWAG_STALL_TIMEOUT", default_value = "10s", help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_STALL_TIMEOUT", default_value = "10s",
+          help_heading = CLIENT)]
     pub stall_timeout: OrOff<Duration>,
 
     /// What becomes of a client that reads too slowly: drop closes it, skip leaves messages out and says how many
-    #[arg(long, value_name = "POLICY", env = "CHINWAG_SLOW_CLIENT", default_value = "drop", help_heading = CLIENT)]
+    #[arg(long, value_name = "POLICY", env = "CHINWAG_SLOW_CLIENT", default_value = "drop",
+          help_heading = CLIENT)]
     pub slow_client: SlowClient,
 
     /// Time a client has to give a name
-    #[arg(long, value_name = "TIME", env = "CHINWAG_NAME_TIMEOUT", default_value = "60s", value_parser = span, help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_NAME_TIMEOUT", default_value = "60s",
+          value_parser = span, help_heading = CLIENT)]
     pub name_timeout: Duration,
 
     /// A client that sends nothing for this long is told and closed
-    #[arg(long, value_name = "TIME", env = "CHINWAG_IDLE_TIMEOUT", default_value = "off", help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_IDLE_TIMEOUT", default_value = "off",
+          help_heading = CLIENT)]
     pub idle_timeout: OrOff<Duration>,
 
     /// Longest WebSocket message, and longest body of an HTTP request; past it closed with 1009, or refused with 413
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_MESSAGE_MAX", default_value = "64k", value_parser = size, help_heading = CLIENT)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MESSAGE_MAX", default_value = "64k",
+          value_parser = size, help_heading = CLIENT)]
     pub message_max: usize,
 
     /// Rooms that a WebSocket client may be in at once
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS_PER_CLIENT", default_value = "64", help_heading = CLIENT)]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS_PER_CLIENT", default_value = "64",
+          help_heading = CLIENT)]
     pub max_rooms_per_client: usize,
 
     /// Time an HTTP client has to finish the head of a request, and to begin the next one
-    #[arg(long, value_name = "TIME", env = "CHINWAG_HTTP_TIMEOUT", default_value = "10s", value_parser = span, help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_HTTP_TIMEOUT", default_value = "10s",
+          value_parser = span, help_heading = CLIENT)]
     pub http_timeout: Duration,
 
     /// Silence after which a WebSocket client is asked whether it is still there
-    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_INTERVAL", default_value = "25s", value_parser = span, help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_INTERVAL", default_value = "25s",
+          value_parser = span, help_heading = CLIENT)]
     pub ping_interval: Duration,
 
     /// Time it has to answer
-    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_TIMEOUT", default_value = "10s", value_parser = span, help_heading = CLIENT)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_PING_TIMEOUT", default_value = "10s",
+          value_parser = span, help_heading = CLIENT)]
     pub ping_timeout: Duration,
 
     /// HTTP connections at once that are not clients of the chat; more wait to be accepted
@@ -148,7 +161,8 @@ pub struct Config {
     pub max_http: usize,
 
     /// Clients at once; more wait for a place (fitted under the limit on open files)
-    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000", help_heading = SERVER)]
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000",
+          help_heading = SERVER)]
     pub max_clients: usize,
 
     /// Clients that may wait for a place; more are told the server is full and closed
@@ -164,44 +178,54 @@ pub struct Config {
     pub max_rooms: usize,
 
     /// Output waiting for all clients together; past it whoever holds most is dropped, until under
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_MEMORY", default_value = "256m", value_parser = size, help_heading = SERVER)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_MEMORY", default_value = "256m", value_parser = size,
+          help_heading = SERVER)]
     pub memory: usize,
 
     /// Redis that joins several processes into one chat: redis://USER:PASSWORD@HOST:PORT/DB, of which HOST alone must be
     /// there, or unix:///PATH
-    #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true, value_parser = SecretParser, help_heading = REDIS)]
+    #[arg(long, value_name = "URL", env = "CHINWAG_REDIS", hide_env_values = true,
+          value_parser = SecretParser, help_heading = REDIS)]
     pub redis: Option<RedisUrl>,
 
     /// What the names of all keys and channels in Redis begin with; who has another prefix is in another chat
-    #[arg(long, value_name = "TEXT", env = "CHINWAG_REDIS_PREFIX", default_value = "chinwag:", value_parser = redis::prefix, help_heading = REDIS)]
+    #[arg(long, value_name = "TEXT", env = "CHINWAG_REDIS_PREFIX", default_value = "chinwag:",
+          value_parser = redis::prefix, help_heading = REDIS)]
     pub redis_prefix: String,
 
     /// What may wait for Redis while it is away
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_QUEUE", default_value = "4m", value_parser = redis::buffer, help_heading = REDIS)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_QUEUE", default_value = "4m",
+          value_parser = redis::buffer, help_heading = REDIS)]
     pub redis_queue: usize,
 
     /// Time that Redis has to answer
-    #[arg(long, value_name = "TIME", env = "CHINWAG_REDIS_TIMEOUT", default_value = "5s", value_parser = redis::timeout, help_heading = REDIS)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_REDIS_TIMEOUT", default_value = "5s",
+          value_parser = redis::timeout, help_heading = REDIS)]
     pub redis_timeout: Duration,
 
     /// Largest reply taken from Redis
-    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "32m", value_parser = redis::buffer, help_heading = REDIS)]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_REDIS_REPLY_MAX", default_value = "32m",
+          value_parser = redis::buffer, help_heading = REDIS)]
     pub redis_reply_max: usize,
 
     /// Most other processes in the chat; more are ignored
-    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_PROCESSES", default_value = "256", value_parser = redis::count, help_heading = REDIS)]
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_PROCESSES", default_value = "256",
+          value_parser = redis::count, help_heading = REDIS)]
     pub redis_processes: usize,
 
     /// Most clients of other processes that are known here; more are ignored
-    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_CLIENTS", default_value = "1000000", value_parser = redis::count, help_heading = REDIS)]
+    #[arg(long, value_name = "N", env = "CHINWAG_REDIS_CLIENTS", default_value = "1000000",
+          value_parser = redis::count, help_heading = REDIS)]
     pub redis_clients: usize,
 
     /// Longest wait of a part of a dear flush for what else is coming, so that it needs no write of its own
-    #[arg(long, value_name = "TIME", env = "CHINWAG_COALESCE", default_value = "10ms", help_heading = OPERATION)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_COALESCE", default_value = "10ms",
+          help_heading = OPERATION)]
     pub coalesce: OrOff<Duration>,
 
     /// Time that SIGTERM leaves to flush what is waiting
-    #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span, help_heading = OPERATION)]
+    #[arg(long, value_name = "TIME", env = "CHINWAG_GRACE", default_value = "2s", value_parser = span,
+          help_heading = OPERATION)]
     pub grace: Duration,
 
     /// What to log on standard error: off, error, warn, info, debug or trace [default: RUST_LOG, or else info]
@@ -209,7 +233,8 @@ pub struct Config {
     pub log: Option<LevelFilter>,
 
     /// Write the bound addresses to standard output, as one line of JSON, once connections are accepted
-    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = FalseyValueParser::new(), help_heading = OPERATION)]
+    #[arg(long, env = "CHINWAG_PRINT_ADDRESSES", value_parser = FalseyValueParser::new(),
+          help_heading = OPERATION)]
     pub print_addresses: bool,
 
     /// Check the flags and the files they name, and exit

@@ -35,11 +35,11 @@
 //!
 //! # What an idle connection costs
 //!
-//! A hundred bytes, with a name of at most 16: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in its room, 4 in [`timers`], the rest
-//! in the table of names. So whatever an idle connection has no use for is no field of it, but in a table ([`sparse`])
-//! or a box that only those have who need it: unused input, what a codec is in the middle of, an allowance that is not
-//! full, slices that don't follow each other. Tests hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`);
-//! `cargo bench --bench footprint` measures the sum.
+//! A hundred bytes, with a name of at most 16: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in
+//! its room, 4 in [`timers`], the rest in the table of names. So whatever an idle connection has no use for is no field
+//! of it, but in a table ([`sparse`]) or a box that only those have who need it: unused input, what a codec is in the
+//! middle of, an allowance that is not full, slices that don't follow each other. Tests hold the sizes (`tests/tidy.rs`,
+//! [`outbox`], `chat/clients.rs`); `cargo bench --bench footprint` measures the sum.
 //!
 //! # A tick
 //!
@@ -62,7 +62,7 @@
 //!    flush.
 //! 10. Debug builds check that whoever has something to do is in the queue for it.
 //!
-//! Each phase takes its queue whole, or flush the first part of it. What is queued meanwhile waits for a later phase or the
+//! Each phase takes its queue whole, flush perhaps only a first part. What is queued meanwhile waits for a later phase or the
 //! next tick; nothing recurses.
 //!
 //! # Several processes
@@ -84,7 +84,7 @@
 //! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
 //!   listener in [`net::bind`].
 //! - **something that other processes are to know**: a [`protocol::Share`] and a [`protocol::News`], what is written of it
-//!   in `backplane/packet.rs`, an arm in `chat/far.rs`.
+//!   in `backplane/packet.rs`, an arm in `chat/hear.rs`.
 //! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
 //! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
 

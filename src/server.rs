@@ -1,9 +1,9 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
-//! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `accept` lets in, `link` hears
-//! and tells the other processes, and `end` is the end. All of it is generic over the network, so that a test runs all
-//! of it.
+//! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `accept`
+//! lets in, `link` hears and tells the other processes, and `end` is the end. All of it is generic over the network, so
+//! that a test runs all of it.
 
 mod accept;
 mod announce;
@@ -192,8 +192,8 @@ impl<N: Net> Server<N> {
         now
     }
 
-    /// Sleeps until something happens, unless there is work already, or for as long as a part of a flush is to wait; then reads the
-    /// clocks.
+    /// Sleeps until something happens, unless there is work already, or for as long as a part of a flush is to wait;
+    /// then reads the clocks.
     fn poll(&mut self) -> io::Result<()> {
         let rest = self.coalescing.take_wait().filter(|_| !self.has_input()).unwrap_or_default();
         if !rest.is_zero() {

@@ -1,0 +1,107 @@
+//! What the other processes are told of this one, and what they know its clients by: [`Shared`].
+
+use super::clients::Seat;
+use super::ids::ClientId;
+use super::{Chat, Effect};
+use crate::protocol::{Event, Presence, Share};
+use crate::text::Text;
+use crate::time::Now;
+
+/// What a chat knows of itself that is one of several.
+#[derive(Debug)]
+pub struct Shared {
+    /// The process it is in.
+    pub process: u64,
+    /// What goes with the name of each client of ours, by its place in the roster.
+    claims: Vec<Claim>,
+    /// The number of the next client that comes by a name.
+    next_number: u32,
+    /// Whether the others are out of reach.
+    pub apart: bool,
+}
+
+/// What the other processes tell a client of ours by.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Claim {
+    /// Its number, under whatever name. Its place in the roster would not do: another client has that next, and to who
+    /// did not hear of either would be the same one under a new name.
+    pub number: u32,
+    /// When it took its name, in milliseconds since the Unix epoch.
+    pub since_unix_millis: u64,
+}
+
+impl Shared {
+    /// In that process, where nobody is yet.
+    pub fn new(process: u64) -> Shared {
+        Shared { process, claims: Vec::new(), next_number: 0, apart: false }
+    }
+
+    /// A client has taken its first name.
+    pub fn admit(&mut self, id: ClientId, now: Now) {
+        let slot = id.0 as usize;
+        if self.claims.len() <= slot {
+            self.claims.resize(slot + 1, Claim::default());
+        }
+        self.claims[slot] = Claim { number: self.next_number, since_unix_millis: now.unix_millis };
+        self.next_number = self.next_number.wrapping_add(1);
+    }
+
+    /// A client has taken another name.
+    pub fn claim(&mut self, id: ClientId, now: Now) {
+        if let Some(claim) = self.claims.get_mut(id.0 as usize) {
+            claim.since_unix_millis = now.unix_millis;
+        }
+    }
+
+    /// What goes with its name.
+    pub(super) fn claim_of(&self, id: ClientId) -> Claim {
+        self.claims.get(id.0 as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Chat {
+    /// All who are here under a name, for processes that know nothing yet.
+    pub fn presences(&self) -> Vec<(u32, Presence)> {
+        self.clients.near().filter_map(|(id, _)| self.presence(id)).collect()
+    }
+
+    /// Rooms that somebody here listens to.
+    pub fn rooms_with_ears(&self) -> usize {
+        self.rooms.with_near_ears()
+    }
+
+    /// The number of a client of ours, and how things are with it.
+    fn presence(&self, id: ClientId) -> Option<(u32, Presence)> {
+        let Claim { number, since_unix_millis } = self.shared.as_ref()?.claim_of(id);
+        let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
+        let room = |seat: Seat| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
+        let (name, rooms) = (client.name()?.clone(), client.seats().filter_map(room).collect());
+        Some((number, Presence { name, since_unix_millis, rooms }))
+    }
+
+    /// Lets the other processes know how things are with a client of ours.
+    pub(super) fn share_presence(&self, id: ClientId, effects: &mut Vec<Effect>) {
+        let presence = self.presence(id);
+        effects.extend(presence.map(|(client, presence)| Effect::Share(Share::Present { client, presence })));
+    }
+
+    /// Lets the other processes know that a client of ours is gone.
+    pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, effects: &mut Vec<Effect>) {
+        let client = self.shared.as_ref().map(|shared| shared.claim_of(id).number);
+        effects.extend(client.map(|client| Effect::Share(Share::Gone { client, reason })));
+    }
+
+    /// Lets the other processes know of something, if there are any.
+    pub(super) fn share(&self, share: impl FnOnce() -> Share, effects: &mut Vec<Effect>) {
+        if self.shared.is_some() {
+            effects.push(Effect::Share(share()));
+        }
+    }
+
+    /// Tells somebody who has just come that the others are out of reach, if they are.
+    pub(super) fn tell_if_apart(&self, id: ClientId, effects: &mut Vec<Effect>) {
+        if self.shared.as_ref().is_some_and(|shared| shared.apart) {
+            effects.push(Effect::Reply(id, Event::Apart));
+        }
+    }
+}
