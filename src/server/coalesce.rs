@@ -4,11 +4,12 @@
 //! A write costs the kernel about the same whatever is in it, so to tell a thousand clients something takes 5 ms, be it one
 //! line or sixty. What comes in meanwhile should neither wait for all of that, nor cost as much again.
 //!
-//! So a part is an eighth of those who have something to flush, and who has waited longest comes first. After it the loop
-//! looks at its input: what was said reaches the other seven eighths with the writes that they are due anyway, and
-//! nobody hears it later than after one round. And where the last writes carried several lines each, the loop rests for
-//! half of what the part will cost before it goes on. Lines come at their own times, so a round that takes half as long again
-//! takes half as many more along: a third fewer writes. Databases do the same with commits, network cards with interrupts.
+//! So a part is an eighth of those who have something to flush, and who has waited longest comes first. (Who does not read
+//! is no part of it: there is nothing to write, and nothing to wait for.) After it the loop looks at its input: what was
+//! said reaches the other seven eighths with the writes that they are due anyway, and nobody hears it later than after
+//! one round. And where the last writes carried several lines each, the loop rests for half of what the part will cost
+//! before it goes on. Lines come at their own times, so a round that takes half as long again takes half as many more
+//! along: a third fewer writes. Databases do the same with commits, network cards with interrupts.
 //!
 //! Nobody waits for what is cheap, nor where each write carries one frame, as in a quiet room, nor while there is
 //! something to hear already.
