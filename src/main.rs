@@ -24,6 +24,10 @@ fn main() -> ExitCode {
         }
         Err(ConfigError::Wrong(message)) => return complain(&message, USAGE),
     };
+    logging::start(config.log);
+    for name in Config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        log::warn!("variable ignored, there is no such flag name={name}");
+    }
     if config.check {
         print("the configuration is good\n");
         return ExitCode::SUCCESS;
@@ -36,10 +40,6 @@ fn main() -> ExitCode {
 
 /// Opens the doors, says so to whoever wants to know, and serves until told to end.
 fn serve(mut config: Config) -> Result<(), String> {
-    logging::start(config.log);
-    for name in Config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
-        log::warn!("variable ignored, there is no such flag name={name}");
-    }
     let descriptors =
         rlimit::increase_nofile_limit(u64::MAX).map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
     if let Some(note) = config.fit_descriptors(descriptors)? {

@@ -220,3 +220,19 @@ impl Page {
         self.sample(name, "", value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_belongs_to_its_own_bucket() {
+        let mut durations = Durations::default();
+        [0, 100_000, 100_001, 1_000_000_000, 1_000_000_001]
+            .into_iter()
+            .for_each(|nanos| durations.note(nanos));
+        // `le` is "less or equal".
+        assert_eq!(durations.counts, [2, 1, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(durations.sum_nanos, 2_000_200_002);
+    }
+}

@@ -288,6 +288,8 @@ pub enum RoomNameError {
     TooLong,
     /// A character that room names don't have.
     Character,
+    /// `.` or `..`, which in the path of a URL mean something else (RFC 3986, 5.2.4).
+    Dots,
 }
 
 impl fmt::Display for RoomNameError {
@@ -296,6 +298,7 @@ impl fmt::Display for RoomNameError {
             RoomNameError::Empty => write!(f, "a room name needs at least one character"),
             RoomNameError::TooLong => write!(f, "a room name has at most {NAME_MAX_BYTES} bytes"),
             RoomNameError::Character => write!(f, "a room name has letters, digits, and - _ . only"),
+            RoomNameError::Dots => write!(f, "a room name is not . or .. alone"),
         }
     }
 }
@@ -322,6 +325,9 @@ impl RoomName {
         let allowed = |c: char| c.is_alphanumeric() || is_combining_mark(c) || matches!(c, '-' | '_' | '.');
         if !name.chars().all(|c| allowed(c) && !is_invisible(c)) {
             return Err(RoomNameError::Character);
+        }
+        if matches!(name.as_str(), "." | "..") {
+            return Err(RoomNameError::Dots);
         }
         Ok(RoomName(name))
     }
@@ -448,5 +454,9 @@ mod tests {
         for bad in ["a b", "a/b", "a\r\nb", "a\x1b", "##a", "a:b", "$4\r\n", "a*"] {
             assert_eq!(RoomName::parse(bad), Err(RoomNameError::Character), "{bad:?}");
         }
+        for dots in [".", "..", "#.", " .. "] {
+            assert_eq!(RoomName::parse(dots), Err(RoomNameError::Dots), "{dots:?}");
+        }
+        assert!(RoomName::parse("...").is_ok() && RoomName::parse(".a").is_ok());
     }
 }

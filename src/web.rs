@@ -230,6 +230,12 @@ fn enter(call: &Call, guard: &Guard<'_>, dialect: Dialect, room: Option<RoomName
 
 /// The answer to a handshake (RFC 6455, 4.2.2), made by tungstenite.
 fn upgrade(call: &Call) -> Result<Answer, Answer> {
+    for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
+        // RFC 6455, 11.3.1 and 11.3.5.
+        if call.headers().get_all(&name).iter().count() > 1 {
+            return Err(bad("twice", &format!("{name} may not be there twice")));
+        }
+    }
     let mut handshake = http::Request::new(());
     *handshake.method_mut() = call.method().clone();
     *handshake.version_mut() = call.version();
@@ -262,7 +268,7 @@ fn query(call: &Call, key: &str) -> Option<String> {
 
 fn number(call: &Call, key: &str) -> Result<Option<usize>, Answer> {
     let number = query(call, key).map(|raw| raw.parse()).transpose();
-    number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a number"))))
+    number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a whole number from 0"))))
 }
 
 fn bad(code: &str, text: &str) -> Answer {

@@ -257,10 +257,9 @@ impl Answer {
         for (name, value) in &self.fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }
-        if follows != Follows::Stream
-            && self.status != StatusCode::NO_CONTENT
-            && self.status != StatusCode::NOT_MODIFIED
-        {
+        // Nobody knows how long a stream is, not for `HEAD` either (RFC 9110, 8.6).
+        let is_stream = follows == Follows::Stream || (follows == Follows::Nothing && self.body.is_empty());
+        if !is_stream && self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED {
             let _ = write!(out, "content-length: {}\r\n", self.body.len());
         }
         if last {

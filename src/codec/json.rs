@@ -62,6 +62,9 @@ pub fn decode(message: Whole<'_>) -> Input {
 }
 
 fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
+    if !text.trim_start().starts_with('{') {
+        return (Err(complaint(&"a request is an object, as in {\"type\":\"rooms\"}")), None);
+    }
     let envelope = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => envelope,
         Err(error) => return (Err(complaint(&error)), None),
@@ -143,8 +146,13 @@ fn bad(what: &str) -> Problem {
 }
 
 fn complaint(error: &impl Display) -> Problem {
-    let shown: String = error.to_string().chars().take(COMPLAINT_MAX_CHARS).collect();
-    Problem::BadRequest(format!("that is no request in JSON: {shown}"))
+    Problem::BadRequest(format!("that is no request in JSON: {}", shown(error)))
+}
+
+/// What a parser complains of, in words for somebody who does not write in Rust.
+fn shown(error: &impl Display) -> String {
+    let error = error.to_string().replace("expected usize", "expected a whole number from 0");
+    error.chars().take(COMPLAINT_MAX_CHARS).collect()
 }
 
 /// A body for a published JSON value.
@@ -152,7 +160,8 @@ fn complaint(error: &impl Display) -> Problem {
 /// # Errors
 /// It is not well formed, or nested too deeply.
 pub fn body(raw: &str) -> Result<Body, Problem> {
-    let value = serde_json::from_str::<&RawValue>(raw).map_err(|error| complaint(&error))?;
+    let value = serde_json::from_str::<&RawValue>(raw)
+        .map_err(|error| Problem::BadRequest(format!("the body is no JSON: {}", shown(&error))))?;
     compact(value.get()).map(Body::Data)
 }
 

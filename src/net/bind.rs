@@ -99,7 +99,10 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
             }
         }
     }
-    Ok(opened)
+    match opened.is_empty() {
+        true => Err("there is no door: --line and --http are both none".into()),
+        false => Ok(opened),
+    }
 }
 
 fn for_what(listener: Listener, dialect: Dialect) -> Opened {
@@ -257,6 +260,13 @@ mod tests {
     fn doors(flags: &str) -> Result<Vec<Opened>, String> {
         let http = if flags.contains("--http") { "" } else { " --http none" };
         open(&Config::from_flags(&format!("{flags}{http}")))
+    }
+
+    #[test]
+    fn there_must_be_a_door() {
+        let told = doors("--line none --http none").unwrap_err();
+        assert_eq!(told, "there is no door: --line and --http are both none");
+        assert_eq!(doors("--line none --http 127.0.0.1:0").unwrap().len(), 1);
     }
 
     #[test]

@@ -230,10 +230,10 @@ impl<N: Net> Server<N> {
         connection.ready.set(Readiness::UNREAD, kept_bytes >= WAITING_INBOX_BYTES);
         match outcome {
             Err(_) => self.roster.doom(token, CloseReason::Lost),
-            Ok(_) if connection.ready.contains(Readiness::ENDED) && kept_bytes == 0 => {
+            Ok(0) if connection.ready.contains(Readiness::ENDED) && kept_bytes == 0 => {
                 self.roster.doom(token, CloseReason::EndOfInput);
             }
-            Ok(_) => {}
+            Ok(count) => self.metrics.bytes_in += count as u64,
         }
     }
 
@@ -253,6 +253,7 @@ impl<N: Net> Server<N> {
                 Ok(0) => break,
                 Ok(count) => {
                     self.scratch.consume(count);
+                    self.metrics.bytes_in += count as u64;
                     bytes = bytes.saturating_sub(count);
                 }
                 Err(_) => return self.roster.forget(token),

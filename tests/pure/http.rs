@@ -309,8 +309,10 @@ fn an_answer_is_a_status_fields_and_a_body() {
     let mut out = Vec::new();
     answer(StatusCode::NO_CONTENT, b"").encode(Follows::Body, false, &mut out);
     answer(StatusCode::NOT_MODIFIED, b"").encode(Follows::Body, false, &mut out);
-    let expected =
-        "HTTP/1.1 204 No Content\r\netag: \"x\"\r\n\r\nHTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n";
+    // To `HEAD`, of a stream.
+    answer(StatusCode::OK, b"").encode(Follows::Nothing, false, &mut out);
+    let statuses = ["204 No Content", "304 Not Modified", "200 OK"];
+    let expected = statuses.map(|status| format!("HTTP/1.1 {status}\r\netag: \"x\"\r\n\r\n")).concat();
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 

@@ -135,6 +135,19 @@ fn a_field_of_another_type_is_no_request() {
 }
 
 #[test]
+fn what_is_wrong_is_told_in_words_of_json() {
+    check_bad(&[
+        ("[]", "that is no request in JSON: a request is an object, as in {\"type\":\"rooms\"}"),
+        (
+            r#"{"type":"history","room":"dev","count":-1}"#,
+            "that is no request in JSON: invalid value: integer `-1`, expected a whole number from 0 at",
+        ),
+    ]);
+    let told = json::body("{\"a\":").unwrap_err().to_string();
+    assert!(told.starts_with("the body is no JSON: EOF while parsing"), "{told}");
+}
+
+#[test]
 fn what_is_no_object_is_no_request() {
     for message in [
         "",

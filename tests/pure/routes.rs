@@ -336,6 +336,9 @@ fn an_upgrade_is_one_or_says_how_to_ask() {
         (&UPGRADE.replace("13", "8"), "426 upgrade_required"),
         (&UPGRADE.replace("Sec-WebSocket-Version: 13\r\n", ""), "426 upgrade_required"),
         (&UPGRADE.replace("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "400 bad_key"),
+        (&[UPGRADE, "Sec-WebSocket-Version: 13\r\n"].concat(), "400 twice"),
+        (&[UPGRADE, "Sec-WebSocket-Version: 8\r\n"].concat(), "400 twice"),
+        (&[UPGRADE, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"].concat(), "400 twice"),
         (&UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "x"), "400 bad_key"),
         (&UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), "400 bad_key"),
         (

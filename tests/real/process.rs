@@ -131,6 +131,10 @@ fn a_variable_that_is_no_flag_is_warned_of() {
     let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_door().start();
     let line = server.log.wait_for("CHINWAG_LINEMAX");
     assert!(line.contains("WARN"), "{line}");
+    let checked = Launch::new("--check").env("CHINWAG_LINEMAX", "200").run();
+    assert_eq!(checked.status.code(), Some(0));
+    let log = String::from_utf8(checked.stderr).unwrap();
+    assert!(log.contains("WARN") && log.contains("CHINWAG_LINEMAX"), "{log}");
 }
 
 #[test]

@@ -363,6 +363,40 @@ fn fault_11_what_is_thrown_away_after_the_end_has_its_budget_too() {
 }
 
 #[test]
+fn fault_11_who_stalled_before_has_as_long_for_the_last_words_as_anybody() {
+    let mut stage = Stage::new("--stall-timeout 10s");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.unread(ann);
+    stage.set_eager(ann, false);
+    stage.world().set_window(ann, 0);
+    stage.say(bob, "hi");
+    stage.pass(9 * SECOND);
+    stage.say(ann, "/quit");
+    stage.pass(9 * SECOND);
+    stage.world().set_window(ann, WIDE);
+    stage.set_eager(ann, true);
+    stage.expect(ann, &["bob: hi", "-- bye"]);
+    stage.end();
+}
+
+#[test]
+fn fault_11_who_takes_the_last_words_byte_by_byte_has_a_minute() {
+    let mut stage = Stage::new("--rate off --stall-timeout 10s");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.set_eager(ann, false);
+    stage.world().set_window(ann, 1);
+    stage.say(bob, &"x".repeat(1_000));
+    stage.run();
+    stage.say(ann, "/quit");
+    for second in 0..70 {
+        assert_eq!(stage.world().is_closed(ann), second >= 60, "after {second} s");
+        stage.receive(ann, 1);
+        stage.pass(SECOND);
+    }
+    stage.end();
+}
+
+#[test]
 fn fault_11_a_peer_that_never_closes_is_not_waited_for() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");

@@ -375,6 +375,8 @@ fn of_who_waits_four_kilobytes_are_kept_the_rest_is_left_unread_and_all_is_heard
         stage.run();
         let slot = stage.world().token(pipe).unwrap().slot;
         assert_eq!(stage.server.inboxes().unused_bytes(slot), bytes.min(4_096));
+        let names = "ann\nbob\n".len();
+        assert_eq!(stage.server.metrics().bytes_in as usize, names + bytes.min(4_096), "all that was read");
         stage.say(ann, "/quit");
         stage.run();
         let heard = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();

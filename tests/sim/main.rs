@@ -15,6 +15,7 @@
 mod announce;
 mod cluster;
 mod coalesce;
+mod counts;
 mod faults;
 mod ledger;
 mod limits;

@@ -143,6 +143,9 @@ impl Stage {
         self.assert_nothing_is_forgotten();
         self.stopped = self.server.tick().unwrap() == Control::Stop;
         self.assert_bounds();
+        let metrics = self.server.metrics();
+        let counted = (metrics.bytes_in, metrics.bytes_out);
+        assert_eq!(counted, self.world().door_bytes, "bytes read and written are counted");
     }
 
     /// Eager clients read what is there. Whether there was anything.

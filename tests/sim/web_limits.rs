@@ -26,6 +26,7 @@ fn rate_and_burst() {
         texts.iter().partition(|text| text.contains(r#""type":"message""#));
     assert_eq!((heard.len(), notices.len()), (3, 1), "{texts:?}");
     assert!(notices[0].contains("none is lost"), "{notices:?}");
+    assert!(!notices[0].contains("\"id\""), "it answers nothing: {notices:?}");
     stage.pass(SECOND);
     let texts = tab.texts(&mut stage);
     assert_eq!(texts.len(), 3, "none is lost, and it is told once: {texts:?}");

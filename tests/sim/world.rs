@@ -88,6 +88,8 @@ impl Drop for Stream {
 #[derive(Debug)]
 struct Cable {
     peer: Peer,
+    /// The server has made it.
+    outgoing: bool,
     token: Option<Token>,
     open: Rc<Cell<bool>>,
     closed: bool,
@@ -116,6 +118,7 @@ impl Cable {
     fn new(peer: Peer, window: usize) -> Cable {
         Cable {
             peer,
+            outgoing: false,
             token: None,
             open: Rc::new(Cell::new(true)),
             closed: false,
@@ -210,6 +213,8 @@ pub struct World {
     pub accepts: u64,
     pub reads: u64,
     pub writes: u64,
+    /// Bytes that the server has read from those who came in by a door, and written to them.
+    pub door_bytes: (u64, u64),
     pub calls: Vec<(Token, Call)>,
     pub record_calls: bool,
 }
@@ -254,6 +259,7 @@ impl World {
             accepts: 0,
             reads: 0,
             writes: 0,
+            door_bytes: (0, 0),
             calls: Vec::new(),
             record_calls: false,
         }
@@ -615,7 +621,7 @@ impl Net for World {
         }
         self.descriptors -= 1;
         let mut cable = Cable::new(Peer::Local, usize::MAX);
-        (cable.dial, cable.writable) = (Some(self.dial), Edge::Awaited);
+        (cable.outgoing, cable.dial, cable.writable) = (true, Some(self.dial), Edge::Awaited);
         let open = cable.open.clone();
         let wire = self.cables.insert(cable);
         self.outgoing.push((target.clone(), Wire(wire)));
@@ -675,6 +681,7 @@ impl Net for World {
         for (place, byte) in buffer.iter_mut().zip(cable.up.drain(..count)) {
             *place = byte;
         }
+        self.door_bytes.0 += if cable.outgoing { 0 } else { count as u64 };
         Ok(count)
     }
 
@@ -708,6 +715,7 @@ impl Net for World {
             return Err(ErrorKind::WouldBlock.into());
         }
         cable.down.extend(&bytes[..count]);
+        self.door_bytes.1 += if cable.outgoing { 0 } else { count as u64 };
         Ok(count)
     }
 

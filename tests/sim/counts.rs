@@ -1,0 +1,174 @@
+//! What `/metrics` tells is what happened, to the last one. (Bytes are compared with the world's own count after every tick
+//! of every test: see `Stage::tick`.)
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::socket::Socket;
+use crate::stage::{Stage, WIDE};
+use crate::web::{ask_once, get, post};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Samples by name and label, as Prometheus would read them.
+type Samples = BTreeMap<String, f64>;
+
+/// All samples. To ask for them is a request on a connection of its own.
+fn samples(stage: &mut Stage) -> Samples {
+    let page = ask_once(stage, &get("/metrics"));
+    let body = page.split_once("\r\n\r\n").expect("a body").1;
+    let lines = body.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.map(|line| line.rsplit_once(' ').expect("a name and a value"));
+    pairs.map(|(name, value)| (name.replace("chinwag_", ""), value.parse().expect("a number"))).collect()
+}
+
+/// The samples of those names.
+#[track_caller]
+fn check(samples: &Samples, expected: &[(&str, f64)]) {
+    for (name, value) in expected {
+        assert_eq!(samples.get(*name), Some(value), "{name}");
+    }
+}
+
+/// How much those have grown.
+#[track_caller]
+fn check_growth(before: &Samples, after: &Samples, expected: &[(&str, f64)]) {
+    for (name, growth) in expected {
+        assert_eq!(after[*name] - before[*name], *growth, "{name}");
+    }
+}
+
+#[test]
+fn messages_deliveries_and_requests() {
+    let mut stage = Stage::new("--rate off");
+    let (ann, _bob) = (stage.join("ann"), stage.join("bob"));
+    let tab = Socket::open(&mut stage, "/ws?name=tab");
+    let before = samples(&mut stage);
+    stage.say(ann, "hi");
+    stage.run();
+    tab.say(&mut stage, r#"{"type":"say","room":"lobby","text":"hi"}"#);
+    stage.run();
+    ask_once(&mut stage, &post("/rooms/lobby/messages", "", "hi"));
+    stage.say(ann, "/msg bob psst");
+    stage.say(ann, "/rooms");
+    stage.run();
+    let after = samples(&mut stage);
+    let expected = [
+        ("messages_received_total", 5.0),
+        // Two of each of those who are in the room, three of the program; one to bob, and the answer.
+        ("deliveries_total", 2.0 + 2.0 + 3.0 + 1.0 + 1.0),
+        // The second question for the samples is one.
+        ("http_requests_total", 2.0),
+        ("connections_accepted_total", 2.0),
+        ("connections_refused_total", 0.0),
+        ("delays_total", 0.0),
+        ("missed_total", 0.0),
+    ];
+    check_growth(&before, &after, &expected);
+    let expected = [
+        ("clients{door=\"line\"}", 2.0),
+        ("clients{door=\"json\"}", 1.0),
+        ("clients{door=\"raw\"}", 0.0),
+        ("clients{door=\"events\"}", 0.0),
+        ("rooms", 1.0),
+        ("queued_bytes", 0.0),
+    ];
+    check(&after, &expected);
+    assert!(after["history_bytes"] > before["history_bytes"]);
+    stage.end();
+}
+
+#[test]
+fn who_waits_who_is_refused_and_who_only_asks() {
+    let mut stage = Stage::new("--max-clients 1 --max-waiting 1 --http-timeout 5s");
+    stage.join("ann");
+    for waiting in [1.0, 1.0] {
+        let newcomer = stage.connect();
+        stage.say(newcomer, "cy");
+        stage.run();
+        check(&samples(&mut stage), &[("clients_waiting", waiting), ("clients{door=\"line\"}", 1.0)]);
+    }
+    let all = samples(&mut stage);
+    check(&all, &[("connections_refused_total", 1.0), ("http_connections", 3.0)]);
+    stage.pass(6 * SECOND);
+    check(&samples(&mut stage), &[("http_connections", 1.0), ("clients_waiting", 1.0)]);
+    stage.end();
+}
+
+#[test]
+fn who_is_slowed_down() {
+    let mut stage = Stage::new("--rate 1/s --burst 2");
+    let ann = stage.join("ann");
+    stage.pass(2 * SECOND);
+    (0..5).for_each(|number| stage.say(ann, &format!("{number}")));
+    stage.run();
+    check(&samples(&mut stage), &[("clients_delayed", 1.0), ("delays_total", 1.0)]);
+    stage.pass(10 * SECOND);
+    let all = samples(&mut stage);
+    check(&all, &[("clients_delayed", 0.0), ("messages_received_total", 6.0)]);
+    stage.end();
+}
+
+/// Whoever is dropped is counted once, under the reason that the log has, even if it never hears of it.
+#[test]
+fn who_is_dropped_and_why() {
+    let soft = "--write-buffer-soft off --stall-timeout off";
+    let rows = [
+        ("buffer-full", format!("--write-buffer 8k --line-max 1k {soft}"), 20),
+        ("buffer-high", "--write-buffer-soft 4k:1s --stall-timeout off".to_string(), 10),
+        ("stalled", "--write-buffer-soft off --stall-timeout 1s".to_string(), 1),
+    ];
+    for (reason, flags, lines) in rows {
+        let mut stage = Stage::new(&format!("--rate off {flags}"));
+        let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+        stage.set_eager(bob, false);
+        stage.world().set_window(bob, 0);
+        (0..lines).for_each(|_| stage.say(ann, &"x".repeat(506)));
+        stage.pass(2 * SECOND);
+        // Long enough to give up on the last words too.
+        stage.pass(100 * SECOND);
+        let all = samples(&mut stage);
+        for other in ["buffer-full", "buffer-high", "stalled", "server-memory"] {
+            let count = f64::from(u8::from(other == reason));
+            assert_eq!(all[&format!("dropped_total{{reason=\"{other}\"}}")], count, "{flags}: {other}");
+        }
+        check(&all, &[("clients{door=\"line\"}", 1.0), ("missed_total", 0.0)]);
+        stage.end();
+    }
+}
+
+#[test]
+fn what_is_left_out() {
+    let flags = "--rate off --slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k";
+    let mut stage = Stage::new(flags);
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.set_eager(bob, false);
+    stage.world().set_window(bob, 0);
+    let before = samples(&mut stage);
+    (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
+    stage.run();
+    let after = samples(&mut stage);
+    // "ann: " and its end make 512 bytes of each.
+    check_growth(&before, &after, &[("deliveries_total", 16.0), ("missed_total", 4.0)]);
+    check(&after, &[("queued_bytes", 16.0 * 512.0), ("messages_received_total", 22.0)]);
+    stage.world().set_window(bob, WIDE);
+    stage.end();
+}
+
+/// Each bucket has what the one before it has, and the last has all ticks.
+#[test]
+fn how_long_ticks_take() {
+    let mut stage = Stage::new("--rate off");
+    stage.join("ann");
+    let all = samples(&mut stage);
+    let bucket = |(name, count): (&String, &f64)| {
+        let bound = name.strip_prefix("tick_seconds_bucket{le=\"")?.strip_suffix("\"}")?;
+        Some((bound.replace('+', "").parse::<f64>().unwrap(), *count))
+    };
+    let mut buckets: Vec<(f64, f64)> = all.iter().filter_map(bucket).collect();
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(buckets.len() > 5 && buckets.is_sorted_by_key(|(_, count)| *count), "{buckets:?}");
+    assert_eq!(buckets.last(), Some(&(f64::INFINITY, all["tick_seconds_count"])));
+    assert!(all["tick_seconds_count"] > 0.0);
+    stage.end();
+}
