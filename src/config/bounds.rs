@@ -98,8 +98,8 @@ fn numbers(config: &Config) -> [Rule; 7] {
 
 /// Whether a page's origin can be that: scheme and host, and nothing behind them (RFC 6454, 7).
 fn is_origin(raw: &str) -> bool {
-    let host = raw.split_once("://").map_or("", |(_, host)| host);
-    raw == "*" || (!host.is_empty() && !host.contains('/'))
+    let (scheme, host) = raw.split_once("://").unwrap_or_default();
+    raw == "*" || !(scheme.is_empty() || host.is_empty() || host.contains(['/', '?', '#']))
 }
 
 #[cfg(test)]
@@ -146,6 +146,9 @@ mod tests {
             ("--ping-timeout 0s", "--ping-timeout"),
             ("--origin localhost", "an origin is https://HOST"),
             ("--origin https://localhost/", "an origin is https://HOST"),
+            ("--origin https://localhost?a", "an origin is https://HOST"),
+            ("--origin https://", "an origin is https://HOST"),
+            ("--origin ://localhost", "an origin is https://HOST"),
             ("--rate 5", "--rate"),
             ("--rate 0/s", "--rate"),
             ("--stall-timeout 5", "--stall-timeout"),
