@@ -384,9 +384,21 @@ mod tests {
 
     #[test]
     fn names() {
-        for good in
-            ["ann", "Ann_2", "zoë", "李", "O'Brien", "a-b", "x*y", "🦀", "~k", "नमस्ते", "guest-x", "一"]
-        {
+        for good in [
+            "ann",
+            "Ann_2",
+            "zoë",
+            "李",
+            "O'Brien",
+            "a-b",
+            "x*y",
+            "🦀",
+            "~k",
+            "नमस्ते",
+            "guest-x",
+            "guest-7x",
+            "一",
+        ] {
             assert_eq!(Name::parse(good).unwrap().as_str(), good);
         }
         assert_eq!(Name::parse("  ann ").unwrap().as_str(), "ann");
@@ -417,6 +429,12 @@ mod tests {
             ("\u{2212}x", NameError::Start('\u{2212}')),
             ("\u{ff0a}x", NameError::Start('*')),
             ("\u{2217}x", NameError::Start('\u{2217}')),
+            ("\u{2722}x", NameError::Start('\u{2722}')),
+            ("\u{2725}x", NameError::Start('\u{2725}')),
+            ("\u{2731}x", NameError::Start('\u{2731}')),
+            ("\u{273d}x", NameError::Start('\u{273d}')),
+            ("\u{1806}x", NameError::Start('\u{1806}')),
+            ("\u{2e3a}x", NameError::Start('\u{2e3a}')),
             ("/nick", NameError::Start('/')),
             ("#dev", NameError::Start('#')),
             ("[bob]", NameError::Start('[')),
@@ -424,6 +442,7 @@ mod tests {
             ("Chinwag", NameError::Reserved),
             ("SYSTEM", NameError::Reserved),
             ("ｓｅｒｖｅｒ", NameError::Reserved),
+            ("guest-", NameError::Reserved),
             ("guest-7", NameError::Reserved),
             ("GUEST-12", NameError::Reserved),
         ];
