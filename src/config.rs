@@ -1,7 +1,7 @@
 //! Every flag, with its unit, default and environment variable: [`Config`].
 //!
-//! `chinwag --help` is made from this file. A new limit starts here; `tests/tidy.rs` fails until it also has a line in
-//! the README.
+//! `chinwag --help` is made from this file. A new limit starts here, and its bounds are in `config/bounds.rs`;
+//! `tests/tidy.rs` fails until it also has a line in the README.
 
 mod address;
 mod bounds;
@@ -20,13 +20,12 @@ use log::LevelFilter;
 
 pub use address::Address;
 use address::doors;
+pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 pub use motd::read_motd;
 use redis::SecretParser;
 pub use redis::{RedisPlace, RedisUrl};
 pub use units::{OrOff, Rate, Soft};
 use units::{size, span};
-
-pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 
 /// The headings of `--help`.
 const DOORS: &str = "Doors";

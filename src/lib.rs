@@ -76,8 +76,8 @@
 //!
 //! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
 //!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
-//! - **a limit**: a flag in [`config`], a field of [`limits::Limits`] (or of the chat's rules), a test on both sides
-//!   of the bound in `tests/sim/limits.rs`, a line in the README.
+//! - **a limit**: a flag in [`config`], what it may be in `config/bounds.rs`, a field of [`limits::Limits`] (or of the
+//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a line in the README.
 //! - **a request or an event of the JSON door**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
 //! - **a path of the HTTP door**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
 //!   `server/http.rs`, a row in the README.
