@@ -12,6 +12,8 @@ pub mod sse;
 pub mod telnet;
 pub mod websocket;
 
+use websocket::{Waiting, Whole};
+
 use crate::config::Config;
 use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
 
@@ -25,8 +27,18 @@ pub enum Unfinished {
     },
     /// An HTTP request whose body is still to come.
     Body(http::Awaited),
-    /// A WebSocket message in several frames.
-    Fragments(websocket::Fragments),
+    /// A WebSocket message that is not complete.
+    Message(websocket::Partial),
+}
+
+impl Unfinished {
+    /// Memory that it takes besides itself.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Unfinished::Message(partial) => partial.memory_bytes(),
+            Unfinished::Line { .. } | Unfinished::Body(_) => 0,
+        }
+    }
 }
 
 /// One step of decoding. Give the codec what is left of the input until it answers [`Step::Incomplete`].
@@ -41,6 +53,8 @@ pub enum Step {
         /// What they say, if anything.
         input: Option<Input>,
     },
+    /// The next message has to wait: there is no room for it.
+    Blocked,
     /// There is no going on with this client.
     Fail(CloseReason),
 }
@@ -107,7 +121,7 @@ impl Codecs {
         let lengths = [
             line::unused_max_bytes(self.line_max),
             http::unused_max_bytes(self.message_max),
-            websocket::unused_max_bytes(self.message_max),
+            websocket::UNUSED_MAX_BYTES,
         ];
         lengths.into_iter().max().unwrap_or_default()
     }
@@ -124,12 +138,37 @@ impl Codecs {
         match dialect {
             Dialect::Line => line::decode(unfinished, named, input, ended, self.line_max),
             Dialect::Http => http::decode(unfinished, input, self.message_max),
-            Dialect::Json => self.websocket.decode(unfinished, input, json::decode),
-            Dialect::Raw => self.websocket.decode(unfinished, input, raw::decode),
+            Dialect::Json => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(json::decode(m))),
+            Dialect::Raw => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(raw::decode(m))),
             // No client of ours speaks it.
             Dialect::Redis => Step::Incomplete,
             Dialect::Events if input.is_empty() => Step::Incomplete,
             Dialect::Events => Step::Used { bytes: input.len(), input: None },
+        }
+    }
+
+    /// Takes one step through the input of a WebSocket client that must wait. Its control frames come out, and its messages
+    /// go to `waiting` as long as there is room.
+    pub fn decode_ahead(
+        &mut self,
+        unfinished: &mut Option<Box<Unfinished>>,
+        waiting: &mut Waiting,
+        input: &[u8],
+    ) -> Step {
+        let room = Waiting::max_bytes(self.message_max).saturating_sub(waiting.bytes());
+        let keep = |message: Whole<'_>| {
+            waiting.push(message);
+            None
+        };
+        self.websocket.decode(unfinished, input, room, keep)
+    }
+
+    /// Reads the first of the messages that wait.
+    pub fn next_waiting(&self, dialect: Dialect, waiting: &mut Waiting) -> Option<Input> {
+        match dialect {
+            Dialect::Json => waiting.pop(json::decode),
+            Dialect::Raw => waiting.pop(raw::decode),
+            Dialect::Line | Dialect::Http | Dialect::Events | Dialect::Redis => None,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::io::{self, ErrorKind};
 
 use bitflags::bitflags;
 
-use crate::config::UNNAMED_BUFFER_BYTES;
+use crate::codec::websocket::CONTROL_FRAME_MAX_BYTES;
+use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
 use crate::host::Host;
 use crate::inbox::{READ_BYTES, Scratch};
 use crate::limits::Limits;
@@ -36,6 +37,8 @@ pub enum Life {
     Naming,
     /// A member of a room.
     Chatting,
+    /// A WebSocket client that has closed, and was answered. The messages it sent before are still dealt with.
+    Finishing,
     /// To be closed for that reason, at the next reaping. Still in the chat, but says nothing more.
     Doomed(CloseReason),
     /// Out of the chat for that reason; what waits and the last words are on their way.
@@ -60,6 +63,10 @@ bitflags! {
         /// What was read may hold a whole line. Of a line client that waits for a place, which is not decoded: as much is
         /// kept as may be.
         const UNREAD = 1 << 3;
+        /// Input was decoded that has to wait until the client may go on.
+        const HELD = 1 << 4;
+        /// As much of that waits as may, so nothing more is read.
+        const FULL = 1 << 5;
     }
 
     /// Which of the roster's queues a connection is in; each at most once.
@@ -116,6 +123,17 @@ pub enum Charged {
         /// Whether it was not slowed down lately, and does not know.
         news: bool,
     },
+}
+
+/// What is made of a connection's input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intake {
+    /// It is not read.
+    Nothing,
+    /// The control frames of a WebSocket client are answered, its messages wait.
+    Control,
+    /// Everything is handled.
+    All,
 }
 
 /// Whether a frame may be left out for a client that reads too slowly.
@@ -222,7 +240,7 @@ impl<S> Connection<S> {
 
     /// Whether it has a place among the clients.
     pub fn is_client(&self) -> bool {
-        matches!(self.life, Life::Naming | Life::Chatting)
+        matches!(self.life, Life::Naming | Life::Chatting | Life::Finishing)
     }
 
     /// Whether what is said reaches it: until it has left the chat, unless it was given up.
@@ -230,7 +248,7 @@ impl<S> Connection<S> {
         match self.life {
             Life::Waiting | Life::Naming | Life::Chatting => true,
             Life::Doomed(reason) => reason.hears_to_the_end(),
-            Life::Asking { .. } | Life::Draining(_) | Life::Lingering | Life::Gone => false,
+            Life::Asking { .. } | Life::Finishing | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
 
@@ -243,7 +261,7 @@ impl<S> Connection<S> {
     pub fn is_listened_to(&self) -> bool {
         match self.life {
             Life::Waiting => self.dialect != Dialect::Line,
-            Life::Asking { .. } | Life::Naming | Life::Chatting => true,
+            Life::Asking { .. } | Life::Naming | Life::Chatting | Life::Finishing => true,
             Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
@@ -285,27 +303,56 @@ impl<S> Connection<S> {
         self.outbox.cost_bytes() + bytes > limit
     }
 
+    /// What is made of its input at the moment.
+    pub fn intake(&self, limits: &Limits) -> Intake {
+        let waits = match self.life {
+            Life::Waiting if self.dialect == Dialect::Line => return Intake::Nothing,
+            // One answer at a time: so what waits for it is bounded, whatever it asks for.
+            Life::Asking { .. } => self.is_delayed() || !self.outbox.is_empty(),
+            Life::Waiting | Life::Naming | Life::Chatting => self.is_delayed() || self.is_behind(limits),
+            // It is sent nothing more, so nothing of it needs room.
+            Life::Finishing if self.is_delayed() => return Intake::Nothing,
+            Life::Finishing => false,
+            Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => return Intake::Nothing,
+        };
+        match waits {
+            false => Intake::All,
+            true if self.dialect.is_websocket() => Intake::Control,
+            true => Intake::Nothing,
+        }
+    }
+
     /// Whether it should have a turn: there may be input, and nothing speaks against using it.
     pub fn wants_turn(&self, limits: &Limits) -> bool {
-        let (readable, unread) =
-            (self.ready.contains(Readiness::READABLE), self.ready.contains(Readiness::UNREAD));
-        let input = readable || unread;
-        match self.life {
-            Life::Waiting if self.dialect == Dialect::Line => readable && !unread,
-            // One answer at a time: so what waits for it is bounded, whatever it asks for.
-            Life::Asking { .. } => input && !self.is_delayed() && self.outbox.is_empty(),
-            Life::Waiting | Life::Naming | Life::Chatting => {
-                input && !self.is_delayed() && !self.is_behind(limits)
-            }
-            Life::Draining(_) | Life::Lingering => readable,
-            Life::Doomed(_) | Life::Gone => false,
+        let has = |any: Readiness| self.ready.intersects(any);
+        let (readable, input) = (has(Readiness::READABLE), has(Readiness::READABLE | Readiness::UNREAD));
+        match (self.life, self.intake(limits)) {
+            (Life::Waiting, _) if self.dialect == Dialect::Line => readable && !has(Readiness::UNREAD),
+            (Life::Draining(_) | Life::Lingering, _) => readable,
+            (_, Intake::Nothing) => false,
+            // It has closed, so what is still to be read says nothing.
+            (Life::Finishing, _) => has(Readiness::HELD),
+            (_, Intake::Control) => input && !has(Readiness::FULL),
+            (_, Intake::All) => input || has(Readiness::HELD),
         }
     }
 
     /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of.
     pub fn is_at_rest(&self) -> bool {
-        let input = self.ready.intersects(Readiness::READABLE | Readiness::UNREAD);
-        self.life == Life::Chatting && !input && self.outbox.missed() == 0
+        let input = self.ready.intersects(Readiness::READABLE | Readiness::UNREAD | Readiness::HELD);
+        self.life == Life::Chatting && !input && !self.outbox.has_postponed()
+    }
+
+    /// Whether a pong can be queued now: the client takes what it is sent, or a pong has been postponed for long.
+    pub fn may_pong(&self, limits: &Limits, now: Moment) -> bool {
+        let takes = self.ready.contains(Readiness::WRITABLE) && !self.is_behind(limits);
+        let in_time = takes || self.outbox.is_empty() || self.outbox.is_pong_due(now);
+        in_time && !self.overflows(CONTROL_FRAME_MAX_BYTES, limits)
+    }
+
+    /// Whether messages may be left out for it, if it reads slowly. There is no word for that on the raw listener.
+    pub fn skips(&self, limits: &Limits) -> bool {
+        limits.slow_client == SlowClient::Skip && self.dialect != Dialect::Raw
     }
 
     /// Whether it must wait before it is read again.

@@ -6,7 +6,9 @@
 
 use std::io;
 
+use crate::codec::websocket::Waiting;
 use crate::codec::{Input, Unfinished};
+use crate::protocol::CloseReason;
 use crate::sparse::Sparse;
 
 /// Bytes asked of the kernel in one read. Larger means fewer calls for who sends much; smaller, less to keep for a
@@ -21,12 +23,21 @@ pub struct Inbox {
     pub unfinished: Option<Box<Unfinished>>,
     /// What was read of it that it may not be heard with yet.
     held: Option<Input>,
+    /// Messages of a WebSocket client behind that.
+    pub waiting: Waiting,
+    /// Why nothing can be decoded behind those.
+    pub failed: Option<CloseReason>,
 }
 
 impl Inbox {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.unfinished.is_none() && self.held.is_none()
+        self.bytes.is_empty() && self.unfinished.is_none() && !self.has_messages() && self.failed.is_none()
+    }
+
+    /// Whether something of the client waits to be handled.
+    pub fn has_messages(&self) -> bool {
+        self.held.is_some() || !self.waiting.is_empty()
     }
 
     /// Keeps what was read while the client has to wait.
@@ -62,6 +73,14 @@ impl Inboxes {
     /// Bytes that a connection has sent and nobody has used.
     pub fn unused_bytes(&self, slot: u32) -> usize {
         self.full.get(slot).map_or(0, |inbox| inbox.bytes.len())
+    }
+
+    /// Bytes of the messages of a connection that are not complete, or wait.
+    pub fn message_bytes(&self, slot: u32) -> usize {
+        self.full.get(slot).map_or(0, |inbox| {
+            let unfinished = inbox.unfinished.as_ref().map_or(0, |unfinished| unfinished.memory_bytes());
+            unfinished + inbox.waiting.bytes()
+        })
     }
 
     /// Whether there is something in a connection's inbox.

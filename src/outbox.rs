@@ -6,12 +6,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
+use std::time::Duration;
 
 use crate::page::{Pages, Slice};
 use crate::time::Moment;
 
 /// Slices handed to one `sendmsg(2)`; more wait for the next call.
 const SLICES_A_WRITE: usize = 16;
+
+/// The longest that pings wait for a peer that takes some of what it is sent, but never all.
+const PONG_DELAY: Duration = Duration::from_secs(1);
 
 /// A queue of slices, each of which [`Pages`] counts as held once.
 #[derive(Debug, Default)]
@@ -36,6 +40,10 @@ struct Backlog {
     over_soft_since: Option<Moment>,
     /// How many messages of each source were left out since the peer last kept up.
     missed: Vec<(Source, u64)>,
+    /// The payload of the newest ping that was not answered, since the peer takes nothing.
+    pong: Option<Box<[u8]>>,
+    /// Since when no ping was answered.
+    pong_since: Option<Moment>,
 }
 
 impl Backlog {
@@ -45,6 +53,10 @@ impl Backlog {
         if !self.rest.back_mut().is_some_and(|back| back.extend(slice)) {
             self.rest.push_back(slice);
         }
+    }
+
+    fn has_postponed(&self) -> bool {
+        !self.missed.is_empty() || self.pong.is_some()
     }
 
     fn pop(&mut self) -> Option<Slice> {
@@ -210,12 +222,13 @@ impl Outbox {
         }
     }
 
-    /// Nothing waits any more; only a count of missed messages, if there is one, is worth keeping.
+    /// Nothing waits any more; only what was postponed is worth keeping.
     fn drained(&mut self) {
-        match self.take_missed() {
-            missed if missed.is_empty() => self.backlog = None,
-            missed => self.backlog = Some(Box::new(Backlog { missed, ..Backlog::default() })),
-        }
+        let postponed = self.backlog.take().filter(|backlog| backlog.has_postponed());
+        self.backlog = postponed.map(|backlog| {
+            let Backlog { missed, pong, pong_since, .. } = *backlog;
+            Box::new(Backlog { missed, pong, pong_since, ..Backlog::default() })
+        });
     }
 
     fn next_slice(&mut self) -> Slice {
@@ -263,10 +276,44 @@ impl Outbox {
     pub fn take_missed(&mut self) -> Vec<(Source, u64)> {
         let missed =
             self.backlog.as_mut().map_or_else(Vec::new, |backlog| std::mem::take(&mut backlog.missed));
-        if self.is_empty() {
+        if self.is_empty() && !self.has_postponed() {
             self.backlog = None;
         }
         missed
+    }
+
+    /// Whether there is something to say as soon as the peer keeps up: of missed messages, or to a ping.
+    pub fn has_postponed(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.has_postponed())
+    }
+
+    /// Keeps the payload of a ping for later. A newer ping makes the older ones void (RFC 6455, 5.5.3).
+    pub fn postpone_pong(&mut self, payload: Box<[u8]>, now: Moment) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.pong = Some(payload);
+        backlog.pong_since.get_or_insert(now);
+    }
+
+    /// Whether a ping has waited so long that it is to be answered behind all that waits.
+    pub fn is_pong_due(&self, now: Moment) -> bool {
+        let since = self.backlog.as_ref().and_then(|backlog| backlog.pong_since);
+        since.is_some_and(|since| since + PONG_DELAY <= now)
+    }
+
+    /// The payload of the ping that was not answered.
+    pub fn take_pong(&mut self) -> Option<Box<[u8]>> {
+        let pong = self.backlog.as_mut()?.pong.take();
+        if self.is_empty() && !self.has_postponed() {
+            self.backlog = None;
+        }
+        pong
+    }
+
+    /// A ping was answered.
+    pub fn note_pong(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            (backlog.pong, backlog.pong_since) = (None, None);
+        }
     }
 
     /// Gives up all that waits but the rest of a frame that the peer already has the beginning of.

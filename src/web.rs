@@ -2,6 +2,7 @@
 
 mod assets;
 mod guard;
+mod subprotocol;
 
 use std::borrow::Cow;
 
@@ -203,7 +204,7 @@ fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
 
 fn enter(call: &Call, guard: &Guard<'_>, dialect: Dialect, room: Option<RoomName>) -> Result<Action, Answer> {
     guard.check_origin(call)?;
-    let answer = upgrade(call)?;
+    let answer = subprotocol::agree(upgrade(call)?, call, dialect)?;
     let mut arrival = Arrival {
         history: number(call, "history")?,
         echo: query(call, "echo").is_some_and(|echo| matches!(&*echo, "1" | "true" | "")),

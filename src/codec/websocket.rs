@@ -1,50 +1,58 @@
-//! WebSocket frames (RFC 6455): cut here, understood by tungstenite, which is shared by all connections.
+//! WebSocket frames (RFC 6455). The server reads them here and writes them here.
 //!
-//! A context of tungstenite costs hundreds of bytes and keeps a buffer, so connections have none of their own: each
-//! whole frame goes through the one in [`Decoder`], by a stream in memory. Only while a message in several frames is
-//! open does a connection need one to itself ([`Fragments`]).
+//! [`Decoder::decode`] consumes the payload of a data frame as it arrives, so text that can't become UTF-8 is refused
+//! within a frame, and one connection never holds more than one message that is not complete ([`Partial`]). A message
+//! that arrives whole, in one frame, is read straight from the input, and leaves nothing behind. tungstenite parses and
+//! formats the headers.
 
-use std::io::{self, Cursor, ErrorKind, Read, Write};
+mod partial;
+mod waiting;
 
-use tungstenite::Message;
-use tungstenite::error::{CapacityError, Error};
+use std::io::Cursor;
+
+use tungstenite::error::Error;
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
-use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 use super::{Input, Step, Unfinished};
 use crate::protocol::CloseReason;
+
+pub use partial::Partial;
+pub use waiting::Waiting;
 
 /// A frame's header is at most this (RFC 6455, 5.2: two bytes, eight of length, four of mask).
 const HEADER_MAX_BYTES: usize = 14;
 
 /// The longest payload of a control frame (RFC 6455, 5.5).
-const CONTROL_MAX_BYTES: u64 = 125;
+const CONTROL_MAX_BYTES: usize = 125;
 
-/// The most frames of one message: they may be empty, so a limit on bytes is none.
-const FRAGMENTS_MAX: usize = 1024;
+/// The longest control frame of the server, which does not mask.
+pub const CONTROL_FRAME_MAX_BYTES: usize = 2 + CONTROL_MAX_BYTES;
 
-/// The most input that can wait for the rest of a frame, for messages of `message_max` bytes.
-pub fn unused_max_bytes(message_max: usize) -> usize {
-    message_max + HEADER_MAX_BYTES
+/// The most input that can wait for the rest of a header or a control frame.
+pub const UNUSED_MAX_BYTES: usize = HEADER_MAX_BYTES + CONTROL_MAX_BYTES;
+
+/// Frames that any message may have, however short they are.
+const FRAMES_FREE: usize = 1024;
+
+/// A message may have one more frame for so many bytes of the limit. Shorter frames are mostly header.
+const FRAME_BYTES: usize = 8;
+
+/// The most frames of one message. Empty frames cost work, and a limit on bytes does not bound them.
+pub fn max_frames(message_max: usize) -> usize {
+    FRAMES_FREE + message_max / FRAME_BYTES
 }
 
-/// A message in several frames, of which some have come.
-#[derive(Debug)]
-pub struct Fragments {
-    context: WebSocketContext,
-    frames: usize,
-    bytes: u64,
-}
-
-/// What understands the frames of all connections.
+/// The decoder of all connections. What it remembers of one is in that connection's [`Unfinished`].
 #[derive(Debug)]
 pub struct Decoder {
-    context: WebSocketContext,
     message_max: usize,
+    /// The payload of a message that came in one piece.
+    payload: Vec<u8>,
 }
 
 /// How a whole message is read: as text, or as bytes.
+#[derive(Clone, Copy, Debug)]
 pub enum Whole<'a> {
     /// A text message.
     Text(&'a str),
@@ -52,171 +60,201 @@ pub enum Whole<'a> {
     Binary(&'a [u8]),
 }
 
+/// A frame whose header has arrived and keeps the rules.
+struct Head {
+    opcode: OpCode,
+    is_final: bool,
+    mask: [u8; 4],
+    bytes: usize,
+    payload_bytes: usize,
+}
+
 impl Decoder {
     /// A decoder of messages up to `message_max` bytes.
     pub fn new(message_max: usize) -> Decoder {
-        Decoder { context: new_context(message_max), message_max }
+        Decoder { message_max, payload: Vec::new() }
     }
 
-    /// Takes one frame off the front of `input`; a message that is whole with it is handed to `read`.
+    /// Takes one step through `input`: a frame, or as much of a long one as is there. `take` gets a message that is whole
+    /// with it. A message that needs more than `room` bytes is left where it is ([`Step::Blocked`]).
+    ///
+    /// Nothing may be decoded behind a step that fails.
     pub fn decode(
         &mut self,
         unfinished: &mut Option<Box<Unfinished>>,
         input: &[u8],
-        read: fn(Whole<'_>) -> Input,
+        room: usize,
+        take: impl FnOnce(Whole<'_>) -> Option<Input>,
     ) -> Step {
-        let mut fragments = match unfinished.as_deref_mut() {
-            Some(Unfinished::Fragments(fragments)) => Some(fragments),
+        let partial = match unfinished.as_deref_mut() {
+            Some(Unfinished::Message(partial)) => Some(partial),
             _ => None,
         };
-        let frame = match self.cut(fragments.as_deref(), input) {
-            Ok(Some(frame)) => frame,
+        if let Some(partial) = partial.as_deref()
+            && partial.is_within_a_frame()
+        {
+            return if input.is_empty() {
+                Step::Incomplete
+            } else {
+                self.receive(unfinished, 0, input, take)
+            };
+        }
+        let head = match self.head(partial.as_deref(), input) {
+            Ok(Some(head)) => head,
             Ok(None) => return Step::Incomplete,
             Err(reason) => return Step::Fail(reason),
         };
-        let bytes = frame.bytes.len();
-        if frame.opens && fragments.is_none() {
-            let context = new_context(self.message_max);
-            *unfinished = Some(Box::new(Unfinished::Fragments(Fragments { context, frames: 0, bytes: 0 })));
-            let Some(Unfinished::Fragments(opened)) = unfinished.as_deref_mut() else { unreachable!() };
-            fragments = Some(opened);
-        }
-        let message = match fragments {
-            Some(fragments) => {
-                // Pings and pongs between the frames of a message are no part of it.
-                if !frame.is_control {
-                    fragments.frames += 1;
-                    fragments.bytes += frame.payload_bytes;
-                }
-                understand(&mut fragments.context, frame.bytes)
-            }
-            None => understand(&mut self.context, frame.bytes),
+        let arrived = &input[head.bytes..input.len().min(head.bytes + head.payload_bytes)];
+        let opcode = match head.opcode {
+            OpCode::Control(control) => return decode_control(control, &head, arrived),
+            OpCode::Data(opcode) => opcode,
         };
-        match message {
-            Ok(message) => self.input_of(unfinished, message, bytes, read),
-            Err(error) => {
-                self.context = new_context(self.message_max);
-                Step::Fail(close_reason(&error))
+        let before = partial.as_deref().map_or(0, |partial| partial.bytes());
+        if Waiting::bytes_of(before + head.payload_bytes) > room {
+            return Step::Blocked;
+        }
+        let is_text = opcode == Data::Text;
+        match partial {
+            None if head.is_final && arrived.len() == head.payload_bytes => {
+                return self.read_whole(&head, is_text, arrived, take);
             }
+            None => *unfinished = Some(Box::new(Unfinished::Message(Partial::new(is_text)))),
+            Some(_) => {}
+        }
+        if let Some(Unfinished::Message(partial)) = unfinished.as_deref_mut() {
+            partial.open(head.payload_bytes, head.mask, head.is_final);
+        }
+        self.receive(unfinished, head.bytes, &input[head.bytes..], take)
+    }
+
+    /// The whole message of one frame, without a copy that outlives the step.
+    fn read_whole(
+        &mut self,
+        head: &Head,
+        is_text: bool,
+        masked: &[u8],
+        take: impl FnOnce(Whole<'_>) -> Option<Input>,
+    ) -> Step {
+        self.payload.clear();
+        self.payload.extend_from_slice(masked);
+        unmask(&mut self.payload, head.mask);
+        let whole = match is_text {
+            true => std::str::from_utf8(&self.payload).map(Whole::Text),
+            false => Ok(Whole::Binary(&self.payload)),
+        };
+        match whole {
+            Ok(whole) => Step::Used { bytes: head.bytes + masked.len(), input: take(whole) },
+            Err(_) => Step::Fail(CloseReason::BadText),
         }
     }
 
-    fn input_of(
-        &mut self,
+    /// Moves what has arrived of the frame that is open into its message, behind `header_bytes` of input.
+    fn receive(
+        &self,
         unfinished: &mut Option<Box<Unfinished>>,
-        message: Option<Message>,
-        bytes: usize,
-        read: fn(Whole<'_>) -> Input,
+        header_bytes: usize,
+        input: &[u8],
+        take: impl FnOnce(Whole<'_>) -> Option<Input>,
     ) -> Step {
-        let input = match message {
-            None | Some(Message::Pong(_) | Message::Frame(_)) => None,
-            Some(Message::Ping(payload)) => Some(Input::Ping(payload[..].into())),
-            Some(Message::Text(text)) => Some(read(Whole::Text(text.as_str()))),
-            Some(Message::Binary(payload)) => Some(read(Whole::Binary(&payload))),
-            Some(Message::Close(close)) => {
-                self.context = new_context(self.message_max);
-                match close.map_or(CloseCode::Normal, |close| close.code) {
-                    CloseCode::Protocol => return Step::Fail(CloseReason::BadFrame),
-                    code => Some(Input::Close(code.into())),
-                }
-            }
+        let Some(Unfinished::Message(partial)) = unfinished.as_deref_mut() else {
+            unreachable!("a frame is open, so its message is");
         };
-        let whole = matches!(input, Some(Input::Request { .. }));
-        if whole {
+        let (bytes, whole) = match partial.receive(input, self.message_max) {
+            Ok(received) => received,
+            Err(reason) => return Step::Fail(reason),
+        };
+        let input = whole.and_then(take);
+        if partial.is_whole() {
             *unfinished = None;
         }
-        Step::Used { bytes, input }
+        Step::Used { bytes: header_bytes + bytes, input }
     }
 
-    /// The first frame of `input`, once all of it is there. What can be judged by its header is.
-    fn cut<'a>(
-        &self,
-        open: Option<&Fragments>,
-        input: &'a [u8],
-    ) -> Result<Option<WholeFrame<'a>>, CloseReason> {
+    /// The header at the front of `input`, once all of it is there. What can be judged by it is.
+    fn head(&self, partial: Option<&Partial>, input: &[u8]) -> Result<Option<Head>, CloseReason> {
         let mut cursor = Cursor::new(input);
-        let header = FrameHeader::parse(&mut cursor).map_err(|error| close_reason(&error))?;
-        let Some((header, payload_bytes)) = header else {
+        let Some((header, payload_bytes)) =
+            FrameHeader::parse(&mut cursor).map_err(|error| reason(&error))?
+        else {
             return Ok(None);
         };
-        let header_bytes = cursor.position() as usize;
-        let is_control = matches!(header.opcode, OpCode::Control(_));
+        let bytes = cursor.position() as usize;
         let reserved = header.rsv1 || header.rsv2 || header.rsv3;
-        let minimal = header.len(payload_bytes) == header_bytes;
-        let bad_control = is_control && (payload_bytes > CONTROL_MAX_BYTES || !header.is_final);
-        // The highest bit of a length is 0 (RFC 6455, 5.2), but what is wrong with it is its size.
-        let before = open.map_or((0, 0), |open| (open.bytes, open.frames));
-        let too_large = !is_control && payload_bytes.saturating_add(before.0) > self.message_max as u64;
-        if reserved || header.mask.is_none() || bad_control || !minimal {
+        let minimal = header.len(payload_bytes) == bytes;
+        let fits = match header.opcode {
+            OpCode::Control(_) => header.is_final && payload_bytes <= CONTROL_MAX_BYTES as u64,
+            // A message begins behind the end of the last one, and goes on only if it has begun.
+            OpCode::Data(data) => (data == Data::Continue) == partial.is_some(),
+        };
+        let Some(mask) = header.mask.filter(|_| !reserved && minimal && fits) else {
             return Err(CloseReason::BadFrame);
+        };
+        if matches!(header.opcode, OpCode::Data(_)) {
+            let (before, frames) = partial.map_or((0, 0), |partial| (partial.bytes(), partial.frames()));
+            // The highest bit of a length is 0 (RFC 6455, 5.2), but what is wrong with it is its size.
+            if payload_bytes.saturating_add(before as u64) > self.message_max as u64 {
+                return Err(CloseReason::TooLarge);
+            }
+            if frames >= max_frames(self.message_max) {
+                return Err(CloseReason::TooManyFrames);
+            }
         }
-        let too_many = !is_control && before.1 >= FRAGMENTS_MAX;
-        if too_large || too_many {
-            return Err(CloseReason::TooLarge);
-        }
-        let opens = !header.is_final && !matches!(header.opcode, OpCode::Data(Data::Continue));
-        let whole = input.get(..header_bytes + payload_bytes as usize);
-        Ok(whole.map(|bytes| WholeFrame { bytes, payload_bytes, is_control, opens }))
+        let payload_bytes = payload_bytes as usize;
+        Ok(Some(Head { opcode: header.opcode, is_final: header.is_final, mask, bytes, payload_bytes }))
     }
 }
 
-/// A frame, all of which has come.
-struct WholeFrame<'a> {
-    bytes: &'a [u8],
-    payload_bytes: u64,
-    is_control: bool,
-    /// Whether it is the first of several of a message.
-    opens: bool,
+/// A control frame, of which `arrived` is there. A close that can't become right any more fails before all of it is.
+fn decode_control(control: Control, head: &Head, arrived: &[u8]) -> Step {
+    let is_whole = arrived.len() == head.payload_bytes;
+    let mut payload = arrived.to_vec();
+    unmask(&mut payload, head.mask);
+    let code = match control {
+        Control::Close => match close_code(&payload, is_whole) {
+            Ok(code) => code,
+            Err(reason) => return Step::Fail(reason),
+        },
+        _ => 0,
+    };
+    if !is_whole {
+        return Step::Incomplete;
+    }
+    let input = match control {
+        Control::Close => Some(Input::Close(code)),
+        Control::Ping => Some(Input::Ping(payload.into())),
+        // A pong shows that the client is there, which every read does.
+        Control::Pong | Control::Reserved(_) => None,
+    };
+    Step::Used { bytes: head.bytes + head.payload_bytes, input }
 }
 
-/// Sized for one frame: by default a context reads 128 KiB at a time, and zeroes as much for it.
-fn new_context(message_max: usize) -> WebSocketContext {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(0)
-        .max_frame_size(Some(message_max))
-        .max_message_size(Some(message_max));
-    WebSocketContext::new(Role::Server, Some(config))
-}
-
-/// What a whole frame says; `None` if its message goes on.
-fn understand(context: &mut WebSocketContext, frame: &[u8]) -> Result<Option<Message>, Error> {
-    match context.read(&mut Wire { frame }) {
-        Ok(message) => Ok(Some(message)),
-        Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+/// The code of a close (RFC 6455, 5.5.1), of which `payload` has arrived.
+fn close_code(payload: &[u8], is_whole: bool) -> Result<u16, CloseReason> {
+    let (code, why) = match payload {
+        [] => return Ok(CloseCode::Normal.into()),
+        [_] if is_whole => return Err(CloseReason::BadFrame),
+        [_] => return Ok(CloseCode::Normal.into()),
+        [high, low, why @ ..] => (u16::from_be_bytes([*high, *low]), why),
+    };
+    if !CloseCode::from(code).is_allowed() {
+        return Err(CloseReason::BadFrame);
+    }
+    match std::str::from_utf8(why) {
+        Err(error) if is_whole || error.error_len().is_some() => Err(CloseReason::BadText),
+        _ => Ok(code),
     }
 }
 
-/// A connection on which one frame has come. What the context wants to answer is thrown away: the server answers.
-struct Wire<'a> {
-    frame: &'a [u8],
-}
-
-impl Read for Wire<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.frame.read(buffer) {
-            Ok(0) => Err(ErrorKind::WouldBlock.into()),
-            other => other,
-        }
+/// Takes the mask off (RFC 6455, 5.3).
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    for (at, byte) in payload.iter_mut().enumerate() {
+        *byte ^= mask[at & 3];
     }
 }
 
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn close_reason(error: &Error) -> CloseReason {
-    match error {
-        Error::Utf8(_) => CloseReason::BadText,
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseReason::TooLarge,
-        _ => CloseReason::BadFrame,
-    }
+fn reason(error: &Error) -> CloseReason {
+    debug_assert!(matches!(error, Error::Protocol(_)), "a header is wrong in another way: {error}");
+    CloseReason::BadFrame
 }
 
 /// Appends a text message in one frame, unmasked as a server's are.

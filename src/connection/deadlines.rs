@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Connection, Life, Queued, Readiness};
-use crate::config::SlowClient;
 use crate::limits::Limits;
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
@@ -54,7 +53,7 @@ impl<S> Connection<S> {
                 Some((patience, Due::Forget))
             }
             Life::Lingering => Some((since + LINGER, Due::Forget)),
-            Life::Asking { .. } | Life::Waiting | Life::Doomed(_) | Life::Gone => None,
+            Life::Asking { .. } | Life::Waiting | Life::Finishing | Life::Doomed(_) | Life::Gone => None,
         }
     }
 
@@ -78,7 +77,7 @@ impl<S> Connection<S> {
     /// When it will have been slow for too long.
     fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         // Nothing can be left out of an answer, so who does not read one is dropped in any case.
-        let skips = limits.slow_client == SlowClient::Skip && !matches!(self.life, Life::Asking { .. });
+        let skips = self.skips(limits) && !matches!(self.life, Life::Asking { .. });
         if self.is_closing() || skips {
             return None;
         }

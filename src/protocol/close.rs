@@ -39,6 +39,8 @@ pub enum CloseReason {
     BadText,
     /// A message was over the limit.
     TooLarge,
+    /// A message came in too many frames.
+    TooManyFrames,
     /// A WebSocket client did not answer when it was asked whether it is there.
     NoPong,
     /// The last answer of an HTTP connection was given.
@@ -68,6 +70,7 @@ impl CloseReason {
             CloseReason::BadFrame => "bad-frame",
             CloseReason::BadText => "bad-text",
             CloseReason::TooLarge => "too-large",
+            CloseReason::TooManyFrames => "too-many-frames",
             CloseReason::NoPong => "no-pong",
             CloseReason::Answered => "answered",
             CloseReason::NoRequest => "no-request",
@@ -80,7 +83,7 @@ impl CloseReason {
         use CloseReason::{
             Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Full, Idle, Lost,
             NoName, NoPong, NoRequest, PeerClosed, Quit, ServerMemory, Shutdown, Stalled, TooLarge,
-            TooManyFromAddress,
+            TooManyFrames, TooManyFromAddress,
         };
         Some(match self {
             Lost | PeerClosed | Answered | NoRequest => return None,
@@ -89,7 +92,7 @@ impl CloseReason {
             BadFrame => 1002,
             BadText => 1007,
             NoName | Idle | EndlessLine | TooManyFromAddress => 1008,
-            TooLarge => 1009,
+            TooLarge | TooManyFrames => 1009,
             // Come again: nothing was wrong with what the client said.
             BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | Full => 1013,
         })
@@ -127,6 +130,7 @@ impl CloseReason {
             CloseReason::BadFrame => "your frame breaks the rules of RFC 6455",
             CloseReason::BadText => "your text is not UTF-8",
             CloseReason::TooLarge => "your message is too large",
+            CloseReason::TooManyFrames => "your message is in too many frames: send longer ones",
             CloseReason::NoPong => "you did not answer a ping",
         })
     }

@@ -3,7 +3,6 @@
 use super::Server;
 use crate::chat::{Chat, ClientId, Effect, RoomId};
 use crate::codec;
-use crate::config::SlowClient;
 use crate::connection::{Kind, Life, Pushed, Readiness};
 use crate::net::{Net, Token};
 use crate::page::Slice;
@@ -158,13 +157,13 @@ impl<N: Net> Server<N> {
         match self.roster.push(id, slice, 1, kind) {
             Pushed::Queued => self.count(slice, 1, 1),
             Pushed::Deaf => {}
-            Pushed::Full if kind == Kind::Message && self.limits.slow_client == SlowClient::Skip => {
-                self.metrics.missed += 1;
-                if let Some(connection) = self.roster.get_mut(token) {
+            Pushed::Full => match self.roster.get_mut(token) {
+                Some(connection) if kind == Kind::Message && connection.skips(&self.limits) => {
+                    self.metrics.missed += 1;
                     connection.outbox.miss(room.map(RoomId::as_u64));
                 }
-            }
-            Pushed::Full => self.roster.doom(token, CloseReason::BufferFull),
+                _ => self.roster.doom(token, CloseReason::BufferFull),
+            },
         }
     }
 }

@@ -91,20 +91,39 @@ impl<N: Net> Server<N> {
             return self.finish(token);
         }
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
-        if reads_again && connection.outbox.missed() > 0 {
+        let pong = connection.outbox.take_pong();
+        if connection.life == Life::Finishing && connection.outbox.is_empty() {
+            self.close_our_side(token);
+        }
+        if reads_again && self.roster.get(token).is_some_and(|connection| connection.outbox.missed() > 0) {
             self.tell_missed(token);
+        }
+        if let Some(payload) = pong {
+            self.answer_ping(token, payload);
         }
         self.roster.wake(token);
         self.roster.arm(token);
     }
 
-    /// The connection broke while it was written to.
+    /// The connection broke while it was written to. What a client said before it closed is dealt with all the same.
     fn lose(&mut self, token: Token) {
-        if let Some(connection) = self.roster.get_mut(token) {
-            connection.outbox.clear(&mut self.pages);
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        connection.outbox.clear(&mut self.pages);
+        if connection.life == Life::Finishing {
+            return self.roster.wake(token);
         }
         self.roster.doom(token, CloseReason::Lost);
         self.roster.forget(token);
+    }
+
+    /// The close frame was sent, so the peer need not wait until what it said before is dealt with.
+    fn close_our_side(&mut self, token: Token) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            // A peer that is gone already has no use for it.
+            let _ = self.net.finish(&mut connection.stream);
+        }
     }
 
     /// Everything was sent: nothing more follows, and the peer is given some time to close its side.

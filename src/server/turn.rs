@@ -6,7 +6,7 @@
 use super::Server;
 use crate::chat::{Chat, Effect};
 use crate::codec::{Input, Step, Tag, http, websocket};
-use crate::connection::{Charged, Life, Queued, Readiness};
+use crate::connection::{Charged, Intake, Life, Queued, Readiness};
 use crate::inbox::Inbox;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event, Problem, Request};
@@ -69,17 +69,11 @@ impl<N: Net> Server<N> {
         let (mut bytes, mut lines) = (TURN_BYTES, TURN_LINES);
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
-        let mut pong = None;
         loop {
             match self.next_input(token, &mut inbox, lines) {
-                Next::Input(Input::Ping(payload)) => {
-                    lines -= 1;
-                    // A newer question makes the older ones void (RFC 6455, 5.5.3).
-                    pong = Some(payload);
-                }
                 Next::Input(input) => {
                     lines -= 1;
-                    self.deal_with(token, input);
+                    self.deal_with(token, &inbox, input);
                 }
                 Next::Nothing => lines -= 1,
                 Next::Read if bytes > 0 => match self.read(token, bytes) {
@@ -91,23 +85,24 @@ impl<N: Net> Server<N> {
         }
         self.scratch.store(&mut inbox);
         self.inboxes.put(token.slot, inbox);
-        if let Some(payload) = pong {
-            self.send_bytes(token, |page| websocket::pong(page, &payload));
-        }
     }
 
-    /// Takes the next piece of input off the scratch buffer, if the client may be heard.
+    /// Takes the next piece of input: of what waits, or off the scratch buffer.
     fn next_input(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> Next {
         let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.is_listened_to())
         else {
             return Next::Stop;
         };
         connection.ready.insert(Readiness::UNREAD);
-        let answering = matches!(connection.life, Life::Asking { .. }) && !connection.outbox.is_empty();
-        if lines_left == 0 || answering || connection.is_behind(&self.limits) {
-            return Next::Stop;
+        match connection.intake(&self.limits) {
+            _ if lines_left == 0 => return Next::Stop,
+            Intake::Nothing => return Next::Stop,
+            Intake::Control => return self.look_ahead(token, inbox),
+            Intake::All => connection.ready.remove(Readiness::FULL),
         }
-        let input = match inbox.take_held() {
+        let dialect = connection.dialect;
+        let waiting = inbox.take_held().or_else(|| self.codecs.next_waiting(dialect, &mut inbox.waiting));
+        let input = match waiting {
             Some(input) => input,
             None => match self.decode(token, inbox) {
                 Ok(input) => input,
@@ -122,9 +117,35 @@ impl<N: Net> Server<N> {
             if news {
                 self.tell(token, &Event::Delayed);
             }
-            return Next::Stop;
+            return Next::Nothing;
         }
         Next::Input(input)
+    }
+
+    /// Decodes input of a WebSocket client that must wait: its pings and its close are answered meanwhile, its messages
+    /// kept as far as there is room. Past that, nothing is read, and TCP holds the client up.
+    fn look_ahead(&mut self, token: Token, inbox: &mut Inbox) -> Next {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return Next::Stop;
+        };
+        connection.ready.insert(Readiness::HELD);
+        if inbox.failed.is_none() {
+            match self.codecs.decode_ahead(&mut inbox.unfinished, &mut inbox.waiting, self.scratch.unused()) {
+                Step::Used { bytes, input } => {
+                    self.scratch.consume(bytes);
+                    return input.map_or(Next::Nothing, Next::Input);
+                }
+                Step::Incomplete => {
+                    connection.ready.remove(Readiness::UNREAD);
+                    return Next::Read;
+                }
+                Step::Blocked => {}
+                // What was said before counts before.
+                Step::Fail(reason) => inbox.failed = Some(reason),
+            }
+        }
+        connection.ready.insert(Readiness::FULL);
+        Next::Stop
     }
 
     /// Takes one step through what is in the scratch buffer: a piece of input, or what to do instead.
@@ -132,6 +153,13 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return Err(Next::Stop);
         };
+        // Nothing waits any more, so the end that was put off is due.
+        let postponed =
+            inbox.failed.or((connection.life == Life::Finishing).then_some(CloseReason::PeerClosed));
+        if let Some(reason) = postponed {
+            self.roster.doom(token, reason);
+            return Err(Next::Stop);
+        }
         let ended = connection.ready.contains(Readiness::ENDED);
         let named = connection.life == Life::Chatting;
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
@@ -145,26 +173,56 @@ impl<N: Net> Server<N> {
                 Err(Next::Stop)
             }
             Step::Incomplete => {
-                connection.ready.remove(Readiness::UNREAD);
+                connection.ready.remove(Readiness::UNREAD | Readiness::HELD);
                 Err(Next::Read)
             }
             Step::Used { bytes, input } => {
                 self.scratch.consume(bytes);
                 input.ok_or(Next::Nothing)
             }
+            Step::Blocked => unreachable!("the messages of a client that need not wait need no room"),
         }
     }
 
-    fn deal_with(&mut self, token: Token, input: Input) {
+    fn deal_with(&mut self, token: Token, inbox: &Inbox, input: Input) {
         match input {
             Input::Request { request, tag } => self.hear(token, request, tag),
             Input::Call(call) => self.answer(token, call),
             Input::Continue => self.put(token, |page| page.extend_from_slice(http::CONTINUE)),
-            Input::Ping(payload) => self.send_bytes(token, |page| websocket::pong(page, &payload)),
-            Input::Close(code) => {
-                self.send_bytes(token, |page| websocket::close(page, code, ""));
-                self.roster.doom(token, CloseReason::PeerClosed);
+            Input::Ping(payload) => self.answer_ping(token, payload),
+            Input::Close(code) => self.answer_close(token, code, inbox.has_messages()),
+        }
+    }
+
+    /// Answers a ping in its place, or later with the newest one, if the client does not take what it is sent.
+    pub(super) fn answer_ping(&mut self, token: Token, payload: Box<[u8]>) {
+        let now = self.now.moment;
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        if !connection.hears() {
+            return;
+        }
+        match connection.may_pong(&self.limits, now) {
+            true => {
+                connection.outbox.note_pong();
+                self.send_bytes(token, |page| websocket::pong(page, &payload));
             }
+            false => connection.outbox.postpone_pong(payload, now),
+        }
+    }
+
+    /// Answers a close at once. What the client said before is dealt with all the same, as fast as it may send: its
+    /// close frame says that it has sent all of it, not that it takes it back.
+    fn answer_close(&mut self, token: Token, code: u16, is_owed: bool) {
+        // Nothing may follow the close frame.
+        self.tell_missed(token);
+        self.put(token, |page| websocket::close(page, code, ""));
+        match self.roster.get_mut(token) {
+            Some(connection) if is_owed && connection.life == Life::Chatting => {
+                connection.set_life(Life::Finishing, self.now.moment);
+            }
+            _ => self.roster.doom(token, CloseReason::PeerClosed),
         }
     }
 

@@ -47,6 +47,7 @@ fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
         loop {
             match http::decode(&mut unfinished, &unused, BODY_MAX) {
                 Step::Incomplete => break,
+                Step::Blocked => panic!("HTTP waits for no room"),
                 Step::Fail(reason) => panic!("HTTP never fails, but for {reason:?}"),
                 Step::Used { bytes, input } => {
                     assert!((1..=unused.len()).contains(&bytes), "used {bytes} of {}", unused.len());

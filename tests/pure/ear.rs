@@ -64,6 +64,7 @@ impl Ear {
         let named = self.stage == Stage::Chatting;
         let (bytes, input) = match line::decode(&mut self.unfinished, named, &self.unused, ended, LINE_MAX) {
             Step::Incomplete => return false,
+            Step::Blocked => panic!("lines wait for no room"),
             Step::Fail(reason) => {
                 assert_eq!(reason, CloseReason::EndlessLine);
                 self.heard.push(Heard::Endless);

@@ -1,7 +1,7 @@
 //! A harness for WebSocket: what a client sends ([`frame`]), how the server hears it ([`Peer`]), and what a client makes
 //! of what it is sent ([`parse`]), written from RFC 6455 and not from the code under test.
 
-use chinwag::codec::websocket::{Decoder, unused_max_bytes};
+use chinwag::codec::websocket::{Decoder, UNUSED_MAX_BYTES};
 use chinwag::codec::{Input, Step, Unfinished, raw};
 use chinwag::protocol::{CloseReason, Payload, Request};
 
@@ -81,7 +81,9 @@ impl Peer {
         self.unused.extend_from_slice(bytes);
         while self.decode(decoder) {}
         let waits = self.unused.len();
-        assert!(self.has_ended() || waits <= unused_max_bytes(message_max), "{waits} bytes wait");
+        let memory = self.unfinished.as_ref().map_or(0, |unfinished| unfinished.memory_bytes());
+        assert!(memory <= message_max, "{memory} bytes for a message of at most {message_max}");
+        assert!(self.has_ended() || waits <= UNUSED_MAX_BYTES, "{waits} bytes wait");
     }
 
     fn has_ended(&self) -> bool {
@@ -97,8 +99,9 @@ impl Peer {
         if self.has_ended() {
             return false;
         }
-        match decoder.decode(&mut self.unfinished, &self.unused, raw::decode) {
+        match decoder.decode(&mut self.unfinished, &self.unused, usize::MAX, |m| Some(raw::decode(m))) {
             Step::Incomplete => return false,
+            Step::Blocked => panic!("there is room for all"),
             Step::Fail(reason) => self.heard.push(Heard::Failed(reason)),
             Step::Used { bytes, input } => {
                 assert!((1..=self.unused.len()).contains(&bytes), "used {bytes} of {}", self.unused.len());

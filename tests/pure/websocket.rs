@@ -12,8 +12,8 @@ use crate::frames::{
 /// The limit on messages in most of these tests.
 const MAX: usize = 256;
 
-/// The most frames of a message.
-const FRAMES_MAX: usize = 1024;
+/// The most frames of a message of that limit: 1,024, and one for every 8 bytes of it.
+const FRAMES_MAX: usize = 1024 + MAX / 8;
 
 /// Frames up to this long are cut everywhere; longer ones near their ends.
 const SHORT: usize = 400;
@@ -62,6 +62,7 @@ fn ping(raw: &[u8]) -> Heard {
 const BAD_FRAME: Heard = Heard::Failed(CloseReason::BadFrame);
 const BAD_TEXT: Heard = Heard::Failed(CloseReason::BadText);
 const TOO_LARGE: Heard = Heard::Failed(CloseReason::TooLarge);
+const TOO_MANY_FRAMES: Heard = Heard::Failed(CloseReason::TooManyFrames);
 
 #[test]
 fn a_frame_is_a_message() {
@@ -211,7 +212,26 @@ fn empty_frames_are_counted() {
     let last = frame(FIN | CONTINUATION, "x");
     check(MAX, &[most.clone(), last.clone()].concat(), &[text("x")]);
     let one_more = [most, frame(CONTINUATION, ""), last].concat();
-    check(MAX, &one_more, &[TOO_LARGE]);
+    check(MAX, &one_more, &[TOO_MANY_FRAMES]);
+}
+
+#[test]
+fn short_frames_are_bounded_in_proportion_to_the_limit() {
+    let message = |frames: usize| {
+        let rest = frame(CONTINUATION, "x").repeat(frames - 2);
+        [frame(TEXT, "x"), rest, frame(FIN | CONTINUATION, "x")].concat()
+    };
+    for limit in [16 * 1024, 64 * 1024] {
+        let most = 1024 + limit / 8;
+        assert_eq!(heard(limit, [&message(most)[..]]), [text(&"x".repeat(most))], "{limit}");
+        assert_eq!(heard(limit, [&message(most + 1)[..]]), [TOO_MANY_FRAMES], "{limit}");
+    }
+    // The end of a message may be the frame that is one too many.
+    let full = [frame(BINARY, ""), frame(CONTINUATION, "").repeat(FRAMES_MAX - 1)].concat();
+    check(MAX, &[full.clone(), frame(FIN | CONTINUATION, "")].concat(), &[TOO_MANY_FRAMES]);
+    check(MAX, &[full, frame(PING, "?")].concat(), &[ping(b"?")]);
+    let again = [message(9), message(9)].concat();
+    check(MAX, &again, &[text("xxxxxxxxx"), text("xxxxxxxxx")]);
 }
 
 #[test]
@@ -232,7 +252,7 @@ fn who_closes_may_say_why() {
         (vec![close(1000, "é".repeat(61))], vec![Heard::Close(1000)]),
         (vec![close(1000, ""), frame(FIN | TEXT, "more")], vec![Heard::Close(1000)]),
     ]);
-    for code in [1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
         check(MAX, &close(code, "why"), &[Heard::Close(code)]);
     }
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
@@ -265,6 +285,55 @@ fn a_text_is_utf8_and_so_is_the_reason_of_a_close() {
             let frames = [frame(TEXT, one), frame(CONTINUATION, other), frame(FIN | CONTINUATION, "")];
             check(MAX, &frames.concat(), &[BAD_TEXT]);
         }
+    }
+}
+
+/// What has arrived of a frame is judged before the frame is complete: how many bytes it takes to refuse each.
+#[test]
+fn what_can_not_become_utf8_is_refused_within_a_frame() {
+    let rows: [(&[u8], usize); 12] = [
+        (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 13),
+        (b"\xf4\x90", 2),
+        (b"ok\x80ok", 3),
+        (b"ok\xffok", 3),
+        (b"\xc0\xafok", 1),
+        (b"\xc1\xbfok", 1),
+        (b"\xe0\x80\xaf", 2),
+        (b"\xed\xa0\x80", 2),
+        (b"\xf0\x8f\xbf\xbf", 2),
+        (b"\xf5\x80\x80\x80", 1),
+        (b"\xe2\x82ok", 3),
+        (b"\xf0\x9f\xa6ok", 4),
+    ];
+    for (payload, needed) in rows {
+        let rest = [payload, &[b'x'; 90]].concat();
+        let begun = frame(TEXT, "\u{e9} ");
+        for (before, first) in [(vec![], FIN | TEXT), (vec![], TEXT), (begun, FIN | CONTINUATION)] {
+            let bytes = [before.clone(), frame(first, &rest)].concat();
+            let cut = bytes.len() - rest.len() + needed;
+            let shown = payload.escape_ascii();
+            assert_eq!(heard(MAX, [&bytes[..cut - 1]]), [], "{shown}: nothing is wrong yet");
+            assert_eq!(heard(MAX, [&bytes[..cut]]), [BAD_TEXT], "{shown}: it is at once");
+            assert_eq!(heard(MAX, bytes[..cut].chunks(1)), [BAD_TEXT], "{shown} byte by byte");
+        }
+        let reason = close(1000, &rest[..90]);
+        let cut = reason.len() - 90 + needed;
+        assert_eq!(heard(MAX, [&reason[..cut - 1]]), []);
+        assert_eq!(heard(MAX, [&reason[..cut]]), [BAD_TEXT], "the reason of a close too");
+        assert_eq!(heard(MAX, [&frame(FIN | BINARY, &rest)[..]]), [binary(&rest)]);
+    }
+    let code = close(1005, "why");
+    assert_eq!(heard(MAX, [&code[..code.len() - 3]]), [BAD_FRAME], "the code is wrong whatever follows");
+}
+
+/// A character that is not complete at the end of a frame is not wrong, at the end of a message it is.
+#[test]
+fn an_open_character_is_wrong_only_at_the_end_of_the_message() {
+    for part in [&b"\xc3"[..], b"\xe2\x82", b"\xf0\x9f\xa6"] {
+        assert_eq!(heard(MAX, [&frame(TEXT, part)[..]]), []);
+        assert_eq!(heard(MAX, [&[frame(TEXT, part), frame(CONTINUATION, "")].concat()[..]]), []);
+        check(MAX, &[frame(TEXT, part), frame(FIN | CONTINUATION, "")].concat(), &[BAD_TEXT]);
+        check(MAX, &[frame(TEXT, part), frame(PING, "?")].concat(), &[ping(b"?")]);
     }
 }
 
@@ -312,7 +381,7 @@ fn a_pong_returns_the_longest_ping() {
 }
 
 /// Every reason to end a WebSocket, and the code of its close frame.
-const CLOSES: [(CloseReason, Option<u16>); 20] = [
+const CLOSES: [(CloseReason, Option<u16>); 21] = [
     (CloseReason::Quit, Some(1000)),
     (CloseReason::EndOfInput, Some(1000)),
     (CloseReason::Lost, None),
@@ -330,6 +399,7 @@ const CLOSES: [(CloseReason, Option<u16>); 20] = [
     (CloseReason::BadFrame, Some(1002)),
     (CloseReason::BadText, Some(1007)),
     (CloseReason::TooLarge, Some(1009)),
+    (CloseReason::TooManyFrames, Some(1009)),
     (CloseReason::NoPong, Some(1013)),
     (CloseReason::Answered, None),
     (CloseReason::NoRequest, None),

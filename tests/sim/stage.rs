@@ -234,9 +234,15 @@ impl Stage {
             let inbox = self.server.inboxes().unused_bytes(token.slot);
             let most = match connection.dialect {
                 Dialect::Line => self.config.line_max + 2,
+                // A header and a control frame.
+                Dialect::Json | Dialect::Raw => 14 + 125,
                 _ => self.config.message_max + 14,
             };
             assert!(inbox <= most + 8 * 1024, "{token:?} holds {inbox} bytes of input");
+            // One message that is not complete or many that wait, behind one that was read already.
+            let messages = self.server.inboxes().message_bytes(token.slot);
+            let most = self.config.message_max.max(16 * 1024) + 5;
+            assert!(messages <= most, "{token:?} holds {messages} bytes of messages");
         }
         let memory = self.server.pages().memory_bytes();
         self.peak_memory = self.peak_memory.max(memory);
