@@ -326,6 +326,69 @@ fn a_query_says_how_a_client_comes_in() {
     }
 }
 
+/// The subprotocol that is agreed to, if any, or the error.
+fn agreed(path: &str, offers: &[&str]) -> String {
+    let fields: String = offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
+    match route(&call(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}{fields}\r\n")), &OPEN) {
+        Ok(Action::Enter { answer, .. }) => {
+            let field = |(name, _): &&(HeaderName, _)| *name == header::SEC_WEBSOCKET_PROTOCOL;
+            let named: Vec<_> = answer.fields.iter().filter(field).map(|(_, value)| value.as_ref()).collect();
+            assert!(named.len() <= 1, "{named:?}");
+            named.concat()
+        }
+        other => done(other),
+    }
+}
+
+#[test]
+fn subprotocol_is_the_first_at_raw_and_ours_at_ws() {
+    let long = "x".repeat(300);
+    let rows: [(&[&str], &str, &str); 14] = [
+        (&[], "", ""),
+        (&["mqtt"], "mqtt", ""),
+        (&["mqtt, wamp.2.json"], "mqtt", ""),
+        (&["v1", "v2", "v3"], "v1", ""),
+        (&["chinwag.json"], "chinwag.json", "chinwag.json"),
+        (&["a,chinwag.json,b"], "a", "chinwag.json"),
+        (&["a", "b,\tchinwag.json"], "a", "chinwag.json"),
+        (&["chinwag.json", "a"], "chinwag.json", "chinwag.json"),
+        // Names are compared byte by byte.
+        (&["Chinwag.JSON"], "Chinwag.JSON", ""),
+        (&["chinwag.json2, chinwag"], "chinwag.json2", ""),
+        (&[" a ,\tb\t"], "a", ""),
+        (&[",a,,b,"], "a", ""),
+        (&["!#$%&'*+-.^_`|~09azAZ"], "!#$%&'*+-.^_`|~09azAZ", ""),
+        (&[&long], &long, ""),
+    ];
+    for (offers, raw, json) in rows {
+        assert_eq!(agreed("/raw/dev", offers), raw, "{offers:?}");
+        assert_eq!(agreed("/ws", offers), json, "{offers:?}");
+    }
+}
+
+#[test]
+fn malformed_offer_of_subprotocols_is_refused() {
+    let rows: [&[&str]; 12] = [
+        &[""],
+        &[","],
+        &["a", ""],
+        &["a b"],
+        &["a;q=1"],
+        &["a/b"],
+        &["\"a\""],
+        &["a, b c"],
+        &["é"],
+        &["a, a"],
+        &["chinwag.json", "chinwag.json"],
+        &["chinwag.json", "b", "(c)"],
+    ];
+    for offers in rows {
+        for path in ["/ws", "/raw/dev"] {
+            assert_eq!(agreed(path, offers), "400 bad_subprotocol", "{path} {offers:?}");
+        }
+    }
+}
+
 #[test]
 fn an_upgrade_is_one_or_says_how_to_ask() {
     let rows = [

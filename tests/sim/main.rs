@@ -35,6 +35,7 @@ mod redis_scale;
 mod socket;
 mod stage;
 mod web;
+mod web_control;
 mod web_edges;
 mod web_faults;
 mod web_ledger;
