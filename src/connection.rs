@@ -338,6 +338,7 @@ impl<S> Connection<S> {
     }
 
     /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of.
+    #[inline]
     pub fn is_at_rest(&self) -> bool {
         let input = self.ready.intersects(Readiness::READABLE | Readiness::UNREAD | Readiness::HELD);
         self.life == Life::Chatting && !input && !self.outbox.has_postponed()

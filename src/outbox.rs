@@ -55,6 +55,7 @@ impl Backlog {
         }
     }
 
+    #[cold]
     fn has_postponed(&self) -> bool {
         !self.missed.is_empty() || self.pong.is_some()
     }
@@ -283,6 +284,7 @@ impl Outbox {
     }
 
     /// Whether there is something to say as soon as the peer keeps up: of missed messages, or to a ping.
+    #[inline]
     pub fn has_postponed(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.has_postponed())
     }
