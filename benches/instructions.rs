@@ -13,7 +13,7 @@ use std::time::Duration;
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::{self, Input, Step, line};
 use chinwag::config::Config;
-use chinwag::connection::{Life, Queued};
+use chinwag::connection::{Life, Place, Queued};
 use chinwag::host::Host;
 use chinwag::limits::Limits;
 use chinwag::net::{Door, DoorKind, Event, Net, Peer, Target, Token};
@@ -98,7 +98,7 @@ fn queue(messages: usize, batch: usize) {
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
-        let token = roster.insert(0, Host::LOCAL, DoorKind::LINE, now.moment);
+        let token = roster.insert(0, Host::LOCAL, DoorKind::LINE, Place::Client, now.moment);
         roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
         chat.connect(token.into(), now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);

@@ -155,9 +155,13 @@ pub struct Config {
           value_parser = span, help_heading = CLIENT)]
     pub ping_timeout: Duration,
 
-    /// HTTP connections at once that are not clients of the chat; more wait to be accepted
+    /// HTTP connections at once that are not clients of the chat; past it the longest idle is closed, or newcomers wait
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_HTTP", default_value = "1000", help_heading = SERVER)]
     pub max_http: usize,
+
+    /// Closing connections at once; more take places that are free, and are cut off when a newcomer needs one
+    #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLOSING", default_value = "64", help_heading = SERVER)]
+    pub max_closing: usize,
 
     /// Clients at once; more wait for a place (fitted under the limit on open files)
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_CLIENTS", default_value = "10000",

@@ -89,17 +89,24 @@ impl Readiness {
     }
 }
 
-/// The places that the server has only so many of.
+/// The quota that a connection counts against, from accept until its descriptor is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// None of them: it was refused, or has left it.
-    None,
-    /// One for clients (`--max-clients`).
+    /// Clients (`--max-clients`).
     Client,
-    /// One in the queue (`--max-waiting`).
+    /// Clients in the queue (`--max-waiting`).
     Queue,
-    /// One for HTTP connections (`--max-http`).
+    /// HTTP connections (`--max-http`).
     Http,
+    /// Closing connections (`--max-closing`). Its address still counts it.
+    Closing,
+    /// The same, of an address that already had `--max-per-ip` connections.
+    Refused,
+}
+
+impl Place {
+    /// All places, in the order of their numbers.
+    pub const ALL: [Place; 5] = [Place::Client, Place::Queue, Place::Http, Place::Closing, Place::Refused];
 }
 
 /// How a client stands with the rate limit.
@@ -169,7 +176,7 @@ pub struct Connection<S> {
     pub ready: Readiness,
     /// The queues it is in.
     pub queued: Queued,
-    /// Which of the places there are for connections it takes up.
+    /// The quota it counts against; only `server/accept.rs` changes it.
     pub place: Place,
     /// Whose it is.
     pub host: Host,
@@ -191,8 +198,15 @@ pub struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    /// A connection that was just accepted at that door.
-    pub fn new(stream: S, serial: u32, host: Host, door: DoorKind, now: Moment) -> Connection<S> {
+    /// A connection that was just accepted at that door, and counts against the quota of `place`.
+    pub fn new(
+        stream: S,
+        serial: u32,
+        host: Host,
+        door: DoorKind,
+        place: Place,
+        now: Moment,
+    ) -> Connection<S> {
         let life = match door.dialect {
             Dialect::Http => Life::Asking { guarded: door.loopback },
             _ => Life::Waiting,
@@ -203,7 +217,7 @@ impl<S> Connection<S> {
             life,
             ready: Readiness::default(),
             queued: Queued::default(),
-            place: Place::None,
+            place,
             host,
             outbox: Outbox::default(),
             dialect: door.dialect,

@@ -15,6 +15,8 @@ pub struct Metrics {
     pub accepted: u64,
     /// Connections refused for want of a place.
     pub refused: u64,
+    /// Closing and idle HTTP connections closed early, because a newcomer needed their place or others their memory.
+    pub evicted: u64,
     /// Lines, messages and commands that came in, by whatever door.
     pub lines_in: u64,
     /// HTTP requests.
@@ -33,6 +35,8 @@ pub struct Metrics {
     pub delays: u64,
     /// Parts of flushes that waited for what else was coming.
     pub coalesced: u64,
+    /// Passes that copied the output that waits together, to free memory.
+    pub compactions: u64,
     /// Clients dropped for a full write buffer.
     pub dropped_full: u64,
     /// Clients dropped for being behind too long.
@@ -106,6 +110,8 @@ pub struct State {
     pub waiting: usize,
     /// HTTP connections that are not clients.
     pub http: usize,
+    /// Connections that are closing.
+    pub closing: usize,
     /// Rooms with members or a history.
     pub rooms: usize,
     /// Memory of the history.
@@ -135,6 +141,8 @@ impl Metrics {
     fn counters(&self, page: &mut Page) {
         page.counter("connections_accepted", "Connections accepted.", self.accepted);
         page.counter("connections_refused", "Connections refused for want of a place.", self.refused);
+        let help = "Closing and idle HTTP connections cut off, since their place or memory was needed.";
+        page.counter("connections_evicted", help, self.evicted);
         page.counter("messages_received", "Lines, messages and commands that came in.", self.lines_in);
         page.counter("http_requests", "HTTP requests.", self.requests);
         page.counter("deliveries", "Frames queued for a client.", self.deliveries);
@@ -144,6 +152,8 @@ impl Metrics {
         page.counter("missed", "Messages left out for clients that read too slowly.", self.missed);
         page.counter("delays", "Times that a client was slowed down.", self.delays);
         page.counter("coalesced", "Parts of flushes that waited for what else was coming.", self.coalesced);
+        let help = "Passes that copied the output that waits together, to free memory.";
+        page.counter("compactions", help, self.compactions);
         page.family("dropped_total", "Clients dropped, by reason.", "counter");
         for (reason, count) in [
             (CloseReason::BufferFull, self.dropped_full),
@@ -190,6 +200,7 @@ impl State {
         page.gauge("clients_delayed", "Clients that are being slowed down.", self.delayed as u64);
         page.gauge("clients_waiting", "Clients that wait for a place.", self.waiting as u64);
         page.gauge("http_connections", "HTTP connections that are not clients.", self.http as u64);
+        page.gauge("connections_closing", "Connections that are closing.", self.closing as u64);
         page.gauge("rooms", "Rooms with members or a history.", self.rooms as u64);
         page.gauge("history_bytes", "Memory of the history of all rooms.", self.history_bytes as u64);
         page.gauge("queued_bytes", "Bytes that wait to be written, for each client.", self.queued_bytes);

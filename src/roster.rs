@@ -9,7 +9,7 @@ use std::mem::{replace, take};
 use slab::Slab;
 
 use crate::chat::ClientId;
-use crate::connection::{Charged, Connection, Kind, Life, Pushed, Queued, Readiness};
+use crate::connection::{Charged, Connection, Kind, Life, Place, Pushed, Queued, Readiness};
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::net::{DoorKind, Token};
@@ -41,6 +41,10 @@ pub struct Roster<S> {
     flushed: u64,
     doomed: Vec<Token>,
     timers: Timers,
+    /// The time at which each closing connection began to close.
+    closing: Timers,
+    /// The time since which each idle HTTP connection has been without a request.
+    idle: Timers,
     meter: Meter,
     limits: Limits,
 }
@@ -57,6 +61,8 @@ impl<S> Roster<S> {
             flushed: 0,
             doomed: Vec::new(),
             timers: Timers::with_capacity(slots),
+            closing: Timers::default(),
+            idle: Timers::default(),
             meter: Meter::new(limits.pace, slots),
             limits,
         }
@@ -68,9 +74,9 @@ impl<S> Roster<S> {
     }
 
     /// Takes a slot.
-    pub fn insert(&mut self, stream: S, host: Host, door: DoorKind, now: Moment) -> Token {
+    pub fn insert(&mut self, stream: S, host: Host, door: DoorKind, place: Place, now: Moment) -> Token {
         let token = self.next_token();
-        self.connections.insert(Connection::new(stream, token.serial, host, door, now));
+        self.connections.insert(Connection::new(stream, token.serial, host, door, place, now));
         self.next_serial = self.next_serial.wrapping_add(1);
         token
     }
@@ -79,6 +85,8 @@ impl<S> Roster<S> {
     pub fn remove(&mut self, token: Token) -> Option<Connection<S>> {
         self.get(token)?;
         self.timers.remove(token.slot);
+        self.closing.remove(token.slot);
+        self.idle.remove(token.slot);
         self.meter.forget(token.slot);
         self.connections.try_remove(token.slot as usize)
     }
@@ -231,6 +239,35 @@ impl<S> Roster<S> {
             }
             _ => {}
         }
+    }
+
+    /// Records that a connection has left the chat and closes from `now` on.
+    pub fn note_closing(&mut self, token: Token, now: Moment) {
+        self.idle.remove(token.slot);
+        self.closing.set(token.slot, now);
+    }
+
+    /// The connection that has been closing for longest, and the time at which it began to.
+    pub fn oldest_closing(&self) -> Option<(Moment, Token)> {
+        self.oldest(&self.closing)
+    }
+
+    /// Records that an HTTP connection has no request at hand from `now` on, or else that it is busy.
+    pub fn note_idle(&mut self, token: Token, now: Option<Moment>) {
+        match now {
+            Some(now) => self.idle.set(token.slot, now),
+            None => self.idle.remove(token.slot),
+        }
+    }
+
+    /// The HTTP connection that has been idle for longest, and the time since which it has been.
+    pub fn longest_idle(&self) -> Option<(Moment, Token)> {
+        self.oldest(&self.idle)
+    }
+
+    fn oldest(&self, times: &Timers) -> Option<(Moment, Token)> {
+        let (since, slot) = times.first()?;
+        self.token(ClientId(slot)).map(|token| (since, token))
     }
 
     /// Whoever has a turn coming. The mark is cleared with [`Queued`] when the turn comes.

@@ -2,10 +2,11 @@
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
 //! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `accept`
-//! lets in, `link` hears and tells the other processes, and `end` is the end. All of it is generic over the network, so
-//! that a test runs all of it.
+//! lets in (`places` and `addresses` are its quotas), `link` hears and tells the other processes, and `end` is the end. All
+//! of it is generic over the network, so that a test runs all of it.
 
 mod accept;
+mod addresses;
 mod announce;
 mod close;
 mod coalesce;
@@ -14,6 +15,7 @@ mod end;
 mod flush;
 mod http;
 mod link;
+mod places;
 mod turn;
 
 use std::io::{self, ErrorKind};
@@ -23,7 +25,7 @@ use crate::backplane::Backplane;
 use crate::chat::{Chat, ClientId, Effect};
 use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
-use crate::connection::{Due, Life, Readiness};
+use crate::connection::{Due, Life, Place, Readiness};
 use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -61,6 +63,8 @@ pub struct Server<N: Net> {
     asker: Option<(ClientId, Tag)>,
     codecs: Codecs,
     pages: Pages,
+    /// Output that was still retained after the last pass for memory, in bytes.
+    relieved_bytes: usize,
     coalescing: Coalescing,
     scratch: Scratch,
     inboxes: Inboxes,
@@ -105,6 +109,7 @@ impl<N: Net> Server<N> {
             effects: Vec::new(),
             run: None,
             pages: Pages::default(),
+            relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
             scratch: Scratch::new(codecs.unused_max_bytes()),
             inboxes: Inboxes::default(),
@@ -224,7 +229,8 @@ impl<N: Net> Server<N> {
         let deadlines = [
             self.roster.next_deadline(),
             self.chat.next_timeout(),
-            self.gate.retry_at(),
+            self.next_accept(),
+            self.gate.addresses().next_timeout(),
             linked.and_then(Linked::next_timeout),
             self.ending.as_ref().map(Ending::next_timeout),
         ];
@@ -235,7 +241,7 @@ impl<N: Net> Server<N> {
     /// Whether there is something to hear already: input that was not used, somebody at a door, news of Redis.
     fn has_input(&self) -> bool {
         self.roster.has_runnable()
-            || self.gate.has_work(self.roster.len())
+            || self.next_accept().is_some_and(|moment| moment <= self.now.moment)
             || self.linked.as_ref().is_some_and(Linked::has_work)
     }
 
@@ -274,6 +280,7 @@ impl<N: Net> Server<N> {
     /// Does what is due.
     fn expire(&mut self) {
         self.say_farewell();
+        self.log_refusals();
         while let Some(token) = self.roster.next_to_go_on(self.now.moment) {
             self.resume(token);
         }
@@ -344,8 +351,9 @@ impl<N: Net> Server<N> {
             let heard = !matches!(life, None | Some(Life::Draining(_) | Life::Lingering | Life::Gone));
             assert!(heard, "an inbox is kept for nobody: {life:?}");
         }
-        let clients = self.roster.iter().filter(|(_, connection)| connection.is_client()).count();
-        assert!(clients <= self.gate.clients(), "more clients than places taken");
+        let mut taken = [0; Place::ALL.len()];
+        self.roster.iter().for_each(|(_, connection)| taken[connection.place as usize] += 1);
+        self.gate.assert_invariants(taken, self.roster.len());
         assert!(self.effects.is_empty(), "an effect was not carried out");
         assert!(self.run.is_none(), "a run was not handed round");
     }

@@ -15,7 +15,7 @@ use tungstenite::handshake::server::create_response;
 
 use crate::codec::http::{Answer, Call, Refusal};
 use crate::codec::json;
-use crate::protocol::{Arrival, Body, Dialect, Event, PositionError, Problem};
+use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
 pub use guard::Guard;
@@ -334,6 +334,12 @@ pub fn readiness(why_not: Option<&'static str>) -> Answer {
         Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, reason, "not ready for more clients"),
     }
     .with(header::CACHE_CONTROL, "no-store")
+}
+
+/// The answer to a connection of an address that has as many as it may.
+pub fn too_many_connections() -> Answer {
+    let text = CloseReason::TooManyFromAddress.farewell().unwrap_or_default();
+    error(StatusCode::TOO_MANY_REQUESTS, CloseReason::TooManyFromAddress.as_str(), text)
 }
 
 /// The answer to somebody for whom there is neither a place nor a number in the queue.

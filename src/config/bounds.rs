@@ -80,8 +80,9 @@ fn times(config: &Config) -> [Rule; 6] {
     ]
 }
 
-fn numbers(config: &Config) -> [Rule; 7] {
-    let connections = config.max_clients.saturating_add(config.max_waiting).saturating_add(config.max_http);
+fn numbers(config: &Config) -> [Rule; 8] {
+    let quotas = [config.max_clients, config.max_waiting, config.max_http, config.max_closing];
+    let connections = quotas.into_iter().fold(0, usize::saturating_add);
     [
         (config.burst > 0, "--burst is at least 1"),
         (config.max_clients > 0, "--max-clients is at least 1"),
@@ -89,9 +90,10 @@ fn numbers(config: &Config) -> [Rule; 7] {
         (config.max_rooms_per_client > 0, "--max-rooms-per-client is at least 1"),
         (config.max_rooms_per_client <= MOST_ROOMS_PER_CLIENT, "--max-rooms-per-client is at most 1024"),
         (config.max_http > 0, "--max-http is at least 1"),
+        (config.max_closing > 0, "--max-closing is at least 1"),
         (
             connections <= MOST_CONNECTIONS,
-            "--max-clients, --max-waiting and --max-http together are at most 1048576",
+            "--max-clients, --max-waiting, --max-http and --max-closing together are at most 1048576",
         ),
     ]
 }
@@ -135,8 +137,12 @@ mod tests {
             ("--max-clients 0", "at least 1"),
             ("--max-rooms 0", "at least 1"),
             ("--max-clients 2000000", "at most"),
-            ("--max-clients 1000000 --max-waiting 48576 --max-http 1", "together are at most 1048576"),
+            (
+                "--max-clients 1000000 --max-waiting 48575 --max-http 1 --max-closing 1",
+                "together are at most 1048576",
+            ),
             ("--max-http 0", "--max-http is at least 1"),
+            ("--max-closing 0", "--max-closing is at least 1"),
             ("--max-rooms-per-client 0", "at least 1"),
             ("--max-rooms-per-client 1025", "at most 1024"),
             ("--message-max 511", "between 512 and 16m"),
@@ -176,7 +182,7 @@ mod tests {
             "--write-buffer 64k --write-buffer-soft off --memory 64k",
             "--write-buffer 1g --memory 1g",
             "--burst 1 --max-clients 1 --max-rooms 1 --max-waiting 0 --history 0 --grace 0s",
-            "--max-clients 1000000 --max-waiting 48575 --max-http 1",
+            "--max-clients 1000000 --max-waiting 48574 --max-http 1 --max-closing 1",
             "--max-rooms-per-client 1",
             "--max-rooms-per-client 1024",
             "--message-max 512",

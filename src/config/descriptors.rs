@@ -2,12 +2,8 @@
 
 use super::Config;
 
-/// Descriptors that are not for clients: connections being told good-bye, doors, standard streams, the poll loop,
-/// the link to Redis.
-const OTHER_DESCRIPTORS: usize = CLOSING_SLOTS + 36;
-
-/// Connections that may be in the course of being told good-bye, beyond clients and waiting ones.
-const CLOSING_SLOTS: usize = 64;
+/// Descriptors that are not for connections: listeners, standard streams, the poll loop, the link to Redis.
+const OTHER_DESCRIPTORS: usize = 36;
 
 impl Config {
     /// Lowers the numbers of clients and waiting ones to what so many descriptors allow, and says so if it had to.
@@ -16,11 +12,13 @@ impl Config {
     /// There are too few to serve anybody.
     pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let for_clients = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+        let others = OTHER_DESCRIPTORS + self.max_closing;
+        let for_clients = descriptors.saturating_sub(others);
         if for_clients == 0 {
             return Err(format!(
-                "{descriptors} open files are too few (ulimit -n); {} are needed",
-                OTHER_DESCRIPTORS + 1
+                "{descriptors} open files are too few (ulimit -n); {} are needed, {} of them for --max-closing",
+                others + 1,
+                self.max_closing
             ));
         }
         if self.max_clients + self.max_waiting + self.http_slots() <= for_clients {
@@ -37,9 +35,9 @@ impl Config {
         )))
     }
 
-    /// The most connections there can be at once, in whatever life.
+    /// The most connections at once, in whatever state.
     pub fn most_slots(&self) -> usize {
-        self.max_clients + self.max_waiting + self.http_slots() + CLOSING_SLOTS
+        self.max_clients + self.max_waiting + self.http_slots() + self.max_closing
     }
 }
 

@@ -47,6 +47,8 @@ pub enum CloseReason {
     Answered,
     /// An HTTP client took too long with the head of a request, or asked for nothing more.
     NoRequest,
+    /// An idle HTTP connection was closed because a newcomer needed its place.
+    Evicted,
 }
 
 impl CloseReason {
@@ -74,6 +76,7 @@ impl CloseReason {
             CloseReason::NoPong => "no-pong",
             CloseReason::Answered => "answered",
             CloseReason::NoRequest => "no-request",
+            CloseReason::Evicted => "evicted",
         }
     }
 
@@ -81,12 +84,12 @@ impl CloseReason {
     /// is nobody to tell, or it was answered already.
     pub fn websocket_code(self) -> Option<u16> {
         use CloseReason::{
-            Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Full, Idle, Lost,
-            NoName, NoPong, NoRequest, PeerClosed, Quit, ServerMemory, Shutdown, Stalled, TooLarge,
-            TooManyFrames, TooManyFromAddress,
+            Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Evicted, Full,
+            Idle, Lost, NoName, NoPong, NoRequest, PeerClosed, Quit, ServerMemory, Shutdown, Stalled,
+            TooLarge, TooManyFrames, TooManyFromAddress,
         };
         Some(match self {
-            Lost | PeerClosed | Answered | NoRequest => return None,
+            Lost | PeerClosed | Answered | NoRequest | Evicted => return None,
             Quit | EndOfInput => 1000,
             Shutdown => 1001,
             BadFrame => 1002,
@@ -113,7 +116,7 @@ impl CloseReason {
     pub fn farewell(self) -> Option<&'static str> {
         Some(match self {
             CloseReason::EndOfInput | CloseReason::Lost | CloseReason::PeerClosed => return None,
-            CloseReason::Answered | CloseReason::NoRequest => return None,
+            CloseReason::Answered | CloseReason::NoRequest | CloseReason::Evicted => return None,
             CloseReason::Quit => "bye",
             CloseReason::BufferFull => "you were dropped: too much was waiting for you to read it",
             CloseReason::BufferHigh => "you were dropped: you were behind with reading for too long",

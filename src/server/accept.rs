@@ -1,12 +1,14 @@
 //! Arrivals: connections are accepted, counted by address, and given a place or a number in the queue. The only place
 //! where a slot is taken.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::Server;
+use super::addresses::{Addresses, Verdict};
+use super::places::Places;
 use crate::config::Config;
-use crate::connection::{Life, Place, Readiness};
+use crate::connection::{Connection, Life, Place, Readiness};
 use crate::host::Host;
 use crate::net::{AcceptError, Door, DoorKind, Net, Peer, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Event, UniqueId};
@@ -19,33 +21,46 @@ const ACCEPTS_A_TICK: usize = 256;
 /// it is tried again after this, or as soon as a connection is freed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is let in: the doors, the places, the queue, and the count by address.
+/// A closing connection, or an idle HTTP connection, is closed for a newcomer once it has been so for this long. Before,
+/// the newcomer waits: the peer is probably about to close, or to send its request.
+const GIVES_WAY: Duration = Duration::from_secs(1);
+
+/// Admission: the listeners, the quotas, the queue, and the count by address.
 #[derive(Debug)]
 pub struct Gate {
     doors: Vec<DoorKind>,
-    /// For each door, whether somebody may be at it.
+    /// For each listener, whether connections may wait to be accepted.
     knocked: Vec<bool>,
     paused_until: Option<Moment>,
-    clients: usize,
+    places: Places,
     max_clients: usize,
     queue: VecDeque<Waiter>,
     max_waiting: usize,
-    /// Connections that speak HTTP, and are not clients.
-    http: usize,
     max_http: usize,
+    max_closing: usize,
     most_slots: usize,
-    by_host: HashMap<Host, u32>,
-    max_per_host: Option<u32>,
-    /// Whether somebody has come or gone since the queue was last told its places.
+    addresses: Addresses,
+    /// Whether the queue has changed since its clients were last sent their positions.
     moved: bool,
 }
 
-/// A client in the queue, the place it was told, and how it will come in if it has said so already.
+/// A client in the queue, the position it was sent last, and its request to enter if it has made one.
 #[derive(Debug)]
 struct Waiter {
     token: Token,
     told: usize,
     arrival: Option<Box<Arrival>>,
+}
+
+/// Whether a listener has room for one more connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    /// It has.
+    Free,
+    /// It has from that moment on, if this connection is closed for it.
+    Instead(Moment, Token),
+    /// It has not, before some connection ends.
+    None,
 }
 
 impl Gate {
@@ -55,47 +70,50 @@ impl Gate {
             knocked: vec![false; doors.len()],
             doors,
             paused_until: None,
-            clients: 0,
+            places: Places::default(),
             max_clients: config.max_clients,
             queue: VecDeque::new(),
             max_waiting: config.max_waiting,
-            http: 0,
             max_http: config.http_slots(),
+            max_closing: config.max_closing,
             most_slots: config.most_slots(),
-            by_host: HashMap::new(),
-            max_per_host: *config.max_per_ip,
+            addresses: Addresses::new(*config.max_per_ip),
             moved: false,
         }
     }
 
-    /// Somebody may be at that door.
+    /// Connections may wait at that listener.
     pub fn knock(&mut self, door: Door) {
         if let Some(knocked) = self.knocked.get_mut(door) {
             *knocked = true;
         }
     }
 
-    /// Lets nobody in any more.
+    /// Accepts no connections any more.
     pub fn close(&mut self) {
         self.knocked.clear();
         self.paused_until = None;
-        self.queue.clear();
+        (self.max_clients, self.max_waiting) = (0, 0);
     }
 
-    /// Whether something can be done at once, with so many slots taken.
-    pub fn has_work(&self, slots: usize) -> bool {
-        let open = |door: Door| self.knocked[door] && self.may_accept(door, slots);
-        (self.paused_until.is_none() && (0..self.knocked.len()).any(open)) || self.can_admit()
+    /// Whether one more connection may close without taking a place that others may need.
+    pub fn may_close_slowly(&self) -> bool {
+        self.places.closing() < self.max_closing
     }
 
-    /// When to try a door again that had more than there were descriptors for.
-    pub fn retry_at(&self) -> Option<Moment> {
-        self.paused_until
+    /// The number of connections in each place.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The open connections of each address.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// Clients that have a place.
     pub fn clients(&self) -> usize {
-        self.clients
+        self.places.taken(Place::Client)
     }
 
     /// Clients that wait for one.
@@ -105,80 +123,105 @@ impl Gate {
 
     /// Whether a client that comes now gets a place at once.
     pub fn has_place(&self) -> bool {
-        self.clients < self.max_clients
+        self.clients() < self.max_clients
     }
 
-    /// Whether a client that comes now is not sent away.
+    /// Whether a client that comes now is not refused.
     pub fn has_place_or_queue(&self) -> bool {
         self.has_place() || self.queue.len() < self.max_waiting
     }
 
-    /// Connections that speak HTTP.
-    pub fn http(&self) -> usize {
-        self.http
-    }
-
-    /// A connection ends. The place it had is free, and its host has one less.
-    pub fn vacate(&mut self, token: Token, host: Host, place: Place) {
-        if let Some(count) = self.by_host.get_mut(&host) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_host.remove(&host);
-            }
-        }
-        self.leave(token, place);
-    }
-
-    /// A connection gives up its place.
-    fn leave(&mut self, token: Token, place: Place) {
-        match place {
-            Place::None => {}
-            Place::Client => self.clients -= 1,
-            Place::Http => self.http -= 1,
-            Place::Queue => {
-                self.queue.retain(|waiter| waiter.token != token);
-                self.moved = true;
-            }
+    /// The place that a client gets that comes now.
+    fn place_of_client(&self) -> Place {
+        match () {
+            () if self.has_place() => Place::Client,
+            () if self.has_place_or_queue() => Place::Queue,
+            () => Place::Closing,
         }
     }
 
-    /// A connection's slot, and with it a descriptor, is free.
-    pub fn freed(&mut self) {
+    /// Moves a connection to another place.
+    pub fn change<S>(&mut self, token: Token, connection: &mut Connection<S>, place: Place) {
+        self.leave(token, connection.place);
+        self.places.take(place);
+        connection.place = place;
+    }
+
+    /// A connection is closed, and its slot and descriptor are free.
+    pub fn freed<S>(&mut self, token: Token, connection: &Connection<S>) {
+        self.leave(token, connection.place);
+        self.addresses.give_back(connection.host, connection.place == Place::Refused);
         self.paused_until = None;
     }
 
-    /// Whether one more may come in by that door, with so many slots taken.
-    fn may_accept(&self, door: Door, slots: usize) -> bool {
-        let others = self.most_slots - self.max_http;
-        match self.doors[door].dialect {
-            Dialect::Http => slots < self.most_slots && self.http < self.max_http,
-            _ => slots - self.http < others,
+    fn leave(&mut self, token: Token, place: Place) {
+        self.places.give_back(place);
+        if place == Place::Queue {
+            self.queue.retain(|waiter| waiter.token != token);
+            self.moved = true;
         }
     }
 
     fn can_admit(&self) -> bool {
-        self.clients < self.max_clients && !self.queue.is_empty()
+        self.has_place() && !self.queue.is_empty()
     }
 
-    /// Counts a connection under its address; `false`, and not counted, if it is one too many.
-    fn count(&mut self, host: Host) -> bool {
-        let Some(max) = self.max_per_host.filter(|_| host != Host::LOCAL) else {
-            return true;
-        };
-        let count = self.by_host.entry(host).or_default();
-        let fits = *count < max;
-        *count += u32::from(fits);
-        fits
+    /// Whether all numbers are as with these connections and no others.
+    ///
+    /// # Panics
+    /// When they are not.
+    pub fn assert_invariants(&self, taken: [usize; Place::ALL.len()], addresses: usize) {
+        assert_eq!(Place::ALL.map(|place| self.places.taken(place)), taken, "places and connections differ");
+        assert_eq!(self.places.taken(Place::Queue), self.queue.len(), "the queue and its places differ");
+        assert!(self.addresses.len() <= addresses, "an address without connections is kept");
     }
 }
 
 impl<N: Net> Server<N> {
-    /// Gives free places to those who wait, lets in who is at the doors, and tells the queue how it moved.
+    /// Whether a listener has room for one more connection.
+    fn room(&self, door: Door) -> Room {
+        let gate = &self.gate;
+        let instead = |oldest: Option<(Moment, Token)>| match oldest {
+            Some((since, token)) => Room::Instead(since + GIVES_WAY, token),
+            None => Room::None,
+        };
+        let is_http = gate.doors[door].dialect == Dialect::Http;
+        match () {
+            () if is_http && gate.places.taken(Place::Http) >= gate.max_http => {
+                instead(self.roster.longest_idle())
+            }
+            () if self.roster.len() >= gate.most_slots => instead(self.roster.oldest_closing()),
+            // A newcomer would be refused, and so be a closing connection itself.
+            () if !is_http && !gate.has_place_or_queue() && !gate.may_close_slowly() => {
+                instead(self.roster.oldest_closing())
+            }
+            () => Room::Free,
+        }
+    }
+
+    /// The time from which connections can be accepted that wait already; `None` if there are none, or no room for them.
+    pub(super) fn next_accept(&self) -> Option<Moment> {
+        if self.gate.can_admit() {
+            return Some(self.now.moment);
+        }
+        if self.gate.paused_until.is_some() {
+            return self.gate.paused_until;
+        }
+        let doors = (0..self.gate.knocked.len()).filter(|door| self.gate.knocked[*door]);
+        let times = doors.filter_map(|door| match self.room(door) {
+            Room::Free => Some(self.now.moment),
+            Room::Instead(moment, _) => Some(moment),
+            Room::None => None,
+        });
+        times.min()
+    }
+
+    /// Admits from the queue, accepts at the listeners, and sends the queue its positions.
     pub(super) fn accept_all(&mut self) {
         while self.gate.can_admit() {
             if let Some(waiter) = self.gate.queue.pop_front() {
                 self.gate.moved = true;
-                self.admit(waiter.token, waiter.arrival);
+                self.take_place(waiter.token, Place::Client, waiter.arrival);
             }
         }
         if self.gate.paused_until.is_some_and(|until| until <= self.now.moment) {
@@ -195,12 +238,20 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Accepts at one door until nobody is left, or budget, slots or descriptors are.
+    /// Accepts at one listener until no connection waits there, or budget, room or descriptors are used up.
     fn accept_at(&mut self, door: Door, budget: &mut usize) {
-        while self.gate.knocked[door] && *budget > 0 && self.gate.may_accept(door, self.roster.len()) {
+        while self.gate.knocked[door] && *budget > 0 {
+            let in_its_way = match self.room(door) {
+                Room::Free => None,
+                Room::Instead(moment, token) if moment <= self.now.moment => Some(token),
+                Room::Instead(..) | Room::None => return,
+            };
             *budget -= 1;
             match self.net.accept(door) {
-                Ok((stream, peer)) => self.receive(self.gate.doors[door], stream, peer),
+                Ok((stream, peer)) => {
+                    in_its_way.into_iter().for_each(|token| self.evict(token));
+                    self.receive(self.gate.doors[door], stream, peer);
+                }
                 Err(error) => match AcceptError::from(&error) {
                     AcceptError::Nobody => self.gate.knocked[door] = false,
                     AcceptError::ThisOne => {
@@ -220,84 +271,111 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Takes a slot for a new connection, and decides what becomes of it.
+    /// Takes a slot for a new connection, in the place that its address and the listener give it.
     fn receive(&mut self, door: DoorKind, mut stream: N::Stream, peer: Peer) {
         let host = Host::from(peer);
         if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
             log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
         }
-        let token = self.roster.insert(stream, host, door, self.now.moment);
         self.metrics.accepted += 1;
-        if !self.gate.count(host) {
-            self.uncount(token);
-            self.refuse(token, host, CloseReason::TooManyFromAddress);
-        } else if door.dialect == Dialect::Http {
-            self.expect_requests(token);
-        } else {
-            self.seat(token, None);
+        let place = match self.gate.addresses.take(host) {
+            Verdict::Admit if door.dialect == Dialect::Http => Place::Http,
+            Verdict::Admit => self.gate.place_of_client(),
+            Verdict::Refuse => Place::Refused,
+            Verdict::Abort => {
+                self.metrics.refused += 1;
+                return self.log_refusal(None, host, CloseReason::TooManyFromAddress);
+            }
+        };
+        let token = self.roster.insert(stream, host, door, place, self.now.moment);
+        self.gate.places.take(place);
+        self.settle(token, None);
+    }
+
+    /// Gives a connection that asks to be a client a place, or a number in the queue, or refuses it. `arrival` is its
+    /// request to enter.
+    pub(super) fn seat(&mut self, token: Token, arrival: Box<Arrival>) {
+        let now = self.now.moment;
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.set_life(Life::Waiting, now);
+        }
+        self.roster.note_idle(token, None);
+        self.take_place(token, self.gate.place_of_client(), Some(arrival));
+    }
+
+    fn take_place(&mut self, token: Token, place: Place, arrival: Option<Box<Arrival>>) {
+        if let Some(connection) = self.roster.get_mut(token).filter(|connection| !connection.is_closing()) {
+            self.gate.change(token, connection, place);
+            self.settle(token, arrival);
         }
     }
 
-    /// A connection that may ask for pages, or to be a client.
-    fn expect_requests(&mut self, token: Token) {
-        self.gate.http += 1;
-        if let Some(connection) = self.roster.get_mut(token) {
-            connection.place = Place::Http;
+    /// Does what a connection's new place means.
+    fn settle(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
+        let Some(connection) = self.roster.get(token) else {
+            return;
+        };
+        match connection.place {
+            Place::Http => self.roster.note_idle(token, Some(self.now.moment)),
+            Place::Client => self.admit(token, arrival),
+            Place::Queue => self.enqueue(token, arrival),
+            Place::Closing => self.refuse(token, CloseReason::Full),
+            Place::Refused => self.refuse(token, CloseReason::TooManyFromAddress),
         }
         self.roster.wake(token);
         self.roster.arm(token);
     }
 
-    /// Gives a connection that wants to be a client a place, or a number in the queue, or sends it away. `arrival` is what
-    /// it has said of itself, if it spoke first.
-    pub(super) fn seat(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        let Some(connection) = self.roster.get_mut(token) else {
+    fn enqueue(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
+        self.gate.queue.push_back(Waiter { token, told: usize::MAX, arrival });
+        self.gate.moved = true;
+        let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host);
+        let (id, waiting, clients) = (token.serial, self.gate.queue.len(), self.gate.clients());
+        log::info!("wait id={id} peer={peer} waiting={waiting} clients={clients}");
+    }
+
+    /// Sends a connection the reason why it can't be served, and closes it.
+    fn refuse(&mut self, token: Token, reason: CloseReason) {
+        let Some(connection) = self.roster.get(token) else {
             return;
         };
-        self.gate.leave(token, std::mem::replace(&mut connection.place, Place::None));
-        connection.set_life(Life::Waiting, self.now.moment);
-        let host = connection.host;
-        if self.gate.has_place() {
-            self.admit(token, arrival);
-        } else if self.gate.has_place_or_queue() {
-            connection.place = Place::Queue;
-            self.gate.queue.push_back(Waiter { token, told: usize::MAX, arrival });
-            self.gate.moved = true;
-            let (id, waiting, clients) = (token.serial, self.gate.queue.len(), self.gate.clients);
-            log::info!("wait id={id} peer={host} waiting={waiting} clients={clients}");
-            self.roster.wake(token);
-            self.roster.arm(token);
-        } else {
-            self.refuse(token, host, CloseReason::Full);
+        let (host, is_http) = (connection.host, connection.dialect == Dialect::Http);
+        self.log_refusal(Some(token), host, reason);
+        if is_http {
+            self.complain_of_too_many(token);
         }
-    }
-
-    /// A connection that was not counted must not be counted off when it ends.
-    fn uncount(&mut self, token: Token) {
-        if let Some(connection) = self.roster.get_mut(token) {
-            connection.host = Host::LOCAL;
-        }
-    }
-
-    fn refuse(&mut self, token: Token, host: Host, reason: CloseReason) {
-        let (id, reason_word, clients) = (token.serial, reason.as_str(), self.gate.clients);
-        log::info!("refuse id={id} peer={host} reason={reason_word} clients={clients}");
         self.roster.doom(token, reason);
     }
 
-    /// Gives a connection a place: it is a client from now on.
-    fn admit(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        let Some(connection) = self.roster.get_mut(token).filter(|c| c.life == Life::Waiting) else {
+    /// Logs the refusal of a connection, or of one that has no id; at most one a second of each address.
+    pub(super) fn log_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
+        let Some(others) = self.gate.addresses.note_refusal(peer, self.now.moment) else {
             return;
         };
-        connection.place = Place::Client;
+        let id = token.map_or_else(|| "-".to_string(), |token| token.serial.to_string());
+        let (reason, clients) = (reason.as_str(), self.gate.clients());
+        log::info!("refuse id={id} peer={peer} reason={reason} others={others} clients={clients}");
+    }
+
+    /// Logs the refusals that were counted and not logged.
+    pub(super) fn log_refusals(&mut self) {
+        for (peer, others) in self.gate.addresses.take_refusals(self.now.moment) {
+            log::info!("refuse peer={peer} others={others} clients={}", self.gate.clients());
+        }
+    }
+
+    /// A connection with a place is a client from now on.
+    fn admit(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        debug_assert_eq!(connection.life, Life::Waiting, "only a connection that waits is admitted");
         if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::ENDED) {
             connection.ready.insert(Readiness::UNREAD);
         }
         connection.set_life(Life::Naming, self.now.moment);
-        self.gate.clients += 1;
-        let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients);
+        let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients());
         log::info!("connect id={} peer={host} door={door} clients={clients}", token.serial);
         let id = token.into();
         let unique = UniqueId { process: self.process_id, serial: token.serial };
@@ -305,11 +383,9 @@ impl<N: Net> Server<N> {
             None => chat.connect(id, now, effects),
             Some(arrival) => chat.enter(id, unique, *arrival, now, effects),
         });
-        self.roster.wake(token);
-        self.roster.arm(token);
     }
 
-    /// Tells everyone in the queue whose place is at most half of what it was told last.
+    /// Sends every client in the queue its position, if that is at most half of what it was sent last.
     fn tell_places(&mut self) {
         for index in 0..self.gate.queue.len() {
             let waiter = &mut self.gate.queue[index];
@@ -319,22 +395,5 @@ impl<N: Net> Server<N> {
                 self.tell(token, &Event::Waiting(place));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_may_have_so_many_and_is_forgotten_with_the_last() {
-        let mut gate = Gate::new(&Config::from_flags("--max-per-ip 2"), vec![DoorKind::LINE]);
-        let host = Host::v4([10, 0, 0, 1]);
-        assert_eq!([gate.count(host), gate.count(host), gate.count(host)], [true, true, false]);
-        assert!(gate.count(Host::v4([10, 0, 0, 2])));
-        assert!((0..100).all(|_| gate.count(Host::LOCAL)));
-        let token = Token { slot: 0, serial: 0 };
-        (0..2).for_each(|_| gate.vacate(token, host, Place::None));
-        assert_eq!(gate.by_host.len(), 1);
     }
 }

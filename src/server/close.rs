@@ -25,7 +25,11 @@ impl<N: Net> Server<N> {
         };
         let id = token.into();
         self.inboxes.take(token.slot);
-        self.gate.vacate(token, connection.host, std::mem::replace(&mut connection.place, Place::None));
+        // The place of a refused connection is one already.
+        if connection.place != Place::Refused {
+            self.gate.change(token, connection, Place::Closing);
+        }
+        self.roster.note_closing(token, self.now.moment);
         self.metrics.closed(reason);
         self.log_end(token, reason);
         match reason {
@@ -70,10 +74,38 @@ impl<N: Net> Server<N> {
         self.roster.forget(token);
     }
 
+    /// Closes a connection whose slot or memory is needed, at once: one that is closing already, or is an idle HTTP
+    /// connection.
+    pub(super) fn evict(&mut self, token: Token) {
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        let life = connection.life;
+        self.metrics.evicted += 1;
+        match life {
+            // A peer in the middle of a request gets an answer, and closes as others do.
+            Life::Asking { .. } if self.inboxes.has(token.slot) && self.gate.may_close_slowly() => {
+                self.complain_of_slowness(token);
+                self.part(token, CloseReason::Evicted);
+            }
+            Life::Asking { .. } => {
+                self.log_end(token, CloseReason::Evicted);
+                self.free(token);
+            }
+            Life::Draining(_) | Life::Lingering | Life::Gone => {
+                self.give_up(token);
+                self.free(token);
+            }
+            Life::Waiting | Life::Naming | Life::Chatting | Life::Finishing | Life::Doomed(_) => {
+                debug_assert!(false, "{life:?} is neither idle nor closing");
+            }
+        }
+    }
+
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token) {
             connection.outbox.clear(&mut self.pages);
-            self.gate.freed();
+            self.gate.freed(token, &connection);
         }
     }
 

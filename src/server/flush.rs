@@ -3,11 +3,15 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use crate::connection::{Life, Queued, Readiness};
+use crate::connection::{Connection, Life, Queued, Readiness};
 use crate::net::{Net, Token};
 use crate::outbox::Flushed;
 use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
 use crate::protocol::CloseReason;
+
+/// Past `--memory`, clients are dropped until this share of it is free. A pass copies all that is retained, so after one
+/// that left as much as it found the next waits until this share more has come.
+const RELIEF_SHARE: usize = 16;
 
 /// Sparse pages are let be until they add up to this.
 const SPARSE_MAX_BYTES: usize = 16 * SEALED_AT_BYTES;
@@ -90,6 +94,12 @@ impl<N: Net> Server<N> {
         if connection.outbox.is_empty() && matches!(connection.life, Life::Draining(_)) {
             return self.finish(token);
         }
+        if connection.outbox.is_empty() && matches!(connection.life, Life::Asking { .. }) {
+            self.roster.note_idle(token, Some(self.now.moment));
+        }
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         let pong = connection.outbox.take_pong();
         if connection.life == Life::Finishing && connection.outbox.is_empty() {
@@ -140,46 +150,61 @@ impl<N: Net> Server<N> {
         self.roster.arm(token);
     }
 
-    /// A page is full of what slow clients have not taken: time to see how much they cost.
+    /// A page of unsent output was sealed: time to see how much is retained.
     fn relieve(&mut self) {
         if self.pages.sparse_bytes() > SPARSE_MAX_BYTES {
             self.compact(Which::Sparse);
         }
-        if self.memory_excess() > 0 {
-            // What is left when nothing but what is wanted is kept is what clients are dropped for.
-            self.compact(Which::All);
-            self.drop_heaviest();
+        let most = self.config.memory;
+        let step = (most / RELIEF_SHARE).max(SEALED_AT_BYTES);
+        let retained = self.retained_bytes();
+        let unchanged = self.relieved_bytes..self.relieved_bytes + step;
+        if retained <= most || unchanged.contains(&retained) {
+            return;
+        }
+        // Only what outboxes still hold is kept; the rest is no reason to drop a client.
+        self.compact(Which::All);
+        self.relieved_bytes = self.retained_bytes();
+        if self.relieved_bytes > most {
+            self.drop_heaviest(self.relieved_bytes - (most - step));
         }
     }
 
     fn compact(&mut self, which: Which) {
+        self.metrics.compactions += 1;
         let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.slices_mut());
         self.pages.compact(which, slices);
     }
 
-    /// How much more output is retained than may be.
-    fn memory_excess(&self) -> usize {
+    /// Memory of all output that waits, and of the outboxes' lists of it.
+    fn retained_bytes(&self) -> usize {
         let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.slice_bytes()).sum();
-        (self.pages.memory_bytes() + slices).saturating_sub(self.config.memory)
+        self.pages.memory_bytes() + slices
     }
 
-    /// Drops those who hold most, until what they held covers the excess.
+    /// Cuts off the closing connections that hold most, and then drops the clients that do, until `excess` bytes are covered.
     ///
-    /// What several wait for is in memory once, so this may not free as much. Then more are dropped when the next page is
-    /// full: better one page over the limit than a room of people dropped for one of them.
-    fn drop_heaviest(&mut self) {
-        let excess = self.memory_excess();
-        let holders = self.roster.iter().filter(|(_, connection)| !connection.is_closing());
-        let mut holders: Vec<(usize, Token)> =
-            holders.map(|(token, connection)| (connection.outbox.cost_bytes(), token)).collect();
+    /// Several may wait for the same output, which is in memory once, so this may free less. Then more are dropped later:
+    /// better a little over the limit for a while than a room of clients dropped for one of them.
+    fn drop_heaviest(&mut self, excess: usize) {
+        let holds = |connection: &Connection<N::Stream>| {
+            !connection.outbox.is_empty() && !matches!(connection.life, Life::Doomed(_) | Life::Gone)
+        };
+        let holders = self.roster.iter().filter(|(_, connection)| holds(connection));
+        let mut holders: Vec<(bool, usize, Token)> = holders
+            .map(|(token, connection)| (connection.is_closing(), connection.outbox.cost_bytes(), token))
+            .collect();
         holders.sort_unstable_by(|a, b| b.cmp(a));
         let mut freed_bytes = 0;
-        for (cost_bytes, token) in holders {
-            if freed_bytes >= excess || cost_bytes == 0 {
+        for (is_closing, cost_bytes, token) in holders {
+            if freed_bytes >= excess {
                 break;
             }
             freed_bytes += cost_bytes;
-            self.roster.doom(token, CloseReason::ServerMemory);
+            match is_closing {
+                true => self.evict(token),
+                false => self.roster.doom(token, CloseReason::ServerMemory),
+            }
         }
     }
 }

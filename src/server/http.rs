@@ -8,7 +8,8 @@ use httpdate::fmt_http_date;
 
 use super::Server;
 use crate::codec::http::{self, Answer, Call, Follows, Refusal};
-use crate::connection::Life;
+use crate::connection::{Life, Place};
+use crate::host::Host;
 use crate::metrics::{self, State};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
@@ -26,7 +27,7 @@ impl<N: Net> Server<N> {
         let guard = Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin };
         let reader = guard.allowed_origin(&call);
         let answer = match web::route(&call, &guard) {
-            Ok(Action::Enter { answer, arrival }) => match self.refusal(&arrival) {
+            Ok(Action::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
                 None => return self.enter(token, &web::readable_by(reader, answer), arrival),
                 Some(refusal) => refusal,
             },
@@ -85,10 +86,14 @@ impl<N: Net> Server<N> {
         web::readiness(why_not)
     }
 
-    /// Why somebody can't come in who has asked to; what can be said before the protocol is switched.
-    fn refusal(&self, arrival: &Arrival) -> Option<Answer> {
+    /// The answer to a request to enter that can't be granted, as far as that can be known before the protocol is
+    /// switched.
+    fn refusal(&mut self, token: Token, arrival: &Arrival) -> Option<Answer> {
         let waits = arrival.dialect.is_websocket() && self.gate.has_place_or_queue();
         if !self.gate.has_place() && !waits {
+            self.metrics.closed(CloseReason::Full);
+            let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host);
+            self.log_refusal(Some(token), peer, CloseReason::Full);
             return Some(web::full());
         }
         let opens = arrival.room.as_ref().is_none_or(|room| self.chat.can_open(room));
@@ -109,10 +114,12 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.dialect = arrival.dialect;
-        self.seat(token, Some(Box::new(arrival)));
+        self.seat(token, Box::new(arrival));
     }
 
     fn respond(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
+        // It is busy until the answer is written.
+        self.roster.note_idle(token, None);
         self.send_answer(token, answer, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
@@ -133,6 +140,11 @@ impl<N: Net> Server<N> {
             );
             self.send_answer(token, &answer, Follows::Body, true);
         }
+    }
+
+    /// Answers a connection of an address that has too many, whatever it is about to ask.
+    pub(super) fn complain_of_too_many(&mut self, token: Token) {
+        self.send_answer(token, &web::too_many_connections(), Follows::Body, true);
     }
 
     /// Queues an answer, with the time it was made at (RFC 9110, 6.6.1).
@@ -158,7 +170,8 @@ impl<N: Net> Server<N> {
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
             waiting: self.gate.waiting(),
-            http: self.gate.http(),
+            http: self.gate.places().taken(Place::Http),
+            closing: self.gate.places().closing(),
             rooms: census.rooms,
             history_bytes: census.history_bytes,
             queued_bytes: self.pages.held_bytes(),

@@ -113,6 +113,8 @@ impl<N: Net> Server<N> {
             && let Charged::Delayed { news } = self.roster.charge(token, self.now.moment)
         {
             inbox.hold(input);
+            // Its request is read, and waits: it is not idle.
+            self.roster.note_idle(token, None);
             self.metrics.delays += 1;
             if news {
                 self.tell(token, &Event::Delayed);

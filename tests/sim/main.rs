@@ -13,6 +13,7 @@
 //! they must be to their clients: one chat.
 
 mod announce;
+mod closing;
 mod cluster;
 mod coalesce;
 mod counts;

@@ -83,6 +83,11 @@ impl Stage {
         self.connect_at(1, None, WIDE)
     }
 
+    /// Connects somebody at the HTTP door from an address of the network.
+    pub fn connect_http_from(&mut self, address: &str, window: usize) -> Wire {
+        self.connect_at(1, Some(address), window)
+    }
+
     fn connect_at(&mut self, door: Door, address: Option<&str>, window: usize) -> Wire {
         let address = address.map(|address| address.parse::<IpAddr>().unwrap());
         let wire = self.world().connect(door, address, window);

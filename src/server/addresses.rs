@@ -1,0 +1,185 @@
+//! Connections by address: [`Addresses`] counts them against `--max-per-ip`, and keeps refusals out of the log where
+//! they are too many.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::time::Moment;
+
+/// Connections of an address over `--max-per-ip` that are open until they have been sent the reason. Any more of them
+/// are closed without a word, so that refused connections can't take up descriptors either.
+pub const REFUSED_MAX: u32 = 16;
+
+/// One refusal of an address is logged in this time; the others are counted.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Addresses whose refusals are counted apart from each other. The rest share one line of the log.
+const LOGGED_MAX: usize = 1_000;
+
+/// The decision on a new connection, by its address alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It may stay.
+    Admit,
+    /// It is sent the reason, and closed.
+    Refuse,
+    /// It is closed without a word.
+    Abort,
+}
+
+/// The open connections of each address, until their descriptors are closed. Loopback is exempt.
+#[derive(Debug)]
+pub struct Addresses {
+    max: Option<u32>,
+    open: HashMap<Host, Open>,
+    refusals: HashMap<Host, Refusals>,
+}
+
+/// The open connections of one address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Open {
+    admitted: u32,
+    refused: u32,
+}
+
+/// The refusals of one address that were not logged, since the last that was.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    logged_at: Moment,
+    silent: u64,
+}
+
+impl Addresses {
+    /// No connections yet; at most `max` of one address.
+    pub fn new(max: Option<u32>) -> Addresses {
+        Addresses { max, open: HashMap::new(), refusals: HashMap::new() }
+    }
+
+    /// Counts a new connection, unless the verdict is to abort it.
+    pub fn take(&mut self, host: Host) -> Verdict {
+        let Some(max) = self.max.filter(|_| host != Host::LOCAL) else {
+            return Verdict::Admit;
+        };
+        let open = self.open.entry(host).or_default();
+        if open.admitted < max {
+            open.admitted += 1;
+            return Verdict::Admit;
+        }
+        if open.refused < REFUSED_MAX {
+            open.refused += 1;
+            return Verdict::Refuse;
+        }
+        Verdict::Abort
+    }
+
+    /// Counts a connection off whose descriptor is closed; `refused` if the verdict on it was to refuse.
+    pub fn give_back(&mut self, host: Host, refused: bool) {
+        if self.max.is_none() || host == Host::LOCAL {
+            return;
+        }
+        let Some(open) = self.open.get_mut(&host) else {
+            debug_assert!(false, "a connection of {host} was never counted");
+            return;
+        };
+        let count = if refused { &mut open.refused } else { &mut open.admitted };
+        *count -= 1;
+        if (open.admitted, open.refused) == (0, 0) {
+            self.open.remove(&host);
+        }
+    }
+
+    /// Addresses with open connections.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Counts a refusal of an address. Returns how many were not logged since the last that was, if this one is to be
+    /// logged.
+    pub fn note_refusal(&mut self, host: Host, now: Moment) -> Option<u64> {
+        let known = self.refusals.contains_key(&host) || self.refusals.len() < LOGGED_MAX;
+        let host = if known { host } else { Host::LOCAL };
+        let Some(refusals) = self.refusals.get_mut(&host) else {
+            self.refusals.insert(host, Refusals { logged_at: now, silent: 0 });
+            return Some(0);
+        };
+        if now < refusals.logged_at + LOG_INTERVAL {
+            refusals.silent += 1;
+            return None;
+        }
+        refusals.logged_at = now;
+        Some(std::mem::take(&mut refusals.silent))
+    }
+
+    /// The time at which refusals that were not logged are due.
+    pub fn next_timeout(&self) -> Option<Moment> {
+        self.refusals.values().map(|refusals| refusals.logged_at + LOG_INTERVAL).min()
+    }
+
+    /// Takes the addresses whose interval is over, with the refusals that were not logged.
+    pub fn take_refusals(&mut self, now: Moment) -> Vec<(Host, u64)> {
+        let due = |refusals: &Refusals| refusals.logged_at + LOG_INTERVAL <= now;
+        let silent = self.refusals.iter().filter(|(_, refusals)| due(refusals) && refusals.silent > 0);
+        let taken = silent.map(|(host, refusals)| (*host, refusals.silent)).collect();
+        self.refusals.retain(|_, refusals| !due(refusals));
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Host = Host::v4([10, 0, 0, 1]);
+
+    #[test]
+    fn address_is_refused_over_its_maximum_and_aborted_over_the_allowance_for_refusals() {
+        let mut addresses = Addresses::new(Some(2));
+        let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST)).collect();
+        let (admitted, others) = verdicts.split_at(2);
+        let (refused, aborted) = others.split_at(REFUSED_MAX as usize);
+        assert!(admitted.iter().all(|verdict| *verdict == Verdict::Admit));
+        assert!(refused.iter().all(|verdict| *verdict == Verdict::Refuse));
+        assert!(aborted.iter().all(|verdict| *verdict == Verdict::Abort));
+        addresses.give_back(HOST, true);
+        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Refuse, Verdict::Abort]);
+        addresses.give_back(HOST, false);
+        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Admit, Verdict::Abort]);
+    }
+
+    #[test]
+    fn addresses_are_counted_apart_and_forgotten_with_their_last_connection() {
+        let mut addresses = Addresses::new(Some(1));
+        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Admit, Verdict::Refuse]);
+        assert_eq!(addresses.take(Host::v4([10, 0, 0, 2])), Verdict::Admit);
+        assert!((0..100).all(|_| addresses.take(Host::LOCAL) == Verdict::Admit));
+        addresses.give_back(HOST, false);
+        assert_eq!(addresses.len(), 2);
+        addresses.give_back(HOST, true);
+        addresses.give_back(Host::LOCAL, false);
+        assert_eq!(addresses.len(), 1);
+    }
+
+    #[test]
+    fn refusals_of_an_address_are_logged_once_a_second_with_the_number_of_the_others() {
+        let mut addresses = Addresses::new(Some(1));
+        let at = Moment::from_millis;
+        let logged = [0, 1, 999, 1_000, 1_500].map(|now| addresses.note_refusal(HOST, at(now)));
+        assert_eq!(logged, [Some(0), None, None, Some(2), None]);
+        assert_eq!(addresses.next_timeout(), Some(at(2_000)));
+        assert_eq!(addresses.take_refusals(at(1_999)), []);
+        assert_eq!(addresses.take_refusals(at(2_000)), [(HOST, 1)]);
+        assert_eq!(addresses.next_timeout(), None);
+    }
+
+    #[test]
+    fn refusals_of_too_many_addresses_share_a_line() {
+        let mut addresses = Addresses::new(Some(1));
+        let now = Moment::from_millis(1);
+        let host = |number: usize| Host::v4([10, 1, (number >> 8) as u8, number as u8]);
+        let logged =
+            (0..2 * LOGGED_MAX).filter(|number| addresses.note_refusal(host(*number), now).is_some());
+        assert_eq!(logged.count(), LOGGED_MAX + 1);
+        assert!(addresses.refusals.len() <= LOGGED_MAX + 1);
+    }
+}
