@@ -124,3 +124,30 @@ fn what_the_server_refuses_can_be_sent_again() {
     ann.see(".own.sent");
     assert_eq!(ann.all(".failed"), Vec::<String>::new());
 }
+
+/// What a browser makes of offered subprotocols: it gives up one that is answered none of them.
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn page_gets_the_subprotocol_it_offers() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let page = browser.open(server.http(), "");
+    let rows = [
+        ("/ws", json!([]), ""),
+        ("/ws", json!("chinwag.json"), "chinwag.json"),
+        ("/ws", json!(["other", "chinwag.json"]), "chinwag.json"),
+        ("/ws", json!(["other"]), "closed 1006"),
+        ("/raw/files", json!(["mqtt", "other"]), "mqtt"),
+        ("/raw/files", json!([]), ""),
+    ];
+    for (path, offered, expected) in rows {
+        let open = "(() => { const socket = new WebSocket(`ws://${location.host}${arguments[0]}`, arguments[1]);\
+            delete window.agreed;\
+            socket.onopen = () => { window.agreed = socket.protocol; socket.close(); };\
+            socket.onclose = (event) => { window.agreed ??= `closed ${event.code}`; };\
+            return true; })()";
+        page.value(open, json!([path, offered]));
+        page.wait("window.agreed !== undefined", json!([]));
+        assert_eq!(page.value("window.agreed", json!([])), json!(expected), "{path} {offered}");
+    }
+}

@@ -7,6 +7,7 @@
 mod cluster;
 mod harness;
 
+mod autobahn;
 mod chat;
 mod faults;
 mod limits;

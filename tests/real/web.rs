@@ -185,6 +185,39 @@ fn node_talks() {
     script_talks(&["env", "NODE_PATH=/usr/share/nodejs", "node"], "client.js", "node");
 }
 
+/// A script at the HTTP listener, behind flags under which what it sends at once takes longer than it waits for a pong.
+fn pasting_script(server: &Server, program: &[&str], script: &str) -> Client {
+    let script = format!("{}/tests/real/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+    let base = format!("ws://{}", web(server));
+    Client::through(program[0], &[&program[1..], &[&script, &base]].concat())
+}
+
+#[test]
+#[ignore = "needs python3-websockets"]
+fn python_stays_connected_while_it_is_slowed_down() {
+    let server = Server::start("--rate 50/s --burst 5");
+    let mut ann = server.join("ann");
+    let mut script = pasting_script(&server, &["/usr/bin/python3"], "paste.py");
+    (0..250).for_each(|number| drop(ann.skip_to(&format!("py: m{number}"))));
+    script.expect("heard 250");
+    script.expect("closed 1000");
+    // What it said before it closed comes all the same, and then it leaves.
+    (0..20).for_each(|number| ann.expect(&format!("py: last{number}")));
+    ann.expect("-- py left");
+}
+
+#[test]
+#[ignore = "needs node-ws"]
+fn node_gets_its_pongs_while_it_is_slowed_down() {
+    require("node");
+    let server = Server::start("--rate 20/s --burst 5");
+    let program = ["env", "NODE_PATH=/usr/share/nodejs", "node"];
+    let mut script = pasting_script(&server, &program, "paste.js");
+    script.expect("unanswered 0");
+    script.expect("closed 3000 true");
+    script.expect("heard 60");
+}
+
 #[test]
 #[ignore = "needs python3-prometheus-client and curl"]
 fn prometheus_reads_the_metrics() {

@@ -1,0 +1,35 @@
+// A program on Node's `ws`: sends far more at once than it may, and its pings are answered all the same.
+
+const WebSocket = require("ws");
+const assert = require("assert");
+
+const COUNT = 60;
+const socket = new WebSocket(process.argv[2] + "/raw/files?name=node", ["mqtt", "other"]);
+const unanswered = new Set();
+
+socket.on("pong", (payload) => assert(unanswered.delete(String(payload)), `no ping was ${payload}`));
+socket.on("open", () => {
+  assert.strictEqual(socket.protocol, "mqtt");
+  for (let number = 0; number < COUNT; number++) {
+    socket.send(`m${number}`);
+    const payload = `ping ${number}`;
+    unanswered.add(payload);
+    socket.ping(payload);
+  }
+});
+// When the other program has heard half of all, every ping was answered long ago.
+const other = new WebSocket(process.argv[2] + "/raw/files");
+let heard = 0;
+other.on("message", (data) => {
+  assert.strictEqual(String(data), `m${heard}`);
+  heard += 1;
+  if (heard === COUNT / 2) {
+    console.log("unanswered", unanswered.size);
+    socket.close(3000);
+  }
+  if (heard === COUNT) {
+    console.log("heard", heard);
+    other.close();
+  }
+});
+socket.on("close", (code) => console.log("closed", code, heard < COUNT));
