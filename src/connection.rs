@@ -67,6 +67,8 @@ bitflags! {
         const HELD = 1 << 4;
         /// As much of that waits as may, so nothing more is read.
         const FULL = 1 << 5;
+        /// The client has closed its WebSocket, and was answered: it may be sent nothing more.
+        const CLOSED = 1 << 6;
     }
 
     /// Which of the roster's queues a connection is in; each at most once.

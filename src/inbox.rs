@@ -75,11 +75,11 @@ impl Inboxes {
         self.full.get(slot).map_or(0, |inbox| inbox.bytes.len())
     }
 
-    /// Bytes of the messages of a connection that are not complete, or wait.
+    /// Memory of the messages of a connection that are not complete, or wait.
     pub fn message_bytes(&self, slot: u32) -> usize {
         self.full.get(slot).map_or(0, |inbox| {
             let unfinished = inbox.unfinished.as_ref().map_or(0, |unfinished| unfinished.memory_bytes());
-            unfinished + inbox.waiting.bytes()
+            unfinished + inbox.waiting.memory_bytes()
         })
     }
 

@@ -224,8 +224,6 @@ impl<S> Roster<S> {
         let Some(connection) = self.get_mut(token).filter(|connection| !connection.is_closing()) else {
             return;
         };
-        // Nothing follows its close frame, whatever ends it.
-        let reason = if connection.life == Life::Finishing { CloseReason::PeerClosed } else { reason };
         connection.life = Life::Doomed(reason);
         self.doomed.push(token);
     }

@@ -2,7 +2,7 @@
 //! connection is freed.
 
 use super::Server;
-use crate::connection::{Connection, Life, Place};
+use crate::connection::{Connection, Life, Place, Readiness};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
 
@@ -50,8 +50,10 @@ impl<N: Net> Server<N> {
         if reason.is_drop() {
             connection.outbox.give_up(&mut self.pages);
         }
-        self.tell_missed(token);
-        self.tell_regardless(token, &Event::Bye(reason));
+        if !connection.ready.contains(Readiness::CLOSED) {
+            self.tell_missed(token);
+            self.tell_regardless(token, &Event::Bye(reason));
+        }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.mark_dirty(id);
         self.roster.wake(token);

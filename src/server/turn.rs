@@ -220,11 +220,13 @@ impl<N: Net> Server<N> {
         // Nothing may follow the close frame.
         self.tell_missed(token);
         self.put(token, |page| websocket::close(page, code, ""));
-        match self.roster.get_mut(token) {
-            Some(connection) if is_owed && connection.life == Life::Chatting => {
-                connection.set_life(Life::Finishing, self.now.moment);
-            }
-            _ => self.roster.doom(token, CloseReason::PeerClosed),
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        connection.ready.insert(Readiness::CLOSED);
+        match is_owed && connection.life == Life::Chatting {
+            true => connection.set_life(Life::Finishing, self.now.moment),
+            false => self.roster.doom(token, CloseReason::PeerClosed),
         }
     }
 

@@ -246,7 +246,7 @@ impl Stage {
             assert!(inbox <= most + 8 * 1024, "{token:?} holds {inbox} bytes of input");
             // One message that is not complete or many that wait, behind one that was read already.
             let messages = self.server.inboxes().message_bytes(token.slot);
-            let most = self.config.message_max.max(16 * 1024) + 5;
+            let most = (self.config.message_max.max(16 * 1024) + 5) * 5 / 4;
             assert!(messages <= most, "{token:?} holds {messages} bytes of messages");
         }
         let memory = self.server.pages().memory_bytes();
