@@ -2,6 +2,10 @@
 //!
 //! A turn has a budget of bytes and one of lines, so that a client that never stops sending delays the others by no
 //! more than its share. Whoever is not done goes to the back of the queue.
+//!
+//! A client that is over its rate or behind with reading must wait. TCP holds up a line client meanwhile, but a WebSocket
+//! library closes a connection whose pings are not answered, and these are behind the messages. So the server reads on:
+//! it answers control frames and keeps the messages, as many as [`crate::codec::websocket::Waiting`] may hold.
 
 use super::Server;
 use crate::chat::{Chat, Effect};

@@ -139,6 +139,9 @@ enum End {
     Code(u16),
 }
 
+/// A case in a table: its number, what is sent, what comes back, and the end.
+type Row<T> = (&'static str, Vec<Vec<u8>>, Vec<Frame>, T);
+
 /// One case: what is sent, in pieces of `chop` bytes, and exactly what comes back.
 #[track_caller]
 fn case(server: &Server, name: &str, sent: &[Vec<u8>], chop: usize, expected: &[Frame], end: End) {
@@ -187,7 +190,7 @@ fn autobahn_2_each_ping_gets_its_pong() {
     let numbered = |number: usize| format!("payload-{number}");
     let ten: Vec<_> = (0..10).map(|number| ping(numbered(number))).collect();
     let answers: Vec<_> = (0..10).map(|number| pong(numbered(number))).collect();
-    let rows: [(&str, Vec<Vec<u8>>, Vec<Frame>, End); 9] = [
+    let rows: [Row<End>; 9] = [
         ("2.1", vec![ping("")], vec![pong("")], End::Clean),
         ("2.2", vec![ping(HELLO)], vec![pong(HELLO)], End::Clean),
         ("2.3", vec![ping(odd)], vec![pong(odd)], End::Clean),
@@ -215,7 +218,7 @@ fn autobahn_3_and_4_reserved_bits_and_opcodes_end_the_connection_behind_what_was
     for (name, first) in bad {
         for payload in [&b""[..], HELLO] {
             let bad = frame(first, payload);
-            case_whole_and_in_bytes(&server, &name, &[bad.clone()], &[], End::Code(1002));
+            case_whole_and_in_bytes(&server, &name, std::slice::from_ref(&bad), &[], End::Code(1002));
             let behind = [text(HELLO), bad, ping("")];
             case_whole_and_in_bytes(&server, &name, &behind, &[echo(HELLO)], End::Code(1002));
         }
@@ -244,7 +247,7 @@ fn autobahn_5_fragments_make_a_message_with_pings_between_them() {
     let five_back =
         vec![pong("pongme 1!"), pong("pongme 2!"), echo("fragment1fragment2fragment3fragment4fragment5")];
     let fails = End::Code(1002);
-    let rows: [(&str, Vec<Vec<u8>>, Vec<Frame>, End); 14] = [
+    let rows: [Row<End>; 14] = [
         ("5.1", vec![frame(PING, one), last(two)], vec![], fails),
         ("5.2", vec![frame(PONG, one), last(two)], vec![], fails),
         ("5.3 to 5.5", vec![first(one), last(two)], vec![whole()], End::Clean),
@@ -366,7 +369,7 @@ fn autobahn_7_closes_are_answered_and_nothing_behind_them_is() {
     let server = Server::start(FLAGS);
     let bye = || close(1000, "");
     let large = vec![b'*'; 256 * 1024];
-    let rows: [(&str, Vec<Vec<u8>>, Vec<Frame>, u16); 12] = [
+    let rows: [Row<u16>; 12] = [
         ("7.1.1", vec![text(HELLO), bye()], vec![echo(HELLO)], 1000),
         ("7.1.2", vec![bye(), bye()], vec![], 1000),
         ("7.1.3", vec![bye(), ping("")], vec![], 1000),

@@ -402,6 +402,7 @@ fn client_that_has_closed_and_does_not_read_is_given_up() {
     stage.send(tab.wire, &[says(60), close(1000)].concat());
     stage.pass(15 * SECOND);
     assert_eq!(stage.server.roster().len(), 1, "its close waits no longer than anything else");
+    assert_eq!(stage.server.metrics().dropped_stalled, 1, "and that is counted");
     stage.unread(ann);
     stage.end();
 }
