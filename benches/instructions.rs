@@ -100,7 +100,7 @@ fn queue(messages: usize, batch: usize) {
     for number in 0..MEMBERS {
         let token = roster.insert(0, Host::LOCAL, DoorKind::LINE, Place::Client, now.moment);
         roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
-        chat.connect(token.into(), now, &mut effects);
+        chat.connect(token.into(), token.serial, now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
         effects.clear();
     }

@@ -20,7 +20,7 @@ mod talk;
 use smallvec::SmallVec;
 
 use crate::config::Config;
-use crate::protocol::{Dialect, Epoch, Event, Problem, Request, Share};
+use crate::protocol::{Dialect, Epoch, Event, Problem, Request, Share, UniqueId};
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
@@ -106,7 +106,7 @@ impl Chat {
     pub fn new(config: &Config, process: u64) -> Chat {
         Chat {
             process,
-            clients: Clients::new(config.most_slots(), config.redis_clients),
+            clients: Clients::new(process, config.most_slots(), config.redis_clients),
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
@@ -136,10 +136,11 @@ impl Chat {
         self.motd = lines;
     }
 
-    /// A line client has connected. It is greeted and asked for its name, or, where nobody is asked, it enters the lobby.
-    pub fn connect(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+    /// A line client has connected, with that serial number. It is greeted and asked for its name, or, where nobody is
+    /// asked, it enters the lobby.
+    pub fn connect(&mut self, id: ClientId, serial: u32, now: Now, effects: &mut Vec<Effect>) {
         let name = self.next_guest();
-        self.clients.insert(id, Client::Solo { name, seat: None });
+        self.clients.insert(id, serial, Client::Solo { name, seat: None });
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
         match self.rules.ask_names {
             true => effects.push(Effect::Reply(id, Event::WhatName)),
@@ -217,6 +218,11 @@ impl Chat {
     /// What the numbers of a room's messages belong to.
     fn epoch(&self, room: &Room) -> Epoch {
         room.epoch(self.process)
+    }
+
+    /// The id that names a client for ever, also to other processes.
+    fn unique(&self, id: ClientId) -> UniqueId {
+        self.clients.unique(id)
     }
 
     /// A client's name; a guest name until it has given one.

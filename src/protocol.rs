@@ -6,10 +6,10 @@
 mod close;
 mod position;
 mod problem;
+mod sender;
 mod share;
 
 use std::borrow::Cow;
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::text::{Name, RoomName, Text, clean};
 pub use close::CloseReason;
 pub use position::{Epoch, Position, PositionError};
 pub use problem::Problem;
-pub use share::{FarId, News, Presence, Share};
+pub use sender::{Sender, UNIQUE_ID_MAX_BYTES, UniqueId};
+pub use share::{News, Presence, Share};
 
 /// What a client speaks, and so how it hears what happens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -137,21 +138,6 @@ pub struct Arrival {
     pub problems: Vec<Problem>,
 }
 
-/// Names one client among those of all processes, ever.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct UniqueId {
-    /// A number that the process drew at its start.
-    pub process: u64,
-    /// The connection's serial number.
-    pub serial: u32,
-}
-
-impl fmt::Display for UniqueId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.process, self.serial)
-    }
-}
-
 /// What a client is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -168,6 +154,8 @@ pub enum Event {
     },
     /// The client is in a room: at first, and after each move.
     Entered {
+        /// The client.
+        by: UniqueId,
         /// Its name.
         name: Name,
         /// Whether this is its first room, after it has given its name.
@@ -187,6 +175,8 @@ pub enum Event {
     },
     /// The client has left a room, and is in no other for it.
     Gone {
+        /// The client.
+        by: UniqueId,
         /// Its name.
         name: Name,
         /// The room.
@@ -225,14 +215,18 @@ pub enum Event {
     },
     /// A message for this client only.
     Private {
-        /// Who says so.
+        /// The client that sent it; `None` if its process is too old to say.
+        by: Option<UniqueId>,
+        /// Its name.
         from: Name,
         /// What.
         text: Text,
     },
     /// The client's own message has reached that one.
     Told {
-        /// Who said so.
+        /// The client itself.
+        by: UniqueId,
+        /// Its name.
         from: Name,
         /// To whom.
         to: Name,
@@ -241,7 +235,9 @@ pub enum Event {
     },
     /// Somebody came into the room.
     Joined {
-        /// Who.
+        /// The client that did.
+        by: UniqueId,
+        /// Its name.
         name: Name,
         /// Where.
         room: RoomName,
@@ -250,7 +246,9 @@ pub enum Event {
     },
     /// Somebody left the room.
     Left {
-        /// Who.
+        /// The client that did.
+        by: UniqueId,
+        /// Its name.
         name: Name,
         /// Where.
         room: RoomName,
@@ -274,6 +272,8 @@ pub enum Event {
     Renamed {
         /// Where.
         room: RoomName,
+        /// The client.
+        by: UniqueId,
         /// The old name.
         from: Name,
         /// The new name.
@@ -281,6 +281,8 @@ pub enum Event {
     },
     /// The client itself has another name now.
     YouAre {
+        /// The client itself.
+        by: UniqueId,
         /// The old name.
         from: Name,
         /// The new name.
@@ -352,8 +354,10 @@ pub enum Event {
 /// Something said in a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// Who said it, by the name at that time.
+    /// The name it was said under.
     pub from: Name,
+    /// Where it comes from, which a name can't prove.
+    pub sender: Sender,
     /// Said or done.
     pub manner: Manner,
     /// What.

@@ -188,6 +188,12 @@ impl Name {
         &self.0
     }
 
+    /// Memory it takes besides itself: of one longer than fits, its bytes, a reference count and a capacity.
+    pub fn heap_bytes(&self) -> usize {
+        const AROUND: usize = 2 * size_of::<usize>();
+        if self.0.is_heap_allocated() { AROUND + self.0.capacity() } else { 0 }
+    }
+
     /// Whether a person would take the two for one name: case and compatibility variants don't count.
     pub fn same_as(&self, other: &str) -> bool {
         fold(&self.0).eq(fold(other))

@@ -10,7 +10,7 @@ use super::speak::VERSION;
 use super::{Action, Backplane, Link, Phase, Up};
 use crate::codec::json;
 use crate::codec::resp::Reply;
-use crate::protocol::{Body, Manner, News, Presence};
+use crate::protocol::{Body, Manner, News, Presence, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -140,7 +140,7 @@ impl Backplane {
             return;
         };
         match said {
-            Said::Message { place, from, at, what } => {
+            Said::Message { place, from, sender, at, what } => {
                 let Heard::New { lost } = self.rooms.hear(&room, process, place) else {
                     return;
                 };
@@ -152,9 +152,11 @@ impl Backplane {
                 self.counts.received += 1;
                 self.tell(match what {
                     What::Body(manner, body) => {
-                        News::Said { room, from, manner, body, at_unix_millis: Some(at) }
+                        News::Said { room, from, sender, manner, body, at_unix_millis: Some(at) }
                     }
-                    What::Relayed(payload) => News::Relayed { room, from, payload, at_unix_millis: at },
+                    What::Relayed(payload) => {
+                        News::Relayed { room, from, sender, payload, at_unix_millis: at }
+                    }
                 });
             }
             Said::Mark { place, ages, asks } => {
@@ -181,6 +183,7 @@ impl Backplane {
         self.tell(News::Said {
             room,
             from: Name::of_redis(),
+            sender: Sender::Unknown,
             manner: Manner::Say,
             body,
             at_unix_millis: None,
@@ -216,7 +219,9 @@ impl Backplane {
             }
             Said::Bye => self.peers.forget(process, &mut todo),
             Said::Private { n, .. } if !self.peers.hear_private(process, n) => {}
-            Said::Private { to, from, text, .. } => self.tell(News::Private { process, to, from, text }),
+            Said::Private { to, by, from, text, .. } => {
+                self.tell(News::Private { process, to, by, from, text });
+            }
             Said::Nobody { from, called } => self.tell(News::Nobody { from, called }),
             Said::Message { .. } | Said::Mark { .. } => self.counts.ignored += 1,
         }

@@ -1,6 +1,6 @@
 //! What the processes of one chat say to each other over Redis: JSON objects, so that other programs can read along.
 //!
-//! `{"chinwag":"00c0ffee00c0ffee","type":"say","epoch":1,"n":7,"at":1700000000000,"from":"ann","text":"hi"}`
+//! `{"chinwag":"00c0ffee00c0ffee","type":"say","epoch":1,"n":7,"at":1700000000000,"from":"ann","text":"hi","by":3}`
 //!
 //! Whatever does not begin like one was published by another program. What comes in is held to the same rules as what
 //! clients send: a Redis is no safer than they are.
@@ -11,8 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::codec::json;
 use crate::config::MOST_ROOMS_PER_CLIENT;
-use crate::protocol::{Body, Manner, Payload, Presence};
+use crate::protocol::{Body, Manner, Payload, Presence, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
+
+/// What `via` is for a message that an HTTP request brought.
+const VIA_HTTP: &str = "http";
 
 /// How each of ours begins.
 const OURS: &[u8] = br#"{"chinwag":"#;
@@ -51,8 +54,10 @@ pub enum Said {
     Message {
         /// Its number.
         place: Place,
-        /// Who.
+        /// The name it was said under.
         from: Name,
+        /// Where it comes from; if from a client, one of this process.
+        sender: Sender,
         /// When, in milliseconds since the Unix epoch.
         at: u64,
         /// What; `None` if it says nothing, or breaks a rule.
@@ -73,7 +78,9 @@ pub enum Said {
         n: u64,
         /// To whom.
         to: Name,
-        /// By whom.
+        /// The client of this process that said it; `None` if the process is too old to say.
+        by: Option<UniqueId>,
+        /// Its name.
         from: Name,
         /// What.
         text: Text,
@@ -158,6 +165,12 @@ struct Wire<'a> {
     /// In base64 (RFC 4648, 4).
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<String>,
+    /// The number of the client that said it. Processes before this field write none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<u32>,
+    /// How it came, if no client said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     clients: Option<Vec<WireClient>>,
 }
@@ -207,12 +220,14 @@ pub fn decode(payload: &[u8]) -> Option<Packet> {
     let name = |raw: &Option<String>| Name::of_far(raw.as_deref()?);
     let said = match wire.kind {
         "say" | "me" | "raw" => {
-            Said::Message { place: wire.place()?, from: name(&wire.from)?, at: wire.at?, what: wire.what() }
+            let (place, from, sender) = (wire.place()?, name(&wire.from)?, wire.sender(process));
+            Said::Message { place, from, sender, at: wire.at?, what: wire.what() }
         }
         "ask" | "mark" => Said::Mark { place: wire.place()?, ages: wire.ages(), asks: wire.kind == "ask" },
         "private" => Said::Private {
             n: wire.n?,
             to: name(&wire.to)?,
+            by: wire.by.map(|serial| UniqueId { process, serial }),
             from: name(&wire.from)?,
             text: Text::clean_lines(wire.text.as_deref()?)?,
         },
@@ -252,16 +267,17 @@ impl<'a> Wire<'a> {
     fn of(said: &'a Said) -> Wire<'a> {
         let string = |name: &Name| Some(name.as_str().to_string());
         match said {
-            Said::Message { place, from, at, what } => {
-                Wire { at: Some(*at), from: string(from), ..Wire::of_what(what.as_ref()).with(*place) }
+            Said::Message { place, from, sender, at, what } => {
+                let wire = Wire::of_what(what.as_ref()).with(*place).with_sender(*sender);
+                Wire { at: Some(*at), from: string(from), ..wire }
             }
             Said::Mark { place, ages, asks } => {
                 let (first, last) = ages.map(|ages| (ages.first_millis, ages.last_millis)).unzip();
                 Wire { first, last, ..Wire::of_kind(if *asks { "ask" } else { "mark" }).with(*place) }
             }
-            Said::Private { n, to, from, text } => {
-                let text = Some(text.as_str().to_string());
-                Wire { n: Some(*n), to: string(to), from: string(from), text, ..Wire::of_kind("private") }
+            Said::Private { n, to, by, from, text } => {
+                let (text, by) = (Some(text.as_str().to_string()), by.map(|id| id.serial));
+                Wire { n: Some(*n), to: string(to), from: string(from), by, text, ..Wire::of_kind("private") }
             }
             Said::Nobody { from, called } => {
                 Wire { to: string(called), from: string(from), ..Wire::of_kind("nobody") }
@@ -300,6 +316,23 @@ impl<'a> Wire<'a> {
 
     fn with(self, place: Place) -> Wire<'a> {
         Wire { epoch: Some(place.epoch), n: Some(place.n), ..self }
+    }
+
+    fn with_sender(self, sender: Sender) -> Wire<'a> {
+        match sender {
+            Sender::Client(id) => Wire { by: Some(id.serial), ..self },
+            Sender::Http => Wire { via: Some(VIA_HTTP.into()), ..self },
+            Sender::Unknown => self,
+        }
+    }
+
+    /// A message that came by HTTP is marked as such whatever else it claims.
+    fn sender(&self, process: u64) -> Sender {
+        match (self.via.as_deref(), self.by) {
+            (Some(VIA_HTTP), _) => Sender::Http,
+            (None, Some(serial)) => Sender::Client(UniqueId { process, serial }),
+            _ => Sender::Unknown,
+        }
     }
 
     fn place(&self) -> Option<Place> {
@@ -387,18 +420,24 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let place = Place { epoch: 3, n: 9 };
-        let message = |what| Said::Message { place, from: name("guest-7"), at: 5, what: Some(what) };
+        let by = UniqueId { process: 0xC0FFEE, serial: 4 };
+        let sent =
+            |sender, what| Said::Message { place, from: name("guest-7"), sender, at: 5, what: Some(what) };
+        let message = |what| sent(Sender::Client(by), what);
         let text = Text::clean_lines("one\ntwo \"quoted\"").unwrap();
         for said in [
             message(What::Body(Manner::Say, Body::Text(text.clone()))),
             message(What::Body(Manner::Act, Body::Text(text.clone()))),
             message(What::Body(Manner::Say, Body::Data(r#"{"a":[1e400,null]}"#.into()))),
             message(What::Body(Manner::Say, Body::Data("null".into()))),
+            sent(Sender::Http, What::Body(Manner::Say, Body::Text(text.clone()))),
+            sent(Sender::Unknown, What::Body(Manner::Say, Body::Text(text.clone()))),
             message(What::Relayed(Payload::Text("\u{0} any\n".into()))),
             message(What::Relayed(Payload::Binary([0, 255, 10].into()))),
             Said::Mark { place, ages: None, asks: true },
             Said::Mark { place, ages: Some(Ages { first_millis: 9, last_millis: 0 }), asks: false },
-            Said::Private { n: 8, to: name("bo"), from: name("ann"), text: text.clone() },
+            Said::Private { n: 8, to: name("bo"), by: Some(by), from: name("ann"), text: text.clone() },
+            Said::Private { n: 9, to: name("bo"), by: None, from: name("ann"), text: text.clone() },
             Said::Nobody { from: name("ann"), called: name("bo") },
             Said::Clients {
                 version: 2,
@@ -414,6 +453,28 @@ mod tests {
             assert_eq!(decode(&written), Some(packet), "{}", String::from_utf8_lossy(&written));
         }
         assert_eq!(decode_presence(&encode_presence(&presence())), Some(presence()));
+    }
+
+    #[test]
+    fn a_packet_of_an_older_process_or_with_another_mark_has_an_unknown_sender() {
+        let head =
+            r#"{"chinwag":"000000000000000a","type":"say","epoch":1,"n":1,"at":1,"from":"ann","text":"hi""#;
+        let sender = |rest: &str| match decode(format!("{head}{rest}}}").as_bytes()).map(|packet| packet.said)
+        {
+            Some(Said::Message { sender, .. }) => Some(sender),
+            _ => None,
+        };
+        assert_eq!(sender(""), Some(Sender::Unknown));
+        assert_eq!(sender(r#","by":7"#), Some(Sender::Client(UniqueId { process: 10, serial: 7 })));
+        assert_eq!(sender(r#","via":"http""#), Some(Sender::Http));
+        assert_eq!(sender(r#","by":7,"via":"http""#), Some(Sender::Http), "it may not pass for a client's");
+        assert_eq!(sender(r#","by":7,"via":"pigeon""#), Some(Sender::Unknown));
+        for bad in [r#","by":"7""#, r#","by":-1"#, r#","by":4294967296"#, r#","via":7"#] {
+            assert_eq!(sender(bad), None, "{bad}");
+        }
+        let private =
+            br#"{"chinwag":"000000000000000a","type":"private","n":1,"to":"bo","from":"ann","text":"hi"}"#;
+        assert!(matches!(decode(private), Some(Packet { said: Said::Private { by: None, .. }, .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::packet::Change;
-use crate::protocol::{FarId, News, Presence};
+use crate::protocol::{News, Presence, UniqueId};
 use crate::time::Moment;
 
 /// A process that was not heard of for so long is gone.
@@ -262,7 +262,7 @@ impl Peer {
             Some(known) if known.checked_add(1) == Some(version) => {
                 self.version = Some(version);
                 todo.extend(changes.into_iter().map(|(client, state)| {
-                    let id = FarId { process, client };
+                    let id = UniqueId { process, serial: client };
                     Todo::Tell(match state {
                         Ok(presence) => News::Present { id, presence },
                         Err(reason) => News::Gone { id, reason },
@@ -294,7 +294,10 @@ mod tests {
     }
 
     fn present(client: u32) -> Todo {
-        Todo::Tell(News::Present { id: FarId { process: PROCESS, client }, presence: presence("ann") })
+        Todo::Tell(News::Present {
+            id: UniqueId { process: PROCESS, serial: client },
+            presence: presence("ann"),
+        })
     }
 
     fn everyone(told: bool) -> Todo {

@@ -8,7 +8,7 @@ use super::queue::Purpose;
 use super::session::{self, Link};
 use super::{BEAT, Backplane, Names, Phase};
 use crate::codec::resp;
-use crate::protocol::{News, Presence, Share};
+use crate::protocol::{News, Presence, Sender, Share};
 use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
@@ -36,19 +36,20 @@ impl Backplane {
             }
             Share::Said { room, message } => {
                 let what = What::Body(message.manner, message.body.clone());
-                let (from, at) = (message.from.clone(), message.at_unix_millis);
-                self.publish_message(room, |place| Said::Message { place, from, at, what: Some(what) }, now);
+                let (from, sender, at) = (message.from.clone(), message.sender, message.at_unix_millis);
+                let said = |place| Said::Message { place, from, sender, at, what: Some(what) };
+                self.publish_message(room, said, now);
             }
-            Share::Relayed { room, from, payload, at_unix_millis: at } => {
-                let what = Some(What::Relayed(payload));
-                self.publish_message(room, |place| Said::Message { place, from, at, what }, now);
+            Share::Relayed { room, by, from, payload, at_unix_millis: at } => {
+                let (sender, what) = (Sender::Client(by), Some(What::Relayed(payload)));
+                self.publish_message(room, |place| Said::Message { place, from, sender, at, what }, now);
             }
             Share::Present { client, presence } => self.change(client, Ok(presence)),
             Share::Gone { client, reason } => self.change(client, Err(reason)),
-            Share::Private { process, to, from, text } => {
+            Share::Private { process, to, by, from, text } => {
                 let purpose = Purpose::Private { from: from.clone(), to: to.clone() };
                 self.privates += 1;
-                let said = Said::Private { n: self.privates, to, from, text };
+                let said = Said::Private { n: self.privates, to, by: Some(by), from, text };
                 self.publish(&self.inbox(process), said, purpose);
             }
             Share::Doubt { process } => {

@@ -7,21 +7,36 @@ use smallvec::SmallVec;
 
 use super::far::FarClients;
 use super::ids::{ClientId, RoomSlot};
-use crate::protocol::Dialect;
+use crate::protocol::{Dialect, UniqueId};
 use crate::text::Name;
 
 /// All clients: ours by their places in the roster, and those of other processes.
 #[derive(Debug)]
 pub struct Clients {
+    /// The number of this process, which no other has.
+    process: u64,
     near: Vec<Option<Client>>,
+    /// The serial numbers of their connections, apart: there is no room for one in a [`Client`].
+    serials: Vec<u32>,
     /// Those of other processes.
     pub far: FarClients,
 }
 
 impl Clients {
     /// Room for so many clients of ours, and never more of others than that.
-    pub fn new(slots: usize, far_max: usize) -> Clients {
-        Clients { near: Vec::with_capacity(slots), far: FarClients::new(far_max) }
+    pub fn new(process: u64, slots: usize, far_max: usize) -> Clients {
+        let (near, serials) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
+        Clients { process, near, serials, far: FarClients::new(far_max) }
+    }
+
+    /// The id that names a client for ever, also to other processes.
+    pub fn unique(&self, id: ClientId) -> UniqueId {
+        let near = || {
+            let serial = self.serials.get(id.0 as usize).copied();
+            debug_assert!(serial.is_some(), "client {id:?} is not here");
+            UniqueId { process: self.process, serial: serial.unwrap_or_default() }
+        };
+        self.far.unique(id).unwrap_or_else(near)
     }
 
     /// A client, if it is here.
@@ -51,14 +66,16 @@ impl Clients {
         self.get(id).and_then(Client::name).map_or("", Name::as_str)
     }
 
-    /// A client of ours has come.
-    pub fn insert(&mut self, id: ClientId, client: Client) {
+    /// A client of ours has come; its connection has that serial number.
+    pub fn insert(&mut self, id: ClientId, serial: u32, client: Client) {
         let slot = id.0 as usize;
         if self.near.len() <= slot {
             self.near.resize_with(slot + 1, || None);
+            self.serials.resize(slot + 1, 0);
         }
         debug_assert!(self.near[slot].is_none(), "client {slot} connected twice");
         self.near[slot] = Some(client);
+        self.serials[slot] = serial;
     }
 
     /// A client of ours has gone.
@@ -68,6 +85,7 @@ impl Clients {
         }
         while self.near.last().is_some_and(Option::is_none) {
             self.near.pop();
+            self.serials.pop();
         }
     }
 

@@ -8,7 +8,7 @@ use slab::Slab;
 use super::clients::Client;
 use super::ids::ClientId;
 use super::rivals::Rivals;
-use crate::protocol::FarId;
+use crate::protocol::UniqueId;
 use crate::text::Name;
 
 /// The clients of all other processes.
@@ -26,7 +26,7 @@ pub struct FarClients {
 #[derive(Debug)]
 struct FarClient {
     client: Client,
-    id: FarId,
+    id: UniqueId,
 }
 
 impl FarClients {
@@ -46,9 +46,14 @@ impl FarClients {
         self.clients.get_mut(key).map(|far| &mut far.client)
     }
 
-    /// Where a client is really; `None` if it is one of ours.
+    /// What other processes know a client by; `None` if it is one of ours.
+    pub fn unique(&self, id: ClientId) -> Option<UniqueId> {
+        Some(self.clients.get(id.far_key()?)?.id)
+    }
+
+    /// The process that a client is connected to; `None` if it is one of ours.
     pub fn process_of(&self, id: ClientId) -> Option<u64> {
-        Some(self.clients.get(id.far_key()?)?.id.process)
+        Some(self.unique(id)?.process)
     }
 
     /// How many there are.
@@ -57,8 +62,8 @@ impl FarClients {
     }
 
     /// The client that another process knows by that number.
-    pub(super) fn find(&self, id: FarId) -> Option<ClientId> {
-        let key = self.processes.get(&id.process)?.get(&id.client)?;
+    pub(super) fn find(&self, id: UniqueId) -> Option<ClientId> {
+        let key = self.processes.get(&id.process)?.get(&id.serial)?;
         Some(ClientId::far(*key as usize))
     }
 
@@ -68,22 +73,22 @@ impl FarClients {
     }
 
     /// Takes note of one, if there is room.
-    pub(super) fn insert(&mut self, id: FarId, name: Name) -> Option<ClientId> {
+    pub(super) fn insert(&mut self, id: UniqueId, name: Name) -> Option<ClientId> {
         if self.clients.len() >= self.max {
             self.ignored += 1;
             return None;
         }
         let key = self.clients.insert(FarClient { client: Client::Solo { name, seat: None }, id });
-        self.processes.entry(id.process).or_default().insert(id.client, key as u32);
+        self.processes.entry(id.process).or_default().insert(id.serial, key as u32);
         Some(ClientId::far(key))
     }
 
     /// Forgets one.
-    pub(super) fn remove(&mut self, id: FarId) {
+    pub(super) fn remove(&mut self, id: UniqueId) {
         let Some(clients) = self.processes.get_mut(&id.process) else {
             return;
         };
-        if let Some(key) = clients.remove(&id.client) {
+        if let Some(key) = clients.remove(&id.serial) {
             self.clients.try_remove(key as usize);
         }
         if clients.is_empty() {

@@ -7,7 +7,7 @@ use super::ids::{ClientId, RoomId, RoomSlot};
 use super::moves::Notice;
 use super::talk::Speech;
 use super::{Chat, Effect};
-use crate::protocol::{Event, FarId, Message, News, Payload, Presence, Problem, Share};
+use crate::protocol::{Event, Message, News, Payload, Presence, Problem, Sender, Share, UniqueId};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -15,15 +15,18 @@ impl Chat {
     /// Something is known of another process, or of the link to it.
     pub fn hear(&mut self, news: News, now: Now, effects: &mut Vec<Effect>) {
         match news {
-            News::Said { room, from, manner, body, at_unix_millis } => {
+            News::Said { room, from, sender, manner, body, at_unix_millis } => {
                 let at = at_unix_millis.unwrap_or(now.unix_millis);
                 let speech = Speech { manner, body, receipt: false };
-                self.hear_said(&room, from, speech, at, effects);
+                self.hear_said(&room, from, sender, speech, at, effects);
             }
-            News::Relayed { room, from, payload, at_unix_millis } => {
-                self.hear_relayed(&room, from, payload, at_unix_millis, effects);
+            News::Relayed { room, from, sender, payload, at_unix_millis } => {
+                self.hear_relayed(&room, from, sender, payload, at_unix_millis, effects);
             }
-            News::Private { process, to, from, text } => self.hear_private(process, to, from, text, effects),
+            News::Private { process, to, by, from, text } => match self.find_near(&to) {
+                Some(id) => effects.push(Effect::Pass(id, Event::Private { by, from, text })),
+                None => self.share(|| Share::Nobody { process, from, called: to }, effects),
+            },
             News::Nobody { from, called } => {
                 if let Some(id) = self.find_near(&from) {
                     let problem = Problem::NobodyCalled(Text::of_name(&called));
@@ -43,8 +46,8 @@ impl Chat {
             }
             News::ProcessGone { process } => {
                 let reason = Text::clean("its server is gone");
-                for client in self.clients.far.of_process(process) {
-                    self.far_gone(FarId { process, client }, reason.clone(), Notice::Told, now, effects);
+                for serial in self.clients.far.of_process(process) {
+                    self.far_gone(UniqueId { process, serial }, reason.clone(), Notice::Told, now, effects);
                 }
             }
             News::Lost { room, count } => {
@@ -68,12 +71,20 @@ impl Chat {
         Some(id)
     }
 
-    fn hear_said(&mut self, room: &RoomName, from: Name, speech: Speech, at: u64, effects: &mut Vec<Effect>) {
+    fn hear_said(
+        &mut self,
+        room: &RoomName,
+        from: Name,
+        sender: Sender,
+        speech: Speech,
+        at: u64,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(id) = self.rooms.find(room) else {
             return;
         };
         let Speech { manner, body, .. } = speech;
-        let message = |seq| Message { from, manner, body, seq, at_unix_millis: at }.into();
+        let message = |seq| Message { from, sender, manner, body, seq, at_unix_millis: at }.into();
         let message = self.rooms.post(id, message);
         effects.extend(self.announce(id, None, message));
     }
@@ -82,6 +93,7 @@ impl Chat {
         &mut self,
         room: &RoomName,
         from: Name,
+        sender: Sender,
         payload: Payload,
         at: u64,
         effects: &mut Vec<Effect>,
@@ -92,14 +104,7 @@ impl Chat {
         let words = payload.words();
         effects.push(Effect::Announce { room: id, except: None, event: Event::Relayed(payload) });
         if let Some(words) = words {
-            self.hear_said(room, from, Speech::of_text(words), at, effects);
-        }
-    }
-
-    fn hear_private(&mut self, process: u64, to: Name, from: Name, text: Text, effects: &mut Vec<Effect>) {
-        match self.find_near(&to) {
-            Some(id) => effects.push(Effect::Pass(id, Event::Private { from, text })),
-            None => self.share(|| Share::Nobody { process, from, called: to }, effects),
+            self.hear_said(room, from, sender, Speech::of_text(words), at, effects);
         }
     }
 
@@ -128,17 +133,17 @@ impl Chat {
         let present: HashSet<u32> = clients.iter().map(|(client, _)| *client).collect();
         let mut known = self.clients.far.of_process(process);
         known.retain(|client| !present.contains(client));
-        for client in known {
-            self.far_gone(FarId { process, client }, None, notice, now, effects);
+        for serial in known {
+            self.far_gone(UniqueId { process, serial }, None, notice, now, effects);
         }
-        for (client, presence) in clients {
-            self.far_present(FarId { process, client }, presence, notice, now, effects);
+        for (serial, presence) in clients {
+            self.far_present(UniqueId { process, serial }, presence, notice, now, effects);
         }
     }
 
     fn far_present(
         &mut self,
-        id: FarId,
+        id: UniqueId,
         presence: Presence,
         notice: Notice,
         now: Now,
@@ -190,7 +195,7 @@ impl Chat {
 
     fn far_gone(
         &mut self,
-        id: FarId,
+        id: UniqueId,
         reason: Option<Text>,
         notice: Notice,
         now: Now,

@@ -63,9 +63,10 @@ impl Ledger {
     }
 }
 
-/// What a message costs: itself behind a reference count, its text, and its places in two queues.
+/// What a message costs: itself behind a reference count, its text, a name that does not fit into it, and its places in
+/// two queues.
 fn memory_bytes(message: &Message) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();
     const QUEUES: usize = size_of::<usize>() + size_of::<(RoomId, u64)>();
-    size_of::<Message>() + COUNTS + QUEUES + message.body.len()
+    size_of::<Message>() + COUNTS + QUEUES + message.body.len() + message.from.heap_bytes()
 }

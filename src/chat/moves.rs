@@ -4,7 +4,7 @@ use super::clients::{Client, Echo, Seat, Social};
 use super::ids::{ClientId, RoomId};
 use super::rooms::{Room, Rooms};
 use super::{Chat, Effect, Place};
-use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share, UniqueId};
+use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -34,18 +34,18 @@ pub enum Notice {
 impl Chat {
     /// Somebody enters by a door where all it wants is said at once.
     ///
-    /// A name that can't be had is a [`Problem`] told to it, and it is a guest. Who only listens has none, and is no member.
+    /// Its connection has that serial number. A name that can't be had is a [`Problem`] told to it, and it is a guest. Who only listens has none, and is no member.
     pub fn enter(
         &mut self,
         id: ClientId,
-        unique: UniqueId,
+        serial: u32,
         arrival: Arrival,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Arrival { dialect, name, room, history, echo, heard, mut problems } = arrival;
         if dialect == Dialect::Events {
-            return self.listen(id, room, heard, effects);
+            return self.listen(id, serial, room, heard, effects);
         }
         let wanted = name.filter(|name| match self.is_taken(name) {
             true => {
@@ -57,13 +57,13 @@ impl Chat {
         });
         let name = wanted.unwrap_or_else(|| self.next_guest());
         let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
-        self.clients.insert(id, Client::Social(Box::new(social)));
+        self.clients.insert(id, serial, Client::Social(Box::new(social)));
         self.take_name(id, None);
         self.admit(id, now);
         effects.push(Effect::NameGiven(id));
         let told = problems.into_iter().map(|problem| Event::Problem { problem, unnamed: false });
         effects.extend(told.map(|event| Effect::Reply(id, event)));
-        effects.push(Effect::Reply(id, Event::Welcome { id: unique, name: name.clone() }));
+        effects.push(Effect::Reply(id, Event::Welcome { id: self.unique(id), name: name.clone() }));
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
         self.tell_if_apart(id, effects);
         match room.map(|room| self.join(id, room, history, Echo(echo), now, effects)) {
@@ -80,12 +80,13 @@ impl Chat {
     fn listen(
         &mut self,
         id: ClientId,
+        serial: u32,
         room: Option<RoomName>,
         heard: Option<Result<Position, PositionError>>,
         effects: &mut Vec<Effect>,
     ) {
         let social = Social { name: None, dialect: Dialect::Events, seats: Default::default() };
-        self.clients.insert(id, Client::Social(Box::new(social)));
+        self.clients.insert(id, serial, Client::Social(Box::new(social)));
         effects.push(Effect::NameGiven(id));
         let Some(to) = room.and_then(|room| self.rooms.open(room)) else {
             // The last room went while this one's request was looked at.
@@ -157,7 +158,8 @@ impl Chat {
         };
         self.take_name(id, Some(old.as_str()));
         self.name_is_free(old.as_str());
-        effects.push(Effect::Reply(id, Event::YouAre { from: old.clone(), to: name.clone() }));
+        let by = self.unique(id);
+        effects.push(Effect::Reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() }));
         if old == name {
             return;
         }
@@ -175,7 +177,8 @@ impl Chat {
             if let Some(to) = self.rooms.at(seat.slot)
                 && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
             {
-                let event = Event::Renamed { room: room.name.clone(), from: old.clone(), to: name.clone() };
+                let (room, by) = (room.name.clone(), self.unique(id));
+                let event = Event::Renamed { room, by, from: old.clone(), to: name.clone() };
                 effects.push(Effect::Announce { room: to, except: Some(id), event });
             }
         }
@@ -199,7 +202,7 @@ impl Chat {
 
     fn admit(&mut self, id: ClientId, now: Now) {
         if let Some(shared) = &mut self.shared {
-            shared.admit(id, now);
+            shared.claim(id, now);
         }
     }
 
@@ -258,6 +261,7 @@ impl Chat {
             return self.join(id, RoomName::lobby(), None, Echo(false), now, effects);
         }
         let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::Gone {
+            by: self.unique(id),
             name: name.clone(),
             room: room.name.clone(),
             count: room.count() - 1,
@@ -279,7 +283,8 @@ impl Chat {
         };
         let (label, first) = (room.name.clone(), entry.first);
         let (epoch, seq, since) = (self.epoch(room), room.seq(), room.since());
-        let entered = Event::Entered { name, first, room: label, others, more, epoch, seq, since };
+        let by = self.unique(id);
+        let entered = Event::Entered { by, name, first, room: label, others, more, epoch, seq, since };
         effects.push(Effect::Reply(id, entered));
         if self.clients.dialect(id) == Some(Dialect::Line) {
             effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
@@ -299,6 +304,7 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         self.put_in(id, to, echo, effects);
+        let by = self.unique(id);
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
             return;
         };
@@ -307,7 +313,7 @@ impl Chat {
         }
         let count = room.count();
         if count <= self.rules.announce_max {
-            let event = Event::Joined { name, room: room.name.clone(), count };
+            let event = Event::Joined { by, name, room: room.name.clone(), count };
             effects.push(Effect::Announce { room: to, except: Some(id), event });
         } else {
             self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
@@ -361,6 +367,7 @@ impl Chat {
             return;
         };
         let announced = room.count() <= self.rules.announce_max;
+        let by = self.clients.unique(id);
         // The last one takes the place of the one who leaves.
         let moved = room.exit(place.dialect, place.index);
         if place.dialect != Dialect::Redis && room.near_ears() == 0 && self.shared.is_some() {
@@ -372,7 +379,8 @@ impl Chat {
         });
         if let Some(name) = name.filter(|_| notice == Notice::Told) {
             if announced {
-                let event = Event::Left { name, room: room.name.clone(), reason, count: room.count() };
+                let (room, count) = (room.name.clone(), room.count());
+                let event = Event::Left { by, name, room, reason, count };
                 effects.push(Effect::Announce { room: place.room, except: None, event });
             } else {
                 self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, now.moment);

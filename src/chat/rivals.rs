@@ -87,7 +87,7 @@ impl Chat {
         let Some((holder, shared)) = self.find_near(name).zip(self.shared.as_ref()) else {
             return;
         };
-        if (since, process) < (shared.claim_of(holder).since_unix_millis, shared.process) {
+        if (since, process) < (shared.claim_of(holder), shared.process) {
             let problem = Problem::NameYielded(name.clone());
             effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
             let guest = self.next_guest();

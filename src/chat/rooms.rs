@@ -11,7 +11,7 @@ use super::crowd::Crowd;
 use super::history::Ledger;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
-use crate::protocol::{Dialect, Epoch, Event, Message};
+use crate::protocol::{Dialect, Epoch, Event, Message, UNIQUE_ID_MAX_BYTES};
 use crate::text::{NAME_MAX_BYTES, RoomName};
 use crate::time::Moment;
 
@@ -124,11 +124,13 @@ impl Room {
 
     /// How many of the last `count` messages take no more than `most_bytes` when they are told in `dialect`.
     pub fn fitting(&self, count: usize, most_bytes: usize, dialect: Dialect) -> usize {
-        // What is put around a text at most: a name and how long ago it was said, or in JSON the keys; and there a quotation
-        // mark, a backslash or an end of line are two bytes.
+        // What is put around a text at most: a name, how it came and how long ago it was said, or in JSON the keys and the
+        // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
+        const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
         let (around, escaped) = match dialect {
-            Dialect::Line => (NAME_MAX_BYTES + 32, 1),
-            _ => (2 * NAME_MAX_BYTES + 128, 2),
+            Dialect::Line => (NAME_MAX_BYTES + 40, 1),
+            Dialect::Events => (JSON + NAME_MAX_BYTES + 88, 2),
+            _ => (JSON, 2),
         };
         let sizes = self.past.iter().rev().take(count).map(|message| message.body.len() * escaped + around);
         let sums = sizes.scan(0, |sum, size| {

@@ -12,49 +12,29 @@ use crate::time::Now;
 pub struct Shared {
     /// The process it is in.
     pub process: u64,
-    /// What goes with the name of each client of ours, by its place in the roster.
-    claims: Vec<Claim>,
-    /// The number of the next client that comes by a name.
-    next_number: u32,
+    /// When each client of ours took its name, in milliseconds since the Unix epoch, by its place in the roster.
+    claims: Vec<u64>,
     /// Whether the others are out of reach.
     pub apart: bool,
-}
-
-/// What the other processes tell a client of ours by.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Claim {
-    /// Its number, under whatever name. Its place in the roster would not do: another client has that next, and to who
-    /// did not hear of either would be the same one under a new name.
-    pub number: u32,
-    /// When it took its name, in milliseconds since the Unix epoch.
-    pub since_unix_millis: u64,
 }
 
 impl Shared {
     /// In that process, where nobody is yet.
     pub fn new(process: u64) -> Shared {
-        Shared { process, claims: Vec::new(), next_number: 0, apart: false }
+        Shared { process, claims: Vec::new(), apart: false }
     }
 
-    /// A client has taken its first name.
-    pub fn admit(&mut self, id: ClientId, now: Now) {
+    /// A client has taken a name, its first or another.
+    pub fn claim(&mut self, id: ClientId, now: Now) {
         let slot = id.0 as usize;
         if self.claims.len() <= slot {
-            self.claims.resize(slot + 1, Claim::default());
+            self.claims.resize(slot + 1, 0);
         }
-        self.claims[slot] = Claim { number: self.next_number, since_unix_millis: now.unix_millis };
-        self.next_number = self.next_number.wrapping_add(1);
+        self.claims[slot] = now.unix_millis;
     }
 
-    /// A client has taken another name.
-    pub fn claim(&mut self, id: ClientId, now: Now) {
-        if let Some(claim) = self.claims.get_mut(id.0 as usize) {
-            claim.since_unix_millis = now.unix_millis;
-        }
-    }
-
-    /// What goes with its name.
-    pub(super) fn claim_of(&self, id: ClientId) -> Claim {
+    /// When a client took its name, in milliseconds since the Unix epoch.
+    pub(super) fn claim_of(&self, id: ClientId) -> u64 {
         self.claims.get(id.0 as usize).copied().unwrap_or_default()
     }
 }
@@ -72,11 +52,11 @@ impl Chat {
 
     /// The number of a client of ours, and how things are with it.
     fn presence(&self, id: ClientId) -> Option<(u32, Presence)> {
-        let Claim { number, since_unix_millis } = self.shared.as_ref()?.claim_of(id);
+        let since_unix_millis = self.shared.as_ref()?.claim_of(id);
         let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
         let room = |seat: Seat| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
         let (name, rooms) = (client.name()?.clone(), client.seats().filter_map(room).collect());
-        Some((number, Presence { name, since_unix_millis, rooms }))
+        Some((self.unique(id).serial, Presence { name, since_unix_millis, rooms }))
     }
 
     /// Lets the other processes know how things are with a client of ours.
@@ -87,8 +67,7 @@ impl Chat {
 
     /// Lets the other processes know that a client of ours is gone.
     pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, effects: &mut Vec<Effect>) {
-        let client = self.shared.as_ref().map(|shared| shared.claim_of(id).number);
-        effects.extend(client.map(|client| Effect::Share(Share::Gone { client, reason })));
+        self.share(|| Share::Gone { client: self.unique(id).serial, reason }, effects);
     }
 
     /// Lets the other processes know of something, if there are any.

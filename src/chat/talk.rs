@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::ids::{ClientId, RoomId};
 use super::{Chat, Effect, Place};
-use crate::protocol::{Body, Event, Manner, Message, Payload, Problem, Share};
+use crate::protocol::{Body, Event, Manner, Message, Payload, Problem, Sender, Share};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -43,7 +43,7 @@ impl Chat {
             return Err(Problem::NameTaken(from));
         }
         let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
-        let message = self.post(id, from, Manner::Say, body, now);
+        let message = self.post(id, from, Sender::Http, Manner::Say, body, now);
         let seq = message.seq;
         effects.extend(self.announce(id, None, message.clone()));
         self.share_message(id, message, effects);
@@ -75,7 +75,8 @@ impl Chat {
     ) -> Option<Rc<Message>> {
         let from = self.name(id)?.clone();
         let Speech { manner, body, receipt } = speech;
-        let message = self.post(place.room, from, manner, body, now);
+        let sender = Sender::Client(self.unique(id));
+        let message = self.post(place.room, from, sender, manner, body, now);
         let said = message.clone();
         let own = self.hears_itself(id, place, receipt).then(|| message.clone());
         effects.extend(self.announce(place.room, Some(id), message));
@@ -110,8 +111,11 @@ impl Chat {
             self.say_here(id, place, Speech::of_text(words), now, effects);
         }
         if let Some((room, from)) = self.room_name(place.room).zip(self.name(id)) {
-            let (room, from, at_unix_millis) = (room.clone(), from.clone(), now.unix_millis);
-            self.share(|| Share::Relayed { room, from, payload, at_unix_millis }, effects);
+            let (room, by, from) = (room.clone(), self.unique(id), from.clone());
+            self.share(
+                || Share::Relayed { room, by, from, payload, at_unix_millis: now.unix_millis },
+                effects,
+            );
         }
         Ok(())
     }
@@ -127,19 +131,28 @@ impl Chat {
         let sender = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
         let addressee = self.find(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
         if let Some((from, to)) = sender.name().cloned().zip(self.name(addressee).cloned()) {
-            let told = Event::Told { from: from.clone(), to: to.clone(), text: text.clone() };
+            let by = self.unique(id);
+            let told = Event::Told { by, from: from.clone(), to: to.clone(), text: text.clone() };
             effects.push(match self.clients.far.process_of(addressee) {
-                None => Effect::Pass(addressee, Event::Private { from, text }),
-                Some(process) => Effect::Share(Share::Private { process, to, from, text }),
+                None => Effect::Pass(addressee, Event::Private { by: Some(by), from, text }),
+                Some(process) => Effect::Share(Share::Private { process, to, by, from, text }),
             });
             effects.extend(receipt.then_some(Effect::Reply(id, told)));
         }
         Ok(())
     }
 
-    fn post(&mut self, room: RoomId, from: Name, manner: Manner, body: Body, now: Now) -> Rc<Message> {
-        self.rooms
-            .post(room, |seq| Rc::new(Message { from, manner, body, seq, at_unix_millis: now.unix_millis }))
+    fn post(
+        &mut self,
+        room: RoomId,
+        from: Name,
+        sender: Sender,
+        manner: Manner,
+        body: Body,
+        now: Now,
+    ) -> Rc<Message> {
+        let at_unix_millis = now.unix_millis;
+        self.rooms.post(room, |seq| Rc::new(Message { from, sender, manner, body, seq, at_unix_millis }))
     }
 
     pub(super) fn announce(

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 use super::telnet::{self, IAC};
 use super::{Step, Unfinished};
 use crate::config::DISCARD_MAX_BYTES;
-use crate::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Request};
+use crate::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Request, Sender};
 use crate::text::{Name, RoomName, Text, clean};
 
 /// A line's end takes at most this: CR LF.
@@ -247,7 +247,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Message { message, .. } => encode_message(message, out),
         Event::Past { message, age } => encode_past(message, *age, out),
-        Event::Private { from, text } => put(out, &["[", from.as_str(), "] ", &text.one_line(), "\n"]),
+        Event::Private { from, text, .. } => put(out, &["[", from.as_str(), "] ", &text.one_line(), "\n"]),
         Event::Greeting(line) => tell(out, format_args!("{line}")),
         Event::WhatName => tell(out, format_args!("welcome to chinwag. what's your name?")),
         Event::Entered { name, first: true, room, others, more, .. } => {
@@ -333,9 +333,14 @@ fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
 
 fn encode_message(message: &Message, out: &mut Vec<u8>) {
     let (name, text) = (message.from.as_str(), message.body.as_line());
+    // No name has a space in it, so no client can forge the mark. The server's own name for such senders is mark enough.
+    let via = match message.sender {
+        Sender::Http if message.from != Name::of_http() => " (http)",
+        _ => "",
+    };
     match message.manner {
-        Manner::Say => put(out, &[name, ": ", &text, "\n"]),
-        Manner::Act => put(out, &["* ", name, " ", &text, "\n"]),
+        Manner::Say => put(out, &[name, via, ": ", &text, "\n"]),
+        Manner::Act => put(out, &["* ", name, via, " ", &text, "\n"]),
     }
 }
 

@@ -2,18 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Body, Manner, Message, Payload};
+use super::{Body, Manner, Message, Payload, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
-
-/// A client of another process: far, where one's own are near.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct FarId {
-    /// The number its process drew at its start.
-    pub process: u64,
-    /// Its number there, under whatever name. No other client has it, not even once it is gone, until all numbers of 32
-    /// bits have been given.
-    pub client: u32,
-}
 
 /// What is known of a client wherever the chat is: its name, and where it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +37,9 @@ pub enum Share {
     Relayed {
         /// Where.
         room: RoomName,
-        /// The program's name.
+        /// The program.
+        by: UniqueId,
+        /// Its name.
         from: Name,
         /// What.
         payload: Payload,
@@ -56,7 +48,7 @@ pub enum Share {
     },
     /// A client is here, or is elsewhere, or has another name now.
     Present {
-        /// Its number here, which stays the same; no other client has it later ([`FarId::client`]).
+        /// Its number here, which stays the same; no other client has it later ([`UniqueId::serial`]).
         client: u32,
         /// How things are with it now.
         presence: Presence,
@@ -74,7 +66,9 @@ pub enum Share {
         process: u64,
         /// To whom.
         to: Name,
-        /// By whom.
+        /// The client that said it.
+        by: UniqueId,
+        /// Its name.
         from: Name,
         /// What.
         text: Text,
@@ -102,8 +96,10 @@ pub enum News {
     Said {
         /// Where.
         room: RoomName,
-        /// By whom.
+        /// The name it was said under.
         from: Name,
+        /// Where it comes from.
+        sender: Sender,
         /// Said or done.
         manner: Manner,
         /// What.
@@ -117,6 +113,8 @@ pub enum News {
         room: RoomName,
         /// The program's name.
         from: Name,
+        /// Where it comes from.
+        sender: Sender,
         /// What.
         payload: Payload,
         /// When, in milliseconds since the Unix epoch.
@@ -128,7 +126,9 @@ pub enum News {
         process: u64,
         /// To whom.
         to: Name,
-        /// By whom.
+        /// The client that said it; `None` if its process is too old to say.
+        by: Option<UniqueId>,
+        /// Its name.
         from: Name,
         /// What.
         text: Text,
@@ -143,14 +143,14 @@ pub enum News {
     /// A client is there, or is elsewhere, or has another name now.
     Present {
         /// Which.
-        id: FarId,
+        id: UniqueId,
         /// How things are with it now.
         presence: Presence,
     },
     /// A client is gone.
     Gone {
         /// Which.
-        id: FarId,
+        id: UniqueId,
         /// Why, if it is worth telling.
         reason: Option<Text>,
     },

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::connection::{Connection, Life, Place, Readiness};
 use crate::host::Host;
 use crate::net::{AcceptError, Door, DoorKind, Net, Peer, Token};
-use crate::protocol::{Arrival, CloseReason, Dialect, Event, UniqueId};
+use crate::protocol::{Arrival, CloseReason, Dialect, Event};
 use crate::time::Moment;
 
 /// Connections accepted in one tick; more wait for the next, so that those who are in are served.
@@ -378,10 +378,9 @@ impl<N: Net> Server<N> {
         let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients());
         log::info!("connect id={} peer={host} door={door} clients={clients}", token.serial);
         let id = token.into();
-        let unique = UniqueId { process: self.process_id, serial: token.serial };
         self.ask_chat(|chat, now, effects| match arrival {
-            None => chat.connect(id, now, effects),
-            Some(arrival) => chat.enter(id, unique, *arrival, now, effects),
+            None => chat.connect(id, token.serial, now, effects),
+            Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
         });
     }
 

@@ -11,7 +11,7 @@ use proptest::sample::select;
 
 use crate::random::check;
 use crate::talk::*;
-use crate::words::{name, room};
+use crate::words::{name, private_event, room};
 
 /// Few clients, names and rooms, so that they meet.
 const CLIENTS: u32 = 6;
@@ -175,7 +175,7 @@ fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model)
             let from = before.places[&id].0.clone();
             let expected = before.bearer(&to_name).map(|to| {
                 let text = text.clone();
-                pass(to, Event::Private { from, text })
+                pass(to, private_event(from, text))
             });
             assert_eq!(told.first().filter(|told| matches!(told, Told::Pass(..))), expected.as_ref());
         }

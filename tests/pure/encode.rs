@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chinwag::codec::line::encode;
-use chinwag::protocol::{Body, CloseReason, Event, Manner, Message, Problem};
+use chinwag::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Sender};
 use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,8 +13,8 @@ use proptest::sample::select;
 
 use crate::random::{check, raw_text};
 use crate::words::{
-    entered_event, harm, joined_event, left_event, name, names, renamed_event, room, said_event, text,
-    you_are_event,
+    SOMEBODY, entered_event, harm, joined_event, left_event, name, names, private_event, renamed_event, room,
+    said_event, text, you_are_event,
 };
 
 fn encoded(event: &Event) -> String {
@@ -32,8 +32,18 @@ fn check_rows(rows: &[(Event, &str)]) {
 }
 
 fn message(manner: Manner, from: &str, what: &str) -> Rc<Message> {
+    message_of(Sender::Client(SOMEBODY), manner, name(from), what)
+}
+
+/// A message that nobody's client sent.
+fn sent_by_none(sender: Sender, from: Name, what: &str) -> Rc<Message> {
+    message_of(sender, Manner::Say, from, what)
+}
+
+fn message_of(sender: Sender, manner: Manner, from: Name, what: &str) -> Rc<Message> {
     Rc::new(Message {
-        from: name(from),
+        from,
+        sender,
         manner,
         body: Body::Text(text(what)),
         seq: 7,
@@ -47,7 +57,11 @@ fn chat() -> Vec<(Event, &'static str)> {
         (said_event(message(Manner::Act, "bob", "waves")), "* bob waves\n"),
         (said_event(message(Manner::Say, "bob", "  -- as it is ")), "bob:   -- as it is \n"),
         (said_event(message(Manner::Say, "guest-7", "hi")), "guest-7: hi\n"),
-        (Event::Private { from: name("bob"), text: text("psst") }, "[bob] psst\n"),
+        (said_event(sent_by_none(Sender::Http, name("ci"), "done")), "ci (http): done\n"),
+        (said_event(sent_by_none(Sender::Http, Name::of_http(), "done")), "http: done\n"),
+        (said_event(sent_by_none(Sender::Unknown, Name::of_redis(), "done")), "redis: done\n"),
+        (said_event(message(Manner::Say, "ci", "(http): done")), "ci: (http): done\n"),
+        (private_event(name("bob"), text("psst")), "[bob] psst\n"),
     ]
 }
 
@@ -67,6 +81,10 @@ fn what_was_said() -> Vec<(Event, &'static str)> {
         (past(86_400), "-- 1 d ago bob: hi\n"),
         (past(100 * 86_400), "-- 100 d ago bob: hi\n"),
         (Event::Past { message: act, age: Duration::from_millis(59_999) }, "-- 59 s ago * bob waves\n"),
+        (
+            Event::Past { message: sent_by_none(Sender::Http, name("ci"), "done"), age: Duration::ZERO },
+            "-- 0 s ago ci (http): done\n",
+        ),
         (Event::NoPast, "-- nothing was said here yet\n"),
     ]
 }
@@ -324,9 +342,10 @@ fn any_text() -> impl Strategy<Value = Text> {
 
 fn any_message() -> impl Strategy<Value = Rc<Message>> {
     let manner = select(vec![Manner::Say, Manner::Act]);
-    (any_name(), manner, any_text(), any::<u64>(), any::<u64>()).prop_map(
-        |(from, manner, text, seq, at_unix_millis)| {
-            Rc::new(Message { from, manner, body: Body::Text(text), seq, at_unix_millis })
+    let sender = select(vec![Sender::Client(SOMEBODY), Sender::Unknown]);
+    (any_name(), sender, manner, any_text(), any::<u64>(), any::<u64>()).prop_map(
+        |(from, sender, manner, text, seq, at_unix_millis)| {
+            Rc::new(Message { from, sender, manner, body: Body::Text(text), seq, at_unix_millis })
         },
     )
 }
@@ -385,7 +404,7 @@ fn whatever_the_words_the_server_speaks_in_whole_lines_that_say_so() {
 fn whatever_the_words_a_message_is_one_line_and_never_passes_for_another_kind() {
     let event = prop_oneof![
         3 => any_message().prop_map(said_event),
-        1 => (any_name(), any_text()).prop_map(|(from, text)| Event::Private { from, text }),
+        1 => (any_name(), any_text()).prop_map(|(from, text)| private_event(from, text)),
     ];
     check(2_000, &event, |event| {
         let all = encoded(&event);

@@ -1,25 +1,30 @@
 //! The chat as one of several: clients of other processes are members like any others, and what happens here is shared.
 
-use chinwag::protocol::{Body, Event, FarId, Manner, News, Payload, Presence, Problem, Request, Share};
+use chinwag::protocol::{
+    Body, Event, Manner, News, Payload, Presence, Problem, Request, Sender, Share, UniqueId,
+};
 use chinwag::text::{Name, RoomName};
 
 use crate::talk::{
     ANN, BOB, Talk, Told, announce, join, joined, left, left_because, nick, problem, renamed, reply, say,
     tell, who, you_are,
 };
-use crate::words::{name, names, room, text};
+use crate::words::{name, names, private_event, room, text};
 
 /// The process that the chat is in, and others on both sides of it.
 const HERE: u64 = 50;
 const LOWER: u64 = 7;
 const HIGHER: u64 = 90;
 
+/// [`eve`]'s id.
+const EVE: UniqueId = UniqueId { process: LOWER, serial: 1 };
+
 fn presence(who: &str, since_unix_millis: u64, rooms: &[&str]) -> Presence {
     Presence { name: name(who), since_unix_millis, rooms: rooms.iter().map(|raw| room(raw)).collect() }
 }
 
 fn present(process: u64, client: u32, presence: Presence) -> News {
-    News::Present { id: FarId { process, client }, presence }
+    News::Present { id: UniqueId { process, serial: client }, presence }
 }
 
 /// Somebody of another process in the lobby, who took the name long ago.
@@ -52,7 +57,7 @@ fn far_clients_come_go_and_are_listed_as_near_ones_are() {
     assert_eq!(talk.hears(eve()), [], "it is known");
     let as_eva = present(LOWER, 1, presence("eva", 2, &["lobby"]));
     assert_eq!(talk.hears(as_eva), [announce([ANN], renamed("eve", "eva"))]);
-    let id = FarId { process: LOWER, client: 1 };
+    let id = UniqueId { process: LOWER, serial: 1 };
     let gone = News::Gone { id, reason: Some(text("lunch")) };
     assert_eq!(talk.hears(gone.clone()), [announce([ANN], left_because("eva", "lunch"))]);
     assert_eq!(talk.hears(gone), [], "once");
@@ -127,7 +132,7 @@ fn the_later_claim_to_a_name_yields() {
                 [loses, reply(ANN, you_are(guest.as_str())), announce([BOB], renamed("ann", guest.as_str()))];
             assert_eq!(told[..3], expected);
             assert!(
-                matches!(&shared(&told)[..], [Share::Present { client: 0, presence }] if presence.name == guest)
+                matches!(&shared(&told)[..], [Share::Present { client: 1, presence }] if presence.name == guest)
             );
         }
     }
@@ -167,7 +172,7 @@ fn a_freed_name_goes_to_whoever_else_has_it_however_many_do() {
         holders.push(process);
         match process % 3 {
             0 => talk.hears(News::ProcessGone { process }),
-            1 => talk.hears(News::Gone { id: FarId { process, client: 1 }, reason: None }),
+            1 => talk.hears(News::Gone { id: UniqueId { process, serial: 1 }, reason: None }),
             _ => talk.hears(present(process, 1, presence(&format!("fay-{process}"), 6, &[]))),
         };
     }
@@ -209,8 +214,8 @@ fn only_so_many_far_clients_are_known() {
     (0..3).for_each(|client| come(&mut talk, client));
     assert_eq!((talk.chat.census().far, talk.chat.census().far_ignored), (2, 1));
     assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "bo", "cy"])]);
-    assert_eq!(talk.hears(News::Gone { id: FarId { process: LOWER, client: 2 }, reason: None }), []);
-    talk.hears(News::Gone { id: FarId { process: LOWER, client: 0 }, reason: None });
+    assert_eq!(talk.hears(News::Gone { id: UniqueId { process: LOWER, serial: 2 }, reason: None }), []);
+    talk.hears(News::Gone { id: UniqueId { process: LOWER, serial: 0 }, reason: None });
     come(&mut talk, 2);
     assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "cy", "di"])]);
 }
@@ -254,6 +259,7 @@ fn what_is_said_elsewhere_has_a_number_of_this_room() {
     let news = |at_unix_millis| News::Said {
         room: RoomName::lobby(),
         from: name("eve"),
+        sender: Sender::Client(EVE),
         manner: Manner::Act,
         body: Body::Text(text("waves")),
         at_unix_millis,
@@ -269,6 +275,7 @@ fn what_is_said_elsewhere_has_a_number_of_this_room() {
     let elsewhere = News::Said {
         room: room("dev"),
         from: name("eve"),
+        sender: Sender::Client(EVE),
         manner: Manner::Say,
         body: Body::Text(text("hi")),
         at_unix_millis: None,
@@ -279,8 +286,9 @@ fn what_is_said_elsewhere_has_a_number_of_this_room() {
 #[test]
 fn what_a_program_relays_elsewhere_is_a_message_if_it_is_text() {
     let mut talk = Talk::shared(HERE, &["ann"]);
+    let (room, sender) = (RoomName::lobby(), Sender::Client(EVE));
     let relayed =
-        |payload| News::Relayed { room: RoomName::lobby(), from: name("bot"), payload, at_unix_millis: 1 };
+        |payload| News::Relayed { room: room.clone(), from: name("bot"), sender, payload, at_unix_millis: 1 };
     let told = talk.hears(relayed(Payload::Text("hi".into())));
     let texts = told.iter().filter(|told| matches!(told, Told::Announce(_, Event::Message { .. })));
     assert_eq!(texts.count(), 1, "{told:?}");
@@ -325,7 +333,7 @@ fn who_comes_moves_and_goes_is_shared_once_each() {
     assert_eq!(rooms_told(talk.asks(ANN, nick("ann"))), [["lobby"]]);
     assert_eq!(rooms_told(talk.asks(ANN, join("dev"))), [["dev"]]);
     let presences = talk.chat.presences();
-    assert_eq!(presences, [(0, presence("ann", talk.unix_millis(), &["dev"]))]);
+    assert_eq!(presences, [(1, presence("ann", talk.unix_millis(), &["dev"]))]);
     assert_eq!(rooms_told(talk.leaves(ANN, None)), [Vec::<String>::new()]);
     assert_eq!(talk.chat.presences(), []);
 }
@@ -353,12 +361,15 @@ fn private_words_go_where_the_name_is() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());
     let told = talk.asks(ANN, tell("eve", "psst"));
-    let expected = Share::Private { process: LOWER, to: name("eve"), from: name("ann"), text: text("psst") };
+    let (by, to, from) = (UniqueId { process: HERE, serial: 1 }, name("eve"), name("ann"));
+    let expected = Share::Private { process: LOWER, to, by, from, text: text("psst") };
     assert_eq!(told, [Told::Share(expected)]);
     let (from, words) = (name("eve"), text("what?"));
-    let private =
-        |to: &str| News::Private { process: LOWER, to: name(to), from: from.clone(), text: words.clone() };
-    let passed = Event::Private { from: from.clone(), text: words.clone() };
+    let private = |to: &str| {
+        let (to, by, from, text) = (name(to), Some(EVE), from.clone(), words.clone());
+        News::Private { process: LOWER, to, by, from, text }
+    };
+    let passed = private_event(from.clone(), words.clone());
     assert_eq!(talk.hears(private("ANN")), [Told::Pass(ANN, passed)]);
     let nobody = Share::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
     assert_eq!(talk.hears(private("zed")), [Told::Share(nobody)]);

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
-use chinwag::protocol::{
-    Arrival, Body, Dialect, Event, Manner, Message, News, Payload, Problem, Request, UniqueId,
-};
+use chinwag::protocol::{Arrival, Body, Dialect, Event, Manner, Message, News, Payload, Problem, Request};
 use chinwag::text::Name;
 use chinwag::time::{Moment, Now};
 
@@ -60,8 +58,7 @@ impl Hall {
     pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, arrival.dialect);
-        let unique = UniqueId { process: PROCESS, serial: slot };
-        self.told(|chat, effects| chat.enter(id, unique, arrival, now(), effects))
+        self.told(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
     }
 
     /// Somebody comes by the line door and gives that name.
@@ -69,7 +66,7 @@ impl Hall {
         let id = ClientId(slot);
         self.dialects.insert(id, Dialect::Line);
         self.told(|chat, effects| {
-            chat.connect(id, now(), effects);
+            chat.connect(id, slot, now(), effects);
             chat.handle(id, Ok(Request::Nick(name(who))), now(), effects);
         })
     }
@@ -142,8 +139,8 @@ fn in_words(event: &Event) -> String {
         Event::Entered { room, others, more, seq, .. } => {
             format!("entered {} {} seq {seq}", room.as_str(), others.len() + more + 1)
         }
-        Event::Joined { name, room, count } => format!("joined {} {name} {count}", room.as_str()),
-        Event::Gone { name, room, count } => format!("gone {} {name} {count}", room.as_str()),
+        Event::Joined { name, room, count, .. } => format!("joined {} {name} {count}", room.as_str()),
+        Event::Gone { name, room, count, .. } => format!("gone {} {name} {count}", room.as_str()),
         Event::Left { name, room, count, .. } => format!("left {} {name} {count}", room.as_str()),
         Event::Message { room, message, .. } => {
             format!("said {} {}", room.as_str(), message_in_words(message))
@@ -155,16 +152,16 @@ fn in_words(event: &Event) -> String {
         Event::Gap { room, count: Some(count) } => format!("gap {} {count}", room.as_str()),
         Event::Gap { room, count: None } => format!("gap {}", room.as_str()),
         Event::Position(position) => format!("at {position}"),
-        Event::Told { from, to, text } => format!("told {from} {to} {text}"),
-        Event::Private { from, text } => format!("private {from} {text}"),
+        Event::Told { from, to, text, .. } => format!("told {from} {to} {text}"),
+        Event::Private { from, text, .. } => format!("private {from} {text}"),
         Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),
         Event::Rooms { rooms, more } => {
             let rooms: String =
                 rooms.iter().map(|(room, count)| format!(" {} {count}", room.as_str())).collect();
             format!("rooms{rooms} +{more}")
         }
-        Event::YouAre { from, to } => format!("you {from} {to}"),
-        Event::Renamed { room, from, to } => format!("renamed {} {from} {to}", room.as_str()),
+        Event::YouAre { from, to, .. } => format!("you {from} {to}"),
+        Event::Renamed { room, from, to, .. } => format!("renamed {} {from} {to}", room.as_str()),
         Event::Relayed(Payload::Text(text)) => format!("relayed {text:?}"),
         Event::Relayed(Payload::Binary(bytes)) => format!("relayed bytes {}", bytes.escape_ascii()),
         Event::Problem { problem, .. } => format!("problem {}", problem.code()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chinwag::codec::{Tag, json, raw, sse};
 use chinwag::protocol::{
-    Body, CloseReason, Epoch, Event, Manner, Message, Payload, Position, Problem, UniqueId,
+    Body, CloseReason, Epoch, Event, Manner, Message, Payload, Position, Problem, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomNameError, Text};
 use proptest::prelude::*;
@@ -30,7 +30,16 @@ fn encoded(event: &Event, id: Option<&str>) -> String {
 }
 
 fn message(manner: Manner, body: Body) -> Rc<Message> {
-    Rc::new(Message { from: name("bob"), manner, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
+    message_of(Sender::Client(BOB), name("bob"), manner, body)
+}
+
+fn message_of(sender: Sender, from: Name, manner: Manner, body: Body) -> Rc<Message> {
+    Rc::new(Message { from, sender, manner, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
+}
+
+/// A message that nobody's client sent.
+fn sent_by_none(sender: Sender, from: Name) -> Event {
+    in_dev(message_of(sender, from, Manner::Say, Body::Text(text("done"))))
 }
 
 fn said(manner: Manner, raw: &str) -> Rc<Message> {
@@ -45,6 +54,10 @@ fn in_dev(message: Rc<Message>) -> Event {
     Event::Message { room: room("dev"), epoch: EPOCH, message }
 }
 
+/// The ids of two clients.
+const ANN: UniqueId = UniqueId { process: 0xabc, serial: 7 };
+const BOB: UniqueId = UniqueId { process: u64::MAX, serial: u32::MAX };
+
 /// Any numbering.
 const EPOCH: Epoch = Epoch { process: 0xc0ffee, room: 3 };
 
@@ -54,36 +67,36 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     let entered = |others: &[&str], more| {
         let (name, others) = (name("ann"), names(others));
         let (room, epoch) = (room("dev"), EPOCH);
-        Event::Entered { name, first: false, room, others, more, epoch, seq: 9, since: 4 }
+        Event::Entered { by: ANN, name, first: false, room, others, more, epoch, seq: 9, since: 4 }
     };
     vec![
         (
             entered(&[], 0),
-            r#"{"type":"joined","room":"dev","name":"ann","count":1,"epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
+            r#"{"type":"joined","room":"dev","name":"ann","count":1,"by":"0000000000000abc-7","epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
         ),
         (
             entered(&["bob", "cy"], 3),
-            r#"{"type":"joined","room":"dev","name":"ann","count":6,"epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
+            r#"{"type":"joined","room":"dev","name":"ann","count":6,"by":"0000000000000abc-7","epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
         ),
         (
-            Event::Gone { name: name("ann"), room: dev(), count: 2 },
-            r#"{"type":"left","room":"dev","name":"ann","count":2ID}"#,
+            Event::Gone { by: ANN, name: name("ann"), room: dev(), count: 2 },
+            r#"{"type":"left","room":"dev","name":"ann","count":2,"by":"0000000000000abc-7"ID}"#,
         ),
         (
             in_dev(said(Manner::Say, "hi \"ann\"\nand \\ all")),
-            r#"{"type":"message","room":"dev","from":"bob","text":"hi \"ann\"\nand \\ all","seq":7,"at":1700000000000ID}"#,
+            r#"{"type":"message","room":"dev","from":"bob","text":"hi \"ann\"\nand \\ all","seq":7,"at":1700000000000,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
             in_dev(said(Manner::Act, "waves")),
-            r#"{"type":"message","room":"dev","from":"bob","text":"waves","seq":7,"at":1700000000000,"me":trueID}"#,
+            r#"{"type":"message","room":"dev","from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
             in_dev(data(r#"{"b":1.50,"a":[null]}"#)),
-            r#"{"type":"message","room":"dev","from":"bob","data":{"b":1.50,"a":[null]},"seq":7,"at":1700000000000ID}"#,
+            r#"{"type":"message","room":"dev","from":"bob","data":{"b":1.50,"a":[null]},"seq":7,"at":1700000000000,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
             in_dev(data("null")),
-            r#"{"type":"message","room":"dev","from":"bob","data":null,"seq":7,"at":1700000000000ID}"#,
+            r#"{"type":"message","room":"dev","from":"bob","data":null,"seq":7,"at":1700000000000,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
             Event::History {
@@ -92,8 +105,8 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
                 messages: vec![said(Manner::Act, "waves"), data("1")],
             },
             concat!(
-                r#"{"type":"history","room":"dev","epoch":"0000000000c0ffee-3","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true},"#,
-                r#"{"from":"bob","data":1,"seq":7,"at":1700000000000}]ID}"#
+                r#"{"type":"history","room":"dev","epoch":"0000000000c0ffee-3","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true,"by":"ffffffffffffffff-4294967295"},"#,
+                r#"{"from":"bob","data":1,"seq":7,"at":1700000000000,"by":"ffffffffffffffff-4294967295"}]ID}"#
             ),
         ),
         (
@@ -110,8 +123,8 @@ fn other_answers() -> Vec<(Event, &'static str)> {
     let problem = |problem| Event::Problem { problem, unnamed: false };
     vec![
         (
-            Event::Told { from: name("ann"), to: name("bob"), text: text("psst") },
-            r#"{"type":"private","from":"ann","text":"psst","to":"bob"ID}"#,
+            Event::Told { by: ANN, from: name("ann"), to: name("bob"), text: text("psst") },
+            r#"{"type":"private","from":"ann","text":"psst","by":"0000000000000abc-7","to":"bob"ID}"#,
         ),
         (
             Event::Who { room: dev(), names: names(&["ann", "bob"]), more: 3 },
@@ -126,8 +139,8 @@ fn other_answers() -> Vec<(Event, &'static str)> {
             r#"{"type":"rooms","rooms":[{"room":"lobby","count":12},{"room":"dev","count":1}],"count":5ID}"#,
         ),
         (
-            Event::YouAre { from: name("ann"), to: name("eve") },
-            r#"{"type":"nick","from":"ann","to":"eve"ID}"#,
+            Event::YouAre { by: ANN, from: name("ann"), to: name("eve") },
+            r#"{"type":"nick","from":"ann","to":"eve","by":"0000000000000abc-7"ID}"#,
         ),
         (Event::Pong, r#"{"type":"pong"ID}"#),
         (
@@ -150,28 +163,44 @@ fn news() -> Vec<(Event, &'static str)> {
     let (dan, dev) = (|| name("dan"), || room("dev"));
     vec![
         (
-            Event::Welcome { id: UniqueId { process: 0xabc, serial: 7 }, name: name("ann") },
+            Event::Welcome { id: ANN, name: name("ann") },
             r#"{"type":"welcome","id":"0000000000000abc-7","name":"ann"}"#,
         ),
         (
-            Event::Joined { name: dan(), room: dev(), count: 3 },
-            r#"{"type":"joined","room":"dev","name":"dan","count":3}"#,
+            Event::Joined { by: BOB, name: dan(), room: dev(), count: 3 },
+            r#"{"type":"joined","room":"dev","name":"dan","count":3,"by":"ffffffffffffffff-4294967295"}"#,
         ),
         (
-            Event::Left { name: dan(), room: dev(), reason: None, count: 2 },
-            r#"{"type":"left","room":"dev","name":"dan","count":2}"#,
+            Event::Left { by: BOB, name: dan(), room: dev(), reason: None, count: 2 },
+            r#"{"type":"left","room":"dev","name":"dan","count":2,"by":"ffffffffffffffff-4294967295"}"#,
         ),
         (
-            Event::Left { name: dan(), room: dev(), reason: Some(text("too slow")), count: 2 },
-            r#"{"type":"left","room":"dev","name":"dan","count":2,"reason":"too slow"}"#,
+            Event::Left { by: BOB, name: dan(), room: dev(), reason: Some(text("too slow")), count: 2 },
+            r#"{"type":"left","room":"dev","name":"dan","count":2,"by":"ffffffffffffffff-4294967295","reason":"too slow"}"#,
         ),
         (
-            Event::Renamed { room: dev(), from: name("guest-1"), to: dan() },
-            r#"{"type":"nick","from":"guest-1","to":"dan","room":"dev"}"#,
+            Event::Renamed { room: dev(), by: BOB, from: name("guest-1"), to: dan() },
+            r#"{"type":"nick","from":"guest-1","to":"dan","room":"dev","by":"ffffffffffffffff-4294967295"}"#,
         ),
         (
-            Event::Private { from: name("bob"), text: text("psst") },
+            Event::Private { by: Some(BOB), from: name("bob"), text: text("psst") },
+            r#"{"type":"private","from":"bob","text":"psst","by":"ffffffffffffffff-4294967295"}"#,
+        ),
+        (
+            Event::Private { by: None, from: name("bob"), text: text("psst") },
             r#"{"type":"private","from":"bob","text":"psst"}"#,
+        ),
+        (
+            sent_by_none(Sender::Http, name("bob")),
+            r#"{"type":"message","room":"dev","from":"bob","text":"done","seq":7,"at":1700000000000,"via":"http"}"#,
+        ),
+        (
+            sent_by_none(Sender::Http, Name::of_http()),
+            r#"{"type":"message","room":"dev","from":"http","text":"done","seq":7,"at":1700000000000,"via":"http"}"#,
+        ),
+        (
+            sent_by_none(Sender::Unknown, Name::of_redis()),
+            r#"{"type":"message","room":"dev","from":"redis","text":"done","seq":7,"at":1700000000000}"#,
         ),
         (
             Event::Crowd { room: dev(), joined: 12, left: 3, count: 812 },
@@ -364,7 +393,8 @@ fn any_message() -> impl Strategy<Value = Rc<Message>> {
         quoted.prop_map(|raw| json::body(&format!("[ {raw} ,\r\n{{ {raw} : {raw} }} ]")).expect("JSON"));
     let from = raw_text().prop_map(|raw| Name::parse(&raw).unwrap_or_else(|_| name("guest-7")));
     (from, prop_oneof![words, data], any::<u64>()).prop_map(|(from, body, seq)| {
-        Rc::new(Message { from, manner: Manner::Say, body, seq, at_unix_millis: seq })
+        let sender = Sender::Client(BOB);
+        Rc::new(Message { from, sender, manner: Manner::Say, body, seq, at_unix_millis: seq })
     })
 }
 

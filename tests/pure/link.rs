@@ -7,7 +7,7 @@ use std::time::Duration;
 use chinwag::backplane::{Action, Backplane, Link};
 use chinwag::config::Config;
 use chinwag::net::Target;
-use chinwag::protocol::{Body, Manner, Message, News, Presence, Share};
+use chinwag::protocol::{Body, Manner, Message, News, Presence, Sender, Share, UniqueId};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -163,6 +163,7 @@ pub fn message_of(words: &[&str]) -> String {
 pub fn said(raw: &str) -> Share {
     let message = Message {
         from: name("ann"),
+        sender: Sender::Client(UniqueId { process: PROCESS, serial: 3 }),
         manner: Manner::Say,
         body: Body::Text(text(raw)),
         seq: 7,
@@ -179,6 +180,7 @@ fn news(body: Body) -> News {
     News::Said {
         room: RoomName::lobby(),
         from: chinwag::text::Name::of_redis(),
+        sender: Sender::Unknown,
         manner: Manner::Say,
         body,
         at_unix_millis: None,
@@ -281,7 +283,7 @@ fn what_is_said_is_published_with_a_number() {
     rig.backplane.share(said("hi"), rig.now);
     rig.backplane.share(said("again"), rig.now);
     let payload =
-        |n, text| format!(r#"{HEAD}:"say","epoch":1,"n":{n},"at":12,"from":"ann","text":"{text}"}}"#);
+        |n, text| format!(r#"{HEAD}:"say","epoch":1,"n":{n},"at":12,"from":"ann","text":"{text}","by":3}}"#);
     let expected =
         [["PUBLISH", "chinwag:lobby", &payload(1, "hi")], ["PUBLISH", "chinwag:lobby", &payload(2, "again")]];
     assert_eq!(rig.commands(), expected);

@@ -30,6 +30,7 @@ mod guard;
 mod hall;
 mod history;
 mod http;
+mod identity;
 mod json;
 mod json_chat;
 mod json_chat_random;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
-use chinwag::protocol::{Body, Dialect, Event, Manner, Message, News, Problem, Request, Share};
+use chinwag::protocol::{Body, Dialect, Event, Manner, Message, News, Problem, Request, Sender, Share};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
 use crate::words::{
-    entered_event, joined_event, left_event, name, names, renamed_event, room, said_event, say_request, text,
-    you_are_event,
+    SOMEBODY, entered_event, joined_event, left_event, name, names, private_event, renamed_event, room,
+    said_event, say_request, text, you_are_event,
 };
 
 pub const ANN: ClientId = ClientId(0);
@@ -38,6 +38,8 @@ pub enum Told {
 pub struct Talk {
     pub chat: Chat,
     now: Now,
+    /// Of the next connection.
+    serial: u32,
 }
 
 impl Talk {
@@ -48,7 +50,7 @@ impl Talk {
 
     fn of_process(process: u64, flags: &str) -> Talk {
         let chat = Chat::new(&Config::from_flags(flags), process);
-        Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS } }
+        Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS }, serial: 0 }
     }
 
     /// A chat under those flags; clients 0, 1, ... came to the lobby under these names, one after the other.
@@ -94,7 +96,9 @@ impl Talk {
 
     /// Somebody connects; who is told what.
     pub fn connects(&mut self, id: ClientId) -> Vec<Told> {
-        self.told(|chat, now, effects| chat.connect(id, now, effects))
+        self.serial += 1;
+        let serial = self.serial;
+        self.told(|chat, now, effects| chat.connect(id, serial, now, effects))
     }
 
     /// Somebody asks for something; who is told what.
@@ -149,12 +153,14 @@ impl Talk {
     }
 }
 
-/// An event without what a line client is not told: in which room it was, and how many are there. `json_chat` looks at
-/// those.
+/// An event without what a line client is not told: in which room it was, how many are there, and which client did it.
+/// `json_chat` and `identity` look at those.
 fn as_line_clients_hear(event: Event) -> Event {
     let lobby = RoomName::lobby();
     match event {
-        Event::Message { message, .. } => said_event(message),
+        Event::Message { message, .. } => said_event(of_somebody(&message)),
+        Event::Past { message, age } => Event::Past { message: of_somebody(&message), age },
+        Event::Private { from, text, .. } => private_event(from, text),
         Event::Joined { name, .. } => joined_event(name),
         Event::Left { name, reason, .. } => left_event(name, reason),
         Event::Crowd { joined, left, count, .. } => Event::Crowd { room: lobby, joined, left, count },
@@ -165,6 +171,11 @@ fn as_line_clients_hear(event: Event) -> Event {
         }
         event => event,
     }
+}
+
+/// The message, as that of some client.
+fn of_somebody(message: &Message) -> Rc<Message> {
+    Rc::new(Message { sender: Sender::Client(SOMEBODY), ..message.clone() })
 }
 
 // Requests.
@@ -265,7 +276,7 @@ pub fn you_are(who: &str) -> Event {
 }
 
 pub fn private(from: &str, raw: &str) -> Event {
-    Event::Private { from: name(from), text: text(raw) }
+    private_event(name(from), text(raw))
 }
 
 pub fn crowd(joined: u32, left: u32, count: usize) -> Event {
@@ -299,5 +310,6 @@ pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
 /// A message said so many seconds after the beginning.
 pub fn said(seconds: u64, manner: Manner, seq: u64, from: &str, raw: &str) -> Rc<Message> {
     let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
-    Rc::new(Message { from: name(from), manner, body: Body::Text(text(raw)), seq, at_unix_millis })
+    let (sender, body) = (Sender::Client(SOMEBODY), Body::Text(text(raw)));
+    Rc::new(Message { from: name(from), sender, manner, body, seq, at_unix_millis })
 }

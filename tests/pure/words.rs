@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use chinwag::protocol::{Body, Epoch, Event, Manner, Message, Request};
+use chinwag::protocol::{Body, Epoch, Event, Manner, Message, Request, UniqueId};
 use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text};
 
 /// That text, which must be clean as it is.
@@ -48,6 +48,9 @@ pub fn say_request(manner: Manner, text: Text) -> Request {
     Request::Say { room: None, manner, body: Body::Text(text), receipt: false }
 }
 
+/// A client whose id is not looked at.
+pub const SOMEBODY: UniqueId = UniqueId { process: 0xabc, serial: 7 };
+
 /// Somebody said that in the lobby.
 pub fn said_event(message: Rc<Message>) -> Event {
     Event::Message { room: RoomName::lobby(), epoch: Epoch::default(), message }
@@ -55,25 +58,31 @@ pub fn said_event(message: Rc<Message>) -> Event {
 
 /// Somebody is in a room, whatever its numbers are.
 pub fn entered_event(name: Name, first: bool, room: RoomName, others: Vec<Name>, more: usize) -> Event {
-    Event::Entered { name, first, room, others, more, epoch: Epoch::default(), seq: 0, since: 0 }
+    let (by, epoch) = (SOMEBODY, Epoch::default());
+    Event::Entered { by, name, first, room, others, more, epoch, seq: 0, since: 0 }
+}
+
+/// A client was told that by another.
+pub fn private_event(from: Name, text: Text) -> Event {
+    Event::Private { by: Some(SOMEBODY), from, text }
 }
 
 /// Somebody came into the lobby, whatever number of people is there.
 pub fn joined_event(name: Name) -> Event {
-    Event::Joined { name, room: RoomName::lobby(), count: 0 }
+    Event::Joined { by: SOMEBODY, name, room: RoomName::lobby(), count: 0 }
 }
 
 /// Somebody left the lobby, whatever number of people is there.
 pub fn left_event(name: Name, reason: Option<Text>) -> Event {
-    Event::Left { name, room: RoomName::lobby(), reason, count: 0 }
+    Event::Left { by: SOMEBODY, name, room: RoomName::lobby(), reason, count: 0 }
 }
 
 /// Somebody in the lobby has another name.
 pub fn renamed_event(from: Name, to: Name) -> Event {
-    Event::Renamed { room: RoomName::lobby(), from, to }
+    Event::Renamed { room: RoomName::lobby(), by: SOMEBODY, from, to }
 }
 
 /// The client has another name; what it was before is not looked at.
 pub fn you_are_event(to: Name) -> Event {
-    Event::YouAre { from: to.clone(), to }
+    Event::YouAre { by: SOMEBODY, from: to.clone(), to }
 }

@@ -59,11 +59,17 @@ fn curl_publishes_reads_and_follows() {
     while !curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n") {}
     let published = curl(&server, "--data 'the build is green' 'http://@/rooms/lobby/messages?from=ci'");
     assert_eq!(published, "{\"seq\":1,\"queued_for\":2}\n");
-    ann.expect("ci: the build is green");
+    ann.expect("ci (http): the build is green");
     let epoch = tail.line().unwrap().strip_suffix("-0").expect("where it begins").to_string();
     tail.expect("");
     tail.expect(&format!("{epoch}-1"));
     assert!(tail.line().unwrap().contains(r#""from":"ci","text":"the build is green","seq":1"#));
+    let history = curl(&server, "http://@/rooms/lobby/messages");
+    assert!(history.ends_with("\"via\":\"http\"}]}\n"), "{history}");
+    let late = server.join("late").line().unwrap();
+    assert!(late.starts_with("-- ") && late.ends_with(" ago ci (http): the build is green"), "{late}");
+    ann.expect("-- late joined");
+    ann.expect("-- late left");
     ann.say("thanks");
     tail.expect("");
     tail.expect(&format!("{epoch}-2"));

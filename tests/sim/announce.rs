@@ -71,7 +71,7 @@ fn what_was_said_before_a_publisher_is_not_counted_for_it() {
     stage.run();
     let answer = String::from_utf8_lossy(stage.raw(http)).into_owned();
     assert!(answer.contains("\"queued_for\":3"), "{answer}");
-    stage.expect(wires[1], &["ann: one", "ann: two", "ci: green"]);
+    stage.expect(wires[1], &["ann: one", "ann: two", "ci (http): green"]);
     stage.end();
 }
 

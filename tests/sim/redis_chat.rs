@@ -142,7 +142,7 @@ fn who_only_speaks_in_a_room_is_heard_elsewhere_without_a_subscription() {
     cluster.ask(ann, "/join dev", &["-- you are alone in #dev"]);
     let wire = cluster.stage(1).connect_http();
     cluster.stage(1).send(wire, post("/rooms/dev/messages?from=ci", "", "green").as_bytes());
-    cluster.expect(ann, &["ci: green"]);
+    cluster.expect(ann, &["ci (http): green"]);
     assert_eq!(cluster.redis.numsub("chinwag:dev"), 1);
     let answer = String::from_utf8_lossy(cluster.stage(1).raw(wire)).into_owned();
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");

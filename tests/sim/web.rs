@@ -42,7 +42,7 @@ fn a_line_a_tab_and_a_program_talk() {
     assert_eq!(texts[0], r#"{"type":"welcome","id":"000000000000c0de-1","name":"tab"}"#);
     assert_eq!(
         texts[1],
-        r#"{"type":"joined","room":"lobby","name":"tab","count":2,"epoch":"000000000000c0de-0","seq":0,"since":0}"#
+        r#"{"type":"joined","room":"lobby","name":"tab","count":2,"by":"000000000000c0de-1","epoch":"000000000000c0de-0","seq":0,"since":0}"#
     );
     stage.say(ann, "hi");
     tab.say(&mut stage, r#"{"type":"say","room":"lobby","text":"two\nlines","id":"x1"}"#);
@@ -56,7 +56,7 @@ fn a_line_a_tab_and_a_program_talk() {
         answer.starts_with("HTTP/1.1 202 ") && answer.contains(r#"{"seq":3,"queued_for":2}"#),
         "{answer}"
     );
-    stage.expect(ann, &["ci: green"]);
+    stage.expect(ann, &["ci (http): green"]);
     assert!(tab.texts(&mut stage)[0].contains(r#""from":"ci","text":"green","seq":3"#));
     let answer = ask_once(&mut stage, &post("/rooms/lobby/messages", JSON, "{\"x\": [1.50, null]}"));
     assert!(answer.contains(r#""seq":4"#), "{answer}");

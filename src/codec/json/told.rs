@@ -2,11 +2,11 @@
 
 use std::fmt::Display;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::codec::{APART, TOGETHER, Tag, websocket};
-use crate::protocol::{Body, CloseReason, Event, Manner, Message};
+use crate::protocol::{Body, CloseReason, Event, Manner, Message, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
 /// What the server sends: an object whose `type` is the variant's name.
@@ -14,7 +14,7 @@ use crate::text::{Name, RoomName, Text};
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Told<'a> {
     Welcome {
-        id: String,
+        id: Id,
         name: &'a str,
     },
     Joined {
@@ -106,6 +106,8 @@ struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -118,6 +120,18 @@ struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a RawValue>,
 }
+
+/// The id of a client, as text.
+struct Id(UniqueId);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// How a message came that no client sent.
+const VIA_HTTP: &str = "http";
 
 #[derive(Serialize)]
 struct RoomCount<'a> {
@@ -137,6 +151,10 @@ struct Said<'a> {
     at: u64,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     me: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'static str>,
 }
 
 impl<'a> From<&'a Message> for Said<'a> {
@@ -145,8 +163,13 @@ impl<'a> From<&'a Message> for Said<'a> {
             Body::Text(text) => (Some(text.as_str()), None),
             Body::Data(json) => (None, raw(json)),
         };
-        let me = message.manner == Manner::Act;
-        Said { from: message.from.as_str(), text, data, seq: message.seq, at: message.at_unix_millis, me }
+        let (by, via) = match message.sender {
+            Sender::Client(id) => (Some(Id(id)), None),
+            Sender::Http => (None, Some(VIA_HTTP)),
+            Sender::Unknown => (None, None),
+        };
+        let (from, me) = (message.from.as_str(), message.manner == Manner::Act);
+        Said { from, by, via, text, data, seq: message.seq, at: message.at_unix_millis, me }
     }
 }
 
@@ -207,10 +230,13 @@ fn notice(text: impl Display) -> Told<'static> {
 fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
     let extra = marked(tag);
     Some(match event {
-        Event::Welcome { id, name } => Told::Welcome { id: id.to_string(), name: name.as_str() },
-        Event::Private { from, text } => Told::Private { from: from.as_str(), text: text.as_str(), extra },
-        Event::Told { from, to, text } => {
-            let extra = Extra { to: Some(to.as_str()), ..extra };
+        Event::Welcome { id, name } => Told::Welcome { id: Id(*id), name: name.as_str() },
+        Event::Private { by, from, text } => {
+            let extra = Extra { by: by.map(Id), ..extra };
+            Told::Private { from: from.as_str(), text: text.as_str(), extra }
+        }
+        Event::Told { by, from, to, text } => {
+            let extra = Extra { by: Some(Id(*by)), to: Some(to.as_str()), ..extra };
             Told::Private { from: from.as_str(), text: text.as_str(), extra }
         }
         Event::Rooms { rooms, more } => Told::Rooms {
@@ -221,7 +247,10 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
             count: rooms.len() + more,
             extra,
         },
-        Event::YouAre { from, to } => Told::Nick { from: from.as_str(), to: to.as_str(), extra },
+        Event::YouAre { by, from, to } => {
+            let extra = Extra { by: Some(Id(*by)), ..extra };
+            Told::Nick { from: from.as_str(), to: to.as_str(), extra }
+        }
         Event::Missed { room, count } => {
             let extra = Extra { room: room.as_ref().map(RoomName::as_str), ..extra };
             Told::Missed { count: Some(*count), extra }
@@ -248,19 +277,21 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
 /// The same, of something that happened in a room.
 fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
     Some(match event {
-        Event::Entered { name, room, others, more, epoch, seq, since, .. } => {
-            let extra =
-                Extra { epoch: Some(epoch.to_string()), seq: Some(*seq), since: Some(*since), ..extra };
+        Event::Entered { by, name, room, others, more, epoch, seq, since, .. } => {
+            let (by, epoch) = (Some(Id(*by)), Some(epoch.to_string()));
+            let extra = Extra { by, epoch, seq: Some(*seq), since: Some(*since), ..extra };
             Told::Joined { room: room.as_str(), name: name.as_str(), count: others.len() + more + 1, extra }
         }
-        Event::Joined { name, room, count } => {
+        Event::Joined { by, name, room, count } => {
+            let extra = Extra { by: Some(Id(*by)), ..extra };
             Told::Joined { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
-        Event::Gone { name, room, count } => {
+        Event::Gone { by, name, room, count } => {
+            let extra = Extra { by: Some(Id(*by)), ..extra };
             Told::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
-        Event::Left { name, room, reason, count } => {
-            let extra = Extra { reason: reason.as_ref().map(Text::as_str), ..extra };
+        Event::Left { by, name, room, reason, count } => {
+            let extra = Extra { by: Some(Id(*by)), reason: reason.as_ref().map(Text::as_str), ..extra };
             Told::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
         Event::Message { room, message, .. } => {
@@ -274,8 +305,8 @@ fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
             let names: Vec<&str> = names.iter().map(Name::as_str).collect();
             Told::Who { room: room.as_str(), count: names.len() + more, names, extra }
         }
-        Event::Renamed { room, from, to } => {
-            let extra = Extra { room: Some(room.as_str()), ..extra };
+        Event::Renamed { room, by, from, to } => {
+            let extra = Extra { room: Some(room.as_str()), by: Some(Id(*by)), ..extra };
             Told::Nick { from: from.as_str(), to: to.as_str(), extra }
         }
         Event::Gap { room, count } | Event::Lost { room, count } => {

@@ -1,0 +1,285 @@
+//! Who did something is told by id, and not by name: names are given up, taken again, and borrowed by whoever publishes.
+
+use chinwag::chat::{Chat, ClientId, Effect};
+use chinwag::codec::encode;
+use chinwag::config::Config;
+use chinwag::protocol::{
+    Body, Dialect, Event, Manner, News, Payload, Presence, Request, Sender, Share, UniqueId,
+};
+use chinwag::text::{Name, RoomName};
+use chinwag::time::{Moment, Now};
+
+use crate::hall::arrival;
+use crate::words::{name, room, text};
+
+const PROCESS: u64 = 1;
+const OTHER: u64 = 2;
+const ANN: ClientId = ClientId(0);
+const BOB: ClientId = ClientId(1);
+
+fn now() -> Now {
+    Now { moment: Moment::default(), unix_millis: 1_700_000_000_000 }
+}
+
+fn effects(ask: impl FnOnce(&mut Vec<Effect>)) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    ask(&mut effects);
+    effects
+}
+
+/// The id of that connection here.
+fn id(serial: u32) -> UniqueId {
+    UniqueId { process: PROCESS, serial }
+}
+
+/// Whose doing an event is; `None` if it names no client.
+fn by(event: &Event) -> Option<UniqueId> {
+    match event {
+        Event::Entered { by, .. } | Event::Gone { by, .. } | Event::Told { by, .. } => Some(*by),
+        Event::Joined { by, .. } | Event::Left { by, .. } => Some(*by),
+        Event::Renamed { by, .. } | Event::YouAre { by, .. } => Some(*by),
+        Event::Private { by, .. } => *by,
+        Event::Message { message, .. } | Event::Past { message, .. } => match message.sender {
+            Sender::Client(id) => Some(id),
+            Sender::Http | Sender::Unknown => None,
+        },
+        _ => None,
+    }
+}
+
+/// All ids in what came of something, in order.
+fn all_by(effects: &[Effect]) -> Vec<UniqueId> {
+    let event = |effect: &Effect| match effect {
+        Effect::Reply(_, event) | Effect::Pass(_, event) | Effect::Announce { event, .. } => by(event),
+        _ => None,
+    };
+    effects.iter().filter_map(event).collect()
+}
+
+/// `ann` with connection 7 by the JSON door, `bob` with 9 by the line door, both in the lobby.
+fn two(flags: &str) -> Chat {
+    let mut chat = Chat::new(&Config::from_flags(flags), PROCESS);
+    effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    effects(|all| {
+        chat.connect(BOB, 9, now(), all);
+        chat.handle(BOB, Ok(Request::Nick(name("bob"))), now(), all);
+    });
+    chat
+}
+
+fn asked(chat: &mut Chat, who: ClientId, request: Request) -> Vec<Effect> {
+    effects(|all| chat.handle(who, Ok(request), now(), all))
+}
+
+fn say(raw: &str) -> Request {
+    let body = Body::Text(text(raw));
+    Request::Say { room: Some(RoomName::lobby()), manner: Manner::Say, body, receipt: true }
+}
+
+fn tell(to: &str) -> Request {
+    Request::Tell { to: text(to), text: text("psst"), receipt: true }
+}
+
+#[test]
+fn every_event_of_a_client_has_its_id() {
+    let mut chat = Chat::new(&Config::from_flags(""), PROCESS);
+    let came = effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    let welcome = Event::Welcome { id: id(7), name: name("ann") };
+    assert!(came.contains(&Effect::Reply(ANN, welcome)), "{came:?}");
+    assert_eq!(all_by(&came), [id(7); 2], "joined, and entered");
+    effects(|all| chat.connect(BOB, 9, now(), all));
+    assert_eq!(all_by(&asked(&mut chat, BOB, Request::Nick(name("bob")))), [id(9); 2]);
+
+    let both = |request| (request, [id(7); 2]);
+    let join = Request::Join { room: room("dev"), history: None, echo: false };
+    for (request, expected) in [
+        both(say("hi")),
+        both(tell("bob")),
+        both(Request::Nick(name("anna"))),
+        both(join),
+        both(Request::Leave(Some(room("dev")))),
+    ] {
+        assert_eq!(all_by(&asked(&mut chat, ANN, request.clone())), expected, "{request:?}");
+    }
+    asked(
+        &mut chat,
+        BOB,
+        Request::Say { room: None, manner: Manner::Act, body: Body::Text(text("waves")), receipt: false },
+    );
+    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    assert_eq!(all_by(&history), [id(7), id(9)]);
+    assert_eq!(all_by(&effects(|all| chat.leave(ANN, None, now(), all))), [id(7)]);
+}
+
+#[test]
+fn client_in_the_same_place_under_the_same_name_has_another_id() {
+    let mut chat = two("");
+    asked(&mut chat, ANN, say("before"));
+    effects(|all| chat.leave(ANN, None, now(), all));
+    effects(|all| chat.enter(ANN, 12, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    asked(&mut chat, ANN, say("after"));
+    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    assert_eq!(all_by(&history), [id(7), id(12)]);
+}
+
+#[test]
+fn published_message_is_marked_and_is_no_clients() {
+    let mut chat = two("");
+    effects(|all| chat.leave(ANN, None, now(), all));
+    let body = || Body::Text(text("I resign"));
+    let published = effects(|all| {
+        chat.publish(RoomName::lobby(), name("ann"), body(), now(), all).expect("ann is away");
+    });
+    let [Effect::Announce { event, .. }] = &published[..] else { panic!("{published:?}") };
+    assert!(matches!(event, Event::Message { message, .. } if message.sender == Sender::Http));
+    let shown = |dialect, event: &Event| {
+        let mut bytes = Vec::new();
+        encode(dialect, event, None, &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    assert_eq!(shown(Dialect::Line, event), "ann (http): I resign\n");
+    for dialect in [Dialect::Json, Dialect::Events] {
+        let shown = shown(dialect, event);
+        assert!(shown.contains(r#""via":"http"}"#) && !shown.contains(r#""by""#), "{shown}");
+    }
+    assert_eq!(shown(Dialect::Raw, event), "", "programs are sent what programs send");
+    let history = chat.history_for_programs(RoomName::lobby(), None).expect("a room");
+    assert!(shown(Dialect::Json, &history).contains(r#""via":"http"}]"#));
+    let past = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    let [Effect::Reply(_, past)] = &past[..] else { panic!("{past:?}") };
+    assert_eq!(shown(Dialect::Line, past), "-- 0 s ago ann (http): I resign\n");
+}
+
+#[test]
+fn text_of_a_program_is_a_message_of_that_client() {
+    let mut chat = two("");
+    let bot = ClientId(2);
+    effects(|all| chat.enter(bot, 20, arrival(Dialect::Raw, "bot", "lobby"), now(), all));
+    let told = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
+    assert_eq!(all_by(&told), [id(20)]);
+}
+
+/// A process that is one of several, with `ann` (connection 7) and `bob` (9).
+fn shared() -> Chat {
+    let mut chat = Chat::new(&Config::from_flags(""), PROCESS);
+    chat.set_shared();
+    effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    effects(|all| chat.enter(BOB, 9, arrival(Dialect::Json, "bob", "lobby"), now(), all));
+    chat
+}
+
+fn heard(chat: &mut Chat, news: News) -> Vec<Effect> {
+    effects(|all| chat.hear(news, now(), all))
+}
+
+fn far_presence(who: &str, rooms: &[&str]) -> News {
+    let rooms = rooms.iter().map(|raw| room(raw)).collect();
+    let id = UniqueId { process: OTHER, serial: 3 };
+    News::Present { id, presence: Presence { name: name(who), since_unix_millis: u64::MAX, rooms } }
+}
+
+#[test]
+fn clients_of_other_processes_have_the_id_that_they_have_there() {
+    let mut chat = shared();
+    let eve = UniqueId { process: OTHER, serial: 3 };
+    assert_eq!(all_by(&heard(&mut chat, far_presence("eve", &["lobby"]))), [eve], "joined");
+    assert_eq!(all_by(&heard(&mut chat, far_presence("eva", &["lobby"]))), [eve], "renamed");
+    let said = News::Said {
+        room: RoomName::lobby(),
+        from: name("eva"),
+        sender: Sender::Client(eve),
+        manner: Manner::Say,
+        body: Body::Text(text("hi")),
+        at_unix_millis: None,
+    };
+    assert_eq!(all_by(&heard(&mut chat, said)), [eve]);
+    let private = News::Private {
+        process: OTHER,
+        to: name("ann"),
+        by: Some(eve),
+        from: name("eva"),
+        text: text("psst"),
+    };
+    assert_eq!(all_by(&heard(&mut chat, private)), [eve]);
+    assert_eq!(all_by(&heard(&mut chat, far_presence("eva", &[]))), [eve], "left");
+}
+
+#[test]
+fn other_processes_are_told_the_id_that_clients_here_are_told() {
+    let mut chat = shared();
+    heard(&mut chat, far_presence("eve", &["lobby"]));
+    let shares = |told: Vec<Effect>| -> Vec<Share> {
+        let share = |effect| match effect {
+            Effect::Share(share) => Some(share),
+            _ => None,
+        };
+        told.into_iter().filter_map(share).collect()
+    };
+    let numbers: Vec<u32> = chat.presences().iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [7, 9]);
+    let said = shares(asked(&mut chat, ANN, say("hi")));
+    assert!(matches!(&said[..], [Share::Said { message, .. }] if message.sender == Sender::Client(id(7))));
+    let told = shares(asked(&mut chat, ANN, tell("eve")));
+    assert!(matches!(&told[..], [Share::Private { by, .. }] if *by == id(7)), "{told:?}");
+    let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
+    assert!(matches!(&gone[..], [Share::Gone { client: 7, .. }, ..]), "{gone:?}");
+    let published = shares(effects(|all| {
+        chat.publish(RoomName::lobby(), name("ann"), Body::Text(text("hi")), now(), all)
+            .expect("she is away");
+    }));
+    assert!(matches!(&published[..], [Share::Said { message, .. }] if message.sender == Sender::Http));
+}
+
+#[test]
+fn namesake_at_another_process_that_gives_the_name_up_is_not_taken_for_the_owner() {
+    let mut chat = shared();
+    let joined = heard(&mut chat, far_presence("ann", &["lobby"]));
+    let theirs = UniqueId { process: OTHER, serial: 3 };
+    assert_eq!(all_by(&joined), [theirs]);
+    let renamed = heard(&mut chat, far_presence("amy", &["lobby"]));
+    assert_eq!(all_by(&renamed), [theirs], "it is not ann with connection 7 who has another name");
+    assert_eq!(chat.name(ANN), Some(&name("ann")));
+}
+
+#[test]
+fn what_is_remembered_costs_its_sender_and_a_long_name_too() {
+    let bytes_of = |from: &str| {
+        let mut chat = two("");
+        effects(|all| {
+            chat.publish(RoomName::lobby(), name(from), Body::Text(text("x")), now(), all)
+                .expect("a free name");
+        });
+        chat.census().history_bytes
+    };
+    let (short, long) = (bytes_of("ci"), bytes_of(&"c".repeat(32)));
+    assert!(short >= size_of::<chinwag::protocol::Message>() && long >= short + 32, "{short} {long}");
+}
+
+#[test]
+fn history_in_one_piece_fits_whatever_ids_and_marks_are_in_it() {
+    const MOST_BYTES: usize = 16 * 1024;
+    let mut chat = Chat::new(
+        &Config::from_flags("--write-buffer 32k --write-buffer-soft 16k:10s --message-max 1k --history 1000"),
+        u64::MAX,
+    );
+    let long = |first: char| Name::parse(&format!("{first}{}", "\"".repeat(31))).expect("a name");
+    effects(|all| {
+        let arrival =
+            chinwag::protocol::Arrival { name: Some(long('a')), ..arrival(Dialect::Json, "", "lobby") };
+        chat.enter(ANN, u32::MAX, arrival, now(), all);
+    });
+    for n in 0..400 {
+        let _ = asked(&mut chat, ANN, say("\""));
+        let publish = |all: &mut Vec<Effect>| {
+            chat.publish(RoomName::lobby(), long('b'), Body::Text(text("\"")), now(), all)
+                .expect("a free name");
+        };
+        if n % 2 == 0 {
+            effects(publish);
+        }
+    }
+    let history = chat.history_for_programs(RoomName::lobby(), None).expect("a room");
+    let mut bytes = Vec::new();
+    encode(Dialect::Json, &history, None, &mut bytes);
+    assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&bytes.len()), "{}", bytes.len());
+}
