@@ -27,6 +27,7 @@ const SVG: &str = "image/svg+xml";
 
 const ASSETS: &[Asset] = &[
     Asset { path: "address.js", kind: JS, bytes: include_bytes!("page/address.js") },
+    Asset { path: "asking.js", kind: JS, bytes: include_bytes!("page/asking.js") },
     Asset { path: "banner.js", kind: JS, bytes: include_bytes!("page/banner.js") },
     Asset { path: "catchup.js", kind: JS, bytes: include_bytes!("page/catchup.js") },
     Asset { path: "commands.js", kind: JS, bytes: include_bytes!("page/commands.js") },
@@ -37,6 +38,7 @@ const ASSETS: &[Asset] = &[
     Asset { path: "dom.js", kind: JS, bytes: include_bytes!("page/dom.js") },
     Asset { path: "drawers.js", kind: JS, bytes: include_bytes!("page/drawers.js") },
     Asset { path: "entries.js", kind: JS, bytes: include_bytes!("page/entries.js") },
+    Asset { path: "frames.js", kind: JS, bytes: include_bytes!("page/frames.js") },
     Asset { path: "hearing.js", kind: JS, bytes: include_bytes!("page/hearing.js") },
     Asset { path: "icon.svg", kind: SVG, bytes: include_bytes!("page/icon.svg") },
     Asset { path: "", kind: HTML, bytes: include_bytes!("page/index.html") },
@@ -47,6 +49,7 @@ const ASSETS: &[Asset] = &[
     Asset { path: "main.js", kind: JS, bytes: include_bytes!("page/main.js") },
     Asset { path: "messages.css", kind: CSS, bytes: include_bytes!("page/messages.css") },
     Asset { path: "naming.js", kind: JS, bytes: include_bytes!("page/naming.js") },
+    Asset { path: "requests.js", kind: JS, bytes: include_bytes!("page/requests.js") },
     Asset { path: "session.js", kind: JS, bytes: include_bytes!("page/session.js") },
     Asset { path: "state.js", kind: JS, bytes: include_bytes!("page/state.js") },
     Asset { path: "storage.js", kind: JS, bytes: include_bytes!("page/storage.js") },

@@ -18,6 +18,10 @@ fn markup_in_messages_and_names_is_only_text() {
     eve.say(SAID);
     eve.say(&format!("/msg ann {SAID}"));
     ann.hear(SAID);
+    ann.click("#requests");
+    assert_eq!(ann.all("#request-list .label"), [NAME]);
+    assert_eq!(ann.all("#request-list .text"), [SAID]);
+    ann.click("#request-list button:not(.quiet)");
     ann.see("#private-list .row");
     ann.click("#private-list .row");
     ann.hear(SAID);

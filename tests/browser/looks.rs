@@ -46,8 +46,15 @@ fn furnish(server: &Server, ann: &Page) -> [Person; 2] {
     ann.say("reading them now");
     bob.hear("ann: reading them now");
     cy.say("the second half is unclear to me, so I have put a question at the end of it");
+    server.publish("ci", "the build is green");
+    ann.hear("the build is green");
+    ann.say("/msg bob are you there?");
+    ann.see(".own.sent");
+    ann.click("#room-list .row");
     bob.say("/msg ann got a minute?");
     ann.see("#private-list .badge:not([hidden])");
+    cy.say("/msg ann may I show you something? it is about the second half, and it is a long story");
+    ann.see("#requests:not([hidden])");
     [bob, cy]
 }
 
@@ -65,6 +72,12 @@ fn the_page_can_be_looked_at_wide_and_narrow_light_and_dark() {
             keep(&ann, &format!("{size}-{scheme}"), width, height);
         }
         assert_eq!(ann.value("document.documentElement.scrollWidth <= innerWidth", json!([])), true);
+        ann.value("document.getElementById('requests').click()", json!([]));
+        for scheme in ["light", "dark"] {
+            prefer(&ann, scheme);
+            keep(&ann, &format!("{size}-requests-{scheme}"), width, height);
+        }
+        ann.click("#requests-close");
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -6,7 +6,9 @@
 mod server;
 mod webdriver;
 
+mod flood;
 mod harm;
+mod identity;
 mod looks;
 mod offline;
 mod talk;

@@ -70,14 +70,41 @@ impl Server {
         person
     }
 
-    /// How often its link to Redis has come up.
-    fn sessions(&self) -> u64 {
+    /// A program publishes that in the lobby, under that name.
+    pub fn publish(&self, from: &str, text: &str) {
+        let length = text.len();
+        let answer = self.ask(&format!(
+            "POST /rooms/lobby/messages?from={from} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{text}"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    }
+
+    /// Waits until its link to Redis is up.
+    pub fn wait_for_link(&self) {
+        let ready = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        eventually("the link to Redis", || self.ask(ready).starts_with("HTTP/1.1 200 ").then_some(()));
+    }
+
+    /// Waits until so many are in the lobby.
+    pub fn wait_for_members(&self, count: usize) {
+        let rooms = "GET /rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let expected = format!(r#"{{"room":"lobby","count":{count}}}"#);
+        eventually("members", || self.ask(rooms).contains(&expected).then_some(()));
+    }
+
+    fn ask(&self, request: &str) -> String {
         let mut socket = TcpStream::connect_timeout(&self.http, PATIENCE).expect("the server accepts");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         socket.write_all(request.as_bytes()).expect("the server takes it");
-        let mut page = String::new();
-        socket.read_to_string(&mut page).expect("the metrics");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    /// How often its link to Redis has come up.
+    fn sessions(&self) -> u64 {
+        let page = self.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let count = page.lines().find_map(|line| line.strip_prefix("chinwag_redis_sessions_total "));
         count.and_then(|count| count.parse().ok()).expect("a count")
     }
@@ -125,8 +152,17 @@ impl Redis {
         eventually("another session", || (server.sessions() > before).then_some(()));
     }
 
+    /// Somebody who is subscribed to that channel for as long as the value lives.
+    pub fn subscribe(&self, channel: &str) -> UnixStream {
+        let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
+        socket.write_all(format!("SUBSCRIBE {channel}\r\n").as_bytes()).expect("Redis takes it");
+        // The answer begins when it is so.
+        socket.read_exact(&mut [0]).expect("an answer");
+        socket
+    }
+
     /// Its answer to a command, which is a line.
-    fn command(&self, command: &str) -> String {
+    pub fn command(&self, command: &str) -> String {
         // It may just have been started.
         let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");

@@ -1,6 +1,7 @@
 // Says how the connection is, whenever it is not simply there.
 
 import { byId } from "./dom.js";
+import { onceAFrame } from "./frames.js";
 
 /** How long a line that had no conversation to go to is shown. */
 const ADVICE_MS = 10_000;
@@ -10,6 +11,7 @@ export class Banner {
   #ticking = 0;
   #advice = "";
   #adviceEnds = 0;
+  #showSoon = onceAFrame(() => this.#show());
 
   constructor(connection, chat) {
     this.#connection = connection;
@@ -25,7 +27,7 @@ export class Banner {
     this.#advice = text;
     clearTimeout(this.#adviceEnds);
     this.#adviceEnds = setTimeout(() => this.#advise(""), ADVICE_MS);
-    this.#show();
+    this.#showSoon();
   }
 
   #show() {

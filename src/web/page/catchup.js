@@ -12,7 +12,9 @@ export function compare(conversation, seq, messages) {
   if (last === null) return { anew: false, missed: 0, fresh: messages };
   if (conversation.moved) return recognise(conversation, messages);
   const fresh = messages.filter((message) => message.seq > last);
-  return { anew: false, missed: last < since ? null : Math.max(0, seq - last - fresh.length), fresh };
+  // What was said while the history came is news, but none of what the room had.
+  const had = fresh.filter((message) => message.seq <= seq).length;
+  return { anew: false, missed: last < since ? null : Math.max(0, seq - last - had), fresh };
 }
 
 /** Each process numbers for itself. One that is in the same chat has the same messages, with other numbers. */
@@ -34,8 +36,9 @@ export function catchUp(chat, conversation, messages) {
   if (anew) chat.advise("The room has begun anew", "anew", conversation);
   if (missed !== 0) chat.advise(missedText(missed), "gap", conversation);
   for (const message of fresh) {
-    const unconfirmed = again && conversation.entries.find((entry) => isThat(entry, message));
-    const entry = messageEntry(message, Boolean(unconfirmed) || message.from === chat.name);
+    const own = chat.isOwn(message.by);
+    const unconfirmed = again && own && conversation.entries.find((entry) => isThat(entry, message));
+    const entry = messageEntry(message, own);
     if (unconfirmed) chat.confirm(conversation, unconfirmed, entry);
     else chat.add(conversation, entry, again);
   }
@@ -47,12 +50,11 @@ export function missedText(count) {
   return count === 1 ? "You missed 1 message" : `You missed ${count} messages`;
 }
 
-/** Whether a message in the history is the one we sent just before the connection broke. */
+/** Whether a message of ours in the history is the one we sent just before the connection broke. */
 function isThat(entry, message) {
   return (
     entry.status === "pending" &&
     entry.sent &&
-    entry.from === message.from &&
     entry.text === message.text &&
     entry.me === (message.me === true)
   );

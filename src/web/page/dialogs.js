@@ -2,9 +2,14 @@
 
 import { byId, el, icon, plural, reconcile } from "./dom.js";
 import { roomName } from "./commands.js";
+import { onceAFrame } from "./frames.js";
 
 /** More rooms than that nobody looks through; the field above narrows them down. */
 const ROOMS_SHOWN = 200;
+/** Of a long list, so many can be found. */
+const KEPT_ROOMS = 20_000;
+
+const order = new Intl.Collator();
 
 /** Asks for a name; `answer` gets it, or "" for a guest name. */
 export class NameDialog {
@@ -67,6 +72,7 @@ export class RoomDialog {
   #chat;
   #join;
   #rooms = null;
+  #listSoon = onceAFrame(() => this.#list());
 
   constructor(chat, join) {
     this.#chat = chat;
@@ -76,10 +82,12 @@ export class RoomDialog {
       this.#choose(roomName(this.#field.value));
     });
     byId("room-cancel").addEventListener("click", () => this.#dialog.close());
-    this.#field.addEventListener("input", () => this.#list());
-    chat.addEventListener("rooms", ({ detail }) => {
-      this.#rooms = detail.sort((a, b) => b.count - a.count || a.room.localeCompare(b.room));
-      this.#list();
+    this.#field.addEventListener("input", () => this.#listSoon());
+    chat.addEventListener("rooms", ({ detail: { rooms, more } }) => {
+      const known = new Map((more ? (this.#rooms ?? []) : []).map((room) => [room.room, room]));
+      for (const room of rooms) if (known.size < KEPT_ROOMS) known.set(room.room, room);
+      this.#rooms = [...known.values()].sort((a, b) => b.count - a.count || order.compare(a.room, b.room));
+      this.#listSoon();
     });
   }
 
@@ -97,7 +105,8 @@ export class RoomDialog {
 
   #list() {
     const wanted = roomName(this.#field.value);
-    const rooms = (this.#rooms ?? []).filter(({ room }) => room.includes(wanted)).slice(0, ROOMS_SHOWN);
+    const found = (this.#rooms ?? []).filter(({ room }) => room.includes(wanted));
+    const rooms = found.slice(0, ROOMS_SHOWN);
     const create = ({ room }) => {
       const label = el("bdi", { class: "label" }, room);
       const button = el("button", { type: "button", class: "row", click: () => this.#choose(room) }, icon("hash"), label);
@@ -108,7 +117,9 @@ export class RoomDialog {
       const here = this.#chat.find("room", room) ? ", joined" : "";
       item.querySelector(".note").textContent = plural(Number(count) || 0, "person", "people") + here;
     });
-    byId("all-rooms-none").hidden = rooms.length > 0;
-    byId("all-rooms-none").textContent = this.#rooms === null ? "Asking the server…" : "No such room yet. Joining it makes it.";
+    const more = found.length - rooms.length;
+    const none = this.#rooms === null ? "Asking the server…" : "No such room yet. Joining it makes it.";
+    byId("all-rooms-none").hidden = rooms.length > 0 && more === 0;
+    byId("all-rooms-none").textContent = more > 0 ? `And ${plural(more, "more room")}: write a part of its name.` : none;
   }
 }

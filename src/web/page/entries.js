@@ -24,6 +24,8 @@ export function continues(entry, other) {
     other?.kind === "message" &&
     entry.from === other.from &&
     entry.own === other.own &&
+    (entry.own || entry.by === other.by) &&
+    entry.via === other.via &&
     !entry.me &&
     !other.me &&
     entry.at - other.at < GROUP_MS
@@ -46,26 +48,32 @@ function renderMessage(entry, actions) {
 
 function head(entry) {
   const you = entry.own ? [el("span", { class: "you" }, "you"), " "] : [];
-  return el("div", { class: "head" }, name(entry), " ", ...you, time(entry.at));
+  return el("div", { class: "head" }, name(entry), " ", ...you, ...via(entry), time(entry.at));
+}
+
+/** How a message came that no client sent: anybody may have used the name. The server's own name says it already. */
+function via({ via, from }) {
+  if (via === null || via === from) return [];
+  const title = "Published by a program, under a name that nobody here had";
+  return [el("span", { class: "via", title }, `via ${via}`), " "];
 }
 
 function body(entry) {
-  if ("data" in entry) return dataBody(entry.data);
+  if ("data" in entry) return dataBody(entry.json);
   return el("p", { class: "text", dir: "auto" }, ...linkify(entry.text));
 }
 
 /** What somebody does: the name is part of the sentence. */
 function deed(entry) {
-  const text = linkify(entry.text ?? JSON.stringify(entry.data));
-  return [el("p", { class: "text", dir: "auto" }, name(entry), " ", ...text), " ", time(entry.at)];
+  const text = linkify(entry.text ?? entry.json);
+  return [el("p", { class: "text", dir: "auto" }, name(entry), " ", ...text), " ", ...via(entry), time(entry.at)];
 }
 
 function name({ from }) {
   return el("bdi", { class: `name ${hue(from)}` }, from);
 }
 
-function dataBody(data) {
-  const json = JSON.stringify(data);
+function dataBody(json) {
   if (json.length <= DATA_SHOWN) return el("code", { class: "data" }, json);
   const summary = el("summary", {}, el("code", { class: "data" }, `${json.slice(0, DATA_SHOWN / 2)}…`));
   return el("details", {}, summary, el("code", { class: "data whole" }, json));

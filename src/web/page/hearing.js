@@ -3,22 +3,29 @@
 import { missedText } from "./catchup.js";
 import { messageEntry } from "./conversation.js";
 
+/** Names in a line that lists who is here. */
+const NAMES_SHOWN = 100;
+/** Names kept of a room, in case that we do not hear of all who leave. */
+const KEPT_MEMBERS = 10_000;
+
 /** In a large room the members are asked for anew after a summary, each page at a moment of its own. */
 const WHO_SPREAD_MS = 4_000;
 
 const HEARD = {
   welcome(session, event) {
-    session.welcomed(String(event.name));
+    session.welcomed(String(event.name), String(event.id));
   },
 
   joined(session, event) {
     const { chat } = session;
     const purpose = session.answered(event);
-    if (purpose || Number.isFinite(event.seq)) session.joined(String(event.room), event, purpose);
+    // Only who joins is told the room's numbers.
+    const ours = Boolean(purpose) || Number.isFinite(event.seq);
+    if (ours) session.joined(String(event.room), event, purpose);
     const room = chat.find("room", event.room);
     if (!room || typeof event.name !== "string") return;
-    if (event.name !== chat.name) {
-      room.members?.add(event.name);
+    if (!ours) {
+      if (room.members?.size < KEPT_MEMBERS) room.members.add(event.name);
       chat.advise(`${event.name} joined`, "info", room);
     }
     chat.setMembers(room, null, event.count);
@@ -32,12 +39,12 @@ const HEARD = {
     if (purpose) return session.forget(room);
     if (typeof event.name !== "string") return;
     const reason = event.reason ? ` (${event.reason})` : "";
-    if (event.name === chat.name) {
+    if (event.by === chat.id) {
       room.joined = false;
       room.members = null;
       chat.advise(`You left${reason}`, "error", room);
     } else {
-      room.members?.delete(event.name);
+      if (event.name !== chat.name) room.members?.delete(event.name);
       chat.advise(`${event.name} left${reason}`, "info", room);
     }
     chat.setMembers(room, null, event.count);
@@ -46,7 +53,7 @@ const HEARD = {
   history(session, event) {
     const room = session.chat.find("room", event.room);
     const messages = Array.isArray(event.messages) ? event.messages : [];
-    if (room) session.caughtUp(room, messages.filter((message) => Number.isFinite(message?.seq)));
+    if (room) session.heardHistory(room, messages.filter((message) => Number.isFinite(message?.seq)));
   },
 
   message(session, event) {
@@ -54,11 +61,12 @@ const HEARD = {
     const room = chat.find("room", event.room);
     const purpose = session.answered(event);
     if (!room) return;
-    session.caughtUp(room, []);
+    if (session.holdsBack(room, event)) return;
+    session.caughtUp(room);
     // Each number once: what we have is not shown again.
     if (event.seq <= room.lastSeq) return;
     if (Number.isFinite(event.seq)) room.lastSeq = event.seq;
-    const entry = messageEntry(event, Boolean(purpose?.saying) || event.from === chat.name);
+    const entry = messageEntry(event, Boolean(purpose?.saying) || chat.isOwn(event.by));
     if (purpose?.saying) chat.confirm(room, purpose.saying, entry);
     else chat.add(room, entry, true);
   },
@@ -70,36 +78,45 @@ const HEARD = {
       const conversation = chat.ensure("private", String(event.to));
       chat.confirm(conversation, saying, messageEntry({ ...event, me: saying.me }, true));
     } else if (!event.to && typeof event.from === "string") {
-      chat.add(chat.ensure("private", event.from), messageEntry(event, false), true);
+      chat.hearPrivate(event);
     }
   },
 
   who(session, event) {
     const room = session.chat.find("room", event.room);
-    const purpose = session.answered(event);
+    let purpose = session.answered(event);
     if (!room || !Array.isArray(event.names)) return;
-    session.caughtUp(room, []);
-    session.chat.setMembers(room, event.names.map(String), event.count);
-    if (purpose?.aloud) session.chat.advise(`Here: ${[...room.members].join(", ")}`);
+    // A long answer may come in pieces, each with the id of the request.
+    const more = event.id !== undefined && event.id === room.told.id;
+    if (more) purpose = room.told.purpose;
+    room.told = { id: event.id, purpose };
+    session.caughtUp(room);
+    const names = event.names.map(String);
+    session.chat.setMembers(room, names, event.count, more);
+    if (purpose?.aloud) session.chat.advise(`${more ? "And" : "Here"}: ${names.slice(0, NAMES_SHOWN).join(", ")}${names.length > NAMES_SHOWN ? ", …" : ""}`);
   },
 
   rooms(session, event) {
     const rooms = Array.isArray(event.rooms) ? event.rooms : [];
-    session.chat.emit("rooms", rooms.filter((room) => room && typeof room.room === "string"));
+    // The purpose of a request is given out once; who has it no more has sent another piece of the answer.
+    const more = !session.answered(event);
+    session.chat.emit("rooms", { rooms: rooms.filter((room) => room && typeof room.room === "string"), more });
   },
 
   nick(session, event) {
     const { chat } = session;
     const [from, to] = [String(event.from), String(event.to)];
-    const ours = from === chat.name;
+    const ours = event.by === chat.id;
     session.answered(event);
-    for (const room of chat.rooms()) {
-      const here = ours ? room.joined : room.members?.has(from);
-      room.rename(from, to);
-      if (here) chat.advise(ours ? `You are ${to} now` : `${from} is ${to} now`, "info", room);
+    for (const room of ours ? chat.rooms() : [chat.find("room", event.room)]) {
+      const namesake = !ours && from === chat.name;
+      const here = ours ? room.joined : room?.members?.has(from);
+      room?.rename(from, to, namesake);
+      const text = namesake ? `Somebody else called ${from} is ${to} now` : `${from} is ${to} now`;
+      if (here) chat.advise(ours ? `You are ${to} now` : text, "info", room);
     }
     if (ours) session.naming.renamed(to);
-    else follow(chat, from, to);
+    else follow(chat, event.by, from, to);
     chat.emit("members", { conversation: chat.open });
   },
 
@@ -109,7 +126,7 @@ const HEARD = {
     if (!room) return;
     chat.advise(`${event.joined} joined, ${event.left} left, ${event.count} here`, "info", room);
     chat.setMembers(room, null, event.count);
-    if (chat.open === room) setTimeout(() => room.joined && session.who(room), Math.random() * WHO_SPREAD_MS);
+    if (chat.open === room) session.whoLater(room, Math.random() * WHO_SPREAD_MS);
     else room.members = null;
   },
 
@@ -146,9 +163,10 @@ const HEARD = {
 };
 
 /** A private conversation goes with the one who renames, unless there is one under the new name. */
-function follow(chat, from, to) {
+function follow(chat, by, from, to) {
+  chat.requests.rename(by, from, to);
   const conversation = chat.find("private", from);
-  if (!conversation || chat.find("private", to)) return;
+  if (!conversation || chat.find("private", to) || (conversation.by ?? by) !== by) return;
   chat.conversations.delete(conversation.key);
   conversation.renameTo(to);
   chat.conversations.set(conversation.key, conversation);

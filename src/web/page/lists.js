@@ -1,25 +1,30 @@
 // The two side panes: the conversations with what is unread in them, and who is in the open room.
 
 import { avatar, byId, el, icon, plural, reconcile } from "./dom.js";
+import { onceAFrame } from "./frames.js";
 
-/** Members change in bursts; drawing a thousand names for each would be felt. */
-const MEMBERS_PAUSE_MS = 60;
+/** More names than that nobody looks through. */
+const MEMBERS_SHOWN = 200;
+
+const order = new Intl.Collator();
 
 export class Lists {
   #chat;
   #session;
   #picked;
-  #membersDue = 0;
+  /** As it is shown; undefined before anything is. */
+  #ownName;
 
   /** `picked` is called when the reader has chosen something, so that a drawer can close. */
   constructor(chat, session, picked) {
     this.#chat = chat;
     this.#session = session;
     this.#picked = picked;
-    chat.addEventListener("list", () => this.#conversations());
-    chat.addEventListener("shown", () => this.#members());
+    const members = onceAFrame(() => this.#members());
+    chat.addEventListener("list", onceAFrame(() => this.#conversations()));
+    chat.addEventListener("shown", members);
     chat.addEventListener("members", ({ detail }) => {
-      if (detail.conversation === chat.open) this.#membersSoon();
+      if (detail.conversation === chat.open) members();
     });
     this.#conversations();
     this.#members();
@@ -33,6 +38,11 @@ export class Lists {
       reconcile(byId(`${kind}-list`), items, ({ key }) => key, create, (row, item) => this.#update(row, item));
       byId(`${kind}-none`).hidden = items.length > 0;
     }
+    const { size } = this.#chat.requests;
+    byId("requests").hidden = size === 0;
+    byId("requests-count").textContent = size;
+    if (this.#ownName === this.#chat.name) return;
+    this.#ownName = this.#chat.name;
     byId("own-name").textContent = this.#chat.name ?? "…";
     byId("own-avatar").replaceChildren(avatar(this.#chat.name ?? "?"));
   }
@@ -65,25 +75,22 @@ export class Lists {
     close.setAttribute("aria-label", `${conversation.kind === "room" ? "Leave" : "Close"} ${title}`);
   }
 
-  #membersSoon() {
-    this.#membersDue ||= setTimeout(() => this.#members(), MEMBERS_PAUSE_MS);
-  }
-
   #members() {
-    clearTimeout(this.#membersDue);
-    this.#membersDue = 0;
     const room = this.#chat.open?.kind === "room" ? this.#chat.open : null;
-    const names = [...(room?.members ?? [])].sort((a, b) => a.localeCompare(b));
+    const all = [...(room?.members ?? [])].sort(order.compare);
+    const names = all.slice(0, MEMBERS_SHOWN);
+    // Whoever looks for themselves finds themselves.
+    if (all.indexOf(this.#chat.name) >= MEMBERS_SHOWN) names.push(this.#chat.name);
     reconcile(byId("member-list"), names, (name) => name, (name) => this.#member(name), (item, name) => {
       const own = name === this.#chat.name;
       item.querySelector("button").disabled = own;
       item.querySelector(".you").hidden = !own;
     });
-    const count = Math.max(room?.count ?? 0, names.length);
+    const count = Math.max(room?.count ?? 0, all.length);
     for (const element of document.querySelectorAll("[data-member-count]")) {
       element.textContent = room && count > 0 ? plural(count, "person", "people") : "";
     }
-    byId("member-more").textContent = names.length > 0 && count > names.length ? `and ${count - names.length} more` : "";
+    byId("member-more").textContent = names.length > 0 && count > names.length ? `and ${(count - names.length).toLocaleString()} more` : "";
   }
 
   #member(name) {

@@ -1,7 +1,8 @@
-// The messages of the open conversation. It follows the newest as long as the reader is at the end.
+// The messages of the open conversation, drawn once a frame. It follows the newest as long as the reader is at the end.
 
 import { byId, plural } from "./dom.js";
 import { continues, renderEntry } from "./entries.js";
+import { onceAFrame } from "./frames.js";
 
 /** So near to the end counts as at the end. */
 const NEAR_PX = 40;
@@ -15,7 +16,11 @@ export class LogView {
   #conversation = null;
   /** Entry to element, of what is shown. */
   #elements = new Map();
-  #entries = new WeakMap();
+  /** Entries that are no more as their elements show them. */
+  #changed = new Set();
+  /** Whether the reader has just said something, which is to be seen. */
+  #follow = false;
+  #drawSoon = onceAFrame(() => this.#draw());
   /** Whether the reader is at the end. */
   #pinned = true;
   #top = 0;
@@ -29,11 +34,17 @@ export class LogView {
     // A keyboard that slides in must not hide what was just said.
     new ResizeObserver(() => this.#pinned && this.#toEnd()).observe(this.#scroller);
     chat.addEventListener("shown", ({ detail }) => this.#show(detail));
-    const ours = (event, act) => event.detail.conversation === this.#conversation && act(event.detail);
-    chat.addEventListener("added", (event) => ours(event, (detail) => this.#added(detail)));
-    chat.addEventListener("changed", (event) => ours(event, ({ entry }) => this.#changed(entry)));
-    chat.addEventListener("removed", (event) => ours(event, ({ entry }) => this.#removed(entry)));
-    chat.addEventListener("marker", (event) => ours(event, () => this.#unmark()));
+    const ours = (type, act) => {
+      chat.addEventListener(type, ({ detail }) => {
+        if (detail.conversation !== this.#conversation) return;
+        act(detail.entry);
+        this.#drawSoon();
+      });
+    };
+    ours("added", (entry) => this.#added(entry));
+    ours("changed", (entry) => this.#changed.add(entry));
+    ours("removed", () => {});
+    ours("marker", () => {});
   }
 
   #show(conversation) {
@@ -42,8 +53,11 @@ export class LogView {
     // Not news: a screen reader is to hear only what comes from now on.
     this.#scroller.setAttribute("aria-busy", "true");
     this.#elements.clear();
+    this.#changed.clear();
     this.#list.replaceChildren();
-    for (const entry of conversation?.entries ?? []) this.#place(entry, null);
+    // All of it is new, and so is the place to look at.
+    this.#pinned = this.#follow = false;
+    this.#draw();
     this.#scroller.setAttribute("aria-label", conversation ? `Messages in ${conversation.title}` : "Messages");
     this.#restore();
     setTimeout(() => this.#scroller.removeAttribute("aria-busy"), 100);
@@ -59,59 +73,49 @@ export class LogView {
     this.#scrolled();
   }
 
-  #added({ entry, before }) {
-    this.#place(entry, before);
-    if (this.#pinned || entry.own) return this.#toEnd();
-    if (entry.kind === "message") this.#below++;
-    this.#showJump();
+  #added(entry) {
+    if (entry.own) this.#follow = true;
+    else if (!this.#pinned && entry.kind === "message") this.#below++;
   }
 
-  #place(entry, before) {
+  /** Makes the elements those of the entries. One that is in its place stays: a selection in it, or the focus. */
+  #draw() {
+    const entries = this.#conversation?.entries ?? [];
+    const kept = new Set(entries);
+    for (const [entry, element] of this.#elements) {
+      if (kept.has(entry) && !this.#changed.has(entry)) continue;
+      element.remove();
+      this.#elements.delete(entry);
+    }
+    this.#changed.clear();
+    let next = this.#list.firstElementChild;
+    let above = null;
+    for (const entry of entries) {
+      const element = this.#element(entry);
+      element.classList.toggle("first-unread", entry === this.#conversation.firstUnread);
+      // A message right below another of the same sender needs no name.
+      element.classList.toggle("grouped", continues(entry, above));
+      if (element === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(element, next);
+      above = entry;
+    }
+    if (this.#pinned || this.#follow) this.#toEnd();
+    else this.#showJump();
+  }
+
+  #element(entry) {
+    const known = this.#elements.get(entry);
+    if (known) return known;
     const element = renderEntry(entry, this.#actions);
-    element.classList.toggle("first-unread", entry === this.#conversation.firstUnread);
     this.#elements.set(entry, element);
-    this.#entries.set(element, entry);
-    this.#list.insertBefore(element, this.#elements.get(before) ?? null);
-    this.#group(element);
-    this.#group(element.nextElementSibling);
-  }
-
-  #changed(entry) {
-    const old = this.#elements.get(entry);
-    if (!old) return;
-    const element = renderEntry(entry, this.#actions);
-    this.#elements.set(entry, element);
-    this.#entries.set(element, entry);
-    old.replaceWith(element);
-    this.#group(element);
-    if (this.#pinned) this.#toEnd();
-  }
-
-  #removed(entry) {
-    const element = this.#elements.get(entry);
-    if (!element) return;
-    const next = element.nextElementSibling;
-    this.#elements.delete(entry);
-    element.remove();
-    this.#group(next);
-  }
-
-  /** A message right below another of the same sender needs no name. */
-  #group(element) {
-    if (!element) return;
-    const above = element.previousElementSibling;
-    const grouped = above !== null && continues(this.#entries.get(element), this.#entries.get(above));
-    element.classList.toggle("grouped", grouped);
-  }
-
-  #unmark() {
-    this.#list.querySelector(".first-unread")?.classList.remove("first-unread");
+    return element;
   }
 
   #toEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#top = this.#scroller.scrollTop;
     this.#pinned = true;
+    this.#follow = false;
     this.#below = 0;
     this.#showJump();
   }

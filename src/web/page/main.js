@@ -2,10 +2,11 @@
 //
 // connection      the WebSocket, opened again whenever it breaks
 // session         requests to the server; hearing: its messages; naming, catchup: two things that take more than one
-// state           the chat as we know it; conversation: one room of it
-// log, lists, …   what is seen of it; they listen to the state and never talk to each other
+// state           the chat as we know it; conversation: one room of it; requests: strangers who want one
+// log, lists, …   what is seen of it; they listen to the state, draw once a frame, and never talk to each other
 
 import { nameInAddress, placeInAddress, putInAddress, socketAddress } from "./address.js";
+import { RequestsDialog } from "./asking.js";
 import { Banner } from "./banner.js";
 import { HELP, parse, roomName } from "./commands.js";
 import { Composer } from "./composer.js";
@@ -13,6 +14,7 @@ import { Connection } from "./connection.js";
 import { NameDialog, RoomDialog } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
+import { onceAFrame } from "./frames.js";
 import { Lists } from "./lists.js";
 import { LogView } from "./log.js";
 import { Session } from "./session.js";
@@ -35,6 +37,10 @@ const nameDialog = new NameDialog(chat, (name) => {
   if (connection.state === "online") return;
   nameDialog.close();
   connection.open();
+});
+new RequestsDialog(chat, (name) => {
+  drawers.close();
+  session.talkTo(name);
 });
 new Banner(connection, chat);
 new Lists(chat, session, () => drawers.close());
@@ -99,7 +105,8 @@ function follow(place) {
 
 /** What the page's title and header say. */
 function showTitle() {
-  const { open, unread } = chat;
+  const { open } = chat;
+  const unread = chat.unread + chat.requests.size;
   const title = open?.title ?? "No conversation";
   const heading = byId("title");
   if (heading.textContent !== title) heading.textContent = title;
@@ -110,7 +117,7 @@ function showTitle() {
   byId("members").classList.toggle("none", open?.kind !== "room");
 }
 
-chat.addEventListener("list", showTitle);
+chat.addEventListener("list", onceAFrame(showTitle));
 chat.addEventListener("shown", ({ detail }) => {
   if (detail) putInAddress(detail);
   // On a touch screen the focus would pull up the keyboard.

@@ -2,6 +2,7 @@
 
 import { catchUp } from "./catchup.js";
 import { roomName } from "./commands.js";
+import { KEPT_ENTRIES } from "./conversation.js";
 import { hear } from "./hearing.js";
 import { Naming } from "./naming.js";
 import { rememberRooms } from "./storage.js";
@@ -14,6 +15,8 @@ export class Session {
   /** What the server has not answered yet: by id, what the request was for. */
   requests = new Map();
   #lastId = 0;
+  /** Rooms whose members will be asked for. */
+  #whoDue = new Set();
 
   constructor(connection, chat, name) {
     this.connection = connection;
@@ -63,7 +66,7 @@ export class Session {
   }
 
   talkTo(name) {
-    this.chat.show(this.chat.ensure("private", name));
+    this.chat.show(this.chat.accept(name));
   }
 
   nick(name, purpose = {}) {
@@ -72,6 +75,16 @@ export class Session {
 
   who(conversation, purpose = {}) {
     this.request({ type: "who", room: conversation.name }, { asking: conversation, ...purpose });
+  }
+
+  /** The same after a while, once for all who want it meanwhile. */
+  whoLater(conversation, delay) {
+    if (this.#whoDue.has(conversation)) return;
+    this.#whoDue.add(conversation);
+    setTimeout(() => {
+      this.#whoDue.delete(conversation);
+      if (conversation.joined) this.who(conversation);
+    }, delay);
   }
 
   listRooms() {
@@ -84,7 +97,7 @@ export class Session {
       return this.chat.advise("That is too long for one message", "error", conversation);
     }
     const from = this.chat.name ?? this.naming.wanted;
-    const entry = { kind: "message", from, text, me, own: true, at: Date.now(), status: "pending", sent: false };
+    const entry = { kind: "message", from, by: null, via: null, text, me, own: true, at: Date.now(), status: "pending", sent: false };
     this.#deliver(conversation, entry);
     this.chat.add(conversation, entry);
   }
@@ -95,7 +108,8 @@ export class Session {
   }
 
   /** The server's welcome: everything we were in is joined again. */
-  welcomed(name) {
+  welcomed(name, id) {
+    this.chat.setId(id);
     this.connection.welcomed();
     this.naming.welcomed(name);
     for (const conversation of this.chat.all()) {
@@ -115,17 +129,35 @@ export class Session {
     conversation.epoch = epoch;
     conversation.since = Number.isFinite(since) ? since : 0;
     conversation.awaited = Number.isFinite(seq) ? seq : 0;
+    conversation.pieces = [];
     this.#rememberRooms();
     // A room that has kept nothing sends no history. Then this answer, which comes after it, says so.
     const same = !conversation.moved && conversation.awaited === conversation.lastSeq;
     if (!same || this.chat.open === conversation) this.who(conversation);
-    else this.caughtUp(conversation, []);
+    else this.caughtUp(conversation);
+  }
+
+  /** The history of a room that was joined, or a piece of it. The last piece has the room's last message. */
+  heardHistory(conversation, messages) {
+    if (conversation.awaited === null) return;
+    conversation.pieces.push(...messages);
+    if (!messages.some(({ seq }) => seq >= conversation.awaited)) return;
+    this.caughtUp(conversation);
+  }
+
+  /** A message may come between two pieces of the history; then it waits for the rest. */
+  holdsBack({ awaited, pieces }, message) {
+    const holds = awaited !== null && pieces.length > 0 && pieces.length < KEPT_ENTRIES && Number.isFinite(message.seq);
+    if (holds) pieces.push(message);
+    return holds;
   }
 
   /** What there is to know of the time before joining is known. */
-  caughtUp(conversation, messages) {
+  caughtUp(conversation) {
     if (conversation.awaited === null) return;
-    catchUp(this.chat, conversation, messages);
+    const pieces = conversation.pieces.sort((a, b) => a.seq - b.seq);
+    conversation.pieces = [];
+    catchUp(this.chat, conversation, pieces);
     this.#settle(conversation);
   }
 
@@ -158,6 +190,7 @@ export class Session {
     for (const conversation of this.chat.rooms()) {
       conversation.joined = false;
       conversation.awaited = null;
+      conversation.pieces = [];
       conversation.members = conversation.count = null;
     }
     this.chat.emit("members", { conversation: this.chat.open });

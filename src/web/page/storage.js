@@ -21,6 +21,16 @@ export function rememberRooms(rooms) {
   write("sessionStorage", "rooms", rooms);
 }
 
+/** The ids this tab has had: each connection has another, and what was said by any of them is the reader's own. */
+export function rememberedIds() {
+  const ids = read("sessionStorage", "ids");
+  return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
+}
+
+export function rememberIds(ids) {
+  write("sessionStorage", "ids", ids);
+}
+
 // Even naming the storage throws where it is forbidden, hence the names as strings.
 function read(storage, key) {
   try {

@@ -1,0 +1,70 @@
+// Who wants to talk: the strangers who have written in private, to be accepted or ignored.
+
+import { avatar, byId, el, plural, reconcile } from "./dom.js";
+import { fold } from "./conversation.js";
+import { onceAFrame } from "./frames.js";
+
+/** So much of the latest message is shown. */
+const PREVIEW_CHARS = 200;
+
+export class RequestsDialog {
+  #dialog = byId("requests-dialog");
+  #list = byId("request-list");
+  #chat;
+  #accept;
+
+  /** `accept` gets the name of who may talk. */
+  constructor(chat, accept) {
+    this.#chat = chat;
+    this.#accept = accept;
+    byId("requests").addEventListener("click", () => this.ask());
+    byId("requests-close").addEventListener("click", () => this.#dialog.close());
+    byId("requests-ignore").addEventListener("click", () => {
+      for (const { name } of chat.requests.list()) chat.ignore(name);
+      this.#dialog.close();
+    });
+    this.#dialog.addEventListener("close", () => (chat.requests.held = false));
+    chat.addEventListener("list", onceAFrame(() => this.#dialog.open && this.#draw()));
+  }
+
+  ask() {
+    if (this.#chat.requests.size === 0) return;
+    this.#chat.requests.held = true;
+    this.#draw();
+    if (!this.#dialog.open) this.#dialog.showModal();
+  }
+
+  #draw() {
+    const { requests } = this.#chat;
+    const create = (request) => this.#item(request);
+    reconcile(this.#list, requests.list(), ({ name }) => fold(name), create, (item, request) => {
+      const { text } = request.entries.at(-1);
+      const shown = text.length > PREVIEW_CHARS ? `${text.slice(0, PREVIEW_CHARS)}…` : text;
+      item.querySelector(".note").textContent = plural(request.count, "message");
+      item.querySelector(".text").textContent = shown;
+    });
+    byId("request-more").textContent = requests.lost > 0 ? `Left out: ${plural(requests.lost, "more request")}.` : "";
+  }
+
+  #item({ name }) {
+    const label = el("bdi", { class: "label" }, name);
+    const said = el("div", { class: "said" }, el("div", {}, label, " ", el("span", { class: "note" })), el("p", { class: "text", dir: "auto" }));
+    const accept = el("button", { type: "button", "aria-label": `Talk to ${name}` }, "Talk");
+    const ignore = el("button", { type: "button", class: "quiet", "aria-label": `Ignore ${name}` }, "Ignore");
+    accept.addEventListener("click", () => {
+      this.#dialog.close();
+      this.#accept(name);
+    });
+    ignore.addEventListener("click", () => this.#ignore(name));
+    return el("li", { class: "request" }, avatar(name), said, accept, ignore);
+  }
+
+  /** The focus goes to the next, so that a keyboard can go on from there. */
+  #ignore(name) {
+    const item = [...this.#list.children].find(({ dataset }) => dataset.key === fold(name));
+    const next = item?.nextElementSibling ?? item?.previousElementSibling;
+    this.#chat.ignore(name);
+    if (!next) return this.#dialog.close();
+    next.querySelector("button.quiet").focus();
+  }
+}

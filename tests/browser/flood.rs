@@ -1,0 +1,286 @@
+//! What strangers send does not decide how much a page keeps and draws. Counted in elements, not in time.
+
+use serde_json::{Value, json};
+
+use crate::server::{Person, Server};
+use crate::webdriver::{Browser, Page};
+
+/// Counts the elements that are made from now on.
+fn count_elements(page: &Page) {
+    page.value(
+        "((make) => { window.made = 0; document.createElement = (tag) => { window.made++; \
+         return make.call(document, tag); }; })(document.createElement)",
+        json!([]),
+    );
+}
+
+fn number(page: &Page, expression: &str) -> u64 {
+    page.value(expression, json!([])).as_u64().expect("a number")
+}
+
+fn elements(page: &Page, selector: &str) -> u64 {
+    let count = page.value("document.querySelectorAll(arguments[0]).length", json!([selector]));
+    count.as_u64().expect("a number")
+}
+
+fn crowd(server: &Server, count: usize) -> Vec<Person> {
+    (0..count).map(|number| server.join(&format!("s{number:03}"))).collect()
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
+    const STRANGERS: usize = 200;
+    const MESSAGES: usize = 9;
+    let server = Server::start("");
+    let browser = Browser::start();
+    let (mut watcher, mut strangers) = (server.join("watcher"), crowd(&server, STRANGERS));
+    let ann = browser.join(server.http(), "ann");
+    count_elements(&ann);
+    for number in 0..MESSAGES {
+        for stranger in &mut strangers {
+            stranger.say(&format!("/msg ann psst {number}"));
+        }
+    }
+    // The server may read all of one before it reads another.
+    strangers.iter_mut().for_each(|stranger| stranger.say("/msg watcher done"));
+    (0..STRANGERS).for_each(|_| watcher.hear("[s"));
+    watcher.say("that was all");
+    ann.hear("that was all");
+    ann.wait("document.getElementById('requests-count').textContent === '100'", json!([]));
+    assert_eq!(elements(&ann, "#private-list li"), 0);
+    let made = number(&ann, "window.made");
+    assert!(made < STRANGERS as u64, "{made} elements for {} messages", STRANGERS * MESSAGES);
+
+    ann.click("#requests");
+    ann.see("#requests-dialog[open]");
+    assert_eq!(elements(&ann, "#request-list li"), 100);
+    assert!(ann.all("#request-more")[0].starts_with("Left out: "));
+    // While the reader looks, nobody new comes and nothing moves.
+    let shown = ann.all("#request-list .label");
+    let mut late = server.join("late");
+    late.say("/msg ann me too");
+    late.say("/msg watcher done");
+    watcher.hear("[late] done");
+    watcher.say("late has said it");
+    ann.hear("late has said it");
+    assert_eq!(ann.all("#request-list .label"), shown);
+
+    ann.click("#request-list li:nth-child(2) button.quiet");
+    ann.wait("document.querySelectorAll('#request-list li').length === 99", json!([]));
+    let focused = ann.value("document.activeElement.getAttribute('aria-label')", json!([]));
+    assert_eq!(focused, format!("Ignore {}", shown[2]), "a keyboard goes on from there");
+    ann.click("#request-list li button:not(.quiet)");
+    ann.see("#requests-dialog:not([open])");
+    ann.wait("document.querySelectorAll('#private-list li').length === 1", json!([]));
+    assert_eq!(ann.all("#private-list .label"), [shown[0].clone()]);
+    assert_eq!(ann.texts(), (0..MESSAGES).map(|number| format!("psst {number}")).collect::<Vec<_>>());
+    ann.wait("document.getElementById('requests-count').textContent === '98'", json!([]));
+
+    // Who was accepted needs to ask no more; who is ignored is not heard.
+    let at = |label: &str| label[1..].parse::<usize>().expect("a number");
+    let (accepted, ignored) = (at(&shown[0]), at(&shown[1]));
+    strangers[ignored].say("/msg ann are you there?");
+    strangers[accepted].say("/msg ann thank you");
+    ann.hear("thank you");
+    assert_eq!(ann.all("#requests-count"), ["98"]);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let mut bob = server.join("bob");
+    let ann = browser.join(server.http(), "ann");
+    ann.say("/msg bob hi");
+    bob.hear("[ann] hi");
+    bob.say("/msg ann hello");
+    ann.hear("hello");
+    assert_eq!(ann.value("document.getElementById('requests').hidden", json!([])), true);
+
+    // Under the same name there may be somebody else now, and the page says so.
+    drop(bob);
+    ann.click("#room-list .row");
+    ann.wait(
+        "[...document.querySelectorAll('.line span')].some((e) => e.textContent === 'bob left')",
+        json!([]),
+    );
+    let mut again = server.join("bob");
+    again.say("/msg ann hello again");
+    ann.see("#private-list .badge:not([hidden])");
+    ann.click("#private-list .row");
+    ann.hear("hello again");
+    assert!(ann.all(".line span").contains(&"bob is here anew, or is somebody else now".into()));
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
+    let server = Server::start("--rate 1000/s --burst 100");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    ann.say("/msg first draft");
+    for number in 0..50 {
+        ann.say(&format!("/msg x{number} "));
+    }
+    // The first one has a message that failed, and was quiet longest all the same.
+    ann.wait("document.title === 'x49 – chinwag'", json!([]));
+    ann.wait("document.querySelectorAll('#private-list li').length === 50", json!([]));
+    ann.wait("document.querySelector('#private-list li:last-child .label').textContent === 'x49'", json!([]));
+    assert!(!ann.all("#private-list .label").contains(&"first".into()));
+    let told = "[...document.querySelectorAll('.line span')].map((e) => e.textContent)";
+    let told = ann.value(told, json!([]));
+    assert!(
+        told.to_string().contains("Closed the conversation with first: no more than 50 are kept"),
+        "{told}"
+    );
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn flood_of_messages_leaves_so_many_entries() {
+    const TALKERS: usize = 60;
+    let server = Server::start("");
+    let browser = Browser::start();
+    let (mut watcher, mut talkers) = (server.join("watcher"), crowd(&server, TALKERS));
+    let ann = browser.join(server.http(), "ann");
+    for number in 0..9 {
+        for talker in &mut talkers {
+            talker.say(&format!("flood {number}"));
+        }
+    }
+    // The server may read all of one before it reads another.
+    (0..9 * TALKERS).for_each(|_| watcher.hear("s"));
+    watcher.say("that was all");
+    ann.hear("that was all");
+    assert_eq!(elements(&ann, "#entries li"), 500);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn comings_and_goings_take_no_messages_place() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let mut bob = server.join("bob");
+    let ann = browser.join(server.http(), "ann");
+    bob.say("to be kept");
+    ann.hear("to be kept");
+    for _ in 0..6 {
+        let guests = crowd(&server, 40);
+        bob.hear("-- s039 joined");
+        drop(guests);
+        for _ in 0..40 {
+            bob.hear("-- s0");
+        }
+    }
+    bob.say("that was all");
+    ann.hear("that was all");
+    assert_eq!(elements(&ann, "#entries .line"), 100);
+    assert_eq!(ann.texts(), ["to be kept", "that was all"]);
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn page_that_gets_no_frames_still_counts_what_is_unread() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let mut bob = server.join("bob");
+    let ann = browser.join(server.http(), "ann");
+    ann.say("/join dev");
+    ann.wait("document.title === '#dev – chinwag'", json!([]));
+    // As in a tab that is hidden.
+    ann.value("(window.requestAnimationFrame = () => 0) && null", json!([]));
+    bob.say("anybody?");
+    bob.say("/msg ann psst");
+    ann.wait("document.title === '(2) #dev – chinwag'", json!([]));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A chat and a session of the page's own modules, with a connection that only notes what is sent; and then `script`.
+fn with_session(page: &Page, script: &str) -> Value {
+    let begin = "const [{ Chat }, { Session }] = await Promise.all([import('/state.js'), import('/session.js')]);\
+        const connection = Object.assign(new EventTarget(), { state: 'online', sent: [], welcomed() {},\
+            send(request) { this.sent.push(request); return true; } });\
+        const chat = new Chat();\
+        const session = new Session(connection, chat, 'ann');\
+        const hear = (detail) => connection.dispatchEvent(new CustomEvent('message', { detail }));\
+        const last = () => connection.sent.at(-1).id;\
+        const message = (seq) => ({ from: 'bob', by: 'b', text: `m${seq}`, seq, at: seq });\
+        hear({ type: 'welcome', id: 'a', name: 'ann' });\
+        session.join('dev');\
+        hear({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: last() });\
+        const room = chat.find('room', 'dev');";
+    page.value(&format!("(async () => {{ {begin} {script} }})()"), json!([]))
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn long_answers_may_come_in_pieces() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    let history = with_session(
+        &ann,
+        "const who = last();\
+         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         hear({ type: 'message', room: 'dev', ...message(5) });\
+         hear({ type: 'history', room: 'dev', messages: [3, 4].map(message) });\
+         hear({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: who });\
+         hear({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: who });\
+         hear({ type: 'message', room: 'dev', ...message(6) });\
+         return [room.entries.map((entry) => entry.text), [...room.members]];",
+    );
+    assert_eq!(history, json!([["m1", "m2", "m3", "m4", "m5", "m6"], ["ann", "bob", "cy"]]));
+
+    let anew = with_session(
+        &ann,
+        "const who = last();\
+         hear({ type: 'who', room: 'dev', names: ['ann', 'bob'], count: 2, id: who });\
+         session.who(room);\
+         hear({ type: 'who', room: 'dev', names: ['ann', 'cy'], count: 2, id: last() });\
+         return [...room.members];",
+    );
+    assert_eq!(anew, json!(["ann", "cy"]), "an answer to another request is not a piece of the last");
+
+    // The last number may be that of a gap; then the answer that follows ends the history.
+    let gap = with_session(
+        &ann,
+        "const who = last();\
+         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         hear({ type: 'who', room: 'dev', names: ['ann'], count: 1, id: who });\
+         return [room.entries.map((entry) => entry.text), room.lastSeq];",
+    );
+    assert_eq!(gap, json!([["m1", "m2"], 4]));
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn long_lists_of_names_and_rooms_are_shown_in_part() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    let parts = "Promise.all([import('/state.js'), import('/dialogs.js'), import('/lists.js')])";
+    let script = format!(
+        "(async () => {{ const [{{ Chat }}, {{ RoomDialog }}, {{ Lists }}] = await {parts};\
+         const chat = new Chat();\
+         chat.name = 'zz';\
+         new Lists(chat, {{}}, () => {{}});\
+         new RoomDialog(chat, () => {{}});\
+         const room = chat.ensure('room', 'big');\
+         chat.show(room);\
+         chat.setMembers(room, Array.from({{ length: 1000 }}, (_, n) => `n${{n}}`).concat('zz'), 1500);\
+         const rooms = (from) => Array.from({{ length: 5000 }}, (_, n) => ({{ room: `r${{from + n}}`, count: n }}));\
+         chat.emit('rooms', {{ rooms: rooms(0), more: false }});\
+         chat.emit('rooms', {{ rooms: rooms(5000), more: true }});\
+         await new Promise((done) => setTimeout(done, 600)); }})()"
+    );
+    ann.value(&script, json!([]));
+    ann.wait("document.querySelectorAll('#member-list li').length === 201", json!([]));
+    assert_eq!(ann.all("#member-more"), ["and 1,299 more"]);
+    assert_eq!(ann.all("#member-list .you:not([hidden])").len(), 1);
+    assert_eq!(elements(&ann, "#all-rooms li"), 200);
+    assert_eq!(ann.all("#all-rooms-none"), ["And 9,800 more rooms: write a part of its name."]);
+}

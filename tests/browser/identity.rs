@@ -1,0 +1,101 @@
+//! Names prove nothing: the page knows what is its reader's own by id.
+
+use serde_json::json;
+
+use crate::server::{Proxy, Redis, Server};
+use crate::webdriver::Browser;
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let proxy = Proxy::to(server.http());
+    let ann = browser.join(proxy.address(), "ann");
+    let mut bob = server.join("bob");
+    ann.say("mine");
+    bob.hear("ann: mine");
+
+    proxy.cut();
+    ann.wait("document.body.dataset.connection !== 'online'", json!([]));
+    bob.hear("-- ann left");
+    // What waits to be sent here must not be taken for sent because somebody else said the same.
+    ann.say("the same");
+    ann.see(".pending");
+    server.publish("ann", "I resign");
+    server.publish("ann", "the same");
+    bob.hear("ann (http): the same");
+    proxy.mend(server.http());
+
+    bob.hear("ann: the same");
+    ann.see(".own.sent + .own.sent, .own.sent ~ .own.sent");
+    assert_eq!(ann.texts(), ["mine", "I resign", "the same", "the same"]);
+    assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
+    assert_eq!(ann.all(".message:not(.own) .via"), ["via http"; 2]);
+    assert_eq!(ann.all(".own .via, .failed"), Vec::<String>::new());
+
+    // What was its own stays so under another connection, and a page that is loaded again.
+    ann.value("location.reload()", json!([]));
+    ann.wait("document.querySelectorAll('.own .text').length === 2", json!([]));
+    assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
+    let stranger = browser.join(server.http(), "cy");
+    stranger.hear("I resign");
+    assert_eq!(stranger.all(".own"), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn rename_of_somebody_who_took_the_readers_old_name_is_not_the_readers() {
+    let server = Server::start("");
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    ann.say("before");
+    ann.say("/nick amy");
+    ann.wait("document.getElementById('own-name').textContent === 'amy'", json!([]));
+    let mut other = server.join("ann");
+    other.say("I am ann");
+    ann.hear("I am ann");
+    other.say("/nick eve");
+    other.hear("-- you are now eve");
+    ann.wait(
+        "[...document.querySelectorAll('.line span')].some((e) => e.textContent === 'ann is eve now')",
+        json!([]),
+    );
+    assert_eq!(ann.all("#own-name"), ["amy"]);
+    assert_eq!(ann.all(".own .text"), ["before"]);
+}
+
+#[test]
+#[ignore = "needs chromium, chromium-driver and redis-server"]
+fn rightful_owner_of_a_name_keeps_it_when_a_namesake_at_another_server_gives_it_up() {
+    const OTHER: &str = "000000000000000a";
+    let namesake = |name: &str| format!(r#""name":"{name}","since":9999999999999,"rooms":["lobby"]"#);
+    let redis = Redis::start();
+    let server = Server::start(&redis.flag());
+    let browser = Browser::start();
+    let ann = browser.join(server.http(), "ann");
+    ann.wait("document.querySelectorAll('#member-list li').length === 1", json!([]));
+    server.wait_for_link();
+    // A process whose ann came later, and is about to learn that. Whoever is subscribed to its channel counts as alive.
+    let _alive = redis.subscribe(&format!("chinwag:@{OTHER}"));
+    redis.command(&format!("HSET chinwag:@{OTHER} v 1 1 '{{{}}}'", namesake("ann")));
+    redis.command(&format!(
+        "PUBLISH chinwag:@presence '{{\"chinwag\":\"{OTHER}\",\"type\":\"hello\",\"version\":1}}'"
+    ));
+    server.wait_for_members(2);
+    redis.command(&format!(
+        "PUBLISH chinwag:@presence '{{\"chinwag\":\"{OTHER}\",\"type\":\"clients\",\"version\":2,\"clients\":[{{\"id\":1,{}}}]}}'",
+        namesake("zoe")
+    ));
+    let line = "Somebody else called ann is zoe now";
+    ann.wait(
+        "[...document.querySelectorAll('.line span')].some((e) => e.textContent === arguments[0])",
+        json!([line]),
+    );
+    ann.wait("document.querySelectorAll('#member-list li').length === 2", json!([]));
+    assert_eq!(ann.all("#member-list .label"), ["ann", "zoe"]);
+    assert_eq!(ann.all("#own-name"), ["ann"]);
+    ann.say("still me");
+    ann.see(".own.sent");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
