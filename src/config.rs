@@ -4,6 +4,7 @@
 //! `tests/tidy.rs` fails until it also has a line in the README.
 
 mod address;
+mod allowed;
 mod bounds;
 mod descriptors;
 mod motd;
@@ -20,6 +21,7 @@ use log::LevelFilter;
 
 pub use address::Address;
 use address::doors;
+pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
 pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 pub use motd::read_motd;
 use redis::SecretParser;
@@ -54,13 +56,15 @@ pub struct Config {
     #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = DOORS)]
     pub http: Vec<Address>,
 
-    /// Web page, besides our own, that may open WebSockets and publish: https://HOST or http://HOST:PORT, or * (repeatable)
+    /// Web page, besides our own, that may open WebSockets, publish and read: https://HOST, http://HOST:PORT,
+    /// https://*.DOMAIN, null for pages from files, or * (repeatable)
     #[arg(long, value_name = "ORIGIN", env = "CHINWAG_ORIGIN", value_delimiter = ',', help_heading = DOORS)]
-    pub origin: Vec<String>,
+    pub origin: Vec<AllowedOrigin>,
 
-    /// Name, besides localhost, that a door on a loopback address may be asked for, or * (repeatable)
+    /// Name that the HTTP door may be asked for: NAME, NAME:PORT, *.DOMAIN, or * (repeatable). Besides it only localhost
+    /// and, where the door is not on a loopback address, IP addresses [default: every name there, localhost on loopback]
     #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = DOORS)]
-    pub host: Vec<String>,
+    pub host: Vec<AllowedHost>,
 
     /// Let everyone start under a guest name instead of asking for one
     #[arg(long, env = "CHINWAG_GUESTS", value_parser = FalseyValueParser::new(), help_heading = CHAT)]

@@ -40,6 +40,11 @@ impl Inbox {
         self.held.is_some() || !self.waiting.is_empty()
     }
 
+    /// The input that was not used.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Keeps what was read while the client has to wait.
     pub fn hold(&mut self, input: Input) {
         self.held = Some(input);
@@ -68,6 +73,11 @@ impl Inboxes {
         if !inbox.is_empty() {
             self.full.insert(slot, Box::new(inbox));
         }
+    }
+
+    /// The inbox of a connection, if there is something in it.
+    pub fn get(&self, slot: u32) -> Option<&Inbox> {
+        self.full.get(slot).map(|inbox| &**inbox)
     }
 
     /// Bytes that a connection has sent and nobody has used.

@@ -7,7 +7,7 @@ mod subprotocol;
 use std::borrow::Cow;
 
 use form_urlencoded::parse;
-use http::header;
+use http::header::{self, HeaderName};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tungstenite::error::{Error, ProtocolError};
@@ -18,7 +18,7 @@ use crate::codec::json;
 use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
-pub use guard::Guard;
+pub use guard::{Guard, complete};
 
 const JSON: &str = "application/json";
 
@@ -61,6 +61,8 @@ pub enum Action {
 /// The paths there are.
 #[derive(Clone, Debug)]
 enum Path {
+    /// The server as a whole: `*` (RFC 9112, 3.2.4).
+    Server,
     Asset(&'static assets::Asset),
     Health,
     Ready,
@@ -73,12 +75,18 @@ enum Path {
 }
 
 impl Path {
-    /// What may be done with it, besides `HEAD` where `GET` may.
+    /// What may be done with it, besides `HEAD` where `GET` may, and `OPTIONS`.
     fn methods(&self) -> &'static [Method] {
         match self {
-            Path::Messages(_) => &[Method::GET, Method::POST],
+            Path::Messages(_) | Path::Server => &[Method::GET, Method::POST],
             _ => &[Method::GET],
         }
+    }
+
+    /// Whether it may be asked for under any name: balancers ask by whatever address they have, and a page that is not
+    /// ours may know that the server is alive.
+    fn has_any_host(&self) -> bool {
+        matches!(self, Path::Server | Path::Health | Path::Ready)
     }
 }
 
@@ -87,16 +95,21 @@ impl Path {
 /// # Errors
 /// The answer that says why nothing is.
 pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
-    guard.check_host(call)?;
-    let path = path_of(call.uri().path())?;
-    if call.method() == Method::OPTIONS && guard.allowed_origin(call).is_some() {
-        return Ok(Action::Answer(preflight(&path)));
+    let path = path_of(call.uri().path());
+    if !path.as_ref().is_ok_and(Path::has_any_host) {
+        guard.check_host(call)?;
+    }
+    let path = path?;
+    if call.method() == Method::OPTIONS {
+        return options(call, guard, &path).map(Action::Answer);
     }
     let asked = if call.method() == Method::HEAD { &Method::GET } else { call.method() };
     if !path.methods().contains(asked) {
         return Err(wrong_method(&path));
     }
     Ok(match path {
+        // The codec takes a `*` with OPTIONS only.
+        Path::Server => return Err(wrong_method(&path)),
         Path::Asset(asset) => Action::Answer(asset.answer(call.headers())),
         Path::Health => Action::Answer(Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..])),
         Path::Ready => Action::Ready,
@@ -120,6 +133,9 @@ fn path_of(path: &str) -> Result<Path, Answer> {
         };
         parsed.map_err(|error| refused(&Problem::BadRoomName(error)))
     };
+    if path == "*" {
+        return Ok(Path::Server);
+    }
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     Ok(match segments[..] {
         ["healthz"] => Path::Health,
@@ -141,19 +157,46 @@ fn not_found() -> Answer {
 
 fn wrong_method(path: &Path) -> Answer {
     let text = "that can't be done with this path; the Allow field says what can";
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).with(header::ALLOW, allowed(path))
+    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+        .with(header::ALLOW, format!("{}, OPTIONS", methods(path)))
 }
 
-fn allowed(path: &Path) -> String {
+fn methods(path: &Path) -> String {
     let methods: Vec<&str> = path.methods().iter().map(Method::as_str).collect();
     format!("HEAD, {}", methods.join(", "))
 }
 
+/// The answer to the question what may be done with a path (RFC 9110, 9.3.7), from a balancer or a page's browser.
+fn options(call: &Call, guard: &Guard<'_>, path: &Path) -> Result<Answer, Answer> {
+    if guard.is_from_allowed_origin(call) {
+        return Ok(preflight(call, path));
+    }
+    if call.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        guard.check_origin(call)?;
+    }
+    Ok(Answer::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
+}
+
+/// Header fields that pages may send. The server reads two of them; clients of event streams and libraries send the rest.
+/// Older browsers don't know `*`, and it never covers `authorization` (Fetch, 3.2.3).
+const PAGE_FIELDS: &str =
+    "*, accept, authorization, cache-control, content-type, last-event-id, pragma, x-requested-with";
+
 /// The answer to a browser that asks what a page of another origin may do (Fetch, 3.2.2).
-fn preflight(path: &Path) -> Answer {
-    Answer::new(StatusCode::NO_CONTENT)
-        .with(header::ACCESS_CONTROL_ALLOW_METHODS, allowed(path))
-        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, last-event-id")
+fn preflight(call: &Call, path: &Path) -> Answer {
+    /// Seconds for which the browser need not ask again.
+    const VALID_FOR: &str = "600";
+    let answer = Answer::new(StatusCode::NO_CONTENT)
+        .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods(path))
+        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, PAGE_FIELDS)
+        .with(header::ACCESS_CONTROL_MAX_AGE, VALID_FOR);
+    // A public page that asks a server at home (Private Network Access): whoever wrote `--origin` has allowed that.
+    match call.headers().get("access-control-request-private-network") {
+        Some(value) if value == "true" => {
+            answer.with(HeaderName::from_static("access-control-allow-private-network"), "true")
+        }
+        _ => answer,
+    }
 }
 
 fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answer> {
@@ -186,11 +229,13 @@ fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Ans
 fn listen(call: &Call, room: RoomName) -> Action {
     let last = call.headers().get("last-event-id").filter(|id| !id.is_empty());
     let heard = last.map(|id| id.to_str().map_err(|_| PositionError).and_then(str::parse));
+    // A page can't set the field of an `EventSource`, but it can of its address. Once connected, the field is the newer.
+    let asked = || query(call, "lastEventId").filter(|id| !id.is_empty()).map(|id| id.parse());
+    let heard = heard.or_else(asked);
     let answer = Answer::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, "text/event-stream")
-        .with(header::CACHE_CONTROL, "no-store")
         // nginx would collect events into blocks.
-        .with(header::HeaderName::from_static("x-accel-buffering"), "no");
+        .with(HeaderName::from_static("x-accel-buffering"), "no");
     if call.method() == Method::HEAD {
         return Action::Answer(answer);
     }
@@ -276,16 +321,6 @@ fn bad(code: &str, text: &str) -> Answer {
     error(StatusCode::BAD_REQUEST, code, text)
 }
 
-/// Lets the page of another origin that is allowed read an answer (Fetch, 3.2.3).
-pub fn readable_by(origin: Option<&str>, answer: Answer) -> Answer {
-    match origin {
-        Some(origin) => {
-            answer.with(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_string()).with(header::VARY, "origin")
-        }
-        None => answer,
-    }
-}
-
 /// The answer to a request that the chat refuses.
 pub fn refused(problem: &Problem) -> Answer {
     let status = match problem {
@@ -298,7 +333,7 @@ pub fn refused(problem: &Problem) -> Answer {
 }
 
 /// The answer to what is no request.
-pub fn unreadable(refusal: Refusal) -> Answer {
+pub fn unreadable(refusal: &Refusal) -> Answer {
     let code = refusal.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "_");
     error(refusal.status, &code, refusal.text)
 }
@@ -314,7 +349,7 @@ pub fn told(event: &Event) -> Answer {
     let mut body = Vec::new();
     json::write(event, None, &mut body);
     body.push(b'\n');
-    Answer::new(StatusCode::OK).body(JSON, body).with(header::CACHE_CONTROL, "no-store")
+    Answer::new(StatusCode::OK).body(JSON, body)
 }
 
 /// The answer to a message that was taken: its number, and for how many clients it was queued.
@@ -333,7 +368,6 @@ pub fn readiness(why_not: Option<&'static str>) -> Answer {
         }
         Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, reason, "not ready for more clients"),
     }
-    .with(header::CACHE_CONTROL, "no-store")
 }
 
 /// The answer to a connection of an address that has as many as it may.

@@ -2,13 +2,16 @@
 //!
 //! Whatever two readers could understand in two ways is refused: it is how requests are smuggled past a proxy.
 
+mod chunked;
+
 use std::borrow::Cow;
 use std::io::Write;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri, Version};
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 
+use self::chunked::Chunked;
 use super::{Input, Step, Unfinished};
 
 /// The longest head of a request, in bytes; past it 431.
@@ -26,31 +29,50 @@ pub fn unused_max_bytes(message_max: usize) -> usize {
 #[derive(Debug)]
 pub struct Awaited {
     call: Call,
-    body_bytes: usize,
+    rest: Rest,
+}
+
+/// How the body of a request is framed (RFC 9112, 6).
+#[derive(Debug)]
+enum Rest {
+    /// It has so many bytes.
+    Length(usize),
+    /// It comes in chunks.
+    Chunks(Chunked),
 }
 
 /// A whole request.
 pub type Call = http::Request<Vec<u8>>;
 
 /// Why there is no request. The connection ends with the answer: nobody knows where the next request would begin.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The answer's status.
     pub status: StatusCode,
     /// What is wrong.
     pub text: &'static str,
+    /// The page that the request comes from, as far as that was read.
+    pub origin: Option<Box<str>>,
 }
 
 /// Takes one request, or its head alone, off the front of `input`.
 pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_max: usize) -> Step {
     if let Some(Unfinished::Body(awaited)) = unfinished.as_deref_mut() {
-        if input.len() < awaited.body_bytes {
-            return Step::Incomplete;
-        }
-        let (bytes, mut call) = (awaited.body_bytes, std::mem::take(&mut awaited.call));
-        *unfinished = None;
-        call.body_mut().extend_from_slice(&input[..bytes]);
-        return Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) };
+        let read = awaited.read(input, message_max);
+        return match read {
+            Ok((0, false)) => Step::Incomplete,
+            Ok((bytes, false)) => Step::Used { bytes, input: None },
+            Ok((bytes, true)) => {
+                let call = std::mem::take(&mut awaited.call);
+                *unfinished = None;
+                Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) }
+            }
+            Err(refusal) => {
+                let origin = origin_of(awaited.call.headers()).map(Box::from);
+                *unfinished = None;
+                refused(input, Refusal { origin, ..refusal })
+            }
+        };
     }
     // Some clients end a body with a line end that is not part of it (RFC 9112, 2.2).
     if input.starts_with(b"\r\n") {
@@ -61,7 +83,28 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
     {
         Ok(None) => Step::Incomplete,
         Ok(Some(head)) => begin(unfinished, head),
-        Err(refusal) => Step::Used { bytes: input.len(), input: Some(Input::Call(Err(refusal))) },
+        Err(refusal) => refused(input, Refusal { origin: origin_of_head(input).map(Box::from), ..refusal }),
+    }
+}
+
+fn refused(input: &[u8], refusal: Refusal) -> Step {
+    Step::Used { bytes: input.len(), input: Some(Input::Call(Err(refusal))) }
+}
+
+impl Awaited {
+    /// Reads of the body what there is: how much of `input` is used, and whether the body is complete.
+    fn read(&mut self, input: &[u8], message_max: usize) -> Result<(usize, bool), Refusal> {
+        match &mut self.rest {
+            Rest::Length(bytes) if input.len() < *bytes => Ok((0, false)),
+            Rest::Length(bytes) => {
+                self.call.body_mut().extend_from_slice(&input[..*bytes]);
+                Ok((*bytes, true))
+            }
+            Rest::Chunks(chunked) => {
+                let used = chunked.read(input, self.call.body_mut(), message_max)?;
+                Ok((used, chunked.is_complete()))
+            }
+        }
     }
 }
 
@@ -69,17 +112,51 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
 struct Head {
     bytes: usize,
     call: Call,
-    body_bytes: usize,
+    rest: Option<Rest>,
 }
 
 fn begin(unfinished: &mut Option<Box<Unfinished>>, head: Head) -> Step {
-    let Head { bytes, call, body_bytes } = head;
-    if body_bytes == 0 {
+    let Head { bytes, call, rest } = head;
+    let Some(rest) = rest else {
         return Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) };
-    }
-    let asks = call.headers().contains_key(header::EXPECT);
-    *unfinished = Some(Box::new(Unfinished::Body(Awaited { call, body_bytes })));
+    };
+    // A client of HTTP/1.0 does not know the interim answer (RFC 9110, 10.1.1).
+    let asks = call.version() == Version::HTTP_11 && call.headers().contains_key(header::EXPECT);
+    *unfinished = Some(Box::new(Unfinished::Body(Awaited { call, rest })));
     Step::Used { bytes, input: asks.then_some(Input::Continue) }
+}
+
+/// The value of an `Origin` field that can't be read, or that is there twice. No page has it; only `--origin *` allows it.
+const UNREADABLE_ORIGIN: &str = "*";
+
+/// The page that a request comes from (RFC 6454, 7).
+pub fn origin_of(headers: &HeaderMap) -> Option<&str> {
+    origin_among(headers.get_all(header::ORIGIN).iter().map(HeaderValue::as_bytes))
+}
+
+/// The same by the whole lines of a head that is not complete, or that can't be read.
+fn origin_of_head(input: &[u8]) -> Option<&str> {
+    let lines = input[..input.len().min(HEAD_MAX_BYTES)].split_inclusive(|byte| *byte == b'\n').skip(1);
+    let lines = lines.filter_map(|line| line.strip_suffix(b"\n")).map(<[u8]>::trim_ascii_end);
+    origin_among(lines.take_while(|line| !line.is_empty()).filter_map(|line| {
+        let colon = memchr(b':', line)?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        name.eq_ignore_ascii_case(header::ORIGIN.as_str().as_bytes()).then(|| value.trim_ascii())
+    }))
+}
+
+fn origin_among<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
+    let first = values.next()?;
+    let is_one = values.next().is_none() && !first.is_empty() && first.iter().all(u8::is_ascii_graphic);
+    Some(std::str::from_utf8(first).ok().filter(|_| is_one).unwrap_or(UNREADABLE_ORIGIN))
+}
+
+/// The page that a request which is not complete comes from. `input`: what was not used of it.
+pub fn origin_of_unfinished<'a>(unfinished: Option<&'a Unfinished>, input: &'a [u8]) -> Option<&'a str> {
+    match unfinished {
+        Some(Unfinished::Body(awaited)) => origin_of(awaited.call.headers()),
+        _ => origin_of_head(input),
+    }
 }
 
 /// The length of the head with the empty line that ends it, once that is there.
@@ -123,11 +200,12 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
         let value = HeaderValue::from_bytes(field.value).map_err(|_| bad("a field's value is malformed"))?;
         call.headers_mut().append(name, value);
     }
-    let body_bytes = check(&call, message_max)?;
-    if is_upgrade(call.headers()) && (body_bytes > 0 || input.len() > bytes) {
+    check(&call)?;
+    let rest = framing(&call, message_max)?;
+    if is_upgrade(call.headers()) && (rest.is_some() || input.len() > bytes) {
         return Err(bad("nothing may follow an upgrade before its answer"));
     }
-    Ok(Head { bytes, call, body_bytes })
+    Ok(Head { bytes, call, rest })
 }
 
 /// A path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). What is left, a host and a port, is for proxies.
@@ -140,8 +218,8 @@ fn target(method: &Method, raw: &str) -> Result<Uri, Refusal> {
     uri.filter(known).ok_or_else(|| bad("the target is no path"))
 }
 
-/// The length of the body, if the head is one that can be understood in one way only.
-fn check(call: &Call, message_max: usize) -> Result<usize, Refusal> {
+/// Whether the head is one that can be understood in one way only.
+fn check(call: &Call) -> Result<(), Refusal> {
     let headers = call.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && call.version() == Version::HTTP_11) {
@@ -151,31 +229,61 @@ fn check(call: &Call, message_max: usize) -> Result<usize, Refusal> {
     if named.is_some_and(|named| headers.get(header::HOST).is_none_or(|host| host != named)) {
         return Err(bad("the target names another host than the Host field"));
     }
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(match lengths {
-            0 => refuse(StatusCode::LENGTH_REQUIRED, "send the body with a Content-Length, not in chunks"),
-            _ => bad("a request has a Content-Length or a Transfer-Encoding, not both"),
-        });
-    }
     if headers
         .get(header::EXPECT)
         .is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
     {
         return Err(refuse(StatusCode::EXPECTATION_FAILED, "nothing but 100-continue can be expected"));
     }
+    Ok(())
+}
+
+/// How the body is framed, if there is one (RFC 9112, 6.3).
+fn framing(call: &Call, message_max: usize) -> Result<Option<Rest>, Refusal> {
+    let headers = call.headers();
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        if lengths > 0 {
+            return Err(bad("a request has a Content-Length or a Transfer-Encoding, not both"));
+        }
+        // An old proxy may have passed on the field without knowing it (RFC 9112, 6.1).
+        if call.version() == Version::HTTP_10 {
+            return Err(bad("HTTP/1.0 has no Transfer-Encoding: send the body with a Content-Length"));
+        }
+        check_codings(headers)?;
+        return Ok(Some(Rest::Chunks(Chunked::default())));
+    }
     if lengths > 1 {
         return Err(bad("a request has one Content-Length"));
     }
     let Some(length) = headers.get(header::CONTENT_LENGTH) else {
-        return Ok(0);
+        return Ok(None);
     };
     let digits =
         length.to_str().ok().filter(|raw| !raw.is_empty() && raw.bytes().all(|b| b.is_ascii_digit()));
     let digits = digits.ok_or_else(|| bad("the Content-Length is no number"))?;
     match digits.parse::<usize>() {
-        Ok(bytes) if bytes <= message_max => Ok(bytes),
-        _ => Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is over the limit (--message-max)")),
+        Ok(0) => Ok(None),
+        Ok(bytes) if bytes <= message_max => Ok(Some(Rest::Length(bytes))),
+        _ => Err(body_too_long()),
+    }
+}
+
+/// Whether the transfer coding is chunked and nothing else (RFC 9112, 6.1).
+fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+    let fields = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let fields = fields.map(|field| field.to_str().unwrap_or_default());
+    let codings: Vec<&str> = fields.flat_map(|field| field.split(',')).map(str::trim).collect();
+    let is_chunked = |coding: &str| coding.eq_ignore_ascii_case("chunked");
+    match codings[..] {
+        [only] if is_chunked(only) => Ok(()),
+        [ref others @ .., last]
+            if is_chunked(last) && others.iter().all(|coding| !coding.is_empty() && !is_chunked(coding)) =>
+        {
+            let text = "a body may come in chunks, but not compressed or otherwise encoded";
+            Err(refuse(StatusCode::NOT_IMPLEMENTED, text))
+        }
+        _ => Err(bad("the last transfer coding is chunked, and is there once")),
     }
 }
 
@@ -202,11 +310,15 @@ fn bad(text: &'static str) -> Refusal {
 }
 
 fn too_long() -> Refusal {
-    refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is over 8 KiB or 64 fields")
+    refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head or the trailer is over 8 KiB or 64 fields")
+}
+
+fn body_too_long() -> Refusal {
+    refuse(StatusCode::PAYLOAD_TOO_LARGE, "the body is over the limit (--message-max)")
 }
 
 fn refuse(status: StatusCode, text: &'static str) -> Refusal {
-    Refusal { status, text }
+    Refusal { status, text, origin: None }
 }
 
 /// An answer.

@@ -21,14 +21,17 @@ impl<N: Net> Server<N> {
         self.metrics.requests += 1;
         let call = match call {
             Ok(call) => call,
-            Err(refusal) => return self.respond(token, &web::unreadable(refusal), Follows::Body, true),
+            Err(refusal) => {
+                let origin = refusal.origin.as_deref();
+                return self.respond(token, &web::unreadable(&refusal), origin, Follows::Body, true);
+            }
         };
         let config = &self.config;
         let guard = Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin };
-        let reader = guard.allowed_origin(&call);
-        let answer = match web::route(&call, &guard) {
+        let origin = http::origin_of(call.headers());
+        let mut answer = match web::route(&call, &guard) {
             Ok(Action::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
-                None => return self.enter(token, &web::readable_by(reader, answer), arrival),
+                None => return self.enter(token, &answer, origin, arrival),
                 Some(refusal) => refusal,
             },
             Ok(action) => self.perform(action),
@@ -36,12 +39,11 @@ impl<N: Net> Server<N> {
         };
         let follows = if call.method() == Method::HEAD { Follows::Nothing } else { Follows::Body };
         let stays = http::keeps_alive(&call);
-        let mut answer = web::readable_by(reader, answer);
         // A client of HTTP/1.0 waits for the end of the connection unless it is told that it stays (RFC 2068, 19.7.1).
         if stays && call.version() == Version::HTTP_10 {
             answer = answer.with(header::CONNECTION, "keep-alive");
         }
-        self.respond(token, &answer, follows, !stays);
+        self.respond(token, &answer, origin, follows, !stays);
     }
 
     fn is_guarded(&self, token: Token) -> bool {
@@ -107,9 +109,9 @@ impl<N: Net> Server<N> {
     }
 
     /// The connection is a client from now on, with a place or in the queue.
-    fn enter(&mut self, token: Token, answer: &Answer, arrival: Arrival) {
+    fn enter(&mut self, token: Token, answer: &Answer, origin: Option<&str>, arrival: Arrival) {
         let is_stream = arrival.dialect == Dialect::Events;
-        self.send_answer(token, answer, Follows::Stream, is_stream);
+        self.send_answer(token, answer, origin, Follows::Stream, is_stream);
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
@@ -117,10 +119,10 @@ impl<N: Net> Server<N> {
         self.seat(token, Box::new(arrival));
     }
 
-    fn respond(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
+    fn respond(&mut self, token: Token, answer: &Answer, origin: Option<&str>, follows: Follows, last: bool) {
         // It is busy until the answer is written.
         self.roster.note_idle(token, None);
-        self.send_answer(token, answer, follows, last);
+        self.send_answer(token, answer, origin, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
             connection.outbox.count(1);
@@ -132,25 +134,33 @@ impl<N: Net> Server<N> {
 
     /// Tells an HTTP client that was too slow so, if it was in the middle of a request.
     pub(super) fn complain_of_slowness(&mut self, token: Token) {
-        if self.inboxes.has(token.slot) {
-            let answer = web::error(
-                StatusCode::REQUEST_TIMEOUT,
-                "timeout",
-                "the request took too long (--http-timeout)",
-            );
-            self.send_answer(token, &answer, Follows::Body, true);
-        }
+        let Some(inbox) = self.inboxes.get(token.slot) else {
+            return;
+        };
+        let origin = http::origin_of_unfinished(inbox.unfinished.as_deref(), inbox.bytes());
+        let origin = origin.map(String::from);
+        let text = "the request took too long (--http-timeout)";
+        let answer = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
+        self.send_answer(token, &answer, origin.as_deref(), Follows::Body, true);
     }
 
     /// Answers a connection of an address that has too many, whatever it is about to ask.
     pub(super) fn complain_of_too_many(&mut self, token: Token) {
-        self.send_answer(token, &web::too_many_connections(), Follows::Body, true);
+        self.send_answer(token, &web::too_many_connections(), None, Follows::Body, true);
     }
 
-    /// Queues an answer, with the time it was made at (RFC 9110, 6.6.1).
-    fn send_answer(&mut self, token: Token, answer: &Answer, follows: Follows, last: bool) {
+    /// Queues an answer to a page of that origin, with the time it was made at (RFC 9110, 6.6.1).
+    fn send_answer(
+        &mut self,
+        token: Token,
+        answer: &Answer,
+        origin: Option<&str>,
+        follows: Follows,
+        last: bool,
+    ) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.now.unix_millis);
-        let dated = answer.clone().with(header::DATE, fmt_http_date(now));
+        let answer = web::complete(answer.clone(), origin, &self.config.origin);
+        let dated = answer.with(header::DATE, fmt_http_date(now));
         self.put(token, |page| dated.encode(follows, last, page));
     }
 

@@ -5,42 +5,54 @@ use http::header;
 use http::uri::Authority;
 
 use super::error;
-use crate::codec::http::{Answer, Call};
+use crate::codec::http::{Answer, Call, origin_of};
+use crate::config::{AllowedHost, AllowedOrigin, HostName};
 
 /// What a request is checked against before anything is done about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard<'a> {
     /// Whether the door is on a loopback address.
     pub loopback: bool,
-    /// `--host`: names besides those of this machine that such a door may be asked for.
-    pub hosts: &'a [String],
+    /// `--host`: names that every door may be asked for. Without any, a door that is not on a loopback address has all.
+    pub hosts: &'a [AllowedHost],
     /// `--origin`: pages besides our own that may talk to us.
-    pub origins: &'a [String],
+    pub origins: &'a [AllowedOrigin],
 }
 
 impl Guard<'_> {
-    /// A name that a page's owner has pointed at this machine is how strangers reach a door that is open to this machine
-    /// alone (DNS rebinding): it is not one of this machine's names.
+    /// Refuses a name that is not ours. The owner of a page can point a name of theirs at this machine (DNS rebinding):
+    /// the browser then takes us for the page's own server, and no check of the origin helps.
     ///
     /// # Errors
     /// The answer that says so.
     pub fn check_host(&self, call: &Call) -> Result<(), Answer> {
-        // One that can't be read is not ours.
-        let asked = call.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-        let Some(asked) = asked.filter(|_| self.loopback) else {
+        // No browser leaves it out.
+        let Some(asked) = call.headers().get(header::HOST) else {
             return Ok(());
         };
-        let name = host_name(asked);
-        let allowed = |host: &String| {
-            host == "*" || host.eq_ignore_ascii_case(&name) || host.eq_ignore_ascii_case(asked)
-        };
-        match is_loopback(&name) || self.hosts.iter().any(allowed) {
-            true => Ok(()),
-            false => {
-                let text = "this server is open to its own machine only, under the name localhost; --host allows others";
-                Err(error(StatusCode::FORBIDDEN, "forbidden_host", text))
-            }
+        if !self.loopback && self.hosts.is_empty() {
+            return Ok(());
         }
+        let asked = asked.to_str().ok().and_then(HostName::of_field);
+        let is_ours = asked.as_ref().is_some_and(|asked| self.is_fixed(asked.name()));
+        if is_ours || self.hosts.iter().any(|host| host.allows(asked.as_ref())) {
+            return Ok(());
+        }
+        let text = match self.loopback {
+            true => {
+                "this server is open to its own machine only, under the name localhost; --host allows others"
+            }
+            false => "this server is not known under that name; --host allows more names",
+        };
+        Err(error(StatusCode::FORBIDDEN, "forbidden_host", text))
+    }
+
+    /// Whether nobody can point that host elsewhere: browsers look up neither `localhost` nor an address. A door on a
+    /// loopback address has no other addresses than those.
+    fn is_fixed(&self, name: &str) -> bool {
+        let address = name.parse::<std::net::IpAddr>();
+        let is_own_address = address.is_ok_and(|address| address.is_loopback() || !self.loopback);
+        name == "localhost" || name.ends_with(".localhost") || is_own_address
     }
 
     /// A browser says which page a request comes from; a program says nothing, and is no page's victim.
@@ -48,10 +60,10 @@ impl Guard<'_> {
     /// # Errors
     /// The answer that refuses a page that is not ours.
     pub fn check_origin(&self, call: &Call) -> Result<(), Answer> {
-        let Some(origin) = origin_of(call) else {
+        let Some(origin) = origin_of(call.headers()) else {
             return Ok(());
         };
-        match self.allowed_origin(call).is_some() || is_ours(origin, call) {
+        match allows(self.origins, origin) || is_ours(origin, call) {
             true => Ok(()),
             false => {
                 let text = "pages of other origins may not do that; --origin allows more";
@@ -60,17 +72,34 @@ impl Guard<'_> {
         }
     }
 
-    /// The origin of the request, if it is one of those that `--origin` allows.
-    pub fn allowed_origin<'c>(&self, call: &'c Call) -> Option<&'c str> {
-        let origin = origin_of(call)?;
-        let allowed = |one: &String| one == "*" || one.trim_end_matches('/').eq_ignore_ascii_case(origin);
-        self.origins.iter().any(allowed).then_some(origin)
+    /// Whether the request comes from a page that `--origin` allows.
+    pub fn is_from_allowed_origin(&self, call: &Call) -> bool {
+        origin_of(call.headers()).is_some_and(|origin| allows(self.origins, origin))
     }
 }
 
-/// The origin that a request names. One that can't be read is somebody else's.
-fn origin_of(call: &Call) -> Option<&str> {
-    call.headers().get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null"))
+fn allows(origins: &[AllowedOrigin], origin: &str) -> bool {
+    origins.iter().any(|allowed| allowed.allows(origin))
+}
+
+/// Completes an answer with the fields that every answer has, or that depend on the page that asks. Every answer passes
+/// here, errors and what is answered to unreadable requests too.
+pub fn complete(mut answer: Answer, origin: Option<&str>, origins: &[AllowedOrigin]) -> Answer {
+    // What is said changes from one moment to the next, and a cache may store even errors (RFC 9110, 15.1).
+    if answer.fields.iter().all(|(name, _)| *name != header::CACHE_CONTROL) {
+        answer = answer.with(header::CACHE_CONTROL, "no-store");
+    }
+    if origins.is_empty() {
+        return answer;
+    }
+    // An answer to one page must not be used for another, nor one without an origin for a page (Fetch, 3.2.5).
+    answer = answer.with(header::VARY, "origin");
+    match origin.filter(|origin| allows(origins, origin)) {
+        None => answer,
+        Some(origin) => answer
+            .with(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.to_string())
+            .with(header::ACCESS_CONTROL_EXPOSE_HEADERS, "*"),
+    }
 }
 
 /// Whether the page was served by the host that is asked now. Its scheme may be another one: a proxy in front may speak
@@ -90,17 +119,4 @@ fn is_ours(origin: &str, call: &Call) -> bool {
     };
     let host = call.headers().get(header::HOST).and_then(|host| host.to_str().ok()).and_then(parts);
     host.is_some() && host == parts(authority)
-}
-
-/// The name in `name:port`, without the brackets of an IPv6 address.
-fn host_name(raw: &str) -> String {
-    let name =
-        raw.parse::<Authority>().map_or_else(|_| raw.to_string(), |authority| authority.host().to_string());
-    name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase()
-}
-
-fn is_loopback(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    let address = name.parse::<std::net::IpAddr>();
-    name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }

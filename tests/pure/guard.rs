@@ -1,13 +1,18 @@
 //! Who may ask, by tables: which hosts, and which pages.
 
-use chinwag::codec::http::Answer;
-use chinwag::web::{Action, Guard, readable_by, route};
+use chinwag::codec::http::{Answer, origin_of};
+use chinwag::config::{AllowedHost, AllowedOrigin};
+use chinwag::web::{Action, Guard, complete, route};
 use http::header::{self, HeaderName};
 
 use crate::calls::call;
 
-fn words(raw: &[&str]) -> Vec<String> {
-    raw.iter().map(|word| word.to_string()).collect()
+fn hosts(raw: &[&str]) -> Vec<AllowedHost> {
+    raw.iter().map(|word| word.parse().expect("a host")).collect()
+}
+
+fn origins(raw: &[&str]) -> Vec<AllowedOrigin> {
+    raw.iter().map(|word| word.parse().expect("an origin")).collect()
 }
 
 /// The status of what is answered.
@@ -19,11 +24,34 @@ fn status(request: impl AsRef<[u8]>, guard: &Guard<'_>) -> u16 {
 }
 
 /// Whether a door on a loopback address may be asked for that host, if `--host` allows these.
-fn may_ask_for(host: &str, hosts: &[&str]) -> bool {
-    let guard = Guard { loopback: true, hosts: &words(hosts), origins: &[] };
-    let status = status(format!("GET /rooms HTTP/1.1\r\nHost: {host}\r\n\r\n"), &guard);
-    assert!(status == 200 || status == 403, "{status}");
-    status == 200
+fn may_ask_for(host: &str, names: &[&str]) -> bool {
+    may_ask(&Guard { loopback: true, hosts: &hosts(names), origins: &[] }, host)
+}
+
+/// The same for a door on another address, or on a Unix socket.
+fn may_ask_outside_for(host: &str, names: &[&str]) -> bool {
+    may_ask(&Guard { loopback: false, hosts: &hosts(names), origins: &[] }, host)
+}
+
+/// Whether the door may be asked for that host: to read, to publish, to listen, and by WebSocket.
+fn may_ask(guard: &Guard<'_>, host: &str) -> bool {
+    let ask = |start: &str, fields: &str, body: &str| {
+        status(format!("{start} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{body}"), guard)
+    };
+    let statuses = [
+        ask("GET /rooms", "", ""),
+        ask("GET /", "", ""),
+        ask("GET /metrics", "", ""),
+        ask("POST /rooms/dev/messages", "Content-Length: 1\r\n", "x"),
+        ask("GET /rooms/dev/events", "", ""),
+        ask("GET /ws", UPGRADE, ""),
+        ask("GET /raw/dev", UPGRADE, ""),
+    ];
+    match statuses {
+        [200, 200, 200, 200, 200, 101, 101] => true,
+        [403, 403, 403, 403, 403, 403, 403] => false,
+        other => panic!("{host}: {other:?}"),
+    }
 }
 
 #[test]
@@ -94,6 +122,80 @@ fn host_allows_more() {
     assert!(may_ask_for("localhost", &["chat.example"]));
 }
 
+/// DNS rebinding at a door that is not on a loopback address.
+#[test]
+fn every_door_has_the_names_that_host_gives_it_and_no_others() {
+    let names = ["chat.example", "*.example.org"];
+    for host in [
+        "chat.example",
+        "chat.example:7712",
+        "Chat.Example.",
+        "a.example.org",
+        // Nobody can point these elsewhere.
+        "localhost:7712",
+        "chat.localhost",
+        "127.0.0.1",
+        "10.0.0.1:7712",
+        "192.168.0.1",
+        "[::1]",
+        "[fe80::1]:7712",
+        "[2001:db8::1]",
+    ] {
+        assert!(may_ask_outside_for(host, &names), "{host}");
+        assert!(may_ask_outside_for(host, &[]), "{host} without --host");
+    }
+    for host in [
+        "",
+        "evil.com",
+        "evil.com:7712",
+        "example.org",
+        "chat.example.evil.com",
+        "10.0.0.1.evil.com",
+        "10.0.0.1.nip.io",
+        "0x7f.1",
+        "127.1",
+        "10.0.0.1@evil.com",
+        "evil.com@10.0.0.1",
+        "localhost.evil.com",
+        "\u{e9}vil.com",
+        "null",
+        "*",
+    ] {
+        assert!(!may_ask_outside_for(host, &names), "{host}");
+        assert!(may_ask_outside_for(host, &[]), "{host} without --host");
+    }
+    assert!(may_ask_outside_for("evil.com", &["chat.example", "*"]));
+    let names = hosts(&names);
+    let guard = Guard { loopback: false, hosts: &names, origins: &[] };
+    assert_eq!(status("GET /rooms HTTP/1.0\r\n\r\n", &guard), 200, "no browser leaves it out");
+}
+
+#[test]
+fn balancers_may_ask_under_any_name() {
+    for loopback in [true, false] {
+        let (names, pages) = (hosts(&["chat.example"]), origins(&["*"]));
+        let guard = Guard { loopback, hosts: &names, origins: &pages };
+        let ask = |start: &str| status(format!("{start} HTTP/1.1\r\nHost: evil.com\r\n\r\n"), &guard);
+        let rows = [
+            ("GET /healthz", 200),
+            ("HEAD /healthz", 200),
+            ("OPTIONS /healthz", 204),
+            ("GET /healthz?x=y", 200),
+            ("GET /readyz", 200),
+            ("OPTIONS /readyz", 204),
+            ("OPTIONS *", 204),
+            ("GET /healthz/", 403),
+            ("GET /metrics", 403),
+            ("OPTIONS /metrics", 403),
+            ("OPTIONS /", 403),
+            ("GET /%68ealthz", 403),
+        ];
+        for (start, expected) in rows {
+            assert_eq!(ask(start), expected, "{start} loopback={loopback}");
+        }
+    }
+}
+
 #[test]
 fn other_doors_may_be_asked_for_any_host() {
     let guard = Guard { loopback: false, hosts: &[], origins: &[] };
@@ -106,11 +208,11 @@ fn other_doors_may_be_asked_for_any_host() {
 
 #[test]
 fn the_host_is_looked_at_before_anything_else() {
-    let guard = Guard { loopback: true, hosts: &[], origins: &words(&["*"]) };
+    let guard = Guard { loopback: true, hosts: &[], origins: &origins(&["*"]) };
     for start in [
         "GET /",
         "GET /nosuch",
-        "GET /healthz",
+        "GET /rooms/a%20b/messages",
         "BREW /",
         "OPTIONS /rooms",
         "POST /rooms/dev/messages",
@@ -125,8 +227,8 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Whether a page of `origin` may come in and publish at the door it knows as `host`.
-fn may_talk(origin: &str, host: &str, origins: &[&str]) -> bool {
-    let guard = Guard { loopback: false, hosts: &[], origins: &words(origins) };
+fn may_talk(origin: &str, host: &str, allowed: &[&str]) -> bool {
+    let guard = Guard { loopback: false, hosts: &[], origins: &origins(allowed) };
     let fields = format!("HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
     let upgrade = status(format!("GET /ws {fields}{UPGRADE}\r\n"), &guard);
     let raw = status(format!("GET /raw/dev {fields}{UPGRADE}\r\n"), &guard);
@@ -195,8 +297,11 @@ fn no_other_page_may() {
 
 #[test]
 fn origin_allows_more() {
-    assert!(may_talk("https://app.example", "h", &["x", "https://app.example"]));
-    assert!(may_talk("HTTPS://App.example", "h", &["https://app.example/"]));
+    assert!(may_talk("https://app.example", "h", &["https://x", "https://app.example"]));
+    assert!(may_talk("HTTPS://App.example", "h", &["https://app.example"]));
+    assert!(may_talk("https://app.example", "h", &["HTTPS://App.Example:443"]));
+    assert!(may_talk("https://a.example.org", "h", &["https://*.example.org"]));
+    assert!(!may_talk("https://example.org", "h", &["https://*.example.org"]));
     assert!(may_talk("http://h", "h", &["https://app.example"]));
     assert!(!may_talk("http://app.example", "h", &["https://app.example"]));
     assert!(!may_talk("https://app.example:8443", "h", &["https://app.example"]));
@@ -204,6 +309,28 @@ fn origin_allows_more() {
     assert!(may_talk("https://evil.com", "h", &["*"]));
     assert!(may_talk("null", "h", &["*"]));
     assert!(may_talk("null", "h", &["null"]), "a page in a file");
+    assert!(!may_talk("null", "h", &["https://app.example"]));
+}
+
+#[test]
+fn an_origin_that_cannot_be_read_is_allowed_with_all_others_only() {
+    for field in [
+        "Origin: \u{e9}",
+        "Origin:",
+        "Origin: https://app.example https://app.example",
+        "Origin: https://app.example\r\nOrigin: https://app.example",
+        "Origin: null\r\nOrigin: null",
+    ] {
+        let request = format!("GET /ws HTTP/1.1\r\nHost: h\r\n{field}\r\n{UPGRADE}\r\n");
+        for (allowed, expected) in [("null", 403), ("https://app.example", 403), ("*", 101)] {
+            let guard = Guard { loopback: false, hosts: &[], origins: &origins(&[allowed]) };
+            assert_eq!(status(&request, &guard), expected, "{field} {allowed}");
+        }
+        let pages = origins(&["*"]);
+        let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+        let answer = answered(&request, &guard);
+        assert_eq!(self::field(&answer, header::ACCESS_CONTROL_ALLOW_ORIGIN), ["*"], "{field}");
+    }
 }
 
 #[test]
@@ -221,7 +348,7 @@ fn answered(request: &str, guard: &Guard<'_>) -> Answer {
     let call = call(request);
     match route(&call, guard) {
         Ok(Action::Answer(answer) | Action::Enter { answer, .. }) | Err(answer) => {
-            readable_by(guard.allowed_origin(&call), answer)
+            complete(answer, origin_of(call.headers()), guard.origins)
         }
         Ok(other) => panic!("no answer, but {other:?}"),
     }
@@ -233,9 +360,17 @@ fn field(answer: &Answer, name: HeaderName) -> Vec<&str> {
 
 #[test]
 fn a_page_that_origin_allows_may_read_the_answer() {
-    let guard = Guard { loopback: false, hosts: &[], origins: &words(&["https://app.example"]) };
-    for start in ["GET /healthz", "GET /rooms/dev/events", "HEAD /rooms/dev/events", "GET /nosuch", "BREW /"]
-    {
+    let guard = Guard { loopback: false, hosts: &[], origins: &origins(&["https://app.example"]) };
+    for start in [
+        "GET /",
+        "GET /healthz",
+        "GET /rooms/dev/events",
+        "HEAD /rooms/dev/events",
+        "GET /nosuch",
+        "GET /ws",
+        "GET /rooms/a%20b/messages",
+        "BREW /",
+    ] {
         let ask = |origin: &str| {
             answered(&format!("{start} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n\r\n"), &guard)
         };
@@ -244,25 +379,64 @@ fn a_page_that_origin_allows_may_read_the_answer() {
         assert_eq!(field(&ours, header::ACCESS_CONTROL_ALLOW_ORIGIN), ["https://app.example"], "{start}");
         assert_eq!(field(&ours, header::VARY), ["origin"], "{start}");
         assert_eq!(field(&ours, header::ACCESS_CONTROL_ALLOW_CREDENTIALS), [""; 0]);
-        assert_eq!(field(&ask("https://evil.com"), header::ACCESS_CONTROL_ALLOW_ORIGIN), [""; 0], "{start}");
-        assert_eq!(field(&ask("http://h"), header::ACCESS_CONTROL_ALLOW_ORIGIN), [""; 0], "{start}");
+        assert_eq!(field(&ours, header::ACCESS_CONTROL_EXPOSE_HEADERS), ["*"], "{start}");
+        for other in ["https://evil.com", "http://h"] {
+            let other = ask(other);
+            assert_eq!(field(&other, header::ACCESS_CONTROL_ALLOW_ORIGIN), [""; 0], "{start}");
+            assert_eq!(field(&other, header::VARY), ["origin"], "{start}");
+        }
+        let program = answered(&format!("{start} HTTP/1.1\r\nHost: h\r\n\r\n"), &guard);
+        assert_eq!(field(&program, header::VARY), ["origin"], "a cache must not give it to a page: {start}");
+        let alone = Guard { origins: &[], ..guard };
+        let answer = answered(&format!("{start} HTTP/1.1\r\nHost: h\r\n\r\n"), &alone);
+        assert_eq!(field(&answer, header::VARY), [""; 0], "{start}");
     }
+}
+
+fn preflight(path: &str, origin: &str, fields: &str, guard: &Guard<'_>) -> Answer {
+    let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n";
+    answered(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{asked}{fields}\r\n"), guard)
 }
 
 #[test]
 fn a_page_that_origin_allows_may_ask_what_it_may_do() {
-    let guard = Guard { loopback: false, hosts: &[], origins: &words(&["https://app.example"]) };
-    let ask = |origin: &str, path: &str| {
-        let fields =
-            "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n";
-        answered(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{fields}\r\n"), &guard)
-    };
+    let pages = origins(&["https://app.example"]);
+    let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+    let ask = |origin: &str, path: &str| preflight(path, origin, "", &guard);
     let answer = ask("https://app.example", "/rooms/dev/messages");
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
     assert_eq!(field(&answer, header::ACCESS_CONTROL_ALLOW_METHODS), ["HEAD, GET, POST"]);
-    assert_eq!(field(&answer, header::ACCESS_CONTROL_ALLOW_HEADERS), ["content-type, last-event-id"]);
     assert_eq!(field(&answer, header::ACCESS_CONTROL_ALLOW_ORIGIN), ["https://app.example"]);
+    assert_eq!(field(&answer, header::ACCESS_CONTROL_MAX_AGE), ["600"]);
+    assert_eq!(field(&answer, header::VARY), ["origin"]);
+    let granted = field(&answer, header::ACCESS_CONTROL_ALLOW_HEADERS);
+    let granted: Vec<&str> = granted.iter().flat_map(|fields| fields.split(", ")).collect();
+    for name in
+        ["*", "authorization", "cache-control", "content-type", "last-event-id", "pragma", "x-requested-with"]
+    {
+        assert!(granted.contains(&name), "{name} in {granted:?}");
+    }
     assert_eq!(ask("https://app.example", "/nosuch").status.as_u16(), 404);
-    assert_eq!(ask("https://evil.com", "/rooms/dev/messages").status.as_u16(), 405);
-    assert_eq!(ask("http://h", "/rooms/dev/messages").status.as_u16(), 405);
+    let foreign = ask("https://evil.com", "/rooms/dev/messages");
+    assert_eq!(foreign.status.as_u16(), 403);
+    assert_eq!(field(&foreign, header::ACCESS_CONTROL_ALLOW_METHODS), [""; 0]);
+    let own = ask("http://h", "/rooms/dev/messages");
+    assert_eq!(own.status.as_u16(), 204);
+    assert_eq!(field(&own, header::ALLOW), ["HEAD, GET, POST, OPTIONS"]);
+    assert_eq!(field(&own, header::ACCESS_CONTROL_ALLOW_METHODS), [""; 0]);
+}
+
+#[test]
+fn a_public_page_that_origin_allows_may_ask_a_private_server() {
+    let pages = origins(&["https://app.example"]);
+    let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+    let private = HeaderName::from_static("access-control-allow-private-network");
+    let ask = |origin: &str, fields: &str| {
+        let answer = preflight("/rooms/dev/messages", origin, fields, &guard);
+        field(&answer, private.clone()).first() == Some(&"true")
+    };
+    assert!(ask("https://app.example", "Access-Control-Request-Private-Network: true\r\n"));
+    assert!(!ask("https://app.example", ""));
+    assert!(!ask("https://app.example", "Access-Control-Request-Private-Network: x\r\n"));
+    assert!(!ask("https://evil.com", "Access-Control-Request-Private-Network: true\r\n"));
 }

@@ -19,7 +19,7 @@ const NEAR: usize = 12;
 
 /// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-fn check(input: &[u8], expected: &[Heard]) {
+pub fn check(input: &[u8], expected: &[Heard]) {
     let shown = input[..input.len().min(SHORT)].escape_ascii();
     assert_eq!(heard([input]), expected, "\"{shown}\" whole");
     let all = 1..input.len();
@@ -37,7 +37,7 @@ fn check_rows(rows: &[(&str, &[Heard])]) {
 
 /// Checks heads that are refused with that status, alone and behind a good request.
 #[track_caller]
-fn check_refused(status: u16, heads: &[&[u8]]) {
+pub fn check_refused(status: u16, heads: &[&[u8]]) {
     for head in heads {
         check(head, &[Heard::Refused(status)]);
         let behind = [b"GET /rooms HTTP/1.1\r\nHost: h\r\n\r\n", *head].concat();
@@ -47,18 +47,18 @@ fn check_refused(status: u16, heads: &[&[u8]]) {
 
 /// Checks requests with these fields, each with its line end.
 #[track_caller]
-fn check_fields_refused(status: u16, fields: &[&str]) {
+pub fn check_fields_refused(status: u16, fields: &[&str]) {
     for fields in fields {
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         check_refused(status, &[head.as_bytes()]);
     }
 }
 
-fn asked(method: &str, target: &str, body: &str) -> Heard {
+pub fn asked(method: &str, target: &str, body: &str) -> Heard {
     Heard::Asked(method.into(), target.into(), body.into())
 }
 
-fn get(target: &str) -> Heard {
+pub fn get(target: &str) -> Heard {
     asked("GET", target, "")
 }
 
@@ -164,10 +164,6 @@ fn what_two_readers_could_understand_in_two_ways_is_refused() {
             "Host: h\r\n",
             "Host: other\r\n",
         ],
-    );
-    check_fields_refused(
-        411,
-        &["Transfer-Encoding: chunked\r\n", "transfer-encoding: gzip, chunked\r\n", "Transfer-Encoding:\r\n"],
     );
 }
 
@@ -335,6 +331,10 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
         "abc",
         "Content-Length: 9",
         "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "3\r\nabc\r\n",
+        "0\r\n\r\n",
+        "1;x\r\n",
         "Expect: 100-continue\r\n",
         "Upgrade: h2c\r\n",
         "Connection: close\r\n",

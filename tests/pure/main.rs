@@ -18,6 +18,7 @@
 mod calls;
 mod chat;
 mod chat_random;
+mod chunked;
 mod clocks;
 mod codec;
 mod codec_random;

@@ -112,7 +112,8 @@ fn other_paths_are_not_there() {
         ("GET /%2e%2e/etc/passwd", "404 not_found"),
         ("GET /main.js%00", "404 not_found"),
         ("DELETE /nosuch", "404 not_found"),
-        ("OPTIONS *", "404 not_found"),
+        ("OPTIONS /nosuch", "404 not_found"),
+        ("GET /*", "404 not_found"),
     ]);
 }
 
@@ -166,16 +167,16 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
 #[test]
 fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
     let paths = [
-        ("/", "HEAD, GET"),
-        ("/main.js", "HEAD, GET"),
-        ("/healthz", "HEAD, GET"),
-        ("/readyz", "HEAD, GET"),
-        ("/metrics", "HEAD, GET"),
-        ("/rooms", "HEAD, GET"),
-        ("/rooms/dev/messages", "HEAD, GET, POST"),
-        ("/rooms/dev/events", "HEAD, GET"),
-        ("/ws", "HEAD, GET"),
-        ("/raw/dev", "HEAD, GET"),
+        ("/", "HEAD, GET, OPTIONS"),
+        ("/main.js", "HEAD, GET, OPTIONS"),
+        ("/healthz", "HEAD, GET, OPTIONS"),
+        ("/readyz", "HEAD, GET, OPTIONS"),
+        ("/metrics", "HEAD, GET, OPTIONS"),
+        ("/rooms", "HEAD, GET, OPTIONS"),
+        ("/rooms/dev/messages", "HEAD, GET, POST, OPTIONS"),
+        ("/rooms/dev/events", "HEAD, GET, OPTIONS"),
+        ("/ws", "HEAD, GET, OPTIONS"),
+        ("/raw/dev", "HEAD, GET, OPTIONS"),
     ];
     for (path, allowed) in paths {
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW", "get"] {
@@ -187,6 +188,9 @@ fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
             assert_eq!(field(&answer, header::ALLOW), [allowed], "{method} {path}");
             assert_eq!(done(Err(answer)), "405 method_not_allowed", "{method} {path}");
         }
+        let options = call(format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let Ok(Action::Answer(answer)) = route(&options, &OPEN) else { panic!("OPTIONS {path}") };
+        assert_eq!((answer.status.as_u16(), field(&answer, header::ALLOW)), (204, vec![allowed]), "{path}");
         let head = asked(&format!("HEAD {path}"), "", "");
         let get = asked(&format!("GET {path}"), "", "");
         let streams = path.ends_with("/events");
@@ -196,6 +200,14 @@ fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
 
 fn field(answer: &chinwag::codec::http::Answer, name: HeaderName) -> Vec<&str> {
     answer.fields.iter().filter(|(one, _)| *one == name).map(|(_, value)| &**value).collect()
+}
+
+#[test]
+fn the_server_as_a_whole_has_options_too() {
+    let answer = route(&call("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), &OPEN);
+    let Ok(Action::Answer(answer)) = answer else { panic!("{answer:?}") };
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
+    assert_eq!(field(&answer, header::ALLOW), ["HEAD, GET, POST, OPTIONS"]);
 }
 
 #[test]
@@ -233,6 +245,16 @@ fn a_message_is_published() {
         ("", text, "\x1b[2J\u{202e}x", r#"publish #dev http text "[2Jx""#),
         ("", json, "{ \"a\" : [1, 2.50] }\n", r#"publish #dev http data {"a":[1,2.50]}"#),
         ("", "Content-Type: application/json;charset=utf-8\r\n", "null", "publish #dev http data null"),
+        ("", "Content-Type: application/json ; charset=utf-8\r\n", "1", "publish #dev http data 1"),
+        ("", "Content-Type:\tApplication/JSON \r\n", "1", "publish #dev http data 1"),
+        ("", "Content-Type: APPLICATION/JSON;CHARSET=\"UTF-8\"; x=y\r\n", "1", "publish #dev http data 1"),
+        ("", "Content-Type: application/json;\r\n", "1", "publish #dev http data 1"),
+        ("", "Content-Type: application/json;;\r\n", "1", "publish #dev http data 1"),
+        ("", "Content-Type: text/plain ;charset=utf-8\r\n", "1", "publish #dev http text \"1\""),
+        ("", "Content-Type: application/jsonx\r\n", "1", "415 unsupported_media_type"),
+        ("", "Content-Type: application / json\r\n", "1", "415 unsupported_media_type"),
+        ("", "Content-Type: ;application/json\r\n", "1", "415 unsupported_media_type"),
+        ("", "Content-Type: application/json, text/plain\r\n", "1", "415 unsupported_media_type"),
         ("", json, "\" \\\" x\"", r#"publish #dev http data " \" x""#),
         ("", text, "", "400 empty"),
         ("", text, " \r\n", "400 empty"),
@@ -296,6 +318,30 @@ fn who_listens_says_what_it_has_heard() {
         "0000000000c0ffee-3-18446744073709551616",
     ] {
         assert_eq!(heard(other), "200 events room=#dev heard=something", "{other}");
+    }
+}
+
+#[test]
+fn the_query_says_it_where_the_field_does_not() {
+    let (field, query) = ("0000000000c0ffee-3-57", "0000000000c0ffee-3-58");
+    let heard = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
+    let last = format!("Last-Event-ID: {field}\r\n");
+    let rows = [
+        (format!("?lastEventId={query}"), "", format!(" heard={query}")),
+        (format!("?x=y&last%45ventId={}", query.replace('-', "%2D")), "", format!(" heard={query}")),
+        (format!("?lastEventId={query}&lastEventId={field}"), "", format!(" heard={query}")),
+        (format!("?lastEventId={query}"), &last, format!(" heard={field}")),
+        (format!("?lastEventId={query}"), "Last-Event-ID:\r\n", format!(" heard={query}")),
+        (format!("?lastEventId={query}"), "Last-Event-ID: x\r\n", " heard=something".into()),
+        ("?lastEventId=nowhere".into(), &last, format!(" heard={field}")),
+        ("?lastEventId=nowhere".into(), "", " heard=something".into()),
+        ("?lastEventId=%FF".into(), "", " heard=something".into()),
+        ("?lastEventId=".into(), "", String::new()),
+        ("?lastEventId".into(), "", String::new()),
+        (format!("?lasteventid={query}"), "", String::new()),
+    ];
+    for (target, fields, expected) in rows {
+        assert_eq!(heard(&target, fields), format!("200 events room=#dev{expected}"), "{target} {fields}");
     }
 }
 
