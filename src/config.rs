@@ -61,8 +61,8 @@ pub struct Config {
     #[arg(long, value_name = "ORIGIN", env = "CHINWAG_ORIGIN", value_delimiter = ',', help_heading = DOORS)]
     pub origin: Vec<AllowedOrigin>,
 
-    /// Name that the HTTP door may be asked for: NAME, NAME:PORT, *.DOMAIN, or * (repeatable). Besides it only localhost
-    /// and, where the door is not on a loopback address, IP addresses [default: every name there, localhost on loopback]
+    /// Name that the HTTP door answers to besides localhost: NAME, NAME:PORT, *.DOMAIN, or * (repeatable) [default: none
+    /// on a loopback address, every name elsewhere]
     #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = DOORS)]
     pub host: Vec<AllowedHost>,
 

@@ -98,7 +98,9 @@ impl Origin {
             return None;
         }
         let url = Url::parse(raw).ok()?;
-        let host = url.host_str().filter(|host| !host.is_empty())?;
+        // The standard takes nearly any sign in a host; names and addresses have only these.
+        let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
+        let host = url.host_str().filter(|host| !host.is_empty() && host.bytes().all(is_of_host))?;
         Some(Origin { scheme: url.scheme().into(), host: host.to_ascii_lowercase(), port: url.port() })
     }
 }
@@ -302,6 +304,9 @@ mod tests {
             ("https://app example", ORIGIN_FORMS),
             ("https://app.example ", ORIGIN_FORMS),
             ("https://256.256.256.256", ORIGIN_FORMS),
+            ("https://'app.example'", ORIGIN_FORMS),
+            ("'https://app.example'", ORIGIN_FORMS),
+            ("https://app%2Eexample%2F", ORIGIN_FORMS),
             ("https://app.example/", "write https://app.example"),
             ("https://app.example/chat", "write https://app.example"),
             ("https://app.example?x", "write https://app.example"),
@@ -382,6 +387,9 @@ mod tests {
         for (pattern, told) in [
             ("", HOST_FORMS),
             (".", HOST_FORMS),
+            ("''", HOST_FORMS),
+            ("'chat.example'", HOST_FORMS),
+            ("chat;example", HOST_FORMS),
             ("chat example", HOST_FORMS),
             ("chat.example/", HOST_FORMS),
             ("u@chat.example", HOST_FORMS),

@@ -11,4 +11,5 @@ mod harm;
 mod identity;
 mod looks;
 mod offline;
+mod origins;
 mod talk;

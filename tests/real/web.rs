@@ -141,7 +141,82 @@ fn curl_is_told_what_is_wrong() {
     };
     assert_eq!(post(large, "--header 'Expect: 100-continue'"), "202");
     assert_eq!(post("head -c 70000 /dev/zero | tr '\\0' x", ""), "413");
-    assert_eq!(post(large, "--header 'Transfer-Encoding: chunked'"), "411");
+    assert_eq!(post(large, "--header 'Transfer-Encoding: chunked'"), "202");
+    assert_eq!(post(large, "--header 'Transfer-Encoding: gzip, chunked'"), "501");
+    assert_eq!(post("head -c 70000 /dev/zero | tr '\\0' x", "--header 'Transfer-Encoding: chunked'"), "413");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_publishes_what_it_reads_from_a_pipe() {
+    let server = Server::start("");
+    let mut ann = server.join("ann");
+    let room = format!("'http://{}/rooms/lobby/messages?from=ci'", web(&server));
+    for (fields, said) in
+        [("", "from a pipe"), ("--no-buffer --header 'Expect: 100-continue'", "asked first")]
+    {
+        let line =
+            format!("printf '{said}' | curl --silent --max-time 10 --upload-file - {fields} -X POST {room}");
+        let printed = String::from_utf8(shell("curl", &line).stdout).unwrap();
+        assert!(printed.contains("\"queued_for\":1"), "{printed}");
+        ann.expect(&format!("ci: {said}"));
+    }
+    let put = format!("printf x | curl --silent --max-time 10 --upload-file - --dump-header - {room}");
+    let printed = String::from_utf8(shell("curl", &put).stdout).unwrap();
+    assert!(
+        printed.contains("HTTP/1.1 405 ") && printed.contains("allow: HEAD, GET, POST, OPTIONS"),
+        "{printed}"
+    );
+}
+
+/// A script publishes bodies of unknown length, many on one connection, and one that is too long.
+fn script_streams(program: &[&str], script: &str) {
+    let server = Server::start("--rate off");
+    let mut ann = server.join("ann");
+    let script = format!("{}/tests/real/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
+    let base = format!("http://{}", web(&server));
+    let mut script = Client::through(program[0], &[&program[1..], &[&script, &base]].concat());
+    for number in 0..10 {
+        ann.expect(&format!("http: in chunks {number} \u{2603}"));
+    }
+    script.expect("202 413");
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn python_streams_a_body() {
+    script_streams(&["/usr/bin/python3"], "stream.py");
+}
+
+#[test]
+#[ignore = "needs node"]
+fn node_streams_a_body() {
+    require("node");
+    script_streams(&["node"], "stream.js");
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_is_answered_under_the_names_that_host_gives_every_door() {
+    let server = Launch::new("--line 127.0.0.1:0 --http 0.0.0.0:0 --print-addresses")
+        .arg("--host")
+        .arg("chat.example,b\u{fc}cher.example")
+        .start();
+    let port = server.http_address().port();
+    let status = |host: &str, path: &str| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let line = format!(
+            "curl --silent --max-time 10 --output /dev/null --write-out '%{{http_code}}' --header 'Host: {host}' {url}"
+        );
+        String::from_utf8(shell("curl", &line).stdout).unwrap()
+    };
+    let known = ["chat.example", "CHAT.example.:80", "xn--bcher-kva.example", "10.0.0.1", "localhost"];
+    for host in known {
+        assert_eq!(status(host, "/rooms"), "200", "{host}");
+    }
+    assert_eq!(status("evil.example", "/rooms"), "403");
+    assert_eq!(status("evil.example", "/healthz"), "200");
+    assert_eq!(status("evil.example", "/readyz"), "200");
 }
 
 #[test]

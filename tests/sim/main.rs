@@ -37,6 +37,8 @@ mod redis_scale;
 mod socket;
 mod stage;
 mod web;
+mod web_answers;
+mod web_chunked;
 mod web_control;
 mod web_edges;
 mod web_faults;

@@ -50,8 +50,18 @@ impl Stage {
     }
 
     pub fn in_world(flags: &str, world: World) -> Stage {
+        Stage::with_doors(flags, world, HTTP)
+    }
+
+    /// The HTTP door is not on a loopback address.
+    pub fn outside(flags: &str) -> Stage {
+        let http = DoorKind { loopback: false, ..HTTP };
+        Stage::with_doors(flags, World::new(1, Weather::default()), http)
+    }
+
+    fn with_doors(flags: &str, world: World, http: DoorKind) -> Stage {
         let config = Config::from_flags(flags);
-        let server = Server::new(config.clone(), world, vec![DoorKind::LINE, HTTP]).unwrap();
+        let server = Server::new(config.clone(), world, vec![DoorKind::LINE, http]).unwrap();
         Stage {
             server,
             config,

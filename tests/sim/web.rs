@@ -30,6 +30,12 @@ pub fn post(path: &str, fields: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
 }
 
+/// A message for the lobby with that transfer coding.
+pub fn chunked(coding: &str, chunks: &str) -> String {
+    let head = "POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\n";
+    format!("{head}Transfer-Encoding: {coding}\r\n\r\n{chunks}")
+}
+
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[test]
@@ -171,10 +177,10 @@ fn what_a_path_can_do_is_told() {
     let mut stage = Stage::new("");
     for (request, expected) in [
         (post("/healthz", "", ""), "HTTP/1.1 405 "),
-        (post("/healthz", "", ""), "allow: HEAD, GET\r\n"),
+        (post("/healthz", "", ""), "allow: HEAD, GET, OPTIONS\r\n"),
         (
             "DELETE /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
-            "allow: HEAD, GET, POST\r\n",
+            "allow: HEAD, GET, POST, OPTIONS\r\n",
         ),
         (get("/ws"), "HTTP/1.1 426 "),
         (get("/ws"), "sec-websocket-version: 13\r\n"),

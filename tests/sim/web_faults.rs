@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::socket::{BINARY, CLOSE, CONTINUE, PING, PONG, Socket, TEXT, fragment, frame, handshake};
 use crate::stage::Stage;
-use crate::web::{ask, ask_once, get, post};
+use crate::web::{ask, ask_once, chunked, get, post};
 use crate::world::Weather;
 
 /// The close code after those bytes, sent in one piece, and a byte at a time.
@@ -297,10 +297,10 @@ fn fault_35_what_can_be_read_in_two_ways_is_refused_and_closed() {
         ("GET / HTTP/1.1\r\n\r\n".into(), 400),
         ("GET / HTTP/1.1\nHost: localhost\n\n".into(), 400),
         ("GET / HTTP/2.0\r\nHost: localhost\r\n\r\n".into(), 505),
-        (
-            "POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
-            411,
-        ),
+        (chunked("gzip, chunked", "0\r\n\r\n"), 501),
+        (chunked("chunked, gzip", "0\r\n\r\n"), 400),
+        (chunked("chunked", "5\nhello\r\n0\r\n\r\n"), 400),
+        (chunked("chunked", "5;\nhello\r\n0\r\n\r\n"), 400),
         (format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(8_192)), 431),
         (format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: x\r\n".repeat(64)), 431),
     ] {
