@@ -28,7 +28,7 @@ pub fn unused_max_bytes(message_max: usize) -> usize {
 /// A request whose body is still to come.
 #[derive(Debug)]
 pub struct Awaited {
-    call: Call,
+    call: Box<Call>,
     rest: Rest,
 }
 
@@ -65,7 +65,7 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
             Ok((bytes, true)) => {
                 let call = std::mem::take(&mut awaited.call);
                 *unfinished = None;
-                Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) }
+                Step::Used { bytes, input: Some(Input::Call(Ok(call))) }
             }
             Err(refusal) => {
                 let origin = origin_of(awaited.call.headers()).map(Box::from);
@@ -111,14 +111,14 @@ impl Awaited {
 /// A head that was read, and what follows it.
 struct Head {
     bytes: usize,
-    call: Call,
+    call: Box<Call>,
     rest: Option<Rest>,
 }
 
 fn begin(unfinished: &mut Option<Box<Unfinished>>, head: Head) -> Step {
     let Head { bytes, call, rest } = head;
     let Some(rest) = rest else {
-        return Step::Used { bytes, input: Some(Input::Call(Ok(Box::new(call)))) };
+        return Step::Used { bytes, input: Some(Input::Call(Ok(call))) };
     };
     // A client of HTTP/1.0 does not know the interim answer (RFC 9110, 10.1.1).
     let asks = call.version() == Version::HTTP_11 && call.headers().contains_key(header::EXPECT);
@@ -205,7 +205,7 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
     if is_upgrade(call.headers()) && (rest.is_some() || input.len() > bytes) {
         return Err(bad("nothing may follow an upgrade before its answer"));
     }
-    Ok(Head { bytes, call, rest })
+    Ok(Head { bytes, call: Box::new(call), rest })
 }
 
 /// A path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). What is left, a host and a port, is for proxies.
