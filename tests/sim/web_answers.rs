@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::socket::{Socket, handshake};
-use crate::stage::Stage;
+use crate::stage::{Stage, WIDE};
 use crate::web::{ask, ask_once, get};
 
 const APP: &str = "https://app.example";
@@ -243,6 +243,18 @@ fn a_full_server_and_a_slow_client_have_their_fields() {
         compare(&request, &answer, row, known.then_some((APP, true)), true);
         stage.end();
     }
+    stage.end();
+}
+
+#[test]
+fn an_address_with_too_many_connections_is_answered_with_all_fields() {
+    let mut stage = Stage::new("--origin https://app.example --max-per-ip 1");
+    let _first = stage.connect_http_from("10.0.0.1", WIDE);
+    let refused = stage.connect_http_from("10.0.0.1", WIDE);
+    stage.run();
+    let answer = String::from_utf8_lossy(stage.raw(refused)).into_owned();
+    // Which page would have asked is not known.
+    compare("connect", &answer, ("", 429, Some(JSON), "no-store", false), None, true);
     stage.end();
 }
 
