@@ -159,7 +159,7 @@ fn curl_publishes_what_it_reads_from_a_pipe() {
             format!("printf '{said}' | curl --silent --max-time 10 --upload-file - {fields} -X POST {room}");
         let printed = String::from_utf8(shell("curl", &line).stdout).unwrap();
         assert!(printed.contains("\"queued_for\":1"), "{printed}");
-        ann.expect(&format!("ci: {said}"));
+        ann.expect(&format!("ci (http): {said}"));
     }
     let put = format!("printf x | curl --silent --max-time 10 --upload-file - --dump-header - {room}");
     let printed = String::from_utf8(shell("curl", &put).stdout).unwrap();
