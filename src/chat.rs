@@ -210,6 +210,38 @@ impl Chat {
         stretches
     }
 
+    /// The rooms that a client is in.
+    pub fn rooms_of(&self, id: ClientId) -> SmallVec<[RoomId; 1]> {
+        let seats = self.client(id).into_iter().flat_map(Client::seats);
+        seats.filter_map(|seat| self.rooms.at(seat.slot)).collect()
+    }
+
+    /// The room of that name, if there is one.
+    pub fn find_room(&self, name: &RoomName) -> Option<RoomId> {
+        self.rooms.find(name)
+    }
+
+    /// The rooms whose members are told something if a client asks for that.
+    pub fn rooms_told(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
+        match request {
+            Request::Say { room, .. } => {
+                self.place_in(id, room.clone()).map(|place| place.room).into_iter().collect()
+            }
+            Request::Relay(_) => self.place_in(id, None).map(|place| place.room).into_iter().collect(),
+            Request::Nick(_) | Request::Leave(_) => self.rooms_of(id),
+            Request::Join { room, .. } => self.rooms_of(id).into_iter().chain(self.find_room(room)).collect(),
+            _ => SmallVec::new(),
+        }
+    }
+
+    /// The client that is told something, if another asks for that.
+    pub fn client_told(&self, request: &Request) -> Option<ClientId> {
+        match request {
+            Request::Tell { to, .. } => self.find(to.as_str()),
+            _ => None,
+        }
+    }
+
     /// What a room is called.
     pub fn room_name(&self, room: RoomId) -> Option<&RoomName> {
         Some(&self.rooms.get(room)?.name)

@@ -88,6 +88,15 @@ impl Input {
             Input::Continue | Input::Ping(_) | Input::Close(_) => false,
         }
     }
+
+    /// Bytes that count against `--rate-bytes`: of text and data that others are sent.
+    pub fn charged_bytes(&self) -> usize {
+        match self {
+            Input::Request { request: Ok(request), .. } => request.said_bytes(),
+            Input::Call(Ok(call)) if !call.method().is_safe() => call.body().len(),
+            _ => 0,
+        }
+    }
 }
 
 impl Step {
@@ -113,7 +122,11 @@ impl Codecs {
     /// Codecs under the limits of `config`.
     pub fn new(config: &Config) -> Codecs {
         let message_max = config.message_max_bytes();
-        Codecs { line_max: config.line_max, message_max, websocket: websocket::Decoder::new(message_max) }
+        Codecs {
+            line_max: config.line_max_bytes(),
+            message_max,
+            websocket: websocket::Decoder::new(message_max),
+        }
     }
 
     /// The most input that can wait for the rest of a line, a request or a message.

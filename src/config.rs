@@ -22,11 +22,11 @@ use log::LevelFilter;
 pub use address::Address;
 use address::doors;
 pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
-pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
+pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES, frame_bytes};
 pub use motd::read_motd;
 use redis::SecretParser;
 pub use redis::{RedisPlace, RedisUrl};
-pub use units::{OrOff, Rate, Soft};
+pub use units::{ByteRate, OrOff, Rate, Soft};
 use units::{size, span};
 
 /// The headings of `--help`.
@@ -103,6 +103,16 @@ pub struct Config {
     /// Lines or messages a client may send at once before --rate applies
     #[arg(long, value_name = "N", env = "CHINWAG_BURST", default_value = "10", help_heading = CLIENT)]
     pub burst: u32,
+
+    /// Bytes of text and data a client may send in the long run, or off; past it the client is read more slowly [default:
+    /// 64k/s, or off where --rate is off]
+    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE_BYTES", default_value = "64k/s", hide_default_value = true,
+          default_value_if("rate", "off", "off"), help_heading = CLIENT)]
+    pub rate_bytes: OrOff<ByteRate>,
+
+    /// Bytes a client may send at once before --rate-bytes applies [default: half of --write-buffer]
+    #[arg(long, value_name = "SIZE", env = "CHINWAG_BURST_BYTES", value_parser = size, help_heading = CLIENT)]
+    pub burst_bytes: Option<usize>,
 
     /// Output waiting for one client at which it is dropped (see --slow-client)
     #[arg(long, value_name = "SIZE", env = "CHINWAG_WRITE_BUFFER", default_value = "256k",
@@ -309,11 +319,43 @@ impl Config {
         if self.http_doors().is_empty() { 0 } else { self.max_http }
     }
 
-    /// `--message-max`, or less where `--write-buffer` could not hold the message as JSON: every byte may become two, and
-    /// something is put around it.
+    /// `--message-max`, or less where `--write-buffer` could not hold the message as JSON.
     pub fn message_max_bytes(&self) -> usize {
-        const AROUND_BYTES: usize = 512;
-        self.message_max.min((self.write_buffer - AROUND_BYTES) / 2)
+        self.message_max.min(bounds::longest_text_in(self.write_buffer))
+    }
+
+    /// `--line-max`, or less where `--write-buffer` could not hold the line as JSON.
+    pub fn line_max_bytes(&self) -> usize {
+        self.line_max.min(bounds::longest_text_in(self.write_buffer))
+    }
+
+    /// `--burst-bytes`, or its default.
+    pub fn burst_bytes(&self) -> usize {
+        self.burst_bytes.unwrap_or(self.write_buffer / 2)
+    }
+
+    /// `--write-buffer-soft`. Its time is raised to what a client at the floor may need for a whole round of talk.
+    pub fn soft(&self) -> Option<Soft> {
+        let least = bounds::time_at_floor(bounds::ROUND_BYTES.min(self.round_bytes()));
+        self.write_buffer_soft.map(|soft| Soft { span: soft.span.max(least), ..soft })
+    }
+
+    /// The output from which on a client that reads slowly makes its rooms wait: `--write-buffer-soft`, or less where the
+    /// longest message would not fit behind it.
+    pub fn mark_bytes(&self) -> usize {
+        let soft_bytes = self.write_buffer_soft.map_or(self.write_buffer / 2, |soft| soft.bytes);
+        soft_bytes.min(self.write_buffer.saturating_sub(self.frame_max_bytes()))
+    }
+
+    /// The most output that is queued behind the mark before everybody was written to.
+    pub fn round_bytes(&self) -> usize {
+        let most_bytes = bounds::ROUND_BYTES.max(self.frame_max_bytes());
+        most_bytes.min(self.write_buffer - self.mark_bytes())
+    }
+
+    /// The most that one message is for one client.
+    fn frame_max_bytes(&self) -> usize {
+        bounds::frame_bytes(self.line_max_bytes().max(self.message_max_bytes()))
     }
 
     /// Names among the environment's variables that begin like ours but are no flag: most likely typing errors.
@@ -351,7 +393,14 @@ mod tests {
         assert_eq!((config.line_max, config.write_buffer, config.memory), (4 << 10, 256 << 10, 256 << 20));
         let soft = config.write_buffer_soft.unwrap();
         assert_eq!((soft.bytes, soft.span), (64 << 10, Duration::from_secs(10)));
-        assert_eq!(config.rate.unwrap().interval(), Duration::from_millis(200));
+        let rate = config.rate.unwrap();
+        assert_eq!((rate.amount(), rate.span()), (5, Duration::from_secs(1)));
+        let rate = Rate::from(config.rate_bytes.unwrap());
+        assert_eq!(
+            (rate.amount(), rate.span(), config.burst_bytes()),
+            (64 << 10, Duration::from_secs(1), 128 << 10)
+        );
+        assert_eq!((config.mark_bytes(), config.round_bytes()), (64 << 10, 192 << 10));
         assert_eq!((config.max_clients, config.max_waiting, *config.max_per_ip), (10_000, 1_000, Some(64)));
         assert_eq!((config.history, config.history_shown, config.history_memory), (100, 20, 16 << 20));
         assert_eq!(*config.idle_timeout, None);

@@ -78,6 +78,8 @@ bitflags! {
         const RUNNABLE = 1;
         /// It has something to flush.
         const DIRTY = 1 << 1;
+        /// It has said something that waits for slow readers ([`crate::pressure`]).
+        const PAUSED = 1 << 2;
     }
 }
 
@@ -374,6 +376,11 @@ impl<S> Connection<S> {
 
     /// Whether it must wait before it is read again.
     pub fn is_delayed(&self) -> bool {
+        self.is_over_rate() || self.queued.contains(Queued::PAUSED)
+    }
+
+    /// Whether it must wait for its allowance.
+    pub fn is_over_rate(&self) -> bool {
         self.tempo == Tempo::Delayed
     }
 
@@ -395,9 +402,20 @@ impl<S> Connection<S> {
         Charged::Delayed { news }
     }
 
-    /// The wait is over. Nothing was read of it meanwhile, so what it may be silent for begins anew.
+    /// The wait for its allowance is over.
     pub fn resume(&mut self, now: Moment) {
         self.tempo = Tempo::Told;
+        self.note_read_again(now);
+    }
+
+    /// The wait for slow readers is over.
+    pub fn release(&mut self, now: Moment) {
+        self.queued.remove(Queued::PAUSED);
+        self.note_read_again(now);
+    }
+
+    /// Nothing was read of it meanwhile, so what it may be silent for begins anew.
+    fn note_read_again(&mut self, now: Moment) {
         self.note_alive(now);
         self.touch(now);
     }

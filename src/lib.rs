@@ -12,6 +12,7 @@
 //! server       owns everything; the tick, a file a phase
 //! roster       the connections and their work queues; where a slot is taken or freed
 //! connection   one client: outbox, dialect, life; limits and host, what it is held to
+//! pressure     back-pressure: who reads more slowly than others talk, and which talkers wait
 //! inbox        input: what a connection has sent and nobody has used yet, and the one shared read buffer
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
@@ -104,6 +105,7 @@ pub mod metrics;
 pub mod net;
 pub mod outbox;
 pub mod page;
+pub mod pressure;
 pub mod protocol;
 pub mod rate;
 pub mod roster;

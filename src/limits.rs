@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, SlowClient, Soft};
-use crate::rate::Pace;
+use crate::rate::{Pace, Paces};
 
 /// The limits on one connection, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,12 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// The longest it may take to answer.
     pub ping_timeout: Duration,
-    /// How fast lines may come.
-    pub pace: Option<Pace>,
+    /// How fast messages and their bytes may come.
+    pub paces: Paces,
+    /// Cost of an outbox over which its client makes its rooms wait, if it reads.
+    pub mark_bytes: usize,
+    /// Cost that may be queued in one round before everybody was written to.
+    pub round_bytes: usize,
     /// What becomes of a client that reads too slowly.
     pub slow_client: SlowClient,
 }
@@ -35,14 +39,19 @@ impl Limits {
     pub fn new(config: &Config) -> Limits {
         Limits {
             hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
-            soft: *config.write_buffer_soft,
+            soft: config.soft(),
             stall: *config.stall_timeout,
             name: config.name_timeout,
             idle: *config.idle_timeout,
             http: config.http_timeout,
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
-            pace: config.rate.map(|rate| Pace::new(rate, config.burst)),
+            paces: Paces {
+                messages: config.rate.map(|rate| Pace::new(rate, config.burst.into())),
+                bytes: config.rate_bytes.map(|rate| Pace::new(rate.into(), config.burst_bytes() as u64)),
+            },
+            mark_bytes: config.mark_bytes(),
+            round_bytes: config.round_bytes(),
             slow_client: config.slow_client,
         }
     }

@@ -33,6 +33,8 @@ pub struct Metrics {
     pub missed: u64,
     /// Times that a client was slowed down.
     pub delays: u64,
+    /// Times that a message waited for readers that lag.
+    pub holds: u64,
     /// Parts of flushes that waited for what else was coming.
     pub coalesced: u64,
     /// Passes that copied the output that waits together, to free memory.
@@ -151,6 +153,7 @@ impl Metrics {
         page.counter("written_bytes", "Bytes written to connections.", self.bytes_out);
         page.counter("missed", "Messages left out for clients that read too slowly.", self.missed);
         page.counter("delays", "Times that a client was slowed down.", self.delays);
+        page.counter("holds", "Times that a message waited for clients that read slowly.", self.holds);
         page.counter("coalesced", "Parts of flushes that waited for what else was coming.", self.coalesced);
         let help = "Passes that copied the output that waits together, to free memory.";
         page.counter("compactions", help, self.compactions);

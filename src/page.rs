@@ -122,11 +122,20 @@ impl Run {
     }
 }
 
+/// How much is on a page.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extent {
+    bytes: usize,
+    frames: usize,
+}
+
 /// All pages: the open one, and those that somebody slow still needs.
 #[derive(Debug)]
 pub struct Pages {
     pages: Slab<Page>,
     open: usize,
+    /// What the open page had when the round began.
+    before_round: Extent,
     /// Memory of all pages but the open one.
     sealed_bytes: usize,
     /// Lengths of the sealed pages that are sparse.
@@ -137,7 +146,7 @@ impl Default for Pages {
     fn default() -> Self {
         let mut pages = Slab::new();
         let open = pages.insert(Page::default());
-        Pages { pages, open, sealed_bytes: 0, sparse_bytes: 0 }
+        Pages { pages, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
     }
 }
 
@@ -155,6 +164,13 @@ impl Pages {
     /// Bytes written to the open page so far.
     pub fn open_bytes(&self) -> usize {
         self.pages[self.open].bytes.len()
+    }
+
+    /// The most that an outbox can cost by what was written in this round: its bytes, and a slice for each frame.
+    pub fn round_cost_bytes(&self) -> usize {
+        let (page, before) = (&self.pages[self.open], self.before_round);
+        let frames = page.frame_ends.len() - before.frames;
+        page.bytes.len() - before.bytes + frames * size_of::<Slice>()
     }
 
     /// Counts `slice` as held by `outboxes` more outboxes.
@@ -272,6 +288,13 @@ impl Pages {
     ///
     /// Returns whether a page was sealed.
     pub fn end_round(&mut self) -> bool {
+        let sealed = self.tidy_open_page();
+        let page = &self.pages[self.open];
+        self.before_round = Extent { bytes: page.bytes.len(), frames: page.frame_ends.len() };
+        sealed
+    }
+
+    fn tidy_open_page(&mut self) -> bool {
         let page = &mut self.pages[self.open];
         if page.held_bytes == 0 {
             page.bytes.clear();

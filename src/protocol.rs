@@ -119,6 +119,19 @@ pub enum Request {
     Ping,
 }
 
+impl Request {
+    /// Bytes of text and data in it that others are sent.
+    pub fn said_bytes(&self) -> usize {
+        match self {
+            Request::Say { body, .. } => body.len(),
+            Request::Relay(payload) => payload.len(),
+            Request::Tell { text, .. } => text.as_str().len(),
+            Request::Quit(reason) => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            _ => 0,
+        }
+    }
+}
+
 /// What a client brings along that enters by a door where nobody is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
@@ -419,6 +432,19 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::Text(text) => text.len(),
+            Payload::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What it says to people, if it is a text that says anything.
     pub fn words(&self) -> Option<Text> {
         match self {

@@ -2,7 +2,7 @@
 //! allowances of those who have sent something lately, and who of them must wait.
 //!
 //! An allowance is a token bucket in one number: the moment at which the bucket would be full again. Once it is full there
-//! is nothing to remember, so who is quiet costs nothing.
+//! is nothing to remember, so who is quiet costs nothing. It counts whatever has an amount: messages, bytes.
 
 use std::time::Duration;
 
@@ -11,62 +11,121 @@ use crate::sparse::Sparse;
 use crate::time::Moment;
 use crate::timers::Timers;
 
-/// The pace everybody is held to.
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// A rate with a burst: so much in the long run, and so much at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    interval: Duration,
-    /// How far ahead of the pace a client may be before it must wait.
-    ahead: Duration,
+    rate: Rate,
+    burst: u64,
 }
 
 impl Pace {
-    /// How long who has sent its whole burst takes until it may do so again.
-    fn rest(&self) -> Duration {
-        self.ahead + self.interval
+    /// `rate` in the long run, and `burst` at once after a rest.
+    pub fn new(rate: Rate, burst: u64) -> Pace {
+        Pace { rate, burst }
     }
 
-    /// One message each interval of `rate`, and `burst` at once after a rest.
-    pub fn new(rate: Rate, burst: u32) -> Pace {
-        Pace { interval: rate.interval(), ahead: rate.interval() * (burst - 1) }
+    /// The time that `amount` takes at this rate, in nanoseconds.
+    fn nanos(&self, amount: u64) -> u64 {
+        let nanos = self.rate.span().as_nanos() * u128::from(amount) / u128::from(self.rate.amount());
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+
+    /// The time after which a spent burst is whole again.
+    fn rest(&self) -> Duration {
+        Duration::from_nanos(self.nanos(self.burst))
     }
 }
 
 /// What one client has used up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
-    /// When all that was sent would have been sent at the pace. In nanoseconds, since an interval may be shorter
-    /// than a millisecond.
+    /// When all that was sent would have been sent at the pace. In nanoseconds, since a unit may take less than a
+    /// millisecond.
     paid_until_nanos: u64,
 }
 
 impl Allowance {
-    /// Takes one message from the allowance; `false` if there is none before [`Allowance::ready_at`].
-    pub fn take(&mut self, pace: Pace, now: Moment) -> bool {
-        if self.ready_at(pace) > now {
-            return false;
+    /// Takes `amount` from the allowance; `false` if there is not so much before [`Allowance::ready_at`].
+    pub fn take(&mut self, pace: Pace, amount: u64, now: Moment) -> bool {
+        let is_ready = self.ready_at(pace, amount) <= now;
+        if is_ready {
+            self.spend(pace, amount, now);
         }
-        let now_nanos = now.as_millis().saturating_mul(1_000_000);
-        self.paid_until_nanos = self.paid_until_nanos.max(now_nanos) + pace.interval.as_nanos() as u64;
-        true
+        is_ready
     }
 
-    /// The moment from which a message may be taken.
-    pub fn ready_at(&self, pace: Pace) -> Moment {
-        Moment::default() + Duration::from_nanos(self.paid_until_nanos).saturating_sub(pace.ahead)
+    /// Takes `amount`, whether or not there is so much.
+    fn spend(&mut self, pace: Pace, amount: u64, now: Moment) {
+        let now_nanos = now.as_millis().saturating_mul(NANOS_PER_MILLI);
+        self.paid_until_nanos = self.paid_until_nanos.max(now_nanos).saturating_add(pace.nanos(amount));
+    }
+
+    /// The moment from which `amount` may be taken. More than the whole burst may be taken when the burst is whole.
+    pub fn ready_at(&self, pace: Pace, amount: u64) -> Moment {
+        let ahead_nanos = pace.nanos(pace.burst.saturating_sub(amount));
+        Moment::default() + Duration::from_nanos(self.paid_until_nanos.saturating_sub(ahead_nanos))
     }
 
     /// Whether the whole burst is to be had again.
     pub fn is_rested(&self, now: Moment) -> bool {
-        self.paid_until_nanos <= now.as_millis().saturating_mul(1_000_000)
+        self.paid_until_nanos <= now.as_millis().saturating_mul(NANOS_PER_MILLI)
+    }
+}
+
+/// The paces that one client is held to, each of which may be lifted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paces {
+    /// Of messages.
+    pub messages: Option<Pace>,
+    /// Of the bytes in them.
+    pub bytes: Option<Pace>,
+}
+
+impl Paces {
+    /// The time after which everything spent is whole again; `None` if nothing is counted.
+    fn rest(&self) -> Option<Duration> {
+        self.messages.iter().chain(&self.bytes).map(Pace::rest).max()
+    }
+}
+
+/// What one client has used up of each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    messages: Allowance,
+    bytes: Allowance,
+}
+
+impl Spent {
+    /// When a message of so many bytes may be taken from both.
+    fn ready_at(&self, paces: Paces, bytes: u64) -> Moment {
+        let by_messages = paces.messages.map(|pace| self.messages.ready_at(pace, 1));
+        let by_bytes = paces.bytes.map(|pace| self.bytes.ready_at(pace, bytes));
+        by_messages.max(by_bytes).unwrap_or_default()
+    }
+
+    /// Takes a message of so many bytes from both, or from none.
+    fn take(&mut self, paces: Paces, bytes: u64, now: Moment) -> bool {
+        let is_ready = self.ready_at(paces, bytes) <= now;
+        if is_ready {
+            paces.messages.iter().for_each(|pace| self.messages.spend(*pace, 1, now));
+            paces.bytes.iter().for_each(|pace| self.bytes.spend(*pace, bytes, now));
+        }
+        is_ready
+    }
+
+    fn is_rested(&self, now: Moment) -> bool {
+        self.messages.is_rested(now) && self.bytes.is_rested(now)
     }
 }
 
 /// What all clients have used up, by the slots of their connections.
 #[derive(Debug)]
 pub struct Meter {
-    pace: Option<Pace>,
+    paces: Paces,
     /// Of whoever has sent something lately, and of some who are rested since.
-    recent: Sparse<Allowance>,
+    recent: Sparse<Spent>,
     /// When the rested were last thrown out, or the first came. Who has sent nothing for a whole rest is rested, so a look
     /// at each after that costs no more than the messages did.
     swept_at: Moment,
@@ -75,31 +134,32 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Holds everybody in so many slots to `pace`; nobody to anything if there is none.
-    pub fn new(pace: Option<Pace>, slots: usize) -> Meter {
+    /// Holds everybody in so many slots to `paces`.
+    pub fn new(paces: Paces, slots: usize) -> Meter {
         let waiting = Timers::with_capacity(slots);
-        Meter { pace, recent: Sparse::default(), swept_at: Moment::default(), waiting }
+        Meter { paces, recent: Sparse::default(), swept_at: Moment::default(), waiting }
     }
 
-    /// Takes one message from the allowance of `slot`. `false` if there is none left: it must wait.
-    pub fn take(&mut self, slot: u32, now: Moment) -> bool {
-        let Some(pace) = self.pace else {
+    /// Takes one message of so many bytes from the allowance of `slot`. `false` if there is not so much left: it must
+    /// wait.
+    pub fn take(&mut self, slot: u32, bytes: usize, now: Moment) -> bool {
+        if self.paces.rest().is_none() {
             return true;
-        };
+        }
         if self.recent.is_empty() {
             self.swept_at = now;
         }
-        let allowance = self.recent.get_or_default(slot);
-        let taken = allowance.take(pace, now);
+        let (spent, bytes) = (self.recent.get_or_default(slot), bytes as u64);
+        let taken = spent.take(self.paces, bytes, now);
         if !taken {
-            self.waiting.set(slot, allowance.ready_at(pace));
+            self.waiting.set(slot, spent.ready_at(self.paces, bytes));
         }
         taken
     }
 
     /// Whether `slot` has its whole burst.
     pub fn is_rested(&self, slot: u32, now: Moment) -> bool {
-        self.recent.get(slot).is_none_or(|allowance| allowance.is_rested(now))
+        self.recent.get(slot).is_none_or(|spent| spent.is_rested(now))
     }
 
     /// The next whose wait is over by `now`; it waits no longer.
@@ -112,13 +172,13 @@ impl Meter {
     /// Forgets whoever is rested, if it is time to.
     pub fn sweep(&mut self, now: Moment) {
         if self.sweep_at().is_some_and(|moment| moment <= now) {
-            self.recent.retain(|allowance| !allowance.is_rested(now));
+            self.recent.retain(|spent| !spent.is_rested(now));
             self.swept_at = now;
         }
     }
 
     fn sweep_at(&self) -> Option<Moment> {
-        self.pace.filter(|_| !self.recent.is_empty()).map(|pace| self.swept_at + pace.rest())
+        self.paces.rest().filter(|_| !self.recent.is_empty()).map(|rest| self.swept_at + rest)
     }
 
     /// When there is something to do: a wait is over, or somebody rested to be forgotten.
@@ -141,10 +201,14 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OrOff;
+    use crate::config::{ByteRate, OrOff};
 
-    fn pace(rate: &str, burst: u32) -> Pace {
+    fn pace(rate: &str, burst: u64) -> Pace {
         Pace::new(rate.parse::<OrOff<Rate>>().unwrap().unwrap(), burst)
+    }
+
+    fn messages(rate: &str, burst: u64) -> Paces {
+        Paces { messages: Some(pace(rate, burst)), bytes: None }
     }
 
     #[test]
@@ -154,13 +218,13 @@ mod tests {
         let at = Moment::from_millis;
         let start = 60_000;
         for n in 0..10 {
-            assert!(allowance.take(pace, at(start)), "{n}");
+            assert!(allowance.take(pace, 1, at(start)), "{n}");
         }
-        assert!(!allowance.take(pace, at(start)));
-        assert_eq!(allowance.ready_at(pace), at(start + 200));
-        assert!(!allowance.take(pace, at(start + 199)));
-        assert!(allowance.take(pace, at(start + 200)));
-        assert_eq!(allowance.ready_at(pace), at(start + 400));
+        assert!(!allowance.take(pace, 1, at(start)));
+        assert_eq!(allowance.ready_at(pace, 1), at(start + 200));
+        assert!(!allowance.take(pace, 1, at(start + 199)));
+        assert!(allowance.take(pace, 1, at(start + 200)));
+        assert_eq!(allowance.ready_at(pace, 1), at(start + 400));
         assert!(!allowance.is_rested(at(start + 2_199)));
         assert!(allowance.is_rested(at(start + 2_200)));
     }
@@ -169,16 +233,16 @@ mod tests {
     fn a_burst_of_one_and_a_pace_finer_than_the_clock() {
         let mut allowance = Allowance::default();
         let slow = pace("1/s", 1);
-        assert!(allowance.take(slow, Moment::default()) && !allowance.take(slow, Moment::default()));
-        assert_eq!(allowance.ready_at(slow), Moment::from_millis(1_000));
+        assert!(allowance.take(slow, 1, Moment::default()) && !allowance.take(slow, 1, Moment::default()));
+        assert_eq!(allowance.ready_at(slow, 1), Moment::from_millis(1_000));
         let fast = pace("10000/s", 1);
         let mut allowance = Allowance::default();
         let mut taken = 0;
         let mut now = Moment::default();
         while now < Moment::from_millis(1_000) {
-            match allowance.take(fast, now) {
+            match allowance.take(fast, 1, now) {
                 true => taken += 1,
-                false => now = allowance.ready_at(fast),
+                false => now = allowance.ready_at(fast, 1),
             }
         }
         assert!((1_000..=10_001).contains(&taken), "{taken}");
@@ -186,13 +250,13 @@ mod tests {
 
     #[test]
     fn who_is_rested_is_forgotten_and_who_is_not_is_not() {
-        let mut meter = Meter::new(Some(pace("1/s", 2)), 1_000);
+        let mut meter = Meter::new(messages("1/s", 2), 1_000);
         let at = Moment::from_millis;
         // All at once, as after a restart.
-        assert!((0..1_000).all(|slot| meter.take(slot, at(500 + u64::from(slot % 2)))));
+        assert!((0..1_000).all(|slot| meter.take(slot, 0, at(500 + u64::from(slot % 2)))));
         assert_eq!(meter.next_deadline(), Some(at(2_500)));
-        assert!((0..3).all(|slot| meter.take(slot, at(2_000))));
-        assert!(meter.take(0, at(2_000)) && !meter.take(0, at(2_000)));
+        assert!((0..3).all(|slot| meter.take(slot, 0, at(2_000))));
+        assert!(meter.take(0, 0, at(2_000)) && !meter.take(0, 0, at(2_000)));
         meter.sweep(at(2_499));
         assert_eq!(meter.recent.len(), 1_000);
         meter.sweep(at(2_500));
@@ -207,11 +271,41 @@ mod tests {
 
     #[test]
     fn nothing_of_a_connection_stays_for_the_next_in_its_slot() {
-        let mut meter = Meter::new(Some(pace("1/s", 1)), 1);
+        let mut meter = Meter::new(messages("1/s", 1), 1);
         let now = Moment::from_millis(1);
-        assert!(meter.take(0, now) && !meter.take(0, now));
+        assert!(meter.take(0, 0, now) && !meter.take(0, 0, now));
         meter.forget(0);
         assert_eq!((meter.is_rested(0, now), meter.waits(0), meter.next_deadline()), (true, false, None));
-        assert!((0..9).all(|_| Meter::new(None, 1).take(0, now)));
+        assert!((0..9).all(|_| Meter::new(Paces::default(), 1).take(0, 1, now)));
+    }
+
+    #[test]
+    fn an_amount_is_taken_whole_and_a_larger_one_than_the_burst_when_that_is_whole() {
+        let rate: Rate = "1k/s".parse::<OrOff<ByteRate>>().unwrap().unwrap().into();
+        let (pace, mut allowance) = (Pace::new(rate, 2_048), Allowance::default());
+        let at = Moment::from_millis;
+        assert!(allowance.take(pace, 1_000, at(0)) && allowance.take(pace, 1_048, at(0)));
+        assert!(allowance.take(pace, 0, at(0)), "nothing is always to be had");
+        assert_eq!(allowance.ready_at(pace, 512), at(500));
+        assert!(!allowance.take(pace, 512, at(499)) && allowance.take(pace, 512, at(500)));
+        assert_eq!(allowance.ready_at(pace, 10_240), at(2_500));
+        assert!(!allowance.take(pace, 10_240, at(2_499)) && allowance.take(pace, 10_240, at(2_500)));
+        assert_eq!(allowance.ready_at(pace, 2_048), at(12_500), "and is paid for afterwards");
+    }
+
+    #[test]
+    fn a_message_is_taken_from_both_allowances_or_from_none() {
+        let rate: Rate = "1k/s".parse::<OrOff<ByteRate>>().unwrap().unwrap().into();
+        let paces = Paces { messages: Some(pace("1/s", 2)), bytes: Some(Pace::new(rate, 1_024)) };
+        let mut meter = Meter::new(paces, 1);
+        let at = Moment::from_millis;
+        assert!(meter.take(0, 1_024, at(0)));
+        assert!(!meter.take(0, 512, at(0)) && !meter.take(0, 512, at(499)), "too many bytes");
+        assert_eq!(meter.next_to_go_on(at(500)), Some(0));
+        assert!(meter.take(0, 512, at(500)), "a refused one has taken no message");
+        assert!(!meter.take(0, 0, at(999)), "too many messages");
+        assert_eq!((meter.next_to_go_on(at(999)), meter.next_to_go_on(at(1_000))), (None, Some(0)));
+        assert!(meter.take(0, 0, at(1_000)));
+        assert!(!meter.is_rested(0, at(2_999)) && meter.is_rested(0, at(3_000)));
     }
 }

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::net::{DoorKind, Token};
 use crate::outbox::Appended;
 use crate::page::Slice;
+use crate::pressure::{Pressure, Rooms, Target};
 use crate::protocol::CloseReason;
 use crate::rate::Meter;
 use crate::time::Moment;
@@ -46,6 +47,7 @@ pub struct Roster<S> {
     /// The time since which each idle HTTP connection has been without a request.
     idle: Timers,
     meter: Meter,
+    pressure: Pressure,
     limits: Limits,
 }
 
@@ -63,7 +65,8 @@ impl<S> Roster<S> {
             timers: Timers::with_capacity(slots),
             closing: Timers::default(),
             idle: Timers::default(),
-            meter: Meter::new(limits.pace, slots),
+            meter: Meter::new(limits.paces, slots),
+            pressure: Pressure::default(),
             limits,
         }
     }
@@ -82,11 +85,12 @@ impl<S> Roster<S> {
     }
 
     /// Frees a slot.
-    pub fn remove(&mut self, token: Token) -> Option<Connection<S>> {
+    pub fn remove(&mut self, token: Token, now: Moment) -> Option<Connection<S>> {
         self.get(token)?;
         self.timers.remove(token.slot);
         self.closing.remove(token.slot);
         self.idle.remove(token.slot);
+        self.pressure.forget(token.into(), now);
         self.meter.forget(token.slot);
         self.connections.try_remove(token.slot as usize)
     }
@@ -306,7 +310,7 @@ impl<S> Roster<S> {
 
     /// Whether somebody has a turn coming.
     pub fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
+        !self.runnable.is_empty() || self.pressure.has_released()
     }
 
     /// Whether the next tick has work already.
@@ -314,13 +318,14 @@ impl<S> Roster<S> {
         !(self.runnable.is_empty()
             && self.dirty.is_empty()
             && self.blocked.is_empty()
-            && self.doomed.is_empty())
+            && self.doomed.is_empty()
+            && !self.pressure.has_released())
     }
 
-    /// Takes one message of a client from its allowance, or has it wait until [`Roster::next_to_go_on`].
-    pub fn charge(&mut self, token: Token, now: Moment) -> Charged {
+    /// Takes one message of so many bytes from a client's allowance, or has it wait until [`Roster::next_to_go_on`].
+    pub fn charge(&mut self, token: Token, bytes: usize, now: Moment) -> Charged {
         let rested = self.meter.is_rested(token.slot, now);
-        let paid = self.meter.take(token.slot, now);
+        let paid = self.meter.take(token.slot, bytes, now);
         self.get_mut(token).map_or(Charged::Paid, |connection| connection.charge(paid, rested))
     }
 
@@ -333,6 +338,54 @@ impl<S> Roster<S> {
     /// Forgets, now and then, who has its whole allowance again.
     pub fn forget_rested(&mut self, now: Moment) {
         self.meter.sweep(now);
+    }
+
+    /// Who reads more slowly than others talk.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
+    /// Has a client wait until a message may go to the target.
+    pub fn hold(&mut self, token: Token, target: Target) {
+        if let Some(connection) = self.get_mut(token) {
+            connection.queued.insert(Queued::PAUSED);
+            self.pressure.wait(token, target);
+        }
+    }
+
+    /// Notes a flush that left something queued. `rooms` tells where the client is.
+    pub fn note_blocked(
+        &mut self,
+        token: Token,
+        taken_bytes: usize,
+        rooms: impl FnOnce(ClientId) -> Rooms,
+        now: Moment,
+    ) {
+        let Some(connection) = self.connections.get(token.slot as usize) else {
+            return;
+        };
+        let over = connection.outbox.cost_bytes() > self.limits.mark_bytes;
+        let lags = over && connection.life == Life::Chatting;
+        if lags || self.pressure.has(token.into()) {
+            self.pressure.note(token.into(), lags, taken_bytes, rooms(token.into()), now);
+        }
+    }
+
+    /// Notes that a client has nothing queued any more, or has left the chat.
+    pub fn note_unblocked(&mut self, token: Token, now: Moment) {
+        self.pressure.forget(token.into(), now);
+    }
+
+    /// Gives talkers a turn that have waited for slow readers, and need not any more.
+    pub fn resume_talkers(&mut self, now: Moment) {
+        self.pressure.expire(now);
+        for token in self.pressure.take_released() {
+            if let Some(connection) = self.get_mut(token) {
+                connection.release(now);
+                self.wake(token);
+                self.arm(token);
+            }
+        }
     }
 
     /// Makes sure that a connection's deadline is noticed.
@@ -349,7 +402,8 @@ impl<S> Roster<S> {
     /// When the next deadline comes, or the end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
         let head = self.head().map(|(moment, _)| moment);
-        head.into_iter().chain(self.meter.next_deadline()).min()
+        let others = [self.meter.next_deadline(), self.pressure.next_deadline()];
+        head.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The earliest guess that is none, but a deadline. Those that are none are mended on the way.
@@ -394,8 +448,10 @@ impl<S> Roster<S> {
             let noticed = |(moment, _)| guess.is_some_and(|guess| guess <= moment);
             let deadline = connection.deadline(&self.limits);
             assert!(deadline.is_none_or(noticed), "{token:?} has a deadline that nobody waits for: {life:?}");
-            let waits = connection.is_delayed() && connection.is_listened_to();
+            let waits = connection.is_over_rate() && connection.is_listened_to();
             assert!(!waits || self.meter.waits(token.slot), "{token:?} waits, and for nothing");
+            let held = queued.contains(Queued::PAUSED);
+            assert!(!held || self.pressure.waits(token), "{token:?} is held, and nothing will release it");
         }
         let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();

@@ -66,6 +66,8 @@ pub struct Server<N: Net> {
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
     coalescing: Coalescing,
+    /// Whether a message was put off until everybody has been written to.
+    round_is_full: bool,
     scratch: Scratch,
     inboxes: Inboxes,
     /// The same for all clients of this process, and for no other's.
@@ -111,6 +113,7 @@ impl<N: Net> Server<N> {
             pages: Pages::default(),
             relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
+            round_is_full: false,
             scratch: Scratch::new(codecs.unused_max_bytes()),
             inboxes: Inboxes::default(),
             asker: None,

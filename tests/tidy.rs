@@ -11,7 +11,7 @@ use chinwag::net::mio::MioNet;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 23] = [
+const FLOORS: [&str; 24] = [
     "time",
     "text",
     "logging",
@@ -30,6 +30,7 @@ const FLOORS: [&str; 23] = [
     "inbox",
     "backplane",
     "chat",
+    "pressure",
     "web",
     "connection",
     "roster",

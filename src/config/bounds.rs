@@ -30,6 +30,30 @@ const MOST_CONNECTIONS: usize = 1 << 20;
 /// The longest a flush may wait for what else is coming: nobody is served meanwhile.
 const COALESCE_MOST: Duration = Duration::from_millis(100);
 
+/// The slowest steady reader that is never dropped for what others say within their limits: 1 Mbit/s.
+const FLOOR_BYTES_PER_SECOND: usize = 125_000;
+
+/// The most that is queued in one go for somebody, unless a single message is longer.
+pub const ROUND_BYTES: usize = 256 * 1024;
+
+/// The time in which a client that reads at the floor takes so many bytes.
+pub fn time_at_floor(bytes: usize) -> Duration {
+    Duration::from_millis((bytes * 1_000).div_ceil(FLOOR_BYTES_PER_SECOND) as u64)
+}
+
+/// What is put around a text at most: names, keys, a number, the frame's header.
+const AROUND_BYTES: usize = 512;
+
+/// The most that a text of so many bytes is for one client: as JSON, every byte may become two.
+pub fn frame_bytes(text_bytes: usize) -> usize {
+    2 * text_bytes + AROUND_BYTES
+}
+
+/// The longest text of which [`frame_bytes`] are no more than that.
+pub fn longest_text_in(frame_bytes: usize) -> usize {
+    (frame_bytes - AROUND_BYTES) / 2
+}
+
 /// Whether the flags keep their bounds, and the files they name can be read.
 ///
 /// # Errors
@@ -41,6 +65,8 @@ pub fn check(config: &Config) -> Result<(), String> {
             return Err(told.into());
         }
     }
+    check_soft_time(config)?;
+    check_burst_bytes(config)?;
     read_motd(config).map(drop)
 }
 
@@ -95,6 +121,38 @@ fn numbers(config: &Config) -> [Rule; 8] {
     ]
 }
 
+/// A client that reads at the floor has time to take the longest message.
+fn check_soft_time(config: &Config) -> Result<(), String> {
+    match config.soft() {
+        Some(soft) if soft.span < time_at_floor(config.round_bytes()) => Err(format!(
+            "the time of --write-buffer-soft is at least {}ms with this --message-max and --line-max: so long takes who \
+             reads 1 Mbit/s for the longest message; allow more time, or shorter messages",
+            time_at_floor(config.round_bytes()).as_millis()
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A client's burst fits into the write buffer of others, and its longest message into its burst.
+fn check_burst_bytes(config: &Config) -> Result<(), String> {
+    let burst_bytes = config.burst_bytes();
+    let rules = [
+        (burst_bytes <= config.write_buffer / 2, "--burst-bytes is at most half of --write-buffer"),
+        (
+            burst_bytes >= config.message_max_bytes(),
+            "--burst-bytes is at least --message-max: a message of that length could not be sent",
+        ),
+        (
+            burst_bytes >= config.line_max_bytes(),
+            "--burst-bytes is at least --line-max: a line of that length could not be sent",
+        ),
+    ];
+    match rules.into_iter().find(|(is_kept, _)| !is_kept) {
+        Some((_, told)) => Err(told.into()),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -123,6 +181,14 @@ mod tests {
             ("--memory 1k", "--memory"),
             ("--write-buffer 1025m --memory 2g", "at most 1g"),
             ("--burst 0", "--burst"),
+            ("--burst-bytes 65535", "--burst-bytes is at least --message-max"),
+            ("--burst-bytes 4095 --message-max 1k", "--burst-bytes is at least --line-max"),
+            ("--burst-bytes 131073", "--burst-bytes is at most half of --write-buffer"),
+            ("--burst-bytes 100k --write-buffer 150k", "--burst-bytes is at most half of --write-buffer"),
+            ("--rate-bytes 64k", "--rate-bytes"),
+            ("--rate-bytes 0/s", "--rate-bytes"),
+            ("--line-max 1m --write-buffer 2m", "--write-buffer-soft is at least 16582ms"),
+            ("--message-max 2m --write-buffer 8m --write-buffer-soft 64k:33s", "--message-max"),
             ("--name-timeout 0s", "--name-timeout"),
             ("--write-buffer-soft 64k:0s", "--write-buffer-soft"),
             ("--max-clients 0", "at least 1"),
@@ -171,7 +237,14 @@ mod tests {
     fn both_sides_of_the_bounds() {
         for flags in [
             "--line-max 128",
-            "--line-max 1m --write-buffer 2m",
+            "--line-max 1m --write-buffer 2m --write-buffer-soft 64k:17s",
+            "--line-max 1m --write-buffer 2m --write-buffer-soft off",
+            "--message-max 2m --write-buffer 8m --write-buffer-soft 64k:34s",
+            "--burst-bytes 65536 --write-buffer 256k",
+            "--burst-bytes 131072",
+            "--burst-bytes 4k --message-max 1k",
+            "--rate-bytes 1/h",
+            "--rate-bytes off",
             "--line-max 2k --write-buffer 4096 --write-buffer-soft 4096:1s",
             "--write-buffer 64k --write-buffer-soft 65536:1s",
             "--write-buffer 64k --write-buffer-soft off --memory 64k",

@@ -83,13 +83,19 @@ impl FromStr for OrOff<u32> {
 /// So many in a unit of time: `5/s`, `30/m`, `100/h`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
-    interval: Duration,
+    amount: u64,
+    span: Duration,
 }
 
 impl Rate {
-    /// The time one takes.
-    pub fn interval(&self) -> Duration {
-        self.interval
+    /// How many.
+    pub fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// The time they take together.
+    pub fn span(&self) -> Duration {
+        self.span
     }
 }
 
@@ -97,19 +103,48 @@ impl FromStr for OrOff<Rate> {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
+        let number = |raw: &str| raw.parse::<u32>().ok().map(u64::from);
         or_off(raw, |raw| {
-            let error = || "a rate is a whole number from 1 and /s, /m or /h, as in 5/s".to_string();
-            let (number, unit) = raw.split_once('/').ok_or_else(error)?;
-            let number = number.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(error)?;
-            let unit = match unit {
-                "s" => 1,
-                "m" => 60,
-                "h" => 3_600,
-                _ => return Err(error()),
-            };
-            Ok(Rate { interval: Duration::from_secs(unit) / number })
+            rate(raw, number)
+                .ok_or_else(|| "a rate is a whole number from 1 and /s, /m or /h, as in 5/s".to_string())
         })
     }
+}
+
+/// A size in a unit of time: `64k/s`, `10m/h`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ByteRate(Rate);
+
+impl From<ByteRate> for Rate {
+    fn from(ByteRate(rate): ByteRate) -> Rate {
+        rate
+    }
+}
+
+impl FromStr for OrOff<ByteRate> {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let bytes = |raw: &str| size(raw).ok().map(|bytes| bytes as u64);
+        or_off(raw, |raw| {
+            rate(raw, bytes)
+                .map(ByteRate)
+                .ok_or_else(|| "a rate of bytes is a size from 1 and /s, /m or /h, as in 64k/s".to_string())
+        })
+    }
+}
+
+/// Reads an amount over zero, and the unit of time behind the stroke.
+fn rate(raw: &str, amount: impl Fn(&str) -> Option<u64>) -> Option<Rate> {
+    let (number, unit) = raw.split_once('/')?;
+    let amount = amount(number).filter(|amount| *amount > 0)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return None,
+    };
+    Some(Rate { amount, span: Duration::from_secs(seconds) })
 }
 
 /// A size that may be exceeded for a while: `64k:10s`.
@@ -161,12 +196,19 @@ mod tests {
 
     #[test]
     fn rates_and_soft_limits() {
-        let interval = |raw: &str| raw.parse::<OrOff<Rate>>().map(|rate| rate.map(|rate| rate.interval()));
-        assert_eq!(interval("5/s"), Ok(Some(Duration::from_millis(200))));
-        assert_eq!(interval("30/m"), Ok(Some(Duration::from_secs(2))));
-        assert_eq!(interval("off"), Ok(None));
+        let parts = |raw: &str| {
+            raw.parse::<OrOff<Rate>>().map(|rate| rate.map(|rate| (rate.amount(), rate.span().as_secs())))
+        };
+        assert_eq!(parts("5/s"), Ok(Some((5, 1))));
+        assert_eq!(parts("30/m"), Ok(Some((30, 60))));
+        assert_eq!(parts("off"), Ok(None));
         for bad in ["", "5", "0/s", "5/d", "-1/s", "/s"] {
-            assert!(interval(bad).is_err(), "{bad}");
+            assert!(parts(bad).is_err(), "{bad}");
+        }
+        let bytes = |raw: &str| raw.parse::<OrOff<ByteRate>>().map(|rate| rate.map(|rate| rate.0.amount()));
+        assert_eq!((bytes("64k/s"), bytes("1/h"), bytes("off")), (Ok(Some(64 << 10)), Ok(Some(1)), Ok(None)));
+        for bad in ["", "64k", "0/s", "64k/d", "k/s", "/s"] {
+            assert!(bytes(bad).is_err(), "{bad}");
         }
         let soft = "64k:10s".parse::<OrOff<Soft>>().unwrap().unwrap();
         assert_eq!((soft.bytes, soft.span), (64 << 10, Duration::from_secs(10)));

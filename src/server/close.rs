@@ -30,6 +30,7 @@ impl<N: Net> Server<N> {
             self.gate.change(token, connection, Place::Closing);
         }
         self.roster.note_closing(token, self.now.moment);
+        self.roster.note_unblocked(token, self.now.moment);
         self.metrics.closed(reason);
         self.log_end(token, reason);
         match reason {
@@ -105,7 +106,7 @@ impl<N: Net> Server<N> {
     }
 
     fn free(&mut self, token: Token) {
-        if let Some(mut connection) = self.roster.remove(token) {
+        if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(&mut self.pages);
             self.gate.freed(token, &connection);
         }

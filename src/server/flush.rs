@@ -22,7 +22,9 @@ impl<N: Net> Server<N> {
     pub(super) fn flush_dirty(&mut self) {
         let dirty = self.roster.dirty();
         // Where talk never ends no round would, and the page would grow for ever. And the end waits for nothing.
-        let whole = self.ending.is_some() || self.pages.open_bytes() >= LONG_BYTES;
+        let is_long = self.pages.open_bytes() >= LONG_BYTES;
+        let is_full = std::mem::take(&mut self.round_is_full);
+        let whole = self.ending.is_some() || is_long || is_full;
         let part = if whole { dirty } else { self.coalescing.part(dirty) };
         if !whole && self.coalescing.begin(part) {
             return;
@@ -71,17 +73,27 @@ impl<N: Net> Server<N> {
             return;
         }
         let queued_bytes = connection.outbox.queued_bytes();
+        let was_blocked = connection.outbox.stalled_since().is_some();
         let was_behind = connection.outbox.over_soft_since().is_some();
         let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
-        self.metrics.bytes_out += (queued_bytes - connection.outbox.queued_bytes()) as u64;
+        let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
+        self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
             // Nearly always, and then there is nothing else to do.
-            Ok(Flushed::All) if connection.is_at_rest() && !was_behind => {}
-            Ok(_) if was_behind && connection.outbox.over_soft_since().is_none() => {
-                connection.note_alive(self.now.moment);
+            Ok(Flushed::All) if connection.is_at_rest() && !was_blocked => {}
+            Ok(flushed) => {
+                if was_behind && connection.outbox.over_soft_since().is_none() {
+                    connection.note_alive(self.now.moment);
+                }
+                match flushed {
+                    Flushed::All => self.roster.note_unblocked(token, self.now.moment),
+                    Flushed::Blocked => {
+                        let rooms = |id| self.chat.rooms_of(id);
+                        self.roster.note_blocked(token, taken_bytes, rooms, self.now.moment);
+                    }
+                }
                 self.after_flush(token);
             }
-            Ok(_) => self.after_flush(token),
             Err(_) => self.lose(token),
         }
     }

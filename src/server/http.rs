@@ -7,6 +7,7 @@ use ::http::{Method, StatusCode, Version};
 use httpdate::fmt_http_date;
 
 use super::Server;
+use crate::chat::RoomId;
 use crate::codec::http::{self, Answer, Call, Follows, Refusal};
 use crate::connection::{Life, Place};
 use crate::host::Host;
@@ -26,8 +27,7 @@ impl<N: Net> Server<N> {
                 return self.respond(token, &web::unreadable(&refusal), origin, Follows::Body, true);
             }
         };
-        let config = &self.config;
-        let guard = Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin };
+        let guard = self.guard(token);
         let origin = http::origin_of(call.headers());
         let mut answer = match web::route(&call, &guard) {
             Ok(Action::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
@@ -44,6 +44,19 @@ impl<N: Net> Server<N> {
             answer = answer.with(header::CONNECTION, "keep-alive");
         }
         self.respond(token, &answer, origin, follows, !stays);
+    }
+
+    /// The room that a request publishes in, if it does.
+    pub(super) fn room_of_call(&self, token: Token, call: &Call) -> Option<RoomId> {
+        match web::route(call, &self.guard(token)) {
+            Ok(Action::Publish { room, .. }) => self.chat.find_room(&room),
+            _ => None,
+        }
+    }
+
+    fn guard(&self, token: Token) -> Guard<'_> {
+        let config = &self.config;
+        Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin }
     }
 
     fn is_guarded(&self, token: Token) -> bool {

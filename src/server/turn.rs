@@ -10,9 +10,11 @@
 use super::Server;
 use crate::chat::{Chat, Effect};
 use crate::codec::{Input, Step, Tag, http, websocket};
+use crate::config::frame_bytes;
 use crate::connection::{Charged, Intake, Life, Queued, Readiness};
 use crate::inbox::Inbox;
 use crate::net::{Net, Token};
+use crate::pressure::Target;
 use crate::protocol::{CloseReason, Event, Problem, Request};
 
 /// Bytes a connection may read in one turn.
@@ -28,6 +30,15 @@ pub(super) const TICK_BYTES: usize = 1024 * 1024;
 /// Input kept of a client that waits for a place, in bytes. A pipe's whole input should fit, since it is heard.
 const WAITING_INBOX_BYTES: usize = 4 * 1024;
 
+/// What became of a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// The connection had its share.
+    Served,
+    /// The round had no room for what the connection says.
+    PutOff,
+}
+
 /// What there is to do next in a turn.
 enum Next {
     /// Deal with this.
@@ -41,42 +52,52 @@ enum Next {
 }
 
 impl<N: Net> Server<N> {
-    /// Gives everyone in the queue a turn.
+    /// Gives everyone in the queue a turn, as far as the tick and the round have room. Those who are left come first in
+    /// the next tick.
     pub(super) fn turns(&mut self) {
+        self.roster.resume_talkers(self.now.moment);
         let tokens = self.roster.take_runnable();
+        let (mut served, mut left) = (Vec::with_capacity(tokens.len()), Vec::new());
         for token in tokens {
             if let Some(connection) = self.roster.get_mut(token) {
                 connection.queued.remove(Queued::RUNNABLE);
             }
-            if self.pages.open_bytes() < TICK_BYTES {
-                self.turn(token);
+            let has_room = !self.round_is_full && self.pages.open_bytes() < TICK_BYTES;
+            match has_room && self.turn(token) == Turn::Served {
+                true => served.push(token),
+                false => left.push(token),
             }
+        }
+        for token in left.into_iter().chain(served) {
             self.roster.wake(token);
             self.roster.arm(token);
         }
     }
 
-    fn turn(&mut self, token: Token) {
+    fn turn(&mut self, token: Token) -> Turn {
         let Some(connection) = self.roster.get(token) else {
-            return;
+            return Turn::Served;
         };
         match connection.life {
-            _ if connection.is_listened_to() => self.listen(token),
+            _ if connection.is_listened_to() => return self.listen(token),
             Life::Waiting => self.keep_input(token),
             Life::Draining(_) | Life::Lingering => self.discard_input(token),
             _ => {}
         }
+        Turn::Served
     }
 
     /// A client's turn: lines as long as there are some and it may send, reads as long as there is budget.
-    fn listen(&mut self, token: Token) {
+    fn listen(&mut self, token: Token) -> Turn {
         let (mut bytes, mut lines) = (TURN_BYTES, TURN_LINES);
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
+        let mut is_served = false;
         loop {
             match self.next_input(token, &mut inbox, lines) {
                 Next::Input(input) => {
                     lines -= 1;
+                    is_served = true;
                     self.deal_with(token, &inbox, input);
                 }
                 Next::Nothing => lines -= 1,
@@ -89,6 +110,7 @@ impl<N: Net> Server<N> {
         }
         self.scratch.store(&mut inbox);
         self.inboxes.put(token.slot, inbox);
+        if self.round_is_full && !is_served { Turn::PutOff } else { Turn::Served }
     }
 
     /// Takes the next piece of input: of what waits, or off the scratch buffer.
@@ -113,19 +135,60 @@ impl<N: Net> Server<N> {
                 Err(next) => return next,
             },
         };
-        if input.is_charged()
-            && let Charged::Delayed { news } = self.roster.charge(token, self.now.moment)
-        {
-            inbox.hold(input);
-            // Its request is read, and waits: it is not idle.
-            self.roster.note_idle(token, None);
-            self.metrics.delays += 1;
-            if news {
-                self.tell(token, &Event::Delayed);
-            }
-            return Next::Nothing;
+        if self.may_go_on(token, &input) {
+            return Next::Input(input);
         }
-        Next::Input(input)
+        inbox.hold(input);
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.ready.insert(Readiness::HELD);
+        }
+        // Its request is read, and waits: it is not idle.
+        self.roster.note_idle(token, None);
+        if self.round_is_full { Next::Stop } else { Next::Nothing }
+    }
+
+    /// Whether a piece of input may be dealt with. If not, the client is put off until the next round, or waits for readers
+    /// that lag, or for its allowance.
+    fn may_go_on(&mut self, token: Token, input: &Input) -> bool {
+        if !input.is_charged() {
+            return true;
+        }
+        let bytes = input.charged_bytes();
+        let round_bytes = self.pages.round_cost_bytes();
+        if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
+            self.round_is_full = true;
+            return false;
+        }
+        if let Some(target) = self.held_target(token, input) {
+            self.metrics.holds += 1;
+            self.roster.hold(token, target);
+            return false;
+        }
+        let Charged::Delayed { news } = self.roster.charge(token, bytes, self.now.moment) else {
+            return true;
+        };
+        self.metrics.delays += 1;
+        if news {
+            self.tell(token, &Event::Delayed);
+        }
+        false
+    }
+
+    /// What the input is sent to and must wait for, if a reader there lags.
+    fn held_target(&self, token: Token, input: &Input) -> Option<Target> {
+        let pressure = self.roster.pressure();
+        if pressure.is_off() {
+            return None;
+        }
+        let (rooms, client) = match input {
+            Input::Request { request: Ok(request), .. } => {
+                (self.chat.rooms_told(token.into(), request), self.chat.client_told(request))
+            }
+            Input::Call(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
+            _ => return None,
+        };
+        let targets = rooms.into_iter().map(Target::Room).chain(client.map(Target::Client));
+        targets.into_iter().find(|target| pressure.is_on(*target))
     }
 
     /// Decodes input of a WebSocket client that must wait: its pings and its close are answered meanwhile, its messages

@@ -86,6 +86,7 @@ fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
     let lines: Vec<String> = (0..60).map(|number| format!("{number:094}")).collect();
     stage.say(wires[0], &lines.join("\n"));
     let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    stage.run_past_holds();
     stage.expect(wires[2], &heard.iter().map(String::as_str).collect::<Vec<_>>());
     stage.world().set_window(bob, WIDE);
     stage.set_eager(bob, true);

@@ -64,6 +64,7 @@ fn write_buffer() {
     // Each line is 512 bytes with `ann: ` and its end; sixteen are the whole buffer.
     let line = "x".repeat(512 - 6);
     (0..16).for_each(|_| stage.say(ann, &line));
+    stage.run_past_holds();
     stage.expect(ann, &[]);
     assert_eq!(outbox_bytes(&mut stage, bob), 8 * 1024);
     stage.say(ann, "");
@@ -177,7 +178,7 @@ fn memory() {
     let fill = |stage: &mut Stage, room: usize, lines: usize| {
         stage.say(talker, &format!("/join r{room}"));
         (0..lines).for_each(|_| stage.say(talker, &line));
-        stage.run();
+        stage.run_past_holds();
     };
     (0..4).for_each(|room| fill(&mut stage, room, 50));
     assert_eq!(stage.server.metrics().dropped(), 0, "800 KiB of 1 MiB");
@@ -211,7 +212,7 @@ fn one_who_holds_much_is_dropped_and_not_those_who_share_its_pages() {
             stage.say(talker, &format!("/join {room}"));
             stage.say(talker, &"x".repeat(bytes));
         }
-        stage.run();
+        stage.run_past_holds();
     }
     assert_eq!(stage.server.metrics().dropped_memory, 1);
     assert!(outbox_bytes(&mut stage, hog) < 1_000);
@@ -256,7 +257,7 @@ fn what_many_wait_for_is_in_memory_once() {
     }
     for _ in 0..50 {
         stage.say(ann, &"x".repeat(4_000));
-        stage.run();
+        stage.run_past_holds();
     }
     assert_eq!(stage.server.metrics().dropped(), 0);
     assert!(stage.server.pages().held_bytes() > 100 * 200_000);
@@ -574,7 +575,7 @@ fn who_was_skipped_is_told_so_before_the_end() {
     let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft off --grace 60s";
     let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
     (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
-    stage.run();
+    stage.run_past_holds();
     stage.world().signal(Signal::Terminate);
     stage.run();
     stage.world().set_window(bob, WIDE);
@@ -593,7 +594,7 @@ fn answers_to_its_own_commands_are_not_skipped() {
     stage.world().set_window(bob, 6 * 1024);
     let line = "x".repeat(506);
     (0..30).for_each(|_| stage.say(ann, &line));
-    stage.run();
+    stage.run_past_holds();
     stage.receive(bob, 6 * 1024);
     stage.run();
     stage.say(bob, "/who");

@@ -22,6 +22,7 @@ mod identity;
 mod ledger;
 mod limits;
 mod outgoing;
+mod pressure;
 mod random;
 mod redis;
 mod redis_away;

@@ -12,6 +12,7 @@ use chinwag::chat::Census;
 use chinwag::config::Config;
 use chinwag::connection::Readiness;
 use chinwag::net::{Door, DoorKind};
+use chinwag::pressure::HOLD_MOST;
 use chinwag::protocol::Dialect;
 use chinwag::server::{Control, Server};
 
@@ -134,6 +135,11 @@ impl Stage {
     /// Lets everything happen that can happen without time passing.
     pub fn run(&mut self) {
         self.pass(Duration::ZERO);
+    }
+
+    /// Runs for as long as readers that take nothing can hold up who talks to them.
+    pub fn run_past_holds(&mut self) {
+        self.pass(HOLD_MOST);
     }
 
     /// Lets time pass, and everything happen meanwhile.
@@ -290,6 +296,7 @@ impl Stage {
         assert_eq!(self.server.waiting(), 0, "somebody still waits");
         assert_eq!(self.server.pages().held_bytes(), 0, "output is left");
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
+        assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
         let census = self.server.chat().census();
         assert_eq!(Census { history_bytes: 0, rooms: 0, summaries: 0, ..census }, Census::default());
     }

@@ -136,7 +136,7 @@ fn who_is_dropped_is_told_why_and_to_come_again() {
     stage.end();
     let (mut stage, ann, mut tab) = ann_and_a_deaf_tab(flags);
     (0..90).for_each(|_| stage.say(ann, &"x".repeat(900)));
-    stage.run();
+    stage.run_past_holds();
     let (code, reason) = end_of(&mut stage, &mut tab);
     assert_eq!((code, reason.contains("too much was waiting")), (1013, true), "{reason}");
     stage.end();

@@ -148,6 +148,7 @@ fn write_buffer_and_stall_timeout() {
             stage.say(ann, &"x".repeat(950));
             stage.run();
         }
+        stage.run_past_holds();
         stage.set_eager(tab.wire, true);
         stage.world().set_window(tab.wire, WIDE);
         stage.run();
@@ -186,7 +187,7 @@ fn who_is_skipped_is_told_in_which_room() {
         stage.say(ann, &"x".repeat(900));
         stage.say(bob, &"x".repeat(900));
     }
-    stage.run();
+    stage.run_past_holds();
     stage.set_eager(tab.wire, true);
     stage.world().set_window(tab.wire, WIDE);
     let texts = tab.texts(&mut stage);

@@ -1,0 +1,417 @@
+//! Back-pressure: a client that reads steadily at 1 Mbit/s or more is never dropped, nor skipped, for what others say within
+//! their limits. The talkers wait; a reader that is slower than that costs them a second.
+
+use std::time::Duration;
+
+use crate::socket::{BINARY, Socket, TEXT, frame};
+use crate::stage::{Stage, WIDE};
+use crate::web::{ask, get, post};
+use crate::world::Wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often a reader of the tests reads.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Bytes in a millisecond.
+const ONE_MBIT: usize = 125;
+const TEN_MBIT: usize = 1_250;
+const HUNDRED_MBIT: usize = 12_500;
+
+/// What a socket's buffers take before they are full, at least.
+const WINDOW: usize = 16 * 1024;
+
+/// Ends each message of the tests, and nothing else.
+const MARK: &[u8] = b"~|";
+
+/// A client that reads so many bytes in a millisecond.
+struct Reader {
+    wire: Wire,
+    bytes: usize,
+}
+
+/// A room in which readers of every dialect are.
+struct Room {
+    stage: Stage,
+    readers: Vec<Reader>,
+}
+
+impl Room {
+    /// Readers of every dialect, each at that rate.
+    fn new(flags: &str, bytes: usize) -> Room {
+        let mut stage = Stage::new(flags);
+        let line = stage.join("line");
+        let tab = Socket::open(&mut stage, "/ws?name=tab").wire;
+        let program = Socket::open(&mut stage, "/raw/lobby?name=program").wire;
+        let listener = stage.connect_http();
+        ask(&mut stage, listener, &get("/rooms/lobby/events"));
+        let mut room = Room { stage, readers: Vec::new() };
+        [line, tab, program, listener].into_iter().for_each(|wire| room.slow_down(wire, bytes));
+        room
+    }
+
+    fn slow_down(&mut self, wire: Wire, bytes: usize) {
+        self.stage.set_eager(wire, false);
+        self.stage.world().set_window(wire, WINDOW.max(bytes * STEP.as_millis() as usize));
+        self.readers.push(Reader { wire, bytes });
+    }
+
+    /// Lets time pass in which the readers read.
+    fn pass(&mut self, span: Duration) {
+        for _ in 0..span.as_millis() / STEP.as_millis() {
+            self.stage.pass(STEP);
+            for reader in &self.readers {
+                self.stage.receive(reader.wire, reader.bytes * STEP.as_millis() as usize);
+            }
+        }
+    }
+
+    fn heard(&self, wire: Wire) -> usize {
+        self.stage.raw(wire).windows(MARK.len()).filter(|window| *window == MARK).count()
+    }
+
+    /// All readers heard so many messages: the program on the raw door only `relayed` ones.
+    #[track_caller]
+    fn assert_heard(&self, count: usize, relayed: usize, context: &str) {
+        let metrics = self.stage.server.metrics();
+        assert_eq!((metrics.dropped(), metrics.missed), (0, 0), "{context}");
+        for (index, reader) in self.readers.iter().enumerate() {
+            let expected = if index == 2 { relayed } else { count };
+            assert_eq!(self.heard(reader.wire), expected, "{context}, reader {index}");
+        }
+    }
+
+    fn end(mut self) {
+        self.readers.iter().for_each(|reader| self.stage.set_eager(reader.wire, true));
+        self.stage.end();
+    }
+}
+
+/// A text of so many bytes.
+fn text(length: usize) -> String {
+    "x".repeat(length - MARK.len()) + "~|"
+}
+
+fn say(text: &str) -> Vec<u8> {
+    frame(TEXT, format!(r#"{{"type":"say","room":"lobby","text":"{text}"}}"#).as_bytes())
+}
+
+/// Who talks: by the name of the door, and what a text of so many bytes is there.
+const TALKERS: [(&str, fn(&str) -> Vec<u8>); 4] = [
+    ("/ws?name=talker", say),
+    ("/raw/lobby?name=talker", |text| frame(TEXT, text.as_bytes())),
+    ("http", |text| post("/rooms/lobby/messages", "", text).into_bytes()),
+    ("line", |text| format!("{text}\n").into_bytes()),
+];
+
+fn talker(stage: &mut Stage, door: &str) -> Wire {
+    match door {
+        "line" => stage.join("talker"),
+        "http" => stage.connect_http(),
+        path => Socket::open(stage, path).wire,
+    }
+}
+
+#[test]
+fn ten_long_texts_of_one_client_drop_no_reader_at_any_speed() {
+    for policy in ["drop", "skip"] {
+        for (bytes, seconds) in [(ONE_MBIT, 12), (TEN_MBIT, 11), (HUNDRED_MBIT, 11)] {
+            let mut room = Room::new(&format!("--slow-client {policy} --burst 10"), bytes);
+            let wire = talker(&mut room.stage, "/ws?name=talker");
+            (0..10).for_each(|_| room.stage.send(wire, &say(&text(65_000))));
+            room.pass(seconds * SECOND);
+            room.assert_heard(10, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.end();
+        }
+    }
+}
+
+#[test]
+fn talkers_of_every_dialect_without_limits_of_their_own_wait_for_readers() {
+    for policy in ["drop", "skip"] {
+        for (door, message) in TALKERS {
+            for (bytes, seconds) in [(ONE_MBIT, 9), (TEN_MBIT, 2), (HUNDRED_MBIT, 1)] {
+                let flags = format!("--slow-client {policy} --rate off --line-max 64k");
+                let mut room = Room::new(&flags, bytes);
+                let wire = talker(&mut room.stage, door);
+                (0..10).for_each(|_| room.stage.send(wire, &message(&text(65_000))));
+                room.pass(seconds * SECOND);
+                let relayed = if door.starts_with("/raw") { 10 } else { 0 };
+                room.assert_heard(10, relayed, &format!("{policy}, {door}, {bytes} bytes a millisecond"));
+                room.end();
+            }
+        }
+    }
+}
+
+#[test]
+fn texts_that_double_when_they_are_escaped_drop_no_reader() {
+    let mut room = Room::new("--rate off", ONE_MBIT);
+    let wire = talker(&mut room.stage, "http");
+    let quotes = "\"".repeat(60_000) + "~|";
+    let message = post("/rooms/lobby/messages", "", &quotes);
+    (0..6).for_each(|_| room.stage.send(wire, message.as_bytes()));
+    room.pass(8 * SECOND);
+    room.assert_heard(6, 0, "quotes");
+    room.end();
+}
+
+#[test]
+fn many_talkers_at_once_drop_no_reader() {
+    for policy in ["drop", "skip"] {
+        for (bytes, seconds) in [(ONE_MBIT, 40), (TEN_MBIT, 5)] {
+            let mut room = Room::new(&format!("--slow-client {policy}"), bytes);
+            let door = |number| if number < 12 { format!("/ws?name=t{number}") } else { "http".into() };
+            let talkers: Vec<Wire> = (0..24).map(|number| talker(&mut room.stage, &door(number))).collect();
+            for (number, wire) in talkers.iter().enumerate() {
+                let text = text(65_000);
+                let message = if number < 12 { say(&text) } else { TALKERS[2].1(&text) };
+                [&message, &message].into_iter().for_each(|message| room.stage.send(*wire, message));
+            }
+            room.pass(seconds * SECOND);
+            room.assert_heard(48, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.end();
+        }
+    }
+}
+
+#[test]
+fn many_tiny_messages_drop_no_reader() {
+    for policy in ["drop", "skip"] {
+        let mut room = Room::new(&format!("--slow-client {policy} --rate off"), ONE_MBIT);
+        let talkers: Vec<Wire> = (0..6).map(|n| room.stage.join(&format!("t{n}"))).collect();
+        for wire in &talkers {
+            room.stage.send(*wire, "~|\n".repeat(1_500).as_bytes());
+        }
+        room.pass(20 * SECOND);
+        room.assert_heard(9_000, 0, policy);
+        room.end();
+    }
+}
+
+#[test]
+fn private_messages_of_many_to_one_drop_no_reader() {
+    for policy in ["drop", "skip"] {
+        let mut room = Room::new(&format!("--slow-client {policy} --rate off"), ONE_MBIT);
+        let readers = room.readers.split_off(0);
+        let reading = [("line", 0), ("tab", 1)];
+        for (name, index) in reading {
+            room.slow_down(readers[index].wire, ONE_MBIT);
+            for number in 0..10 {
+                let path = format!("/ws?name={name}{number}&room=");
+                let wire = talker(&mut room.stage, &path);
+                let tell = format!(r#"{{"type":"tell","to":"{name}","text":"{}"}}"#, text(60_000));
+                room.stage.send(wire, &frame(TEXT, tell.as_bytes()));
+            }
+        }
+        room.pass(7 * SECOND);
+        room.assert_heard(10, 10, policy);
+        readers[2..].iter().for_each(|reader| room.slow_down(reader.wire, HUNDRED_MBIT));
+        room.end();
+    }
+}
+
+#[test]
+fn a_reader_in_many_rooms_is_not_dropped_for_the_talk_of_all() {
+    let mut room = Room::new("--rate off", ONE_MBIT);
+    let mut tab = Socket::open(&mut room.stage, "/ws?name=busy&room=a");
+    for name in ["b", "c", "d", "e", "f"] {
+        tab.say(&mut room.stage, &format!(r#"{{"type":"join","room":"{name}"}}"#));
+    }
+    tab.texts(&mut room.stage);
+    room.slow_down(tab.wire, ONE_MBIT);
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        for _ in 0..2 {
+            let wire = room.stage.connect_http();
+            let message = post(&format!("/rooms/{name}/messages"), "", &text(60_000));
+            room.stage.send(wire, message.as_bytes());
+        }
+    }
+    room.pass(8 * SECOND);
+    assert_eq!((room.heard(tab.wire), room.stage.server.metrics().dropped()), (12, 0));
+    room.end();
+}
+
+#[test]
+fn a_relayed_message_of_bytes_waits_as_well() {
+    let mut room = Room::new("--rate off", TEN_MBIT);
+    let wire = talker(&mut room.stage, "/raw/lobby?name=talker");
+    (0..10).for_each(|_| room.stage.send(wire, &frame(BINARY, text(65_000).as_bytes())));
+    room.pass(SECOND);
+    assert_eq!((room.heard(room.readers[2].wire), room.stage.server.metrics().dropped()), (10, 0));
+    room.end();
+}
+
+/// Says something every 50 ms while one member reads that slowly, and tells how long messages were held up: the longest
+/// time for one, and for all together.
+fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
+    let flags = format!("--slow-client {policy} --rate off --history 0 --stall-timeout 10s");
+    let mut room = Room::new(&flags, HUNDRED_MBIT);
+    let slow = room.stage.join("slow");
+    room.slow_down(slow, bytes);
+    let ann = room.stage.join("ann");
+    let tab = room.readers[1].wire;
+    let (mut longest, mut sum) = (0, 0);
+    for number in 1..400 {
+        room.stage.say(ann, &text(4_000));
+        let mut steps = 0;
+        while room.heard(tab) < number {
+            room.pass(STEP);
+            steps += 1;
+        }
+        // It is read within a step or two where nothing holds it up.
+        let late = (steps as u32 * STEP).saturating_sub(3 * STEP);
+        (longest, sum) = (longest.max(late.as_millis()), sum + late.as_millis());
+        room.pass(5 * STEP);
+    }
+    assert_eq!(room.heard(tab), 399, "nothing is lost for the others");
+    let metrics = room.stage.server.metrics();
+    assert_eq!(metrics.dropped(), u64::from(policy == "drop"), "{policy}, {bytes}");
+    assert!(policy == "drop" || metrics.missed > 0, "it was too slow for all that was said");
+    room.end();
+    let millis = |millis| Duration::from_millis(millis as u64);
+    (millis(longest), millis(sum))
+}
+
+#[test]
+fn a_reader_that_is_too_slow_holds_a_room_up_for_a_second_in_all() {
+    for policy in ["drop", "skip"] {
+        // Nothing at all, a dribble, and a third of the floor.
+        for bytes in [0, 1, 40] {
+            let (longest, sum) = holds(policy, bytes);
+            let most = SECOND + 2 * STEP;
+            assert!(longest <= most && sum <= most, "{policy}, {bytes}: {longest:?} {sum:?}");
+            assert!(bytes > 1 || sum >= SECOND / 2, "{policy}, {bytes}: it was waited for, {sum:?}");
+        }
+    }
+}
+
+#[test]
+fn a_talker_is_not_slowed_down_for_rooms_that_it_is_not_in() {
+    let mut room = Room::new("--rate off", HUNDRED_MBIT);
+    let (ann, bob) = (room.stage.join("ann"), room.stage.join("bob"));
+    for wire in [ann, bob] {
+        room.stage.say(wire, "/join elsewhere");
+    }
+    let wire = talker(&mut room.stage, "http");
+    let stalled = room.stage.join("stalled");
+    room.stage.set_eager(stalled, false);
+    room.stage.world().set_window(stalled, 0);
+    room.stage.send(wire, &TALKERS[2].1(&text(65_000)).repeat(3));
+    room.stage.run();
+    assert!(room.stage.server.metrics().holds > 0, "the lobby waits");
+    room.stage.say(ann, "at once");
+    room.stage.run();
+    room.stage.expect_contains(bob, "ann: at once\n");
+    room.stage.say(ann, "/msg line at once too");
+    room.pass(2 * STEP);
+    room.stage.expect_contains(room.readers[0].wire, "[ann] at once too\n");
+    room.end();
+}
+
+#[test]
+fn a_wait_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
+    for case in ["reads", "resets", "joins"] {
+        let mut stage = Stage::new("--rate off --history 0");
+        let (ann, bob, slow) = (stage.join("ann"), stage.join("bob"), stage.join("slow"));
+        stage.set_eager(slow, false);
+        stage.world().set_window(slow, 0);
+        (0..40).for_each(|_| stage.say(ann, &"x".repeat(3_000)));
+        stage.say(ann, "last");
+        stage.pass(SECOND / 10);
+        assert!(!stage.text(bob).contains("last"), "{case}: it waits");
+        match case {
+            "reads" => {
+                stage.set_eager(slow, true);
+                stage.world().set_window(slow, WIDE);
+            }
+            "resets" => stage.world().reset(slow),
+            _ => stage.say(slow, "/join elsewhere"),
+        }
+        // Who has so much waiting is not read, so the command has to wait for the bound.
+        stage.pass(if case == "joins" { SECOND } else { SECOND / 100 });
+        assert!(stage.text(bob).contains("last"), "{case}: it waits no longer");
+        stage.end();
+    }
+}
+
+#[test]
+fn one_who_talks_much_does_not_keep_others_waiting_in_a_room_of_slow_readers() {
+    let mut room = Room::new("--rate off", ONE_MBIT);
+    let hog = talker(&mut room.stage, "/ws?name=hog");
+    (0..40).for_each(|_| room.stage.send(hog, &say(&text(60_000))));
+    room.pass(SECOND);
+    let ann = room.stage.join("ann");
+    room.stage.say(ann, "a word");
+    // What is queued is over the mark by one message of the hog at most, and then it is her turn.
+    room.pass(2 * SECOND);
+    room.stage.expect_contains(room.readers[0].wire, "ann: a word\n");
+    room.end();
+}
+
+#[test]
+fn a_server_that_has_waited_for_readers_sleeps_for_ever_again() {
+    let mut room = Room::new("--rate off --ping-interval 1h", TEN_MBIT);
+    let wire = talker(&mut room.stage, "http");
+    room.stage.send(wire, &TALKERS[2].1(&text(65_000)).repeat(10));
+    room.pass(2 * SECOND);
+    room.stage.send(wire, &get("/healthz").into_bytes());
+    room.pass(60 * SECOND);
+    assert!(room.stage.server.roster().pressure().is_empty());
+    let wakes_at = room.stage.server.net().wakes_at_millis;
+    assert!(wakes_at.is_none_or(|at| at > 1_000_000), "the next ping, and nothing before: {wakes_at:?}");
+    room.end();
+}
+
+#[test]
+fn rate_bytes_and_burst_bytes() {
+    let limits = "--rate-bytes 1k/s --burst-bytes 2k --line-max 1k --message-max 1k --write-buffer-soft off";
+    let mut stage = Stage::new(&format!("{limits} --history 0"));
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    (0..3).for_each(|_| stage.say(ann, &"x".repeat(1_000)));
+    let heard = |stage: &Stage| stage.text(bob).matches("ann: ").count();
+    stage.expect(ann, &["-- bob joined", "-- you send fast: your lines are slowed down, none is lost"]);
+    assert_eq!(heard(&stage), 2);
+    // 952 bytes of the 1,024 a second are missing.
+    stage.pass(Duration::from_millis(929));
+    assert_eq!(heard(&stage), 2);
+    stage.pass(Duration::from_millis(1));
+    assert_eq!(heard(&stage), 3);
+    // Commands say nothing to others, and cost no bytes.
+    stage.say(ann, "/rooms");
+    stage.run();
+    stage.expect_contains(ann, "#lobby");
+    stage.end();
+}
+
+#[test]
+fn rate_bytes_holds_for_every_door() {
+    let flags = "--rate-bytes 1k/s --burst-bytes 4k --line-max 4k --message-max 4k --write-buffer-soft off";
+    for (door, message) in TALKERS {
+        let mut stage = Stage::new(flags);
+        let bob = stage.join("bob");
+        let wire = talker(&mut stage, door);
+        (0..3).for_each(|_| stage.send(wire, &message(&text(2_048))));
+        stage.run();
+        let heard = |stage: &Stage| stage.text(bob).matches("~|").count();
+        assert_eq!(heard(&stage), 2, "{door}");
+        stage.pass(2 * SECOND - STEP);
+        assert_eq!(heard(&stage), 2, "{door}");
+        stage.pass(STEP);
+        assert_eq!(heard(&stage), 3, "{door}");
+        stage.end();
+    }
+}
+
+#[test]
+fn rate_off_lifts_the_limit_on_bytes_unless_that_is_given() {
+    for (flags, heard) in [("--rate off", 3), ("--rate off --rate-bytes 1k/s", 2), ("--rate-bytes off", 3)] {
+        let mut stage = Stage::new(flags);
+        let bob = stage.join("bob");
+        let wire = talker(&mut stage, "/ws?name=talker");
+        (0..3).for_each(|_| stage.send(wire, &say(&text(65_000))));
+        stage.pass(SECOND);
+        assert_eq!(stage.text(bob).matches("~|").count(), heard, "{flags}");
+        stage.end();
+    }
+}
