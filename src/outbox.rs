@@ -81,6 +81,17 @@ pub enum Appended {
     No,
 }
 
+/// How the peer has kept up with what it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// No write has ended blocked since nothing was queued.
+    KeepsUp,
+    /// One has.
+    Blocked,
+    /// One has, with more queued than the soft limit allows.
+    OverSoft,
+}
+
 /// How far a [`Outbox::flush`] came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flushed {
@@ -247,6 +258,17 @@ impl Outbox {
             backlog.stalled_since = Some(now);
         }
         backlog.over_soft_since = over_soft.then(|| backlog.over_soft_since.unwrap_or(now));
+    }
+
+    /// How the peer has kept up.
+    #[inline]
+    pub fn progress(&self) -> Progress {
+        match &self.backlog {
+            None => Progress::KeepsUp,
+            Some(backlog) if backlog.over_soft_since.is_some() => Progress::OverSoft,
+            Some(backlog) if backlog.stalled_since.is_some() => Progress::Blocked,
+            Some(_) => Progress::KeepsUp,
+        }
     }
 
     /// Since when the peer has taken nothing though something waits.

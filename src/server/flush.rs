@@ -5,7 +5,7 @@ use super::Server;
 use super::coalesce::Tally;
 use crate::connection::{Connection, Life, Queued, Readiness};
 use crate::net::{Net, Token};
-use crate::outbox::Flushed;
+use crate::outbox::{Flushed, Progress};
 use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
 use crate::protocol::CloseReason;
 
@@ -73,28 +73,35 @@ impl<N: Net> Server<N> {
             return;
         }
         let queued_bytes = connection.outbox.queued_bytes();
-        let was_blocked = connection.outbox.stalled_since().is_some();
-        let was_behind = connection.outbox.over_soft_since().is_some();
+        let before = connection.outbox.progress();
         let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
         let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
         self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
             // Nearly always, and then there is nothing else to do.
-            Ok(Flushed::All) if connection.is_at_rest() && !was_blocked => {}
+            Ok(Flushed::All) if connection.is_at_rest() && before == Progress::KeepsUp => {}
             Ok(flushed) => {
-                if was_behind && connection.outbox.over_soft_since().is_none() {
-                    connection.note_alive(self.now.moment);
-                }
-                match flushed {
-                    Flushed::All => self.roster.note_unblocked(token, self.now.moment),
-                    Flushed::Blocked => {
-                        let rooms = |id| self.chat.rooms_of(id);
-                        self.roster.note_blocked(token, taken_bytes, rooms, self.now.moment);
-                    }
-                }
+                self.note_progress(token, before, flushed, taken_bytes);
                 self.after_flush(token);
             }
             Err(_) => self.lose(token),
+        }
+    }
+
+    /// Notes how a client has kept up, for itself and for those who talk to it.
+    fn note_progress(&mut self, token: Token, before: Progress, flushed: Flushed, taken_bytes: usize) {
+        let now = self.now.moment;
+        if let Some(connection) = self.roster.get_mut(token)
+            && before == Progress::OverSoft
+            && connection.outbox.over_soft_since().is_none()
+        {
+            connection.note_alive(now);
+        }
+        match flushed {
+            Flushed::All => self.roster.note_unblocked(token, now),
+            Flushed::Blocked => {
+                self.roster.note_blocked(token, taken_bytes, |id| self.chat.rooms_of(id), now)
+            }
         }
     }
 

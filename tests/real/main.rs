@@ -13,6 +13,7 @@ mod faults;
 mod limits;
 mod log;
 mod outgoing;
+mod pressure;
 mod process;
 mod programs;
 mod redis;
