@@ -187,7 +187,7 @@ mod tests {
             ("--burst-bytes 100k --write-buffer 150k", "--burst-bytes is at most half of --write-buffer"),
             ("--rate-bytes 64k", "--rate-bytes"),
             ("--rate-bytes 0/s", "--rate-bytes"),
-            ("--line-max 1m --write-buffer 2m", "--write-buffer-soft is at least 16582ms"),
+            ("--line-max 1m --write-buffer 2m", "--write-buffer-soft is at least 16778ms"),
             ("--message-max 2m --write-buffer 8m --write-buffer-soft 64k:33s", "--message-max"),
             ("--name-timeout 0s", "--name-timeout"),
             ("--write-buffer-soft 64k:0s", "--write-buffer-soft"),

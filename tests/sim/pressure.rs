@@ -96,8 +96,11 @@ fn say(text: &str) -> Vec<u8> {
     frame(TEXT, format!(r#"{{"type":"say","room":"lobby","text":"{text}"}}"#).as_bytes())
 }
 
+/// What a text is at a door.
+type Message = fn(&str) -> Vec<u8>;
+
 /// Who talks: by the name of the door, and what a text of so many bytes is there.
-const TALKERS: [(&str, fn(&str) -> Vec<u8>); 4] = [
+const TALKERS: [(&str, Message); 4] = [
     ("/ws?name=talker", say),
     ("/raw/lobby?name=talker", |text| frame(TEXT, text.as_bytes())),
     ("http", |text| post("/rooms/lobby/messages", "", text).into_bytes()),
