@@ -76,7 +76,7 @@ fn dropped_listener(stage: &mut Stage, address: &str) -> Wire {
         ask(stage, publisher, &post("/rooms/big/messages", "", &"x".repeat(4_000)));
     }
     stage.world().end(publisher);
-    stage.run();
+    stage.run_past_holds();
     wire
 }
 

@@ -415,7 +415,7 @@ fn close_of_a_client_that_is_behind_tells_what_was_left_out_first() {
     for _ in 0..20 {
         stage.say(ann, &"x".repeat(900));
     }
-    stage.run();
+    stage.run_past_holds();
     stage.send(tab.wire, &close(1000));
     stage.run();
     go_on(&mut stage, &tab);
