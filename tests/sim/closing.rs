@@ -140,7 +140,8 @@ fn address_holds_few_refused_connections_and_the_next_are_closed_without_a_word(
 fn closing_connections_never_keep_a_newcomer_out_of_a_free_place() {
     for (kind, closing) in KINDS.into_iter().enumerate() {
         let quotas = "--max-clients 3 --max-waiting 1 --max-http 4 --max-closing 2";
-        let mut stage = stage_with_history(&format!("{quotas} --http-timeout 1h --max-per-ip 1"));
+        let mut stage =
+            stage_with_history(&format!("{quotas} --http-timeout 1h --max-per-ip 1 --stall-timeout 30s"));
         for number in 0..20 {
             closing(&mut stage, &format!("10.0.1.{number}"));
             assert!(stage.server.roster().len() <= 3 + 1 + 4 + 2, "{kind}");
