@@ -21,7 +21,7 @@
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse; and Redis's resp
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox page  output: written once on a page, queued as slices of it
-//! timers rate  deadlines, and how fast a client may send
+//! timers rate  deadlines, and how fast a client may send; load: how much work it has caused
 //! sparse       what few connections have, and an idle one has no room for
 //! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
@@ -100,6 +100,7 @@ pub mod connection;
 pub mod host;
 pub mod inbox;
 pub mod limits;
+pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod net;

@@ -15,6 +15,7 @@ mod end;
 mod flush;
 mod http;
 mod link;
+mod order;
 mod places;
 mod turn;
 
@@ -28,6 +29,7 @@ use crate::config::{self, Config};
 use crate::connection::{Due, Life, Place, Readiness};
 use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
+use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::net::{DoorKind, Event, Net, Signal, Token};
 use crate::page::Pages;
@@ -70,6 +72,8 @@ pub struct Server<N: Net> {
     round_is_full: bool,
     scratch: Scratch,
     inboxes: Inboxes,
+    /// The clients and addresses that have caused much work lately.
+    load: Load,
     /// The same for all clients of this process, and for no other's.
     process_id: u64,
     metrics: Metrics,
@@ -116,6 +120,7 @@ impl<N: Net> Server<N> {
             round_is_full: false,
             scratch: Scratch::new(codecs.unused_max_bytes()),
             inboxes: Inboxes::default(),
+            load: Load::default(),
             asker: None,
             codecs,
             process_id,
@@ -234,6 +239,7 @@ impl<N: Net> Server<N> {
             self.chat.next_timeout(),
             self.next_accept(),
             self.gate.addresses().next_timeout(),
+            self.load.next_timeout(),
             linked.and_then(Linked::next_timeout),
             self.ending.as_ref().map(Ending::next_timeout),
         ];
@@ -284,6 +290,7 @@ impl<N: Net> Server<N> {
     fn expire(&mut self) {
         self.say_farewell();
         self.log_refusals();
+        self.load.sweep(self.now.moment);
         while let Some(token) = self.roster.next_to_go_on(self.now.moment) {
             self.resume(token);
         }

@@ -23,6 +23,7 @@ const FLOORS: [&str; 24] = [
     "sparse",
     "timers",
     "rate",
+    "load",
     "limits",
     "page",
     "outbox",

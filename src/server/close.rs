@@ -108,6 +108,7 @@ impl<N: Net> Server<N> {
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(&mut self.pages);
+            self.load.forget(token.slot);
             self.gate.freed(token, &connection);
         }
     }

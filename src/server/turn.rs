@@ -8,11 +8,13 @@
 //! it answers control frames and keeps the messages, as many as [`crate::codec::websocket::Waiting`] may hold.
 
 use super::Server;
+use super::order::{LATER_WORK, Order};
 use crate::chat::{Chat, Effect};
 use crate::codec::{Input, Step, Tag, http, websocket};
 use crate::config::frame_bytes;
 use crate::connection::{Charged, Intake, Life, Queued, Readiness};
 use crate::inbox::Inbox;
+use crate::load::{INPUT_WORK, Source};
 use crate::net::{Net, Token};
 use crate::pressure::Target;
 use crate::protocol::{CloseReason, Event, Problem, Request};
@@ -33,8 +35,11 @@ const WAITING_INBOX_BYTES: usize = 4 * 1024;
 /// What became of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
-    /// The connection had its share.
-    Served,
+    /// The connection had its share, and caused so much work, in the units of [`crate::load`].
+    Served {
+        /// How much.
+        work: usize,
+    },
     /// The round had no room for what the connection says.
     PutOff,
 }
@@ -52,44 +57,64 @@ enum Next {
 }
 
 impl<N: Net> Server<N> {
-    /// Gives everyone in the queue a turn, as far as the tick and the round have room. Those who are left come first in
-    /// the next tick.
+    /// Gives every connection in the queue a turn, as far as the tick and the round have room. Those that are left come
+    /// first in the next tick.
     pub(super) fn turns(&mut self) {
         self.roster.resume_talkers(self.now.moment);
-        let tokens = self.roster.take_runnable();
-        let (mut served, mut left) = (Vec::with_capacity(tokens.len()), Vec::new());
-        for token in tokens {
-            if let Some(connection) = self.roster.get_mut(token) {
-                connection.queued.remove(Queued::RUNNABLE);
-            }
+        let runnable = self.roster.take_runnable();
+        let Order { first, later } = self.order(runnable);
+        let (mut left, mut served) = (Vec::new(), Vec::new());
+        let mut work_left = LATER_WORK;
+        let tokens = first.into_iter().map(|token| (token, false));
+        for (token, is_later) in tokens.chain(later.into_iter().map(|token| (token, true))) {
             let has_room = !self.round_is_full && self.pages.open_bytes() < TICK_BYTES;
-            match has_room && self.turn(token) == Turn::Served {
-                true => served.push(token),
-                false => left.push(token),
+            let may_be_served = has_room && !(is_later && work_left == 0);
+            match if may_be_served { self.take_turn(token) } else { Turn::PutOff } {
+                Turn::Served { work } => {
+                    work_left = work_left.saturating_sub(if is_later { work } else { 0 });
+                    served.push(token);
+                }
+                Turn::PutOff => left.push(token),
             }
         }
-        for token in left.into_iter().chain(served) {
-            self.roster.wake(token);
-            self.roster.arm(token);
-        }
+        left.into_iter().chain(served).for_each(|token| self.end_turn(token));
     }
 
-    fn turn(&mut self, token: Token) -> Turn {
+    /// A connection's turn.
+    fn take_turn(&mut self, token: Token) -> Turn {
         let Some(connection) = self.roster.get(token) else {
-            return Turn::Served;
+            return Turn::Served { work: 0 };
         };
-        match connection.life {
-            _ if connection.is_listened_to() => return self.listen(token),
-            Life::Waiting => self.keep_input(token),
-            Life::Draining(_) | Life::Lingering => self.discard_input(token),
-            _ => {}
+        let source = Source::of(connection.host, token.slot);
+        let written_bytes = self.pages.open_bytes();
+        let turn = match connection.life {
+            _ if connection.is_listened_to() => self.listen(token),
+            Life::Waiting => Turn::Served { work: self.keep_input(token) },
+            Life::Draining(_) | Life::Lingering => Turn::Served { work: self.discard_input(token) },
+            _ => Turn::Served { work: 0 },
+        };
+        let Turn::Served { work } = turn else {
+            return turn;
+        };
+        let work = work + self.pages.open_bytes().saturating_sub(written_bytes);
+        self.load.record(source, work, self.now.moment);
+        Turn::Served { work }
+    }
+
+    fn end_turn(&mut self, token: Token) {
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.queued.remove(Queued::RUNNABLE);
         }
-        Turn::Served
+        self.roster.wake(token);
+        self.roster.arm(token);
     }
 
     /// A client's turn: lines as long as there are some and it may send, reads as long as there is budget.
+    ///
+    /// The work of it is without its output.
     fn listen(&mut self, token: Token) -> Turn {
         let (mut bytes, mut lines) = (TURN_BYTES, TURN_LINES);
+        let mut read_bytes = 0;
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
         let mut is_served = false;
@@ -103,14 +128,20 @@ impl<N: Net> Server<N> {
                 Next::Nothing => lines -= 1,
                 Next::Read if bytes > 0 => match self.read(token, bytes) {
                     0 => break,
-                    count => bytes = bytes.saturating_sub(count),
+                    count => {
+                        read_bytes += count;
+                        bytes = bytes.saturating_sub(count);
+                    }
                 },
                 Next::Read | Next::Stop => break,
             }
         }
         self.scratch.store(&mut inbox);
         self.inboxes.put(token.slot, inbox);
-        if self.round_is_full && !is_served { Turn::PutOff } else { Turn::Served }
+        match self.round_is_full && !is_served {
+            true => Turn::PutOff,
+            false => Turn::Served { work: read_bytes + (TURN_LINES - lines) * INPUT_WORK },
+        }
     }
 
     /// Takes the next piece of input: of what waits, or off the scratch buffer.
@@ -344,10 +375,10 @@ impl<N: Net> Server<N> {
     }
 
     /// The turn of a client that waits for a place: some input is kept, since it will be heard, and an end without any
-    /// is the end.
-    fn keep_input(&mut self, token: Token) {
+    /// is the end. Returns the bytes read.
+    fn keep_input(&mut self, token: Token) -> usize {
         let Some(connection) = self.roster.get_mut(token) else {
-            return;
+            return 0;
         };
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
@@ -362,31 +393,41 @@ impl<N: Net> Server<N> {
             Ok(0) if connection.ready.contains(Readiness::ENDED) && kept_bytes == 0 => {
                 self.roster.doom(token, CloseReason::EndOfInput);
             }
-            Ok(count) => self.metrics.bytes_in += count as u64,
+            Ok(count) => {
+                self.metrics.bytes_in += count as u64;
+                return count;
+            }
         }
+        0
     }
 
-    /// The turn of a connection that is closing: what it still says is not heard.
-    fn discard_input(&mut self, token: Token) {
+    /// The turn of a connection that is closing: what it still says is not heard. Returns the bytes read.
+    fn discard_input(&mut self, token: Token) -> usize {
         let Some(connection) = self.roster.get_mut(token) else {
-            return;
+            return 0;
         };
-        let mut bytes = TURN_BYTES;
-        while bytes > 0 {
-            match connection.read(&mut self.net, &mut self.scratch, bytes, self.now.moment) {
+        let mut read_bytes = 0;
+        while read_bytes < TURN_BYTES {
+            match connection.read(&mut self.net, &mut self.scratch, TURN_BYTES - read_bytes, self.now.moment)
+            {
                 Ok(0)
                     if connection.ready.contains(Readiness::ENDED) && connection.life == Life::Lingering =>
                 {
-                    return self.roster.forget(token);
+                    self.roster.forget(token);
+                    break;
                 }
                 Ok(0) => break,
                 Ok(count) => {
                     self.scratch.consume(count);
                     self.metrics.bytes_in += count as u64;
-                    bytes = bytes.saturating_sub(count);
+                    read_bytes += count;
                 }
-                Err(_) => return self.roster.forget(token),
+                Err(_) => {
+                    self.roster.forget(token);
+                    break;
+                }
             }
         }
+        read_bytes
     }
 }

@@ -18,6 +18,7 @@ mod cluster;
 mod coalesce;
 mod counts;
 mod faults;
+mod floods;
 mod identity;
 mod ledger;
 mod limits;
