@@ -11,7 +11,7 @@ use chinwag::net::mio::MioNet;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 24] = [
+const FLOORS: [&str; 25] = [
     "time",
     "text",
     "logging",
