@@ -16,6 +16,7 @@ use websocket::{Waiting, Whole};
 
 use crate::config::Config;
 use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
+use crate::rate::Use;
 
 /// What a codec is in the middle of.
 #[derive(Debug)]
@@ -80,21 +81,17 @@ pub enum Input {
 }
 
 impl Input {
-    /// Whether it counts against `--rate`: what others hear of, or what takes some work.
-    pub fn is_charged(&self) -> bool {
+    /// What it counts as against the rates of its client and its address, if it counts.
+    pub fn counts_as(&self) -> Option<Use> {
         match self {
-            Input::Request { .. } => true,
-            Input::Call(call) => call.as_ref().is_ok_and(|call| !call.method().is_safe()),
-            Input::Continue | Input::Ping(_) | Input::Close(_) => false,
-        }
-    }
-
-    /// Bytes that count against `--rate-bytes`: of text and data that others are sent.
-    pub fn charged_bytes(&self) -> usize {
-        match self {
-            Input::Request { request: Ok(request), .. } => request.said_bytes(),
-            Input::Call(Ok(call)) if !call.method().is_safe() => call.body().len(),
-            _ => 0,
+            Input::Request { request, .. } => {
+                Some(Use::Message { bytes: request.as_ref().map_or(0, Request::said_bytes) })
+            }
+            Input::Call(Ok(call)) if !call.method().is_safe() => {
+                Some(Use::Message { bytes: call.body().len() })
+            }
+            Input::Call(_) | Input::Ping(_) => Some(Use::Request),
+            Input::Continue | Input::Close(_) => None,
         }
     }
 }

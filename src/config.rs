@@ -190,6 +190,26 @@ pub struct Config {
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_PER_IP", default_value = "64", help_heading = SERVER)]
     pub max_per_ip: OrOff<u32>,
 
+    /// Messages from one IPv4 address or IPv6 /64 in the long run, or off; twice that at once. Past it they are delayed, as
+    /// by --rate; loopback is exempt [default: 50/s, or off where --rate is off]
+    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE_PER_IP", default_value = "50/s", hide_default_value = true,
+          default_value_if("rate", "off", "off"), help_heading = SERVER)]
+    pub rate_per_ip: OrOff<Rate>,
+
+    /// Bytes of text and data from one address in the long run, or off; loopback is exempt [default: 512k/s, or off where
+    /// --rate is off]
+    #[arg(long, value_name = "RATE", env = "CHINWAG_RATE_BYTES_PER_IP", default_value = "512k/s",
+          hide_default_value = true, default_value_if("rate", "off", "off"), help_heading = SERVER)]
+    pub rate_bytes_per_ip: OrOff<ByteRate>,
+
+    /// HTTP GETs and WebSocket pings from one address in the long run, or off; past it they are delayed; loopback is exempt
+    #[arg(long, value_name = "RATE", env = "CHINWAG_REQUESTS_PER_IP", default_value = "100/s", help_heading = SERVER)]
+    pub requests_per_ip: OrOff<Rate>,
+
+    /// New connections from one address in the long run, or off; past it they are told and closed; loopback is exempt
+    #[arg(long, value_name = "RATE", env = "CHINWAG_CONNECTS_PER_IP", default_value = "50/s", help_heading = SERVER)]
+    pub connects_per_ip: OrOff<Rate>,
+
     /// Rooms at once
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_ROOMS", default_value = "10000", help_heading = SERVER)]
     pub max_rooms: usize,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, SlowClient, Soft};
-use crate::rate::{Pace, Paces};
+use crate::config::{Config, Rate, SlowClient, Soft};
+use crate::rate::{AddressPaces, BURST_SECONDS, Pace, Paces};
 
 /// The limits on one connection, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub struct Limits {
     pub ping_timeout: Duration,
     /// How fast messages and their bytes may come.
     pub paces: Paces,
+    /// How fast all connections of one address may do things.
+    pub address_paces: AddressPaces,
     /// Cost of an outbox over which its client makes its rooms wait, if it reads.
     pub mark_bytes: usize,
     /// Cost that may be queued in one round before everybody was written to.
@@ -50,6 +52,7 @@ impl Limits {
                 messages: config.rate.map(|rate| Pace::new(rate, config.burst.into())),
                 bytes: config.rate_bytes.map(|rate| Pace::new(rate.into(), config.burst_bytes() as u64)),
             },
+            address_paces: address_paces(config),
             mark_bytes: config.mark_bytes(),
             round_bytes: config.round_bytes(),
             slow_client: config.slow_client,
@@ -59,5 +62,19 @@ impl Limits {
     /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
     pub fn soft_bytes(&self) -> usize {
         self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)
+    }
+}
+
+fn address_paces(config: &Config) -> AddressPaces {
+    let pace = |rate: Rate, least_burst: usize| {
+        let burst = rate.amount() * BURST_SECONDS / rate.span().as_secs().max(1);
+        Pace::new(rate, burst.max(least_burst as u64).max(1))
+    };
+    AddressPaces {
+        messages: config.rate_per_ip.map(|rate| pace(rate, 0)),
+        // The longest message of one client fits.
+        bytes: config.rate_bytes_per_ip.map(|rate| pace(rate.into(), config.burst_bytes())),
+        requests: config.requests_per_ip.map(|rate| pace(rate, 0)),
+        connections: config.connects_per_ip.map(|rate| pace(rate, 0)),
     }
 }

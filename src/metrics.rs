@@ -84,7 +84,9 @@ impl Metrics {
             CloseReason::BufferHigh => self.dropped_high += 1,
             CloseReason::Stalled => self.dropped_stalled += 1,
             CloseReason::ServerMemory => self.dropped_memory += 1,
-            CloseReason::Full | CloseReason::TooManyFromAddress => self.refused += 1,
+            CloseReason::Full | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {
+                self.refused += 1
+            }
             _ => {}
         }
     }

@@ -4,12 +4,16 @@
 //! An allowance is a token bucket in one number: the moment at which the bucket would be full again. Once it is full there
 //! is nothing to remember, so who is quiet costs nothing. It counts whatever has an amount: messages, bytes.
 
+mod by_address;
+
 use std::time::Duration;
 
 use crate::config::Rate;
 use crate::sparse::Sparse;
 use crate::time::Moment;
 use crate::timers::Timers;
+
+pub use by_address::{AddressPaces, AddressRates, BURST_SECONDS, Use};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -155,6 +159,11 @@ impl Meter {
             self.waiting.set(slot, spent.ready_at(self.paces, bytes));
         }
         taken
+    }
+
+    /// Has `slot` wait until `moment`, for an allowance that is not its own.
+    pub fn wait(&mut self, slot: u32, moment: Moment) {
+        self.waiting.set(slot, moment);
     }
 
     /// Whether `slot` has its whole burst.

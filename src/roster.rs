@@ -17,7 +17,7 @@ use crate::outbox::Appended;
 use crate::page::Slice;
 use crate::pressure::{Pressure, Rooms, Target};
 use crate::protocol::CloseReason;
-use crate::rate::Meter;
+use crate::rate::{AddressRates, Meter, Use};
 use crate::time::Moment;
 use crate::timers::Timers;
 
@@ -47,6 +47,7 @@ pub struct Roster<S> {
     /// The time since which each idle HTTP connection has been without a request.
     idle: Timers,
     meter: Meter,
+    address_rates: AddressRates,
     pressure: Pressure,
     limits: Limits,
 }
@@ -66,6 +67,7 @@ impl<S> Roster<S> {
             closing: Timers::default(),
             idle: Timers::default(),
             meter: Meter::new(limits.paces, slots),
+            address_rates: AddressRates::new(limits.address_paces),
             pressure: Pressure::default(),
             limits,
         }
@@ -322,11 +324,58 @@ impl<S> Roster<S> {
             && !self.pressure.has_released())
     }
 
-    /// Takes one message of so many bytes from a client's allowance, or has it wait until [`Roster::next_to_go_on`].
-    pub fn charge(&mut self, token: Token, bytes: usize, now: Moment) -> Charged {
-        let rested = self.meter.is_rested(token.slot, now);
-        let paid = self.meter.take(token.slot, bytes, now);
-        self.get_mut(token).map_or(Charged::Paid, |connection| connection.charge(paid, rested))
+    /// Takes something that a client does from its allowance and its address's, or has it wait until
+    /// [`Roster::next_to_go_on`].
+    pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charged {
+        let Some(connection) = self.connections.get_mut(token.slot as usize) else {
+            return Charged::Paid;
+        };
+        let host = connection.host;
+        if host == Host::LOCAL && what == Use::Request {
+            return Charged::Paid;
+        }
+        let rested = self.meter.is_rested(token.slot, now)
+            && (host == Host::LOCAL || self.address_rates.is_rested(host, now));
+        let ready_at = self.address_rates.ready_at(host, what);
+        let paid = match what {
+            _ if ready_at > now => {
+                self.meter.wait(token.slot, ready_at);
+                false
+            }
+            Use::Message { bytes } => self.meter.take(token.slot, bytes, now),
+            Use::Request | Use::Connection => true,
+        };
+        if paid {
+            self.address_rates.spend(host, what, now);
+        }
+        connection.charge(paid, rested)
+    }
+
+    /// Whether the address of a connection may make one more request.
+    pub fn may_request(&mut self, token: Token, now: Moment) -> bool {
+        let host = self.get(token).map(|connection| connection.host).filter(|host| *host != Host::LOCAL);
+        host.is_none_or(|host| self.address_rates.ready_at(host, Use::Request) <= now)
+    }
+
+    /// Counts a ping that is read while its client must wait.
+    pub fn count_request(&mut self, token: Token, now: Moment) {
+        if let Some(host) = self.get(token).map(|connection| connection.host) {
+            self.address_rates.spend(host, Use::Request, now);
+        }
+    }
+
+    /// Whether an address may open one more connection; if so, it is counted.
+    pub fn take_arrival(&mut self, host: Host, now: Moment) -> bool {
+        let may = self.address_rates.ready_at(host, Use::Connection) <= now;
+        if may {
+            self.address_rates.spend(host, Use::Connection, now);
+        }
+        may
+    }
+
+    /// What the addresses have used up that were active lately.
+    pub fn address_rates(&self) -> &AddressRates {
+        &self.address_rates
     }
 
     /// The next client that had to wait, and need not any more.
@@ -338,6 +387,7 @@ impl<S> Roster<S> {
     /// Forgets, now and then, who has its whole allowance again.
     pub fn forget_rested(&mut self, now: Moment) {
         self.meter.sweep(now);
+        self.address_rates.sweep(now);
     }
 
     /// Who reads more slowly than others talk.
@@ -402,7 +452,8 @@ impl<S> Roster<S> {
     /// When the next deadline comes, or the end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
         let head = self.head().map(|(moment, _)| moment);
-        let others = [self.meter.next_deadline(), self.pressure.next_deadline()];
+        let others =
+            [self.meter.next_deadline(), self.pressure.next_deadline(), self.address_rates.next_timeout()];
         head.into_iter().chain(others.into_iter().flatten()).min()
     }
 

@@ -370,10 +370,12 @@ pub fn readiness(why_not: Option<&'static str>) -> Answer {
     }
 }
 
-/// The answer to a connection of an address that has as many as it may.
-pub fn too_many_connections() -> Answer {
-    let text = CloseReason::TooManyFromAddress.farewell().unwrap_or_default();
-    error(StatusCode::TOO_MANY_REQUESTS, CloseReason::TooManyFromAddress.as_str(), text)
+/// The answer to a connection that is refused for its address.
+pub fn too_many_connections(reason: CloseReason) -> Answer {
+    /// Seconds after which there may be another try.
+    const LATER: &str = "2";
+    error(StatusCode::TOO_MANY_REQUESTS, reason.as_str(), reason.farewell().unwrap_or_default())
+        .with(header::RETRY_AFTER, LATER)
 }
 
 /// The answer to somebody for whom there is neither a place nor a number in the queue.

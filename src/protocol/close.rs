@@ -29,6 +29,8 @@ pub enum CloseReason {
     Full,
     /// Too many connections from the same address.
     TooManyFromAddress,
+    /// Too many new connections from the same address in a short time.
+    TooManyArrivals,
     /// The server ends.
     Shutdown,
     /// A WebSocket client has closed, as it should.
@@ -67,6 +69,7 @@ impl CloseReason {
             CloseReason::EndlessLine => "endless-line",
             CloseReason::Full => "full",
             CloseReason::TooManyFromAddress => "too-many-from-address",
+            CloseReason::TooManyArrivals => "too-many-arrivals",
             CloseReason::Shutdown => "shutdown",
             CloseReason::PeerClosed => "peer-closed",
             CloseReason::BadFrame => "bad-frame",
@@ -86,7 +89,7 @@ impl CloseReason {
         use CloseReason::{
             Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Evicted, Full,
             Idle, Lost, NoName, NoPong, NoRequest, PeerClosed, Quit, ServerMemory, Shutdown, Stalled,
-            TooLarge, TooManyFrames, TooManyFromAddress,
+            TooLarge, TooManyArrivals, TooManyFrames, TooManyFromAddress,
         };
         Some(match self {
             Lost | PeerClosed | Answered | NoRequest | Evicted => return None,
@@ -94,7 +97,7 @@ impl CloseReason {
             Shutdown => 1001,
             BadFrame => 1002,
             BadText => 1007,
-            NoName | Idle | EndlessLine | TooManyFromAddress => 1008,
+            NoName | Idle | EndlessLine | TooManyFromAddress | TooManyArrivals => 1008,
             TooLarge | TooManyFrames => 1009,
             // Come again: nothing was wrong with what the client said.
             BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | Full => 1013,
@@ -128,6 +131,9 @@ impl CloseReason {
             CloseReason::Full => "the server is full. try again later",
             CloseReason::TooManyFromAddress => {
                 "too many connections from your address. close one of them first"
+            }
+            CloseReason::TooManyArrivals => {
+                "too many new connections from your address. wait a moment and try again"
             }
             CloseReason::Shutdown => "the server is shutting down",
             CloseReason::BadFrame => "your frame breaks the rules of RFC 6455",

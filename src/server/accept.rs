@@ -279,18 +279,23 @@ impl<N: Net> Server<N> {
             return;
         }
         self.metrics.accepted += 1;
-        let place = match self.gate.addresses.take(host) {
+        let is_within_rate = self.roster.take_arrival(host, self.now.moment);
+        let verdict = self.gate.addresses.take(host, is_within_rate);
+        let place = match verdict {
             Verdict::Admit if door.dialect == Dialect::Http => Place::Http,
             Verdict::Admit => self.gate.place_of_client(),
-            Verdict::Refuse => Place::Refused,
-            Verdict::Abort => {
+            Verdict::Refuse(_) => Place::Refused,
+            Verdict::Abort(reason) => {
                 self.metrics.refused += 1;
-                return self.log_refusal(None, host, CloseReason::TooManyFromAddress);
+                return self.log_refusal(None, host, reason);
             }
         };
         let token = self.roster.insert(stream, host, door, place, self.now.moment);
         self.gate.places.take(place);
-        self.settle(token, None);
+        match verdict {
+            Verdict::Refuse(reason) => self.refuse(token, reason),
+            Verdict::Admit | Verdict::Abort(_) => self.settle(token, None),
+        }
     }
 
     /// Gives a connection that asks to be a client a place, or a number in the queue, or refuses it. `arrival` is its
@@ -321,7 +326,7 @@ impl<N: Net> Server<N> {
             Place::Client => self.admit(token, arrival),
             Place::Queue => self.enqueue(token, arrival),
             Place::Closing => self.refuse(token, CloseReason::Full),
-            Place::Refused => self.refuse(token, CloseReason::TooManyFromAddress),
+            Place::Refused => debug_assert!(false, "the place of a connection that is refused at once"),
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -343,7 +348,7 @@ impl<N: Net> Server<N> {
         let (host, is_http) = (connection.host, connection.dialect == Dialect::Http);
         self.log_refusal(Some(token), host, reason);
         if is_http {
-            self.complain_of_too_many(token);
+            self.complain_of_address(token, reason);
         }
         self.roster.doom(token, reason);
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::host::Host;
+use crate::protocol::CloseReason;
 use crate::time::Moment;
 
 /// Connections of an address over `--max-per-ip` that are open until they have been sent the reason. Any more of them
@@ -23,9 +24,9 @@ pub enum Verdict {
     /// It may stay.
     Admit,
     /// It is sent the reason, and closed.
-    Refuse,
+    Refuse(CloseReason),
     /// It is closed without a word.
-    Abort,
+    Abort(CloseReason),
 }
 
 /// The open connections of each address, until their descriptors are closed. Loopback is exempt.
@@ -56,26 +57,32 @@ impl Addresses {
         Addresses { max, open: HashMap::new(), refusals: HashMap::new() }
     }
 
-    /// Counts a new connection, unless the verdict is to abort it.
-    pub fn take(&mut self, host: Host) -> Verdict {
-        let Some(max) = self.max.filter(|_| host != Host::LOCAL) else {
+    /// Counts a new connection, unless the verdict is to abort it. `is_within_rate` tells whether the address opens
+    /// connections no faster than it may.
+    pub fn take(&mut self, host: Host, is_within_rate: bool) -> Verdict {
+        if host == Host::LOCAL {
             return Verdict::Admit;
-        };
+        }
         let open = self.open.entry(host).or_default();
-        if open.admitted < max {
+        let is_free = self.max.is_none_or(|max| open.admitted < max);
+        let reason = match is_within_rate {
+            true => CloseReason::TooManyFromAddress,
+            false => CloseReason::TooManyArrivals,
+        };
+        if is_free && is_within_rate {
             open.admitted += 1;
-            return Verdict::Admit;
-        }
-        if open.refused < REFUSED_MAX {
+            Verdict::Admit
+        } else if open.refused < REFUSED_MAX {
             open.refused += 1;
-            return Verdict::Refuse;
+            Verdict::Refuse(reason)
+        } else {
+            Verdict::Abort(reason)
         }
-        Verdict::Abort
     }
 
     /// Counts a connection off whose descriptor is closed; `refused` if the verdict on it was to refuse.
     pub fn give_back(&mut self, host: Host, refused: bool) {
-        if self.max.is_none() || host == Host::LOCAL {
+        if host == Host::LOCAL {
             return;
         }
         let Some(open) = self.open.get_mut(&host) else {
@@ -131,33 +138,47 @@ mod tests {
     use super::*;
 
     const HOST: Host = Host::v4([10, 0, 0, 1]);
+    const REFUSE: Verdict = Verdict::Refuse(CloseReason::TooManyFromAddress);
+    const ABORT: Verdict = Verdict::Abort(CloseReason::TooManyFromAddress);
 
     #[test]
     fn address_is_refused_over_its_maximum_and_aborted_over_the_allowance_for_refusals() {
         let mut addresses = Addresses::new(Some(2));
-        let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST)).collect();
+        let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST, true)).collect();
         let (admitted, others) = verdicts.split_at(2);
         let (refused, aborted) = others.split_at(REFUSED_MAX as usize);
         assert!(admitted.iter().all(|verdict| *verdict == Verdict::Admit));
-        assert!(refused.iter().all(|verdict| *verdict == Verdict::Refuse));
-        assert!(aborted.iter().all(|verdict| *verdict == Verdict::Abort));
+        assert!(refused.iter().all(|verdict| *verdict == REFUSE));
+        assert!(aborted.iter().all(|verdict| *verdict == ABORT));
         addresses.give_back(HOST, true);
-        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Refuse, Verdict::Abort]);
+        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [REFUSE, ABORT]);
         addresses.give_back(HOST, false);
-        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Admit, Verdict::Abort]);
+        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [Verdict::Admit, ABORT]);
     }
 
     #[test]
     fn addresses_are_counted_apart_and_forgotten_with_their_last_connection() {
         let mut addresses = Addresses::new(Some(1));
-        assert_eq!([addresses.take(HOST), addresses.take(HOST)], [Verdict::Admit, Verdict::Refuse]);
-        assert_eq!(addresses.take(Host::v4([10, 0, 0, 2])), Verdict::Admit);
-        assert!((0..100).all(|_| addresses.take(Host::LOCAL) == Verdict::Admit));
+        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [Verdict::Admit, REFUSE]);
+        assert_eq!(addresses.take(Host::v4([10, 0, 0, 2]), true), Verdict::Admit);
+        assert!((0..100).all(|_| addresses.take(Host::LOCAL, true) == Verdict::Admit));
         addresses.give_back(HOST, false);
         assert_eq!(addresses.len(), 2);
         addresses.give_back(HOST, true);
         addresses.give_back(Host::LOCAL, false);
         assert_eq!(addresses.len(), 1);
+    }
+
+    #[test]
+    fn address_that_connects_too_fast_is_refused_for_that_even_without_a_maximum() {
+        for max in [None, Some(1)] {
+            let mut addresses = Addresses::new(max);
+            assert_eq!(addresses.take(HOST, false), Verdict::Refuse(CloseReason::TooManyArrivals));
+            assert_eq!(addresses.take(HOST, true), Verdict::Admit);
+            addresses.give_back(HOST, true);
+            addresses.give_back(HOST, false);
+            assert_eq!(addresses.len(), 0);
+        }
     }
 
     #[test]

@@ -157,9 +157,9 @@ impl<N: Net> Server<N> {
         self.send_answer(token, &answer, origin.as_deref(), Follows::Body, true);
     }
 
-    /// Answers a connection of an address that has too many, whatever it is about to ask.
-    pub(super) fn complain_of_too_many(&mut self, token: Token) {
-        self.send_answer(token, &web::too_many_connections(), None, Follows::Body, true);
+    /// Answers a connection that is refused for its address, whatever it is about to ask.
+    pub(super) fn complain_of_address(&mut self, token: Token, reason: CloseReason) {
+        self.send_answer(token, &web::too_many_connections(reason), None, Follows::Body, true);
     }
 
     /// Queues an answer to a page of that origin, with the time it was made at (RFC 9110, 6.6.1).

@@ -18,6 +18,7 @@ use crate::load::{INPUT_WORK, Source};
 use crate::net::{Net, Token};
 use crate::pressure::Target;
 use crate::protocol::{CloseReason, Event, Problem, Request};
+use crate::rate::Use;
 
 /// Bytes a connection may read in one turn.
 const TURN_BYTES: usize = 32 * 1024;
@@ -181,25 +182,26 @@ impl<N: Net> Server<N> {
     /// Whether a piece of input may be dealt with. If not, the client is put off until the next round, or waits for readers
     /// that lag, or for its allowance.
     fn may_go_on(&mut self, token: Token, input: &Input) -> bool {
-        if !input.is_charged() {
+        let Some(what) = input.counts_as() else {
             return true;
+        };
+        if let Use::Message { bytes } = what {
+            let round_bytes = self.pages.round_cost_bytes();
+            if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
+                self.round_is_full = true;
+                return false;
+            }
+            if let Some(target) = self.held_target(token, input) {
+                self.metrics.holds += 1;
+                self.roster.hold(token, target);
+                return false;
+            }
         }
-        let bytes = input.charged_bytes();
-        let round_bytes = self.pages.round_cost_bytes();
-        if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
-            self.round_is_full = true;
-            return false;
-        }
-        if let Some(target) = self.held_target(token, input) {
-            self.metrics.holds += 1;
-            self.roster.hold(token, target);
-            return false;
-        }
-        let Charged::Delayed { news } = self.roster.charge(token, bytes, self.now.moment) else {
+        let Charged::Delayed { news } = self.roster.charge(token, what, self.now.moment) else {
             return true;
         };
         self.metrics.delays += 1;
-        if news {
+        if news && matches!(what, Use::Message { .. }) {
             self.tell(token, &Event::Delayed);
         }
         false
@@ -229,10 +231,17 @@ impl<N: Net> Server<N> {
             return Next::Stop;
         };
         connection.ready.insert(Readiness::HELD);
-        if inbox.failed.is_none() {
+        // Pings count against the address's rate here too.
+        if inbox.failed.is_none() && self.roster.may_request(token, self.now.moment) {
+            let Some(connection) = self.roster.get_mut(token) else {
+                return Next::Stop;
+            };
             match self.codecs.decode_ahead(&mut inbox.unfinished, &mut inbox.waiting, self.scratch.unused()) {
                 Step::Used { bytes, input } => {
                     self.scratch.consume(bytes);
+                    if input.is_some() {
+                        self.roster.count_request(token, self.now.moment);
+                    }
                     return input.map_or(Next::Nothing, Next::Input);
                 }
                 Step::Incomplete => {
@@ -244,7 +253,9 @@ impl<N: Net> Server<N> {
                 Step::Fail(reason) => inbox.failed = Some(reason),
             }
         }
-        connection.ready.insert(Readiness::FULL);
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.ready.insert(Readiness::FULL);
+        }
         Next::Stop
     }
 

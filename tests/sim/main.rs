@@ -12,6 +12,7 @@
 //! by a plain `cargo test`. `cluster.rs` puts several servers around it; `redis_chat.rs` and the files after it are what
 //! they must be to their clients: one chat.
 
+mod address_rates;
 mod announce;
 mod closing;
 mod cluster;

@@ -1,0 +1,245 @@
+//! Rates by address: new connections do not escape them, at whichever listener; other addresses are not concerned, and
+//! this machine is exempt.
+
+use std::time::Duration;
+
+use crate::socket::{PING, PONG, Socket, TEXT, frame, handshake};
+use crate::stage::{Stage, WIDE};
+use crate::web::{get, post};
+use crate::world::Wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+const ADDRESS: &str = "10.0.0.1";
+const OTHER: &str = "10.0.0.2";
+
+/// A client of that address with a name.
+fn join_from(stage: &mut Stage, address: &str, name: &str) -> Wire {
+    let wire = stage.connect_from(Some(address), WIDE);
+    stage.say(wire, name);
+    stage.run();
+    wire
+}
+
+/// The lines of `talker` that a client has read since this was last asked.
+fn heard(stage: &mut Stage, wire: Wire) -> usize {
+    stage.unread(wire).iter().filter(|line| line.contains(": said")).count()
+}
+
+#[test]
+fn new_connections_do_not_escape_the_rate_of_lines() {
+    for (address, at_once) in [(Some(ADDRESS), 10), (None, 60)] {
+        let mut stage = Stage::new("--guests --rate-per-ip 5/s --announce-max 0");
+        let bob = stage.connect();
+        for _ in 0..20 {
+            let talker = stage.connect_from(address, WIDE);
+            (0..3).for_each(|_| stage.say(talker, "said"));
+            stage.run();
+        }
+        assert_eq!(heard(&mut stage, bob), at_once, "{address:?}");
+        stage.pass(2 * SECOND);
+        assert_eq!(heard(&mut stage, bob), 10.min(60 - at_once), "{address:?}");
+        stage.pass(20 * SECOND);
+        assert_eq!(at_once + 10.min(60 - at_once) + heard(&mut stage, bob), 60, "nothing is lost");
+        stage.end();
+    }
+}
+
+#[test]
+fn other_addresses_are_not_delayed_and_those_of_one_network_are_together() {
+    let mut stage = Stage::new("--rate-per-ip 5/s");
+    let bob = stage.join("bob");
+    let addresses = ["2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"];
+    let talkers: Vec<Wire> = (0..3).map(|n| join_from(&mut stage, addresses[n], &format!("t{n}"))).collect();
+    stage.pass(10 * SECOND);
+    stage.unread(bob);
+    for talker in &talkers {
+        (0..10).for_each(|_| stage.say(*talker, "said"));
+        stage.run();
+    }
+    assert_eq!(heard(&mut stage, bob), 10 + 10);
+    stage.end();
+}
+
+#[test]
+fn new_connections_do_not_escape_the_rate_of_posts() {
+    let mut stage = Stage::new("--rate-per-ip 5/s");
+    let bob = stage.join("bob");
+    let wires: Vec<Wire> = (0..30)
+        .map(|_| {
+            let wire = stage.connect_http_from(ADDRESS, WIDE);
+            stage.send(wire, post("/rooms/lobby/messages", "", "said").as_bytes());
+            wire
+        })
+        .collect();
+    stage.run();
+    assert_eq!(heard(&mut stage, bob), 10);
+    let answered = |stage: &Stage| wires.iter().filter(|wire| stage.text(**wire).contains(" 202 ")).count();
+    assert_eq!(answered(&stage), 10);
+    stage.pass(4 * SECOND);
+    assert_eq!((heard(&mut stage, bob), answered(&stage)), (20, 30), "the others wait, and none is refused");
+    stage.end();
+}
+
+#[test]
+fn tabs_and_lines_of_an_address_share_its_rate() {
+    let mut stage = Stage::new("--rate-per-ip 5/s");
+    let bob = stage.join("bob");
+    let line = join_from(&mut stage, ADDRESS, "line");
+    let tabs = ["/ws?name=tab", "/raw/lobby?name=raw"].map(|path| {
+        let wire = stage.connect_http_from(ADDRESS, WIDE);
+        stage.send(wire, handshake(path, "").as_bytes());
+        wire
+    });
+    stage.pass(10 * SECOND);
+    stage.unread(bob);
+    for _ in 0..8 {
+        stage.say(line, "said");
+        stage.send(tabs[0], &frame(TEXT, br#"{"type":"say","room":"lobby","text":"said"}"#));
+        stage.send(tabs[1], &frame(TEXT, b"said"));
+    }
+    stage.run();
+    assert_eq!(heard(&mut stage, bob), 10);
+    stage.pass(10 * SECOND);
+    assert_eq!(heard(&mut stage, bob), 14);
+    stage.end();
+}
+
+#[test]
+fn bytes_of_an_address_are_limited_whatever_connections_they_come_by() {
+    let mut stage = Stage::new("--rate-bytes-per-ip 64k/s --max-per-ip off");
+    let bob = stage.join("bob");
+    // 128 KiB at once, by forty connections of 4,000 bytes each.
+    for number in 0..40 {
+        let talker = join_from(&mut stage, ADDRESS, &format!("t{number}"));
+        stage.say(talker, &format!("said {}", "x".repeat(3_995)));
+        stage.run();
+    }
+    assert_eq!(heard(&mut stage, bob), 32);
+    stage.pass(SECOND);
+    assert_eq!(heard(&mut stage, bob), 8);
+    stage.end();
+}
+
+#[test]
+fn requests_of_an_address_are_delayed_and_all_answered() {
+    let mut stage = Stage::new("--requests-per-ip 5/s");
+    let wires: Vec<Wire> = (0..4)
+        .map(|_| {
+            let wire = stage.connect_http_from(ADDRESS, WIDE);
+            stage.send(wire, get("/healthz").repeat(5).as_bytes());
+            wire
+        })
+        .collect();
+    let answers =
+        |stage: &Stage| wires.iter().map(|wire| stage.text(*wire).matches(" 200 ").count()).sum::<usize>();
+    stage.run();
+    assert_eq!(answers(&stage), 10);
+    let other = stage.connect_http_from(OTHER, WIDE);
+    stage.send(other, get("/healthz").as_bytes());
+    stage.run();
+    assert!(stage.text(other).contains(" 200 "));
+    stage.pass(SECOND);
+    assert_eq!(answers(&stage), 15);
+    stage.pass(SECOND);
+    assert_eq!(answers(&stage), 20);
+    stage.end();
+}
+
+#[test]
+fn pings_of_an_address_are_delayed_and_all_answered() {
+    let mut stage = Stage::new("--requests-per-ip 5/s");
+    let mut sockets: Vec<Wire> = Vec::new();
+    for _ in 0..2 {
+        let wire = stage.connect_http_from(ADDRESS, WIDE);
+        stage.send(wire, handshake("/ws?room=", "").as_bytes());
+        sockets.push(wire);
+    }
+    stage.pass(10 * SECOND);
+    let pongs = |stage: &Stage| {
+        let pong = [0x80 | PONG, 4, b'h', b'e', b'r', b'e'];
+        let count = |wire: &Wire| stage.raw(*wire).windows(6).filter(|bytes| *bytes == pong).count();
+        sockets.iter().map(count).sum::<usize>()
+    };
+    for wire in &sockets {
+        stage.send(*wire, &frame(PING, b"here").repeat(10));
+    }
+    stage.run();
+    assert_eq!(pongs(&stage), 10);
+    stage.pass(3 * SECOND);
+    assert_eq!(pongs(&stage), 20);
+    // On this machine there is no such limit.
+    let mut local = Socket::open(&mut stage, "/ws?room=");
+    stage.send(local.wire, &frame(PING, b"here").repeat(40));
+    stage.run();
+    let answered = local.frames(&stage).iter().filter(|(opcode, _)| *opcode == PONG).count();
+    assert_eq!(answered, 40);
+    stage.end();
+}
+
+#[test]
+fn address_that_connects_too_fast_is_told_at_both_listeners_and_may_try_again() {
+    let mut stage = Stage::new("--connects-per-ip 5/s");
+    for _ in 0..10 {
+        let wire = stage.connect_from(Some(ADDRESS), WIDE);
+        stage.run();
+        stage.expect_contains(wire, "-- welcome to chinwag");
+        stage.world().end(wire);
+    }
+    let line = stage.connect_from(Some(ADDRESS), WIDE);
+    stage.expect(line, &["-- too many new connections from your address. wait a moment and try again"]);
+    let http = stage.connect_http_from(ADDRESS, WIDE);
+    stage.run();
+    let answer = stage.text(http);
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 2\r\n"), "{answer}");
+    assert!(answer.contains(r#""code":"too-many-arrivals""#), "{answer}");
+    assert_eq!(stage.server.metrics().refused, 2);
+    let other = stage.connect_from(Some(OTHER), WIDE);
+    stage.run();
+    stage.expect_contains(other, "-- welcome to chinwag");
+    for _ in 0..50 {
+        let local = stage.connect();
+        stage.run();
+        stage.expect_contains(local, "-- welcome to chinwag");
+        stage.world().end(local);
+    }
+    stage.pass(SECOND / 5);
+    let again = stage.connect_from(Some(ADDRESS), WIDE);
+    stage.run();
+    stage.expect_contains(again, "-- welcome to chinwag");
+    stage.end();
+}
+
+#[test]
+fn rates_by_address_can_be_lifted() {
+    let flags = "--rate off --requests-per-ip off --connects-per-ip off --max-per-ip off";
+    let mut stage = Stage::new(&format!("{flags} --guests --announce-max 0"));
+    let bob = stage.connect();
+    for _ in 0..300 {
+        let talker = stage.connect_from(Some(ADDRESS), WIDE);
+        stage.say(talker, "said");
+        let http = stage.connect_http_from(ADDRESS, WIDE);
+        stage.send(http, get("/healthz").as_bytes());
+        stage.run();
+        assert!(stage.text(http).contains(" 200 "));
+        stage.world().end(talker);
+        stage.world().end(http);
+    }
+    assert_eq!(heard(&mut stage, bob), 300);
+    assert!(stage.server.roster().address_rates().is_empty());
+    stage.end();
+}
+
+#[test]
+fn addresses_are_forgotten_once_they_have_used_up_nothing() {
+    let mut stage = Stage::new("");
+    for number in 0..50 {
+        join_from(&mut stage, &format!("10.0.1.{number}"), &format!("t{number}"));
+    }
+    assert_eq!(stage.server.roster().address_rates().len(), 50);
+    stage.pass(5 * SECOND);
+    assert_eq!(stage.server.roster().address_rates().len(), 0);
+    let polls = stage.world().polls;
+    stage.pass(20 * SECOND);
+    assert!(stage.world().polls - polls <= 1, "nothing wakes the server");
+    stage.end();
+}
