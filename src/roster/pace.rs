@@ -1,0 +1,126 @@
+//! How fast clients may go on: their allowances, those of their addresses, and the readers they must wait for.
+
+use super::Roster;
+use crate::chat::ClientId;
+use crate::connection::{Charged, Life, Queued};
+use crate::host::Host;
+use crate::net::Token;
+use crate::pressure::{Pressure, Rooms, Target};
+use crate::rate::{AddressRates, Use};
+use crate::time::Moment;
+
+impl<S> Roster<S> {
+    /// Takes something that a client does from its allowance and its address's, or has it wait until
+    /// [`Roster::next_to_go_on`].
+    pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charged {
+        let Some(connection) = self.connections.get_mut(token.slot as usize) else {
+            return Charged::Paid;
+        };
+        let host = connection.host;
+        if host == Host::LOCAL && what == Use::Request {
+            return Charged::Paid;
+        }
+        let rested = self.meter.is_rested(token.slot, now)
+            && (host == Host::LOCAL || self.address_rates.is_rested(host, now));
+        let ready_at = self.address_rates.ready_at(host, what);
+        let paid = match what {
+            _ if ready_at > now => {
+                self.meter.wait(token.slot, ready_at);
+                false
+            }
+            Use::Message { bytes } => self.meter.take(token.slot, bytes, now),
+            Use::Request | Use::Connection => true,
+        };
+        if paid {
+            self.address_rates.spend(host, what, now);
+        }
+        connection.charge(paid, rested)
+    }
+
+    /// Whether the address of a connection may make one more request.
+    pub fn may_request(&mut self, token: Token, now: Moment) -> bool {
+        let host = self.get(token).map(|connection| connection.host).filter(|host| *host != Host::LOCAL);
+        host.is_none_or(|host| self.address_rates.ready_at(host, Use::Request) <= now)
+    }
+
+    /// Counts a ping that is read while its client must wait.
+    pub fn count_request(&mut self, token: Token, now: Moment) {
+        if let Some(host) = self.get(token).map(|connection| connection.host) {
+            self.address_rates.spend(host, Use::Request, now);
+        }
+    }
+
+    /// Whether an address may open one more connection; if so, it is counted.
+    pub fn take_arrival(&mut self, host: Host, now: Moment) -> bool {
+        let may = self.address_rates.ready_at(host, Use::Connection) <= now;
+        if may {
+            self.address_rates.spend(host, Use::Connection, now);
+        }
+        may
+    }
+
+    /// What the addresses have used up that were active lately.
+    pub fn address_rates(&self) -> &AddressRates {
+        &self.address_rates
+    }
+
+    /// The next client that had to wait, and need not any more.
+    pub fn next_to_go_on(&mut self, now: Moment) -> Option<Token> {
+        let slot = self.meter.next_to_go_on(now)?;
+        self.token(ClientId(slot))
+    }
+
+    /// Forgets, now and then, who has its whole allowance again.
+    pub fn forget_rested(&mut self, now: Moment) {
+        self.meter.sweep(now);
+        self.address_rates.sweep(now);
+    }
+
+    /// Who reads more slowly than others talk.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
+    }
+
+    /// Has a client wait until a message may go to the target.
+    pub fn hold(&mut self, token: Token, target: Target) {
+        if let Some(connection) = self.get_mut(token) {
+            connection.queued.insert(Queued::PAUSED);
+            self.pressure.wait(token, target);
+        }
+    }
+
+    /// Notes a flush that left something queued. `rooms` tells where the client is.
+    pub fn note_blocked(
+        &mut self,
+        token: Token,
+        taken_bytes: usize,
+        rooms: impl FnOnce(ClientId) -> Rooms,
+        now: Moment,
+    ) {
+        let Some(connection) = self.connections.get(token.slot as usize) else {
+            return;
+        };
+        let over = connection.outbox.cost_bytes() > self.limits.mark_bytes;
+        let lags = over && connection.life == Life::Chatting;
+        if lags || self.pressure.has(token.into()) {
+            self.pressure.note(token.into(), lags, taken_bytes, rooms(token.into()), now);
+        }
+    }
+
+    /// Notes that a client has nothing queued any more, or has left the chat.
+    pub fn note_unblocked(&mut self, token: Token, now: Moment) {
+        self.pressure.forget(token.into(), now);
+    }
+
+    /// Gives talkers a turn that have waited for slow readers, and need not any more.
+    pub fn resume_talkers(&mut self, now: Moment) {
+        self.pressure.expire(now);
+        for token in self.pressure.take_released() {
+            if let Some(connection) = self.get_mut(token) {
+                connection.release(now);
+                self.wake(token);
+                self.arm(token);
+            }
+        }
+    }
+}
