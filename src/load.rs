@@ -2,7 +2,7 @@
 //! (`server/turn.rs`), so that a flood of cheap requests costs its sender, and not the bystanders.
 //!
 //! Work is counted in bytes: of input, of output, and [`INPUT_WORK`] for each piece of input. A source may cause
-//! [`BURST_MILLIS`] of work at once, and a kilobyte each millisecond in the long run; past that it is loaded. Nothing is
+//! 64 kB of work at once, and a kilobyte each millisecond in the long run; past that it is loaded. Nothing is
 //! refused or lost for it.
 
 use std::collections::HashMap;
