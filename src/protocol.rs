@@ -119,6 +119,18 @@ pub enum Request {
     Ping,
 }
 
+impl Request {
+    /// Whether a client must have a name for it.
+    pub fn needs_name(&self) -> bool {
+        match self {
+            Request::Say { .. } | Request::Relay(_) | Request::Tell { .. } => true,
+            Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
+            Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
+            Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
+        }
+    }
+}
+
 /// What a client brings along that enters by a door where nobody is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {

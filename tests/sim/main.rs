@@ -21,6 +21,8 @@ mod faults;
 mod identity;
 mod ledger;
 mod limits;
+mod line_names;
+mod line_protocols;
 mod outgoing;
 mod random;
 mod redis;
