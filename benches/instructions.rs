@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
-use chinwag::codec::{self, Input, Step, line};
+use chinwag::codec::{self, Expected, Input, Step, line};
 use chinwag::config::Config;
 use chinwag::connection::{Life, Place, Queued};
 use chinwag::host::Host;
@@ -135,7 +135,7 @@ fn hear(
     effects: &mut Vec<Effect>,
 ) {
     let Step::Used { input: Some(Input::Request { request, .. }), .. } =
-        line::decode(&mut None, true, line, false, 4096)
+        line::decode(&mut None, Expected::default(), line, false, 4096)
     else {
         panic!("not a message");
     };

@@ -272,6 +272,20 @@ impl Chat {
         self.find(name.as_str()).is_some()
     }
 
+    /// Whether a client is in no room because it has given no name.
+    pub fn is_unnamed(&self, id: ClientId) -> bool {
+        self.client(id).is_none_or(Client::is_unnamed)
+    }
+
+    /// Whether a line of a client without a name gets a reply that is no refusal.
+    pub fn grants(&self, request: &Result<Request, Problem>) -> bool {
+        match request {
+            Ok(Request::Nick(name)) => !self.is_taken(name),
+            Ok(request) => !request.needs_name(),
+            Err(_) => false,
+        }
+    }
+
     /// Who has the name.
     fn find(&self, name: &str) -> Option<ClientId> {
         self.names.find(name, |id| self.clients.name_of(id))

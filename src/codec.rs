@@ -3,6 +3,7 @@
 //! What a codec remembers of a connection between two pieces of input is its [`Unfinished`]: nothing, nearly always, so
 //! that an idle connection has no place for it. What it shares between connections is in [`Codecs`].
 
+pub mod foreign;
 pub mod http;
 pub mod json;
 pub mod line;
@@ -21,6 +22,8 @@ use crate::rate::Use;
 /// What a codec is in the middle of.
 #[derive(Debug)]
 pub enum Unfinished {
+    /// A line that ended with CR. An LF or NUL that follows belongs to that end.
+    LineEnd,
     /// A line over the limit, of which so much past the limit was thrown away.
     Line {
         /// How much.
@@ -37,7 +40,7 @@ impl Unfinished {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Unfinished::Message(partial) => partial.memory_bytes(),
-            Unfinished::Line { .. } | Unfinished::Body(_) => 0,
+            Unfinished::LineEnd | Unfinished::Line { .. } | Unfinished::Body(_) => 0,
         }
     }
 }
@@ -107,6 +110,15 @@ impl Step {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tag(pub Box<str>);
 
+/// What a line client's next line is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Expected {
+    /// The answer to the question for a name, and not chat.
+    pub name: bool,
+    /// Nothing was said before it, so it shows whether the client speaks this protocol at all.
+    pub first: bool,
+}
+
 /// All codecs, with what they share between connections.
 #[derive(Debug)]
 pub struct Codecs {
@@ -136,17 +148,17 @@ impl Codecs {
         lengths.into_iter().max().unwrap_or_default()
     }
 
-    /// Takes one step through `input`. With `ended` no more will come. `named`: the client is in the chat.
+    /// Takes one step through `input`. With `ended` no more will come. `expected` concerns line clients.
     pub fn decode(
         &mut self,
         dialect: Dialect,
         unfinished: &mut Option<Box<Unfinished>>,
-        named: bool,
+        expected: Expected,
         input: &[u8],
         ended: bool,
     ) -> Step {
         match dialect {
-            Dialect::Line => line::decode(unfinished, named, input, ended, self.line_max),
+            Dialect::Line => line::decode(unfinished, expected, input, ended, self.line_max),
             Dialect::Http => http::decode(unfinished, input, self.message_max),
             Dialect::Json => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(json::decode(m))),
             Dialect::Raw => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(raw::decode(m))),
@@ -180,6 +192,12 @@ impl Codecs {
             Dialect::Raw => waiting.pop(raw::decode),
             Dialect::Line | Dialect::Http | Dialect::Events | Dialect::Redis => None,
         }
+    }
+
+    /// The reason to close a line client that waits for a place: its input so far, of which `most` bytes are kept, is
+    /// no text.
+    pub fn foreign(&self, input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
+        foreign::reason(input, most.min(line::unused_max_bytes(self.line_max)), ended)
     }
 }
 

@@ -33,8 +33,8 @@ pub enum Life {
     },
     /// Waiting for another client to leave.
     Waiting,
-    /// Asked for its name.
-    Naming,
+    /// Let in, and without a name so far.
+    Naming(Naming),
     /// A member of a room.
     Chatting,
     /// A WebSocket client that has closed, and was answered. The messages it sent before are still dealt with.
@@ -47,6 +47,29 @@ pub enum Life {
     Lingering,
     /// To be freed at the next reaping.
     Gone,
+}
+
+/// Whether a client without a name was asked for one. It takes a byte: the life of a client is looked at for each delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Naming {
+    /// It was not (`--guests`), and sees nothing of the chat before it has shown that it speaks lines, or is silent.
+    Unasked,
+    /// It was. Its next line is the answer, whenever it was sent.
+    Asked(Silence),
+    /// It was asked again, since its name was refused.
+    Repeated(Silence),
+}
+
+/// Whether it matters that a client is silent. What it sends before the server has replied can't be meant as a reply to
+/// that; and a person, or a program that reads, waits for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Silence {
+    /// It does not.
+    Unneeded,
+    /// A line waits: it is an answer only if nothing follows it for a moment.
+    Awaited,
+    /// Nothing has followed.
+    Over,
 }
 
 bitflags! {
@@ -258,13 +281,13 @@ impl<S> Connection<S> {
 
     /// Whether it has a place among the clients.
     pub fn is_client(&self) -> bool {
-        matches!(self.life, Life::Naming | Life::Chatting | Life::Finishing)
+        matches!(self.life, Life::Naming(_) | Life::Chatting | Life::Finishing)
     }
 
     /// Whether what is said reaches it: until it has left the chat, unless it was given up.
     pub fn hears(&self) -> bool {
         match self.life {
-            Life::Waiting | Life::Naming | Life::Chatting => true,
+            Life::Waiting | Life::Naming(_) | Life::Chatting => true,
             Life::Doomed(reason) => reason.hears_to_the_end(),
             Life::Asking { .. } | Life::Finishing | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
@@ -279,7 +302,7 @@ impl<S> Connection<S> {
     pub fn is_listened_to(&self) -> bool {
         match self.life {
             Life::Waiting => self.dialect != Dialect::Line,
-            Life::Asking { .. } | Life::Naming | Life::Chatting | Life::Finishing => true,
+            Life::Asking { .. } | Life::Naming(_) | Life::Chatting | Life::Finishing => true,
             Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => false,
         }
     }
@@ -315,7 +338,7 @@ impl<S> Connection<S> {
 
     fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
         let limit = match self.life {
-            Life::Waiting | Life::Naming => UNNAMED_BUFFER_BYTES,
+            Life::Waiting | Life::Naming(_) => UNNAMED_BUFFER_BYTES,
             _ => limits.hard_bytes as usize,
         };
         self.outbox.cost_bytes() + bytes > limit
@@ -327,7 +350,7 @@ impl<S> Connection<S> {
             Life::Waiting if self.dialect == Dialect::Line => return Intake::Nothing,
             // One answer at a time: so what waits for it is bounded, whatever it asks for.
             Life::Asking { .. } => self.is_delayed() || !self.outbox.is_empty(),
-            Life::Waiting | Life::Naming | Life::Chatting => self.is_delayed() || self.is_behind(limits),
+            Life::Waiting | Life::Naming(_) | Life::Chatting => self.is_delayed() || self.is_behind(limits),
             // It is sent nothing more, so nothing of it needs room.
             Life::Finishing if self.is_delayed() => return Intake::Nothing,
             Life::Finishing => false,

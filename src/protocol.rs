@@ -130,6 +130,16 @@ impl Request {
             _ => 0,
         }
     }
+
+    /// Whether a client must have a name for it.
+    pub fn needs_name(&self) -> bool {
+        match self {
+            Request::Say { .. } | Request::Relay(_) | Request::Tell { .. } => true,
+            Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
+            Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
+            Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
+        }
+    }
 }
 
 /// What a client brings along that enters by a door where nobody is asked.

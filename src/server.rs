@@ -15,6 +15,7 @@ mod end;
 mod flush;
 mod http;
 mod link;
+mod naming;
 mod order;
 mod places;
 mod turn;
@@ -306,6 +307,7 @@ impl<N: Net> Server<N> {
                 }
                 Some((_, Due::Forget)) => self.give_up(token),
                 Some((_, Due::Ping)) => self.ping(token),
+                Some((_, Due::Silence)) => self.end_silence(token),
                 None => {}
             }
             self.roster.arm(token);

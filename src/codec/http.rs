@@ -20,6 +20,9 @@ pub const HEAD_MAX_BYTES: usize = 8 * 1024;
 /// The most header fields of a request; past it 431.
 const FIELDS_MAX: usize = 64;
 
+/// What somebody is told who speaks another protocol, most likely that of the line door.
+const NO_REQUEST: &str = "that is no HTTP request. nc and telnet use the listener for lines: port 7711, unless --line says another";
+
 /// The most input that can wait for the rest of a head or of a body, for bodies of `message_max` bytes.
 pub fn unused_max_bytes(message_max: usize) -> usize {
     message_max.max(HEAD_MAX_BYTES)
@@ -78,9 +81,8 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
     if input.starts_with(b"\r\n") {
         return Step::Used { bytes: 2, input: None };
     }
-    match head_len(input)
-        .and_then(|length| length.map(|length| read_head(input, length, message_max)).transpose())
-    {
+    let length = if is_no_request(input) { Err(bad(NO_REQUEST)) } else { head_len(input) };
+    match length.and_then(|length| length.map(|length| read_head(input, length, message_max)).transpose()) {
         Ok(None) => Step::Incomplete,
         Ok(Some(head)) => begin(unfinished, head),
         Err(refusal) => refused(input, Refusal { origin: origin_of_head(input).map(Box::from), ..refusal }),
@@ -106,6 +108,22 @@ impl Awaited {
             }
         }
     }
+}
+
+/// Whether `input` can't become a request, so that nobody waits for the rest of the head in vain.
+fn is_no_request(input: &[u8]) -> bool {
+    let end = memchr(b'\n', input);
+    let line = &input[..end.unwrap_or(input.len())];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut words = line.split(|byte| *byte == b' ');
+    let is_method = words.next().is_some_and(|method| method.iter().copied().all(is_token_byte));
+    let is_versioned = words.next_back().is_some_and(|version| version.starts_with(b"HTTP/"));
+    !is_method || (end.is_some() && !is_versioned)
+}
+
+/// A character of a method (RFC 9110, 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// A head that was read, and what follows it.
@@ -182,12 +200,12 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(&input[..bytes]) {
         Ok(httparse::Status::Complete(length)) if length == bytes => {}
-        Ok(_) => return Err(bad("that is no HTTP request")),
+        Ok(_) => return Err(bad(NO_REQUEST)),
         Err(httparse::Error::TooManyHeaders) => return Err(too_long()),
         Err(httparse::Error::Version) => {
             return Err(refuse(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
         }
-        Err(_) => return Err(bad("that is no HTTP request")),
+        Err(_) => return Err(bad(NO_REQUEST)),
     }
     let mut call = Call::new(Vec::new());
     *call.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };

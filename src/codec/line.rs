@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use memchr::{memchr, memchr2};
+use http::{StatusCode, header};
+use memchr::{memchr2, memchr3};
 
+use super::http::{Answer, Follows};
 use super::telnet::{self, IAC};
-use super::{Step, Unfinished};
+use super::{Expected, Step, Unfinished, foreign};
 use crate::config::DISCARD_MAX_BYTES;
 use crate::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Request, Sender};
 use crate::text::{Name, RoomName, Text, clean};
@@ -20,47 +22,76 @@ pub fn unused_max_bytes(line_max: usize) -> usize {
 }
 
 /// Takes one line off the front of `input`. With `ended` no more will come, and what is there is the last line even
-/// without an end. Until the client is `named`, its line is the answer to the question for a name.
+/// without an end.
+///
+/// A line ends with LF, CR LF, CR NUL or CR alone (RFC 854). Its bytes count as they came, before any is erased.
 pub fn decode(
     unfinished: &mut Option<Box<Unfinished>>,
-    named: bool,
+    expected: Expected,
     input: &[u8],
     ended: bool,
     line_max: usize,
 ) -> Step {
-    if let Some(Unfinished::Line { discarded_bytes }) = unfinished.as_deref() {
-        return discard(unfinished, input, *discarded_bytes);
+    match unfinished.as_deref() {
+        Some(Unfinished::Line { discarded_bytes }) => {
+            let discarded_bytes = *discarded_bytes;
+            return discard(unfinished, input, discarded_bytes);
+        }
+        Some(Unfinished::LineEnd) if matches!(input, [b'\n' | 0, ..]) => {
+            *unfinished = None;
+            return Step::request(1, None);
+        }
+        _ => {}
     }
     // Looking no further than the limit makes the outcome the same however the input is cut into reads.
     let window = &input[..input.len().min(unused_max_bytes(line_max))];
     if let Some(step) = telnet_command(window) {
         return step;
     }
+    if expected.first {
+        if let Some(reason) = foreign::reason(input, unused_max_bytes(line_max), ended) {
+            return Step::Fail(reason);
+        }
+        if input.starts_with(foreign::BYTE_ORDER_MARK) {
+            return Step::request(foreign::BYTE_ORDER_MARK.len(), None);
+        }
+    }
     let too_long = |bytes| Step::request(bytes, Some(Err(Problem::LineTooLong { max_bytes: line_max })));
-    let (line, used) = match line_end(window) {
-        Some(end) => (&input[..end], end + 1),
+    let (line, used) = match end(window) {
+        Some(end) => (&input[..end], take_end(unfinished, input, end)),
         None if window.len() == unused_max_bytes(line_max) => {
             *unfinished = Some(Box::new(Unfinished::Line { discarded_bytes: 0 }));
             return too_long(line_max);
         }
-        None if ended && !input.is_empty() => (input, input.len()),
+        None if ended && !input.is_empty() => {
+            *unfinished = None;
+            (input, input.len())
+        }
         None => return Step::Incomplete,
     };
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() > line_max {
         return too_long(used);
     }
-    let plain = telnet::strip(line);
-    if ended && plain.is_empty() && !line.is_empty() {
-        // The input ended in the middle of a telnet command, and before any line.
+    let plain = telnet::edit(line);
+    if plain.is_empty() && used == line.len() {
+        // The input ended after a telnet command or an erased character, and before any line.
         return Step::request(used, None);
     }
     let request = match std::str::from_utf8(&plain) {
-        Ok(line) if named => chat_request(line),
-        Ok(line) => name_request(line),
+        Ok(line) if expected.name => name_request(line),
+        Ok(line) => chat_request(line),
         Err(_) => Some(Err(Problem::NotUtf8)),
     };
     Step::request(used, request)
+}
+
+/// The bytes of a line that ends at `end`, with its end. A CR is one at once; the LF or NUL that may follow is no other.
+fn take_end(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], end: usize) -> usize {
+    let next = input.get(end + 1);
+    let is_open = input[end] == b'\r' && next.is_none_or(|next| *next == IAC);
+    *unfinished = is_open.then(|| Box::new(Unfinished::LineEnd));
+    let is_double = input[end] == b'\r' && next.is_some_and(|next| matches!(next, b'\n' | 0));
+    end + 1 + usize::from(is_double)
 }
 
 /// Throws away what is left of a line over the limit, of which so much is gone already.
@@ -68,16 +99,34 @@ fn discard(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], so_far: usize
     if input.is_empty() {
         return Step::Incomplete;
     }
-    let end = memchr(b'\n', input);
+    let end = memchr2(b'\n', b'\r', input);
     let discarded_bytes = so_far + end.unwrap_or(input.len());
     if discarded_bytes > DISCARD_MAX_BYTES {
         return Step::Fail(CloseReason::EndlessLine);
     }
-    match (end, unfinished.as_deref_mut()) {
-        (None, Some(rest)) => *rest = Unfinished::Line { discarded_bytes },
-        _ => *unfinished = None,
+    let used = match end {
+        Some(end) => take_end(unfinished, input, end),
+        None => {
+            *unfinished = Some(Box::new(Unfinished::Line { discarded_bytes }));
+            input.len()
+        }
+    };
+    Step::request(used, None)
+}
+
+/// Whether `rest`, which came behind a line, is more than the other half of its end and telnet's commands.
+pub fn is_more(unfinished: Option<&Unfinished>, mut rest: &[u8]) -> bool {
+    while rest.first() == Some(&IAC) {
+        match telnet::command_len(rest) {
+            Some(length) if length > 1 && rest[1] != IAC => rest = &rest[length..],
+            Some(_) => return true,
+            None => return false,
+        }
     }
-    Step::request(end.map_or(input.len(), |end| end + 1), None)
+    if matches!(unfinished, Some(Unfinished::LineEnd)) {
+        rest = rest.strip_prefix(b"\n").or(rest.strip_prefix(b"\0")).unwrap_or(rest);
+    }
+    !rest.is_empty()
 }
 
 /// A telnet command where a line would begin is dealt with at once: nobody may ever end that line.
@@ -90,12 +139,12 @@ fn telnet_command(input: &[u8]) -> Option<Step> {
     Some(Step::request(bytes, request))
 }
 
-/// Index of the LF that ends the first line. One inside a telnet command (a window ten columns wide) ends nothing.
-fn line_end(input: &[u8]) -> Option<usize> {
+/// Index of the LF or CR that ends the first line. One inside a telnet command (a window ten columns wide) ends nothing.
+pub fn end(input: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
-        at += memchr2(b'\n', IAC, &input[at..])?;
-        if input[at] == b'\n' {
+        at += memchr3(b'\n', b'\r', IAC, &input[at..])?;
+        if input[at] != IAC {
             return Some(at);
         }
         at += telnet::command_len(&input[at..])?;
@@ -326,8 +375,15 @@ fn encode_help(out: &mut Vec<u8>) {
 }
 
 fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
-    if let Some(farewell) = reason.farewell() {
-        tell(out, format_args!("{farewell}"));
+    match reason.farewell() {
+        // A browser and `curl` show an answer in their own protocol. Nothing of the request is in it.
+        Some(farewell) if reason == CloseReason::HttpRequest => Answer::new(StatusCode::BAD_REQUEST)
+            .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with(header::CACHE_CONTROL, "no-store")
+            .body("text/plain; charset=utf-8", format!("{farewell}\n").into_bytes())
+            .encode(Follows::Body, true, out),
+        Some(farewell) => tell(out, format_args!("{farewell}")),
+        None => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Life, Queued, Readiness};
+use super::{Connection, Life, Naming, Queued, Readiness, Silence};
 use crate::limits::Limits;
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
@@ -17,6 +17,10 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a client is silent that waits for what the server says. It is more than a lost segment takes to be sent again
+/// over a short way (200 ms), and less than a person takes to read an answer and type another.
+const SILENCE: Duration = Duration::from_millis(400);
+
 /// What a connection's deadline brings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Due {
@@ -24,6 +28,8 @@ pub enum Due {
     Close(CloseReason),
     /// The question whether it is still there.
     Ping,
+    /// The client waits for what the server says.
+    Silence,
     /// The end of patience with a peer that was told good-bye.
     Forget,
 }
@@ -43,7 +49,10 @@ impl<S> Connection<S> {
             // It has said more, and is not heard.
             Life::Asking { .. } | Life::Chatting if self.is_delayed() => None,
             Life::Asking { .. } if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
-            Life::Naming => close(limits.name, CloseReason::NoName),
+            Life::Naming(
+                Naming::Unasked | Naming::Asked(Silence::Awaited) | Naming::Repeated(Silence::Awaited),
+            ) => Some((since.max(self.heard_at.into()) + SILENCE, Due::Silence)),
+            Life::Naming(_) => close(limits.name, CloseReason::NoName),
             // Who only listens has nothing to say.
             Life::Chatting if self.dialect == Dialect::Events => None,
             Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),

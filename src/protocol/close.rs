@@ -25,6 +25,10 @@ pub enum CloseReason {
     Idle,
     /// A line would not end.
     EndlessLine,
+    /// The first line was an HTTP request, at the listener for lines.
+    HttpRequest,
+    /// What came first was of another protocol, and no text or none for people.
+    OtherProtocol,
     /// No place, and no place to wait.
     Full,
     /// Too many connections from the same address.
@@ -67,6 +71,8 @@ impl CloseReason {
             CloseReason::NoName => "no-name",
             CloseReason::Idle => "idle",
             CloseReason::EndlessLine => "endless-line",
+            CloseReason::HttpRequest => "http-request",
+            CloseReason::OtherProtocol => "other-protocol",
             CloseReason::Full => "full",
             CloseReason::TooManyFromAddress => "too-many-from-address",
             CloseReason::TooManyArrivals => "too-many-arrivals",
@@ -88,11 +94,11 @@ impl CloseReason {
     pub fn websocket_code(self) -> Option<u16> {
         use CloseReason::{
             Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Evicted, Full,
-            Idle, Lost, NoName, NoPong, NoRequest, PeerClosed, Quit, ServerMemory, Shutdown, Stalled,
-            TooLarge, TooManyArrivals, TooManyFrames, TooManyFromAddress,
+            HttpRequest, Idle, Lost, NoName, NoPong, NoRequest, OtherProtocol, PeerClosed, Quit,
+            ServerMemory, Shutdown, Stalled, TooLarge, TooManyArrivals, TooManyFrames, TooManyFromAddress,
         };
         Some(match self {
-            Lost | PeerClosed | Answered | NoRequest | Evicted => return None,
+            Lost | PeerClosed | Answered | NoRequest | Evicted | HttpRequest | OtherProtocol => return None,
             Quit | EndOfInput => 1000,
             Shutdown => 1001,
             BadFrame => 1002,
@@ -128,6 +134,11 @@ impl CloseReason {
             CloseReason::NoName => "you gave no name in time. connect again to try again",
             CloseReason::Idle => "you were idle for too long. connect again to go on",
             CloseReason::EndlessLine => "your line does not end. good-bye",
+            CloseReason::HttpRequest => {
+                "this is the listener for nc and telnet. browsers and curl use the HTTP listener: \
+                 port 7712, unless --http says another"
+            }
+            CloseReason::OtherProtocol => "that is another protocol. send lines of UTF-8 text, as nc does",
             CloseReason::Full => "the server is full. try again later",
             CloseReason::TooManyFromAddress => {
                 "too many connections from your address. close one of them first"

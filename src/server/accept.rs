@@ -8,7 +8,7 @@ use super::Server;
 use super::addresses::{Addresses, Verdict};
 use super::places::Places;
 use crate::config::Config;
-use crate::connection::{Connection, Life, Place, Readiness};
+use crate::connection::{Connection, Life, Naming, Place, Readiness, Silence};
 use crate::host::Host;
 use crate::net::{AcceptError, Door, DoorKind, Net, Peer, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Event};
@@ -379,12 +379,13 @@ impl<N: Net> Server<N> {
         if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::ENDED) {
             connection.ready.insert(Readiness::UNREAD);
         }
-        connection.set_life(Life::Naming, self.now.moment);
-        let (door, host, clients) = (connection.dialect.as_str(), connection.host, self.gate.clients());
-        log::info!("connect id={} peer={host} door={door} clients={clients}", token.serial);
+        let is_asked = arrival.is_some() || !self.config.guests;
+        let naming = if is_asked { Naming::Asked(Silence::Unneeded) } else { Naming::Unasked };
+        connection.set_life(Life::Naming(naming), self.now.moment);
         let id = token.into();
         self.ask_chat(|chat, now, effects| match arrival {
-            None => chat.connect(id, token.serial, now, effects),
+            None if is_asked => chat.connect(id, token.serial, now, effects),
+            None => {}
             Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
         });
     }

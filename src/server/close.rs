@@ -99,7 +99,7 @@ impl<N: Net> Server<N> {
                 self.give_up(token);
                 self.free(token);
             }
-            Life::Waiting | Life::Naming | Life::Chatting | Life::Finishing | Life::Doomed(_) => {
+            Life::Waiting | Life::Naming(_) | Life::Chatting | Life::Finishing | Life::Doomed(_) => {
                 debug_assert!(false, "{life:?} is neither idle nor closing");
             }
         }
@@ -130,6 +130,10 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
+        if matches!(reason, CloseReason::EndOfInput | CloseReason::Lost) && self.is_unknown(token) {
+            // A balancer's check, a scan of ports, or somebody who thought better of it.
+            return log::debug!("nothing said id={} peer={}", token.serial, connection.host);
+        }
         let Connection { serial, host, lines_in, outbox, connected_at, .. } = connection;
         let seconds = self.now.moment.since((*connected_at).into()).as_secs_f32();
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
@@ -149,8 +153,16 @@ impl<N: Net> Server<N> {
         );
     }
 
-    /// The name for the log; `-` once the client has left the chat. The id tells which it was.
+    /// Whether a line client has said nothing, and so has no name yet.
+    fn is_unknown(&self, token: Token) -> bool {
+        let is_mute = |c: &Connection<N::Stream>| c.dialect == Dialect::Line && c.lines_in == 0;
+        self.roster.get(token).is_some_and(is_mute) && self.chat.is_unnamed(token.into())
+    }
+
+    /// The name for the log; `-` before the client has said anything and once it has left the chat. The id tells which it
+    /// was.
     fn log_name(&self, token: Token) -> &str {
-        self.chat.name(token.into()).map_or("-", |name| name.as_str())
+        let name = self.chat.name(token.into()).filter(|_| !self.is_unknown(token));
+        name.map_or("-", |name| name.as_str())
     }
 }

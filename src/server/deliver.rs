@@ -33,12 +33,7 @@ impl<N: Net> Server<N> {
             Effect::Reply(id, event) => self.send(id, &event, Kind::Vital),
             Effect::Pass(id, event) => self.send(id, &event, Kind::Message),
             Effect::Announce { room, except, event } => self.announce(room, except, &event),
-            Effect::NameGiven(id) => {
-                let now = self.now.moment;
-                if let Some(connection) = self.roster.client_mut(id).filter(|c| c.life == Life::Naming) {
-                    connection.set_life(Life::Chatting, now);
-                }
-            }
+            Effect::NameGiven(id) => self.name_given(id),
             Effect::Everybody(event) => self.tell_everybody(&event),
             Effect::Share(share) => {
                 if let Some(linked) = &mut self.linked {

@@ -47,7 +47,7 @@ impl<N: Net> Server<N> {
             && self.load.is_loaded(Source::of(connection.host, token.slot), self.now.moment);
         match connection.life {
             _ if loaded => Class::Loaded,
-            Life::Waiting | Life::Naming | Life::Chatting | Life::Finishing => Class::Chat,
+            Life::Waiting | Life::Naming(_) | Life::Chatting | Life::Finishing => Class::Chat,
             Life::Asking { .. } | Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => {
                 Class::Other
             }

@@ -10,9 +10,9 @@
 use super::Server;
 use super::order::{LATER_WORK, Order};
 use crate::chat::{Chat, Effect};
-use crate::codec::{Input, Step, Tag, http, websocket};
+use crate::codec::{Expected, Input, Step, Tag, http, websocket};
 use crate::config::frame_bytes;
-use crate::connection::{Charged, Intake, Life, Queued, Readiness};
+use crate::connection::{Charged, Intake, Life, Naming, Queued, Readiness};
 use crate::inbox::Inbox;
 use crate::load::{INPUT_WORK, Source};
 use crate::net::{Net, Token};
@@ -46,7 +46,7 @@ enum Turn {
 }
 
 /// What there is to do next in a turn.
-enum Next {
+pub(super) enum Next {
     /// Deal with this.
     Input(Input),
     /// Look again; what was there said nothing.
@@ -272,9 +272,10 @@ impl<N: Net> Server<N> {
             return Err(Next::Stop);
         }
         let ended = connection.ready.contains(Readiness::ENDED);
-        let named = connection.life == Life::Chatting;
+        let name = matches!(connection.life, Life::Naming(naming) if naming != Naming::Unasked);
+        let expected = Expected { name, first: connection.lines_in == 0 };
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
-        match self.codecs.decode(dialect, &mut inbox.unfinished, named, unused, ended) {
+        match self.codecs.decode(dialect, &mut inbox.unfinished, expected, unused, ended) {
             Step::Fail(reason) => {
                 self.roster.doom(token, reason);
                 Err(Next::Stop)
@@ -286,6 +287,9 @@ impl<N: Net> Server<N> {
             Step::Incomplete => {
                 connection.ready.remove(Readiness::UNREAD | Readiness::HELD);
                 Err(Next::Read)
+            }
+            Step::Used { bytes, input: Some(input) } if matches!(connection.life, Life::Naming(_)) => {
+                self.weigh(token, inbox, bytes, input)
             }
             Step::Used { bytes, input } => {
                 self.scratch.consume(bytes);
@@ -366,8 +370,11 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.touch(self.now.moment);
-        connection.lines_in = connection.lines_in.wrapping_add(1);
-        self.metrics.lines_in += 1;
+        // An empty line is none, whatever it answers.
+        if !matches!(request, Ok(Request::StayGuest)) {
+            connection.lines_in = connection.lines_in.wrapping_add(1);
+            self.metrics.lines_in += 1;
+        }
         let waits = connection.life == Life::Waiting;
         let stays = matches!(request, Ok(Request::Say { .. } | Request::Relay(_)));
         self.asker = tag.map(|tag| (token.into(), tag));
@@ -396,12 +403,17 @@ impl<N: Net> Server<N> {
         let room = WAITING_INBOX_BYTES.saturating_sub(self.scratch.unused().len());
         let outcome = connection.read(&mut self.net, &mut self.scratch, room, self.now.moment);
         let kept_bytes = self.scratch.unused().len();
+        let ended = connection.ready.contains(Readiness::ENDED);
+        let foreign = self.codecs.foreign(self.scratch.unused(), WAITING_INBOX_BYTES, ended);
         self.scratch.store(&mut inbox);
         self.inboxes.put(token.slot, inbox);
         connection.ready.set(Readiness::UNREAD, kept_bytes >= WAITING_INBOX_BYTES);
+        if let Some(reason) = foreign {
+            self.roster.doom(token, reason);
+        }
         match outcome {
             Err(_) => self.roster.doom(token, CloseReason::Lost),
-            Ok(0) if connection.ready.contains(Readiness::ENDED) && kept_bytes == 0 => {
+            Ok(0) if ended && kept_bytes == 0 => {
                 self.roster.doom(token, CloseReason::EndOfInput);
             }
             Ok(count) => {

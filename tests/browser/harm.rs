@@ -48,3 +48,31 @@ fn only_web_addresses_become_links() {
     let expected = json!([["https://example.org/a_(b)?c=d", "noopener noreferrer nofollow", "_blank"]]);
     assert_eq!(ann.value(links, json!([])), expected);
 }
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn a_page_can_not_chat_through_the_line_listener() {
+    // What a page can send without being asked for permission: it never sees the answer, and need not.
+    const FORGE: &str = "(() => { window.ended = 0; \
+        const body = '\\n/nick boss\\nforged\\n'; \
+        for (const path of ['/', '/%0Aann%0Aforged', '/' + 'x'.repeat(6000)]) \
+            for (const method of ['POST', 'GET', 'HEAD']) \
+                fetch(arguments[0] + path, { mode: 'no-cors', method, body: method === 'POST' ? body : undefined }) \
+                    .finally(() => { window.ended += 1; }); \
+        const form = new Blob([body], { type: 'text/plain' }); \
+        navigator.sendBeacon(arguments[0] + '/', form); \
+        return true; })()";
+    for flags in ["", "--guests"] {
+        let server = Server::start(flags);
+        let browser = Browser::start();
+        let page = browser.join(server.http(), "ann");
+        page.value(FORGE, json!([format!("http://{}", server.line())]));
+        page.wait("window.ended === 9", json!([]));
+        // Whatever else was on its way is there before this.
+        page.say("that was all");
+        page.hear("that was all");
+        let shown = page.value("document.body.innerText", json!([])).to_string();
+        assert!(!["boss", "forged", "guest-"].iter().any(|part| shown.contains(part)), "{flags} {shown}");
+        assert_eq!(page.texts(), ["that was all"]);
+    }
+}

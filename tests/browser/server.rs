@@ -60,6 +60,11 @@ impl Server {
         self.http
     }
 
+    /// Where its lines are.
+    pub fn line(&self) -> SocketAddr {
+        self.line
+    }
+
     /// Somebody at the line door, who is in the lobby and has read that.
     pub fn join(&self, name: &str) -> Person {
         let socket = TcpStream::connect_timeout(&self.line, PATIENCE).expect("the server accepts");

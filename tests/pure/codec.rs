@@ -9,7 +9,7 @@ use crate::words::{name, room, say_request, text};
 
 /// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-fn check(codec: Stage, input: &[u8], expected: &[Heard]) {
+pub fn check(codec: Stage, input: &[u8], expected: &[Heard]) {
     let shown = input.escape_ascii();
     assert_eq!(heard(codec, [input]), expected, "\"{shown}\" whole");
     for cut in 1..input.len() {
@@ -42,11 +42,11 @@ fn check_lines(rows: &[(&str, Heard)]) {
     }
 }
 
-fn nick(raw: &str) -> Heard {
+pub fn nick(raw: &str) -> Heard {
     Heard::Asked(Request::Nick(name(raw)))
 }
 
-fn say(raw: &str) -> Heard {
+pub fn say(raw: &str) -> Heard {
     Heard::Asked(say_request(Manner::Say, text(raw)))
 }
 
@@ -90,12 +90,12 @@ fn unknown(word: &str) -> Heard {
     Heard::Refused(Problem::UnknownCommand(text(word)))
 }
 
-const STAY: Heard = Heard::Asked(Request::StayGuest);
+pub const STAY: Heard = Heard::Asked(Request::StayGuest);
 const HELP: Heard = Heard::Asked(Request::Help);
 const ROOMS: Heard = Heard::Asked(Request::Rooms);
 const LEAVE: Heard = Heard::Asked(Request::Leave(None));
-const NOT_UTF8: Heard = Heard::Refused(Problem::NotUtf8);
-const TOO_LONG: Heard = Heard::Refused(Problem::LineTooLong { max_bytes: LINE_MAX });
+pub const NOT_UTF8: Heard = Heard::Refused(Problem::NotUtf8);
+pub const TOO_LONG: Heard = Heard::Refused(Problem::LineTooLong { max_bytes: LINE_MAX });
 
 #[test]
 fn the_first_line_is_the_name() {
@@ -133,7 +133,7 @@ fn a_refused_name_is_asked_for_again() {
         (b"#dev\n[bob]\n", &[start('#'), start('[')]),
         ("\u{2014}\n\u{ff0a}x\n".as_bytes(), &[start('\u{2014}'), start('*')]),
         (b"System\nguest-3\n", &[bad_name(NameError::Reserved), bad_name(NameError::Reserved)]),
-        (b"a\0b\na\rb\n", &[bad_name(NameError::Invisible), bad_name(NameError::Invisible)]),
+        (b"a\x01b\na\x02b\n", &[bad_name(NameError::Invisible), bad_name(NameError::Invisible)]),
         (b"\x1b[31mann\n", &[bad_name(NameError::Invisible)]),
         (
             "a\u{9b}b\na\u{202e}b\n".as_bytes(),
@@ -168,8 +168,9 @@ fn a_line_is_what_its_end_says() {
         (b"one\ntwo\r\nthree\n", &[say("one"), say("two"), say("three")]),
         (b"\n\r\n\n \n\t\n", &[]),
         (b"  as it is  \n", &[say("  as it is  ")]),
-        // A bare CR ends nothing, and like every control it is not shown.
-        (b"a\rb\n", &[say("ab")]),
+        (b"a\rb\n", &[say("a"), say("b")]),
+        (b"a\r\0b\r\0\n", &[say("a"), say("b")]),
+        (b"a\r", &[say("a")]),
         (b"a\r\r\n\r\n\r\r\n", &[say("a")]),
         (b"a\n\rb\n\r", &[say("a"), say("b")]),
         (b"a\0b\n\0\n\0", &[say("ab")]),

@@ -13,10 +13,15 @@ use crate::words::harm;
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let special =
         select(vec![&b"\n"[..], b"\r\n", b"\r", b"\xff", b"\xff\xfa", b"\xff\xf0", b"\xff\xfb", b"\xff\xff"]);
+    let edits =
+        select(vec![&b"\r\0"[..], b"\x08", b"\x7f", b"\xff\xf7", b"\xff\xf8", b"\xff\xf1", b"\xef\xbb\xbf"]);
+    let requests = select(vec!["GET / HTTP/1.1\r\n", "POST /", "SSH-2.0-x", "*1\r\n", "\0", "\u{16}\u{3}"]);
     let command =
         select(vec!["/", "/me ", "/msg a ", "/nick ", "/join ", "/who ", "/quit ", "/nosuch", "/history "]);
     let piece = prop_oneof![
         6 => special.prop_map(<[u8]>::to_vec),
+        3 => edits.prop_map(<[u8]>::to_vec),
+        1 => requests.prop_map(|piece| piece.as_bytes().to_vec()),
         3 => command.prop_map(|piece| piece.as_bytes().to_vec()),
         4 => tricky().prop_map(|piece| piece.as_bytes().to_vec()),
         2 => vec(any::<u8>(), 1..6),
@@ -27,7 +32,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn codec() -> impl Strategy<Value = Stage> {
-    select(vec![Stage::Naming, Stage::Chatting])
+    select(vec![Stage::Naming, Stage::Chatting, Stage::Entering])
 }
 
 /// `input` in pieces that begin at `cuts`.
@@ -38,13 +43,21 @@ fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|ends| &input[ends[0]..ends[1]]).collect()
 }
 
+/// What was heard, but for the empty line in front of another protocol: with that in view it answers nothing.
+fn meaning(mut heard: Vec<Heard>) -> Vec<Heard> {
+    if matches!(heard[..], [Heard::Asked(Request::StayGuest), Heard::Foreign(_)]) {
+        heard.remove(0);
+    }
+    heard
+}
+
 // That decoding makes progress and leaves little is checked on the way, by `ear::Ear`.
 #[test]
 fn cuts_change_nothing() {
     check(3_000, &(codec(), input(), vec(any::<Index>(), 0..12)), |(codec, input, cuts)| {
-        let whole = heard(codec, [&input[..]]);
-        assert_eq!(heard(codec, pieces(&input, &cuts)), whole, "cut somewhere");
-        assert_eq!(heard(codec, input.chunks(1)), whole, "byte by byte");
+        let whole = meaning(heard(codec, [&input[..]]));
+        assert_eq!(meaning(heard(codec, pieces(&input, &cuts))), whole, "cut somewhere");
+        assert_eq!(meaning(heard(codec, input.chunks(1))), whole, "byte by byte");
     });
 }
 
@@ -76,7 +89,7 @@ fn words(heard: &Heard) -> Vec<String> {
             | Request::Help
             | Request::Ping => vec![],
         },
-        Heard::Refused(Problem::NotUtf8) | Heard::Endless => vec![],
+        Heard::Refused(Problem::NotUtf8) | Heard::Endless | Heard::Foreign(_) => vec![],
         Heard::Refused(problem) => vec![problem.to_string()],
     }
 }

@@ -1,7 +1,7 @@
 //! A harness for the line door's reading: [`Ear`] decodes as the server does, and tells what it has heard.
 
 use chinwag::codec::line::{self, unused_max_bytes};
-use chinwag::codec::{Input, Step, Unfinished};
+use chinwag::codec::{Expected, Input, Step, Unfinished};
 use chinwag::protocol::{CloseReason, Problem, Request};
 
 /// The limit on lines in these tests: the smallest that `--line-max` allows.
@@ -14,6 +14,8 @@ pub enum Heard {
     Refused(Problem),
     /// The line has no end, and the client is closed.
     Endless,
+    /// It is no line of text, and the client is closed.
+    Foreign(CloseReason),
 }
 
 /// What a client's lines are.
@@ -23,12 +25,15 @@ pub enum Stage {
     Naming,
     /// Chat.
     Chatting,
+    /// The first line, and chat (`--guests`).
+    Entering,
 }
 
 /// The reading side of a connection, as `server/turn.rs` has it: what was read is decoded until that takes more, and
 /// what is left waits. Every name that is given is accepted.
 pub struct Ear {
     stage: Stage,
+    first: bool,
     unfinished: Option<Box<Unfinished>>,
     unused: Vec<u8>,
     heard: Vec<Heard>,
@@ -36,14 +41,15 @@ pub struct Ear {
 
 impl Ear {
     pub fn new(stage: Stage) -> Ear {
-        Ear { stage, unfinished: None, unused: Vec::new(), heard: Vec::new() }
+        let first = stage != Stage::Chatting;
+        Ear { stage, first, unfinished: None, unused: Vec::new(), heard: Vec::new() }
     }
 
     /// One read.
     pub fn read(&mut self, bytes: &[u8]) {
         self.unused.extend_from_slice(bytes);
         while self.decode(false) {}
-        let closed = self.heard.last() == Some(&Heard::Endless);
+        let closed = self.is_closed();
         assert!(
             closed || self.unused.len() <= unused_max_bytes(LINE_MAX),
             "{} bytes wait",
@@ -57,17 +63,24 @@ impl Ear {
         self.heard
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(self.heard.last(), Some(Heard::Endless | Heard::Foreign(_)))
+    }
+
     fn decode(&mut self, ended: bool) -> bool {
-        if self.heard.last() == Some(&Heard::Endless) {
+        if self.is_closed() {
             return false;
         }
-        let named = self.stage == Stage::Chatting;
-        let (bytes, input) = match line::decode(&mut self.unfinished, named, &self.unused, ended, LINE_MAX) {
+        let expected = Expected { name: self.stage == Stage::Naming, first: self.first };
+        let (bytes, input) = match line::decode(&mut self.unfinished, expected, &self.unused, ended, LINE_MAX)
+        {
             Step::Incomplete => return false,
             Step::Blocked => panic!("lines wait for no room"),
             Step::Fail(reason) => {
-                assert_eq!(reason, CloseReason::EndlessLine);
-                self.heard.push(Heard::Endless);
+                self.heard.push(match reason {
+                    CloseReason::EndlessLine => Heard::Endless,
+                    reason => Heard::Foreign(reason),
+                });
                 return false;
             }
             Step::Used { bytes, input } => (bytes, input),
@@ -78,6 +91,7 @@ impl Ear {
             Input::Request { request, tag: None } => request,
             other => panic!("a line can't be {other:?}"),
         });
+        self.first &= matches!(request, None | Some(Ok(Request::StayGuest)));
         match request {
             Some(Ok(request)) => {
                 if matches!(request, Request::Nick(_) | Request::StayGuest) {

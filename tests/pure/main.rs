@@ -8,6 +8,7 @@
 //! - `chat`: a request in, who is told what; `crowd` and `history` the same for two parts of it. They are written as
 //!   conversations, with the help of `talk`. `chat_random`: what holds whatever anybody does. `json_chat` and
 //!   `json_chat_random` are the same with clients of all doors, with the help of `hall`.
+//! - `line_ends`: where lines end, how they are edited, and what is no line.
 //! - `far_chat`: the chat as one of several: what other processes tell, and what they are told.
 //! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and pages against plain vectors of bytes.
@@ -36,6 +37,7 @@ mod json;
 mod json_chat;
 mod json_chat_random;
 mod json_events;
+mod line_ends;
 mod link;
 mod link_bounds;
 mod outbox;

@@ -11,6 +11,7 @@ mod autobahn;
 mod chat;
 mod faults;
 mod limits;
+mod lines;
 mod log;
 mod outgoing;
 mod pressure;

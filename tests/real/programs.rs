@@ -151,10 +151,10 @@ fn telnet_talks() {
 }
 
 /// A person at a terminal, in front of a program.
-struct Person(PtySession);
+pub struct Person(PtySession);
 
 impl Person {
-    fn at(program: &str, args: &[&str]) -> Person {
+    pub fn at(program: &str, args: &[&str]) -> Person {
         require(program);
         let mut command = Command::new(program);
         command.args(args).env("TERM", "dumb");
@@ -162,19 +162,25 @@ impl Person {
         Person(rexpect::session::spawn_command(command, Some(patience_ms)).expect("a terminal"))
     }
 
-    fn types(&mut self, line: &str) {
+    pub fn types(&mut self, line: &str) {
         self.0.send_line(line).expect("the terminal takes it");
     }
 
     #[track_caller]
-    fn sees(&mut self, text: &str) {
+    pub fn sees(&mut self, text: &str) {
         if let Err(error) = self.0.exp_string(text) {
             panic!("{error}");
         }
     }
 
-    fn presses_control(&mut self, key: char) {
+    pub fn presses_control(&mut self, key: char) {
         self.0.send_control(key).expect("the terminal takes it");
+    }
+
+    /// Presses keys that are no line.
+    pub fn presses(&mut self, keys: &str) {
+        self.0.send(keys).expect("the terminal takes it");
+        self.0.flush().expect("the terminal takes it");
     }
 
     #[track_caller]

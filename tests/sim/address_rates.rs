@@ -30,6 +30,7 @@ fn new_connections_do_not_escape_the_rate_of_lines() {
     for (address, at_once) in [(Some(ADDRESS), 10), (None, 60)] {
         let mut stage = Stage::new("--guests --rate-per-ip 5/s --announce-max 0");
         let bob = stage.connect();
+        stage.pass(SECOND);
         for _ in 0..20 {
             let talker = stage.connect_from(address, WIDE);
             (0..3).for_each(|_| stage.say(talker, "said"));
@@ -214,6 +215,7 @@ fn rates_by_address_can_be_lifted() {
     let flags = "--rate off --requests-per-ip off --connects-per-ip off --max-per-ip off";
     let mut stage = Stage::new(&format!("{flags} --guests --announce-max 0"));
     let bob = stage.connect();
+    stage.pass(SECOND);
     for _ in 0..300 {
         let talker = stage.connect_from(Some(ADDRESS), WIDE);
         stage.say(talker, "said");

@@ -520,13 +520,13 @@ fn fault_14_a_reader_with_a_zero_window_is_dropped_when_it_stalls() {
 fn fault_15_who_never_gives_a_name_and_never_reads_costs_four_kilobytes() {
     let mut stage = Stage::new("--rate off");
     let mute = stage.connect_from(None, 0);
-    for _ in 0..200 {
-        stage.say(mute, "not a name");
-    }
     let mut most = 0;
-    for _ in 0..100 {
-        stage.tick();
-        most = most.max(stage.server.pages().held_bytes());
+    for _ in 0..4 {
+        (0..50).for_each(|_| stage.say(mute, "/who nowhere"));
+        for _ in 0..25 {
+            stage.tick();
+            most = most.max(stage.server.pages().held_bytes());
+        }
     }
     assert!((3_000..=4_096).contains(&most), "{most} bytes");
     stage.pass(SECOND);
@@ -717,7 +717,7 @@ fn fault_23_carriage_returns_zeros_and_empty_lines() {
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
     stage.send(ann, b"crlf\r\nbare\rcr\nnul\0nul\n\n\r\n   \n\r\0\n\0\ntwo\r\r\n");
-    stage.expect(bob, &["ann: crlf", "ann: barecr", "ann: nulnul", "ann: two"]);
+    stage.expect(bob, &["ann: crlf", "ann: bare", "ann: cr", "ann: nulnul", "ann: two"]);
     stage.expect(ann, &[]);
     stage.end();
 }
@@ -812,6 +812,7 @@ fn fault_26_names_are_refused_with_the_reason_and_asked_for_again() {
     ];
     for (name, reason) in table {
         stage.say(bob, name);
+        stage.pass(SECOND);
         stage.expect(bob, &[&format!("-- {reason}. what's your name?")]);
     }
     stage.say(bob, "");

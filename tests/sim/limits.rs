@@ -123,13 +123,13 @@ fn the_write_buffer_of_who_has_no_name() {
     let mute = stage.connect_from(None, 0);
     stage.run();
     let greeting = outbox_bytes(&mut stage, mute);
-    let refusal = "-- a name has no space in it. what's your name?\n".len();
-    let fit = (4 * 1024 - greeting) / refusal;
-    (0..fit).for_each(|_| stage.say(mute, "a b"));
+    let answer = "-- nobody is in #lobby\n".len();
+    let fit = (4 * 1024 - greeting) / answer;
+    (0..fit).for_each(|_| stage.say(mute, "/who"));
     stage.run();
-    assert_eq!(outbox_bytes(&mut stage, mute), greeting + fit * refusal);
+    assert_eq!(outbox_bytes(&mut stage, mute), greeting + fit * answer);
     assert_eq!(stage.server.metrics().dropped_full, 0);
-    stage.say(mute, "a b");
+    stage.say(mute, "/who");
     stage.run();
     assert_eq!(stage.server.metrics().dropped_full, 1);
     stage.end();
@@ -645,10 +645,12 @@ fn guests_start_at_once() {
     let ann = stage.connect();
     stage.say(ann, "hello?");
     let bob = stage.connect();
-    stage.expect(
-        ann,
-        &["-- hello guest-1. you are alone in #lobby. /help lists the commands", "-- guest-2 joined"],
-    );
+    stage.expect(ann, &["-- hello guest-1. you are alone in #lobby. /help lists the commands"]);
+    stage.expect(bob, &[]);
+    stage.pass(SECOND);
+    stage.expect(ann, &["-- guest-2 joined"]);
+    let hello = "-- hello guest-2. you are in #lobby with guest-1. /help lists the commands";
+    stage.expect(bob, &[hello, "-- 0 s ago guest-1: hello?"]);
     stage.say(bob, "/nick bob");
     stage.say(bob, "hi");
     stage.expect(ann, &["-- guest-2 is now bob", "bob: hi"]);

@@ -23,6 +23,8 @@ mod floods;
 mod identity;
 mod ledger;
 mod limits;
+mod line_names;
+mod line_protocols;
 mod outgoing;
 mod pressure;
 mod random;

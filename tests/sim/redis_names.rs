@@ -14,6 +14,7 @@ fn a_name_that_somebody_has_on_another_process_is_taken() {
     cluster.expect(ann, &["-- bob joined"]);
     cluster.ask(bob, "/nick Ann", &["-- the name Ann is taken"]);
     let guest = cluster.connect(1, "ann");
+    cluster.pass(SECOND);
     cluster.expect(
         guest,
         &["-- welcome to chinwag. what's your name?", "-- the name ann is taken. what's your name?"],
@@ -211,6 +212,7 @@ fn who_comes_back_elsewhere_after_a_crash_gets_its_name_three_seconds_later() {
     cluster.expect(ann, &["-- bob joined"]);
     cluster.kill(1);
     let bob = cluster.connect(0, "bob");
+    cluster.pass(SECOND);
     cluster.expect(
         bob,
         &["-- welcome to chinwag. what's your name?", "-- the name bob is taken. what's your name?"],
@@ -219,6 +221,7 @@ fn who_comes_back_elsewhere_after_a_crash_gets_its_name_three_seconds_later() {
     cluster.pass(3 * SECOND);
     cluster.expect(ann, &["-- bob left (its server is gone)"]);
     cluster.say(bob, "bob");
+    cluster.pass(SECOND);
     cluster.expect(bob, &["-- hello bob. you are in #lobby with ann. /help lists the commands"]);
     cluster.end();
 }

@@ -202,6 +202,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     let millis = cluster.millis();
     cluster.redis.set_stalled(true, millis);
     give_names(&mut cluster, &crowd);
+    cluster.pass(SECOND);
     assert_eq!(told(&mut cluster, &crowd, "is taken"), CROWD);
     cluster.redis.set_stalled(false, millis);
     cluster.run();
@@ -211,6 +212,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
 
     let polls = cluster.stage(2).world().polls;
     give_names(&mut cluster, &crowd);
+    cluster.pass(SECOND);
     assert_eq!(told(&mut cluster, &crowd, "-- hello "), CROWD);
     let published = count(&cluster, "PUBLISH") - published;
     assert!(published < 20, "published {published} times");

@@ -1,0 +1,280 @@
+//! Other protocols at the line door: a browser, a proxy or a scanner that was pointed at the wrong port.
+//!
+//! A web page can make a browser send any request body to any port. Where its lines were read as chat, the page could
+//! chat in the name of whoever has it open. So the first line that says anything decides whether the rest is read.
+
+use memchr::memchr2;
+
+use super::http::is_token_byte;
+use super::{line, telnet};
+use crate::protocol::CloseReason;
+
+/// The byte order mark, U+FEFF, in UTF-8. Some programs begin a text with it.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The methods of HTTP that are recognised without a version: IANA's registry but for WebDAV, and the HTTP/2 preface.
+const METHODS: [&str; 11] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY", "PRI"];
+
+/// The reason to close a connection that begins with `input`; `None` if it is lines of text, or may still be.
+///
+/// A line that has not ended within `most` bytes is judged by its beginning. With `ended` no more input will come.
+pub fn reason(input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
+    let input = without_blank_lines(input);
+    let window = &input[..input.len().min(most)];
+    let end = line::end(window);
+    let line = &window[..end.unwrap_or(window.len())];
+    if is_binary(line) {
+        return Some(CloseReason::OtherProtocol);
+    }
+    let cut = end.is_none() && window.len() == most;
+    if end.is_none() && !cut && !ended {
+        return None;
+    }
+    let line = telnet::edit(line);
+    let line = String::from_utf8_lossy(&line);
+    let line = line.trim();
+    if is_other_text(line) {
+        return Some(CloseReason::OtherProtocol);
+    }
+    request_line(line, cut)
+}
+
+/// What begins with the first line that says anything.
+fn without_blank_lines(mut input: &[u8]) -> &[u8] {
+    let mut after_cr = false;
+    loop {
+        let skipped = match input {
+            [telnet::IAC, ..] => match telnet::command_len(input) {
+                Some(length) if length > 1 && input[1] != telnet::IAC => length,
+                _ => return input,
+            },
+            [0, ..] if after_cr => 1,
+            [b'\r' | b'\n', ..] => 1,
+            _ if input.starts_with(BYTE_ORDER_MARK) => BYTE_ORDER_MARK.len(),
+            _ => return input,
+        };
+        after_cr = input[0] == b'\r' || (after_cr && input[0] == telnet::IAC);
+        input = &input[skipped..];
+    }
+}
+
+/// No text has a NUL; TLS, SOCKS, STUN, RDP, databases and most of what scanners try have one, or begin with two controls.
+fn is_binary(line: &[u8]) -> bool {
+    let begins_with_controls = matches!(line, [0x16, 0x03, ..] | [1..=7, 1..=7, ..]);
+    begins_with_controls || has_nul(line)
+}
+
+/// Whether there is a NUL outside of telnet's commands. It counts even if it is erased later, so that no cut matters.
+fn has_nul(line: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(found) = memchr2(0, telnet::IAC, &line[at..]) {
+        at += found;
+        match telnet::command_len(&line[at..]) {
+            _ if line[at] == 0 => return true,
+            Some(length) => at += length,
+            None => break,
+        }
+    }
+    false
+}
+
+/// The first lines of SSH (RFC 4253, 4.2), of Redis's RESP, and of a proxy that tells its client's address.
+fn is_other_text(line: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let ssh = line.strip_prefix("SSH-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let redis = line.strip_prefix('*').is_some_and(is_number);
+    let proxy = ["PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"].iter().any(|start| line.starts_with(start));
+    ssh || redis || proxy
+}
+
+/// A request line has a method, a target, and mostly a version. What a person says may end with a version too, but
+/// rarely has a path or an address in second place.
+fn request_line(line: &str, cut: bool) -> Option<CloseReason> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (method, others) = words.split_first()?;
+    if !method.bytes().all(is_token_byte) {
+        return None;
+    }
+    let known = METHODS.contains(method);
+    let target = others.first()?;
+    let http = Some(CloseReason::HttpRequest);
+    match others.last().and_then(|last| protocol(last)) {
+        // `GET HTTP/1.1` has no target at all.
+        Some(name) if known || (others.len() > 1 && is_target(target)) => {
+            match name.eq_ignore_ascii_case("http") {
+                true => http,
+                false => Some(CloseReason::OtherProtocol),
+            }
+        }
+        Some(_) => None,
+        None if cut && (known || is_path(target)) => http,
+        // HTTP/0.9 had neither other methods nor versions.
+        None if others.len() == 1 && is_path(target) && (known || method.eq_ignore_ascii_case("get")) => http,
+        None => None,
+    }
+}
+
+/// The name in `NAME/1.0`: HTTP in any case, others in capitals, as the standards write them (RTSP, SIP, ICAP).
+fn protocol(word: &str) -> Option<&str> {
+    let (name, version) = word.split_once('/')?;
+    let is_version = version.starts_with(|c: char| c.is_ascii_digit())
+        && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_name = name.eq_ignore_ascii_case("http")
+        || (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase()));
+    (is_version && is_name).then_some(name)
+}
+
+/// The path of an origin-form, an absolute URI, or the asterisk (RFC 9112, 3.2).
+fn is_path(target: &str) -> bool {
+    target.starts_with('/') || target.contains("://") || target == "*"
+}
+
+/// The same, or the host and port that `CONNECT` has, or an address such as `sip:nm`.
+fn is_target(target: &str) -> bool {
+    is_path(target) || target.contains(':') || target.starts_with(['?', '%'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: usize = 130;
+
+    /// Some reason wherever the first line is cut, once it is whole; never one before.
+    #[track_caller]
+    fn check(input: &[u8], expected: Option<CloseReason>) {
+        assert_eq!(reason(input, MOST, true), expected, "{}", input.escape_ascii());
+        for cut in 0..input.len() {
+            let early = reason(&input[..cut], MOST, false);
+            assert!(early.is_none() || early == expected, "{} at {cut}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn request_lines_are_http_whatever_their_method_and_version() {
+        for line in [
+            "GET / HTTP/1.1",
+            "POST / HTTP/1.0",
+            "POST /chat?x=%0a%20y HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "GET http://localhost:7711/ HTTP/1.1",
+            "CONNECT example.org:443 HTTP/1.1",
+            "PRI * HTTP/2.0",
+            "QUERY /a HTTP/1.1",
+            "get / http/1.1",
+            "foo / HTTP/1.1",
+            "x-y!z /a HTTP/1.1",
+            "GET / HTTP/3",
+            "GET / HTTP/12.34",
+            "GET  /  HTTP/1.1",
+            "GET\t/\tHTTP/1.1",
+            " GET / HTTP/1.1 ",
+            "GET /a b c HTTP/1.1",
+            "GET /caf\u{e9} HTTP/1.1",
+            "GET HTTP/1.1",
+            "GET x HTTP/1.1",
+            "GET /",
+            "GET /index.html",
+            "get /",
+            "POST /x",
+            "GET http://a/",
+            "OPTIONS *",
+            "M-SEARCH * HTTP/1.1",
+            "GET ?a HTTP/1.1",
+        ] {
+            for (start, end) in
+                [("", ""), ("", "\n"), ("\r\n\n\r\0\u{feff}", "\r\nHost: a\r\n\r\n/nick eve\n")]
+            {
+                check(format!("{start}{line}{end}").as_bytes(), Some(CloseReason::HttpRequest));
+            }
+        }
+        check(b"GET /caf\xe9 HTTP/1.1\r\n", Some(CloseReason::HttpRequest));
+        check(b"\xff\xfb\x18GE\xff\xf1T / HTTP/1.1\r\n", Some(CloseReason::HttpRequest));
+    }
+
+    #[test]
+    fn a_request_line_without_an_end_is_judged_by_its_beginning() {
+        for start in ["GET /", "POST /?q=", "foo /", "GET http://a/", "GET ", "PUT /a b"] {
+            let line = format!("{start}{}", "x".repeat(MOST - start.len()));
+            let judged = |bytes: usize| reason(&line.as_bytes()[..bytes], MOST, false);
+            assert_eq!(judged(MOST), Some(CloseReason::HttpRequest), "{start}");
+            assert_eq!(judged(MOST - 1), None, "{start}");
+        }
+        for start in ["", "hello ", "read what I wrote: /"] {
+            let line = format!("{start}{}", "x".repeat(MOST));
+            assert_eq!(reason(line.as_bytes(), MOST, false), None, "{start}");
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_other_protocols() {
+        let table: [&[u8]; 21] = [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"\x16\x03\x01\x06\n\x01\x00",
+            b"\x16\x03\x01\r\n\x01\x00",
+            b"\x05\x01\x00",
+            b"\x05\x01\x02",
+            b"\x04\x01\x00\x50",
+            b"\x03\x00\x00\x13",
+            b"\x00\x01\x00\x08\x21\x12\xa4\x42",
+            b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
+            b"\x10\x1a\x00\x04MQTT",
+            b"AMQP\x00\x00\x09\x01",
+            b"\xff\xfea\0n\0n\0\r\0\n\0",
+            b"\r\n\r\n\x00\r\nQUIT\n",
+            b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
+            b"SSH-2.0-Go\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
+            b"PROXY UNKNOWN\r\n",
+            b"OPTIONS rtsp://a/b RTSP/1.0\r\n",
+            b"OPTIONS / RTSP/1.0\r\n",
+            b"OPTIONS sip:nm SIP/2.0\r\n",
+        ];
+        table.into_iter().for_each(|input| check(input, Some(CloseReason::OtherProtocol)));
+    }
+
+    #[test]
+    fn what_people_say_is_text() {
+        for line in [
+            "",
+            "ann",
+            "GET",
+            "POST",
+            "get",
+            "GET x",
+            "HTTP/1.1",
+            "I like HTTP/1.1",
+            "does it speak HTTP/2",
+            "see /docs nginx/1.25",
+            "GET /a is slow",
+            "get the /etc file",
+            "/nick GET",
+            "/join HTTP/1.1",
+            "SSH",
+            "SSH-",
+            "*",
+            "*waves*",
+            "*1*",
+            "PROXY",
+            "zo\u{eb} / HTTP/1.1",
+            "delete /tmp/x",
+            "what? /help",
+            "12:00 / HTTP/1.1",
+            "\u{1b}[A",
+            "caf\u{e9}",
+            "a\u{8}b",
+        ] {
+            for end in ["", "\n", "\r\n", "\r\0", "\r\nGET / HTTP/1.1\r\n"] {
+                check(format!("{line}{end}").as_bytes(), None);
+                check(format!("\u{feff}{line}{end}").as_bytes(), None);
+                if line.is_empty() {
+                    break;
+                }
+            }
+        }
+        check(b"\xff\xfa\x1f\0\x50\0\x18\xff\xf0ann\n", None);
+        check(b"caf\xe9\n", None);
+    }
+}

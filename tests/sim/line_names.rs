@@ -1,0 +1,304 @@
+//! What a line is while a client has no name: an answer, or something that was sent without knowledge of the question.
+
+use std::time::Duration;
+
+use crate::stage::{Stage, WIDE};
+use crate::world::{Weather, Wire};
+
+const SECOND: Duration = Duration::from_secs(1);
+const WELCOME: &str = "-- welcome to chinwag. what's your name?";
+const TAKEN: &str = "-- the name ci is taken. what's your name?";
+
+/// First lines that are refused, with the reason.
+const REFUSED: [(&str, &str); 8] = [
+    ("ci", "the name ci is taken"),
+    ("CI", "the name CI is taken"),
+    ("/nick ci", "the name ci is taken"),
+    ("a b", "a name has no space in it"),
+    ("chinwag", "that name is kept for the server"),
+    ("a-name-that-is-longer-than-32-bytes", "a name has at most 32 bytes"),
+    ("/nosuch", "there is no command /nosuch. /help lists the commands, //text says /text"),
+    ("/nick", "usage: /nick NAME"),
+];
+
+/// A server with bob, who hears everything, and somebody who has the name.
+fn with_ci(flags: &str) -> (Stage, Wire) {
+    in_weather(flags, 1, Weather::default())
+}
+
+fn in_weather(flags: &str, seed: u64, weather: Weather) -> (Stage, Wire) {
+    let mut stage = Stage::with_weather(&format!("--rate off {flags}"), seed, weather);
+    let bob = stage.connect();
+    let ci = stage.connect();
+    stage.say(bob, "bob");
+    stage.run();
+    stage.say(ci, "ci");
+    stage.run();
+    stage.unread(bob);
+    (stage, bob)
+}
+
+#[test]
+fn piped_message_behind_a_refused_name_is_heard_wherever_it_is_cut() {
+    for (first, reason) in REFUSED {
+        let input = format!("{first}\njob is green\nok\n");
+        for cut in 0..=input.len() {
+            for ended in [false, true] {
+                let (mut stage, bob) = with_ci("");
+                let script = stage.connect();
+                stage.send(script, &input.as_bytes()[..cut]);
+                stage.run();
+                stage.send(script, &input.as_bytes()[cut..]);
+                if ended {
+                    stage.world().end(script);
+                }
+                stage.pass(SECOND);
+                let mut heard = vec!["-- guest-3 joined", "guest-3: job is green", "guest-3: ok"];
+                heard.extend(ended.then_some("-- guest-3 left"));
+                assert_eq!(stage.unread(bob), heard, "{first} cut at {cut}");
+                stage.expect_contains(script, "-- hello guest-3. you are in #lobby with ");
+                stage.expect_contains(script, &format!("-- {reason}\n"));
+                assert!(!stage.text(script).contains(&format!("{reason}. what's")), "asked again");
+            }
+        }
+    }
+}
+
+#[test]
+fn segments_that_come_a_moment_later_are_no_answers() {
+    for pause_millis in [1, 40, 200, 300] {
+        let pause = Duration::from_millis(pause_millis);
+        let (mut stage, bob) = with_ci("");
+        let script = stage.connect();
+        for piece in ["c", "i\n", "hel", "lo\n", "ok\n", "done\n"] {
+            stage.send(script, piece.as_bytes());
+            stage.pass(pause);
+        }
+        stage.pass(SECOND);
+        stage.expect(bob, &["-- guest-3 joined", "guest-3: hello", "guest-3: ok", "guest-3: done"]);
+        stage.end();
+    }
+}
+
+#[test]
+fn storms_change_nothing_in_what_is_heard_of_a_pipe() {
+    for seed in 0..200 {
+        let (mut stage, bob) = in_weather("", seed, Weather { accept_fails: 0, ..Weather::storm() });
+        let script = stage.connect();
+        stage.send(script, b"ci\r\nfail\r\nok 3\r\n/me waves\r\nlast");
+        stage.world().end(script);
+        stage.pass(5 * SECOND);
+        let heard = ["joined", "fail", "ok 3", "* guest-3 waves", "last", "left"];
+        let lines = stage.unread(bob);
+        assert_eq!(lines.len(), heard.len(), "seed {seed}: {lines:?}");
+        for (line, part) in lines.iter().zip(heard) {
+            assert!(line.contains("guest-3") && line.contains(part), "seed {seed}: {lines:?}");
+        }
+    }
+}
+
+#[test]
+fn a_person_who_reads_the_refusal_gives_another_name() {
+    let (mut stage, bob) = with_ci("");
+    let person = stage.connect();
+    stage.expect(person, &[WELCOME]);
+    stage.say(person, "ci");
+    stage.pass(SECOND);
+    stage.expect(person, &[TAKEN]);
+    for name in ["ci", "CI"] {
+        stage.say(person, name);
+        stage.pass(SECOND);
+        stage.expect(person, &[&TAKEN.replace("ci", name)]);
+    }
+    stage.say(person, "/help");
+    stage.run();
+    assert_eq!(stage.unread(person).len(), 10, "commands are answered at once");
+    stage.expect(bob, &[]);
+    stage.say(person, "dan");
+    stage.pass(SECOND);
+    stage.expect(person, &["-- hello dan. you are in #lobby with bob, ci. /help lists the commands"]);
+    stage.say(person, "hi");
+    stage.expect(bob, &["-- dan joined", "dan: hi"]);
+    stage.end();
+}
+
+#[test]
+fn a_program_that_answers_the_moment_it_is_asked_again_gets_its_name() {
+    let (mut stage, bob) = with_ci("");
+    let program = stage.connect();
+    stage.say(program, "ci");
+    while stage.unread(program) != [TAKEN] {
+        stage.pass(Duration::from_millis(1));
+    }
+    stage.say(program, "ci2");
+    stage.pass(SECOND);
+    stage.expect(bob, &["-- ci2 joined"]);
+    stage.end();
+}
+
+#[test]
+fn answer_that_something_follows_at_once_is_none() {
+    for (behind, ends) in [("", true), ("\nyo\n", false), ("\nyo\n", true), ("\n\n", false)] {
+        let (mut stage, bob) = with_ci("");
+        let script = stage.connect();
+        stage.say(script, "ci");
+        stage.pass(SECOND);
+        stage.send(script, b"green");
+        stage.pass(SECOND);
+        stage.send(script, behind.as_bytes());
+        if ends {
+            stage.world().end(script);
+        }
+        stage.pass(SECOND);
+        let mut heard = vec!["-- guest-3 joined", "guest-3: green"];
+        heard.extend(behind.contains("yo").then_some("guest-3: yo"));
+        heard.extend(ends.then_some("-- guest-3 left"));
+        assert_eq!(stage.unread(bob), heard, "{behind:?} {ends}");
+    }
+}
+
+#[test]
+fn messages_and_moves_in_front_of_a_name_are_carried_out_if_they_are_piped() {
+    let table: [(&str, &[&str]); 5] = [
+        ("//slash\nhello\n", &["-- guest-3 joined", "guest-3: /slash", "guest-3: hello", "-- guest-3 left"]),
+        ("/me waves\n", &["-- guest-3 joined", "* guest-3 waves", "-- guest-3 left"]),
+        ("/msg bob psst", &["-- guest-3 joined", "[guest-3] psst", "-- guest-3 left"]),
+        ("/join dev\nhello\n", &["-- guest-3 joined", "-- guest-3 left"]),
+        ("/help\nann\nhello\n", &["-- ann joined", "ann: hello", "-- ann left"]),
+    ];
+    for (input, heard) in table {
+        let (mut stage, bob) = with_ci("");
+        let script = stage.connect();
+        stage.send(script, input.as_bytes());
+        stage.world().end(script);
+        stage.pass(SECOND);
+        stage.expect(bob, heard);
+    }
+    // Somebody who waits for the reply gets it.
+    let (mut stage, bob) = with_ci("");
+    let person = stage.connect();
+    stage.say(person, "/join dev");
+    stage.pass(SECOND);
+    stage.expect_contains(
+        person,
+        "-- give your name first, or an empty line to be a guest. what's your name?",
+    );
+    stage.say(person, "dan");
+    stage.pass(SECOND);
+    stage.expect(bob, &["-- dan joined"]);
+}
+
+#[test]
+fn a_refused_name_and_nothing_else_is_only_refused() {
+    for (first, reason) in REFUSED {
+        for end in ["", "\n"] {
+            let (mut stage, bob) = with_ci("");
+            let script = stage.connect();
+            stage.send(script, format!("{first}{end}").as_bytes());
+            stage.world().end(script);
+            stage.pass(SECOND);
+            stage.expect(bob, &[]);
+            stage.expect(script, &[WELCOME, &format!("-- {reason}. what's your name?")]);
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_too_long_for_a_line_makes_a_guest() {
+    let (mut stage, bob) = with_ci("--line-max 128");
+    let script = stage.connect();
+    stage.send(script, &b"x".repeat(3_000));
+    stage.run();
+    stage.send(script, b"xx\nhello\n");
+    stage.expect(bob, &["-- guest-3 joined", "guest-3: hello"]);
+    stage.expect_contains(script, "-- that line was not sent: it is over 128 bytes\n");
+    stage.end();
+}
+
+#[test]
+fn the_other_half_of_a_lines_end_is_no_answer_and_no_message() {
+    for second in ["\n", "\0"] {
+        let (mut stage, bob) = with_ci("");
+        let person = stage.connect();
+        stage.send(person, b"ci\r");
+        stage.run();
+        stage.send(person, second.as_bytes());
+        stage.pass(SECOND);
+        stage.expect(person, &[WELCOME, TAKEN]);
+        stage.send(person, b"ci\r");
+        stage.pass(SECOND);
+        stage.expect(person, &[TAKEN]);
+        stage.send(person, second.as_bytes());
+        stage.pass(SECOND);
+        stage.send(person, b"\xff\xf1dan\r\xff\xf1");
+        stage.pass(SECOND);
+        stage.expect(bob, &["-- dan joined"]);
+        stage.end();
+    }
+}
+
+#[test]
+fn what_was_typed_in_the_queue_is_heard_under_a_guest_name() {
+    for ended in [false, true] {
+        let (mut stage, bob) = with_ci("--max-clients 3");
+        let dan = stage.join("dan");
+        stage.unread(bob);
+        let script = stage.connect();
+        stage.send(script, b"ci\njob is green\n");
+        if ended {
+            stage.world().end(script);
+        }
+        stage.pass(SECOND);
+        stage.say(dan, "/quit");
+        stage.pass(SECOND);
+        let mut heard = vec!["-- dan left", "-- guest-4 joined", "guest-4: job is green"];
+        heard.extend(ended.then_some("-- guest-4 left"));
+        assert_eq!(stage.unread(bob), heard);
+    }
+    // A person who has typed a name is asked again.
+    let (mut stage, bob) = with_ci("--max-clients 3");
+    let dan = stage.join("dan");
+    let person = stage.connect();
+    stage.say(person, "ci");
+    stage.pass(SECOND);
+    stage.say(dan, "/quit");
+    stage.pass(SECOND);
+    stage.expect(person, &["-- the server is full. you are next, please wait", WELCOME, TAKEN]);
+    stage.say(person, "eve");
+    stage.pass(SECOND);
+    stage.unread(bob);
+    stage.expect_contains(person, "-- hello eve. ");
+    stage.end();
+}
+
+#[test]
+fn whoever_gives_no_name_that_can_be_had_is_closed_in_the_end() {
+    let (mut stage, bob) = with_ci("--name-timeout 10s");
+    let person = stage.connect();
+    for _ in 0..9 {
+        stage.say(person, "ci");
+        stage.pass(SECOND);
+    }
+    stage.pass(2 * SECOND);
+    stage.expect_contains(person, "-- you gave no name in time");
+    stage.expect(bob, &[]);
+    stage.end();
+}
+
+#[test]
+fn guests_are_heard_at_once_with_all_they_sent() {
+    for cut in 0.."one\ntwo\n".len() {
+        let mut stage = Stage::new("--guests --rate off");
+        let bob = stage.connect();
+        stage.pass(SECOND);
+        stage.unread(bob);
+        let script = stage.connect_from(None, WIDE);
+        stage.send(script, &b"one\ntwo\n"[..cut]);
+        stage.run();
+        stage.send(script, &b"one\ntwo\n"[cut..]);
+        stage.world().end(script);
+        stage.expect(bob, &["-- guest-2 joined", "guest-2: one", "guest-2: two", "-- guest-2 left"]);
+        stage.end();
+    }
+}
