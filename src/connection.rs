@@ -5,6 +5,7 @@
 //! have it: what came in and is not used ([`crate::inbox`]), how much it has sent lately ([`crate::rate`]).
 
 mod deadlines;
+mod place;
 
 use std::io::{self, ErrorKind};
 
@@ -22,6 +23,7 @@ use crate::protocol::{CloseReason, Dialect};
 use crate::time::{Coarse, Moment};
 
 pub use deadlines::Due;
+pub use place::Place;
 
 /// Where a connection is in its life. It goes down this list, some steps left out, never up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,26 +116,6 @@ impl Readiness {
         ready.set(Readiness::WRITABLE, writable);
         ready
     }
-}
-
-/// The quota that a connection counts against, from accept until its descriptor is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
-    /// Clients (`--max-clients`).
-    Client,
-    /// Clients in the queue (`--max-waiting`).
-    Queue,
-    /// HTTP connections (`--max-http`).
-    Http,
-    /// Closing connections (`--max-closing`). Its address still counts it.
-    Closing,
-    /// The same, of an address that already had `--max-per-ip` connections.
-    Refused,
-}
-
-impl Place {
-    /// All places, in the order of their numbers.
-    pub const ALL: [Place; 5] = [Place::Client, Place::Queue, Place::Http, Place::Closing, Place::Refused];
 }
 
 /// How a client stands with the rate limit.

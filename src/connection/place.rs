@@ -1,0 +1,21 @@
+//! The quota that a connection counts against: [`Place`].
+
+/// The quota that a connection counts against, from accept until its descriptor is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Clients (`--max-clients`).
+    Client,
+    /// Clients in the queue (`--max-waiting`).
+    Queue,
+    /// HTTP connections (`--max-http`).
+    Http,
+    /// Closing connections (`--max-closing`). Its address still counts it.
+    Closing,
+    /// The same, of an address that already had `--max-per-ip` connections.
+    Refused,
+}
+
+impl Place {
+    /// All places, in the order of their numbers.
+    pub const ALL: [Place; 5] = [Place::Client, Place::Queue, Place::Http, Place::Closing, Place::Refused];
+}
