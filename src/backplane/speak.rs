@@ -68,6 +68,7 @@ impl Backplane {
 
     /// These are all clients of this process: puts them into Redis, in the place of whatever is there, and says hello.
     pub fn register(&mut self, clients: &[(u32, Presence)]) {
+        self.try_again();
         self.changes.clear();
         self.version += 1;
         self.registered = self.version;
@@ -81,8 +82,20 @@ impl Backplane {
         }
         // The version comes last: without it, nobody takes what is there for the whole.
         self.set_fields(vec![self.version_field()]);
-        self.renew();
-        self.announce(Said::Beat { version: self.version, hello: true });
+        self.renew_for(Purpose::Registered);
+    }
+
+    /// Redis has taken our clients: the other processes may be told, and what was said may go out.
+    pub(super) fn announce_hello(&mut self) {
+        if self.left {
+            return;
+        }
+        if let Phase::Up(up) = &mut self.phase {
+            up.registered = true;
+        }
+        let hello = Said::Beat { version: self.version, hello: true };
+        self.publish(&self.names.presence.clone(), hello, Purpose::Announced);
+        self.release_if_in_order();
     }
 
     /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
@@ -208,7 +221,7 @@ impl Backplane {
         if !gone.is_empty() {
             let key = self.names.own.clone();
             let words = [b"HDEL", &key[..]].into_iter().chain(gone.iter().map(String::as_bytes));
-            self.command(Purpose::Upkeep, &words.collect::<Vec<_>>());
+            self.command(Purpose::Removal, &words.collect::<Vec<_>>());
         }
         // In one command with the version, and after those who are gone: nobody can take half of it for the whole.
         self.set_fields(fields);
@@ -228,8 +241,12 @@ impl Backplane {
     }
 
     fn renew(&mut self) {
+        self.renew_for(Purpose::Upkeep);
+    }
+
+    fn renew_for(&mut self, purpose: Purpose) {
         let key = self.names.own.clone();
-        self.command(Purpose::Upkeep, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
+        self.command(purpose, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
     }
 
     /// Asks Redis for the version of our clients that it has.
@@ -248,9 +265,13 @@ impl Backplane {
         self.command(purpose, &[b"PUBLISH", channel, &payload]);
     }
 
-    fn command(&mut self, purpose: Purpose, words: &[&[u8]]) {
+    pub(super) fn command(&mut self, purpose: Purpose, words: &[&[u8]]) {
         let mut command = Vec::new();
         resp::encode(words, &mut command);
+        self.enqueue(purpose, command);
+    }
+
+    pub(super) fn enqueue(&mut self, purpose: Purpose, command: Vec<u8>) {
         self.queue.push(purpose, command);
         for shed in self.queue.take_shed() {
             self.give_up(shed);
@@ -258,7 +279,7 @@ impl Backplane {
     }
 
     /// Something that was said does not get to Redis.
-    pub(super) fn give_up(&mut self, what: Purpose) {
+    fn give_up(&mut self, what: Purpose) {
         self.counts.shed += 1;
         match what {
             Purpose::Message { room } => {

@@ -13,7 +13,7 @@ use crate::host::Host;
 use crate::metrics::{self, State};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
-use crate::web::{self, Action, Guard};
+use crate::web::{self, Action, Guard, NotReady};
 
 impl<N: Net> Server<N> {
     /// Answers a request, or what was none.
@@ -79,11 +79,12 @@ impl<N: Net> Server<N> {
     }
 
     fn readiness(&self) -> Answer {
-        let why_not = match () {
-            () if self.ending.is_some() => Some("draining"),
-            () if !self.gate.has_place() => Some("full"),
-            () if self.linked.as_ref().is_some_and(|linked| !linked.backplane.is_up()) => Some("redis"),
-            () => None,
+        let link = self.linked.as_ref().map(|linked| &linked.backplane);
+        let why_not = match link.filter(|link| !link.is_accepted()) {
+            _ if self.ending.is_some() => Some(NotReady::Draining),
+            _ if !self.gate.has_place() => Some(NotReady::Full),
+            Some(link) => Some(NotReady::Unlinked { refusal: link.refusal() }),
+            None => None,
         };
         web::readiness(why_not)
     }

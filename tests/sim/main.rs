@@ -35,6 +35,7 @@ mod redis_itself;
 mod redis_ledger;
 mod redis_names;
 mod redis_real;
+mod redis_refusals;
 mod redis_scale;
 mod socket;
 mod stage;
