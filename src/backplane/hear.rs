@@ -216,7 +216,7 @@ impl Backplane {
     fn hear_echo(&mut self) {
         if let Phase::Up(up) = &mut self.phase {
             (up.echo_by, up.echoed) = (None, true);
-            self.tell_if_together();
+            self.note_echo();
         }
     }
 

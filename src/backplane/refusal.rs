@@ -5,7 +5,7 @@
 //! part of it are kept and tried again ([`Purpose::must_be_tried_again`]). Messages are sent again in any case.
 
 use super::queue::Purpose;
-use super::{Backplane, Link, Phase};
+use super::{Backplane, Link, Phase, Up};
 use crate::protocol::News;
 use crate::time::Now;
 
@@ -67,6 +67,15 @@ impl Backplane {
         }
     }
 
+    /// Something of our own has come back, so Redis has taken it, whenever its answer comes. What the others say may follow
+    /// at once, and is not to come before the news that they are within reach.
+    pub(super) fn note_echo(&mut self) {
+        if !self.refusals.held && matches!(self.phase, Phase::Up(Up { registered: true, .. })) {
+            self.accept();
+        }
+        self.tell_if_together();
+    }
+
     /// The link is in order.
     pub(super) fn accept(&mut self) {
         let Phase::Up(up) = &mut self.phase else {
@@ -85,7 +94,7 @@ impl Backplane {
     }
 
     /// Tells that the other processes are within reach: the link is in order, and what is published comes back.
-    pub(super) fn tell_if_together(&mut self) {
+    fn tell_if_together(&mut self) {
         if let Phase::Up(up) = &self.phase
             && up.accepted
             && up.echoed

@@ -18,6 +18,10 @@ const EXPIRY_MILLIS: &[u8] = b"20000";
 /// The field with the version in the hash of a process's clients; no client's number looks like it.
 pub(super) const VERSION: &[u8] = b"v";
 
+/// A field that is written with each sign of life, so that a Redis that takes no data is noticed though nobody comes or
+/// goes. A hash with nothing else is not taken for a whole one.
+const ALIVE: &[u8] = b"alive";
+
 /// Clients in one `HSET`.
 const CLIENTS_A_COMMAND: usize = 500;
 
@@ -152,6 +156,7 @@ impl Backplane {
         up.beat_at = now + BEAT;
         up.echo_by = up.echo_by.or(Some(now + self.timeout));
         self.check();
+        self.set_fields(vec![(ALIVE.into(), b"1".into())]);
         self.renew();
         self.announce(Said::Beat { version: self.version, hello: false });
     }

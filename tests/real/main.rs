@@ -19,5 +19,6 @@ mod programs;
 mod redis;
 mod redis_access;
 mod redis_faults;
+mod redis_refusals;
 mod standard_error;
 mod web;

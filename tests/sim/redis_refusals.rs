@@ -241,10 +241,8 @@ fn process_whose_own_key_is_refused_is_gone_for_the_others_and_comes_back() {
         three.cluster.pass(SECOND);
     }
     let down: Vec<usize> = (0..2).filter(|process| !three.cluster.link(*process).up).collect();
-    let told_of: Vec<bool> = [three.bob, three.far]
-        .map(|guest| told(&mut three.cluster, guest).0 == 1)
-        .into_iter()
-        .collect();
+    let told_of: Vec<bool> =
+        [three.bob, three.far].map(|guest| told(&mut three.cluster, guest).0 == 1).into_iter().collect();
     assert!(!down.is_empty() && (0..2).all(|process| told_of[process] == down.contains(&process)));
     for process in down {
         expect_not_ready(&mut three.cluster, process, "MOVED");
@@ -260,7 +258,6 @@ fn reason_is_no_longer_told_once_redis_is_away_for_another() {
     let mut three = Three::new("");
     three.cluster.redis.refuse("HSET", Some(READONLY));
     three.cluster.pass(20 * SECOND);
-    provoke(&mut three);
     expect_not_ready(&mut three.cluster, 0, "READONLY");
     three.cluster.set_redis_down(true, true);
     three.cluster.pass(10 * SECOND);
