@@ -239,11 +239,6 @@ impl Backplane {
         matches!(self.phase, Phase::Up(_))
     }
 
-    /// Whether there is a session that is in order: Redis takes what it is sent.
-    pub fn is_accepted(&self) -> bool {
-        matches!(self.phase, Phase::Up(Up { accepted: true, .. }))
-    }
-
     /// Whether nothing more is on its way to Redis that could still get there. What broke a moment ago may be mended in one.
     pub fn is_done(&self) -> bool {
         match self.is_up() {
@@ -387,17 +382,6 @@ impl Backplane {
         {
             up.hold_until = None;
             self.release_if_in_order();
-        }
-    }
-
-    /// Lets what is said go out, if nobody is waited for and Redis has taken our clients: a Redis that refuses them has
-    /// nobody to pass a message on to.
-    fn release_if_in_order(&mut self) {
-        if let Phase::Up(up) = &self.phase
-            && up.hold_until.is_none()
-            && (up.registered || self.left)
-        {
-            self.queue.release();
         }
     }
 

@@ -31,6 +31,11 @@ impl Refusals {
 }
 
 impl Backplane {
+    /// Whether there is a session that is in order: Redis takes what it is sent.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.phase, Phase::Up(Up { accepted: true, .. }))
+    }
+
     /// The error that keeps the link down, as Redis calls it (`READONLY`); `None` if it is down for another reason.
     pub fn refusal(&self) -> Option<&str> {
         self.refusals.word.as_deref().filter(|_| !self.is_accepted())
@@ -91,6 +96,17 @@ impl Backplane {
         self.troubles.clear();
         self.apart_at = None;
         self.tell_if_together();
+    }
+
+    /// Lets what is said go out, if nobody is waited for and Redis has taken our clients: a Redis that refuses them has
+    /// nobody to pass a message on to.
+    pub(super) fn release_if_in_order(&mut self) {
+        if let Phase::Up(up) = &self.phase
+            && up.hold_until.is_none()
+            && (up.registered || self.left)
+        {
+            self.queue.release();
+        }
     }
 
     /// Tells that the other processes are within reach: the link is in order, and what is published comes back.

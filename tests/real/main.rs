@@ -10,6 +10,7 @@ mod harness;
 mod autobahn;
 mod chat;
 mod faults;
+mod handover;
 mod limits;
 mod lines;
 mod log;

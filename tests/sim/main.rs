@@ -13,6 +13,7 @@
 //! they must be to their clients: one chat.
 
 mod announce;
+mod clocks;
 mod closing;
 mod cluster;
 mod coalesce;
@@ -23,6 +24,7 @@ mod ledger;
 mod limits;
 mod line_names;
 mod line_protocols;
+mod listeners;
 mod outgoing;
 mod random;
 mod redis;
