@@ -228,3 +228,22 @@ fn wildcard_address_of_ipv6_is_for_ipv6_alone_and_both_can_be_had_together() {
     Client::connect((Ipv4Addr::LOCALHOST, port).into()).enter("bob");
     ann.skip_to("-- bob joined");
 }
+
+#[test]
+#[ignore = "needs faketime"]
+fn server_starts_answers_and_logs_after_the_year_9999() {
+    require("faketime");
+    // The program of that name would stay between us and the server.
+    let script = r#"LD_PRELOAD=$(faketime now printenv LD_PRELOAD); export LD_PRELOAD
+        FAKETIME=+8000y FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 exec "$0" "$@""#;
+    let server = Launch::in_shell(script, "").with_door().start();
+    let mut client = Client::connect(server.http_address());
+    client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(client.line().unwrap().starts_with("HTTP/1.1 200 "));
+    let head: Vec<String> = std::iter::from_fn(|| client.line()).take_while(|line| line != "\r").collect();
+    assert!(!head.iter().any(|line| line.to_lowercase().starts_with("date:")), "{head:?}");
+    server.join("ann");
+    let connect = server.log.wait_for("connect id=");
+    assert!(connect.starts_with("INFO "), "the crate has no way to write that time: {connect}");
+    assert!(!server.log.text().contains("panicked"));
+}

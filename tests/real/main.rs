@@ -17,6 +17,7 @@ mod log;
 mod outgoing;
 mod process;
 mod programs;
+mod proxies;
 mod redis;
 mod redis_access;
 mod redis_faults;

@@ -36,6 +36,7 @@ mod redis_faults;
 mod redis_itself;
 mod redis_ledger;
 mod redis_names;
+mod redis_order;
 mod redis_real;
 mod redis_refusals;
 mod redis_scale;
