@@ -264,5 +264,7 @@ impl Net for Instant {
         Ok(())
     }
 
+    fn close_door(&mut self, _: Door) {}
+
     fn close_doors(&mut self) {}
 }

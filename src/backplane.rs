@@ -17,6 +17,9 @@
 //! subscribed, each client registered, what nobody has confirmed is sent again, and every process that speaks in a room
 //! of ours is asked for the number of its last message there, so that we know what we have missed.
 //!
+//! An error reply to any command ends the session too (`refusal.rs`). A session is in order once Redis has taken the
+//! registration. Until then no message is sent, no other process is told of this one, and clients are told nothing.
+//!
 //! Redis passes a message on to whoever listens at that moment. So what is said is held back at first, until all processes
 //! that were there before are there again, or for a while.
 
@@ -25,6 +28,7 @@ mod others;
 mod packet;
 mod peers;
 mod queue;
+mod refusal;
 mod rooms;
 mod session;
 mod speak;
@@ -43,6 +47,7 @@ use crate::time::{Moment, Now};
 use packet::Change;
 use peers::{Peers, Todo};
 use queue::Queue;
+use refusal::Refusals;
 use rooms::Rooms;
 pub use session::Link;
 use session::Session;
@@ -59,6 +64,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long to wait for other processes at the beginning of a session: longer than the longest pause between two attempts.
 const HOLD: Duration = Duration::from_secs(5);
+
+/// Reasons that are logged while the link is not in order; it may find a new one each time.
+const TROUBLES_LOGGED_MAX: usize = 32;
 
 /// How much larger a message can be on the way: each byte of it `\u0000`, and what is around it.
 const GROWTH: usize = 8;
@@ -98,10 +106,11 @@ pub struct Backplane {
     apart_at: Option<Moment>,
     /// Whether they are out of reach: until something of our own has come back.
     apart: bool,
-    /// Why there is no session, as it was last logged.
-    trouble: String,
-    /// Kinds of complaints that were logged.
-    logged: HashSet<String>,
+    /// Reasons for the end of a session that were logged since the link was last in order.
+    troubles: HashSet<String>,
+    refusals: Refusals,
+    /// Whether a process too many was logged.
+    too_many_logged: bool,
     rooms: Rooms,
     peers: Peers,
     /// Processes that were there before, and not heard of since.
@@ -147,6 +156,12 @@ enum Phase {
 struct Up {
     session: Session,
     since: Moment,
+    /// Whether Redis has taken our clients.
+    registered: bool,
+    /// Whether it has taken all that a session must be able to say: the link is in order.
+    accepted: bool,
+    /// Whether something of our own has come back.
+    echoed: bool,
     /// When Redis last answered a command, or was asked after it had answered all.
     answered_at: Moment,
     beat_at: Moment,
@@ -160,6 +175,9 @@ impl Backplane {
     /// A link to the Redis at `url`, which is not made yet, for the process with that number.
     pub fn new(config: &Config, url: RedisUrl, process: u64, now: Now) -> Backplane {
         let message_max_bytes = config.message_max.max(config.line_max);
+        let mut queue = Queue::new(config.redis_queue);
+        // What is said before the first session waits for it to be in order.
+        queue.cut();
         Backplane {
             process,
             url,
@@ -171,12 +189,13 @@ impl Backplane {
             attempts: 0,
             apart_at: Some(now.moment + APART_AFTER),
             apart: false,
-            trouble: String::new(),
-            logged: HashSet::new(),
+            troubles: HashSet::new(),
+            refusals: Refusals::default(),
+            too_many_logged: false,
             rooms: Rooms::new(config.redis_processes),
             peers: Peers::new(config.redis_processes),
             expected: BTreeSet::new(),
-            queue: Queue::new(config.redis_queue),
+            queue,
             changes: Vec::new(),
             version: 0,
             registered: 0,
@@ -208,7 +227,7 @@ impl Backplane {
     /// How things are.
     pub fn state(&self) -> LinkState {
         LinkState {
-            up: self.is_up(),
+            up: self.is_accepted(),
             peers: self.peers.len(),
             subscriptions: self.rooms.subscriptions(),
             queue_bytes: self.queue.bytes(),
@@ -266,7 +285,8 @@ impl Backplane {
                 [beat, answer, up.echo_by].into_iter().chain(others).flatten().min()
             }
         };
-        [own, self.apart_at, self.rooms.next_timeout()].into_iter().flatten().min()
+        let apart_at = self.apart_at.filter(|_| !self.is_up());
+        [own, apart_at, self.rooms.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due by now.
@@ -287,10 +307,9 @@ impl Backplane {
             Phase::Up(_) => self.keep_up(now),
             _ => {}
         }
-        if self.apart_at.is_some_and(|at| at <= now) {
+        if self.apart_at.is_some_and(|at| at <= now) && !self.is_up() {
             (self.apart_at, self.apart) = (None, true);
-            self.peers.clear();
-            self.tell(News::Apart);
+            self.tell_apart();
         }
         while let Some(room) = self.rooms.expire(now) {
             self.unsubscribe(&room);
@@ -329,18 +348,12 @@ impl Backplane {
     }
 
     fn begin(&mut self, session: Session, now: Moment) {
-        let place = &self.url.place;
-        log::info!(
-            "redis up address={place} attempts={} rooms={}",
-            self.attempts,
-            self.rooms.subscriptions()
-        );
-        self.counts.sessions += 1;
-        self.trouble.clear();
-        self.apart_at = None;
         self.phase = Phase::Up(Up {
             session,
             since: now,
+            registered: false,
+            accepted: false,
+            echoed: false,
             answered_at: now,
             beat_at: now + BEAT,
             hold_until: Some(now + HOLD),
@@ -362,13 +375,13 @@ impl Backplane {
         self.carry_out(todo);
     }
 
-    /// Lets what is said go out, if nobody is waited for.
+    /// Waits for nobody any more, if all are here.
     fn release_if_all_are_here(&mut self) {
         if let Phase::Up(up) = &mut self.phase
             && self.expected.is_empty()
-            && up.hold_until.take().is_some()
         {
-            self.queue.release();
+            up.hold_until = None;
+            self.release_if_in_order();
         }
     }
 
@@ -377,17 +390,19 @@ impl Backplane {
         if let Phase::Down { .. } = self.phase {
             return;
         }
-        if let Phase::Up(up) = &self.phase {
+        self.refusals.forget_reason();
+        if let Phase::Up(up) = &self.phase
+            && up.accepted
+        {
             self.apart_at = Some(now + APART_AFTER);
             if now.since(up.since) >= LONGEST_PAUSE {
                 self.attempts = 0;
             }
         }
         let pause = pause(self.process, self.attempts);
-        if self.trouble != why {
+        if self.troubles.len() < TROUBLES_LOGGED_MAX && self.troubles.insert(why.into()) {
             let (place, retry_ms) = (&self.url.place, pause.as_millis());
             log::warn!("redis down address={place} reason={why:?} retry_ms={retry_ms}");
-            self.trouble = why.into();
         }
         self.rooms.cut();
         self.tell_unheard();
@@ -397,6 +412,16 @@ impl Backplane {
         self.queue.cut();
         self.peers.cut(now);
         self.actions.push_back(Action::Hangup);
+        if self.apart {
+            // The session may have brought clients of other processes, who are out of reach again.
+            self.tell_apart();
+        }
+    }
+
+    /// The other processes are out of reach, and their clients with them.
+    fn tell_apart(&mut self) {
+        self.peers.clear();
+        self.tell(News::Apart);
     }
 
     fn keep_up(&mut self, now: Moment) {

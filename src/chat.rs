@@ -166,8 +166,9 @@ impl Chat {
         let seats: SmallVec<[Seat; 1]> = client.seats().collect();
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
-            self.name_is_free(name.as_str());
             self.share_gone(id, reason.clone(), effects);
+            self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
+            return self.name_is_free(name.as_str(), now, effects);
         }
         self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
     }

@@ -19,8 +19,8 @@ use clap::builder::FalseyValueParser;
 use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
-pub use address::Address;
 use address::doors;
+pub use address::{Address, UnixMode};
 pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
 pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES, frame_bytes};
 pub use motd::read_motd;
@@ -55,6 +55,10 @@ pub struct Config {
     /// Address of the HTTP and WebSocket door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7712]
     #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = DOORS)]
     pub http: Vec<Address>,
+
+    /// Permissions of the Unix sockets of --line and --http, in octal as in 0660 [default: what the umask leaves]
+    #[arg(long, value_name = "MODE", env = "CHINWAG_UNIX_MODE", help_heading = DOORS)]
+    pub unix_mode: Option<UnixMode>,
 
     /// Web page, besides our own, that may open WebSockets, publish and read: https://HOST, http://HOST:PORT,
     /// https://*.DOMAIN, null for pages from files, or * (repeatable)
@@ -439,6 +443,17 @@ mod tests {
         assert_eq!(Config::from_flags("--line none").line_doors(), []);
         for bad in ["7711", ":7711", "host:", "host:99999", "unix:"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn modes_of_unix_sockets_are_octal() {
+        assert_eq!(Config::from_flags("").unix_mode, None);
+        for (good, mode) in [("0660", 0o660), ("660", 0o660), ("0777", 0o777), ("0", 0)] {
+            assert_eq!(Config::from_flags(&format!("--unix-mode {good}")).unix_mode, Some(UnixMode(mode)));
+        }
+        for bad in ["0668", "1000", "7777", "00660", "0o660", "-660", "+660", "rw", ""] {
+            assert!(bad.parse::<UnixMode>().is_err(), "{bad}");
         }
     }
 

@@ -4,8 +4,8 @@
 //! closed pipe) and waits when it is a pipe that nobody reads. A line that would do either is dropped and counted, and
 //! the next line that gets through says how many were lost.
 
-use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +14,8 @@ use simple_logger::SimpleLogger;
 /// The logger, and what it could not say. (The `log` crate wants it to be usable from any thread; hence the atomic.)
 struct Unbreakable {
     logger: SimpleLogger,
+    /// For lines whose time can't be written: the crate panics at years after 9999.
+    undated: SimpleLogger,
     lost: AtomicU64,
 }
 
@@ -22,31 +24,37 @@ struct Unbreakable {
 /// # Panics
 /// When called twice.
 pub fn start(level: Option<LevelFilter>) {
-    let logger = SimpleLogger::new();
-    let logger = match level {
-        Some(level) => logger.with_level(level),
-        None => logger.with_level(LevelFilter::Info).env(),
+    let logger = || match level {
+        Some(level) => SimpleLogger::new().with_level(level),
+        None => SimpleLogger::new().with_level(LevelFilter::Info).env(),
     };
-    let max_level = logger.max_level();
-    let logger = Unbreakable { logger, lost: AtomicU64::new(0) };
+    let undated = logger().without_timestamps();
+    let logger = Unbreakable { logger: logger(), undated, lost: AtomicU64::new(0) };
+    let max_level = logger.logger.max_level();
     log::set_boxed_logger(Box::new(logger)).expect("logging starts once");
     log::set_max_level(max_level);
     // Without this the attempt to print would itself be reported, to the same broken standard error.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if standard_error_takes_a_line() {
+        if !LOGGING.load(Relaxed) && standard_error_takes_a_line() {
             report(panic);
         }
     }));
 }
 
+/// Whether a line is being logged. What goes wrong meanwhile is dealt with, and not reported.
+static LOGGING: AtomicBool = AtomicBool::new(false);
+
 impl Unbreakable {
     fn try_log(&self, record: &Record<'_>) -> bool {
-        standard_error_takes_a_line() && catch_unwind(|| self.logger.log(record)).is_ok()
+        LOGGING.store(true, Relaxed);
+        let told = [&self.logger, &self.undated].into_iter().any(|logger| {
+            standard_error_takes_a_line() && catch_unwind(AssertUnwindSafe(|| logger.log(record))).is_ok()
+        });
+        LOGGING.store(false, Relaxed);
+        told
     }
 }
-
-impl std::panic::RefUnwindSafe for Unbreakable {}
 
 impl Log for Unbreakable {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

@@ -60,7 +60,7 @@ fn serve(mut config: Config) -> Result<(), String> {
         print(&format!("{addresses}\n"));
     }
     notify(NotifyState::Ready);
-    server.run(|| notify(NotifyState::Stopping)).map_err(|error| format!("the poll loop failed: {error}"))?;
+    server.run(|| notify(NotifyState::Stopping))?;
     let done = server.metrics();
     log::info!(
         "ended accepted={} refused={} lines_in={} deliveries={} dropped={} missed={} delays={}",

@@ -4,6 +4,7 @@
 //! reads, lost descriptors, resets and a clock of its own, the same way each time for the same seed.
 
 pub mod bind;
+mod inherit;
 pub mod mio;
 pub mod resolve;
 
@@ -101,6 +102,8 @@ pub enum AcceptError {
     ThisOne,
     /// No descriptors or no memory; somebody may be waiting, and there will be no event.
     Exhausted,
+    /// Nothing can be accepted there any more, however often it is tried.
+    Broken,
 }
 
 impl From<&io::Error> for AcceptError {
@@ -120,10 +123,11 @@ impl From<&io::Error> for AcceptError {
                 | Errno::HOSTDOWN
                 | Errno::NONET
                 | Errno::HOSTUNREACH
-                | Errno::OPNOTSUPP
                 | Errno::NETUNREACH
                 | Errno::TIMEDOUT,
             ) => AcceptError::ThisOne,
+            // No connection brings EOPNOTSUPP today, though accept(2) has it in its list: it is no socket that streams.
+            Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP) => AcceptError::Broken,
             None if error.kind() == io::ErrorKind::WouldBlock => AcceptError::Nobody,
             _ => AcceptError::Exhausted,
         }
@@ -211,6 +215,9 @@ pub trait Net {
     /// # Errors
     /// `shutdown(2)`'s.
     fn finish(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Closes one door. The others keep their numbers.
+    fn close_door(&mut self, door: Door);
 
     /// Closes every door; who is not accepted yet is refused.
     fn close_doors(&mut self);

@@ -148,11 +148,11 @@ impl<N: Net> Server<N> {
     /// Ticks until it is told to end; calls `ending` once the end begins.
     ///
     /// # Errors
-    /// The network's, when it can't go on.
-    pub fn run(&mut self, ending: impl FnOnce()) -> io::Result<()> {
+    /// Why it can't go on: the network's error, or that no listener is left.
+    pub fn run(&mut self, ending: impl FnOnce()) -> Result<(), String> {
         let mut ending = Some(ending);
         loop {
-            let control = self.tick()?;
+            let control = self.tick().map_err(|error| format!("the poll loop failed: {error}"))?;
             // The tick in which the end begins may be the last, if nobody is there.
             if self.ending.is_some()
                 && let Some(ending) = ending.take()
@@ -161,7 +161,10 @@ impl<N: Net> Server<N> {
             }
             if control == Control::Stop {
                 self.log_what_is_lost();
-                return Ok(());
+                return match self.gate.is_broken() {
+                    true => Err("no listener is left that can accept connections; see the log".into()),
+                    false => Ok(()),
+                };
             }
         }
     }

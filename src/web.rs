@@ -358,15 +358,33 @@ pub fn accepted(seq: u64, queued_for: u64) -> Answer {
         .body(JSON, format!("{{\"seq\":{seq},\"queued_for\":{queued_for}}}\n").into_bytes())
 }
 
+/// Why a balancer had better send new clients elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotReady<'a> {
+    /// The server ends.
+    Draining,
+    /// There is no place for another client.
+    Full,
+    /// The link to the other servers is down; `refusal` is the first word of Redis's error, if an error is the reason.
+    Unlinked {
+        /// Such as `READONLY`.
+        refusal: Option<&'a str>,
+    },
+}
+
 /// The answer to whether there is a place for more clients.
-pub fn readiness(why_not: Option<&'static str>) -> Answer {
+pub fn readiness(why_not: Option<NotReady<'_>>) -> Answer {
+    let not_ready = |reason, text: &str| error(StatusCode::SERVICE_UNAVAILABLE, reason, text);
     match why_not {
         None => Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
-        Some("redis") => {
-            let text = "the link to the other servers is down";
-            error(StatusCode::SERVICE_UNAVAILABLE, "redis", text)
+        Some(NotReady::Draining) => not_ready("draining", "not ready for more clients"),
+        Some(NotReady::Full) => not_ready("full", "not ready for more clients"),
+        Some(NotReady::Unlinked { refusal: None }) => {
+            not_ready("redis", "the link to the other servers is down")
         }
-        Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, reason, "not ready for more clients"),
+        Some(NotReady::Unlinked { refusal: Some(word) }) => {
+            not_ready("redis", &format!("the link to the other servers is down: Redis answers {word}"))
+        }
     }
 }
 

@@ -14,12 +14,6 @@ use crate::protocol::{Body, Manner, News, Presence, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
-/// Kinds of complaints that are logged; more are only counted.
-const KINDS_LOGGED_MAX: usize = 32;
-
-/// How the errors begin that a user's rights bring.
-const NOT_ALLOWED: &str = "NOPERM";
-
 impl Backplane {
     /// Takes bytes that Redis has sent, however they are cut.
     pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
@@ -43,17 +37,20 @@ impl Backplane {
             if link == Link::Commands && trouble == Trouble::TooLarge {
                 self.give_up_snapshot();
             }
-            self.broken(&trouble.to_string(), now);
+            match trouble {
+                Trouble::Refused(error) => self.refused(link, &error, now),
+                trouble => self.broken(&trouble.to_string(), now),
+            }
         }
     }
 
     /// If it is the clients of a process that Redis says at too great a length, they are not asked for again.
     fn give_up_snapshot(&mut self) {
-        if let Some(Purpose::Snapshot { process }) = self.queue.oldest() {
-            let name = packet::process_as_text(*process);
+        if let Some((&Purpose::Snapshot { process }, _)) = self.queue.oldest() {
+            let name = packet::process_as_text(process);
             log::error!("redis: too many clients to read, raise --redis-reply-max process={name}");
             let mut todo = Vec::new();
-            self.peers.give_up_reading(*process, &mut todo);
+            self.peers.give_up_reading(process, &mut todo);
             self.carry_out(todo);
         }
     }
@@ -77,33 +74,29 @@ impl Backplane {
         if !self.is_up() {
             return;
         }
+        // A message that is refused stays in the queue, since it is not answered.
+        if let Some(error) = error_of(&reply) {
+            return self.refused(Link::Commands, &error, now);
+        }
         let Some(purpose) = self.queue.answered() else {
             return self.broken("it answers what was not asked", now);
         };
-        if let Some(error) = error_of(&reply) {
-            self.note_error(&error);
-            // What is not allowed now is not allowed later: half a link would only look like one.
-            if error.starts_with(NOT_ALLOWED) {
-                return self.broken(&error, now);
-            }
-        }
         match (purpose, reply) {
             (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
             // Nobody has heard it: its process is gone, and we are about to learn so.
             (Purpose::Private { from, to }, Reply::Int(0)) => self.tell(News::Nobody { from, called: to }),
-            (given_up @ (Purpose::Message { .. } | Purpose::Private { .. }), Reply::ServerError(_)) => {
-                self.give_up(given_up);
-            }
             (Purpose::Probe { process }, Reply::Array(counts)) => {
                 self.peers.hear_of(process, counts.last() != Some(&Reply::Int(0)), now.moment);
             }
-            (Purpose::Check { .. }, Reply::ServerError(_)) => {}
             (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
             (Purpose::Snapshot { process }, reply) => {
                 let mut todo = Vec::new();
                 self.peers.hear_all(process, read_hash(&reply), &mut todo);
                 self.carry_out(todo);
             }
+            (Purpose::Registered, _) => self.announce_hello(),
+            (Purpose::Announced, _) => self.prove(),
+            (Purpose::Proof, _) => self.accept(),
             _ => {}
         }
     }
@@ -117,15 +110,6 @@ impl Backplane {
         };
         if version_there != Some(version) && version >= self.registered && !self.left {
             self.actions.push_back(Action::Register);
-        }
-    }
-
-    /// Counts an error of Redis's, and logs the first of its kind.
-    fn note_error(&mut self, error: &str) {
-        self.counts.errors += 1;
-        let code = error.split(' ').next().unwrap_or_default();
-        if self.logged.len() < KINDS_LOGGED_MAX && self.logged.insert(code.into()) {
-            log::error!("redis refuses a command, more such errors are only counted error={error:?}");
         }
     }
 
@@ -200,7 +184,7 @@ impl Backplane {
         };
         if !self.peers.admits(process) {
             self.counts.ignored += 1;
-            if self.logged.insert("processes".into()) {
+            if !mem::replace(&mut self.too_many_logged, true) {
                 log::warn!("redis: another process is ignored, there are more than --redis-processes");
             }
             return;
@@ -231,10 +215,8 @@ impl Backplane {
     /// Something of our own has come back: what is published comes to those who are subscribed.
     fn hear_echo(&mut self) {
         if let Phase::Up(up) = &mut self.phase {
-            up.echo_by = None;
-            if mem::take(&mut self.apart) {
-                self.tell(News::Together);
-            }
+            (up.echo_by, up.echoed) = (None, true);
+            self.note_echo();
         }
     }
 

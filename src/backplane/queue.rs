@@ -50,6 +50,14 @@ pub enum Purpose {
         /// The version they are to be at.
         version: u64,
     },
+    /// To take those who are gone out of Redis.
+    Removal,
+    /// The last command that puts our clients into Redis.
+    Registered,
+    /// To tell all processes that we are there.
+    Announced,
+    /// To see whether Redis has taken all that was held back.
+    Proof,
     /// Whatever else the session needs.
     Upkeep,
 }
@@ -61,8 +69,16 @@ impl Purpose {
     }
 
     /// Whether it waits with what is held back.
-    fn can_be_held(&self) -> bool {
-        self.outlives_session() || *self == Purpose::Mark
+    pub fn can_be_held(&self) -> bool {
+        self.outlives_session() || matches!(self, Purpose::Mark | Purpose::Proof)
+    }
+
+    /// Whether the beginning of a session lacks such a command, so that only the same again shows that Redis takes it.
+    pub fn must_be_tried_again(&self) -> bool {
+        matches!(
+            self,
+            Purpose::Probe { .. } | Purpose::Snapshot { .. } | Purpose::Check { .. } | Purpose::Removal
+        )
     }
 }
 
@@ -163,9 +179,9 @@ impl Queue {
         self.sent > before
     }
 
-    /// What Redis is to answer next.
-    pub fn oldest(&self) -> Option<&Purpose> {
-        self.entries.front().filter(|_| self.sent > 0).map(|entry| &entry.purpose)
+    /// What Redis is to answer next, and the command.
+    pub fn oldest(&self) -> Option<(&Purpose, &[u8])> {
+        self.entries.front().filter(|_| self.sent > 0).map(|entry| (&entry.purpose, &entry.command[..]))
     }
 
     /// Redis has answered the oldest: what it was for. `None`: nothing was asked.

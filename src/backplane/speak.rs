@@ -18,6 +18,10 @@ const EXPIRY_MILLIS: &[u8] = b"20000";
 /// The field with the version in the hash of a process's clients; no client's number looks like it.
 pub(super) const VERSION: &[u8] = b"v";
 
+/// A field that is written with each sign of life, so that a Redis that takes no data is noticed though nobody comes or
+/// goes. A hash with nothing else is not taken for a whole one.
+const ALIVE: &[u8] = b"alive";
+
 /// Clients in one `HSET`.
 const CLIENTS_A_COMMAND: usize = 500;
 
@@ -68,6 +72,7 @@ impl Backplane {
 
     /// These are all clients of this process: puts them into Redis, in the place of whatever is there, and says hello.
     pub fn register(&mut self, clients: &[(u32, Presence)]) {
+        self.try_again();
         self.changes.clear();
         self.version += 1;
         self.registered = self.version;
@@ -81,8 +86,20 @@ impl Backplane {
         }
         // The version comes last: without it, nobody takes what is there for the whole.
         self.set_fields(vec![self.version_field()]);
-        self.renew();
-        self.announce(Said::Beat { version: self.version, hello: true });
+        self.renew_for(Purpose::Registered);
+    }
+
+    /// Redis has taken our clients: the other processes may be told, and what was said may go out.
+    pub(super) fn announce_hello(&mut self) {
+        if self.left {
+            return;
+        }
+        if let Phase::Up(up) = &mut self.phase {
+            up.registered = true;
+        }
+        let hello = Said::Beat { version: self.version, hello: true };
+        self.publish(&self.names.presence.clone(), hello, Purpose::Announced);
+        self.release_if_in_order();
     }
 
     /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
@@ -139,6 +156,7 @@ impl Backplane {
         up.beat_at = now + BEAT;
         up.echo_by = up.echo_by.or(Some(now + self.timeout));
         self.check();
+        self.set_fields(vec![(ALIVE.into(), b"1".into())]);
         self.renew();
         self.announce(Said::Beat { version: self.version, hello: false });
     }
@@ -208,7 +226,7 @@ impl Backplane {
         if !gone.is_empty() {
             let key = self.names.own.clone();
             let words = [b"HDEL", &key[..]].into_iter().chain(gone.iter().map(String::as_bytes));
-            self.command(Purpose::Upkeep, &words.collect::<Vec<_>>());
+            self.command(Purpose::Removal, &words.collect::<Vec<_>>());
         }
         // In one command with the version, and after those who are gone: nobody can take half of it for the whole.
         self.set_fields(fields);
@@ -228,8 +246,12 @@ impl Backplane {
     }
 
     fn renew(&mut self) {
+        self.renew_for(Purpose::Upkeep);
+    }
+
+    fn renew_for(&mut self, purpose: Purpose) {
         let key = self.names.own.clone();
-        self.command(Purpose::Upkeep, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
+        self.command(purpose, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
     }
 
     /// Asks Redis for the version of our clients that it has.
@@ -248,9 +270,13 @@ impl Backplane {
         self.command(purpose, &[b"PUBLISH", channel, &payload]);
     }
 
-    fn command(&mut self, purpose: Purpose, words: &[&[u8]]) {
+    pub(super) fn command(&mut self, purpose: Purpose, words: &[&[u8]]) {
         let mut command = Vec::new();
         resp::encode(words, &mut command);
+        self.enqueue(purpose, command);
+    }
+
+    pub(super) fn enqueue(&mut self, purpose: Purpose, command: Vec<u8>) {
         self.queue.push(purpose, command);
         for shed in self.queue.take_shed() {
             self.give_up(shed);
@@ -258,7 +284,7 @@ impl Backplane {
     }
 
     /// Something that was said does not get to Redis.
-    pub(super) fn give_up(&mut self, what: Purpose) {
+    fn give_up(&mut self, what: Purpose) {
         self.counts.shed += 1;
         match what {
             Purpose::Message { room } => {

@@ -153,14 +153,14 @@ impl Chat {
         self.settle_name(id.process, &name, since_unix_millis, now, effects);
         let client = match self.clients.far.find(id) {
             Some(client) => {
-                self.far_rename(client, &name, notice, effects);
+                self.far_rename(client, &name, notice, now, effects);
                 client
             }
             None => {
                 let Some(client) = self.clients.far.insert(id, name) else {
                     return;
                 };
-                self.take_far_name(client);
+                self.take_far_name(client, notice);
                 client
             }
         };
@@ -177,6 +177,7 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let notice = if self.is_rival(client) { Notice::Quiet } else { notice };
         let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
         let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
         let seats = self.client(client).into_iter().flat_map(Client::seats);
@@ -205,23 +206,54 @@ impl Chat {
             return;
         };
         let name = self.clients.name_of(client).to_string();
-        self.lose_far_name(client, &name);
+        let notice = self.lose_far_name(client, &name).map_or(notice, |_| Notice::Quiet);
         let seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
         self.leave_seats(client, &seats, reason, notice, now, effects);
         self.clients.far.remove(id);
-        self.name_is_free(&name);
+        self.name_is_free(&name, now, effects);
     }
 
-    fn far_rename(&mut self, client: ClientId, name: &Name, notice: Notice, effects: &mut Vec<Effect>) {
+    fn far_rename(
+        &mut self,
+        client: ClientId,
+        name: &Name,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
             return;
         };
-        self.lose_far_name(client, old.as_str());
+        let was_rival = self.lose_far_name(client, old.as_str());
         self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
-        self.take_far_name(client);
-        self.name_is_free(old.as_str());
-        if notice == Notice::Told {
-            self.tell_renamed(client, &old, name, effects);
+        self.take_far_name(client, was_rival.unwrap_or(notice));
+        match (was_rival, self.is_rival(client)) {
+            (None, false) if notice == Notice::Told => self.tell_renamed(client, &old, name, effects),
+            (None, true) if notice == Notice::Told => self.tell_left_everywhere(client, &old, now, effects),
+            // Its rooms have not heard of it under the old name: that was another's.
+            (Some(later), false) if notice == Notice::Told => {
+                self.tell_joined_everywhere(client, later, now, effects);
+            }
+            _ => {}
+        }
+        self.name_is_free(old.as_str(), now, effects);
+    }
+
+    /// Tells all rooms of a client that nobody is there under its old name any more.
+    fn tell_left_everywhere(&mut self, client: ClientId, old: &Name, now: Now, effects: &mut Vec<Effect>) {
+        let by = self.unique(client);
+        for id in self.rooms_of(client) {
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            let count = room.count();
+            if count <= self.rules.announce_max {
+                let room = room.name.clone();
+                let event = Event::Left { by, name: old.clone(), room, reason: None, count };
+                effects.push(Effect::Announce { room: id, except: None, event });
+            } else {
+                self.crowds.note(id, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
+            }
         }
     }
 }

@@ -157,7 +157,6 @@ impl Chat {
             return;
         };
         self.take_name(id, Some(old.as_str()));
-        self.name_is_free(old.as_str());
         let by = self.unique(id);
         effects.push(Effect::Reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() }));
         if old == name {
@@ -169,6 +168,7 @@ impl Chat {
             shared.claim(id, now);
         }
         self.tell_renamed(id, &old, &name, effects);
+        self.name_is_free(old.as_str(), now, effects);
         self.share_presence(id, effects);
     }
 
@@ -304,13 +304,36 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         self.put_in(id, to, echo, effects);
+        if notice == Notice::Told {
+            self.tell_joined(id, to, now, effects);
+        }
+    }
+
+    /// Tells all rooms of a client that it has come, if they are to be told.
+    pub(super) fn tell_joined_everywhere(
+        &mut self,
+        id: ClientId,
+        notice: Notice,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if notice == Notice::Told {
+            self.rooms_of(id).into_iter().for_each(|room| self.tell_joined(id, room, now, effects));
+        }
+    }
+
+    /// The rooms that a client is in.
+    pub(super) fn rooms_of(&self, id: ClientId) -> Vec<RoomId> {
+        let seats = self.client(id).into_iter().flat_map(Client::seats);
+        seats.filter_map(|seat| self.rooms.at(seat.slot)).collect()
+    }
+
+    /// Tells a room that somebody has come who is in it.
+    fn tell_joined(&mut self, id: ClientId, to: RoomId, now: Now, effects: &mut Vec<Effect>) {
         let by = self.unique(id);
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
             return;
         };
-        if notice == Notice::Quiet {
-            return;
-        }
         let count = room.count();
         if count <= self.rules.announce_max {
             let event = Event::Joined { by, name, room: room.name.clone(), count };

@@ -1,4 +1,4 @@
-//! Where a door listens: [`Address`].
+//! Where a listener is, and who may connect to it: [`Address`] and [`UnixMode`].
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,6 +42,24 @@ impl fmt::Display for Address {
             Address::Tcp(address) => f.write_str(address),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::None => f.write_str("none"),
+        }
+    }
+}
+
+/// Permissions of a Unix socket's file, as `chmod(1)` takes them in octal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnixMode(pub u32);
+
+impl FromStr for UnixMode {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<UnixMode, String> {
+        let is_octal =
+            !raw.is_empty() && raw.len() <= 4 && raw.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        let mode = is_octal.then(|| u32::from_str_radix(raw, 8).ok()).flatten();
+        match mode.filter(|mode| *mode <= 0o777) {
+            Some(mode) => Ok(UnixMode(mode)),
+            None => Err("a mode is three octal digits, as in 0660".into()),
         }
     }
 }

@@ -5,13 +5,13 @@ use super::Page;
 /// Counts of what the link did. They only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkCounts {
-    /// Sessions begun.
+    /// Sessions that were in order.
     pub sessions: u64,
     /// Messages that Redis has taken.
     pub published: u64,
     /// Messages of other processes and programs that came in.
     pub received: u64,
-    /// Messages given up: too much waited for Redis, or it refused them.
+    /// Messages given up, since too much waited for Redis.
     pub shed: u64,
     /// Messages of other processes known to be lost on the way.
     pub lost: u64,
@@ -24,7 +24,7 @@ pub struct LinkCounts {
 /// How things are with the link at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkState {
-    /// Whether there is a session.
+    /// Whether there is a session, and Redis takes what it is sent.
     pub up: bool,
     /// Other processes.
     pub peers: usize,

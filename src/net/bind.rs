@@ -1,18 +1,18 @@
 //! Opening the doors: sockets that listen, from addresses or from the service manager.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use listenfd::ListenFd;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use super::DoorKind;
-use crate::config::{Address, Config};
+use super::{DoorKind, inherit};
+use crate::config::{Address, Config, UnixMode};
 use crate::protocol::Dialect;
 
 /// Connections the kernel completes for us before we accept them, bounded by `net.core.somaxconn`.
@@ -77,7 +77,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// # Errors
 /// One line that names the address and what is wrong.
 pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
-    let mut opened = inherited().map_err(|error| format!("LISTEN_FDS: {error}"))?;
+    let handed_over = inherit::listeners()?.into_iter();
+    let mut opened: Vec<Opened> =
+        handed_over.map(|(listener, dialect)| for_what(listener, dialect)).collect();
     let handed_over = !opened.is_empty();
     for (flag, asked, addresses, dialect) in [
         ("--line", !config.line.is_empty(), config.line_doors(), Dialect::Line),
@@ -87,7 +89,7 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
             continue;
         }
         for address in addresses {
-            match open_address(&address, flag) {
+            match open_address(&address, flag, config.unix_mode) {
                 Ok(listeners) => {
                     opened.extend(listeners.into_iter().map(|listener| for_what(listener, dialect)))
                 }
@@ -142,32 +144,11 @@ pub fn address_of(listener: &Listener) -> String {
     }
 }
 
-/// The sockets handed over by the service manager (`sd_listen_fds(3)`).
-fn inherited() -> io::Result<Vec<Opened>> {
-    // `FileDescriptorName=http` in the unit of a socket says what it is for (`sd_listen_fds_with_names(3)`).
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':');
-    let mut handed_over = ListenFd::from_env();
-    let mut opened = Vec::new();
-    for index in 0..handed_over.len() {
-        let dialect = if names.next() == Some("http") { Dialect::Http } else { Dialect::Line };
-        // The crate puts a socket back that is not of the kind asked for, so asking twice loses nothing.
-        if let Ok(Some(socket)) = handed_over.take_tcp_listener(index) {
-            prepare(&socket)?;
-            opened.push(for_what(Listener::Tcp(socket), dialect));
-        } else if let Some(socket) = handed_over.take_unix_listener(index)? {
-            socket.set_nonblocking(true)?;
-            opened.push(for_what(Listener::Unix(socket, None), dialect));
-        }
-    }
-    Ok(opened)
-}
-
-fn open_address(address: &Address, flag: &str) -> Result<Vec<Listener>, String> {
+fn open_address(address: &Address, flag: &str, mode: Option<UnixMode>) -> Result<Vec<Listener>, String> {
     let failed = |error: io::Error| format!("can't listen on {address}: {}", advice(&error, flag));
     match address {
         Address::None => Ok(Vec::new()),
-        Address::Unix(path) => Ok(vec![open_unix(path).map_err(failed)?]),
+        Address::Unix(path) => Ok(vec![open_unix(path, mode).map_err(failed)?]),
         Address::Tcp(name) => {
             let opened = name.to_socket_addrs().map_err(failed)?.map(open_tcp);
             let (opened, mut errors): (Vec<_>, Vec<_>) = opened.partition(Result::is_ok);
@@ -209,7 +190,7 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Sets what connections shall have. Linux hands these options down from the listener to what it accepts, which saves
 /// eight calls a connection.
-fn prepare(listener: &TcpListener) -> io::Result<()> {
+pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     prepare_stream(&socket)?;
     // Half of telnet's "synch" command comes as urgent data (RFC 854), and belongs where it was sent.
@@ -229,31 +210,44 @@ pub(super) fn prepare_stream(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)
 }
 
-fn open_unix(path: &Path) -> io::Result<Listener> {
-    let bound = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path) => {
+/// Opens a Unix socket, in the place of one that a process has left behind which is gone.
+fn open_unix(path: &Path, mode: Option<UnixMode>) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path, &address) => {
             fs::remove_file(path)?;
-            UnixListener::bind(path)
+            socket.bind(&address)?;
         }
-        bound => bound,
-    };
-    let listener = bound?;
+        bound => bound?,
+    }
     let file = SocketFile { path: path.into(), identity: identity(path)? };
-    SockRef::from(&listener).listen(BACKLOG)?;
-    listener.set_nonblocking(true)?;
-    Ok(Listener::Unix(listener, Some(file)))
+    // Nobody can connect before it listens, so nobody can who may not.
+    if let Some(UnixMode(mode)) = mode {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(Listener::Unix(OwnedFd::from(socket).into(), Some(file)))
 }
 
-/// Whether there is a socket's file that was left behind by a process that is gone. Anything else is left alone.
-fn is_stale(path: &Path) -> bool {
+/// Whether there is a socket's file that was left behind by a process that is gone. Anything else is left alone. A server
+/// that is too busy to take another connection is there, and is not waited for.
+fn is_stale(path: &Path, address: &SockAddr) -> bool {
+    let refuses = || -> io::Result<bool> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let connected = socket.connect(address);
+        Ok(connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused))
+    };
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    is_socket
-        && matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+    is_socket && refuses().unwrap_or(false)
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -329,6 +323,46 @@ mod tests {
         assert!(error.contains("unix:") && error.contains("stop what listens there"), "{error}");
         assert!(path.exists());
         drop(living);
+    }
+
+    #[test]
+    fn socket_of_a_server_that_is_too_busy_is_in_use_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let busy = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let address = SockAddr::unix(&path).unwrap();
+        busy.bind(&address).unwrap();
+        busy.listen(0).unwrap();
+        let waiting: Vec<Socket> = std::iter::repeat_with(|| {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            client
+        })
+        .take_while(|client| client.connect(&address).is_ok())
+        .collect();
+        assert!(!waiting.is_empty(), "its queue is full now");
+        let error = doors(&format!("--line unix:{}", path.display())).unwrap_err();
+        assert!(error.contains("stop what listens there"), "{error}");
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn unix_sockets_have_the_mode_that_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for mode in ["0660", "600", "0777"] {
+            let (line, http) = (path("line"), path("http"));
+            let flags =
+                format!("--unix-mode {mode} --line unix:{} --http unix:{}", line.display(), http.display());
+            let opened = doors(&flags).unwrap();
+            for path in [&line, &http] {
+                let found = fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+                assert_eq!(found, u32::from_str_radix(mode, 8).unwrap(), "{mode}");
+                assert!(UnixStream::connect(path).is_ok());
+            }
+            drop(opened);
+            assert!(!line.exists() && !http.exists());
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub struct MioNet {
     poll: Poll,
     events: Events,
     signals: Signals,
-    doors: Vec<OpenDoor>,
+    /// `None` where one was closed.
+    doors: Vec<Option<OpenDoor>>,
     resolver: Resolver,
     started: Instant,
 }
@@ -57,7 +58,7 @@ impl MioNet {
         let mut doors = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let token = mio::Token(FIRST_DOOR_SLOT as usize - index);
-            doors.push(match listener {
+            doors.push(Some(match listener {
                 Listener::Tcp(listener) => {
                     let mut listener = TcpListener::from_std(listener);
                     poll.registry().register(&mut listener, token, Interest::READABLE)?;
@@ -68,7 +69,7 @@ impl MioNet {
                     poll.registry().register(&mut listener, token, Interest::READABLE)?;
                     OpenDoor::Unix(listener, file)
                 }
-            });
+            }));
         }
         let events = Events::with_capacity(EVENTS_A_POLL);
         Ok(MioNet { poll, events, signals, doors, resolver: Resolver::default(), started: Instant::now() })
@@ -131,7 +132,7 @@ impl Net for MioNet {
     }
 
     fn accept(&mut self, door: Door) -> io::Result<(Socket, Peer)> {
-        match self.doors.get(door) {
+        match self.doors.get(door).and_then(Option::as_ref) {
             Some(OpenDoor::Tcp(listener)) => {
                 let (stream, address) = listener.accept()?;
                 let ip = match address {
@@ -186,6 +187,12 @@ impl Net for MioNet {
 
     fn finish(&mut self, stream: &mut Socket) -> io::Result<()> {
         stream.shutdown(Shutdown::Write)
+    }
+
+    fn close_door(&mut self, door: Door) {
+        if let Some(open) = self.doors.get_mut(door) {
+            *open = None;
+        }
     }
 
     fn close_doors(&mut self) {

@@ -2,6 +2,7 @@
 //! where a slot is taken.
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::Duration;
 
 use super::Server;
@@ -31,6 +32,8 @@ pub struct Gate {
     doors: Vec<DoorKind>,
     /// For each listener, whether connections may wait to be accepted.
     knocked: Vec<bool>,
+    /// Listeners that were closed, since they can't accept any more.
+    broken: usize,
     paused_until: Option<Moment>,
     places: Places,
     max_clients: usize,
@@ -68,6 +71,7 @@ impl Gate {
     pub fn new(config: &Config, doors: Vec<DoorKind>) -> Gate {
         Gate {
             knocked: vec![false; doors.len()],
+            broken: 0,
             doors,
             paused_until: None,
             places: Places::default(),
@@ -94,6 +98,11 @@ impl Gate {
         self.knocked.clear();
         self.paused_until = None;
         (self.max_clients, self.max_waiting) = (0, 0);
+    }
+
+    /// Whether every listener was closed, since none can accept any more.
+    pub fn is_broken(&self) -> bool {
+        self.broken == self.doors.len()
     }
 
     /// Whether one more connection may close without taking a place that others may need.
@@ -236,6 +245,9 @@ impl<N: Net> Server<N> {
         if std::mem::take(&mut self.gate.moved) {
             self.tell_places();
         }
+        if self.gate.is_broken() && self.ending.is_none() {
+            self.begin_to_end();
+        }
     }
 
     /// Accepts at one listener until no connection waits there, or budget, room or descriptors are used up.
@@ -266,9 +278,19 @@ impl<N: Net> Server<N> {
                         self.gate.paused_until = Some(self.now.moment + PAUSE);
                         return;
                     }
+                    AcceptError::Broken => self.close_broken(door, &error),
                 },
             }
         }
+    }
+
+    /// Closes a listener that can't accept any more. With the last, the server ends.
+    fn close_broken(&mut self, door: Door, error: &io::Error) {
+        let word = self.gate.doors[door].dialect.as_str();
+        log::error!("listener closed, it can't accept any more door={word} error={:?}", error.to_string());
+        self.net.close_door(door);
+        self.gate.knocked[door] = false;
+        self.gate.broken += 1;
     }
 
     /// Takes a slot for a new connection, in the place that its address and the listener give it.

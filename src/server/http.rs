@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::metrics::{self, State};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
-use crate::web::{self, Action, Guard};
+use crate::web::{self, Action, Guard, NotReady};
 
 impl<N: Net> Server<N> {
     /// Answers a request, or what was none.
@@ -92,11 +92,12 @@ impl<N: Net> Server<N> {
     }
 
     fn readiness(&self) -> Answer {
-        let why_not = match () {
-            () if self.ending.is_some() => Some("draining"),
-            () if !self.gate.has_place() => Some("full"),
-            () if self.linked.as_ref().is_some_and(|linked| !linked.backplane.is_up()) => Some("redis"),
-            () => None,
+        let link = self.linked.as_ref().map(|linked| &linked.backplane);
+        let why_not = match link.filter(|link| !link.is_accepted()) {
+            _ if self.ending.is_some() => Some(NotReady::Draining),
+            _ if !self.gate.has_place() => Some(NotReady::Full),
+            Some(link) => Some(NotReady::Unlinked { refusal: link.refusal() }),
+            None => None,
         };
         web::readiness(why_not)
     }
@@ -171,10 +172,11 @@ impl<N: Net> Server<N> {
         follows: Follows,
         last: bool,
     ) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(self.now.unix_millis);
-        let answer = web::complete(answer.clone(), origin, &self.config.origin);
-        let dated = answer.with(header::DATE, fmt_http_date(now));
-        self.put(token, |page| dated.encode(follows, last, page));
+        let mut answer = web::complete(answer.clone(), origin, &self.config.origin);
+        if let Some(date) = http_date(self.now.unix_millis) {
+            answer = answer.with(header::DATE, date);
+        }
+        self.put(token, |page| answer.encode(follows, last, page));
     }
 
     fn metrics_text(&self) -> Vec<u8> {
@@ -202,4 +204,12 @@ impl<N: Net> Server<N> {
         };
         self.metrics.text(&state)
     }
+}
+
+/// The time as HTTP writes it. It has no form for years after 9999; then the field is left out, as it is by a server that
+/// has no clock (RFC 9110, 6.6.1).
+fn http_date(unix_millis: u64) -> Option<String> {
+    const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
+    (unix_millis < YEAR_10000_MILLIS)
+        .then(|| fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(unix_millis)))
 }

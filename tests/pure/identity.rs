@@ -233,9 +233,9 @@ fn other_processes_are_told_the_id_that_clients_here_are_told() {
 #[test]
 fn namesake_at_another_process_that_gives_the_name_up_is_not_taken_for_the_owner() {
     let mut chat = shared();
-    let joined = heard(&mut chat, far_presence("ann", &["lobby"]));
+    let arrived = heard(&mut chat, far_presence("ann", &["lobby"]));
     let theirs = UniqueId { process: OTHER, serial: 3 };
-    assert_eq!(all_by(&joined), [theirs]);
+    assert_eq!(all_by(&arrived), [], "line clients would take it for ann");
     let renamed = heard(&mut chat, far_presence("amy", &["lobby"]));
     assert_eq!(all_by(&renamed), [theirs], "it is not ann with connection 7 who has another name");
     assert_eq!(chat.name(ANN), Some(&name("ann")));

@@ -121,16 +121,6 @@ fn an_answer_that_comes_slowly_is_an_answer() {
 }
 
 #[test]
-fn a_message_that_redis_refuses_is_told_as_lost() {
-    let mut rig = Rig::up("");
-    rig.backplane.share(said("hi"), rig.now);
-    rig.commands();
-    rig.receive(Link::Commands, "-BUSY Redis is busy running a script\r\n");
-    assert_eq!(rig.commands(), [published("lobby", r#""mark","epoch":1,"n":1,"first":0,"last":0"#)]);
-    assert_eq!((rig.backplane.counts().shed, rig.backplane.is_up()), (1, true));
-}
-
-#[test]
 fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     let beat = packet(9, r#""beat","version":5"#);

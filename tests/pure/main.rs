@@ -40,6 +40,7 @@ mod json_events;
 mod line_ends;
 mod link;
 mod link_bounds;
+mod link_clocks;
 mod outbox;
 mod random;
 mod routes;

@@ -14,6 +14,7 @@
 
 mod address_rates;
 mod announce;
+mod clocks;
 mod closing;
 mod cluster;
 mod coalesce;
@@ -25,6 +26,7 @@ mod ledger;
 mod limits;
 mod line_names;
 mod line_protocols;
+mod listeners;
 mod outgoing;
 mod pressure;
 mod random;
@@ -37,7 +39,9 @@ mod redis_faults;
 mod redis_itself;
 mod redis_ledger;
 mod redis_names;
+mod redis_order;
 mod redis_real;
+mod redis_refusals;
 mod redis_scale;
 mod socket;
 mod stage;

@@ -66,6 +66,7 @@ pub struct Redis {
     arrivals: Vec<Arrival>,
     output_max: Option<usize>,
     refused: BTreeMap<String, String>,
+    refused_names: BTreeMap<Vec<u8>, String>,
     commands: BTreeMap<String, usize>,
 }
 
@@ -170,6 +171,14 @@ impl Redis {
         match error {
             Some(error) => self.refused.insert(command.to_string(), error.to_string()),
             None => self.refused.remove(command),
+        };
+    }
+
+    /// From now on each command with that key or channel is answered with that error; without one it works again.
+    pub fn refuse_name(&mut self, name: &str, error: Option<&str>) {
+        match error {
+            Some(error) => self.refused_names.insert(name.into(), error.to_string()),
+            None => self.refused_names.remove(name.as_bytes()),
         };
     }
 

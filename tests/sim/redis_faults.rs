@@ -9,21 +9,21 @@ use crate::web::post;
 use crate::world::Dial;
 
 const SECOND: Duration = Duration::from_secs(1);
-const APART: &str =
+pub const APART: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
-const TOGETHER: &str = "-- the other servers are within reach again";
+pub const TOGETHER: &str = "-- the other servers are within reach again";
 
 /// Two on one process, and one on another, who have read all there is.
-struct Three {
-    cluster: Cluster,
-    ann: Guest,
-    bob: Guest,
-    far: Guest,
+pub struct Three {
+    pub cluster: Cluster,
+    pub ann: Guest,
+    pub bob: Guest,
+    pub far: Guest,
     words: usize,
 }
 
 impl Three {
-    fn new(flags: &str) -> Three {
+    pub fn new(flags: &str) -> Three {
         let mut cluster = Cluster::new(2, flags);
         let (ann, bob, far) = (cluster.join(0, "ann"), cluster.join(0, "bob"), cluster.join(1, "far"));
         // Until a session counts as one that has lasted.
@@ -39,7 +39,7 @@ impl Three {
 
     /// Those on one process hear each other at once.
     #[track_caller]
-    fn expect_local_chat(&mut self) {
+    pub fn expect_local_chat(&mut self) {
         let word = self.word();
         self.cluster.unread(self.bob);
         self.cluster.say(self.ann, &word);
@@ -49,7 +49,7 @@ impl Three {
 
     /// After a while all hear each other, and everybody knows who is there.
     #[track_caller]
-    fn expect_one_chat(&mut self) {
+    pub fn expect_one_chat(&mut self) {
         self.cluster.pass(15 * SECOND);
         let word = self.word();
         for (from, name, to) in [(self.ann, "ann", self.far), (self.far, "far", self.bob)] {

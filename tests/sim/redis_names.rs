@@ -250,3 +250,123 @@ fn who_has_the_place_of_somebody_who_left_in_a_blip_is_not_taken_for_her() {
         cluster.end();
     }
 }
+
+/// All that a WebSocket client is told of renames, joins and leaves, in order.
+fn moves(cluster: &mut Cluster, tab: &mut Socket, process: usize) -> Vec<String> {
+    cluster.run();
+    let texts = tab.texts(cluster.stage(process));
+    let moves = ["nick", "joined", "left"].map(|kind| format!(r#"{{"type":"{kind}""#));
+    texts.into_iter().filter(|text| moves.iter().any(|kind| text.starts_with(kind.as_str()))).collect()
+}
+
+#[test]
+fn rightful_owner_is_not_told_that_she_was_renamed() {
+    for outage in [false, true] {
+        let mut cluster = Cluster::new(2, "");
+        let cy = cluster.join(1, "cy");
+        match outage {
+            true => cluster.set_redis_down(true, true),
+            false => (0..2).for_each(|process| cluster.set_cut_off(process, true)),
+        }
+        cluster.pass(SECOND * if outage { 3 } else { 0 });
+        let mut ann = Socket::open(cluster.stage(1), "/ws?name=ann&room=lobby");
+        cluster.pass(SECOND / 10);
+        let mut late = Socket::open(cluster.stage(0), "/ws?name=ann&room=lobby");
+        moves(&mut cluster, &mut ann, 1);
+        moves(&mut cluster, &mut late, 0);
+        cluster.unread(cy);
+        match outage {
+            true => cluster.set_redis_down(false, true),
+            false => (0..2).for_each(|process| cluster.set_cut_off(process, false)),
+        }
+        cluster.pass(10 * SECOND);
+        let told = moves(&mut cluster, &mut ann, 1);
+        assert!(!told.iter().any(|text| text.contains(r#""ann""#)), "outage: {outage}: {told:?}");
+        let lines = cluster.unread(cy);
+        assert!(!lines.iter().any(|line| line.contains("-- ann ")), "outage: {outage}: {lines:?}");
+        // In a blip the other has come; after an outage it only comes to light who is there.
+        let joined = lines.iter().filter(|line| *line == "-- guest-1001 joined").count();
+        assert_eq!(joined, usize::from(!outage), "{lines:?}");
+        assert_eq!(cluster.who(cy), ["ann", "cy", "guest-1001"]);
+        let told = moves(&mut cluster, &mut late, 0);
+        assert!(told.iter().any(|text| text.contains(r#""to":"guest-1001""#)), "{told:?}");
+        // What becomes of either from now on is told under its own name.
+        late.say(cluster.stage(0), r#"{"type":"nick","name":"zoe"}"#);
+        cluster.expect(cy, &["-- guest-1001 is now zoe"]);
+        ann.say(cluster.stage(1), r#"{"type":"nick","name":"anna"}"#);
+        cluster.expect(cy, &["-- ann is now anna"]);
+    }
+}
+
+#[test]
+fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
+    let mut cluster = Cluster::new(2, "");
+    let (early, cy) = {
+        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        (cluster.join(1, "ann"), cluster.join(1, "cy"))
+    };
+    cluster.unread(early);
+    cluster.pass(SECOND / 10);
+    let late = cluster.join(0, "ann");
+    // The owner's process learns of it before it learns of the owner, and then it goes.
+    cluster.set_cut_off(1, false);
+    cluster.run();
+    cluster.say(late, "/join dev");
+    cluster.run();
+    cluster.say(late, "/quit");
+    cluster.run();
+    cluster.set_cut_off(0, false);
+    cluster.run();
+    for guest in [early, cy] {
+        let lines = cluster.unread(guest);
+        assert!(!lines.iter().any(|line| line.contains("ann left")), "{lines:?}");
+    }
+    assert_eq!(cluster.who(cy), ["ann", "cy"]);
+}
+
+#[test]
+fn third_process_tells_of_two_with_one_name_one_after_the_other() {
+    let mut cluster = Cluster::new(3, "");
+    let cy = cluster.join(2, "cy");
+    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    let early = cluster.join(0, "ann");
+    cluster.pass(SECOND / 10);
+    let late = cluster.join(1, "ann");
+    // The third process takes the later one for the only ann.
+    cluster.set_cut_off(1, false);
+    cluster.run();
+    cluster.expect(cy, &["-- ann joined"]);
+    cluster.set_cut_off(0, false);
+    cluster.run();
+    cluster.expect(cy, &["-- ann is now guest-2002", "-- ann joined"]);
+    cluster.say(early, "/quit");
+    cluster.expect(cy, &["-- ann left"]);
+    cluster.say(late, "/quit");
+    cluster.expect(cy, &["-- guest-2002 left"]);
+    cluster.end();
+}
+
+#[test]
+fn client_that_renames_itself_to_a_name_taken_meanwhile_is_not_told_as_its_owner() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    let cy = cluster.join(1, "cy");
+    cluster.run();
+    [ann, bob, cy].into_iter().for_each(|guest| drop(cluster.unread(guest)));
+    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.say(bob, "/nick zoe");
+    cluster.run();
+    cluster.pass(SECOND / 10);
+    cluster.say(ann, "/nick zoe");
+    cluster.run();
+    cluster.unread(cy);
+    (0..2).for_each(|process| cluster.set_cut_off(process, false));
+    cluster.run();
+    cluster.expect(cy, &["-- ann left", "-- guest-1002 joined"]);
+    let told = cluster.unread(ann);
+    assert!(told.iter().any(|line| line.contains("had the name zoe before you")), "{told:?}");
+    assert_eq!(cluster.who(cy), ["cy", "guest-1002", "zoe"]);
+    cluster.say(bob, "it is mine");
+    cluster.expect(cy, &["zoe: it is mine"]);
+    cluster.end();
+}

@@ -116,9 +116,9 @@ impl FullHouse {
         let sets = count(&self.cluster, "HSET");
         self.cluster.set_redis_down(false, false);
         self.cluster.pass(10 * SECOND);
-        // For each also the version.
-        assert_eq!(count(&self.cluster, "HSET") - sets, FULL / CLIENTS_A_COMMAND + 1 + 2);
-        assert_eq!(self.cluster.redis.hash(HASH, self.cluster.millis()).len(), FULL + 1);
+        // For each also the version, and one sign of life.
+        assert_eq!(count(&self.cluster, "HSET") - sets, FULL / CLIENTS_A_COMMAND + 1 + 2 + 2);
+        assert_eq!(self.cluster.redis.hash(HASH, self.cluster.millis()).len(), FULL + 2);
         let told = self.cluster.unread(self.eve);
         assert_eq!(told.iter().filter(|line| **line == format!("n0: {word}")).count(), 1, "{told:?}");
         for guest in [self.eve, self.crowd[0]] {

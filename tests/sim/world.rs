@@ -6,7 +6,7 @@
 //! that two runs can be compared.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -188,6 +188,9 @@ pub struct World {
     backlogs: [VecDeque<usize>; 2],
     doors: [Edge; 2],
     doors_open: bool,
+    /// What the clock on the wall shows when the steady one shows nothing.
+    pub epoch_millis: u64,
+    pub closed_doors: BTreeSet<Door>,
     /// Errors that the next accepts answer with.
     pub accept_errors: VecDeque<i32>,
     /// Descriptors left; accepting without one is `EMFILE`.
@@ -244,6 +247,8 @@ impl World {
             doors: [Edge::Awaited; 2],
             doors_open: true,
             accept_errors: VecDeque::new(),
+            epoch_millis: 1_600_000_000_000,
+            closed_doors: BTreeSet::new(),
             descriptors: usize::MAX,
             signals: VecDeque::new(),
             dial: Dial::Answered,
@@ -573,7 +578,7 @@ impl Net for World {
     }
 
     fn unix_millis(&self) -> u64 {
-        1_600_000_000_000 + self.millis
+        self.epoch_millis.saturating_add(self.millis)
     }
 
     fn nanos(&self) -> u64 {
@@ -587,7 +592,7 @@ impl Net for World {
     fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
         self.settle();
-        if door >= self.doors.len() || !self.doors_open {
+        if door >= self.doors.len() || !self.doors_open || self.closed_doors.contains(&door) {
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(error) = self.accept_errors.pop_front() {
@@ -726,6 +731,10 @@ impl Net for World {
             true => Err(ErrorKind::NotConnected.into()),
             false => Ok(()),
         }
+    }
+
+    fn close_door(&mut self, door: Door) {
+        self.closed_doors.insert(door);
     }
 
     fn close_doors(&mut self) {

@@ -118,7 +118,8 @@ impl Redis {
         if !client.authenticated && !command.also.contains(&When::Stranger) {
             return Err(NO_AUTH.into());
         }
-        if let Some(error) = self.refused.get(&upper) {
+        let by_name = args.iter().find_map(|arg| self.refused_names.get(arg));
+        if let Some(error) = self.refused.get(&upper).or(by_name) {
             return Err(error.clone());
         }
         if !client.channels.is_empty() && !command.also.contains(&When::Subscribed) {

@@ -1,0 +1,105 @@
+//! The README's recipes for proxies, as they are printed there, but for the ports.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::{fs, path::Path};
+
+use crate::cluster::Cluster;
+use crate::harness::{Client, Launch, Running, eventually, require};
+
+const README: &str = include_str!("../../README.md");
+
+/// The block of the README in that language.
+fn recipe(language: &str) -> String {
+    let (_, rest) = README.split_once(&format!("```{language}\n")).expect("it is there");
+    rest.split("```").next().expect("it ends").to_string()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
+    require(program);
+    let log = fs::File::create(folder.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let running = Running::start(&mut command);
+    eventually(program, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    running
+}
+
+/// What comes back on a connection of its own, up to the end of the head.
+fn ask(port: u16, request: &str) -> String {
+    let mut client = Client::connect(([127, 0, 0, 1], port).into());
+    client.send(request.as_bytes());
+    client.line().expect("an answer")
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_passes_pages_websockets_and_events_on_at_any_port() {
+    let server = Launch::new("--host chat.example.org").with_door().start();
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let location = recipe("nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
+    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {}/{name};\n", folder.path().display()))
+        .concat();
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}\
+         server {{ listen 127.0.0.1:{port};\n{location}\n}}\n}}\n",
+        folder.path().display()
+    );
+    fs::write(folder.path().join("nginx.conf"), config).unwrap();
+    let path = folder.path().join("nginx.conf").display().to_string();
+    let _nginx = start("/usr/sbin/nginx", &["-e", "stderr", "-c", &path], folder.path(), port);
+    let host = format!("Host: chat.example.org:{port}\r\n");
+    let origin = format!("Origin: http://chat.example.org:{port}\r\n");
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert!(ask(port, &format!("GET / HTTP/1.1\r\n{host}\r\n")).starts_with("HTTP/1.1 200 "));
+    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{origin}{upgrade}\r\n"));
+    assert!(told.starts_with("HTTP/1.1 101 "), "a page of this host and port: {told}");
+    let other = "Origin: http://chat.example.org:1\r\n";
+    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{other}{upgrade}\r\n"));
+    assert!(told.starts_with("HTTP/1.1 403 "), "a page of another port: {told}");
+    let mut listener = Client::connect(([127, 0, 0, 1], port).into());
+    listener.send(format!("GET /rooms/lobby/events HTTP/1.1\r\n{host}\r\n").as_bytes());
+    listener.skip_to("\r");
+    let post = format!("POST /rooms/lobby/messages HTTP/1.1\r\n{host}{origin}Content-Length: 2\r\n\r\nhi");
+    assert!(ask(port, &post).starts_with("HTTP/1.1 202 "));
+    listener.skip_to("data: ");
+}
+
+#[test]
+#[ignore = "needs haproxy and redis-server"]
+fn haproxy_spreads_clients_over_processes_that_are_one_chat() {
+    let cluster = Cluster::start(3, "--max-per-ip off");
+    let folder = tempfile::tempdir().unwrap();
+    let (lines, pages) = (free_port(), free_port());
+    let mut config = recipe("haproxy");
+    for (index, server) in cluster.servers.iter().enumerate() {
+        config = config.replace(&format!("127.0.0.1:772{}", index + 1), &server.address().to_string());
+        config = config.replace(&format!("127.0.0.1:773{}", index + 1), &server.http_address().to_string());
+    }
+    config = config.replace("bind 127.0.0.1:7711", &format!("bind 127.0.0.1:{lines}"));
+    config = config.replace("bind 127.0.0.1:7712", &format!("bind 127.0.0.1:{pages}"));
+    fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
+    let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), lines);
+    let mut people = ["ann", "bob", "cy"].map(|name| {
+        let mut client = Client::connect(([127, 0, 0, 1], lines).into());
+        client.enter(name);
+        client
+    });
+    cluster.acquaint(&mut people.each_mut());
+    let [ann, bob, cy] = &mut people;
+    ann.say("hi");
+    bob.skip_to("ann: hi");
+    cy.skip_to("ann: hi");
+    let post = "POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nho";
+    assert!(ask(pages, post).starts_with("HTTP/1.1 202 "));
+    ann.skip_to("http: ho");
+    cy.skip_to("http: ho");
+}

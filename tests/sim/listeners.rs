@@ -1,0 +1,62 @@
+//! Listeners that can't accept any more: each is closed, the others go on, and with the last the server ends.
+
+use std::time::Duration;
+
+use crate::stage::Stage;
+use crate::web::{ask_once, get};
+
+/// EBADF, EINVAL, ENOTSOCK and EOPNOTSUPP.
+const BROKEN: [i32; 4] = [9, 22, 88, 95];
+
+#[test]
+fn listener_that_can_not_accept_any_more_is_closed_and_not_tried_again() {
+    for error in BROKEN {
+        let mut stage = Stage::new("");
+        let ann = stage.join("ann");
+        stage.world().accept_errors.push_back(error);
+        let refused = stage.connect();
+        stage.run();
+        assert!(stage.world().closed_doors.contains(&0), "error {error}");
+        let accepts = stage.world().accepts;
+        stage.connect();
+        stage.pass(Duration::from_secs(60));
+        assert_eq!(stage.world().accepts, accepts, "error {error}");
+        assert_eq!(stage.text(refused), "");
+        // Whoever is there stays, and the other listener goes on.
+        assert!(ask_once(&mut stage, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+        stage.say(ann, "/who");
+        stage.run();
+        stage.expect_contains(ann, "-- in #lobby: ann");
+        assert!(!stage.stopped);
+    }
+}
+
+#[test]
+fn server_without_a_listener_tells_everybody_and_ends() {
+    let mut stage = Stage::new("");
+    let ann = stage.join("ann");
+    stage.world().accept_errors.extend([22, 9]);
+    stage.connect();
+    stage.run();
+    assert!(!stage.stopped, "there is another");
+    stage.connect_http();
+    stage.run();
+    stage.expect_contains(ann, "-- the server is shutting down");
+    stage.pass(Duration::from_secs(3));
+    assert!(stage.stopped);
+    let why = stage.server.run(|| {}).unwrap_err();
+    assert_eq!(why, "no listener is left that can accept connections; see the log");
+}
+
+#[test]
+fn errors_of_one_connection_and_of_the_machine_close_no_listener() {
+    // ECONNABORTED, EPROTO, EPERM, ENETUNREACH; ENFILE, EMFILE, ENOBUFS, ENOMEM, and one that nobody knows.
+    for error in [103, 71, 1, 101, 23, 24, 105, 12, 131] {
+        let mut stage = Stage::new("");
+        stage.world().accept_errors.push_back(error);
+        let ann = stage.connect();
+        stage.pass(Duration::from_secs(1));
+        stage.expect_contains(ann, "what's your name?");
+        assert!(stage.world().closed_doors.is_empty(), "error {error}");
+    }
+}

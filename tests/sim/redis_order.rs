@@ -1,0 +1,145 @@
+//! What is known of a process is the same however it was learnt: from each change as it came, or from the whole later. And
+//! of two who took a name, the clock on the wall says who was first.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Guest};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// All that somebody in the lobby can see of names and rooms.
+fn seen(cluster: &mut Cluster, guest: Guest) -> (Vec<String>, BTreeSet<String>) {
+    let who = cluster.who(guest);
+    cluster.say(guest, "/rooms");
+    cluster.run();
+    let lines = cluster.unread(guest);
+    let rooms = lines[0].strip_prefix("-- rooms: ").expect("rooms").split(", ").map(String::from);
+    (who, rooms.collect())
+}
+
+#[test]
+fn changes_of_one_tick_leave_the_same_state_everywhere() {
+    for seed in 0..60 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut cluster = Cluster::new(2, "--rate off");
+        let watcher = cluster.join(1, "watcher");
+        let mut there: Vec<Guest> = (0..6).map(|number| cluster.join(0, &format!("n{number}"))).collect();
+        let mut joined = there.len();
+        for _ in 0..4 {
+            // Nothing runs between these, so the process reads all of them in one tick.
+            for _ in 0..rng.usize(1..12) {
+                match rng.u8(0..5) {
+                    0 => {
+                        there.push(cluster.connect(0, &format!("n{}", rng.usize(0..joined + 2))));
+                        joined += 1;
+                    }
+                    1 if !there.is_empty() => {
+                        let gone = there.swap_remove(rng.usize(0..there.len()));
+                        cluster.say(gone, "/quit");
+                    }
+                    2 if !there.is_empty() => {
+                        let guest = there[rng.usize(0..there.len())];
+                        cluster.say(guest, &format!("/nick n{}", rng.usize(0..joined + 2)));
+                    }
+                    3 if !there.is_empty() => {
+                        let gone = there.swap_remove(rng.usize(0..there.len()));
+                        cluster.stage(0).world().reset(gone.wire);
+                    }
+                    _ if !there.is_empty() => {
+                        let guest = there[rng.usize(0..there.len())];
+                        cluster.say(guest, ["/join dev", "/leave"][rng.usize(0..2)]);
+                    }
+                    _ => {}
+                }
+            }
+            cluster.run();
+        }
+        // Whoever has asked for a name that was taken, and has none, answers no more.
+        cluster.pass(61 * SECOND);
+        let own = cluster.join(0, "own");
+        let late = cluster.start();
+        cluster.run();
+        let newcomer = cluster.join(late, "newcomer");
+        cluster.run();
+        let [own, watcher, newcomer] = [own, watcher, newcomer].map(|guest| seen(&mut cluster, guest));
+        assert_eq!((&own, &own), (&watcher, &newcomer), "seed {seed}");
+        let names: BTreeSet<&String> = own.0.iter().collect();
+        assert_eq!(names.len(), own.0.len(), "seed {seed}: a name given twice: {own:?}");
+        // In Redis there is each client, and nothing of those who are gone.
+        let millis = cluster.millis();
+        let clients: usize = cluster
+            .redis
+            .keys(millis)
+            .iter()
+            .map(|key| {
+                let fields = cluster.redis.hash(key, millis);
+                fields.keys().filter(|field| field.bytes().all(|byte| byte.is_ascii_digit())).count()
+            })
+            .sum();
+        let here: usize = (0..3).map(|process| cluster.stage(process).server.chat().presences().len()).sum();
+        assert_eq!(clients, here, "seed {seed}");
+        cluster.end();
+    }
+}
+
+#[test]
+fn name_belongs_to_whoever_took_it_first_by_the_clock_on_the_wall() {
+    for renames in [false, true] {
+        let mut cluster = Cluster::new(2, "");
+        cluster.stage(1).world().epoch_millis -= 3_600_000;
+        let take = |cluster: &mut Cluster, process: usize| match renames {
+            false => cluster.join(process, "ann"),
+            true => {
+                let guest = cluster.join(process, ["zoe", "moe"][process]);
+                cluster.say(guest, "/nick ann");
+                cluster.run();
+                cluster.unread(guest);
+                guest
+            }
+        };
+        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        let first = take(&mut cluster, 0);
+        cluster.pass(SECOND / 10);
+        let second = take(&mut cluster, 1);
+        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.run();
+        let told = cluster.unread(first);
+        assert!(told.iter().any(|line| line.contains("had the name ann before you")), "{told:?}");
+        let told = cluster.unread(second);
+        assert!(!told.iter().any(|line| line.contains("before you")), "{told:?}");
+        // The number that it has had before it gave a name is not given again.
+        assert_eq!(cluster.who(second), ["ann", "guest-1002"]);
+        assert_eq!(cluster.who(first), ["ann", "guest-1002"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn stall_shorter_than_a_long_timeout_is_sat_out_and_a_longer_one_is_not() {
+    for (stall, down) in [(11, false), (30, true)] {
+        let mut cluster = Cluster::new(2, "--redis-timeout 12s");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.expect(ann, &["-- bob joined"]);
+        cluster.pass(10 * SECOND);
+        let millis = cluster.millis();
+        cluster.redis.set_stalled(true, millis);
+        cluster.say(ann, "during");
+        cluster.pass(stall * SECOND);
+        assert_eq!(cluster.link(0).up, !down, "{stall} s");
+        let millis = cluster.millis();
+        cluster.redis.set_stalled(false, millis);
+        cluster.pass(30 * SECOND);
+        let sessions = cluster.counts(0).sessions;
+        assert_eq!(sessions > 1, down, "{stall} s");
+        let told = cluster.unread(bob);
+        assert_eq!(told.iter().filter(|line| *line == "ann: during").count(), 1, "{told:?}");
+        assert_eq!(told.len(), if down { 3 } else { 1 }, "{told:?}");
+        // And then all is as it was.
+        for guest in [ann, bob] {
+            assert_eq!(cluster.who(guest), ["ann", "bob"]);
+        }
+        assert_eq!((cluster.link(0).queue_bytes, cluster.link(0).peers), (0, 1));
+        cluster.end();
+    }
+}
