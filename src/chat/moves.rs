@@ -322,12 +322,6 @@ impl Chat {
         }
     }
 
-    /// The rooms that a client is in.
-    pub(super) fn rooms_of(&self, id: ClientId) -> Vec<RoomId> {
-        let seats = self.client(id).into_iter().flat_map(Client::seats);
-        seats.filter_map(|seat| self.rooms.at(seat.slot)).collect()
-    }
-
     /// Tells a room that somebody has come who is in it.
     fn tell_joined(&mut self, id: ClientId, to: RoomId, now: Now, effects: &mut Vec<Effect>) {
         let by = self.unique(id);
