@@ -268,9 +268,9 @@ impl Chat {
         self.rooms.can_open(room)
     }
 
-    /// Whether somebody has that name.
+    /// Whether somebody has that name, or one that looks like it.
     pub fn is_taken(&self, name: &Name) -> bool {
-        self.find(name.as_str()).is_some()
+        !self.alike(name.as_str()).is_empty()
     }
 
     /// Whether a client is in no room because it has given no name.
@@ -287,7 +287,27 @@ impl Chat {
         }
     }
 
-    /// Who has the name.
+    /// Why nobody else can have that name: somebody has it, or one that looks like it.
+    pub fn name_taken(&self, name: &Name) -> Option<Problem> {
+        self.taken_from(None, name)
+    }
+
+    /// The same, for the client `id`, which may have the name or one that looks like it.
+    fn taken_from(&self, id: Option<ClientId>, name: &Name) -> Option<Problem> {
+        let holder = self.alike(name.as_str()).into_iter().find(|holder| Some(*holder) != id)?;
+        let holder = self.name(holder)?.clone();
+        Some(match holder.same_as(name.as_str()) {
+            true => Problem::NameTaken(name.clone()),
+            false => Problem::NameAlike { name: name.clone(), holder },
+        })
+    }
+
+    /// The clients whose names look like that one.
+    fn alike(&self, name: &str) -> Vec<ClientId> {
+        self.names.alike(name, |id| self.clients.name_of(id))
+    }
+
+    /// Who has the name, in whatever spelling.
     fn find(&self, name: &str) -> Option<ClientId> {
         self.names.find(name, |id| self.clients.name_of(id))
     }
@@ -323,6 +343,8 @@ impl Chat {
             far: self.clients.far.len(),
             far_ignored: self.clients.far.ignored(),
             names: self.names.len(),
+            further_keys: self.names.further_len(),
+            rivals: self.clients.far.rivals.len(),
             rooms: self.rooms.len(),
             members: self.rooms.seats(),
             summaries: self.crowds.len(),
@@ -410,6 +432,10 @@ pub struct Census {
     pub far_ignored: u64,
     /// Names taken.
     pub names: usize,
+    /// Keys of names besides their first.
+    pub further_keys: usize,
+    /// Keys of names that clients of other processes have while somebody else has them.
+    pub rivals: usize,
     /// Rooms with members or a history.
     pub rooms: usize,
     /// Members of all rooms, and listeners.

@@ -324,7 +324,7 @@ fn bad(code: &str, text: &str) -> Answer {
 /// The answer to a request that the chat refuses.
 pub fn refused(problem: &Problem) -> Answer {
     let status = match problem {
-        Problem::NameTaken(_) => StatusCode::CONFLICT,
+        Problem::NameTaken(_) | Problem::NameAlike { .. } => StatusCode::CONFLICT,
         Problem::NoSuchRoom(_) => StatusCode::NOT_FOUND,
         Problem::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,

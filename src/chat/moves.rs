@@ -5,7 +5,7 @@ use super::ids::{ClientId, RoomId};
 use super::rooms::{Room, Rooms};
 use super::{Chat, Effect, Place};
 use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share};
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Looks, Name, RoomName, Text};
 use crate::time::Now;
 
 /// Names listed where somebody enters a room; more are counted.
@@ -47,13 +47,13 @@ impl Chat {
         if dialect == Dialect::Events {
             return self.listen(id, serial, room, heard, effects);
         }
-        let wanted = name.filter(|name| match self.is_taken(name) {
-            true => {
+        let wanted = name.filter(|name| match self.name_taken(name) {
+            Some(problem) => {
                 self.doubt_holder(name.as_str(), None, effects);
-                problems.push(Problem::NameTaken(name.clone()));
+                problems.push(problem);
                 false
             }
-            false => true,
+            None => true,
         });
         let name = wanted.unwrap_or_else(|| self.next_guest());
         let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
@@ -135,12 +135,9 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
-        match self.find(name.as_str()) {
-            Some(holder) if holder != id => {
-                self.doubt_holder(name.as_str(), None, effects);
-                return Err(Problem::NameTaken(name));
-            }
-            _ => {}
+        if let Some(problem) = self.taken_from(Some(id), &name) {
+            self.doubt_holder(name.as_str(), None, effects);
+            return Err(problem);
         }
         if self.client(id).is_some_and(Client::is_unnamed) {
             self.client_mut(id).and_then(|client| client.rename(name));
@@ -162,7 +159,8 @@ impl Chat {
         if old == name {
             return;
         }
-        if !old.same_as(name.as_str())
+        // A name that the old one kept from the others is no new claim.
+        if !Looks::of(old.as_str()).cover(&Looks::of(name.as_str()))
             && let Some(shared) = &mut self.shared
         {
             shared.claim(id, now);

@@ -1,19 +1,22 @@
 //! Which names are taken: [`Names`].
 //!
-//! A table of client ids alone, about eight bytes a client; the names themselves are with the clients. Names that a
-//! person would take for one are one ([`Name::folded`]).
+//! The tables have client ids alone, about eight bytes a client; the names themselves are with the clients. A name is
+//! taken if somebody has one that looks like it ([`Looks`]).
 
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
 use super::ids::ClientId;
-use crate::text::Name;
+use crate::text::{Looks, Name};
 
 /// The ids of the clients that have a name. Every call is told how to find a client's name.
 #[derive(Debug)]
 pub struct Names {
-    table: HashTable<ClientId>,
+    /// By the first key of a name.
+    first: HashTable<ClientId>,
+    /// By the further keys that few names have, with their index.
+    further: HashTable<(ClientId, u8)>,
     /// Keyed at random, so that nobody can choose names that collide.
     state: RandomState,
 }
@@ -21,43 +24,75 @@ pub struct Names {
 impl Names {
     /// Room for the names of so many clients.
     pub fn with_capacity(clients: usize) -> Names {
-        Names { table: HashTable::with_capacity(clients), state: RandomState::new() }
+        let first = HashTable::with_capacity(clients);
+        Names { first, further: HashTable::new(), state: RandomState::new() }
     }
 
-    /// Who has a name that looks like `name`.
+    /// Finds the client with that name, in whatever spelling. Look-alikes are other names.
     pub fn find<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Option<ClientId> {
-        let same = |id: &ClientId| Name::folded(name_of(*id)).eq(Name::folded(name));
-        self.table.find(self.hash(name), same).copied()
+        let hash = self.state.hash_one(Looks::of(name).first());
+        self.first.find(hash, |id| Name::are_same(name_of(*id), name)).copied()
+    }
+
+    /// Finds the clients whose names look like `name`. Several may look like it and not like each other.
+    pub fn alike<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Vec<ClientId> {
+        let mut found = Vec::new();
+        for key in Looks::of(name).keys() {
+            let hash = self.state.hash_one(key);
+            let first = |id: &ClientId| Looks::of(name_of(*id)).first() == key;
+            let further = |(id, index): &(ClientId, u8)| further_key(name_of(*id), *index) == key;
+            found.extend(self.first.find(hash, first));
+            found.extend(self.further.find(hash, further).map(|(id, _)| *id));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Takes the name of `id` for it. The name must be free.
     pub fn insert<'a>(&mut self, id: ClientId, name_of: impl Fn(ClientId) -> &'a str) {
-        debug_assert_eq!(self.find(name_of(id), &name_of), None, "a name given twice");
-        let hash = self.hash(name_of(id));
+        debug_assert_eq!(self.alike(name_of(id), &name_of), [], "a name given twice");
         let state = &self.state;
-        self.table.insert_unique(hash, id, |id| hash_with(state, name_of(*id)));
+        let looks = Looks::of(name_of(id));
+        let first_hash = |id: &ClientId| state.hash_one(Looks::of(name_of(*id)).first());
+        self.first.insert_unique(state.hash_one(looks.first()), id, first_hash);
+        for (index, key) in further(&looks) {
+            let hash = |(id, index): &(ClientId, u8)| state.hash_one(further_key(name_of(*id), *index));
+            self.further.insert_unique(state.hash_one(key), (id, index), hash);
+        }
     }
 
     /// Frees the name that `id` took as `name`.
     pub fn remove(&mut self, id: ClientId, name: &str) {
-        let hash = self.hash(name);
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == id) {
+        let looks = Looks::of(name);
+        let hash = self.state.hash_one(looks.first());
+        if let Ok(entry) = self.first.find_entry(hash, |other| *other == id) {
             entry.remove();
+        }
+        for (index, key) in further(&looks) {
+            let hash = self.state.hash_one(key);
+            if let Ok(entry) = self.further.find_entry(hash, |other| *other == (id, index)) {
+                entry.remove();
+            }
         }
     }
 
     /// How many names are taken.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.first.len()
     }
 
-    fn hash(&self, name: &str) -> u64 {
-        hash_with(&self.state, name)
+    /// How many keys are taken besides the first ones of those names.
+    pub fn further_len(&self) -> usize {
+        self.further.len()
     }
 }
 
-fn hash_with(state: &RandomState, name: &str) -> u64 {
-    let mut hasher = state.build_hasher();
-    Name::folded(name).for_each(|c| c.hash(&mut hasher));
-    hasher.finish()
+/// The keys behind the first, with their indices.
+fn further(looks: &Looks) -> impl Iterator<Item = (u8, &str)> {
+    (0..).zip(looks.keys()).skip(1)
+}
+
+fn further_key(name: &str, index: u8) -> String {
+    Looks::of(name).keys().nth(usize::from(index)).unwrap_or_default().into()
 }

@@ -10,7 +10,7 @@ use super::ids::ClientId;
 use super::moves::Notice;
 use super::{Chat, Effect};
 use crate::protocol::{Event, Problem, Share};
-use crate::text::Name;
+use crate::text::{Looks, Name};
 use crate::time::Now;
 
 /// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other, the
@@ -20,24 +20,31 @@ pub struct Rivals(BTreeMap<(String, ClientId), Notice>);
 
 impl Rivals {
     fn insert(&mut self, name: &str, id: ClientId, notice: Notice) {
-        self.0.insert((Name::folded(name).collect(), id), notice);
+        self.0.extend(Looks::of(name).keys().map(|key| ((key.to_string(), id), notice)));
     }
 
     fn remove(&mut self, name: &str, id: ClientId) -> Option<Notice> {
-        self.0.remove(&(Name::folded(name).collect(), id))
+        let mut notice = None;
+        for key in Looks::of(name).keys() {
+            notice = self.0.remove(&(key.to_string(), id)).or(notice);
+        }
+        notice
     }
 
     fn has(&self, name: &str, id: ClientId) -> bool {
-        // Mostly there are none, and a name need not be folded.
-        !self.0.is_empty() && self.0.contains_key(&(Name::folded(name).collect(), id))
+        // Mostly there are none, and the keys of a name need not be computed.
+        !self.0.is_empty() && self.0.contains_key(&(Looks::of(name).first().to_string(), id))
     }
 
-    /// One of those with that name, which is none any more.
-    fn take(&mut self, name: &str) -> Option<(ClientId, Notice)> {
-        let lowest = (Name::folded(name).collect(), ClientId(0));
-        let (first, _) = self.0.range(&lowest..).next().filter(|((other, _), _)| *other == lowest.0)?;
-        let (first, id) = (first.clone(), first.1);
-        self.0.remove(&first).map(|notice| (id, notice))
+    /// Returns those whose names have that key.
+    fn with_key(&self, key: &str) -> impl Iterator<Item = ClientId> {
+        let lowest = (key.to_string(), ClientId(0));
+        self.0.range(lowest..).map(|((other, id), _)| (other, *id)).take_while(move |(other, _)| *other == key).map(|(_, id)| id)
+    }
+
+    /// How many keys are noted.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -51,9 +58,9 @@ impl Chat {
     /// whether its rooms are to be told later.
     pub(super) fn take_far_name(&mut self, client: ClientId, notice: Notice) {
         let name = self.clients.name_of(client);
-        match self.find(name) {
-            None => self.take_name(client, None),
-            Some(_) => {
+        match self.alike(name).is_empty() {
+            true => self.take_name(client, None),
+            false => {
                 let name = name.to_string();
                 self.clients.far.rivals.insert(&name, client, notice);
             }
@@ -74,24 +81,29 @@ impl Chat {
     /// Has the link find out whether the holder of a name is still there, if it is a far one: its process may have died
     /// unnoticed, and who wants the name may be the same person. `wanted_by` is the process that wants it.
     pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, effects: &mut Vec<Effect>) {
-        let process = self.find(name).and_then(|holder| self.clients.far.process_of(holder));
-        if let Some(process) = process.filter(|process| Some(*process) != wanted_by) {
-            effects.push(Effect::Share(Share::Doubt { process }));
-        }
+        let processes = self.alike(name).into_iter().filter_map(|holder| self.clients.far.process_of(holder));
+        let processes = processes.filter(|process| Some(*process) != wanted_by);
+        effects.extend(processes.map(|process| Effect::Share(Share::Doubt { process })));
     }
 
-    /// Somebody has lost this name, or given it up, and all rooms know: whoever else has it keeps it.
+    /// Somebody has lost this name, or given it up, and all rooms know: others who have it, or one that looks like it, keep
+    /// theirs.
     pub(super) fn name_is_free(&mut self, name: &str, now: Now, effects: &mut Vec<Effect>) {
-        if self.find(name).is_none()
-            && let Some((rival, notice)) = self.clients.far.rivals.take(name)
-        {
-            self.take_name(rival, None);
-            self.tell_joined_everywhere(rival, notice, now, effects);
+        for key in Looks::of(name).keys() {
+            let is_free = |rival: &ClientId| self.alike(self.clients.name_of(*rival)).is_empty();
+            // Rivals with this key exclude each other, so at most one can take its name.
+            let rival = self.clients.far.rivals.with_key(key).find(is_free);
+            if let Some(rival) = rival {
+                let name = self.clients.name_of(rival).to_string();
+                let notice = self.clients.far.rivals.remove(&name, rival);
+                self.take_name(rival, None);
+                self.tell_joined_everywhere(rival, notice.unwrap_or(Notice::Quiet), now, effects);
+            }
         }
     }
 
-    /// If somebody of ours has that name and took it later, it is a guest from now on. Who took it first is the same to
-    /// both processes, so the other does nothing.
+    /// Clients of ours that have that name, or one that looks like it, and took it later are guests from now on. Who took
+    /// it first is the same to both processes, so the other does nothing.
     pub(super) fn settle_name(
         &mut self,
         process: u64,
@@ -100,14 +112,22 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some((holder, shared)) = self.find_near(name).zip(self.shared.as_ref()) else {
+        let Some(shared) = &self.shared else {
             return;
         };
-        if (since, process) < (shared.claim_of(holder), shared.process) {
-            let problem = Problem::NameYielded(name.clone());
-            effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
-            let guest = self.next_guest();
-            self.rename(holder, guest, now, effects);
+        let near = |holder: &ClientId| holder.far_key().is_none();
+        let later = |holder: &ClientId| {
+            (since, process) < (shared.claim_of(*holder), shared.process)
+        };
+        let mut yielding = self.alike(name.as_str());
+        yielding.retain(|holder| near(holder) && later(holder));
+        for holder in yielding {
+            if let Some(own) = self.name(holder).cloned() {
+                let problem = Problem::NameYielded { name: own, to: name.clone() };
+                effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
+                let guest = self.next_guest();
+                self.rename(holder, guest, now, effects);
+            }
         }
     }
 }

@@ -39,8 +39,8 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Problem> {
-        if self.is_taken(&from) {
-            return Err(Problem::NameTaken(from));
+        if let Some(problem) = self.name_taken(&from) {
+            return Err(problem);
         }
         let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         let message = self.post(id, from, Sender::Http, Manner::Say, body, now);

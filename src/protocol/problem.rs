@@ -22,8 +22,20 @@ pub enum Problem {
     BadName(NameError),
     /// Somebody else has the name.
     NameTaken(Name),
-    /// Somebody on another process had the name first, and so the client has lost it.
-    NameYielded(Name),
+    /// Somebody else has a name that looks like it.
+    NameAlike {
+        /// The name that was wanted.
+        name: Name,
+        /// The name that it could be taken for.
+        holder: Name,
+    },
+    /// Somebody on another process had the name first, or one that looks like it, and so the client has lost it.
+    NameYielded {
+        /// The name that the client had.
+        name: Name,
+        /// The name of the other.
+        to: Name,
+    },
     /// Nobody has the name.
     NobodyCalled(Text),
     /// The room's name breaks a rule.
@@ -62,7 +74,7 @@ impl Problem {
             Problem::UnknownCommand(_) => "unknown_command",
             Problem::Usage(_) => "usage",
             Problem::BadName(_) => "bad_name",
-            Problem::NameTaken(_) | Problem::NameYielded(_) => "name_taken",
+            Problem::NameTaken(_) | Problem::NameAlike { .. } | Problem::NameYielded { .. } => "name_taken",
             Problem::NobodyCalled(_) => "nobody",
             Problem::BadRoomName(_) => "bad_room",
             Problem::NoSuchRoom(_) => "no_such_room",
@@ -92,8 +104,14 @@ impl fmt::Display for Problem {
             Problem::Usage(usage) => write!(f, "usage: {usage}"),
             Problem::BadName(error) => write!(f, "{error}"),
             Problem::NameTaken(name) => write!(f, "the name {name} is taken"),
-            Problem::NameYielded(name) => {
-                write!(f, "somebody on another server had the name {name} before you")
+            Problem::NameAlike { name, holder } => {
+                write!(f, "the name {name} is taken: it looks like {holder}, who is here. choose another")
+            }
+            Problem::NameYielded { name, to } if name.same_as(to.as_str()) => {
+                write!(f, "somebody on another server had the name {to} before you")
+            }
+            Problem::NameYielded { name, to } => {
+                write!(f, "somebody on another server had the name {to} before you, and {name} looks like it")
             }
             Problem::NobodyCalled(name) => write!(f, "nobody is called {name}. /who lists the names"),
             Problem::BadRoomName(error) => write!(f, "{error}"),

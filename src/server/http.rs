@@ -117,9 +117,8 @@ impl<N: Net> Server<N> {
             return Some(web::refused(&Problem::TooManyRooms));
         }
         // A browser can't read an answer that is no upgrade; it is told once it is in.
-        let taken = arrival.name.as_ref().filter(|name| self.chat.is_taken(name));
-        let taken = taken.filter(|_| arrival.dialect == Dialect::Raw);
-        taken.map(|name| web::refused(&Problem::NameTaken(name.clone())))
+        let name = arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw);
+        name.and_then(|name| self.chat.name_taken(name)).map(|problem| web::refused(&problem))
     }
 
     /// The connection is a client from now on, with a place or in the queue.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chinwag::chat::{Census, ClientId};
 use chinwag::protocol::{Event, Problem, Request};
-use chinwag::text::{Name, RoomName};
+use chinwag::text::{Looks, Name, RoomName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -15,7 +15,8 @@ use crate::words::{name, private_event, room};
 
 /// Few clients, names and rooms, so that they meet.
 const CLIENTS: u32 = 6;
-const NAMES: [&str; 7] = ["ann", "Ann", "bob", "BOB", "cy", "zoë", "ZOE\u{308}"];
+const NAMES: [&str; 12] =
+    ["ann", "Ann", "аnn", "ANИ", "bob", "BOB", "ВОВ", "Ivan", "ivan", "lvan", "zoë", "ZOE\u{308}"];
 const ROOMS: [&str; 5] = ["lobby", "dev", "ops", "bar", "zoo"];
 
 /// All limits so low that they are met.
@@ -114,9 +115,16 @@ impl Model {
         self.places.iter().filter(|(_, place)| place.1 == *room).map(|(id, _)| *id).collect()
     }
 
-    /// Who has a name that looks like this one.
+    /// Who has this name.
     fn bearer(&self, name: &Name) -> Option<ClientId> {
         self.places.iter().find(|(_, place)| place.0.same_as(name.as_str())).map(|(id, _)| *id)
+    }
+
+    /// Whether somebody else than `id` has a name that looks like this one.
+    fn is_taken(&self, id: ClientId, name: &Name) -> bool {
+        let looks = Looks::of(name.as_str());
+        let alike = |place: &(Name, RoomName)| Looks::of(place.0.as_str()).alike(&looks);
+        self.places.iter().any(|(other, place)| *other != id && alike(place))
     }
 }
 
@@ -164,6 +172,8 @@ fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model)
         Request::Nick(name) => {
             let taken = before.bearer(name).is_some_and(|bearer| bearer != id);
             assert_eq!(refused(Problem::NameTaken(name.clone())), taken, "{told:?}");
+            let problem = |told: &Told| matches!(told, Told::Reply(_, Event::Problem { .. }));
+            assert_eq!(told.iter().any(problem), before.is_taken(id, name), "{told:?}");
         }
         Request::Say { .. } if !unnamed => {
             let others = before.members(before.room_of(id).unwrap()).len() - 1;
@@ -195,6 +205,7 @@ fn check_state(talk: &mut Talk, model: &Model) {
     for (id, (name, _)) in &model.places {
         assert_eq!(talk.chat.name(*id), Some(name));
         assert_eq!(model.bearer(name), Some(*id), "{name} twice");
+        assert!(!model.is_taken(*id, name), "{name} twice");
     }
     let mut listed = Vec::new();
     for room in ROOMS.map(room) {

@@ -121,7 +121,7 @@ fn the_later_claim_to_a_name_yields() {
         [(LOWER, 1, false), (LOWER, 0, true), (HIGHER, 0, false), (HIGHER, -1, true)]
     {
         let (mut talk, told) = both_are_ann(process, later_millis);
-        let loses = problem(ANN, Problem::NameYielded(name("Ann")));
+        let loses = problem(ANN, Problem::NameYielded { name: name("ann"), to: name("Ann") });
         assert_eq!(told.contains(&loses), yields, "{process} {later_millis}");
         let ann = talk.chat.name(ANN).unwrap().clone();
         assert_eq!(ann, if yields { guest.clone() } else { name("ann") });

@@ -10,6 +10,7 @@
 //!   `json_chat_random` are the same with clients of all doors, with the help of `hall`.
 //! - `line_ends`: where lines end, how they are edited, and what is no line.
 //! - `far_chat`: the chat as one of several: what other processes tell, and what they are told.
+//! - `look_alikes`: names that look alike.
 //! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and pages against plain vectors of bytes.
 //! - `clocks`: timers, allowances and the steady clock against simpler ones.
@@ -41,6 +42,7 @@ mod line_ends;
 mod link;
 mod link_bounds;
 mod link_clocks;
+mod look_alikes;
 mod outbox;
 mod random;
 mod routes;

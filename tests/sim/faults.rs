@@ -803,11 +803,11 @@ fn fault_26_names_are_refused_with_the_reason_and_asked_for_again() {
         ("--", "a name can't begin with -"),
         ("*bob", "a name can't begin with *"),
         ("\u{2014}bob", "a name can't begin with \u{2014}"),
-        ("chinwag", "that name is kept for the server"),
-        ("guest-1", "that name is kept for the server"),
+        ("chinwag", "that name is kept for the server, or looks like one that is: choose another"),
+        ("guest-1", "that name is kept for the server, or looks like one that is: choose another"),
         (&"x".repeat(33), "a name has at most 32 bytes"),
         ("bob lee", "a name has no space in it"),
-        ("b\x1bob", "a name has no invisible characters in it"),
+        ("b\x1bob", "a name has no invisible characters in it: type it rather than paste it"),
         ("b:ob", "a name has no colon in it"),
     ];
     for (name, reason) in table {

@@ -8,6 +8,8 @@
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
 //! ```
 //!
+//! `names.rs` has names that look alike, in every dialect and at two processes.
+//!
 //! `redis.rs` is a Redis that is as virtual; the one test that needs a real `redis-server`, to compare them, is ignored
 //! by a plain `cargo test`. `cluster.rs` puts several servers around it; `redis_chat.rs` and the files after it are what
 //! they must be to their clients: one chat.
@@ -27,6 +29,7 @@ mod limits;
 mod line_names;
 mod line_protocols;
 mod listeners;
+mod names;
 mod outgoing;
 mod pressure;
 mod random;

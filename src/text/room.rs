@@ -1,0 +1,137 @@
+//! What a room may be called: [`RoomName`].
+
+use std::fmt;
+
+use lean_string::LeanString;
+use unicode_normalization::char::is_combining_mark;
+
+use super::NAME_MAX_BYTES;
+use super::invisible::visible;
+use super::looks::{Looks, fold};
+
+const LOBBY: &str = "lobby";
+
+/// A room's name: letters, digits, `-`, `_` and `.` of any script, in lower case, without the `#`.
+///
+/// The character set leaves nothing that could mean something to a terminal, a URL or Redis.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RoomName(LeanString);
+
+/// Why a room name was refused. [`fmt::Display`] says it to the person who tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoomNameError {
+    /// Nothing was given.
+    Empty,
+    /// Over [`NAME_MAX_BYTES`].
+    TooLong,
+    /// A character that room names don't have.
+    Character,
+    /// `.` or `..`, which in the path of a URL mean something else (RFC 3986, 5.2.4).
+    Dots,
+    /// It could be taken for `lobby`.
+    Lobby,
+}
+
+impl fmt::Display for RoomNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoomNameError::Empty => write!(f, "a room name needs at least one character"),
+            RoomNameError::TooLong => write!(f, "a room name has at most {NAME_MAX_BYTES} bytes"),
+            RoomNameError::Character => write!(f, "a room name has letters, digits, and - _ . only"),
+            RoomNameError::Dots => write!(f, "a room name is not . or .. alone"),
+            RoomNameError::Lobby => write!(f, "that room name looks like {LOBBY} and is not: choose another"),
+        }
+    }
+}
+
+impl RoomName {
+    /// Where everybody starts.
+    pub fn lobby() -> RoomName {
+        RoomName(LeanString::from_static_str(LOBBY))
+    }
+
+    /// Reads a room's name, with or without the `#`; upper and lower case are one room, and a joiner makes
+    /// no other.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn parse(raw: &str) -> Result<RoomName, RoomNameError> {
+        let raw = raw.trim();
+        let raw = raw.strip_prefix('#').unwrap_or(raw);
+        if visible(raw).is_none_or(|shown| shown != raw) {
+            return Err(RoomNameError::Character);
+        }
+        let name: LeanString = fold(raw).collect();
+        if name.is_empty() {
+            return Err(RoomNameError::Empty);
+        }
+        if name.len() > NAME_MAX_BYTES {
+            return Err(RoomNameError::TooLong);
+        }
+        let allowed = |c: char| c.is_alphanumeric() || is_combining_mark(c) || matches!(c, '-' | '_' | '.');
+        if !name.chars().all(|c| allowed(c)) {
+            return Err(RoomNameError::Character);
+        }
+        if matches!(name.as_str(), "." | "..") {
+            return Err(RoomNameError::Dots);
+        }
+        if name != LOBBY && Looks::of(&name).alike(&Looks::of(LOBBY)) {
+            return Err(RoomNameError::Lobby);
+        }
+        Ok(RoomName(name))
+    }
+
+    /// The name, without `#`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomName {
+    /// With the `#`, as people write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_names() {
+        let table = [
+            ("dev", "dev"),
+            ("#Dev", "dev"),
+            ("a.b-c_d", "a.b-c_d"),
+            ("日本", "日本"),
+            ("Ärger", "ärger"),
+            ("علی\u{200c}رضا", "علیرضا"),
+            ("葛\u{e0100}", "葛"),
+            ("lobbyist", "lobbyist"),
+            ("LOBBY", "lobby"),
+            ("ｌｏｂｂｙ", "lobby"),
+        ];
+        for (raw, expected) in table {
+            assert_eq!(RoomName::parse(raw).unwrap().as_str(), expected);
+        }
+        assert!(RoomName::parse(&"x".repeat(NAME_MAX_BYTES)).is_ok());
+        assert_eq!(RoomName::parse(&"x".repeat(NAME_MAX_BYTES + 1)), Err(RoomNameError::TooLong));
+        assert_eq!(RoomName::parse("#"), Err(RoomNameError::Empty));
+        for bad in ["a b", "a/b", "a\r\nb", "a\x1b", "##a", "a:b", "$4\r\n", "a*"] {
+            assert_eq!(RoomName::parse(bad), Err(RoomNameError::Character), "{bad:?}");
+        }
+        for bad in
+            ["a\u{200b}b", "a\u{200d}b", "a\u{200c}b", "dev\u{fe0f}", "\u{feff}a", "a\u{202e}b", "a\u{3164}"]
+        {
+            assert_eq!(RoomName::parse(bad), Err(RoomNameError::Character), "{bad:?}");
+        }
+        for lobby in ["lоbby", "1obby", "lobbу", "#ӏоbbу", "l0bby"] {
+            assert_eq!(RoomName::parse(lobby), Err(RoomNameError::Lobby), "{lobby:?}");
+        }
+        for dots in [".", "..", "#.", " .. "] {
+            assert_eq!(RoomName::parse(dots), Err(RoomNameError::Dots), "{dots:?}");
+        }
+        assert!(RoomName::parse("...").is_ok() && RoomName::parse(".a").is_ok());
+    }
+}
