@@ -154,6 +154,9 @@ impl Chat {
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         self.step_out(id, reason, now, effects);
         self.clients.remove(id);
+        if let Some(shared) = &mut self.shared {
+            shared.remove(id);
+        }
     }
 
     /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
@@ -350,6 +353,20 @@ impl Chat {
             summaries: self.crowds.len(),
             history_bytes: self.rooms.history_bytes(),
         }
+    }
+
+    /// The tables here that have the slots of connections as their keys.
+    pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
+        let near = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> {
+            ids.filter(|id| id.far_key().is_none()).map(|id| id.0).collect()
+        };
+        let claims = self.shared.iter().flat_map(Shared::slots).collect();
+        vec![
+            ("clients of the chat", near(&mut self.clients.near().map(|(id, _)| id))),
+            ("taken names", near(&mut self.names.ids())),
+            ("members", near(&mut self.rooms.everybody())),
+            ("claims", claims),
+        ]
     }
 
     fn carry_out(

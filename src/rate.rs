@@ -195,6 +195,11 @@ impl Meter {
         self.waiting.first().map(|(moment, _)| moment).into_iter().chain(self.sweep_at()).min()
     }
 
+    /// The tables here that have the slots of connections as their keys.
+    pub fn tables(&self) -> [(&'static str, Vec<u32>); 2] {
+        [("allowances", self.recent.slots().collect()), ("slowed down", self.waiting.slots().collect())]
+    }
+
     /// Whether `slot` must wait.
     pub fn waits(&self, slot: u32) -> bool {
         self.waiting.get(slot).is_some()

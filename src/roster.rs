@@ -412,6 +412,12 @@ impl<S> Roster<S> {
         );
     }
 
+    /// The tables here that have the slots of connections as their keys.
+    pub fn tables(&self) -> [(&'static str, Vec<u32>); 3] {
+        let [used, waiting] = self.meter.tables();
+        [("deadlines", self.timers.slots().collect()), used, waiting]
+    }
+
     /// Guesses in the timers.
     pub fn armed_timers(&self) -> usize {
         self.timers.len()

@@ -13,6 +13,7 @@ mod coalesce;
 mod deliver;
 mod end;
 mod flush;
+mod holdings;
 mod http;
 mod link;
 mod naming;
@@ -357,6 +358,7 @@ impl<N: Net> Server<N> {
     fn assert_invariants(&self) {
         self.roster.assert_invariants();
         self.pages.assert_invariants();
+        self.assert_free_slots_are_forgotten();
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
         assert_eq!(queued, self.pages.held_bytes(), "pages count other bytes than the outboxes hold");

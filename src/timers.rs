@@ -73,6 +73,11 @@ impl Timers {
         self.heap.first().copied()
     }
 
+    /// The slots that something is guessed of, in no order.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.heap.iter().map(|(_, slot)| *slot)
+    }
+
     /// How many guesses there are.
     pub fn len(&self) -> usize {
         self.heap.len()

@@ -77,6 +77,11 @@ impl Names {
         }
     }
 
+    /// The clients in the tables, in no order; those with further keys several times.
+    pub fn ids(&self) -> impl Iterator<Item = ClientId> {
+        self.first.iter().copied().chain(self.further.iter().map(|(id, _)| *id))
+    }
+
     /// How many names are taken.
     pub fn len(&self) -> usize {
         self.first.len()

@@ -332,7 +332,12 @@ impl Rooms {
         self.rooms.len() - usize::from(lobby_unused)
     }
 
-    /// Members of all rooms, and listeners.
+    /// Members of all rooms, and listeners, in no order.
+    pub fn everybody(&self) -> impl Iterator<Item = ClientId> {
+        self.rooms.iter().flat_map(|(_, room)| room.ears.iter().flatten().copied())
+    }
+
+    /// How many they are.
     pub fn seats(&self) -> usize {
         self.rooms.iter().map(|(_, room)| room.ears.iter().map(Vec::len).sum::<usize>()).sum()
     }

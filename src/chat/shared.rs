@@ -33,6 +33,19 @@ impl Shared {
         self.claims[slot] = now.unix_millis;
     }
 
+    /// A client is gone, and so is its claim.
+    pub fn remove(&mut self, id: ClientId) {
+        if let Some(claim) = self.claims.get_mut(id.0 as usize) {
+            *claim = 0;
+        }
+    }
+
+    /// The slots of clients that have a claim.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        let claims = self.claims.iter().enumerate();
+        claims.filter(|(_, since)| **since != 0).map(|(slot, _)| slot as u32)
+    }
+
     /// When a client took its name, in milliseconds since the Unix epoch.
     pub(super) fn claim_of(&self, id: ClientId) -> u64 {
         self.claims.get(id.0 as usize).copied().unwrap_or_default()

@@ -130,6 +130,16 @@ impl Gate {
         self.queue.len()
     }
 
+    /// The slots of the clients that wait for one.
+    pub fn waiting_slots(&self) -> impl Iterator<Item = u32> {
+        self.queue.iter().map(|waiter| waiter.token.slot)
+    }
+
+    /// Addresses that have connections.
+    pub fn addresses(&self) -> usize {
+        self.by_host.len()
+    }
+
     /// Whether a client that comes now gets a place at once.
     pub fn has_place(&self) -> bool {
         self.clients() < self.max_clients

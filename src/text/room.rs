@@ -69,7 +69,7 @@ impl RoomName {
             return Err(RoomNameError::TooLong);
         }
         let allowed = |c: char| c.is_alphanumeric() || is_combining_mark(c) || matches!(c, '-' | '_' | '.');
-        if !name.chars().all(|c| allowed(c)) {
+        if !name.chars().all(allowed) {
             return Err(RoomNameError::Character);
         }
         if matches!(name.as_str(), "." | "..") {

@@ -46,6 +46,8 @@ mod redis_order;
 mod redis_real;
 mod redis_refusals;
 mod redis_scale;
+mod sequences;
+mod slow_kinds;
 mod socket;
 mod stage;
 mod web;

@@ -39,6 +39,8 @@ pub struct Stage {
     seen: BTreeMap<Wire, usize>,
     pub stopped: bool,
     pub peak_memory: usize,
+    /// How much there was of everything before anybody came.
+    holdings: Vec<(&'static str, usize)>,
 }
 
 impl Stage {
@@ -63,7 +65,9 @@ impl Stage {
     fn with_doors(flags: &str, world: World, http: DoorKind) -> Stage {
         let config = Config::from_flags(flags);
         let server = Server::new(config.clone(), world, vec![DoorKind::LINE, http]).unwrap();
+        let holdings = server.holdings();
         Stage {
+            holdings,
             server,
             config,
             read: BTreeMap::new(),
@@ -297,6 +301,7 @@ impl Stage {
         assert_eq!(self.server.pages().held_bytes(), 0, "output is left");
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
         assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
+        assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
         let census = self.server.chat().census();
         assert_eq!(Census { history_bytes: 0, rooms: 0, summaries: 0, ..census }, Census::default());
     }

@@ -1,0 +1,58 @@
+//! What the server holds for its connections, in one list: the tables that have a slot as their key, and the counts that
+//! are nothing when nobody is there.
+//!
+//! Whoever adds a table or a count adds it here. Debug builds check after each tick that no table has a free slot, since the
+//! next connection there would inherit it; the simulation checks at the end of each test that all counts are as at the
+//! start.
+
+use super::Server;
+use crate::chat::ClientId;
+use crate::net::Net;
+
+/// A table by its name, and the slots of connections that it has.
+pub type Table = (&'static str, Vec<u32>);
+
+impl<N: Net> Server<N> {
+    /// The tables that have the slots of connections as their keys.
+    fn tables(&self) -> Vec<Table> {
+        let mut tables = vec![
+            ("inboxes", self.inboxes.slots().collect()),
+            ("waiting for a place", self.gate.waiting_slots().collect()),
+        ];
+        tables.extend(self.roster.tables());
+        tables.extend(self.chat.tables());
+        tables
+    }
+
+    /// How much there is of everything that is there for connections, by name.
+    pub fn holdings(&self) -> Vec<(&'static str, usize)> {
+        let tables = self.tables();
+        let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();
+        let census = self.chat.census();
+        holdings.extend([
+            ("connections", self.roster.len()),
+            ("places of clients", self.gate.clients()),
+            ("places of HTTP connections", self.gate.http()),
+            ("addresses", self.gate.addresses()),
+            ("bytes of output", self.pages.held_bytes() as usize),
+            ("clients", census.clients),
+            ("names", census.names),
+            ("further keys of names", census.further_keys),
+            ("rivals for a name", census.rivals),
+            ("members of rooms", census.members),
+        ]);
+        holdings
+    }
+
+    /// Checks that no table has a slot that is free.
+    ///
+    /// # Panics
+    /// When one has.
+    pub(super) fn assert_free_slots_are_forgotten(&self) {
+        for (name, slots) in self.tables() {
+            for slot in slots {
+                assert!(self.roster.token(ClientId(slot)).is_some(), "{name}: the free slot {slot} is in it");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What becomes of a client that reads too slowly, by the kind of what is said, by what it speaks, and by what it does
+//! itself, under both policies.
+
+use std::time::Duration;
+
+use crate::socket::Socket;
+use crate::stage::{Stage, WIDE};
+use crate::web::{ask, ask_once, get, post};
+use crate::world::Wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Bytes of a text, of which 8 KiB holds no more than 16, however it is told.
+const TEXT_BYTES: usize = 506;
+const TEXTS: usize = 40;
+
+const BUFFER: &str = "--rate off --write-buffer 8k --write-buffer-soft off --stall-timeout off --line-max 1k";
+
+/// What ann says, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Line,
+    Emote,
+    Private,
+    PrivateJson,
+    Published,
+    Json,
+}
+
+const KINDS: [Kind; 6] =
+    [Kind::Line, Kind::Emote, Kind::Private, Kind::PrivateJson, Kind::Published, Kind::Json];
+
+/// Ann, who talks, by line and by WebSocket.
+struct Talker {
+    line: Wire,
+    tab: Socket,
+}
+
+impl Talker {
+    fn new(stage: &mut Stage) -> Talker {
+        Talker { line: stage.join("ann"), tab: Socket::open(stage, "/ws?name=tab") }
+    }
+
+    fn say(&self, stage: &mut Stage, kind: Kind, to: &str, text: &str) {
+        let json = |kind: &str, with: &str| format!(r#"{{"type":"{kind}",{with},"text":"{text}"}}"#);
+        match kind {
+            Kind::Line => stage.say(self.line, text),
+            Kind::Emote => stage.say(self.line, &format!("/me {text}")),
+            Kind::Private => stage.say(self.line, &format!("/msg {to} {text}")),
+            Kind::PrivateJson => self.tab.say(stage, &json("tell", &format!(r#""to":"{to}""#))),
+            Kind::Json => self.tab.say(stage, &json("say", r#""room":"lobby""#)),
+            Kind::Published => {
+                let answer = ask_once(stage, &post("/rooms/lobby/messages?from=ci", "", text));
+                assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+            }
+        }
+        stage.run();
+    }
+}
+
+fn stall(stage: &mut Stage, wire: Wire) {
+    stage.run();
+    stage.unread(wire);
+    stage.world().set_window(wire, 0);
+    stage.set_eager(wire, false);
+}
+
+fn read_again(stage: &mut Stage, wire: Wire) {
+    stage.world().set_window(wire, WIDE);
+    stage.set_eager(wire, true);
+    stage.run();
+}
+
+fn queued_bytes(stage: &mut Stage, wire: Wire) -> usize {
+    let token = stage.world().token(wire).unwrap();
+    stage.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
+}
+
+#[test]
+fn a_slow_line_client_misses_messages_of_every_kind_or_is_dropped_for_them() {
+    for kind in KINDS {
+        for skip in [true, false] {
+            let policy = if skip { "skip" } else { "drop" };
+            let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
+            let talker = Talker::new(&mut stage);
+            let bob = stage.join("bob");
+            stall(&mut stage, bob);
+            let text = "x".repeat(TEXT_BYTES);
+            for _ in 0..TEXTS {
+                talker.say(&mut stage, kind, "bob", &text);
+            }
+            let counts = (stage.server.metrics().missed > 0, stage.server.metrics().dropped());
+            assert_eq!(counts, (skip, u64::from(!skip)), "{kind:?} {policy}");
+            read_again(&mut stage, bob);
+            let lines = stage.unread(bob);
+            let heard = lines.iter().filter(|line| line.contains(&text)).count();
+            let missed = TEXTS - heard;
+            let last = match skip {
+                true => format!("-- you missed {missed} messages: you read too slowly"),
+                false => "-- you were dropped: too much was waiting for you to read it".to_string(),
+            };
+            assert_eq!(lines.last(), Some(&last), "{kind:?} {policy}");
+            if skip {
+                assert_eq!(stage.server.metrics().missed, missed as u64, "{kind:?}");
+                talker.say(&mut stage, kind, "bob", "and on");
+                assert!(stage.unread(bob)[0].ends_with("and on"), "{kind:?}");
+            }
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn a_slow_tab_misses_messages_of_every_kind_or_is_dropped_for_them() {
+    for kind in KINDS {
+        for skip in [true, false] {
+            let policy = if skip { "skip" } else { "drop" };
+            let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
+            let talker = Talker::new(&mut stage);
+            let mut bob = Socket::open(&mut stage, "/ws?name=bob");
+            bob.texts(&mut stage);
+            stall(&mut stage, bob.wire);
+            let text = "x".repeat(TEXT_BYTES);
+            for _ in 0..TEXTS {
+                talker.say(&mut stage, kind, "bob", &text);
+            }
+            let counts = (stage.server.metrics().missed > 0, stage.server.metrics().dropped());
+            assert_eq!(counts, (skip, u64::from(!skip)), "{kind:?} {policy}");
+            read_again(&mut stage, bob.wire);
+            let texts = bob.texts(&mut stage);
+            let heard = texts.iter().filter(|line| line.contains(&text)).count();
+            let told: usize = texts.iter().filter_map(|line| missed_count(line)).sum();
+            assert_eq!(told, if skip { TEXTS - heard } else { 0 }, "{kind:?} {policy}: {texts:?}");
+            stage.end();
+        }
+    }
+}
+
+/// The number in `{"type":"missed",…,"count":4}`.
+fn missed_count(text: &str) -> Option<usize> {
+    let count = text.strip_prefix(r#"{"type":"missed""#)?.split_once(r#""count":"#)?.1;
+    count.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[test]
+fn a_slow_listener_is_dropped_or_misses_what_is_said_and_hears_nothing_private() {
+    for kind in KINDS {
+        for policy in ["skip", "drop"] {
+            let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
+            let talker = Talker::new(&mut stage);
+            stage.join("bob");
+            let tail = stage.connect_http();
+            ask(&mut stage, tail, &get("/rooms/lobby/events"));
+            stall(&mut stage, tail);
+            let text = "x".repeat(TEXT_BYTES);
+            for _ in 0..TEXTS {
+                talker.say(&mut stage, kind, "bob", &text);
+            }
+            let private = matches!(kind, Kind::Private | Kind::PrivateJson);
+            let metrics = stage.server.metrics();
+            let (missed, dropped) = (metrics.missed > 0, metrics.dropped() > 0);
+            assert_eq!(
+                (missed, dropped),
+                (!private && policy == "skip", !private && policy == "drop"),
+                "{kind:?}"
+            );
+            read_again(&mut stage, tail);
+            assert_eq!(stage.text(tail).contains(&text), !private, "{kind:?}");
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn a_half_full_talker_is_given_none_of_its_own_messages_and_none_are_counted_as_missed() {
+    for policy in ["skip", "drop"] {
+        let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
+        let (talker, bob) = (Talker::new(&mut stage), stage.join("bob"));
+        let cy = stage.join("cy");
+        stall(&mut stage, bob);
+        // Half of the buffer, and he is still heard.
+        for _ in 0..6 {
+            talker.say(&mut stage, Kind::Line, "bob", &"x".repeat(TEXT_BYTES));
+        }
+        let before = queued_bytes(&mut stage, bob);
+        stage.unread(cy);
+        for number in 0..40 {
+            stage.say(bob, &format!("{number} {}", "y".repeat(TEXT_BYTES)));
+            stage.say(bob, &format!("/msg cy {number} {}", "y".repeat(TEXT_BYTES)));
+        }
+        stage.run();
+        assert_eq!(stage.unread(cy).len(), 80, "{policy}");
+        assert_eq!(queued_bytes(&mut stage, bob), before, "{policy}");
+        assert_eq!((stage.server.metrics().missed, stage.server.metrics().dropped()), (0, 0), "{policy}");
+        read_again(&mut stage, bob);
+        assert!(!stage.text(bob).contains('y'), "{policy}");
+        stage.end();
+    }
+}
+
+#[test]
+fn a_full_talker_is_still_answered_or_dropped_and_never_skipped_for_its_own_commands() {
+    for policy in ["skip", "drop"] {
+        let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
+        let bob = stage.join("bob");
+        stall(&mut stage, bob);
+        // What a client asks for is never left out, so who reads no answers is not read after a while, or dropped.
+        for _ in 0..200 {
+            stage.say(bob, "/help");
+        }
+        stage.pass(SECOND);
+        assert_eq!(stage.server.metrics().missed, 0, "{policy}");
+        read_again(&mut stage, bob);
+        let lines = stage.unread(bob);
+        assert!(!lines.iter().any(|line| line.contains("you missed")), "{policy}: {lines:?}");
+        stage.end();
+    }
+}
