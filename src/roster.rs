@@ -413,9 +413,12 @@ impl<S> Roster<S> {
     }
 
     /// The tables here that have the slots of connections as their keys.
-    pub fn tables(&self) -> [(&'static str, Vec<u32>); 3] {
+    pub fn tables(&self) -> [(&'static str, Vec<u32>); 5] {
         let [used, waiting] = self.meter.tables();
-        [("deadlines", self.timers.slots().collect()), used, waiting]
+        let slots = |timers: &Timers| timers.slots().collect();
+        let times = [("deadlines", &self.timers), ("closing", &self.closing), ("idle", &self.idle)];
+        let [deadlines, closing, idle] = times.map(|(name, timers)| (name, slots(timers)));
+        [deadlines, closing, idle, used, waiting]
     }
 
     /// Guesses in the timers.

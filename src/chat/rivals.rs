@@ -39,7 +39,11 @@ impl Rivals {
     /// Returns those whose names have that key.
     fn with_key(&self, key: &str) -> impl Iterator<Item = ClientId> {
         let lowest = (key.to_string(), ClientId(0));
-        self.0.range(lowest..).map(|((other, id), _)| (other, *id)).take_while(move |(other, _)| *other == key).map(|(_, id)| id)
+        self.0
+            .range(lowest..)
+            .map(|((other, id), _)| (other, *id))
+            .take_while(move |(other, _)| *other == key)
+            .map(|(_, id)| id)
     }
 
     /// How many keys are noted.
@@ -116,9 +120,7 @@ impl Chat {
             return;
         };
         let near = |holder: &ClientId| holder.far_key().is_none();
-        let later = |holder: &ClientId| {
-            (since, process) < (shared.claim_of(*holder), shared.process)
-        };
+        let later = |holder: &ClientId| (since, process) < (shared.claim_of(*holder), shared.process);
         let mut yielding = self.alike(name.as_str());
         yielding.retain(|holder| near(holder) && later(holder));
         for holder in yielding {

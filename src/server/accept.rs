@@ -135,11 +135,6 @@ impl Gate {
         self.queue.iter().map(|waiter| waiter.token.slot)
     }
 
-    /// Addresses that have connections.
-    pub fn addresses(&self) -> usize {
-        self.by_host.len()
-    }
-
     /// Whether a client that comes now gets a place at once.
     pub fn has_place(&self) -> bool {
         self.clients() < self.max_clients

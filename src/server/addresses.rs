@@ -101,6 +101,11 @@ impl Addresses {
         self.open.len()
     }
 
+    /// Addresses with refusals that may not be logged yet.
+    pub fn refusals(&self) -> usize {
+        self.refusals.len()
+    }
+
     /// Counts a refusal of an address. Returns how many were not logged since the last that was, if this one is to be
     /// logged.
     pub fn note_refusal(&mut self, host: Host, now: Moment) -> Option<u64> {

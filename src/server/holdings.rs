@@ -7,6 +7,7 @@
 
 use super::Server;
 use crate::chat::ClientId;
+use crate::connection::Place;
 use crate::net::Net;
 
 /// A table by its name, and the slots of connections that it has.
@@ -28,12 +29,13 @@ impl<N: Net> Server<N> {
     pub fn holdings(&self) -> Vec<(&'static str, usize)> {
         let tables = self.tables();
         let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();
+        let taken: usize = Place::ALL.into_iter().map(|place| self.gate.places().taken(place)).sum();
+        holdings.push(("places", taken));
         let census = self.chat.census();
         holdings.extend([
             ("connections", self.roster.len()),
-            ("places of clients", self.gate.clients()),
-            ("places of HTTP connections", self.gate.http()),
-            ("addresses", self.gate.addresses()),
+            ("addresses", self.gate.addresses().len()),
+            ("refusals to be logged", self.gate.addresses().refusals()),
             ("bytes of output", self.pages.held_bytes() as usize),
             ("clients", census.clients),
             ("names", census.names),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::socket::Socket;
+use crate::socket::{CLOSE, Socket, TEXT, frame};
 use crate::stage::{Stage, WIDE};
 use crate::web::{ask_once, get, post};
 
@@ -172,4 +172,115 @@ fn how_long_ticks_take() {
     assert_eq!(buckets.last(), Some(&(f64::INFINITY, all["tick_seconds_count"])));
     assert!(all["tick_seconds_count"] > 0.0);
     stage.end();
+}
+
+/// Every way to end that is not being dropped counts as no drop, and only a refusal as one.
+#[test]
+fn each_way_to_end_is_counted_as_what_it_is() {
+    type End = fn(&mut Stage);
+    let rows: [(&str, &str, End, u64); 14] = [
+        (
+            "quit",
+            "",
+            |stage| {
+                let ann = stage.join("ann");
+                stage.say(ann, "/quit")
+            },
+            0,
+        ),
+        (
+            "end of input",
+            "",
+            |stage| {
+                let ann = stage.join("ann");
+                stage.world().end(ann)
+            },
+            0,
+        ),
+        (
+            "lost",
+            "",
+            |stage| {
+                let ann = stage.join("ann");
+                stage.world().reset(ann)
+            },
+            0,
+        ),
+        (
+            "no name",
+            "--name-timeout 5s",
+            |stage| {
+                stage.connect();
+            },
+            0,
+        ),
+        (
+            "idle",
+            "--idle-timeout 5s",
+            |stage| {
+                stage.join("ann");
+            },
+            0,
+        ),
+        (
+            "endless line",
+            "",
+            |stage| {
+                let ann = stage.join("ann");
+                stage.send(ann, &vec![b'x'; 3 << 20])
+            },
+            0,
+        ),
+        (
+            "full",
+            "--max-clients 1 --max-waiting 0",
+            |stage| {
+                stage.join("ann");
+                stage.connect();
+                stage.connect();
+            },
+            2,
+        ),
+        (
+            "too many from an address",
+            "--max-per-ip 1",
+            |stage| {
+                (0..3).for_each(|_| {
+                    stage.connect_from(Some("10.0.0.1"), WIDE);
+                });
+            },
+            2,
+        ),
+        ("peer closed", "", |stage| close(stage, &frame(CLOSE, &1000u16.to_be_bytes())), 0),
+        ("bad frame", "", |stage| close(stage, &[0xff, 0xff]), 0),
+        ("bad text", "", |stage| close(stage, &frame(TEXT, b"\xff")), 0),
+        ("too large", "--message-max 16k", |stage| close(stage, &frame(TEXT, &vec![b'x'; 17 << 10])), 0),
+        ("no pong", "--ping-interval 5s --ping-timeout 5s", |stage| close(stage, b""), 0),
+        (
+            "answered",
+            "",
+            |stage| {
+                ask_once(stage, &get("/healthz").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+            },
+            0,
+        ),
+    ];
+    for (name, flags, end, refused) in rows {
+        let mut stage = Stage::new(&format!("--rate off {flags}"));
+        end(&mut stage);
+        stage.pass(20 * SECOND);
+        let all = samples(&mut stage);
+        assert_eq!(all["connections_refused_total"], refused as f64, "{name}");
+        for reason in ["buffer-full", "buffer-high", "stalled", "server-memory"] {
+            assert_eq!(all[&format!("dropped_total{{reason=\"{reason}\"}}")], 0.0, "{name}: {reason}");
+        }
+        stage.end();
+    }
+}
+
+/// Opens a tab, and sends that.
+fn close(stage: &mut Stage, bytes: &[u8]) {
+    let tab = Socket::open(stage, "/ws?name=tab");
+    stage.send(tab.wire, bytes);
+    stage.run();
 }

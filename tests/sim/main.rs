@@ -8,6 +8,8 @@
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
 //! ```
 //!
+//! `sequences.rs` goes over a limit again and again, `slow_kinds.rs` has slow clients by the kind of what is said, `growing.rs`
+//! text that escaping makes longer, `deadlines.rs` from when each deadline counts.
 //! `names.rs` has names that look alike, in every dialect and at two processes.
 //!
 //! `redis.rs` is a Redis that is as virtual; the one test that needs a real `redis-server`, to compare them, is ignored
@@ -21,8 +23,10 @@ mod closing;
 mod cluster;
 mod coalesce;
 mod counts;
+mod deadlines;
 mod faults;
 mod floods;
+mod growing;
 mod identity;
 mod ledger;
 mod limits;

@@ -64,6 +64,7 @@ fn a_name_with_the_joiners_and_selectors_of_its_script_is_kept_as_it_is_written(
         stage.say(ann, &format!("/msg {} psst", proper.replace('\u{fe0f}', "")));
         stage.expect(wire, &["[ann] psst"]);
         stage.say(wire, "/quit");
+        stage.run();
         stage.unread(ann);
         stage.unread(wire);
         let path = format!("/rooms/lobby/messages?from={}", encoded(proper));

@@ -21,6 +21,9 @@ use crate::world::{Weather, Wire, World};
 /// More than any answer to one request: a full history of lines is many frames, each of at most this.
 const FRAME_MAX_BYTES: usize = 16 * 1024;
 
+/// What the open page may keep between bursts: its bytes, and the ends of its frames.
+const KEPT_BYTES: usize = 2 * 256 * 1024;
+
 /// The second door.
 pub const HTTP: DoorKind = DoorKind { dialect: Dialect::Http, loopback: true };
 
@@ -302,6 +305,8 @@ impl Stage {
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
         assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
         assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
+        let memory = self.server.pages().memory_bytes();
+        assert!(memory <= KEPT_BYTES, "the open page keeps {memory} bytes");
         let census = self.server.chat().census();
         assert_eq!(Census { history_bytes: 0, rooms: 0, summaries: 0, ..census }, Census::default());
     }

@@ -1,0 +1,76 @@
+//! Text that grows when it is escaped: what a dialect makes of it stays within the bounds of who reads it.
+
+use crate::socket::Socket;
+use crate::stage::Stage;
+use crate::web::{ask, get};
+
+/// Texts of which JSON makes up to twice as many bytes, and some of which it makes no more.
+const TEXTS: [&str; 4] = ["\"", "\\", "é", "x"];
+
+const FLAGS: &str = "--rate off --write-buffer 8k --write-buffer-soft off --line-max 2k --history-shown 100";
+
+#[test]
+fn no_history_is_too_long_for_its_reader_however_its_text_is_escaped() {
+    for text in TEXTS {
+        let mut stage = Stage::new(FLAGS);
+        let ann = stage.join("ann");
+        for number in 0..60 {
+            stage.say(ann, &format!("{number:02}{}", text.repeat(400 / text.len())));
+            stage.run();
+        }
+        let bob = stage.join("bob");
+        stage.say(bob, "/history 100");
+        let mut tab = Socket::open(&mut stage, "/ws?name=tab&history=100");
+        tab.say(&mut stage, r#"{"type":"history","room":"lobby","count":100}"#);
+        let texts = tab.texts(&mut stage);
+        let histories: Vec<_> =
+            texts.iter().filter(|text| text.starts_with(r#"{"type":"history""#)).collect();
+        assert_eq!(histories.len(), 2, "{text}: {texts:?}");
+        for history in histories {
+            assert!(history.contains(&format!(r#""text":"59{}"#, &escaped(text))), "{text}: {history}");
+        }
+        let tail = stage.connect_http();
+        let request = get("/rooms/lobby/events").replace("\r\n\r\n", "\r\nLast-Event-ID: 0-0-0\r\n\r\n");
+        ask(&mut stage, tail, &request);
+        assert_eq!(stage.server.metrics().dropped(), 0, "{text}");
+        assert!(stage.text(bob).contains(&format!("ann: 59{text}")), "{text}");
+        stage.end();
+    }
+}
+
+/// A client that reads nothing for now, and asks for the history once, has at most its write buffer queued.
+#[test]
+fn a_history_that_nobody_reads_yet_fits_the_write_buffer_in_every_dialect() {
+    for text in TEXTS {
+        let mut stage = Stage::new(FLAGS);
+        let ann = stage.join("ann");
+        for number in 0..60 {
+            stage.say(ann, &format!("{number:02}{}", text.repeat(400 / text.len())));
+            stage.run();
+        }
+        let tab = Socket::open(&mut stage, "/ws?name=tab");
+        let bob = stage.join("bob");
+        for wire in [tab.wire, bob] {
+            stage.run();
+            stage.world().set_window(wire, 0);
+            stage.set_eager(wire, false);
+        }
+        stage.say(bob, "/history 100");
+        tab.say(&mut stage, r#"{"type":"history","room":"lobby","count":100}"#);
+        stage.run();
+        assert_eq!(stage.server.metrics().dropped(), 0, "{text}");
+        for wire in [tab.wire, bob] {
+            let token = stage.world().token(wire).unwrap();
+            let queued = stage.server.roster().get(token).unwrap().outbox.queued_bytes();
+            assert!((1..=8 * 1024).contains(&queued), "{text}: {queued}");
+        }
+        stage.end();
+    }
+}
+
+fn escaped(text: &str) -> String {
+    match text {
+        "\"" | "\\" => format!("\\{text}"),
+        text => text.to_string(),
+    }
+}
