@@ -1,6 +1,6 @@
 //! Names that look alike: one at a time is present, here and at other processes.
 
-use chinwag::protocol::{FarId, News, Presence, Problem, Share};
+use chinwag::protocol::{News, Presence, Problem, Share, UniqueId};
 
 use crate::talk::*;
 use crate::words::{name, text};
@@ -88,7 +88,7 @@ fn one_may_take_a_look_alike_of_ones_own_name() {
 
 fn is_far(client: u32, who: &str, since_unix_millis: u64) -> News {
     let presence = Presence { name: name(who), since_unix_millis, rooms: vec![] };
-    News::Present { id: FarId { process: FAR, client }, presence }
+    News::Present { id: UniqueId { process: FAR, serial: client }, presence }
 }
 
 /// The process that a private message to that name would go to.
