@@ -69,7 +69,7 @@ fn a_name_with_the_joiners_and_selectors_of_its_script_is_kept_as_it_is_written(
         stage.unread(wire);
         let path = format!("/rooms/lobby/messages?from={}", encoded(proper));
         assert!(ask_once(&mut stage, &post(&path, "", "x")).starts_with("HTTP/1.1 202 "));
-        stage.expect(ann, &[&format!("{proper}: x")]);
+        stage.expect(ann, &[&format!("{proper} (http): x")]);
     }
     stage.end();
 }
