@@ -15,7 +15,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("CI", "the name CI is taken"),
     ("/nick ci", "the name ci is taken"),
     ("a b", "a name has no space in it"),
-    ("chinwag", "that name is kept for the server"),
+    ("chinwag", "that name is kept for the server, or looks like one that is: choose another"),
     ("a-name-that-is-longer-than-32-bytes", "a name has at most 32 bytes"),
     ("/nosuch", "there is no command /nosuch. /help lists the commands, //text says /text"),
     ("/nick", "usage: /nick NAME"),

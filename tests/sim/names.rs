@@ -28,6 +28,7 @@ fn a_name_that_could_be_taken_for_the_servers_is_refused_in_every_dialect() {
         stage.unread(ann);
         let asked = stage.connect();
         stage.say(asked, forged);
+        stage.pass(Duration::from_secs(1));
         stage.expect(
             asked,
             &["-- welcome to chinwag. what's your name?", &format!("-- {KEPT}. what's your name?")],
@@ -82,6 +83,7 @@ fn a_look_alike_of_somebody_present_is_taken_in_every_dialect() {
     let taken = "the name аnn is taken: it looks like ann, who is here. choose another";
     let asked = stage.connect();
     stage.say(asked, "аnn");
+    stage.pass(Duration::from_secs(1));
     stage.expect(
         asked,
         &["-- welcome to chinwag. what's your name?", &format!("-- {taken}. what's your name?")],
