@@ -71,6 +71,19 @@ impl Load {
         self.worked_off.get(&source).is_some_and(|worked_off| *worked_off > now + burst)
     }
 
+    /// The slots of the connections among the sources.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.worked_off.keys().filter_map(|source| match source {
+            Source::Connection(slot) => Some(*slot),
+            Source::Address(_) => None,
+        })
+    }
+
+    /// How many sources there are.
+    pub fn len(&self) -> usize {
+        self.worked_off.len()
+    }
+
     /// Whether no source is loaded, as far as that can be seen at once.
     pub fn is_empty(&self) -> bool {
         self.worked_off.is_empty()

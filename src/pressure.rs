@@ -192,6 +192,19 @@ impl Pressure {
         self.waiting.values().flatten().chain(&self.released).any(|other| *other == talker)
     }
 
+    /// The tables here that have the slots of connections as their keys.
+    pub fn tables(&self) -> [(&'static str, Vec<u32>); 3] {
+        let targets = self.waiting.keys().filter_map(|target| match target {
+            Target::Client(id) => Some(id.0),
+            Target::Room(_) => None,
+        });
+        [
+            ("laggards", self.laggards.slots().collect()),
+            ("clients that hold talkers", self.deadlines.slots().collect()),
+            ("clients that talkers wait for", targets.collect()),
+        ]
+    }
+
     /// Whether nothing is kept of anybody.
     pub fn is_empty(&self) -> bool {
         self.laggards.is_empty()

@@ -413,12 +413,10 @@ impl<S> Roster<S> {
     }
 
     /// The tables here that have the slots of connections as their keys.
-    pub fn tables(&self) -> [(&'static str, Vec<u32>); 5] {
-        let [used, waiting] = self.meter.tables();
-        let slots = |timers: &Timers| timers.slots().collect();
+    pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
         let times = [("deadlines", &self.timers), ("closing", &self.closing), ("idle", &self.idle)];
-        let [deadlines, closing, idle] = times.map(|(name, timers)| (name, slots(timers)));
-        [deadlines, closing, idle, used, waiting]
+        let times = times.map(|(name, timers)| (name, timers.slots().collect()));
+        times.into_iter().chain(self.meter.tables()).chain(self.pressure.tables()).collect()
     }
 
     /// Guesses in the timers.

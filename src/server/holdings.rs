@@ -18,6 +18,7 @@ impl<N: Net> Server<N> {
     fn tables(&self) -> Vec<Table> {
         let mut tables = vec![
             ("inboxes", self.inboxes.slots().collect()),
+            ("load", self.load.slots().collect()),
             ("waiting for a place", self.gate.waiting_slots().collect()),
         ];
         tables.extend(self.roster.tables());
@@ -35,6 +36,8 @@ impl<N: Net> Server<N> {
         holdings.extend([
             ("connections", self.roster.len()),
             ("addresses", self.gate.addresses().len()),
+            ("addresses with load", self.load.len()),
+            ("addresses with rates", self.roster.address_rates().len()),
             ("refusals to be logged", self.gate.addresses().refusals()),
             ("bytes of output", self.pages.held_bytes() as usize),
             ("clients", census.clients),
