@@ -43,6 +43,7 @@ mod link_bounds;
 mod link_clocks;
 mod outbox;
 mod random;
+mod returning;
 mod routes;
 mod talk;
 mod websocket;

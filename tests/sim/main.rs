@@ -14,6 +14,7 @@
 
 mod address_rates;
 mod announce;
+mod catchup;
 mod clocks;
 mod closing;
 mod cluster;
@@ -22,6 +23,7 @@ mod counts;
 mod faults;
 mod floods;
 mod identity;
+mod last_words;
 mod ledger;
 mod limits;
 mod line_names;
