@@ -260,6 +260,10 @@ impl Net for Instant {
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
+    fn unsent(&mut self, _: &mut Socket) -> u32 {
+        0
+    }
+
     fn finish(&mut self, _: &mut Socket) -> io::Result<()> {
         Ok(())
     }

@@ -12,6 +12,7 @@ mod history;
 mod ids;
 mod moves;
 mod names;
+mod returning;
 mod rivals;
 mod rooms;
 mod shared;
@@ -21,6 +22,7 @@ use smallvec::SmallVec;
 
 use crate::config::Config;
 use crate::protocol::{Dialect, Epoch, Event, Problem, Request, Share, UniqueId};
+use crate::sparse::Sparse;
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
@@ -28,6 +30,7 @@ use clients::{Client, Clients, Echo, Seat};
 pub use ids::{ClientId, RoomId};
 use moves::Notice;
 use names::Names;
+use returning::Returning;
 use rooms::{Room, Rooms};
 use shared::Shared;
 use talk::Speech;
@@ -80,6 +83,8 @@ pub struct Chat {
     names: Names,
     rooms: Rooms,
     crowds: crowd::Crowds,
+    /// Listeners that have still to be sent something that was said before.
+    returning: Sparse<Returning>,
     guests: u64,
     /// Set if other processes are in the same chat.
     shared: Option<Shared>,
@@ -96,6 +101,8 @@ struct Rules {
     history_shown: usize,
     /// The most history shown at once, in bytes of text: it must fit into the write buffer of who sees it.
     history_bytes: usize,
+    /// What a listener that catches up is sent at once, in bytes of text; or one message, if that is more.
+    piece_bytes: usize,
 }
 
 impl Chat {
@@ -110,6 +117,7 @@ impl Chat {
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
+            returning: Sparse::default(),
             guests: 0,
             shared: None,
             rules: Rules {
@@ -118,6 +126,7 @@ impl Chat {
                 rooms_per_client: config.max_rooms_per_client,
                 history_shown: config.history_shown,
                 history_bytes: config.write_buffer / 2,
+                piece_bytes: config.write_buffer / 8,
             },
             motd: Vec::new(),
         }
@@ -153,6 +162,7 @@ impl Chat {
     /// Once is enough; a client that is not here is no error.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         self.step_out(id, reason, now, effects);
+        self.stop_catching_up(id, now, effects);
         self.clients.remove(id);
         if let Some(shared) = &mut self.shared {
             shared.remove(id);
@@ -350,6 +360,7 @@ impl Chat {
             rivals: self.clients.far.rivals.len(),
             rooms: self.rooms.len(),
             members: self.rooms.seats(),
+            returning: self.returning.len(),
             summaries: self.crowds.len(),
             history_bytes: self.rooms.history_bytes(),
         }
@@ -394,7 +405,9 @@ impl Chat {
                 self.join(id, room, history, Echo(echo), now, effects)?;
             }
             Request::Leave(room) => self.leave_room(id, room, now, effects)?,
-            Request::History { room, count } => self.show_history(id, room, count, now, effects)?,
+            Request::History { room, count, after } => {
+                self.show_history(id, room, (count, after), now, effects)?;
+            }
             Request::Help => effects.push(Effect::Reply(id, Event::Help)),
             Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
             Request::Quit(reason) => {
@@ -457,6 +470,8 @@ pub struct Census {
     pub rooms: usize,
     /// Members of all rooms, and listeners.
     pub members: usize,
+    /// Listeners that catch up.
+    pub returning: usize,
     /// Rooms that owe a summary.
     pub summaries: usize,
     /// Memory of the history.

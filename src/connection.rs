@@ -5,6 +5,7 @@
 //! have it: what came in and is not used ([`crate::inbox`]), how much it has sent lately ([`crate::rate`]).
 
 mod deadlines;
+mod output;
 mod place;
 
 use std::io::{self, ErrorKind};
@@ -12,13 +13,12 @@ use std::io::{self, ErrorKind};
 use bitflags::bitflags;
 
 use crate::codec::websocket::CONTROL_FRAME_MAX_BYTES;
-use crate::config::{SlowClient, UNNAMED_BUFFER_BYTES};
+use crate::config::SlowClient;
 use crate::host::Host;
 use crate::inbox::{READ_BYTES, Scratch};
 use crate::limits::Limits;
 use crate::net::{DoorKind, Net};
-use crate::outbox::{Appended, Flushed, Outbox};
-use crate::page::{Pages, Slice};
+use crate::outbox::{Outbox, Progress};
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::{Coarse, Moment};
 
@@ -94,6 +94,8 @@ bitflags! {
         const FULL = 1 << 5;
         /// The client has closed its WebSocket, and was answered: it may be sent nothing more.
         const CLOSED = 1 << 6;
+        /// The chat has more to send to it, once it has taken what waits.
+        const CATCHING_UP = 1 << 7;
     }
 
     /// Which of the roster's queues a connection is in; each at most once.
@@ -157,8 +159,11 @@ pub enum Intake {
 pub enum Kind {
     /// It may: somebody said something to a room or to this client.
     Message,
-    /// It may not: it answers this client, or tells it about its connection.
+    /// It may not: it tells this client about its connection.
     Vital,
+    /// It may not, and a large one does not count as what waits: it answers a request of this client, which is not read
+    /// while too much waits, so there are never many of them.
+    Answer,
 }
 
 /// What became of a frame for one client.
@@ -289,43 +294,6 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Puts some frames into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
-    /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
-    #[inline]
-    pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> Appended {
-        if self.life != Life::Chatting {
-            return Appended::No;
-        }
-        let appended = self.outbox.append(slice, most_queued_bytes);
-        if appended != Appended::No {
-            self.outbox.count(frames);
-        }
-        appended
-    }
-
-    /// Puts some frames into the outbox if they fit. Behind a gap no message fits until the client was told of the gap.
-    #[cold]
-    pub fn push(&mut self, slice: Slice, frames: usize, kind: Kind, limits: &Limits) -> Pushed {
-        if !self.hears() {
-            return Pushed::Deaf;
-        }
-        let behind_a_gap = kind == Kind::Message && self.outbox.missed() > 0;
-        if behind_a_gap || self.overflows(slice.len(), limits) {
-            return Pushed::Full;
-        }
-        self.outbox.count(frames);
-        self.outbox.push(slice);
-        Pushed::Queued
-    }
-
-    fn overflows(&self, bytes: usize, limits: &Limits) -> bool {
-        let limit = match self.life {
-            Life::Waiting | Life::Naming(_) => UNNAMED_BUFFER_BYTES,
-            _ => limits.hard_bytes as usize,
-        };
-        self.outbox.cost_bytes() + bytes > limit
-    }
-
     /// What is made of its input at the moment.
     pub fn intake(&self, limits: &Limits) -> Intake {
         let waits = match self.life {
@@ -352,6 +320,7 @@ impl<S> Connection<S> {
         match (self.life, self.intake(limits)) {
             (Life::Waiting, _) if self.dialect == Dialect::Line => readable && !has(Readiness::UNREAD),
             (Life::Draining(_) | Life::Lingering, _) => readable,
+            (Life::Chatting, _) if self.may_catch_up() => true,
             (_, Intake::Nothing) => false,
             // It has closed, so what is still to be read says nothing.
             (Life::Finishing, _) => has(Readiness::HELD),
@@ -360,18 +329,24 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of.
+    /// Whether the chat has more to send to it, and nothing waits. The kernel's send buffer keeps its peer busy until then.
+    pub fn may_catch_up(&self) -> bool {
+        self.ready.contains(Readiness::CATCHING_UP) && self.life == Life::Chatting && self.outbox.is_empty()
+    }
+
+    /// Whether a client with an empty outbox has nothing else going on: no input to go on with, no gap to be told of, and
+    /// nothing more to catch up with.
     #[inline]
     pub fn is_at_rest(&self) -> bool {
-        let input = self.ready.intersects(Readiness::READABLE | Readiness::UNREAD | Readiness::HELD);
-        self.life == Life::Chatting && !input && !self.outbox.has_postponed()
+        let work = Readiness::READABLE | Readiness::UNREAD | Readiness::HELD | Readiness::CATCHING_UP;
+        self.life == Life::Chatting && !self.ready.intersects(work) && !self.outbox.has_postponed()
     }
 
     /// Whether a pong can be queued now: the client takes what it is sent, or a pong has been postponed for long.
     pub fn may_pong(&self, limits: &Limits, now: Moment) -> bool {
         let takes = self.ready.contains(Readiness::WRITABLE) && !self.is_behind(limits);
         let in_time = takes || self.outbox.is_empty() || self.outbox.is_pong_due(now);
-        in_time && !self.overflows(CONTROL_FRAME_MAX_BYTES, limits)
+        in_time && !self.overflows(CONTROL_FRAME_MAX_BYTES, Kind::Vital, limits)
     }
 
     /// Whether messages may be left out for it, if it reads slowly. There is no word for that on the raw listener.
@@ -392,6 +367,12 @@ impl<S> Connection<S> {
     /// Whether so much waits for it that it should read before it asks for more.
     pub fn is_behind(&self, limits: &Limits) -> bool {
         self.outbox.cost_bytes() > limits.soft_bytes()
+    }
+
+    /// The same, where the peer has not taken it: so it is not read, and may have answered a ping.
+    #[inline]
+    pub fn is_held_up(&self, limits: &Limits) -> bool {
+        self.outbox.progress() != Progress::KeepsUp && self.is_behind(limits)
     }
 
     /// Notes that a message of it was `paid` for out of its allowance, or must wait; and whether it was `rested` before.
@@ -461,29 +442,5 @@ impl<S> Connection<S> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// Writes as much of the outbox as the socket takes.
-    ///
-    /// # Errors
-    /// `send(2)`'s that mean the connection is broken.
-    pub fn flush<N: Net<Stream = S>>(
-        &mut self,
-        net: &mut N,
-        pages: &mut Pages,
-        limits: &Limits,
-        now: Moment,
-    ) -> io::Result<Flushed> {
-        if !self.ready.contains(Readiness::WRITABLE) {
-            self.outbox.note_blocked(now, false, limits.soft_bytes());
-            return Ok(Flushed::Blocked);
-        }
-        let stream = &mut self.stream;
-        let flushed =
-            self.outbox.flush(pages, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
-        if flushed == Flushed::Blocked {
-            self.ready.remove(Readiness::WRITABLE);
-        }
-        Ok(flushed)
     }
 }

@@ -59,6 +59,11 @@ impl Limits {
         }
     }
 
+    /// Answers that count as all that waits does; what is larger does not ([`crate::outbox::Outbox::push_answer`]).
+    pub fn small_answers_bytes(&self) -> usize {
+        self.hard_bytes as usize / 4
+    }
+
     /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
     pub fn soft_bytes(&self) -> usize {
         self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)

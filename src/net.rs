@@ -210,7 +210,12 @@ pub trait Net {
     /// `send(2)`'s.
     fn write(&mut self, stream: &mut Self::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Tells the other end that nothing more follows.
+    /// Bytes that were written and that the other end has had no room for yet, possibly rounded up.
+    ///
+    /// Unless there are none, an event comes when they are sent; or before, and then this is to be called again.
+    fn unsent(&mut self, stream: &mut Self::Stream) -> u32;
+
+    /// Tells the other end that nothing more follows. [`Net::unsent`] is of no use after that.
     ///
     /// # Errors
     /// `shutdown(2)`'s.

@@ -110,6 +110,8 @@ pub enum Request {
         room: Option<RoomName>,
         /// How many (`None`: as many as on joining).
         count: Option<usize>,
+        /// The first ones behind that number, instead of the last.
+        after: Option<u64>,
     },
     /// Say good-bye.
     Quit(Option<Text>),

@@ -1,9 +1,10 @@
 //! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
 //!
 //! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
-//! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `accept`
-//! lets in (`places` and `addresses` are its quotas), `link` hears and tells the other processes, and `end` is the end. All
-//! of it is generic over the network, so that a test runs all of it.
+//! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `linger` keeps
+//! a closing socket until its peer has the last bytes, `accept` lets in (`places` and `addresses` are its quotas), `link`
+//! hears and tells the other processes, and `end` is the end. All of it is generic over the network, so that a test runs
+//! all of it.
 
 mod accept;
 mod addresses;
@@ -15,6 +16,7 @@ mod end;
 mod flush;
 mod holdings;
 mod http;
+mod linger;
 mod link;
 mod naming;
 mod order;
@@ -37,12 +39,14 @@ use crate::net::{DoorKind, Event, Net, Signal, Token};
 use crate::page::Pages;
 use crate::protocol::{CloseReason, Dialect};
 use crate::roster::Roster;
+use crate::sparse::Sparse;
 use crate::time::{Now, SteadyClock};
 
 use accept::Gate;
 use announce::Run;
 use coalesce::Coalescing;
 use end::Ending;
+use linger::Untaken;
 use link::Linked;
 
 /// The whole server, on the network `N`.
@@ -63,8 +67,8 @@ pub struct Server<N: Net> {
     effects: Vec<Effect>,
     /// What a room is being told; nothing between phases.
     run: Option<Run>,
-    /// Whose request the chat deals with at the moment, if the answer is to be marked.
-    asker: Option<(ClientId, Tag)>,
+    /// Whose request the chat deals with at the moment, and what the answer is to be marked with.
+    asker: Option<(ClientId, Option<Tag>)>,
     codecs: Codecs,
     pages: Pages,
     /// Output that was still retained after the last pass for memory, in bytes.
@@ -76,6 +80,8 @@ pub struct Server<N: Net> {
     inboxes: Inboxes,
     /// The clients and addresses that have caused much work lately.
     load: Load,
+    /// Last bytes that closing connections have still to take.
+    untaken: Sparse<Untaken>,
     /// The same for all clients of this process, and for no other's.
     process_id: u64,
     metrics: Metrics,
@@ -123,6 +129,7 @@ impl<N: Net> Server<N> {
             scratch: Scratch::new(codecs.unused_max_bytes()),
             inboxes: Inboxes::default(),
             load: Load::default(),
+            untaken: Sparse::default(),
             asker: None,
             codecs,
             process_id,
@@ -285,7 +292,8 @@ impl<N: Net> Server<N> {
         };
         let ended = connection.ready.contains(Readiness::ENDED);
         connection.ready |= Readiness::of(readable && !ended, writable);
-        if writable && !connection.outbox.is_empty() {
+        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.life, Life::Draining(_));
+        if writable && awaits_writes {
             self.roster.mark_dirty(token.into());
         }
         self.roster.wake(token);
@@ -371,6 +379,17 @@ impl<N: Net> Server<N> {
         let mut taken = [0; Place::ALL.len()];
         self.roster.iter().for_each(|(_, connection)| taken[connection.place as usize] += 1);
         self.gate.assert_invariants(taken, self.roster.len());
+        for slot in self.untaken.slots() {
+            let token = self.roster.token(ClientId(slot));
+            let life = token.and_then(|token| self.roster.get(token)).map(|connection| connection.life);
+            let closes = matches!(life, Some(Life::Draining(_) | Life::Gone));
+            assert!(closes, "bytes are counted as untaken for nobody: {life:?}");
+        }
+        for (token, connection) in self.roster.iter() {
+            let catches_up = self.chat.is_catching_up(token.into());
+            let noted = connection.ready.contains(Readiness::CATCHING_UP);
+            assert!(noted || !catches_up, "{token:?} waits for the rest of what was said");
+        }
         assert!(self.effects.is_empty(), "an effect was not carried out");
         assert!(self.run.is_none(), "a run was not handed round");
     }

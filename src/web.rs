@@ -5,6 +5,7 @@ mod guard;
 mod subprotocol;
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use form_urlencoded::parse;
 use http::header::{self, HeaderName};
@@ -39,6 +40,8 @@ pub enum Action {
         room: RoomName,
         /// How many messages (`None`: all that is remembered).
         count: Option<usize>,
+        /// The first ones behind that number, instead of the last.
+        after: Option<u64>,
     },
     /// Say something in a room.
     Publish {
@@ -116,7 +119,9 @@ pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
         Path::Metrics => Action::Metrics,
         Path::Rooms => Action::Rooms,
         Path::Messages(room) if *asked == Method::POST => publish(call, guard, room)?,
-        Path::Messages(room) => Action::History { room, count: number(call, "limit")? },
+        Path::Messages(room) => {
+            Action::History { room, count: number(call, "limit")?, after: number(call, "after")? }
+        }
         Path::Events(room) => listen(call, room),
         Path::Json => enter(call, guard, Dialect::Json, None)?,
         Path::Raw(room) => enter(call, guard, Dialect::Raw, Some(room))?,
@@ -312,7 +317,7 @@ fn query(call: &Call, key: &str) -> Option<String> {
     pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
 }
 
-fn number(call: &Call, key: &str) -> Result<Option<usize>, Answer> {
+fn number<T: FromStr>(call: &Call, key: &str) -> Result<Option<T>, Answer> {
     let number = query(call, key).map(|raw| raw.parse()).transpose();
     number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a whole number from 0"))))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::clients::Client;
 use super::ids::ClientId;
-use super::rooms::{Room, Rooms};
+use super::rooms::{Room, Rooms, fitting};
 use super::{Chat, Effect};
 use crate::protocol::{Dialect, Event, Problem};
 use crate::text::{Name, RoomName};
@@ -53,13 +53,18 @@ impl Chat {
         Event::Rooms { rooms, more }
     }
 
-    /// The last messages of a room, for a program that is not a client.
+    /// The last messages of a room, or the first behind number `after`, for a program that is not a client.
     ///
     /// # Errors
     /// There is no such room.
-    pub fn history_for_programs(&self, room: RoomName, count: Option<usize>) -> Result<Event, Problem> {
+    pub fn history_for_programs(
+        &self,
+        room: RoomName,
+        count: Option<usize>,
+        after: Option<u64>,
+    ) -> Result<Event, Problem> {
         match self.rooms.find(&room).and_then(|id| self.rooms.get(id)) {
-            Some(found) => Ok(self.history_of(found, count.unwrap_or(usize::MAX))),
+            Some(found) => Ok(self.history_of(found, count.unwrap_or(usize::MAX), after)),
             None => Err(Problem::NoSuchRoom(room)),
         }
     }
@@ -68,7 +73,7 @@ impl Chat {
         &mut self,
         id: ClientId,
         room: Option<RoomName>,
-        count: Option<usize>,
+        (count, after): (Option<usize>, Option<u64>),
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Problem> {
@@ -77,9 +82,10 @@ impl Chat {
             return Ok(());
         };
         // Who asks wants to see something, even where joining shows nothing.
-        let count = count.unwrap_or(self.rules.history_shown).max(1);
+        let shown = if after.is_some() { usize::MAX } else { self.rules.history_shown };
+        let count = count.unwrap_or(shown).max(1);
         if place.dialect != Dialect::Line {
-            effects.push(Effect::Reply(id, self.history_of(room, count)));
+            effects.push(Effect::Reply(id, self.history_of(room, count, after)));
             return Ok(());
         }
         effects.extend(self.past(room, count, now).map(|event| Effect::Reply(id, event)));
@@ -104,10 +110,17 @@ impl Chat {
         })
     }
 
-    /// The last `count` messages of a room in one piece; fewer if they would be too much output.
-    pub(super) fn history_of(&self, room: &Room, count: usize) -> Event {
-        let count = room.fitting(count, self.rules.history_bytes, Dialect::Json);
-        let messages = room.last(count).cloned().collect();
+    /// The last `count` messages of a room in one piece, or the first behind number `after`; fewer if they would be too
+    /// much output.
+    pub(super) fn history_of(&self, room: &Room, count: usize, after: Option<u64>) -> Event {
+        let most_bytes = self.rules.history_bytes;
+        let messages = match after {
+            None => room.last(room.fitting(count, most_bytes, Dialect::Json)).cloned().collect(),
+            Some(seq) => {
+                let behind = || room.from(room.place_behind(seq)).take(count);
+                behind().take(fitting(behind(), most_bytes, Dialect::Json)).cloned().collect()
+            }
+        };
         Event::History { room: room.name.clone(), epoch: self.epoch(room), messages }
     }
 }

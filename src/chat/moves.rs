@@ -2,7 +2,7 @@
 
 use super::clients::{Client, Echo, Seat, Social};
 use super::ids::{ClientId, RoomId};
-use super::rooms::{Room, Rooms};
+use super::rooms::Rooms;
 use super::{Chat, Effect, Place};
 use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share};
 use crate::text::{Looks, Name, RoomName, Text};
@@ -76,7 +76,7 @@ impl Chat {
         }
     }
 
-    /// Somebody listens to a room, and is told at once what was said since it has `heard` it, and how much is missing.
+    /// Somebody listens to a room, and is told what was said since it has `heard` it, and how much is missing.
     fn listen(
         &mut self,
         id: ClientId,
@@ -93,39 +93,7 @@ impl Chat {
             let event = Event::Problem { problem: Problem::TooManyRooms, unnamed: false };
             return effects.push(Effect::Reply(id, event));
         };
-        self.put_in(id, to, Echo(false), effects);
-        let Some(there) = self.rooms.get(to) else {
-            return;
-        };
-        effects.extend(self.since(there, heard).map(|event| Effect::Reply(id, event)));
-    }
-
-    /// What a listener is told of the time since it has `heard` a room: what is missing, what was said, and where it is
-    /// then. The position comes last, so that who breaks off before is told again.
-    fn since(
-        &self,
-        room: &Room,
-        heard: Option<Result<Position, PositionError>>,
-    ) -> impl Iterator<Item = Event> {
-        let (epoch, last) = (self.epoch(room), room.seq());
-        let (behind, missing) = match heard {
-            None => (last, Some(0)),
-            Some(Ok(heard)) if heard.epoch == epoch && heard.seq <= last => {
-                let missing = last - heard.seq - room.after(heard.seq).count() as u64;
-                (heard.seq, (heard.seq >= room.since()).then_some(missing))
-            }
-            // It may miss any of what is remembered, and may have heard all of it. As much as anybody is shown at once, so
-            // that nobody is dropped for what it did not ask for.
-            Some(_) => {
-                let most = room.fitting(usize::MAX, self.rules.history_bytes, Dialect::Events);
-                (room.last(most).next().map_or(last, |first| first.seq - 1), None)
-            }
-        };
-        let gap = Event::Gap { room: room.name.clone(), count: missing };
-        let gap = (missing != Some(0)).then_some(gap);
-        let said = room.after(behind).cloned();
-        let said = said.map(move |message| Event::Message { room: room.name.clone(), epoch, message });
-        gap.into_iter().chain(said).chain([Event::Position(Position { epoch, seq: last })])
+        self.begin_to_catch_up(id, to, heard, effects);
     }
 
     pub(super) fn nick(
@@ -287,7 +255,7 @@ impl Chat {
         if self.clients.dialect(id) == Some(Dialect::Line) {
             effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
         } else if entry.history > 0 && room.last(1).next().is_some() {
-            effects.push(Effect::Reply(id, self.history_of(room, entry.history)));
+            effects.push(Effect::Reply(id, self.history_of(room, entry.history, None)));
         }
     }
 
@@ -336,7 +304,7 @@ impl Chat {
     }
 
     /// Adds a client to those who hear what is said in a room.
-    fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, effects: &mut Vec<Effect>) {
+    pub(super) fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, effects: &mut Vec<Effect>) {
         let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.get_mut(to)) else {
             return;
         };

@@ -26,7 +26,11 @@ pub struct Room {
     ears: [Vec<ClientId>; Dialect::Redis as usize + 1],
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
+    /// Listeners that catch up with what was said, and are not among the ears yet.
+    pub returning: u32,
     past: VecDeque<Rc<Message>>,
+    /// How many messages were remembered, and are not any more.
+    forgotten: u64,
     /// The number of the last message, or of the last gap.
     seq: u64,
     /// The number of the last gap.
@@ -42,7 +46,9 @@ impl Room {
             serial,
             ears: Default::default(),
             crowd: Crowd::default(),
+            returning: 0,
             past: VecDeque::new(),
+            forgotten: 0,
             seq: 0,
             since: 0,
             unused_since: Moment::default(),
@@ -66,14 +72,15 @@ impl Room {
         line.len() + json.len() + raw.len() + far.len()
     }
 
-    /// How many of this process hear what is said here.
+    /// How many of this process hear what is said here, or will.
     pub fn near_ears(&self) -> usize {
-        self.ears[..Dialect::Redis as usize].iter().map(Vec::len).sum()
+        let ears: usize = self.ears[..Dialect::Redis as usize].iter().map(Vec::len).sum();
+        ears + self.returning as usize
     }
 
     /// Whether nobody is here, not even to listen.
     fn is_unused(&self) -> bool {
-        self.ears.iter().all(Vec::is_empty)
+        self.returning == 0 && self.ears.iter().all(Vec::is_empty)
     }
 
     /// Adds a client, and tells its index.
@@ -117,27 +124,31 @@ impl Room {
         self.past.iter().skip(self.past.len().saturating_sub(count))
     }
 
-    /// The messages behind number `seq`, as far as they are remembered.
-    pub fn after(&self, seq: u64) -> impl Iterator<Item = &Rc<Message>> {
-        self.past.iter().skip_while(move |message| message.seq <= seq)
+    /// How many messages it has forgotten. Its messages have places in the order they came; the first that is remembered
+    /// has this one.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
-    /// How many of the last `count` messages take no more than `most_bytes` when they are told in `dialect`.
+    /// The place behind the last message.
+    pub fn end(&self) -> u64 {
+        self.forgotten + self.past.len() as u64
+    }
+
+    /// The place of the first message behind number `seq` that is remembered.
+    pub fn place_behind(&self, seq: u64) -> u64 {
+        self.forgotten + self.past.partition_point(|message| message.seq <= seq) as u64
+    }
+
+    /// The messages from that place on, as far as they are remembered.
+    pub fn from(&self, place: u64) -> impl Iterator<Item = &Rc<Message>> {
+        let start = place.saturating_sub(self.forgotten) as usize;
+        self.past.range(start.min(self.past.len())..)
+    }
+
+    /// How many of the last `count` messages are told at once, if that may take so many bytes.
     pub fn fitting(&self, count: usize, most_bytes: usize, dialect: Dialect) -> usize {
-        // What is put around a text at most: a name, how it came and how long ago it was said, or in JSON the keys and the
-        // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
-        const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
-        let (around, escaped) = match dialect {
-            Dialect::Line => (NAME_MAX_BYTES + 40, 1),
-            Dialect::Events => (JSON + NAME_MAX_BYTES + 88, 2),
-            _ => (JSON, 2),
-        };
-        let sizes = self.past.iter().rev().take(count).map(|message| message.body.len() * escaped + around);
-        let sums = sizes.scan(0, |sum, size| {
-            *sum += size;
-            Some(*sum)
-        });
-        sums.take_while(|sum| *sum <= most_bytes).count()
+        fitting(self.past.iter().rev().take(count), most_bytes, dialect)
     }
 
     /// What the members are told of the joins and leaves since the last time; nothing if there were none.
@@ -152,6 +163,34 @@ impl Room {
     fn remembers(&self, seq: u64) -> bool {
         self.past.front().is_some_and(|oldest| oldest.seq <= seq && seq <= self.seq)
     }
+}
+
+/// How many messages take no more than `most_bytes` when they are told in `dialect`. One always does, since an answer
+/// without any would say that nothing was said.
+pub fn fitting<'a>(
+    messages: impl Iterator<Item = &'a Rc<Message>>,
+    most_bytes: usize,
+    dialect: Dialect,
+) -> usize {
+    let mut bytes = 0;
+    let fits = |(index, message): &(usize, &Rc<Message>)| {
+        bytes += told_bytes(message, dialect);
+        *index == 0 || bytes <= most_bytes
+    };
+    messages.enumerate().take_while(fits).count()
+}
+
+/// What a message takes at most when it is told in `dialect`.
+pub fn told_bytes(message: &Message, dialect: Dialect) -> usize {
+    // What is put around a text at most: a name, how it came and how long ago it was said, or in JSON the keys and the
+    // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
+    const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
+    let (around, escaped) = match dialect {
+        Dialect::Line => (NAME_MAX_BYTES + 40, 1),
+        Dialect::Events => (JSON + NAME_MAX_BYTES + 88, 2),
+        _ => (JSON, 2),
+    };
+    message.body.len() * escaped + around
 }
 
 /// All rooms.
@@ -308,7 +347,9 @@ impl Rooms {
     }
 
     fn forget_oldest(&mut self, id: RoomId) {
-        if let Some(message) = self.rooms[id.slot.key()].past.pop_front() {
+        let room = &mut self.rooms[id.slot.key()];
+        if let Some(message) = room.past.pop_front() {
+            room.forgotten += 1;
             self.ledger.dropped(&message);
         }
     }

@@ -43,6 +43,7 @@ struct Asked<'a> {
     name: Option<String>,
     history: Option<usize>,
     count: Option<usize>,
+    after: Option<u64>,
     #[serde(default)]
     echo: bool,
 }
@@ -121,7 +122,7 @@ fn request(kind: &str, asked: Asked<'_>, receipt: bool) -> Result<Request, Probl
         }
         "who" => Request::Who(Some(the_room()?)),
         "rooms" => Request::Rooms,
-        "history" => Request::History { room: Some(the_room()?), count: asked.count },
+        "history" => Request::History { room: Some(the_room()?), count: asked.count, after: asked.after },
         "ping" => Request::Ping,
         other => return Err(unknown(other)),
     })

@@ -284,7 +284,7 @@ fn join(room: RoomName) -> Request {
 }
 
 fn history(count: Option<usize>) -> Request {
-    Request::History { room: None, count }
+    Request::History { room: None, count, after: None }
 }
 
 fn room_name(raw: &str) -> Result<RoomName, Problem> {

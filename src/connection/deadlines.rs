@@ -69,7 +69,7 @@ impl<S> Connection<S> {
     /// When it is to be asked whether it is there, or will have been silent for too long after that.
     fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         // Who is not read may well have answered.
-        if self.is_delayed() || self.outbox.over_soft_since().is_some() {
+        if self.is_delayed() || self.is_held_up(limits) {
             return None;
         }
         let asked_at = Moment::from(self.heard_at) + limits.ping_interval;

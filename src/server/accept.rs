@@ -410,11 +410,14 @@ impl<N: Net> Server<N> {
         let naming = if is_asked { Naming::Asked(Silence::Unneeded) } else { Naming::Unasked };
         connection.set_life(Life::Naming(naming), self.now.moment);
         let id = token.into();
+        self.asker = Some((id, None));
         self.ask_chat(|chat, now, effects| match arrival {
             None if is_asked => chat.connect(id, token.serial, now, effects),
             None => {}
             Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
         });
+        self.asker = None;
+        self.note_catching_up(token);
     }
 
     /// Sends every client in the queue its position, if that is at most half of what it was sent last.

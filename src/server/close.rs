@@ -61,22 +61,6 @@ impl<N: Net> Server<N> {
         self.roster.arm(token);
     }
 
-    /// The end of patience with a peer that was told good-bye. If it has not read what it was still to have, that is
-    /// said and counted: it was not slow before, but it is now.
-    pub(super) fn give_up(&mut self, token: Token) {
-        let Some(connection) = self.roster.get(token) else {
-            return;
-        };
-        if let Life::Draining(reason) = connection.life
-            && !reason.is_drop()
-            && !connection.outbox.is_empty()
-        {
-            self.metrics.closed(CloseReason::Stalled);
-            self.log_drop(token, CloseReason::Stalled);
-        }
-        self.roster.forget(token);
-    }
-
     /// Closes a connection whose slot or memory is needed, at once: one that is closing already, or is an idle HTTP
     /// connection.
     pub(super) fn evict(&mut self, token: Token) {
@@ -96,7 +80,7 @@ impl<N: Net> Server<N> {
                 self.free(token);
             }
             Life::Draining(_) | Life::Lingering | Life::Gone => {
-                self.give_up(token);
+                self.note_unread(token);
                 self.free(token);
             }
             Life::Waiting | Life::Naming(_) | Life::Chatting | Life::Finishing | Life::Doomed(_) => {
@@ -109,6 +93,7 @@ impl<N: Net> Server<N> {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(&mut self.pages);
             self.load.forget(token.slot);
+            self.untaken.take(token.slot);
             self.gate.freed(token, &connection);
         }
     }
@@ -144,7 +129,7 @@ impl<N: Net> Server<N> {
         );
     }
 
-    fn log_drop(&self, token: Token, reason: CloseReason) {
+    pub(super) fn log_drop(&self, token: Token, reason: CloseReason) {
         let queued_bytes = self.roster.get(token).map_or(0, |connection| connection.outbox.queued_bytes());
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
         let id = token.serial;

@@ -55,6 +55,22 @@ impl<N: Net> Server<N> {
         here.into_iter().for_each(|token| self.send(token.into(), event, Kind::Vital));
     }
 
+    /// Sends a client that catches up the next piece of what it has still to be sent.
+    pub(super) fn catch_up(&mut self, token: Token) {
+        self.asker = Some((token.into(), None));
+        self.ask_chat(|chat, _, effects| chat.catch_up(token.into(), effects));
+        self.asker = None;
+        self.note_catching_up(token);
+    }
+
+    /// Notes whether the chat has more to send to a client than it was sent.
+    pub(super) fn note_catching_up(&mut self, token: Token) {
+        let catches_up = self.chat.is_catching_up(token.into());
+        if let Some(connection) = self.roster.get_mut(token) {
+            connection.ready.set(Readiness::CATCHING_UP, catches_up);
+        }
+    }
+
     /// Tells a connection something about itself.
     pub(super) fn tell(&mut self, token: Token, event: &Event) {
         if self.roster.get(token).is_some() {
@@ -92,7 +108,7 @@ impl<N: Net> Server<N> {
         if let Some(connection) = self.roster.get_mut(token) {
             let slice = self.pages.frame(write);
             self.pages.hold(slice, 1);
-            connection.outbox.push(slice);
+            connection.outbox.push_answer(slice, self.limits.small_answers_bytes());
             self.roster.mark_dirty(token.into());
         }
     }
@@ -112,8 +128,9 @@ impl<N: Net> Server<N> {
             return;
         };
         let dialect = connection.dialect;
-        let tag = self.asker.as_ref().filter(|(asker, _)| *asker == id && kind == Kind::Vital);
-        let tag = tag.map(|(_, tag)| tag);
+        let asker = self.asker.as_ref().filter(|(asker, _)| *asker == id && kind == Kind::Vital);
+        let kind = if asker.is_some() { Kind::Answer } else { kind };
+        let tag = asker.and_then(|(_, tag)| tag.as_ref());
         let slice = self.pages.frame(|page| codec::encode(dialect, event, tag, page));
         if !slice.is_empty() {
             self.end_run();

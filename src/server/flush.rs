@@ -3,7 +3,7 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use crate::connection::{Connection, Life, Queued, Readiness};
+use crate::connection::{Connection, Life, Queued};
 use crate::net::{Net, Token};
 use crate::outbox::{Flushed, Progress};
 use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
@@ -74,6 +74,7 @@ impl<N: Net> Server<N> {
         }
         let queued_bytes = connection.outbox.queued_bytes();
         let before = connection.outbox.progress();
+        let was_held_up = connection.is_held_up(&self.limits);
         let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
         let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
         self.metrics.bytes_out += taken_bytes as u64;
@@ -81,7 +82,7 @@ impl<N: Net> Server<N> {
             // Nearly always, and then there is nothing else to do.
             Ok(Flushed::All) if connection.is_at_rest() && before == Progress::KeepsUp => {}
             Ok(flushed) => {
-                self.note_progress(token, before, flushed, taken_bytes);
+                self.note_progress(token, was_held_up, flushed, taken_bytes);
                 self.after_flush(token);
             }
             Err(_) => self.lose(token),
@@ -89,11 +90,11 @@ impl<N: Net> Server<N> {
     }
 
     /// Notes how a client has kept up, for itself and for those who talk to it.
-    fn note_progress(&mut self, token: Token, before: Progress, flushed: Flushed, taken_bytes: usize) {
+    fn note_progress(&mut self, token: Token, was_held_up: bool, flushed: Flushed, taken_bytes: usize) {
         let now = self.now.moment;
         if let Some(connection) = self.roster.get_mut(token)
-            && before == Progress::OverSoft
-            && connection.outbox.over_soft_since().is_none()
+            && was_held_up
+            && !connection.is_held_up(&self.limits)
         {
             connection.note_alive(now);
         }
@@ -153,20 +154,6 @@ impl<N: Net> Server<N> {
             // A peer that is gone already has no use for it.
             let _ = self.net.finish(&mut connection.stream);
         }
-    }
-
-    /// Everything was sent: nothing more follows, and the peer is given some time to close its side.
-    fn finish(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
-            return;
-        };
-        let finished = self.net.finish(&mut connection.stream);
-        connection.set_life(Life::Lingering, self.now.moment);
-        if finished.is_err() || connection.ready.contains(Readiness::ENDED) {
-            return self.roster.forget(token);
-        }
-        self.roster.wake(token);
-        self.roster.arm(token);
     }
 
     /// A page of unsent output was sealed: time to see how much is retained.

@@ -72,10 +72,12 @@ impl<N: Net> Server<N> {
             Action::Ready => self.readiness(),
             Action::Metrics => Answer::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text()),
             Action::Rooms => web::told(&self.chat.rooms_for_programs()),
-            Action::History { room, count } => match self.chat.history_for_programs(room, count) {
-                Ok(history) => web::told(&history),
-                Err(problem) => web::refused(&problem),
-            },
+            Action::History { room, count, after } => {
+                match self.chat.history_for_programs(room, count, after) {
+                    Ok(history) => web::told(&history),
+                    Err(problem) => web::refused(&problem),
+                }
+            }
             Action::Publish { room, from, body } => {
                 let before = self.metrics.deliveries;
                 self.metrics.lines_in += 1;

@@ -83,11 +83,14 @@ impl<N: Net> Server<N> {
 
     /// A connection's turn.
     fn take_turn(&mut self, token: Token) -> Turn {
+        let written_bytes = self.pages.open_bytes();
+        if self.roster.get(token).is_some_and(|connection| connection.may_catch_up()) {
+            self.catch_up(token);
+        }
         let Some(connection) = self.roster.get(token) else {
             return Turn::Served { work: 0 };
         };
         let source = Source::of(connection.host, token.slot);
-        let written_bytes = self.pages.open_bytes();
         let turn = match connection.life {
             _ if connection.is_listened_to() => self.listen(token),
             Life::Waiting => Turn::Served { work: self.keep_input(token) },
@@ -377,7 +380,7 @@ impl<N: Net> Server<N> {
         }
         let waits = connection.life == Life::Waiting;
         let stays = matches!(request, Ok(Request::Say { .. } | Request::Relay(_)));
-        self.asker = tag.map(|tag| (token.into(), tag));
+        self.asker = Some((token.into(), tag));
         if waits {
             self.tell(token, &Event::Problem { problem: Problem::StillWaiting, unnamed: false });
         } else {
@@ -433,13 +436,16 @@ impl<N: Net> Server<N> {
         while read_bytes < TURN_BYTES {
             match connection.read(&mut self.net, &mut self.scratch, TURN_BYTES - read_bytes, self.now.moment)
             {
-                Ok(0)
-                    if connection.ready.contains(Readiness::ENDED) && connection.life == Life::Lingering =>
-                {
-                    self.roster.forget(token);
+                Ok(0) => {
+                    let ended = connection.ready.contains(Readiness::ENDED);
+                    match connection.life {
+                        Life::Lingering if ended => self.roster.forget(token),
+                        // It sends no more, so nothing can destroy what it has still to take.
+                        Life::Draining(_) if ended && connection.outbox.is_empty() => self.finish(token),
+                        _ => {}
+                    }
                     break;
                 }
-                Ok(0) => break,
                 Ok(count) => {
                     self.scratch.consume(count);
                     self.metrics.bytes_in += count as u64;

@@ -67,7 +67,7 @@ fn who(raw: Option<&str>) -> Heard {
 }
 
 fn history(count: Option<usize>) -> Heard {
-    Heard::Asked(Request::History { room: None, count })
+    Heard::Asked(Request::History { room: None, count, after: None })
 }
 
 fn quit(reason: Option<&str>) -> Heard {

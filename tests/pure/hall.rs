@@ -81,6 +81,11 @@ impl Hall {
         self.told(|chat, effects| chat.hear(news, now(), effects))
     }
 
+    /// Somebody who catches up has taken the last piece; who is told what.
+    pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
+        self.told(|chat, effects| chat.catch_up(ClientId(slot), effects))
+    }
+
     /// Somebody's connection ends; who is told what.
     pub fn leaves(&mut self, slot: u32) -> Vec<String> {
         let told = self.told(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));

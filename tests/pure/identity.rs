@@ -106,7 +106,7 @@ fn every_event_of_a_client_has_its_id() {
         BOB,
         Request::Say { room: None, manner: Manner::Act, body: Body::Text(text("waves")), receipt: false },
     );
-    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     assert_eq!(all_by(&history), [id(7), id(9)]);
     assert_eq!(all_by(&effects(|all| chat.leave(ANN, None, now(), all))), [id(7)]);
 }
@@ -118,7 +118,7 @@ fn client_in_the_same_place_under_the_same_name_has_another_id() {
     effects(|all| chat.leave(ANN, None, now(), all));
     effects(|all| chat.enter(ANN, 12, arrival(Dialect::Json, "ann", "lobby"), now(), all));
     asked(&mut chat, ANN, say("after"));
-    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     assert_eq!(all_by(&history), [id(7), id(12)]);
 }
 
@@ -143,9 +143,9 @@ fn published_message_is_marked_and_is_no_clients() {
         assert!(shown.contains(r#""via":"http"}"#) && !shown.contains(r#""by""#), "{shown}");
     }
     assert_eq!(shown(Dialect::Raw, event), "", "programs are sent what programs send");
-    let history = chat.history_for_programs(RoomName::lobby(), None).expect("a room");
+    let history = chat.history_for_programs(RoomName::lobby(), None, None).expect("a room");
     assert!(shown(Dialect::Json, &history).contains(r#""via":"http"}]"#));
-    let past = asked(&mut chat, BOB, Request::History { room: None, count: Some(9) });
+    let past = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     let [Effect::Reply(_, past)] = &past[..] else { panic!("{past:?}") };
     assert_eq!(shown(Dialect::Line, past), "-- 0 s ago ann (http): I resign\n");
 }
@@ -278,7 +278,7 @@ fn history_in_one_piece_fits_whatever_ids_and_marks_are_in_it() {
             effects(publish);
         }
     }
-    let history = chat.history_for_programs(RoomName::lobby(), None).expect("a room");
+    let history = chat.history_for_programs(RoomName::lobby(), None, None).expect("a room");
     let mut bytes = Vec::new();
     encode(Dialect::Json, &history, None, &mut bytes);
     assert!((MOST_BYTES / 2..=MOST_BYTES).contains(&bytes.len()), "{}", bytes.len());

@@ -55,11 +55,12 @@ fn tell(to: &str, raw: &str) -> Request {
 }
 
 fn history(count: Option<usize>) -> Request {
-    Request::History { room: Some(room("dev")), count }
+    Request::History { room: Some(room("dev")), count, after: None }
 }
 
 #[test]
 fn every_type_is_a_request() {
+    let behind = Request::History { room: Some(room("dev")), count: Some(3), after: Some(7) };
     check_requests(&[
         (r#"{"type":"join","room":"dev"}"#, join("dev", None, false)),
         (r##"{"type":"join","room":"#DEV","history":7,"echo":true}"##, join("dev", Some(7), true)),
@@ -76,6 +77,7 @@ fn every_type_is_a_request() {
         (r#"{"type":"rooms"}"#, Request::Rooms),
         (r#"{"type":"history","room":"dev"}"#, history(None)),
         (r#"{"type":"history","room":"dev","count":3}"#, history(Some(3))),
+        (r#"{"type":"history","room":"dev","count":3,"after":7}"#, behind),
         (r#"{"type":"ping"}"#, Request::Ping),
         (" \r\n\t{ \"type\" : \"ping\" } ", Request::Ping),
         (r#"{"x":[{}],"type":"ping","room":"dev","other":"field"}"#, Request::Ping),
@@ -123,6 +125,7 @@ fn a_field_of_another_type_is_no_request() {
         (r#""name":"X""#, &["1", "[]", "{}", "true"]),
         (r#""history":"X""#, &["\"1\"", "-1", "1.5", "1e1", "[]", "true", "99999999999999999999"]),
         (r#""count":"X""#, &["\"1\"", "-1", "1.5", "{}", "18446744073709551616"]),
+        (r#""after":"X""#, &["\"1\"", "-1", "1.5", "{}", "18446744073709551616"]),
         (r#""echo":"X""#, &["1", "\"true\"", "null", "[]"]),
     ];
     for (field, values) in fields {

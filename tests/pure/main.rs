@@ -45,6 +45,7 @@ mod link_clocks;
 mod look_alikes;
 mod outbox;
 mod random;
+mod returning;
 mod routes;
 mod talk;
 mod websocket;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
-use chinwag::outbox::{Flushed, Outbox};
-use chinwag::page::{Pages, SEALED_AT_BYTES, Which};
+use chinwag::outbox::{Appended, Flushed, Outbox};
+use chinwag::page::{Pages, SEALED_AT_BYTES, Slice, Which};
 use chinwag::time::Moment;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -317,4 +317,74 @@ fn sparse_pages_are_worth_copying() {
     bench.carry_out(&Op::CompactAll);
     assert!(bench.pages.memory_bytes() < 64 * 1024, "{} bytes", bench.pages.memory_bytes());
     bench.drain();
+}
+
+/// An outbox that is alone with its pages, and a peer that takes so many bytes at a time.
+#[derive(Default)]
+struct Alone {
+    outbox: Outbox,
+    pages: Pages,
+    millis: u64,
+}
+
+impl Alone {
+    fn push(&mut self, bytes: usize, is_answer: bool) {
+        let slice = self.pages.frame(|page| page.resize(page.len() + bytes, b'x'));
+        self.pages.hold(slice, 1);
+        match is_answer {
+            true => self.outbox.push_answer(slice, SOFT_BYTES),
+            false => self.outbox.push(slice),
+        }
+    }
+
+    fn flush(&mut self, mut takes: usize) {
+        self.millis += 10;
+        let now = Moment::from_millis(self.millis);
+        let write = |slices: &[IoSlice<'_>]| {
+            let taken = slices.iter().map(|slice| slice.len()).sum::<usize>().min(takes);
+            takes -= taken;
+            if taken == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+        };
+        self.outbox.flush(&mut self.pages, now, SOFT_BYTES, write).expect("it only blocks");
+    }
+
+    fn costs(&self) -> (usize, usize) {
+        (self.outbox.charged_bytes(), self.outbox.cost_bytes())
+    }
+}
+
+#[test]
+fn large_answer_is_not_charged_and_what_comes_behind_it_is() {
+    let mut alone = Alone::default();
+    alone.push(SOFT_BYTES, true);
+    assert_eq!(alone.costs(), (SOFT_BYTES, SOFT_BYTES), "a small one is charged as all is");
+    alone.push(1, true);
+    assert_eq!(alone.costs(), (0, SOFT_BYTES + 1));
+    alone.flush(1);
+    assert!(alone.outbox.over_soft_since().is_none());
+    alone.push(SOFT_BYTES + 1, false);
+    assert_eq!(alone.costs(), (SOFT_BYTES + 1, 2 * SOFT_BYTES + 1));
+    alone.flush(SOFT_BYTES - 1);
+    assert_eq!(alone.costs(), (SOFT_BYTES + 1, SOFT_BYTES + 2));
+    assert!(alone.outbox.over_soft_since().is_some());
+    alone.flush(2);
+    assert_eq!(alone.costs(), (SOFT_BYTES, SOFT_BYTES), "the answer was taken");
+    alone.push(2 * SOFT_BYTES, true);
+    alone.outbox.give_up(&mut alone.pages);
+    alone.outbox.clear(&mut alone.pages);
+    assert_eq!((alone.costs(), alone.pages.held_bytes()), ((0, 0), 0));
+}
+
+#[test]
+fn a_slice_is_appended_only_where_nothing_is_in_the_way() {
+    let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+    let mut slice = |text: &str| pages.frame(|page| page.extend_from_slice(text.as_bytes()));
+    let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(&mut slice);
+    assert_eq!(outbox.append(one, 0), Appended::First, "an empty one takes anything");
+    assert_eq!(outbox.append(two, 3), Appended::No, "no more than 3 bytes may wait");
+    assert_eq!(outbox.append(two, 4), Appended::Behind);
+    assert_eq!(outbox.append(three, 99), Appended::No, "it does not follow");
+    outbox.push(three);
+    assert_eq!(outbox.append(other, 99), Appended::No, "there is a backlog");
+    assert_eq!((outbox.queued_bytes(), outbox.slice_bytes()), (14, size_of::<Slice>()));
 }

@@ -25,7 +25,8 @@ fn done(routed: Result<Action, chinwag::codec::http::Answer>) -> String {
         Ok(Action::Ready) => "ready".into(),
         Ok(Action::Metrics) => "metrics".into(),
         Ok(Action::Rooms) => "rooms".into(),
-        Ok(Action::History { room, count }) => format!("history {room} {count:?}"),
+        Ok(Action::History { room, count, after: None }) => format!("history {room} {count:?}"),
+        Ok(Action::History { room, count, after }) => format!("history {room} {count:?} after {after:?}"),
         Ok(Action::Publish { room, from, body: Body::Text(text) }) => {
             format!("publish {room} {from} text {:?}", text.as_str())
         }
@@ -84,12 +85,18 @@ fn every_path_has_its_action() {
         ("GET /rooms/dev/messages?limit=3", "history #dev Some(3)"),
         ("GET /rooms/dev/messages?limit=0", "history #dev Some(0)"),
         ("GET /rooms/dev/messages?limit=3&limit=4", "history #dev Some(3)"),
+        ("GET /rooms/dev/messages?limit=3&after=7", "history #dev Some(3) after Some(7)"),
+        (
+            "GET /rooms/dev/messages?after=18446744073709551615",
+            "history #dev None after Some(18446744073709551615)",
+        ),
         ("GET /rooms/dev/messages?%6cimit=%33", "history #dev Some(3)"),
         ("GET /rooms/dev/messages?other=x", "history #dev None"),
         ("GET /rooms/dev/events", "200 events room=#dev"),
     ]);
     for raw in ["x", "", "-1", "1.5", "99999999999999999999", "3%00", "3%20"] {
         assert_eq!(asked(&format!("GET /rooms/dev/messages?limit={raw}"), "", ""), "400 bad_request");
+        assert_eq!(asked(&format!("GET /rooms/dev/messages?after={raw}"), "", ""), "400 bad_request");
     }
 }
 

@@ -205,7 +205,7 @@ pub fn leave() -> Request {
 }
 
 pub fn history(count: Option<usize>) -> Request {
-    Request::History { room: None, count }
+    Request::History { room: None, count, after: None }
 }
 
 pub fn who(raw: &str) -> Request {

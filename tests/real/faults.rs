@@ -1,6 +1,6 @@
 //! Faults that only a real kernel makes. The numbers are those of the list of faults the server must survive.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -172,6 +172,28 @@ fn fault_11_endless_line_is_told_before_the_close() {
     ann.expect("-- that line was not sent: it is over 4096 bytes");
     ann.expect("-- your line does not end. good-bye");
     ann.expect_end();
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn fault_11_dropped_client_that_goes_on_typing_is_told_why() {
+    let server = Server::start("--rate off --history 0 --write-buffer 64k --write-buffer-soft 32k:1m");
+    let mut ann = server.join("ann");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/scripts/typist.py");
+    let mut typist = Client::through("python3", &[script, "127.0.0.1", &server.port()]);
+    typist.expect("typing");
+    ann.skip_to("-- slow joined");
+    let mut writer = ann.writer();
+    let talker = thread::spawn(move || {
+        let line = format!("{}\n", "x".repeat(4_000));
+        while writer.write_all(line.as_bytes()).is_ok() {}
+    });
+    ann.skip_to("-- slow left (too slow)");
+    typist.say("read");
+    typist.expect("-- you were dropped: too much was waiting for you to read it");
+    typist.expect_end();
+    server.stop();
+    talker.join().expect("the talker ends with the server");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Browsers' and programs' door, with the programs people use: `curl`, Python's `websockets`, Node's `ws`, and the parser
 //! of Prometheus. The browser itself is in `tests/browser`.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use rustix::process::Signal;
@@ -117,6 +117,42 @@ fn curl_goes_on_where_it_was_and_is_told_if_that_is_not_known() {
     tail.expect(r#"data: {"type":"missed","room":"lobby"}"#);
     assert!(tail.skip_to("data: ").contains(r#""text":"five","seq":1"#));
     assert!(tail.skip_to("data: ").contains(r#""text":"six","seq":2"#));
+}
+
+#[test]
+#[ignore = "needs curl"]
+fn curl_that_comes_back_reads_once_all_that_was_said_though_it_is_more_than_the_write_buffer() {
+    const MESSAGES: usize = 100;
+    let server = Server::start("--rate off");
+    let mut poster = TcpStream::connect(web(&server)).unwrap();
+    let mut answers = BufReader::new(poster.try_clone().unwrap());
+    let mut post = |number: usize| {
+        let body = format!("{number} {}", "x".repeat(60_000));
+        let length = body.len();
+        let head =
+            format!("POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}");
+        poster.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        let mut line = String::new();
+        while !line.contains("queued_for") {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+        }
+    };
+    post(0);
+    let mut tail = follow_again(&server, "nowhere");
+    let id = tail.skip_to("id: ");
+    drop(tail);
+    (1..=MESSAGES).for_each(&mut post);
+    let mut tail = follow_again(&server, id.strip_prefix("id: ").unwrap());
+    for number in 1..=MESSAGES {
+        let data = tail.skip_to("data: ");
+        assert!(data.contains(&format!(r#""text":"{number} xxx"#)), "{number}: {:.100}", data);
+    }
+    post(MESSAGES + 1);
+    assert!(tail.skip_to("data: ").contains(&format!(r#""text":"{} xxx"#, MESSAGES + 1)));
+    drop(tail);
+    let log = server.stop();
+    assert!(!log.contains(" drop "), "{log}");
 }
 
 #[test]

@@ -18,6 +18,7 @@
 
 mod address_rates;
 mod announce;
+mod catchup;
 mod clocks;
 mod closing;
 mod cluster;
@@ -28,6 +29,7 @@ mod faults;
 mod floods;
 mod growing;
 mod identity;
+mod last_words;
 mod ledger;
 mod limits;
 mod line_names;

@@ -23,6 +23,8 @@ const FRAME_MAX_BYTES: usize = 16 * 1024;
 
 /// What the open page may keep between bursts: its bytes, and the ends of its frames.
 const KEPT_BYTES: usize = 2 * 256 * 1024;
+/// More than any list of a thousand names or rooms, or one message in a history.
+const ANSWER_MAX_BYTES: usize = 192 * 1024;
 
 /// The second door.
 pub const HTTP: DoorKind = DoorKind { dialect: Dialect::Http, loopback: true };
@@ -256,9 +258,13 @@ impl Stage {
 
     fn assert_bounds(&mut self) {
         let hard = self.config.write_buffer + FRAME_MAX_BYTES;
+        let soft = self.config.write_buffer_soft.map_or(hard, |soft| soft.bytes);
         for (token, connection) in self.server.roster().iter() {
-            let cost = connection.outbox.cost_bytes();
-            assert!(cost <= hard, "{token:?} holds {cost} bytes of output");
+            let (cost, charged) = (connection.outbox.cost_bytes(), connection.outbox.charged_bytes());
+            assert!(charged <= hard, "{token:?} holds {charged} bytes of output that is charged");
+            let answers = cost - charged;
+            let most = soft + hard.max(ANSWER_MAX_BYTES);
+            assert!(answers <= most, "{token:?} holds {answers} bytes of answers");
             let inbox = self.server.inboxes().unused_bytes(token.slot);
             let most = match connection.dialect {
                 Dialect::Line => self.config.line_max + 2,

@@ -14,16 +14,16 @@ use crate::world::{Weather, Wire, World};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Somebody who listens to the lobby, and what its `EventSource` would know.
-struct Listener {
-    wire: Wire,
+pub struct Listener {
+    pub wire: Wire,
     /// Of what it has read, so much is of no interest any more.
     seen: usize,
-    last_event_id: String,
+    pub last_event_id: String,
 }
 
 impl Listener {
     /// Begins to listen, with what it knows of before.
-    fn connect(stage: &mut Stage, last_event_id: &str) -> Listener {
+    pub fn connect(stage: &mut Stage, last_event_id: &str) -> Listener {
         let wire = stage.connect_http();
         let known = match last_event_id {
             "" => String::new(),
@@ -35,12 +35,12 @@ impl Listener {
     }
 
     /// Its connection breaks, and it begins again; there it says what it knows.
-    fn again(&self, stage: &mut Stage) -> Listener {
+    pub fn again(&self, stage: &mut Stage) -> Listener {
         Listener::connect(stage, &self.last_event_id)
     }
 
     /// What it has heard since this was last asked: the texts of messages, `missed N`, `missed` without a number.
-    fn heard(&mut self, stage: &Stage) -> Vec<String> {
+    pub fn heard(&mut self, stage: &Stage) -> Vec<String> {
         let all = String::from_utf8(stage.raw(self.wire).to_vec()).expect("UTF-8");
         let (head, stream) = all.split_once("\r\n\r\n").expect("the head of the answer");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");

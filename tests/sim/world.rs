@@ -724,6 +724,15 @@ impl Net for World {
         Ok(count)
     }
 
+    fn unsent(&mut self, stream: &mut Stream) -> u32 {
+        let cable = &mut self.cables[stream.wire];
+        if cable.reset || cable.down.is_empty() {
+            return 0;
+        }
+        cable.writable = Edge::Awaited;
+        cable.down.len() as u32
+    }
+
     fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
         let cable = &mut self.cables[stream.wire];
         cable.down_ended = true;

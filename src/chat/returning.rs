@@ -1,0 +1,133 @@
+//! Listeners that come back: they are sent what was said since they were here last, a piece at a time, as they take it.
+//!
+//! Until that is done, such a listener is not among those who are sent what is said. It reads the room's history up to
+//! its end, and joins them there. So no message overtakes another or is sent twice, and what waits for a listener is one
+//! piece, however much was said. If the history drops a message before its turn, the listener is told how many are missing.
+
+use super::ids::{ClientId, RoomId};
+use super::rooms::{Room, told_bytes};
+use super::{Chat, Effect};
+use crate::chat::clients::Echo;
+use crate::protocol::{Dialect, Event, Position, PositionError, Share};
+use crate::time::Now;
+
+/// How far a listener has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Returning {
+    /// The room, which stays open for it.
+    room: RoomId,
+    /// The place of the next message among all that the room has ever remembered.
+    next: u64,
+    /// The last gap that it was told of.
+    since: u64,
+}
+
+impl Chat {
+    /// Sends a listener what was said since it has `heard` a room: the first piece, or all of it if it is not much.
+    pub(super) fn begin_to_catch_up(
+        &mut self,
+        id: ClientId,
+        to: RoomId,
+        heard: Option<Result<Position, PositionError>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(room) = self.rooms.get(to) else {
+            return;
+        };
+        let (next, missing) = self.missed_since(room, heard);
+        if missing != Some(0) {
+            let gap = Event::Gap { room: room.name.clone(), count: missing };
+            effects.push(Effect::Reply(id, gap));
+        }
+        self.returning.insert(id.0, Returning { room: to, next, since: room.since() });
+        self.hold_open(to, effects);
+        self.catch_up(id, effects);
+    }
+
+    /// The first message for a listener that has `heard` a room, and how many before that it has missed; `None` if that
+    /// can't be known.
+    fn missed_since(
+        &self,
+        room: &Room,
+        heard: Option<Result<Position, PositionError>>,
+    ) -> (u64, Option<u64>) {
+        let (epoch, last) = (self.epoch(room), room.seq());
+        match heard {
+            None => (room.end(), Some(0)),
+            Some(Ok(heard)) if heard.epoch == epoch && heard.seq <= last => {
+                let next = room.place_behind(heard.seq);
+                let missing = last - heard.seq - (room.end() - next);
+                (next, (heard.seq >= room.since()).then_some(missing))
+            }
+            // It may miss any of what is remembered, and may have heard all of it.
+            Some(_) => (room.forgotten(), None),
+        }
+    }
+
+    /// Sends the next piece to a listener that catches up. The position comes last, so that a listener that breaks off
+    /// before is told again.
+    pub fn catch_up(&mut self, id: ClientId, effects: &mut Vec<Effect>) {
+        let Some(mut returning) = self.returning.take(id.0) else {
+            return;
+        };
+        let Some(room) = self.rooms.get(returning.room) else {
+            debug_assert!(false, "the room was closed under a listener that catches up");
+            return;
+        };
+        let epoch = self.epoch(room);
+        let gap = |count| Effect::Reply(id, Event::Gap { room: room.name.clone(), count });
+        let forgotten = room.forgotten().saturating_sub(returning.next);
+        effects.extend((forgotten > 0).then(|| gap(Some(forgotten))));
+        effects.extend((room.since() > returning.since).then(|| gap(None)));
+        returning.next += forgotten;
+        returning.since = room.since();
+        let mut bytes = 0;
+        for message in room.from(returning.next) {
+            bytes += told_bytes(message, Dialect::Events);
+            let event = Event::Message { room: room.name.clone(), epoch, message: message.clone() };
+            effects.push(Effect::Reply(id, event));
+            returning.next += 1;
+            if bytes >= self.rules.piece_bytes {
+                break;
+            }
+        }
+        if returning.next < room.end() {
+            return self.returning.insert(id.0, returning);
+        }
+        effects.push(Effect::Reply(id, Event::Position(Position { epoch, seq: room.seq() })));
+        self.put_in(id, returning.room, Echo(false), effects);
+        self.let_go(returning.room, effects);
+    }
+
+    /// Whether a listener has still to be sent something that was said before.
+    pub fn is_catching_up(&self, id: ClientId) -> bool {
+        !self.returning.is_empty() && self.returning.get(id.0).is_some()
+    }
+
+    /// A listener is gone, perhaps before it has caught up.
+    pub(super) fn stop_catching_up(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(returning) = self.returning.take(id.0) {
+            self.let_go(returning.room, effects);
+            self.rooms.close_if_unused(returning.room, now.moment);
+        }
+    }
+
+    /// Keeps a room open for a listener that catches up, and its messages coming.
+    fn hold_open(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.returning += 1;
+            if room.near_ears() == 1 && self.shared.is_some() {
+                effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
+            }
+        }
+    }
+
+    fn let_go(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.returning -= 1;
+            if room.near_ears() == 0 && self.shared.is_some() {
+                effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: false }));
+            }
+        }
+    }
+}

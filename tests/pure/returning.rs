@@ -1,0 +1,153 @@
+//! A listener that comes back is sent what was said a piece at a time, whatever happens meanwhile.
+
+use chinwag::chat::{Chat, ClientId, Effect, RoomId};
+use chinwag::config::Config;
+use chinwag::protocol::{Arrival, Body, Dialect, Epoch, Event, News, Position, Share};
+use chinwag::text::RoomName;
+use chinwag::time::{Moment, Now};
+
+use crate::words::{name, text};
+
+const BOB: ClientId = ClientId(1);
+
+/// What the listener and the other processes are told.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Said(u64),
+    Gap(Option<u64>),
+    At(u64),
+    Ears(bool),
+}
+use Told::{At, Ears, Gap, Said};
+
+fn announced_to(effect: &Effect) -> Option<RoomId> {
+    match effect {
+        Effect::Announce { room, .. } => Some(*room),
+        _ => None,
+    }
+}
+
+struct Lobby {
+    chat: Chat,
+    room: Option<RoomId>,
+}
+
+impl Lobby {
+    /// The lobby of a process that is one of several, where so many messages were said.
+    fn new(flags: &str, said: usize) -> Lobby {
+        let mut chat = Chat::new(&Config::from_flags(flags), 1);
+        chat.set_shared();
+        let mut lobby = Lobby { chat, room: None };
+        lobby.publish(said);
+        lobby
+    }
+
+    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Told> {
+        let mut effects = Vec::new();
+        ask(&mut self.chat, Now { moment: Moment::default(), unix_millis: 0 }, &mut effects);
+        self.room = effects.iter().find_map(announced_to).or(self.room);
+        let told = |effect| match effect {
+            Effect::Reply(BOB, Event::Message { message, .. })
+            | Effect::Announce { event: Event::Message { message, .. }, .. } => Some(Said(message.seq)),
+            Effect::Reply(BOB, Event::Gap { count, .. })
+            | Effect::Announce { event: Event::Lost { count, .. }, .. } => Some(Gap(count)),
+            Effect::Reply(BOB, Event::Position(position)) => Some(At(position.seq)),
+            Effect::Share(Share::Ears { any, .. }) => Some(Ears(any)),
+            Effect::NameGiven(BOB) | Effect::Share(Share::Said { .. }) => None,
+            other => panic!("{other:?}"),
+        };
+        effects.into_iter().filter_map(told).collect()
+    }
+
+    /// Texts of which two make a piece.
+    fn publish(&mut self, count: usize) -> Vec<Told> {
+        let body = || Body::Text(text(&"x".repeat(300)));
+        let publish = |lobby: &mut Lobby| {
+            lobby.told(|chat, now, effects| {
+                chat.publish(RoomName::lobby(), name("bot"), body(), now, effects).expect("a number");
+            })
+        };
+        (0..count).flat_map(|_| publish(self)).collect()
+    }
+
+    fn hears(&mut self, news: News) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.hear(news, now, effects))
+    }
+
+    /// Bob begins to listen, and has heard the lobby up to that number.
+    fn listens(&mut self, heard: u64) -> Vec<Told> {
+        let epoch = Epoch { process: 1, room: 0 };
+        let arrival = Arrival {
+            dialect: Dialect::Events,
+            name: None,
+            room: Some(RoomName::lobby()),
+            history: None,
+            echo: false,
+            heard: Some(Ok(Position { epoch, seq: heard })),
+            problems: Vec::new(),
+        };
+        self.told(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
+    }
+
+    fn goes_on(&mut self) -> Vec<Told> {
+        self.told(|chat, _, effects| chat.catch_up(BOB, effects))
+    }
+
+    fn has_listener(&self) -> bool {
+        let room = self.room.expect("something was said");
+        !self.chat.audience(room, Dialect::Events, &[]).is_empty()
+    }
+
+    fn leaves(&mut self) -> Vec<Told> {
+        self.told(|chat, now, effects| chat.leave(BOB, None, now, effects))
+    }
+}
+
+#[test]
+fn pieces_follow_each_other_up_to_the_end_and_then_what_is_said_is_announced() {
+    let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
+    assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
+    assert!(lobby.chat.is_catching_up(BOB));
+    lobby.publish(1);
+    assert!(!lobby.has_listener(), "a message would overtake others");
+    assert_eq!(lobby.goes_on(), [Said(3), Said(4)]);
+    assert_eq!(lobby.goes_on(), [Said(5), Said(6), At(6)]);
+    assert!(!lobby.chat.is_catching_up(BOB));
+    assert!(lobby.has_listener());
+    assert_eq!(lobby.goes_on(), [], "that was all");
+    assert_eq!(lobby.leaves(), [Ears(false)]);
+}
+
+#[test]
+fn gap_that_comes_while_a_listener_catches_up_is_told_once() {
+    let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
+    assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
+    lobby.hears(News::Lost { room: RoomName::lobby(), count: Some(3) });
+    assert_eq!(lobby.goes_on(), [Gap(None), Said(3), Said(4)]);
+    lobby.publish(1);
+    assert_eq!(lobby.goes_on(), [Said(5), Said(7), At(7)], "the gap has a number of its own");
+}
+
+#[test]
+fn messages_that_are_forgotten_before_their_turn_are_counted() {
+    let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k --history 4", 6);
+    assert_eq!(lobby.listens(1), [Gap(Some(1)), Ears(true), Said(3), Said(4)]);
+    lobby.publish(5);
+    assert_eq!(lobby.goes_on(), [Gap(Some(3)), Said(8), Said(9)]);
+    // A gap's number is not a message that was forgotten.
+    lobby.hears(News::Unheard { room: RoomName::lobby() });
+    lobby.publish(4);
+    assert_eq!(lobby.goes_on(), [Gap(Some(2)), Gap(None), Said(13), Said(14)]);
+    assert_eq!(lobby.goes_on(), [Said(15), Said(16), At(16)]);
+}
+
+#[test]
+fn listener_that_leaves_while_it_catches_up_is_counted_nowhere() {
+    let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
+    lobby.listens(0);
+    assert_eq!(lobby.chat.census().returning, 1);
+    assert_eq!(lobby.leaves(), [Ears(false)]);
+    assert_eq!(lobby.leaves(), []);
+    assert_eq!((lobby.chat.census().returning, lobby.chat.is_catching_up(BOB)), (0, false));
+    assert_eq!(lobby.goes_on(), []);
+}
