@@ -166,11 +166,18 @@ impl Pages {
         self.pages[self.open].bytes.len()
     }
 
-    /// The most that an outbox can cost by what was written in this round: its bytes, and a slice for each frame.
+    /// The most that an outbox can cost by what others have said in this round: its bytes, and a slice for each frame.
     pub fn round_cost_bytes(&self) -> usize {
         let (page, before) = (&self.pages[self.open], self.before_round);
         let frames = page.frame_ends.len() - before.frames;
         page.bytes.len() - before.bytes + frames * size_of::<Slice>()
+    }
+
+    /// Leaves the frame that was written last out of [`Pages::round_cost_bytes`]: it is for one client, which asked for it.
+    pub fn leave_out_of_round(&mut self, frame: Slice) {
+        debug_assert_eq!(frame.end as usize, self.open_bytes(), "it was written last");
+        self.before_round.bytes += frame.len();
+        self.before_round.frames += 1;
     }
 
     /// Counts `slice` as held by `outboxes` more outboxes.

@@ -107,6 +107,7 @@ impl<N: Net> Server<N> {
         self.end_run();
         if let Some(connection) = self.roster.get_mut(token) {
             let slice = self.pages.frame(write);
+            self.pages.leave_out_of_round(slice);
             self.pages.hold(slice, 1);
             connection.outbox.push_answer(slice, self.limits.small_answers_bytes());
             self.roster.mark_dirty(token.into());
@@ -132,6 +133,9 @@ impl<N: Net> Server<N> {
         let kind = if asker.is_some() { Kind::Answer } else { kind };
         let tag = asker.and_then(|(_, tag)| tag.as_ref());
         let slice = self.pages.frame(|page| codec::encode(dialect, event, tag, page));
+        if kind != Kind::Message {
+            self.pages.leave_out_of_round(slice);
+        }
         if !slice.is_empty() {
             self.end_run();
             self.queue(id, slice, kind, None);
