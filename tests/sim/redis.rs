@@ -174,7 +174,8 @@ impl Redis {
         };
     }
 
-    /// From now on each command with that key or channel is answered with that error; without one it works again.
+    /// From now on each command with that key or channel, but `SUBSCRIBE`, is answered with that error; without one it works
+    /// again.
     pub fn refuse_name(&mut self, name: &str, error: Option<&str>) {
         match error {
             Some(error) => self.refused_names.insert(name.into(), error.to_string()),

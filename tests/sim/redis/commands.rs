@@ -118,7 +118,8 @@ impl Redis {
         if !client.authenticated && !command.also.contains(&When::Stranger) {
             return Err(NO_AUTH.into());
         }
-        let by_name = args.iter().find_map(|arg| self.refused_names.get(arg));
+        let mut names = args.iter().filter(|_| upper != "SUBSCRIBE");
+        let by_name = names.find_map(|arg| self.refused_names.get(arg));
         if let Some(error) = self.refused.get(&upper).or(by_name) {
             return Err(error.clone());
         }
