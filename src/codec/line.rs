@@ -49,7 +49,8 @@ pub fn decode(
         return step;
     }
     if expected.first {
-        if let Some(reason) = foreign::reason(input, unused_max_bytes(line_max), ended) {
+        let is_all = ended && window.len() == input.len();
+        if let Some(reason) = foreign::reason(window, unused_max_bytes(line_max), is_all) {
             return Step::Fail(reason);
         }
         if input.starts_with(foreign::BYTE_ORDER_MARK) {
