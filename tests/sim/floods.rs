@@ -1,5 +1,5 @@
 //! Floods of what costs its sender little: a bystander's line must not wait for them. Virtual time does not pass while the
-//! server works, so these tests count ticks, and the work of each; `cargo bench --bench floods` measures the time.
+//! server works, so these tests count ticks, and the work of each.
 
 use std::time::Duration;
 
