@@ -109,6 +109,9 @@ bitflags! {
         const DIRTY = 1 << 1;
         /// It has said something that waits for slow readers ([`crate::pressure`]).
         const PAUSED = 1 << 2;
+        /// It was asked whether it is there, and has not answered. It is a bit here since a field of its own would make a
+        /// connection larger than a cache line.
+        const PINGED = 1 << 3;
     }
 }
 
@@ -200,8 +203,6 @@ pub struct Connection<S> {
     pub outbox: Outbox,
     /// What it speaks.
     pub dialect: Dialect,
-    /// Whether it was asked if it is there, and has not answered.
-    pub pinged: bool,
     tempo: Tempo,
     /// When it came.
     pub connected_at: Coarse,
@@ -237,7 +238,6 @@ impl<S> Connection<S> {
             host,
             outbox: Outbox::default(),
             dialect: door.dialect,
-            pinged: false,
             tempo: Tempo::Free,
             connected_at: now.into(),
             heard_at: now.into(),
@@ -411,7 +411,7 @@ impl<S> Connection<S> {
     /// It is there, whether or not it has said something.
     pub fn note_alive(&mut self, now: Moment) {
         self.heard_at = now.into();
-        self.pinged = false;
+        self.queued.remove(Queued::PINGED);
     }
 
     /// Reads once into `scratch`. `Ok(0)` when there is nothing more for now, or ever: see [`Readiness`].
