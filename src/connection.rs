@@ -109,9 +109,10 @@ bitflags! {
         const DIRTY = 1 << 1;
         /// It has said something that waits for slow readers ([`crate::pressure`]).
         const PAUSED = 1 << 2;
-        /// It was asked whether it is there, and has not answered. It is a bit here since a field of its own would make a
-        /// connection larger than a cache line.
-        const PINGED = 1 << 3;
+        /// It must wait until its allowance lets it go on.
+        const DELAYED = 1 << 3;
+        /// It was slowed down lately, and told so.
+        const TOLD = 1 << 4;
     }
 }
 
@@ -123,17 +124,6 @@ impl Readiness {
         ready.set(Readiness::WRITABLE, writable);
         ready
     }
-}
-
-/// How a client stands with the rate limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tempo {
-    /// It may send.
-    Free,
-    /// It was slowed down lately, and told so.
-    Told,
-    /// It must wait until its allowance lets it go on.
-    Delayed,
 }
 
 /// Whether a client may be heard, as far as the rate limit goes.
@@ -203,7 +193,8 @@ pub struct Connection<S> {
     pub outbox: Outbox,
     /// What it speaks.
     pub dialect: Dialect,
-    tempo: Tempo,
+    /// Whether it was asked if it is there, and has not answered.
+    pub pinged: bool,
     /// When it came.
     pub connected_at: Coarse,
     /// When it was last heard of.
@@ -238,7 +229,7 @@ impl<S> Connection<S> {
             host,
             outbox: Outbox::default(),
             dialect: door.dialect,
-            tempo: Tempo::Free,
+            pinged: false,
             connected_at: now.into(),
             heard_at: now.into(),
             since: now.into(),
@@ -363,7 +354,7 @@ impl<S> Connection<S> {
 
     /// Whether it must wait for its allowance.
     pub fn is_over_rate(&self) -> bool {
-        self.tempo == Tempo::Delayed
+        self.queued.contains(Queued::DELAYED)
     }
 
     /// Whether so much waits for it that it should read before it asks for more.
@@ -379,20 +370,21 @@ impl<S> Connection<S> {
 
     /// Notes that a message of it was `paid` for out of its allowance, or must wait; and whether it was `rested` before.
     pub fn charge(&mut self, paid: bool, rested: bool) -> Charged {
-        if self.tempo == Tempo::Told && rested {
-            self.tempo = Tempo::Free;
+        if !self.queued.contains(Queued::DELAYED) && rested {
+            self.queued.remove(Queued::TOLD);
         }
         if paid {
             return Charged::Paid;
         }
-        let news = self.tempo == Tempo::Free;
-        self.tempo = Tempo::Delayed;
+        let news = !self.queued.intersects(Queued::TOLD | Queued::DELAYED);
+        self.queued.insert(Queued::DELAYED);
         Charged::Delayed { news }
     }
 
     /// The wait for its allowance is over.
     pub fn resume(&mut self, now: Moment) {
-        self.tempo = Tempo::Told;
+        self.queued.remove(Queued::DELAYED);
+        self.queued.insert(Queued::TOLD);
         self.note_read_again(now);
     }
 
@@ -411,7 +403,7 @@ impl<S> Connection<S> {
     /// It is there, whether or not it has said something.
     pub fn note_alive(&mut self, now: Moment) {
         self.heard_at = now.into();
-        self.queued.remove(Queued::PINGED);
+        self.pinged = false;
     }
 
     /// Reads once into `scratch`. `Ok(0)` when there is nothing more for now, or ever: see [`Readiness`].

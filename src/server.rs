@@ -30,7 +30,7 @@ use crate::backplane::Backplane;
 use crate::chat::{Chat, ClientId, Effect};
 use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
-use crate::connection::{Due, Life, Place, Queued, Readiness};
+use crate::connection::{Due, Life, Place, Readiness};
 use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
 use crate::load::Load;
@@ -347,7 +347,7 @@ impl<N: Net> Server<N> {
                 self.send_bytes(token, |page| page.extend_from_slice(sse::NOTHING));
             }
             _ => {
-                connection.queued.insert(Queued::PINGED);
+                connection.pinged = true;
                 self.send_bytes(token, websocket::ping);
             }
         }

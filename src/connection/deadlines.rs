@@ -74,9 +74,7 @@ impl<S> Connection<S> {
         }
         let asked_at = Moment::from(self.heard_at) + limits.ping_interval;
         match (self.dialect, self.life) {
-            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting)
-                if self.queued.contains(Queued::PINGED) =>
-            {
+            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) if self.pinged => {
                 Some((asked_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
             }
             (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) => Some((asked_at, Due::Ping)),
