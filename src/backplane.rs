@@ -176,7 +176,7 @@ impl Backplane {
     pub fn new(config: &Config, url: RedisUrl, process: u64, now: Now) -> Backplane {
         let message_max_bytes = config.message_max.max(config.line_max);
         let mut queue = Queue::new(config.redis_queue);
-        // What is said before the first session waits for it to be in order.
+        // Messages of before the first session wait until the session is accepted.
         queue.cut();
         Backplane {
             process,

@@ -101,7 +101,7 @@ struct Rules {
     history_shown: usize,
     /// The most history shown at once, in bytes of text: it must fit into the write buffer of who sees it.
     history_bytes: usize,
-    /// What a listener that catches up is sent at once, in bytes of text; or one message, if that is more.
+    /// Bytes of text in one piece for a listener that catches up; a longer message is a piece of its own.
     piece_bytes: usize,
 }
 
@@ -320,7 +320,7 @@ impl Chat {
         self.names.alike(name, |id| self.clients.name_of(id))
     }
 
-    /// Who has the name, in whatever spelling.
+    /// The client that has the name, in whatever spelling.
     fn find(&self, name: &str) -> Option<ClientId> {
         self.names.find(name, |id| self.clients.name_of(id))
     }
@@ -377,6 +377,7 @@ impl Chat {
             ("taken names", near(&mut self.names.ids())),
             ("members", near(&mut self.rooms.everybody())),
             ("claims", claims),
+            ("listeners that catch up", self.returning.slots().collect()),
         ]
     }
 

@@ -84,7 +84,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// What it counts as against the rates of its client and its address, if it counts.
+    /// Its kind, as the rates of its client and its address count it; `None` if they do not.
     pub fn counts_as(&self) -> Option<Use> {
         match self {
             Input::Request { request, .. } => {
@@ -110,7 +110,7 @@ impl Step {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tag(pub Box<str>);
 
-/// What a line client's next line is.
+/// The meaning of a line client's next line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
     /// The answer to the question for a name, and not chat.

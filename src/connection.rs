@@ -138,7 +138,7 @@ pub enum Charged {
     },
 }
 
-/// What is made of a connection's input.
+/// The use of a connection's input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intake {
     /// It is not read.
@@ -287,7 +287,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// What is made of its input at the moment.
+    /// The use of its input at the moment.
     pub fn intake(&self, limits: &Limits) -> Intake {
         let waits = match self.life {
             Life::Waiting if self.dialect == Dialect::Line => return Intake::Nothing,

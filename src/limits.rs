@@ -24,9 +24,9 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// The longest it may take to answer.
     pub ping_timeout: Duration,
-    /// How fast messages and their bytes may come.
+    /// Rates of messages and their bytes.
     pub paces: Paces,
-    /// How fast all connections of one address may do things.
+    /// Rates of all connections of one address.
     pub address_paces: AddressPaces,
     /// Cost of an outbox over which its client makes its rooms wait, if it reads.
     pub mark_bytes: usize,

@@ -79,7 +79,7 @@ impl Load {
         })
     }
 
-    /// How many sources there are.
+    /// The number of sources.
     pub fn len(&self) -> usize {
         self.worked_off.len()
     }

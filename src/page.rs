@@ -122,7 +122,7 @@ impl Run {
     }
 }
 
-/// How much is on a page.
+/// The extent of a page, or of its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     bytes: usize,
@@ -134,7 +134,7 @@ struct Extent {
 pub struct Pages {
     pages: Slab<Page>,
     open: usize,
-    /// What the open page had when the round began.
+    /// The extent of the open page when the round began, and of frames that do not count.
     before_round: Extent,
     /// Memory of all pages but the open one.
     sealed_bytes: usize,

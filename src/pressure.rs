@@ -24,14 +24,14 @@ use crate::timers::Timers;
 /// The longest that a client may hold without having taken [`FLOOR_BYTES`] meanwhile.
 pub const HOLD_MOST: Duration = Duration::from_secs(1);
 
-/// What a client must take while it holds, in [`HOLD_MOST`]: half of what the slowest steady reader takes (1 Mbit/s), since
+/// Bytes that a client must take while it holds, in [`HOLD_MOST`]: half of what the slowest steady reader takes (1 Mbit/s), since
 /// kernels pass the output on in coarse parts.
 pub const FLOOR_BYTES: usize = 62_500;
 
 /// The rooms of one client: mostly one.
 pub type Rooms = SmallVec<[RoomId; 1]>;
 
-/// What a message is sent to, and may have to wait for.
+/// The receiver of a message, which it may have to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Target {
     /// The members of a room.
@@ -47,19 +47,19 @@ struct Laggard {
     holds_since: Option<Moment>,
     /// The rooms that it holds.
     rooms: Rooms,
-    /// How long it has held before, since it last took [`FLOOR_BYTES`].
+    /// Time that it has held before, since it last took [`FLOOR_BYTES`].
     held: Duration,
-    /// What it took while it held, since then.
+    /// Bytes that it took while it held, since then.
     taken_bytes: usize,
     /// It took too little in [`HOLD_MOST`].
     too_slow: bool,
 }
 
-/// Who lags, and who waits for that.
+/// The clients that lag, and the talkers that wait for them.
 #[derive(Debug, Default)]
 pub struct Pressure {
     laggards: Sparse<Laggard>,
-    /// How many laggards hold each room.
+    /// The number of laggards that hold each room.
     rooms: HashMap<RoomId, usize>,
     /// When each of those that hold must have taken [`FLOOR_BYTES`].
     deadlines: Timers,

@@ -381,7 +381,7 @@ pub enum Event {
 pub struct Message {
     /// The name it was said under.
     pub from: Name,
-    /// Where it comes from, which a name can't prove.
+    /// Its sender, which a name can't prove.
     pub sender: Sender,
     /// Said or done.
     pub manner: Manner,

@@ -94,7 +94,7 @@ impl Paces {
     }
 }
 
-/// What one client has used up of each.
+/// The allowances of one client.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     messages: Allowance,

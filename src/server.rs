@@ -67,7 +67,7 @@ pub struct Server<N: Net> {
     effects: Vec<Effect>,
     /// What a room is being told; nothing between phases.
     run: Option<Run>,
-    /// Whose request the chat deals with at the moment, and what the answer is to be marked with.
+    /// The client whose request the chat handles at the moment, and the tag of the answer.
     asker: Option<(ClientId, Option<Tag>)>,
     codecs: Codecs,
     pages: Pages,

@@ -14,7 +14,7 @@ use crate::config::MOST_ROOMS_PER_CLIENT;
 use crate::protocol::{Body, Manner, Payload, Presence, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
-/// What `via` is for a message that an HTTP request brought.
+/// The value of `via` for a message that was published by HTTP.
 const VIA_HTTP: &str = "http";
 
 /// How each of ours begins.
@@ -56,7 +56,7 @@ pub enum Said {
         place: Place,
         /// The name it was said under.
         from: Name,
-        /// Where it comes from; if from a client, one of this process.
+        /// Its sender; if that is a client, one of this process.
         sender: Sender,
         /// When, in milliseconds since the Unix epoch.
         at: u64,
@@ -168,7 +168,7 @@ struct Wire<'a> {
     /// The number of the client that said it. Processes before this field write none.
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<u32>,
-    /// How it came, if no client said it.
+    /// The way it came, if no client sent it.
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -179,7 +179,7 @@ impl Queue {
         self.sent > before
     }
 
-    /// What Redis is to answer next, and the command.
+    /// The oldest command that Redis has not answered, and its purpose.
     pub fn oldest(&self) -> Option<(&Purpose, &[u8])> {
         self.entries.front().filter(|_| self.sent > 0).map(|entry| (&entry.purpose, &entry.command[..]))
     }

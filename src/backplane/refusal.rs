@@ -12,7 +12,7 @@ use crate::time::Now;
 /// The longest first word of an error that is repeated to others than the log.
 const WORD_MAX_BYTES: usize = 32;
 
-/// What Redis has refused since the link was last in order.
+/// Error replies of Redis since the link was last accepted.
 #[derive(Default)]
 pub(super) struct Refusals {
     /// The first word of the error that ended the last session, if an error did.

@@ -46,7 +46,7 @@ impl FarClients {
         self.clients.get_mut(key).map(|far| &mut far.client)
     }
 
-    /// What other processes know a client by; `None` if it is one of ours.
+    /// The id of a client of another process; `None` if it is one of ours.
     pub fn unique(&self, id: ClientId) -> Option<UniqueId> {
         Some(self.clients.get(id.far_key()?)?.id)
     }

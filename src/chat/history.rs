@@ -63,7 +63,7 @@ impl Ledger {
     }
 }
 
-/// What a message costs: itself behind a reference count, its text, a name that does not fit into it, and its places in
+/// Memory of a message: itself behind a reference count, its text, a name that does not fit into it, and its places in
 /// two queues.
 fn memory_bytes(message: &Message) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();

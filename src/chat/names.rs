@@ -87,7 +87,7 @@ impl Names {
         self.first.len()
     }
 
-    /// How many keys are taken besides the first ones of those names.
+    /// The number of keys besides the first one of each name.
     pub fn further_len(&self) -> usize {
         self.further.len()
     }

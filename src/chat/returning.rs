@@ -11,7 +11,7 @@ use crate::chat::clients::Echo;
 use crate::protocol::{Dialect, Event, Position, PositionError, Share};
 use crate::time::Now;
 
-/// How far a listener has come.
+/// The progress of a listener that catches up.
 #[derive(Clone, Copy, Debug)]
 pub struct Returning {
     /// The room, which stays open for it.

@@ -46,7 +46,7 @@ impl Rivals {
             .map(|(_, id)| id)
     }
 
-    /// How many keys are noted.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -29,7 +29,7 @@ pub struct Room {
     /// Listeners that catch up with what was said, and are not among the ears yet.
     pub returning: u32,
     past: VecDeque<Rc<Message>>,
-    /// How many messages were remembered, and are not any more.
+    /// The number of messages that were remembered, and are not any more.
     forgotten: u64,
     /// The number of the last message, or of the last gap.
     seq: u64,
@@ -72,7 +72,7 @@ impl Room {
         line.len() + json.len() + raw.len() + far.len()
     }
 
-    /// How many of this process hear what is said here, or will.
+    /// The number of clients of this process that are sent its messages, or will be once they have caught up.
     pub fn near_ears(&self) -> usize {
         let ears: usize = self.ears[..Dialect::Redis as usize].iter().map(Vec::len).sum();
         ears + self.returning as usize
@@ -124,7 +124,7 @@ impl Room {
         self.past.iter().skip(self.past.len().saturating_sub(count))
     }
 
-    /// How many messages it has forgotten. Its messages have places in the order they came; the first that is remembered
+    /// The number of messages it has forgotten. Its messages have places in the order they came; the first that is remembered
     /// has this one.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -146,7 +146,7 @@ impl Room {
         self.past.range(start.min(self.past.len())..)
     }
 
-    /// How many of the last `count` messages are told at once, if that may take so many bytes.
+    /// The number of the last `count` messages that fit into so many bytes.
     pub fn fitting(&self, count: usize, most_bytes: usize, dialect: Dialect) -> usize {
         fitting(self.past.iter().rev().take(count), most_bytes, dialect)
     }
@@ -165,7 +165,7 @@ impl Room {
     }
 }
 
-/// How many messages take no more than `most_bytes` when they are told in `dialect`. One always does, since an answer
+/// The number of messages that take no more than `most_bytes` in `dialect`. One always does, since an answer
 /// without any would say that nothing was said.
 pub fn fitting<'a>(
     messages: impl Iterator<Item = &'a Rc<Message>>,
@@ -180,9 +180,9 @@ pub fn fitting<'a>(
     messages.enumerate().take_while(fits).count()
 }
 
-/// What a message takes at most when it is told in `dialect`.
+/// An upper bound of the bytes of a message in `dialect`.
 pub fn told_bytes(message: &Message, dialect: Dialect) -> usize {
-    // What is put around a text at most: a name, how it came and how long ago it was said, or in JSON the keys and the
+    // The most that is put around a text: a name, how it came and how long ago it was said, or in JSON the keys and the
     // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
     const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
     let (around, escaped) = match dialect {
@@ -378,7 +378,7 @@ impl Rooms {
         self.rooms.iter().flat_map(|(_, room)| room.ears.iter().flatten().copied())
     }
 
-    /// How many they are.
+    /// The number of memberships.
     pub fn seats(&self) -> usize {
         self.rooms.iter().map(|(_, room)| room.ears.iter().map(Vec::len).sum::<usize>()).sum()
     }

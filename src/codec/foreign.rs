@@ -40,7 +40,7 @@ pub fn reason(input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
     request_line(line, cut)
 }
 
-/// What begins with the first line that says anything.
+/// The input from the first line on that is not empty.
 fn without_blank_lines(mut input: &[u8]) -> &[u8] {
     let mut after_cr = false;
     loop {

@@ -20,7 +20,7 @@ pub const HEAD_MAX_BYTES: usize = 8 * 1024;
 /// The most header fields of a request; past it 431.
 const FIELDS_MAX: usize = 64;
 
-/// What somebody is told who speaks another protocol, most likely that of the line door.
+/// The text for a client of another protocol, most likely that of the line listener.
 const NO_REQUEST: &str = "that is no HTTP request. nc and telnet use the listener for lines: port 7711, unless --line says another";
 
 /// The most input that can wait for the rest of a head or of a body, for bodies of `message_max` bytes.
@@ -35,7 +35,7 @@ pub struct Awaited {
     rest: Rest,
 }
 
-/// How the body of a request is framed (RFC 9112, 6).
+/// The framing of a request body (RFC 9112, 6).
 #[derive(Debug)]
 enum Rest {
     /// It has so many bytes.
@@ -256,7 +256,7 @@ fn check(call: &Call) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// How the body is framed, if there is one (RFC 9112, 6.3).
+/// The framing of the body, if there is one (RFC 9112, 6.3).
 fn framing(call: &Call, message_max: usize) -> Result<Option<Rest>, Refusal> {
     let headers = call.headers();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();

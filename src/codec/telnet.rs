@@ -105,13 +105,13 @@ fn erase_character(plain: &mut Vec<u8>) {
             break;
         }
     }
-    // What joined the erased character to the one before has nothing to join any more.
+    // A joiner in front of the erased character has nothing to join any more.
     while let Some((start, Some(JOINER))) = last_char(plain) {
         plain.truncate(start);
     }
 }
 
-/// Where the last character begins, and which it is; the last byte and none if that ends no character.
+/// Index of the last character, and the character; the last byte and `None` if that ends no character.
 fn last_char(bytes: &[u8]) -> Option<(usize, Option<char>)> {
     /// The longest character in UTF-8.
     const CHAR_MAX_BYTES: usize = 4;
@@ -165,7 +165,7 @@ mod tests {
             ("\u{301}\u{8}a".as_bytes(), "a"),
             // A character that a command cuts in two is one all the same.
             (b"a\xc3\xff\xf1\xa9\x08b", "ab"),
-            // What is no UTF-8 goes byte by byte.
+            // Bytes that are no UTF-8 are erased one by one.
             (b"caf\xe9\x08e", "cafe"),
             (b"a\xc3\x08b", "ab"),
             (b"a\xa9\xa9\x08\x08b", "ab"),

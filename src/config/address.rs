@@ -1,4 +1,4 @@
-//! Where a listener is, and who may connect to it: [`Address`] and [`UnixMode`].
+//! Addresses of listeners, and the permissions of their sockets: [`Address`] and [`UnixMode`].
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Which pages and which names of the server are allowed: `--origin` and `--host`.
+//! Allowed origins of pages and names of the server: `--origin` and `--host`.
 //!
 //! Both are written by people, and compared with what browsers send. So they are brought into a browser's form by the
 //! crate that implements the same standard (WHATWG URL): lower case, punycode, no default port. A value that no browser

@@ -41,7 +41,7 @@ pub fn time_at_floor(bytes: usize) -> Duration {
     Duration::from_millis((bytes * 1_000).div_ceil(FLOOR_BYTES_PER_SECOND) as u64)
 }
 
-/// What is put around a text at most: names, keys, a number, the frame's header.
+/// The most that is put around a text: names, keys, a number, the frame's header.
 const AROUND_BYTES: usize = 512;
 
 /// The most that a text of so many bytes is for one client: as JSON, every byte may become two.

@@ -88,7 +88,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// How many.
+    /// The amount in one [`Rate::span`].
     pub fn amount(&self) -> u64 {
         self.amount
     }

@@ -17,7 +17,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long a client is silent that waits for what the server says. It is more than a lost segment takes to be sent again
+/// Silence after which a client is taken to wait for the server. It is more than a lost segment takes to be sent again
 /// over a short way (200 ms), and less than a person takes to read an answer and type another.
 const SILENCE: Duration = Duration::from_millis(400);
 

@@ -1,4 +1,4 @@
-//! What a connection is to be sent: frames into its outbox, as far as its limits allow, and out of it.
+//! Output of a connection: frames go into its outbox, as far as its limits allow, and from there to the socket.
 
 use std::io;
 

@@ -27,7 +27,7 @@ pub enum CloseReason {
     EndlessLine,
     /// The first line was an HTTP request, at the listener for lines.
     HttpRequest,
-    /// What came first was of another protocol, and no text or none for people.
+    /// The first input was of another protocol than HTTP, or no text.
     OtherProtocol,
     /// No place, and no place to wait.
     Full,

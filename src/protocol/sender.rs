@@ -1,4 +1,4 @@
-//! Where a message comes from: [`Sender`]. A name proves nothing: it may have been another client's a minute ago.
+//! The origin of a message: [`Sender`]. A name proves nothing: it may have been another client's a minute ago.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ impl fmt::Display for UniqueId {
     }
 }
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sender {
     /// A client, which held the name while it said that.

@@ -98,7 +98,7 @@ pub enum News {
         room: RoomName,
         /// The name it was said under.
         from: Name,
-        /// Where it comes from.
+        /// Its sender.
         sender: Sender,
         /// Said or done.
         manner: Manner,
@@ -113,7 +113,7 @@ pub enum News {
         room: RoomName,
         /// The program's name.
         from: Name,
-        /// Where it comes from.
+        /// Its sender.
         sender: Sender,
         /// What.
         payload: Payload,

@@ -8,7 +8,7 @@ use super::{Allowance, Pace};
 use crate::host::Host;
 use crate::time::Moment;
 
-/// What an address may do at once, in time of its rate.
+/// The burst of an address, in seconds of its rate.
 pub const BURST_SECONDS: u64 = 2;
 
 /// Something that counts against the rates of its address.
@@ -38,7 +38,7 @@ pub struct AddressPaces {
     pub connections: Option<Pace>,
 }
 
-/// What one address has used up of each.
+/// The allowances of one address.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     messages: Allowance,
@@ -67,7 +67,7 @@ impl Spent {
     }
 }
 
-/// What the addresses have used up that were active lately. This machine is exempt.
+/// The allowances of the addresses that were active lately. This machine is exempt.
 #[derive(Debug)]
 pub struct AddressRates {
     paces: AddressPaces,

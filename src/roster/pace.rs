@@ -1,4 +1,4 @@
-//! How fast clients may go on: their allowances, those of their addresses, and the readers they must wait for.
+//! The pace of clients: their allowances, those of their addresses, and the readers they must wait for.
 
 use super::Roster;
 use crate::chat::ClientId;
@@ -59,7 +59,7 @@ impl<S> Roster<S> {
         may
     }
 
-    /// What the addresses have used up that were active lately.
+    /// The allowances of the addresses that were active lately.
     pub fn address_rates(&self) -> &AddressRates {
         &self.address_rates
     }
@@ -76,7 +76,7 @@ impl<S> Roster<S> {
         self.address_rates.sweep(now);
     }
 
-    /// Who reads more slowly than others talk.
+    /// The clients that read more slowly than others talk.
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
     }

@@ -1,7 +1,7 @@
-//! What the server holds for its connections, in one list: the tables that have a slot as their key, and the counts that
+//! All that the server holds for its connections, in one list: the tables that have a slot as their key, and the counts that
 //! are nothing when nobody is there.
 //!
-//! Whoever adds a table or a count adds it here. Debug builds check after each tick that no table has a free slot, since the
+//! A new table or count belongs into this list. Debug builds check after each tick that no table has a free slot, since the
 //! next connection there would inherit it; the simulation checks at the end of each test that all counts are as at the
 //! start.
 
@@ -19,6 +19,7 @@ impl<N: Net> Server<N> {
         let mut tables = vec![
             ("inboxes", self.inboxes.slots().collect()),
             ("load", self.load.slots().collect()),
+            ("bytes that a peer has not taken", self.untaken.slots().collect()),
             ("waiting for a place", self.gate.waiting_slots().collect()),
         ];
         tables.extend(self.roster.tables());
@@ -26,7 +27,7 @@ impl<N: Net> Server<N> {
         tables
     }
 
-    /// How much there is of everything that is there for connections, by name.
+    /// The amount of everything that is held for connections, by name.
     pub fn holdings(&self) -> Vec<(&'static str, usize)> {
         let tables = self.tables();
         let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();

@@ -33,12 +33,12 @@ pub(super) const TICK_BYTES: usize = 1024 * 1024;
 /// Input kept of a client that waits for a place, in bytes. A pipe's whole input should fit, since it is heard.
 const WAITING_INBOX_BYTES: usize = 4 * 1024;
 
-/// What became of a turn.
+/// The outcome of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Turn {
-    /// The connection had its share, and caused so much work, in the units of [`crate::load`].
+    /// The connection had its share. `work` is in the units of [`crate::load`].
     Served {
-        /// How much.
+        /// The work that it caused.
         work: usize,
     },
     /// The round had no room for what the connection says.
@@ -217,7 +217,7 @@ impl<N: Net> Server<N> {
         false
     }
 
-    /// What the input is sent to and must wait for, if a reader there lags.
+    /// The receiver that the input must wait for, since a reader there lags.
     fn held_target(&self, token: Token, input: &Input) -> Option<Target> {
         let pressure = self.roster.pressure();
         if pressure.is_off() {
@@ -259,7 +259,7 @@ impl<N: Net> Server<N> {
                     return Next::Read;
                 }
                 Step::Blocked => {}
-                // What was said before counts before.
+                // Messages in front of the failure are handled first.
                 Step::Fail(reason) => inbox.failed = Some(reason),
             }
         }

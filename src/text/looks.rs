@@ -1,4 +1,4 @@
-//! How a name looks ([`Looks`]): the keys by which look-alikes are found.
+//! Keys by which look-alikes of a name are found: [`Looks`].
 //!
 //! A key is the skeleton of UTS 39, section 4, in small letters. Skeletons depend on the case: `I` looks like `l`, `i`
 //! does not. So a name has a key for the letters as they are written and one for small letters, mostly the same. Two

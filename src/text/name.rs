@@ -1,4 +1,4 @@
-//! What a client may be called: [`Name`].
+//! Names of clients: [`Name`].
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -104,7 +104,7 @@ impl Name {
         Ok(Name(name.into()))
     }
 
-    /// Who says what a program publishes by Redis.
+    /// The sender of messages that a program publishes by Redis.
     pub fn of_redis() -> Name {
         Name(LeanString::from_static_str("redis"))
     }
@@ -114,7 +114,7 @@ impl Name {
         Name(format_args!("{GUEST_PREFIX}{number}").to_lean_string())
     }
 
-    /// Who says what a program publishes by HTTP without a name.
+    /// The sender of messages that a program publishes by HTTP without a name.
     pub fn of_http() -> Name {
         Name(LeanString::from_static_str("http"))
     }

@@ -1,4 +1,4 @@
-//! What a room may be called: [`RoomName`].
+//! Names of rooms: [`RoomName`].
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl fmt::Display for RoomNameError {
 }
 
 impl RoomName {
-    /// Where everybody starts.
+    /// The room that everybody is in at first.
     pub fn lobby() -> RoomName {
         RoomName(LeanString::from_static_str(LOBBY))
     }

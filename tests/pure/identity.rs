@@ -242,7 +242,7 @@ fn namesake_at_another_process_that_gives_the_name_up_is_not_taken_for_the_owner
 }
 
 #[test]
-fn what_is_remembered_costs_its_sender_and_a_long_name_too() {
+fn message_in_the_history_costs_its_sender_and_a_long_name_too() {
     let bytes_of = |from: &str| {
         let mut chat = two("");
         effects(|all| {

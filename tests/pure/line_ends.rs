@@ -125,6 +125,17 @@ fn empty_lines_before_another_protocol_do_not_hide_it() {
     assert_eq!(heard(Stage::Naming, [&b"\r\n"[..], b"GE", b"T / HTTP/1.1\r\nhello\n"]), [STAY, HTTP]);
 }
 
+/// The check for other protocols looks no further than the line does, so that no cut matters. (A random test found it.)
+#[test]
+fn request_behind_an_endless_telnet_command_is_the_rest_of_a_line_that_is_too_long() {
+    for length in [LINE_MAX, LINE_MAX + 4] {
+        let input = [b"\xff\xfa", &vec![b'z'; length][..], b"\xff\xf0GET / HTTP/1.1\r\n\n"].concat();
+        let whole = heard(Stage::Entering, [&input[..]]);
+        assert_eq!(heard(Stage::Entering, input.chunks(1)), whole, "{length}");
+        assert_eq!(whole.first(), Some(&TOO_LONG), "{length}");
+    }
+}
+
 #[test]
 fn only_the_first_line_can_be_of_another_protocol() {
     check(Stage::Naming, b"ann\nGET / HTTP/1.1\n", &[nick("ann"), say("GET / HTTP/1.1")]);

@@ -290,7 +290,7 @@ fn a_text_is_utf8_and_so_is_the_reason_of_a_close() {
 
 /// What has arrived of a frame is judged before the frame is complete: how many bytes it takes to refuse each.
 #[test]
-fn what_can_not_become_utf8_is_refused_within_a_frame() {
+fn bytes_that_can_not_become_utf8_are_refused_within_a_frame() {
     let rows: [(&[u8], usize); 12] = [
         (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 13),
         (b"\xf4\x90", 2),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::socket::{PING, Socket, frame, handshake};
+use crate::socket::{PING, Socket, TEXT, frame, handshake};
 use crate::stage::{Stage, WIDE};
 use crate::web::{ask, get, post};
 use crate::world::Wire;
@@ -165,12 +165,25 @@ fn tab_that_floods_is_served_within_its_budget_and_loses_nothing() {
     stage.send(wire, handshake("/ws?name=ann&room=lobby", "").as_bytes());
     stage.run();
     let text =
-        frame(1, format!(r#"{{"type":"say","room":"lobby","text":"{}"}}"#, "x".repeat(1_000)).as_bytes());
+        frame(TEXT, format!(r#"{{"type":"say","room":"lobby","text":"{}"}}"#, "x".repeat(1_000)).as_bytes());
     for _ in 0..10 {
         stage.send(wire, &text.repeat(50));
         stage.run();
     }
     let heard = stage.unread(bob).iter().filter(|line| line.starts_with("ann: ")).count();
     assert_eq!(heard, 500);
+    stage.end();
+}
+
+#[test]
+fn line_is_not_put_off_for_answers_in_the_same_tick() {
+    let (mut stage, pair) = stage_with_history("");
+    let tabs: Vec<Socket> = (0..6).map(|_| Socket::open(&mut stage, "/ws?room=big&history=0")).collect();
+    stage.pass(2 * SECOND);
+    for tab in &tabs {
+        stage.send(tab.wire, &frame(TEXT, br#"{"type":"history","room":"big","count":25}"#));
+    }
+    let (ticks, _) = ticks_of_a_line(&mut stage, pair, |_| {});
+    assert_eq!(ticks, 1);
     stage.end();
 }

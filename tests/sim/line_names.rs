@@ -239,7 +239,7 @@ fn the_other_half_of_a_lines_end_is_no_answer_and_no_message() {
 }
 
 #[test]
-fn what_was_typed_in_the_queue_is_heard_under_a_guest_name() {
+fn line_typed_in_the_queue_is_heard_under_a_guest_name() {
     for ended in [false, true] {
         let (mut stage, bob) = with_ci("--max-clients 3");
         let dan = stage.join("dan");
@@ -273,7 +273,7 @@ fn what_was_typed_in_the_queue_is_heard_under_a_guest_name() {
 }
 
 #[test]
-fn whoever_gives_no_name_that_can_be_had_is_closed_in_the_end() {
+fn client_that_gives_no_name_that_can_be_had_is_closed_in_the_end() {
     let (mut stage, bob) = with_ci("--name-timeout 10s");
     let person = stage.connect();
     for _ in 0..9 {

@@ -130,7 +130,7 @@ impl Serialize for Id {
     }
 }
 
-/// How a message came that no client sent.
+/// The value of `via` for a message that was published by HTTP.
 const VIA_HTTP: &str = "http";
 
 #[derive(Serialize)]

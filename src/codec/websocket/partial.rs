@@ -7,7 +7,7 @@ use crate::protocol::CloseReason;
 #[derive(Debug)]
 pub struct Partial {
     is_text: bool,
-    /// What has arrived, without the mask.
+    /// The payload so far, without the mask.
     payload: Vec<u8>,
     /// Bytes of a text that are whole characters. At most three more begin a character that is not complete.
     checked: usize,
@@ -93,7 +93,7 @@ impl Partial {
         Ok((masked.len(), if self.is_whole() { self.whole() } else { None }))
     }
 
-    /// How much of the text is whole characters; `None` if it is no UTF-8, whatever follows.
+    /// The length of the text in whole characters; `None` if it is no UTF-8, whatever follows.
     fn check(&self, is_whole: bool) -> Option<usize> {
         match std::str::from_utf8(&self.payload[self.checked..]) {
             Ok(_) => Some(self.payload.len()),

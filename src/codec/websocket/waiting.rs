@@ -16,17 +16,17 @@ const BINARY: u8 = 2;
 #[derive(Debug, Default)]
 pub struct Waiting {
     bytes: Vec<u8>,
-    /// Where the first one begins.
+    /// Index of the first one.
     start: usize,
 }
 
 impl Waiting {
-    /// What a message of so many bytes takes.
+    /// Memory of a message of so many bytes.
     pub fn bytes_of(message_bytes: usize) -> usize {
         HEAD_BYTES + message_bytes
     }
 
-    /// How much may wait where messages have at most `message_max` bytes: one of these, or many short ones.
+    /// The most that may wait where messages have at most `message_max` bytes: one of these, or many short ones.
     pub fn max_bytes(message_max: usize) -> usize {
         Waiting::bytes_of(message_max.max(LEAST_BYTES))
     }
