@@ -190,11 +190,11 @@ pub struct Config {
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_WAITING", default_value = "1000", help_heading = SERVER)]
     pub max_waiting: usize,
 
-    /// Clients from one IPv4 address or IPv6 /64, or off; loopback is exempt
+    /// Connections from one IPv4 address or IPv6 /64, until they are closed, or off; loopback is exempt
     #[arg(long, value_name = "N", env = "CHINWAG_MAX_PER_IP", default_value = "64", help_heading = SERVER)]
     pub max_per_ip: OrOff<u32>,
 
-    /// Messages from one IPv4 address or IPv6 /64 in the long run, or off; twice that at once. Past it they are delayed, as
+    /// Messages from one IPv4 address or IPv6 /64 in the long run, or off; two seconds' worth at once. Past it they are delayed, as
     /// by --rate; loopback is exempt [default: 50/s, or off where --rate is off]
     #[arg(long, value_name = "RATE", env = "CHINWAG_RATE_PER_IP", default_value = "50/s", hide_default_value = true,
           default_value_if("rate", "off", "off"), help_heading = SERVER)]

@@ -12,7 +12,7 @@
 //! server       owns everything; the tick, a file a phase
 //! roster       the connections and their work queues; where a slot is taken or freed
 //! connection   one client: outbox, dialect, life; limits and host, what it is held to
-//! pressure     back-pressure: who reads more slowly than others talk, and which talkers wait
+//! pressure     back-pressure: clients that read more slowly than others talk, and the talkers that wait for them
 //! inbox        input: what a connection has sent and nobody has used yet, and the one shared read buffer
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
@@ -36,7 +36,7 @@
 //!
 //! # What an idle connection costs
 //!
-//! A hundred bytes, with a name of at most 16: 64 of a [`connection::Connection`], 24 of what the chat knows of it, 4 in
+//! About 120 bytes, with a name of at most 16: 64 of a [`connection::Connection`], 28 of what the chat knows of it, 4 in
 //! its room, 4 in [`timers`], the rest in the table of names. So whatever an idle connection has no use for is no field
 //! of it, but in a table ([`sparse`]) or a box that only those have who need it: unused input, what a codec is in the
 //! middle of, an allowance that is not full, slices that don't follow each other. Tests hold the sizes (`tests/tidy.rs`,
@@ -50,15 +50,17 @@
 //!    that waits is slept for first.)
 //! 2. **latch**: note readiness on connections. Nothing is run, taken or freed yet, so no event of the batch can meet
 //!    another client than its own.
-//! 3. **turns**: who has input reads, decodes and is heard, within a budget of bytes and lines. Messages to a room are handed
-//!    to its members together, a run at a time (`server/announce.rs`).
+//! 3. **turns**: each connection with input reads, decodes and is handled, within a budget of bytes and lines. Clients of
+//!    the chat come first, then HTTP and closing connections, then sources of much work ([`load`], `server/order.rs`).
+//!    Messages to a room are handed to its members together, a run at a time (`server/announce.rs`).
 //! 4. **link**: what Redis has sent is heard, if this process is one of several.
 //! 5. **timers**: what is due happens.
 //! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
 //!    overflow: a busy tick is not its client's fault.) Where that is dear, a tick flushes a part of them, those that have
 //!    waited longest, and may wait for the next, so that what is coming goes out with them (`server/coalesce.rs`).
 //! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
-//! 8. **accept**: newcomers get a place, or a number in the queue.
+//! 8. **accept**: newcomers get a place, or a number in the queue. If there is no room, the oldest closing or the longest
+//!    idle HTTP connection is freed for them.
 //! 9. **publish**: what the other processes are to know of all that goes to Redis in one write, with the first part of the
 //!    flush.
 //! 10. Debug builds check that whoever has something to do is in the queue for it.
@@ -78,7 +80,11 @@
 //! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
 //!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
 //! - **a limit**: a flag in [`config`], what it may be in `config/bounds.rs`, a field of [`limits::Limits`] (or of the
-//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a line in the README.
+//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a line in the README. A rate of one client
+//!   is in [`rate`], one of all connections of an address in `rate/by_address.rs`, a number of connections in
+//!   `server/places.rs` or `server/addresses.rs`.
+//! - **a table by slot**: a [`sparse::Sparse`], forgotten where the slot is freed, and a row in `server/holdings.rs`, so
+//!   that the simulation sees what stays behind.
 //! - **a request or an event of the JSON door**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
 //! - **a path of the HTTP door**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
 //!   `server/http.rs`, a row in the README.

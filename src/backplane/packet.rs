@@ -14,9 +14,6 @@ use crate::config::MOST_ROOMS_PER_CLIENT;
 use crate::protocol::{Body, Manner, Payload, Presence, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
-/// The value of `via` for a message that was published by HTTP.
-const VIA_HTTP: &str = "http";
-
 /// How each of ours begins.
 const OURS: &[u8] = br#"{"chinwag":"#;
 
@@ -321,7 +318,7 @@ impl<'a> Wire<'a> {
     fn with_sender(self, sender: Sender) -> Wire<'a> {
         match sender {
             Sender::Client(id) => Wire { by: Some(id.serial), ..self },
-            Sender::Http => Wire { via: Some(VIA_HTTP.into()), ..self },
+            Sender::Http => Wire { via: Some(Sender::VIA_HTTP.into()), ..self },
             Sender::Unknown => self,
         }
     }
@@ -329,7 +326,7 @@ impl<'a> Wire<'a> {
     /// A message that came by HTTP is marked as such whatever else it claims.
     fn sender(&self, process: u64) -> Sender {
         match (self.via.as_deref(), self.by) {
-            (Some(VIA_HTTP), _) => Sender::Http,
+            (Some(Sender::VIA_HTTP), _) => Sender::Http,
             (None, Some(serial)) => Sender::Client(UniqueId { process, serial }),
             _ => Sender::Unknown,
         }

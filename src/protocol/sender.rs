@@ -31,3 +31,8 @@ pub enum Sender {
     /// Unknown. Another program published the message in Redis, as `redis`, or a process that is too old to say relayed it.
     Unknown,
 }
+
+impl Sender {
+    /// The word for [`Sender::Http`] on the wire, in JSON and between processes.
+    pub const VIA_HTTP: &str = "http";
+}

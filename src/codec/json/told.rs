@@ -130,9 +130,6 @@ impl Serialize for Id {
     }
 }
 
-/// The value of `via` for a message that was published by HTTP.
-const VIA_HTTP: &str = "http";
-
 #[derive(Serialize)]
 struct RoomCount<'a> {
     room: &'a str,
@@ -165,7 +162,7 @@ impl<'a> From<&'a Message> for Said<'a> {
         };
         let (by, via) = match message.sender {
             Sender::Client(id) => (Some(Id(id)), None),
-            Sender::Http => (None, Some(VIA_HTTP)),
+            Sender::Http => (None, Some(Sender::VIA_HTTP)),
             Sender::Unknown => (None, None),
         };
         let (from, me) = (message.from.as_str(), message.manner == Manner::Act);
