@@ -193,16 +193,19 @@ impl Page<'_> {
     }
 
     /// Writes a line into the box and presses Enter.
+    #[track_caller]
     pub fn say(&self, text: &str) {
         self.type_into("#input", &format!("{text}{ENTER}"));
     }
 
     /// Presses these keys in an element.
+    #[track_caller]
     pub fn type_into(&self, selector: &str, keys: &str) {
         self.element_command(selector, "value", json!({ "text": keys }));
     }
 
     /// Clicks an element, where a person would.
+    #[track_caller]
     pub fn click(&self, selector: &str) {
         self.element_command(selector, "click", json!({}));
     }
@@ -218,7 +221,11 @@ impl Page<'_> {
         base64(encoded.as_str().expect("a text"))
     }
 
+    /// A command for an element, which is waited for: what a test clicks on may come with a message that is still on
+    /// its way, and chromedriver refuses a click on what isn't shown yet.
+    #[track_caller]
     fn element_command(&self, selector: &str, command: &str, body: Value) {
+        self.wait("document.querySelector(arguments[0])?.checkVisibility()", json!([selector]));
         let found = self.command("POST", "/element", json!({ "using": "css selector", "value": selector }));
         let id = found[ELEMENT].as_str().expect("an element");
         self.command("POST", &format!("/element/{id}/{command}"), body);
