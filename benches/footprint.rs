@@ -105,7 +105,7 @@ impl Server {
         self.line_clients(0, count)
     }
 
-    /// Connects so many, each to the JSON door and into the lobby, and reads until all know they are in.
+    /// Connects so many, each to the JSON listener and into the lobby, and reads until all know they are in.
     fn websocket_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
         let connect = |number| {
             let request = format!(
@@ -118,7 +118,7 @@ impl Server {
         (first..first + count).map(connect).collect()
     }
 
-    /// The same at the line door.
+    /// The same at the line listener.
     fn line_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
         let connect = |number| enter(self.address, &format!("user-{number}\n"), b"-- hello ");
         (first..first + count).map(connect).collect()
@@ -126,11 +126,11 @@ impl Server {
 
     /// A gauge or counter of `/metrics`.
     fn metric(&self, name: &str) -> usize {
-        let mut door = TcpStream::connect(self.web).expect("connect");
+        let mut listener = TcpStream::connect(self.web).expect("connect");
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        door.write_all(request).expect("a request");
+        listener.write_all(request).expect("a request");
         let mut page = String::new();
-        door.read_to_string(&mut page).expect("an answer");
+        listener.read_to_string(&mut page).expect("an answer");
         let value = page.lines().find_map(|line| line.strip_prefix(&format!("chinwag_{name} ")));
         value.expect("a metric of that name").parse().expect("a number")
     }
@@ -171,8 +171,8 @@ impl Drop for Server {
 }
 
 /// Connects, says that, and reads until there is `until`.
-fn enter(door: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
-    let mut client = TcpStream::connect(door).expect("connect");
+fn enter(listener: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
+    let mut client = TcpStream::connect(listener).expect("connect");
     client.write_all(request.as_bytes()).expect("a request");
     let mut buffer = [0; 4096];
     let mut text = Vec::new();

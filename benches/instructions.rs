@@ -10,15 +10,15 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
+use chinwag::arena::Arena;
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::{self, Expected, Input, Step, line};
 use chinwag::config::Config;
-use chinwag::connection::{Life, Place, Queued};
+use chinwag::connection::{Quota, Schedule, State};
 use chinwag::host::Host;
 use chinwag::limits::Limits;
-use chinwag::net::{Door, DoorKind, Event, Net, Peer, Target, Token};
+use chinwag::net::{ConnectTarget, ListenerId, ListenerKind, Net, Peer, PollEvent, Token};
 use chinwag::outbox::Outbox;
-use chinwag::page::Pages;
 use chinwag::protocol::Dialect;
 use chinwag::roster::Roster;
 use chinwag::server::Server;
@@ -93,27 +93,27 @@ fn config() -> Config {
 fn queue(messages: usize, batch: usize) {
     let config = config();
     let limits = Limits::new(&config);
-    let (mut chat, mut pages) = (Chat::new(&config, 1), Pages::default());
+    let (mut chat, mut arena) = (Chat::new(&config, 1), Arena::default());
     let mut roster: Roster<Socket> = Roster::new(MEMBERS, limits);
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let mut effects = Vec::new();
     for number in 0..MEMBERS {
-        let token = roster.insert(0, Host::LOCAL, DoorKind::LINE, Place::Client, now.moment);
-        roster.get_mut(token).unwrap().set_life(Life::Chatting, now.moment);
+        let token = roster.insert(0, Host::LOCAL, ListenerKind::LINE, Quota::Client, now.moment);
+        roster.get_mut(token).unwrap().set_state(State::Active, now.moment);
         chat.connect(token.into(), token.serial, now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
         effects.clear();
     }
     let line = message();
     for number in 0..messages {
-        hear(&line, &mut chat, &mut roster, &mut pages, now, &mut effects);
+        hear(&line, &mut chat, &mut roster, &mut arena, now, &mut effects);
         if (number + 1) % batch == 0 {
             roster.take_dirty(MEMBERS);
             for (_, connection) in roster.iter_mut() {
-                connection.queued.remove(Queued::DIRTY);
+                connection.schedule.remove(Schedule::DIRTY);
                 connection.outbox = Outbox::default();
             }
-            pages = Pages::default();
+            arena = Arena::default();
         }
     }
 }
@@ -130,7 +130,7 @@ fn hear(
     line: &[u8],
     chat: &mut Chat,
     roster: &mut Roster<Socket>,
-    pages: &mut Pages,
+    arena: &mut Arena,
     now: Now,
     effects: &mut Vec<Effect>,
 ) {
@@ -144,18 +144,18 @@ fn hear(
         let Effect::Announce { room, except, event } = effect else {
             panic!("not announced: {effect:?}");
         };
-        let slice = pages.frame(|page| codec::encode(Dialect::Line, &event, None, page));
+        let slice = arena.frame(|out| codec::encode(Dialect::Line, &event, None, out));
         let audience = chat.audience(room, Dialect::Line, except.as_slice());
         let queued = audience.iter().map(|ids| roster.broadcast(ids, slice, 1, &mut Vec::new())).sum();
         assert_eq!(queued, MEMBERS - 1);
-        pages.hold(slice, queued);
+        arena.hold(slice, queued);
     }
 }
 
 /// What a message costs in a whole tick of the server, but for the kernel's part: all calls succeed at once.
 fn tick(messages: usize, batch: usize) {
     let mut server =
-        Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, vec![DoorKind::LINE])
+        Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, vec![ListenerKind::LINE])
             .unwrap();
     for _ in 0..20 {
         server.tick().unwrap();
@@ -178,7 +178,7 @@ fn tick(messages: usize, batch: usize) {
 struct Instant {
     to_accept: usize,
     accepted: usize,
-    events: Vec<Event>,
+    events: Vec<PollEvent>,
     /// For each connection, what it will be read.
     input: Vec<Vec<u8>>,
 }
@@ -187,7 +187,7 @@ impl Instant {
     fn speak(&mut self, tokens: &[Token]) {
         for token in tokens {
             self.input[token.slot as usize] = message();
-            self.events.push(Event::Connection { token: *token, readable: true, writable: false });
+            self.events.push(PollEvent::Connection { token: *token, readable: true, writable: false });
         }
     }
 }
@@ -195,10 +195,10 @@ impl Instant {
 impl Net for Instant {
     type Stream = Socket;
 
-    fn poll(&mut self, events: &mut Vec<Event>, _: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<PollEvent>, _: Option<Duration>) -> io::Result<()> {
         events.append(&mut self.events);
         if self.accepted == 0 {
-            events.push(Event::Door(0));
+            events.push(PollEvent::Listener(0));
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Net for Instant {
         1
     }
 
-    fn accept(&mut self, _: Door) -> io::Result<(Socket, Peer)> {
+    fn accept(&mut self, _: ListenerId) -> io::Result<(Socket, Peer)> {
         if self.accepted == self.to_accept {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -229,7 +229,7 @@ impl Net for Instant {
         Ok((self.accepted as Socket - 1, Peer::Local))
     }
 
-    fn connect(&mut self, _: &Target) -> io::Result<Socket> {
+    fn connect(&mut self, _: &ConnectTarget) -> io::Result<Socket> {
         unreachable!("nothing is to be connected to")
     }
 
@@ -241,7 +241,7 @@ impl Net for Instant {
 
     fn watch(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
         self.input.push(format!("user-{stream}\n").into_bytes());
-        self.events.push(Event::Connection { token, readable: true, writable: true });
+        self.events.push(PollEvent::Connection { token, readable: true, writable: true });
         Ok(())
     }
 
@@ -268,7 +268,7 @@ impl Net for Instant {
         Ok(())
     }
 
-    fn close_door(&mut self, _: Door) {}
+    fn close_listener(&mut self, _: ListenerId) {}
 
-    fn close_doors(&mut self) {}
+    fn close_listeners(&mut self) {}
 }

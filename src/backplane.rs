@@ -1,5 +1,5 @@
 //! The link to the other processes of the chat, by Redis: [`Backplane`]. Pure: what happens here goes in as
-//! [`Share`](crate::protocol::Share)s, what Redis sends as bytes, and out come bytes for Redis and [`Action`]s.
+//! [`LocalEvent`](crate::protocol::LocalEvent)s, what Redis sends as bytes, and out come bytes for Redis and [`LinkAction`]s.
 //!
 //! # What is in Redis
 //!
@@ -23,32 +23,32 @@
 //! Redis passes a message on to whoever listens at that moment. So what is said is held back at first, until all processes
 //! that were there before are there again, or for a while.
 
-mod hear;
 mod others;
 mod packet;
 mod peers;
 mod queue;
+mod receive;
 mod refusal;
 mod rooms;
+mod send;
 mod session;
-mod speak;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Config, RedisPlace, RedisUrl};
+use crate::config::{Config, RedisAddress, RedisUrl};
 use crate::metrics::{LinkCounts, LinkState};
-use crate::net::Target;
-use crate::protocol::News;
+use crate::net::ConnectTarget;
+use crate::protocol::RemoteEvent;
 use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
 use packet::Change;
 use peers::{Peers, Todo};
 use queue::Queue;
-use refusal::Refusals;
-use rooms::Rooms;
+use refusal::WriteRefusals;
+use rooms::RoomLinks;
 pub use session::Link;
 use session::Session;
 
@@ -73,7 +73,7 @@ const GROWTH: usize = 8;
 
 /// What the server is to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
+pub enum LinkAction {
     /// Find the addresses of a host, and answer with [`Backplane::resolved`].
     Resolve {
         /// The host.
@@ -82,11 +82,11 @@ pub enum Action {
         port: u16,
     },
     /// Connect both links.
-    Connect(Target),
+    Connect(ConnectTarget),
     /// Close both links.
     Hangup,
     /// Let the chat know.
-    Tell(News),
+    Tell(RemoteEvent),
     /// Answer with [`Backplane::register`].
     Register,
 }
@@ -98,7 +98,7 @@ pub struct Backplane {
     timeout: Duration,
     reply_max_bytes: usize,
     message_max_bytes: usize,
-    names: Names,
+    names: ChannelNames,
     phase: Phase,
     /// Attempts since a session last lasted.
     attempts: u32,
@@ -108,10 +108,10 @@ pub struct Backplane {
     apart: bool,
     /// Reasons for the end of a session that were logged since the link was last in order.
     troubles: HashSet<String>,
-    refusals: Refusals,
+    refusals: WriteRefusals,
     /// Whether a process too many was logged.
     too_many_logged: bool,
-    rooms: Rooms,
+    rooms: RoomLinks,
     peers: Peers,
     /// Processes that were there before, and not heard of since.
     expected: BTreeSet<u64>,
@@ -126,18 +126,18 @@ pub struct Backplane {
     privates: u64,
     /// Whether somebody has come and is to be told who is here.
     greeted: bool,
-    /// Rooms whose members must be told our number, because they have asked, or messages were shed.
+    /// RoomLinks whose members must be told our number, because they have asked, or messages were shed.
     owing: BTreeSet<RoomName>,
     /// Whether this process ends, and has said so.
     left: bool,
     out: [Vec<u8>; 2],
-    actions: VecDeque<Action>,
+    actions: VecDeque<LinkAction>,
     counts: LinkCounts,
 }
 
 /// What things are called in Redis.
 #[derive(Debug)]
-struct Names {
+struct ChannelNames {
     prefix: String,
     presence: Vec<u8>,
     /// The channel for this process, and the hash of its clients.
@@ -164,7 +164,7 @@ struct Up {
     echoed: bool,
     /// When Redis last answered a command, or was asked after it had answered all.
     answered_at: Moment,
-    beat_at: Moment,
+    heartbeat_at: Moment,
     /// Until when others are waited for.
     hold_until: Option<Moment>,
     /// Until when our own sign of life must come back by the subscription.
@@ -184,15 +184,15 @@ impl Backplane {
             timeout: config.redis_timeout,
             reply_max_bytes: config.redis_reply_max.max(GROWTH * message_max_bytes),
             message_max_bytes,
-            names: Names::new(&config.redis_prefix, process),
+            names: ChannelNames::new(&config.redis_prefix, process),
             phase: Phase::Down { retry_at: now.moment },
             attempts: 0,
             apart_at: Some(now.moment + APART_AFTER),
             apart: false,
             troubles: HashSet::new(),
-            refusals: Refusals::default(),
+            refusals: WriteRefusals::default(),
             too_many_logged: false,
-            rooms: Rooms::new(config.redis_processes),
+            rooms: RoomLinks::new(config.redis_processes),
             peers: Peers::new(config.redis_processes),
             expected: BTreeSet::new(),
             queue,
@@ -210,7 +210,7 @@ impl Backplane {
     }
 
     /// The next thing to do, until there is none.
-    pub fn next_action(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<LinkAction> {
         self.actions.pop_front()
     }
 
@@ -261,7 +261,7 @@ impl Backplane {
             // Another one each time: one that does not answer must not hide one that does.
             Ok(addresses) if !addresses.is_empty() => {
                 let address = addresses[(self.attempts as usize - 1) % addresses.len()];
-                self.open(Target::Tcp(address), now.moment);
+                self.open(ConnectTarget::Tcp(address), now.moment);
             }
             Ok(_) => self.fail("its host has no address", now.moment),
             Err(error) => self.fail(&error, now.moment),
@@ -279,7 +279,7 @@ impl Backplane {
             Phase::Down { retry_at } => Some(*retry_at),
             Phase::Resolving { deadline } | Phase::Opening { deadline, .. } => Some(*deadline),
             Phase::Up(up) => {
-                let beat = (!self.left).then_some(up.beat_at);
+                let beat = (!self.left).then_some(up.heartbeat_at);
                 let answer = self.queue.is_waiting().then(|| up.answered_at + self.timeout);
                 let others = [up.hold_until, self.peers.next_timeout()];
                 [beat, answer, up.echo_by].into_iter().chain(others).flatten().min()
@@ -320,22 +320,22 @@ impl Backplane {
     fn attempt(&mut self, now: Moment) {
         self.attempts += 1;
         match &self.url.place {
-            RedisPlace::Unix(path) => self.open(Target::Unix(path.clone()), now),
-            RedisPlace::Tcp { host, port } => {
-                self.actions.push_back(Action::Resolve { host: host.clone(), port: *port });
+            RedisAddress::Unix(path) => self.open(ConnectTarget::Unix(path.clone()), now),
+            RedisAddress::Tcp { host, port } => {
+                self.actions.push_back(LinkAction::Resolve { host: host.clone(), port: *port });
                 self.phase = Phase::Resolving { deadline: now + self.timeout };
             }
         }
     }
 
-    fn open(&mut self, target: Target, now: Moment) {
+    fn open(&mut self, target: ConnectTarget, now: Moment) {
         let rooms = self.rooms.resume();
         let own = [self.names.presence.clone(), self.names.own.clone()];
         let channels: Vec<Vec<u8>> =
             own.into_iter().chain(rooms.iter().map(|room| self.names.channel(room))).collect();
         let session = Session::begin(&self.url, &channels, self.reply_max_bytes, &mut self.out);
         self.phase = Phase::Opening { session, deadline: now + self.timeout };
-        self.actions.push_back(Action::Connect(target));
+        self.actions.push_back(LinkAction::Connect(target));
     }
 
     /// Begins the session if both connections have answered.
@@ -355,7 +355,7 @@ impl Backplane {
             accepted: false,
             echoed: false,
             answered_at: now,
-            beat_at: now + BEAT,
+            heartbeat_at: now + BEAT,
             hold_until: Some(now + HOLD),
             echo_by: None,
         });
@@ -366,7 +366,7 @@ impl Backplane {
         }
         match self.left {
             true => self.say_bye(),
-            false => self.actions.push_back(Action::Register),
+            false => self.actions.push_back(LinkAction::Register),
         }
         // A number that was on its way when the last session ended may be lost.
         self.owing.extend(self.rooms.deaf());
@@ -411,7 +411,7 @@ impl Backplane {
         self.expected.extend(self.peers.processes());
         self.queue.cut();
         self.peers.cut(now);
-        self.actions.push_back(Action::Hangup);
+        self.actions.push_back(LinkAction::Hangup);
         if self.apart {
             // The session may have brought clients of other processes, who are out of reach again.
             self.tell_apart();
@@ -421,7 +421,7 @@ impl Backplane {
     /// The other processes are out of reach, and their clients with them.
     fn tell_apart(&mut self) {
         self.peers.clear();
-        self.tell(News::Apart);
+        self.tell(RemoteEvent::Disconnected);
     }
 
     fn keep_up(&mut self, now: Moment) {
@@ -448,21 +448,21 @@ impl Backplane {
 
     fn tell_unheard(&mut self) {
         for room in self.rooms.take_unheard() {
-            self.tell(News::Unheard { room });
+            self.tell(RemoteEvent::Unread { room });
         }
     }
 
-    fn tell(&mut self, news: News) {
-        self.actions.push_back(Action::Tell(news));
+    fn tell(&mut self, news: RemoteEvent) {
+        self.actions.push_back(LinkAction::Tell(news));
     }
 }
 
-impl Names {
-    fn new(prefix: &str, process: u64) -> Names {
-        Names {
+impl ChannelNames {
+    fn new(prefix: &str, process: u64) -> ChannelNames {
+        ChannelNames {
             prefix: prefix.into(),
             presence: format!("{prefix}@presence").into(),
-            own: Names::process(prefix, process),
+            own: ChannelNames::process(prefix, process),
             signature: packet::signature(process),
         }
     }

@@ -5,15 +5,15 @@
 
 mod answers;
 mod clients;
+mod conflicts;
 mod crowd;
-mod far;
-mod hear;
 mod history;
 mod ids;
 mod moves;
 mod names;
+mod remote;
+mod remote_events;
 mod returning;
-mod rivals;
 mod rooms;
 mod shared;
 mod talk;
@@ -21,12 +21,12 @@ mod talk;
 use smallvec::SmallVec;
 
 use crate::config::Config;
-use crate::protocol::{Dialect, Epoch, Event, Problem, Request, Share, UniqueId};
+use crate::protocol::{Dialect, Epoch, Event, LocalEvent, Problem, Request, UniqueId};
 use crate::sparse::Sparse;
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
-use clients::{Client, Clients, Echo, Seat};
+use clients::{Client, Clients, Echo, Membership};
 pub use ids::{ClientId, RoomId};
 use moves::Notice;
 use names::Names;
@@ -41,7 +41,7 @@ pub enum Effect {
     /// Answer a client. Never left out.
     Reply(ClientId, Event),
     /// Pass a client something that another said to it alone.
-    Pass(ClientId, Event),
+    Deliver(ClientId, Event),
     /// Tell all members of a room, but for one.
     Announce {
         /// The room.
@@ -56,9 +56,9 @@ pub enum Effect {
     /// The client said good-bye.
     Quit(ClientId),
     /// Tell everyone who is in the chat.
-    Everybody(Event),
+    SendToAll(Event),
     /// Let the other processes know.
-    Share(Share),
+    Publish(LocalEvent),
 }
 
 /// Guests of one of several processes are numbered from a number under this.
@@ -66,7 +66,7 @@ const GUEST_NUMBERS: u64 = 1_000_000;
 
 /// Where a client is.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Location {
     room: RoomId,
     /// What it speaks.
     dialect: Dialect,
@@ -149,11 +149,11 @@ impl Chat {
     /// asked, it enters the lobby.
     pub fn connect(&mut self, id: ClientId, serial: u32, now: Now, effects: &mut Vec<Effect>) {
         let name = self.next_guest();
-        self.clients.insert(id, serial, Client::Solo { name, seat: None });
+        self.clients.insert(id, serial, Client::SingleRoom { name, seat: None });
         effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
         match self.rules.ask_names {
-            true => effects.push(Effect::Reply(id, Event::WhatName)),
-            false => self.name_given(id, now, effects),
+            true => effects.push(Effect::Reply(id, Event::AskName)),
+            false => self.record_name(id, now, effects),
         }
     }
 
@@ -176,14 +176,14 @@ impl Chat {
             return;
         };
         let name = client.name().cloned();
-        let seats: SmallVec<[Seat; 1]> = client.seats().collect();
+        let memberships: SmallVec<[Membership; 1]> = client.memberships().collect();
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
             self.share_gone(id, reason.clone(), effects);
-            self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
+            self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
             return self.name_is_free(name.as_str(), now, effects);
         }
-        self.leave_seats(id, &seats, reason, Notice::Told, now, effects);
+        self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
     }
 
     /// A client wants something, or what it sent could not be read.
@@ -206,15 +206,16 @@ impl Chat {
     /// Those in a room who speak `dialect`, but for some clients: the stretches between those. Their order depends on
     /// nothing but what happened.
     pub fn audience(&self, room: RoomId, dialect: Dialect, except: &[ClientId]) -> Vec<&[ClientId]> {
-        let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.ears(dialect));
+        let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.subscribers(dialect));
         let left_out = except.iter().filter(|id| self.clients.dialect(**id) == Some(dialect));
-        let seats = left_out.filter_map(|id| Some(self.client(*id)?.seat_in(room.slot())?.index as usize));
-        let mut seats: SmallVec<[usize; 1]> = seats.collect();
-        seats.sort_unstable();
-        seats.dedup();
+        let memberships =
+            left_out.filter_map(|id| Some(self.client(*id)?.membership_in(room.slot())?.index as usize));
+        let mut memberships: SmallVec<[usize; 1]> = memberships.collect();
+        memberships.sort_unstable();
+        memberships.dedup();
         let mut stretches = Vec::new();
         let mut from = 0;
-        for seat in seats {
+        for seat in memberships {
             if let Some((before, [_, behind @ ..])) = rest.split_at_checked(seat - from) {
                 stretches.extend(Some(before).filter(|before| !before.is_empty()));
                 (rest, from) = (behind, seat + 1);
@@ -226,8 +227,8 @@ impl Chat {
 
     /// The rooms that a client is in.
     pub fn rooms_of(&self, id: ClientId) -> SmallVec<[RoomId; 1]> {
-        let seats = self.client(id).into_iter().flat_map(Client::seats);
-        seats.filter_map(|seat| self.rooms.at(seat.slot)).collect()
+        let memberships = self.client(id).into_iter().flat_map(Client::memberships);
+        memberships.filter_map(|seat| self.rooms.at(seat.slot)).collect()
     }
 
     /// The room of that name, if there is one.
@@ -236,7 +237,7 @@ impl Chat {
     }
 
     /// The rooms whose members are told something if a client asks for that.
-    pub fn rooms_told(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
+    pub fn listed_rooms(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
         match request {
             Request::Say { room, .. } => {
                 self.place_in(id, room.clone()).map(|place| place.room).into_iter().collect()
@@ -249,9 +250,9 @@ impl Chat {
     }
 
     /// The client that is told something, if another asks for that.
-    pub fn client_told(&self, request: &Request) -> Option<ClientId> {
+    pub fn shown_client(&self, request: &Request) -> Option<ClientId> {
         match request {
-            Request::Tell { to, .. } => self.find(to.as_str()),
+            Request::Private { to, .. } => self.find(to.as_str()),
             _ => None,
         }
     }
@@ -354,12 +355,12 @@ impl Chat {
         Census {
             clients: self.clients.near().count(),
             far: self.clients.far.len(),
-            far_ignored: self.clients.far.ignored(),
+            remote_ignored: self.clients.far.ignored(),
             names: self.names.len(),
             further_keys: self.names.further_len(),
-            rivals: self.clients.far.rivals.len(),
+            conflicts: self.clients.far.conflicts.len(),
             rooms: self.rooms.len(),
-            members: self.rooms.seats(),
+            members: self.rooms.memberships(),
             returning: self.returning.len(),
             summaries: self.crowds.len(),
             history_bytes: self.rooms.history_bytes(),
@@ -369,7 +370,7 @@ impl Chat {
     /// The tables here that have the slots of connections as their keys.
     pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
         let near = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> {
-            ids.filter(|id| id.far_key().is_none()).map(|id| id.0).collect()
+            ids.filter(|id| id.remote_key().is_none()).map(|id| id.0).collect()
         };
         let claims = self.shared.iter().flat_map(Shared::slots).collect();
         vec![
@@ -391,15 +392,15 @@ impl Chat {
         match request {
             Request::Nick(name) => self.nick(id, name, now, effects)?,
             Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
-                self.name_given(id, now, effects);
+                self.record_name(id, now, effects);
             }
             Request::StayGuest => {}
-            Request::Say { room, manner, body, receipt } => {
+            Request::Say { room, kind, body, receipt } => {
                 let place = self.place_in(id, room)?;
-                self.say(id, place, Speech { manner, body, receipt }, now, effects);
+                self.say(id, place, Speech { kind, body, receipt }, now, effects);
             }
             Request::Relay(payload) => self.relay(id, payload, now, effects)?,
-            Request::Tell { to, text, receipt } => self.tell(id, &to, text, receipt, effects)?,
+            Request::Private { to, text, receipt } => self.tell(id, &to, text, receipt, effects)?,
             Request::Who(room) => effects.push(Effect::Reply(id, self.who(id, room)?)),
             Request::Rooms => effects.push(Effect::Reply(id, self.list_rooms(id))),
             Request::Join { room, history, echo } => {
@@ -427,28 +428,28 @@ impl Chat {
         self.clients.get_mut(id)
     }
 
-    fn sit(&mut self, id: ClientId, seat: Seat, echo: Echo) {
+    fn add_membership(&mut self, id: ClientId, seat: Membership, echo: Echo) {
         if let Some(client) = self.client_mut(id) {
-            client.sit(seat, echo);
+            client.add_membership(seat, echo);
         }
     }
 
     /// Where the client is in that room, or in the only one that it is in.
-    fn place_in(&self, id: ClientId, room: Option<RoomName>) -> Result<Place, Problem> {
+    fn place_in(&self, id: ClientId, room: Option<RoomName>) -> Result<Location, Problem> {
         let client = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
         let seat = match room {
             Some(room) => {
                 let there = self.rooms.find(&room);
-                there.and_then(|there| client.seat_in(there.slot())).ok_or(Problem::NotIn(room))
+                there.and_then(|there| client.membership_in(there.slot())).ok_or(Problem::NotIn(room))
             }
             None => {
-                let mut seats = client.seats();
-                seats.next().filter(|_| seats.next().is_none()).ok_or(Problem::WhichRoom)
+                let mut memberships = client.memberships();
+                memberships.next().filter(|_| memberships.next().is_none()).ok_or(Problem::WhichRoom)
             }
         }?;
         let room = self.rooms.at(seat.slot).ok_or(Problem::WhichRoom)?;
         let dialect = self.clients.dialect(id).unwrap_or(Dialect::Line);
-        Ok(Place { room, dialect, index: seat.index })
+        Ok(Location { room, dialect, index: seat.index })
     }
 }
 
@@ -460,13 +461,13 @@ pub struct Census {
     /// Clients of other processes.
     pub far: usize,
     /// How often a client of another process was ignored because of `--redis-clients`.
-    pub far_ignored: u64,
+    pub remote_ignored: u64,
     /// Names taken.
     pub names: usize,
     /// Keys of names besides their first.
     pub further_keys: usize,
     /// Keys of names that clients of other processes have while somebody else has them.
-    pub rivals: usize,
+    pub conflicts: usize,
     /// Rooms with members or a history.
     pub rooms: usize,
     /// Members of all rooms, and listeners.

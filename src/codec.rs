@@ -1,4 +1,4 @@
-//! Bytes to requests and events to bytes, one module a door. A codec never sees an id, a room's members or a socket.
+//! Bytes to requests and events to bytes, one module a listener. A codec never sees an id, a room's members or a socket.
 //!
 //! What a codec remembers of a connection between two pieces of input is its [`Unfinished`]: nothing, nearly always, so
 //! that an idle connection has no place for it. What it shares between connections is in [`Codecs`].
@@ -30,7 +30,7 @@ pub enum Unfinished {
         discarded_bytes: usize,
     },
     /// An HTTP request whose body is still to come.
-    Body(http::Awaited),
+    Body(http::PendingRequest),
     /// A WebSocket message that is not complete.
     Message(websocket::Partial),
 }
@@ -74,7 +74,7 @@ pub enum Input {
         tag: Option<Tag>,
     },
     /// An HTTP request, or why there is none.
-    Call(Result<Box<http::Call>, http::Refusal>),
+    Http(Result<Box<http::HttpRequest>, http::Refusal>),
     /// An HTTP client waits to hear whether it should send the body.
     Continue,
     /// The client wants to know whether we are there, and to have these bytes back (RFC 6455, 5.5.2).
@@ -90,10 +90,10 @@ impl Input {
             Input::Request { request, .. } => {
                 Some(Use::Message { bytes: request.as_ref().map_or(0, Request::said_bytes) })
             }
-            Input::Call(Ok(call)) if !call.method().is_safe() => {
+            Input::Http(Ok(call)) if !call.method().is_safe() => {
                 Some(Use::Message { bytes: call.body().len() })
             }
-            Input::Call(_) | Input::Ping(_) => Some(Use::Request),
+            Input::Http(_) | Input::Ping(_) => Some(Use::Request),
             Input::Continue | Input::Close(_) => None,
         }
     }

@@ -19,18 +19,18 @@ use clap::builder::FalseyValueParser;
 use clap::{CommandFactory, Parser, ValueEnum};
 use log::LevelFilter;
 
-use address::doors;
+use address::listeners;
 pub use address::{Address, UnixMode};
 pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
 pub use bounds::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES, frame_bytes};
 pub use motd::read_motd;
 use redis::SecretParser;
-pub use redis::{RedisPlace, RedisUrl};
+pub use redis::{RedisAddress, RedisUrl};
 pub use units::{ByteRate, OrOff, Rate, Soft};
 use units::{size, span};
 
 /// The headings of `--help`.
-const DOORS: &str = "Doors";
+const DOORS: &str = "Listeners";
 const CHAT: &str = "Chat";
 const CLIENT: &str = "Limits for one client";
 const SERVER: &str = "Limits for the server";
@@ -48,11 +48,11 @@ const OPERATION: &str = "Operation";
     that is safe.\nEach flag is also an environment variable: --line-max is CHINWAG_LINE_MAX."
 )]
 pub struct Config {
-    /// Address of the line door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
+    /// Address of the line listener: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7711]
     #[arg(long, value_name = "ADDR", env = "CHINWAG_LINE", value_delimiter = ',', help_heading = DOORS)]
     pub line: Vec<Address>,
 
-    /// Address of the HTTP and WebSocket door: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7712]
+    /// Address of the HTTP and WebSocket listener: HOST:PORT, unix:/PATH, or none (repeatable) [default: 127.0.0.1:7712]
     #[arg(long, value_name = "ADDR", env = "CHINWAG_HTTP", value_delimiter = ',', help_heading = DOORS)]
     pub http: Vec<Address>,
 
@@ -65,7 +65,7 @@ pub struct Config {
     #[arg(long, value_name = "ORIGIN", env = "CHINWAG_ORIGIN", value_delimiter = ',', help_heading = DOORS)]
     pub origin: Vec<AllowedOrigin>,
 
-    /// Name that the HTTP door answers to besides localhost: NAME, NAME:PORT, *.DOMAIN, or * (repeatable) [default: none
+    /// Name that the HTTP listener answers to besides localhost: NAME, NAME:PORT, *.DOMAIN, or * (repeatable) [default: none
     /// on a loopback address, every name elsewhere]
     #[arg(long, value_name = "HOST", env = "CHINWAG_HOST", value_delimiter = ',', help_heading = DOORS)]
     pub host: Vec<AllowedHost>,
@@ -328,19 +328,19 @@ impl Config {
         }
     }
 
-    /// The line doors to open: `--line`, or its default.
-    pub fn line_doors(&self) -> Vec<Address> {
-        doors(&self.line, "127.0.0.1:7711")
+    /// The line listeners to open: `--line`, or its default.
+    pub fn line_listeners(&self) -> Vec<Address> {
+        listeners(&self.line, "127.0.0.1:7711")
     }
 
-    /// The HTTP doors to open: `--http`, or its default.
-    pub fn http_doors(&self) -> Vec<Address> {
-        doors(&self.http, "127.0.0.1:7712")
+    /// The HTTP listeners to open: `--http`, or its default.
+    pub fn http_listeners(&self) -> Vec<Address> {
+        listeners(&self.http, "127.0.0.1:7712")
     }
 
-    /// The most HTTP connections that are not clients: none where there is no door for them.
+    /// The most HTTP connections that are not clients: none where there is no listener for them.
     pub fn http_slots(&self) -> usize {
-        if self.http_doors().is_empty() { 0 } else { self.max_http }
+        if self.http_listeners().is_empty() { 0 } else { self.max_http }
     }
 
     /// `--message-max`, or less where `--write-buffer` could not hold the message as JSON.
@@ -366,7 +366,7 @@ impl Config {
 
     /// The output from which on a client that reads slowly makes its rooms wait: `--write-buffer-soft`, or less where the
     /// longest message would not fit behind it.
-    pub fn mark_bytes(&self) -> usize {
+    pub fn watermark_bytes(&self) -> usize {
         let soft_bytes = self.write_buffer_soft.map_or(self.write_buffer / 2, |soft| soft.bytes);
         soft_bytes.min(self.write_buffer.saturating_sub(self.frame_max_bytes()))
     }
@@ -374,7 +374,7 @@ impl Config {
     /// The most output that is queued behind the mark before everybody was written to.
     pub fn round_bytes(&self) -> usize {
         let most_bytes = bounds::ROUND_BYTES.max(self.frame_max_bytes());
-        most_bytes.min(self.write_buffer - self.mark_bytes())
+        most_bytes.min(self.write_buffer - self.watermark_bytes())
     }
 
     /// The most that one message is for one client.
@@ -413,7 +413,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_promises() {
         let config = Config::from_flags("");
-        assert_eq!(config.line_doors(), [Address::Tcp("127.0.0.1:7711".into())]);
+        assert_eq!(config.line_listeners(), [Address::Tcp("127.0.0.1:7711".into())]);
         assert_eq!((config.line_max, config.write_buffer, config.memory), (4 << 10, 256 << 10, 256 << 20));
         let soft = config.write_buffer_soft.unwrap();
         assert_eq!((soft.bytes, soft.span), (64 << 10, Duration::from_secs(10)));
@@ -424,7 +424,7 @@ mod tests {
             (rate.amount(), rate.span(), config.burst_bytes()),
             (64 << 10, Duration::from_secs(1), 128 << 10)
         );
-        assert_eq!((config.mark_bytes(), config.round_bytes()), (64 << 10, 192 << 10));
+        assert_eq!((config.watermark_bytes(), config.round_bytes()), (64 << 10, 192 << 10));
         assert_eq!((config.max_clients, config.max_waiting, *config.max_per_ip), (10_000, 1_000, Some(64)));
         assert_eq!((config.history, config.history_shown, config.history_memory), (100, 20, 16 << 20));
         assert_eq!(*config.idle_timeout, None);
@@ -432,15 +432,15 @@ mod tests {
     }
 
     #[test]
-    fn doors() {
+    fn listeners() {
         let config = Config::from_flags("--line [::1]:7000 --line unix:/tmp/x --line localhost:0");
         let expected = [
             Address::Tcp("[::1]:7000".into()),
             Address::Unix("/tmp/x".into()),
             Address::Tcp("localhost:0".into()),
         ];
-        assert_eq!(config.line_doors(), expected);
-        assert_eq!(Config::from_flags("--line none").line_doors(), []);
+        assert_eq!(config.line_listeners(), expected);
+        assert_eq!(Config::from_flags("--line none").line_listeners(), []);
         for bad in ["7711", ":7711", "host:", "host:99999", "unix:"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }

@@ -27,9 +27,9 @@
 //! metrics protocol config text time logging
 //! ```
 //!
-//! # Doors and dialects
+//! # Listeners and dialects
 //!
-//! A connection speaks one [`protocol::Dialect`] at a time: lines from the start at the line door, HTTP at the other,
+//! A connection speaks one [`protocol::Dialect`] at a time: lines from the start at the line listener, HTTP at the other,
 //! until a request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or a listener ([`codec::sse`]). From then
 //! on it is a client as any other: same roster, same outbox, same limits. A room keeps those who are in it apart by
 //! dialect, so an announcement is encoded once for each dialect that is spoken there, whatever number of clients hears it.
@@ -72,8 +72,8 @@
 //!
 //! With `--redis` the chat is one of several that look like one ([`backplane`] has the whole story). Clients of other
 //! processes are members of its rooms as any others are, under [`protocol::Dialect::Redis`], but nothing is encoded for
-//! them: what happens here leaves the chat as a [`protocol::Share`], what happens there enters it as
-//! [`protocol::News`]. Between the two is the backplane, and beneath it two sockets on the same loop (`server/link.rs`).
+//! them: what happens here leaves the chat as a [`protocol::LocalEvent`], what happens there enters it as
+//! [`protocol::RemoteEvent`]. Between the two is the backplane, and beneath it two sockets on the same loop (`server/link.rs`).
 //!
 //! # Where to put
 //!
@@ -85,12 +85,12 @@
 //!   `server/places.rs` or `server/addresses.rs`.
 //! - **a table by slot**: a [`sparse::Sparse`], forgotten where the slot is freed, and a row in `server/holdings.rs`, so
 //!   that the simulation sees what stays behind.
-//! - **a request or an event of the JSON door**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
-//! - **a path of the HTTP door**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
+//! - **a request or an event of the JSON listener**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
+//! - **a path of the HTTP listener**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
 //!   `server/http.rs`, a row in the README.
 //! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
 //!   listener in [`net::bind`].
-//! - **something that other processes are to know**: a [`protocol::Share`] and a [`protocol::News`], what is written of it
+//! - **something that other processes are to know**: a [`protocol::LocalEvent`] and a [`protocol::RemoteEvent`], what is written of it
 //!   in `backplane/packet.rs`, an arm in `chat/hear.rs`.
 //! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
 //! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
@@ -98,6 +98,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod arena;
 pub mod backplane;
 pub mod chat;
 pub mod codec;
@@ -111,7 +112,6 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod outbox;
-pub mod page;
 pub mod pressure;
 pub mod protocol;
 pub mod rate;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, Rate, SlowClient, Soft};
-use crate::rate::{AddressPaces, BURST_SECONDS, Pace, Paces};
+use crate::rate::{AddressThrottles, BURST_SECONDS, Throttle, Throttles};
 
 /// The limits on one connection, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,11 @@ pub struct Limits {
     /// The longest it may take to answer.
     pub ping_timeout: Duration,
     /// Rates of messages and their bytes.
-    pub paces: Paces,
+    pub throttles: Throttles,
     /// Rates of all connections of one address.
-    pub address_paces: AddressPaces,
+    pub address_throttles: AddressThrottles,
     /// Cost of an outbox over which its client makes its rooms wait, if it reads.
-    pub mark_bytes: usize,
+    pub watermark_bytes: usize,
     /// Cost that may be queued in one round before everybody was written to.
     pub round_bytes: usize,
     /// What becomes of a client that reads too slowly.
@@ -48,12 +48,12 @@ impl Limits {
             http: config.http_timeout,
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
-            paces: Paces {
-                messages: config.rate.map(|rate| Pace::new(rate, config.burst.into())),
-                bytes: config.rate_bytes.map(|rate| Pace::new(rate.into(), config.burst_bytes() as u64)),
+            throttles: Throttles {
+                messages: config.rate.map(|rate| Throttle::new(rate, config.burst.into())),
+                bytes: config.rate_bytes.map(|rate| Throttle::new(rate.into(), config.burst_bytes() as u64)),
             },
-            address_paces: address_paces(config),
-            mark_bytes: config.mark_bytes(),
+            address_throttles: address_throttles(config),
+            watermark_bytes: config.watermark_bytes(),
             round_bytes: config.round_bytes(),
             slow_client: config.slow_client,
         }
@@ -70,12 +70,12 @@ impl Limits {
     }
 }
 
-fn address_paces(config: &Config) -> AddressPaces {
+fn address_throttles(config: &Config) -> AddressThrottles {
     let pace = |rate: Rate, least_burst: usize| {
         let burst = rate.amount() * BURST_SECONDS / rate.span().as_secs().max(1);
-        Pace::new(rate, burst.max(least_burst as u64).max(1))
+        Throttle::new(rate, burst.max(least_burst as u64).max(1))
     };
-    AddressPaces {
+    AddressThrottles {
         messages: config.rate_per_ip.map(|rate| pace(rate, 0)),
         // The longest message of one client fits.
         bytes: config.rate_bytes_per_ip.map(|rate| pace(rate.into(), config.burst_bytes())),

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use simple_logger::SimpleLogger;
 
 /// The logger, and what it could not say. (The `log` crate wants it to be usable from any thread; hence the atomic.)
-struct Unbreakable {
+struct LossyStandardError {
     logger: SimpleLogger,
     /// For lines whose time can't be written: the crate panics at years after 9999.
     undated: SimpleLogger,
@@ -29,7 +29,7 @@ pub fn start(level: Option<LevelFilter>) {
         None => SimpleLogger::new().with_level(LevelFilter::Info).env(),
     };
     let undated = logger().without_timestamps();
-    let logger = Unbreakable { logger: logger(), undated, lost: AtomicU64::new(0) };
+    let logger = LossyStandardError { logger: logger(), undated, lost: AtomicU64::new(0) };
     let max_level = logger.logger.max_level();
     log::set_boxed_logger(Box::new(logger)).expect("logging starts once");
     log::set_max_level(max_level);
@@ -45,7 +45,7 @@ pub fn start(level: Option<LevelFilter>) {
 /// Whether a line is being logged. What goes wrong meanwhile is dealt with, and not reported.
 static LOGGING: AtomicBool = AtomicBool::new(false);
 
-impl Unbreakable {
+impl LossyStandardError {
     fn try_log(&self, record: &Record<'_>) -> bool {
         LOGGING.store(true, Relaxed);
         let told = [&self.logger, &self.undated].into_iter().any(|logger| {
@@ -56,7 +56,7 @@ impl Unbreakable {
     }
 }
 
-impl Log for Unbreakable {
+impl Log for LossyStandardError {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.logger.enabled(metadata)
     }

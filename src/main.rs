@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Opens the doors, says so to whoever wants to know, and serves until told to end.
+/// Opens the listeners, says so to whoever wants to know, and serves until told to end.
 fn serve(mut config: Config) -> Result<(), String> {
     let descriptors =
         rlimit::increase_nofile_limit(u64::MAX).map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
@@ -47,15 +47,15 @@ fn serve(mut config: Config) -> Result<(), String> {
     }
     let opened = bind::open(&config)?;
     let addresses = bind::addresses_as_json(&opened);
-    for door in &opened {
-        let (word, address) = (door.kind.dialect.as_str(), bind::address_of(&door.listener));
-        log::info!("listening door={word} address={address}");
+    for listener in &opened {
+        let (word, address) = (listener.kind.dialect.as_str(), bind::address_of(&listener.listener));
+        log::info!("listening listener={word} address={address}");
     }
-    let doors = opened.iter().map(|door| door.kind).collect();
-    let net = MioNet::new(opened.into_iter().map(|door| door.listener).collect())
+    let listeners = opened.iter().map(|listener| listener.kind).collect();
+    let net = MioNet::new(opened.into_iter().map(|listener| listener.listener).collect())
         .map_err(|error| format!("can't start the poll loop: {error}"))?;
     let print_addresses = config.print_addresses;
-    let mut server = Server::new(config, net, doors)?;
+    let mut server = Server::new(config, net, listeners)?;
     if print_addresses {
         print(&format!("{addresses}\n"));
     }

@@ -17,7 +17,7 @@ pub struct Metrics {
     pub refused: u64,
     /// Closing and idle HTTP connections closed early, because a newcomer needed their place or others their memory.
     pub evicted: u64,
-    /// Lines, messages and commands that came in, by whatever door.
+    /// Lines, messages and commands that came in, by whatever listener.
     pub lines_in: u64,
     /// HTTP requests.
     pub requests: u64,
@@ -99,13 +99,13 @@ impl Metrics {
 
 /// How things are at the moment.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State {
+pub struct Gauges {
     /// Clients, in the order of [`Dialect::IN_ROOMS`].
     pub clients: [usize; Dialect::IN_ROOMS.len()],
     /// Clients of other processes.
     pub far: usize,
     /// How often one was ignored, since there were too many.
-    pub far_ignored: u64,
+    pub remote_ignored: u64,
     /// What the link to other processes did, and how it is, if there is to be one.
     pub link: Option<(LinkCounts, LinkState)>,
     /// Clients that are being slowed down.
@@ -131,8 +131,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Metrics {
     /// Everything, for Prometheus. No label ever holds what a client has sent.
-    pub fn text(&self, state: &State) -> Vec<u8> {
-        let mut page = Page(String::with_capacity(4096));
+    pub fn text(&self, state: &Gauges) -> Vec<u8> {
+        let mut page = Exposition(String::with_capacity(4096));
         self.counters(&mut page);
         state.gauges(&mut page);
         if let Some((counts, state)) = &state.link {
@@ -142,7 +142,7 @@ impl Metrics {
         page.0.into_bytes()
     }
 
-    fn counters(&self, page: &mut Page) {
+    fn counters(&self, page: &mut Exposition) {
         page.counter("connections_accepted", "Connections accepted.", self.accepted);
         page.counter("connections_refused", "Connections refused for want of a place.", self.refused);
         let help = "Closing and idle HTTP connections cut off, since their place or memory was needed.";
@@ -170,7 +170,7 @@ impl Metrics {
         }
     }
 
-    fn durations(&self, page: &mut Page) {
+    fn durations(&self, page: &mut Exposition) {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
         page.family("tick_seconds", "How long ticks took, without the sleep.", "histogram");
         let mut count = 0;
@@ -190,8 +190,8 @@ impl Metrics {
     }
 }
 
-impl State {
-    fn gauges(&self, page: &mut Page) {
+impl Gauges {
+    fn gauges(&self, page: &mut Exposition) {
         page.family("clients", "Clients, by what they speak.", "gauge");
         for (dialect, count) in Dialect::IN_ROOMS.iter().zip(self.clients) {
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
@@ -200,7 +200,7 @@ impl State {
         page.counter(
             "clients_far_ignored",
             "Clients of other processes that were too many.",
-            self.far_ignored,
+            self.remote_ignored,
         );
         page.gauge("clients_delayed", "Clients that are being slowed down.", self.delayed as u64);
         page.gauge("clients_waiting", "Clients that wait for a place.", self.waiting as u64);
@@ -214,9 +214,9 @@ impl State {
 }
 
 /// The text as it grows. Writing to a string has no way to fail.
-struct Page(String);
+struct Exposition(String);
 
-impl Page {
+impl Exposition {
     fn family(&mut self, name: &str, help: &str, kind: &str) {
         let _ = writeln!(self.0, "# HELP chinwag_{name} {help}\n# TYPE chinwag_{name} {kind}");
     }

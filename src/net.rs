@@ -29,28 +29,28 @@ pub struct Token {
 }
 
 /// Which of the listening sockets, in the order they were opened.
-pub type Door = usize;
+pub type ListenerId = usize;
 
-/// What a door is for.
+/// What a listener is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DoorKind {
+pub struct ListenerKind {
     /// What is spoken there at first: lines, or HTTP.
     pub dialect: Dialect,
     /// Whether it is open to this machine alone, by its address.
     pub loopback: bool,
 }
 
-impl DoorKind {
-    /// A line door.
-    pub const LINE: DoorKind = DoorKind { dialect: Dialect::Line, loopback: true };
+impl ListenerKind {
+    /// A line listener.
+    pub const LINE: ListenerKind = ListenerKind { dialect: Dialect::Line, loopback: true };
 }
 
 /// Something [`Net::poll`] found. Readiness is a transition, told once (`EPOLLET`): until a call answers
 /// `WouldBlock` there may be more to do and no further event for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// A door may have connections to accept.
-    Door(Door),
+pub enum PollEvent {
+    /// A listener may have connections to accept.
+    Listener(ListenerId),
     /// A connection may have become readable (data, end or error) or writable.
     Connection {
         /// Which; possibly one that is gone.
@@ -86,14 +86,14 @@ pub enum Peer {
 
 /// Where a connection of our own is to go.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum ConnectTarget {
     /// There, by TCP.
     Tcp(SocketAddr),
     /// To whoever listens on the Unix socket with that path.
     Unix(PathBuf),
 }
 
-/// What an error of [`Net::accept`] means for the door.
+/// What an error of [`Net::accept`] means for the listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AcceptError {
     /// Nobody waits; there will be an event.
@@ -143,7 +143,7 @@ pub trait Net {
     ///
     /// # Errors
     /// `Interrupted` may be returned at any time and means nothing; any other error is the end of the server.
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    fn poll(&mut self, events: &mut Vec<PollEvent>, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Lets that much time pass, whatever happens meanwhile; only a signal ends it early. Finer than a `timeout`, which is
     /// in milliseconds.
@@ -166,7 +166,7 @@ pub trait Net {
     /// # Errors
     /// `accept(2)`'s: `WouldBlock` when none waits, `EMFILE` and `ENFILE` when descriptors ran out, and those
     /// of the connection itself (`ECONNABORTED`, `EPROTO`, …).
-    fn accept(&mut self, door: Door) -> io::Result<(Self::Stream, Peer)>;
+    fn accept(&mut self, listener: ListenerId) -> io::Result<(Self::Stream, Peer)>;
 
     /// Begins a connection of our own. It is not watched yet, and may not stand yet.
     ///
@@ -179,9 +179,9 @@ pub trait Net {
     /// `socket(2)`'s and `connect(2)`'s, as far as they are known at once: `EMFILE`, `ENETUNREACH`, and all of a Unix
     /// socket's, which never takes time: `ENOENT`, `ECONNREFUSED`, and `WouldBlock` where too many wait to be accepted,
     /// which no event will tell the end of.
-    fn connect(&mut self, target: &Target) -> io::Result<Self::Stream>;
+    fn connect(&mut self, target: &ConnectTarget) -> io::Result<Self::Stream>;
 
-    /// Begins to look up the addresses of `host`, a name or an address without brackets; [`Event::Resolved`] comes once
+    /// Begins to look up the addresses of `host`, a name or an address without brackets; [`PollEvent::Resolved`] comes once
     /// they are known, or can't be.
     ///
     /// There is one question at a time: what was asked before is forgotten, and its answer never seen. Asking for the
@@ -221,9 +221,9 @@ pub trait Net {
     /// `shutdown(2)`'s.
     fn finish(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
 
-    /// Closes one door. The others keep their numbers.
-    fn close_door(&mut self, door: Door);
+    /// Closes one listener. The others keep their numbers.
+    fn close_listener(&mut self, listener: ListenerId);
 
-    /// Closes every door; who is not accepted yet is refused.
-    fn close_doors(&mut self);
+    /// Closes every listener; who is not accepted yet is refused.
+    fn close_listeners(&mut self);
 }

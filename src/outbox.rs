@@ -1,4 +1,4 @@
-//! What one connection is still to be sent: [`Outbox`], a queue of slices of pages.
+//! What one connection is still to be sent: [`Outbox`], a queue of slices of arena.
 //!
 //! An idle outbox is 24 bytes and owns nothing. One slice, which is what a broadcast makes of any number of
 //! messages that follow each other on the page, needs no more. Only a second slice that is not adjacent, or a peer
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
-use crate::page::{Pages, Slice};
+use crate::arena::{Arena, Slice};
 use crate::time::Moment;
 
 /// Slices handed to one `sendmsg(2)`; more wait for the next call.
@@ -17,7 +17,7 @@ const SLICES_A_WRITE: usize = 16;
 /// The longest that pings wait for a peer that takes some of what it is sent, but never all.
 const PONG_DELAY: Duration = Duration::from_secs(1);
 
-/// A queue of slices, each of which [`Pages`] counts as held once.
+/// A queue of slices, each of which [`Arena`] counts as held once.
 #[derive(Debug, Default)]
 pub struct Outbox {
     /// The oldest slice; the only one that may begin inside a frame. Empty only if the outbox is.
@@ -41,7 +41,7 @@ struct Backlog {
     /// Since when more was queued than the soft limit allows.
     over_soft_since: Option<Moment>,
     /// How many messages of each source were left out since the peer last kept up.
-    missed: Vec<(Source, u64)>,
+    missed: Vec<(MessageSource, u64)>,
     /// The payload of the newest ping that was not answered, since the peer takes nothing.
     pong: Option<Box<[u8]>>,
     /// Since when no ping was answered.
@@ -70,7 +70,7 @@ impl Backlog {
 }
 
 /// Where a message came from, as far as an outbox has to tell one from the other.
-pub type Source = Option<u64>;
+pub type MessageSource = Option<u64>;
 
 /// What became of a slice that was to be appended in a few instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +108,7 @@ impl Outbox {
     /// `most_queued_bytes` wait already, there is no backlog, and the slice follows what waits. Otherwise does nothing.
     #[inline]
     pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> Appended {
-        debug_assert!(!slice.is_empty(), "an empty slice holds no page");
+        debug_assert!(!slice.is_empty(), "an empty slice holds no out");
         if self.backlog.is_some() || self.front.len() > most_queued_bytes as usize {
             return Appended::No;
         }
@@ -119,7 +119,7 @@ impl Outbox {
         if self.front.extend(slice) { Appended::Behind } else { Appended::No }
     }
 
-    /// Appends a slice, which the caller counts with [`Pages::hold`]. An empty one holds no page, and may not outlive the
+    /// Appends a slice, which the caller counts with [`Arena::hold`]. An empty one holds no page, and may not outlive the
     /// tick: it is left out.
     pub fn push(&mut self, slice: Slice) {
         if slice.is_empty() {
@@ -193,22 +193,22 @@ impl Outbox {
     /// Those of `write`, except `WouldBlock` (answered by [`Flushed::Blocked`]) and `Interrupted` (tried again).
     pub fn flush(
         &mut self,
-        pages: &mut Pages,
+        arena: &mut Arena,
         now: Moment,
         soft_bytes: usize,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<Flushed> {
         let mut progress = false;
         while !self.is_empty() {
-            match self.write_once(pages, &mut write) {
+            match self.write_once(arena, &mut write) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.sent(pages, written);
+                    self.sent(arena, written);
                     progress = true;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.note_blocked(now, progress, soft_bytes);
+                    self.record_blocked(now, progress, soft_bytes);
                     return Ok(Flushed::Blocked);
                 }
                 Err(error) => return Err(error),
@@ -219,10 +219,10 @@ impl Outbox {
 
     fn write_once(
         &self,
-        pages: &Pages,
+        arena: &Arena,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let front = IoSlice::new(pages.bytes(self.front));
+        let front = IoSlice::new(arena.bytes(self.front));
         let Some(backlog) = self.backlog.as_ref().filter(|backlog| !backlog.rest.is_empty()) else {
             return write(&[front]);
         };
@@ -230,17 +230,17 @@ impl Outbox {
         slices[0] = front;
         let mut count = 1;
         for (place, slice) in slices[1..].iter_mut().zip(&backlog.rest) {
-            *place = IoSlice::new(pages.bytes(*slice));
+            *place = IoSlice::new(arena.bytes(*slice));
             count += 1;
         }
         write(&slices[..count])
     }
 
     /// Lets go of the first `bytes`.
-    fn sent(&mut self, pages: &mut Pages, mut bytes: usize) {
+    fn sent(&mut self, arena: &mut Arena, mut bytes: usize) {
         let Some(backlog) = &mut self.backlog else {
             // Nearly always there is one slice and nothing else, and this takes half as long.
-            pages.release(self.front.take_front(bytes));
+            arena.release(self.front.take_front(bytes));
             if self.front.is_empty() {
                 self.front = Slice::default();
             }
@@ -250,7 +250,7 @@ impl Outbox {
         while bytes > 0 {
             let sent = self.front.take_front(bytes);
             bytes -= sent.len();
-            pages.release(sent);
+            arena.release(sent);
             if self.front.is_empty() {
                 self.front = self.next_slice();
             }
@@ -274,7 +274,7 @@ impl Outbox {
     }
 
     /// Notes that the kernel takes no more for now, with or without having taken something.
-    pub fn note_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
+    pub fn record_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
         if self.is_empty() {
             return;
         }
@@ -308,7 +308,7 @@ impl Outbox {
     }
 
     /// Counts a message of that source that was left out.
-    pub fn miss(&mut self, source: Source) {
+    pub fn miss(&mut self, source: MessageSource) {
         let missed = &mut self.backlog.get_or_insert_default().missed;
         match missed.iter_mut().find(|(other, _)| *other == source) {
             Some((_, count)) => *count += 1,
@@ -322,7 +322,7 @@ impl Outbox {
     }
 
     /// How many messages of each source were left out, now that the peer is to be told.
-    pub fn take_missed(&mut self) -> Vec<(Source, u64)> {
+    pub fn take_missed(&mut self) -> Vec<(MessageSource, u64)> {
         let missed =
             self.backlog.as_mut().map_or_else(Vec::new, |backlog| std::mem::take(&mut backlog.missed));
         if self.is_empty() && !self.has_postponed() {
@@ -360,17 +360,17 @@ impl Outbox {
     }
 
     /// A ping was answered.
-    pub fn note_pong(&mut self) {
+    pub fn record_pong(&mut self) {
         if let Some(backlog) = &mut self.backlog {
             (backlog.pong, backlog.pong_since) = (None, None);
         }
     }
 
     /// Gives up all that waits but the rest of a frame that the peer already has the beginning of.
-    pub fn give_up(&mut self, pages: &mut Pages) {
+    pub fn give_up(&mut self, arena: &mut Arena) {
         let rest = match self.is_empty() {
             true => Slice::default(),
-            false => pages.rest_of_frame(self.front),
+            false => arena.rest_of_frame(self.front),
         };
         let mut front = std::mem::replace(&mut self.front, rest);
         front.take_front(rest.len());
@@ -379,7 +379,7 @@ impl Outbox {
             std::iter::once(front).chain(backlog.iter().flat_map(|backlog| backlog.rest.iter().copied()))
         {
             if !slice.is_empty() {
-                pages.release(slice);
+                arena.release(slice);
             }
         }
         if !self.is_empty() {
@@ -389,15 +389,15 @@ impl Outbox {
     }
 
     /// Gives up everything.
-    pub fn clear(&mut self, pages: &mut Pages) {
-        self.give_up(pages);
+    pub fn clear(&mut self, arena: &mut Arena) {
+        self.give_up(arena);
         if !self.is_empty() {
-            pages.release(self.front);
+            arena.release(self.front);
         }
         *self = Outbox { frames: self.frames, ..Outbox::default() };
     }
 
-    /// All slices it holds, for [`Pages::compact`].
+    /// All slices it holds, for [`Arena::compact`].
     pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
         let rest = self.backlog.iter_mut().flat_map(|backlog| backlog.rest.iter_mut());
         std::iter::once(&mut self.front).chain(rest)
@@ -410,16 +410,16 @@ mod tests {
 
     const SOFT: usize = 100;
 
-    fn send(outbox: &mut Outbox, pages: &mut Pages, text: &str) {
-        let slice = pages.frame(|page| page.extend_from_slice(text.as_bytes()));
-        pages.hold(slice, 1);
+    fn send(outbox: &mut Outbox, arena: &mut Arena, text: &str) {
+        let slice = arena.frame(|out| out.extend_from_slice(text.as_bytes()));
+        arena.hold(slice, 1);
         outbox.push(slice);
     }
 
     /// Flushes to a peer that takes `room` bytes at most.
-    fn flush(outbox: &mut Outbox, pages: &mut Pages, now: u64, mut room: usize) -> (String, Flushed) {
+    fn flush(outbox: &mut Outbox, arena: &mut Arena, now: u64, mut room: usize) -> (String, Flushed) {
         let mut taken = Vec::new();
-        let flushed = outbox.flush(pages, Moment::from_millis(now), SOFT, |slices| {
+        let flushed = outbox.flush(arena, Moment::from_millis(now), SOFT, |slices| {
             if room == 0 {
                 return Err(ErrorKind::WouldBlock.into());
             }
@@ -439,64 +439,64 @@ mod tests {
 
     #[test]
     fn all_goes_out_in_order_whatever_the_pieces() {
-        let (mut outbox, mut other, mut pages) = (Outbox::default(), Outbox::default(), Pages::default());
-        send(&mut outbox, &mut pages, "one\n");
-        send(&mut other, &mut pages, "not mine\n");
-        send(&mut outbox, &mut pages, "two\n");
+        let (mut outbox, mut other, mut arena) = (Outbox::default(), Outbox::default(), Arena::default());
+        send(&mut outbox, &mut arena, "one\n");
+        send(&mut other, &mut arena, "not mine\n");
+        send(&mut outbox, &mut arena, "two\n");
         assert_eq!(outbox.cost_bytes(), 8 + size_of::<Slice>());
-        assert_eq!(flush(&mut outbox, &mut pages, 0, 6), ("one\ntw".into(), Flushed::Blocked));
-        send(&mut outbox, &mut pages, "three\n");
-        assert_eq!(flush(&mut outbox, &mut pages, 0, 99), ("o\nthree\n".into(), Flushed::All));
+        assert_eq!(flush(&mut outbox, &mut arena, 0, 6), ("one\ntw".into(), Flushed::Blocked));
+        send(&mut outbox, &mut arena, "three\n");
+        assert_eq!(flush(&mut outbox, &mut arena, 0, 99), ("o\nthree\n".into(), Flushed::All));
         assert!(outbox.is_empty() && outbox.backlog.is_none());
-        assert_eq!(pages.held_bytes(), other.queued_bytes() as u64);
+        assert_eq!(arena.held_bytes(), other.queued_bytes() as u64);
     }
 
     #[test]
     fn time_without_progress_is_kept() {
-        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
+        let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
         let at = Moment::from_millis;
-        send(&mut outbox, &mut pages, "0123456789\n");
-        flush(&mut outbox, &mut pages, 10, 0);
-        flush(&mut outbox, &mut pages, 20, 0);
+        send(&mut outbox, &mut arena, "0123456789\n");
+        flush(&mut outbox, &mut arena, 10, 0);
+        flush(&mut outbox, &mut arena, 20, 0);
         assert_eq!(outbox.stalled_since(), Some(at(10)));
-        flush(&mut outbox, &mut pages, 30, 1);
+        flush(&mut outbox, &mut arena, 30, 1);
         assert_eq!((outbox.stalled_since(), outbox.over_soft_since()), (Some(at(30)), None));
-        send(&mut outbox, &mut pages, &"x".repeat(SOFT));
-        flush(&mut outbox, &mut pages, 40, 0);
-        flush(&mut outbox, &mut pages, 50, 1);
+        send(&mut outbox, &mut arena, &"x".repeat(SOFT));
+        flush(&mut outbox, &mut arena, 40, 0);
+        flush(&mut outbox, &mut arena, 50, 1);
         assert_eq!((outbox.stalled_since(), outbox.over_soft_since()), (Some(at(50)), Some(at(40))));
-        flush(&mut outbox, &mut pages, 60, 50);
+        flush(&mut outbox, &mut arena, 60, 50);
         assert_eq!(outbox.over_soft_since(), None);
     }
 
     #[test]
     fn giving_up_keeps_the_frame_that_was_begun() {
-        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
-        send(&mut outbox, &mut pages, "one\n");
-        send(&mut outbox, &mut pages, "two\n");
-        flush(&mut outbox, &mut pages, 0, 5);
-        outbox.give_up(&mut pages);
-        send(&mut outbox, &mut pages, "-- dropped\n");
+        let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
+        send(&mut outbox, &mut arena, "one\n");
+        send(&mut outbox, &mut arena, "two\n");
+        flush(&mut outbox, &mut arena, 0, 5);
+        outbox.give_up(&mut arena);
+        send(&mut outbox, &mut arena, "-- dropped\n");
         assert!(outbox.stalled_since().is_some(), "the stall goes on");
-        assert_eq!(flush(&mut outbox, &mut pages, 0, 99).0, "wo\n-- dropped\n");
-        send(&mut outbox, &mut pages, "three\n");
-        outbox.give_up(&mut pages);
+        assert_eq!(flush(&mut outbox, &mut arena, 0, 99).0, "wo\n-- dropped\n");
+        send(&mut outbox, &mut arena, "three\n");
+        outbox.give_up(&mut arena);
         assert!(outbox.is_empty(), "nothing of three was sent");
-        send(&mut outbox, &mut pages, "four\n");
-        flush(&mut outbox, &mut pages, 0, 1);
+        send(&mut outbox, &mut arena, "four\n");
+        flush(&mut outbox, &mut arena, 0, 1);
         outbox.count(5);
-        outbox.clear(&mut pages);
-        assert_eq!((outbox.queued_bytes(), pages.held_bytes(), outbox.frames()), (0, 0, 5));
+        outbox.clear(&mut arena);
+        assert_eq!((outbox.queued_bytes(), arena.held_bytes(), outbox.frames()), (0, 0, 5));
     }
 
     #[test]
     fn what_was_missed_outlives_the_backlog() {
-        let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
-        send(&mut outbox, &mut pages, "one\n");
+        let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
+        send(&mut outbox, &mut arena, "one\n");
         outbox.miss(Some(7));
         outbox.miss(None);
         outbox.miss(Some(7));
-        flush(&mut outbox, &mut pages, 0, 99);
+        flush(&mut outbox, &mut arena, 0, 99);
         assert_eq!(outbox.missed(), 3);
         assert_eq!(outbox.take_missed(), [(Some(7), 2), (None, 1)]);
         assert_eq!(outbox.missed(), 0);

@@ -4,7 +4,7 @@
 //! lagging client takes its output, it *holds* its rooms: a message to one of them waits, and so does a private message to
 //! the client. That ends with the flush that brings the client below the mark.
 //!
-//! To hold costs others time, so it must be earned. A client may hold for [`HOLD_MOST`], and again after each
+//! To hold costs others time, so it must be earned. A client may hold for [`HOLD_MAX`], and again after each
 //! [`FLOOR_BYTES`] that it took meanwhile. A client that takes less is slower than the floor: it holds nothing until it has
 //! taken everything, and the limits on slow clients apply. So a client that stalls costs its rooms one second.
 //!
@@ -22,18 +22,18 @@ use crate::time::Moment;
 use crate::timers::Timers;
 
 /// The longest that a client may hold without having taken [`FLOOR_BYTES`] meanwhile.
-pub const HOLD_MOST: Duration = Duration::from_secs(1);
+pub const HOLD_MAX: Duration = Duration::from_secs(1);
 
-/// Bytes that a client must take while it holds, in [`HOLD_MOST`]: half of what the slowest steady reader takes (1 Mbit/s), since
+/// Bytes that a client must take while it holds, in [`HOLD_MAX`]: half of what the slowest steady reader takes (1 Mbit/s), since
 /// kernels pass the output on in coarse parts.
 pub const FLOOR_BYTES: usize = 62_500;
 
 /// The rooms of one client: mostly one.
-pub type Rooms = SmallVec<[RoomId; 1]>;
+pub type RoomIds = SmallVec<[RoomId; 1]>;
 
 /// The receiver of a message, which it may have to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
+pub enum Audience {
     /// The members of a room.
     Room(RoomId),
     /// One client.
@@ -46,12 +46,12 @@ struct Laggard {
     /// Since when it holds.
     holds_since: Option<Moment>,
     /// The rooms that it holds.
-    rooms: Rooms,
+    rooms: RoomIds,
     /// Time that it has held before, since it last took [`FLOOR_BYTES`].
     held: Duration,
     /// Bytes that it took while it held, since then.
     taken_bytes: usize,
-    /// It took too little in [`HOLD_MOST`].
+    /// It took too little in [`HOLD_MAX`].
     too_slow: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Pressure {
     /// When each of those that hold must have taken [`FLOOR_BYTES`].
     deadlines: Timers,
     /// The talkers that wait for each target, in the order in which they came.
-    waiting: HashMap<Target, Vec<Token>>,
+    waiting: HashMap<Audience, Vec<Token>>,
     /// The talkers that wait no longer.
     released: Vec<Token>,
 }
@@ -76,15 +76,15 @@ impl Pressure {
     }
 
     /// Whether a message to the target has to wait.
-    pub fn is_on(&self, target: Target) -> bool {
+    pub fn is_on(&self, target: Audience) -> bool {
         match target {
-            Target::Room(room) => self.rooms.contains_key(&room),
-            Target::Client(id) => self.deadlines.get(id.0).is_some(),
+            Audience::Room(room) => self.rooms.contains_key(&room),
+            Audience::Client(id) => self.deadlines.get(id.0).is_some(),
         }
     }
 
     /// Has a talker wait for the target.
-    pub fn wait(&mut self, talker: Token, target: Target) {
+    pub fn wait(&mut self, talker: Token, target: Audience) {
         debug_assert!(self.is_on(target), "{target:?} is not held: nothing would end the wait");
         self.waiting.entry(target).or_default().push(talker);
     }
@@ -106,7 +106,7 @@ impl Pressure {
 
     /// Notes a flush that left something queued: whether that is over the mark, what was taken, and in which rooms the
     /// client is.
-    pub fn note(&mut self, id: ClientId, over: bool, taken_bytes: usize, rooms: Rooms, now: Moment) {
+    pub fn note(&mut self, id: ClientId, over: bool, taken_bytes: usize, rooms: RoomIds, now: Moment) {
         let laggard = self.laggards.get_or_default(id.0);
         if let Some(since) = &mut laggard.holds_since {
             laggard.taken_bytes += taken_bytes;
@@ -124,7 +124,7 @@ impl Pressure {
             return;
         }
         let since = *laggard.holds_since.get_or_insert(now);
-        self.deadlines.set(id.0, since + HOLD_MOST.saturating_sub(laggard.held));
+        self.deadlines.set(id.0, since + HOLD_MAX.saturating_sub(laggard.held));
         if moved {
             laggard.rooms = rooms;
             laggard.rooms.iter().for_each(|room| *self.rooms.entry(*room).or_default() += 1);
@@ -158,7 +158,7 @@ impl Pressure {
             laggard.held += now.since(since);
         }
         self.deadlines.remove(id.0);
-        self.release(Target::Client(id));
+        self.release(Audience::Client(id));
         let rooms = std::mem::take(&mut self.laggards.get_or_default(id.0).rooms);
         for room in rooms {
             let Some(holders) = self.rooms.get_mut(&room) else {
@@ -168,7 +168,7 @@ impl Pressure {
             *holders -= 1;
             if *holders == 0 {
                 self.rooms.remove(&room);
-                self.release(Target::Room(room));
+                self.release(Audience::Room(room));
             }
         }
         if self.rooms.is_empty() {
@@ -176,7 +176,7 @@ impl Pressure {
         }
     }
 
-    fn release(&mut self, target: Target) {
+    fn release(&mut self, target: Audience) {
         // Mostly nobody waits; this spares them the hash.
         if self.waiting.is_empty() {
             return;
@@ -195,8 +195,8 @@ impl Pressure {
     /// The tables here that have the slots of connections as their keys.
     pub fn tables(&self) -> [(&'static str, Vec<u32>); 3] {
         let targets = self.waiting.keys().filter_map(|target| match target {
-            Target::Client(id) => Some(id.0),
-            Target::Room(_) => None,
+            Audience::Client(id) => Some(id.0),
+            Audience::Room(_) => None,
         });
         [
             ("laggards", self.laggards.slots().collect()),

@@ -1,13 +1,13 @@
-//! What can be said, in words that belong to no door: a [`Request`] of a client, an [`Event`] it is told.
+//! What can be said, in words that belong to no listener: a [`Request`] of a client, an [`Event`] it is told.
 //!
 //! A codec turns bytes into requests and events into bytes; the chat turns requests into events. Neither knows the
 //! other.
 
 mod close;
+mod exchange;
 mod position;
 mod problem;
 mod sender;
-mod share;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -16,10 +16,10 @@ use std::time::Duration;
 use crate::text::{Name, RoomName, Text, clean};
 
 pub use close::CloseReason;
+pub use exchange::{LocalEvent, Presence, RemoteEvent};
 pub use position::{Epoch, Position, PositionError};
 pub use problem::Problem;
 pub use sender::{Sender, UNIQUE_ID_MAX_BYTES, UniqueId};
-pub use share::{News, Presence, Share};
 
 /// What a client speaks, and so how it hears what happens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -72,7 +72,7 @@ pub enum Request {
         /// Which (`None`: the one it is in).
         room: Option<RoomName>,
         /// Said or done.
-        manner: Manner,
+        kind: MessageKind,
         /// What.
         body: Body,
         /// Whether the message itself is to come back, so that the client knows that it was accepted.
@@ -81,7 +81,7 @@ pub enum Request {
     /// Pass a program's message on to the room's other programs; a text is heard by everybody else too.
     Relay(Payload),
     /// Say it to one client only.
-    Tell {
+    Private {
         /// The name, as it was typed.
         to: Text,
         /// The message.
@@ -127,7 +127,7 @@ impl Request {
         match self {
             Request::Say { body, .. } => body.len(),
             Request::Relay(payload) => payload.len(),
-            Request::Tell { text, .. } => text.as_str().len(),
+            Request::Private { text, .. } => text.as_str().len(),
             Request::Quit(reason) => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
             _ => 0,
         }
@@ -136,7 +136,7 @@ impl Request {
     /// Whether a client must have a name for it.
     pub fn needs_name(&self) -> bool {
         match self {
-            Request::Say { .. } | Request::Relay(_) | Request::Tell { .. } => true,
+            Request::Say { .. } | Request::Relay(_) | Request::Private { .. } => true,
             Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
             Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
             Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
@@ -144,7 +144,7 @@ impl Request {
     }
 }
 
-/// What a client brings along that enters by a door where nobody is asked.
+/// What a client brings along that enters by a listener where nobody is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
     /// What it speaks.
@@ -169,7 +169,7 @@ pub enum Event {
     /// A line of the message of the day.
     Greeting(Text),
     /// The question for a name.
-    WhatName,
+    AskName,
     /// The client is in the chat, under that name.
     Welcome {
         /// Names it for ever.
@@ -178,7 +178,7 @@ pub enum Event {
         name: Name,
     },
     /// The client is in a room: at first, and after each move.
-    Entered {
+    YouJoined {
         /// The client.
         by: UniqueId,
         /// Its name.
@@ -199,7 +199,7 @@ pub enum Event {
         since: u64,
     },
     /// The client has left a room, and is in no other for it.
-    Gone {
+    YouLeft {
         /// The client.
         by: UniqueId,
         /// Its name.
@@ -221,14 +221,14 @@ pub enum Event {
     /// A program passed something on.
     Relayed(Payload),
     /// One message from before the client came.
-    Past {
+    HistoryEntry {
         /// What was said.
         message: Rc<Message>,
         /// How long ago.
         age: Duration,
     },
     /// There is no history to show.
-    NoPast,
+    HistoryEmpty,
     /// What was said before, in one piece.
     History {
         /// Where.
@@ -248,7 +248,7 @@ pub enum Event {
         text: Text,
     },
     /// The client's own message has reached that one.
-    Told {
+    PrivateSent {
         /// The client itself.
         by: UniqueId,
         /// Its name.
@@ -360,9 +360,9 @@ pub enum Event {
         count: Option<u64>,
     },
     /// The other processes of the chat are out of reach.
-    Apart,
+    Disconnected,
     /// They are within reach again.
-    Together,
+    Connected,
     /// The server has no place yet; so many are to be served first, this one included.
     Waiting(usize),
     /// A request could not be done.
@@ -384,7 +384,7 @@ pub struct Message {
     /// Its sender, which a name can't prove.
     pub sender: Sender,
     /// Said or done.
-    pub manner: Manner,
+    pub kind: MessageKind,
     /// What.
     pub body: Body,
     /// Its number among the room's messages, ascending from 1. Some are nobody's: those of gaps.
@@ -395,11 +395,11 @@ pub struct Message {
 
 /// How a message is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Manner {
+pub enum MessageKind {
     /// `ann: hi`
     Say,
     /// `* ann waves`
-    Act,
+    Emote,
 }
 
 /// What a message says.

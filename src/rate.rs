@@ -1,4 +1,4 @@
-//! How fast a client may send: [`Allowance`], the generic cell rate algorithm (ITU-T I.371); and [`Meter`], the
+//! How fast a client may send: [`TokenBucket`], the generic cell rate algorithm (ITU-T I.371); and [`Meter`], the
 //! allowances of those who have sent something lately, and who of them must wait.
 //!
 //! An allowance is a token bucket in one number: the moment at which the bucket would be full again. Once it is full there
@@ -13,21 +13,21 @@ use crate::sparse::Sparse;
 use crate::time::Moment;
 use crate::timers::Timers;
 
-pub use by_address::{AddressPaces, AddressRates, BURST_SECONDS, Use};
+pub use by_address::{AddressRates, AddressThrottles, BURST_SECONDS, Use};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// A rate with a burst: so much in the long run, and so much at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct Throttle {
     rate: Rate,
     burst: u64,
 }
 
-impl Pace {
+impl Throttle {
     /// `rate` in the long run, and `burst` at once after a rest.
-    pub fn new(rate: Rate, burst: u64) -> Pace {
-        Pace { rate, burst }
+    pub fn new(rate: Rate, burst: u64) -> Throttle {
+        Throttle { rate, burst }
     }
 
     /// The time that `amount` takes at this rate, in nanoseconds.
@@ -44,15 +44,15 @@ impl Pace {
 
 /// What one client has used up.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Allowance {
+pub struct TokenBucket {
     /// When all that was sent would have been sent at the pace. In nanoseconds, since a unit may take less than a
     /// millisecond.
     paid_until_nanos: u64,
 }
 
-impl Allowance {
-    /// Takes `amount` from the allowance; `false` if there is not so much before [`Allowance::ready_at`].
-    pub fn take(&mut self, pace: Pace, amount: u64, now: Moment) -> bool {
+impl TokenBucket {
+    /// Takes `amount` from the allowance; `false` if there is not so much before [`TokenBucket::ready_at`].
+    pub fn take(&mut self, pace: Throttle, amount: u64, now: Moment) -> bool {
         let is_ready = self.ready_at(pace, amount) <= now;
         if is_ready {
             self.spend(pace, amount, now);
@@ -61,75 +61,75 @@ impl Allowance {
     }
 
     /// Takes `amount`, whether or not there is so much.
-    fn spend(&mut self, pace: Pace, amount: u64, now: Moment) {
+    fn spend(&mut self, pace: Throttle, amount: u64, now: Moment) {
         let now_nanos = now.as_millis().saturating_mul(NANOS_PER_MILLI);
         self.paid_until_nanos = self.paid_until_nanos.max(now_nanos).saturating_add(pace.nanos(amount));
     }
 
     /// The moment from which `amount` may be taken. More than the whole burst may be taken when the burst is whole.
-    pub fn ready_at(&self, pace: Pace, amount: u64) -> Moment {
+    pub fn ready_at(&self, pace: Throttle, amount: u64) -> Moment {
         let ahead_nanos = pace.nanos(pace.burst.saturating_sub(amount));
         Moment::default() + Duration::from_nanos(self.paid_until_nanos.saturating_sub(ahead_nanos))
     }
 
     /// Whether the whole burst is to be had again.
-    pub fn is_rested(&self, now: Moment) -> bool {
+    pub fn is_full_again(&self, now: Moment) -> bool {
         self.paid_until_nanos <= now.as_millis().saturating_mul(NANOS_PER_MILLI)
     }
 }
 
-/// The paces that one client is held to, each of which may be lifted.
+/// The throttles that one client is held to, each of which may be lifted.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Paces {
+pub struct Throttles {
     /// Of messages.
-    pub messages: Option<Pace>,
+    pub messages: Option<Throttle>,
     /// Of the bytes in them.
-    pub bytes: Option<Pace>,
+    pub bytes: Option<Throttle>,
 }
 
-impl Paces {
+impl Throttles {
     /// The time after which everything spent is whole again; `None` if nothing is counted.
     fn rest(&self) -> Option<Duration> {
-        self.messages.iter().chain(&self.bytes).map(Pace::rest).max()
+        self.messages.iter().chain(&self.bytes).map(Throttle::rest).max()
     }
 }
 
 /// The allowances of one client.
 #[derive(Clone, Copy, Debug, Default)]
-struct Spent {
-    messages: Allowance,
-    bytes: Allowance,
+struct ClientUse {
+    messages: TokenBucket,
+    bytes: TokenBucket,
 }
 
-impl Spent {
+impl ClientUse {
     /// When a message of so many bytes may be taken from both.
-    fn ready_at(&self, paces: Paces, bytes: u64) -> Moment {
-        let by_messages = paces.messages.map(|pace| self.messages.ready_at(pace, 1));
-        let by_bytes = paces.bytes.map(|pace| self.bytes.ready_at(pace, bytes));
+    fn ready_at(&self, throttles: Throttles, bytes: u64) -> Moment {
+        let by_messages = throttles.messages.map(|pace| self.messages.ready_at(pace, 1));
+        let by_bytes = throttles.bytes.map(|pace| self.bytes.ready_at(pace, bytes));
         by_messages.max(by_bytes).unwrap_or_default()
     }
 
     /// Takes a message of so many bytes from both, or from none.
-    fn take(&mut self, paces: Paces, bytes: u64, now: Moment) -> bool {
-        let is_ready = self.ready_at(paces, bytes) <= now;
+    fn take(&mut self, throttles: Throttles, bytes: u64, now: Moment) -> bool {
+        let is_ready = self.ready_at(throttles, bytes) <= now;
         if is_ready {
-            paces.messages.iter().for_each(|pace| self.messages.spend(*pace, 1, now));
-            paces.bytes.iter().for_each(|pace| self.bytes.spend(*pace, bytes, now));
+            throttles.messages.iter().for_each(|pace| self.messages.spend(*pace, 1, now));
+            throttles.bytes.iter().for_each(|pace| self.bytes.spend(*pace, bytes, now));
         }
         is_ready
     }
 
-    fn is_rested(&self, now: Moment) -> bool {
-        self.messages.is_rested(now) && self.bytes.is_rested(now)
+    fn is_full_again(&self, now: Moment) -> bool {
+        self.messages.is_full_again(now) && self.bytes.is_full_again(now)
     }
 }
 
 /// What all clients have used up, by the slots of their connections.
 #[derive(Debug)]
 pub struct Meter {
-    paces: Paces,
+    throttles: Throttles,
     /// Of whoever has sent something lately, and of some who are rested since.
-    recent: Sparse<Spent>,
+    recent: Sparse<ClientUse>,
     /// When the rested were last thrown out, or the first came. Who has sent nothing for a whole rest is rested, so a look
     /// at each after that costs no more than the messages did.
     swept_at: Moment,
@@ -138,25 +138,25 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Holds everybody in so many slots to `paces`.
-    pub fn new(paces: Paces, slots: usize) -> Meter {
+    /// Holds everybody in so many slots to `throttles`.
+    pub fn new(throttles: Throttles, slots: usize) -> Meter {
         let waiting = Timers::with_capacity(slots);
-        Meter { paces, recent: Sparse::default(), swept_at: Moment::default(), waiting }
+        Meter { throttles, recent: Sparse::default(), swept_at: Moment::default(), waiting }
     }
 
     /// Takes one message of so many bytes from the allowance of `slot`. `false` if there is not so much left: it must
     /// wait.
     pub fn take(&mut self, slot: u32, bytes: usize, now: Moment) -> bool {
-        if self.paces.rest().is_none() {
+        if self.throttles.rest().is_none() {
             return true;
         }
         if self.recent.is_empty() {
             self.swept_at = now;
         }
         let (spent, bytes) = (self.recent.get_or_default(slot), bytes as u64);
-        let taken = spent.take(self.paces, bytes, now);
+        let taken = spent.take(self.throttles, bytes, now);
         if !taken {
-            self.waiting.set(slot, spent.ready_at(self.paces, bytes));
+            self.waiting.set(slot, spent.ready_at(self.throttles, bytes));
         }
         taken
     }
@@ -167,12 +167,12 @@ impl Meter {
     }
 
     /// Whether `slot` has its whole burst.
-    pub fn is_rested(&self, slot: u32, now: Moment) -> bool {
-        self.recent.get(slot).is_none_or(|spent| spent.is_rested(now))
+    pub fn is_full_again(&self, slot: u32, now: Moment) -> bool {
+        self.recent.get(slot).is_none_or(|spent| spent.is_full_again(now))
     }
 
     /// The next whose wait is over by `now`; it waits no longer.
-    pub fn next_to_go_on(&mut self, now: Moment) -> Option<u32> {
+    pub fn next_unthrottled(&mut self, now: Moment) -> Option<u32> {
         let (_, slot) = self.waiting.first().filter(|(moment, _)| *moment <= now)?;
         self.waiting.remove(slot);
         Some(slot)
@@ -181,13 +181,13 @@ impl Meter {
     /// Forgets whoever is rested, if it is time to.
     pub fn sweep(&mut self, now: Moment) {
         if self.sweep_at().is_some_and(|moment| moment <= now) {
-            self.recent.retain(|spent| !spent.is_rested(now));
+            self.recent.retain(|spent| !spent.is_full_again(now));
             self.swept_at = now;
         }
     }
 
     fn sweep_at(&self) -> Option<Moment> {
-        self.paces.rest().filter(|_| !self.recent.is_empty()).map(|rest| self.swept_at + rest)
+        self.throttles.rest().filter(|_| !self.recent.is_empty()).map(|rest| self.swept_at + rest)
     }
 
     /// When there is something to do: a wait is over, or somebody rested to be forgotten.
@@ -217,18 +217,18 @@ mod tests {
     use super::*;
     use crate::config::{ByteRate, OrOff};
 
-    fn pace(rate: &str, burst: u64) -> Pace {
-        Pace::new(rate.parse::<OrOff<Rate>>().unwrap().unwrap(), burst)
+    fn pace(rate: &str, burst: u64) -> Throttle {
+        Throttle::new(rate.parse::<OrOff<Rate>>().unwrap().unwrap(), burst)
     }
 
-    fn messages(rate: &str, burst: u64) -> Paces {
-        Paces { messages: Some(pace(rate, burst)), bytes: None }
+    fn messages(rate: &str, burst: u64) -> Throttles {
+        Throttles { messages: Some(pace(rate, burst)), bytes: None }
     }
 
     #[test]
     fn a_burst_then_the_pace_then_rest() {
         let pace = pace("5/s", 10);
-        let mut allowance = Allowance::default();
+        let mut allowance = TokenBucket::default();
         let at = Moment::from_millis;
         let start = 60_000;
         for n in 0..10 {
@@ -239,18 +239,18 @@ mod tests {
         assert!(!allowance.take(pace, 1, at(start + 199)));
         assert!(allowance.take(pace, 1, at(start + 200)));
         assert_eq!(allowance.ready_at(pace, 1), at(start + 400));
-        assert!(!allowance.is_rested(at(start + 2_199)));
-        assert!(allowance.is_rested(at(start + 2_200)));
+        assert!(!allowance.is_full_again(at(start + 2_199)));
+        assert!(allowance.is_full_again(at(start + 2_200)));
     }
 
     #[test]
     fn a_burst_of_one_and_a_pace_finer_than_the_clock() {
-        let mut allowance = Allowance::default();
+        let mut allowance = TokenBucket::default();
         let slow = pace("1/s", 1);
         assert!(allowance.take(slow, 1, Moment::default()) && !allowance.take(slow, 1, Moment::default()));
         assert_eq!(allowance.ready_at(slow, 1), Moment::from_millis(1_000));
         let fast = pace("10000/s", 1);
-        let mut allowance = Allowance::default();
+        let mut allowance = TokenBucket::default();
         let mut taken = 0;
         let mut now = Moment::default();
         while now < Moment::from_millis(1_000) {
@@ -275,9 +275,9 @@ mod tests {
         assert_eq!(meter.recent.len(), 1_000);
         meter.sweep(at(2_500));
         assert_eq!(meter.recent.len(), 3);
-        assert!(!meter.is_rested(2, at(2_500)) && meter.is_rested(3, at(2_500)));
+        assert!(!meter.is_full_again(2, at(2_500)) && meter.is_full_again(3, at(2_500)));
         assert_eq!((meter.next_deadline(), meter.waits(0)), (Some(at(3_000)), true));
-        assert_eq!((meter.next_to_go_on(at(2_999)), meter.next_to_go_on(at(3_000))), (None, Some(0)));
+        assert_eq!((meter.next_unthrottled(at(2_999)), meter.next_unthrottled(at(3_000))), (None, Some(0)));
         assert_eq!((meter.waits(0), meter.next_deadline()), (false, Some(at(4_500))));
         meter.sweep(at(4_500));
         assert_eq!(meter.next_deadline(), None, "nothing is left to wake the server for");
@@ -289,14 +289,14 @@ mod tests {
         let now = Moment::from_millis(1);
         assert!(meter.take(0, 0, now) && !meter.take(0, 0, now));
         meter.forget(0);
-        assert_eq!((meter.is_rested(0, now), meter.waits(0), meter.next_deadline()), (true, false, None));
-        assert!((0..9).all(|_| Meter::new(Paces::default(), 1).take(0, 1, now)));
+        assert_eq!((meter.is_full_again(0, now), meter.waits(0), meter.next_deadline()), (true, false, None));
+        assert!((0..9).all(|_| Meter::new(Throttles::default(), 1).take(0, 1, now)));
     }
 
     #[test]
     fn an_amount_is_taken_whole_and_a_larger_one_than_the_burst_when_that_is_whole() {
         let rate: Rate = "1k/s".parse::<OrOff<ByteRate>>().unwrap().unwrap().into();
-        let (pace, mut allowance) = (Pace::new(rate, 2_048), Allowance::default());
+        let (pace, mut allowance) = (Throttle::new(rate, 2_048), TokenBucket::default());
         let at = Moment::from_millis;
         assert!(allowance.take(pace, 1_000, at(0)) && allowance.take(pace, 1_048, at(0)));
         assert!(allowance.take(pace, 0, at(0)), "nothing is always to be had");
@@ -310,16 +310,16 @@ mod tests {
     #[test]
     fn a_message_is_taken_from_both_allowances_or_from_none() {
         let rate: Rate = "1k/s".parse::<OrOff<ByteRate>>().unwrap().unwrap().into();
-        let paces = Paces { messages: Some(pace("1/s", 2)), bytes: Some(Pace::new(rate, 1_024)) };
-        let mut meter = Meter::new(paces, 1);
+        let throttles = Throttles { messages: Some(pace("1/s", 2)), bytes: Some(Throttle::new(rate, 1_024)) };
+        let mut meter = Meter::new(throttles, 1);
         let at = Moment::from_millis;
         assert!(meter.take(0, 1_024, at(0)));
         assert!(!meter.take(0, 512, at(0)) && !meter.take(0, 512, at(499)), "too many bytes");
-        assert_eq!(meter.next_to_go_on(at(500)), Some(0));
+        assert_eq!(meter.next_unthrottled(at(500)), Some(0));
         assert!(meter.take(0, 512, at(500)), "a refused one has taken no message");
         assert!(!meter.take(0, 0, at(999)), "too many messages");
-        assert_eq!((meter.next_to_go_on(at(999)), meter.next_to_go_on(at(1_000))), (None, Some(0)));
+        assert_eq!((meter.next_unthrottled(at(999)), meter.next_unthrottled(at(1_000))), (None, Some(0)));
         assert!(meter.take(0, 0, at(1_000)));
-        assert!(!meter.is_rested(0, at(2_999)) && meter.is_rested(0, at(3_000)));
+        assert!(!meter.is_full_again(0, at(2_999)) && meter.is_full_again(0, at(3_000)));
     }
 }

@@ -4,19 +4,19 @@
 //! phase of the tick takes a queue whole, or its first part: what is noted meanwhile waits for a later phase or the next
 //! tick.
 
-mod pace;
+mod rates;
 
 use std::mem::{replace, take};
 
 use slab::Slab;
 
+use crate::arena::Slice;
 use crate::chat::ClientId;
-use crate::connection::{Connection, Kind, Life, Place, Pushed, Queued, Readiness};
+use crate::connection::{Connection, Priority, Pushed, Quota, Readiness, Schedule, State};
 use crate::host::Host;
 use crate::limits::Limits;
-use crate::net::{DoorKind, Token};
+use crate::net::{ListenerKind, Token};
 use crate::outbox::Appended;
-use crate::page::Slice;
 use crate::pressure::Pressure;
 use crate::protocol::CloseReason;
 use crate::rate::{AddressRates, Meter};
@@ -68,8 +68,8 @@ impl<S> Roster<S> {
             timers: Timers::with_capacity(slots),
             closing: Timers::default(),
             idle: Timers::default(),
-            meter: Meter::new(limits.paces, slots),
-            address_rates: AddressRates::new(limits.address_paces),
+            meter: Meter::new(limits.throttles, slots),
+            address_rates: AddressRates::new(limits.address_throttles),
             pressure: Pressure::default(),
             limits,
         }
@@ -81,9 +81,16 @@ impl<S> Roster<S> {
     }
 
     /// Takes a slot.
-    pub fn insert(&mut self, stream: S, host: Host, door: DoorKind, place: Place, now: Moment) -> Token {
+    pub fn insert(
+        &mut self,
+        stream: S,
+        host: Host,
+        listener: ListenerKind,
+        quota: Quota,
+        now: Moment,
+    ) -> Token {
         let token = self.next_token();
-        self.connections.insert(Connection::new(stream, token.serial, host, door, place, now));
+        self.connections.insert(Connection::new(stream, token.serial, host, listener, quota, now));
         self.next_serial = self.next_serial.wrapping_add(1);
         token
     }
@@ -151,8 +158,8 @@ impl<S> Roster<S> {
         let Some(connection) = self.get_mut(token) else {
             return;
         };
-        if !connection.queued.contains(Queued::RUNNABLE) && connection.wants_turn(&limits) {
-            connection.queued.insert(Queued::RUNNABLE);
+        if !connection.schedule.contains(Schedule::RUNNABLE) && connection.is_runnable(&limits) {
+            connection.schedule.insert(Schedule::RUNNABLE);
             self.runnable.push(token);
         }
     }
@@ -163,8 +170,8 @@ impl<S> Roster<S> {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
             return;
         };
-        if !connection.queued.contains(Queued::DIRTY) {
-            connection.queued.insert(Queued::DIRTY);
+        if !connection.schedule.contains(Schedule::DIRTY) {
+            connection.schedule.insert(Schedule::DIRTY);
             let takes_something = connection.ready.contains(Readiness::WRITABLE);
             let queue = if takes_something { &mut self.dirty } else { &mut self.blocked };
             queue.push(Token { slot: id.0, serial: connection.serial });
@@ -172,9 +179,9 @@ impl<S> Roster<S> {
     }
 
     /// Queues a slice of so many frames for a client, and a flush.
-    pub fn push(&mut self, id: ClientId, slice: Slice, frames: usize, kind: Kind) -> Pushed {
+    pub fn push(&mut self, id: ClientId, slice: Slice, frames: usize, kind: Priority) -> Pushed {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
-            return Pushed::Deaf;
+            return Pushed::Closing;
         };
         let pushed = connection.push(slice, frames, kind, &self.limits);
         if pushed == Pushed::Queued {
@@ -204,43 +211,43 @@ impl<S> Roster<S> {
             };
             match connection.append(slice, frames, most_queued_bytes) {
                 Appended::Behind => {
-                    debug_assert!(connection.queued.contains(Queued::DIRTY), "it waits for a flush");
+                    debug_assert!(connection.schedule.contains(Schedule::DIRTY), "it waits for a flush");
                     queued += 1;
                     continue;
                 }
                 Appended::First => {
                     queued += 1;
-                    if !connection.queued.contains(Queued::DIRTY) {
-                        connection.queued.insert(Queued::DIRTY);
+                    if !connection.schedule.contains(Schedule::DIRTY) {
+                        connection.schedule.insert(Schedule::DIRTY);
                         self.dirty.push(Token { slot: id.0, serial: connection.serial });
                     }
                     continue;
                 }
                 Appended::No => {}
             }
-            match self.push(*id, slice, frames, Kind::Message) {
+            match self.push(*id, slice, frames, Priority::Droppable) {
                 Pushed::Queued => queued += 1,
                 Pushed::Full => full.push(*id),
-                Pushed::Deaf => {}
+                Pushed::Closing => {}
             }
         }
         queued
     }
 
     /// Sentences a connection to be closed at the next reaping. The first reason stands.
-    pub fn doom(&mut self, token: Token, reason: CloseReason) {
+    pub fn close(&mut self, token: Token, reason: CloseReason) {
         let Some(connection) = self.get_mut(token).filter(|connection| !connection.is_closing()) else {
             return;
         };
-        connection.life = Life::Doomed(reason);
+        connection.state = State::Closing(reason);
         self.doomed.push(token);
     }
 
     /// Sentences a connection to be freed at the next reaping, with no further word.
     pub fn forget(&mut self, token: Token) {
         match self.get_mut(token) {
-            Some(connection) if matches!(connection.life, Life::Draining(_) | Life::Lingering) => {
-                connection.life = Life::Gone;
+            Some(connection) if matches!(connection.state, State::Draining(_) | State::Lingering) => {
+                connection.state = State::Closed;
                 self.doomed.push(token);
             }
             _ => {}
@@ -248,7 +255,7 @@ impl<S> Roster<S> {
     }
 
     /// Records that a connection has left the chat and closes from `now` on.
-    pub fn note_closing(&mut self, token: Token, now: Moment) {
+    pub fn record_closing(&mut self, token: Token, now: Moment) {
         self.idle.remove(token.slot);
         self.closing.set(token.slot, now);
     }
@@ -259,7 +266,7 @@ impl<S> Roster<S> {
     }
 
     /// Records that an HTTP connection has no request at hand from `now` on, or else that it is busy.
-    pub fn note_idle(&mut self, token: Token, now: Option<Moment>) {
+    pub fn record_idle(&mut self, token: Token, now: Option<Moment>) {
         match now {
             Some(now) => self.idle.set(token.slot, now),
             None => self.idle.remove(token.slot),
@@ -276,13 +283,13 @@ impl<S> Roster<S> {
         self.token(ClientId(slot)).map(|token| (since, token))
     }
 
-    /// Whoever has a turn coming. The mark is cleared with [`Queued`] when the turn comes.
+    /// Whoever has a turn coming. The mark is cleared with [`Schedule`] when the turn comes.
     pub fn take_runnable(&mut self) -> Vec<Token> {
         take(&mut self.runnable)
     }
 
     /// Those `most` who have had something to flush for longest. The mark is cleared with
-    /// [`Queued`] when it is.
+    /// [`Schedule`] when it is.
     pub fn take_dirty(&mut self, most: usize) -> Vec<Token> {
         let rest = self.dirty.split_off(most.min(self.dirty.len()));
         let taken = replace(&mut self.dirty, rest);
@@ -308,7 +315,7 @@ impl<S> Roster<S> {
     }
 
     /// Whoever is to be closed or freed.
-    pub fn take_doomed(&mut self) -> Vec<Token> {
+    pub fn take_closing(&mut self) -> Vec<Token> {
         take(&mut self.doomed)
     }
 
@@ -371,40 +378,43 @@ impl<S> Roster<S> {
     /// When it does not hold.
     pub fn assert_invariants(&self) {
         for (token, connection) in self.iter() {
-            let Connection { life, queued, ready, outbox, .. } = connection;
-            let wants_turn = connection.wants_turn(&self.limits);
+            let Connection { state, schedule, ready, outbox, .. } = connection;
+            let is_runnable = connection.is_runnable(&self.limits);
             assert!(
-                !wants_turn || queued.contains(Queued::RUNNABLE),
-                "{token:?} has input but no turn: {life:?} {ready:?}"
+                !is_runnable || schedule.contains(Schedule::RUNNABLE),
+                "{token:?} has input but no turn: {state:?} {ready:?}"
             );
             let wants_flush = !outbox.is_empty() && ready.contains(Readiness::WRITABLE);
-            let doomed = matches!(life, Life::Doomed(_) | Life::Gone);
+            let doomed = matches!(state, State::Closing(_) | State::Closed);
             assert!(
-                !wants_flush || queued.contains(Queued::DIRTY) || doomed,
-                "{token:?} has output but no flush: {life:?} {ready:?}"
+                !wants_flush || schedule.contains(Schedule::DIRTY) || doomed,
+                "{token:?} has output but no flush: {state:?} {ready:?}"
             );
             let guess = self.timers.get(token.slot);
             let noticed = |(moment, _)| guess.is_some_and(|guess| guess <= moment);
             let deadline = connection.deadline(&self.limits);
-            assert!(deadline.is_none_or(noticed), "{token:?} has a deadline that nobody waits for: {life:?}");
-            let waits = connection.is_over_rate() && connection.is_listened_to();
+            assert!(
+                deadline.is_none_or(noticed),
+                "{token:?} has a deadline that nobody waits for: {state:?}"
+            );
+            let waits = connection.is_over_rate() && connection.decodes_input();
             assert!(!waits || self.meter.waits(token.slot), "{token:?} waits, and for nothing");
-            let held = queued.contains(Queued::PAUSED);
+            let held = schedule.contains(Schedule::PAUSED);
             assert!(!held || self.pressure.waits(token), "{token:?} is held, and nothing will release it");
         }
         let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();
         assert_eq!(
             self.runnable.iter().filter(in_queue).count(),
-            marked(|c| c.queued.contains(Queued::RUNNABLE)),
+            marked(|c| c.schedule.contains(Schedule::RUNNABLE)),
             "marks and the queue of turns differ"
         );
         assert_eq!(
             self.dirty.iter().chain(&self.blocked).filter(in_queue).count(),
-            marked(|c| c.queued.contains(Queued::DIRTY)),
+            marked(|c| c.schedule.contains(Schedule::DIRTY)),
             "marks and the queues of flushes differ"
         );
-        let doomed = marked(|c| matches!(c.life, Life::Doomed(_) | Life::Gone));
+        let doomed = marked(|c| matches!(c.state, State::Closing(_) | State::Closed));
         assert_eq!(
             self.doomed.iter().filter(in_queue).count(),
             doomed,

@@ -20,30 +20,30 @@ mod linger;
 mod link;
 mod naming;
 mod order;
-mod places;
+mod quotas;
 mod turn;
 
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use crate::arena::Arena;
 use crate::backplane::Backplane;
 use crate::chat::{Chat, ClientId, Effect};
 use crate::codec::{Codecs, Tag, sse, websocket};
 use crate::config::{self, Config};
-use crate::connection::{Due, Life, Place, Readiness};
+use crate::connection::{Due, Quota, Readiness, State};
 use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::metrics::Metrics;
-use crate::net::{DoorKind, Event, Net, Signal, Token};
-use crate::page::Pages;
+use crate::net::{ListenerKind, Net, PollEvent, Signal, Token};
 use crate::protocol::{CloseReason, Dialect};
 use crate::roster::Roster;
 use crate::sparse::Sparse;
 use crate::time::{Now, SteadyClock};
 
-use accept::Gate;
-use announce::Run;
+use accept::Admission;
+use announce::Batch;
 use coalesce::Coalescing;
 use end::Ending;
 use linger::Untaken;
@@ -57,20 +57,20 @@ pub struct Server<N: Net> {
     clock: SteadyClock,
     now: Now,
     /// What the last poll found; kept for its room.
-    events: Vec<Event>,
+    events: Vec<PollEvent>,
     roster: Roster<N::Stream>,
-    gate: Gate,
+    admission: Admission,
     chat: Chat,
     /// The way to the other processes of the chat, if there are any.
     linked: Option<Linked<N::Stream>>,
     /// What the chat wants done; empty between requests.
     effects: Vec<Effect>,
     /// What a room is being told; nothing between phases.
-    run: Option<Run>,
+    batch: Option<Batch>,
     /// The client whose request the chat handles at the moment, and the tag of the answer.
-    asker: Option<(ClientId, Option<Tag>)>,
+    requester: Option<(ClientId, Option<Tag>)>,
     codecs: Codecs,
-    pages: Pages,
+    arena: Arena,
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
     coalescing: Coalescing,
@@ -101,11 +101,11 @@ pub enum Control {
 }
 
 impl<N: Net> Server<N> {
-    /// A server with those open doors on `net`.
+    /// A server with those open listeners on `net`.
     ///
     /// # Errors
     /// A file that `config` names can't be read; the message says which.
-    pub fn new(config: Config, net: N, doors: Vec<DoorKind>) -> Result<Server<N>, String> {
+    pub fn new(config: Config, net: N, listeners: Vec<ListenerKind>) -> Result<Server<N>, String> {
         let limits = Limits::new(&config);
         let process_id = net.process_id();
         let mut chat = Chat::new(&config, process_id);
@@ -117,12 +117,12 @@ impl<N: Net> Server<N> {
             now: Now::default(),
             events: Vec::new(),
             roster: Roster::new(config.most_slots(), limits),
-            gate: Gate::new(&config, doors),
+            admission: Admission::new(&config, listeners),
             chat,
             linked: None,
             effects: Vec::new(),
-            run: None,
-            pages: Pages::default(),
+            batch: None,
+            arena: Arena::default(),
             relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
             round_is_full: false,
@@ -130,7 +130,7 @@ impl<N: Net> Server<N> {
             inboxes: Inboxes::default(),
             load: Load::default(),
             untaken: Sparse::default(),
-            asker: None,
+            requester: None,
             codecs,
             process_id,
             metrics: Metrics::default(),
@@ -169,7 +169,7 @@ impl<N: Net> Server<N> {
             }
             if control == Control::Stop {
                 self.log_what_is_lost();
-                return match self.gate.is_broken() {
+                return match self.admission.is_broken() {
                     true => Err("no listener is left that can accept connections; see the log".into()),
                     false => Ok(()),
                 };
@@ -188,10 +188,10 @@ impl<N: Net> Server<N> {
         if self.latch() == Control::Stop {
             return Ok(Control::Stop);
         }
-        let mut at = self.note_phase(0, begun_at);
+        let mut at = self.record_phase(0, begun_at);
         let phases = [
             Self::turns,
-            Self::hear_link,
+            Self::receive_link,
             Self::expire,
             Self::flush_dirty,
             Self::reap,
@@ -200,8 +200,8 @@ impl<N: Net> Server<N> {
         ];
         for (index, phase) in phases.into_iter().enumerate() {
             phase(self);
-            self.end_run();
-            at = self.note_phase(index + 1, at);
+            self.deliver_batch();
+            at = self.record_phase(index + 1, at);
         }
         self.metrics.ticks.note(at.saturating_sub(begun_at));
         if cfg!(debug_assertions) {
@@ -211,7 +211,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Counts a phase that began at `begun_at` and is over now, which is when the next begins.
-    fn note_phase(&mut self, index: usize, begun_at: u64) -> u64 {
+    fn record_phase(&mut self, index: usize, begun_at: u64) -> u64 {
         let now = self.net.nanos();
         self.metrics.phase_nanos[index] += now.saturating_sub(begun_at);
         now
@@ -250,7 +250,7 @@ impl<N: Net> Server<N> {
             self.roster.next_deadline(),
             self.chat.next_timeout(),
             self.next_accept(),
-            self.gate.addresses().next_timeout(),
+            self.admission.addresses().next_timeout(),
             self.load.next_timeout(),
             linked.and_then(Linked::next_timeout),
             self.ending.as_ref().map(Ending::next_timeout),
@@ -259,7 +259,7 @@ impl<N: Net> Server<N> {
         Some(next.since(self.now.moment))
     }
 
-    /// Whether there is something to hear already: input that was not used, somebody at a door, news of Redis.
+    /// Whether there is something to hear already: input that was not used, somebody at a listener, news of Redis.
     fn has_input(&self) -> bool {
         self.roster.has_runnable()
             || self.next_accept().is_some_and(|moment| moment <= self.now.moment)
@@ -271,28 +271,28 @@ impl<N: Net> Server<N> {
         let events = std::mem::take(&mut self.events);
         for event in &events {
             match *event {
-                Event::Door(door) => self.gate.knock(door),
-                Event::Resolved => self.linked.iter_mut().for_each(Linked::note_resolved),
-                Event::Connection { token, readable, writable } => {
-                    self.note_readiness(token, readable, writable)
+                PollEvent::Listener(listener) => self.admission.knock(listener),
+                PollEvent::Resolved => self.linked.iter_mut().for_each(Linked::record_resolved),
+                PollEvent::Connection { token, readable, writable } => {
+                    self.record_readiness(token, readable, writable)
                 }
-                Event::Signal(Signal::Reload) => self.reload(),
-                Event::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
-                Event::Signal(Signal::Terminate) => self.begin_to_end(),
+                PollEvent::Signal(Signal::Reload) => self.reload(),
+                PollEvent::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
+                PollEvent::Signal(Signal::Terminate) => self.begin_to_end(),
             }
         }
         self.events = events;
         Control::Continue
     }
 
-    fn note_readiness(&mut self, token: Token, readable: bool, writable: bool) {
+    fn record_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let Some(connection) = self.roster.get_mut(token) else {
             let linked = self.linked.iter_mut();
-            return linked.for_each(|linked| linked.note_readiness(token, readable, writable));
+            return linked.for_each(|linked| linked.record_readiness(token, readable, writable));
         };
-        let ended = connection.ready.contains(Readiness::ENDED);
+        let ended = connection.ready.contains(Readiness::EOF);
         connection.ready |= Readiness::of(readable && !ended, writable);
-        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.life, Life::Draining(_));
+        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.state, State::Draining(_));
         if writable && awaits_writes {
             self.roster.mark_dirty(token.into());
         }
@@ -304,10 +304,10 @@ impl<N: Net> Server<N> {
         self.say_farewell();
         self.log_refusals();
         self.load.sweep(self.now.moment);
-        while let Some(token) = self.roster.next_to_go_on(self.now.moment) {
+        while let Some(token) = self.roster.next_unthrottled(self.now.moment) {
             self.resume(token);
         }
-        self.roster.forget_rested(self.now.moment);
+        self.roster.sweep_full(self.now.moment);
         while let Some(token) = self.roster.next_due(self.now.moment) {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
@@ -315,7 +315,7 @@ impl<N: Net> Server<N> {
                     if reason == CloseReason::NoRequest {
                         self.complain_of_slowness(token);
                     }
-                    self.roster.doom(token, reason);
+                    self.roster.close(token, reason);
                 }
                 Some((_, Due::Forget)) => self.give_up(token),
                 Some((_, Due::Ping)) => self.ping(token),
@@ -324,7 +324,7 @@ impl<N: Net> Server<N> {
             }
             self.roster.arm(token);
         }
-        self.ask_chat(|chat, now, effects| chat.handle_timeout(now, effects));
+        self.call_chat(|chat, now, effects| chat.handle_timeout(now, effects));
     }
 
     fn resume(&mut self, token: Token) {
@@ -343,8 +343,8 @@ impl<N: Net> Server<N> {
         };
         match connection.dialect {
             Dialect::Events => {
-                connection.heard_at = self.now.moment.into();
-                self.send_bytes(token, |page| page.extend_from_slice(sse::NOTHING));
+                connection.input_at = self.now.moment.into();
+                self.send_bytes(token, |out| out.extend_from_slice(sse::NOTHING));
             }
             _ => {
                 connection.pinged = true;
@@ -365,25 +365,25 @@ impl<N: Net> Server<N> {
 
     fn assert_invariants(&self) {
         self.roster.assert_invariants();
-        self.pages.assert_invariants();
+        self.arena.assert_invariants();
         self.assert_free_slots_are_forgotten();
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
-        assert_eq!(queued, self.pages.held_bytes(), "pages count other bytes than the outboxes hold");
+        assert_eq!(queued, self.arena.held_bytes(), "arena count other bytes than the outboxes hold");
         for slot in self.inboxes.slots() {
             let token = self.roster.token(ClientId(slot));
-            let life = token.and_then(|token| self.roster.get(token)).map(|connection| connection.life);
-            let heard = !matches!(life, None | Some(Life::Draining(_) | Life::Lingering | Life::Gone));
-            assert!(heard, "an inbox is kept for nobody: {life:?}");
+            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state);
+            let heard = !matches!(state, None | Some(State::Draining(_) | State::Lingering | State::Closed));
+            assert!(heard, "an inbox is kept for nobody: {state:?}");
         }
-        let mut taken = [0; Place::ALL.len()];
-        self.roster.iter().for_each(|(_, connection)| taken[connection.place as usize] += 1);
-        self.gate.assert_invariants(taken, self.roster.len());
+        let mut taken = [0; Quota::ALL.len()];
+        self.roster.iter().for_each(|(_, connection)| taken[connection.quota as usize] += 1);
+        self.admission.assert_invariants(taken, self.roster.len());
         for slot in self.untaken.slots() {
             let token = self.roster.token(ClientId(slot));
-            let life = token.and_then(|token| self.roster.get(token)).map(|connection| connection.life);
-            let closes = matches!(life, Some(Life::Draining(_) | Life::Gone));
-            assert!(closes, "bytes are counted as untaken for nobody: {life:?}");
+            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state);
+            let closes = matches!(state, Some(State::Draining(_) | State::Closed));
+            assert!(closes, "bytes are counted as untaken for nobody: {state:?}");
         }
         for (token, connection) in self.roster.iter() {
             let catches_up = self.chat.is_catching_up(token.into());
@@ -391,7 +391,7 @@ impl<N: Net> Server<N> {
             assert!(noted || !catches_up, "{token:?} waits for the rest of what was said");
         }
         assert!(self.effects.is_empty(), "an effect was not carried out");
-        assert!(self.run.is_none(), "a run was not handed round");
+        assert!(self.batch.is_none(), "a run was not handed round");
     }
 
     /// The network, for the test that looks at it.
@@ -419,9 +419,9 @@ impl<N: Net> Server<N> {
         &self.chat
     }
 
-    /// The pages, for tests and statistics.
-    pub fn pages(&self) -> &Pages {
-        &self.pages
+    /// The arena, for tests and statistics.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
     }
 
     /// What was done so far.
@@ -431,6 +431,6 @@ impl<N: Net> Server<N> {
 
     /// Clients that wait for a place.
     pub fn waiting(&self) -> usize {
-        self.gate.waiting()
+        self.admission.waiting()
     }
 }

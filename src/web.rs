@@ -1,4 +1,4 @@
-//! What an HTTP request asks for: [`route`]. Pure: a request goes in, an [`Action`] for the server or an answer comes out.
+//! What an HTTP request asks for: [`route`]. Pure: a request goes in, an [`HttpAction`] for the server or an answer comes out.
 
 mod assets;
 mod guard;
@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response;
 
-use crate::codec::http::{Answer, Call, Refusal};
+use crate::codec::http::{HttpRequest, HttpResponse, Refusal};
 use crate::codec::json;
 use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
@@ -25,9 +25,9 @@ const JSON: &str = "application/json";
 
 /// What the server is to do about a request.
 #[derive(Debug)]
-pub enum Action {
+pub enum HttpAction {
     /// Give this answer.
-    Answer(Answer),
+    Respond(HttpResponse),
     /// Tell whether it can take more clients.
     Ready,
     /// Tell what it has done so far.
@@ -55,7 +55,7 @@ pub enum Action {
     /// Give the answer, and from then on it is a client.
     Enter {
         /// The head of the answer.
-        answer: Answer,
+        answer: HttpResponse,
         /// How it comes in.
         arrival: Arrival,
     },
@@ -97,14 +97,14 @@ impl Path {
 ///
 /// # Errors
 /// The answer that says why nothing is.
-pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
+pub fn route(call: &HttpRequest, guard: &Guard<'_>) -> Result<HttpAction, HttpResponse> {
     let path = path_of(call.uri().path());
     if !path.as_ref().is_ok_and(Path::has_any_host) {
         guard.check_host(call)?;
     }
     let path = path?;
     if call.method() == Method::OPTIONS {
-        return options(call, guard, &path).map(Action::Answer);
+        return options(call, guard, &path).map(HttpAction::Respond);
     }
     let asked = if call.method() == Method::HEAD { &Method::GET } else { call.method() };
     if !path.methods().contains(asked) {
@@ -113,14 +113,16 @@ pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
     Ok(match path {
         // The codec takes a `*` with OPTIONS only.
         Path::Server => return Err(wrong_method(&path)),
-        Path::Asset(asset) => Action::Answer(asset.answer(call.headers())),
-        Path::Health => Action::Answer(Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..])),
-        Path::Ready => Action::Ready,
-        Path::Metrics => Action::Metrics,
-        Path::Rooms => Action::Rooms,
+        Path::Asset(asset) => HttpAction::Respond(asset.answer(call.headers())),
+        Path::Health => {
+            HttpAction::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
+        }
+        Path::Ready => HttpAction::Ready,
+        Path::Metrics => HttpAction::Metrics,
+        Path::Rooms => HttpAction::Rooms,
         Path::Messages(room) if *asked == Method::POST => publish(call, guard, room)?,
         Path::Messages(room) => {
-            Action::History { room, count: number(call, "limit")?, after: number(call, "after")? }
+            HttpAction::History { room, count: number(call, "limit")?, after: number(call, "after")? }
         }
         Path::Events(room) => listen(call, room),
         Path::Json => enter(call, guard, Dialect::Json, None)?,
@@ -128,7 +130,7 @@ pub fn route(call: &Call, guard: &Guard<'_>) -> Result<Action, Answer> {
     })
 }
 
-fn path_of(path: &str) -> Result<Path, Answer> {
+fn path_of(path: &str) -> Result<Path, HttpResponse> {
     let room = |raw: &str| {
         let decoded = percent_decode_str(raw).decode_utf8_lossy();
         // White space around a name that a person types does not count; in a path there is no typing error.
@@ -156,11 +158,11 @@ fn path_of(path: &str) -> Result<Path, Answer> {
     })
 }
 
-fn not_found() -> Answer {
+fn not_found() -> HttpResponse {
     error(StatusCode::NOT_FOUND, "not_found", "there is nothing here; /rooms lists the rooms")
 }
 
-fn wrong_method(path: &Path) -> Answer {
+fn wrong_method(path: &Path) -> HttpResponse {
     let text = "that can't be done with this path; the Allow field says what can";
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         .with(header::ALLOW, format!("{}, OPTIONS", methods(path)))
@@ -172,14 +174,14 @@ fn methods(path: &Path) -> String {
 }
 
 /// The answer to the question what may be done with a path (RFC 9110, 9.3.7), from a balancer or a page's browser.
-fn options(call: &Call, guard: &Guard<'_>, path: &Path) -> Result<Answer, Answer> {
+fn options(call: &HttpRequest, guard: &Guard<'_>, path: &Path) -> Result<HttpResponse, HttpResponse> {
     if guard.is_from_allowed_origin(call) {
         return Ok(preflight(call, path));
     }
     if call.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         guard.check_origin(call)?;
     }
-    Ok(Answer::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
+    Ok(HttpResponse::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
 }
 
 /// Header fields that pages may send. The server reads two of them; clients of event streams and libraries send the rest.
@@ -188,10 +190,10 @@ const PAGE_FIELDS: &str =
     "*, accept, authorization, cache-control, content-type, last-event-id, pragma, x-requested-with";
 
 /// The answer to a browser that asks what a page of another origin may do (Fetch, 3.2.2).
-fn preflight(call: &Call, path: &Path) -> Answer {
+fn preflight(call: &HttpRequest, path: &Path) -> HttpResponse {
     /// Seconds for which the browser need not ask again.
     const VALID_FOR: &str = "600";
-    let answer = Answer::new(StatusCode::NO_CONTENT)
+    let answer = HttpResponse::new(StatusCode::NO_CONTENT)
         .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods(path))
         .with(header::ACCESS_CONTROL_ALLOW_HEADERS, PAGE_FIELDS)
         .with(header::ACCESS_CONTROL_MAX_AGE, VALID_FOR);
@@ -204,7 +206,7 @@ fn preflight(call: &Call, path: &Path) -> Answer {
     }
 }
 
-fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Answer> {
+fn publish(call: &HttpRequest, guard: &Guard<'_>, room: RoomName) -> Result<HttpAction, HttpResponse> {
     guard.check_origin(call)?;
     let from = match query(call, "from") {
         None => Name::of_http(),
@@ -228,31 +230,36 @@ fn publish(call: &Call, guard: &Guard<'_>, room: RoomName) -> Result<Action, Ans
             return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", text));
         }
     };
-    Ok(Action::Publish { room, from, body })
+    Ok(HttpAction::Publish { room, from, body })
 }
 
-fn listen(call: &Call, room: RoomName) -> Action {
+fn listen(call: &HttpRequest, room: RoomName) -> HttpAction {
     let last = call.headers().get("last-event-id").filter(|id| !id.is_empty());
     let heard = last.map(|id| id.to_str().map_err(|_| PositionError).and_then(str::parse));
     // A page can't set the field of an `EventSource`, but it can of its address. Once connected, the field is the newer.
     let asked = || query(call, "lastEventId").filter(|id| !id.is_empty()).map(|id| id.parse());
     let heard = heard.or_else(asked);
-    let answer = Answer::new(StatusCode::OK)
+    let answer = HttpResponse::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, "text/event-stream")
         // nginx would collect events into blocks.
         .with(HeaderName::from_static("x-accel-buffering"), "no");
     if call.method() == Method::HEAD {
-        return Action::Answer(answer);
+        return HttpAction::Respond(answer);
     }
     let arrival = Arrival { heard, ..arrival(Dialect::Events, Some(room)) };
-    Action::Enter { answer, arrival }
+    HttpAction::Enter { answer, arrival }
 }
 
 fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
     Arrival { dialect, name: None, room, history: None, echo: false, heard: None, problems: Vec::new() }
 }
 
-fn enter(call: &Call, guard: &Guard<'_>, dialect: Dialect, room: Option<RoomName>) -> Result<Action, Answer> {
+fn enter(
+    call: &HttpRequest,
+    guard: &Guard<'_>,
+    dialect: Dialect,
+    room: Option<RoomName>,
+) -> Result<HttpAction, HttpResponse> {
     guard.check_origin(call)?;
     let answer = subprotocol::agree(upgrade(call)?, call, dialect)?;
     let mut arrival = Arrival {
@@ -276,11 +283,11 @@ fn enter(call: &Call, guard: &Guard<'_>, dialect: Dialect, room: Option<RoomName
             },
         }
     }
-    Ok(Action::Enter { answer, arrival })
+    Ok(HttpAction::Enter { answer, arrival })
 }
 
 /// The answer to a handshake (RFC 6455, 4.2.2), made by tungstenite.
-fn upgrade(call: &Call) -> Result<Answer, Answer> {
+fn upgrade(call: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
     for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
         // RFC 6455, 11.3.1 and 11.3.5.
         if call.headers().get_all(&name).iter().count() > 1 {
@@ -296,7 +303,10 @@ fn upgrade(call: &Call) -> Result<Answer, Answer> {
             let fields = made.headers().iter();
             let fields = fields
                 .map(|(name, value)| (name.clone(), Cow::Owned(value.to_str().unwrap_or_default().into())));
-            Ok(Answer { fields: fields.collect(), ..Answer::new(StatusCode::SWITCHING_PROTOCOLS) })
+            Ok(HttpResponse {
+                fields: fields.collect(),
+                ..HttpResponse::new(StatusCode::SWITCHING_PROTOCOLS)
+            })
         }
         Err(Error::Protocol(
             ProtocolError::InvalidSecWebSocketKey | ProtocolError::MissingSecWebSocketKey,
@@ -312,22 +322,22 @@ fn upgrade(call: &Call) -> Result<Answer, Answer> {
 }
 
 /// A value of the query; the first, if there are several.
-fn query(call: &Call, key: &str) -> Option<String> {
+fn query(call: &HttpRequest, key: &str) -> Option<String> {
     let pairs = parse(call.uri().query().unwrap_or_default().as_bytes());
     pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
 }
 
-fn number<T: FromStr>(call: &Call, key: &str) -> Result<Option<T>, Answer> {
+fn number<T: FromStr>(call: &HttpRequest, key: &str) -> Result<Option<T>, HttpResponse> {
     let number = query(call, key).map(|raw| raw.parse()).transpose();
     number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a whole number from 0"))))
 }
 
-fn bad(code: &str, text: &str) -> Answer {
+fn bad(code: &str, text: &str) -> HttpResponse {
     error(StatusCode::BAD_REQUEST, code, text)
 }
 
 /// The answer to a request that the chat refuses.
-pub fn refused(problem: &Problem) -> Answer {
+pub fn refused(problem: &Problem) -> HttpResponse {
     let status = match problem {
         Problem::NameTaken(_) | Problem::NameAlike { .. } => StatusCode::CONFLICT,
         Problem::NoSuchRoom(_) => StatusCode::NOT_FOUND,
@@ -338,28 +348,28 @@ pub fn refused(problem: &Problem) -> Answer {
 }
 
 /// The answer to what is no request.
-pub fn unreadable(refusal: &Refusal) -> Answer {
+pub fn unreadable(refusal: &Refusal) -> HttpResponse {
     let code = refusal.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "_");
     error(refusal.status, &code, refusal.text)
 }
 
 /// An answer that says what went wrong, as JSON: `{"error":{"code":…,"text":…}}`.
-pub fn error(status: StatusCode, code: &str, text: &str) -> Answer {
+pub fn error(status: StatusCode, code: &str, text: &str) -> HttpResponse {
     let body = serde_json::json!({ "error": { "code": code, "text": text } });
-    Answer::new(status).body(JSON, format!("{body}\n").into_bytes())
+    HttpResponse::new(status).body(JSON, format!("{body}\n").into_bytes())
 }
 
 /// An answer that is an event of the chat, as JSON.
-pub fn told(event: &Event) -> Answer {
+pub fn told(event: &Event) -> HttpResponse {
     let mut body = Vec::new();
     json::write(event, None, &mut body);
     body.push(b'\n');
-    Answer::new(StatusCode::OK).body(JSON, body)
+    HttpResponse::new(StatusCode::OK).body(JSON, body)
 }
 
 /// The answer to a message that was taken: its number, and for how many clients it was queued.
-pub fn accepted(seq: u64, queued_for: u64) -> Answer {
-    Answer::new(StatusCode::ACCEPTED)
+pub fn accepted(seq: u64, queued_for: u64) -> HttpResponse {
+    HttpResponse::new(StatusCode::ACCEPTED)
         .body(JSON, format!("{{\"seq\":{seq},\"queued_for\":{queued_for}}}\n").into_bytes())
 }
 
@@ -378,10 +388,10 @@ pub enum NotReady<'a> {
 }
 
 /// The answer to whether there is a place for more clients.
-pub fn readiness(why_not: Option<NotReady<'_>>) -> Answer {
+pub fn readiness(why_not: Option<NotReady<'_>>) -> HttpResponse {
     let not_ready = |reason, text: &str| error(StatusCode::SERVICE_UNAVAILABLE, reason, text);
     match why_not {
-        None => Answer::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
+        None => HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
         Some(NotReady::Draining) => not_ready("draining", "not ready for more clients"),
         Some(NotReady::Full) => not_ready("full", "not ready for more clients"),
         Some(NotReady::Unlinked { refusal: None }) => {
@@ -394,7 +404,7 @@ pub fn readiness(why_not: Option<NotReady<'_>>) -> Answer {
 }
 
 /// The answer to a connection that is refused for its address.
-pub fn too_many_connections(reason: CloseReason) -> Answer {
+pub fn too_many_connections(reason: CloseReason) -> HttpResponse {
     /// Seconds after which there may be another try.
     const LATER: &str = "2";
     error(StatusCode::TOO_MANY_REQUESTS, reason.as_str(), reason.farewell().unwrap_or_default())
@@ -402,7 +412,7 @@ pub fn too_many_connections(reason: CloseReason) -> Answer {
 }
 
 /// The answer to somebody for whom there is neither a place nor a number in the queue.
-pub fn full() -> Answer {
+pub fn full() -> HttpResponse {
     /// Seconds after which a place may be free.
     const LATER: &str = "10";
     let text = "the server is full. try again later";

@@ -25,7 +25,7 @@ const FLOORS: [&str; 25] = [
     "rate",
     "load",
     "limits",
-    "page",
+    "arena",
     "outbox",
     "codec",
     "inbox",

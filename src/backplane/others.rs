@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::packet::{Ages, Place};
+use super::packet::{Ages, Offset};
 use crate::time::Now;
 
 /// Somebody of ours listens to a room.
@@ -34,7 +34,7 @@ pub struct Others(Vec<Other>);
 struct Other {
     process: u64,
     /// The number of its last message that came.
-    last: Place,
+    last: Offset,
     /// Whether we were to hear all that it has said since then.
     followed: bool,
     /// Messages before those that came. They may be lost, or have been said before anybody here listened: the process's mark
@@ -44,12 +44,12 @@ struct Other {
 
 impl Others {
     /// A message has come.
-    pub fn hear(&mut self, process: u64, place: Place, listening: Option<Listening>) -> Heard {
+    pub fn hear(&mut self, process: u64, place: Offset, listening: Option<Listening>) -> Heard {
         let other = self.get(process);
         if place <= other.last {
             return Heard::Again;
         }
-        let before = other.missing(Place { n: place.n.saturating_sub(1), ..place });
+        let before = other.missing(Offset { n: place.n.saturating_sub(1), ..place });
         let (lost, unsettled) = other.judge(before, listening);
         self.put(Other { last: place, unsettled, ..other }, listening);
         Heard::New { lost }
@@ -60,7 +60,7 @@ impl Others {
     pub fn hear_mark(
         &mut self,
         process: u64,
-        place: Place,
+        place: Offset,
         ages: Option<Ages>,
         listening: Option<Listening>,
         now: Now,
@@ -95,7 +95,7 @@ impl Others {
 
     /// What is known of a process; of one that was never heard, that it has said nothing.
     fn get(&self, process: u64) -> Other {
-        let unknown = Other { process, last: Place::default(), followed: false, unsettled: 0 };
+        let unknown = Other { process, last: Offset::default(), followed: false, unsettled: 0 };
         self.0.iter().find(|other| other.process == process).copied().unwrap_or(unknown)
     }
 
@@ -108,7 +108,7 @@ impl Others {
 
 impl Other {
     /// How many messages there are behind its last one, up to that.
-    fn missing(&self, up_to: Place) -> u64 {
+    fn missing(&self, up_to: Offset) -> u64 {
         match self.last.epoch == up_to.epoch {
             true => up_to.n.saturating_sub(self.last.n),
             false => up_to.n,
@@ -138,8 +138,8 @@ mod tests {
         Now { moment: Moment::from_millis(seconds * 1000), unix_millis: seconds * 1000 }
     }
 
-    fn place(epoch: u32, n: u64) -> Place {
-        Place { epoch, n }
+    fn place(epoch: u32, n: u64) -> Offset {
+        Offset { epoch, n }
     }
 
     /// Somebody listens since second 10.
@@ -148,7 +148,7 @@ mod tests {
     }
 
     /// At second 20 the process tells its last number, and in which seconds it has said its first and its last message.
-    fn mark(others: &mut Others, cut: bool, place: Place, said: [u64; 2]) -> Option<u64> {
+    fn mark(others: &mut Others, cut: bool, place: Offset, said: [u64; 2]) -> Option<u64> {
         let [first_millis, last_millis] = said.map(|second| (20 - second) * 1000);
         others.hear_mark(PROCESS, place, Some(Ages { first_millis, last_millis }), listening(cut), at(20))
     }

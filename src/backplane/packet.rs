@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::codec::json;
 use crate::config::MOST_ROOMS_PER_CLIENT;
-use crate::protocol::{Body, Manner, Payload, Presence, Sender, UniqueId};
+use crate::protocol::{Body, MessageKind, Payload, Presence, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
 /// How each of ours begins.
@@ -19,7 +19,7 @@ const OURS: &[u8] = br#"{"chinwag":"#;
 
 /// The place of a message among those of one process for one room.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Place {
+pub struct Offset {
     /// Which numbering: when a process has forgotten one, the next has a higher number.
     pub epoch: u32,
     /// From 1; 0 stands before the first.
@@ -41,16 +41,16 @@ pub struct Packet {
     /// The process.
     pub process: u64,
     /// What.
-    pub said: Said,
+    pub said: PacketBody,
 }
 
 /// What a process can say.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum PacketBody {
     /// In a room: something was said there.
     Message {
         /// Its number.
-        place: Place,
+        place: Offset,
         /// The name it was said under.
         from: Name,
         /// Its sender; if that is a client, one of this process.
@@ -63,7 +63,7 @@ pub enum Said {
     /// In a room: that is the number of my last message. `asks`: what is yours?
     Mark {
         /// The number.
-        place: Place,
+        place: Offset,
         /// How old the messages up to there are; `None` if there are none.
         ages: Option<Ages>,
         /// Whether it is a question.
@@ -111,7 +111,7 @@ pub enum Said {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum What {
     /// A message.
-    Body(Manner, Body),
+    Body(MessageKind, Body),
     /// Something that a program passes on.
     Relayed(Payload),
 }
@@ -128,10 +128,10 @@ impl What {
 }
 
 /// How things are with a client now; `Err` has the reason why it is gone.
-pub type State = Result<Presence, Option<Text>>;
+pub type PresenceChange = Result<Presence, Option<Text>>;
 
 /// A client by its number in its process, and its new state.
-pub type Change = (u32, State);
+pub type Change = (u32, PresenceChange);
 
 /// The object, with those of these that its type has.
 #[derive(Serialize, Deserialize, Default)]
@@ -214,27 +214,29 @@ fn process_of_text(text: &str) -> Option<u64> {
 pub fn decode(payload: &[u8]) -> Option<Packet> {
     let wire: Wire<'_> = serde_json::from_slice(payload).ok()?;
     let process = process_of_text(&wire.chinwag)?;
-    let name = |raw: &Option<String>| Name::of_far(raw.as_deref()?);
+    let name = |raw: &Option<String>| Name::of_remote(raw.as_deref()?);
     let said = match wire.kind {
         "say" | "me" | "raw" => {
             let (place, from, sender) = (wire.place()?, name(&wire.from)?, wire.sender(process));
-            Said::Message { place, from, sender, at: wire.at?, what: wire.what() }
+            PacketBody::Message { place, from, sender, at: wire.at?, what: wire.what() }
         }
-        "ask" | "mark" => Said::Mark { place: wire.place()?, ages: wire.ages(), asks: wire.kind == "ask" },
-        "private" => Said::Private {
+        "ask" | "mark" => {
+            PacketBody::Mark { place: wire.place()?, ages: wire.ages(), asks: wire.kind == "ask" }
+        }
+        "private" => PacketBody::Private {
             n: wire.n?,
             to: name(&wire.to)?,
             by: wire.by.map(|serial| UniqueId { process, serial }),
             from: name(&wire.from)?,
             text: Text::clean_lines(wire.text.as_deref()?)?,
         },
-        "nobody" => Said::Nobody { from: name(&wire.from)?, called: name(&wire.to)? },
+        "nobody" => PacketBody::Nobody { from: name(&wire.from)?, called: name(&wire.to)? },
         "clients" => {
             let changes = wire.clients?.into_iter().map(WireClient::into_change);
-            Said::Clients { version: wire.version?, changes: changes.collect::<Option<_>>()? }
+            PacketBody::Clients { version: wire.version?, changes: changes.collect::<Option<_>>()? }
         }
-        "hello" | "beat" => Said::Beat { version: wire.version?, hello: wire.kind == "hello" },
-        "bye" => Said::Bye,
+        "hello" | "beat" => PacketBody::Beat { version: wire.version?, hello: wire.kind == "hello" },
+        "bye" => PacketBody::Bye,
         _ => return None,
     };
     Some(Packet { process, said })
@@ -261,33 +263,33 @@ fn written(value: &impl Serialize) -> Vec<u8> {
 }
 
 impl<'a> Wire<'a> {
-    fn of(said: &'a Said) -> Wire<'a> {
+    fn of(said: &'a PacketBody) -> Wire<'a> {
         let string = |name: &Name| Some(name.as_str().to_string());
         match said {
-            Said::Message { place, from, sender, at, what } => {
+            PacketBody::Message { place, from, sender, at, what } => {
                 let wire = Wire::of_what(what.as_ref()).with(*place).with_sender(*sender);
                 Wire { at: Some(*at), from: string(from), ..wire }
             }
-            Said::Mark { place, ages, asks } => {
+            PacketBody::Mark { place, ages, asks } => {
                 let (first, last) = ages.map(|ages| (ages.first_millis, ages.last_millis)).unzip();
                 Wire { first, last, ..Wire::of_kind(if *asks { "ask" } else { "mark" }).with(*place) }
             }
-            Said::Private { n, to, by, from, text } => {
+            PacketBody::Private { n, to, by, from, text } => {
                 let (text, by) = (Some(text.as_str().to_string()), by.map(|id| id.serial));
                 Wire { n: Some(*n), to: string(to), from: string(from), by, text, ..Wire::of_kind("private") }
             }
-            Said::Nobody { from, called } => {
+            PacketBody::Nobody { from, called } => {
                 Wire { to: string(called), from: string(from), ..Wire::of_kind("nobody") }
             }
-            Said::Clients { version, changes } => {
+            PacketBody::Clients { version, changes } => {
                 let clients = changes.iter().map(WireClient::of_change).collect();
                 Wire { version: Some(*version), clients: Some(clients), ..Wire::of_kind("clients") }
             }
-            Said::Beat { version, hello } => {
+            PacketBody::Beat { version, hello } => {
                 let kind = if *hello { "hello" } else { "beat" };
                 Wire { version: Some(*version), ..Wire::of_kind(kind) }
             }
-            Said::Bye => Wire::of_kind("bye"),
+            PacketBody::Bye => Wire::of_kind("bye"),
         }
     }
 
@@ -297,9 +299,9 @@ impl<'a> Wire<'a> {
 
     fn of_what(what: Option<&'a What>) -> Wire<'a> {
         let kind = match what {
-            Some(What::Body(Manner::Act, _)) => "me",
+            Some(What::Body(MessageKind::Emote, _)) => "me",
             Some(What::Relayed(_)) => "raw",
-            Some(What::Body(Manner::Say, _)) | None => "say",
+            Some(What::Body(MessageKind::Say, _)) | None => "say",
         };
         let wire = Wire::of_kind(kind);
         match what {
@@ -311,7 +313,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    fn with(self, place: Place) -> Wire<'a> {
+    fn with(self, place: Offset) -> Wire<'a> {
         Wire { epoch: Some(place.epoch), n: Some(place.n), ..self }
     }
 
@@ -332,8 +334,8 @@ impl<'a> Wire<'a> {
         }
     }
 
-    fn place(&self) -> Option<Place> {
-        Some(Place { epoch: self.epoch?, n: self.n? })
+    fn place(&self) -> Option<Offset> {
+        Some(Offset { epoch: self.epoch?, n: self.n? })
     }
 
     fn ages(&self) -> Option<Ages> {
@@ -350,10 +352,10 @@ impl<'a> Wire<'a> {
                 text.or_else(bytes).map(What::Relayed)
             }
             kind => {
-                let manner = if kind == "me" { Manner::Act } else { Manner::Say };
+                let kind = if kind == "me" { MessageKind::Emote } else { MessageKind::Say };
                 let text = text.and_then(Text::clean_lines).map(Body::Text);
                 let data = || json::body(self.data?.get()).ok();
-                text.or_else(data).map(|body| What::Body(manner, body))
+                text.or_else(data).map(|body| What::Body(kind, body))
             }
         }
     }
@@ -386,7 +388,7 @@ impl WireClient {
         }
         let rooms = self.rooms.iter().map(|room| RoomName::parse(room).ok());
         Some(Presence {
-            name: Name::of_far(&self.name?)?,
+            name: Name::of_remote(&self.name?)?,
             since_unix_millis: self.since?,
             rooms: rooms.collect::<Option<_>>()?,
         })
@@ -406,7 +408,7 @@ mod tests {
     use super::*;
 
     fn name(raw: &str) -> Name {
-        Name::of_far(raw).unwrap()
+        Name::of_remote(raw).unwrap()
     }
 
     fn presence() -> Presence {
@@ -416,33 +418,38 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let place = Place { epoch: 3, n: 9 };
+        let place = Offset { epoch: 3, n: 9 };
         let by = UniqueId { process: 0xC0FFEE, serial: 4 };
-        let sent =
-            |sender, what| Said::Message { place, from: name("guest-7"), sender, at: 5, what: Some(what) };
+        let sent = |sender, what| PacketBody::Message {
+            place,
+            from: name("guest-7"),
+            sender,
+            at: 5,
+            what: Some(what),
+        };
         let message = |what| sent(Sender::Client(by), what);
         let text = Text::clean_lines("one\ntwo \"quoted\"").unwrap();
         for said in [
-            message(What::Body(Manner::Say, Body::Text(text.clone()))),
-            message(What::Body(Manner::Act, Body::Text(text.clone()))),
-            message(What::Body(Manner::Say, Body::Data(r#"{"a":[1e400,null]}"#.into()))),
-            message(What::Body(Manner::Say, Body::Data("null".into()))),
-            sent(Sender::Http, What::Body(Manner::Say, Body::Text(text.clone()))),
-            sent(Sender::Unknown, What::Body(Manner::Say, Body::Text(text.clone()))),
+            message(What::Body(MessageKind::Say, Body::Text(text.clone()))),
+            message(What::Body(MessageKind::Emote, Body::Text(text.clone()))),
+            message(What::Body(MessageKind::Say, Body::Data(r#"{"a":[1e400,null]}"#.into()))),
+            message(What::Body(MessageKind::Say, Body::Data("null".into()))),
+            sent(Sender::Http, What::Body(MessageKind::Say, Body::Text(text.clone()))),
+            sent(Sender::Unknown, What::Body(MessageKind::Say, Body::Text(text.clone()))),
             message(What::Relayed(Payload::Text("\u{0} any\n".into()))),
             message(What::Relayed(Payload::Binary([0, 255, 10].into()))),
-            Said::Mark { place, ages: None, asks: true },
-            Said::Mark { place, ages: Some(Ages { first_millis: 9, last_millis: 0 }), asks: false },
-            Said::Private { n: 8, to: name("bo"), by: Some(by), from: name("ann"), text: text.clone() },
-            Said::Private { n: 9, to: name("bo"), by: None, from: name("ann"), text: text.clone() },
-            Said::Nobody { from: name("ann"), called: name("bo") },
-            Said::Clients {
+            PacketBody::Mark { place, ages: None, asks: true },
+            PacketBody::Mark { place, ages: Some(Ages { first_millis: 9, last_millis: 0 }), asks: false },
+            PacketBody::Private { n: 8, to: name("bo"), by: Some(by), from: name("ann"), text: text.clone() },
+            PacketBody::Private { n: 9, to: name("bo"), by: None, from: name("ann"), text: text.clone() },
+            PacketBody::Nobody { from: name("ann"), called: name("bo") },
+            PacketBody::Clients {
                 version: 2,
                 changes: vec![(1, Ok(presence())), (2, Err(None)), (3, Err(Text::clean("lunch")))],
             },
-            Said::Beat { version: 4, hello: true },
-            Said::Beat { version: 4, hello: false },
-            Said::Bye,
+            PacketBody::Beat { version: 4, hello: true },
+            PacketBody::Beat { version: 4, hello: false },
+            PacketBody::Bye,
         ] {
             let packet = Packet { process: 0xC0FFEE, said };
             let written = encode(&packet);
@@ -458,7 +465,7 @@ mod tests {
             r#"{"chinwag":"000000000000000a","type":"say","epoch":1,"n":1,"at":1,"from":"ann","text":"hi""#;
         let sender = |rest: &str| match decode(format!("{head}{rest}}}").as_bytes()).map(|packet| packet.said)
         {
-            Some(Said::Message { sender, .. }) => Some(sender),
+            Some(PacketBody::Message { sender, .. }) => Some(sender),
             _ => None,
         };
         assert_eq!(sender(""), Some(Sender::Unknown));
@@ -471,7 +478,7 @@ mod tests {
         }
         let private =
             br#"{"chinwag":"000000000000000a","type":"private","n":1,"to":"bo","from":"ann","text":"hi"}"#;
-        assert!(matches!(decode(private), Some(Packet { said: Said::Private { by: None, .. }, .. })));
+        assert!(matches!(decode(private), Some(Packet { said: PacketBody::Private { by: None, .. }, .. })));
     }
 
     #[test]
@@ -483,11 +490,11 @@ mod tests {
             assert_eq!(spoken(bad), None, "{bad}");
         }
         let escaped = spoken(r#""ann","text":"a\u001b[2Jb""#);
-        let clean = Some(What::Body(Manner::Say, Body::Text(Text::clean("a[2Jb").unwrap())));
-        assert!(matches!(escaped, Some(Said::Message { what, .. }) if what == clean));
+        let clean = Some(What::Body(MessageKind::Say, Body::Text(Text::clean("a[2Jb").unwrap())));
+        assert!(matches!(escaped, Some(PacketBody::Message { what, .. }) if what == clean));
         // It has a number, so that it is missed, and not lost in silence.
         for empty in [r#""ann","text":" ""#, r#""ann""#] {
-            assert!(matches!(spoken(empty), Some(Said::Message { what: None, .. })), "{empty}");
+            assert!(matches!(spoken(empty), Some(PacketBody::Message { what: None, .. })), "{empty}");
         }
         let bye = |process: &str| decode(format!(r#"{{"chinwag":"{process}","type":"bye"}}"#).as_bytes());
         assert!(bye("000000000000000a").is_some());

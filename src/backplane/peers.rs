@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::packet::Change;
-use crate::protocol::{News, Presence, UniqueId};
+use crate::protocol::{Presence, RemoteEvent, UniqueId};
 use crate::time::Moment;
 
 /// A process that was not heard of for so long is gone.
@@ -19,8 +19,8 @@ const ABSENCE: Duration = Duration::from_secs(3);
 const KEPT_MAX: usize = 4096;
 
 #[derive(Debug)]
-struct Peer {
-    heard_at: Moment,
+struct PeerProcess {
+    input_at: Moment,
     doubt: Doubt,
     /// Which state of its clients is known; `None` before the first.
     version: Option<u64>,
@@ -57,13 +57,13 @@ pub enum Todo {
     /// Read the whole of its clients.
     Read(u64),
     /// Tell the chat.
-    Tell(News),
+    Tell(RemoteEvent),
 }
 
 /// The other processes, by their numbers.
 #[derive(Debug)]
 pub struct Peers {
-    peers: BTreeMap<u64, Peer>,
+    peers: BTreeMap<u64, PeerProcess>,
     /// How many there may be, and how many of those that are no more are remembered.
     max: usize,
     /// Since when nobody can be heard; `None` during a session.
@@ -132,7 +132,7 @@ impl Peers {
         if peer.version.is_none_or(|known| known < version) {
             peer.version = Some(version);
             self.gone.retain(|gone| *gone != process);
-            todo.push(Todo::Tell(News::Everyone { process, clients, told }));
+            todo.push(Todo::Tell(RemoteEvent::Everyone { process, clients, told }));
         }
         for (version, changes) in kept {
             peer.apply(process, version, changes, todo);
@@ -144,7 +144,7 @@ impl Peers {
     pub fn give_up_reading(&mut self, process: u64, todo: &mut Vec<Todo>) {
         if let Some(peer) = self.peers.get_mut(&process) {
             (peer.reading, peer.version) = (Reading::TooLarge, None);
-            todo.push(Todo::Tell(News::Everyone { process, clients: Vec::new(), told: false }));
+            todo.push(Todo::Tell(RemoteEvent::Everyone { process, clients: Vec::new(), told: false }));
         }
     }
 
@@ -164,7 +164,7 @@ impl Peers {
     /// A process has said good-bye.
     pub fn forget(&mut self, process: u64, todo: &mut Vec<Todo>) {
         if self.peers.remove(&process).is_some() {
-            todo.push(Todo::Tell(News::ProcessGone { process }));
+            todo.push(Todo::Tell(RemoteEvent::ProcessGone { process }));
             self.gone.push_back(process);
             if self.gone.len() > self.max {
                 self.gone.pop_front();
@@ -198,7 +198,7 @@ impl Peers {
     pub fn resume(&mut self, now: Moment, todo: &mut Vec<Todo>) {
         let deaf = self.cut_at.take().map_or(Duration::ZERO, |cut_at| now.since(cut_at));
         for (process, peer) in &mut self.peers {
-            peer.heard_at += deaf;
+            peer.input_at += deaf;
             peer.read(*process, todo);
         }
     }
@@ -221,7 +221,7 @@ impl Peers {
 
     /// When [`Peers::expire`] wants to be called.
     pub fn next_timeout(&self) -> Option<Moment> {
-        self.peers.values().map(Peer::gone_at).min()
+        self.peers.values().map(PeerProcess::gone_at).min()
     }
 
     /// Forgets those that were silent for too long.
@@ -231,18 +231,18 @@ impl Peers {
         silent.into_iter().for_each(|process| self.forget(process, todo));
     }
 
-    fn peer(&mut self, process: u64, now: Moment) -> &mut Peer {
-        let new = Peer { heard_at: now, doubt: Doubt::No, version: None, reading: Reading::No };
+    fn peer(&mut self, process: u64, now: Moment) -> &mut PeerProcess {
+        let new = PeerProcess { input_at: now, doubt: Doubt::No, version: None, reading: Reading::No };
         let peer = self.peers.entry(process).or_insert(new);
-        (peer.heard_at, peer.doubt) = (now, Doubt::No);
+        (peer.input_at, peer.doubt) = (now, Doubt::No);
         peer
     }
 }
 
-impl Peer {
+impl PeerProcess {
     /// When it is taken to be gone, if it is not heard of.
     fn gone_at(&self) -> Moment {
-        let silent = self.heard_at + SILENCE;
+        let silent = self.input_at + SILENCE;
         match self.doubt {
             Doubt::Absent { since } => silent.min(since + ABSENCE),
             Doubt::No | Doubt::Asked => silent,
@@ -264,8 +264,8 @@ impl Peer {
                 todo.extend(changes.into_iter().map(|(client, state)| {
                     let id = UniqueId { process, serial: client };
                     Todo::Tell(match state {
-                        Ok(presence) => News::Present { id, presence },
-                        Err(reason) => News::Gone { id, reason },
+                        Ok(presence) => RemoteEvent::Present { id, presence },
+                        Err(reason) => RemoteEvent::Gone { id, reason },
                     })
                 }));
             }
@@ -286,7 +286,11 @@ mod tests {
     }
 
     fn presence(name: &str) -> Presence {
-        Presence { name: Name::of_far(name).unwrap(), since_unix_millis: 1, rooms: vec![RoomName::lobby()] }
+        Presence {
+            name: Name::of_remote(name).unwrap(),
+            since_unix_millis: 1,
+            rooms: vec![RoomName::lobby()],
+        }
     }
 
     fn comes(id: u32) -> Vec<Change> {
@@ -294,14 +298,14 @@ mod tests {
     }
 
     fn present(client: u32) -> Todo {
-        Todo::Tell(News::Present {
+        Todo::Tell(RemoteEvent::Present {
             id: UniqueId { process: PROCESS, serial: client },
             presence: presence("ann"),
         })
     }
 
     fn everyone(told: bool) -> Todo {
-        Todo::Tell(News::Everyone { process: PROCESS, clients: vec![(1, presence("bo"))], told })
+        Todo::Tell(RemoteEvent::Everyone { process: PROCESS, clients: vec![(1, presence("bo"))], told })
     }
 
     /// What `act` brings to do.
@@ -402,7 +406,7 @@ mod tests {
     fn what_is_too_large_is_not_read_again_until_its_process_is_gone() {
         let mut peers = Peers::new(2);
         assert_eq!(changed(&mut peers, 1, 1), [Todo::Read(PROCESS)]);
-        let nobody = News::Everyone { process: PROCESS, clients: vec![], told: false };
+        let nobody = RemoteEvent::Everyone { process: PROCESS, clients: vec![], told: false };
         let given_up = todo(&mut peers, |peers, todo| peers.give_up_reading(PROCESS, todo));
         assert_eq!(given_up, [Todo::Tell(nobody)]);
         peers.cut(at(0));
@@ -421,7 +425,7 @@ mod tests {
             peers.hear_of(PROCESS, subscribed, at(1));
             peers
         };
-        let gone = vec![Todo::Tell(News::ProcessGone { process: PROCESS })];
+        let gone = vec![Todo::Tell(RemoteEvent::ProcessGone { process: PROCESS })];
         let expire = |peers: &mut Peers, second| todo(peers, |p, todo| p.expire(at(second), todo));
         let mut peers = away(false);
         assert_eq!((peers.next_timeout(), peers.doubt(PROCESS)), (Some(at(4)), false));
@@ -453,7 +457,7 @@ mod tests {
         let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
         assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(19), todo)), []);
-        let gone = [Todo::Tell(News::ProcessGone { process: PROCESS })];
+        let gone = [Todo::Tell(RemoteEvent::ProcessGone { process: PROCESS })];
         assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(20), todo)), gone);
         assert_eq!((peers.len(), peers.next_timeout()), (0, None));
         assert_eq!(whole(&mut peers, 1), [], "what comes for it now is too late");

@@ -59,7 +59,7 @@ pub enum Purpose {
     /// To see whether Redis has taken all that was held back.
     Proof,
     /// Whatever else the session needs.
-    Upkeep,
+    Housekeeping,
 }
 
 impl Purpose {
@@ -83,14 +83,14 @@ impl Purpose {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct QueueEntry {
     purpose: Purpose,
     command: Box<[u8]>,
 }
 
-impl Entry {
+impl QueueEntry {
     fn cost_bytes(&self) -> usize {
-        size_of::<Entry>() + self.command.len()
+        size_of::<QueueEntry>() + self.command.len()
     }
 }
 
@@ -98,9 +98,9 @@ impl Entry {
 /// held back.
 #[derive(Debug)]
 pub struct Queue {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<QueueEntry>,
     /// Nothing, unless something is to be held back. Then nothing in front of it outlives the session.
-    held: VecDeque<Entry>,
+    held: VecDeque<QueueEntry>,
     holds: bool,
     /// How many of the entries are sent.
     sent: usize,
@@ -108,7 +108,7 @@ pub struct Queue {
     sent_bytes: usize,
     /// What messages cost, and what the rest does.
     message_bytes: usize,
-    upkeep_bytes: usize,
+    housekeeping_bytes: usize,
     /// For messages.
     max_bytes: usize,
     /// What had to make room and nobody has asked for yet.
@@ -125,7 +125,7 @@ impl Queue {
             sent: 0,
             sent_bytes: 0,
             message_bytes: 0,
-            upkeep_bytes: 0,
+            housekeeping_bytes: 0,
             max_bytes,
             shed: Vec::new(),
         }
@@ -133,7 +133,7 @@ impl Queue {
 
     /// Adds a command. If that is too much, the oldest messages that are not sent make room.
     pub fn push(&mut self, purpose: Purpose, command: Vec<u8>) {
-        let entry = Entry { purpose, command: command.into() };
+        let entry = QueueEntry { purpose, command: command.into() };
         *self.account(&entry) += entry.cost_bytes();
         match self.holds && entry.purpose.can_be_held() {
             true => self.held.push_back(entry),
@@ -163,7 +163,7 @@ impl Queue {
 
     /// Whether the session needs too much.
     pub fn is_over(&self) -> bool {
-        self.upkeep_bytes > UPKEEP_MAX_BYTES
+        self.housekeeping_bytes > UPKEEP_MAX_BYTES
     }
 
     /// Appends to `out` what may be sent now. Whether there was anything.
@@ -200,8 +200,8 @@ impl Queue {
         self.entries.append(&mut self.held);
         self.held = mem::take(&mut self.entries);
         self.held.retain(|entry| entry.purpose.outlives_session());
-        self.message_bytes = self.held.iter().map(Entry::cost_bytes).sum();
-        self.upkeep_bytes = 0;
+        self.message_bytes = self.held.iter().map(QueueEntry::cost_bytes).sum();
+        self.housekeeping_bytes = 0;
     }
 
     /// Nothing is held back any more.
@@ -227,14 +227,14 @@ impl Queue {
 
     /// What is in it costs so much.
     pub fn bytes(&self) -> usize {
-        self.message_bytes + self.upkeep_bytes
+        self.message_bytes + self.housekeeping_bytes
     }
 
     /// Where a command's cost is counted.
-    fn account(&mut self, entry: &Entry) -> &mut usize {
+    fn account(&mut self, entry: &QueueEntry) -> &mut usize {
         match entry.purpose.outlives_session() {
             true => &mut self.message_bytes,
-            false => &mut self.upkeep_bytes,
+            false => &mut self.housekeeping_bytes,
         }
     }
 }
@@ -257,7 +257,7 @@ mod tests {
     fn messages_outlive_the_session_and_nothing_else_does() {
         let mut queue = Queue::new(4096);
         queue.push(message("a"), b"1".to_vec());
-        queue.push(Purpose::Upkeep, b"2".to_vec());
+        queue.push(Purpose::Housekeeping, b"2".to_vec());
         queue.push(message("b"), b"3".to_vec());
         assert_eq!(sent(&mut queue), "123");
         assert_eq!(queue.answered(), Some(message("a")));
@@ -272,37 +272,37 @@ mod tests {
 
     #[test]
     fn the_oldest_unsent_messages_make_room() {
-        let cost = size_of::<Entry>() + 10;
+        let cost = size_of::<QueueEntry>() + 10;
         let mut queue = Queue::new(2 * cost);
         queue.push(message("sent"), vec![b'.'; 10]);
         assert!(queue.send(&mut Vec::new()));
-        queue.push(Purpose::Upkeep, vec![b'u'; 10]);
+        queue.push(Purpose::Housekeeping, vec![b'u'; 10]);
         queue.push(message("a"), vec![b'a'; 10]);
         assert_eq!(queue.take_shed(), []);
         queue.push(message("b"), vec![b'b'; 10]);
         assert_eq!(queue.take_shed(), [message("a")]);
         assert!(!queue.is_over());
         assert_eq!(sent(&mut queue), "u".repeat(10) + &"b".repeat(10));
-        (0..3).for_each(|_| queue.push(Purpose::Upkeep, vec![0; UPKEEP_MAX_BYTES / 4]));
+        (0..3).for_each(|_| queue.push(Purpose::Housekeeping, vec![0; UPKEEP_MAX_BYTES / 4]));
         assert_eq!((queue.take_shed(), queue.is_over()), (vec![], false), "it takes no room from messages");
-        queue.push(Purpose::Upkeep, vec![0; UPKEEP_MAX_BYTES / 4]);
+        queue.push(Purpose::Housekeeping, vec![0; UPKEEP_MAX_BYTES / 4]);
         assert!(queue.is_over());
     }
 
     #[test]
     fn what_is_held_back_keeps_its_order_and_is_shed_too() {
-        let cost = size_of::<Entry>() + 1;
+        let cost = size_of::<QueueEntry>() + 1;
         let mut queue = Queue::new(2 * cost);
         queue.push(message("a"), b"1".to_vec());
         sent(&mut queue);
         queue.cut();
         queue.push(message("b"), b"2".to_vec());
         queue.push(Purpose::Mark, b"3".to_vec());
-        queue.push(Purpose::Upkeep, b"4".to_vec());
+        queue.push(Purpose::Housekeeping, b"4".to_vec());
         assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("4", false));
         queue.push(message("c"), b"5".to_vec());
         assert_eq!((queue.take_shed(), queue.is_over()), (vec![message("a")], false));
-        assert_eq!(queue.answered(), Some(Purpose::Upkeep));
+        assert_eq!(queue.answered(), Some(Purpose::Housekeeping));
         queue.release();
         assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("235", true));
     }

@@ -6,7 +6,7 @@
 
 use super::queue::Purpose;
 use super::{Backplane, Link, Phase, Up};
-use crate::protocol::News;
+use crate::protocol::RemoteEvent;
 use crate::time::Now;
 
 /// The longest first word of an error that is repeated to others than the log.
@@ -14,7 +14,7 @@ const WORD_MAX_BYTES: usize = 32;
 
 /// Error replies of Redis since the link was last accepted.
 #[derive(Default)]
-pub(super) struct Refusals {
+pub(super) struct WriteRefusals {
     /// The first word of the error that ended the last session, if an error did.
     word: Option<String>,
     /// A command that each session must try again.
@@ -23,7 +23,7 @@ pub(super) struct Refusals {
     held: bool,
 }
 
-impl Refusals {
+impl WriteRefusals {
     /// A session ends for another reason.
     pub fn forget_reason(&mut self) {
         self.word = None;
@@ -74,7 +74,7 @@ impl Backplane {
 
     /// Something of our own has come back, so Redis has taken it, whenever its answer comes. What the others say may follow
     /// at once, and is not to come before the news that they are within reach.
-    pub(super) fn note_echo(&mut self) {
+    pub(super) fn record_echo(&mut self) {
         if !self.refusals.held && matches!(self.phase, Phase::Up(Up { registered: true, .. })) {
             self.accept();
         }
@@ -92,7 +92,7 @@ impl Backplane {
         let (place, attempts, rooms) = (&self.url.place, self.attempts, self.rooms.subscriptions());
         log::info!("redis up address={place} attempts={attempts} rooms={rooms}");
         self.counts.sessions += 1;
-        self.refusals = Refusals::default();
+        self.refusals = WriteRefusals::default();
         self.troubles.clear();
         self.apart_at = None;
         self.tell_if_together();
@@ -116,7 +116,7 @@ impl Backplane {
             && up.echoed
             && std::mem::take(&mut self.apart)
         {
-            self.tell(News::Together);
+            self.tell(RemoteEvent::Connected);
         }
     }
 }

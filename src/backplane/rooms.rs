@@ -6,7 +6,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::others::{Heard, Listening, Others};
-use super::packet::{Ages, Place};
+use super::packet::{Ages, Offset};
 use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
@@ -21,9 +21,9 @@ const FORGET: Duration = Duration::from_secs(60 * 60);
 const IDLE_MAX: usize = 16 * 1024;
 
 #[derive(Debug, Default)]
-struct Room {
+struct RoomLink {
     /// Whether somebody of ours listens to it.
-    ears: bool,
+    wanted: bool,
     subscribed: bool,
     /// Set as long as somebody of ours listens, and while we are still subscribed after that.
     listening: Option<Listening>,
@@ -31,7 +31,7 @@ struct Room {
     idle_since: Moment,
     /// Whether it is in the list of those that are looked at.
     watched: bool,
-    own: Place,
+    own: Offset,
     /// When the first message of that numbering was said, and the last.
     own_from: Now,
     own_to: Now,
@@ -40,24 +40,24 @@ struct Room {
 
 /// All rooms that anything is known of.
 #[derive(Debug)]
-pub struct Rooms {
+pub struct RoomLinks {
     /// Processes whose numbers are remembered for each: those that spoke last.
     processes_max: usize,
     /// Boxed, since a table is up to twice as large as what is in it.
-    rooms: HashMap<RoomName, Box<Room>>,
+    rooms: HashMap<RoomName, Box<RoomLink>>,
     /// Numberings begun.
     epochs: u32,
-    /// Rooms that may be without anybody, and when to look at them.
+    /// RoomLinks that may be without anybody, and when to look at them.
     watched: VecDeque<(Moment, RoomName)>,
     subscriptions: usize,
-    /// Rooms that are not listened to any more, until somebody asks.
+    /// RoomLinks that are not listened to any more, until somebody asks.
     unheard: Vec<RoomName>,
 }
 
-impl Rooms {
+impl RoomLinks {
     /// None so far, in each of which so many processes are remembered.
-    pub fn new(processes_max: usize) -> Rooms {
-        Rooms {
+    pub fn new(processes_max: usize) -> RoomLinks {
+        RoomLinks {
             processes_max,
             rooms: HashMap::new(),
             epochs: 0,
@@ -69,15 +69,15 @@ impl Rooms {
 
     /// Somebody of ours listens to a room now, or nobody does any more. Whether it must be subscribed to, if that can be
     /// done at the moment: else it will be when a session begins.
-    pub fn set_ears(&mut self, name: &RoomName, ears: bool, open: bool, now: Now) -> bool {
+    pub fn set_subscribed(&mut self, name: &RoomName, wanted: bool, open: bool, now: Now) -> bool {
         let room = self.rooms.entry(name.clone()).or_default();
-        room.ears = ears;
-        if !ears {
+        room.wanted = wanted;
+        if !wanted {
             if !room.subscribed {
                 room.unfollow();
                 self.unheard.push(name.clone());
             }
-            self.note_idle(name, now.moment);
+            self.record_idle(name, now.moment);
             return false;
         }
         room.listening.get_or_insert(Listening { since: now, cut: !open });
@@ -88,7 +88,7 @@ impl Rooms {
     }
 
     /// The number of the next message of ours.
-    pub fn next_place(&mut self, name: &RoomName, now: Now) -> Place {
+    pub fn next_place(&mut self, name: &RoomName, now: Now) -> Offset {
         let room = self.rooms.entry(name.clone()).or_default();
         if room.own.epoch == 0 {
             self.epochs += 1;
@@ -96,15 +96,15 @@ impl Rooms {
         }
         room.own.n += 1;
         room.own_to = now;
-        let (place, ears) = (room.own, room.ears);
-        if !ears {
-            self.note_idle(name, now.moment);
+        let (place, wanted) = (room.own, room.wanted);
+        if !wanted {
+            self.record_idle(name, now.moment);
         }
         place
     }
 
     /// The number of our last message.
-    pub fn place(&self, name: &RoomName) -> Place {
+    pub fn place(&self, name: &RoomName) -> Offset {
         self.rooms.get(name).map(|room| room.own).unwrap_or_default()
     }
 
@@ -116,7 +116,7 @@ impl Rooms {
     }
 
     /// A message of another process has come.
-    pub fn hear(&mut self, name: &RoomName, process: u64, place: Place) -> Heard {
+    pub fn hear(&mut self, name: &RoomName, process: u64, place: Offset) -> Heard {
         let Some(room) = self.rooms.get_mut(name) else {
             return Heard::New { lost: 0 };
         };
@@ -131,7 +131,7 @@ impl Rooms {
         &mut self,
         name: &RoomName,
         process: u64,
-        place: Place,
+        place: Offset,
         ages: Option<Ages>,
         now: Now,
     ) -> Option<u64> {
@@ -148,7 +148,7 @@ impl Rooms {
         let first_unheard = self.unheard.len();
         for (name, room) in self.rooms.iter_mut().filter(|(_, room)| room.subscribed) {
             room.subscribed = false;
-            match room.listening.as_mut().filter(|_| room.ears) {
+            match room.listening.as_mut().filter(|_| room.wanted) {
                 Some(listening) => listening.cut = true,
                 None => {
                     room.unfollow();
@@ -167,7 +167,7 @@ impl Rooms {
 
     /// A session begins: the rooms to subscribe to.
     pub fn resume(&mut self) -> Vec<RoomName> {
-        let wanted = self.rooms.iter_mut().filter(|(_, room)| room.ears);
+        let wanted = self.rooms.iter_mut().filter(|(_, room)| room.wanted);
         let mut names: Vec<RoomName> = wanted
             .map(|(name, room)| {
                 room.subscribed = true;
@@ -179,19 +179,19 @@ impl Rooms {
         names
     }
 
-    /// Rooms where something was said here and nobody listens: others may ask for our numbers there, and we would not hear
+    /// RoomLinks where something was said here and nobody listens: others may ask for our numbers there, and we would not hear
     /// them ask.
     pub fn deaf(&self) -> impl Iterator<Item = RoomName> {
         let spoken = self.rooms.iter().filter(|(_, room)| !room.subscribed && room.own.n > 0);
         spoken.map(|(name, _)| name.clone())
     }
 
-    /// Rooms that we are subscribed to.
+    /// RoomLinks that we are subscribed to.
     pub fn subscriptions(&self) -> usize {
         self.subscriptions
     }
 
-    /// When [`Rooms::expire`] wants to be called.
+    /// When [`RoomLinks::expire`] wants to be called.
     pub fn next_timeout(&self) -> Option<Moment> {
         self.watched.front().map(|(due, _)| *due)
     }
@@ -206,7 +206,7 @@ impl Rooms {
                 continue;
             };
             room.watched = false;
-            if room.ears {
+            if room.wanted {
                 continue;
             }
             let idle = now.since(room.idle_since);
@@ -229,7 +229,7 @@ impl Rooms {
         }
     }
 
-    fn note_idle(&mut self, name: &RoomName, now: Moment) {
+    fn record_idle(&mut self, name: &RoomName, now: Moment) {
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
@@ -241,7 +241,7 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl RoomLink {
     /// Nobody listens to it any more: whoever comes next has missed nothing of what is said until then.
     fn unfollow(&mut self) {
         self.listening = None;
@@ -268,14 +268,14 @@ mod tests {
         RoomName::parse("kitchen").unwrap()
     }
 
-    fn place(epoch: u32, n: u64) -> Place {
-        Place { epoch, n }
+    fn place(epoch: u32, n: u64) -> Offset {
+        Offset { epoch, n }
     }
 
     /// A room that somebody of ours listens to since then.
-    fn heard_since(second: u64) -> (Rooms, RoomName) {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert!(rooms.set_ears(&room, true, true, now(second)));
+    fn heard_since(second: u64) -> (RoomLinks, RoomName) {
+        let (mut rooms, room) = (RoomLinks::new(PROCESSES), room());
+        assert!(rooms.set_subscribed(&room, true, true, now(second)));
         (rooms, room)
     }
 
@@ -300,8 +300,8 @@ mod tests {
 
     #[test]
     fn who_came_while_redis_was_away_has_missed_what_was_said_since() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        rooms.set_ears(&room, true, false, now(5));
+        let (mut rooms, room) = (RoomLinks::new(PROCESSES), room());
+        rooms.set_subscribed(&room, true, false, now(5));
         rooms.resume();
         assert_eq!(rooms.hear_mark(&room, 1, place(1, 3), ages(3, 2), now(8)), Some(3));
         assert_eq!(rooms.hear_mark(&room, 2, place(1, 3), ages(7, 4), now(8)), Some(0), "it was said before");
@@ -312,16 +312,16 @@ mod tests {
         let (mut rooms, room) = heard_since(0);
         for cut in [false, true] {
             rooms.hear(&room, 1, place(1, 1 + u64::from(cut) * 10));
-            rooms.set_ears(&room, false, true, now(0));
+            rooms.set_subscribed(&room, false, true, now(0));
             match cut {
                 true => rooms.cut(),
                 false => assert_eq!(rooms.expire(at(10)), Some(room.clone())),
             }
             assert_eq!(rooms.take_unheard(), std::slice::from_ref(&room));
-            assert!(rooms.set_ears(&room, true, true, now(20)));
+            assert!(rooms.set_subscribed(&room, true, true, now(20)));
             assert_eq!(rooms.hear(&room, 1, place(1, 1)), Heard::Again);
             let from = 5 + u64::from(cut) * 10;
-            let mark = |rooms: &mut Rooms, n| rooms.hear_mark(&room, 1, place(1, n), ages(9, 9), now(21));
+            let mark = |rooms: &mut RoomLinks, n| rooms.hear_mark(&room, 1, place(1, n), ages(9, 9), now(21));
             assert_eq!(
                 [mark(&mut rooms, from), mark(&mut rooms, from + 2)],
                 [Some(0), Some(2)],
@@ -333,10 +333,10 @@ mod tests {
     #[test]
     fn what_was_on_its_way_at_the_end_of_a_subscription_does_not_bring_more_to_miss() {
         let (mut rooms, room) = heard_since(0);
-        rooms.set_ears(&room, false, true, now(0));
+        rooms.set_subscribed(&room, false, true, now(0));
         assert_eq!(rooms.expire(at(10)), Some(room.clone()));
         rooms.hear(&room, 1, place(1, 2));
-        rooms.set_ears(&room, true, true, now(20));
+        rooms.set_subscribed(&room, true, true, now(20));
         assert_eq!(rooms.hear(&room, 1, place(1, 99)), NEW);
     }
 
@@ -350,15 +350,15 @@ mod tests {
 
     #[test]
     fn coming_and_going_is_one_subscription() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
-        assert!(rooms.set_ears(&room, true, true, now(0)));
+        let (mut rooms, room) = (RoomLinks::new(PROCESSES), room());
+        assert!(rooms.set_subscribed(&room, true, true, now(0)));
         for second in 0..30 {
-            rooms.set_ears(&room, false, true, now(second));
-            assert!(!rooms.set_ears(&room, true, true, now(second)));
+            rooms.set_subscribed(&room, false, true, now(second));
+            assert!(!rooms.set_subscribed(&room, true, true, now(second)));
             assert_eq!(rooms.expire(at(second)), None);
         }
         assert_eq!((rooms.subscriptions(), rooms.watched.len()), (1, 1));
-        rooms.set_ears(&room, false, true, now(30));
+        rooms.set_subscribed(&room, false, true, now(30));
         assert_eq!(rooms.expire(at(39)), None);
         let ended = (40..=50).find_map(|second| rooms.expire(at(second)));
         assert_eq!((ended, rooms.subscriptions()), (Some(room), 0));
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on_while_the_room_is_remembered() {
-        let (mut rooms, room) = (Rooms::new(PROCESSES), room());
+        let (mut rooms, room) = (RoomLinks::new(PROCESSES), room());
         assert_eq!(rooms.next_place(&room, now(0)), place(1, 1));
         assert_eq!(rooms.next_place(&room, now(15)), place(1, 2));
         assert!(rooms.deaf().eq([room.clone()]));
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn rooms_without_anybody_are_bounded() {
-        let mut rooms = Rooms::new(PROCESSES);
+        let mut rooms = RoomLinks::new(PROCESSES);
         for index in 0..IDLE_MAX + 10 {
             rooms.next_place(&RoomName::parse(&format!("room-{index}")).unwrap(), now(0));
             rooms.expire(at(0));

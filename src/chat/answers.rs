@@ -90,7 +90,7 @@ impl Chat {
         }
         effects.extend(self.past(room, count, now).map(|event| Effect::Reply(id, event)));
         if room.last(1).next().is_none() {
-            effects.push(Effect::Reply(id, Event::NoPast));
+            effects.push(Effect::Reply(id, Event::HistoryEmpty));
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Chat {
     /// The last `count` messages of a room, as told now, one by one; fewer if they would be too much output.
     pub(super) fn past(&self, room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
         let count = room.fitting(count, self.rules.history_bytes, Dialect::Line);
-        room.last(count).map(move |message| Event::Past {
+        room.last(count).map(move |message| Event::HistoryEntry {
             message: message.clone(),
             age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
         })

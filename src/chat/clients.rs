@@ -5,8 +5,8 @@
 
 use smallvec::SmallVec;
 
-use super::far::FarClients;
 use super::ids::{ClientId, RoomSlot};
+use super::remote::RemoteClients;
 use crate::protocol::{Dialect, UniqueId};
 use crate::text::Name;
 
@@ -19,14 +19,14 @@ pub struct Clients {
     /// The serial numbers of their connections, apart: there is no room for one in a [`Client`].
     serials: Vec<u32>,
     /// Those of other processes.
-    pub far: FarClients,
+    pub far: RemoteClients,
 }
 
 impl Clients {
     /// Room for so many clients of ours, and never more of others than that.
-    pub fn new(process: u64, slots: usize, far_max: usize) -> Clients {
+    pub fn new(process: u64, slots: usize, remote_max: usize) -> Clients {
         let (near, serials) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Clients { process, near, serials, far: FarClients::new(far_max) }
+        Clients { process, near, serials, far: RemoteClients::new(remote_max) }
     }
 
     /// The id that names a client for ever, also to other processes.
@@ -41,7 +41,7 @@ impl Clients {
 
     /// A client, if it is here.
     pub fn get(&self, id: ClientId) -> Option<&Client> {
-        match id.far_key() {
+        match id.remote_key() {
             None => self.near.get(id.0 as usize)?.as_ref(),
             Some(key) => self.far.get(key),
         }
@@ -49,7 +49,7 @@ impl Clients {
 
     /// A client, if it is here.
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        match id.far_key() {
+        match id.remote_key() {
             None => self.near.get_mut(id.0 as usize)?.as_mut(),
             Some(key) => self.far.get_mut(key),
         }
@@ -58,7 +58,7 @@ impl Clients {
     /// What a client speaks; one of another process, Redis.
     pub fn dialect(&self, id: ClientId) -> Option<Dialect> {
         let client = self.get(id)?;
-        Some(if id.far_key().is_some() { Dialect::Redis } else { client.dialect() })
+        Some(if id.remote_key().is_some() { Dialect::Redis } else { client.dialect() })
     }
 
     /// The name of a client, for whoever looks names up; empty if there is none.
@@ -101,30 +101,30 @@ impl Clients {
 pub enum Client {
     /// A line client, or one of another process that is in one room. It is nowhere until it has given a name, and then
     /// always in one room.
-    Solo {
+    SingleRoom {
         /// Its name.
         name: Name,
         /// Where it is.
-        seat: Option<Seat>,
+        seat: Option<Membership>,
     },
     /// A WebSocket client, somebody who only listens, or a client of another process that is in several rooms.
-    Social(Box<Social>),
+    MultiRoom(Box<MultiRoom>),
 }
 
 /// A client that may be in any number of rooms.
 #[derive(Debug)]
-pub struct Social {
+pub struct MultiRoom {
     /// Its name; `None` for who only listens, and is not one of the members.
     pub name: Option<Name>,
     /// What it speaks.
     pub dialect: Dialect,
     /// Where it is: mostly in one room.
-    pub seats: SmallVec<[(Seat, Echo); 1]>,
+    pub memberships: SmallVec<[(Membership, Echo); 1]>,
 }
 
 /// A place among the ears of a room, in eight bytes: whoever has it is there, so the room is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seat {
+pub struct Membership {
     /// The room.
     pub slot: RoomSlot,
     /// The index among those who speak the same dialect, so that leaving does not search.
@@ -139,84 +139,86 @@ impl Client {
     /// Its name, if it has or will have one.
     pub fn name(&self) -> Option<&Name> {
         match self {
-            Client::Solo { name, .. } => Some(name),
-            Client::Social(social) => social.name.as_ref(),
+            Client::SingleRoom { name, .. } => Some(name),
+            Client::MultiRoom(social) => social.name.as_ref(),
         }
     }
 
     /// Gives it another name, and tells the old one.
     pub fn rename(&mut self, new: Name) -> Option<Name> {
         match self {
-            Client::Solo { name, .. } => Some(std::mem::replace(name, new)),
-            Client::Social(social) => social.name.replace(new),
+            Client::SingleRoom { name, .. } => Some(std::mem::replace(name, new)),
+            Client::MultiRoom(social) => social.name.replace(new),
         }
     }
 
     /// What it speaks, if it is one of ours.
     fn dialect(&self) -> Dialect {
         match self {
-            Client::Solo { .. } => Dialect::Line,
-            Client::Social(social) => social.dialect,
+            Client::SingleRoom { .. } => Dialect::Line,
+            Client::MultiRoom(social) => social.dialect,
         }
     }
 
     /// Whether it still has to give a name.
     pub fn is_unnamed(&self) -> bool {
-        matches!(self, Client::Solo { seat: None, .. })
+        matches!(self, Client::SingleRoom { seat: None, .. })
     }
 
-    /// All its seats.
-    pub fn seats(&self) -> impl Iterator<Item = Seat> {
+    /// All its memberships.
+    pub fn memberships(&self) -> impl Iterator<Item = Membership> {
         let (one, many) = match self {
-            Client::Solo { seat, .. } => (*seat, &[][..]),
-            Client::Social(social) => (None, &social.seats[..]),
+            Client::SingleRoom { seat, .. } => (*seat, &[][..]),
+            Client::MultiRoom(social) => (None, &social.memberships[..]),
         };
         one.into_iter().chain(many.iter().map(|(seat, _)| *seat))
     }
 
     /// Its seat in that room.
-    pub fn seat_in(&self, slot: RoomSlot) -> Option<Seat> {
-        self.seats().find(|seat| seat.slot == slot)
+    pub fn membership_in(&self, slot: RoomSlot) -> Option<Membership> {
+        self.memberships().find(|seat| seat.slot == slot)
     }
 
     /// Whether its own messages come back to it from that room.
-    pub fn hears_itself(&self, slot: RoomSlot) -> bool {
+    pub fn gets_echo(&self, slot: RoomSlot) -> bool {
         match self {
-            Client::Solo { .. } => false,
-            Client::Social(social) => social.seats.iter().any(|(seat, echo)| seat.slot == slot && echo.0),
+            Client::SingleRoom { .. } => false,
+            Client::MultiRoom(social) => {
+                social.memberships.iter().any(|(seat, echo)| seat.slot == slot && echo.0)
+            }
         }
     }
 
     /// It has a seat more.
-    pub fn sit(&mut self, new: Seat, echo: Echo) {
+    pub fn add_membership(&mut self, new: Membership, echo: Echo) {
         match self {
-            Client::Solo { seat: seat @ None, .. } => *seat = Some(new),
-            Client::Solo { name, seat: Some(first) } => {
-                let seats = [(*first, Echo(false)), (new, echo)].into_iter().collect();
-                let social = Social { name: Some(name.clone()), dialect: Dialect::Redis, seats };
-                *self = Client::Social(Box::new(social));
+            Client::SingleRoom { seat: seat @ None, .. } => *seat = Some(new),
+            Client::SingleRoom { name, seat: Some(first) } => {
+                let memberships = [(*first, Echo(false)), (new, echo)].into_iter().collect();
+                let social = MultiRoom { name: Some(name.clone()), dialect: Dialect::Redis, memberships };
+                *self = Client::MultiRoom(Box::new(social));
             }
-            Client::Social(social) => {
-                social.seats.push((new, echo));
+            Client::MultiRoom(social) => {
+                social.memberships.push((new, echo));
             }
         }
     }
 
     /// It has left that room.
-    pub fn stand_up(&mut self, slot: RoomSlot) {
+    pub fn remove_membership(&mut self, slot: RoomSlot) {
         match self {
-            Client::Solo { seat, .. } => *seat = None,
-            Client::Social(social) => social.seats.retain(|(seat, _)| seat.slot != slot),
+            Client::SingleRoom { seat, .. } => *seat = None,
+            Client::MultiRoom(social) => social.memberships.retain(|(seat, _)| seat.slot != slot),
         }
     }
 
     /// Its seat in that room is another one now.
     pub fn shift(&mut self, slot: RoomSlot, index: u32) {
         match self {
-            Client::Solo { seat, .. } => *seat = Some(Seat { slot, index }),
-            Client::Social(social) => {
+            Client::SingleRoom { seat, .. } => *seat = Some(Membership { slot, index }),
+            Client::MultiRoom(social) => {
                 social
-                    .seats
+                    .memberships
                     .iter_mut()
                     .filter(|(seat, _)| seat.slot == slot)
                     .for_each(|(seat, _)| seat.index = index);

@@ -18,7 +18,7 @@ impl ClientId {
     }
 
     /// The key of a client of another process; `None` if it is one of ours.
-    pub(super) fn far_key(self) -> Option<usize> {
+    pub(super) fn remote_key(self) -> Option<usize> {
         self.0.checked_sub(ClientId::FAR).map(|key| key as usize)
     }
 }

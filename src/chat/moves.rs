@@ -1,10 +1,10 @@
 //! Who comes, goes and changes its name.
 
-use super::clients::{Client, Echo, Seat, Social};
+use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
 use super::rooms::Rooms;
-use super::{Chat, Effect, Place};
-use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Share};
+use super::{Chat, Effect, Location};
+use crate::protocol::{Arrival, Dialect, Event, LocalEvent, Position, PositionError, Problem};
 use crate::text::{Looks, Name, RoomName, Text};
 use crate::time::Now;
 
@@ -13,7 +13,7 @@ const NAMES_ON_ENTERING: usize = 10;
 
 /// How somebody enters a room.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct JoinOptions {
     /// Whether it is the first room of a line client.
     pub first: bool,
     /// How much history to show.
@@ -26,13 +26,13 @@ pub struct Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// It is.
-    Told,
+    Announced,
     /// It is not: it only came to light who is there.
-    Quiet,
+    Silent,
 }
 
 impl Chat {
-    /// Somebody enters by a door where all it wants is said at once.
+    /// Somebody enters by a listener where all it wants is said at once.
     ///
     /// Its connection has that serial number. A name that can't be had is a [`Problem`] told to it, and it is a guest. Who only listens has none, and is no member.
     pub fn enter(
@@ -56,8 +56,8 @@ impl Chat {
             None => true,
         });
         let name = wanted.unwrap_or_else(|| self.next_guest());
-        let social = Social { name: Some(name.clone()), dialect, seats: Default::default() };
-        self.clients.insert(id, serial, Client::Social(Box::new(social)));
+        let social = MultiRoom { name: Some(name.clone()), dialect, memberships: Default::default() };
+        self.clients.insert(id, serial, Client::MultiRoom(Box::new(social)));
         self.take_name(id, None);
         self.admit(id, now);
         effects.push(Effect::NameGiven(id));
@@ -85,8 +85,8 @@ impl Chat {
         heard: Option<Result<Position, PositionError>>,
         effects: &mut Vec<Effect>,
     ) {
-        let social = Social { name: None, dialect: Dialect::Events, seats: Default::default() };
-        self.clients.insert(id, serial, Client::Social(Box::new(social)));
+        let social = MultiRoom { name: None, dialect: Dialect::Events, memberships: Default::default() };
+        self.clients.insert(id, serial, Client::MultiRoom(Box::new(social)));
         effects.push(Effect::NameGiven(id));
         let Some(to) = room.and_then(|room| self.rooms.open(room)) else {
             // The last room went while this one's request was looked at.
@@ -109,7 +109,7 @@ impl Chat {
         }
         if self.client(id).is_some_and(Client::is_unnamed) {
             self.client_mut(id).and_then(|client| client.rename(name));
-            self.name_given(id, now, effects);
+            self.record_name(id, now, effects);
         } else {
             self.rename(id, name, now, effects);
         }
@@ -133,13 +133,13 @@ impl Chat {
         {
             shared.claim(id, now);
         }
-        self.tell_renamed(id, &old, &name, effects);
+        self.announce_rename(id, &old, &name, effects);
         self.name_is_free(old.as_str(), now, effects);
         self.share_presence(id, effects);
     }
 
-    pub(super) fn tell_renamed(&self, id: ClientId, old: &Name, name: &Name, effects: &mut Vec<Effect>) {
-        for seat in self.client(id).into_iter().flat_map(Client::seats) {
+    pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, effects: &mut Vec<Effect>) {
+        for seat in self.client(id).into_iter().flat_map(Client::memberships) {
             if let Some(to) = self.rooms.at(seat.slot)
                 && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
             {
@@ -151,7 +151,7 @@ impl Chat {
     }
 
     /// The line client's name stands; it enters the lobby under it.
-    pub(super) fn name_given(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn record_name(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
         if self.client(id).and_then(Client::name).is_some_and(|name| self.is_taken(name)) {
             // Another process has given the same number to a guest of its own.
             let guest = self.next_guest();
@@ -160,7 +160,7 @@ impl Chat {
         self.take_name(id, None);
         self.admit(id, now);
         effects.push(Effect::NameGiven(id));
-        let entry = Entry { first: true, history: self.rules.history_shown, echo: Echo(false) };
+        let entry = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
         self.arrive(id, Rooms::LOBBY, entry, now, effects);
         self.tell_if_apart(id, effects);
         self.share_presence(id, effects);
@@ -195,21 +195,21 @@ impl Chat {
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return Err(Problem::NameFirst);
         };
-        if self.rooms.find(&room).is_some_and(|there| client.seat_in(there.slot()).is_some()) {
+        if self.rooms.find(&room).is_some_and(|there| client.membership_in(there.slot()).is_some()) {
             return Err(Problem::AlreadyIn(room));
         }
         let moves = self.clients.dialect(id) == Some(Dialect::Line);
-        let seats = client.seats().count();
-        if !moves && seats >= self.rules.rooms_per_client {
+        let memberships = client.memberships().count();
+        if !moves && memberships >= self.rules.rooms_per_client {
             return Err(Problem::TooManyJoined { max: self.rules.rooms_per_client });
         }
         let there = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         if moves {
             let place = self.place_in(id, None)?;
-            self.depart(id, place, None, Notice::Told, now, effects);
+            self.depart(id, place, None, Notice::Announced, now, effects);
         }
         let history = history.unwrap_or(self.rules.history_shown);
-        self.arrive(id, there, Entry { first: false, history, echo }, now, effects);
+        self.arrive(id, there, JoinOptions { first: false, history, echo }, now, effects);
         self.share_presence(id, effects);
         Ok(())
     }
@@ -226,31 +226,31 @@ impl Chat {
         if place.dialect == Dialect::Line {
             return self.join(id, RoomName::lobby(), None, Echo(false), now, effects);
         }
-        let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::Gone {
+        let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::YouLeft {
             by: self.unique(id),
             name: name.clone(),
             room: room.name.clone(),
             count: room.count() - 1,
         });
-        self.depart(id, place, None, Notice::Told, now, effects);
+        self.depart(id, place, None, Notice::Announced, now, effects);
         effects.extend(told.map(|event| Effect::Reply(id, event)));
         self.share_presence(id, effects);
         Ok(())
     }
 
-    fn arrive(&mut self, id: ClientId, to: RoomId, entry: Entry, now: Now, effects: &mut Vec<Effect>) {
+    fn arrive(&mut self, id: ClientId, to: RoomId, entry: JoinOptions, now: Now, effects: &mut Vec<Effect>) {
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get(to)) else {
             return;
         };
         let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
-        self.take_seat(id, to, entry.echo, Notice::Told, now, effects);
+        self.take_membership(id, to, entry.echo, Notice::Announced, now, effects);
         let Some(room) = self.rooms.get(to) else {
             return;
         };
         let (label, first) = (room.name.clone(), entry.first);
         let (epoch, seq, since) = (self.epoch(room), room.seq(), room.since());
         let by = self.unique(id);
-        let entered = Event::Entered { by, name, first, room: label, others, more, epoch, seq, since };
+        let entered = Event::YouJoined { by, name, first, room: label, others, more, epoch, seq, since };
         effects.push(Effect::Reply(id, entered));
         if self.clients.dialect(id) == Some(Dialect::Line) {
             effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
@@ -260,7 +260,7 @@ impl Chat {
     }
 
     /// Seats a member, and tells the others.
-    pub(super) fn take_seat(
+    pub(super) fn take_membership(
         &mut self,
         id: ClientId,
         to: RoomId,
@@ -270,26 +270,26 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         self.put_in(id, to, echo, effects);
-        if notice == Notice::Told {
-            self.tell_joined(id, to, now, effects);
+        if notice == Notice::Announced {
+            self.announce_join(id, to, now, effects);
         }
     }
 
     /// Tells all rooms of a client that it has come, if they are to be told.
-    pub(super) fn tell_joined_everywhere(
+    pub(super) fn announce_join_everywhere(
         &mut self,
         id: ClientId,
         notice: Notice,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if notice == Notice::Told {
-            self.rooms_of(id).into_iter().for_each(|room| self.tell_joined(id, room, now, effects));
+        if notice == Notice::Announced {
+            self.rooms_of(id).into_iter().for_each(|room| self.announce_join(id, room, now, effects));
         }
     }
 
     /// Tells a room that somebody has come who is in it.
-    fn tell_joined(&mut self, id: ClientId, to: RoomId, now: Now, effects: &mut Vec<Effect>) {
+    fn announce_join(&mut self, id: ClientId, to: RoomId, now: Now, effects: &mut Vec<Effect>) {
         let by = self.unique(id);
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
             return;
@@ -309,17 +309,17 @@ impl Chat {
             return;
         };
         let index = room.enter(dialect, id);
-        if dialect != Dialect::Redis && room.near_ears() == 1 && self.shared.is_some() {
-            effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
+        if dialect != Dialect::Redis && room.local_subscribers() == 1 && self.shared.is_some() {
+            effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: true }));
         }
-        self.sit(id, Seat { slot: to.slot(), index }, echo);
+        self.add_membership(id, Membership { slot: to.slot(), index }, echo);
     }
 
-    /// Takes a client out of all the rooms it has those seats in.
-    pub(super) fn leave_seats(
+    /// Takes a client out of all the rooms it has those memberships in.
+    pub(super) fn leave_memberships(
         &mut self,
         id: ClientId,
-        seats: &[Seat],
+        memberships: &[Membership],
         reason: Option<Text>,
         notice: Notice,
         now: Now,
@@ -328,9 +328,9 @@ impl Chat {
         let Some(dialect) = self.clients.dialect(id) else {
             return;
         };
-        for Seat { slot, index } in seats.iter().copied() {
+        for Membership { slot, index } in memberships.iter().copied() {
             if let Some(room) = self.rooms.at(slot) {
-                let place = Place { room, dialect, index };
+                let place = Location { room, dialect, index };
                 self.depart(id, place, reason.clone(), notice, now, effects);
             }
         }
@@ -340,7 +340,7 @@ impl Chat {
     pub(super) fn depart(
         &mut self,
         id: ClientId,
-        place: Place,
+        place: Location,
         reason: Option<Text>,
         notice: Notice,
         now: Now,
@@ -353,14 +353,14 @@ impl Chat {
         let by = self.clients.unique(id);
         // The last one takes the place of the one who leaves.
         let moved = room.exit(place.dialect, place.index);
-        if place.dialect != Dialect::Redis && room.near_ears() == 0 && self.shared.is_some() {
-            effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: false }));
+        if place.dialect != Dialect::Redis && room.local_subscribers() == 0 && self.shared.is_some() {
+            effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: false }));
         }
         let name = self.clients.get_mut(id).and_then(|client| {
-            client.stand_up(place.room.slot());
+            client.remove_membership(place.room.slot());
             client.name().cloned()
         });
-        if let Some(name) = name.filter(|_| notice == Notice::Told) {
+        if let Some(name) = name.filter(|_| notice == Notice::Announced) {
             if announced {
                 let (room, count) = (room.name.clone(), room.count());
                 let event = Event::Left { by, name, room, reason, count };

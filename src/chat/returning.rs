@@ -5,10 +5,10 @@
 //! piece, however much was said. If the history drops a message before its turn, the listener is told how many are missing.
 
 use super::ids::{ClientId, RoomId};
-use super::rooms::{Room, told_bytes};
+use super::rooms::{Room, shown_bytes};
 use super::{Chat, Effect};
 use crate::chat::clients::Echo;
-use crate::protocol::{Dialect, Event, Position, PositionError, Share};
+use crate::protocol::{Dialect, Event, LocalEvent, Position, PositionError};
 use crate::time::Now;
 
 /// The progress of a listener that catches up.
@@ -83,7 +83,7 @@ impl Chat {
         returning.since = room.since();
         let mut bytes = 0;
         for message in room.from(returning.next) {
-            bytes += told_bytes(message, Dialect::Events);
+            bytes += shown_bytes(message, Dialect::Events);
             let event = Event::Message { room: room.name.clone(), epoch, message: message.clone() };
             effects.push(Effect::Reply(id, event));
             returning.next += 1;
@@ -116,8 +116,8 @@ impl Chat {
     fn hold_open(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
         if let Some(room) = self.rooms.get_mut(id) {
             room.returning += 1;
-            if room.near_ears() == 1 && self.shared.is_some() {
-                effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: true }));
+            if room.local_subscribers() == 1 && self.shared.is_some() {
+                effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: true }));
             }
         }
     }
@@ -125,8 +125,8 @@ impl Chat {
     fn let_go(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
         if let Some(room) = self.rooms.get_mut(id) {
             room.returning -= 1;
-            if room.near_ears() == 0 && self.shared.is_some() {
-                effects.push(Effect::Share(Share::Ears { room: room.name.clone(), any: false }));
+            if room.local_subscribers() == 0 && self.shared.is_some() {
+                effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: false }));
             }
         }
     }

@@ -23,10 +23,10 @@ pub struct Room {
     /// Distinguishes it from others that had or will have its slot.
     serial: u32,
     /// Who is here, by dialect. Dense, for whoever walks through one with a message; each client knows its index.
-    ears: [Vec<ClientId>; Dialect::Redis as usize + 1],
+    subscribers: [Vec<ClientId>; Dialect::Redis as usize + 1],
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
-    /// Listeners that catch up with what was said, and are not among the ears yet.
+    /// Listeners that catch up with what was said, and are not among the subscribers yet.
     pub returning: u32,
     past: VecDeque<Rc<Message>>,
     /// The number of messages that were remembered, and are not any more.
@@ -44,7 +44,7 @@ impl Room {
         Room {
             name,
             serial,
-            ears: Default::default(),
+            subscribers: Default::default(),
             crowd: Crowd::default(),
             returning: 0,
             past: VecDeque::new(),
@@ -56,45 +56,45 @@ impl Room {
     }
 
     /// Those who speak `dialect`.
-    pub fn ears(&self, dialect: Dialect) -> &[ClientId] {
-        self.ears.get(dialect as usize).map_or(&[], Vec::as_slice)
+    pub fn subscribers(&self, dialect: Dialect) -> &[ClientId] {
+        self.subscribers.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
     /// The members, those of other processes last: all but those who only listen.
     pub fn members(&self) -> impl Iterator<Item = ClientId> {
-        let [line, json, raw, _, far] = &self.ears;
+        let [line, json, raw, _, far] = &self.subscribers;
         [line, json, raw, far].into_iter().flatten().copied()
     }
 
     /// How many members there are.
     pub fn count(&self) -> usize {
-        let [line, json, raw, _, far] = &self.ears;
+        let [line, json, raw, _, far] = &self.subscribers;
         line.len() + json.len() + raw.len() + far.len()
     }
 
     /// The number of clients of this process that are sent its messages, or will be once they have caught up.
-    pub fn near_ears(&self) -> usize {
-        let ears: usize = self.ears[..Dialect::Redis as usize].iter().map(Vec::len).sum();
-        ears + self.returning as usize
+    pub fn local_subscribers(&self) -> usize {
+        let subscribers: usize = self.subscribers[..Dialect::Redis as usize].iter().map(Vec::len).sum();
+        subscribers + self.returning as usize
     }
 
     /// Whether nobody is here, not even to listen.
     fn is_unused(&self) -> bool {
-        self.returning == 0 && self.ears.iter().all(Vec::is_empty)
+        self.returning == 0 && self.subscribers.iter().all(Vec::is_empty)
     }
 
     /// Adds a client, and tells its index.
     pub fn enter(&mut self, dialect: Dialect, id: ClientId) -> u32 {
-        let ears = &mut self.ears[dialect as usize];
-        ears.push(id);
-        ears.len() as u32 - 1
+        let subscribers = &mut self.subscribers[dialect as usize];
+        subscribers.push(id);
+        subscribers.len() as u32 - 1
     }
 
     /// Removes the client at `index`. The one who was last has that index now, and is returned.
     pub fn exit(&mut self, dialect: Dialect, index: u32) -> Option<ClientId> {
-        let ears = &mut self.ears[dialect as usize];
-        ears.swap_remove(index as usize);
-        ears.get(index as usize).copied()
+        let subscribers = &mut self.subscribers[dialect as usize];
+        subscribers.swap_remove(index as usize);
+        subscribers.get(index as usize).copied()
     }
 
     /// What the numbers of its messages belong to, in that process.
@@ -104,7 +104,7 @@ impl Room {
 
     /// Messages did not come here, or may not from now on. They take one number together, so that who has heard the room up
     /// to then can be told from who was here since.
-    pub fn note_gap(&mut self) {
+    pub fn record_gap(&mut self) {
         self.seq += 1;
         self.since = self.seq;
     }
@@ -174,14 +174,14 @@ pub fn fitting<'a>(
 ) -> usize {
     let mut bytes = 0;
     let fits = |(index, message): &(usize, &Rc<Message>)| {
-        bytes += told_bytes(message, dialect);
+        bytes += shown_bytes(message, dialect);
         *index == 0 || bytes <= most_bytes
     };
     messages.enumerate().take_while(fits).count()
 }
 
 /// An upper bound of the bytes of a message in `dialect`.
-pub fn told_bytes(message: &Message, dialect: Dialect) -> usize {
+pub fn shown_bytes(message: &Message, dialect: Dialect) -> usize {
     // The most that is put around a text: a name, how it came and how long ago it was said, or in JSON the keys and the
     // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
     const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
@@ -226,7 +226,7 @@ impl Rooms {
         };
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
-        rooms.rooms[Rooms::LOBBY.slot.key()].ears[Dialect::Line as usize].reserve(config.max_clients);
+        rooms.rooms[Rooms::LOBBY.slot.key()].subscribers[Dialect::Line as usize].reserve(config.max_clients);
         rooms
     }
 
@@ -375,17 +375,17 @@ impl Rooms {
 
     /// Members of all rooms, and listeners, in no order.
     pub fn everybody(&self) -> impl Iterator<Item = ClientId> {
-        self.rooms.iter().flat_map(|(_, room)| room.ears.iter().flatten().copied())
+        self.rooms.iter().flat_map(|(_, room)| room.subscribers.iter().flatten().copied())
     }
 
     /// The number of memberships.
-    pub fn seats(&self) -> usize {
-        self.rooms.iter().map(|(_, room)| room.ears.iter().map(Vec::len).sum::<usize>()).sum()
+    pub fn memberships(&self) -> usize {
+        self.rooms.iter().map(|(_, room)| room.subscribers.iter().map(Vec::len).sum::<usize>()).sum()
     }
 
     /// Rooms in which somebody of this process hears what is said.
-    pub fn with_near_ears(&self) -> usize {
-        self.rooms.iter().filter(|(_, room)| room.near_ears() > 0).count()
+    pub fn with_local_subscribers(&self) -> usize {
+        self.rooms.iter().filter(|(_, room)| room.local_subscribers() > 0).count()
     }
 
     /// Memory of what is remembered.

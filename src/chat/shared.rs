@@ -1,9 +1,9 @@
 //! What the other processes are told of this one, and what they know its clients by: [`Shared`].
 
-use super::clients::Seat;
+use super::clients::Membership;
 use super::ids::ClientId;
 use super::{Chat, Effect};
-use crate::protocol::{Event, Presence, Share};
+use crate::protocol::{Event, LocalEvent, Presence};
 use crate::text::Text;
 use crate::time::Now;
 
@@ -59,41 +59,43 @@ impl Chat {
     }
 
     /// Rooms that somebody here listens to.
-    pub fn rooms_with_ears(&self) -> usize {
-        self.rooms.with_near_ears()
+    pub fn rooms_with_subscribers(&self) -> usize {
+        self.rooms.with_local_subscribers()
     }
 
     /// The number of a client of ours, and how things are with it.
     fn presence(&self, id: ClientId) -> Option<(u32, Presence)> {
         let since_unix_millis = self.shared.as_ref()?.claim_of(id);
         let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
-        let room = |seat: Seat| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
-        let (name, rooms) = (client.name()?.clone(), client.seats().filter_map(room).collect());
+        let room = |seat: Membership| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
+        let (name, rooms) = (client.name()?.clone(), client.memberships().filter_map(room).collect());
         Some((self.unique(id).serial, Presence { name, since_unix_millis, rooms }))
     }
 
     /// Lets the other processes know how things are with a client of ours.
     pub(super) fn share_presence(&self, id: ClientId, effects: &mut Vec<Effect>) {
         let presence = self.presence(id);
-        effects.extend(presence.map(|(client, presence)| Effect::Share(Share::Present { client, presence })));
+        effects.extend(
+            presence.map(|(client, presence)| Effect::Publish(LocalEvent::Present { client, presence })),
+        );
     }
 
     /// Lets the other processes know that a client of ours is gone.
     pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, effects: &mut Vec<Effect>) {
-        self.share(|| Share::Gone { client: self.unique(id).serial, reason }, effects);
+        self.share(|| LocalEvent::Gone { client: self.unique(id).serial, reason }, effects);
     }
 
     /// Lets the other processes know of something, if there are any.
-    pub(super) fn share(&self, share: impl FnOnce() -> Share, effects: &mut Vec<Effect>) {
+    pub(super) fn share(&self, share: impl FnOnce() -> LocalEvent, effects: &mut Vec<Effect>) {
         if self.shared.is_some() {
-            effects.push(Effect::Share(share()));
+            effects.push(Effect::Publish(share()));
         }
     }
 
     /// Tells somebody who has just come that the others are out of reach, if they are.
     pub(super) fn tell_if_apart(&self, id: ClientId, effects: &mut Vec<Effect>) {
         if self.shared.as_ref().is_some_and(|shared| shared.apart) {
-            effects.push(Effect::Reply(id, Event::Apart));
+            effects.push(Effect::Reply(id, Event::Disconnected));
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::ids::{ClientId, RoomId};
-use super::{Chat, Effect, Place};
-use crate::protocol::{Body, Event, Manner, Message, Payload, Problem, Sender, Share};
+use super::{Chat, Effect, Location};
+use crate::protocol::{Body, Event, LocalEvent, Message, MessageKind, Payload, Problem, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -12,7 +12,7 @@ use crate::time::Now;
 #[derive(Debug)]
 pub struct Speech {
     /// Said or done.
-    pub manner: Manner,
+    pub kind: MessageKind,
     /// What.
     pub body: Body,
     /// Whether the message is to come back.
@@ -22,7 +22,7 @@ pub struct Speech {
 impl Speech {
     /// Words that nobody wants to see again.
     pub fn of_text(text: Text) -> Speech {
-        Speech { manner: Manner::Say, body: Body::Text(text), receipt: false }
+        Speech { kind: MessageKind::Say, body: Body::Text(text), receipt: false }
     }
 }
 
@@ -43,7 +43,7 @@ impl Chat {
             return Err(problem);
         }
         let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
-        let message = self.post(id, from, Sender::Http, Manner::Say, body, now);
+        let message = self.post(id, from, Sender::Http, MessageKind::Say, body, now);
         let seq = message.seq;
         effects.extend(self.announce(id, None, message.clone()));
         self.share_message(id, message, effects);
@@ -54,7 +54,7 @@ impl Chat {
     pub(super) fn say(
         &mut self,
         id: ClientId,
-        place: Place,
+        place: Location,
         speech: Speech,
         now: Now,
         effects: &mut Vec<Effect>,
@@ -68,17 +68,17 @@ impl Chat {
     fn say_here(
         &mut self,
         id: ClientId,
-        place: Place,
+        place: Location,
         speech: Speech,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Option<Rc<Message>> {
         let from = self.name(id)?.clone();
-        let Speech { manner, body, receipt } = speech;
+        let Speech { kind, body, receipt } = speech;
         let sender = Sender::Client(self.unique(id));
-        let message = self.post(place.room, from, sender, manner, body, now);
+        let message = self.post(place.room, from, sender, kind, body, now);
         let said = message.clone();
-        let own = self.hears_itself(id, place, receipt).then(|| message.clone());
+        let own = self.gets_echo(id, place, receipt).then(|| message.clone());
         effects.extend(self.announce(place.room, Some(id), message));
         effects.extend(
             own.and_then(|message| self.message(place.room, message)).map(|event| Effect::Reply(id, event)),
@@ -88,7 +88,7 @@ impl Chat {
 
     fn share_message(&self, room: RoomId, message: Rc<Message>, effects: &mut Vec<Effect>) {
         if let Some(name) = self.room_name(room) {
-            self.share(|| Share::Said { room: name.clone(), message }, effects);
+            self.share(|| LocalEvent::Message { room: name.clone(), message }, effects);
         }
     }
 
@@ -104,7 +104,7 @@ impl Chat {
         let place = self.place_in(id, None)?;
         let words = payload.words();
         let event = Event::Relayed(payload.clone());
-        let own = self.hears_itself(id, place, false).then(|| event.clone());
+        let own = self.gets_echo(id, place, false).then(|| event.clone());
         effects.push(Effect::Announce { room: place.room, except: Some(id), event });
         effects.extend(own.map(|event| Effect::Reply(id, event)));
         if let Some(words) = words {
@@ -113,7 +113,7 @@ impl Chat {
         if let Some((room, from)) = self.room_name(place.room).zip(self.name(id)) {
             let (room, by, from) = (room.clone(), self.unique(id), from.clone());
             self.share(
-                || Share::Relayed { room, by, from, payload, at_unix_millis: now.unix_millis },
+                || LocalEvent::Relayed { room, by, from, payload, at_unix_millis: now.unix_millis },
                 effects,
             );
         }
@@ -132,10 +132,10 @@ impl Chat {
         let addressee = self.find(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
         if let Some((from, to)) = sender.name().cloned().zip(self.name(addressee).cloned()) {
             let by = self.unique(id);
-            let told = Event::Told { by, from: from.clone(), to: to.clone(), text: text.clone() };
+            let told = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
             effects.push(match self.clients.far.process_of(addressee) {
-                None => Effect::Pass(addressee, Event::Private { by: Some(by), from, text }),
-                Some(process) => Effect::Share(Share::Private { process, to, by, from, text }),
+                None => Effect::Deliver(addressee, Event::Private { by: Some(by), from, text }),
+                Some(process) => Effect::Publish(LocalEvent::Private { process, to, by, from, text }),
             });
             effects.extend(receipt.then_some(Effect::Reply(id, told)));
         }
@@ -147,12 +147,12 @@ impl Chat {
         room: RoomId,
         from: Name,
         sender: Sender,
-        manner: Manner,
+        kind: MessageKind,
         body: Body,
         now: Now,
     ) -> Rc<Message> {
         let at_unix_millis = now.unix_millis;
-        self.rooms.post(room, |seq| Rc::new(Message { from, sender, manner, body, seq, at_unix_millis }))
+        self.rooms.post(room, |seq| Rc::new(Message { from, sender, kind, body, seq, at_unix_millis }))
     }
 
     pub(super) fn announce(
@@ -169,7 +169,7 @@ impl Chat {
         Some(Event::Message { room: room.name.clone(), epoch: self.epoch(room), message })
     }
 
-    fn hears_itself(&self, id: ClientId, place: Place, receipt: bool) -> bool {
-        receipt || self.client(id).is_some_and(|client| client.hears_itself(place.room.slot()))
+    fn gets_echo(&self, id: ClientId, place: Location, receipt: bool) -> bool {
+        receipt || self.client(id).is_some_and(|client| client.gets_echo(place.room.slot()))
     }
 }

@@ -1,4 +1,4 @@
-//! Other protocols at the line door: a browser, a proxy or a scanner that was pointed at the wrong port.
+//! Other protocols at the line listener: a browser, a proxy or a scanner that was pointed at the wrong port.
 //!
 //! A web page can make a browser send any request body to any port. Where its lines were read as chat, the page could
 //! chat in the name of whoever has it open. So the first line that says anything decides whether the rest is read.

@@ -30,8 +30,8 @@ pub fn unused_max_bytes(message_max: usize) -> usize {
 
 /// A request whose body is still to come.
 #[derive(Debug)]
-pub struct Awaited {
-    call: Box<Call>,
+pub struct PendingRequest {
+    call: Box<HttpRequest>,
     rest: Rest,
 }
 
@@ -45,7 +45,7 @@ enum Rest {
 }
 
 /// A whole request.
-pub type Call = http::Request<Vec<u8>>;
+pub type HttpRequest = http::Request<Vec<u8>>;
 
 /// Why there is no request. The connection ends with the answer: nobody knows where the next request would begin.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -68,7 +68,7 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
             Ok((bytes, true)) => {
                 let call = std::mem::take(&mut awaited.call);
                 *unfinished = None;
-                Step::Used { bytes, input: Some(Input::Call(Ok(call))) }
+                Step::Used { bytes, input: Some(Input::Http(Ok(call))) }
             }
             Err(refusal) => {
                 let origin = origin_of(awaited.call.headers()).map(Box::from);
@@ -90,10 +90,10 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
 }
 
 fn refused(input: &[u8], refusal: Refusal) -> Step {
-    Step::Used { bytes: input.len(), input: Some(Input::Call(Err(refusal))) }
+    Step::Used { bytes: input.len(), input: Some(Input::Http(Err(refusal))) }
 }
 
-impl Awaited {
+impl PendingRequest {
     /// Reads of the body what there is: how much of `input` is used, and whether the body is complete.
     fn read(&mut self, input: &[u8], message_max: usize) -> Result<(usize, bool), Refusal> {
         match &mut self.rest {
@@ -127,20 +127,20 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// A head that was read, and what follows it.
-struct Head {
+struct RequestHead {
     bytes: usize,
-    call: Box<Call>,
+    call: Box<HttpRequest>,
     rest: Option<Rest>,
 }
 
-fn begin(unfinished: &mut Option<Box<Unfinished>>, head: Head) -> Step {
-    let Head { bytes, call, rest } = head;
+fn begin(unfinished: &mut Option<Box<Unfinished>>, head: RequestHead) -> Step {
+    let RequestHead { bytes, call, rest } = head;
     let Some(rest) = rest else {
-        return Step::Used { bytes, input: Some(Input::Call(Ok(call))) };
+        return Step::Used { bytes, input: Some(Input::Http(Ok(call))) };
     };
     // A client of HTTP/1.0 does not know the interim answer (RFC 9110, 10.1.1).
     let asks = call.version() == Version::HTTP_11 && call.headers().contains_key(header::EXPECT);
-    *unfinished = Some(Box::new(Unfinished::Body(Awaited { call, rest })));
+    *unfinished = Some(Box::new(Unfinished::Body(PendingRequest { call, rest })));
     Step::Used { bytes, input: asks.then_some(Input::Continue) }
 }
 
@@ -195,7 +195,7 @@ fn head_len(input: &[u8]) -> Result<Option<usize>, Refusal> {
     }
 }
 
-fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Refusal> {
+fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<RequestHead, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     match parsed.parse(&input[..bytes]) {
@@ -207,7 +207,7 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
         }
         Err(_) => return Err(bad(NO_REQUEST)),
     }
-    let mut call = Call::new(Vec::new());
+    let mut call = HttpRequest::new(Vec::new());
     *call.version_mut() = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
     *call.method_mut() = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| bad("the method has a character that methods don't have"))?;
@@ -223,7 +223,7 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<Head, Ref
     if is_upgrade(call.headers()) && (rest.is_some() || input.len() > bytes) {
         return Err(bad("nothing may follow an upgrade before its answer"));
     }
-    Ok(Head { bytes, call: Box::new(call), rest })
+    Ok(RequestHead { bytes, call: Box::new(call), rest })
 }
 
 /// A path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). What is left, a host and a port, is for proxies.
@@ -237,7 +237,7 @@ fn target(method: &Method, raw: &str) -> Result<Uri, Refusal> {
 }
 
 /// Whether the head is one that can be understood in one way only.
-fn check(call: &Call) -> Result<(), Refusal> {
+fn check(call: &HttpRequest) -> Result<(), Refusal> {
     let headers = call.headers();
     let hosts = headers.get_all(header::HOST).iter().count();
     if hosts > 1 || (hosts == 0 && call.version() == Version::HTTP_11) {
@@ -257,7 +257,7 @@ fn check(call: &Call) -> Result<(), Refusal> {
 }
 
 /// The framing of the body, if there is one (RFC 9112, 6.3).
-fn framing(call: &Call, message_max: usize) -> Result<Option<Rest>, Refusal> {
+fn framing(call: &HttpRequest, message_max: usize) -> Result<Option<Rest>, Refusal> {
     let headers = call.headers();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if headers.contains_key(header::TRANSFER_ENCODING) {
@@ -311,7 +311,7 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the connection is to stay open after the answer (RFC 9112, 9.3).
-pub fn keeps_alive(call: &Call) -> bool {
+pub fn keeps_alive(call: &HttpRequest) -> bool {
     let says = |word: &str| {
         let fields =
             call.headers().get_all(header::CONNECTION).iter().filter_map(|field| field.to_str().ok());
@@ -341,7 +341,7 @@ fn refuse(status: StatusCode, text: &'static str) -> Refusal {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its header fields, but for those about the connection and the length.
@@ -352,7 +352,7 @@ pub struct Answer {
 
 /// What follows an answer's head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Follows {
+pub enum AfterHead {
     /// The body, and then maybe another answer.
     Body,
     /// Nothing, because only the head was asked for.
@@ -361,26 +361,26 @@ pub enum Follows {
     Stream,
 }
 
-impl Answer {
+impl HttpResponse {
     /// An answer without a body.
-    pub fn new(status: StatusCode) -> Answer {
-        Answer { status, fields: Vec::new(), body: Cow::Borrowed(&[]) }
+    pub fn new(status: StatusCode) -> HttpResponse {
+        HttpResponse { status, fields: Vec::new(), body: Cow::Borrowed(&[]) }
     }
 
     /// The same with a header field more.
-    pub fn with(mut self, name: HeaderName, value: impl Into<Cow<'static, str>>) -> Answer {
+    pub fn with(mut self, name: HeaderName, value: impl Into<Cow<'static, str>>) -> HttpResponse {
         self.fields.push((name, value.into()));
         self
     }
 
     /// The same with a body of that type.
-    pub fn body(mut self, kind: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Answer {
+    pub fn body(mut self, kind: &'static str, body: impl Into<Cow<'static, [u8]>>) -> HttpResponse {
         self.body = body.into();
         self.with(header::CONTENT_TYPE, kind)
     }
 
     /// Appends the answer. `last`: the connection ends with it.
-    pub fn encode(&self, follows: Follows, last: bool, out: &mut Vec<u8>) {
+    pub fn encode(&self, follows: AfterHead, last: bool, out: &mut Vec<u8>) {
         let reason = self.status.canonical_reason().unwrap_or_default();
         // Writing to a vector has no way to fail.
         let _ = write!(out, "HTTP/1.1 {} {reason}\r\n", self.status.as_u16());
@@ -388,7 +388,8 @@ impl Answer {
             let _ = write!(out, "{name}: {value}\r\n");
         }
         // Nobody knows how long a stream is, not for `HEAD` either (RFC 9110, 8.6).
-        let is_stream = follows == Follows::Stream || (follows == Follows::Nothing && self.body.is_empty());
+        let is_stream =
+            follows == AfterHead::Stream || (follows == AfterHead::Nothing && self.body.is_empty());
         if !is_stream && self.status != StatusCode::NO_CONTENT && self.status != StatusCode::NOT_MODIFIED {
             let _ = write!(out, "content-length: {}\r\n", self.body.len());
         }
@@ -396,7 +397,7 @@ impl Answer {
             let _ = write!(out, "connection: close\r\n");
         }
         let _ = write!(out, "\r\n");
-        if follows == Follows::Body {
+        if follows == AfterHead::Body {
             out.extend_from_slice(&self.body);
         }
     }

@@ -1,6 +1,6 @@
-//! The JSON door: one object a WebSocket text message, `type` says which. The README lists them.
+//! The JSON listener: one object a WebSocket text message, `type` says which. The README lists them.
 
-mod told;
+mod message;
 
 use std::fmt::Display;
 
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::websocket::Whole;
 use super::{Input, Tag};
-use crate::protocol::{Body, Manner, Problem, Request};
+use crate::protocol::{Body, MessageKind, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 
-pub use told::{close, encode, write, write_message};
+pub use message::{close, encode, write, write_message};
 
 /// The longest `id` of a request, in bytes of JSON.
 const TAG_MAX_BYTES: usize = 64;
@@ -57,7 +57,7 @@ pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de
 pub fn decode(message: Whole<'_>) -> Input {
     let (request, tag) = match message {
         Whole::Text(text) => decode_text(text),
-        Whole::Binary(_) => (Err(bad("this door takes JSON in text messages, no binary ones")), None),
+        Whole::Binary(_) => (Err(bad("this listener takes JSON in text messages, no binary ones")), None),
     };
     Input::Request { request, tag }
 }
@@ -107,14 +107,17 @@ fn request(kind: &str, asked: Asked<'_>, receipt: bool) -> Result<Request, Probl
                 Some(data) => Body::Data(compact(data.get())?),
                 None => Body::Text(text()?),
             };
-            Request::Say { room: Some(the_room()?), manner: Manner::Say, body, receipt }
+            Request::Say { room: Some(the_room()?), kind: MessageKind::Say, body, receipt }
         }
-        "me" => {
-            Request::Say { room: Some(the_room()?), manner: Manner::Act, body: Body::Text(text()?), receipt }
-        }
+        "me" => Request::Say {
+            room: Some(the_room()?),
+            kind: MessageKind::Emote,
+            body: Body::Text(text()?),
+            receipt,
+        },
         "tell" => {
             let to = asked.to.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "to"))?;
-            Request::Tell { to, text: text()?, receipt }
+            Request::Private { to, text: text()?, receipt }
         }
         "nick" => {
             let name = asked.name.as_deref().ok_or_else(|| missing(kind, "name"))?;

@@ -1,4 +1,4 @@
-//! The line door: one line, one message, for `nc`, `telnet` and scripts.
+//! The line listener: one line, one message, for `nc`, `telnet` and scripts.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use http::{StatusCode, header};
 use memchr::{memchr2, memchr3};
 
-use super::http::{Answer, Follows};
+use super::http::{AfterHead, HttpResponse};
 use super::telnet::{self, IAC};
 use super::{Expected, Step, Unfinished, foreign};
 use crate::config::DISCARD_MAX_BYTES;
-use crate::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Request, Sender};
+use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Problem, Request, Sender};
 use crate::text::{Name, RoomName, Text, clean};
 
 /// A line's end takes at most this: CR LF.
@@ -48,14 +48,10 @@ pub fn decode(
     if let Some(step) = telnet_command(window) {
         return step;
     }
-    if expected.first {
-        let is_all = ended && window.len() == input.len();
-        if let Some(reason) = foreign::reason(window, unused_max_bytes(line_max), is_all) {
-            return Step::Fail(reason);
-        }
-        if input.starts_with(foreign::BYTE_ORDER_MARK) {
-            return Step::request(foreign::BYTE_ORDER_MARK.len(), None);
-        }
+    if expected.first
+        && let Some(step) = beginning(unfinished, input, window, ended, line_max)
+    {
+        return step;
     }
     let too_long = |bytes| Step::request(bytes, Some(Err(Problem::LineTooLong { max_bytes: line_max })));
     let (line, used) = match end(window) {
@@ -84,6 +80,27 @@ pub fn decode(
         Err(_) => Some(Err(Problem::NotUtf8)),
     };
     Step::request(used, request)
+}
+
+/// The step that the beginning of a connection's input asks for: to close one of another protocol, to skip a byte order
+/// mark, or none.
+fn beginning(
+    unfinished: &mut Option<Box<Unfinished>>,
+    input: &[u8],
+    window: &[u8],
+    ended: bool,
+    line_max: usize,
+) -> Option<Step> {
+    let is_all = ended && window.len() == input.len();
+    if let Some(reason) = foreign::reason(window, unused_max_bytes(line_max), is_all) {
+        return Some(Step::Fail(reason));
+    }
+    if !input.starts_with(foreign::BYTE_ORDER_MARK) {
+        return None;
+    }
+    // What follows the mark is no part of an end of line in front of it.
+    *unfinished = None;
+    Some(Step::request(foreign::BYTE_ORDER_MARK.len(), None))
 }
 
 /// The bytes of a line that ends at `end`, with its end. A CR is one at once; the LF or NUL that may follow is no other.
@@ -164,14 +181,14 @@ fn name_request(line: &str) -> Option<Result<Request, Problem>> {
 /// A line of chat: a message, a command, or nothing.
 fn chat_request(line: &str) -> Option<Result<Request, Problem>> {
     match line.strip_prefix('/') {
-        Some(text) if text.starts_with('/') => Text::clean(text).map(|text| Ok(say(Manner::Say, text))),
+        Some(text) if text.starts_with('/') => Text::clean(text).map(|text| Ok(say(MessageKind::Say, text))),
         Some(command) => Some(command_request(command)),
-        None => Text::clean(line).map(|text| Ok(say(Manner::Say, text))),
+        None => Text::clean(line).map(|text| Ok(say(MessageKind::Say, text))),
     }
 }
 
-fn say(manner: Manner, text: Text) -> Request {
-    Request::Say { room: None, manner, body: Body::Text(text), receipt: false }
+fn say(kind: MessageKind, text: Text) -> Request {
+    Request::Say { room: None, kind, body: Body::Text(text), receipt: false }
 }
 
 /// How a command's words make a request.
@@ -228,14 +245,14 @@ const COMMANDS: [Command; 10] = [
         help: "tell NAME only",
         read: |rest| {
             let (to, text) = rest.trim_start().split_once(char::is_whitespace)?;
-            Some(Ok(Request::Tell { to: Text::clean(to)?, text: Text::clean(text)?, receipt: false }))
+            Some(Ok(Request::Private { to: Text::clean(to)?, text: Text::clean(text)?, receipt: false }))
         },
     },
     Command {
         word: "me",
         usage: "/me TEXT",
         help: "say what you do: * ann waves",
-        read: |rest| Some(Ok(say(Manner::Act, Text::clean(given(rest)?)?))),
+        read: |rest| Some(Ok(say(MessageKind::Emote, Text::clean(given(rest)?)?))),
     },
     Command {
         word: "history",
@@ -296,20 +313,20 @@ fn room_name(raw: &str) -> Result<RoomName, Problem> {
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Message { message, .. } => encode_message(message, out),
-        Event::Past { message, age } => encode_past(message, *age, out),
+        Event::HistoryEntry { message, age } => encode_past(message, *age, out),
         Event::Private { from, text, .. } => put(out, &["[", from.as_str(), "] ", &text.one_line(), "\n"]),
         Event::Greeting(line) => tell(out, format_args!("{line}")),
-        Event::WhatName => tell(out, format_args!("welcome to chinwag. what's your name?")),
-        Event::Entered { name, first: true, room, others, more, .. } => {
+        Event::AskName => tell(out, format_args!("welcome to chinwag. what's your name?")),
+        Event::YouJoined { name, first: true, room, others, more, .. } => {
             tell(
                 out,
                 format_args!("hello {name}. {}. /help lists the commands", you_are_in(room, others, *more)),
             );
         }
-        Event::Entered { room, others, more, .. } => {
+        Event::YouJoined { room, others, more, .. } => {
             tell(out, format_args!("{}", you_are_in(room, others, *more)))
         }
-        Event::NoPast => tell(out, format_args!("nothing was said here yet")),
+        Event::HistoryEmpty => tell(out, format_args!("nothing was said here yet")),
         Event::Joined { name, .. } => tell(out, format_args!("{name} joined")),
         Event::Left { name, reason: None, .. } => tell(out, format_args!("{name} left")),
         Event::Left { name, reason: Some(reason), .. } => tell(out, format_args!("{name} left ({reason})")),
@@ -324,23 +341,10 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Help => encode_help(out),
         Event::Pong => out.extend_from_slice(&telnet::WILL_TIMING_MARK),
         Event::Delayed => tell(out, format_args!("you send fast: your lines are slowed down, none is lost")),
-        Event::Missed { count: 1, .. } => {
-            tell(out, format_args!("you missed 1 message: you read too slowly"))
-        }
-        Event::Missed { count, .. } => {
-            tell(out, format_args!("you missed {count} messages: you read too slowly"))
-        }
-        Event::Lost { count: Some(1), .. } => {
-            tell(out, format_args!("1 message from another server was lost"));
-        }
-        Event::Lost { count: Some(count), .. } => {
-            tell(out, format_args!("{count} messages from other servers were lost"));
-        }
-        Event::Lost { count: None, .. } => {
-            tell(out, format_args!("messages from other servers may have been lost"));
-        }
-        Event::Apart => tell(out, format_args!("{}", super::APART)),
-        Event::Together => tell(out, format_args!("{}", super::TOGETHER)),
+        Event::Missed { count, .. } => encode_missed(*count, out),
+        Event::Lost { count, .. } => encode_lost(*count, out),
+        Event::Disconnected => tell(out, format_args!("{}", super::APART)),
+        Event::Connected => tell(out, format_args!("{}", super::TOGETHER)),
         Event::Waiting(1) => tell(out, format_args!("the server is full. you are next, please wait")),
         Event::Waiting(place) => {
             tell(out, format_args!("the server is full. you are number {place} in the queue, please wait"));
@@ -349,8 +353,24 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Problem { problem, unnamed: true } => tell(out, format_args!("{problem}. what's your name?")),
         Event::Bye(reason) => encode_bye(*reason, out),
         // Line clients ask for none of these, can't come back, and hear nothing of what programs tell each other.
-        Event::Welcome { .. } | Event::Gone { .. } | Event::History { .. } | Event::Told { .. } => {}
+        Event::Welcome { .. } | Event::YouLeft { .. } | Event::History { .. } | Event::PrivateSent { .. } => {
+        }
         Event::Gap { .. } | Event::Position(_) | Event::Relayed(_) => {}
+    }
+}
+
+fn encode_missed(count: u64, out: &mut Vec<u8>) {
+    match count {
+        1 => tell(out, format_args!("you missed 1 message: you read too slowly")),
+        _ => tell(out, format_args!("you missed {count} messages: you read too slowly")),
+    }
+}
+
+fn encode_lost(count: Option<u64>, out: &mut Vec<u8>) {
+    match count {
+        Some(1) => tell(out, format_args!("1 message from another server was lost")),
+        Some(count) => tell(out, format_args!("{count} messages from other servers were lost")),
+        None => tell(out, format_args!("messages from other servers may have been lost")),
     }
 }
 
@@ -378,11 +398,11 @@ fn encode_help(out: &mut Vec<u8>) {
 fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
     match reason.farewell() {
         // A browser and `curl` show an answer in their own protocol. Nothing of the request is in it.
-        Some(farewell) if reason == CloseReason::HttpRequest => Answer::new(StatusCode::BAD_REQUEST)
+        Some(farewell) if reason == CloseReason::HttpRequest => HttpResponse::new(StatusCode::BAD_REQUEST)
             .with(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
             .with(header::CACHE_CONTROL, "no-store")
             .body("text/plain; charset=utf-8", format!("{farewell}\n").into_bytes())
-            .encode(Follows::Body, true, out),
+            .encode(AfterHead::Body, true, out),
         Some(farewell) => tell(out, format_args!("{farewell}")),
         None => {}
     }
@@ -395,9 +415,9 @@ fn encode_message(message: &Message, out: &mut Vec<u8>) {
         Sender::Http if message.from != Name::of_http() => " (http)",
         _ => "",
     };
-    match message.manner {
-        Manner::Say => put(out, &[name, via, ": ", &text, "\n"]),
-        Manner::Act => put(out, &["* ", name, via, " ", &text, "\n"]),
+    match message.kind {
+        MessageKind::Say => put(out, &[name, via, ": ", &text, "\n"]),
+        MessageKind::Emote => put(out, &["* ", name, via, " ", &text, "\n"]),
     }
 }
 

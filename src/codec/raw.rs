@@ -1,4 +1,4 @@
-//! The raw door: messages of programs, passed on byte for byte, each in one WebSocket frame.
+//! The raw listener: messages of programs, passed on byte for byte, each in one WebSocket frame.
 
 use super::websocket::{self, Whole};
 use super::{Input, json};

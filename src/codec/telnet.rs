@@ -1,5 +1,5 @@
 //! Telnet's in-band commands (RFC 854), which people who type `telnet host 7711` send without knowing. They are
-//! swallowed: this door negotiates nothing.
+//! swallowed: this listener negotiates nothing.
 //!
 //! But for one. After Ctrl-C, Debian's client asks for a timing mark (RFC 860) and shows nothing more until it is
 //! answered: to who swallows that too, the person at the keyboard is deaf from then on.

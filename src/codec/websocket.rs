@@ -61,7 +61,7 @@ pub enum Whole<'a> {
 }
 
 /// A frame whose header has arrived and keeps the rules.
-struct Head {
+struct FrameHead {
     opcode: OpCode,
     is_final: bool,
     mask: [u8; 4],
@@ -130,7 +130,7 @@ impl Decoder {
     /// The whole message of one frame, without a copy that outlives the step.
     fn read_whole(
         &mut self,
-        head: &Head,
+        head: &FrameHead,
         is_text: bool,
         masked: &[u8],
         take: impl FnOnce(Whole<'_>) -> Option<Input>,
@@ -171,7 +171,7 @@ impl Decoder {
     }
 
     /// The header at the front of `input`, once all of it is there. What can be judged by it is.
-    fn head(&self, partial: Option<&Partial>, input: &[u8]) -> Result<Option<Head>, CloseReason> {
+    fn head(&self, partial: Option<&Partial>, input: &[u8]) -> Result<Option<FrameHead>, CloseReason> {
         let mut cursor = Cursor::new(input);
         let Some((header, payload_bytes)) =
             FrameHeader::parse(&mut cursor).map_err(|error| reason(&error))?
@@ -200,12 +200,12 @@ impl Decoder {
             }
         }
         let payload_bytes = payload_bytes as usize;
-        Ok(Some(Head { opcode: header.opcode, is_final: header.is_final, mask, bytes, payload_bytes }))
+        Ok(Some(FrameHead { opcode: header.opcode, is_final: header.is_final, mask, bytes, payload_bytes }))
     }
 }
 
 /// A control frame, of which `arrived` is there. A close that can't become right any more fails before all of it is.
-fn decode_control(control: Control, head: &Head, arrived: &[u8]) -> Step {
+fn decode_control(control: Control, head: &FrameHead, arrived: &[u8]) -> Step {
     let is_whole = arrived.len() == head.payload_bytes;
     let mut payload = arrived.to_vec();
     unmask(&mut payload, head.mask);

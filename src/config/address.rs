@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a door listens.
+/// Where a listener listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {
-    /// `host:port`; resolved when the door opens.
+    /// `host:port`; resolved when the listener opens.
     Tcp(String),
     /// A Unix socket's path.
     Unix(PathBuf),
-    /// No door.
+    /// No listener.
     None,
 }
 
@@ -64,10 +64,10 @@ impl FromStr for UnixMode {
     }
 }
 
-/// The doors that were asked for, or the one that is there if none was.
-pub(super) fn doors(asked: &[Address], default: &str) -> Vec<Address> {
+/// The listeners that were asked for, or the one that is there if none was.
+pub(super) fn listeners(asked: &[Address], default: &str) -> Vec<Address> {
     match asked.is_empty() {
         true => vec![Address::Tcp(default.into())],
-        false => asked.iter().filter(|door| **door != Address::None).cloned().collect(),
+        false => asked.iter().filter(|listener| **listener != Address::None).cloned().collect(),
     }
 }

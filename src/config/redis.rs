@@ -40,7 +40,7 @@ pub const STRAY: &str = "unexpected URL; that of Redis goes behind --redis (--he
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl {
     /// Where it listens.
-    pub place: RedisPlace,
+    pub place: RedisAddress,
     /// The user, or else Redis's default one.
     pub user: Option<String>,
     /// The password, where one is asked for.
@@ -51,7 +51,7 @@ pub struct RedisUrl {
 
 /// Where Redis listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RedisPlace {
+pub enum RedisAddress {
     /// A host, resolved when the link is made, and a port.
     Tcp {
         /// A name or an address; an IPv6 one without brackets.
@@ -112,7 +112,7 @@ fn tcp(raw: &str) -> Result<RedisUrl, &'static str> {
         "" | "/" => 0,
         path => database(&path[1..])?,
     };
-    logged_in(RedisPlace::Tcp { host: host(authority.host())?, port }, user, password, database)
+    logged_in(RedisAddress::Tcp { host: host(authority.host())?, port }, user, password, database)
 }
 
 /// A host as it is resolved: an IPv6 address without its brackets.
@@ -129,7 +129,7 @@ fn host(raw: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Reads what follows `unix:` in `unix:///PATH[?db=N&user=U&pass=P]`; `unix:/PATH`, as a door has it, will do.
+/// Reads what follows `unix:` in `unix:///PATH[?db=N&user=U&pass=P]`; `unix:/PATH`, as a listener has it, will do.
 fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -152,7 +152,7 @@ fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
         }
     }
     let database = number.map_or(Ok(0), |number| database(&number))?;
-    logged_in(RedisPlace::Unix(path), user, password, database)
+    logged_in(RedisAddress::Unix(path), user, password, database)
 }
 
 fn database(raw: &str) -> Result<u32, &'static str> {
@@ -166,7 +166,7 @@ fn decoded(raw: &str) -> Result<String, &'static str> {
 
 /// Puts them together; an empty user is none.
 fn logged_in(
-    place: RedisPlace,
+    place: RedisAddress,
     user: Option<String>,
     password: Option<String>,
     database: u32,
@@ -198,12 +198,12 @@ impl fmt::Display for RedisUrl {
     }
 }
 
-impl fmt::Display for RedisPlace {
+impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RedisPlace::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            RedisPlace::Tcp { host, port } => write!(f, "{host}:{port}"),
-            RedisPlace::Unix(path) => write!(f, "unix:{}", path.display()),
+            RedisAddress::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            RedisAddress::Tcp { host, port } => write!(f, "{host}:{port}"),
+            RedisAddress::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -271,8 +271,8 @@ mod tests {
     /// No test's URL has it, but for the place of the password.
     const PASSWORD: &str = "sw0rdf1sh";
 
-    fn tcp(host: &str, port: u16) -> RedisPlace {
-        RedisPlace::Tcp { host: host.into(), port }
+    fn tcp(host: &str, port: u16) -> RedisAddress {
+        RedisAddress::Tcp { host: host.into(), port }
     }
 
     fn config(args: &[&str]) -> Result<Config, String> {
@@ -305,16 +305,16 @@ mod tests {
             ("redis://ann:p:w@db", tcp("db", 6379), Some("ann"), Some("p:w"), 0),
             ("redis://:p@w@db", tcp("db", 6379), None, Some("p@w"), 0),
             ("redis://ann:@db", tcp("db", 6379), Some("ann"), Some(""), 0),
-            ("unix:///run/redis.sock", RedisPlace::Unix("/run/redis.sock".into()), None, None, 0),
-            ("unix:/run/redis.sock", RedisPlace::Unix("/run/redis.sock".into()), None, None, 0),
+            ("unix:///run/redis.sock", RedisAddress::Unix("/run/redis.sock".into()), None, None, 0),
+            ("unix:/run/redis.sock", RedisAddress::Unix("/run/redis.sock".into()), None, None, 0),
             (
                 "unix:///a%20b?db=3&user=ann&pass=p%26w",
-                RedisPlace::Unix("/a b".into()),
+                RedisAddress::Unix("/a b".into()),
                 Some("ann"),
                 Some("p&w"),
                 3,
             ),
-            ("unix:///x?pass=pw", RedisPlace::Unix("/x".into()), None, Some("pw"), 0),
+            ("unix:///x?pass=pw", RedisAddress::Unix("/x".into()), None, Some("pw"), 0),
         ];
         for (raw, place, user, password, database) in rows {
             let (user, password) = (user.map(String::from), password.map(String::from));

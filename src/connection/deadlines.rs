@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Connection, Life, Naming, Queued, Readiness, Silence};
+use super::{Connection, Naming, Readiness, Schedule, Silence, State};
 use crate::limits::Limits;
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
@@ -45,40 +45,44 @@ impl<S> Connection<S> {
     fn own_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let since = Moment::from(self.since);
         let close = |after: Duration, reason| Some((since + after, Due::Close(reason)));
-        match self.life {
+        match self.state {
             // It has said more, and is not heard.
-            Life::Asking { .. } | Life::Chatting if self.is_delayed() => None,
-            Life::Asking { .. } if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
-            Life::Naming(
-                Naming::Unasked | Naming::Asked(Silence::Awaited) | Naming::Repeated(Silence::Awaited),
-            ) => Some((since.max(self.heard_at.into()) + SILENCE, Due::Silence)),
-            Life::Naming(_) => close(limits.name, CloseReason::NoName),
+            State::Http { .. } | State::Active if self.is_delayed() => None,
+            State::Http { .. } if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
+            State::Naming(
+                Naming::Unasked
+                | Naming::Asked(Silence::PendingRequest)
+                | Naming::Repeated(Silence::PendingRequest),
+            ) => Some((since.max(self.input_at.into()) + SILENCE, Due::Silence)),
+            State::Naming(_) => close(limits.name, CloseReason::NoName),
             // Who only listens has nothing to say.
-            Life::Chatting if self.dialect == Dialect::Events => None,
-            Life::Chatting => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
-            Life::Draining(_) => {
+            State::Active if self.dialect == Dialect::Events => None,
+            State::Active => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
+            State::Draining(_) => {
                 let stalled = self.outbox.stalled_since().unwrap_or(since).max(since);
                 let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(since + DRAIN);
                 Some((patience, Due::Forget))
             }
-            Life::Lingering => Some((since + LINGER, Due::Forget)),
-            Life::Asking { .. } | Life::Waiting | Life::Finishing | Life::Doomed(_) | Life::Gone => None,
+            State::Lingering => Some((since + LINGER, Due::Forget)),
+            State::Http { .. } | State::Queued | State::PeerClosed | State::Closing(_) | State::Closed => {
+                None
+            }
         }
     }
 
     /// When it is to be asked whether it is there, or will have been silent for too long after that.
     fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         // Who is not read may well have answered.
-        if self.is_delayed() || self.is_held_up(limits) {
+        if self.is_delayed() || self.is_stalled(limits) {
             return None;
         }
-        let asked_at = Moment::from(self.heard_at) + limits.ping_interval;
-        match (self.dialect, self.life) {
-            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) if self.pinged => {
+        let asked_at = Moment::from(self.input_at) + limits.ping_interval;
+        match (self.dialect, self.state) {
+            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) if self.pinged => {
                 Some((asked_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
             }
-            (Dialect::Json | Dialect::Raw, Life::Waiting | Life::Chatting) => Some((asked_at, Due::Ping)),
-            (Dialect::Events, Life::Chatting) => Some((asked_at, Due::Ping)),
+            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) => Some((asked_at, Due::Ping)),
+            (Dialect::Events, State::Active) => Some((asked_at, Due::Ping)),
             _ => None,
         }
     }
@@ -86,12 +90,13 @@ impl<S> Connection<S> {
     /// When it will have been slow for too long.
     fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         // Nothing can be left out of an answer, so who does not read one is dropped in any case.
-        let skips = self.skips(limits) && !matches!(self.life, Life::Asking { .. });
+        let skips = self.skips(limits) && !matches!(self.state, State::Http { .. });
         if self.is_closing() || skips {
             return None;
         }
         // Whose socket takes something again must not pay for a flush that waits.
-        let about_to_flush = self.queued.contains(Queued::DIRTY) && self.ready.contains(Readiness::WRITABLE);
+        let about_to_flush =
+            self.schedule.contains(Schedule::DIRTY) && self.ready.contains(Readiness::WRITABLE);
         let stalled = self.outbox.stalled_since().filter(|_| !about_to_flush).zip(limits.stall);
         let stalled = stalled.map(|(since, span)| (since + span, Due::Close(CloseReason::Stalled)));
         let high = self.outbox.over_soft_since().zip(limits.soft);

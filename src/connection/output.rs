@@ -2,12 +2,12 @@
 
 use std::io;
 
-use super::{Connection, Kind, Life, Pushed, Readiness};
+use super::{Connection, Priority, Pushed, Readiness, State};
+use crate::arena::{Arena, Slice};
 use crate::config::UNNAMED_BUFFER_BYTES;
 use crate::limits::Limits;
 use crate::net::Net;
 use crate::outbox::{Appended, Flushed};
-use crate::page::{Pages, Slice};
 use crate::time::Moment;
 
 impl<S> Connection<S> {
@@ -15,7 +15,7 @@ impl<S> Connection<S> {
     /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
     #[inline]
     pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> Appended {
-        if self.life != Life::Chatting {
+        if self.state != State::Active {
             return Appended::No;
         }
         let appended = self.outbox.append(slice, most_queued_bytes);
@@ -27,26 +27,26 @@ impl<S> Connection<S> {
 
     /// Puts some frames into the outbox if they fit. Behind a gap no message fits until the client was told of the gap.
     #[cold]
-    pub fn push(&mut self, slice: Slice, frames: usize, kind: Kind, limits: &Limits) -> Pushed {
+    pub fn push(&mut self, slice: Slice, frames: usize, kind: Priority, limits: &Limits) -> Pushed {
         if !self.hears() {
-            return Pushed::Deaf;
+            return Pushed::Closing;
         }
-        let behind_a_gap = kind == Kind::Message && self.outbox.missed() > 0;
+        let behind_a_gap = kind == Priority::Droppable && self.outbox.missed() > 0;
         if behind_a_gap || self.overflows(slice.len(), kind, limits) {
             return Pushed::Full;
         }
         self.outbox.count(frames);
         match kind {
-            Kind::Answer => self.outbox.push_answer(slice, limits.small_answers_bytes()),
-            Kind::Message | Kind::Vital => self.outbox.push(slice),
+            Priority::Reply => self.outbox.push_answer(slice, limits.small_answers_bytes()),
+            Priority::Droppable | Priority::Required => self.outbox.push(slice),
         }
         Pushed::Queued
     }
 
-    pub(super) fn overflows(&self, bytes: usize, kind: Kind, limits: &Limits) -> bool {
-        let limit = match self.life {
-            Life::Waiting | Life::Naming(_) => UNNAMED_BUFFER_BYTES,
-            _ if kind == Kind::Answer => return false,
+    pub(super) fn overflows(&self, bytes: usize, kind: Priority, limits: &Limits) -> bool {
+        let limit = match self.state {
+            State::Queued | State::Naming(_) => UNNAMED_BUFFER_BYTES,
+            _ if kind == Priority::Reply => return false,
             _ => limits.hard_bytes as usize,
         };
         self.outbox.charged_bytes() + bytes > limit
@@ -59,17 +59,17 @@ impl<S> Connection<S> {
     pub fn flush<N: Net<Stream = S>>(
         &mut self,
         net: &mut N,
-        pages: &mut Pages,
+        arena: &mut Arena,
         limits: &Limits,
         now: Moment,
     ) -> io::Result<Flushed> {
         if !self.ready.contains(Readiness::WRITABLE) {
-            self.outbox.note_blocked(now, false, limits.soft_bytes());
+            self.outbox.record_blocked(now, false, limits.soft_bytes());
             return Ok(Flushed::Blocked);
         }
         let stream = &mut self.stream;
         let flushed =
-            self.outbox.flush(pages, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
+            self.outbox.flush(arena, now, limits.soft_bytes(), |slices| net.write(stream, slices))?;
         if flushed == Flushed::Blocked {
             self.ready.remove(Readiness::WRITABLE);
         }

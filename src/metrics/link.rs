@@ -1,6 +1,6 @@
 //! The part about the link to other processes, which only a process with `--redis` has.
 
-use super::Page;
+use super::Exposition;
 
 /// Counts of what the link did. They only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct LinkState {
     pub queue_bytes: usize,
 }
 
-pub(super) fn write(counts: &LinkCounts, state: &LinkState, page: &mut Page) {
+pub(super) fn write(counts: &LinkCounts, state: &LinkState, page: &mut Exposition) {
     page.counter("redis_sessions", "Times that the link to Redis came up.", counts.sessions);
     page.counter("redis_published", "Messages that Redis has taken.", counts.published);
     page.counter("redis_received", "Messages of other processes and programs.", counts.received);

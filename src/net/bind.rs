@@ -1,4 +1,4 @@
-//! Opening the doors: sockets that listen, from addresses or from the service manager.
+//! Opening the listeners: sockets that listen, from addresses or from the service manager.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{DoorKind, inherit};
+use super::{ListenerKind, inherit};
 use crate::config::{Address, Config, UnixMode};
 use crate::protocol::Dialect;
 
@@ -40,13 +40,13 @@ pub enum Listener {
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// A door, and what it is for.
+/// A listener, and what it is for.
 #[derive(Debug)]
 pub struct Opened {
     /// The socket.
     pub listener: Listener,
     /// What it is for.
-    pub kind: DoorKind,
+    pub kind: ListenerKind,
 }
 
 /// The file of a Unix socket that we made; removed when dropped, if it is still that one.
@@ -71,7 +71,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Opens every door that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default doors
+/// Opens every listener that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default listeners
 /// are opened only where none is handed over, each where no other of its kind is asked for.
 ///
 /// # Errors
@@ -82,8 +82,8 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
         handed_over.map(|(listener, dialect)| for_what(listener, dialect)).collect();
     let handed_over = !opened.is_empty();
     for (flag, asked, addresses, dialect) in [
-        ("--line", !config.line.is_empty(), config.line_doors(), Dialect::Line),
-        ("--http", !config.http.is_empty(), config.http_doors(), Dialect::Http),
+        ("--line", !config.line.is_empty(), config.line_listeners(), Dialect::Line),
+        ("--http", !config.http.is_empty(), config.http_listeners(), Dialect::Http),
     ] {
         if handed_over && !asked {
             continue;
@@ -95,14 +95,14 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
                 }
                 // Two servers for lines alone: nobody has asked for what the second can't have.
                 Err(error) if dialect == Dialect::Http && !asked && !config.line.is_empty() => {
-                    log::warn!("no http door, {error}");
+                    log::warn!("no http listener, {error}");
                 }
                 Err(error) => return Err(error),
             }
         }
     }
     match opened.is_empty() {
-        true => Err("there is no door: --line and --http are both none".into()),
+        true => Err("there is no listener: --line and --http are both none".into()),
         false => Ok(opened),
     }
 }
@@ -113,20 +113,23 @@ fn for_what(listener: Listener, dialect: Dialect) -> Opened {
         // No page can make a browser connect to one.
         Listener::Unix(..) => false,
     };
-    Opened { listener, kind: DoorKind { dialect, loopback } }
+    Opened { listener, kind: ListenerKind { dialect, loopback } }
 }
 
 /// The addresses that are bound, as one line of JSON: `{"line":[…],"http":[…],"unix":[…]}`.
 pub fn addresses_as_json(opened: &[Opened]) -> String {
     let list = |wanted: fn(&Opened) -> bool| {
-        let addresses = opened.iter().filter(|door| wanted(door)).map(|door| address_of(&door.listener));
+        let addresses =
+            opened.iter().filter(|listener| wanted(listener)).map(|listener| address_of(&listener.listener));
         serde_json::Value::from_iter(addresses)
     };
-    let is_unix = |door: &Opened| matches!(door.listener, Listener::Unix(..));
-    let line =
-        list(|door| !matches!(door.listener, Listener::Unix(..)) && door.kind.dialect == Dialect::Line);
-    let http =
-        list(|door| !matches!(door.listener, Listener::Unix(..)) && door.kind.dialect == Dialect::Http);
+    let is_unix = |listener: &Opened| matches!(listener.listener, Listener::Unix(..));
+    let line = list(|listener| {
+        !matches!(listener.listener, Listener::Unix(..)) && listener.kind.dialect == Dialect::Line
+    });
+    let http = list(|listener| {
+        !matches!(listener.listener, Listener::Unix(..)) && listener.kind.dialect == Dialect::Http
+    });
     format!(r#"{{"line":{line},"http":{http},"unix":{}}}"#, list(is_unix))
 }
 
@@ -178,7 +181,7 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // So that [::]:7711 and 0.0.0.0:7711 are two doors, on every system.
+        // So that [::]:7711 and 0.0.0.0:7711 are two listeners, on every system.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
@@ -251,16 +254,16 @@ mod tests {
 
     use super::*;
 
-    fn doors(flags: &str) -> Result<Vec<Opened>, String> {
+    fn listeners(flags: &str) -> Result<Vec<Opened>, String> {
         let http = if flags.contains("--http") { "" } else { " --http none" };
         open(&Config::from_flags(&format!("{flags}{http}")))
     }
 
     #[test]
     fn there_must_be_a_door() {
-        let told = doors("--line none --http none").unwrap_err();
-        assert_eq!(told, "there is no door: --line and --http are both none");
-        assert_eq!(doors("--line none --http 127.0.0.1:0").unwrap().len(), 1);
+        let told = listeners("--line none --http none").unwrap_err();
+        assert_eq!(told, "there is no listener: --line and --http are both none");
+        assert_eq!(listeners("--line none --http 127.0.0.1:0").unwrap().len(), 1);
     }
 
     #[test]
@@ -268,7 +271,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("so\"cket");
         let opened =
-            doors(&format!("--line 127.0.0.1:0 --line unix:{} --http 127.0.0.1:0", path.display())).unwrap();
+            listeners(&format!("--line 127.0.0.1:0 --line unix:{} --http 127.0.0.1:0", path.display()))
+                .unwrap();
         let json = addresses_as_json(&opened);
         let Listener::Tcp(tcp) = &opened[0].listener else { panic!("{opened:?}") };
         let Listener::Tcp(web) = &opened[2].listener else { panic!("{opened:?}") };
@@ -276,12 +280,12 @@ mod tests {
         let expected_path = path.display().to_string().replace('"', "\\\"");
         assert_eq!(json, format!(r#"{{"line":["{tcp}"],"http":["{web}"],"unix":["{expected_path}"]}}"#));
         drop(opened);
-        assert!(!path.exists(), "the socket's file goes with the door");
+        assert!(!path.exists(), "the socket's file goes with the listener");
     }
 
     #[test]
     fn a_peer_that_vanishes_is_found_by_the_kernel_within_a_minute() {
-        let opened = doors("--line 127.0.0.1:0").unwrap();
+        let opened = listeners("--line 127.0.0.1:0").unwrap();
         let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };
         listener.set_nonblocking(false).unwrap();
         let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_little_for_a_client_that_does_not_read() {
-        let opened = doors("--line 127.0.0.1:0").unwrap();
+        let opened = listeners("--line 127.0.0.1:0").unwrap();
         let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };
         listener.set_nonblocking(false).unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -318,8 +322,8 @@ mod tests {
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "std leaves the file behind");
         let flags = format!("--line unix:{}", path.display());
-        let living = doors(&flags).unwrap();
-        let error = doors(&flags).unwrap_err();
+        let living = listeners(&flags).unwrap();
+        let error = listeners(&flags).unwrap_err();
         assert!(error.contains("unix:") && error.contains("stop what listens there"), "{error}");
         assert!(path.exists());
         drop(living);
@@ -341,7 +345,7 @@ mod tests {
         .take_while(|client| client.connect(&address).is_ok())
         .collect();
         assert!(!waiting.is_empty(), "its queue is full now");
-        let error = doors(&format!("--line unix:{}", path.display())).unwrap_err();
+        let error = listeners(&format!("--line unix:{}", path.display())).unwrap_err();
         assert!(error.contains("stop what listens there"), "{error}");
         assert!(path.exists());
     }
@@ -354,7 +358,7 @@ mod tests {
             let (line, http) = (path("line"), path("http"));
             let flags =
                 format!("--unix-mode {mode} --line unix:{} --http unix:{}", line.display(), http.display());
-            let opened = doors(&flags).unwrap();
+            let opened = listeners(&flags).unwrap();
             for path in [&line, &http] {
                 let found = fs::metadata(path).unwrap().permissions().mode() & 0o7777;
                 assert_eq!(found, u32::from_str_radix(mode, 8).unwrap(), "{mode}");
@@ -371,14 +375,14 @@ mod tests {
         let path = folder.path().join("precious");
         let flags = format!("--line unix:{}", path.display());
         fs::write(&path, "data").unwrap();
-        assert!(doors(&flags).is_err());
+        assert!(listeners(&flags).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "data");
         fs::remove_file(&path).unwrap();
-        let first = doors(&flags).unwrap();
+        let first = listeners(&flags).unwrap();
         fs::remove_file(&path).unwrap();
-        let second = doors(&flags).unwrap();
+        let second = listeners(&flags).unwrap();
         drop(first);
-        assert!(UnixStream::connect(&path).is_ok(), "the second server's door is still there");
+        assert!(UnixStream::connect(&path).is_ok(), "the second server's listener is still there");
         drop(second);
         assert!(!path.exists());
     }
@@ -388,16 +392,17 @@ mod tests {
         // Both are there at once, so one of them at least goes without, whoever else has the port meanwhile.
         let with_default = || open(&Config::from_flags("--line 127.0.0.1:0")).unwrap();
         let (first, second) = (with_default(), with_default());
-        let http =
-            |opened: &[Opened]| opened.iter().filter(|door| door.kind.dialect == Dialect::Http).count();
+        let http = |opened: &[Opened]| {
+            opened.iter().filter(|listener| listener.kind.dialect == Dialect::Http).count()
+        };
         assert!(http(&first) + http(&second) <= 1, "{first:?} {second:?}");
         assert!(second[0].kind.loopback);
     }
 
     #[test]
     fn a_port_in_use_is_told_with_what_to_do() {
-        let taken = doors("--line 127.0.0.1:0").unwrap();
-        let error = doors(&format!("--line {}", address_of(&taken[0].listener))).unwrap_err();
+        let taken = listeners("--line 127.0.0.1:0").unwrap();
+        let error = listeners(&format!("--line {}", address_of(&taken[0].listener))).unwrap_err();
         assert!(error.contains("choose another --line"), "{error}");
     }
 }

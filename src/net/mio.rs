@@ -17,13 +17,13 @@ use socket2::{SockRef, Socket};
 
 use super::bind::{Listener, SocketFile, prepare_stream};
 use super::resolve::Resolver;
-use super::{Door, Event, Net, Peer, Signal, Target, Token};
+use super::{ConnectTarget, ListenerId, Net, Peer, PollEvent, Signal, Token};
 use crate::time::Moment;
 
 /// Events taken from the kernel in one poll. The rest comes with the next; a larger batch fills ticks better.
 const EVENTS_A_POLL: usize = 1024;
 
-/// Slots from `RESOLVER_SLOT` on are no connections: the name that is looked up, doors, counted down, and the signals.
+/// Slots from `RESOLVER_SLOT` on are no connections: the name that is looked up, listeners, counted down, and the signals.
 const SIGNALS_SLOT: u32 = u32::MAX;
 const FIRST_DOOR_SLOT: u32 = u32::MAX - 1;
 const LAST_DOOR_SLOT: u32 = u32::MAX - 1024;
@@ -35,19 +35,19 @@ pub struct MioNet {
     events: Events,
     signals: Signals,
     /// `None` where one was closed.
-    doors: Vec<Option<OpenDoor>>,
+    listeners: Vec<Option<OpenListener>>,
     resolver: Resolver,
     started: Instant,
 }
 
-enum OpenDoor {
+enum OpenListener {
     Tcp(TcpListener),
-    /// The file is removed with the door.
+    /// The file is removed with the listener.
     Unix(UnixListener, #[allow(dead_code, reason = "held for its drop")] Option<SocketFile>),
 }
 
 impl MioNet {
-    /// A network with these doors, which must not block. From now on `SIGTERM`, `SIGINT` and `SIGHUP` are events.
+    /// A network with these listeners, which must not block. From now on `SIGTERM`, `SIGINT` and `SIGHUP` are events.
     ///
     /// # Errors
     /// Those of `epoll_create(2)`, `epoll_ctl(2)` and `sigaction(2)`.
@@ -55,24 +55,31 @@ impl MioNet {
         let poll = Poll::new()?;
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         poll.registry().register(&mut signals, mio::Token(SIGNALS_SLOT as usize), Interest::READABLE)?;
-        let mut doors = Vec::new();
+        let mut open = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             let token = mio::Token(FIRST_DOOR_SLOT as usize - index);
-            doors.push(Some(match listener {
+            open.push(Some(match listener {
                 Listener::Tcp(listener) => {
                     let mut listener = TcpListener::from_std(listener);
                     poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                    OpenDoor::Tcp(listener)
+                    OpenListener::Tcp(listener)
                 }
                 Listener::Unix(listener, file) => {
                     let mut listener = UnixListener::from_std(listener);
                     poll.registry().register(&mut listener, token, Interest::READABLE)?;
-                    OpenDoor::Unix(listener, file)
+                    OpenListener::Unix(listener, file)
                 }
             }));
         }
         let events = Events::with_capacity(EVENTS_A_POLL);
-        Ok(MioNet { poll, events, signals, doors, resolver: Resolver::default(), started: Instant::now() })
+        Ok(MioNet {
+            poll,
+            events,
+            signals,
+            listeners: open,
+            resolver: Resolver::default(),
+            started: Instant::now(),
+        })
     }
 }
 
@@ -80,7 +87,7 @@ impl Net for MioNet {
     /// Of either family, whichever side made it: four bytes, and the same calls for all.
     type Stream = Socket;
 
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<PollEvent>, timeout: Option<Duration>) -> io::Result<()> {
         // An answer that was there at once has no event of the kernel's.
         let timeout = if self.resolver.has_news() { Some(Duration::ZERO) } else { timeout };
         self.poll.poll(&mut self.events, timeout)?;
@@ -88,22 +95,22 @@ impl Net for MioNet {
             let token = unpack(event.token());
             match token.slot {
                 SIGNALS_SLOT => events.extend(self.signals.pending().map(|signal| match signal {
-                    SIGHUP => Event::Signal(Signal::Reload),
-                    _ => Event::Signal(Signal::Terminate),
+                    SIGHUP => PollEvent::Signal(Signal::Reload),
+                    _ => PollEvent::Signal(Signal::Terminate),
                 })),
                 LAST_DOOR_SLOT..=FIRST_DOOR_SLOT => {
-                    events.push(Event::Door((FIRST_DOOR_SLOT - token.slot) as Door));
+                    events.push(PollEvent::Listener((FIRST_DOOR_SLOT - token.slot) as ListenerId));
                 }
                 RESOLVER_SLOT => self.resolver.advance(|stream| watch_answer(self.poll.registry(), stream)),
                 // What the kernel says of errors and ends is a hint that a call is worth making, no more.
-                _ => events.push(Event::Connection {
+                _ => events.push(PollEvent::Connection {
                     token,
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),
                     writable: event.is_writable() || event.is_write_closed() || event.is_error(),
                 }),
             }
         }
-        events.extend(self.resolver.take_news().then_some(Event::Resolved));
+        events.extend(self.resolver.take_news().then_some(PollEvent::Resolved));
         Ok(())
     }
 
@@ -131,9 +138,9 @@ impl Net for MioNet {
         RandomState::new().hash_one(std::process::id())
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(Socket, Peer)> {
-        match self.doors.get(door).and_then(Option::as_ref) {
-            Some(OpenDoor::Tcp(listener)) => {
+    fn accept(&mut self, listener: ListenerId) -> io::Result<(Socket, Peer)> {
+        match self.listeners.get(listener).and_then(Option::as_ref) {
+            Some(OpenListener::Tcp(listener)) => {
                 let (stream, address) = listener.accept()?;
                 let ip = match address {
                     SocketAddr::V4(address) => (*address.ip()).into(),
@@ -141,7 +148,7 @@ impl Net for MioNet {
                 };
                 Ok((OwnedFd::from(stream).into(), Peer::Ip(ip)))
             }
-            Some(OpenDoor::Unix(listener, _)) => {
+            Some(OpenListener::Unix(listener, _)) => {
                 let (stream, _) = listener.accept()?;
                 Ok((OwnedFd::from(stream).into(), Peer::Local))
             }
@@ -149,14 +156,14 @@ impl Net for MioNet {
         }
     }
 
-    fn connect(&mut self, target: &Target) -> io::Result<Socket> {
+    fn connect(&mut self, target: &ConnectTarget) -> io::Result<Socket> {
         match target {
-            Target::Tcp(address) => {
+            ConnectTarget::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
                 prepare_stream(&SockRef::from(&stream))?;
                 Ok(OwnedFd::from(stream).into())
             }
-            Target::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
+            ConnectTarget::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
         }
     }
 
@@ -212,14 +219,14 @@ impl Net for MioNet {
         stream.shutdown(Shutdown::Write)
     }
 
-    fn close_door(&mut self, door: Door) {
-        if let Some(open) = self.doors.get_mut(door) {
+    fn close_listener(&mut self, listener: ListenerId) {
+        if let Some(open) = self.listeners.get_mut(listener) {
             *open = None;
         }
     }
 
-    fn close_doors(&mut self) {
-        self.doors.clear();
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
     }
 }
 

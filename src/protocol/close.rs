@@ -111,7 +111,7 @@ impl CloseReason {
     }
 
     /// Whether what is said still reaches the client until it has left the chat.
-    pub fn hears_to_the_end(self) -> bool {
+    pub fn receives_until_closed(self) -> bool {
         !self.is_drop() && !matches!(self, CloseReason::Lost | CloseReason::PeerClosed)
     }
 
@@ -156,7 +156,7 @@ impl CloseReason {
     }
 
     /// What the rest of the room is told behind `ann left`.
-    pub fn told_others(self) -> Option<Text> {
+    pub fn announced_reason(self) -> Option<Text> {
         match self {
             reason if reason.is_drop() => Text::clean("too slow"),
             CloseReason::Idle => Text::clean("idle"),

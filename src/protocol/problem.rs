@@ -55,7 +55,7 @@ pub enum Problem {
         /// The limit.
         max: usize,
     },
-    /// The message is not of the form that the door asks for.
+    /// The message is not of the form that the listener asks for.
     BadRequest(String),
     /// There is no request of that type.
     UnknownType(Text),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Allowance, Pace};
+use super::{Throttle, TokenBucket};
 use crate::host::Host;
 use crate::time::Moment;
 
@@ -25,60 +25,64 @@ pub enum Use {
     Connection,
 }
 
-/// The paces that an address is held to, each of which may be lifted.
+/// The throttles that an address is held to, each of which may be lifted.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct AddressPaces {
+pub struct AddressThrottles {
     /// Of messages.
-    pub messages: Option<Pace>,
+    pub messages: Option<Throttle>,
     /// Of the bytes in them.
-    pub bytes: Option<Pace>,
+    pub bytes: Option<Throttle>,
     /// Of requests that say nothing.
-    pub requests: Option<Pace>,
+    pub requests: Option<Throttle>,
     /// Of new connections.
-    pub connections: Option<Pace>,
+    pub connections: Option<Throttle>,
 }
 
 /// The allowances of one address.
 #[derive(Clone, Copy, Debug, Default)]
-struct Spent {
-    messages: Allowance,
-    bytes: Allowance,
-    requests: Allowance,
-    connections: Allowance,
+struct AddressUse {
+    messages: TokenBucket,
+    bytes: TokenBucket,
+    requests: TokenBucket,
+    connections: TokenBucket,
 }
 
-impl Spent {
+impl AddressUse {
     /// The allowances that something counts against, each with its pace and the amount.
-    fn of(&mut self, what: Use, paces: &AddressPaces) -> [Option<(&mut Allowance, Pace, u64)>; 2] {
+    fn of(
+        &mut self,
+        what: Use,
+        throttles: &AddressThrottles,
+    ) -> [Option<(&mut TokenBucket, Throttle, u64)>; 2] {
         match what {
             Use::Message { bytes } => [
-                paces.messages.map(|pace| (&mut self.messages, pace, 1)),
-                paces.bytes.map(|pace| (&mut self.bytes, pace, bytes as u64)),
+                throttles.messages.map(|pace| (&mut self.messages, pace, 1)),
+                throttles.bytes.map(|pace| (&mut self.bytes, pace, bytes as u64)),
             ],
-            Use::Request => [paces.requests.map(|pace| (&mut self.requests, pace, 1)), None],
-            Use::Connection => [paces.connections.map(|pace| (&mut self.connections, pace, 1)), None],
+            Use::Request => [throttles.requests.map(|pace| (&mut self.requests, pace, 1)), None],
+            Use::Connection => [throttles.connections.map(|pace| (&mut self.connections, pace, 1)), None],
         }
     }
 
-    fn is_rested(&self, now: Moment) -> bool {
+    fn is_full_again(&self, now: Moment) -> bool {
         [self.messages, self.bytes, self.requests, self.connections]
             .iter()
-            .all(|allowance| allowance.is_rested(now))
+            .all(|allowance| allowance.is_full_again(now))
     }
 }
 
 /// The allowances of the addresses that were active lately. This machine is exempt.
 #[derive(Debug)]
 pub struct AddressRates {
-    paces: AddressPaces,
-    recent: HashMap<Host, Spent>,
+    throttles: AddressThrottles,
+    recent: HashMap<Host, AddressUse>,
     swept_at: Moment,
 }
 
 impl AddressRates {
-    /// Holds every address to `paces`.
-    pub fn new(paces: AddressPaces) -> AddressRates {
-        AddressRates { paces, recent: HashMap::new(), swept_at: Moment::default() }
+    /// Holds every address to `throttles`.
+    pub fn new(throttles: AddressThrottles) -> AddressRates {
+        AddressRates { throttles, recent: HashMap::new(), swept_at: Moment::default() }
     }
 
     /// The moment from which an address may do something; now or earlier if it may.
@@ -86,13 +90,13 @@ impl AddressRates {
         let Some(spent) = self.recent.get_mut(&host) else {
             return Moment::default();
         };
-        let limits = spent.of(what, &self.paces).into_iter().flatten();
+        let limits = spent.of(what, &self.throttles).into_iter().flatten();
         limits.map(|(allowance, pace, amount)| allowance.ready_at(pace, amount)).max().unwrap_or_default()
     }
 
     /// Counts something that an address does, whether or not it may.
     pub fn spend(&mut self, host: Host, what: Use, now: Moment) {
-        let is_lifted = Spent::default().of(what, &self.paces).iter().all(Option::is_none);
+        let is_lifted = AddressUse::default().of(what, &self.throttles).iter().all(Option::is_none);
         if host == Host::LOCAL || is_lifted {
             return;
         }
@@ -100,13 +104,13 @@ impl AddressRates {
             self.swept_at = now;
         }
         let spent = self.recent.entry(host).or_default();
-        let limits = spent.of(what, &self.paces).into_iter().flatten();
+        let limits = spent.of(what, &self.throttles).into_iter().flatten();
         limits.for_each(|(allowance, pace, amount)| allowance.spend(pace, amount, now));
     }
 
     /// Whether an address has used up nothing.
-    pub fn is_rested(&self, host: Host, now: Moment) -> bool {
-        self.recent.get(&host).is_none_or(|spent| spent.is_rested(now))
+    pub fn is_full_again(&self, host: Host, now: Moment) -> bool {
+        self.recent.get(&host).is_none_or(|spent| spent.is_full_again(now))
     }
 
     /// Addresses that are remembered.
@@ -127,7 +131,7 @@ impl AddressRates {
     /// Forgets the addresses that have used up nothing, if it is time to.
     pub fn sweep(&mut self, now: Moment) {
         if self.next_timeout().is_some_and(|due| due <= now) {
-            self.recent.retain(|_, spent| !spent.is_rested(now));
+            self.recent.retain(|_, spent| !spent.is_full_again(now));
             self.recent.shrink_to(0);
             self.swept_at = now;
         }
@@ -142,13 +146,13 @@ mod tests {
     const HOST: Host = Host::v4([10, 0, 0, 1]);
     const OTHER: Host = Host::v4([10, 0, 0, 2]);
 
-    fn pace(rate: &str, burst: u64) -> Option<Pace> {
+    fn pace(rate: &str, burst: u64) -> Option<Throttle> {
         let rate = rate.parse::<OrOff<Rate>>().expect("a rate").expect("not off");
-        Some(Pace::new(rate, burst))
+        Some(Throttle::new(rate, burst))
     }
 
     fn rates() -> AddressRates {
-        AddressRates::new(AddressPaces {
+        AddressRates::new(AddressThrottles {
             messages: pace("1/s", 2),
             bytes: pace("100/s", 200),
             requests: pace("1/s", 2),
@@ -189,9 +193,9 @@ mod tests {
         let (mut rates, now) = (rates(), Moment::from_millis(10_000));
         assert!((0..100).all(|_| may(&mut rates, Host::LOCAL, Use::Request, now)));
         assert_eq!(rates.next_timeout(), None);
-        assert!(may(&mut rates, HOST, Use::Request, now) && !rates.is_rested(HOST, now));
+        assert!(may(&mut rates, HOST, Use::Request, now) && !rates.is_full_again(HOST, now));
         let later = now + Duration::from_secs(BURST_SECONDS);
         rates.sweep(later);
-        assert_eq!((rates.len(), rates.is_rested(HOST, now), rates.next_timeout()), (0, true, None));
+        assert_eq!((rates.len(), rates.is_full_again(HOST, now), rates.next_timeout()), (0, true, None));
     }
 }

@@ -34,7 +34,7 @@ pub enum Verdict {
 pub struct Addresses {
     max: Option<u32>,
     open: HashMap<Host, Open>,
-    refusals: HashMap<Host, Refusals>,
+    refusals: HashMap<Host, RefusalCount>,
 }
 
 /// The open connections of one address.
@@ -46,7 +46,7 @@ struct Open {
 
 /// The refusals of one address that were not logged, since the last that was.
 #[derive(Clone, Copy, Debug)]
-struct Refusals {
+struct RefusalCount {
     logged_at: Moment,
     silent: u64,
 }
@@ -108,11 +108,11 @@ impl Addresses {
 
     /// Counts a refusal of an address. Returns how many were not logged since the last that was, if this one is to be
     /// logged.
-    pub fn note_refusal(&mut self, host: Host, now: Moment) -> Option<u64> {
+    pub fn record_refusal(&mut self, host: Host, now: Moment) -> Option<u64> {
         let known = self.refusals.contains_key(&host) || self.refusals.len() < LOGGED_MAX;
         let host = if known { host } else { Host::LOCAL };
         let Some(refusals) = self.refusals.get_mut(&host) else {
-            self.refusals.insert(host, Refusals { logged_at: now, silent: 0 });
+            self.refusals.insert(host, RefusalCount { logged_at: now, silent: 0 });
             return Some(0);
         };
         if now < refusals.logged_at + LOG_INTERVAL {
@@ -130,7 +130,7 @@ impl Addresses {
 
     /// Takes the addresses whose interval is over, with the refusals that were not logged.
     pub fn take_refusals(&mut self, now: Moment) -> Vec<(Host, u64)> {
-        let due = |refusals: &Refusals| refusals.logged_at + LOG_INTERVAL <= now;
+        let due = |refusals: &RefusalCount| refusals.logged_at + LOG_INTERVAL <= now;
         let silent = self.refusals.iter().filter(|(_, refusals)| due(refusals) && refusals.silent > 0);
         let taken = silent.map(|(host, refusals)| (*host, refusals.silent)).collect();
         self.refusals.retain(|_, refusals| !due(refusals));
@@ -190,7 +190,7 @@ mod tests {
     fn refusals_of_an_address_are_logged_once_a_second_with_the_number_of_the_others() {
         let mut addresses = Addresses::new(Some(1));
         let at = Moment::from_millis;
-        let logged = [0, 1, 999, 1_000, 1_500].map(|now| addresses.note_refusal(HOST, at(now)));
+        let logged = [0, 1, 999, 1_000, 1_500].map(|now| addresses.record_refusal(HOST, at(now)));
         assert_eq!(logged, [Some(0), None, None, Some(2), None]);
         assert_eq!(addresses.next_timeout(), Some(at(2_000)));
         assert_eq!(addresses.take_refusals(at(1_999)), []);
@@ -204,7 +204,7 @@ mod tests {
         let now = Moment::from_millis(1);
         let host = |number: usize| Host::v4([10, 1, (number >> 8) as u8, number as u8]);
         let logged =
-            (0..2 * LOGGED_MAX).filter(|number| addresses.note_refusal(host(*number), now).is_some());
+            (0..2 * LOGGED_MAX).filter(|number| addresses.record_refusal(host(*number), now).is_some());
         assert_eq!(logged.count(), LOGGED_MAX + 1);
         assert!(addresses.refusals.len() <= LOGGED_MAX + 1);
     }

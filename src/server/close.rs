@@ -2,17 +2,17 @@
 //! connection is freed.
 
 use super::Server;
-use crate::connection::{Connection, Life, Place, Readiness};
+use crate::connection::{Connection, Quota, Readiness, State};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
 
 impl<N: Net> Server<N> {
     /// Deals with everyone who was sentenced in this tick. Whom that dooms waits for the next.
     pub(super) fn reap(&mut self) {
-        for token in self.roster.take_doomed() {
-            match self.roster.get(token).map(|connection| connection.life) {
-                Some(Life::Doomed(reason)) => self.part(token, reason),
-                Some(Life::Gone) => self.free(token),
+        for token in self.roster.take_closing() {
+            match self.roster.get(token).map(|connection| connection.state) {
+                Some(State::Closing(reason)) => self.part(token, reason),
+                Some(State::Closed) => self.free(token),
                 _ => {}
             }
         }
@@ -26,20 +26,20 @@ impl<N: Net> Server<N> {
         let id = token.into();
         self.inboxes.take(token.slot);
         // The place of a refused connection is one already.
-        if connection.place != Place::Refused {
-            self.gate.change(token, connection, Place::Closing);
+        if connection.quota != Quota::Refused {
+            self.admission.change(token, connection, Quota::Closing);
         }
-        self.roster.note_closing(token, self.now.moment);
-        self.roster.note_unblocked(token, self.now.moment);
+        self.roster.record_closing(token, self.now.moment);
+        self.roster.record_unblocked(token, self.now.moment);
         self.metrics.closed(reason);
         self.log_end(token, reason);
         match reason {
             // Everybody leaves, so nobody is told who does.
             CloseReason::Shutdown => {
-                self.end_run();
+                self.deliver_batch();
                 self.chat.leave(id, None, self.now, &mut Vec::new());
             }
-            _ => self.ask_chat(|chat, now, effects| chat.leave(id, reason.told_others(), now, effects)),
+            _ => self.call_chat(|chat, now, effects| chat.leave(id, reason.announced_reason(), now, effects)),
         }
         if reason == CloseReason::Lost {
             return self.free(token);
@@ -47,13 +47,13 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.set_life(Life::Draining(reason), self.now.moment);
+        connection.set_state(State::Draining(reason), self.now.moment);
         if reason.is_drop() {
-            connection.outbox.give_up(&mut self.pages);
+            connection.outbox.give_up(&mut self.arena);
         }
-        if !connection.ready.contains(Readiness::CLOSED) {
-            self.tell_missed(token);
-            self.tell_regardless(token, &Event::Bye(reason));
+        if !connection.ready.contains(Readiness::CLOSE_SENT) {
+            self.send_missed(token);
+            self.send_regardless(token, &Event::Bye(reason));
         }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.mark_dirty(id);
@@ -67,34 +67,34 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        let life = connection.life;
+        let state = connection.state;
         self.metrics.evicted += 1;
-        match life {
+        match state {
             // A peer in the middle of a request gets an answer, and closes as others do.
-            Life::Asking { .. } if self.inboxes.has(token.slot) && self.gate.may_close_slowly() => {
+            State::Http { .. } if self.inboxes.has(token.slot) && self.admission.may_close_slowly() => {
                 self.complain_of_slowness(token);
                 self.part(token, CloseReason::Evicted);
             }
-            Life::Asking { .. } => {
+            State::Http { .. } => {
                 self.log_end(token, CloseReason::Evicted);
                 self.free(token);
             }
-            Life::Draining(_) | Life::Lingering | Life::Gone => {
-                self.note_unread(token);
+            State::Draining(_) | State::Lingering | State::Closed => {
+                self.record_unread(token);
                 self.free(token);
             }
-            Life::Waiting | Life::Naming(_) | Life::Chatting | Life::Finishing | Life::Doomed(_) => {
-                debug_assert!(false, "{life:?} is neither idle nor closing");
+            State::Queued | State::Naming(_) | State::Active | State::PeerClosed | State::Closing(_) => {
+                debug_assert!(false, "{state:?} is neither idle nor closing");
             }
         }
     }
 
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
-            connection.outbox.clear(&mut self.pages);
+            connection.outbox.clear(&mut self.arena);
             self.load.forget(token.slot);
             self.untaken.take(token.slot);
-            self.gate.freed(token, &connection);
+            self.admission.freed(token, &connection);
         }
     }
 
@@ -121,7 +121,7 @@ impl<N: Net> Server<N> {
         }
         let Connection { serial, host, lines_in, outbox, connected_at, .. } = connection;
         let seconds = self.now.moment.since((*connected_at).into()).as_secs_f32();
-        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
+        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.admission.clients());
         let frames_out = outbox.frames();
         log::info!(
             "disconnect id={serial} peer={host} name={name:?} reason={reason} seconds={seconds:.3} \
@@ -131,7 +131,7 @@ impl<N: Net> Server<N> {
 
     pub(super) fn log_drop(&self, token: Token, reason: CloseReason) {
         let queued_bytes = self.roster.get(token).map_or(0, |connection| connection.outbox.queued_bytes());
-        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.gate.clients());
+        let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.admission.clients());
         let id = token.serial;
         log::warn!(
             "drop id={id} name={name:?} reason={reason} queued_bytes={queued_bytes} clients={clients}"

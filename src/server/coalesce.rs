@@ -155,17 +155,17 @@ mod tests {
     const WRITE_NANOS: u64 = 5_000;
 
     /// A room of so many, in which lines have come one by one for a while.
-    struct Room {
+    struct SimulatedRoom {
         coalescing: Coalescing,
         members: usize,
         dirty: usize,
         queued: Tally,
     }
 
-    impl Room {
-        fn quiet(members: usize) -> Room {
+    impl SimulatedRoom {
+        fn quiet(members: usize) -> SimulatedRoom {
             let coalescing = Coalescing::new(Some(Duration::from_secs(1)));
-            let mut room = Room { coalescing, members, dirty: 0, queued: Tally::default() };
+            let mut room = SimulatedRoom { coalescing, members, dirty: 0, queued: Tally::default() };
             for _ in 0..50 {
                 room.say();
                 while room.dirty > 0 {
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_room_of_any_size_is_quiet_where_lines_come_one_by_one() {
         for members in [10, 100, 1_000, 10_000] {
-            let mut room = Room::quiet(members);
+            let mut room = SimulatedRoom::quiet(members);
             room.say();
             while room.dirty > 0 {
                 assert!(!room.flush(), "{members}, {} left", room.dirty);
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn two_lines_that_meet_by_chance_do_not_make_it_busy_and_talk_does() {
         for members in [1_000, 10_000] {
-            let mut room = Room::quiet(members);
+            let mut room = SimulatedRoom::quiet(members);
             room.say();
             room.flush();
             room.say();
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_tick_without_a_flush_says_nothing_of_what_a_write_costs() {
-        let mut room = Room::quiet(1_000);
+        let mut room = SimulatedRoom::quiet(1_000);
         let part = room.coalescing.part(1_000);
         assert_eq!(part, 125);
         for _ in 0..1_000_000 {
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_stopped_process_does_not_make_writes_dear_for_long() {
-        let mut room = Room::quiet(20);
+        let mut room = SimulatedRoom::quiet(20);
         room.coalescing.note(20, 10_000_000_000, room.queued);
         assert_eq!(room.coalescing.part(20), 20);
     }

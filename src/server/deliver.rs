@@ -1,23 +1,23 @@
 //! Deliveries: what the chat wants told is written to the page once and queued for everyone it concerns.
 
 use super::Server;
+use crate::arena::Slice;
 use crate::chat::{Chat, ClientId, Effect, RoomId};
 use crate::codec;
-use crate::connection::{Kind, Life, Pushed, Readiness};
+use crate::connection::{Priority, Pushed, Readiness, State};
 use crate::net::{Net, Token};
-use crate::page::Slice;
 use crate::protocol::{CloseReason, Dialect, Event};
 use crate::time::Now;
 
 impl<N: Net> Server<N> {
     /// Asks the chat for something, and carries out what it wants. Somebody may come or go by it.
-    pub(super) fn ask_chat<T>(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
-        self.end_run();
-        self.ask_chat_within_run(ask)
+    pub(super) fn call_chat<T>(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
+        self.deliver_batch();
+        self.call_chat_within_batch(ask)
     }
 
     /// The same, for what changes nothing in who is in which room.
-    pub(super) fn ask_chat_within_run<T>(
+    pub(super) fn call_chat_within_batch<T>(
         &mut self,
         ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T,
     ) -> T {
@@ -30,41 +30,41 @@ impl<N: Net> Server<N> {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Reply(id, event) => self.send(id, &event, Kind::Vital),
-            Effect::Pass(id, event) => self.send(id, &event, Kind::Message),
+            Effect::Reply(id, event) => self.send(id, &event, Priority::Required),
+            Effect::Deliver(id, event) => self.send(id, &event, Priority::Droppable),
             Effect::Announce { room, except, event } => self.announce(room, except, &event),
-            Effect::NameGiven(id) => self.name_given(id),
-            Effect::Everybody(event) => self.tell_everybody(&event),
-            Effect::Share(share) => {
+            Effect::NameGiven(id) => self.record_name(id),
+            Effect::SendToAll(event) => self.send_to_everybody(&event),
+            Effect::Publish(share) => {
                 if let Some(linked) = &mut self.linked {
                     linked.backplane.share(share, self.now);
                 }
             }
             Effect::Quit(id) => {
                 if let Some(token) = self.roster.token(id) {
-                    self.roster.doom(token, CloseReason::Quit);
+                    self.roster.close(token, CloseReason::Quit);
                 }
             }
         }
     }
 
     /// Tells everyone who is in the chat.
-    fn tell_everybody(&mut self, event: &Event) {
-        let here = self.roster.iter().filter(|(_, connection)| connection.life == Life::Chatting);
+    fn send_to_everybody(&mut self, event: &Event) {
+        let here = self.roster.iter().filter(|(_, connection)| connection.state == State::Active);
         let here: Vec<Token> = here.map(|(token, _)| token).collect();
-        here.into_iter().for_each(|token| self.send(token.into(), event, Kind::Vital));
+        here.into_iter().for_each(|token| self.send(token.into(), event, Priority::Required));
     }
 
     /// Sends a client that catches up the next piece of what it has still to be sent.
     pub(super) fn catch_up(&mut self, token: Token) {
-        self.asker = Some((token.into(), None));
-        self.ask_chat(|chat, _, effects| chat.catch_up(token.into(), effects));
-        self.asker = None;
-        self.note_catching_up(token);
+        self.requester = Some((token.into(), None));
+        self.call_chat(|chat, _, effects| chat.catch_up(token.into(), effects));
+        self.requester = None;
+        self.record_catching_up(token);
     }
 
     /// Notes whether the chat has more to send to a client than it was sent.
-    pub(super) fn note_catching_up(&mut self, token: Token) {
+    pub(super) fn record_catching_up(&mut self, token: Token) {
         let catches_up = self.chat.is_catching_up(token.into());
         if let Some(connection) = self.roster.get_mut(token) {
             connection.ready.set(Readiness::CATCHING_UP, catches_up);
@@ -74,21 +74,21 @@ impl<N: Net> Server<N> {
     /// Tells a connection something about itself.
     pub(super) fn tell(&mut self, token: Token, event: &Event) {
         if self.roster.get(token).is_some() {
-            self.send(token.into(), event, Kind::Vital);
+            self.send(token.into(), event, Priority::Required);
         }
     }
 
     /// Tells a connection of its own fate, in a few words that no limit and no closing holds back.
-    pub(super) fn tell_regardless(&mut self, token: Token, event: &Event) {
+    pub(super) fn send_regardless(&mut self, token: Token, event: &Event) {
         if let Some(connection) = self.roster.get(token) {
             let dialect = connection.dialect;
-            self.put(token, |page| codec::encode(dialect, event, None, page));
+            self.put(token, |out| codec::encode(dialect, event, None, out));
         }
     }
 
     /// Tells a client how many messages were left out for it: where it may be in several rooms, of which.
-    pub(super) fn tell_missed(&mut self, token: Token) {
-        self.end_run();
+    pub(super) fn send_missed(&mut self, token: Token) {
+        self.deliver_batch();
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
@@ -98,17 +98,17 @@ impl<N: Net> Server<N> {
         }
         for (source, count) in missed {
             let room = source.and_then(|source| self.chat.room_name(RoomId::from_u64(source)).cloned());
-            self.tell_regardless(token, &Event::Missed { room, count });
+            self.send_regardless(token, &Event::Missed { room, count });
         }
     }
 
     /// Queues bytes for a connection, whatever waits already.
     pub(super) fn put(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        self.end_run();
+        self.deliver_batch();
         if let Some(connection) = self.roster.get_mut(token) {
-            let slice = self.pages.frame(write);
-            self.pages.leave_out_of_round(slice);
-            self.pages.hold(slice, 1);
+            let slice = self.arena.frame(write);
+            self.arena.leave_out_of_round(slice);
+            self.arena.hold(slice, 1);
             connection.outbox.push_answer(slice, self.limits.small_answers_bytes());
             self.roster.mark_dirty(token.into());
         }
@@ -117,43 +117,44 @@ impl<N: Net> Server<N> {
     /// Queues bytes that are no event for a connection, if they fit.
     pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if self.roster.get(token).is_some() {
-            let slice = self.pages.frame(write);
-            self.end_run();
-            self.queue(token.into(), slice, Kind::Vital, None);
+            let slice = self.arena.frame(write);
+            self.deliver_batch();
+            self.queue(token.into(), slice, Priority::Required, None);
         }
     }
 
     /// Queues an event for one client.
-    fn send(&mut self, id: ClientId, event: &Event, kind: Kind) {
+    fn send(&mut self, id: ClientId, event: &Event, kind: Priority) {
         let Some(connection) = self.roster.client_mut(id) else {
             return;
         };
         let dialect = connection.dialect;
-        let asker = self.asker.as_ref().filter(|(asker, _)| *asker == id && kind == Kind::Vital);
-        let kind = if asker.is_some() { Kind::Answer } else { kind };
-        let tag = asker.and_then(|(_, tag)| tag.as_ref());
-        let slice = self.pages.frame(|page| codec::encode(dialect, event, tag, page));
-        if kind != Kind::Message {
-            self.pages.leave_out_of_round(slice);
+        let requester =
+            self.requester.as_ref().filter(|(requester, _)| *requester == id && kind == Priority::Required);
+        let kind = if requester.is_some() { Priority::Reply } else { kind };
+        let tag = requester.and_then(|(_, tag)| tag.as_ref());
+        let slice = self.arena.frame(|out| codec::encode(dialect, event, tag, out));
+        if kind != Priority::Droppable {
+            self.arena.leave_out_of_round(slice);
         }
         if !slice.is_empty() {
-            self.end_run();
+            self.deliver_batch();
             self.queue(id, slice, kind, None);
         }
     }
 
     /// Queues a frame for one client; `room` is where it was said, if it was said to one.
-    pub(super) fn queue(&mut self, id: ClientId, frame: Slice, kind: Kind, room: Option<RoomId>) {
+    pub(super) fn queue(&mut self, id: ClientId, frame: Slice, kind: Priority, room: Option<RoomId>) {
         match self.roster.push(id, frame, 1, kind) {
             Pushed::Queued => self.count(frame, 1, 1),
             Pushed::Full => self.overflow(id, frame, kind, room),
-            Pushed::Deaf => {}
+            Pushed::Closing => {}
         }
     }
 
     /// Counts a slice of so many frames that is now in so many outboxes.
     pub(super) fn count(&mut self, slice: Slice, frames: usize, outboxes: usize) {
-        self.pages.hold(slice, outboxes);
+        self.arena.hold(slice, outboxes);
         self.metrics.deliveries += (frames * outboxes) as u64;
         self.metrics.bytes_queued += (outboxes * slice.len()) as u64;
     }
@@ -163,7 +164,7 @@ impl<N: Net> Server<N> {
     /// A busy tick can fill the buffer of somebody who reads as fast as anyone: so what is there is written first, and
     /// only who does not take it is slow.
     #[cold]
-    fn overflow(&mut self, id: ClientId, slice: Slice, kind: Kind, room: Option<RoomId>) {
+    fn overflow(&mut self, id: ClientId, slice: Slice, kind: Priority, room: Option<RoomId>) {
         let Some(token) = self.roster.token(id) else {
             return;
         };
@@ -172,13 +173,13 @@ impl<N: Net> Server<N> {
         }
         match self.roster.push(id, slice, 1, kind) {
             Pushed::Queued => self.count(slice, 1, 1),
-            Pushed::Deaf => {}
+            Pushed::Closing => {}
             Pushed::Full => match self.roster.get_mut(token) {
-                Some(connection) if kind == Kind::Message && connection.skips(&self.limits) => {
+                Some(connection) if kind == Priority::Droppable && connection.skips(&self.limits) => {
                     self.metrics.missed += 1;
                     connection.outbox.miss(room.map(RoomId::as_u64));
                 }
-                _ => self.roster.doom(token, CloseReason::BufferFull),
+                _ => self.roster.close(token, CloseReason::BufferFull),
             },
         }
     }

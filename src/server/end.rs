@@ -46,9 +46,9 @@ impl Ending {
 impl<N: Net> Server<N> {
     /// Lets nobody in any more, and begins to send everybody away.
     pub(super) fn begin_to_end(&mut self) {
-        log::info!("ending clients={} grace_ms={}", self.gate.clients(), self.config.grace.as_millis());
-        self.net.close_doors();
-        self.gate.close();
+        log::info!("ending clients={} grace_ms={}", self.admission.clients(), self.config.grace.as_millis());
+        self.net.close_listeners();
+        self.admission.close();
         let grace = self.config.grace;
         let mut spread = Duration::ZERO;
         if let Some(linked) = &mut self.linked {
@@ -69,7 +69,7 @@ impl<N: Net> Server<N> {
             && let Some(token) = ending.staying.pop_front()
         {
             ending.told += 1;
-            self.roster.doom(token, CloseReason::Shutdown);
+            self.roster.close(token, CloseReason::Shutdown);
         }
     }
 

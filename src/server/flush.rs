@@ -3,10 +3,10 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use crate::connection::{Connection, Life, Queued};
+use crate::arena::{LONG_BYTES, SEALED_AT_BYTES, Which};
+use crate::connection::{Connection, Schedule, State};
 use crate::net::{Net, Token};
 use crate::outbox::{Flushed, Progress};
-use crate::page::{LONG_BYTES, SEALED_AT_BYTES, Which};
 use crate::protocol::CloseReason;
 
 /// Past `--memory`, clients are dropped until this share of it is free. A pass copies all that is retained, so after one
@@ -22,7 +22,7 @@ impl<N: Net> Server<N> {
     pub(super) fn flush_dirty(&mut self) {
         let dirty = self.roster.dirty();
         // Where talk never ends no round would, and the page would grow for ever. And the end waits for nothing.
-        let is_long = self.pages.open_bytes() >= LONG_BYTES;
+        let is_long = self.arena.open_bytes() >= LONG_BYTES;
         let is_full = std::mem::take(&mut self.round_is_full);
         let whole = self.ending.is_some() || is_long || is_full;
         let part = if whole { dirty } else { self.coalescing.part(dirty) };
@@ -42,7 +42,7 @@ impl<N: Net> Server<N> {
     fn end_round(&mut self) {
         let tokens = self.roster.take_blocked();
         self.flush_each(tokens);
-        if self.pages.end_round() {
+        if self.arena.end_round() {
             self.relieve();
         }
     }
@@ -50,7 +50,7 @@ impl<N: Net> Server<N> {
     fn flush_each(&mut self, tokens: Vec<Token>) {
         for token in tokens {
             if let Some(connection) = self.roster.get_mut(token) {
-                connection.queued.remove(Queued::DIRTY);
+                connection.schedule.remove(Schedule::DIRTY);
                 self.flush(token);
             }
         }
@@ -69,19 +69,19 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if matches!(connection.life, Life::Doomed(_) | Life::Gone) {
+        if matches!(connection.state, State::Closing(_) | State::Closed) {
             return;
         }
         let queued_bytes = connection.outbox.queued_bytes();
         let before = connection.outbox.progress();
-        let was_held_up = connection.is_held_up(&self.limits);
-        let flushed = connection.flush(&mut self.net, &mut self.pages, &self.limits, self.now.moment);
+        let was_held_up = connection.is_stalled(&self.limits);
+        let flushed = connection.flush(&mut self.net, &mut self.arena, &self.limits, self.now.moment);
         let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
         self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
             // Nearly always, and then there is nothing else to do.
-            Ok(Flushed::All) if connection.is_at_rest() && before == Progress::KeepsUp => {}
-            Ok(flushed) => self.note_progress(token, was_held_up, flushed, taken_bytes),
+            Ok(Flushed::All) if connection.is_idle() && before == Progress::KeepsUp => {}
+            Ok(flushed) => self.record_progress(token, was_held_up, flushed, taken_bytes),
             Err(_) => self.lose(token),
         }
     }
@@ -89,18 +89,18 @@ impl<N: Net> Server<N> {
     /// Notes how a client has kept up, for itself and for those who talk to it, and goes on from there. It is not inlined,
     /// so that a flush that leaves nothing to do pays nothing for it.
     #[inline(never)]
-    fn note_progress(&mut self, token: Token, was_held_up: bool, flushed: Flushed, taken_bytes: usize) {
+    fn record_progress(&mut self, token: Token, was_held_up: bool, flushed: Flushed, taken_bytes: usize) {
         let now = self.now.moment;
         if let Some(connection) = self.roster.get_mut(token)
             && was_held_up
-            && !connection.is_held_up(&self.limits)
+            && !connection.is_stalled(&self.limits)
         {
-            connection.note_alive(now);
+            connection.record_alive(now);
         }
         match flushed {
-            Flushed::All => self.roster.note_unblocked(token, now),
+            Flushed::All => self.roster.record_unblocked(token, now),
             Flushed::Blocked => {
-                self.roster.note_blocked(token, taken_bytes, |id| self.chat.rooms_of(id), now);
+                self.roster.record_blocked(token, taken_bytes, |id| self.chat.rooms_of(id), now);
             }
         }
         self.after_flush(token);
@@ -111,22 +111,22 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if connection.outbox.is_empty() && matches!(connection.life, Life::Draining(_)) {
+        if connection.outbox.is_empty() && matches!(connection.state, State::Draining(_)) {
             return self.finish(token);
         }
-        if connection.outbox.is_empty() && matches!(connection.life, Life::Asking { .. }) {
-            self.roster.note_idle(token, Some(self.now.moment));
+        if connection.outbox.is_empty() && matches!(connection.state, State::Http { .. }) {
+            self.roster.record_idle(token, Some(self.now.moment));
         }
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         let pong = connection.outbox.take_pong();
-        if connection.life == Life::Finishing && connection.outbox.is_empty() {
+        if connection.state == State::PeerClosed && connection.outbox.is_empty() {
             self.close_our_side(token);
         }
         if reads_again && self.roster.get(token).is_some_and(|connection| connection.outbox.missed() > 0) {
-            self.tell_missed(token);
+            self.send_missed(token);
         }
         if let Some(payload) = pong {
             self.answer_ping(token, payload);
@@ -140,11 +140,11 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.outbox.clear(&mut self.pages);
-        if connection.life == Life::Finishing {
+        connection.outbox.clear(&mut self.arena);
+        if connection.state == State::PeerClosed {
             return self.roster.wake(token);
         }
-        self.roster.doom(token, CloseReason::Lost);
+        self.roster.close(token, CloseReason::Lost);
         self.roster.forget(token);
     }
 
@@ -158,7 +158,7 @@ impl<N: Net> Server<N> {
 
     /// A page of unsent output was sealed: time to see how much is retained.
     fn relieve(&mut self) {
-        if self.pages.sparse_bytes() > SPARSE_MAX_BYTES {
+        if self.arena.sparse_bytes() > SPARSE_MAX_BYTES {
             self.compact(Which::Sparse);
         }
         let most = self.config.memory;
@@ -179,13 +179,13 @@ impl<N: Net> Server<N> {
     fn compact(&mut self, which: Which) {
         self.metrics.compactions += 1;
         let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.slices_mut());
-        self.pages.compact(which, slices);
+        self.arena.compact(which, slices);
     }
 
     /// Memory of all output that waits, and of the outboxes' lists of it.
     fn retained_bytes(&self) -> usize {
         let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.slice_bytes()).sum();
-        self.pages.memory_bytes() + slices
+        self.arena.memory_bytes() + slices
     }
 
     /// Cuts off the closing connections that hold most, and then drops the clients that do, until `excess` bytes are covered.
@@ -194,7 +194,7 @@ impl<N: Net> Server<N> {
     /// better a little over the limit for a while than a room of clients dropped for one of them.
     fn drop_heaviest(&mut self, excess: usize) {
         let holds = |connection: &Connection<N::Stream>| {
-            !connection.outbox.is_empty() && !matches!(connection.life, Life::Doomed(_) | Life::Gone)
+            !connection.outbox.is_empty() && !matches!(connection.state, State::Closing(_) | State::Closed)
         };
         let holders = self.roster.iter().filter(|(_, connection)| holds(connection));
         let mut holders: Vec<(bool, usize, Token)> = holders
@@ -209,7 +209,7 @@ impl<N: Net> Server<N> {
             freed_bytes += cost_bytes;
             match is_closing {
                 true => self.evict(token),
-                false => self.roster.doom(token, CloseReason::ServerMemory),
+                false => self.roster.close(token, CloseReason::ServerMemory),
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use super::Server;
 use crate::chat::ClientId;
-use crate::connection::Place;
+use crate::connection::Quota;
 use crate::net::Net;
 
 /// A table by its name, and the slots of connections that it has.
@@ -20,7 +20,7 @@ impl<N: Net> Server<N> {
             ("inboxes", self.inboxes.slots().collect()),
             ("load", self.load.slots().collect()),
             ("bytes that a peer has not taken", self.untaken.slots().collect()),
-            ("waiting for a place", self.gate.waiting_slots().collect()),
+            ("waiting for a quota", self.admission.waiting_slots().collect()),
         ];
         tables.extend(self.roster.tables());
         tables.extend(self.chat.tables());
@@ -31,20 +31,20 @@ impl<N: Net> Server<N> {
     pub fn holdings(&self) -> Vec<(&'static str, usize)> {
         let tables = self.tables();
         let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();
-        let taken: usize = Place::ALL.into_iter().map(|place| self.gate.places().taken(place)).sum();
-        holdings.push(("places", taken));
+        let taken: usize = Quota::ALL.into_iter().map(|quota| self.admission.quotas().taken(quota)).sum();
+        holdings.push(("quotas", taken));
         let census = self.chat.census();
         holdings.extend([
             ("connections", self.roster.len()),
-            ("addresses", self.gate.addresses().len()),
+            ("addresses", self.admission.addresses().len()),
             ("addresses with load", self.load.len()),
             ("addresses with rates", self.roster.address_rates().len()),
-            ("refusals to be logged", self.gate.addresses().refusals()),
-            ("bytes of output", self.pages.held_bytes() as usize),
+            ("refusals to be logged", self.admission.addresses().refusals()),
+            ("bytes of output", self.arena.held_bytes() as usize),
             ("clients", census.clients),
             ("names", census.names),
             ("further keys of names", census.further_keys),
-            ("rivals for a name", census.rivals),
+            ("conflicts for a name", census.conflicts),
             ("members of rooms", census.members),
         ]);
         holdings

@@ -8,36 +8,36 @@ use httpdate::fmt_http_date;
 
 use super::Server;
 use crate::chat::RoomId;
-use crate::codec::http::{self, Answer, Call, Follows, Refusal};
-use crate::connection::{Life, Place};
+use crate::codec::http::{self, AfterHead, HttpRequest, HttpResponse, Refusal};
+use crate::connection::{Quota, State};
 use crate::host::Host;
-use crate::metrics::{self, State};
+use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
-use crate::web::{self, Action, Guard, NotReady};
+use crate::web::{self, Guard, HttpAction, NotReady};
 
 impl<N: Net> Server<N> {
     /// Answers a request, or what was none.
-    pub(super) fn answer(&mut self, token: Token, call: Result<Box<Call>, Refusal>) {
+    pub(super) fn answer(&mut self, token: Token, call: Result<Box<HttpRequest>, Refusal>) {
         self.metrics.requests += 1;
         let call = match call {
             Ok(call) => call,
             Err(refusal) => {
                 let origin = refusal.origin.as_deref();
-                return self.respond(token, &web::unreadable(&refusal), origin, Follows::Body, true);
+                return self.respond(token, &web::unreadable(&refusal), origin, AfterHead::Body, true);
             }
         };
         let guard = self.guard(token);
         let origin = http::origin_of(call.headers());
         let mut answer = match web::route(&call, &guard) {
-            Ok(Action::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
+            Ok(HttpAction::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
                 None => return self.enter(token, &answer, origin, arrival),
                 Some(refusal) => refusal,
             },
             Ok(action) => self.perform(action),
             Err(answer) => answer,
         };
-        let follows = if call.method() == Method::HEAD { Follows::Nothing } else { Follows::Body };
+        let follows = if call.method() == Method::HEAD { AfterHead::Nothing } else { AfterHead::Body };
         let stays = http::keeps_alive(&call);
         // A client of HTTP/1.0 waits for the end of the connection unless it is told that it stays (RFC 2068, 19.7.1).
         if stays && call.version() == Version::HTTP_10 {
@@ -47,9 +47,9 @@ impl<N: Net> Server<N> {
     }
 
     /// The room that a request publishes in, if it does.
-    pub(super) fn room_of_call(&self, token: Token, call: &Call) -> Option<RoomId> {
+    pub(super) fn room_of_call(&self, token: Token, call: &HttpRequest) -> Option<RoomId> {
         match web::route(call, &self.guard(token)) {
-            Ok(Action::Publish { room, .. }) => self.chat.find_room(&room),
+            Ok(HttpAction::Publish { room, .. }) => self.chat.find_room(&room),
             _ => None,
         }
     }
@@ -60,44 +60,46 @@ impl<N: Net> Server<N> {
     }
 
     fn is_guarded(&self, token: Token) -> bool {
-        let life = self.roster.get(token).map(|connection| connection.life);
-        life == Some(Life::Asking { guarded: true })
+        let state = self.roster.get(token).map(|connection| connection.state);
+        state == Some(State::Http { guarded: true })
     }
 
-    fn perform(&mut self, action: Action) -> Answer {
+    fn perform(&mut self, action: HttpAction) -> HttpResponse {
         // What was said before counts before.
-        self.end_run();
+        self.deliver_batch();
         match action {
-            Action::Answer(answer) => answer,
-            Action::Ready => self.readiness(),
-            Action::Metrics => Answer::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text()),
-            Action::Rooms => web::told(&self.chat.rooms_for_programs()),
-            Action::History { room, count, after } => {
+            HttpAction::Respond(answer) => answer,
+            HttpAction::Ready => self.readiness(),
+            HttpAction::Metrics => {
+                HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
+            }
+            HttpAction::Rooms => web::told(&self.chat.rooms_for_programs()),
+            HttpAction::History { room, count, after } => {
                 match self.chat.history_for_programs(room, count, after) {
                     Ok(history) => web::told(&history),
                     Err(problem) => web::refused(&problem),
                 }
             }
-            Action::Publish { room, from, body } => {
+            HttpAction::Publish { room, from, body } => {
                 let before = self.metrics.deliveries;
                 self.metrics.lines_in += 1;
                 let published =
-                    self.ask_chat(|chat, now, effects| chat.publish(room, from, body, now, effects));
-                self.end_run();
+                    self.call_chat(|chat, now, effects| chat.publish(room, from, body, now, effects));
+                self.deliver_batch();
                 match published {
                     Ok(seq) => web::accepted(seq, self.metrics.deliveries - before),
                     Err(problem) => web::refused(&problem),
                 }
             }
-            Action::Enter { answer, .. } => answer,
+            HttpAction::Enter { answer, .. } => answer,
         }
     }
 
-    fn readiness(&self) -> Answer {
+    fn readiness(&self) -> HttpResponse {
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let why_not = match link.filter(|link| !link.is_accepted()) {
             _ if self.ending.is_some() => Some(NotReady::Draining),
-            _ if !self.gate.has_place() => Some(NotReady::Full),
+            _ if !self.admission.has_place() => Some(NotReady::Full),
             Some(link) => Some(NotReady::Unlinked { refusal: link.refusal() }),
             None => None,
         };
@@ -106,9 +108,9 @@ impl<N: Net> Server<N> {
 
     /// The answer to a request to enter that can't be granted, as far as that can be known before the protocol is
     /// switched.
-    fn refusal(&mut self, token: Token, arrival: &Arrival) -> Option<Answer> {
-        let waits = arrival.dialect.is_websocket() && self.gate.has_place_or_queue();
-        if !self.gate.has_place() && !waits {
+    fn refusal(&mut self, token: Token, arrival: &Arrival) -> Option<HttpResponse> {
+        let waits = arrival.dialect.is_websocket() && self.admission.has_place_or_queue();
+        if !self.admission.has_place() && !waits {
             self.metrics.closed(CloseReason::Full);
             let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host);
             self.log_refusal(Some(token), peer, CloseReason::Full);
@@ -124,9 +126,9 @@ impl<N: Net> Server<N> {
     }
 
     /// The connection is a client from now on, with a place or in the queue.
-    fn enter(&mut self, token: Token, answer: &Answer, origin: Option<&str>, arrival: Arrival) {
+    fn enter(&mut self, token: Token, answer: &HttpResponse, origin: Option<&str>, arrival: Arrival) {
         let is_stream = arrival.dialect == Dialect::Events;
-        self.send_answer(token, answer, origin, Follows::Stream, is_stream);
+        self.send_answer(token, answer, origin, AfterHead::Stream, is_stream);
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
@@ -134,16 +136,23 @@ impl<N: Net> Server<N> {
         self.seat(token, Box::new(arrival));
     }
 
-    fn respond(&mut self, token: Token, answer: &Answer, origin: Option<&str>, follows: Follows, last: bool) {
+    fn respond(
+        &mut self,
+        token: Token,
+        answer: &HttpResponse,
+        origin: Option<&str>,
+        follows: AfterHead,
+        last: bool,
+    ) {
         // It is busy until the answer is written.
-        self.roster.note_idle(token, None);
+        self.roster.record_idle(token, None);
         self.send_answer(token, answer, origin, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
             connection.outbox.count(1);
         }
         if last {
-            self.roster.doom(token, CloseReason::Answered);
+            self.roster.close(token, CloseReason::Answered);
         }
     }
 
@@ -156,28 +165,28 @@ impl<N: Net> Server<N> {
         let origin = origin.map(String::from);
         let text = "the request took too long (--http-timeout)";
         let answer = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
-        self.send_answer(token, &answer, origin.as_deref(), Follows::Body, true);
+        self.send_answer(token, &answer, origin.as_deref(), AfterHead::Body, true);
     }
 
     /// Answers a connection that is refused for its address, whatever it is about to ask.
     pub(super) fn complain_of_address(&mut self, token: Token, reason: CloseReason) {
-        self.send_answer(token, &web::too_many_connections(reason), None, Follows::Body, true);
+        self.send_answer(token, &web::too_many_connections(reason), None, AfterHead::Body, true);
     }
 
     /// Queues an answer to a page of that origin, with the time it was made at (RFC 9110, 6.6.1).
     fn send_answer(
         &mut self,
         token: Token,
-        answer: &Answer,
+        answer: &HttpResponse,
         origin: Option<&str>,
-        follows: Follows,
+        follows: AfterHead,
         last: bool,
     ) {
         let mut answer = web::complete(answer.clone(), origin, &self.config.origin);
         if let Some(date) = http_date(self.now.unix_millis) {
             answer = answer.with(header::DATE, date);
         }
-        self.put(token, |page| answer.encode(follows, last, page));
+        self.put(token, |out| answer.encode(follows, last, out));
     }
 
     fn metrics_text(&self) -> Vec<u8> {
@@ -189,19 +198,19 @@ impl<N: Net> Server<N> {
         }
         let census = self.chat.census();
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
-        let state = State {
+        let state = Gauges {
             clients,
             far: census.far,
-            far_ignored: census.far_ignored,
+            remote_ignored: census.remote_ignored,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
-            waiting: self.gate.waiting(),
-            http: self.gate.places().taken(Place::Http),
-            closing: self.gate.places().closing(),
+            waiting: self.admission.waiting(),
+            http: self.admission.quotas().taken(Quota::Http),
+            closing: self.admission.quotas().closing(),
             rooms: census.rooms,
             history_bytes: census.history_bytes,
-            queued_bytes: self.pages.held_bytes(),
-            retained_bytes: self.pages.memory_bytes(),
+            queued_bytes: self.arena.held_bytes(),
+            retained_bytes: self.arena.memory_bytes(),
         };
         self.metrics.text(&state)
     }

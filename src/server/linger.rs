@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Server;
-use crate::connection::{Life, Readiness};
+use crate::connection::{Readiness, State};
 use crate::net::{Net, Token};
 use crate::protocol::CloseReason;
 use crate::time::Moment;
@@ -35,8 +35,8 @@ impl<N: Net> Server<N> {
             return;
         };
         let finished = self.net.finish(&mut connection.stream);
-        connection.set_life(Life::Lingering, self.now.moment);
-        if finished.is_err() || connection.ready.contains(Readiness::ENDED) {
+        connection.set_state(State::Lingering, self.now.moment);
+        if finished.is_err() || connection.ready.contains(Readiness::EOF) {
             return self.roster.forget(token);
         }
         self.roster.wake(token);
@@ -50,7 +50,7 @@ impl<N: Net> Server<N> {
             return false;
         };
         // A peer that sends no more can't cause a reset.
-        let ended = connection.ready.contains(Readiness::ENDED);
+        let ended = connection.ready.contains(Readiness::EOF);
         let bytes = if ended { 0 } else { self.net.unsent(&mut connection.stream) };
         if bytes == 0 {
             self.untaken.take(token.slot);
@@ -60,7 +60,7 @@ impl<N: Net> Server<N> {
         let before = self.untaken.take(token.slot);
         let until = before.as_ref().map_or(self.now.moment + UNTAKEN_MAX, |before| before.until);
         if before.is_none_or(|before| bytes < before.bytes) && self.now.moment < until {
-            connection.set_life(connection.life, self.now.moment);
+            connection.set_state(connection.state, self.now.moment);
         }
         self.untaken.insert(token.slot, Untaken { bytes, until });
         true
@@ -71,7 +71,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get(token) else {
             return;
         };
-        if matches!(connection.life, Life::Draining(_)) && connection.outbox.is_empty() {
+        if matches!(connection.state, State::Draining(_)) && connection.outbox.is_empty() {
             if !self.has_untaken(token) {
                 return self.finish(token);
             }
@@ -79,15 +79,15 @@ impl<N: Net> Server<N> {
                 return;
             }
         }
-        self.note_unread(token);
+        self.record_unread(token);
         self.roster.forget(token);
     }
 
     /// If a peer that is closed now has not read what it was still to have, that is logged and counted: it was not slow
     /// before, but it is now.
-    pub(super) fn note_unread(&mut self, token: Token) {
+    pub(super) fn record_unread(&mut self, token: Token) {
         if let Some(connection) = self.roster.get(token)
-            && let Life::Draining(reason) = connection.life
+            && let State::Draining(reason) = connection.state
             && !reason.is_drop()
             && !connection.outbox.is_empty()
         {

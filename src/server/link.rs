@@ -7,11 +7,11 @@ use std::io::{self, ErrorKind, IoSlice};
 
 use super::Server;
 use super::turn::TICK_BYTES;
-use crate::backplane::{Action, Backplane, Link};
+use crate::backplane::{Backplane, Link, LinkAction};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
-use crate::net::{Net, Target, Token};
-use crate::protocol::News;
+use crate::net::{ConnectTarget, Net, Token};
+use crate::protocol::RemoteEvent;
 use crate::time::Moment;
 
 /// Slots from here on are the link's. The roster never has as many.
@@ -47,12 +47,12 @@ impl<S> Linked<S> {
     }
 
     /// The network has found addresses, or none.
-    pub fn note_resolved(&mut self) {
+    pub fn record_resolved(&mut self) {
         self.resolved = true;
     }
 
     /// Notes readiness of one of the sockets; of anything else, nothing.
-    pub fn note_readiness(&mut self, token: Token, readable: bool, writable: bool) {
+    pub fn record_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let index = token.slot.checked_sub(FIRST_SLOT).filter(|_| token.serial == self.serial);
         let sockets = self.sockets.as_mut().zip(index);
         if let Some(socket) = sockets.and_then(|(sockets, index)| sockets.get_mut(index as usize)) {
@@ -79,7 +79,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Takes what Redis has sent, and does what is due.
-    pub(super) fn hear_link(&mut self) {
+    pub(super) fn receive_link(&mut self) {
         let Some(linked) = &mut self.linked else {
             return;
         };
@@ -119,7 +119,7 @@ impl<N: Net> Server<N> {
     fn read_link(&mut self, link: Link) {
         let mut bytes_left = TURN_BYTES;
         // One read in any case: clients that fill each tick must not make the link look dead.
-        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.pages.open_bytes() < TICK_BYTES) {
+        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.arena.open_bytes() < TICK_BYTES) {
             let Some(linked) = &mut self.linked else {
                 return;
             };
@@ -153,25 +153,25 @@ impl<N: Net> Server<N> {
             && let Some(action) = linked.backplane.next_action()
         {
             match action {
-                Action::Resolve { host, port } => self.net.resolve(&host, port),
-                Action::Connect(target) => {
+                LinkAction::Resolve { host, port } => self.net.resolve(&host, port),
+                LinkAction::Connect(target) => {
                     if let Err(error) = linked.connect(&target, &mut self.net) {
                         linked.backplane.broken(&error.to_string(), self.now);
                     }
                 }
-                Action::Hangup => linked.sockets = None,
-                Action::Tell(news @ (News::Said { .. } | News::Relayed { .. })) => {
-                    self.ask_chat_within_run(|chat, now, effects| chat.hear(news, now, effects));
+                LinkAction::Hangup => linked.sockets = None,
+                LinkAction::Tell(news @ (RemoteEvent::Message { .. } | RemoteEvent::Relayed { .. })) => {
+                    self.call_chat_within_batch(|chat, now, effects| chat.hear(news, now, effects));
                 }
-                Action::Tell(news) => self.ask_chat(|chat, now, effects| chat.hear(news, now, effects)),
-                Action::Register => linked.backplane.register(&self.chat.presences()),
+                LinkAction::Tell(news) => self.call_chat(|chat, now, effects| chat.hear(news, now, effects)),
+                LinkAction::Register => linked.backplane.register(&self.chat.presences()),
             }
         }
     }
 }
 
 impl<S> Linked<S> {
-    fn connect<N: Net<Stream = S>>(&mut self, target: &Target, net: &mut N) -> io::Result<()> {
+    fn connect<N: Net<Stream = S>>(&mut self, target: &ConnectTarget, net: &mut N) -> io::Result<()> {
         self.serial = self.serial.wrapping_add(1);
         let mut connect = |link: Link| -> io::Result<Socket<S>> {
             let mut stream = net.connect(target)?;

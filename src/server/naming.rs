@@ -6,10 +6,10 @@
 //! answer to a repeated question must be followed by silence too. So nothing that is piped is lost, or becomes a name.
 
 use super::Server;
-use super::turn::Next;
+use super::turn::NextInput;
 use crate::chat::ClientId;
 use crate::codec::{Input, line};
-use crate::connection::{Life, Naming, Readiness, Silence};
+use crate::connection::{Naming, Readiness, Silence, State};
 use crate::inbox::Inbox;
 use crate::net::{Net, Token};
 use crate::protocol::{Problem, Request};
@@ -23,15 +23,15 @@ impl<N: Net> Server<N> {
         inbox: &mut Inbox,
         bytes: usize,
         input: Input,
-    ) -> Result<Input, Next> {
+    ) -> Result<Input, NextInput> {
         let Some(connection) = self.roster.get_mut(token) else {
-            return Err(Next::Stop);
+            return Err(NextInput::Stop);
         };
-        let (Life::Naming(naming), Input::Request { request, .. }) = (connection.life, &input) else {
+        let (State::Naming(naming), Input::Request { request, .. }) = (connection.state, &input) else {
             self.scratch.consume(bytes);
             return Ok(input);
         };
-        let ended = connection.ready.contains(Readiness::ENDED);
+        let ended = connection.ready.contains(Readiness::EOF);
         let followed = line::is_more(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
         let is_too_long = matches!(request, Err(Problem::LineTooLong { .. }));
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
@@ -46,17 +46,17 @@ impl<N: Net> Server<N> {
             Naming::Repeated(_) if followed || ended => {
                 self.enter_as_guest(token);
                 inbox.unfinished = None;
-                return Err(Next::Nothing);
+                return Err(NextInput::Nothing);
             }
             Naming::Asked(silence) | Naming::Repeated(silence) if ended || silence == Silence::Over => {
-                connection.life = Life::Naming(Naming::Repeated(Silence::Unneeded));
+                connection.state = State::Naming(Naming::Repeated(Silence::Unneeded));
             }
             Naming::Asked(_) | Naming::Repeated(_) => {
                 let naming = if is_first { Naming::Asked } else { Naming::Repeated };
-                connection.life = Life::Naming(naming(Silence::Awaited));
-                connection.ready.remove(Readiness::UNREAD);
+                connection.state = State::Naming(naming(Silence::PendingRequest));
+                connection.ready.remove(Readiness::BUFFERED);
                 inbox.unfinished = None;
-                return Err(Next::Read);
+                return Err(NextInput::Read);
             }
         }
         self.scratch.consume(bytes);
@@ -68,33 +68,33 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.life = match connection.life {
-            Life::Naming(Naming::Unasked) => return self.enter_as_guest(token),
-            Life::Naming(Naming::Asked(_)) => Life::Naming(Naming::Asked(Silence::Over)),
-            Life::Naming(Naming::Repeated(_)) => Life::Naming(Naming::Repeated(Silence::Over)),
-            life => unreachable!("only a client without a name has such a deadline, not one in {life:?}"),
+        connection.state = match connection.state {
+            State::Naming(Naming::Unasked) => return self.enter_as_guest(token),
+            State::Naming(Naming::Asked(_)) => State::Naming(Naming::Asked(Silence::Over)),
+            State::Naming(Naming::Repeated(_)) => State::Naming(Naming::Repeated(Silence::Over)),
+            state => unreachable!("only a client without a name has such a deadline, not one in {state:?}"),
         };
-        connection.ready.insert(Readiness::UNREAD);
+        connection.ready.insert(Readiness::BUFFERED);
         self.roster.wake(token);
     }
 
     /// Gives a client the guest name that it would have if it had sent an empty line.
     fn enter_as_guest(&mut self, token: Token) {
         let (id, was_asked) = (token.into(), !self.config.guests);
-        self.ask_chat(|chat, now, effects| match was_asked {
+        self.call_chat(|chat, now, effects| match was_asked {
             true => chat.handle(id, Ok(Request::StayGuest), now, effects),
             false => chat.connect(id, token.serial, now, effects),
         });
     }
 
     /// A client has its name, and is in the chat from now on.
-    pub(super) fn name_given(&mut self, id: ClientId) {
-        let (now, clients) = (self.now.moment, self.gate.clients());
-        let named = self.roster.client_mut(id).filter(|c| matches!(c.life, Life::Naming(_)));
+    pub(super) fn record_name(&mut self, id: ClientId) {
+        let (now, clients) = (self.now.moment, self.admission.clients());
+        let named = self.roster.client_mut(id).filter(|c| matches!(c.state, State::Naming(_)));
         if let Some(connection) = named {
-            connection.set_life(Life::Chatting, now);
-            let (serial, host, door) = (connection.serial, connection.host, connection.dialect.as_str());
-            log::info!("connect id={serial} peer={host} door={door} clients={clients}");
+            connection.set_state(State::Active, now);
+            let (serial, host, listener) = (connection.serial, connection.host, connection.dialect.as_str());
+            log::info!("connect id={serial} peer={host} listener={listener} clients={clients}");
         }
     }
 }

@@ -3,7 +3,7 @@
 //! of theirs delays a line of the chat by more than a few milliseconds.
 
 use super::Server;
-use crate::connection::Life;
+use crate::connection::State;
 use crate::load::Source;
 use crate::net::{Net, Token};
 
@@ -45,12 +45,14 @@ impl<N: Net> Server<N> {
         };
         let loaded = !self.load.is_empty()
             && self.load.is_loaded(Source::of(connection.host, token.slot), self.now.moment);
-        match connection.life {
+        match connection.state {
             _ if loaded => Class::Loaded,
-            Life::Waiting | Life::Naming(_) | Life::Chatting | Life::Finishing => Class::Chat,
-            Life::Asking { .. } | Life::Doomed(_) | Life::Draining(_) | Life::Lingering | Life::Gone => {
-                Class::Other
-            }
+            State::Queued | State::Naming(_) | State::Active | State::PeerClosed => Class::Chat,
+            State::Http { .. }
+            | State::Closing(_)
+            | State::Draining(_)
+            | State::Lingering
+            | State::Closed => Class::Other,
         }
     }
 }

@@ -12,11 +12,11 @@ use super::order::{LATER_WORK, Order};
 use crate::chat::{Chat, Effect};
 use crate::codec::{Expected, Input, Step, Tag, http, websocket};
 use crate::config::frame_bytes;
-use crate::connection::{Charged, Intake, Life, Naming, Queued, Readiness};
+use crate::connection::{Charge, Intake, Naming, Readiness, Schedule, State};
 use crate::inbox::Inbox;
 use crate::load::{INPUT_WORK, Source};
 use crate::net::{Net, Token};
-use crate::pressure::Target;
+use crate::pressure::Audience;
 use crate::protocol::{CloseReason, Event, Problem, Request};
 use crate::rate::Use;
 
@@ -46,7 +46,7 @@ enum Turn {
 }
 
 /// What there is to do next in a turn.
-pub(super) enum Next {
+pub(super) enum NextInput {
     /// Deal with this.
     Input(Input),
     /// Look again; what was there said nothing.
@@ -65,7 +65,7 @@ impl<N: Net> Server<N> {
         let runnable = self.roster.take_runnable();
         // One alone needs no order, which costs a tick some hundred instructions.
         if let [token] = runnable[..] {
-            if !self.round_is_full && self.pages.open_bytes() < TICK_BYTES {
+            if !self.round_is_full && self.arena.open_bytes() < TICK_BYTES {
                 self.take_turn(token);
             }
             return self.end_turn(token);
@@ -75,7 +75,7 @@ impl<N: Net> Server<N> {
         let mut work_left = LATER_WORK;
         let tokens = first.into_iter().map(|token| (token, false));
         for (token, is_later) in tokens.chain(later.into_iter().map(|token| (token, true))) {
-            let has_room = !self.round_is_full && self.pages.open_bytes() < TICK_BYTES;
+            let has_room = !self.round_is_full && self.arena.open_bytes() < TICK_BYTES;
             let may_be_served = has_room && !(is_later && work_left == 0);
             match if may_be_served { self.take_turn(token) } else { Turn::PutOff } {
                 Turn::Served { work } => {
@@ -90,7 +90,7 @@ impl<N: Net> Server<N> {
 
     /// A connection's turn.
     fn take_turn(&mut self, token: Token) -> Turn {
-        let written_bytes = self.pages.open_bytes();
+        let written_bytes = self.arena.open_bytes();
         if self.roster.get(token).is_some_and(|connection| connection.may_catch_up()) {
             self.catch_up(token);
         }
@@ -98,23 +98,23 @@ impl<N: Net> Server<N> {
             return Turn::Served { work: 0 };
         };
         let source = Source::of(connection.host, token.slot);
-        let turn = match connection.life {
-            _ if connection.is_listened_to() => self.listen(token),
-            Life::Waiting => Turn::Served { work: self.keep_input(token) },
-            Life::Draining(_) | Life::Lingering => Turn::Served { work: self.discard_input(token) },
+        let turn = match connection.state {
+            _ if connection.decodes_input() => self.listen(token),
+            State::Queued => Turn::Served { work: self.keep_input(token) },
+            State::Draining(_) | State::Lingering => Turn::Served { work: self.discard_input(token) },
             _ => Turn::Served { work: 0 },
         };
         let Turn::Served { work } = turn else {
             return turn;
         };
-        let work = work + self.pages.open_bytes().saturating_sub(written_bytes);
+        let work = work + self.arena.open_bytes().saturating_sub(written_bytes);
         self.load.record(source, work, self.now.moment);
         Turn::Served { work }
     }
 
     fn end_turn(&mut self, token: Token) {
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.queued.remove(Queued::RUNNABLE);
+            connection.schedule.remove(Schedule::RUNNABLE);
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -131,20 +131,20 @@ impl<N: Net> Server<N> {
         let mut is_served = false;
         loop {
             match self.next_input(token, &mut inbox, lines) {
-                Next::Input(input) => {
+                NextInput::Input(input) => {
                     lines -= 1;
                     is_served = true;
                     self.deal_with(token, &inbox, input);
                 }
-                Next::Nothing => lines -= 1,
-                Next::Read if bytes > 0 => match self.read(token, bytes) {
+                NextInput::Nothing => lines -= 1,
+                NextInput::Read if bytes > 0 => match self.read(token, bytes) {
                     0 => break,
                     count => {
                         read_bytes += count;
                         bytes = bytes.saturating_sub(count);
                     }
                 },
-                Next::Read | Next::Stop => break,
+                NextInput::Read | NextInput::Stop => break,
             }
         }
         self.scratch.store(&mut inbox);
@@ -156,17 +156,17 @@ impl<N: Net> Server<N> {
     }
 
     /// Takes the next piece of input: of what waits, or off the scratch buffer.
-    fn next_input(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> Next {
-        let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.is_listened_to())
+    fn next_input(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> NextInput {
+        let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.decodes_input())
         else {
-            return Next::Stop;
+            return NextInput::Stop;
         };
-        connection.ready.insert(Readiness::UNREAD);
+        connection.ready.insert(Readiness::BUFFERED);
         match connection.intake(&self.limits) {
-            _ if lines_left == 0 => return Next::Stop,
-            Intake::Nothing => return Next::Stop,
+            _ if lines_left == 0 => return NextInput::Stop,
+            Intake::Nothing => return NextInput::Stop,
             Intake::Control => return self.look_ahead(token, inbox),
-            Intake::All => connection.ready.remove(Readiness::FULL),
+            Intake::All => connection.ready.remove(Readiness::INPUT_FULL),
         }
         let dialect = connection.dialect;
         let waiting = inbox.take_held().or_else(|| self.codecs.next_waiting(dialect, &mut inbox.waiting));
@@ -178,15 +178,15 @@ impl<N: Net> Server<N> {
             },
         };
         if self.may_go_on(token, &input) {
-            return Next::Input(input);
+            return NextInput::Input(input);
         }
         inbox.hold(input);
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.ready.insert(Readiness::HELD);
+            connection.ready.insert(Readiness::DECODED);
         }
         // Its request is read, and waits: it is not idle.
-        self.roster.note_idle(token, None);
-        if self.round_is_full { Next::Stop } else { Next::Nothing }
+        self.roster.record_idle(token, None);
+        if self.round_is_full { NextInput::Stop } else { NextInput::Nothing }
     }
 
     /// Whether a piece of input may be dealt with. If not, the client is put off until the next round, or waits for readers
@@ -196,7 +196,7 @@ impl<N: Net> Server<N> {
             return true;
         };
         if let Use::Message { bytes } = what {
-            let round_bytes = self.pages.round_cost_bytes();
+            let round_bytes = self.arena.round_cost_bytes();
             if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
                 self.round_is_full = true;
                 return false;
@@ -207,7 +207,7 @@ impl<N: Net> Server<N> {
                 return false;
             }
         }
-        let Charged::Delayed { news } = self.roster.charge(token, what, self.now.moment) else {
+        let Charge::Throttled { news } = self.roster.charge(token, what, self.now.moment) else {
             return true;
         };
         self.metrics.delays += 1;
@@ -218,33 +218,33 @@ impl<N: Net> Server<N> {
     }
 
     /// The receiver that the input must wait for, since a reader there lags.
-    fn held_target(&self, token: Token, input: &Input) -> Option<Target> {
+    fn held_target(&self, token: Token, input: &Input) -> Option<Audience> {
         let pressure = self.roster.pressure();
         if pressure.is_off() {
             return None;
         }
         let (rooms, client) = match input {
             Input::Request { request: Ok(request), .. } => {
-                (self.chat.rooms_told(token.into(), request), self.chat.client_told(request))
+                (self.chat.listed_rooms(token.into(), request), self.chat.shown_client(request))
             }
-            Input::Call(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
+            Input::Http(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
             _ => return None,
         };
-        let targets = rooms.into_iter().map(Target::Room).chain(client.map(Target::Client));
+        let targets = rooms.into_iter().map(Audience::Room).chain(client.map(Audience::Client));
         targets.into_iter().find(|target| pressure.is_on(*target))
     }
 
     /// Decodes input of a WebSocket client that must wait: its pings and its close are answered meanwhile, its messages
     /// kept as far as there is room. Past that, nothing is read, and TCP holds the client up.
-    fn look_ahead(&mut self, token: Token, inbox: &mut Inbox) -> Next {
+    fn look_ahead(&mut self, token: Token, inbox: &mut Inbox) -> NextInput {
         let Some(connection) = self.roster.get_mut(token) else {
-            return Next::Stop;
+            return NextInput::Stop;
         };
-        connection.ready.insert(Readiness::HELD);
+        connection.ready.insert(Readiness::DECODED);
         // Pings count against the address's rate here too.
         if inbox.failed.is_none() && self.roster.may_request(token, self.now.moment) {
             let Some(connection) = self.roster.get_mut(token) else {
-                return Next::Stop;
+                return NextInput::Stop;
             };
             match self.codecs.decode_ahead(&mut inbox.unfinished, &mut inbox.waiting, self.scratch.unused()) {
                 Step::Used { bytes, input } => {
@@ -252,11 +252,11 @@ impl<N: Net> Server<N> {
                     if input.is_some() {
                         self.roster.count_request(token, self.now.moment);
                     }
-                    return input.map_or(Next::Nothing, Next::Input);
+                    return input.map_or(NextInput::Nothing, NextInput::Input);
                 }
                 Step::Incomplete => {
-                    connection.ready.remove(Readiness::UNREAD);
-                    return Next::Read;
+                    connection.ready.remove(Readiness::BUFFERED);
+                    return NextInput::Read;
                 }
                 Step::Blocked => {}
                 // Messages in front of the failure are handled first.
@@ -264,46 +264,46 @@ impl<N: Net> Server<N> {
             }
         }
         if let Some(connection) = self.roster.get_mut(token) {
-            connection.ready.insert(Readiness::FULL);
+            connection.ready.insert(Readiness::INPUT_FULL);
         }
-        Next::Stop
+        NextInput::Stop
     }
 
     /// Takes one step through what is in the scratch buffer: a piece of input, or what to do instead.
-    fn decode(&mut self, token: Token, inbox: &mut Inbox) -> Result<Input, Next> {
+    fn decode(&mut self, token: Token, inbox: &mut Inbox) -> Result<Input, NextInput> {
         let Some(connection) = self.roster.get_mut(token) else {
-            return Err(Next::Stop);
+            return Err(NextInput::Stop);
         };
         // Nothing waits any more, so the end that was put off is due.
         let postponed =
-            inbox.failed.or((connection.life == Life::Finishing).then_some(CloseReason::PeerClosed));
+            inbox.failed.or((connection.state == State::PeerClosed).then_some(CloseReason::PeerClosed));
         if let Some(reason) = postponed {
-            self.roster.doom(token, reason);
-            return Err(Next::Stop);
+            self.roster.close(token, reason);
+            return Err(NextInput::Stop);
         }
-        let ended = connection.ready.contains(Readiness::ENDED);
-        let name = matches!(connection.life, Life::Naming(naming) if naming != Naming::Unasked);
+        let ended = connection.ready.contains(Readiness::EOF);
+        let name = matches!(connection.state, State::Naming(naming) if naming != Naming::Unasked);
         let expected = Expected { name, first: connection.lines_in == 0 };
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
         match self.codecs.decode(dialect, &mut inbox.unfinished, expected, unused, ended) {
             Step::Fail(reason) => {
-                self.roster.doom(token, reason);
-                Err(Next::Stop)
+                self.roster.close(token, reason);
+                Err(NextInput::Stop)
             }
             Step::Incomplete if ended => {
-                self.roster.doom(token, CloseReason::EndOfInput);
-                Err(Next::Stop)
+                self.roster.close(token, CloseReason::EndOfInput);
+                Err(NextInput::Stop)
             }
             Step::Incomplete => {
-                connection.ready.remove(Readiness::UNREAD | Readiness::HELD);
-                Err(Next::Read)
+                connection.ready.remove(Readiness::BUFFERED | Readiness::DECODED);
+                Err(NextInput::Read)
             }
-            Step::Used { bytes, input: Some(input) } if matches!(connection.life, Life::Naming(_)) => {
+            Step::Used { bytes, input: Some(input) } if matches!(connection.state, State::Naming(_)) => {
                 self.weigh(token, inbox, bytes, input)
             }
             Step::Used { bytes, input } => {
                 self.scratch.consume(bytes);
-                input.ok_or(Next::Nothing)
+                input.ok_or(NextInput::Nothing)
             }
             Step::Blocked => unreachable!("the messages of a client that need not wait need no room"),
         }
@@ -312,8 +312,8 @@ impl<N: Net> Server<N> {
     fn deal_with(&mut self, token: Token, inbox: &Inbox, input: Input) {
         match input {
             Input::Request { request, tag } => self.hear(token, request, tag),
-            Input::Call(call) => self.answer(token, call),
-            Input::Continue => self.put(token, |page| page.extend_from_slice(http::CONTINUE)),
+            Input::Http(call) => self.answer(token, call),
+            Input::Continue => self.put(token, |out| out.extend_from_slice(http::CONTINUE)),
             Input::Ping(payload) => self.answer_ping(token, payload),
             Input::Close(code) => self.answer_close(token, code, inbox.has_messages()),
         }
@@ -330,8 +330,8 @@ impl<N: Net> Server<N> {
         }
         match connection.may_pong(&self.limits, now) {
             true => {
-                connection.outbox.note_pong();
-                self.send_bytes(token, |page| websocket::pong(page, &payload));
+                connection.outbox.record_pong();
+                self.send_bytes(token, |out| websocket::pong(out, &payload));
             }
             false => connection.outbox.postpone_pong(payload, now),
         }
@@ -341,15 +341,15 @@ impl<N: Net> Server<N> {
     /// close frame says that it has sent all of it, not that it takes it back.
     fn answer_close(&mut self, token: Token, code: u16, is_owed: bool) {
         // Nothing may follow the close frame.
-        self.tell_missed(token);
-        self.put(token, |page| websocket::close(page, code, ""));
+        self.send_missed(token);
+        self.put(token, |out| websocket::close(out, code, ""));
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.ready.insert(Readiness::CLOSED);
-        match is_owed && connection.life == Life::Chatting {
-            true => connection.set_life(Life::Finishing, self.now.moment),
-            false => self.roster.doom(token, CloseReason::PeerClosed),
+        connection.ready.insert(Readiness::CLOSE_SENT);
+        match is_owed && connection.state == State::Active {
+            true => connection.set_state(State::PeerClosed, self.now.moment),
+            false => self.roster.close(token, CloseReason::PeerClosed),
         }
     }
 
@@ -362,13 +362,13 @@ impl<N: Net> Server<N> {
             return 0;
         }
         match connection.read(&mut self.net, &mut self.scratch, most, self.now.moment) {
-            Ok(0) => usize::from(connection.ready.contains(Readiness::ENDED)),
+            Ok(0) => usize::from(connection.ready.contains(Readiness::EOF)),
             Ok(count) => {
                 self.metrics.bytes_in += count as u64;
                 count
             }
             Err(_) => {
-                self.roster.doom(token, CloseReason::Lost);
+                self.roster.close(token, CloseReason::Lost);
                 0
             }
         }
@@ -385,9 +385,9 @@ impl<N: Net> Server<N> {
             connection.lines_in = connection.lines_in.wrapping_add(1);
             self.metrics.lines_in += 1;
         }
-        let waits = connection.life == Life::Waiting;
+        let waits = connection.state == State::Queued;
         let stays = matches!(request, Ok(Request::Say { .. } | Request::Relay(_)));
-        self.asker = Some((token.into(), tag));
+        self.requester = Some((token.into(), tag));
         if waits {
             self.tell(token, &Event::Problem { problem: Problem::StillWaiting, unnamed: false });
         } else {
@@ -395,11 +395,11 @@ impl<N: Net> Server<N> {
                 chat.handle(token.into(), request, now, effects);
             };
             match stays {
-                true => self.ask_chat_within_run(ask),
-                false => self.ask_chat(ask),
+                true => self.call_chat_within_batch(ask),
+                false => self.call_chat(ask),
             }
         }
-        self.asker = None;
+        self.requester = None;
     }
 
     /// The turn of a client that waits for a place: some input is kept, since it will be heard, and an end without any
@@ -413,18 +413,18 @@ impl<N: Net> Server<N> {
         let room = WAITING_INBOX_BYTES.saturating_sub(self.scratch.unused().len());
         let outcome = connection.read(&mut self.net, &mut self.scratch, room, self.now.moment);
         let kept_bytes = self.scratch.unused().len();
-        let ended = connection.ready.contains(Readiness::ENDED);
+        let ended = connection.ready.contains(Readiness::EOF);
         let foreign = self.codecs.foreign(self.scratch.unused(), WAITING_INBOX_BYTES, ended);
         self.scratch.store(&mut inbox);
         self.inboxes.put(token.slot, inbox);
-        connection.ready.set(Readiness::UNREAD, kept_bytes >= WAITING_INBOX_BYTES);
+        connection.ready.set(Readiness::BUFFERED, kept_bytes >= WAITING_INBOX_BYTES);
         if let Some(reason) = foreign {
-            self.roster.doom(token, reason);
+            self.roster.close(token, reason);
         }
         match outcome {
-            Err(_) => self.roster.doom(token, CloseReason::Lost),
+            Err(_) => self.roster.close(token, CloseReason::Lost),
             Ok(0) if ended && kept_bytes == 0 => {
-                self.roster.doom(token, CloseReason::EndOfInput);
+                self.roster.close(token, CloseReason::EndOfInput);
             }
             Ok(count) => {
                 self.metrics.bytes_in += count as u64;
@@ -444,11 +444,11 @@ impl<N: Net> Server<N> {
             match connection.read(&mut self.net, &mut self.scratch, TURN_BYTES - read_bytes, self.now.moment)
             {
                 Ok(0) => {
-                    let ended = connection.ready.contains(Readiness::ENDED);
-                    match connection.life {
-                        Life::Lingering if ended => self.roster.forget(token),
+                    let ended = connection.ready.contains(Readiness::EOF);
+                    match connection.state {
+                        State::Lingering if ended => self.roster.forget(token),
                         // It sends no more, so nothing can destroy what it has still to take.
-                        Life::Draining(_) if ended && connection.outbox.is_empty() => self.finish(token),
+                        State::Draining(_) if ended && connection.outbox.is_empty() => self.finish(token),
                         _ => {}
                     }
                     break;

@@ -15,7 +15,7 @@ use super::{NAME_MAX_BYTES, is_bidi_control};
 /// The prefix of the names the server gives; nobody may choose one of the form `guest-7`.
 pub const GUEST_PREFIX: &str = "guest-";
 
-/// Names that would pass for the server or a door of it (`redis` speaks for foreign `PUBLISH`es, `http` for programs
+/// Names that would pass for the server or a listener of it (`redis` speaks for foreign `PUBLISH`es, `http` for programs
 /// that publish without a name).
 const RESERVED: [&str; 6] = ["chinwag", "server", "system", "redis", "http", "admin"];
 
@@ -76,7 +76,7 @@ impl Name {
     }
 
     /// Reads a name that another process of the chat has given or accepted: it may be one that the server gives.
-    pub fn of_far(raw: &str) -> Option<Name> {
+    pub fn of_remote(raw: &str) -> Option<Name> {
         let name = Name::check(raw).ok()?;
         let number = name.as_str().strip_prefix(GUEST_PREFIX);
         let given = number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
@@ -345,10 +345,10 @@ mod tests {
     #[test]
     fn another_process_gives_guests_their_names_and_no_look_alikes() {
         for given in ["guest-7", "redis", "http", "ann", "علی\u{200c}رضا"] {
-            assert_eq!(Name::of_far(given).unwrap().as_str(), given);
+            assert_eq!(Name::of_remote(given).unwrap().as_str(), given);
         }
         for forged in ["guest-٧", "guest-lO", "аdmin", "admin", "server", "a b", "a\u{200d}b", ""] {
-            assert_eq!(Name::of_far(forged), None, "{forged}");
+            assert_eq!(Name::of_remote(forged), None, "{forged}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use http::header::{self, HeaderMap};
 
-use crate::codec::http::Answer;
+use crate::codec::http::HttpResponse;
 
 /// A file of the page.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 
 impl Asset {
     /// The file, or word that the browser's copy is still good.
-    pub fn answer(&self, headers: &HeaderMap) -> Answer {
+    pub fn answer(&self, headers: &HeaderMap) -> HttpResponse {
         let tag = self.tag();
         let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
         let known = known.flat_map(|tags| tags.split(',')).any(|one| {
@@ -71,8 +71,8 @@ impl Asset {
             one == "*" || one.trim_start_matches("W/") == tag
         });
         let answer = match known {
-            true => Answer::new(StatusCode::NOT_MODIFIED),
-            false => Answer::new(StatusCode::OK).body(self.kind, Cow::Borrowed(self.bytes)),
+            true => HttpResponse::new(StatusCode::NOT_MODIFIED),
+            false => HttpResponse::new(StatusCode::OK).body(self.kind, Cow::Borrowed(self.bytes)),
         };
         answer
             .with(header::ETAG, tag)

@@ -5,15 +5,15 @@ use http::header;
 use http::uri::Authority;
 
 use super::error;
-use crate::codec::http::{Answer, Call, origin_of};
+use crate::codec::http::{HttpRequest, HttpResponse, origin_of};
 use crate::config::{AllowedHost, AllowedOrigin, HostName};
 
 /// What a request is checked against before anything is done about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard<'a> {
-    /// Whether the door is on a loopback address.
+    /// Whether the listener is on a loopback address.
     pub loopback: bool,
-    /// `--host`: names that every door may be asked for. Without any, a door that is not on a loopback address has all.
+    /// `--host`: names that every listener may be asked for. Without any, a listener that is not on a loopback address has all.
     pub hosts: &'a [AllowedHost],
     /// `--origin`: pages besides our own that may talk to us.
     pub origins: &'a [AllowedOrigin],
@@ -25,7 +25,7 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// The answer that says so.
-    pub fn check_host(&self, call: &Call) -> Result<(), Answer> {
+    pub fn check_host(&self, call: &HttpRequest) -> Result<(), HttpResponse> {
         // No browser leaves it out.
         let Some(asked) = call.headers().get(header::HOST) else {
             return Ok(());
@@ -47,7 +47,7 @@ impl Guard<'_> {
         Err(error(StatusCode::FORBIDDEN, "forbidden_host", text))
     }
 
-    /// Whether nobody can point that host elsewhere: browsers look up neither `localhost` nor an address. A door on a
+    /// Whether nobody can point that host elsewhere: browsers look up neither `localhost` nor an address. A listener on a
     /// loopback address has no other addresses than those.
     fn is_fixed(&self, name: &str) -> bool {
         let address = name.parse::<std::net::IpAddr>();
@@ -59,7 +59,7 @@ impl Guard<'_> {
     ///
     /// # Errors
     /// The answer that refuses a page that is not ours.
-    pub fn check_origin(&self, call: &Call) -> Result<(), Answer> {
+    pub fn check_origin(&self, call: &HttpRequest) -> Result<(), HttpResponse> {
         let Some(origin) = origin_of(call.headers()) else {
             return Ok(());
         };
@@ -73,7 +73,7 @@ impl Guard<'_> {
     }
 
     /// Whether the request comes from a page that `--origin` allows.
-    pub fn is_from_allowed_origin(&self, call: &Call) -> bool {
+    pub fn is_from_allowed_origin(&self, call: &HttpRequest) -> bool {
         origin_of(call.headers()).is_some_and(|origin| allows(self.origins, origin))
     }
 }
@@ -84,7 +84,7 @@ fn allows(origins: &[AllowedOrigin], origin: &str) -> bool {
 
 /// Completes an answer with the fields that every answer has, or that depend on the page that asks. Every answer passes
 /// here, errors and what is answered to unreadable requests too.
-pub fn complete(mut answer: Answer, origin: Option<&str>, origins: &[AllowedOrigin]) -> Answer {
+pub fn complete(mut answer: HttpResponse, origin: Option<&str>, origins: &[AllowedOrigin]) -> HttpResponse {
     // What is said changes from one moment to the next, and a cache may store even errors (RFC 9110, 15.1).
     if answer.fields.iter().all(|(name, _)| *name != header::CACHE_CONTROL) {
         answer = answer.with(header::CACHE_CONTROL, "no-store");
@@ -104,7 +104,7 @@ pub fn complete(mut answer: Answer, origin: Option<&str>, origins: &[AllowedOrig
 
 /// Whether the page was served by the host that is asked now. Its scheme may be another one: a proxy in front may speak
 /// TLS.
-fn is_ours(origin: &str, call: &Call) -> bool {
+fn is_ours(origin: &str, call: &HttpRequest) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
     };

@@ -3,7 +3,7 @@
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use super::bad;
-use crate::codec::http::{Answer, Call};
+use crate::codec::http::{HttpRequest, HttpResponse};
 use crate::protocol::Dialect;
 
 /// The subprotocol of `/ws`. It is in the README: pages ask for it.
@@ -17,7 +17,11 @@ const JSON: &str = "chinwag.json";
 ///
 /// # Errors
 /// The offer is malformed.
-pub fn agree(answer: Answer, call: &Call, dialect: Dialect) -> Result<Answer, Answer> {
+pub fn agree(
+    answer: HttpResponse,
+    call: &HttpRequest,
+    dialect: Dialect,
+) -> Result<HttpResponse, HttpResponse> {
     let offered = offered(call)?;
     let agreed = match dialect {
         Dialect::Raw => offered.first(),
@@ -31,7 +35,7 @@ pub fn agree(answer: Answer, call: &Call, dialect: Dialect) -> Result<Answer, An
 
 /// The names that a client has offered, best first: tokens with commas between, in one field or in several, each once
 /// (RFC 6455, 11.3.4 and 4.1).
-fn offered(call: &Call) -> Result<Vec<&str>, Answer> {
+fn offered(call: &HttpRequest) -> Result<Vec<&str>, HttpResponse> {
     let malformed = || {
         bad(
             "bad_subprotocol",

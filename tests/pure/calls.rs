@@ -1,6 +1,6 @@
 //! A harness for HTTP: [`heard`] decodes as the server does, and tells what was asked for.
 
-use chinwag::codec::http::{self, Call, unused_max_bytes};
+use chinwag::codec::http::{self, HttpRequest, unused_max_bytes};
 use chinwag::codec::{Input, Step};
 
 /// The limit on bodies in these tests.
@@ -20,10 +20,10 @@ pub enum Heard {
 /// What is heard when the bytes come in these pieces.
 pub fn heard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
     let heard = |input| match input {
-        Input::Call(Ok(call)) => {
+        Input::Http(Ok(call)) => {
             Heard::Asked(call.method().to_string(), call.uri().to_string(), call.into_body())
         }
-        Input::Call(Err(refusal)) => Heard::Refused(refusal.status.as_u16()),
+        Input::Http(Err(refusal)) => Heard::Refused(refusal.status.as_u16()),
         Input::Continue => Heard::Continue,
         other => panic!("HTTP can't be {other:?}"),
     };
@@ -32,9 +32,9 @@ pub fn heard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
 
 /// The only request in `bytes`.
 #[track_caller]
-pub fn call(bytes: impl AsRef<[u8]>) -> Call {
+pub fn call(bytes: impl AsRef<[u8]>) -> HttpRequest {
     match inputs([bytes.as_ref()]).pop() {
-        Some(Input::Call(Ok(call))) => *call,
+        Some(Input::Http(Ok(call))) => *call,
         other => panic!("no request, but {other:?}"),
     }
 }
@@ -55,7 +55,7 @@ fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
                     inputs.extend(input);
                 }
             }
-            if let Some(Input::Call(Err(_))) = inputs.last() {
+            if let Some(Input::Http(Err(_))) = inputs.last() {
                 return inputs;
             }
         }

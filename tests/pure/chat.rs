@@ -12,14 +12,14 @@ use crate::words::{entered_event, name, names, room, text};
 #[test]
 fn whoever_connects_is_asked_for_a_name_and_enters_the_lobby_with_it() {
     let mut talk = Talk::new("");
-    assert_eq!(talk.connects(ANN), [reply(ANN, Event::WhatName)]);
+    assert_eq!(talk.connects(ANN), [reply(ANN, Event::AskName)]);
     assert_eq!(talk.asks(ANN, nick("ann")), [named(ANN), reply(ANN, hello("ann", &[]))]);
-    assert_eq!(talk.connects(BOB), [reply(BOB, Event::WhatName)]);
+    assert_eq!(talk.connects(BOB), [reply(BOB, Event::AskName)]);
     assert_eq!(
         talk.asks(BOB, nick("bob")),
         [named(BOB), announce([ANN], joined("bob")), reply(BOB, hello("bob", &["ann"]))]
     );
-    assert_eq!(talk.connects(CY), [reply(CY, Event::WhatName)]);
+    assert_eq!(talk.connects(CY), [reply(CY, Event::AskName)]);
     assert_eq!(
         talk.asks(CY, nick("cy")),
         [named(CY), announce([ANN, BOB], joined("cy")), reply(CY, hello("cy", &["ann", "bob"]))]
@@ -29,15 +29,15 @@ fn whoever_connects_is_asked_for_a_name_and_enters_the_lobby_with_it() {
 #[test]
 fn the_message_of_the_day_greets_whoever_connects_from_then_on() {
     let mut talk = Talk::new("");
-    assert_eq!(talk.connects(ANN), [reply(ANN, Event::WhatName)]);
+    assert_eq!(talk.connects(ANN), [reply(ANN, Event::AskName)]);
     talk.chat.set_motd(vec![text("be kind"), text("no shouting")]);
     let greeting = |raw| reply(BOB, Event::Greeting(text(raw)));
     assert_eq!(
         talk.connects(BOB),
-        [greeting("be kind"), greeting("no shouting"), reply(BOB, Event::WhatName)]
+        [greeting("be kind"), greeting("no shouting"), reply(BOB, Event::AskName)]
     );
     talk.chat.set_motd(vec![]);
-    assert_eq!(talk.connects(CY), [reply(CY, Event::WhatName)]);
+    assert_eq!(talk.connects(CY), [reply(CY, Event::AskName)]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn before_the_name_one_may_look_around_but_not_take_part() {
     assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("lobby", &["ann"]))]);
     assert_eq!(talk.asks(BOB, Request::Rooms), [reply(BOB, rooms(&[("lobby", 1)]))]);
     assert_eq!(talk.asks(BOB, who("dev")), [unnamed_problem(BOB, Problem::NoSuchRoom(room("dev")))]);
-    assert_eq!(talk.asks(BOB, quit(Some("never mind"))), [Told::Quit(BOB)]);
+    assert_eq!(talk.asks(BOB, quit(Some("never mind"))), [ServerMessage::Quit(BOB)]);
 }
 
 // Messages.
@@ -321,7 +321,7 @@ fn how_long_a_room_was_unused_says_nothing_of_the_next_one_in_its_place() {
     }
     talk.asks(BOB, join("new"));
     let shown = talk.asks(ANN, join("a"));
-    let past = |told: &Told| matches!(told, Told::Reply(ANN, Event::Past { .. }));
+    let past = |told: &ServerMessage| matches!(told, ServerMessage::Reply(ANN, Event::HistoryEntry { .. }));
     assert!(shown.last().is_some_and(past), "the other was left before: {shown:?}");
 }
 
@@ -376,12 +376,12 @@ fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
 #[test]
 fn who_quits_is_let_go_and_the_room_hears_why() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
-    assert_eq!(talk.asks(CY, quit(None)), [announce([ANN, BOB], left("cy")), Told::Quit(CY)]);
+    assert_eq!(talk.asks(CY, quit(None)), [announce([ANN, BOB], left("cy")), ServerMessage::Quit(CY)]);
     assert_eq!(
         talk.asks(BOB, quit(Some("gone fishing"))),
-        [announce([ANN], left_because("bob", "gone fishing")), Told::Quit(BOB)]
+        [announce([ANN], left_because("bob", "gone fishing")), ServerMessage::Quit(BOB)]
     );
-    assert_eq!(talk.asks(ANN, quit(None)), [Told::Quit(ANN)]);
+    assert_eq!(talk.asks(ANN, quit(None)), [ServerMessage::Quit(ANN)]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn carry_out(talk: &mut Talk, op: &Op) -> Vec<Told> {
+fn carry_out(talk: &mut Talk, op: &Op) -> Vec<ServerMessage> {
     match op {
         Op::Connect(id) if talk.chat.name(*id).is_some() => vec![],
         Op::Connect(id) => talk.connects(*id),
@@ -84,7 +84,7 @@ struct Model {
 }
 
 impl Model {
-    fn apply(&mut self, op: &Op, told: &[Told]) {
+    fn apply(&mut self, op: &Op, told: &[ServerMessage]) {
         match op {
             Op::Connect(id) if !self.connected.contains(id) => self.connected.push(*id),
             Op::Leave(id) | Op::Ask(id, Request::Quit(_)) => {
@@ -95,10 +95,10 @@ impl Model {
         }
         for told in told {
             match told {
-                Told::Reply(id, Event::Entered { name, room, .. }) => {
+                ServerMessage::Reply(id, Event::YouJoined { name, room, .. }) => {
                     self.places.insert(*id, (name.clone(), room.clone()));
                 }
-                Told::Reply(id, Event::YouAre { to: name, .. }) => {
+                ServerMessage::Reply(id, Event::YouAre { to: name, .. }) => {
                     self.places.get_mut(id).expect("a client that has a name").0 = name.clone();
                 }
                 _ => {}
@@ -135,19 +135,21 @@ fn sorted<T: Ord>(some: impl IntoIterator<Item = T>) -> Vec<T> {
 }
 
 /// Nobody is told anything but whom it concerns. `before` is the model before `op`, `after` the one behind it.
-fn check_told(op: &Op, told: &[Told], before: &Model, after: &Model) {
+fn check_told(op: &Op, told: &[ServerMessage], before: &Model, after: &Model) {
     let actor = match op {
         Op::Connect(id) | Op::Leave(id) | Op::Ask(id, _) => Some(*id),
         Op::Wait(_) => None,
     };
     for told in told {
         match told {
-            Told::Reply(id, _) | Told::NameGiven(id) | Told::Quit(id) => {
+            ServerMessage::Reply(id, _) | ServerMessage::NameGiven(id) | ServerMessage::Quit(id) => {
                 assert_eq!(Some(*id), actor, "{told:?}")
             }
-            Told::Pass(id, _) => assert!(after.places.contains_key(id), "{told:?}"),
-            Told::Everybody(_) | Told::Share(_) => panic!("there is one process: {told:?}"),
-            Told::Announce(to, event) => {
+            ServerMessage::Pass(id, _) => assert!(after.places.contains_key(id), "{told:?}"),
+            ServerMessage::Everybody(_) | ServerMessage::LocalEvent(_) => {
+                panic!("there is one process: {told:?}")
+            }
+            ServerMessage::Announce(to, event) => {
                 let sorted_to = sorted(to.iter().copied());
                 let room = after.room_of(to[0]).expect("a member");
                 let mut expected = after.members(room);
@@ -165,7 +167,7 @@ fn check_told(op: &Op, told: &[Told], before: &Model, after: &Model) {
 }
 
 /// Requests whose outcome the model knows.
-fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model) {
+fn check_request(id: ClientId, request: &Request, told: &[ServerMessage], before: &Model) {
     let unnamed = before.room_of(id).is_none();
     let refused = |problem| told == [reply(id, Event::Problem { problem, unnamed })];
     match request {
@@ -173,24 +175,28 @@ fn check_request(id: ClientId, request: &Request, told: &[Told], before: &Model)
             let taken = before.bearer(name).is_some_and(|bearer| bearer != id);
             // Where somebody else looks like it too, that may be the reason that is told.
             assert!(taken || !refused(Problem::NameTaken(name.clone())), "{told:?}");
-            let problem = |told: &Told| matches!(told, Told::Reply(_, Event::Problem { .. }));
+            let problem =
+                |told: &ServerMessage| matches!(told, ServerMessage::Reply(_, Event::Problem { .. }));
             assert_eq!(told.iter().any(problem), before.is_taken(id, name), "{told:?}");
         }
         Request::Say { .. } if !unnamed => {
             let others = before.members(before.room_of(id).unwrap()).len() - 1;
-            let heard = told.iter().any(|told| matches!(told, Told::Announce(..)));
+            let heard = told.iter().any(|told| matches!(told, ServerMessage::Announce(..)));
             assert_eq!(heard, others > 0, "{told:?}");
         }
-        Request::Tell { to, text, .. } if !unnamed => {
+        Request::Private { to, text, .. } if !unnamed => {
             let to_name = Name::parse(to.as_str()).unwrap_or_else(|_| name(to.as_str()));
             let from = before.places[&id].0.clone();
             let expected = before.bearer(&to_name).map(|to| {
                 let text = text.clone();
                 pass(to, private_event(from, text))
             });
-            assert_eq!(told.first().filter(|told| matches!(told, Told::Pass(..))), expected.as_ref());
+            assert_eq!(
+                told.first().filter(|told| matches!(told, ServerMessage::Pass(..))),
+                expected.as_ref()
+            );
         }
-        Request::Say { .. } | Request::Tell { .. } | Request::Join { .. } | Request::Leave(_) => {
+        Request::Say { .. } | Request::Private { .. } | Request::Join { .. } | Request::Leave(_) => {
             assert_eq!(refused(Problem::NameFirst), unnamed, "{told:?}");
         }
         _ => {}
@@ -212,7 +218,7 @@ fn check_state(talk: &mut Talk, model: &Model) {
     for room in ROOMS.map(room) {
         let members = model.members(&room);
         let told = talk.asks(SPY, Request::Who(Some(room.clone())));
-        let [Told::Reply(SPY, Event::Who { names, more: 0, .. })] = &told[..] else {
+        let [ServerMessage::Reply(SPY, Event::Who { names, more: 0, .. })] = &told[..] else {
             assert_eq!((told, members), (vec![unnamed_problem(SPY, Problem::NoSuchRoom(room))], vec![]));
             continue;
         };

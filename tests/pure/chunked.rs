@@ -265,7 +265,7 @@ fn small_chunks_with_much_around_them_take_no_memory() {
         assert!(unused.is_empty(), "chunks are used as they come");
     }
     unused.extend(b"0\r\n\r\n");
-    let Step::Used { input: Some(Input::Call(Ok(call))), .. } =
+    let Step::Used { input: Some(Input::Http(Ok(call))), .. } =
         http::decode(&mut unfinished, &unused, body_max)
     else {
         panic!("no request")
@@ -281,7 +281,7 @@ fn a_refusal_knows_the_page_that_asked_as_far_as_it_was_read() {
         let mut unused = input.as_bytes();
         loop {
             match http::decode(&mut unfinished, unused, BODY_MAX) {
-                Step::Used { input: Some(Input::Call(Err(refusal))), .. } => return refusal.origin,
+                Step::Used { input: Some(Input::Http(Err(refusal))), .. } => return refusal.origin,
                 Step::Used { bytes, .. } => unused = &unused[bytes..],
                 other => panic!("{other:?}"),
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chinwag::config::{OrOff, Rate};
-use chinwag::rate::{Allowance, Pace};
+use chinwag::rate::{Throttle, TokenBucket};
 use chinwag::time::{Moment, SteadyClock};
 use chinwag::timers::Timers;
 use proptest::collection::vec;
@@ -129,7 +129,7 @@ fn an_allowance_is_a_token_bucket() {
     let waits = vec(prop_oneof![4 => Just(0), 3 => 0u64..300, 1 => 0u64..20_000], 1..200);
     check(500, &(select(rates), 1u64..20, waits), |(rate, burst, waits)| {
         let rate: Rate = rate.parse::<OrOff<Rate>>().expect("a rate").expect("not off");
-        let (pace, mut allowance) = (Pace::new(rate, burst), Allowance::default());
+        let (pace, mut allowance) = (Throttle::new(rate, burst), TokenBucket::default());
         let mut bucket = Bucket::full(rate, burst);
         let mut now = Moment::default();
         for wait in waits {
@@ -137,7 +137,7 @@ fn an_allowance_is_a_token_bucket() {
             bucket.fill(now);
             // The allowance rounds each message down to a nanosecond.
             let rested = bucket.capacity - bucket.level <= 200 * bucket.number;
-            assert_eq!(allowance.is_rested(now), rested);
+            assert_eq!(allowance.is_full_again(now), rested);
             let expected = bucket.take().map_err(|millis| now + Duration::from_millis(millis));
             assert_eq!(allowance.take(pace, 1, now), expected.is_ok());
             if let Err(later) = expected {
@@ -151,7 +151,7 @@ fn an_allowance_is_a_token_bucket() {
 fn who_waits_as_told_may_go_on_then() {
     check(200, &(1u32..2_000, 1u64..20), |(rate, burst)| {
         let rate = format!("{rate}/s").parse::<OrOff<Rate>>().expect("a rate").expect("not off");
-        let (pace, mut allowance) = (Pace::new(rate, burst), Allowance::default());
+        let (pace, mut allowance) = (Throttle::new(rate, burst), TokenBucket::default());
         let mut now = Moment::default();
         for _ in 0..100 {
             if !allowance.take(pace, 1, now) {

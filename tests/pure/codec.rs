@@ -1,7 +1,7 @@
-//! The line door's reading, by tables: bytes in, and exactly these requests out, however the bytes are cut.
+//! The line listener's reading, by tables: bytes in, and exactly these requests out, however the bytes are cut.
 
 use chinwag::config::DISCARD_MAX_BYTES;
-use chinwag::protocol::{Manner, Problem, Request};
+use chinwag::protocol::{MessageKind, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 
 use crate::ear::{Heard, LINE_MAX, Stage, heard};
@@ -47,15 +47,15 @@ pub fn nick(raw: &str) -> Heard {
 }
 
 pub fn say(raw: &str) -> Heard {
-    Heard::Asked(say_request(Manner::Say, text(raw)))
+    Heard::Asked(say_request(MessageKind::Say, text(raw)))
 }
 
 fn me(raw: &str) -> Heard {
-    Heard::Asked(say_request(Manner::Act, text(raw)))
+    Heard::Asked(say_request(MessageKind::Emote, text(raw)))
 }
 
 fn tell(to: &str, raw: &str) -> Heard {
-    Heard::Asked(Request::Tell { to: text(to), text: text(raw), receipt: false })
+    Heard::Asked(Request::Private { to: text(to), text: text(raw), receipt: false })
 }
 
 fn join(raw: &str) -> Heard {

@@ -1,4 +1,4 @@
-//! The line door's reading, at random: whatever comes, cut wherever.
+//! The line listener's reading, at random: whatever comes, cut wherever.
 
 use chinwag::protocol::{Problem, Request};
 use proptest::collection::vec;
@@ -80,7 +80,7 @@ fn words(heard: &Heard) -> Vec<String> {
             Request::Nick(name) => vec![name.to_string()],
             Request::Say { body, .. } => vec![body.as_line().into_owned()],
             Request::Quit(Some(text)) => vec![text.to_string()],
-            Request::Tell { to, text, .. } => vec![to.to_string(), text.to_string()],
+            Request::Private { to, text, .. } => vec![to.to_string(), text.to_string()],
             Request::Who(Some(room)) | Request::Join { room, .. } => vec![room.to_string()],
             Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave(_) => vec![],
             Request::Relay(_)

@@ -26,7 +26,8 @@ fn a_room_of_announce_max_members_announces_and_one_more_is_a_crowd() {
 fn fifty_members_announce_unless_told_otherwise() {
     let mut talk = Talk::new("--guests");
     (0..49).for_each(|slot| drop(talk.connects(ClientId(slot))));
-    let announced = |told: Vec<Told>| told.iter().any(|told| matches!(told, Told::Announce(..)));
+    let announced =
+        |told: Vec<ServerMessage>| told.iter().any(|told| matches!(told, ServerMessage::Announce(..)));
     assert!(announced(talk.connects(ClientId(49))), "the 50th");
     assert!(!announced(talk.connects(ClientId(50))), "the 51st");
 }

@@ -1,4 +1,4 @@
-//! A harness for the line door's reading: [`Ear`] decodes as the server does, and tells what it has heard.
+//! A harness for the line listener's reading: [`Ear`] decodes as the server does, and tells what it has heard.
 
 use chinwag::codec::line::{self, unused_max_bytes};
 use chinwag::codec::{Expected, Input, Step, Unfinished};

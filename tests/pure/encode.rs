@@ -1,11 +1,11 @@
-//! The line door's writing: every event, and the bytes of it. This is the protocol.
+//! The line listener's writing: every event, and the bytes of it. This is the protocol.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use chinwag::codec::line::encode;
-use chinwag::protocol::{Body, CloseReason, Event, Manner, Message, Problem, Sender};
+use chinwag::protocol::{Body, CloseReason, Event, Message, MessageKind, Problem, Sender};
 use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,20 +31,20 @@ fn check_rows(rows: &[(Event, &str)]) {
     }
 }
 
-fn message(manner: Manner, from: &str, what: &str) -> Rc<Message> {
-    message_of(Sender::Client(SOMEBODY), manner, name(from), what)
+fn message(kind: MessageKind, from: &str, what: &str) -> Rc<Message> {
+    message_of(Sender::Client(SOMEBODY), kind, name(from), what)
 }
 
 /// A message that nobody's client sent.
 fn sent_by_none(sender: Sender, from: Name, what: &str) -> Rc<Message> {
-    message_of(sender, Manner::Say, from, what)
+    message_of(sender, MessageKind::Say, from, what)
 }
 
-fn message_of(sender: Sender, manner: Manner, from: Name, what: &str) -> Rc<Message> {
+fn message_of(sender: Sender, kind: MessageKind, from: Name, what: &str) -> Rc<Message> {
     Rc::new(Message {
         from,
         sender,
-        manner,
+        kind,
         body: Body::Text(text(what)),
         seq: 7,
         at_unix_millis: 1_700_000_000_000,
@@ -53,24 +53,27 @@ fn message_of(sender: Sender, manner: Manner, from: Name, what: &str) -> Rc<Mess
 
 fn chat() -> Vec<(Event, &'static str)> {
     vec![
-        (said_event(message(Manner::Say, "bob", "hi ann")), "bob: hi ann\n"),
-        (said_event(message(Manner::Act, "bob", "waves")), "* bob waves\n"),
-        (said_event(message(Manner::Say, "bob", "  -- as it is ")), "bob:   -- as it is \n"),
-        (said_event(message(Manner::Say, "guest-7", "hi")), "guest-7: hi\n"),
+        (said_event(message(MessageKind::Say, "bob", "hi ann")), "bob: hi ann\n"),
+        (said_event(message(MessageKind::Emote, "bob", "waves")), "* bob waves\n"),
+        (said_event(message(MessageKind::Say, "bob", "  -- as it is ")), "bob:   -- as it is \n"),
+        (said_event(message(MessageKind::Say, "guest-7", "hi")), "guest-7: hi\n"),
         (said_event(sent_by_none(Sender::Http, name("ci"), "done")), "ci (http): done\n"),
         (said_event(sent_by_none(Sender::Http, Name::of_http(), "done")), "http: done\n"),
         (said_event(sent_by_none(Sender::Unknown, Name::of_redis(), "done")), "redis: done\n"),
-        (said_event(message(Manner::Say, "ci", "(http): done")), "ci: (http): done\n"),
+        (said_event(message(MessageKind::Say, "ci", "(http): done")), "ci: (http): done\n"),
         (private_event(name("bob"), text("psst")), "[bob] psst\n"),
     ]
 }
 
 fn past(age_seconds: u64) -> Event {
-    Event::Past { message: message(Manner::Say, "bob", "hi"), age: Duration::from_secs(age_seconds) }
+    Event::HistoryEntry {
+        message: message(MessageKind::Say, "bob", "hi"),
+        age: Duration::from_secs(age_seconds),
+    }
 }
 
 fn what_was_said() -> Vec<(Event, &'static str)> {
-    let act = message(Manner::Act, "bob", "waves");
+    let act = message(MessageKind::Emote, "bob", "waves");
     vec![
         (past(0), "-- 0 s ago bob: hi\n"),
         (past(59), "-- 59 s ago bob: hi\n"),
@@ -80,12 +83,18 @@ fn what_was_said() -> Vec<(Event, &'static str)> {
         (past(86_399), "-- 23 h ago bob: hi\n"),
         (past(86_400), "-- 1 d ago bob: hi\n"),
         (past(100 * 86_400), "-- 100 d ago bob: hi\n"),
-        (Event::Past { message: act, age: Duration::from_millis(59_999) }, "-- 59 s ago * bob waves\n"),
         (
-            Event::Past { message: sent_by_none(Sender::Http, name("ci"), "done"), age: Duration::ZERO },
+            Event::HistoryEntry { message: act, age: Duration::from_millis(59_999) },
+            "-- 59 s ago * bob waves\n",
+        ),
+        (
+            Event::HistoryEntry {
+                message: sent_by_none(Sender::Http, name("ci"), "done"),
+                age: Duration::ZERO,
+            },
             "-- 0 s ago ci (http): done\n",
         ),
-        (Event::NoPast, "-- nothing was said here yet\n"),
+        (Event::HistoryEmpty, "-- nothing was said here yet\n"),
     ]
 }
 
@@ -99,7 +108,7 @@ fn rooms_and_people() -> Vec<(Event, &'static str)> {
     let left = |reason: Option<&str>| left_event(name("dan"), reason.map(text));
     vec![
         (Event::Greeting(text("be kind")), "-- be kind\n"),
-        (Event::WhatName, "-- welcome to chinwag. what's your name?\n"),
+        (Event::AskName, "-- welcome to chinwag. what's your name?\n"),
         (
             entered(true, "lobby", &["bob", "cy"], 0),
             "-- hello ann. you are in #lobby with bob, cy. /help lists the commands\n",
@@ -151,10 +160,10 @@ fn the_connection() -> Vec<(Event, &'static str)> {
         (Event::Lost { room: room("dev"), count: Some(1) }, "-- 1 message from another server was lost\n"),
         (Event::Lost { room: room("dev"), count: Some(3) }, "-- 3 messages from other servers were lost\n"),
         (
-            Event::Apart,
+            Event::Disconnected,
             "-- the other servers are out of reach: until they are back you hear only who is on this one\n",
         ),
-        (Event::Together, "-- the other servers are within reach again\n"),
+        (Event::Connected, "-- the other servers are within reach again\n"),
         (Event::Waiting(1), "-- the server is full. you are next, please wait\n"),
         (Event::Waiting(12), "-- the server is full. you are number 12 in the queue, please wait\n"),
     ]
@@ -285,11 +294,11 @@ fn an_empty_list_says_that_it_is_empty() {
 fn number(event: &Event) -> usize {
     match event {
         Event::Greeting(_) => 0,
-        Event::WhatName => 1,
-        Event::Entered { .. } => 2,
+        Event::AskName => 1,
+        Event::YouJoined { .. } => 2,
         Event::Message { .. } => 3,
-        Event::Past { .. } => 4,
-        Event::NoPast => 5,
+        Event::HistoryEntry { .. } => 4,
+        Event::HistoryEmpty => 5,
         Event::Private { .. } => 6,
         Event::Joined { .. } => 7,
         Event::Left { .. } => 8,
@@ -305,11 +314,11 @@ fn number(event: &Event) -> usize {
         Event::Problem { problem, .. } => 18 + problem_number(problem),
         Event::Bye(_) => 31,
         Event::Lost { .. } => 32,
-        Event::Apart => 33,
-        Event::Together => 34,
-        // No client of this door is told that, or it is no text.
-        Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::Gone { .. } => 35,
-        Event::Told { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
+        Event::Disconnected => 33,
+        Event::Connected => 34,
+        // No client of this listener is told that, or it is no text.
+        Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
+        Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
     }
 }
 
@@ -328,7 +337,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::AlreadyIn(_) => 10,
         Problem::NameFirst => 11,
         Problem::NameYielded { .. } => 12,
-        // Only other doors ask for what these refuse.
+        // Only other listeners ask for what these refuse.
         Problem::NotIn(_) | Problem::WhichRoom | Problem::TooManyJoined { .. } => 13,
         Problem::BadRequest(_) | Problem::UnknownType(_) | Problem::StillWaiting => 13,
     }
@@ -358,11 +367,11 @@ fn any_text() -> impl Strategy<Value = Text> {
 }
 
 fn any_message() -> impl Strategy<Value = Rc<Message>> {
-    let manner = select(vec![Manner::Say, Manner::Act]);
+    let kind = select(vec![MessageKind::Say, MessageKind::Emote]);
     let sender = select(vec![Sender::Client(SOMEBODY), Sender::Unknown]);
-    (any_name(), sender, manner, any_text(), any::<u64>(), any::<u64>()).prop_map(
-        |(from, sender, manner, text, seq, at_unix_millis)| {
-            Rc::new(Message { from, sender, manner, body: Body::Text(text), seq, at_unix_millis })
+    (any_name(), sender, kind, any_text(), any::<u64>(), any::<u64>()).prop_map(
+        |(from, sender, kind, text, seq, at_unix_millis)| {
+            Rc::new(Message { from, sender, kind, body: Body::Text(text), seq, at_unix_millis })
         },
     )
 }
@@ -388,8 +397,10 @@ fn any_server_event() -> impl Strategy<Value = Event> {
         select([what_was_said(), the_connection()].concat()).prop_map(|(event, _)| event),
         any_text().prop_map(Event::Greeting),
         entered.prop_map(|(name, first, room, others, more)| entered_event(name, first, room, others, more)),
-        (any_message(), any::<u32>())
-            .prop_map(|(message, seconds)| Event::Past { message, age: Duration::from_secs(seconds.into()) }),
+        (any_message(), any::<u32>()).prop_map(|(message, seconds)| Event::HistoryEntry {
+            message,
+            age: Duration::from_secs(seconds.into())
+        }),
         any_name().prop_map(joined_event),
         (any_name(), proptest::option::of(any_text())).prop_map(|(name, reason)| left_event(name, reason)),
         (any_name(), any_name()).prop_map(|(from, to)| renamed_event(from, to)),
@@ -427,7 +438,7 @@ fn whatever_the_words_a_message_is_one_line_and_never_passes_for_another_kind() 
         let all = encoded(&event);
         let line = all.strip_suffix('\n').expect("a whole line");
         assert_eq!(harm(line), None, "{line:?}");
-        let act = matches!(&event, Event::Message { message, .. } if message.manner == Manner::Act);
+        let act = matches!(&event, Event::Message { message, .. } if message.kind == MessageKind::Emote);
         let private = matches!(event, Event::Private { .. });
         let first = line.chars().next().filter(|c| "-*[".contains(*c));
         assert_eq!(first, if act { Some('*') } else { private.then_some('[') }, "{line:?}");

@@ -1,13 +1,13 @@
 //! The chat as one of several: clients of other processes are members like any others, and what happens here is shared.
 
 use chinwag::protocol::{
-    Body, Event, Manner, News, Payload, Presence, Problem, Request, Sender, Share, UniqueId,
+    Body, Event, LocalEvent, MessageKind, Payload, Presence, Problem, RemoteEvent, Request, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
 
 use crate::talk::{
-    ANN, BOB, Talk, Told, announce, join, joined, left, left_because, nick, problem, renamed, reply, say,
-    tell, who, you_are,
+    ANN, BOB, ServerMessage, Talk, announce, join, joined, left, left_because, nick, problem, renamed, reply,
+    say, tell, who, you_are,
 };
 use crate::words::{name, names, private_event, room, text};
 
@@ -23,27 +23,27 @@ fn presence(who: &str, since_unix_millis: u64, rooms: &[&str]) -> Presence {
     Presence { name: name(who), since_unix_millis, rooms: rooms.iter().map(|raw| room(raw)).collect() }
 }
 
-fn present(process: u64, client: u32, presence: Presence) -> News {
-    News::Present { id: UniqueId { process, serial: client }, presence }
+fn present(process: u64, client: u32, presence: Presence) -> RemoteEvent {
+    RemoteEvent::Present { id: UniqueId { process, serial: client }, presence }
 }
 
 /// Somebody of another process in the lobby, who took the name long ago.
-fn eve() -> News {
+fn eve() -> RemoteEvent {
     present(LOWER, 1, presence("eve", 1, &["lobby"]))
 }
 
-fn everyone(told: bool, clients: &[(u32, &str, &[&str])]) -> News {
+fn everyone(told: bool, clients: &[(u32, &str, &[&str])]) -> RemoteEvent {
     let clients = clients.iter().map(|(client, who, rooms)| (*client, presence(who, 1, rooms)));
-    News::Everyone { process: LOWER, clients: clients.collect(), told }
+    RemoteEvent::Everyone { process: LOWER, clients: clients.collect(), told }
 }
 
-fn in_lobby(who: &[&str]) -> Told {
+fn in_lobby(who: &[&str]) -> ServerMessage {
     reply(ANN, Event::Who { room: RoomName::lobby(), names: names(who), more: 0 })
 }
 
-fn shared(told: &[Told]) -> Vec<Share> {
-    let share = |told: &Told| match told {
-        Told::Share(share) => Some(share.clone()),
+fn shared(told: &[ServerMessage]) -> Vec<LocalEvent> {
+    let share = |told: &ServerMessage| match told {
+        ServerMessage::LocalEvent(share) => Some(share.clone()),
         _ => None,
     };
     told.iter().filter_map(share).collect()
@@ -58,7 +58,7 @@ fn far_clients_come_go_and_are_listed_as_near_ones_are() {
     let as_eva = present(LOWER, 1, presence("eva", 2, &["lobby"]));
     assert_eq!(talk.hears(as_eva), [announce([ANN], renamed("eve", "eva"))]);
     let id = UniqueId { process: LOWER, serial: 1 };
-    let gone = News::Gone { id, reason: Some(text("lunch")) };
+    let gone = RemoteEvent::Gone { id, reason: Some(text("lunch")) };
     assert_eq!(talk.hears(gone.clone()), [announce([ANN], left_because("eva", "lunch"))]);
     assert_eq!(talk.hears(gone), [], "once");
     assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
@@ -89,7 +89,7 @@ fn what_only_comes_to_light_is_not_told() {
     let changed = everyone(true, &[(2, "fay", &["dev"]), (3, "gus", &["lobby"])]);
     let told = [announce([ANN], left("eve")), announce([ANN], left("fay")), announce([ANN], joined("gus"))];
     assert_eq!(talk.hears(changed), told);
-    let gone = talk.hears(News::ProcessGone { process: LOWER });
+    let gone = talk.hears(RemoteEvent::ProcessGone { process: LOWER });
     assert_eq!(gone, [announce([ANN], left_because("gus", "its server is gone"))]);
     assert_eq!((talk.chat.census().far, talk.chat.census().rooms), (0, 1));
 }
@@ -99,7 +99,7 @@ fn far_names_are_taken() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());
     let taken = problem(ANN, Problem::NameTaken(name("EVE")));
-    let doubt = Told::Share(Share::Doubt { process: LOWER });
+    let doubt = ServerMessage::LocalEvent(LocalEvent::Doubt { process: LOWER });
     assert_eq!(talk.asks(ANN, nick("EVE")), [doubt.clone(), taken], "whoever has it may be gone");
     let again = talk.hears(present(HIGHER, 1, presence("eve", 2, &[])));
     assert_eq!(again, [doubt], "two can't have it");
@@ -107,7 +107,7 @@ fn far_names_are_taken() {
 }
 
 /// Ann is here; at the same time somebody elsewhere has taken her name, so many milliseconds later.
-fn both_are_ann(process: u64, later_millis: i64) -> (Talk, Vec<Told>) {
+fn both_are_ann(process: u64, later_millis: i64) -> (Talk, Vec<ServerMessage>) {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let since = talk.unix_millis().saturating_add_signed(later_millis);
     let told = talk.hears(present(process, 1, presence("Ann", since, &["lobby"])));
@@ -126,13 +126,17 @@ fn the_later_claim_to_a_name_yields() {
         let ann = talk.chat.name(ANN).unwrap().clone();
         assert_eq!(ann, if yields { guest.clone() } else { name("ann") });
         let private = shared(&talk.asks(BOB, tell("ann", "hi")));
-        assert_eq!(matches!(&private[..], [Share::Private { .. }]), yields, "who has the name is reached");
+        assert_eq!(
+            matches!(&private[..], [LocalEvent::Private { .. }]),
+            yields,
+            "who has the name is reached"
+        );
         if yields {
             let expected =
                 [loses, reply(ANN, you_are(guest.as_str())), announce([BOB], renamed("ann", guest.as_str()))];
             assert_eq!(told[..3], expected);
             assert!(
-                matches!(&shared(&told)[..], [Share::Present { client: 1, presence }] if presence.name == guest)
+                matches!(&shared(&told)[..], [LocalEvent::Present { client: 1, presence }] if presence.name == guest)
             );
         }
     }
@@ -141,7 +145,7 @@ fn the_later_claim_to_a_name_yields() {
 /// Guests are numbered from the process's number on, so the first are the clients who have come.
 fn name_of_guest(number: u64) -> Name {
     let raw = format!("guest-{}", number + 2);
-    Name::of_far(&raw).unwrap()
+    Name::of_remote(&raw).unwrap()
 }
 
 #[test]
@@ -151,8 +155,8 @@ fn a_name_that_two_others_dispute_is_the_winners_once_the_loser_has_yielded() {
     talk.hears(present(HIGHER, 1, presence("eve", 4, &["lobby"])));
     talk.hears(present(LOWER, 1, presence("fay", 6, &["lobby"])));
     let told = shared(&talk.asks(ANN, tell("eve", "hi")));
-    assert!(matches!(told[..], [Share::Private { process: HIGHER, .. }]), "{told:?}");
-    talk.hears(News::ProcessGone { process: HIGHER });
+    assert!(matches!(told[..], [LocalEvent::Private { process: HIGHER, .. }]), "{told:?}");
+    talk.hears(RemoteEvent::ProcessGone { process: HIGHER });
     assert!(!talk.chat.is_taken(&name("eve")));
 }
 
@@ -164,15 +168,15 @@ fn a_freed_name_goes_to_whoever_else_has_it_however_many_do() {
         talk.hears(present(process, 1, presence(if process % 2 == 0 { "eve" } else { "Eve" }, 5, &[])));
     }
     let holder = |talk: &mut Talk| match &shared(&talk.asks(ANN, tell("eve", "hi")))[..] {
-        [Share::Private { process, .. }] => Some(*process),
+        [LocalEvent::Private { process, .. }] => Some(*process),
         _ => None,
     };
     let mut holders = Vec::new();
     while let Some(process) = holder(&mut talk) {
         holders.push(process);
         match process % 3 {
-            0 => talk.hears(News::ProcessGone { process }),
-            1 => talk.hears(News::Gone { id: UniqueId { process, serial: 1 }, reason: None }),
+            0 => talk.hears(RemoteEvent::ProcessGone { process }),
+            1 => talk.hears(RemoteEvent::Gone { id: UniqueId { process, serial: 1 }, reason: None }),
             _ => talk.hears(present(process, 1, presence(&format!("fay-{process}"), 6, &[]))),
         };
     }
@@ -184,7 +188,7 @@ fn a_freed_name_goes_to_whoever_else_has_it_however_many_do() {
     for rename in ["gus", "hal"] {
         talk.hears(present(HIGHER, 2, presence(rename, 6, &[])));
     }
-    talk.hears(News::ProcessGone { process: LOWER });
+    talk.hears(RemoteEvent::ProcessGone { process: LOWER });
     assert!(!talk.chat.is_taken(&name("gus")));
 }
 
@@ -199,7 +203,7 @@ fn a_name_of_ours_that_is_free_goes_to_whoever_elsewhere_has_it() {
             false => talk.asks(ANN, nick("cy")),
         };
         let told = shared(&talk.asks(BOB, tell("ann", "hi")));
-        assert!(matches!(told[..], [Share::Private { process: LOWER, .. }]), "{told:?}");
+        assert!(matches!(told[..], [LocalEvent::Private { process: LOWER, .. }]), "{told:?}");
     }
 }
 
@@ -212,10 +216,13 @@ fn only_so_many_far_clients_are_known() {
         talk.hears(present(LOWER, client, presence));
     };
     (0..3).for_each(|client| come(&mut talk, client));
-    assert_eq!((talk.chat.census().far, talk.chat.census().far_ignored), (2, 1));
+    assert_eq!((talk.chat.census().far, talk.chat.census().remote_ignored), (2, 1));
     assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "bo", "cy"])]);
-    assert_eq!(talk.hears(News::Gone { id: UniqueId { process: LOWER, serial: 2 }, reason: None }), []);
-    talk.hears(News::Gone { id: UniqueId { process: LOWER, serial: 0 }, reason: None });
+    assert_eq!(
+        talk.hears(RemoteEvent::Gone { id: UniqueId { process: LOWER, serial: 2 }, reason: None }),
+        []
+    );
+    talk.hears(RemoteEvent::Gone { id: UniqueId { process: LOWER, serial: 0 }, reason: None });
     come(&mut talk, 2);
     assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "cy", "di"])]);
 }
@@ -230,13 +237,13 @@ fn a_far_client_is_in_as_many_of_its_rooms_as_there_is_a_place_for() {
         talk.asks(ANN, say("who comes in that order?"));
         // Of the two that are open for their history only, the first makes way for the third, and none for the fourth.
         talk.hears(present(process, 1, presence("eve", 1, &["b", "a", "c", "d"])));
-        let seats = |talk: &Talk| talk.chat.census().members - 2;
-        assert_eq!((seats(&talk), talk.chat.census().rooms), (2, 3));
+        let memberships = |talk: &Talk| talk.chat.census().members - 2;
+        assert_eq!((memberships(&talk), talk.chat.census().rooms), (2, 3));
         assert_eq!(talk.asks(ANN, who("a")).len(), 1);
         talk.hears(present(process, 1, presence("eve", 1, &["c", "d", "d", "c"])));
-        assert_eq!(seats(&talk), 2);
-        talk.hears(News::ProcessGone { process });
-        assert_eq!(seats(&talk), 0);
+        assert_eq!(memberships(&talk), 2);
+        talk.hears(RemoteEvent::ProcessGone { process });
+        assert_eq!(memberships(&talk), 0);
     }
 }
 
@@ -244,7 +251,9 @@ fn a_far_client_is_in_as_many_of_its_rooms_as_there_is_a_place_for() {
 fn what_is_said_here_is_told_here_first_and_then_elsewhere() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let told = talk.asks(ANN, say("hi"));
-    let [Told::Announce(to, _), Told::Share(Share::Said { room, message })] = &told[..] else {
+    let [ServerMessage::Announce(to, _), ServerMessage::LocalEvent(LocalEvent::Message { room, message })] =
+        &told[..]
+    else {
         panic!("{told:?}");
     };
     // The first number is that of what others have said before ann came.
@@ -256,27 +265,27 @@ fn what_is_said_here_is_told_here_first_and_then_elsewhere() {
 fn what_is_said_elsewhere_has_a_number_of_this_room() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     talk.asks(ANN, say("hi"));
-    let news = |at_unix_millis| News::Said {
+    let news = |at_unix_millis| RemoteEvent::Message {
         room: RoomName::lobby(),
         from: name("eve"),
         sender: Sender::Client(EVE),
-        manner: Manner::Act,
+        kind: MessageKind::Emote,
         body: Body::Text(text("waves")),
         at_unix_millis,
     };
     for (at, expected_at, seq) in [(Some(12), 12, 2), (None, talk.unix_millis(), 3)] {
         let told = talk.hears(news(at));
-        let [Told::Announce(to, Event::Message { message, .. })] = &told[..] else {
+        let [ServerMessage::Announce(to, Event::Message { message, .. })] = &told[..] else {
             panic!("{told:?}");
         };
         assert_eq!((to.len(), message.seq, message.at_unix_millis), (2, seq, expected_at));
-        assert_eq!((message.manner, message.from.as_str()), (Manner::Act, "eve"));
+        assert_eq!((message.kind, message.from.as_str()), (MessageKind::Emote, "eve"));
     }
-    let elsewhere = News::Said {
+    let elsewhere = RemoteEvent::Message {
         room: room("dev"),
         from: name("eve"),
         sender: Sender::Client(EVE),
-        manner: Manner::Say,
+        kind: MessageKind::Say,
         body: Body::Text(text("hi")),
         at_unix_millis: None,
     };
@@ -287,21 +296,26 @@ fn what_is_said_elsewhere_has_a_number_of_this_room() {
 fn what_a_program_relays_elsewhere_is_a_message_if_it_is_text() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     let (room, sender) = (RoomName::lobby(), Sender::Client(EVE));
-    let relayed =
-        |payload| News::Relayed { room: room.clone(), from: name("bot"), sender, payload, at_unix_millis: 1 };
+    let relayed = |payload| RemoteEvent::Relayed {
+        room: room.clone(),
+        from: name("bot"),
+        sender,
+        payload,
+        at_unix_millis: 1,
+    };
     let told = talk.hears(relayed(Payload::Text("hi".into())));
-    let texts = told.iter().filter(|told| matches!(told, Told::Announce(_, Event::Message { .. })));
+    let texts = told.iter().filter(|told| matches!(told, ServerMessage::Announce(_, Event::Message { .. })));
     assert_eq!(texts.count(), 1, "{told:?}");
     let told = talk.hears(relayed(Payload::Binary([0].into())));
-    assert!(matches!(&told[..], [Told::Announce(_, Event::Relayed(_))]), "{told:?}");
+    assert!(matches!(&told[..], [ServerMessage::Announce(_, Event::Relayed(_))]), "{told:?}");
 }
 
 #[test]
 fn ears_are_shared_from_the_first_to_the_last() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
-    let ears = |told: Vec<Told>| {
+    let ears = |told: Vec<ServerMessage>| {
         let ear = |share| match share {
-            Share::Ears { room, any } => Some((room.as_str().to_string(), any)),
+            LocalEvent::Subscribed { room, any } => Some((room.as_str().to_string(), any)),
             _ => None,
         };
         shared(&told).into_iter().filter_map(ear).collect::<Vec<_>>()
@@ -311,30 +325,30 @@ fn ears_are_shared_from_the_first_to_the_last() {
     assert_eq!(ears(talk.asks(ANN, join("dev"))), [pair("dev", true)], "the far one there does not count");
     assert_eq!(ears(talk.asks(BOB, join("dev"))), [pair("lobby", false)]);
     assert_eq!(ears(talk.leaves(ANN, None)), []);
-    assert_eq!(talk.chat.rooms_with_ears(), 1);
+    assert_eq!(talk.chat.rooms_with_subscribers(), 1);
     assert_eq!(ears(talk.leaves(BOB, None)), [pair("dev", false)]);
-    assert_eq!(talk.chat.rooms_with_ears(), 0);
+    assert_eq!(talk.chat.rooms_with_subscribers(), 0);
 }
 
 #[test]
 fn who_comes_moves_and_goes_is_shared_once_each() {
     let mut talk = Talk::shared(HERE, &[]);
     talk.connects(ANN);
-    let rooms_told = |told: Vec<Told>| {
+    let listed_rooms = |told: Vec<ServerMessage>| {
         let rooms = |share| match share {
-            Share::Present { presence, .. } => {
+            LocalEvent::Present { presence, .. } => {
                 Some(presence.rooms.iter().map(|room| room.as_str().to_string()).collect())
             }
-            Share::Gone { .. } => Some(vec![]),
+            LocalEvent::Gone { .. } => Some(vec![]),
             _ => None,
         };
         shared(&told).into_iter().filter_map(rooms).collect::<Vec<Vec<String>>>()
     };
-    assert_eq!(rooms_told(talk.asks(ANN, nick("ann"))), [["lobby"]]);
-    assert_eq!(rooms_told(talk.asks(ANN, join("dev"))), [["dev"]]);
+    assert_eq!(listed_rooms(talk.asks(ANN, nick("ann"))), [["lobby"]]);
+    assert_eq!(listed_rooms(talk.asks(ANN, join("dev"))), [["dev"]]);
     let presences = talk.chat.presences();
     assert_eq!(presences, [(1, presence("ann", talk.unix_millis(), &["dev"]))]);
-    assert_eq!(rooms_told(talk.leaves(ANN, None)), [Vec::<String>::new()]);
+    assert_eq!(listed_rooms(talk.leaves(ANN, None)), [Vec::<String>::new()]);
     assert_eq!(talk.chat.presences(), []);
 }
 
@@ -344,15 +358,15 @@ fn whoever_comes_in_the_place_of_another_has_another_number() {
     let numbers = |talk: &Talk| talk.chat.presences().iter().map(|(client, _)| *client).collect::<Vec<_>>();
     let before = numbers(&talk);
     let told = shared(&talk.asks(ANN, nick("anna")));
-    assert!(matches!(told[..], [Share::Present { client, .. }] if client == before[0]), "{told:?}");
+    assert!(matches!(told[..], [LocalEvent::Present { client, .. }] if client == before[0]), "{told:?}");
     assert_eq!(numbers(&talk), before, "whatever its name");
-    let gone = Share::Gone { client: before[0], reason: None };
+    let gone = LocalEvent::Gone { client: before[0], reason: None };
     assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
     talk.comes(ANN, "mallory");
     let after = numbers(&talk);
     assert!(after[0] > before[1], "{before:?} {after:?}");
     assert_eq!(after[1], before[1], "who stays keeps it");
-    let gone = Share::Gone { client: after[0], reason: None };
+    let gone = LocalEvent::Gone { client: after[0], reason: None };
     assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
 }
 
@@ -362,20 +376,20 @@ fn private_words_go_where_the_name_is() {
     talk.hears(eve());
     let told = talk.asks(ANN, tell("eve", "psst"));
     let (by, to, from) = (UniqueId { process: HERE, serial: 1 }, name("eve"), name("ann"));
-    let expected = Share::Private { process: LOWER, to, by, from, text: text("psst") };
-    assert_eq!(told, [Told::Share(expected)]);
+    let expected = LocalEvent::Private { process: LOWER, to, by, from, text: text("psst") };
+    assert_eq!(told, [ServerMessage::LocalEvent(expected)]);
     let (from, words) = (name("eve"), text("what?"));
     let private = |to: &str| {
         let (to, by, from, text) = (name(to), Some(EVE), from.clone(), words.clone());
-        News::Private { process: LOWER, to, by, from, text }
+        RemoteEvent::Private { process: LOWER, to, by, from, text }
     };
     let passed = private_event(from.clone(), words.clone());
-    assert_eq!(talk.hears(private("ANN")), [Told::Pass(ANN, passed)]);
-    let nobody = Share::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
-    assert_eq!(talk.hears(private("zed")), [Told::Share(nobody)]);
-    let told = talk.hears(News::Nobody { from: name("ann"), called: name("eve") });
+    assert_eq!(talk.hears(private("ANN")), [ServerMessage::Pass(ANN, passed)]);
+    let nobody = LocalEvent::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
+    assert_eq!(talk.hears(private("zed")), [ServerMessage::LocalEvent(nobody)]);
+    let told = talk.hears(RemoteEvent::Nobody { from: name("ann"), called: name("eve") });
     assert_eq!(told, [problem(ANN, Problem::NobodyCalled(text("eve")))]);
-    assert_eq!(talk.hears(News::Nobody { from: name("zed"), called: name("eve") }), []);
+    assert_eq!(talk.hears(RemoteEvent::Nobody { from: name("zed"), called: name("eve") }), []);
 }
 
 #[test]
@@ -383,12 +397,12 @@ fn apart_is_as_if_nobody_were_there_and_everybody_is_told() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());
     talk.hears(present(HIGHER, 1, presence("fay", 1, &["lobby"])));
-    assert_eq!(talk.hears(News::Apart), [Told::Everybody(Event::Apart)]);
+    assert_eq!(talk.hears(RemoteEvent::Disconnected), [ServerMessage::Everybody(Event::Disconnected)]);
     assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
     talk.connects(BOB);
     let told = talk.asks(BOB, nick("eve"));
-    assert!(told.contains(&reply(BOB, Event::Apart)), "{told:?}");
-    assert_eq!(talk.hears(News::Together), [Told::Everybody(Event::Together)]);
+    assert!(told.contains(&reply(BOB, Event::Disconnected)), "{told:?}");
+    assert_eq!(talk.hears(RemoteEvent::Connected), [ServerMessage::Everybody(Event::Connected)]);
     let told = talk.hears(eve());
     assert!(told.contains(&reply(BOB, you_are(name_of_guest(51).as_str()))), "{told:?}");
 }
@@ -397,7 +411,7 @@ fn apart_is_as_if_nobody_were_there_and_everybody_is_told() {
 fn what_was_lost_is_told_in_its_room() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     talk.asks(BOB, join("dev"));
-    let lost = |raw| News::Lost { room: room(raw), count: Some(3) };
+    let lost = |raw| RemoteEvent::Lost { room: room(raw), count: Some(3) };
     assert_eq!(talk.hears(lost("dev")), [announce([BOB], Event::Lost { room: room("dev"), count: Some(3) })]);
     assert_eq!(talk.hears(lost("ops")), []);
 }
@@ -416,5 +430,5 @@ fn a_guest_gets_a_number_that_no_far_guest_has() {
 }
 
 fn presence_of_guest(raw: &str) -> Presence {
-    Presence { name: Name::of_far(raw).unwrap(), since_unix_millis: 1, rooms: vec![RoomName::lobby()] }
+    Presence { name: Name::of_remote(raw).unwrap(), since_unix_millis: 1, rooms: vec![RoomName::lobby()] }
 }

@@ -1,8 +1,8 @@
 //! Who may ask, by tables: which hosts, and which pages.
 
-use chinwag::codec::http::{Answer, origin_of};
+use chinwag::codec::http::{HttpResponse, origin_of};
 use chinwag::config::{AllowedHost, AllowedOrigin};
-use chinwag::web::{Action, Guard, complete, route};
+use chinwag::web::{Guard, HttpAction, complete, route};
 use http::header::{self, HeaderName};
 
 use crate::calls::call;
@@ -18,22 +18,24 @@ fn origins(raw: &[&str]) -> Vec<AllowedOrigin> {
 /// The status of what is answered.
 fn status(request: impl AsRef<[u8]>, guard: &Guard<'_>) -> u16 {
     match route(&call(request), guard) {
-        Ok(Action::Answer(answer) | Action::Enter { answer, .. }) | Err(answer) => answer.status.as_u16(),
+        Ok(HttpAction::Respond(answer) | HttpAction::Enter { answer, .. }) | Err(answer) => {
+            answer.status.as_u16()
+        }
         Ok(_) => 200,
     }
 }
 
-/// Whether a door on a loopback address may be asked for that host, if `--host` allows these.
+/// Whether a listener on a loopback address may be asked for that host, if `--host` allows these.
 fn may_ask_for(host: &str, names: &[&str]) -> bool {
     may_ask(&Guard { loopback: true, hosts: &hosts(names), origins: &[] }, host)
 }
 
-/// The same for a door on another address, or on a Unix socket.
+/// The same for a listener on another address, or on a Unix socket.
 fn may_ask_outside_for(host: &str, names: &[&str]) -> bool {
     may_ask(&Guard { loopback: false, hosts: &hosts(names), origins: &[] }, host)
 }
 
-/// Whether the door may be asked for that host: to read, to publish, to listen, and by WebSocket.
+/// Whether the listener may be asked for that host: to read, to publish, to listen, and by WebSocket.
 fn may_ask(guard: &Guard<'_>, host: &str) -> bool {
     let ask = |start: &str, fields: &str, body: &str| {
         status(format!("{start} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{body}"), guard)
@@ -122,7 +124,7 @@ fn host_allows_more() {
     assert!(may_ask_for("localhost", &["chat.example"]));
 }
 
-/// DNS rebinding at a door that is not on a loopback address.
+/// DNS rebinding at a listener that is not on a loopback address.
 #[test]
 fn every_door_has_the_names_that_host_gives_it_and_no_others() {
     let names = ["chat.example", "*.example.org"];
@@ -226,7 +228,7 @@ fn the_host_is_looked_at_before_anything_else() {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Whether a page of `origin` may come in and publish at the door it knows as `host`.
+/// Whether a page of `origin` may come in and publish at the listener it knows as `host`.
 fn may_talk(origin: &str, host: &str, allowed: &[&str]) -> bool {
     let guard = Guard { loopback: false, hosts: &[], origins: &origins(allowed) };
     let fields = format!("HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
@@ -344,17 +346,17 @@ fn a_program_names_no_origin_and_may_talk() {
 }
 
 /// The answer as the server gives it: what lets a page read it is put in last.
-fn answered(request: &str, guard: &Guard<'_>) -> Answer {
+fn answered(request: &str, guard: &Guard<'_>) -> HttpResponse {
     let call = call(request);
     match route(&call, guard) {
-        Ok(Action::Answer(answer) | Action::Enter { answer, .. }) | Err(answer) => {
+        Ok(HttpAction::Respond(answer) | HttpAction::Enter { answer, .. }) | Err(answer) => {
             complete(answer, origin_of(call.headers()), guard.origins)
         }
         Ok(other) => panic!("no answer, but {other:?}"),
     }
 }
 
-fn field(answer: &Answer, name: HeaderName) -> Vec<&str> {
+fn field(answer: &HttpResponse, name: HeaderName) -> Vec<&str> {
     answer.fields.iter().filter(|(one, _)| *one == name).map(|(_, value)| &**value).collect()
 }
 
@@ -393,7 +395,7 @@ fn a_page_that_origin_allows_may_read_the_answer() {
     }
 }
 
-fn preflight(path: &str, origin: &str, fields: &str, guard: &Guard<'_>) -> Answer {
+fn preflight(path: &str, origin: &str, fields: &str, guard: &Guard<'_>) -> HttpResponse {
     let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n";
     answered(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{asked}{fields}\r\n"), guard)
 }

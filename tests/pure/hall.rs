@@ -1,12 +1,14 @@
-//! A harness for conversations between clients of all doors: [`Hall`] hands requests to the chat, and tells in a few words
-//! who was told what, `bob< said dev 1 ann hi`. What a client's door has no word for is left out.
+//! A harness for conversations between clients of all listeners: [`Hall`] hands requests to the chat, and tells in a few words
+//! who was told what, `bob< said dev 1 ann hi`. What a client's listener has no word for is left out.
 
 use std::collections::BTreeMap;
 
 use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
-use chinwag::protocol::{Arrival, Body, Dialect, Event, Manner, Message, News, Payload, Problem, Request};
+use chinwag::protocol::{
+    Arrival, Body, Dialect, Event, Message, MessageKind, Payload, Problem, RemoteEvent, Request,
+};
 use chinwag::text::Name;
 use chinwag::time::{Moment, Now};
 
@@ -26,7 +28,7 @@ pub struct Hall {
     pub rooms: BTreeMap<RoomId, String>,
 }
 
-/// Somebody enters by that door under that name, and goes to that room; none if it is empty.
+/// Somebody enters by that listener under that name, and goes to that room; none if it is empty.
 pub fn arrival(dialect: Dialect, who: &str, to: &str) -> Arrival {
     let name = (!who.is_empty()).then(|| name(who));
     let room = (!to.is_empty()).then(|| room(to));
@@ -45,7 +47,7 @@ impl Hall {
         Hall { chat, dialects: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
-    /// A chat under those flags; clients 0, 1, ... came to the lobby by the JSON door, under these names.
+    /// A chat under those flags; clients 0, 1, ... came to the lobby by the JSON listener, under these names.
     pub fn with(flags: &str, people: &[&str]) -> Hall {
         let mut hall = Hall::new(flags);
         for (slot, who) in people.iter().enumerate() {
@@ -61,7 +63,7 @@ impl Hall {
         self.told(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
     }
 
-    /// Somebody comes by the line door and gives that name.
+    /// Somebody comes by the line listener and gives that name.
     pub fn comes(&mut self, slot: u32, who: &str) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, Dialect::Line);
@@ -77,7 +79,7 @@ impl Hall {
     }
 
     /// Something comes from another process, or is known of the link.
-    pub fn hears(&mut self, news: News) -> Vec<String> {
+    pub fn hears(&mut self, news: RemoteEvent) -> Vec<String> {
         self.told(|chat, effects| chat.hear(news, now(), effects))
     }
 
@@ -109,7 +111,7 @@ impl Hall {
         let mut told = Vec::new();
         for effect in effects {
             let (to, event) = match effect {
-                Effect::Reply(id, event) | Effect::Pass(id, event) => (vec![id], event),
+                Effect::Reply(id, event) | Effect::Deliver(id, event) => (vec![id], event),
                 Effect::Announce { room, except, event } => {
                     if let Some(name) = self.chat.room_name(room) {
                         self.rooms.insert(room, name.to_string());
@@ -119,7 +121,7 @@ impl Hall {
                 }
                 Effect::NameGiven(_) | Effect::Quit(_) => continue,
                 // Only with other processes.
-                Effect::Everybody(_) | Effect::Share(_) => continue,
+                Effect::SendToAll(_) | Effect::Publish(_) => continue,
             };
             let mut once = to.clone();
             once.sort_unstable();
@@ -141,11 +143,11 @@ fn in_words(event: &Event) -> String {
     let all = |names: &[Name]| names.iter().map(|name| format!(" {name}")).collect::<String>();
     match event {
         Event::Welcome { name, .. } => format!("welcome {name}"),
-        Event::Entered { room, others, more, seq, .. } => {
+        Event::YouJoined { room, others, more, seq, .. } => {
             format!("entered {} {} seq {seq}", room.as_str(), others.len() + more + 1)
         }
         Event::Joined { name, room, count, .. } => format!("joined {} {name} {count}", room.as_str()),
-        Event::Gone { name, room, count, .. } => format!("gone {} {name} {count}", room.as_str()),
+        Event::YouLeft { name, room, count, .. } => format!("gone {} {name} {count}", room.as_str()),
         Event::Left { name, room, count, .. } => format!("left {} {name} {count}", room.as_str()),
         Event::Message { room, message, .. } => {
             format!("said {} {}", room.as_str(), message_in_words(message))
@@ -157,7 +159,7 @@ fn in_words(event: &Event) -> String {
         Event::Gap { room, count: Some(count) } => format!("gap {} {count}", room.as_str()),
         Event::Gap { room, count: None } => format!("gap {}", room.as_str()),
         Event::Position(position) => format!("at {position}"),
-        Event::Told { from, to, text, .. } => format!("told {from} {to} {text}"),
+        Event::PrivateSent { from, to, text, .. } => format!("told {from} {to} {text}"),
         Event::Private { from, text, .. } => format!("private {from} {text}"),
         Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),
         Event::Rooms { rooms, more } => {
@@ -170,13 +172,13 @@ fn in_words(event: &Event) -> String {
         Event::Relayed(Payload::Text(text)) => format!("relayed {text:?}"),
         Event::Relayed(Payload::Binary(bytes)) => format!("relayed bytes {}", bytes.escape_ascii()),
         Event::Problem { problem, .. } => format!("problem {}", problem.code()),
-        Event::WhatName => "what name".into(),
+        Event::AskName => "what name".into(),
         other => format!("{other:?}"),
     }
 }
 
 fn message_in_words(message: &Message) -> String {
-    let act = if message.manner == Manner::Act { "* " } else { "" };
+    let act = if message.kind == MessageKind::Emote { "* " } else { "" };
     let body = match &message.body {
         Body::Text(text) => text.as_str(),
         Body::Data(json) => json,

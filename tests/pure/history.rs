@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use chinwag::protocol::{Event, Manner, Request};
+use chinwag::protocol::{Event, MessageKind, Request};
 
 use crate::talk::*;
 
 /// The messages that `told` shows, in order.
-fn shown(told: Vec<Told>) -> Vec<String> {
+fn shown(told: Vec<ServerMessage>) -> Vec<String> {
     let past = told.into_iter().filter_map(|told| match told {
-        Told::Reply(_, Event::Past { message, .. }) => Some(message.body.as_line().into_owned()),
+        ServerMessage::Reply(_, Event::HistoryEntry { message, .. }) => {
+            Some(message.body.as_line().into_owned())
+        }
         _ => None,
     });
     past.collect()
@@ -23,7 +25,7 @@ fn whoever_enters_a_room_is_shown_what_was_said_and_how_long_ago() {
     talk.asks(ANN, me("waits"));
     talk.after_seconds(5);
     talk.connects(BOB);
-    let waits = said(60, Manner::Act, 2, "ann", "waits");
+    let waits = said(60, MessageKind::Emote, 2, "ann", "waits");
     assert_eq!(
         talk.asks(BOB, nick("bob")),
         [
@@ -31,7 +33,7 @@ fn whoever_enters_a_room_is_shown_what_was_said_and_how_long_ago() {
             announce([ANN], joined("bob")),
             reply(BOB, hello("bob", &["ann"])),
             reply(BOB, past(1, "ann", "hello?", 65)),
-            reply(BOB, Event::Past { message: waits, age: Duration::from_secs(5) }),
+            reply(BOB, Event::HistoryEntry { message: waits, age: Duration::from_secs(5) }),
         ]
     );
 }
@@ -44,7 +46,7 @@ fn history_belongs_to_the_room() {
         talk.asks(ANN, join("dev")),
         [announce([BOB], left("ann")), reply(ANN, entered("ann", "dev", &[]))]
     );
-    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::HistoryEmpty)]);
     talk.asks(ANN, say("in dev"));
     assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, past(1, "ann", "in dev", 0))]);
     assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, past(1, "ann", "in the lobby", 0))]);
@@ -63,7 +65,7 @@ fn nobody_is_told_that_nothing_was_said_where_something_was() {
     let mut talk = Talk::with("--history-shown 0", &["ann"]);
     talk.asks(ANN, say("hi"));
     for request in [history(Some(0)), history(None)] {
-        assert!(!talk.asks(ANN, request).contains(&reply(ANN, Event::NoPast)));
+        assert!(!talk.asks(ANN, request).contains(&reply(ANN, Event::HistoryEmpty)));
     }
 }
 
@@ -71,7 +73,7 @@ fn nobody_is_told_that_nothing_was_said_where_something_was() {
 fn private_messages_are_not_remembered() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.asks(ANN, tell("bob", "psst"));
-    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::HistoryEmpty)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 
@@ -102,7 +104,7 @@ fn without_history_nothing_is_remembered_and_messages_are_numbered_all_the_same(
     let mut talk = Talk::with("--history 0", &["ann", "bob"]);
     talk.asks(ANN, say("one"));
     assert_eq!(talk.asks(ANN, say("two")), [announce([BOB], message(2, "ann", "two"))]);
-    assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, Event::NoPast)]);
+    assert_eq!(talk.asks(BOB, history(None)), [reply(BOB, Event::HistoryEmpty)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 
@@ -151,7 +153,7 @@ fn a_message_larger_than_the_memory_is_said_and_not_remembered() {
     let mut talk = with_memory_for(1, "", &["ann", "bob"]);
     talk.asks(ANN, say("l1"));
     assert_eq!(talk.asks(ANN, say("far too long")), [announce([BOB], message(2, "ann", "far too long"))]);
-    assert_eq!(talk.asks(ANN, history(Some(9))), [reply(ANN, Event::NoPast)]);
+    assert_eq!(talk.asks(ANN, history(Some(9))), [reply(ANN, Event::HistoryEmpty)]);
     assert_eq!(talk.chat.census().history_bytes, 0);
 }
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use chinwag::codec::http::{Answer, Follows, HEAD_MAX_BYTES, keeps_alive};
+use chinwag::codec::http::{AfterHead, HEAD_MAX_BYTES, HttpResponse, keeps_alive};
 use http::StatusCode;
 use http::header;
 use proptest::collection::vec;
@@ -278,21 +278,21 @@ fn a_connection_stays_open_as_its_version_and_the_client_say() {
 #[test]
 fn an_answer_is_a_status_fields_and_a_body() {
     let answer = |status, body: &'static [u8]| {
-        Answer { body: Cow::Borrowed(body), ..Answer::new(status) }.with(header::ETAG, "\"x\"")
+        HttpResponse { body: Cow::Borrowed(body), ..HttpResponse::new(status) }.with(header::ETAG, "\"x\"")
     };
     let rows = [
-        (StatusCode::OK, Follows::Body, false, "200 OK\r\netag: \"x\"\r\ncontent-length: 2\r\n\r\nhi"),
+        (StatusCode::OK, AfterHead::Body, false, "200 OK\r\netag: \"x\"\r\ncontent-length: 2\r\n\r\nhi"),
         (
             StatusCode::NOT_FOUND,
-            Follows::Body,
+            AfterHead::Body,
             true,
             "404 Not Found\r\netag: \"x\"\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
         ),
-        (StatusCode::OK, Follows::Nothing, false, "200 OK\r\netag: \"x\"\r\ncontent-length: 2\r\n\r\n"),
-        (StatusCode::OK, Follows::Stream, true, "200 OK\r\netag: \"x\"\r\nconnection: close\r\n\r\n"),
+        (StatusCode::OK, AfterHead::Nothing, false, "200 OK\r\netag: \"x\"\r\ncontent-length: 2\r\n\r\n"),
+        (StatusCode::OK, AfterHead::Stream, true, "200 OK\r\netag: \"x\"\r\nconnection: close\r\n\r\n"),
         (
             StatusCode::SWITCHING_PROTOCOLS,
-            Follows::Stream,
+            AfterHead::Stream,
             false,
             "101 Switching Protocols\r\netag: \"x\"\r\n\r\n",
         ),
@@ -303,10 +303,10 @@ fn an_answer_is_a_status_fields_and_a_body() {
         assert_eq!(String::from_utf8(out).unwrap(), format!("beforeHTTP/1.1 {expected}"));
     }
     let mut out = Vec::new();
-    answer(StatusCode::NO_CONTENT, b"").encode(Follows::Body, false, &mut out);
-    answer(StatusCode::NOT_MODIFIED, b"").encode(Follows::Body, false, &mut out);
+    answer(StatusCode::NO_CONTENT, b"").encode(AfterHead::Body, false, &mut out);
+    answer(StatusCode::NOT_MODIFIED, b"").encode(AfterHead::Body, false, &mut out);
     // To `HEAD`, of a stream.
-    answer(StatusCode::OK, b"").encode(Follows::Nothing, false, &mut out);
+    answer(StatusCode::OK, b"").encode(AfterHead::Nothing, false, &mut out);
     let statuses = ["204 No Content", "304 Not Modified", "200 OK"];
     let expected = statuses.map(|status| format!("HTTP/1.1 {status}\r\netag: \"x\"\r\n\r\n")).concat();
     assert_eq!(String::from_utf8(out).unwrap(), expected);

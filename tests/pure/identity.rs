@@ -4,7 +4,7 @@ use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::encode;
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Body, Dialect, Event, Manner, News, Payload, Presence, Request, Sender, Share, UniqueId,
+    Body, Dialect, Event, LocalEvent, MessageKind, Payload, Presence, RemoteEvent, Request, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
 use chinwag::time::{Moment, Now};
@@ -35,11 +35,11 @@ fn id(serial: u32) -> UniqueId {
 /// Whose doing an event is; `None` if it names no client.
 fn by(event: &Event) -> Option<UniqueId> {
     match event {
-        Event::Entered { by, .. } | Event::Gone { by, .. } | Event::Told { by, .. } => Some(*by),
+        Event::YouJoined { by, .. } | Event::YouLeft { by, .. } | Event::PrivateSent { by, .. } => Some(*by),
         Event::Joined { by, .. } | Event::Left { by, .. } => Some(*by),
         Event::Renamed { by, .. } | Event::YouAre { by, .. } => Some(*by),
         Event::Private { by, .. } => *by,
-        Event::Message { message, .. } | Event::Past { message, .. } => match message.sender {
+        Event::Message { message, .. } | Event::HistoryEntry { message, .. } => match message.sender {
             Sender::Client(id) => Some(id),
             Sender::Http | Sender::Unknown => None,
         },
@@ -50,13 +50,13 @@ fn by(event: &Event) -> Option<UniqueId> {
 /// All ids in what came of something, in order.
 fn all_by(effects: &[Effect]) -> Vec<UniqueId> {
     let event = |effect: &Effect| match effect {
-        Effect::Reply(_, event) | Effect::Pass(_, event) | Effect::Announce { event, .. } => by(event),
+        Effect::Reply(_, event) | Effect::Deliver(_, event) | Effect::Announce { event, .. } => by(event),
         _ => None,
     };
     effects.iter().filter_map(event).collect()
 }
 
-/// `ann` with connection 7 by the JSON door, `bob` with 9 by the line door, both in the lobby.
+/// `ann` with connection 7 by the JSON listener, `bob` with 9 by the line listener, both in the lobby.
 fn two(flags: &str) -> Chat {
     let mut chat = Chat::new(&Config::from_flags(flags), PROCESS);
     effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
@@ -73,11 +73,11 @@ fn asked(chat: &mut Chat, who: ClientId, request: Request) -> Vec<Effect> {
 
 fn say(raw: &str) -> Request {
     let body = Body::Text(text(raw));
-    Request::Say { room: Some(RoomName::lobby()), manner: Manner::Say, body, receipt: true }
+    Request::Say { room: Some(RoomName::lobby()), kind: MessageKind::Say, body, receipt: true }
 }
 
 fn tell(to: &str) -> Request {
-    Request::Tell { to: text(to), text: text("psst"), receipt: true }
+    Request::Private { to: text(to), text: text("psst"), receipt: true }
 }
 
 #[test]
@@ -104,7 +104,12 @@ fn every_event_of_a_client_has_its_id() {
     asked(
         &mut chat,
         BOB,
-        Request::Say { room: None, manner: Manner::Act, body: Body::Text(text("waves")), receipt: false },
+        Request::Say {
+            room: None,
+            kind: MessageKind::Emote,
+            body: Body::Text(text("waves")),
+            receipt: false,
+        },
     );
     let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     assert_eq!(all_by(&history), [id(7), id(9)]);
@@ -168,14 +173,14 @@ fn shared() -> Chat {
     chat
 }
 
-fn heard(chat: &mut Chat, news: News) -> Vec<Effect> {
+fn heard(chat: &mut Chat, news: RemoteEvent) -> Vec<Effect> {
     effects(|all| chat.hear(news, now(), all))
 }
 
-fn far_presence(who: &str, rooms: &[&str]) -> News {
+fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {
     let rooms = rooms.iter().map(|raw| room(raw)).collect();
     let id = UniqueId { process: OTHER, serial: 3 };
-    News::Present { id, presence: Presence { name: name(who), since_unix_millis: u64::MAX, rooms } }
+    RemoteEvent::Present { id, presence: Presence { name: name(who), since_unix_millis: u64::MAX, rooms } }
 }
 
 #[test]
@@ -184,16 +189,16 @@ fn clients_of_other_processes_have_the_id_that_they_have_there() {
     let eve = UniqueId { process: OTHER, serial: 3 };
     assert_eq!(all_by(&heard(&mut chat, far_presence("eve", &["lobby"]))), [eve], "joined");
     assert_eq!(all_by(&heard(&mut chat, far_presence("eva", &["lobby"]))), [eve], "renamed");
-    let said = News::Said {
+    let said = RemoteEvent::Message {
         room: RoomName::lobby(),
         from: name("eva"),
         sender: Sender::Client(eve),
-        manner: Manner::Say,
+        kind: MessageKind::Say,
         body: Body::Text(text("hi")),
         at_unix_millis: None,
     };
     assert_eq!(all_by(&heard(&mut chat, said)), [eve]);
-    let private = News::Private {
+    let private = RemoteEvent::Private {
         process: OTHER,
         to: name("ann"),
         by: Some(eve),
@@ -208,9 +213,9 @@ fn clients_of_other_processes_have_the_id_that_they_have_there() {
 fn other_processes_are_told_the_id_that_clients_here_are_told() {
     let mut chat = shared();
     heard(&mut chat, far_presence("eve", &["lobby"]));
-    let shares = |told: Vec<Effect>| -> Vec<Share> {
+    let shares = |told: Vec<Effect>| -> Vec<LocalEvent> {
         let share = |effect| match effect {
-            Effect::Share(share) => Some(share),
+            Effect::Publish(share) => Some(share),
             _ => None,
         };
         told.into_iter().filter_map(share).collect()
@@ -218,16 +223,20 @@ fn other_processes_are_told_the_id_that_clients_here_are_told() {
     let numbers: Vec<u32> = chat.presences().iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [7, 9]);
     let said = shares(asked(&mut chat, ANN, say("hi")));
-    assert!(matches!(&said[..], [Share::Said { message, .. }] if message.sender == Sender::Client(id(7))));
+    assert!(
+        matches!(&said[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Client(id(7)))
+    );
     let told = shares(asked(&mut chat, ANN, tell("eve")));
-    assert!(matches!(&told[..], [Share::Private { by, .. }] if *by == id(7)), "{told:?}");
+    assert!(matches!(&told[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{told:?}");
     let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
-    assert!(matches!(&gone[..], [Share::Gone { client: 7, .. }, ..]), "{gone:?}");
+    assert!(matches!(&gone[..], [LocalEvent::Gone { client: 7, .. }, ..]), "{gone:?}");
     let published = shares(effects(|all| {
         chat.publish(RoomName::lobby(), name("ann"), Body::Text(text("hi")), now(), all)
             .expect("she is away");
     }));
-    assert!(matches!(&published[..], [Share::Said { message, .. }] if message.sender == Sender::Http));
+    assert!(
+        matches!(&published[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Http)
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! The JSON door's reading, by tables: a message in, a request and the `id` of its answer out.
+//! The JSON listener's reading, by tables: a message in, a request and the `id` of its answer out.
 
 use chinwag::codec::websocket::Whole;
 use chinwag::codec::{Input, Tag, json};
-use chinwag::protocol::{Body, Manner, Problem, Request};
+use chinwag::protocol::{Body, MessageKind, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn check_requests(rows: &[(&str, Request)]) {
     }
 }
 
-/// Checks messages that are no request of the form that this door asks for, with the beginning of the complaint.
+/// Checks messages that are no request of the form that this listener asks for, with the beginning of the complaint.
 #[track_caller]
 fn check_bad(rows: &[(&str, &str)]) {
     for (message, complaint) in rows {
@@ -40,8 +40,8 @@ fn join(raw: &str, history: Option<usize>, echo: bool) -> Request {
     Request::Join { room: room(raw), history, echo }
 }
 
-fn say(manner: Manner, body: Body) -> Request {
-    Request::Say { room: Some(room("dev")), manner, body, receipt: false }
+fn say(kind: MessageKind, body: Body) -> Request {
+    Request::Say { room: Some(room("dev")), kind, body, receipt: false }
 }
 
 fn words(raw: &str) -> Body {
@@ -51,7 +51,7 @@ fn words(raw: &str) -> Body {
 }
 
 fn tell(to: &str, raw: &str) -> Request {
-    Request::Tell { to: text(to), text: text(raw), receipt: false }
+    Request::Private { to: text(to), text: text(raw), receipt: false }
 }
 
 fn history(count: Option<usize>) -> Request {
@@ -66,11 +66,14 @@ fn every_type_is_a_request() {
         (r##"{"type":"join","room":"#DEV","history":7,"echo":true}"##, join("dev", Some(7), true)),
         (r#"{"type":"join","room":"dev","history":null,"echo":false}"#, join("dev", None, false)),
         (r#"{"type":"leave","room":"dev"}"#, Request::Leave(Some(room("dev")))),
-        (r#"{"type":"say","room":"dev","text":"hi"}"#, say(Manner::Say, words("hi"))),
-        (r#"{"type":"say","room":"dev","text":"two\nlines\n"}"#, say(Manner::Say, words("two\nlines"))),
-        (r#"{"type":"say","room":"dev","text":"\u001b[2J\u202e\u0000x"}"#, say(Manner::Say, words("[2Jx"))),
-        (r#"{"type":"say","room":"dev","text":"\ud83e\udd80"}"#, say(Manner::Say, words("🦀"))),
-        (r#"{"type":"me","room":"dev","text":"waves"}"#, say(Manner::Act, words("waves"))),
+        (r#"{"type":"say","room":"dev","text":"hi"}"#, say(MessageKind::Say, words("hi"))),
+        (r#"{"type":"say","room":"dev","text":"two\nlines\n"}"#, say(MessageKind::Say, words("two\nlines"))),
+        (
+            r#"{"type":"say","room":"dev","text":"\u001b[2J\u202e\u0000x"}"#,
+            say(MessageKind::Say, words("[2Jx")),
+        ),
+        (r#"{"type":"say","room":"dev","text":"\ud83e\udd80"}"#, say(MessageKind::Say, words("🦀"))),
+        (r#"{"type":"me","room":"dev","text":"waves"}"#, say(MessageKind::Emote, words("waves"))),
         (r#"{"type":"tell","to":"bob","text":"psst"}"#, tell("bob", "psst")),
         (r#"{"type":"nick","name":" ann "}"#, Request::Nick(name("ann"))),
         (r#"{"type":"who","room":"dev"}"#, Request::Who(Some(room("dev")))),
@@ -259,7 +262,9 @@ fn who_marks_a_message_gets_it_back() {
         (r#"{"type":"tell","to":"bob","text":"hi"}"#, false),
     ] {
         match asked(message).0 {
-            Ok(Request::Say { receipt, .. } | Request::Tell { receipt, .. }) => assert_eq!(receipt, expected),
+            Ok(Request::Say { receipt, .. } | Request::Private { receipt, .. }) => {
+                assert_eq!(receipt, expected)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -268,7 +273,7 @@ fn who_marks_a_message_gets_it_back() {
 /// What is said by `data`.
 fn data(raw: &str) -> Result<String, Problem> {
     match asked(&format!(r#"{{"type":"say","data": {raw} ,"room":"dev"}}"#)).0? {
-        Request::Say { body: Body::Data(json), manner: Manner::Say, .. } => Ok(json.into()),
+        Request::Say { body: Body::Data(json), kind: MessageKind::Say, .. } => Ok(json.into()),
         other => panic!("{other:?}"),
     }
 }
@@ -376,7 +381,7 @@ fn nothing_harmful_is_ever_heard() {
         let shown = match asked(&message).0 {
             Ok(Request::Say { body: Body::Text(text), .. }) => vec![text.to_string()],
             Ok(Request::Say { body, .. }) => vec![body.as_line().into_owned()],
-            Ok(Request::Tell { to, text, .. }) => vec![to.to_string(), text.to_string()],
+            Ok(Request::Private { to, text, .. }) => vec![to.to_string(), text.to_string()],
             Ok(Request::Nick(name)) => vec![name.to_string()],
             Ok(Request::Join { room, .. }) => vec![room.to_string()],
             _ => vec![],

@@ -1,8 +1,9 @@
-//! The chat with clients of all doors, as conversations: several rooms, echoes, receipts, programs, listeners.
+//! The chat with clients of all listeners, as conversations: several rooms, echoes, receipts, programs, listeners.
 
 use chinwag::chat::ClientId;
 use chinwag::protocol::{
-    Arrival, Body, Dialect, Epoch, Manner, News, Payload, Position, PositionError, Problem, Request,
+    Arrival, Body, Dialect, Epoch, MessageKind, Payload, Position, PositionError, Problem, RemoteEvent,
+    Request,
 };
 use chinwag::text::{Name, RoomName};
 
@@ -24,7 +25,7 @@ fn leave(from: &str) -> Request {
 
 fn says(to: &str, raw: &str, receipt: bool) -> Request {
     let body = Body::Text(text(raw));
-    Request::Say { room: Some(room(to)), manner: Manner::Say, body, receipt }
+    Request::Say { room: Some(room(to)), kind: MessageKind::Say, body, receipt }
 }
 
 fn say(to: &str, raw: &str) -> Request {
@@ -36,7 +37,7 @@ fn nick(raw: &str) -> Request {
 }
 
 fn tell(to: &str, receipt: bool) -> Request {
-    Request::Tell { to: text(to), text: text("psst"), receipt }
+    Request::Private { to: text(to), text: text("psst"), receipt }
 }
 
 fn relay(raw: &str) -> Request {
@@ -67,7 +68,7 @@ fn in_lobby(seq: u64) -> Heard {
     Ok(Position { epoch: Epoch { process: PROCESS, room: 0 }, seq })
 }
 
-/// Places that say nothing of the lobby.
+/// Quotas that say nothing of the lobby.
 fn elsewhere(seq: u64) -> [Heard; 3] {
     let other_process = Epoch { process: PROCESS + 1, room: 0 };
     let other_room = Epoch { process: PROCESS, room: 1 };
@@ -193,7 +194,8 @@ fn who_wants_a_receipt_gets_the_message() {
         ["bob< said lobby 1 ann hi", "ann< said lobby 1 ann hi"]
     );
     let data = Body::Data("[1]".into());
-    let request = Request::Say { room: Some(room("lobby")), manner: Manner::Say, body: data, receipt: true };
+    let request =
+        Request::Say { room: Some(room("lobby")), kind: MessageKind::Say, body: data, receipt: true };
     assert_eq!(hall.asks(ANN, request), ["bob< said lobby 2 ann [1]", "ann< said lobby 2 ann [1]"]);
     assert_eq!(hall.asks(ANN, tell("bob", true)), ["bob< private ann psst", "ann< told ann bob psst"]);
     assert_eq!(hall.asks(ANN, tell("BOB", true)), ["bob< private ann psst", "ann< told ann bob psst"]);
@@ -386,7 +388,7 @@ fn listener_is_sent_all_that_is_remembered_in_pieces_wherever_it_was() {
 #[test]
 fn who_comes_back_may_have_missed_what_did_not_come_here() {
     let lobby = RoomName::lobby;
-    for news in [News::Unheard { room: lobby() }, News::Lost { room: lobby(), count: Some(3) }] {
+    for news in [RemoteEvent::Unread { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }] {
         let mut hall = Hall::new("");
         hall.chat.set_shared();
         let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");

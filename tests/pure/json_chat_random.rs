@@ -1,9 +1,9 @@
-//! The chat at random, with clients of all doors: who is where, and that nobody is left out or hears twice.
+//! The chat at random, with clients of all listeners: who is where, and that nobody is left out or hears twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag::chat::{Census, ClientId};
-use chinwag::protocol::{Body, Dialect, Manner, Payload, Request};
+use chinwag::protocol::{Body, Dialect, MessageKind, Payload, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -34,7 +34,7 @@ fn op() -> impl Strategy<Value = Op> {
     let body = || Body::Text(text("hi"));
     let say = (proptest::option::of(to()), any::<bool>()).prop_map(move |(to, receipt)| Request::Say {
         room: to.map(room),
-        manner: Manner::Say,
+        kind: MessageKind::Say,
         body: body(),
         receipt,
     });
@@ -46,7 +46,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => say,
         1 => who().prop_map(|who| Request::Nick(name(who))),
         1 => Just(Request::Relay(Payload::Text("hi".into()))),
-        1 => who().prop_map(|to| Request::Tell { to: text(to), text: text("hi"), receipt: true }),
+        1 => who().prop_map(|to| Request::Private { to: text(to), text: text("hi"), receipt: true }),
         1 => Just(Request::Quit(None)),
     ];
     prop_oneof![

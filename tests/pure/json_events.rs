@@ -1,4 +1,4 @@
-//! The JSON door's writing, and that of server-sent events: every event, and the text of it. This is the protocol.
+//! The JSON listener's writing, and that of server-sent events: every event, and the text of it. This is the protocol.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chinwag::codec::{Tag, json, raw, sse};
 use chinwag::protocol::{
-    Body, CloseReason, Epoch, Event, Manner, Message, Payload, Position, Problem, Sender, UniqueId,
+    Body, CloseReason, Epoch, Event, Message, MessageKind, Payload, Position, Problem, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomNameError, Text};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use crate::frames::{FIN, TEXT, parse};
 use crate::random::{check, raw_text};
 use crate::words::{harm, name, names, room, text};
 
-/// An event as an object, with that `id`; empty, if this door has no word for it.
+/// An event as an object, with that `id`; empty, if this listener has no word for it.
 fn encoded(event: &Event, id: Option<&str>) -> String {
     let tag = id.map(|id| Tag(id.into()));
     let (mut object, mut frame) = (Vec::new(), Vec::new());
@@ -29,25 +29,25 @@ fn encoded(event: &Event, id: Option<&str>) -> String {
     String::from_utf8(object).expect("UTF-8")
 }
 
-fn message(manner: Manner, body: Body) -> Rc<Message> {
-    message_of(Sender::Client(BOB), name("bob"), manner, body)
+fn message(kind: MessageKind, body: Body) -> Rc<Message> {
+    message_of(Sender::Client(BOB), name("bob"), kind, body)
 }
 
-fn message_of(sender: Sender, from: Name, manner: Manner, body: Body) -> Rc<Message> {
-    Rc::new(Message { from, sender, manner, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
+fn message_of(sender: Sender, from: Name, kind: MessageKind, body: Body) -> Rc<Message> {
+    Rc::new(Message { from, sender, kind, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
 }
 
 /// A message that nobody's client sent.
 fn sent_by_none(sender: Sender, from: Name) -> Event {
-    in_dev(message_of(sender, from, Manner::Say, Body::Text(text("done"))))
+    in_dev(message_of(sender, from, MessageKind::Say, Body::Text(text("done"))))
 }
 
-fn said(manner: Manner, raw: &str) -> Rc<Message> {
-    message(manner, Body::Text(Text::clean_lines(raw).expect("a text")))
+fn said(kind: MessageKind, raw: &str) -> Rc<Message> {
+    message(kind, Body::Text(Text::clean_lines(raw).expect("a text")))
 }
 
 fn data(raw: &str) -> Rc<Message> {
-    message(Manner::Say, Body::Data(raw.into()))
+    message(MessageKind::Say, Body::Data(raw.into()))
 }
 
 fn in_dev(message: Rc<Message>) -> Event {
@@ -67,7 +67,7 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     let entered = |others: &[&str], more| {
         let (name, others) = (name("ann"), names(others));
         let (room, epoch) = (room("dev"), EPOCH);
-        Event::Entered { by: ANN, name, first: false, room, others, more, epoch, seq: 9, since: 4 }
+        Event::YouJoined { by: ANN, name, first: false, room, others, more, epoch, seq: 9, since: 4 }
     };
     vec![
         (
@@ -79,15 +79,15 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
             r#"{"type":"joined","room":"dev","name":"ann","count":6,"by":"0000000000000abc-7","epoch":"0000000000c0ffee-3","seq":9,"since":4ID}"#,
         ),
         (
-            Event::Gone { by: ANN, name: name("ann"), room: dev(), count: 2 },
+            Event::YouLeft { by: ANN, name: name("ann"), room: dev(), count: 2 },
             r#"{"type":"left","room":"dev","name":"ann","count":2,"by":"0000000000000abc-7"ID}"#,
         ),
         (
-            in_dev(said(Manner::Say, "hi \"ann\"\nand \\ all")),
+            in_dev(said(MessageKind::Say, "hi \"ann\"\nand \\ all")),
             r#"{"type":"message","room":"dev","from":"bob","text":"hi \"ann\"\nand \\ all","seq":7,"at":1700000000000,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
-            in_dev(said(Manner::Act, "waves")),
+            in_dev(said(MessageKind::Emote, "waves")),
             r#"{"type":"message","room":"dev","from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true,"by":"ffffffffffffffff-4294967295"ID}"#,
         ),
         (
@@ -102,7 +102,7 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
             Event::History {
                 room: dev(),
                 epoch: EPOCH,
-                messages: vec![said(Manner::Act, "waves"), data("1")],
+                messages: vec![said(MessageKind::Emote, "waves"), data("1")],
             },
             concat!(
                 r#"{"type":"history","room":"dev","epoch":"0000000000c0ffee-3","messages":[{"from":"bob","text":"waves","seq":7,"at":1700000000000,"me":true,"by":"ffffffffffffffff-4294967295"},"#,
@@ -123,7 +123,7 @@ fn other_answers() -> Vec<(Event, &'static str)> {
     let problem = |problem| Event::Problem { problem, unnamed: false };
     vec![
         (
-            Event::Told { by: ANN, from: name("ann"), to: name("bob"), text: text("psst") },
+            Event::PrivateSent { by: ANN, from: name("ann"), to: name("bob"), text: text("psst") },
             r#"{"type":"private","from":"ann","text":"psst","by":"0000000000000abc-7","to":"bob"ID}"#,
         ),
         (
@@ -223,20 +223,20 @@ fn news() -> Vec<(Event, &'static str)> {
         (Event::Lost { room: dev(), count: None }, r#"{"type":"missed","room":"dev"}"#),
         (Event::Lost { room: dev(), count: Some(3) }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (
-            Event::Apart,
+            Event::Disconnected,
             r#"{"type":"notice","text":"the other servers are out of reach: until they are back you hear only who is on this one"}"#,
         ),
-        (Event::Together, r#"{"type":"notice","text":"the other servers are within reach again"}"#),
+        (Event::Connected, r#"{"type":"notice","text":"the other servers are within reach again"}"#),
         (Event::Bye(CloseReason::Shutdown), r#"{"type":"bye","reason":"the server is shutting down"}"#),
     ]
 }
 
-/// What other doors are told.
+/// What other listeners are told.
 fn not_for_this_door() -> Vec<Event> {
-    let past = Event::Past { message: said(Manner::Say, "hi"), age: Duration::ZERO };
+    let past = Event::HistoryEntry { message: said(MessageKind::Say, "hi"), age: Duration::ZERO };
     let relayed = Event::Relayed(Payload::Text("hi".into()));
     let position = Event::Position(Position { epoch: EPOCH, seq: 7 });
-    vec![Event::WhatName, Event::Help, past, Event::NoPast, relayed, position]
+    vec![Event::AskName, Event::Help, past, Event::HistoryEmpty, relayed, position]
 }
 
 /// The numbers of all kinds of events. A new kind fails to compile here, and then fails
@@ -244,11 +244,11 @@ fn not_for_this_door() -> Vec<Event> {
 fn number(event: &Event) -> usize {
     match event {
         Event::Greeting(_) => 0,
-        Event::WhatName => 1,
-        Event::Entered { .. } => 2,
+        Event::AskName => 1,
+        Event::YouJoined { .. } => 2,
         Event::Message { .. } => 3,
-        Event::Past { .. } => 4,
-        Event::NoPast => 5,
+        Event::HistoryEntry { .. } => 4,
+        Event::HistoryEmpty => 5,
         Event::Private { .. } => 6,
         Event::Joined { .. } => 7,
         Event::Left { .. } => 8,
@@ -266,12 +266,12 @@ fn number(event: &Event) -> usize {
         Event::Pong => 20,
         Event::Relayed(_) => 21,
         Event::Welcome { .. } => 22,
-        Event::Gone { .. } => 23,
-        Event::Told { .. } => 24,
+        Event::YouLeft { .. } => 23,
+        Event::PrivateSent { .. } => 24,
         Event::History { .. } => 25,
         Event::Lost { .. } => 26,
-        Event::Apart => 27,
-        Event::Together => 28,
+        Event::Disconnected => 27,
+        Event::Connected => 28,
         Event::Gap { .. } => 29,
         Event::Position(_) => 30,
     }
@@ -395,7 +395,7 @@ fn any_message() -> impl Strategy<Value = Rc<Message>> {
     let from = raw_text().prop_map(|raw| Name::parse(&raw).unwrap_or_else(|_| name("guest-7")));
     (from, prop_oneof![words, data], any::<u64>()).prop_map(|(from, body, seq)| {
         let sender = Sender::Client(BOB);
-        Rc::new(Message { from, sender, manner: Manner::Say, body, seq, at_unix_millis: seq })
+        Rc::new(Message { from, sender, kind: MessageKind::Say, body, seq, at_unix_millis: seq })
     })
 }
 

@@ -123,6 +123,10 @@ fn empty_lines_before_another_protocol_do_not_hide_it() {
     // Who sees only the empty line has to take it for an answer.
     assert_eq!(heard(Stage::Naming, request.chunks(1)), [STAY, HTTP]);
     assert_eq!(heard(Stage::Naming, [&b"\r\n"[..], b"GE", b"T / HTTP/1.1\r\nhello\n"]), [STAY, HTTP]);
+    // A NUL belongs to a CR in front of it, and not if a mark lies between the two.
+    let binary = b"\r\xef\xbb\xbf\0";
+    assert_eq!(heard(Stage::Naming, [&binary[..]]), [OTHER]);
+    assert_eq!(heard(Stage::Naming, binary.chunks(1)), [STAY, OTHER]);
 }
 
 /// The check for other protocols looks no further than the line does, so that no cut matters. (A random test found it.)

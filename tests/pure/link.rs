@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chinwag::backplane::{Action, Backplane, Link};
+use chinwag::backplane::{Backplane, Link, LinkAction};
 use chinwag::config::Config;
-use chinwag::net::Target;
-use chinwag::protocol::{Body, Manner, Message, News, Presence, Sender, Share, UniqueId};
+use chinwag::net::ConnectTarget;
+use chinwag::protocol::{Body, LocalEvent, Message, MessageKind, Presence, RemoteEvent, Sender, UniqueId};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -48,10 +48,10 @@ impl Rig {
     /// Goes on as far as the sockets.
     pub fn connect(&mut self) {
         self.backplane.handle_timeout(self.now);
-        let resolve = Action::Resolve { host: "localhost".into(), port: 6379 };
+        let resolve = LinkAction::Resolve { host: "localhost".into(), port: 6379 };
         assert_eq!(self.actions(), [resolve]);
         self.backplane.resolved(Ok(vec![address(1)]), self.now);
-        assert_eq!(self.actions(), [Action::Connect(Target::Tcp(address(1)))]);
+        assert_eq!(self.actions(), [LinkAction::Connect(ConnectTarget::Tcp(address(1)))]);
         Link::BOTH.into_iter().for_each(|link| drop(self.sent(link)));
     }
 
@@ -64,7 +64,7 @@ impl Rig {
     pub fn settle(&mut self) {
         loop {
             let actions = self.actions();
-            if actions.contains(&Action::Register) {
+            if actions.contains(&LinkAction::Register) {
                 self.backplane.register(&[]);
             }
             if actions.is_empty() && self.answer_all() == 0 {
@@ -103,16 +103,16 @@ impl Rig {
         self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{room}")]));
     }
 
-    pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<News> {
+    pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
         let told = |action| match action {
-            Action::Tell(news) => news,
+            LinkAction::Tell(news) => news,
             other => panic!("{other:?}"),
         };
         self.actions().into_iter().map(told).collect()
     }
 
-    pub fn actions(&mut self) -> Vec<Action> {
+    pub fn actions(&mut self) -> Vec<LinkAction> {
         std::iter::from_fn(|| self.backplane.next_action()).collect()
     }
 
@@ -166,28 +166,28 @@ pub fn message_of(words: &[&str]) -> String {
     format!("*{}\r\n{}", words.len(), words.iter().map(|word| bulk(word)).collect::<String>())
 }
 
-pub fn said(raw: &str) -> Share {
+pub fn said(raw: &str) -> LocalEvent {
     let message = Message {
         from: name("ann"),
         sender: Sender::Client(UniqueId { process: PROCESS, serial: 3 }),
-        manner: Manner::Say,
+        kind: MessageKind::Say,
         body: Body::Text(text(raw)),
         seq: 7,
         at_unix_millis: 12,
     };
-    Share::Said { room: RoomName::lobby(), message: Rc::new(message) }
+    LocalEvent::Message { room: RoomName::lobby(), message: Rc::new(message) }
 }
 
-fn ears(raw: &str, any: bool) -> Share {
-    Share::Ears { room: room(raw), any }
+fn ears(raw: &str, any: bool) -> LocalEvent {
+    LocalEvent::Subscribed { room: room(raw), any }
 }
 
-fn news(body: Body) -> News {
-    News::Said {
+fn news(body: Body) -> RemoteEvent {
+    RemoteEvent::Message {
         room: RoomName::lobby(),
         from: chinwag::text::Name::of_redis(),
         sender: Sender::Unknown,
-        manner: Manner::Say,
+        kind: MessageKind::Say,
         body,
         at_unix_millis: None,
     }
@@ -200,7 +200,7 @@ fn a_session_begins_with_the_login_and_ends_with_a_question_whose_answer_says_th
     let mut backplane = Backplane::new(&config, config.redis.clone().unwrap(), PROCESS, now);
     backplane.share(ears("dev", true), now);
     backplane.handle_timeout(now);
-    assert!(matches!(backplane.next_action(), Some(Action::Resolve { .. })));
+    assert!(matches!(backplane.next_action(), Some(LinkAction::Resolve { .. })));
     backplane.resolved(Ok(vec![address(1)]), now);
     let login = message_of(&["AUTH", "bob", "pa ss"]) + &message_of(&["SELECT", "3"]);
     let ping = message_of(&["PING"]);
@@ -222,7 +222,7 @@ fn what_redis_refuses_at_the_login_ends_the_session() {
             let mut rig = Rig::new("");
             rig.connect();
             rig.receive(link, &format!("-{error}\r\n"));
-            assert_eq!(rig.actions(), [Action::Hangup], "{error}");
+            assert_eq!(rig.actions(), [LinkAction::Hangup], "{error}");
             assert!(!rig.backplane.is_up());
         }
     }
@@ -234,11 +234,11 @@ fn each_attempt_waits_about_twice_as_long_as_the_one_before_and_takes_the_next_a
     let mut pauses = Vec::new();
     for attempt in 0..12 {
         pauses.push(rig.skip().as_secs_f64());
-        while !rig.actions().iter().any(|action| matches!(action, Action::Resolve { .. })) {
+        while !rig.actions().iter().any(|action| matches!(action, LinkAction::Resolve { .. })) {
             *pauses.last_mut().unwrap() += rig.skip().as_secs_f64();
         }
         rig.backplane.resolved(Ok(vec![address(1), address(2)]), rig.now);
-        assert_eq!(rig.actions(), [Action::Connect(Target::Tcp(address(1 + attempt % 2)))]);
+        assert_eq!(rig.actions(), [LinkAction::Connect(ConnectTarget::Tcp(address(1 + attempt % 2)))]);
         rig.backplane.broken("refused", rig.now);
     }
     assert_eq!(pauses[0], 0.0);
@@ -252,7 +252,7 @@ fn who_is_here_is_registered_before_anybody_is_told() {
     let mut rig = Rig::new("");
     rig.connect();
     rig.log_in();
-    assert_eq!(rig.actions(), [Action::Register]);
+    assert_eq!(rig.actions(), [LinkAction::Register]);
     let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
     rig.backplane.register(&[(3, ann)]);
     let hello = format!("{HEAD}:\"hello\",\"version\":1}}");
@@ -283,7 +283,7 @@ fn who_is_not_there_at_a_check_is_registered_again() {
         rig.after_millis(5_000);
         assert_eq!(rig.commands()[0], ["HGET", OWN, "v"]);
         rig.receive(Link::Commands, reply);
-        assert_eq!(rig.actions().contains(&Action::Register), again, "{reply}");
+        assert_eq!(rig.actions().contains(&LinkAction::Register), again, "{reply}");
     }
 }
 
@@ -304,7 +304,7 @@ fn what_is_said_is_published_with_a_number() {
     rig.backplane.broken("cut", rig.now);
     let age = rig.skip().as_millis();
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
-    assert!(rig.actions().contains(&Action::Hangup));
+    assert!(rig.actions().contains(&LinkAction::Hangup));
     rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
     rig.sent(Link::Commands);
     rig.log_in();
@@ -346,14 +346,14 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
             r#"{{"chinwag":"000000000000000a","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#
         )
     };
-    assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [News::Said { .. }]));
+    assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [RemoteEvent::Message { .. }]));
     assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
-    let lost = |count| [News::Lost { room: RoomName::lobby(), count }];
+    let lost = |count| [RemoteEvent::Lost { room: RoomName::lobby(), count }];
     assert_eq!(rig.hears("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(Some(1)));
     assert_eq!(rig.hears("chinwag:lobby", &payload(3, " ")), lost(Some(1)));
     assert!(matches!(
         rig.hears("chinwag:lobby", &payload(6, "hi"))[..],
-        [News::Lost { count: Some(2), .. }, News::Said { .. }]
+        [RemoteEvent::Lost { count: Some(2), .. }, RemoteEvent::Message { .. }]
     ));
     assert_eq!(rig.backplane.counts().lost, 4);
 }
@@ -365,12 +365,12 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
         let mut rig = Rig::up("");
         rig.hears("chinwag:@presence", beat);
         rig.settle();
-        (0..3).for_each(|_| rig.backplane.share(Share::Doubt { process: 10 }, rig.now));
+        (0..3).for_each(|_| rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now));
         assert_eq!(rig.commands(), [["PUBSUB", "NUMSUB", "chinwag:@000000000000000a"]], "once");
         rig.receive(Link::Commands, answer);
         rig
     };
-    let told = [Action::Tell(News::ProcessGone { process: 10 })];
+    let told = [LinkAction::Tell(RemoteEvent::ProcessGone { process: 10 })];
     let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
     for (answer, gone) in [(counted(0), true), (counted(1), false)] {
         let mut rig = doubted(&answer);
@@ -389,11 +389,11 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
     rig.connect();
     rig.log_in();
     rig.settle();
-    rig.backplane.share(Share::Doubt { process: 10 }, rig.now);
+    rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now);
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new());
     rig.hears("chinwag:@presence", beat);
     rig.settle();
-    rig.backplane.share(Share::Doubt { process: 10 }, rig.now);
+    rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now);
     assert_eq!(rig.commands().len(), 1);
     // It had only lost its link.
     let mut rig = doubted(&counted(0));
@@ -446,7 +446,7 @@ fn numbers_may_be_as_large_as_they_like() {
     for process in [1, 2] {
         rig.hears("chinwag:lobby", &payload(process, 0));
         let told = rig.hears("chinwag:lobby", &payload(process, max));
-        assert_eq!(told, [News::Lost { room: RoomName::lobby(), count: Some(max) }]);
+        assert_eq!(told, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
         assert_eq!(rig.hears("chinwag:lobby", &payload(process, max)), []);
     }
     assert_eq!(rig.backplane.counts().lost, max);
@@ -481,10 +481,10 @@ fn a_message_fits_however_it_is_written() {
     rig.listens("lobby");
     let head = r#"{"chinwag":"000000000000000a","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
     let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
-    assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [News::Relayed { .. }]));
+    assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [RemoteEvent::Relayed { .. }]));
     let endless = "a".repeat(1024 * 1024);
     rig.receive(Link::Subscriptions, &format!("$2000000\r\n{endless}"));
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![Action::Hangup]));
+    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Hangup]));
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_command_without_an_answer_in_time_ends_the_session() {
         }
         rig.after_millis(1);
         assert_eq!(rig.backplane.is_up(), !late);
-        assert_eq!(rig.actions().contains(&Action::Hangup), late);
+        assert_eq!(rig.actions().contains(&LinkAction::Hangup), late);
     }
 }
 
@@ -524,7 +524,7 @@ fn an_answer_that_nobody_asked_for_ends_the_session() {
     for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
         let mut rig = Rig::up("");
         rig.receive(Link::Commands, bytes);
-        assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![Action::Hangup]), "{bytes:?}");
+        assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Hangup]), "{bytes:?}");
     }
 }
 
@@ -533,20 +533,28 @@ fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
     for (millis, told) in [(999, false), (1_000, true)] {
         let mut rig = Rig::up("");
         rig.backplane.broken("cut", rig.now);
-        assert_eq!(rig.actions(), [Action::Hangup]);
+        assert_eq!(rig.actions(), [LinkAction::Hangup]);
         rig.after_millis(millis);
-        let tells = |rig: &mut Rig, news| rig.actions().contains(&Action::Tell(news));
-        assert_eq!(tells(&mut rig, News::Apart), told);
+        let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Tell(news));
+        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), told);
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.sent(Link::Commands);
         rig.log_in();
-        assert_eq!((rig.backplane.is_up(), tells(&mut rig, News::Together)), (true, false), "not yet");
+        assert_eq!(
+            (rig.backplane.is_up(), tells(&mut rig, RemoteEvent::Connected)),
+            (true, false),
+            "not yet"
+        );
         rig.backplane.register(&[]);
         while rig.answer_all() > 0 {}
-        assert_eq!((rig.backplane.is_accepted(), tells(&mut rig, News::Together)), (true, false), "nor now");
+        assert_eq!(
+            (rig.backplane.is_accepted(), tells(&mut rig, RemoteEvent::Connected)),
+            (true, false),
+            "nor now"
+        );
         let own = format!("{HEAD}:\"hello\",\"version\":2}}");
         let heard = rig.hears("chinwag:@presence", &own);
-        assert_eq!(heard.contains(&News::Together), told);
+        assert_eq!(heard.contains(&RemoteEvent::Connected), told);
     }
 }
 
@@ -554,7 +562,7 @@ fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
 fn who_leaves_is_gone_at_once_and_says_nothing_more_of_its_clients() {
     let mut rig = Rig::up("");
     rig.backplane.leave();
-    rig.backplane.share(Share::Gone { client: 3, reason: None }, rig.now);
+    rig.backplane.share(LocalEvent::Gone { client: 3, reason: None }, rig.now);
     let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
     assert_eq!(words, [format!("DEL {OWN}"), format!("PUBLISH chinwag:@presence {HEAD}:\"bye\"}}")]);
     assert!(!rig.backplane.is_done(), "Redis has not answered yet");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chinwag::backplane::{Action, Link};
-use chinwag::protocol::{News, Share};
+use chinwag::backplane::{Link, LinkAction};
+use chinwag::protocol::{LocalEvent, RemoteEvent};
 use chinwag::text::RoomName;
 
 use crate::link::{HEAD, Rig, message_of, said};
@@ -22,9 +22,9 @@ fn published(channel: &str, rest: &str) -> Vec<String> {
 fn spoken_in(rooms: usize, flags: &str) -> Rig {
     let mut rig = Rig::up(flags);
     for n in 0..rooms {
-        let Share::Said { message, .. } = said("hi") else { unreachable!() };
+        let LocalEvent::Message { message, .. } = said("hi") else { unreachable!() };
         let room = RoomName::parse(&format!("room-{n:04}")).unwrap();
-        rig.backplane.share(Share::Said { room, message }, rig.now);
+        rig.backplane.share(LocalEvent::Message { room, message }, rig.now);
     }
     rig.settle();
     rig
@@ -83,7 +83,7 @@ fn only_so_many_processes_are_listened_to() {
         rig.hears(PRESENCE, &packet(process, r#""beat","version":0"#));
     }
     assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (2, 1));
-    assert_eq!(rig.hears(PRESENCE, &packet(1, r#""bye""#)), [News::ProcessGone { process: 1 }]);
+    assert_eq!(rig.hears(PRESENCE, &packet(1, r#""bye""#)), [RemoteEvent::ProcessGone { process: 1 }]);
     rig.hears(PRESENCE, &packet(3, r#""beat","version":0"#));
     assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (2, 1));
 }
@@ -127,8 +127,8 @@ fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     rig.hears(PRESENCE, &beat);
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000009"]]);
     rig.receive(Link::Commands, &format!("*4\r\n$1\r\n1\r\n$2000000\r\n{}", "a".repeat(1 << 20)));
-    let nobody = News::Everyone { process: 9, clients: vec![], told: false };
-    let actions = vec![Action::Tell(nobody), Action::Hangup];
+    let nobody = RemoteEvent::Everyone { process: 9, clients: vec![], told: false };
+    let actions = vec![LinkAction::Tell(nobody), LinkAction::Hangup];
     assert_eq!((rig.backplane.is_up(), rig.actions()), (false, actions), "who was known is forgotten");
 
     rig.now.moment += Duration::from_millis(200);
@@ -143,6 +143,6 @@ fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     rig.hears(PRESENCE, &packet(8, r#""beat","version":5"#));
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000008"]]);
     rig.receive(Link::Commands, &message_of(&["v", "5"]));
-    let everyone = News::Everyone { process: 8, clients: vec![], told: false };
-    assert_eq!(rig.actions(), [Action::Tell(everyone)]);
+    let everyone = RemoteEvent::Everyone { process: 8, clients: vec![], told: false };
+    assert_eq!(rig.actions(), [LinkAction::Tell(everyone)]);
 }

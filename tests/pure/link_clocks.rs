@@ -2,7 +2,7 @@
 //! the time between two signs of life, and a wall clock that is set while the steady one goes on.
 
 use chinwag::backplane::Link;
-use chinwag::protocol::{Presence, Share};
+use chinwag::protocol::{LocalEvent, Presence};
 use chinwag::text::RoomName;
 
 use crate::link::{HEAD, Rig, said};
@@ -32,12 +32,12 @@ fn clients_that_went_in_a_tick_are_removed_before_the_version_says_that_all_is_w
     let now = rig.now;
     let mut share = |share| rig.backplane.share(share, now);
     // One goes, another takes its name, one comes and goes, and one comes and is renamed.
-    share(Share::Gone { client: 3, reason: None });
-    share(Share::Present { client: 4, presence: presence("ann", 7) });
-    share(Share::Present { client: 5, presence: presence("cy", 8) });
-    share(Share::Gone { client: 5, reason: None });
-    share(Share::Present { client: 6, presence: presence("di", 9) });
-    share(Share::Present { client: 6, presence: presence("dora", 9) });
+    share(LocalEvent::Gone { client: 3, reason: None });
+    share(LocalEvent::Present { client: 4, presence: presence("ann", 7) });
+    share(LocalEvent::Present { client: 5, presence: presence("cy", 8) });
+    share(LocalEvent::Gone { client: 5, reason: None });
+    share(LocalEvent::Present { client: 6, presence: presence("di", 9) });
+    share(LocalEvent::Present { client: 6, presence: presence("dora", 9) });
     let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
     let [ann, dora] = [in_lobby("ann", 7), in_lobby("dora", 9)];
     assert_eq!(
@@ -63,9 +63,9 @@ fn clients_that_went_in_a_tick_are_removed_before_the_version_says_that_all_is_w
 #[test]
 fn words_and_their_speaker_go_out_in_the_order_in_which_they_came() {
     let mut rig = Rig::up("");
-    rig.backplane.share(Share::Present { client: 3, presence: presence("ann", 5) }, rig.now);
+    rig.backplane.share(LocalEvent::Present { client: 3, presence: presence("ann", 5) }, rig.now);
     rig.backplane.share(said("hello"), rig.now);
-    rig.backplane.share(Share::Gone { client: 3, reason: None }, rig.now);
+    rig.backplane.share(LocalEvent::Gone { client: 3, reason: None }, rig.now);
     let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
     let place =
         |part: &str| words.iter().position(|words| words.contains(part)).unwrap_or_else(|| panic!("{part}"));

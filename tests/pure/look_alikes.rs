@@ -1,6 +1,6 @@
 //! Names that look alike: one at a time is present, here and at other processes.
 
-use chinwag::protocol::{News, Presence, Problem, Share, UniqueId};
+use chinwag::protocol::{LocalEvent, Presence, Problem, RemoteEvent, UniqueId};
 
 use crate::talk::*;
 use crate::words::{name, text};
@@ -51,7 +51,7 @@ fn a_look_alike_of_two_names_is_free_when_both_are_gone() {
     // `Ivan` looks like both now, one of which is its own.
     let alike = Problem::NameAlike { name: name("Ivan"), holder: name("lvan") };
     assert_eq!(talk.asks(ANN, nick("Ivan")), [problem(ANN, alike)]);
-    assert!(talk.asks(CY, nick("IVAN")).iter().any(|told| matches!(told, Told::Reply(..))));
+    assert!(talk.asks(CY, nick("IVAN")).iter().any(|told| matches!(told, ServerMessage::Reply(..))));
     assert_eq!(talk.chat.name(CY).unwrap().as_str(), "cy");
     talk.leaves(ANN, None);
     talk.leaves(BOB, None);
@@ -86,15 +86,15 @@ fn one_may_take_a_look_alike_of_ones_own_name() {
     assert_eq!(talk.chat.census().names, 1 + 1);
 }
 
-fn is_far(client: u32, who: &str, since_unix_millis: u64) -> News {
+fn is_far(client: u32, who: &str, since_unix_millis: u64) -> RemoteEvent {
     let presence = Presence { name: name(who), since_unix_millis, rooms: vec![] };
-    News::Present { id: UniqueId { process: FAR, serial: client }, presence }
+    RemoteEvent::Present { id: UniqueId { process: FAR, serial: client }, presence }
 }
 
 /// The process that a private message to that name would go to.
 fn is_reached_at(talk: &mut Talk, to: &str) -> Option<u64> {
     talk.asks(CY, tell(to, "hi")).iter().find_map(|told| match told {
-        Told::Share(Share::Private { process, .. }) => Some(*process),
+        ServerMessage::LocalEvent(LocalEvent::Private { process, .. }) => Some(*process),
         _ => None,
     })
 }
@@ -131,7 +131,7 @@ fn all_look_alikes_elsewhere_keep_their_names_when_a_name_is_free() {
         for (client, who) in [(1, "ivan"), (2, "lvan"), (3, "lvan")] {
             talk.hears(is_far(client, who, later));
         }
-        assert_eq!(talk.chat.census().rivals, 3);
+        assert_eq!(talk.chat.census().conflicts, 3);
         assert_eq!(is_reached_at(&mut talk, "lvan"), None);
         match leaves {
             true => talk.leaves(ANN, None),
@@ -140,9 +140,9 @@ fn all_look_alikes_elsewhere_keep_their_names_when_a_name_is_free() {
         for who in ["ivan", "lvan"] {
             assert_eq!(is_reached_at(&mut talk, who), Some(FAR), "{who}");
         }
-        assert_eq!(talk.chat.census().rivals, 1);
-        talk.hears(News::ProcessGone { process: FAR });
-        assert_eq!((talk.chat.census().rivals, talk.chat.census().further_keys), (0, 0));
+        assert_eq!(talk.chat.census().conflicts, 1);
+        talk.hears(RemoteEvent::ProcessGone { process: FAR });
+        assert_eq!((talk.chat.census().conflicts, talk.chat.census().further_keys), (0, 0));
     }
 }
 
@@ -168,7 +168,9 @@ fn a_claim_is_renewed_by_a_rename_to_a_name_that_was_not_kept_before_and_by_no_o
         }
         let last = name(names.last().unwrap());
         let shared = claims.iter().rev().find_map(|told| match told {
-            Told::Share(Share::Present { presence, .. }) => Some(presence.since_unix_millis > between),
+            ServerMessage::LocalEvent(LocalEvent::Present { presence, .. }) => {
+                Some(presence.since_unix_millis > between)
+            }
             _ => None,
         });
         assert!(shared.is_none_or(|later| later == renewed), "{first} {names:?}: {claims:?}");

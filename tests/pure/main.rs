@@ -7,7 +7,7 @@
 //! - `json`: messages in, requests out. `json_events`: events in, what WebSocket and event clients see of them out.
 //! - `chat`: a request in, who is told what; `crowd` and `history` the same for two parts of it. They are written as
 //!   conversations, with the help of `talk`. `chat_random`: what holds whatever anybody does. `json_chat` and
-//!   `json_chat_random` are the same with clients of all doors, with the help of `hall`.
+//!   `json_chat_random` are the same with clients of all listeners, with the help of `hall`.
 //! - `line_ends`: where lines end, how they are edited, and what is no line.
 //! - `far_chat`: the chat as one of several: what other processes tell, and what they are told.
 //! - `look_alikes`: names that look alike.

@@ -1,10 +1,10 @@
-//! Outboxes and pages, at random, against plain vectors of bytes.
+//! Outboxes and arena, at random, against plain vectors of bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
+use chinwag::arena::{Arena, SEALED_AT_BYTES, Slice, Which};
 use chinwag::outbox::{Appended, Flushed, Outbox};
-use chinwag::page::{Pages, SEALED_AT_BYTES, Slice, Which};
 use chinwag::time::Moment;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ const SLICES_MOST: usize = 16;
 
 /// What a peer's kernel says to one write.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum HttpResponse {
     Takes(usize),
     TakesAll,
     Interrupted,
@@ -36,7 +36,7 @@ enum Op {
     /// An outbox is flushed; past the answers, the peer takes no more.
     Flush {
         who: usize,
-        answers: Vec<Answer>,
+        answers: Vec<HttpResponse>,
     },
     Miss(usize),
     GiveUp(usize),
@@ -50,10 +50,10 @@ fn op() -> impl Strategy<Value = Op> {
     let who = || 0..OUTBOXES;
     let bytes = prop_oneof![1 => Just(0), 20 => 1usize..200, 4 => 200usize..5_000, 2 => 20_000usize..90_000];
     let answer = prop_oneof![
-        2 => (1usize..100).prop_map(Answer::Takes),
-        2 => (100usize..50_000).prop_map(Answer::Takes),
-        2 => Just(Answer::TakesAll),
-        1 => Just(Answer::Interrupted),
+        2 => (1usize..100).prop_map(HttpResponse::Takes),
+        2 => (100usize..50_000).prop_map(HttpResponse::Takes),
+        2 => Just(HttpResponse::TakesAll),
+        1 => Just(HttpResponse::Interrupted),
     ];
     prop_oneof![
         12 => (bytes, any::<[bool; OUTBOXES]>()).prop_map(|(bytes, to)| Op::Send { bytes, to }),
@@ -104,10 +104,10 @@ impl Model {
     }
 }
 
-/// Outboxes on their pages, each next to its model.
+/// Outboxes on their arena, each next to its model.
 #[derive(Default)]
 struct Bench {
-    pages: Pages,
+    arena: Arena,
     outboxes: [Outbox; OUTBOXES],
     models: [Model; OUTBOXES],
     frames: usize,
@@ -124,17 +124,17 @@ impl Bench {
                 self.models[who].missed += 1;
             }
             Op::GiveUp(who) => {
-                self.outboxes[who].give_up(&mut self.pages);
+                self.outboxes[who].give_up(&mut self.arena);
                 self.models[who].give_up();
             }
             Op::Clear(who) => {
-                self.outboxes[who].clear(&mut self.pages);
+                self.outboxes[who].clear(&mut self.arena);
                 self.models[who] = Model::default();
             }
-            Op::CompactOne(who) => self.pages.compact(Which::Sparse, self.outboxes[who].slices_mut()),
+            Op::CompactOne(who) => self.arena.compact(Which::Sparse, self.outboxes[who].slices_mut()),
             Op::CompactAll => self.compact_all(),
             Op::Turn => {
-                self.pages.end_round();
+                self.arena.end_round();
                 self.now = Moment::from_millis(self.now.as_millis() + 1);
             }
         }
@@ -145,7 +145,7 @@ impl Bench {
     fn send(&mut self, bytes: usize, to: [bool; OUTBOXES]) {
         self.frames += 1;
         let frame: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + self.frames * 7) as u8).collect();
-        let slice = self.pages.frame(|page| page.extend_from_slice(&frame));
+        let slice = self.arena.frame(|out| out.extend_from_slice(&frame));
         let mut held = 0;
         for (who, _) in to.iter().enumerate().filter(|(_, wanted)| **wanted) {
             self.outboxes[who].push(slice);
@@ -154,14 +154,14 @@ impl Bench {
                 self.models[who].frames.push_back(frame.clone());
             }
         }
-        self.pages.hold(slice, held);
+        self.arena.hold(slice, held);
     }
 
-    fn flush(&mut self, who: usize, answers: &[Answer]) {
+    fn flush(&mut self, who: usize, answers: &[HttpResponse]) {
         let (outbox, model) = (&mut self.outboxes[who], &mut self.models[who]);
         let (mut taken, mut answers) = (Vec::new(), answers.iter());
         let write = |slices: &[IoSlice<'_>]| answer(slices, answers.next(), &mut taken);
-        let flushed = outbox.flush(&mut self.pages, self.now, SOFT_BYTES, write).expect("no broken pipe");
+        let flushed = outbox.flush(&mut self.arena, self.now, SOFT_BYTES, write).expect("no broken pipe");
         assert!(taken == model.take(taken.len()), "not the bytes that come next");
         assert_eq!(flushed == Flushed::All, model.frames.is_empty());
         if !taken.is_empty() || model.stalled_since.is_none() {
@@ -174,8 +174,8 @@ impl Bench {
     /// Copies all that sealed pages still hold.
     fn compact_all(&mut self) {
         let slices = self.outboxes.iter_mut().flat_map(Outbox::slices_mut);
-        self.pages.compact(Which::All, slices);
-        assert_eq!(self.pages.sparse_bytes(), 0, "whatever was sparse is free");
+        self.arena.compact(Which::All, slices);
+        assert_eq!(self.arena.sparse_bytes(), 0, "whatever was sparse is free");
     }
 
     fn check(&mut self) {
@@ -189,19 +189,19 @@ impl Bench {
             assert_eq!(outbox.cost_bytes(), outbox.queued_bytes() + outbox.slice_bytes());
             assert_eq!(outbox.missed(), model.missed);
             assert_eq!(outbox.stalled_since(), model.stalled_since);
-            assert!(self.pages.memory_bytes() >= model.bytes(), "what waits is somewhere");
+            assert!(self.arena.memory_bytes() >= model.bytes(), "what waits is somewhere");
             queued += model.bytes() as u64;
         }
-        self.pages.assert_invariants();
-        assert_eq!(self.pages.held_bytes(), queued);
-        assert!(self.pages.sparse_bytes() <= self.pages.memory_bytes());
+        self.arena.assert_invariants();
+        assert_eq!(self.arena.held_bytes(), queued);
+        assert!(self.arena.sparse_bytes() <= self.arena.memory_bytes());
     }
 
     /// Every peer reads all that is left, in as many writes as that takes.
     fn drain(&mut self) {
         for who in 0..OUTBOXES {
             while !self.outboxes[who].is_empty() {
-                self.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] });
+                self.carry_out(&Op::Flush { who, answers: vec![HttpResponse::TakesAll] });
             }
         }
         self.carry_out(&Op::Turn);
@@ -209,15 +209,15 @@ impl Bench {
 }
 
 /// A write to a peer that has so much room: how many bytes it took.
-fn answer(slices: &[IoSlice<'_>], answer: Option<&Answer>, taken: &mut Vec<u8>) -> io::Result<usize> {
+fn answer(slices: &[IoSlice<'_>], answer: Option<&HttpResponse>, taken: &mut Vec<u8>) -> io::Result<usize> {
     assert!((1..=SLICES_MOST).contains(&slices.len()), "{} slices", slices.len());
     assert!(slices.iter().all(|slice| !slice.is_empty()), "an empty slice");
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
     let mut room = match answer {
         None => return Err(ErrorKind::WouldBlock.into()),
-        Some(Answer::Interrupted) => return Err(ErrorKind::Interrupted.into()),
-        Some(Answer::TakesAll) => bytes,
-        Some(Answer::Takes(most)) => bytes.min(*most),
+        Some(HttpResponse::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+        Some(HttpResponse::TakesAll) => bytes,
+        Some(HttpResponse::Takes(most)) => bytes.min(*most),
     };
     let all = room;
     for slice in slices {
@@ -246,15 +246,15 @@ fn memory_is_given_back_when_all_is_read() {
         ops.iter().for_each(|op| bench.carry_out(op));
         bench.drain();
         assert_eq!(
-            (bench.pages.held_bytes(), bench.pages.sparse_bytes(), bench.pages.open_bytes()),
+            (bench.arena.held_bytes(), bench.arena.sparse_bytes(), bench.arena.open_bytes()),
             (0, 0, 0)
         );
-        assert!(bench.pages.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.pages.memory_bytes());
+        assert!(bench.arena.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.arena.memory_bytes());
         // Sealed and freed, the open page takes with it all there is, if no other page was left behind.
         bench.send(SEALED_AT_BYTES, [true; OUTBOXES]);
-        assert!(bench.pages.end_round(), "sealed");
+        assert!(bench.arena.end_round(), "sealed");
         bench.drain();
-        assert_eq!(bench.pages.memory_bytes(), 0);
+        assert_eq!(bench.arena.memory_bytes(), 0);
     });
 }
 
@@ -263,7 +263,7 @@ fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
     check(300, &(vec(op(), 1..60), 0..OUTBOXES), |(ops, who)| {
         let mut bench = Bench::default();
         ops.iter().for_each(|op| bench.carry_out(op));
-        bench.carry_out(&Op::Flush { who, answers: vec![Answer::Takes(10)] });
+        bench.carry_out(&Op::Flush { who, answers: vec![HttpResponse::Takes(10)] });
         let rest = bench.models[who].clone();
         bench.carry_out(&Op::GiveUp(who));
         let kept = if rest.begun { rest.frames[0].len() } else { 0 };
@@ -295,42 +295,43 @@ fn a_broadcast_is_in_memory_once() {
         (0..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![] }));
         bench.carry_out(&Op::Turn);
     }
-    let (memory, pages) = (bench.pages.memory_bytes(), 1_000_000 / SEALED_AT_BYTES + 1);
+    let (memory, arena) = (bench.arena.memory_bytes(), 1_000_000 / SEALED_AT_BYTES + 1);
     assert!((1_000_000..1_300_000).contains(&memory), "{memory} bytes");
     for outbox in &bench.outboxes {
-        assert!(outbox.slice_bytes() <= pages * 12, "{} bytes of slices", outbox.slice_bytes());
+        assert!(outbox.slice_bytes() <= arena * 12, "{} bytes of slices", outbox.slice_bytes());
     }
     bench.drain();
 }
 
-/// One client that reads slowly what others have read long ago does not keep their pages.
+/// One client that reads slowly what others have read long ago does not keep their arena.
 #[test]
 fn sparse_pages_are_worth_copying() {
     let mut bench = Bench::default();
     for _ in 0..50 {
         bench.carry_out(&Op::Send { bytes: 100, to: [true, false, false, false] });
         bench.carry_out(&Op::Send { bytes: 70_000, to: [false, true, true, true] });
-        (1..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
+        (1..OUTBOXES)
+            .for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![HttpResponse::TakesAll] }));
         bench.carry_out(&Op::Turn);
     }
-    assert!(bench.pages.sparse_bytes() > 3_000_000, "{} bytes", bench.pages.sparse_bytes());
+    assert!(bench.arena.sparse_bytes() > 3_000_000, "{} bytes", bench.arena.sparse_bytes());
     bench.carry_out(&Op::CompactAll);
-    assert!(bench.pages.memory_bytes() < 64 * 1024, "{} bytes", bench.pages.memory_bytes());
+    assert!(bench.arena.memory_bytes() < 64 * 1024, "{} bytes", bench.arena.memory_bytes());
     bench.drain();
 }
 
-/// An outbox that is alone with its pages, and a peer that takes so many bytes at a time.
+/// An outbox that is alone with its arena, and a peer that takes so many bytes at a time.
 #[derive(Default)]
 struct Alone {
     outbox: Outbox,
-    pages: Pages,
+    arena: Arena,
     millis: u64,
 }
 
 impl Alone {
     fn push(&mut self, bytes: usize, is_answer: bool) {
-        let slice = self.pages.frame(|page| page.resize(page.len() + bytes, b'x'));
-        self.pages.hold(slice, 1);
+        let slice = self.arena.frame(|out| out.resize(out.len() + bytes, b'x'));
+        self.arena.hold(slice, 1);
         match is_answer {
             true => self.outbox.push_answer(slice, SOFT_BYTES),
             false => self.outbox.push(slice),
@@ -345,7 +346,7 @@ impl Alone {
             takes -= taken;
             if taken == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(taken) }
         };
-        self.outbox.flush(&mut self.pages, now, SOFT_BYTES, write).expect("it only blocks");
+        self.outbox.flush(&mut self.arena, now, SOFT_BYTES, write).expect("it only blocks");
     }
 
     fn costs(&self) -> (usize, usize) {
@@ -370,15 +371,15 @@ fn large_answer_is_not_charged_and_what_comes_behind_it_is() {
     alone.flush(2);
     assert_eq!(alone.costs(), (SOFT_BYTES, SOFT_BYTES), "the answer was taken");
     alone.push(2 * SOFT_BYTES, true);
-    alone.outbox.give_up(&mut alone.pages);
-    alone.outbox.clear(&mut alone.pages);
-    assert_eq!((alone.costs(), alone.pages.held_bytes()), ((0, 0), 0));
+    alone.outbox.give_up(&mut alone.arena);
+    alone.outbox.clear(&mut alone.arena);
+    assert_eq!((alone.costs(), alone.arena.held_bytes()), ((0, 0), 0));
 }
 
 #[test]
 fn a_slice_is_appended_only_where_nothing_is_in_the_way() {
-    let (mut outbox, mut pages) = (Outbox::default(), Pages::default());
-    let mut slice = |text: &str| pages.frame(|page| page.extend_from_slice(text.as_bytes()));
+    let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
+    let mut slice = |text: &str| arena.frame(|out| out.extend_from_slice(text.as_bytes()));
     let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(&mut slice);
     assert_eq!(outbox.append(one, 0), Appended::First, "an empty one takes anything");
     assert_eq!(outbox.append(two, 3), Appended::No, "no more than 3 bytes may wait");

@@ -2,7 +2,7 @@
 
 use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::config::Config;
-use chinwag::protocol::{Arrival, Body, Dialect, Epoch, Event, News, Position, Share};
+use chinwag::protocol::{Arrival, Body, Dialect, Epoch, Event, LocalEvent, Position, RemoteEvent};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -12,13 +12,13 @@ const BOB: ClientId = ClientId(1);
 
 /// What the listener and the other processes are told.
 #[derive(Debug, PartialEq)]
-enum Told {
+enum ServerMessage {
     Said(u64),
     Gap(Option<u64>),
     At(u64),
     Ears(bool),
 }
-use Told::{At, Ears, Gap, Said};
+use ServerMessage::{At, Ears, Gap, Said};
 
 fn announced_to(effect: &Effect) -> Option<RoomId> {
     match effect {
@@ -42,7 +42,7 @@ impl Lobby {
         lobby
     }
 
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Told> {
+    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<ServerMessage> {
         let mut effects = Vec::new();
         ask(&mut self.chat, Now { moment: Moment::default(), unix_millis: 0 }, &mut effects);
         self.room = effects.iter().find_map(announced_to).or(self.room);
@@ -52,15 +52,15 @@ impl Lobby {
             Effect::Reply(BOB, Event::Gap { count, .. })
             | Effect::Announce { event: Event::Lost { count, .. }, .. } => Some(Gap(count)),
             Effect::Reply(BOB, Event::Position(position)) => Some(At(position.seq)),
-            Effect::Share(Share::Ears { any, .. }) => Some(Ears(any)),
-            Effect::NameGiven(BOB) | Effect::Share(Share::Said { .. }) => None,
+            Effect::Publish(LocalEvent::Subscribed { any, .. }) => Some(Ears(any)),
+            Effect::NameGiven(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
             other => panic!("{other:?}"),
         };
         effects.into_iter().filter_map(told).collect()
     }
 
     /// Texts of which two make a piece.
-    fn publish(&mut self, count: usize) -> Vec<Told> {
+    fn publish(&mut self, count: usize) -> Vec<ServerMessage> {
         let body = || Body::Text(text(&"x".repeat(300)));
         let publish = |lobby: &mut Lobby| {
             lobby.told(|chat, now, effects| {
@@ -70,12 +70,12 @@ impl Lobby {
         (0..count).flat_map(|_| publish(self)).collect()
     }
 
-    fn hears(&mut self, news: News) -> Vec<Told> {
+    fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.hear(news, now, effects))
     }
 
     /// Bob begins to listen, and has heard the lobby up to that number.
-    fn listens(&mut self, heard: u64) -> Vec<Told> {
+    fn listens(&mut self, heard: u64) -> Vec<ServerMessage> {
         let epoch = Epoch { process: 1, room: 0 };
         let arrival = Arrival {
             dialect: Dialect::Events,
@@ -89,7 +89,7 @@ impl Lobby {
         self.told(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
     }
 
-    fn goes_on(&mut self) -> Vec<Told> {
+    fn goes_on(&mut self) -> Vec<ServerMessage> {
         self.told(|chat, _, effects| chat.catch_up(BOB, effects))
     }
 
@@ -98,7 +98,7 @@ impl Lobby {
         !self.chat.audience(room, Dialect::Events, &[]).is_empty()
     }
 
-    fn leaves(&mut self) -> Vec<Told> {
+    fn leaves(&mut self) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.leave(BOB, None, now, effects))
     }
 }
@@ -122,7 +122,7 @@ fn pieces_follow_each_other_up_to_the_end_and_then_what_is_said_is_announced() {
 fn gap_that_comes_while_a_listener_catches_up_is_told_once() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
-    lobby.hears(News::Lost { room: RoomName::lobby(), count: Some(3) });
+    lobby.hears(RemoteEvent::Lost { room: RoomName::lobby(), count: Some(3) });
     assert_eq!(lobby.goes_on(), [Gap(None), Said(3), Said(4)]);
     lobby.publish(1);
     assert_eq!(lobby.goes_on(), [Said(5), Said(7), At(7)], "the gap has a number of its own");
@@ -135,7 +135,7 @@ fn messages_that_are_forgotten_before_their_turn_are_counted() {
     lobby.publish(5);
     assert_eq!(lobby.goes_on(), [Gap(Some(3)), Said(8), Said(9)]);
     // A gap's number is not a message that was forgotten.
-    lobby.hears(News::Unheard { room: RoomName::lobby() });
+    lobby.hears(RemoteEvent::Unread { room: RoomName::lobby() });
     lobby.publish(4);
     assert_eq!(lobby.goes_on(), [Gap(Some(2)), Gap(None), Said(13), Said(14)]);
     assert_eq!(lobby.goes_on(), [Said(15), Said(16), At(16)]);

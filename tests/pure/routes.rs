@@ -1,13 +1,13 @@
 //! What HTTP requests ask for, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
-use chinwag::web::{Action, Guard, route};
+use chinwag::web::{Guard, HttpAction, route};
 use http::header::{self, HeaderName};
 use serde_json::Value;
 
 use crate::calls::call;
 
-/// A door that anybody may ask for anything.
+/// A listener that anybody may ask for anything.
 const OPEN: Guard<'_> = Guard { loopback: false, hosts: &[], origins: &[] };
 
 /// What a WebSocket client sends (RFC 6455, 1.2).
@@ -20,23 +20,23 @@ fn asked(start: &str, fields: &str, body: &str) -> String {
     done(route(&call(format!("{start} HTTP/1.1\r\nHost: h\r\n{fields}{length}\r\n{body}")), &OPEN))
 }
 
-fn done(routed: Result<Action, chinwag::codec::http::Answer>) -> String {
+fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> String {
     match routed {
-        Ok(Action::Ready) => "ready".into(),
-        Ok(Action::Metrics) => "metrics".into(),
-        Ok(Action::Rooms) => "rooms".into(),
-        Ok(Action::History { room, count, after: None }) => format!("history {room} {count:?}"),
-        Ok(Action::History { room, count, after }) => format!("history {room} {count:?} after {after:?}"),
-        Ok(Action::Publish { room, from, body: Body::Text(text) }) => {
+        Ok(HttpAction::Ready) => "ready".into(),
+        Ok(HttpAction::Metrics) => "metrics".into(),
+        Ok(HttpAction::Rooms) => "rooms".into(),
+        Ok(HttpAction::History { room, count, after: None }) => format!("history {room} {count:?}"),
+        Ok(HttpAction::History { room, count, after }) => format!("history {room} {count:?} after {after:?}"),
+        Ok(HttpAction::Publish { room, from, body: Body::Text(text) }) => {
             format!("publish {room} {from} text {:?}", text.as_str())
         }
-        Ok(Action::Publish { room, from, body: Body::Data(json) }) => {
+        Ok(HttpAction::Publish { room, from, body: Body::Data(json) }) => {
             format!("publish {room} {from} data {json}")
         }
-        Ok(Action::Enter { answer, arrival }) => {
+        Ok(HttpAction::Enter { answer, arrival }) => {
             format!("{} {}", answer.status.as_u16(), arrival_in_words(&arrival))
         }
-        Ok(Action::Answer(answer)) => answer.status.as_u16().to_string(),
+        Ok(HttpAction::Respond(answer)) => answer.status.as_u16().to_string(),
         Err(answer) => {
             let body: Value = serde_json::from_slice(&answer.body).expect("an error is JSON");
             let code = body["error"]["code"].as_str().expect("a code");
@@ -135,7 +135,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
         ("a.b-c_d", "a.b-c_d"),
         ("%E6%97%A5%E6%9C%AC", "日本"),
         ("%C3%84rger", "ärger"),
-        // White space around a name does not count, at any door; the ends of lines are no white space here.
+        // White space around a name does not count, at any listener; the ends of lines are no white space here.
         ("%20dev%20", "dev"),
     ] {
         assert_eq!(row(raw), format!("history #{room} None"), "{raw}");
@@ -196,7 +196,7 @@ fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
             assert_eq!(done(Err(answer)), "405 method_not_allowed", "{method} {path}");
         }
         let options = call(format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        let Ok(Action::Answer(answer)) = route(&options, &OPEN) else { panic!("OPTIONS {path}") };
+        let Ok(HttpAction::Respond(answer)) = route(&options, &OPEN) else { panic!("OPTIONS {path}") };
         assert_eq!((answer.status.as_u16(), field(&answer, header::ALLOW)), (204, vec![allowed]), "{path}");
         let head = asked(&format!("HEAD {path}"), "", "");
         let get = asked(&format!("GET {path}"), "", "");
@@ -205,14 +205,14 @@ fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
     }
 }
 
-fn field(answer: &chinwag::codec::http::Answer, name: HeaderName) -> Vec<&str> {
+fn field(answer: &chinwag::codec::http::HttpResponse, name: HeaderName) -> Vec<&str> {
     answer.fields.iter().filter(|(one, _)| *one == name).map(|(_, value)| &**value).collect()
 }
 
 #[test]
 fn the_server_as_a_whole_has_options_too() {
     let answer = route(&call("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), &OPEN);
-    let Ok(Action::Answer(answer)) = answer else { panic!("{answer:?}") };
+    let Ok(HttpAction::Respond(answer)) = answer else { panic!("{answer:?}") };
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
     assert_eq!(field(&answer, header::ALLOW), ["HEAD, GET, POST, OPTIONS"]);
 }
@@ -221,7 +221,7 @@ fn the_server_as_a_whole_has_options_too() {
 fn the_page_is_not_sent_to_who_has_it() {
     let page = |fields: &str| match route(&call(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")), &OPEN)
     {
-        Ok(Action::Answer(answer)) => answer,
+        Ok(HttpAction::Respond(answer)) => answer,
         other => panic!("no page, but {other:?}"),
     };
     let answer = page("");
@@ -383,7 +383,7 @@ fn a_query_says_how_a_client_comes_in() {
 fn agreed(path: &str, offers: &[&str]) -> String {
     let fields: String = offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
     match route(&call(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}{fields}\r\n")), &OPEN) {
-        Ok(Action::Enter { answer, .. }) => {
+        Ok(HttpAction::Enter { answer, .. }) => {
             let field = |(name, _): &&(HeaderName, _)| *name == header::SEC_WEBSOCKET_PROTOCOL;
             let named: Vec<_> = answer.fields.iter().filter(field).map(|(_, value)| value.as_ref()).collect();
             assert!(named.len() <= 1, "{named:?}");
@@ -472,7 +472,7 @@ fn an_upgrade_is_one_or_says_how_to_ask() {
     let old = route(&call(format!("GET /ws HTTP/1.0\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
     assert_eq!(done(old), "426 upgrade_required");
     let made = route(&call(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
-    let Ok(Action::Enter { answer, .. }) = made else { panic!("no upgrade") };
+    let Ok(HttpAction::Enter { answer, .. }) = made else { panic!("no upgrade") };
     // From RFC 6455, 1.3.
     assert_eq!(field(&answer, header::SEC_WEBSOCKET_ACCEPT), ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
     assert_eq!(field(&answer, header::UPGRADE), ["websocket"]);

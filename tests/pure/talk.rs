@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
-use chinwag::protocol::{Body, Dialect, Event, Manner, Message, News, Problem, Request, Sender, Share};
+use chinwag::protocol::{
+    Body, Dialect, Event, LocalEvent, Message, MessageKind, Problem, RemoteEvent, Request, Sender,
+};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -24,14 +26,14 @@ const BEGIN_UNIX_MILLIS: u64 = 1_700_000_000_000;
 
 /// An effect, with those whom an announcement reaches instead of a room.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Told {
+pub enum ServerMessage {
     Reply(ClientId, Event),
     Pass(ClientId, Event),
     Announce(Vec<ClientId>, Event),
     NameGiven(ClientId),
     Quit(ClientId),
     Everybody(Event),
-    Share(Share),
+    LocalEvent(LocalEvent),
 }
 
 /// A chat, and the time.
@@ -78,7 +80,7 @@ impl Talk {
     }
 
     /// Something comes from another process; who is told what.
-    pub fn hears(&mut self, news: News) -> Vec<Told> {
+    pub fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.hear(news, now, effects))
     }
 
@@ -91,63 +93,63 @@ impl Talk {
     pub fn comes(&mut self, id: ClientId, who: &str) {
         self.connects(id);
         let told = self.asks(id, nick(who));
-        assert!(told.contains(&Told::NameGiven(id)), "{told:?}");
+        assert!(told.contains(&ServerMessage::NameGiven(id)), "{told:?}");
     }
 
     /// Somebody connects; who is told what.
-    pub fn connects(&mut self, id: ClientId) -> Vec<Told> {
+    pub fn connects(&mut self, id: ClientId) -> Vec<ServerMessage> {
         self.serial += 1;
         let serial = self.serial;
         self.told(|chat, now, effects| chat.connect(id, serial, now, effects))
     }
 
     /// Somebody asks for something; who is told what.
-    pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<Told> {
+    pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
     }
 
     /// Somebody sends what can't be read; who is told what.
-    pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<Told> {
+    pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
     }
 
     /// Somebody's connection ends; who is told what.
-    pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<Told> {
+    pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<ServerMessage> {
         self.told(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
     }
 
     /// Time passes, and the chat does what is due; who is told what.
-    pub fn after_millis(&mut self, millis: u64) -> Vec<Told> {
+    pub fn after_millis(&mut self, millis: u64) -> Vec<ServerMessage> {
         self.now.moment += Duration::from_millis(millis);
         self.now.unix_millis += millis;
         self.told(Chat::handle_timeout)
     }
 
     /// The same in seconds.
-    pub fn after_seconds(&mut self, seconds: u64) -> Vec<Told> {
+    pub fn after_seconds(&mut self, seconds: u64) -> Vec<ServerMessage> {
         self.after_millis(seconds * 1_000)
     }
 
     /// Carries effects out as `server/deliver.rs` does: afterwards, for those who are members then. An announcement
     /// that reaches nobody is no news to anybody, and left out.
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Told> {
+    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<ServerMessage> {
         let mut effects = Vec::new();
         ask(&mut self.chat, self.now, &mut effects);
         let told = effects.into_iter().filter_map(|effect| self.told_of(effect));
         told.collect()
     }
 
-    fn told_of(&self, effect: Effect) -> Option<Told> {
+    fn told_of(&self, effect: Effect) -> Option<ServerMessage> {
         Some(match effect {
-            Effect::Reply(id, event) => Told::Reply(id, as_line_clients_hear(event)),
-            Effect::Pass(id, event) => Told::Pass(id, as_line_clients_hear(event)),
-            Effect::NameGiven(id) => Told::NameGiven(id),
-            Effect::Quit(id) => Told::Quit(id),
-            Effect::Everybody(event) => Told::Everybody(event),
-            Effect::Share(share) => Told::Share(share),
+            Effect::Reply(id, event) => ServerMessage::Reply(id, as_line_clients_hear(event)),
+            Effect::Deliver(id, event) => ServerMessage::Pass(id, as_line_clients_hear(event)),
+            Effect::NameGiven(id) => ServerMessage::NameGiven(id),
+            Effect::Quit(id) => ServerMessage::Quit(id),
+            Effect::SendToAll(event) => ServerMessage::Everybody(event),
+            Effect::Publish(share) => ServerMessage::LocalEvent(share),
             Effect::Announce { room, except, event } => {
                 let to = self.chat.audience(room, Dialect::Line, except.as_slice()).concat();
-                return (!to.is_empty()).then(|| Told::Announce(to, as_line_clients_hear(event)));
+                return (!to.is_empty()).then(|| ServerMessage::Announce(to, as_line_clients_hear(event)));
             }
         })
     }
@@ -159,14 +161,14 @@ fn as_line_clients_hear(event: Event) -> Event {
     let lobby = RoomName::lobby();
     match event {
         Event::Message { message, .. } => said_event(of_somebody(&message)),
-        Event::Past { message, age } => Event::Past { message: of_somebody(&message), age },
+        Event::HistoryEntry { message, age } => Event::HistoryEntry { message: of_somebody(&message), age },
         Event::Private { from, text, .. } => private_event(from, text),
         Event::Joined { name, .. } => joined_event(name),
         Event::Left { name, reason, .. } => left_event(name, reason),
         Event::Crowd { joined, left, count, .. } => Event::Crowd { room: lobby, joined, left, count },
         Event::Renamed { from, to, .. } => renamed_event(from, to),
         Event::YouAre { to, .. } => you_are_event(to),
-        Event::Entered { name, first, room, others, more, .. } => {
+        Event::YouJoined { name, first, room, others, more, .. } => {
             entered_event(name, first, room, others, more)
         }
         event => event,
@@ -185,15 +187,15 @@ pub fn nick(raw: &str) -> Request {
 }
 
 pub fn say(raw: &str) -> Request {
-    say_request(Manner::Say, text(raw))
+    say_request(MessageKind::Say, text(raw))
 }
 
 pub fn me(raw: &str) -> Request {
-    say_request(Manner::Act, text(raw))
+    say_request(MessageKind::Emote, text(raw))
 }
 
 pub fn tell(to: &str, raw: &str) -> Request {
-    Request::Tell { to: text(to), text: text(raw), receipt: false }
+    Request::Private { to: text(to), text: text(raw), receipt: false }
 }
 
 pub fn join(raw: &str) -> Request {
@@ -218,29 +220,29 @@ pub fn quit(reason: Option<&str>) -> Request {
 
 // Effects.
 
-pub fn reply(id: ClientId, event: Event) -> Told {
-    Told::Reply(id, event)
+pub fn reply(id: ClientId, event: Event) -> ServerMessage {
+    ServerMessage::Reply(id, event)
 }
 
-pub fn pass(id: ClientId, event: Event) -> Told {
-    Told::Pass(id, event)
+pub fn pass(id: ClientId, event: Event) -> ServerMessage {
+    ServerMessage::Pass(id, event)
 }
 
-pub fn announce(to: impl Into<Vec<ClientId>>, event: Event) -> Told {
-    Told::Announce(to.into(), event)
+pub fn announce(to: impl Into<Vec<ClientId>>, event: Event) -> ServerMessage {
+    ServerMessage::Announce(to.into(), event)
 }
 
-pub fn named(id: ClientId) -> Told {
-    Told::NameGiven(id)
+pub fn named(id: ClientId) -> ServerMessage {
+    ServerMessage::NameGiven(id)
 }
 
-pub fn problem(id: ClientId, problem: Problem) -> Told {
-    Told::Reply(id, Event::Problem { problem, unnamed: false })
+pub fn problem(id: ClientId, problem: Problem) -> ServerMessage {
+    ServerMessage::Reply(id, Event::Problem { problem, unnamed: false })
 }
 
 /// A problem of somebody who still has to give a name.
-pub fn unnamed_problem(id: ClientId, problem: Problem) -> Told {
-    Told::Reply(id, Event::Problem { problem, unnamed: true })
+pub fn unnamed_problem(id: ClientId, problem: Problem) -> ServerMessage {
+    ServerMessage::Reply(id, Event::Problem { problem, unnamed: true })
 }
 
 // Events.
@@ -293,23 +295,23 @@ pub fn rooms(all: &[(&str, usize)]) -> Event {
 
 /// The room's message number `seq`, said when the conversation began.
 pub fn message(seq: u64, from: &str, raw: &str) -> Event {
-    said_event(said(0, Manner::Say, seq, from, raw))
+    said_event(said(0, MessageKind::Say, seq, from, raw))
 }
 
 /// The room's message number `seq`, told when the conversation began.
 pub fn act(seq: u64, from: &str, raw: &str) -> Event {
-    said_event(said(0, Manner::Act, seq, from, raw))
+    said_event(said(0, MessageKind::Emote, seq, from, raw))
 }
 
 /// A message said when the conversation began, remembered `age_seconds` later.
 pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
     let age = Duration::from_secs(age_seconds);
-    Event::Past { message: said(0, Manner::Say, seq, from, raw), age }
+    Event::HistoryEntry { message: said(0, MessageKind::Say, seq, from, raw), age }
 }
 
 /// A message said so many seconds after the beginning.
-pub fn said(seconds: u64, manner: Manner, seq: u64, from: &str, raw: &str) -> Rc<Message> {
+pub fn said(seconds: u64, kind: MessageKind, seq: u64, from: &str, raw: &str) -> Rc<Message> {
     let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
     let (sender, body) = (Sender::Client(SOMEBODY), Body::Text(text(raw)));
-    Rc::new(Message { from: name(from), sender, manner, body, seq, at_unix_millis })
+    Rc::new(Message { from: name(from), sender, kind, body, seq, at_unix_millis })
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use chinwag::protocol::{Body, Epoch, Event, Manner, Message, Request, UniqueId};
+use chinwag::protocol::{Body, Epoch, Event, Message, MessageKind, Request, UniqueId};
 use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text};
 
 /// That text, which must be clean as it is.
@@ -44,8 +44,8 @@ pub fn harm(shown: &str) -> Option<char> {
 }
 
 /// A request to say that in the room that the client is in.
-pub fn say_request(manner: Manner, text: Text) -> Request {
-    Request::Say { room: None, manner, body: Body::Text(text), receipt: false }
+pub fn say_request(kind: MessageKind, text: Text) -> Request {
+    Request::Say { room: None, kind, body: Body::Text(text), receipt: false }
 }
 
 /// A client whose id is not looked at.
@@ -59,7 +59,7 @@ pub fn said_event(message: Rc<Message>) -> Event {
 /// Somebody is in a room, whatever its numbers are.
 pub fn entered_event(name: Name, first: bool, room: RoomName, others: Vec<Name>, more: usize) -> Event {
     let (by, epoch) = (SOMEBODY, Epoch::default());
-    Event::Entered { by, name, first, room, others, more, epoch, seq: 0, since: 0 }
+    Event::YouJoined { by, name, first, room, others, more, epoch, seq: 0, since: 0 }
 }
 
 /// A client was told that by another.

@@ -56,7 +56,7 @@ impl Redis {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The host and port of its TCP door.
+    /// The host and port of its TCP listener.
     pub fn place(&self) -> String {
         assert_ne!(self.port, 0, "it has no port");
         format!("127.0.0.1:{}", self.port)

@@ -388,7 +388,7 @@ fn fault_18_second_sigterm_ends_it_at_once() {
         start_with_unix_door("--rate off --slow-client skip --stall-timeout 5m --grace 5m");
     let _stuffed = stuff(&server, &path);
     server.signal(Signal::TERM);
-    eventually("closed doors", || {
+    eventually("closed listeners", || {
         let late = Client::unconnected().connect_timeout(&server.address().into(), PATIENCE);
         late.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused).then_some(())
     });

@@ -96,7 +96,7 @@ fn listener_that_ends_is_closed_and_with_the_last_the_server_ends() {
     ann.enter("ann");
     SockRef::from(&ours).shutdown(Shutdown::Both).unwrap();
     let closed = server.log.wait_for("listener closed");
-    assert!(closed.contains("ERROR") && closed.contains("door=line"), "{closed}");
+    assert!(closed.contains("ERROR") && closed.contains("listener=line"), "{closed}");
     let mut other = Client::connect(server.http_address());
     other.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(other.line().unwrap().starts_with("HTTP/1.1 200 "));

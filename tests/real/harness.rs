@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// The longest that anything is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A TCP door on a free port of the loopback, and its address on standard output.
+/// A TCP listener on a free port of the loopback, and its address on standard output.
 const DOOR: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
 /// Lines shown of what a client heard before a test failed.
@@ -87,7 +87,7 @@ impl Launch {
         self
     }
 
-    /// With a door that the test can find.
+    /// With a listener that the test can find.
     pub fn with_door(mut self) -> Launch {
         self.0.args(DOOR.split_whitespace());
         self
@@ -138,26 +138,26 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with these flags, and a TCP door on a free port.
+    /// A server with these flags, and a TCP listener on a free port.
     pub fn start(flags: &str) -> Server {
         Launch::new(flags).with_door().start()
     }
 
-    /// The address of its first TCP door.
+    /// The address of its first TCP listener.
     pub fn address(&self) -> SocketAddr {
         let address = self.addresses.strip_prefix(r#"{"line":[""#).and_then(|rest| rest.split('"').next());
-        address.expect("a TCP door").parse().expect("an address")
+        address.expect("a TCP listener").parse().expect("an address")
     }
 
-    /// The port of that door, as outside programs want it.
+    /// The port of that listener, as outside programs want it.
     pub fn port(&self) -> String {
         self.address().port().to_string()
     }
 
-    /// The address of its first HTTP door.
+    /// The address of its first HTTP listener.
     pub fn http_address(&self) -> SocketAddr {
         let address = self.addresses.split(r#""http":[""#).nth(1).and_then(|rest| rest.split('"').next());
-        address.expect("an HTTP door").parse().expect("an address")
+        address.expect("an HTTP listener").parse().expect("an address")
     }
 
     /// Somebody who has just connected, and has read nothing yet.
@@ -323,7 +323,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A connection to a TCP door.
+    /// A connection to a TCP listener.
     pub fn connect(address: SocketAddr) -> Client {
         Client::over(Client::unconnected(), &address.into())
     }

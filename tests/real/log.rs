@@ -37,7 +37,7 @@ fn the_log_has_one_line_for_each_coming_and_going_and_none_for_a_message() {
     let [listening, _, ann_came, bob_came, bob_went, ann_went, ending, ended] = lines[..] else {
         panic!("{lines:#?}");
     };
-    assert_eq!(listening, format!("listening door=line address={address}"));
+    assert_eq!(listening, format!("listening listener=line address={address}"));
     assert_eq!([ann_came, bob_came].map(|line| value(line, "clients")), ["1", "2"]);
     assert_eq!([bob_went, ann_went].map(|line| value(line, "clients")), ["1", "0"]);
     for (came, went, name, reason, lines_in) in

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use chinwag::net::mio::MioNet;
-use chinwag::net::{Event, Net, Target, Token};
+use chinwag::net::{ConnectTarget, Net, PollEvent, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::harness::PATIENCE;
@@ -15,18 +15,18 @@ use crate::harness::PATIENCE;
 const TOKEN: Token = Token { slot: 1, serial: 7 };
 
 fn net() -> MioNet {
-    MioNet::new(Vec::new()).expect("a network without doors")
+    MioNet::new(Vec::new()).expect("a network without listeners")
 }
 
 /// A connection that was begun and is watched.
-fn begin(net: &mut MioNet, target: &Target) -> Socket {
+fn begin(net: &mut MioNet, target: &ConnectTarget) -> Socket {
     let mut stream = net.connect(target).expect("a connection is begun");
     net.watch(&mut stream, TOKEN).expect("it is watched");
     stream
 }
 
 /// Polls until there is an event that is wanted.
-fn poll_for(net: &mut MioNet, wanted: impl Fn(&Event) -> bool) {
+fn poll_for(net: &mut MioNet, wanted: impl Fn(&PollEvent) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
     while !events.iter().any(&wanted) {
@@ -37,11 +37,11 @@ fn poll_for(net: &mut MioNet, wanted: impl Fn(&Event) -> bool) {
 }
 
 fn until_writable(net: &mut MioNet) {
-    poll_for(net, |event| matches!(event, Event::Connection { token: TOKEN, writable: true, .. }));
+    poll_for(net, |event| matches!(event, PollEvent::Connection { token: TOKEN, writable: true, .. }));
 }
 
 fn until_readable(net: &mut MioNet) {
-    poll_for(net, |event| matches!(event, Event::Connection { token: TOKEN, readable: true, .. }));
+    poll_for(net, |event| matches!(event, PollEvent::Connection { token: TOKEN, readable: true, .. }));
 }
 
 fn write(net: &mut MioNet, stream: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
@@ -77,7 +77,7 @@ fn exchange(net: &mut MioNet, stream: &mut Socket, mut other: impl Read + Write)
 fn bytes_go_both_ways_by_tcp_with_the_options_of_every_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut net = net();
-    let mut stream = begin(&mut net, &Target::Tcp(listener.local_addr().unwrap()));
+    let mut stream = begin(&mut net, &ConnectTarget::Tcp(listener.local_addr().unwrap()));
     assert!(stream.keepalive().unwrap() && stream.tcp_nodelay().unwrap());
     assert!(stream.tcp_user_timeout().unwrap().is_some());
     exchange(&mut net, &mut stream, listener.accept().unwrap().0);
@@ -89,7 +89,7 @@ fn bytes_go_both_ways_by_a_unix_socket() {
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
     let mut net = net();
-    let mut stream = begin(&mut net, &Target::Unix(path));
+    let mut stream = begin(&mut net, &ConnectTarget::Unix(path));
     exchange(&mut net, &mut stream, listener.accept().unwrap().0);
 }
 
@@ -98,7 +98,7 @@ fn a_refusal_is_an_event_and_its_reason_is_told_once() {
     // Bound, so that nobody else listens there, and not listening itself.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let target = Target::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
+    let target = ConnectTarget::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
     for write_first in [true, false] {
         let mut net = net();
         let mut stream = begin(&mut net, &target);
@@ -119,7 +119,7 @@ fn a_connection_that_does_not_stand_yet_would_block() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
-    let target = Target::Tcp(listener.local_addr().unwrap().as_socket().unwrap());
+    let target = ConnectTarget::Tcp(listener.local_addr().unwrap().as_socket().unwrap());
     let mut net = net();
     let mut streams: Vec<Socket> = (0..4).map(|_| net.connect(&target).unwrap()).collect();
     let last = streams.last_mut().unwrap();
@@ -135,7 +135,7 @@ fn a_connection_that_does_not_stand_yet_would_block() {
 #[test]
 fn what_is_known_of_a_unix_socket_is_known_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let connect = |path: &Path| net().connect(&Target::Unix(path.into()));
+    let connect = |path: &Path| net().connect(&ConnectTarget::Unix(path.into()));
     assert_eq!(error(connect(&folder.path().join("none"))), ErrorKind::NotFound);
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
@@ -151,7 +151,7 @@ fn names_are_looked_up_and_an_event_tells_of_it() {
     let mut net = net();
     let answer = |net: &mut MioNet, host: &str| {
         net.resolve(host, 7);
-        poll_for(net, |event| *event == Event::Resolved);
+        poll_for(net, |event| *event == PollEvent::Resolved);
         let answer = net.resolved().expect("an answer");
         assert!(net.resolved().is_none());
         answer

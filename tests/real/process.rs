@@ -84,9 +84,9 @@ fn help_and_version_go_to_standard_output() {
 fn bound_addresses_are_printed_as_one_line_of_json() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let door = format!("unix:{}", path.display());
+    let listener = format!("unix:{}", path.display());
     let server = Launch::new("--print-addresses --http none --line 127.0.0.1:0 --line 127.0.0.1:0 --line")
-        .arg(door)
+        .arg(listener)
         .start();
     let ports: Vec<_> = server.addresses.split("127.0.0.1:").skip(1).collect();
     let ports: Vec<u16> = ports.iter().map(|rest| rest.split('"').next().unwrap().parse().unwrap()).collect();
@@ -189,8 +189,8 @@ fn a_reload_that_fails_leaves_the_old_message_of_the_day() {
 fn the_file_of_a_unix_socket_goes_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let door = format!("unix:{}", path.display());
-    let server = Launch::new("--print-addresses --http none --line").arg(&door).start();
+    let listener = format!("unix:{}", path.display());
+    let server = Launch::new("--print-addresses --http none --line").arg(&listener).start();
     Client::connect_unix(&path).enter("ann");
     server.stop();
     assert!(!path.exists());
@@ -200,8 +200,8 @@ fn the_file_of_a_unix_socket_goes_with_the_server() {
 fn the_file_of_a_killed_server_does_not_stop_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let door = format!("unix:{}", path.display());
-    let start = || Launch::new("--print-addresses --http none --line").arg(&door).start();
+    let listener = format!("unix:{}", path.display());
+    let start = || Launch::new("--print-addresses --http none --line").arg(&listener).start();
     let mut killed = start();
     killed.signal(Signal::KILL);
     killed.wait();
@@ -219,7 +219,7 @@ fn a_tcp_listener_is_taken_over_from_the_service_manager() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Launch::in_shell(HAND_OVER, "--print-addresses").stdin(OwnedFd::from(listener)).start();
-    // Its only door: the default one is opened where no other is.
+    // Its only listener: the default one is opened where no other is.
     assert_eq!(server.addresses, format!(r#"{{"line":["{address}"],"http":[],"unix":[]}}"#));
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
     bob.say("hi");

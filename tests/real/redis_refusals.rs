@@ -52,6 +52,7 @@ fn outlasts(redis: Redis, word: &str, begin: &[&str], end: &[&str]) {
     assert_eq!(cluster.redis.cli(end), "OK", "{word}");
     bob.expect("-- the other servers are within reach again");
     bob.expect("ann: are you there?");
+    cluster.await_sessions(2);
     for server in &cluster.servers {
         eventually("readiness", || readiness(server).starts_with("HTTP/1.1 200 ").then_some(()));
         let log = server.log.text();

@@ -1,4 +1,4 @@
-//! Browsers' and programs' door, with the programs people use: `curl`, Python's `websockets`, Node's `ws`, and the parser
+//! Browsers' and programs' listener, with the programs people use: `curl`, Python's `websockets`, Node's `ws`, and the parser
 //! of Prometheus. The browser itself is in `tests/browser`.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -81,7 +81,7 @@ fn curl_publishes_reads_and_follows() {
     assert!(history.contains(r#""messages":[{"from":"http","data":{"a":1.50},"seq":3,"#), "{history}");
 }
 
-/// Follows the lobby with curl, from where the events had that `id`; nobody else does.
+/// AfterHead the lobby with curl, from where the events had that `id`; nobody else does.
 fn follow_again(server: &Server, last_event_id: &str) -> Client {
     let tail = format!("http://{}/rooms/lobby/events", web(server));
     let field = format!("Last-Event-ID: {last_event_id}");
@@ -264,8 +264,8 @@ fn curl_uses_a_connection_again_and_a_unix_socket() {
     assert_eq!(curl(&server, many), "1 0 ");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("web");
-    let door = format!("unix:{}", path.display());
-    let server = Launch::new("--line 127.0.0.1:0 --print-addresses --http").arg(&door).start();
+    let listener = format!("unix:{}", path.display());
+    let server = Launch::new("--line 127.0.0.1:0 --print-addresses --http").arg(&listener).start();
     let line = format!("curl --silent --unix-socket {} http://any.example/readyz", path.display());
     assert_eq!(shell("curl", &line).stdout, b"{\"status\":\"ready\"}\n");
     server.stop();

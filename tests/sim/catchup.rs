@@ -65,7 +65,7 @@ fn all(range: Range<usize>) -> Vec<Heard> {
 }
 
 fn held_bytes(server: &Server<World>) -> u64 {
-    server.pages().held_bytes()
+    server.arena().held_bytes()
 }
 
 #[test]

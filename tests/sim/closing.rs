@@ -194,7 +194,7 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
         }
         stage.say(talker, "still there?");
         stage.run();
-        let memory = stage.server.pages().memory_bytes();
+        let memory = stage.server.arena().memory_bytes();
         assert!(memory <= 1024 * 1024 + 512 * 1024, "{kind}: {memory}");
         assert_eq!(stage.server.metrics().dropped_memory, 0, "{kind}");
         stage.world().set_window(slow, WIDE);
@@ -229,11 +229,11 @@ fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_page() {
             stage.run();
         }
     };
-    while stage.server.pages().memory_bytes() < 8 * 1024 * 1024 {
+    while stage.server.arena().memory_bytes() < 8 * 1024 * 1024 {
         talk(&mut stage);
     }
     let before = stage.server.metrics().compactions;
-    // Sixty pages, each of them sealed, and over the limit.
+    // Sixty arena, each of them sealed, and over the limit.
     (0..320).for_each(|_| talk(&mut stage));
     let passes = stage.server.metrics().compactions - before;
     assert!((1..=12).contains(&passes), "{passes} passes for sixty pages");

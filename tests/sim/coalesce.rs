@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use chinwag::arena::LONG_BYTES;
 use chinwag::net::Signal;
-use chinwag::page::LONG_BYTES;
 
 use crate::cluster::Cluster;
 use crate::stage::{Stage, WIDE};
@@ -334,14 +334,14 @@ fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behin
         }
         let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.slice_bytes()).sum();
         assert_eq!(slices, 0, "nobody holds more than one slice");
-        let pages = room.stage.server.pages();
-        longest = longest.max(pages.open_bytes());
-        assert!(pages.memory_bytes() <= 512 * 1024, "{}", pages.memory_bytes());
+        let arena = room.stage.server.arena();
+        longest = longest.max(arena.open_bytes());
+        assert!(arena.memory_bytes() <= 512 * 1024, "{}", arena.memory_bytes());
     }
     // The line that makes it so long is gone when its tick is over.
     assert!(longest > LONG_BYTES - 2 * text.len(), "a round is ended early: {longest}");
     room.stage.run();
-    assert_eq!(room.stage.server.pages().open_bytes(), 0);
+    assert_eq!(room.stage.server.arena().open_bytes(), 0);
     room.stage.end();
 }
 

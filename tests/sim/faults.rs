@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chinwag::connection::Readiness;
-use chinwag::net::{Event, Signal, Token};
+use chinwag::net::{PollEvent, Signal, Token};
 
 use crate::stage::{Stage, WIDE};
 use crate::world::{Weather, Wire};
@@ -85,7 +85,7 @@ fn fault_03_an_event_for_who_had_the_slot_before_does_nothing() {
     let latched =
         |stage: &Stage| stage.server.roster().get(fresh).unwrap().ready.contains(Readiness::READABLE);
     assert!(!latched(&stage));
-    stage.world().injected.push(Event::Connection { token: stale, readable: true, writable: true });
+    stage.world().injected.push(PollEvent::Connection { token: stale, readable: true, writable: true });
     let reads = stage.world().reads;
     stage.run();
     assert_eq!(stage.world().reads, reads, "cy was read for ann's event");
@@ -100,7 +100,7 @@ fn fault_03_events_of_one_batch_may_be_for_who_the_batch_itself_ends() {
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let token = stage.world().token(ann).unwrap();
     stage.world().reset(ann);
-    let event = Event::Connection { token, readable: true, writable: true };
+    let event = PollEvent::Connection { token, readable: true, writable: true };
     stage.world().injected.extend([event; 5]);
     let stranger = stage.connect();
     stage.say(stranger, "cy");
@@ -115,8 +115,8 @@ fn fault_04_spurious_events_and_interrupted_calls_change_nothing() {
     stage.world().weather = Weather { interrupted: 500, spurious: 900, ..Weather::default() };
     for serial in 0..100 {
         let token = Token { slot: serial % 3, serial };
-        stage.world().injected.push(Event::Connection { token, readable: true, writable: true });
-        stage.world().injected.push(Event::Door(serial as usize));
+        stage.world().injected.push(PollEvent::Connection { token, readable: true, writable: true });
+        stage.world().injected.push(PollEvent::Listener(serial as usize));
         stage.tick();
     }
     stage.say(ann, "hi");
@@ -264,7 +264,7 @@ fn fault_09_a_million_connections_leave_nothing_behind() {
     assert_eq!(stage.server.metrics().accepted, CONNECTIONS as u64);
     stage.pass(20 * SECOND);
     stage.assert_empty();
-    assert!(stage.server.pages().memory_bytes() < 512 * 1024, "the pages have grown");
+    assert!(stage.server.arena().memory_bytes() < 512 * 1024, "the pages have grown");
 }
 
 #[test]
@@ -525,7 +525,7 @@ fn fault_15_who_never_gives_a_name_and_never_reads_costs_four_kilobytes() {
         (0..50).for_each(|_| stage.say(mute, "/who nowhere"));
         for _ in 0..25 {
             stage.tick();
-            most = most.max(stage.server.pages().held_bytes());
+            most = most.max(stage.server.arena().held_bytes());
         }
     }
     assert!((3_000..=4_096).contains(&most), "{most} bytes");

@@ -190,7 +190,7 @@ fn memory() {
     assert!(gone(&mut stage, slow[4]) && !gone(&mut stage, slow[0]));
     (6..8).for_each(|room| fill(&mut stage, room, 50));
     assert!(stage.server.metrics().dropped_memory >= 2);
-    assert!(stage.server.pages().memory_bytes() <= 1024 * 1024 + 64 * 1024);
+    assert!(stage.server.arena().memory_bytes() <= 1024 * 1024 + 64 * 1024);
     stage.end();
 }
 
@@ -206,7 +206,7 @@ fn one_who_holds_much_is_dropped_and_not_those_who_share_its_pages() {
         stage.world().set_window(*wire, 0);
         stage.set_eager(*wire, false);
     }
-    // What they wait for lies side by side on the pages: much for the hog, little for each of the others.
+    // What they wait for lies side by side on the arena: much for the hog, little for each of the others.
     for _ in 0..40 {
         for (room, bytes) in [("hogs", 4_000), ("hogs", 4_000), ("hogs", 4_000), ("lobby", 400)] {
             stage.say(talker, &format!("/join {room}"));
@@ -240,7 +240,7 @@ fn a_leftover_does_not_pin_a_page_for_long() {
         stage.receive(bob, usize::MAX);
         stage.run();
     }
-    let memory = stage.server.pages().memory_bytes();
+    let memory = stage.server.arena().memory_bytes();
     assert!(memory < 20 * 64 * 1024, "{memory} bytes for forty words");
     stage.end();
 }
@@ -260,7 +260,7 @@ fn what_many_wait_for_is_in_memory_once() {
         stage.run_past_holds();
     }
     assert_eq!(stage.server.metrics().dropped(), 0);
-    assert!(stage.server.pages().held_bytes() > 100 * 200_000);
+    assert!(stage.server.arena().held_bytes() > 100 * 200_000);
     let memory = stage.peak_memory;
     assert!(memory < 512 * 1024, "{memory} bytes for 200 KB that a hundred wait for");
     stage.end();

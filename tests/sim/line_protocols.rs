@@ -1,4 +1,4 @@
-//! Other protocols at the line door, and connections that say nothing: nobody else notices either.
+//! Other protocols at the line listener, and connections that say nothing: nobody else notices either.
 
 use std::time::Duration;
 

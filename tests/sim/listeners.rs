@@ -16,7 +16,7 @@ fn listener_that_can_not_accept_any_more_is_closed_and_not_tried_again() {
         stage.world().accept_errors.push_back(error);
         let refused = stage.connect();
         stage.run();
-        assert!(stage.world().closed_doors.contains(&0), "error {error}");
+        assert!(stage.world().closed_listeners.contains(&0), "error {error}");
         let accepts = stage.world().accepts;
         stage.connect();
         stage.pass(Duration::from_secs(60));
@@ -57,6 +57,6 @@ fn errors_of_one_connection_and_of_the_machine_close_no_listener() {
         let ann = stage.connect();
         stage.pass(Duration::from_secs(1));
         stage.expect_contains(ann, "what's your name?");
-        assert!(stage.world().closed_doors.is_empty(), "error {error}");
+        assert!(stage.world().closed_listeners.is_empty(), "error {error}");
     }
 }

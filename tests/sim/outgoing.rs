@@ -5,14 +5,14 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chinwag::net::{Event, Net, Target, Token};
+use chinwag::net::{ConnectTarget, Net, PollEvent, Token};
 
 use crate::world::{Dial, REFUSED, Stream, Weather, Wire, World};
 
 const TOKEN: Token = Token { slot: 1, serial: 7 };
 
-fn target() -> Target {
-    Target::Tcp(([127, 0, 0, 1], 6379).into())
+fn target() -> ConnectTarget {
+    ConnectTarget::Tcp(([127, 0, 0, 1], 6379).into())
 }
 
 /// A connection that was begun and is watched.
@@ -27,7 +27,7 @@ fn begin(dial: Dial) -> (World, Stream, Wire) {
     (world, stream, wire)
 }
 
-fn poll(world: &mut World) -> Vec<Event> {
+fn poll(world: &mut World) -> Vec<PollEvent> {
     let mut events = Vec::new();
     world.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
     events
@@ -51,11 +51,11 @@ fn a_connection_stands_with_the_first_writable_event_and_both_are_heard() {
     let (mut world, mut stream, wire) = begin(Dial::Answered);
     assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::WouldBlock);
     assert_eq!(error(read(&mut world, &mut stream)), ErrorKind::WouldBlock);
-    assert_eq!(poll(&mut world), [Event::Connection { token: TOKEN, readable: false, writable: true }]);
+    assert_eq!(poll(&mut world), [PollEvent::Connection { token: TOKEN, readable: false, writable: true }]);
     assert_eq!(write(&mut world, &mut stream).unwrap(), 4);
     assert_eq!(world.receive(wire, 64), b"PING");
     world.send(wire, b"PONG");
-    assert_eq!(poll(&mut world), [Event::Connection { token: TOKEN, readable: true, writable: false }]);
+    assert_eq!(poll(&mut world), [PollEvent::Connection { token: TOKEN, readable: true, writable: false }]);
     assert_eq!(read(&mut world, &mut stream).unwrap(), b"PONG");
     world.end(wire);
     assert_eq!(read(&mut world, &mut stream).unwrap(), b"");
@@ -69,7 +69,7 @@ fn what_is_sent_before_it_stands_is_read_once_it_does() {
     let (mut world, mut stream, wire) = begin(Dial::Answered);
     world.send(wire, b"hello");
     assert_eq!(error(read(&mut world, &mut stream)), ErrorKind::WouldBlock);
-    assert_eq!(poll(&mut world), [Event::Connection { token: TOKEN, readable: true, writable: true }]);
+    assert_eq!(poll(&mut world), [PollEvent::Connection { token: TOKEN, readable: true, writable: true }]);
     assert_eq!(read(&mut world, &mut stream).unwrap(), b"hello");
 }
 
@@ -83,7 +83,10 @@ fn a_refusal_is_known_at_once_or_with_the_next_poll_and_is_told_once() {
     for write_first in [true, false] {
         let (mut world, mut stream, _) = begin(Dial::RefusedLater);
         assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::WouldBlock);
-        assert_eq!(poll(&mut world), [Event::Connection { token: TOKEN, readable: true, writable: true }]);
+        assert_eq!(
+            poll(&mut world),
+            [PollEvent::Connection { token: TOKEN, readable: true, writable: true }]
+        );
         let told = match write_first {
             true => error(write(&mut world, &mut stream)),
             false => error(read(&mut world, &mut stream)),
@@ -101,7 +104,7 @@ fn one_that_hangs_is_never_heard_of_until_the_test_says_so() {
         assert_eq!(poll(&mut world), []);
         assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::WouldBlock);
         world.settle_dial(wire, dial);
-        assert_eq!(poll(&mut world), [Event::Connection { token: TOKEN, readable, writable: true }]);
+        assert_eq!(poll(&mut world), [PollEvent::Connection { token: TOKEN, readable, writable: true }]);
     }
 }
 
@@ -120,7 +123,7 @@ fn names_have_the_addresses_that_the_test_gives_them() {
     let mut world = World::new(1, Weather::default());
     world.resolve("db", 7);
     assert!(world.resolved().is_none());
-    assert_eq!(poll(&mut world), [Event::Resolved]);
+    assert_eq!(poll(&mut world), [PollEvent::Resolved]);
     let expected: SocketAddr = ([127, 0, 0, 1], 7).into();
     assert_eq!(world.resolved().unwrap().unwrap(), [expected]);
     assert!(world.resolved().is_none());
@@ -130,7 +133,7 @@ fn names_have_the_addresses_that_the_test_gives_them() {
     world.resolve("gone", 7);
     assert_eq!(poll(&mut world), []);
     world.hold_addresses = false;
-    assert_eq!(poll(&mut world), [Event::Resolved]);
+    assert_eq!(poll(&mut world), [PollEvent::Resolved]);
     assert_eq!(world.resolved().unwrap().unwrap_err().to_string(), "no such name");
     assert_eq!(world.asked, [("db".to_string(), 7), ("gone".to_string(), 7)]);
 }

@@ -70,7 +70,7 @@ impl Room {
         self.stage.raw(wire).windows(MARK.len()).filter(|window| *window == MARK).count()
     }
 
-    /// All readers heard so many messages: the program on the raw door only `relayed` ones.
+    /// All readers heard so many messages: the program on the raw listener only `relayed` ones.
     #[track_caller]
     fn assert_heard(&self, count: usize, relayed: usize, context: &str) {
         let metrics = self.stage.server.metrics();
@@ -96,10 +96,10 @@ fn say(text: &str) -> Vec<u8> {
     frame(TEXT, format!(r#"{{"type":"say","room":"lobby","text":"{text}"}}"#).as_bytes())
 }
 
-/// What a text is at a door.
+/// What a text is at a listener.
 type Message = fn(&str) -> Vec<u8>;
 
-/// Who talks: by the name of the door, and what a text of so many bytes is there.
+/// Who talks: by the name of the listener, and what a text of so many bytes is there.
 const TALKERS: [(&str, Message); 4] = [
     ("/ws?name=talker", say),
     ("/raw/lobby?name=talker", |text| frame(TEXT, text.as_bytes())),
@@ -107,8 +107,8 @@ const TALKERS: [(&str, Message); 4] = [
     ("line", |text| format!("{text}\n").into_bytes()),
 ];
 
-fn talker(stage: &mut Stage, door: &str) -> Wire {
-    match door {
+fn talker(stage: &mut Stage, listener: &str) -> Wire {
+    match listener {
         "line" => stage.join("talker"),
         "http" => stage.connect_http(),
         path => Socket::open(stage, path).wire,
@@ -132,15 +132,15 @@ fn ten_long_texts_of_one_client_drop_no_reader_at_any_speed() {
 #[test]
 fn talkers_of_every_dialect_without_limits_of_their_own_wait_for_readers() {
     for policy in ["drop", "skip"] {
-        for (door, message) in TALKERS {
+        for (listener, message) in TALKERS {
             for (bytes, seconds) in [(ONE_MBIT, 9), (TEN_MBIT, 2), (HUNDRED_MBIT, 1)] {
                 let flags = format!("--slow-client {policy} --rate off --line-max 64k");
                 let mut room = Room::new(&flags, bytes);
-                let wire = talker(&mut room.stage, door);
+                let wire = talker(&mut room.stage, listener);
                 (0..10).for_each(|_| room.stage.send(wire, &message(&text(65_000))));
                 room.pass(seconds * SECOND);
-                let relayed = if door.starts_with("/raw") { 10 } else { 0 };
-                room.assert_heard(10, relayed, &format!("{policy}, {door}, {bytes} bytes a millisecond"));
+                let relayed = if listener.starts_with("/raw") { 10 } else { 0 };
+                room.assert_heard(10, relayed, &format!("{policy}, {listener}, {bytes} bytes a millisecond"));
                 room.end();
             }
         }
@@ -164,8 +164,9 @@ fn many_talkers_at_once_drop_no_reader() {
     for policy in ["drop", "skip"] {
         for (bytes, seconds) in [(ONE_MBIT, 40), (TEN_MBIT, 5)] {
             let mut room = Room::new(&format!("--slow-client {policy}"), bytes);
-            let door = |number| if number < 12 { format!("/ws?name=t{number}") } else { "http".into() };
-            let talkers: Vec<Wire> = (0..24).map(|number| talker(&mut room.stage, &door(number))).collect();
+            let listener = |number| if number < 12 { format!("/ws?name=t{number}") } else { "http".into() };
+            let talkers: Vec<Wire> =
+                (0..24).map(|number| talker(&mut room.stage, &listener(number))).collect();
             for (number, wire) in talkers.iter().enumerate() {
                 let text = text(65_000);
                 let message = if number < 12 { say(&text) } else { TALKERS[2].1(&text) };
@@ -390,18 +391,18 @@ fn rate_bytes_and_burst_bytes() {
 #[test]
 fn rate_bytes_holds_for_every_door() {
     let flags = "--rate-bytes 1k/s --burst-bytes 4k --line-max 4k --message-max 4k --write-buffer-soft off";
-    for (door, message) in TALKERS {
+    for (listener, message) in TALKERS {
         let mut stage = Stage::new(flags);
         let bob = stage.join("bob");
-        let wire = talker(&mut stage, door);
+        let wire = talker(&mut stage, listener);
         (0..3).for_each(|_| stage.send(wire, &message(&text(2_048))));
         stage.run();
         let heard = |stage: &Stage| stage.text(bob).matches("~|").count();
-        assert_eq!(heard(&stage), 2, "{door}");
+        assert_eq!(heard(&stage), 2, "{listener}");
         stage.pass(2 * SECOND - STEP);
-        assert_eq!(heard(&stage), 2, "{door}");
+        assert_eq!(heard(&stage), 2, "{listener}");
         stage.pass(STEP);
-        assert_eq!(heard(&stage), 3, "{door}");
+        assert_eq!(heard(&stage), 3, "{listener}");
         stage.end();
     }
 }

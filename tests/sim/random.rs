@@ -129,8 +129,8 @@ impl Scenario {
             0..50 => {
                 for _ in 0..self.rng.usize(1..6) {
                     let padding = "x".repeat(self.rng.usize(0..100));
-                    let manner = if self.rng.bool() { "" } else { "/me " };
-                    actor.unsent.extend(format!("{manner}m{} {padding}\n", actor.sent).bytes());
+                    let kind = if self.rng.bool() { "" } else { "/me " };
+                    actor.unsent.extend(format!("{kind}m{} {padding}\n", actor.sent).bytes());
                     actor.sent += 1;
                 }
             }

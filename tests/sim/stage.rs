@@ -11,8 +11,8 @@ use std::time::Duration;
 use chinwag::chat::Census;
 use chinwag::config::Config;
 use chinwag::connection::Readiness;
-use chinwag::net::{Door, DoorKind};
-use chinwag::pressure::HOLD_MOST;
+use chinwag::net::{ListenerId, ListenerKind};
+use chinwag::pressure::HOLD_MAX;
 use chinwag::protocol::Dialect;
 use chinwag::server::{Control, Server};
 
@@ -26,8 +26,8 @@ const KEPT_BYTES: usize = 2 * 256 * 1024;
 /// More than any list of a thousand names or rooms, or one message in a history.
 const ANSWER_MAX_BYTES: usize = 192 * 1024;
 
-/// The second door.
-pub const HTTP: DoorKind = DoorKind { dialect: Dialect::Http, loopback: true };
+/// The second listener.
+pub const HTTP: ListenerKind = ListenerKind { dialect: Dialect::Http, loopback: true };
 
 /// A window that never closes.
 pub const WIDE: usize = usize::MAX;
@@ -58,18 +58,18 @@ impl Stage {
     }
 
     pub fn in_world(flags: &str, world: World) -> Stage {
-        Stage::with_doors(flags, world, HTTP)
+        Stage::with_listeners(flags, world, HTTP)
     }
 
-    /// The HTTP door is not on a loopback address.
+    /// The HTTP listener is not on a loopback address.
     pub fn outside(flags: &str) -> Stage {
-        let http = DoorKind { loopback: false, ..HTTP };
-        Stage::with_doors(flags, World::new(1, Weather::default()), http)
+        let http = ListenerKind { loopback: false, ..HTTP };
+        Stage::with_listeners(flags, World::new(1, Weather::default()), http)
     }
 
-    fn with_doors(flags: &str, world: World, http: DoorKind) -> Stage {
+    fn with_listeners(flags: &str, world: World, http: ListenerKind) -> Stage {
         let config = Config::from_flags(flags);
-        let server = Server::new(config.clone(), world, vec![DoorKind::LINE, http]).unwrap();
+        let server = Server::new(config.clone(), world, vec![ListenerKind::LINE, http]).unwrap();
         let holdings = server.holdings();
         Stage {
             holdings,
@@ -98,19 +98,19 @@ impl Stage {
         self.connect_at(0, address, window)
     }
 
-    /// Connects somebody at the HTTP door.
+    /// Connects somebody at the HTTP listener.
     pub fn connect_http(&mut self) -> Wire {
         self.connect_at(1, None, WIDE)
     }
 
-    /// Connects somebody at the HTTP door from an address of the network.
+    /// Connects somebody at the HTTP listener from an address of the network.
     pub fn connect_http_from(&mut self, address: &str, window: usize) -> Wire {
         self.connect_at(1, Some(address), window)
     }
 
-    fn connect_at(&mut self, door: Door, address: Option<&str>, window: usize) -> Wire {
+    fn connect_at(&mut self, listener: ListenerId, address: Option<&str>, window: usize) -> Wire {
         let address = address.map(|address| address.parse::<IpAddr>().unwrap());
-        let wire = self.world().connect(door, address, window);
+        let wire = self.world().connect(listener, address, window);
         self.read.insert(wire, Vec::new());
         self.eager.insert(wire, true);
         wire
@@ -148,7 +148,7 @@ impl Stage {
 
     /// Runs for as long as readers that take nothing can hold up who talks to them.
     pub fn run_past_holds(&mut self) {
-        self.pass(HOLD_MOST);
+        self.pass(HOLD_MAX);
     }
 
     /// Lets time pass, and everything happen meanwhile.
@@ -278,7 +278,7 @@ impl Stage {
             let most = (self.config.message_max.max(16 * 1024) + 5) * 5 / 4;
             assert!(messages <= most, "{token:?} holds {messages} bytes of messages");
         }
-        let memory = self.server.pages().memory_bytes();
+        let memory = self.server.arena().memory_bytes();
         self.peak_memory = self.peak_memory.max(memory);
         let most = self.config.memory + 4 * 1024 * 1024;
         assert!(memory <= most, "the pages hold {memory} bytes");
@@ -307,11 +307,11 @@ impl Stage {
         self.run();
         assert_eq!(self.server.roster().len(), 0, "connections are left");
         assert_eq!(self.server.waiting(), 0, "somebody still waits");
-        assert_eq!(self.server.pages().held_bytes(), 0, "output is left");
+        assert_eq!(self.server.arena().held_bytes(), 0, "output is left");
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
         assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
         assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
-        let memory = self.server.pages().memory_bytes();
+        let memory = self.server.arena().memory_bytes();
         assert!(memory <= KEPT_BYTES, "the open page keeps {memory} bytes");
         let census = self.server.chat().census();
         assert_eq!(Census { history_bytes: 0, rooms: 0, summaries: 0, ..census }, Census::default());

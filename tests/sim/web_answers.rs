@@ -1,5 +1,5 @@
 //! The header fields of every answer, as a table: the type, what caches may do, which pages may read it, whether the
-//! connection stays, and the date. And who may ask at a door that is not on a loopback address.
+//! connection stays, and the date. And who may ask at a listener that is not on a loopback address.
 
 use std::time::Duration;
 

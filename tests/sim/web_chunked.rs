@@ -1,4 +1,4 @@
-//! Bodies in chunks at the HTTP door. What the codec makes of them is in `tests/pure/chunked.rs`; here is what the server
+//! Bodies in chunks at the HTTP listener. What the codec makes of them is in `tests/pure/chunked.rs`; here is what the server
 //! does meanwhile, and afterwards.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The faults that come in by the HTTP door, each under its number.
+//! The faults that come in by the HTTP listener, each under its number.
 
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ fn who_asks_much_and_reads_nothing_costs_one_answer() {
     stage.send(wire, get("/main.js").repeat(60).as_bytes());
     stage.run();
     let one = ask_once(&mut stage, &get("/main.js")).len();
-    let held = stage.server.pages().held_bytes() as usize;
+    let held = stage.server.arena().held_bytes() as usize;
     assert!((1..one + 100).contains(&held), "{held} bytes wait, an answer is {one}");
     stage.set_eager(wire, true);
     stage.world().set_window(wire, crate::stage::WIDE);

@@ -1,4 +1,4 @@
-//! Random scenarios at both doors under the ledger of `ledger.rs`: what a line client at rest has observed in a room is,
+//! Random scenarios at both listeners under the ledger of `ledger.rs`: what a line client at rest has observed in a room is,
 //! to the line, what tabs and line clients must have heard there, comings and goings too, and programs must have heard
 //! what programs have said.
 
@@ -150,12 +150,12 @@ impl Scenario {
         actor.sent += 1;
         let message = match actor.kind {
             Kind::Line => {
-                let manner = if acts { "/me " } else { "" };
-                return actor.unsent.extend(format!("{manner}{text}\n").bytes());
+                let kind = if acts { "/me " } else { "" };
+                return actor.unsent.extend(format!("{kind}{text}\n").bytes());
             }
             Kind::Tab => {
-                let manner = if acts { "me" } else { "say" };
-                format!(r#"{{"type":"{manner}","room":"lobby","text":"{text}"}}"#)
+                let kind = if acts { "me" } else { "say" };
+                format!(r#"{{"type":"{kind}","room":"lobby","text":"{text}"}}"#)
             }
             Kind::Program => text,
         };

@@ -1,4 +1,4 @@
-//! Every limit as it is for those who come by the HTTP door: the same, by the same code, and those of their own; on both
+//! Every limit as it is for those who come by the HTTP listener: the same, by the same code, and those of their own; on both
 //! sides of the bound.
 
 use std::time::Duration;
@@ -282,15 +282,15 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
         }
         stage.pass(SECOND);
         let history_bytes = stage.server.chat().census().history_bytes;
-        let held = (stage.server.pages().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
+        let held = (stage.server.arena().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
         // By then the history is full, and what is kept of pages has its size.
         if second == 200 {
             settled = Some(held);
         }
     }
     let history_bytes = stage.server.chat().census().history_bytes;
-    let (pages, history, timers) = settled.unwrap();
-    assert!(stage.server.pages().memory_bytes() <= pages && history_bytes == history);
+    let (held, history, timers) = settled.unwrap();
+    assert!(stage.server.arena().memory_bytes() <= held && history_bytes == history);
     assert!(stage.server.roster().armed_timers() <= timers + 1);
     stage.end();
 }

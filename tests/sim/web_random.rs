@@ -1,4 +1,4 @@
-//! Random scenarios at both doors: lines, tabs, programs, publishers, and those who send nonsense, in any weather.
+//! Random scenarios at both listeners: lines, tabs, programs, publishers, and those who send nonsense, in any weather.
 //!
 //! The room numbers its messages, and a tab with `echo` hears all of them, its own too. So the ledger here is a simple one:
 //! what a tab has heard are the numbers from its coming on, one after the other; under each number all have heard the same

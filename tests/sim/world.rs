@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use chinwag::net::{Door, Event, Net, Peer, Signal, Target, Token};
+use chinwag::net::{ConnectTarget, ListenerId, Net, Peer, PollEvent, Signal, Token};
 use chinwag::time::Moment;
 
 /// How unkind the world is; each number but the last is a chance in a thousand.
@@ -128,7 +128,7 @@ impl Cable {
             window,
             down_ended: false,
             reset: false,
-            readable: Edge::Awaited,
+            readable: Edge::PendingRequest,
             writable: Edge::Pending,
             dial: None,
             refused: false,
@@ -157,10 +157,10 @@ impl Cable {
 /// What the kernel owes the server for one kind of readiness.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Edge {
-    /// Told; the server has not come to `WouldBlock` since.
-    Told,
+    /// ServerMessage; the server has not come to `WouldBlock` since.
+    ServerMessage,
     /// The server waits for it.
-    Awaited,
+    PendingRequest,
     /// It is due.
     Pending,
 }
@@ -184,13 +184,13 @@ pub struct World {
     /// What the server takes for a number that no other process has. It asks once, at its start.
     pub process_id: u64,
     cables: Slab<Cable>,
-    /// Who waits at each door: the one for lines, and the one for HTTP.
+    /// Who waits at each listener: the one for lines, and the one for HTTP.
     backlogs: [VecDeque<usize>; 2],
-    doors: [Edge; 2],
+    listeners: [Edge; 2],
     doors_open: bool,
     /// What the clock on the wall shows when the steady one shows nothing.
     pub epoch_millis: u64,
-    pub closed_doors: BTreeSet<Door>,
+    pub closed_listeners: BTreeSet<ListenerId>,
     /// Errors that the next accepts answer with.
     pub accept_errors: VecDeque<i32>,
     /// Descriptors left; accepting without one is `EMFILE`.
@@ -199,7 +199,7 @@ pub struct World {
     /// What comes of the connections that the server makes from now on.
     pub dial: Dial,
     /// Those it has made and no test has taken.
-    outgoing: Vec<(Target, Wire)>,
+    outgoing: Vec<(ConnectTarget, Wire)>,
     /// The addresses of every name, or why there are none.
     pub addresses: Result<Vec<IpAddr>, String>,
     /// While it is set, no name is answered.
@@ -210,21 +210,21 @@ pub struct World {
     resolving: bool,
     answer: Option<io::Result<Vec<SocketAddr>>>,
     /// Events that the next poll tells, whatever is so.
-    pub injected: Vec<Event>,
+    pub injected: Vec<PollEvent>,
     pub hash: u64,
     pub polls: u64,
     pub accepts: u64,
     pub reads: u64,
     pub writes: u64,
-    /// Bytes that the server has read from those who came in by a door, and written to them.
+    /// Bytes that the server has read from those who came in by a listener, and written to them.
     pub door_bytes: (u64, u64),
-    pub calls: Vec<(Token, Call)>,
+    pub calls: Vec<(Token, HttpRequest)>,
     pub record_calls: bool,
 }
 
 /// A call on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Call {
+pub enum HttpRequest {
     Read,
     Write,
 }
@@ -244,11 +244,11 @@ impl World {
             process_id: 0xc0de,
             cables: Slab::new(),
             backlogs: Default::default(),
-            doors: [Edge::Awaited; 2],
+            listeners: [Edge::PendingRequest; 2],
             doors_open: true,
             accept_errors: VecDeque::new(),
             epoch_millis: 1_600_000_000_000,
-            closed_doors: BTreeSet::new(),
+            closed_listeners: BTreeSet::new(),
             descriptors: usize::MAX,
             signals: VecDeque::new(),
             dial: Dial::Answered,
@@ -295,11 +295,11 @@ impl World {
 
     // What clients do.
 
-    pub fn connect(&mut self, door: Door, address: Option<IpAddr>, window: usize) -> Wire {
+    pub fn connect(&mut self, listener: ListenerId, address: Option<IpAddr>, window: usize) -> Wire {
         let peer = address.map_or(Peer::Local, Peer::Ip);
         let wire = self.cables.insert(Cable::new(peer, window));
-        self.backlogs[door].push_back(wire);
-        raise(&mut self.doors[door]);
+        self.backlogs[listener].push_back(wire);
+        raise(&mut self.listeners[listener]);
         Wire(wire)
     }
 
@@ -378,7 +378,7 @@ impl World {
     // What those do whom the server connects to. Once it has, they send and receive as clients do.
 
     /// The connections that the server has made since this was last asked, and where to.
-    pub fn outgoing(&mut self) -> Vec<(Target, Wire)> {
+    pub fn outgoing(&mut self) -> Vec<(ConnectTarget, Wire)> {
         std::mem::take(&mut self.outgoing)
     }
 
@@ -425,33 +425,37 @@ impl World {
             };
             let has_input = !cable.up.is_empty() || cable.reset;
             assert!(
-                !has_input || readable || cable.readable != Edge::Told,
+                !has_input || readable || cable.readable != Edge::ServerMessage,
                 "wire {index}: input is forgotten"
             );
-            assert!(!output || writable || cable.writable != Edge::Told, "wire {index}: output is forgotten");
+            assert!(
+                !output || writable || cable.writable != Edge::ServerMessage,
+                "wire {index}: output is forgotten"
+            );
         }
-        for (backlog, door) in self.backlogs.iter().zip(self.doors) {
-            let anyone = !backlog.is_empty() && door == Edge::Awaited && self.doors_open;
-            assert!(!anyone, "somebody at the door, nobody told");
+        for (backlog, listener) in self.backlogs.iter().zip(self.listeners) {
+            let anyone = !backlog.is_empty() && listener == Edge::PendingRequest && self.doors_open;
+            assert!(!anyone, "somebody at the listener, nobody told");
         }
     }
 
-    fn collect(&mut self, events: &mut Vec<Event>) {
+    fn collect(&mut self, events: &mut Vec<PollEvent>) {
         events.append(&mut self.injected);
         while let Some(signal) = self.signals.pop_front() {
-            events.push(Event::Signal(signal));
+            events.push(PollEvent::Signal(signal));
         }
         if self.answers() && !self.chance(self.weather.late) {
             let port = self.asked.last().map_or(0, |(_, port)| *port);
             let addresses = self.addresses.clone().map_err(io::Error::other);
             self.answer = Some(addresses.map(|all| all.into_iter().map(|ip| (ip, port).into()).collect()));
             self.resolving = false;
-            events.push(Event::Resolved);
+            events.push(PollEvent::Resolved);
         }
-        for door in 0..self.doors.len() {
-            if self.doors[door] == Edge::Pending && self.doors_open && !self.chance(self.weather.late) {
-                self.doors[door] = Edge::Told;
-                events.push(Event::Door(door));
+        for listener in 0..self.listeners.len() {
+            if self.listeners[listener] == Edge::Pending && self.doors_open && !self.chance(self.weather.late)
+            {
+                self.listeners[listener] = Edge::ServerMessage;
+                events.push(PollEvent::Listener(listener));
             }
         }
         for (_, cable) in &mut self.cables {
@@ -461,7 +465,7 @@ impl World {
             };
             let (readable, writable) = (take(&mut cable.readable), take(&mut cable.writable));
             if readable || writable {
-                events.push(Event::Connection { token, readable, writable });
+                events.push(PollEvent::Connection { token, readable, writable });
             }
         }
         self.mislead(events);
@@ -469,18 +473,18 @@ impl World {
     }
 
     /// Adds events for nobody, for those who are gone, and for things that are not so.
-    fn mislead(&mut self, events: &mut Vec<Event>) {
+    fn mislead(&mut self, events: &mut Vec<PollEvent>) {
         while self.chance(self.weather.spurious) {
             let (readable, writable) = (self.rng.bool(), self.rng.bool());
             let any = self.rng.usize(0..=self.cables.len());
             let token = self.cables.get(any).and_then(|cable| cable.token);
             let nobody = Token { slot: self.rng.u32(0..64), serial: self.rng.u32(..) };
-            events.push(Event::Connection { token: token.unwrap_or(nobody), readable, writable });
+            events.push(PollEvent::Connection { token: token.unwrap_or(nobody), readable, writable });
             if self.rng.bool() {
-                events.push(Event::Door(self.rng.usize(0..3)));
+                events.push(PollEvent::Listener(self.rng.usize(0..3)));
             }
             if !self.asked.is_empty() && self.rng.bool() {
-                events.push(Event::Resolved);
+                events.push(PollEvent::Resolved);
             }
         }
     }
@@ -497,7 +501,7 @@ impl World {
                 && [cable.readable, cable.writable].contains(&Edge::Pending)
         };
         !self.signals.is_empty()
-            || (self.doors.contains(&Edge::Pending) && self.doors_open)
+            || (self.listeners.contains(&Edge::Pending) && self.doors_open)
             || !self.injected.is_empty()
             || self.answers()
             || self.cables.iter().any(|(_, cable)| of_cable(cable))
@@ -529,7 +533,7 @@ fn mix(hash: &mut u64, what: &[u64]) {
 }
 
 fn raise(edge: &mut Edge) {
-    if *edge == Edge::Awaited {
+    if *edge == Edge::PendingRequest {
         *edge = Edge::Pending;
     }
 }
@@ -537,7 +541,7 @@ fn raise(edge: &mut Edge) {
 fn take(edge: &mut Edge) -> bool {
     let pending = *edge == Edge::Pending;
     if pending {
-        *edge = Edge::Told;
+        *edge = Edge::ServerMessage;
     }
     pending
 }
@@ -545,7 +549,7 @@ fn take(edge: &mut Edge) -> bool {
 impl Net for World {
     type Stream = Stream;
 
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<PollEvent>, timeout: Option<Duration>) -> io::Result<()> {
         self.polls += 1;
         self.idle = false;
         self.settle();
@@ -589,10 +593,10 @@ impl Net for World {
         self.process_id
     }
 
-    fn accept(&mut self, door: Door) -> io::Result<(Stream, Peer)> {
+    fn accept(&mut self, listener: ListenerId) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
         self.settle();
-        if door >= self.doors.len() || !self.doors_open || self.closed_doors.contains(&door) {
+        if listener >= self.listeners.len() || !self.doors_open || self.closed_listeners.contains(&listener) {
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(error) = self.accept_errors.pop_front() {
@@ -603,11 +607,11 @@ impl Net for World {
             let error = errors[self.rng.usize(0..errors.len())];
             return Err(io::Error::from_raw_os_error(error));
         }
-        if !self.backlogs[door].is_empty() && self.descriptors == 0 {
+        if !self.backlogs[listener].is_empty() && self.descriptors == 0 {
             return Err(io::Error::from_raw_os_error(24));
         }
-        let Some(wire) = self.backlogs[door].pop_front() else {
-            self.doors[door] = Edge::Awaited;
+        let Some(wire) = self.backlogs[listener].pop_front() else {
+            self.listeners[listener] = Edge::PendingRequest;
             return Err(ErrorKind::WouldBlock.into());
         };
         self.descriptors -= 1;
@@ -616,7 +620,7 @@ impl Net for World {
         Ok((Stream { wire, open: cable.open.clone() }, cable.peer))
     }
 
-    fn connect(&mut self, target: &Target) -> io::Result<Stream> {
+    fn connect(&mut self, target: &ConnectTarget) -> io::Result<Stream> {
         self.settle();
         if self.descriptors == 0 {
             return Err(io::Error::from_raw_os_error(24));
@@ -626,7 +630,7 @@ impl Net for World {
         }
         self.descriptors -= 1;
         let mut cable = Cable::new(Peer::Local, usize::MAX);
-        (cable.outgoing, cable.dial, cable.writable) = (true, Some(self.dial), Edge::Awaited);
+        (cable.outgoing, cable.dial, cable.writable) = (true, Some(self.dial), Edge::PendingRequest);
         let open = cable.open.clone();
         let wire = self.cables.insert(cable);
         self.outgoing.push((target.clone(), Wire(wire)));
@@ -660,7 +664,7 @@ impl Net for World {
         let most = self.cables[stream.wire].up.len().min(buffer.len());
         let count = self.portion(most);
         if self.record_calls {
-            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, Call::Read)));
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, HttpRequest::Read)));
         }
         self.note(&[5, stream.wire as u64, count as u64]);
         let cable = &mut self.cables[stream.wire];
@@ -671,14 +675,14 @@ impl Net for World {
             return Err(ErrorKind::ConnectionReset.into());
         }
         if cable.dial.is_some() {
-            cable.readable = Edge::Awaited;
+            cable.readable = Edge::PendingRequest;
             return Err(ErrorKind::WouldBlock.into());
         }
         if count == 0 {
             return match cable.up_ended {
                 true => Ok(0),
                 false => {
-                    cable.readable = Edge::Awaited;
+                    cable.readable = Edge::PendingRequest;
                     Err(ErrorKind::WouldBlock.into())
                 }
             };
@@ -702,7 +706,7 @@ impl Net for World {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if cable.dial.is_some() {
-            cable.writable = Edge::Awaited;
+            cable.writable = Edge::PendingRequest;
             return Err(ErrorKind::WouldBlock.into());
         }
         assert!(!cable.down_ended, "written after the end");
@@ -711,12 +715,12 @@ impl Net for World {
         let room = cable.window.saturating_sub(cable.down.len());
         let count = self.portion(room.min(bytes.len()));
         if self.record_calls {
-            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, Call::Write)));
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, HttpRequest::Write)));
         }
         self.note(&[6, stream.wire as u64, count as u64]);
         let cable = &mut self.cables[stream.wire];
         if count == 0 {
-            cable.writable = Edge::Awaited;
+            cable.writable = Edge::PendingRequest;
             return Err(ErrorKind::WouldBlock.into());
         }
         cable.down.extend(&bytes[..count]);
@@ -729,7 +733,7 @@ impl Net for World {
         if cable.reset || cable.down.is_empty() {
             return 0;
         }
-        cable.writable = Edge::Awaited;
+        cable.writable = Edge::PendingRequest;
         cable.down.len() as u32
     }
 
@@ -742,11 +746,11 @@ impl Net for World {
         }
     }
 
-    fn close_door(&mut self, door: Door) {
-        self.closed_doors.insert(door);
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.closed_listeners.insert(listener);
     }
 
-    fn close_doors(&mut self) {
+    fn close_listeners(&mut self) {
         self.doors_open = false;
         while let Some(wire) = self.backlogs.iter_mut().find_map(VecDeque::pop_front) {
             self.cables[wire].reset = true;

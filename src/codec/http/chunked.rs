@@ -17,13 +17,13 @@ pub const EXTENSIONS_MAX_BYTES: usize = 8 * 1024;
 /// A position within a chunked body.
 #[derive(Debug, Default)]
 pub struct Chunked {
-    next: Next,
+    next: ChunkPart,
     extension_bytes: usize,
 }
 
 /// The next element of the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Next {
+enum ChunkPart {
     /// A line with the size of a chunk.
     #[default]
     Size,
@@ -41,7 +41,7 @@ impl Chunked {
     /// Appends the data in `input` to `body`, which may grow to `body_max` bytes. Returns how much of `input` was used.
     pub fn read(&mut self, input: &[u8], body: &mut Vec<u8>, body_max: usize) -> Result<usize, Refusal> {
         let mut used = 0;
-        while self.next != Next::End
+        while self.next != ChunkPart::End
             && let Some(bytes) = self.step(&input[used..], body, body_max)?
         {
             used += bytes;
@@ -51,39 +51,39 @@ impl Chunked {
 
     /// Whether the whole body was read.
     pub fn is_complete(&self) -> bool {
-        self.next == Next::End
+        self.next == ChunkPart::End
     }
 
     /// Reads one element. `None`: it is not whole yet.
     fn step(&mut self, input: &[u8], body: &mut Vec<u8>, body_max: usize) -> Result<Option<usize>, Refusal> {
         let (bytes, next) = match self.next {
-            Next::Size => {
+            ChunkPart::Size => {
                 let Some((bytes, size)) = self.size(input)? else {
                     return Ok(None);
                 };
                 let fits = usize::try_from(size).is_ok_and(|size| size <= body_max - body.len());
                 match size {
                     _ if !fits => return Err(body_too_long()),
-                    0 => (bytes, Next::Trailer),
-                    size => (bytes, Next::Data(size as usize)),
+                    0 => (bytes, ChunkPart::Trailer),
+                    size => (bytes, ChunkPart::Data(size as usize)),
                 }
             }
-            Next::Data(_) if input.is_empty() => return Ok(None),
-            Next::Data(left) => {
+            ChunkPart::Data(_) if input.is_empty() => return Ok(None),
+            ChunkPart::Data(left) => {
                 let bytes = left.min(input.len());
                 body.extend_from_slice(&input[..bytes]);
-                (bytes, if bytes == left { Next::DataEnd } else { Next::Data(left - bytes) })
+                (bytes, if bytes == left { ChunkPart::DataEnd } else { ChunkPart::Data(left - bytes) })
             }
-            Next::DataEnd => match input {
-                [b'\r', b'\n', ..] => (2, Next::Size),
+            ChunkPart::DataEnd => match input {
+                [b'\r', b'\n', ..] => (2, ChunkPart::Size),
                 [] | [b'\r'] => return Ok(None),
                 _ => return Err(bad("a chunk is longer or shorter than its size says")),
             },
-            Next::Trailer => match trailer(input)? {
-                Some(bytes) => (bytes, Next::End),
+            ChunkPart::Trailer => match trailer(input)? {
+                Some(bytes) => (bytes, ChunkPart::End),
                 None => return Ok(None),
             },
-            Next::End => return Ok(None),
+            ChunkPart::End => return Ok(None),
         };
         self.next = next;
         Ok(Some(bytes))

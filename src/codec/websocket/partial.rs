@@ -13,12 +13,12 @@ pub struct Partial {
     checked: usize,
     /// Frames that have begun.
     frames: usize,
-    frame: Frame,
+    frame: FrameProgress,
 }
 
 /// The frame that has begun last.
 #[derive(Clone, Copy, Debug, Default)]
-struct Frame {
+struct FrameProgress {
     /// Bytes that are still to come.
     left: usize,
     /// The mask for the next of them.
@@ -30,7 +30,7 @@ struct Frame {
 impl Partial {
     /// A message of no frames yet.
     pub(super) fn new(is_text: bool) -> Partial {
-        let frame = Frame { is_over: true, ..Frame::default() };
+        let frame = FrameProgress { is_over: true, ..FrameProgress::default() };
         Partial { is_text, payload: Vec::new(), checked: 0, frames: 0, frame }
     }
 
@@ -38,7 +38,7 @@ impl Partial {
     pub(super) fn open(&mut self, payload_bytes: usize, mask: [u8; 4], is_final: bool) {
         debug_assert!(self.frame.is_over, "the last frame goes on");
         self.frames += 1;
-        self.frame = Frame { left: payload_bytes, mask, is_final, is_over: false };
+        self.frame = FrameProgress { left: payload_bytes, mask, is_final, is_over: false };
     }
 
     /// Bytes of the message, with those that are still to come in the frame that is open.

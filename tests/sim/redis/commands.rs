@@ -22,7 +22,7 @@ const FOR_SUBSCRIBERS: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT /
 type Reply = Result<Vec<u8>, String>;
 
 /// A request that is being executed.
-struct Call<'a> {
+struct HttpRequest<'a> {
     conn: Conn,
     name: &'static str,
     /// What is behind the name.
@@ -43,14 +43,14 @@ struct Command {
     name: &'static str,
     args: RangeInclusive<usize>,
     also: &'static [When],
-    run: fn(&mut Redis, &Call) -> Reply,
+    run: fn(&mut Redis, &HttpRequest) -> Reply,
 }
 
 const fn command(
     name: &'static str,
     args: RangeInclusive<usize>,
     also: &'static [When],
-    run: fn(&mut Redis, &Call) -> Reply,
+    run: fn(&mut Redis, &HttpRequest) -> Reply,
 ) -> Command {
     Command { name, args, also, run }
 }
@@ -131,11 +131,11 @@ impl Redis {
             return Err(LOADING.into());
         }
         *self.commands.entry(upper).or_default() += 1;
-        (command.run)(self, &Call { conn, name, args, now_millis })
+        (command.run)(self, &HttpRequest { conn, name, args, now_millis })
     }
 
     /// The client whose request is executed.
-    fn client(&mut self, call: &Call) -> &mut Client {
+    fn client(&mut self, call: &HttpRequest) -> &mut Client {
         self.clients.get_mut(&call.conn).expect("whoever asks is there")
     }
 
@@ -157,7 +157,7 @@ impl Redis {
 
     // The commands.
 
-    fn auth(&mut self, call: &Call) -> Reply {
+    fn auth(&mut self, call: &HttpRequest) -> Reply {
         let given = match call.args {
             [password] => ("default".to_string(), text(password)),
             [user, password] => (text(user), text(password)),
@@ -175,21 +175,21 @@ impl Redis {
         ok()
     }
 
-    fn select(&mut self, call: &Call) -> Reply {
+    fn select(&mut self, call: &HttpRequest) -> Reply {
         match integer(&call.args[0]).ok_or(NO_INTEGER)? {
             0..16 => ok(),
             _ => Err(NO_DATABASE.into()),
         }
     }
 
-    fn set_name(&mut self, call: &Call) -> Reply {
+    fn set_name(&mut self, call: &HttpRequest) -> Reply {
         match call.args[0].iter().all(u8::is_ascii_graphic) {
             true => ok(),
             false => Err(BAD_NAME.into()),
         }
     }
 
-    fn ping(&mut self, call: &Call) -> Reply {
+    fn ping(&mut self, call: &HttpRequest) -> Reply {
         let subscribed = !self.client(call).channels.is_empty();
         match call.args {
             [] if subscribed => Ok([array(2), bulk("pong"), bulk("")].concat()),
@@ -200,7 +200,7 @@ impl Redis {
         }
     }
 
-    fn subscribe(&mut self, call: &Call) -> Reply {
+    fn subscribe(&mut self, call: &HttpRequest) -> Reply {
         let channels = &mut self.client(call).channels;
         let told = call.args.iter().map(|channel| {
             channels.insert(channel.clone());
@@ -209,7 +209,7 @@ impl Redis {
         Ok(told.flatten().collect())
     }
 
-    fn unsubscribe(&mut self, call: &Call) -> Reply {
+    fn unsubscribe(&mut self, call: &HttpRequest) -> Reply {
         let channels = &mut self.client(call).channels;
         let all: Vec<_> = channels.iter().cloned().collect();
         let unwanted = if call.args.is_empty() { &all } else { call.args };
@@ -223,25 +223,25 @@ impl Redis {
         Ok(told.flatten().collect())
     }
 
-    fn publish_call(&mut self, call: &Call) -> Reply {
+    fn publish_call(&mut self, call: &HttpRequest) -> Reply {
         Ok(number(self.publish(&text(&call.args[0]), &call.args[1])))
     }
 
-    fn numsub_call(&mut self, call: &Call) -> Reply {
+    fn numsub_call(&mut self, call: &HttpRequest) -> Reply {
         let counts = call.args.iter().map(|channel| [bulk(channel), number(self.numsub(&text(channel)))]);
         Ok(array(2 * call.args.len()).into_iter().chain(counts.flatten().flatten()).collect())
     }
 
-    fn del(&mut self, call: &Call) -> Reply {
+    fn del(&mut self, call: &HttpRequest) -> Reply {
         Ok(number(call.args.iter().filter(|key| self.keys.remove(*key).is_some()).count()))
     }
 
-    fn exists(&mut self, call: &Call) -> Reply {
+    fn exists(&mut self, call: &HttpRequest) -> Reply {
         Ok(number(call.args.iter().filter(|key| self.keys.contains_key(*key)).count()))
     }
 
     /// For keys of the wrong type.
-    fn set(&mut self, call: &Call) -> Reply {
+    fn set(&mut self, call: &HttpRequest) -> Reply {
         let [key, _] = call.args else {
             return Err(SYNTAX.into());
         };
@@ -249,7 +249,7 @@ impl Redis {
         ok()
     }
 
-    fn hset(&mut self, call: &Call) -> Reply {
+    fn hset(&mut self, call: &HttpRequest) -> Reply {
         let (pairs, odd) = call.args[1..].as_chunks();
         if !odd.is_empty() {
             return Err(wrong_count(call.name));
@@ -265,7 +265,7 @@ impl Redis {
         Ok(number(fields.len() - before))
     }
 
-    fn hdel(&mut self, call: &Call) -> Reply {
+    fn hdel(&mut self, call: &HttpRequest) -> Reply {
         let fields = self.fields(&call.args[0])?;
         let before = fields.len();
         fields.retain(|(field, _)| !call.args[1..].contains(field));
@@ -274,14 +274,14 @@ impl Redis {
         Ok(number(gone))
     }
 
-    fn hget(&mut self, call: &Call) -> Reply {
+    fn hget(&mut self, call: &HttpRequest) -> Reply {
         let fields = self.fields(&call.args[0])?;
         let value = fields.iter().find(|(field, _)| *field == call.args[1]).map(|(_, value)| bulk(value));
         self.remove_if_empty(&call.args[0]);
         Ok(value.unwrap_or_else(|| NOTHING.into()))
     }
 
-    fn hgetall(&mut self, call: &Call) -> Reply {
+    fn hgetall(&mut self, call: &HttpRequest) -> Reply {
         let fields = self.fields(&call.args[0])?;
         let told = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
         let reply = array(2 * fields.len()).into_iter().chain(told.flatten()).collect();
@@ -289,7 +289,7 @@ impl Redis {
         Ok(reply)
     }
 
-    fn pexpire(&mut self, call: &Call) -> Reply {
+    fn pexpire(&mut self, call: &HttpRequest) -> Reply {
         if let Some(option) = call.args.get(2) {
             return Err(format!("ERR Unsupported option {}", text(option)));
         }
@@ -305,7 +305,7 @@ impl Redis {
         Ok(number(1))
     }
 
-    fn pttl(&mut self, call: &Call) -> Reply {
+    fn pttl(&mut self, call: &HttpRequest) -> Reply {
         match self.keys.get(&call.args[0]).map(|entry| entry.until_millis) {
             None => Ok(b":-2\r\n".to_vec()),
             Some(None) => Ok(b":-1\r\n".to_vec()),

@@ -1,8 +1,8 @@
-//! What the processes of one chat tell each other: a [`Share`] goes out, [`News`] comes in.
+//! What the processes of one chat tell each other: a [`LocalEvent`] goes out, [`RemoteEvent`] comes in.
 
 use std::rc::Rc;
 
-use super::{Body, Manner, Message, Payload, Sender, UniqueId};
+use super::{Body, Message, MessageKind, Payload, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
 /// What is known of a client wherever the chat is: its name, and where it is.
@@ -18,16 +18,16 @@ pub struct Presence {
 
 /// Something that other processes are to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Share {
+pub enum LocalEvent {
     /// Somebody here listens to a room now, or nobody does any more.
-    Ears {
+    Subscribed {
         /// Which.
         room: RoomName,
         /// Whether somebody does.
         any: bool,
     },
     /// Something was said in a room.
-    Said {
+    Message {
         /// Where.
         room: RoomName,
         /// What.
@@ -91,9 +91,9 @@ pub enum Share {
 
 /// Something that happened in another process, or to the link to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum News {
+pub enum RemoteEvent {
     /// Something was said in a room.
-    Said {
+    Message {
         /// Where.
         room: RoomName,
         /// The name it was said under.
@@ -101,7 +101,7 @@ pub enum News {
         /// Its sender.
         sender: Sender,
         /// Said or done.
-        manner: Manner,
+        kind: MessageKind,
         /// What.
         body: Body,
         /// When, in milliseconds since the Unix epoch; `None` if that is not known.
@@ -176,12 +176,12 @@ pub enum News {
         count: Option<u64>,
     },
     /// Nobody here listens to a room, so from now on nothing comes of what is said there elsewhere.
-    Unheard {
+    Unread {
         /// Which.
         room: RoomName,
     },
     /// The other processes are out of reach: as if nobody were there.
-    Apart,
+    Disconnected,
     /// They are within reach again.
-    Together,
+    Connected,
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use super::packet::{self, Packet, Place, Said, What};
+use super::packet::{self, Offset, Packet, PacketBody, What};
 use super::queue::Purpose;
 use super::session::{self, Link};
-use super::{BEAT, Backplane, Names, Phase};
+use super::{BEAT, Backplane, ChannelNames, Phase};
 use crate::codec::resp;
-use crate::protocol::{News, Presence, Sender, Share};
+use crate::protocol::{LocalEvent, Presence, RemoteEvent, Sender};
 use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
@@ -27,10 +27,10 @@ const CLIENTS_A_COMMAND: usize = 500;
 
 impl Backplane {
     /// Something happened that other processes are to know.
-    pub fn share(&mut self, share: Share, now: Now) {
+    pub fn share(&mut self, share: LocalEvent, now: Now) {
         match share {
-            Share::Ears { room, any } => {
-                if self.rooms.set_ears(&room, any, self.is_open(), now) {
+            LocalEvent::Subscribed { room, any } => {
+                if self.rooms.set_subscribed(&room, any, self.is_open(), now) {
                     session::subscribe(
                         &[self.names.channel(&room)],
                         &mut self.out[Link::Subscriptions as usize],
@@ -38,25 +38,29 @@ impl Backplane {
                 }
                 self.tell_unheard();
             }
-            Share::Said { room, message } => {
-                let what = What::Body(message.manner, message.body.clone());
+            LocalEvent::Message { room, message } => {
+                let what = What::Body(message.kind, message.body.clone());
                 let (from, sender, at) = (message.from.clone(), message.sender, message.at_unix_millis);
-                let said = |place| Said::Message { place, from, sender, at, what: Some(what) };
+                let said = |place| PacketBody::Message { place, from, sender, at, what: Some(what) };
                 self.publish_message(room, said, now);
             }
-            Share::Relayed { room, by, from, payload, at_unix_millis: at } => {
+            LocalEvent::Relayed { room, by, from, payload, at_unix_millis: at } => {
                 let (sender, what) = (Sender::Client(by), Some(What::Relayed(payload)));
-                self.publish_message(room, |place| Said::Message { place, from, sender, at, what }, now);
+                self.publish_message(
+                    room,
+                    |place| PacketBody::Message { place, from, sender, at, what },
+                    now,
+                );
             }
-            Share::Present { client, presence } => self.change(client, Ok(presence)),
-            Share::Gone { client, reason } => self.change(client, Err(reason)),
-            Share::Private { process, to, by, from, text } => {
+            LocalEvent::Present { client, presence } => self.change(client, Ok(presence)),
+            LocalEvent::Gone { client, reason } => self.change(client, Err(reason)),
+            LocalEvent::Private { process, to, by, from, text } => {
                 let purpose = Purpose::Private { from: from.clone(), to: to.clone() };
                 self.privates += 1;
-                let said = Said::Private { n: self.privates, to, by: Some(by), from, text };
+                let said = PacketBody::Private { n: self.privates, to, by: Some(by), from, text };
                 self.publish(&self.inbox(process), said, purpose);
             }
-            Share::Doubt { process } => {
+            LocalEvent::Doubt { process } => {
                 // Who is expected is waited for in any case.
                 if self.is_up() && !self.expected.contains(&process) && self.peers.doubt(process) {
                     // Each process is subscribed to what is for it alone.
@@ -64,8 +68,12 @@ impl Backplane {
                     self.command(Purpose::Probe { process }, &[b"PUBSUB", b"NUMSUB", &channel]);
                 }
             }
-            Share::Nobody { process, from, called } => {
-                self.publish(&self.inbox(process), Said::Nobody { from, called }, Purpose::Upkeep);
+            LocalEvent::Nobody { process, from, called } => {
+                self.publish(
+                    &self.inbox(process),
+                    PacketBody::Nobody { from, called },
+                    Purpose::Housekeeping,
+                );
             }
         }
     }
@@ -77,7 +85,7 @@ impl Backplane {
         self.version += 1;
         self.registered = self.version;
         let key = self.names.own.clone();
-        self.command(Purpose::Upkeep, &[b"DEL", &key]);
+        self.command(Purpose::Housekeeping, &[b"DEL", &key]);
         for clients in clients.chunks(CLIENTS_A_COMMAND) {
             let fields = clients.iter().map(|(client, presence)| field(*client, presence));
             self.set_fields(fields.collect());
@@ -97,7 +105,7 @@ impl Backplane {
         if let Phase::Up(up) = &mut self.phase {
             up.registered = true;
         }
-        let hello = Said::Beat { version: self.version, hello: true };
+        let hello = PacketBody::Beat { version: self.version, hello: true };
         self.publish(&self.names.presence.clone(), hello, Purpose::Announced);
         self.release_if_in_order();
     }
@@ -114,8 +122,8 @@ impl Backplane {
         self.expected.clear();
         self.release_if_all_are_here();
         let key = self.names.own.clone();
-        self.command(Purpose::Upkeep, &[b"DEL", &key]);
-        self.announce(Said::Bye);
+        self.command(Purpose::Housekeeping, &[b"DEL", &key]);
+        self.announce(PacketBody::Bye);
     }
 
     /// Brings what is to be sent to the links; to be called when a tick has brought all it has.
@@ -150,15 +158,15 @@ impl Backplane {
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        if self.left || up.beat_at > now {
+        if self.left || up.heartbeat_at > now {
             return;
         }
-        up.beat_at = now + BEAT;
+        up.heartbeat_at = now + BEAT;
         up.echo_by = up.echo_by.or(Some(now + self.timeout));
         self.check();
         self.set_fields(vec![(ALIVE.into(), b"1".into())]);
         self.renew();
-        self.announce(Said::Beat { version: self.version, hello: false });
+        self.announce(PacketBody::Beat { version: self.version, hello: false });
     }
 
     /// Answers all who have just come.
@@ -167,7 +175,7 @@ impl Backplane {
             return;
         }
         if !self.left {
-            self.announce(Said::Beat { version: self.version, hello: false });
+            self.announce(PacketBody::Beat { version: self.version, hello: false });
         }
         self.owing.extend(self.rooms.deaf());
     }
@@ -175,7 +183,7 @@ impl Backplane {
     /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
     pub(super) fn mark(&mut self, room: &RoomName, asks: bool, now: Now) {
         let (place, ages) = (self.rooms.place(room), self.rooms.ages(room, now));
-        self.publish(&self.names.channel(room), Said::Mark { place, ages, asks }, Purpose::Mark);
+        self.publish(&self.names.channel(room), PacketBody::Mark { place, ages, asks }, Purpose::Mark);
     }
 
     /// Asks Redis for all clients of a process.
@@ -191,14 +199,14 @@ impl Backplane {
         }
     }
 
-    fn publish_message(&mut self, room: RoomName, said: impl FnOnce(Place) -> Said, now: Now) {
+    fn publish_message(&mut self, room: RoomName, said: impl FnOnce(Offset) -> PacketBody, now: Now) {
         // So that nobody speaks before the others know that it is there.
         self.tell_changes();
         let said = said(self.rooms.next_place(&room, now));
         self.publish(&self.names.channel(&room), said, Purpose::Message { room });
     }
 
-    fn change(&mut self, client: u32, state: packet::State) {
+    fn change(&mut self, client: u32, state: packet::PresenceChange) {
         if self.is_up() && !self.left {
             // Of several changes in a row, as when a client moves from room to room, only the last counts.
             match self.changes.last_mut().filter(|(last, before)| *last == client && before.is_ok()) {
@@ -217,7 +225,7 @@ impl Backplane {
         // Of a hash that is gone, what follows would make one that looks whole.
         self.check();
         self.version += 1;
-        let last: BTreeMap<u32, &packet::State> =
+        let last: BTreeMap<u32, &packet::PresenceChange> =
             changes.iter().map(|(client, state)| (*client, state)).collect();
         let gone: Vec<String> =
             last.iter().filter(|(_, state)| state.is_err()).map(|(id, _)| id.to_string()).collect();
@@ -231,7 +239,7 @@ impl Backplane {
         // In one command with the version, and after those who are gone: nobody can take half of it for the whole.
         self.set_fields(fields);
         self.renew();
-        self.announce(Said::Clients { version: self.version, changes });
+        self.announce(PacketBody::Clients { version: self.version, changes });
     }
 
     fn version_field(&self) -> (Vec<u8>, Vec<u8>) {
@@ -242,11 +250,11 @@ impl Backplane {
         let key = self.names.own.clone();
         let fields = fields.iter().flat_map(|(name, value)| [&name[..], &value[..]]);
         let words: Vec<&[u8]> = [&b"HSET"[..], &key].into_iter().chain(fields).collect();
-        self.command(Purpose::Upkeep, &words);
+        self.command(Purpose::Housekeeping, &words);
     }
 
     fn renew(&mut self) {
-        self.renew_for(Purpose::Upkeep);
+        self.renew_for(Purpose::Housekeeping);
     }
 
     fn renew_for(&mut self, purpose: Purpose) {
@@ -261,11 +269,11 @@ impl Backplane {
     }
 
     /// Tells all processes.
-    fn announce(&mut self, said: Said) {
-        self.publish(&self.names.presence.clone(), said, Purpose::Upkeep);
+    fn announce(&mut self, said: PacketBody) {
+        self.publish(&self.names.presence.clone(), said, Purpose::Housekeeping);
     }
 
-    fn publish(&mut self, channel: &[u8], said: Said, purpose: Purpose) {
+    fn publish(&mut self, channel: &[u8], said: PacketBody, purpose: Purpose) {
         let payload = packet::encode(&Packet { process: self.process, said });
         self.command(purpose, &[b"PUBLISH", channel, &payload]);
     }
@@ -290,14 +298,14 @@ impl Backplane {
             Purpose::Message { room } => {
                 self.owing.insert(room);
             }
-            Purpose::Private { from, to } => self.tell(News::Nobody { from, called: to }),
+            Purpose::Private { from, to } => self.tell(RemoteEvent::Nobody { from, called: to }),
             _ => {}
         }
     }
 
     /// The channel for a process, which is also the key of its clients.
     fn inbox(&self, process: u64) -> Vec<u8> {
-        Names::process(&self.names.prefix, process)
+        ChannelNames::process(&self.names.prefix, process)
     }
 
     /// Whether Redis is being spoken to: what is subscribed to later must be added.

@@ -3,14 +3,14 @@
 use std::mem;
 
 use super::others::Heard;
-use super::packet::{self, Packet, Said, What};
+use super::packet::{self, Packet, PacketBody, What};
 use super::queue::Purpose;
+use super::send::VERSION;
 use super::session::{Incoming, Trouble, error_of};
-use super::speak::VERSION;
-use super::{Action, Backplane, Link, Phase, Up};
+use super::{Backplane, Link, LinkAction, Phase, Up};
 use crate::codec::json;
 use crate::codec::resp::Reply;
-use crate::protocol::{Body, Manner, News, Presence, Sender};
+use crate::protocol::{Body, MessageKind, Presence, RemoteEvent, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -84,7 +84,9 @@ impl Backplane {
         match (purpose, reply) {
             (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
             // Nobody has heard it: its process is gone, and we are about to learn so.
-            (Purpose::Private { from, to }, Reply::Int(0)) => self.tell(News::Nobody { from, called: to }),
+            (Purpose::Private { from, to }, Reply::Int(0)) => {
+                self.tell(RemoteEvent::Nobody { from, called: to })
+            }
             (Purpose::Probe { process }, Reply::Array(counts)) => {
                 self.peers.hear_of(process, counts.last() != Some(&Reply::Int(0)), now.moment);
             }
@@ -109,7 +111,7 @@ impl Backplane {
             _ => None,
         };
         if version_there != Some(version) && version >= self.registered && !self.left {
-            self.actions.push_back(Action::Register);
+            self.actions.push_back(LinkAction::Register);
         }
     }
 
@@ -124,7 +126,7 @@ impl Backplane {
             return;
         };
         match said {
-            Said::Message { place, from, sender, at, what } => {
+            PacketBody::Message { place, from, sender, at, what } => {
                 let Heard::New { lost } = self.rooms.hear(&room, process, place) else {
                     return;
                 };
@@ -135,15 +137,15 @@ impl Backplane {
                 };
                 self.counts.received += 1;
                 self.tell(match what {
-                    What::Body(manner, body) => {
-                        News::Said { room, from, sender, manner, body, at_unix_millis: Some(at) }
+                    What::Body(kind, body) => {
+                        RemoteEvent::Message { room, from, sender, kind, body, at_unix_millis: Some(at) }
                     }
                     What::Relayed(payload) => {
-                        News::Relayed { room, from, sender, payload, at_unix_millis: at }
+                        RemoteEvent::Relayed { room, from, sender, payload, at_unix_millis: at }
                     }
                 });
             }
-            Said::Mark { place, ages, asks } => {
+            PacketBody::Mark { place, ages, asks } => {
                 let lost = self.rooms.hear_mark(&room, process, place, ages, now);
                 self.tell_lost(&room, lost);
                 // Who has said nothing has nothing to be missed.
@@ -164,11 +166,11 @@ impl Backplane {
             return;
         };
         self.counts.received += 1;
-        self.tell(News::Said {
+        self.tell(RemoteEvent::Message {
             room,
             from: Name::of_redis(),
             sender: Sender::Unknown,
-            manner: Manner::Say,
+            kind: MessageKind::Say,
             body,
             at_unix_millis: None,
         });
@@ -194,20 +196,20 @@ impl Backplane {
         }
         let mut todo = Vec::new();
         match said {
-            Said::Clients { version, changes } => {
+            PacketBody::Clients { version, changes } => {
                 self.peers.hear_changes(process, version, changes, now.moment, &mut todo);
             }
-            Said::Beat { version, hello } => {
+            PacketBody::Beat { version, hello } => {
                 self.peers.hear(process, version, now.moment, &mut todo);
                 self.greeted |= hello;
             }
-            Said::Bye => self.peers.forget(process, &mut todo),
-            Said::Private { n, .. } if !self.peers.hear_private(process, n) => {}
-            Said::Private { to, by, from, text, .. } => {
-                self.tell(News::Private { process, to, by, from, text });
+            PacketBody::Bye => self.peers.forget(process, &mut todo),
+            PacketBody::Private { n, .. } if !self.peers.hear_private(process, n) => {}
+            PacketBody::Private { to, by, from, text, .. } => {
+                self.tell(RemoteEvent::Private { process, to, by, from, text });
             }
-            Said::Nobody { from, called } => self.tell(News::Nobody { from, called }),
-            Said::Message { .. } | Said::Mark { .. } => self.counts.ignored += 1,
+            PacketBody::Nobody { from, called } => self.tell(RemoteEvent::Nobody { from, called }),
+            PacketBody::Message { .. } | PacketBody::Mark { .. } => self.counts.ignored += 1,
         }
         self.carry_out(todo);
     }
@@ -216,7 +218,7 @@ impl Backplane {
     fn hear_echo(&mut self) {
         if let Phase::Up(up) = &mut self.phase {
             (up.echo_by, up.echoed) = (None, true);
-            self.note_echo();
+            self.record_echo();
         }
     }
 
@@ -231,7 +233,7 @@ impl Backplane {
         if count != Some(0) {
             // It is what others say: it may be anything.
             self.counts.lost = self.counts.lost.saturating_add(count.unwrap_or(1));
-            self.tell(News::Lost { room: room.clone(), count });
+            self.tell(RemoteEvent::Lost { room: room.clone(), count });
         }
     }
 }

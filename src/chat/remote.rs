@@ -1,4 +1,4 @@
-//! The table of clients of other processes: [`FarClients`]. To the rooms and to the names they are clients as any
+//! The table of clients of other processes: [`RemoteClients`]. To the rooms and to the names they are clients as any
 //! others; what they are told goes through the link.
 
 use std::collections::HashMap;
@@ -6,34 +6,34 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use super::clients::Client;
+use super::conflicts::NameConflicts;
 use super::ids::ClientId;
-use super::rivals::Rivals;
 use crate::protocol::UniqueId;
 use crate::text::Name;
 
 /// The clients of all other processes.
 #[derive(Debug)]
-pub struct FarClients {
-    clients: Slab<FarClient>,
+pub struct RemoteClients {
+    clients: Slab<RemoteClient>,
     max: usize,
     /// How many were too many.
     ignored: u64,
     /// The keys of each process's clients, by their numbers there.
     processes: HashMap<u64, HashMap<u32, u32>>,
-    pub(super) rivals: Rivals,
+    pub(super) conflicts: NameConflicts,
 }
 
 #[derive(Debug)]
-struct FarClient {
+struct RemoteClient {
     client: Client,
     id: UniqueId,
 }
 
-impl FarClients {
+impl RemoteClients {
     /// None so far, and never more than that.
-    pub fn new(max: usize) -> FarClients {
-        let rivals = Rivals::default();
-        FarClients { clients: Slab::new(), max, ignored: 0, processes: HashMap::new(), rivals }
+    pub fn new(max: usize) -> RemoteClients {
+        let conflicts = NameConflicts::default();
+        RemoteClients { clients: Slab::new(), max, ignored: 0, processes: HashMap::new(), conflicts }
     }
 
     /// The client with that key.
@@ -48,7 +48,7 @@ impl FarClients {
 
     /// The id of a client of another process; `None` if it is one of ours.
     pub fn unique(&self, id: ClientId) -> Option<UniqueId> {
-        Some(self.clients.get(id.far_key()?)?.id)
+        Some(self.clients.get(id.remote_key()?)?.id)
     }
 
     /// The process that a client is connected to; `None` if it is one of ours.
@@ -78,7 +78,7 @@ impl FarClients {
             self.ignored += 1;
             return None;
         }
-        let key = self.clients.insert(FarClient { client: Client::Solo { name, seat: None }, id });
+        let key = self.clients.insert(RemoteClient { client: Client::SingleRoom { name, seat: None }, id });
         self.processes.entry(id.process).or_default().insert(id.serial, key as u32);
         Some(ClientId::far(key))
     }

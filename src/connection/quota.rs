@@ -1,8 +1,8 @@
-//! The quota that a connection counts against: [`Place`].
+//! The quota that a connection counts against: [`Quota`].
 
 /// The quota that a connection counts against, from accept until its descriptor is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum Quota {
     /// Clients (`--max-clients`).
     Client,
     /// Clients in the queue (`--max-waiting`).
@@ -15,7 +15,7 @@ pub enum Place {
     Refused,
 }
 
-impl Place {
+impl Quota {
     /// All places, in the order of their numbers.
-    pub const ALL: [Place; 5] = [Place::Client, Place::Queue, Place::Http, Place::Closing, Place::Refused];
+    pub const ALL: [Quota; 5] = [Quota::Client, Quota::Queue, Quota::Http, Quota::Closing, Quota::Refused];
 }

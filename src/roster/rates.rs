@@ -2,26 +2,26 @@
 
 use super::Roster;
 use crate::chat::ClientId;
-use crate::connection::{Charged, Life, Queued};
+use crate::connection::{Charge, Schedule, State};
 use crate::host::Host;
 use crate::net::Token;
-use crate::pressure::{Pressure, Rooms, Target};
+use crate::pressure::{Audience, Pressure, RoomIds};
 use crate::rate::{AddressRates, Use};
 use crate::time::Moment;
 
 impl<S> Roster<S> {
     /// Takes something that a client does from its allowance and its address's, or has it wait until
-    /// [`Roster::next_to_go_on`].
-    pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charged {
+    /// [`Roster::next_unthrottled`].
+    pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charge {
         let Some(connection) = self.connections.get_mut(token.slot as usize) else {
-            return Charged::Paid;
+            return Charge::Allowed;
         };
         let host = connection.host;
         if host == Host::LOCAL && what == Use::Request {
-            return Charged::Paid;
+            return Charge::Allowed;
         }
-        let rested = self.meter.is_rested(token.slot, now)
-            && (host == Host::LOCAL || self.address_rates.is_rested(host, now));
+        let rested = self.meter.is_full_again(token.slot, now)
+            && (host == Host::LOCAL || self.address_rates.is_full_again(host, now));
         let ready_at = self.address_rates.ready_at(host, what);
         let paid = match what {
             _ if ready_at > now => {
@@ -65,13 +65,13 @@ impl<S> Roster<S> {
     }
 
     /// The next client that had to wait, and need not any more.
-    pub fn next_to_go_on(&mut self, now: Moment) -> Option<Token> {
-        let slot = self.meter.next_to_go_on(now)?;
+    pub fn next_unthrottled(&mut self, now: Moment) -> Option<Token> {
+        let slot = self.meter.next_unthrottled(now)?;
         self.token(ClientId(slot))
     }
 
     /// Forgets, now and then, who has its whole allowance again.
-    pub fn forget_rested(&mut self, now: Moment) {
+    pub fn sweep_full(&mut self, now: Moment) {
         self.meter.sweep(now);
         self.address_rates.sweep(now);
     }
@@ -82,33 +82,33 @@ impl<S> Roster<S> {
     }
 
     /// Has a client wait until a message may go to the target.
-    pub fn hold(&mut self, token: Token, target: Target) {
+    pub fn hold(&mut self, token: Token, target: Audience) {
         if let Some(connection) = self.get_mut(token) {
-            connection.queued.insert(Queued::PAUSED);
+            connection.schedule.insert(Schedule::PAUSED);
             self.pressure.wait(token, target);
         }
     }
 
     /// Notes a flush that left something queued. `rooms` tells where the client is.
-    pub fn note_blocked(
+    pub fn record_blocked(
         &mut self,
         token: Token,
         taken_bytes: usize,
-        rooms: impl FnOnce(ClientId) -> Rooms,
+        rooms: impl FnOnce(ClientId) -> RoomIds,
         now: Moment,
     ) {
         let Some(connection) = self.connections.get(token.slot as usize) else {
             return;
         };
-        let over = connection.outbox.cost_bytes() > self.limits.mark_bytes;
-        let lags = over && connection.life == Life::Chatting;
+        let over = connection.outbox.cost_bytes() > self.limits.watermark_bytes;
+        let lags = over && connection.state == State::Active;
         if lags || self.pressure.has(token.into()) {
             self.pressure.note(token.into(), lags, taken_bytes, rooms(token.into()), now);
         }
     }
 
     /// Notes that a client has nothing queued any more, or has left the chat.
-    pub fn note_unblocked(&mut self, token: Token, now: Moment) {
+    pub fn record_unblocked(&mut self, token: Token, now: Moment) {
         self.pressure.forget(token.into(), now);
     }
 

@@ -1,4 +1,4 @@
-//! What the JSON door tells: every event as an object.
+//! What the JSON listener tells: every event as an object.
 
 use std::fmt::Display;
 
@@ -6,13 +6,13 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::codec::{APART, TOGETHER, Tag, websocket};
-use crate::protocol::{Body, CloseReason, Event, Manner, Message, Sender, UniqueId};
+use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
 /// What the server sends: an object whose `type` is the variant's name.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Told<'a> {
+enum ServerMessage<'a> {
     Welcome {
         id: Id,
         name: &'a str,
@@ -34,14 +34,14 @@ enum Told<'a> {
     Message {
         room: &'a str,
         #[serde(flatten)]
-        said: Said<'a>,
+        said: MessageFields<'a>,
         #[serde(flatten)]
         extra: Extra<'a>,
     },
     History {
         room: &'a str,
         epoch: String,
-        messages: Vec<Said<'a>>,
+        messages: Vec<MessageFields<'a>>,
         #[serde(flatten)]
         extra: Extra<'a>,
     },
@@ -138,7 +138,7 @@ struct RoomCount<'a> {
 
 /// A message, wherever it is told of.
 #[derive(Serialize)]
-struct Said<'a> {
+struct MessageFields<'a> {
     from: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
@@ -154,8 +154,8 @@ struct Said<'a> {
     via: Option<&'static str>,
 }
 
-impl<'a> From<&'a Message> for Said<'a> {
-    fn from(message: &'a Message) -> Said<'a> {
+impl<'a> From<&'a Message> for MessageFields<'a> {
+    fn from(message: &'a Message) -> MessageFields<'a> {
         let (text, data) = match &message.body {
             Body::Text(text) => (Some(text.as_str()), None),
             Body::Data(json) => (None, raw(json)),
@@ -165,8 +165,8 @@ impl<'a> From<&'a Message> for Said<'a> {
             Sender::Http => (None, Some(Sender::VIA_HTTP)),
             Sender::Unknown => (None, None),
         };
-        let (from, me) = (message.from.as_str(), message.manner == Manner::Act);
-        Said { from, by, via, text, data, seq: message.seq, at: message.at_unix_millis, me }
+        let (from, me) = (message.from.as_str(), message.kind == MessageKind::Emote);
+        MessageFields { from, by, via, text, data, seq: message.seq, at: message.at_unix_millis, me }
     }
 }
 
@@ -199,7 +199,7 @@ pub fn close(reason: CloseReason, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an event as an object; nothing, if this door has no word for it.
+/// Appends an event as an object; nothing, if this listener has no word for it.
 pub fn write(event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
     if let Some(told) = told(event, tag) {
         put(&told, out);
@@ -208,10 +208,10 @@ pub fn write(event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
 
 /// Appends a message as an object.
 pub fn write_message(room: &RoomName, message: &Message, tag: Option<&Tag>, out: &mut Vec<u8>) {
-    put(&Told::Message { room: room.as_str(), said: message.into(), extra: marked(tag) }, out);
+    put(&ServerMessage::Message { room: room.as_str(), said: message.into(), extra: marked(tag) }, out);
 }
 
-fn put(told: &Told<'_>, out: &mut Vec<u8>) {
+fn put(told: &ServerMessage<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(out, told).expect("strings and numbers, into a vector");
 }
 
@@ -219,24 +219,24 @@ fn marked(tag: Option<&Tag>) -> Extra<'_> {
     Extra { id: tag.and_then(|tag| raw(&tag.0)), ..Extra::default() }
 }
 
-fn notice(text: impl Display) -> Told<'static> {
-    Told::Notice { text: text.to_string() }
+fn notice(text: impl Display) -> ServerMessage<'static> {
+    ServerMessage::Notice { text: text.to_string() }
 }
 
-/// An event as an object; `None`, if this door has no word for it.
-fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
+/// An event as an object; `None`, if this listener has no word for it.
+fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>> {
     let extra = marked(tag);
     Some(match event {
-        Event::Welcome { id, name } => Told::Welcome { id: Id(*id), name: name.as_str() },
+        Event::Welcome { id, name } => ServerMessage::Welcome { id: Id(*id), name: name.as_str() },
         Event::Private { by, from, text } => {
             let extra = Extra { by: by.map(Id), ..extra };
-            Told::Private { from: from.as_str(), text: text.as_str(), extra }
+            ServerMessage::Private { from: from.as_str(), text: text.as_str(), extra }
         }
-        Event::Told { by, from, to, text } => {
+        Event::PrivateSent { by, from, to, text } => {
             let extra = Extra { by: Some(Id(*by)), to: Some(to.as_str()), ..extra };
-            Told::Private { from: from.as_str(), text: text.as_str(), extra }
+            ServerMessage::Private { from: from.as_str(), text: text.as_str(), extra }
         }
-        Event::Rooms { rooms, more } => Told::Rooms {
+        Event::Rooms { rooms, more } => ServerMessage::Rooms {
             rooms: rooms
                 .iter()
                 .map(|(room, count)| RoomCount { room: room.as_str(), count: *count })
@@ -246,71 +246,76 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<Told<'a>> {
         },
         Event::YouAre { by, from, to } => {
             let extra = Extra { by: Some(Id(*by)), ..extra };
-            Told::Nick { from: from.as_str(), to: to.as_str(), extra }
+            ServerMessage::Nick { from: from.as_str(), to: to.as_str(), extra }
         }
         Event::Missed { room, count } => {
             let extra = Extra { room: room.as_ref().map(RoomName::as_str), ..extra };
-            Told::Missed { count: Some(*count), extra }
+            ServerMessage::Missed { count: Some(*count), extra }
         }
         Event::Problem { problem, .. } => {
-            Told::Error { code: problem.code(), text: problem.to_string(), extra }
+            ServerMessage::Error { code: problem.code(), text: problem.to_string(), extra }
         }
-        Event::Pong => Told::Pong { extra },
-        Event::Bye(reason) => Told::Bye { reason: reason.farewell().unwrap_or_default() },
+        Event::Pong => ServerMessage::Pong { extra },
+        Event::Bye(reason) => ServerMessage::Bye { reason: reason.farewell().unwrap_or_default() },
         Event::Greeting(line) => notice(line),
-        Event::Apart => notice(APART),
-        Event::Together => notice(TOGETHER),
+        Event::Disconnected => notice(APART),
+        Event::Connected => notice(TOGETHER),
         Event::Delayed => notice("you send fast: your messages are slowed down, none is lost"),
         Event::Waiting(1) => notice("the server is full. you are next, please wait"),
         Event::Waiting(place) => {
             notice(format_args!("the server is full. you are number {place} in the queue, please wait"))
         }
-        Event::WhatName | Event::Help | Event::Past { .. } | Event::NoPast => return None,
+        Event::AskName | Event::Help | Event::HistoryEntry { .. } | Event::HistoryEmpty => return None,
         Event::Relayed(_) | Event::Position(_) => return None,
-        of_a_room => return told_of_room(of_a_room, extra),
+        of_a_room => return room_fields(of_a_room, extra),
     })
 }
 
 /// The same, of something that happened in a room.
-fn told_of_room<'a>(event: &'a Event, extra: Extra<'a>) -> Option<Told<'a>> {
+fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
     Some(match event {
-        Event::Entered { by, name, room, others, more, epoch, seq, since, .. } => {
+        Event::YouJoined { by, name, room, others, more, epoch, seq, since, .. } => {
             let (by, epoch) = (Some(Id(*by)), Some(epoch.to_string()));
             let extra = Extra { by, epoch, seq: Some(*seq), since: Some(*since), ..extra };
-            Told::Joined { room: room.as_str(), name: name.as_str(), count: others.len() + more + 1, extra }
+            ServerMessage::Joined {
+                room: room.as_str(),
+                name: name.as_str(),
+                count: others.len() + more + 1,
+                extra,
+            }
         }
         Event::Joined { by, name, room, count } => {
             let extra = Extra { by: Some(Id(*by)), ..extra };
-            Told::Joined { room: room.as_str(), name: name.as_str(), count: *count, extra }
+            ServerMessage::Joined { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
-        Event::Gone { by, name, room, count } => {
+        Event::YouLeft { by, name, room, count } => {
             let extra = Extra { by: Some(Id(*by)), ..extra };
-            Told::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
+            ServerMessage::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
         Event::Left { by, name, room, reason, count } => {
             let extra = Extra { by: Some(Id(*by)), reason: reason.as_ref().map(Text::as_str), ..extra };
-            Told::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
+            ServerMessage::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
         Event::Message { room, message, .. } => {
-            Told::Message { room: room.as_str(), said: Said::from(&**message), extra }
+            ServerMessage::Message { room: room.as_str(), said: MessageFields::from(&**message), extra }
         }
         Event::History { room, epoch, messages } => {
-            let messages = messages.iter().map(|message| Said::from(&**message)).collect();
-            Told::History { room: room.as_str(), epoch: epoch.to_string(), messages, extra }
+            let messages = messages.iter().map(|message| MessageFields::from(&**message)).collect();
+            ServerMessage::History { room: room.as_str(), epoch: epoch.to_string(), messages, extra }
         }
         Event::Who { room, names, more } => {
             let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-            Told::Who { room: room.as_str(), count: names.len() + more, names, extra }
+            ServerMessage::Who { room: room.as_str(), count: names.len() + more, names, extra }
         }
         Event::Renamed { room, by, from, to } => {
             let extra = Extra { room: Some(room.as_str()), by: Some(Id(*by)), ..extra };
-            Told::Nick { from: from.as_str(), to: to.as_str(), extra }
+            ServerMessage::Nick { from: from.as_str(), to: to.as_str(), extra }
         }
         Event::Gap { room, count } | Event::Lost { room, count } => {
-            Told::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
+            ServerMessage::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
         }
         Event::Crowd { room, joined, left, count } => {
-            Told::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }
+            ServerMessage::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }
         }
         _ => return None,
     })

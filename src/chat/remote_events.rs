@@ -2,72 +2,82 @@
 
 use std::collections::HashSet;
 
-use super::clients::{Client, Echo, Seat};
+use super::clients::{Client, Echo, Membership};
 use super::ids::{ClientId, RoomId, RoomSlot};
 use super::moves::Notice;
 use super::talk::Speech;
 use super::{Chat, Effect};
-use crate::protocol::{Event, Message, News, Payload, Presence, Problem, Sender, Share, UniqueId};
+use crate::protocol::{
+    Event, LocalEvent, Message, Payload, Presence, Problem, RemoteEvent, Sender, UniqueId,
+};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 impl Chat {
     /// Something is known of another process, or of the link to it.
-    pub fn hear(&mut self, news: News, now: Now, effects: &mut Vec<Effect>) {
+    pub fn hear(&mut self, news: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
         match news {
-            News::Said { room, from, sender, manner, body, at_unix_millis } => {
+            RemoteEvent::Message { room, from, sender, kind, body, at_unix_millis } => {
                 let at = at_unix_millis.unwrap_or(now.unix_millis);
-                let speech = Speech { manner, body, receipt: false };
+                let speech = Speech { kind, body, receipt: false };
                 self.hear_said(&room, from, sender, speech, at, effects);
             }
-            News::Relayed { room, from, sender, payload, at_unix_millis } => {
+            RemoteEvent::Relayed { room, from, sender, payload, at_unix_millis } => {
                 self.hear_relayed(&room, from, sender, payload, at_unix_millis, effects);
             }
-            News::Private { process, to, by, from, text } => match self.find_near(&to) {
-                Some(id) => effects.push(Effect::Pass(id, Event::Private { by, from, text })),
-                None => self.share(|| Share::Nobody { process, from, called: to }, effects),
+            RemoteEvent::Private { process, to, by, from, text } => match self.find_local(&to) {
+                Some(id) => effects.push(Effect::Deliver(id, Event::Private { by, from, text })),
+                None => self.share(|| LocalEvent::Nobody { process, from, called: to }, effects),
             },
-            News::Nobody { from, called } => {
-                if let Some(id) = self.find_near(&from) {
+            RemoteEvent::Nobody { from, called } => {
+                if let Some(id) = self.find_local(&from) {
                     let problem = Problem::NobodyCalled(Text::of_name(&called));
                     effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
                 }
             }
-            News::Present { id, presence } => self.far_present(id, presence, Notice::Told, now, effects),
-            News::Gone { id, reason } => self.far_gone(id, reason, Notice::Told, now, effects),
-            News::Everyone { process, clients, told } => {
-                self.far_everyone(
+            RemoteEvent::Present { id, presence } => {
+                self.remote_present(id, presence, Notice::Announced, now, effects)
+            }
+            RemoteEvent::Gone { id, reason } => self.remote_gone(id, reason, Notice::Announced, now, effects),
+            RemoteEvent::Everyone { process, clients, told } => {
+                self.remote_snapshot(
                     process,
                     clients,
-                    if told { Notice::Told } else { Notice::Quiet },
+                    if told { Notice::Announced } else { Notice::Silent },
                     now,
                     effects,
                 );
             }
-            News::ProcessGone { process } => {
+            RemoteEvent::ProcessGone { process } => {
                 let reason = Text::clean("its server is gone");
                 for serial in self.clients.far.of_process(process) {
-                    self.far_gone(UniqueId { process, serial }, reason.clone(), Notice::Told, now, effects);
+                    self.remote_gone(
+                        UniqueId { process, serial },
+                        reason.clone(),
+                        Notice::Announced,
+                        now,
+                        effects,
+                    );
                 }
             }
-            News::Lost { room, count } => {
-                if let Some(id) = self.note_gap(&room) {
+            RemoteEvent::Lost { room, count } => {
+                if let Some(id) = self.record_gap(&room) {
                     let event = Event::Lost { room, count };
                     effects.push(Effect::Announce { room: id, except: None, event });
                 }
             }
-            News::Unheard { room } => {
-                self.note_gap(&room);
+            RemoteEvent::Unread { room } => {
+                self.record_gap(&room);
             }
-            News::Apart => self.set_apart(true, now, effects),
-            News::Together => self.set_apart(false, now, effects),
+            RemoteEvent::Disconnected => self.set_apart(true, now, effects),
+            RemoteEvent::Connected => self.set_apart(false, now, effects),
         }
     }
 
     /// Who is away from a room and comes back must be told that something is missing.
-    fn note_gap(&mut self, room: &RoomName) -> Option<RoomId> {
+    fn record_gap(&mut self, room: &RoomName) -> Option<RoomId> {
         let id = self.rooms.find(room)?;
-        self.rooms.get_mut(id)?.note_gap();
+        self.rooms.get_mut(id)?.record_gap();
         Some(id)
     }
 
@@ -83,8 +93,8 @@ impl Chat {
         let Some(id) = self.rooms.find(room) else {
             return;
         };
-        let Speech { manner, body, .. } = speech;
-        let message = |seq| Message { from, sender, manner, body, seq, at_unix_millis: at }.into();
+        let Speech { kind, body, .. } = speech;
+        let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis: at }.into();
         let message = self.rooms.post(id, message);
         effects.extend(self.announce(id, None, message));
     }
@@ -111,18 +121,18 @@ impl Chat {
     fn set_apart(&mut self, apart: bool, now: Now, effects: &mut Vec<Effect>) {
         if apart {
             for process in self.clients.far.processes() {
-                self.far_everyone(process, Vec::new(), Notice::Quiet, now, effects);
+                self.remote_snapshot(process, Vec::new(), Notice::Silent, now, effects);
             }
         }
         // They may be out of reach again before anybody was told that they are not.
         if let Some(shared) = self.shared.as_mut().filter(|shared| shared.apart != apart) {
             shared.apart = apart;
-            effects.push(Effect::Everybody(if apart { Event::Apart } else { Event::Together }));
+            effects.push(Effect::SendToAll(if apart { Event::Disconnected } else { Event::Connected }));
         }
     }
 
     /// Those are all clients of a process: who is not among them is gone.
-    fn far_everyone(
+    fn remote_snapshot(
         &mut self,
         process: u64,
         clients: Vec<(u32, Presence)>,
@@ -134,14 +144,14 @@ impl Chat {
         let mut known = self.clients.far.of_process(process);
         known.retain(|client| !present.contains(client));
         for serial in known {
-            self.far_gone(UniqueId { process, serial }, None, notice, now, effects);
+            self.remote_gone(UniqueId { process, serial }, None, notice, now, effects);
         }
         for (serial, presence) in clients {
-            self.far_present(UniqueId { process, serial }, presence, notice, now, effects);
+            self.remote_present(UniqueId { process, serial }, presence, notice, now, effects);
         }
     }
 
-    fn far_present(
+    fn remote_present(
         &mut self,
         id: UniqueId,
         presence: Presence,
@@ -153,23 +163,23 @@ impl Chat {
         self.settle_name(id.process, &name, since_unix_millis, now, effects);
         let client = match self.clients.far.find(id) {
             Some(client) => {
-                self.far_rename(client, &name, notice, now, effects);
+                self.remote_rename(client, &name, notice, now, effects);
                 client
             }
             None => {
                 let Some(client) = self.clients.far.insert(id, name) else {
                     return;
                 };
-                self.take_far_name(client, notice);
+                self.take_remote_name(client, notice);
                 client
             }
         };
         self.doubt_holder(self.clients.name_of(client), Some(id.process), effects);
-        self.far_move(client, rooms, notice, now, effects);
+        self.remote_move(client, rooms, notice, now, effects);
     }
 
     /// A far client is in these rooms now, as far as there is a place for them.
-    fn far_move(
+    fn remote_move(
         &mut self,
         client: ClientId,
         rooms: Vec<RoomName>,
@@ -177,24 +187,25 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let notice = if self.is_rival(client) { Notice::Quiet } else { notice };
+        let notice = if self.is_in_conflict(client) { Notice::Silent } else { notice };
         let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
         let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
-        let seats = self.client(client).into_iter().flat_map(Client::seats);
-        let (stays, leaves): (Vec<Seat>, Vec<Seat>) = seats.partition(|seat| wanted.contains(&seat.slot));
-        self.leave_seats(client, &leaves, None, notice, now, effects);
+        let memberships = self.client(client).into_iter().flat_map(Client::memberships);
+        let (stays, leaves): (Vec<Membership>, Vec<Membership>) =
+            memberships.partition(|seat| wanted.contains(&seat.slot));
+        self.leave_memberships(client, &leaves, None, notice, now, effects);
         let mut seated: HashSet<RoomSlot> = stays.into_iter().map(|seat| seat.slot).collect();
         // Each is taken as soon as it is open: the next might be opened in its place.
         for room in rooms {
             if let Some(room) = self.rooms.open(room)
                 && seated.insert(room.slot())
             {
-                self.take_seat(client, room, Echo(false), notice, now, effects);
+                self.take_membership(client, room, Echo(false), notice, now, effects);
             }
         }
     }
 
-    fn far_gone(
+    fn remote_gone(
         &mut self,
         id: UniqueId,
         reason: Option<Text>,
@@ -206,14 +217,15 @@ impl Chat {
             return;
         };
         let name = self.clients.name_of(client).to_string();
-        let notice = self.lose_far_name(client, &name).map_or(notice, |_| Notice::Quiet);
-        let seats: Vec<Seat> = self.client(client).into_iter().flat_map(Client::seats).collect();
-        self.leave_seats(client, &seats, reason, notice, now, effects);
+        let notice = self.lose_remote_name(client, &name).map_or(notice, |_| Notice::Silent);
+        let memberships: Vec<Membership> =
+            self.client(client).into_iter().flat_map(Client::memberships).collect();
+        self.leave_memberships(client, &memberships, reason, notice, now, effects);
         self.clients.far.remove(id);
         self.name_is_free(&name, now, effects);
     }
 
-    fn far_rename(
+    fn remote_rename(
         &mut self,
         client: ClientId,
         name: &Name,
@@ -224,15 +236,17 @@ impl Chat {
         let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
             return;
         };
-        let was_rival = self.lose_far_name(client, old.as_str());
+        let was_rival = self.lose_remote_name(client, old.as_str());
         self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
-        self.take_far_name(client, was_rival.unwrap_or(notice));
-        match (was_rival, self.is_rival(client)) {
-            (None, false) if notice == Notice::Told => self.tell_renamed(client, &old, name, effects),
-            (None, true) if notice == Notice::Told => self.tell_left_everywhere(client, &old, now, effects),
+        self.take_remote_name(client, was_rival.unwrap_or(notice));
+        match (was_rival, self.is_in_conflict(client)) {
+            (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, effects),
+            (None, true) if notice == Notice::Announced => {
+                self.announce_leave_everywhere(client, &old, now, effects)
+            }
             // Its rooms have not heard of it under the old name: that was another's.
-            (Some(later), false) if notice == Notice::Told => {
-                self.tell_joined_everywhere(client, later, now, effects);
+            (Some(later), false) if notice == Notice::Announced => {
+                self.announce_join_everywhere(client, later, now, effects);
             }
             _ => {}
         }
@@ -240,7 +254,13 @@ impl Chat {
     }
 
     /// Tells all rooms of a client that nobody is there under its old name any more.
-    fn tell_left_everywhere(&mut self, client: ClientId, old: &Name, now: Now, effects: &mut Vec<Effect>) {
+    fn announce_leave_everywhere(
+        &mut self,
+        client: ClientId,
+        old: &Name,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         let by = self.unique(client);
         for id in self.rooms_of(client) {
             let Some(room) = self.rooms.get_mut(id) else {

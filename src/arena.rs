@@ -1,4 +1,4 @@
-//! Where output is written once: [`Pages`], and [`Slice`], the part of a page that somebody is to be sent.
+//! Where output is written once: [`Arena`], and [`Slice`], the part of a page that somebody is to be sent.
 //!
 //! All output is appended, frame by frame, to the *open page*. Sending is handing a [`Slice`] to an outbox, so a broadcast
 //! costs one encoding however many hear it. Each page counts the bytes that outboxes still hold of it, a byte in five
@@ -10,8 +10,8 @@
 //! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new page is opened. So what many slow clients of one
 //! room wait for is in memory once, and each of them holds one slice a page, not one a message.
 //!
-//! A page of which little is still wanted is *sparse*. [`Pages::sparse_bytes`] counts them, so that the server can copy
-//! the rest to new pages ([`Pages::compact`]) before they add up: pages never pin much over four times what is queued.
+//! A page of which little is still wanted is *sparse*. [`Arena::sparse_bytes`] counts them, so that the server can copy
+//! the rest to new pages ([`Arena::compact`]) before they add up: pages never pin much over four times what is queued.
 
 use slab::Slab;
 
@@ -27,7 +27,7 @@ const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
 /// A page is sparse when fewer than one in this many of its bytes are held.
 const SPARSE: u64 = 4;
 
-/// A part of a page. Without a part of [`Pages`] it means nothing, and as long as an outbox holds it the page stays.
+/// A part of a page. Without a part of [`Arena`] it means nothing, and as long as an outbox holds it the page stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slice {
     page: u32,
@@ -77,7 +77,7 @@ impl Slice {
 }
 
 #[derive(Debug, Default)]
-struct Page {
+struct Block {
     bytes: Vec<u8>,
     /// Where each frame ends, ascending. A frame is what must not be cut: a line, a WebSocket frame.
     frame_ends: Vec<u32>,
@@ -85,7 +85,7 @@ struct Page {
     held_bytes: u64,
 }
 
-impl Page {
+impl Block {
     fn memory_bytes(&self) -> usize {
         self.bytes.capacity() + self.frame_ends.capacity() * size_of::<u32>()
     }
@@ -95,7 +95,7 @@ impl Page {
     }
 }
 
-/// Which pages [`Pages::compact`] empties.
+/// Which pages [`Arena::compact`] empties.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Which {
     /// Those of which little is still held.
@@ -106,7 +106,7 @@ pub enum Which {
 
 /// A stretch of a page that is being copied to another.
 #[derive(Clone, Copy, Debug, Default)]
-struct Run {
+struct Span {
     page: Option<u32>,
     start: u32,
     end: u32,
@@ -114,7 +114,7 @@ struct Run {
     base: u32,
 }
 
-impl Run {
+impl Span {
     /// Where `slice`, which lies within the stretch, is in the `target`.
     fn moved(&self, target: usize, slice: Slice) -> Slice {
         let offset = |at: u32| at - self.start + self.base;
@@ -129,10 +129,10 @@ struct Extent {
     frames: usize,
 }
 
-/// All pages: the open one, and those that somebody slow still needs.
+/// All arena: the open one, and those that somebody slow still needs.
 #[derive(Debug)]
-pub struct Pages {
-    pages: Slab<Page>,
+pub struct Arena {
+    arena: Slab<Block>,
     open: usize,
     /// The extent of the open page when the round began, and of frames that do not count.
     before_round: Extent,
@@ -142,18 +142,18 @@ pub struct Pages {
     sparse_bytes: usize,
 }
 
-impl Default for Pages {
+impl Default for Arena {
     fn default() -> Self {
-        let mut pages = Slab::new();
-        let open = pages.insert(Page::default());
-        Pages { pages, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
+        let mut arena = Slab::new();
+        let open = arena.insert(Block::default());
+        Arena { arena, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
     }
 }
 
-impl Pages {
+impl Arena {
     /// Appends one frame to the open page. Nobody holds it yet: push it to outboxes in this tick.
     pub fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Slice {
-        let page = &mut self.pages[self.open];
+        let page = &mut self.arena[self.open];
         let start = page.bytes.len() as u32;
         encode(&mut page.bytes);
         let end = page.bytes.len() as u32;
@@ -163,17 +163,17 @@ impl Pages {
 
     /// Bytes written to the open page so far.
     pub fn open_bytes(&self) -> usize {
-        self.pages[self.open].bytes.len()
+        self.arena[self.open].bytes.len()
     }
 
     /// The most that an outbox can cost by what others have said in this round: its bytes, and a slice for each frame.
     pub fn round_cost_bytes(&self) -> usize {
-        let (page, before) = (&self.pages[self.open], self.before_round);
+        let (page, before) = (&self.arena[self.open], self.before_round);
         let frames = page.frame_ends.len() - before.frames;
         page.bytes.len() - before.bytes + frames * size_of::<Slice>()
     }
 
-    /// Leaves the frame that was written last out of [`Pages::round_cost_bytes`]: it is for one client, which asked for it.
+    /// Leaves the frame that was written last out of [`Arena::round_cost_bytes`]: it is for one client, which asked for it.
     pub fn leave_out_of_round(&mut self, frame: Slice) {
         debug_assert_eq!(frame.end as usize, self.open_bytes(), "it was written last");
         self.before_round.bytes += frame.len();
@@ -200,10 +200,10 @@ impl Pages {
 
     /// Frees a sealed page that nobody holds any more, or notes that it has become sparse.
     fn after_release(&mut self, key: usize, was_sparse: bool) {
-        let page = &self.pages[key];
+        let page = &self.arena[key];
         let (length, memory) = (page.bytes.len(), page.memory_bytes());
         if page.held_bytes == 0 {
-            self.pages.remove(key);
+            self.arena.remove(key);
             self.sealed_bytes -= memory;
             self.sparse_bytes -= if was_sparse { length } else { 0 };
         } else if page.is_sparse() && !was_sparse {
@@ -213,12 +213,12 @@ impl Pages {
 
     /// The bytes of `slice`.
     pub fn bytes(&self, slice: Slice) -> &[u8] {
-        &self.pages[slice.page as usize].bytes[slice.start as usize..slice.end as usize]
+        &self.arena[slice.page as usize].bytes[slice.start as usize..slice.end as usize]
     }
 
     /// What is left of the frame that `slice` begins in the middle of; empty if it begins with a frame.
     pub fn rest_of_frame(&self, slice: Slice) -> Slice {
-        let ends = &self.pages[slice.page as usize].frame_ends;
+        let ends = &self.arena[slice.page as usize].frame_ends;
         let end = match ends.binary_search(&slice.start) {
             Ok(_) => slice.start,
             Err(_) if slice.start == 0 => 0,
@@ -232,21 +232,21 @@ impl Pages {
     pub fn compact<'a>(&mut self, which: Which, slices: impl Iterator<Item = &'a mut Slice>) {
         let moves = |slice: &&mut Slice| {
             let page = slice.page as usize;
-            page != self.open && (which == Which::All || self.pages[page].is_sparse())
+            page != self.open && (which == Which::All || self.arena[page].is_sparse())
         };
         let mut slices: Vec<&mut Slice> = slices.filter(|slice| !slice.is_empty()).filter(moves).collect();
         slices.sort_unstable_by_key(|slice| (slice.page, slice.start));
-        let mut target = self.pages.insert(Page::default());
-        let mut run = Run::default();
+        let mut target = self.arena.insert(Block::default());
+        let mut run = Span::default();
         for slice in slices {
             let lead = self.lead(*slice);
             if run.page != Some(slice.page) || lead > run.end {
-                if self.pages[target].bytes.len() >= SEALED_AT_BYTES {
+                if self.arena[target].bytes.len() >= SEALED_AT_BYTES {
                     self.seal(target);
-                    target = self.pages.insert(Page::default());
+                    target = self.arena.insert(Block::default());
                 }
-                let base = self.pages[target].bytes.len() as u32;
-                run = Run { page: Some(slice.page), start: lead, end: lead, base };
+                let base = self.arena[target].bytes.len() as u32;
+                run = Span { page: Some(slice.page), start: lead, end: lead, base };
             }
             self.copy(&mut run, target, slice.end);
             let moved = run.moved(target, *slice);
@@ -257,11 +257,11 @@ impl Pages {
     }
 
     /// Makes `run` reach up to `end` in its page, by appending the rest of it to `target`.
-    fn copy(&mut self, run: &mut Run, target: usize, end: u32) {
+    fn copy(&mut self, run: &mut Span, target: usize, end: u32) {
         let Some(source) = run.page.filter(|_| end > run.end) else {
             return;
         };
-        let (to, from) = self.pages.get2_mut(target, source as usize).expect("two pages");
+        let (to, from) = self.arena.get2_mut(target, source as usize).expect("two pages");
         to.bytes.extend_from_slice(&from.bytes[run.end as usize..end as usize]);
         let first = from.frame_ends.partition_point(|frame_end| *frame_end <= run.end);
         let inside = from.frame_ends[first..].iter().take_while(|frame_end| **frame_end <= end);
@@ -271,9 +271,9 @@ impl Pages {
 
     /// Counts a page that takes no more, or throws it away if nobody holds any of it.
     fn seal(&mut self, key: usize) {
-        let page = &mut self.pages[key];
+        let page = &mut self.arena[key];
         if page.held_bytes == 0 {
-            self.pages.remove(key);
+            self.arena.remove(key);
             return;
         }
         page.bytes.shrink_to_fit();
@@ -285,7 +285,7 @@ impl Pages {
     /// Where a copy of `slice` has to begin: with it, or, if it begins in the middle of a frame, one byte before, so that
     /// its copy does too.
     fn lead(&self, slice: Slice) -> u32 {
-        let ends = &self.pages[slice.page as usize].frame_ends;
+        let ends = &self.arena[slice.page as usize].frame_ends;
         let begins_a_frame = slice.start == 0 || ends.binary_search(&slice.start).is_ok();
         slice.start - u32::from(!begins_a_frame)
     }
@@ -296,13 +296,13 @@ impl Pages {
     /// Returns whether a page was sealed.
     pub fn end_round(&mut self) -> bool {
         let sealed = self.tidy_open_page();
-        let page = &self.pages[self.open];
+        let page = &self.arena[self.open];
         self.before_round = Extent { bytes: page.bytes.len(), frames: page.frame_ends.len() };
         sealed
     }
 
     fn tidy_open_page(&mut self) -> bool {
-        let page = &mut self.pages[self.open];
+        let page = &mut self.arena[self.open];
         if page.held_bytes == 0 {
             page.bytes.clear();
             page.frame_ends.clear();
@@ -314,13 +314,13 @@ impl Pages {
             return false;
         }
         self.seal(self.open);
-        self.open = self.pages.insert(Page::default());
+        self.open = self.arena.insert(Block::default());
         true
     }
 
-    /// Memory of all pages, in bytes.
+    /// Memory of all arena, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.sealed_bytes + self.pages[self.open].memory_bytes()
+        self.sealed_bytes + self.arena[self.open].memory_bytes()
     }
 
     /// Length of the sealed pages of which less than a quarter is still held, in bytes.
@@ -330,7 +330,7 @@ impl Pages {
 
     /// Bytes in all outboxes together.
     pub fn held_bytes(&self) -> u64 {
-        self.pages.iter().map(|(_, page)| page.held_bytes).sum()
+        self.arena.iter().map(|(_, page)| page.held_bytes).sum()
     }
 
     /// Checks what must always hold: a sealed page is there only as long as somebody holds some of it, and the sums are
@@ -340,7 +340,7 @@ impl Pages {
     /// When it does not hold.
     pub fn assert_invariants(&self) {
         let (mut memory_bytes, mut sparse_bytes) = (0, 0);
-        for (key, page) in &self.pages {
+        for (key, page) in &self.arena {
             let frames_end = page.frame_ends.last().map_or(0, |end| *end as usize);
             assert_eq!(frames_end, page.bytes.len(), "page {key} does not end with a frame");
             if key != self.open {
@@ -357,8 +357,8 @@ impl Pages {
     }
 
     #[inline]
-    fn page_mut(&mut self, slice: Slice) -> &mut Page {
-        &mut self.pages[slice.page as usize]
+    fn page_mut(&mut self, slice: Slice) -> &mut Block {
+        &mut self.arena[slice.page as usize]
     }
 }
 
@@ -366,85 +366,85 @@ impl Pages {
 mod tests {
     use super::*;
 
-    fn line(pages: &mut Pages, text: &str) -> Slice {
-        pages.frame(|page| page.extend_from_slice(text.as_bytes()))
+    fn line(arena: &mut Arena, text: &str) -> Slice {
+        arena.frame(|out| out.extend_from_slice(text.as_bytes()))
     }
 
     #[test]
     fn a_page_nobody_holds_is_used_again() {
-        let mut pages = Pages::default();
-        let hello = line(&mut pages, "hello\n");
-        pages.hold(hello, 2);
-        assert_eq!(pages.bytes(hello), b"hello\n");
-        pages.release(hello);
-        pages.end_round();
-        assert_eq!(pages.open_bytes(), 6, "one outbox still holds it");
-        pages.release(hello);
-        pages.end_round();
-        assert_eq!((pages.open_bytes(), pages.held_bytes()), (0, 0));
+        let mut arena = Arena::default();
+        let hello = line(&mut arena, "hello\n");
+        arena.hold(hello, 2);
+        assert_eq!(arena.bytes(hello), b"hello\n");
+        arena.release(hello);
+        arena.end_round();
+        assert_eq!(arena.open_bytes(), 6, "one outbox still holds it");
+        arena.release(hello);
+        arena.end_round();
+        assert_eq!((arena.open_bytes(), arena.held_bytes()), (0, 0));
     }
 
     #[test]
     fn slices_that_follow_each_other_become_one() {
-        let mut pages = Pages::default();
-        let mut one = line(&mut pages, "one\n");
-        let two = line(&mut pages, "two\n");
-        let three = line(&mut pages, "three\n");
+        let mut arena = Arena::default();
+        let mut one = line(&mut arena, "one\n");
+        let two = line(&mut arena, "two\n");
+        let three = line(&mut arena, "three\n");
         assert!(!one.extend(three));
         assert!(one.extend(two) && one.extend(three));
-        assert_eq!(pages.bytes(one), b"one\ntwo\nthree\n");
-        assert_eq!(pages.bytes(one.take_front(5)), b"one\nt");
-        assert_eq!(pages.bytes(one), b"wo\nthree\n");
+        assert_eq!(arena.bytes(one), b"one\ntwo\nthree\n");
+        assert_eq!(arena.bytes(one.take_front(5)), b"one\nt");
+        assert_eq!(arena.bytes(one), b"wo\nthree\n");
     }
 
     #[test]
     fn the_rest_of_a_frame() {
-        let mut pages = Pages::default();
-        let mut lines = line(&mut pages, "one\n");
-        lines.extend(line(&mut pages, "two\n"));
-        assert!(pages.rest_of_frame(lines).is_empty());
+        let mut arena = Arena::default();
+        let mut lines = line(&mut arena, "one\n");
+        lines.extend(line(&mut arena, "two\n"));
+        assert!(arena.rest_of_frame(lines).is_empty());
         lines.take_front(1);
-        assert_eq!(pages.bytes(pages.rest_of_frame(lines)), b"ne\n");
+        assert_eq!(arena.bytes(arena.rest_of_frame(lines)), b"ne\n");
         lines.take_front(3);
-        assert!(pages.rest_of_frame(lines).is_empty());
+        assert!(arena.rest_of_frame(lines).is_empty());
         lines.take_front(3);
-        assert_eq!(pages.bytes(pages.rest_of_frame(lines)), b"\n");
+        assert_eq!(arena.bytes(arena.rest_of_frame(lines)), b"\n");
     }
 
     #[test]
     fn a_long_page_is_sealed_and_freed_with_its_last_holder() {
-        let mut pages = Pages::default();
-        let long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
-        pages.hold(long, 1);
-        assert!(pages.end_round());
-        assert_eq!(pages.open_bytes(), 0);
-        assert!(pages.memory_bytes() >= SEALED_AT_BYTES);
-        pages.release(long);
-        assert_eq!(pages.memory_bytes(), 0);
-        assert_eq!(pages.sparse_bytes(), 0);
+        let mut arena = Arena::default();
+        let long = line(&mut arena, &"x".repeat(SEALED_AT_BYTES));
+        arena.hold(long, 1);
+        assert!(arena.end_round());
+        assert_eq!(arena.open_bytes(), 0);
+        assert!(arena.memory_bytes() >= SEALED_AT_BYTES);
+        arena.release(long);
+        assert_eq!(arena.memory_bytes(), 0);
+        assert_eq!(arena.sparse_bytes(), 0);
     }
 
     #[test]
     fn little_of_a_long_page_is_copied_with_its_frames_and_once_for_all_who_hold_it() {
-        let mut pages = Pages::default();
-        let mut long = line(&mut pages, &"x".repeat(SEALED_AT_BYTES));
-        let mut tail = line(&mut pages, "tail\n");
-        tail.extend(line(&mut pages, "end\n"));
+        let mut arena = Arena::default();
+        let mut long = line(&mut arena, &"x".repeat(SEALED_AT_BYTES));
+        let mut tail = line(&mut arena, "tail\n");
+        tail.extend(line(&mut arena, "end\n"));
         let mut same = tail;
-        [long, tail, same].into_iter().for_each(|slice| pages.hold(slice, 1));
-        pages.end_round();
+        [long, tail, same].into_iter().for_each(|slice| arena.hold(slice, 1));
+        arena.end_round();
         let before = tail;
-        pages.compact(Which::Sparse, [&mut long, &mut tail, &mut same].into_iter());
+        arena.compact(Which::Sparse, [&mut long, &mut tail, &mut same].into_iter());
         assert_eq!(tail, before, "the page is well used");
-        pages.release(long.take_front(usize::MAX));
-        pages.release(tail.take_front(2));
-        assert_eq!(pages.sparse_bytes(), SEALED_AT_BYTES + 9);
-        pages.compact(Which::Sparse, [&mut tail, &mut same].into_iter());
-        assert_eq!((pages.bytes(tail), pages.bytes(same)), (&b"il\nend\n"[..], &b"tail\nend\n"[..]));
-        assert_eq!(pages.bytes(pages.rest_of_frame(tail)), b"il\n");
-        assert_eq!((pages.sparse_bytes(), pages.held_bytes()), (0, 16));
-        assert!(pages.memory_bytes() < 100, "{} bytes for nine", pages.memory_bytes());
-        [tail, same].into_iter().for_each(|slice| pages.release(slice));
-        assert_eq!(pages.memory_bytes(), 0);
+        arena.release(long.take_front(usize::MAX));
+        arena.release(tail.take_front(2));
+        assert_eq!(arena.sparse_bytes(), SEALED_AT_BYTES + 9);
+        arena.compact(Which::Sparse, [&mut tail, &mut same].into_iter());
+        assert_eq!((arena.bytes(tail), arena.bytes(same)), (&b"il\nend\n"[..], &b"tail\nend\n"[..]));
+        assert_eq!(arena.bytes(arena.rest_of_frame(tail)), b"il\n");
+        assert_eq!((arena.sparse_bytes(), arena.held_bytes()), (0, 16));
+        assert!(arena.memory_bytes() < 100, "{} bytes for nine", arena.memory_bytes());
+        [tail, same].into_iter().for_each(|slice| arena.release(slice));
+        assert_eq!(arena.memory_bytes(), 0);
     }
 }

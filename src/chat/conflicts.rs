@@ -1,4 +1,4 @@
-//! Names that two clients have at once, at different processes that did not know of each other: [`Rivals`]. Who took it
+//! Names that two clients have at once, at different processes that did not know of each other: [`NameConflicts`]. Who took it
 //! first keeps it, which is the same to both processes.
 //!
 //! To its rooms here, a rival is nobody until it has a name of its own: what it does under the name would be taken for
@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use super::ids::ClientId;
 use super::moves::Notice;
 use super::{Chat, Effect};
-use crate::protocol::{Event, Problem, Share};
+use crate::protocol::{Event, LocalEvent, Problem};
 use crate::text::{Looks, Name};
 use crate::time::Now;
 
 /// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other, the
 /// name must not be free. With each is noted whether its rooms are to be told once it has a name of its own.
 #[derive(Debug, Default)]
-pub struct Rivals(BTreeMap<(String, ClientId), Notice>);
+pub struct NameConflicts(BTreeMap<(String, ClientId), Notice>);
 
-impl Rivals {
+impl NameConflicts {
     fn insert(&mut self, name: &str, id: ClientId, notice: Notice) {
         self.0.extend(Looks::of(name).keys().map(|key| ((key.to_string(), id), notice)));
     }
@@ -54,32 +54,32 @@ impl Rivals {
 
 impl Chat {
     /// The client of ours with that name.
-    pub(super) fn find_near(&self, name: &Name) -> Option<ClientId> {
-        self.find(name.as_str()).filter(|id| id.far_key().is_none())
+    pub(super) fn find_local(&self, name: &Name) -> Option<ClientId> {
+        self.find(name.as_str()).filter(|id| id.remote_key().is_none())
     }
 
     /// Notes a far client's name as taken, unless somebody has it: then one of the two is about to lose it. `notice` says
     /// whether its rooms are to be told later.
-    pub(super) fn take_far_name(&mut self, client: ClientId, notice: Notice) {
+    pub(super) fn take_remote_name(&mut self, client: ClientId, notice: Notice) {
         let name = self.clients.name_of(client);
         match self.alike(name).is_empty() {
             true => self.take_name(client, None),
             false => {
                 let name = name.to_string();
-                self.clients.far.rivals.insert(&name, client, notice);
+                self.clients.far.conflicts.insert(&name, client, notice);
             }
         }
     }
 
     /// A far client has this name no more. If it was a rival for it: whether its rooms are still to be told of it.
-    pub(super) fn lose_far_name(&mut self, client: ClientId, name: &str) -> Option<Notice> {
+    pub(super) fn lose_remote_name(&mut self, client: ClientId, name: &str) -> Option<Notice> {
         self.names.remove(client, name);
-        self.clients.far.rivals.remove(name, client)
+        self.clients.far.conflicts.remove(name, client)
     }
 
     /// Whether another client has the name of this one here.
-    pub(super) fn is_rival(&self, client: ClientId) -> bool {
-        self.clients.far.rivals.has(self.clients.name_of(client), client)
+    pub(super) fn is_in_conflict(&self, client: ClientId) -> bool {
+        self.clients.far.conflicts.has(self.clients.name_of(client), client)
     }
 
     /// Has the link find out whether the holder of a name is still there, if it is a far one: its process may have died
@@ -87,7 +87,7 @@ impl Chat {
     pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, effects: &mut Vec<Effect>) {
         let processes = self.alike(name).into_iter().filter_map(|holder| self.clients.far.process_of(holder));
         let processes = processes.filter(|process| Some(*process) != wanted_by);
-        effects.extend(processes.map(|process| Effect::Share(Share::Doubt { process })));
+        effects.extend(processes.map(|process| Effect::Publish(LocalEvent::Doubt { process })));
     }
 
     /// Somebody has lost this name, or given it up, and all rooms know: others who have it, or one that looks like it, keep
@@ -95,13 +95,13 @@ impl Chat {
     pub(super) fn name_is_free(&mut self, name: &str, now: Now, effects: &mut Vec<Effect>) {
         for key in Looks::of(name).keys() {
             let is_free = |rival: &ClientId| self.alike(self.clients.name_of(*rival)).is_empty();
-            // Rivals with this key exclude each other, so at most one can take its name.
-            let rival = self.clients.far.rivals.with_key(key).find(is_free);
+            // NameConflicts with this key exclude each other, so at most one can take its name.
+            let rival = self.clients.far.conflicts.with_key(key).find(is_free);
             if let Some(rival) = rival {
                 let name = self.clients.name_of(rival).to_string();
-                let notice = self.clients.far.rivals.remove(&name, rival);
+                let notice = self.clients.far.conflicts.remove(&name, rival);
                 self.take_name(rival, None);
-                self.tell_joined_everywhere(rival, notice.unwrap_or(Notice::Quiet), now, effects);
+                self.announce_join_everywhere(rival, notice.unwrap_or(Notice::Silent), now, effects);
             }
         }
     }
@@ -119,7 +119,7 @@ impl Chat {
         let Some(shared) = &self.shared else {
             return;
         };
-        let near = |holder: &ClientId| holder.far_key().is_none();
+        let near = |holder: &ClientId| holder.remote_key().is_none();
         let later = |holder: &ClientId| (since, process) < (shared.claim_of(*holder), shared.process);
         let mut yielding = self.alike(name.as_str());
         yielding.retain(|holder| near(holder) && later(holder));
