@@ -14,12 +14,13 @@ use chinwag::arena::Arena;
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::{self, Expected, Input, Step, line};
 use chinwag::config::Config;
-use chinwag::connection::{Quota, Schedule, State};
+use chinwag::connection::{Schedule, State};
 use chinwag::host::Host;
 use chinwag::limits::Limits;
 use chinwag::net::{ConnectTarget, ListenerId, ListenerKind, Net, Peer, PollEvent, Token};
 use chinwag::outbox::Outbox;
 use chinwag::protocol::Dialect;
+use chinwag::quota::{Addresses, Quota, Quotas, Verdict};
 use chinwag::roster::Roster;
 use chinwag::server::Server;
 use chinwag::time::{Moment, Now};
@@ -96,10 +97,12 @@ fn queue(messages: usize, batch: usize) {
     let (mut chat, mut arena) = (Chat::new(&config, 1), Arena::default());
     let mut roster: Roster<Socket> = Roster::new(MEMBERS, limits);
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
-    let mut effects = Vec::new();
+    let (mut quotas, mut addresses, mut effects) = (Quotas::default(), Addresses::new(None), Vec::new());
     for number in 0..MEMBERS {
-        let token = roster.insert(0, Host::LOCAL, ListenerKind::LINE, Quota::Client, now.moment);
-        roster.get_mut(token).unwrap().set_state(State::Active, now.moment);
+        let Verdict::Admit(address) = addresses.take(Host::LOCAL, true) else { panic!("refused") };
+        let claim = quotas.take(Quota::Client, address);
+        let token = roster.insert(0, claim, ListenerKind::LINE, now.moment);
+        roster.get_mut(token).unwrap().start_state(State::Active, now.moment);
         chat.connect(token.into(), token.serial, now, &mut effects);
         chat.handle(token.into(), Ok(name(number)), now, &mut effects);
         effects.clear();
@@ -144,11 +147,12 @@ fn hear(
         let Effect::Announce { room, except, event } = effect else {
             panic!("not announced: {effect:?}");
         };
-        let slice = arena.frame(|out| codec::encode(Dialect::Line, &event, None, out));
+        let frame = arena.frame(|out| codec::encode(Dialect::Line, &event, None, out));
         let audience = chat.audience(room, Dialect::Line, except.as_slice());
-        let queued = audience.iter().map(|ids| roster.broadcast(ids, slice, 1, &mut Vec::new())).sum();
+        let ((), queued) = arena.share(frame, 1, |copies| {
+            audience.iter().for_each(|ids| roster.broadcast(ids, copies, &mut Vec::new()));
+        });
         assert_eq!(queued, MEMBERS - 1);
-        arena.hold(slice, queued);
     }
 }
 

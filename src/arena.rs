@@ -1,87 +1,159 @@
-//! Where output is written once: [`Arena`], and [`Slice`], the part of a page that somebody is to be sent.
+//! The arena: where output is written once, whatever the number of its receivers.
 //!
-//! All output is appended, frame by frame, to the *open page*. Sending is handing a [`Slice`] to an outbox, so a broadcast
-//! costs one encoding however many hear it. Each page counts the bytes that outboxes still hold of it, a byte in five
-//! outboxes as five; at zero it is free again.
+//! All output is appended, frame by frame, to the *open block*. A new [`Frame`] is held by nobody. [`Arena::share`] gives
+//! copies of it to outboxes, and each copy is a [`Held`]: so a broadcast costs one encoding. Each block counts the bytes
+//! that outboxes hold of it, and a byte in five outboxes counts five times. At zero the block is free again.
 //!
-//! A *round* is over when a tick has written to everybody who had something to be sent; with few clients that is each tick.
-//! After a good round the kernel has everything, the count is zero, and the open page is emptied and used again: it stays
-//! in the cache, and nothing is ever allocated. If somebody is slow, the open page is kept and the next round appends
-//! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new page is opened. So what many slow clients of one
-//! room wait for is in memory once, and each of them holds one slice a page, not one a message.
+//! A *round* is over when a tick has written to every connection with queued output; with few clients that is each tick.
+//! After a good round the kernel has everything, the count is zero, and the open block is emptied and used again: it stays
+//! in the cache, and nothing is ever allocated. If a client is slow, the open block is kept and the next round appends
+//! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new block is opened. So the backlog of many slow
+//! clients of one room is in memory once, and each of them has one [`Held`] a block, not one a message.
 //!
-//! A page of which little is still wanted is *sparse*. [`Arena::sparse_bytes`] counts them, so that the server can copy
-//! the rest to new pages ([`Arena::compact`]) before they add up: pages never pin much over four times what is queued.
+//! A block of which little is still held is *sparse*. [`Arena::sparse_bytes`] counts them, so that the server can copy
+//! the rest to new blocks ([`Arena::compact`]) before they add up: blocks never pin much over four times what is queued.
 
 use slab::Slab;
 
-/// A page that is this long at the end of a round takes no further one.
+/// A block that is this long at the end of a round takes no further one.
 pub const SEALED_AT_BYTES: usize = 64 * 1024;
 
-/// When the open page is this long it is time for the round to end.
+/// The length of the open block at which the round should end.
 pub const LONG_BYTES: usize = 2 * SEALED_AT_BYTES;
 
-/// The buffer kept for the open page between rounds when a large one has grown it.
+/// The buffer kept for the open block between rounds when a large one has grown it.
 const KEPT_BYTES: usize = 4 * SEALED_AT_BYTES;
 
-/// A page is sparse when fewer than one in this many of its bytes are held.
+/// A block is sparse when fewer than one in this many of its bytes are held.
 const SPARSE: u64 = 4;
 
-/// A part of a page. Without a part of [`Arena`] it means nothing, and as long as an outbox holds it the page stays.
+/// A range of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Slice {
-    page: u32,
+struct Slice {
+    block: u32,
     start: u32,
     end: u32,
 }
 
 impl Slice {
-    /// Its length in bytes.
-    pub fn len(&self) -> usize {
+    #[inline]
+    fn len(&self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.start == self.end
+    #[inline]
+    fn is_followed_by(&self, next: Slice) -> bool {
+        self.block == next.block && self.end == next.start
     }
 
     /// Grows by `next` if `next` follows directly behind.
     #[inline]
-    pub fn extend(&mut self, next: Slice) -> bool {
-        let follows = self.page == next.page && self.end == next.start;
+    fn extend(&mut self, next: Slice) -> bool {
+        let follows = self.is_followed_by(next);
         if follows {
             self.end = next.end;
         }
         follows
     }
+}
 
-    /// This slice and `next`, which follows directly behind; `next` alone if this one is empty.
-    pub fn through(mut self, next: Slice) -> Slice {
-        match self.is_empty() {
-            true => next,
-            false => {
-                let follows = self.extend(next);
-                debug_assert!(follows, "{next:?} is not behind {self:?}");
-                self
-            }
-        }
+/// Output that was written to the arena in this tick, and that no outbox holds by this value: one frame, or several that
+/// follow each other. It is free to copy and to drop, and means nothing after the end of the round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame(Slice);
+
+impl Frame {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Grows by `next` if `next` follows directly behind.
+    pub fn extend(&mut self, next: Frame) -> bool {
+        self.0.extend(next.0)
+    }
+}
+
+/// Output that one outbox holds, and that its block counts. Only [`Copies`] makes one, and it goes back by
+/// [`Arena::release`]; it can't be copied. The server's debug assertions find one that was dropped, since the counts and
+/// the outboxes differ then.
+#[derive(PartialEq, Eq, Debug, Default)]
+#[must_use = "the arena counts it until it is released"]
+pub struct Held(Slice);
+
+impl Held {
+    /// Its length in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it holds nothing.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Splits off the first `bytes`, or as many as there are.
-    pub fn take_front(&mut self, bytes: usize) -> Slice {
-        let start = self.start;
-        self.start += bytes.min(self.len()) as u32;
-        Slice { page: self.page, start, end: self.start }
+    pub fn split_front(&mut self, bytes: usize) -> Held {
+        let start = self.0.start;
+        self.0.start += bytes.min(self.len()) as u32;
+        Held(Slice { start, end: self.0.start, ..self.0 })
+    }
+}
+
+/// The copies of a frame that [`Arena::share`] counts.
+#[derive(Debug)]
+pub struct Copies {
+    slice: Slice,
+    frames: usize,
+    made: usize,
+}
+
+impl Copies {
+    /// The length of each copy in bytes.
+    pub fn len(&self) -> usize {
+        self.slice.len()
+    }
+
+    /// Whether there is nothing to copy.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of frames in each copy.
+    #[inline]
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Makes a copy for one outbox.
+    #[inline]
+    pub fn hold(&mut self) -> Held {
+        self.made += 1;
+        Held(self.slice)
+    }
+
+    /// Appends a copy to `held` if it follows directly behind.
+    #[inline]
+    pub fn append_to(&mut self, held: &mut Held) -> bool {
+        let follows = held.0.extend(self.slice);
+        self.made += usize::from(follows);
+        follows
     }
 }
 
 #[derive(Debug, Default)]
 struct Block {
     bytes: Vec<u8>,
-    /// Where each frame ends, ascending. A frame is what must not be cut: a line, a WebSocket frame.
+    /// The end of each frame, ascending. A frame must not be cut: it is a line, or a WebSocket frame.
     frame_ends: Vec<u32>,
-    /// Bytes of it in outboxes, counted once for each outbox.
+    /// Bytes of the block in outboxes, counted once for each outbox.
     held_bytes: u64,
 }
 
@@ -95,270 +167,281 @@ impl Block {
     }
 }
 
-/// Which pages [`Arena::compact`] empties.
+/// The blocks that [`Arena::compact`] empties.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which {
-    /// Those of which little is still held.
+pub enum Compaction {
+    /// Sealed blocks that are sparse.
     Sparse,
-    /// All that are sealed.
+    /// All sealed blocks.
     All,
 }
 
-/// A stretch of a page that is being copied to another.
+/// A stretch of a block that is being copied to another.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
-    page: Option<u32>,
+    block: Option<u32>,
     start: u32,
     end: u32,
-    /// Where the stretch begins in the other page.
+    /// The beginning of the stretch in the other block.
     base: u32,
 }
 
 impl Span {
-    /// Where `slice`, which lies within the stretch, is in the `target`.
+    /// The position in `target` of a slice that lies within the stretch.
     fn moved(&self, target: usize, slice: Slice) -> Slice {
         let offset = |at: u32| at - self.start + self.base;
-        Slice { page: target as u32, start: offset(slice.start), end: offset(slice.end) }
+        Slice { block: target as u32, start: offset(slice.start), end: offset(slice.end) }
     }
 }
 
-/// The extent of a page, or of its beginning.
+/// The extent of a block, or of its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     bytes: usize,
     frames: usize,
 }
 
-/// All arena: the open one, and those that somebody slow still needs.
+/// All output: the open block, and the sealed ones that outboxes still hold some of.
 #[derive(Debug)]
 pub struct Arena {
-    arena: Slab<Block>,
+    blocks: Slab<Block>,
     open: usize,
-    /// The extent of the open page when the round began, and of frames that do not count.
+    /// The extent of the open block when the round began, and of frames that do not count.
     before_round: Extent,
-    /// Memory of all pages but the open one.
+    /// Memory of all blocks but the open one.
     sealed_bytes: usize,
-    /// Lengths of the sealed pages that are sparse.
+    /// Lengths of the sealed blocks that are sparse.
     sparse_bytes: usize,
 }
 
 impl Default for Arena {
     fn default() -> Self {
-        let mut arena = Slab::new();
-        let open = arena.insert(Block::default());
-        Arena { arena, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
+        let mut blocks = Slab::new();
+        let open = blocks.insert(Block::default());
+        Arena { blocks, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
     }
 }
 
 impl Arena {
-    /// Appends one frame to the open page. Nobody holds it yet: push it to outboxes in this tick.
-    pub fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Slice {
-        let page = &mut self.arena[self.open];
-        let start = page.bytes.len() as u32;
-        encode(&mut page.bytes);
-        let end = page.bytes.len() as u32;
-        page.frame_ends.push(end);
-        Slice { page: self.open as u32, start, end }
+    /// Appends one frame to the open block.
+    pub fn frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Frame {
+        let block = &mut self.blocks[self.open];
+        let start = block.bytes.len() as u32;
+        encode(&mut block.bytes);
+        let end = block.bytes.len() as u32;
+        block.frame_ends.push(end);
+        Frame(Slice { block: self.open as u32, start, end })
     }
 
-    /// Bytes written to the open page so far.
+    /// Lets `give` put copies of `frame`, which is so many frames, into outboxes, and counts the copies. Returns the number
+    /// of copies, with the value of `give`.
+    #[inline]
+    pub fn share<T>(
+        &mut self,
+        frame: Frame,
+        frames: usize,
+        give: impl FnOnce(&mut Copies) -> T,
+    ) -> (T, usize) {
+        let mut copies = Copies { slice: frame.0, frames, made: 0 };
+        let value = give(&mut copies);
+        self.block_mut(frame.0).held_bytes += (frame.len() * copies.made) as u64;
+        (value, copies.made)
+    }
+
+    /// Bytes written to the open block so far.
     pub fn open_bytes(&self) -> usize {
-        self.arena[self.open].bytes.len()
+        self.blocks[self.open].bytes.len()
     }
 
-    /// The most that an outbox can cost by what others have said in this round: its bytes, and a slice for each frame.
+    /// The most that an outbox can cost by messages of others in this round: their bytes, and a [`Held`] for each frame.
     pub fn round_cost_bytes(&self) -> usize {
-        let (page, before) = (&self.arena[self.open], self.before_round);
-        let frames = page.frame_ends.len() - before.frames;
-        page.bytes.len() - before.bytes + frames * size_of::<Slice>()
+        let (block, before) = (&self.blocks[self.open], self.before_round);
+        let frames = block.frame_ends.len() - before.frames;
+        block.bytes.len() - before.bytes + frames * size_of::<Held>()
     }
 
-    /// Leaves the frame that was written last out of [`Arena::round_cost_bytes`]: it is for one client, which asked for it.
-    pub fn leave_out_of_round(&mut self, frame: Slice) {
-        debug_assert_eq!(frame.end as usize, self.open_bytes(), "it was written last");
+    /// Leaves the frame that was written last out of [`Arena::round_cost_bytes`], since it answers a request of its receiver.
+    pub fn leave_out_of_round(&mut self, frame: Frame) {
+        debug_assert_eq!(frame.0.end as usize, self.open_bytes(), "another frame was written last");
         self.before_round.bytes += frame.len();
         self.before_round.frames += 1;
     }
 
-    /// Counts `slice` as held by `outboxes` more outboxes.
+    /// Takes output back that an outbox has sent or given up.
     #[inline]
-    pub fn hold(&mut self, slice: Slice, outboxes: usize) {
-        self.page_mut(slice).held_bytes += (slice.len() * outboxes) as u64;
-    }
-
-    /// Counts `slice` as held by one outbox less: it was sent or given up.
-    #[inline]
-    pub fn release(&mut self, slice: Slice) {
-        let open = self.open;
-        let page = self.page_mut(slice);
-        let was_sparse = page.is_sparse();
-        page.held_bytes -= slice.len() as u64;
-        if slice.page as usize != open {
-            self.after_release(slice.page as usize, was_sparse);
+    pub fn release(&mut self, held: Held) {
+        let (open, slice) = (self.open, held.0);
+        let block = self.block_mut(slice);
+        let was_sparse = block.is_sparse();
+        block.held_bytes -= slice.len() as u64;
+        if slice.block as usize != open {
+            self.after_release(slice.block as usize, was_sparse);
         }
     }
 
-    /// Frees a sealed page that nobody holds any more, or notes that it has become sparse.
+    /// Frees a sealed block that no outbox holds any more, or counts one that has become sparse.
     fn after_release(&mut self, key: usize, was_sparse: bool) {
-        let page = &self.arena[key];
-        let (length, memory) = (page.bytes.len(), page.memory_bytes());
-        if page.held_bytes == 0 {
-            self.arena.remove(key);
+        let block = &self.blocks[key];
+        let (length, memory) = (block.bytes.len(), block.memory_bytes());
+        if block.held_bytes == 0 {
+            self.blocks.remove(key);
             self.sealed_bytes -= memory;
             self.sparse_bytes -= if was_sparse { length } else { 0 };
-        } else if page.is_sparse() && !was_sparse {
+        } else if block.is_sparse() && !was_sparse {
             self.sparse_bytes += length;
         }
     }
 
-    /// The bytes of `slice`.
-    pub fn bytes(&self, slice: Slice) -> &[u8] {
-        &self.arena[slice.page as usize].bytes[slice.start as usize..slice.end as usize]
+    /// The bytes that an outbox holds.
+    pub fn bytes(&self, held: &Held) -> &[u8] {
+        let Slice { block, start, end } = held.0;
+        &self.blocks[block as usize].bytes[start as usize..end as usize]
     }
 
-    /// What is left of the frame that `slice` begins in the middle of; empty if it begins with a frame.
-    pub fn rest_of_frame(&self, slice: Slice) -> Slice {
-        let ends = &self.arena[slice.page as usize].frame_ends;
-        let end = match ends.binary_search(&slice.start) {
-            Ok(_) => slice.start,
-            Err(_) if slice.start == 0 => 0,
-            Err(next) => ends[next],
-        };
-        Slice { end, ..slice }
+    /// The number of bytes that are left of the frame that `held` begins in the middle of; 0 if it begins with a frame.
+    pub fn rest_of_frame(&self, held: &Held) -> usize {
+        let Slice { block, start, .. } = held.0;
+        let ends = &self.blocks[block as usize].frame_ends;
+        match ends.binary_search(&start) {
+            Ok(_) => 0,
+            Err(_) if start == 0 => 0,
+            Err(next) => (ends[next] - start) as usize,
+        }
     }
 
-    /// Copies what `slices` hold of sealed pages to new ones, and points them there: what several hold is copied once, and
-    /// what nobody holds is left behind with its page.
-    pub fn compact<'a>(&mut self, which: Which, slices: impl Iterator<Item = &'a mut Slice>) {
-        let moves = |slice: &&mut Slice| {
-            let page = slice.page as usize;
-            page != self.open && (which == Which::All || self.arena[page].is_sparse())
+    /// Copies all that is held of some sealed blocks to new ones. Bytes that several outboxes hold are copied once, and the
+    /// rest is left behind with its block.
+    pub fn compact<'a>(&mut self, which: Compaction, held: impl Iterator<Item = &'a mut Held>) {
+        let moves = |held: &&mut Held| {
+            let block = held.0.block as usize;
+            block != self.open && (which == Compaction::All || self.blocks[block].is_sparse())
         };
-        let mut slices: Vec<&mut Slice> = slices.filter(|slice| !slice.is_empty()).filter(moves).collect();
-        slices.sort_unstable_by_key(|slice| (slice.page, slice.start));
-        let mut target = self.arena.insert(Block::default());
-        let mut run = Span::default();
-        for slice in slices {
-            let lead = self.lead(*slice);
-            if run.page != Some(slice.page) || lead > run.end {
-                if self.arena[target].bytes.len() >= SEALED_AT_BYTES {
+        let mut held: Vec<&mut Held> = held.filter(|held| !held.is_empty()).filter(moves).collect();
+        held.sort_unstable_by_key(|held| (held.0.block, held.0.start));
+        let mut target = self.blocks.insert(Block::default());
+        let mut span = Span::default();
+        for held in held {
+            let slice = held.0;
+            let lead = self.lead(slice);
+            if span.block != Some(slice.block) || lead > span.end {
+                if self.blocks[target].bytes.len() >= SEALED_AT_BYTES {
                     self.seal(target);
-                    target = self.arena.insert(Block::default());
+                    target = self.blocks.insert(Block::default());
                 }
-                let base = self.arena[target].bytes.len() as u32;
-                run = Span { page: Some(slice.page), start: lead, end: lead, base };
+                let base = self.blocks[target].bytes.len() as u32;
+                span = Span { block: Some(slice.block), start: lead, end: lead, base };
             }
-            self.copy(&mut run, target, slice.end);
-            let moved = run.moved(target, *slice);
-            self.hold(moved, 1);
-            self.release(std::mem::replace(slice, moved));
+            self.copy(&mut span, target, slice.end);
+            let moved = Frame(span.moved(target, slice));
+            let (copy, _) = self.share(moved, 1, |copies| copies.hold());
+            self.release(std::mem::replace(held, copy));
         }
         self.seal(target);
     }
 
-    /// Makes `run` reach up to `end` in its page, by appending the rest of it to `target`.
-    fn copy(&mut self, run: &mut Span, target: usize, end: u32) {
-        let Some(source) = run.page.filter(|_| end > run.end) else {
+    /// Makes `span` reach up to `end` in its block, by appending the rest of it to `target`.
+    fn copy(&mut self, span: &mut Span, target: usize, end: u32) {
+        let Some(source) = span.block.filter(|_| end > span.end) else {
+            // The stretch reaches that far already: several outboxes hold the same bytes.
             return;
         };
-        let (to, from) = self.arena.get2_mut(target, source as usize).expect("two pages");
-        to.bytes.extend_from_slice(&from.bytes[run.end as usize..end as usize]);
-        let first = from.frame_ends.partition_point(|frame_end| *frame_end <= run.end);
+        let (to, from) = self.blocks.get2_mut(target, source as usize).expect("two blocks");
+        to.bytes.extend_from_slice(&from.bytes[span.end as usize..end as usize]);
+        let first = from.frame_ends.partition_point(|frame_end| *frame_end <= span.end);
         let inside = from.frame_ends[first..].iter().take_while(|frame_end| **frame_end <= end);
-        to.frame_ends.extend(inside.map(|frame_end| frame_end - run.start + run.base));
-        run.end = end;
+        to.frame_ends.extend(inside.map(|frame_end| frame_end - span.start + span.base));
+        span.end = end;
     }
 
-    /// Counts a page that takes no more, or throws it away if nobody holds any of it.
+    /// Counts a block that takes no more frames, or frees it if no outbox holds any of it.
     fn seal(&mut self, key: usize) {
-        let page = &mut self.arena[key];
-        if page.held_bytes == 0 {
-            self.arena.remove(key);
+        let block = &mut self.blocks[key];
+        if block.held_bytes == 0 {
+            self.blocks.remove(key);
             return;
         }
-        page.bytes.shrink_to_fit();
-        page.frame_ends.shrink_to_fit();
-        self.sealed_bytes += page.memory_bytes();
-        self.sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+        block.bytes.shrink_to_fit();
+        block.frame_ends.shrink_to_fit();
+        self.sealed_bytes += block.memory_bytes();
+        self.sparse_bytes += if block.is_sparse() { block.bytes.len() } else { 0 };
     }
 
-    /// Where a copy of `slice` has to begin: with it, or, if it begins in the middle of a frame, one byte before, so that
-    /// its copy does too.
+    /// The position at which a copy of `slice` begins. A slice that begins within a frame is copied with one byte more in
+    /// front, so that its copy begins within a frame too.
     fn lead(&self, slice: Slice) -> u32 {
-        let ends = &self.arena[slice.page as usize].frame_ends;
+        let ends = &self.blocks[slice.block as usize].frame_ends;
         let begins_a_frame = slice.start == 0 || ends.binary_search(&slice.start).is_ok();
         slice.start - u32::from(!begins_a_frame)
     }
 
-    /// Everybody who had something to be sent had a turn: the open page is emptied if nobody holds any of it, and sealed if
-    /// it is long.
+    /// Ends the round, once every connection with queued output was written to. The open block is emptied if no outbox
+    /// holds any of it, and sealed if it is long.
     ///
-    /// Returns whether a page was sealed.
+    /// Returns whether a block was sealed.
     pub fn end_round(&mut self) -> bool {
-        let sealed = self.tidy_open_page();
-        let page = &self.arena[self.open];
-        self.before_round = Extent { bytes: page.bytes.len(), frames: page.frame_ends.len() };
+        let sealed = self.tidy_open_block();
+        let block = &self.blocks[self.open];
+        self.before_round = Extent { bytes: block.bytes.len(), frames: block.frame_ends.len() };
         sealed
     }
 
-    fn tidy_open_page(&mut self) -> bool {
-        let page = &mut self.arena[self.open];
-        if page.held_bytes == 0 {
-            page.bytes.clear();
-            page.frame_ends.clear();
-            page.bytes.shrink_to(KEPT_BYTES);
-            page.frame_ends.shrink_to(KEPT_BYTES / size_of::<u32>());
+    fn tidy_open_block(&mut self) -> bool {
+        let block = &mut self.blocks[self.open];
+        if block.held_bytes == 0 {
+            block.bytes.clear();
+            block.frame_ends.clear();
+            block.bytes.shrink_to(KEPT_BYTES);
+            block.frame_ends.shrink_to(KEPT_BYTES / size_of::<u32>());
             return false;
         }
-        if page.bytes.len() < SEALED_AT_BYTES {
+        if block.bytes.len() < SEALED_AT_BYTES {
             return false;
         }
         self.seal(self.open);
-        self.open = self.arena.insert(Block::default());
+        self.open = self.blocks.insert(Block::default());
         true
     }
 
-    /// Memory of all arena, in bytes.
+    /// Memory of all blocks, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.sealed_bytes + self.arena[self.open].memory_bytes()
+        self.sealed_bytes + self.blocks[self.open].memory_bytes()
     }
 
-    /// Length of the sealed pages of which less than a quarter is still held, in bytes.
+    /// Length of the sealed blocks of which less than a quarter is still held, in bytes.
     pub fn sparse_bytes(&self) -> usize {
         self.sparse_bytes
     }
 
     /// Bytes in all outboxes together.
     pub fn held_bytes(&self) -> u64 {
-        self.arena.iter().map(|(_, page)| page.held_bytes).sum()
+        self.blocks.iter().map(|(_, block)| block.held_bytes).sum()
     }
 
-    /// Checks what must always hold: a sealed page is there only as long as somebody holds some of it, and the sums are
-    /// right.
+    /// Checks that each sealed block is held by an outbox, and that the sums are right.
     ///
     /// # Panics
-    /// When it does not hold.
+    /// If one of both does not hold.
     pub fn assert_invariants(&self) {
         let (mut memory_bytes, mut sparse_bytes) = (0, 0);
-        for (key, page) in &self.arena {
-            let frames_end = page.frame_ends.last().map_or(0, |end| *end as usize);
-            assert_eq!(frames_end, page.bytes.len(), "page {key} does not end with a frame");
+        for (key, block) in &self.blocks {
+            let frames_end = block.frame_ends.last().map_or(0, |end| *end as usize);
+            assert_eq!(frames_end, block.bytes.len(), "block {key} does not end with a frame");
             if key != self.open {
-                assert!(page.held_bytes > 0, "page {key} is kept for nobody");
-                memory_bytes += page.memory_bytes();
-                sparse_bytes += if page.is_sparse() { page.bytes.len() } else { 0 };
+                assert!(block.held_bytes > 0, "block {key} is held by no outbox");
+                memory_bytes += block.memory_bytes();
+                sparse_bytes += if block.is_sparse() { block.bytes.len() } else { 0 };
             }
         }
         assert_eq!(
             (memory_bytes, sparse_bytes),
             (self.sealed_bytes, self.sparse_bytes),
-            "sums of sealed pages"
+            "sums of sealed blocks"
         );
     }
 
     #[inline]
-    fn page_mut(&mut self, slice: Slice) -> &mut Block {
-        &mut self.arena[slice.page as usize]
+    fn block_mut(&mut self, slice: Slice) -> &mut Block {
+        &mut self.blocks[slice.block as usize]
     }
 }
 
@@ -366,56 +449,71 @@ impl Arena {
 mod tests {
     use super::*;
 
-    fn line(arena: &mut Arena, text: &str) -> Slice {
+    fn line(arena: &mut Arena, text: &str) -> Frame {
         arena.frame(|out| out.extend_from_slice(text.as_bytes()))
     }
 
+    fn hold(arena: &mut Arena, frame: Frame) -> Held {
+        arena.share(frame, 1, |copies| copies.hold()).0
+    }
+
+    /// A copy of lines that follow each other.
+    fn lines<const N: usize>(arena: &mut Arena, texts: [&str; N]) -> Held {
+        let mut frames = texts.map(|text| line(arena, text)).into_iter();
+        let mut whole = frames.next().unwrap();
+        assert!(frames.all(|frame| whole.extend(frame)));
+        hold(arena, whole)
+    }
+
     #[test]
-    fn a_page_nobody_holds_is_used_again() {
+    fn block_that_no_outbox_holds_is_used_again() {
         let mut arena = Arena::default();
         let hello = line(&mut arena, "hello\n");
-        arena.hold(hello, 2);
-        assert_eq!(arena.bytes(hello), b"hello\n");
-        arena.release(hello);
+        let ((one, two), copies) = arena.share(hello, 1, |copies| (copies.hold(), copies.hold()));
+        assert_eq!((arena.bytes(&one), copies, arena.held_bytes()), (&b"hello\n"[..], 2, 12));
+        arena.release(one);
         arena.end_round();
         assert_eq!(arena.open_bytes(), 6, "one outbox still holds it");
-        arena.release(hello);
+        arena.release(two);
         arena.end_round();
         assert_eq!((arena.open_bytes(), arena.held_bytes()), (0, 0));
     }
 
     #[test]
-    fn slices_that_follow_each_other_become_one() {
+    fn frames_that_follow_each_other_become_one() {
         let mut arena = Arena::default();
         let mut one = line(&mut arena, "one\n");
         let two = line(&mut arena, "two\n");
         let three = line(&mut arena, "three\n");
         assert!(!one.extend(three));
-        assert!(one.extend(two) && one.extend(three));
-        assert_eq!(arena.bytes(one), b"one\ntwo\nthree\n");
-        assert_eq!(arena.bytes(one.take_front(5)), b"one\nt");
-        assert_eq!(arena.bytes(one), b"wo\nthree\n");
+        let mut held = hold(&mut arena, one);
+        let append = |copies: &mut Copies| copies.append_to(&mut held);
+        assert_eq!(arena.share(three, 1, append), (false, 0));
+        let mut append = |copies: &mut Copies| copies.append_to(&mut held);
+        assert_eq!(arena.share(two, 1, &mut append), (true, 1));
+        assert_eq!(arena.share(three, 1, &mut append), (true, 1));
+        assert_eq!(arena.bytes(&held), b"one\ntwo\nthree\n");
+        let front = held.split_front(5);
+        assert_eq!((arena.bytes(&front), arena.bytes(&held)), (&b"one\nt"[..], &b"wo\nthree\n"[..]));
+        arena.release(front);
+        assert_eq!(arena.held_bytes(), held.len() as u64);
     }
 
     #[test]
-    fn the_rest_of_a_frame() {
+    fn rest_of_a_frame_reaches_up_to_its_end() {
         let mut arena = Arena::default();
-        let mut lines = line(&mut arena, "one\n");
-        lines.extend(line(&mut arena, "two\n"));
-        assert!(arena.rest_of_frame(lines).is_empty());
-        lines.take_front(1);
-        assert_eq!(arena.bytes(arena.rest_of_frame(lines)), b"ne\n");
-        lines.take_front(3);
-        assert!(arena.rest_of_frame(lines).is_empty());
-        lines.take_front(3);
-        assert_eq!(arena.bytes(arena.rest_of_frame(lines)), b"\n");
+        let mut held = lines(&mut arena, ["one\n", "two\n"]);
+        for (sent, rest) in [(0, 0), (1, 3), (3, 0), (3, 1)] {
+            arena.release(held.split_front(sent));
+            assert_eq!(arena.rest_of_frame(&held), rest);
+        }
     }
 
     #[test]
-    fn a_long_page_is_sealed_and_freed_with_its_last_holder() {
+    fn long_block_is_sealed_and_freed_with_its_last_holder() {
         let mut arena = Arena::default();
         let long = line(&mut arena, &"x".repeat(SEALED_AT_BYTES));
-        arena.hold(long, 1);
+        let long = hold(&mut arena, long);
         assert!(arena.end_round());
         assert_eq!(arena.open_bytes(), 0);
         assert!(arena.memory_bytes() >= SEALED_AT_BYTES);
@@ -425,26 +523,25 @@ mod tests {
     }
 
     #[test]
-    fn little_of_a_long_page_is_copied_with_its_frames_and_once_for_all_who_hold_it() {
+    fn few_bytes_of_a_long_block_are_copied_with_their_frames_once_for_all_holders() {
         let mut arena = Arena::default();
-        let mut long = line(&mut arena, &"x".repeat(SEALED_AT_BYTES));
-        let mut tail = line(&mut arena, "tail\n");
-        tail.extend(line(&mut arena, "end\n"));
-        let mut same = tail;
-        [long, tail, same].into_iter().for_each(|slice| arena.hold(slice, 1));
+        let long = line(&mut arena, &"x".repeat(SEALED_AT_BYTES));
+        let mut long = hold(&mut arena, long);
+        let mut whole = line(&mut arena, "tail\n");
+        assert!(whole.extend(line(&mut arena, "end\n")));
+        let (mut tail, mut same) = (hold(&mut arena, whole), hold(&mut arena, whole));
         arena.end_round();
-        let before = tail;
-        arena.compact(Which::Sparse, [&mut long, &mut tail, &mut same].into_iter());
-        assert_eq!(tail, before, "the page is well used");
-        arena.release(long.take_front(usize::MAX));
-        arena.release(tail.take_front(2));
+        arena.compact(Compaction::Sparse, [&mut long, &mut tail, &mut same].into_iter());
+        assert_eq!(tail.0, whole.0, "most of the block is held");
+        arena.release(long);
+        arena.release(tail.split_front(2));
         assert_eq!(arena.sparse_bytes(), SEALED_AT_BYTES + 9);
-        arena.compact(Which::Sparse, [&mut tail, &mut same].into_iter());
-        assert_eq!((arena.bytes(tail), arena.bytes(same)), (&b"il\nend\n"[..], &b"tail\nend\n"[..]));
-        assert_eq!(arena.bytes(arena.rest_of_frame(tail)), b"il\n");
+        arena.compact(Compaction::Sparse, [&mut tail, &mut same].into_iter());
+        assert_eq!((arena.bytes(&tail), arena.bytes(&same)), (&b"il\nend\n"[..], &b"tail\nend\n"[..]));
+        assert_eq!(arena.rest_of_frame(&tail), 3);
         assert_eq!((arena.sparse_bytes(), arena.held_bytes()), (0, 16));
         assert!(arena.memory_bytes() < 100, "{} bytes for nine", arena.memory_bytes());
-        [tail, same].into_iter().for_each(|slice| arena.release(slice));
+        [tail, same].into_iter().for_each(|held| arena.release(held));
         assert_eq!(arena.memory_bytes(), 0);
     }
 }

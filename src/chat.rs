@@ -225,6 +225,11 @@ impl Chat {
         stretches
     }
 
+    /// How often the subscribers of a room have changed, modulo 2^32; 0 if there is no such room.
+    pub fn member_changes(&self, room: RoomId) -> u32 {
+        self.rooms.get(room).map_or(0, |room| room.changes)
+    }
+
     /// The rooms that a client is in.
     pub fn rooms_of(&self, id: ClientId) -> SmallVec<[RoomId; 1]> {
         let memberships = self.client(id).into_iter().flat_map(Client::memberships);

@@ -96,7 +96,6 @@
 //! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
 
 #![forbid(unsafe_code)]
-#![warn(missing_docs)]
 
 pub mod arena;
 pub mod backplane;
@@ -114,6 +113,7 @@ pub mod net;
 pub mod outbox;
 pub mod pressure;
 pub mod protocol;
+pub mod quota;
 pub mod rate;
 pub mod roster;
 pub mod server;

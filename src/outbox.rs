@@ -1,59 +1,58 @@
-//! What one connection is still to be sent: [`Outbox`], a queue of slices of arena.
+//! Queued output of one connection: [`Outbox`].
 //!
-//! An idle outbox is 24 bytes and owns nothing. One slice, which is what a broadcast makes of any number of
-//! messages that follow each other on the page, needs no more. Only a second slice that is not adjacent, or a peer
-//! that does not read, allocates a `Backlog`, and it goes as soon as the outbox is empty.
+//! An idle outbox is 24 bytes and owns nothing. A broadcast makes one [`Held`] of any number of messages that follow each
+//! other in the arena, and one needs no more room. Only a second one that is not adjacent, or a peer that does not read,
+//! allocates a `Backlog`, which is freed as soon as the outbox is empty.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::time::Duration;
 
-use crate::arena::{Arena, Slice};
+use crate::arena::{Arena, Copies, Held};
 use crate::time::Moment;
 
-/// Slices handed to one `sendmsg(2)`; more wait for the next call.
-const SLICES_A_WRITE: usize = 16;
+/// Most buffers of one `sendmsg(2)`; more wait for the next call.
+const BUFFERS_A_WRITE: usize = 16;
 
-/// The longest that pings wait for a peer that takes some of what it is sent, but never all.
+/// The longest delay of a pong to a peer that reads some of its output, but never all.
 const PONG_DELAY: Duration = Duration::from_secs(1);
 
-/// A queue of slices, each of which [`Arena`] counts as held once.
+/// A queue of output in the arena.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// The oldest slice; the only one that may begin inside a frame. Empty only if the outbox is.
-    front: Slice,
-    /// Frames it was given, modulo 2^32. Here, since a connection has no other room for it.
+    /// The oldest output; only this may begin within a frame. It is empty only if the outbox is.
+    front: Held,
+    /// Frames that were ever queued, modulo 2^32. The connection has no room for it.
     frames: u32,
     backlog: Option<Box<Backlog>>,
 }
 
-/// What only an outbox in trouble needs.
+/// The state that only an outbox with a slow peer has.
 #[derive(Debug, Default)]
 struct Backlog {
-    /// Slices behind the front one.
-    rest: VecDeque<Slice>,
-    /// How long they are together.
+    /// Output behind the front.
+    rest: VecDeque<Held>,
     rest_bytes: usize,
-    /// Bytes at the beginning of what waits that are answers to the peer, or before such an answer.
-    answer_bytes: usize,
-    /// Since when the peer has taken nothing, or when it last did.
+    /// Bytes at the beginning of the queue that are replies to the peer, or in front of such a reply.
+    reply_bytes: usize,
+    /// Time of the last progress, or of the first blocked write.
     stalled_since: Option<Moment>,
-    /// Since when more was queued than the soft limit allows.
+    /// Time since which more has been queued than the soft limit allows.
     over_soft_since: Option<Moment>,
-    /// How many messages of each source were left out since the peer last kept up.
+    /// Messages of each source that were left out since the peer last kept up.
     missed: Vec<(MessageSource, u64)>,
-    /// The payload of the newest ping that was not answered, since the peer takes nothing.
+    /// The payload of the newest ping that was not answered, since the peer does not read.
     pong: Option<Box<[u8]>>,
-    /// Since when no ping was answered.
+    /// The time of the first ping that was not answered.
     pong_since: Option<Moment>,
 }
 
 impl Backlog {
-    /// Appends a slice, to the last one if it follows that.
-    fn push(&mut self, slice: Slice) {
-        self.rest_bytes += slice.len();
-        if !self.rest.back_mut().is_some_and(|back| back.extend(slice)) {
-            self.rest.push_back(slice);
+    /// Appends a copy, to the last output if it follows that.
+    fn push(&mut self, copies: &mut Copies) {
+        self.rest_bytes += copies.len();
+        if !self.rest.back_mut().is_some_and(|back| copies.append_to(back)) {
+            self.rest.push_back(copies.hold());
         }
     }
 
@@ -62,24 +61,24 @@ impl Backlog {
         !self.missed.is_empty() || self.pong.is_some()
     }
 
-    fn pop(&mut self) -> Option<Slice> {
-        let slice = self.rest.pop_front()?;
-        self.rest_bytes -= slice.len();
-        Some(slice)
+    fn pop(&mut self) -> Option<Held> {
+        let held = self.rest.pop_front()?;
+        self.rest_bytes -= held.len();
+        Some(held)
     }
 }
 
-/// Where a message came from, as far as an outbox has to tell one from the other.
+/// The source of a message, as far as an outbox tells sources apart.
 pub type MessageSource = Option<u64>;
 
-/// What became of a slice that was to be appended in a few instructions.
+/// The outcome of [`Outbox::append`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Appended {
-    /// It is all that waits.
+    /// The copy is all that is queued.
     First,
-    /// It is behind what waits already, which nobody has tried to write yet.
+    /// The copy is queued behind other output, and no write of that has been tried yet.
     Behind,
-    /// Not at all.
+    /// No copy was made.
     No,
 }
 
@@ -88,104 +87,102 @@ pub enum Appended {
 pub enum Progress {
     /// No write has ended blocked since nothing was queued.
     KeepsUp,
-    /// One has.
+    /// A write has ended blocked.
     Blocked,
-    /// One has, with more queued than the soft limit allows.
+    /// A write has ended blocked, with more queued than the soft limit allows.
     OverSoft,
 }
 
-/// How far a [`Outbox::flush`] came.
+/// The outcome of [`Outbox::flush`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flushed {
-    /// Everything is with the kernel.
+    /// The kernel has everything.
     All,
     /// The kernel takes no more: `WouldBlock`.
     Blocked,
 }
 
 impl Outbox {
-    /// Appends a slice in a few instructions, if nobody is slow and nothing is in the way: no more than
-    /// `most_queued_bytes` wait already, there is no backlog, and the slice follows what waits. Otherwise does nothing.
+    /// Queues a copy in a few instructions, if at most `most_queued_bytes` are queued, there is no backlog, and the copy
+    /// follows the queued output in the arena. Otherwise does nothing.
     #[inline]
-    pub fn append(&mut self, slice: Slice, most_queued_bytes: u32) -> Appended {
-        debug_assert!(!slice.is_empty(), "an empty slice holds no out");
+    pub fn append(&mut self, copies: &mut Copies, most_queued_bytes: u32) -> Appended {
+        debug_assert!(!copies.is_empty(), "an empty copy holds no block");
         if self.backlog.is_some() || self.front.len() > most_queued_bytes as usize {
             return Appended::No;
         }
         if self.front.is_empty() {
-            self.front = slice;
+            self.front = copies.hold();
             return Appended::First;
         }
-        if self.front.extend(slice) { Appended::Behind } else { Appended::No }
+        if copies.append_to(&mut self.front) { Appended::Behind } else { Appended::No }
     }
 
-    /// Appends a slice, which the caller counts with [`Arena::hold`]. An empty one holds no page, and may not outlive the
-    /// tick: it is left out.
-    pub fn push(&mut self, slice: Slice) {
-        if slice.is_empty() {
+    /// Queues a copy. An empty one is left out: it would hold no block, and so point nowhere after the tick.
+    pub fn push(&mut self, copies: &mut Copies) {
+        if copies.is_empty() {
             return;
         }
         if self.front.is_empty() {
-            self.front = slice;
+            self.front = copies.hold();
             return;
         }
         let is_last = self.backlog.as_ref().is_none_or(|backlog| backlog.rest.is_empty());
-        if !(is_last && self.front.extend(slice)) {
-            self.backlog.get_or_insert_default().push(slice);
+        if !(is_last && copies.append_to(&mut self.front)) {
+            self.backlog.get_or_insert_default().push(copies);
         }
     }
 
-    /// Appends an answer to the peer, as [`Outbox::push`] does. If more than `most_bytes` wait then, the limits are about
-    /// what comes behind it: the peer asked for the answer, and is not read again before it has taken most of it.
-    pub fn push_answer(&mut self, slice: Slice, most_bytes: usize) {
-        self.push(slice);
+    /// Queues a copy of a reply, as [`Outbox::push`] does. If more than `most_bytes` are queued then, the limits are about
+    /// the output behind it: the peer asked for the reply, and is not read again before it has read most of it.
+    pub fn push_reply(&mut self, copies: &mut Copies, most_bytes: usize) {
+        self.push(copies);
         if self.cost_bytes() > most_bytes {
             let queued_bytes = self.queued_bytes();
-            self.backlog.get_or_insert_default().answer_bytes = queued_bytes;
+            self.backlog.get_or_insert_default().reply_bytes = queued_bytes;
         }
     }
 
-    /// Counts frames that it was given.
+    /// Counts queued frames.
     #[inline]
     pub fn count(&mut self, frames: usize) {
         self.frames = self.frames.wrapping_add(frames as u32);
     }
 
-    /// Frames it was given, modulo 2^32.
+    /// Frames that were ever queued, modulo 2^32.
     pub fn frames(&self) -> u32 {
         self.frames
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.front.is_empty()
     }
 
-    /// Bytes that wait.
     pub fn queued_bytes(&self) -> usize {
         self.front.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.rest_bytes)
     }
 
-    /// The cost of the outbox without large answers. The limits are about this.
+    /// The cost of the outbox without large replies. The limits are about this.
     pub fn charged_bytes(&self) -> usize {
-        self.cost_bytes() - self.backlog.as_ref().map_or(0, |backlog| backlog.answer_bytes)
+        self.cost_bytes() - self.backlog.as_ref().map_or(0, |backlog| backlog.reply_bytes)
     }
 
-    /// The cost of the outbox: the bytes that wait, and the slices that say where they are. Without the slices, a flood of
-    /// tiny messages would cost many times its size.
+    /// The cost of the outbox: the queued bytes, and the memory of the list of them. Without the list, a flood of tiny
+    /// messages would cost many times its size.
     #[inline]
     pub fn cost_bytes(&self) -> usize {
-        self.queued_bytes() + self.slice_bytes()
+        self.queued_bytes() + self.list_bytes()
     }
 
-    /// Memory of the slices alone.
+    /// Memory of the list of queued output.
     #[inline]
-    pub fn slice_bytes(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.rest.len() * size_of::<Slice>())
+    pub fn list_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.rest.len() * size_of::<Held>())
     }
 
-    /// Hands what waits to `write` until it is gone or the kernel takes no more.
+    /// Passes queued output to `write` until it is all written or the kernel takes no more.
     ///
     /// `soft_bytes` is the charge over which [`Outbox::over_soft_since`] begins to count.
     ///
@@ -222,37 +219,37 @@ impl Outbox {
         arena: &Arena,
         write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let front = IoSlice::new(arena.bytes(self.front));
+        let front = IoSlice::new(arena.bytes(&self.front));
         let Some(backlog) = self.backlog.as_ref().filter(|backlog| !backlog.rest.is_empty()) else {
             return write(&[front]);
         };
-        let mut slices = [IoSlice::new(&[]); SLICES_A_WRITE];
-        slices[0] = front;
+        let mut buffers = [IoSlice::new(&[]); BUFFERS_A_WRITE];
+        buffers[0] = front;
         let mut count = 1;
-        for (place, slice) in slices[1..].iter_mut().zip(&backlog.rest) {
-            *place = IoSlice::new(arena.bytes(*slice));
+        for (buffer, held) in buffers[1..].iter_mut().zip(&backlog.rest) {
+            *buffer = IoSlice::new(arena.bytes(held));
             count += 1;
         }
-        write(&slices[..count])
+        write(&buffers[..count])
     }
 
-    /// Lets go of the first `bytes`.
+    /// Releases the first `bytes`, which were sent.
     fn sent(&mut self, arena: &mut Arena, mut bytes: usize) {
         let Some(backlog) = &mut self.backlog else {
-            // Nearly always there is one slice and nothing else, and this takes half as long.
-            arena.release(self.front.take_front(bytes));
+            // Nearly always the front is all there is, and this takes half as long.
+            arena.release(self.front.split_front(bytes));
             if self.front.is_empty() {
-                self.front = Slice::default();
+                self.front = Held::default();
             }
             return;
         };
-        backlog.answer_bytes = backlog.answer_bytes.saturating_sub(bytes);
+        backlog.reply_bytes = backlog.reply_bytes.saturating_sub(bytes);
         while bytes > 0 {
-            let sent = self.front.take_front(bytes);
+            let sent = self.front.split_front(bytes);
             bytes -= sent.len();
             arena.release(sent);
             if self.front.is_empty() {
-                self.front = self.next_slice();
+                self.front = self.next_held();
             }
         }
         if self.is_empty() {
@@ -260,7 +257,7 @@ impl Outbox {
         }
     }
 
-    /// Nothing waits any more; only what was postponed is worth keeping.
+    /// Drops the backlog of an empty queue, but for postponed output.
     fn drained(&mut self) {
         let postponed = self.backlog.take().filter(|backlog| backlog.has_postponed());
         self.backlog = postponed.map(|backlog| {
@@ -269,11 +266,11 @@ impl Outbox {
         });
     }
 
-    fn next_slice(&mut self) -> Slice {
+    fn next_held(&mut self) -> Held {
         self.backlog.as_mut().and_then(|backlog| backlog.pop()).unwrap_or_default()
     }
 
-    /// Notes that the kernel takes no more for now, with or without having taken something.
+    /// Records a write that ended blocked, with or without progress.
     pub fn record_blocked(&mut self, now: Moment, progress: bool, soft_bytes: usize) {
         if self.is_empty() {
             return;
@@ -297,17 +294,17 @@ impl Outbox {
         }
     }
 
-    /// Since when the peer has taken nothing though something waits.
+    /// The time of the last progress, or of the first blocked write; `None` if the peer keeps up.
     pub fn stalled_since(&self) -> Option<Moment> {
         self.backlog.as_ref().filter(|_| !self.is_empty()).and_then(|backlog| backlog.stalled_since)
     }
 
-    /// Since when more waits than the soft limit.
+    /// The time since which more has been queued than the soft limit allows.
     pub fn over_soft_since(&self) -> Option<Moment> {
         self.backlog.as_ref().filter(|_| !self.is_empty()).and_then(|backlog| backlog.over_soft_since)
     }
 
-    /// Counts a message of that source that was left out.
+    /// Counts a message that was left out.
     pub fn miss(&mut self, source: MessageSource) {
         let missed = &mut self.backlog.get_or_insert_default().missed;
         match missed.iter_mut().find(|(other, _)| *other == source) {
@@ -316,12 +313,12 @@ impl Outbox {
         }
     }
 
-    /// Messages left out since [`Outbox::take_missed`].
+    /// Messages that were left out since [`Outbox::take_missed`].
     pub fn missed(&self) -> u64 {
         self.backlog.as_ref().map_or(0, |backlog| backlog.missed.iter().map(|(_, count)| count).sum())
     }
 
-    /// How many messages of each source were left out, now that the peer is to be told.
+    /// Takes the numbers of messages that were left out, by source, to be sent to the peer.
     pub fn take_missed(&mut self) -> Vec<(MessageSource, u64)> {
         let missed =
             self.backlog.as_mut().map_or_else(Vec::new, |backlog| std::mem::take(&mut backlog.missed));
@@ -331,26 +328,26 @@ impl Outbox {
         missed
     }
 
-    /// Whether there is something to say as soon as the peer keeps up: of missed messages, or to a ping.
+    /// Whether something is to be sent as soon as the peer keeps up: a count of missed messages, or a pong.
     #[inline]
     pub fn has_postponed(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.has_postponed())
     }
 
-    /// Keeps the payload of a ping for later. A newer ping makes the older ones void (RFC 6455, 5.5.3).
+    /// Keeps the payload of a ping for later. A newer ping replaces the older ones (RFC 6455, 5.5.3).
     pub fn postpone_pong(&mut self, payload: Box<[u8]>, now: Moment) {
         let backlog = self.backlog.get_or_insert_default();
         backlog.pong = Some(payload);
         backlog.pong_since.get_or_insert(now);
     }
 
-    /// Whether a ping has waited so long that it is to be answered behind all that waits.
+    /// Whether a ping has waited so long that it is answered behind all queued output.
     pub fn is_pong_due(&self, now: Moment) -> bool {
         let since = self.backlog.as_ref().and_then(|backlog| backlog.pong_since);
         since.is_some_and(|since| since + PONG_DELAY <= now)
     }
 
-    /// The payload of the ping that was not answered.
+    /// Takes the payload of the ping that was not answered.
     pub fn take_pong(&mut self) -> Option<Box<[u8]>> {
         let pong = self.backlog.as_mut()?.pong.take();
         if self.is_empty() && !self.has_postponed() {
@@ -359,46 +356,40 @@ impl Outbox {
         pong
     }
 
-    /// A ping was answered.
+    /// Records that the newest ping was answered.
     pub fn record_pong(&mut self) {
         if let Some(backlog) = &mut self.backlog {
             (backlog.pong, backlog.pong_since) = (None, None);
         }
     }
 
-    /// Gives up all that waits but the rest of a frame that the peer already has the beginning of.
+    /// Releases all output but the rest of a frame that the peer already has the beginning of.
     pub fn give_up(&mut self, arena: &mut Arena) {
-        let rest = match self.is_empty() {
-            true => Slice::default(),
-            false => arena.rest_of_frame(self.front),
-        };
-        let mut front = std::mem::replace(&mut self.front, rest);
-        front.take_front(rest.len());
-        let backlog = self.backlog.take();
-        for slice in
-            std::iter::once(front).chain(backlog.iter().flat_map(|backlog| backlog.rest.iter().copied()))
-        {
-            if !slice.is_empty() {
-                arena.release(slice);
-            }
+        let rest_bytes = if self.is_empty() { 0 } else { arena.rest_of_frame(&self.front) };
+        let begun = self.front.split_front(rest_bytes);
+        let front = std::mem::replace(&mut self.front, begun);
+        let backlog = self.backlog.take().map_or_else(Backlog::default, |backlog| *backlog);
+        for held in std::iter::once(front).chain(backlog.rest).filter(|held| !held.is_empty()) {
+            arena.release(held);
         }
-        if !self.is_empty() {
-            let stalled_since = backlog.and_then(|backlog| backlog.stalled_since);
-            self.backlog.get_or_insert_default().stalled_since = stalled_since;
+        match self.is_empty() {
+            true => self.front = Held::default(),
+            false => self.backlog.get_or_insert_default().stalled_since = backlog.stalled_since,
         }
     }
 
-    /// Gives up everything.
+    /// Releases all output.
     pub fn clear(&mut self, arena: &mut Arena) {
         self.give_up(arena);
-        if !self.is_empty() {
-            arena.release(self.front);
+        let front = std::mem::take(&mut self.front);
+        if !front.is_empty() {
+            arena.release(front);
         }
-        *self = Outbox { frames: self.frames, ..Outbox::default() };
+        self.backlog = None;
     }
 
-    /// All slices it holds, for [`Arena::compact`].
-    pub fn slices_mut(&mut self) -> impl Iterator<Item = &mut Slice> {
+    /// All that it holds, for [`Arena::compact`].
+    pub fn held_mut(&mut self) -> impl Iterator<Item = &mut Held> {
         let rest = self.backlog.iter_mut().flat_map(|backlog| backlog.rest.iter_mut());
         std::iter::once(&mut self.front).chain(rest)
     }
@@ -411,9 +402,8 @@ mod tests {
     const SOFT: usize = 100;
 
     fn send(outbox: &mut Outbox, arena: &mut Arena, text: &str) {
-        let slice = arena.frame(|out| out.extend_from_slice(text.as_bytes()));
-        arena.hold(slice, 1);
-        outbox.push(slice);
+        let frame = arena.frame(|out| out.extend_from_slice(text.as_bytes()));
+        arena.share(frame, 1, |copies| outbox.push(copies));
     }
 
     /// Flushes to a peer that takes `room` bytes at most.
@@ -433,17 +423,17 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_outbox_is_small() {
+    fn idle_outbox_is_small() {
         assert_eq!(size_of::<Outbox>(), 24);
     }
 
     #[test]
-    fn all_goes_out_in_order_whatever_the_pieces() {
+    fn output_is_sent_in_order_in_any_pieces() {
         let (mut outbox, mut other, mut arena) = (Outbox::default(), Outbox::default(), Arena::default());
         send(&mut outbox, &mut arena, "one\n");
         send(&mut other, &mut arena, "not mine\n");
         send(&mut outbox, &mut arena, "two\n");
-        assert_eq!(outbox.cost_bytes(), 8 + size_of::<Slice>());
+        assert_eq!(outbox.cost_bytes(), 8 + size_of::<Held>());
         assert_eq!(flush(&mut outbox, &mut arena, 0, 6), ("one\ntw".into(), Flushed::Blocked));
         send(&mut outbox, &mut arena, "three\n");
         assert_eq!(flush(&mut outbox, &mut arena, 0, 99), ("o\nthree\n".into(), Flushed::All));
@@ -452,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn time_without_progress_is_kept() {
+    fn time_without_progress_is_recorded() {
         let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
         let at = Moment::from_millis;
         send(&mut outbox, &mut arena, "0123456789\n");
@@ -470,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn giving_up_keeps_the_frame_that_was_begun() {
+    fn frame_that_was_begun_outlives_giving_up() {
         let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
         send(&mut outbox, &mut arena, "one\n");
         send(&mut outbox, &mut arena, "two\n");
@@ -490,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_outlives_the_backlog() {
+    fn count_of_missed_messages_outlives_the_queue() {
         let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
         send(&mut outbox, &mut arena, "one\n");
         outbox.miss(Some(7));

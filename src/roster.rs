@@ -1,8 +1,7 @@
-//! All connections, and what there is to do for them: [`Roster`].
+//! All connections, and the queues of work for them: [`Roster`].
 //!
-//! The only place where a slot is taken or freed. Work is noted in queues, each connection at most once in each, and a
-//! phase of the tick takes a queue whole, or its first part: what is noted meanwhile waits for a later phase or the next
-//! tick.
+//! Slots are taken and freed here only. A connection is in each queue at most once, and a phase of the tick takes a queue
+//! whole, or its first part. Work that is queued meanwhile waits for a later phase or the next tick.
 
 mod rates;
 
@@ -10,15 +9,15 @@ use std::mem::{replace, take};
 
 use slab::Slab;
 
-use crate::arena::Slice;
+use crate::arena::Copies;
 use crate::chat::ClientId;
-use crate::connection::{Connection, Priority, Pushed, Quota, Readiness, Schedule, State};
-use crate::host::Host;
+use crate::connection::{Connection, InputUse, Priority, Pushed, Readiness, Schedule, State};
 use crate::limits::Limits;
 use crate::net::{ListenerKind, Token};
 use crate::outbox::Appended;
 use crate::pressure::Pressure;
 use crate::protocol::CloseReason;
+use crate::quota::Claim;
 use crate::rate::{AddressRates, Meter};
 use crate::time::Moment;
 use crate::timers::Timers;
@@ -36,26 +35,28 @@ pub struct Roster<S> {
     connections: Slab<Connection<S>>,
     next_serial: u32,
     runnable: Vec<Token>,
-    /// Who has something to flush. Who has waited longest first.
+    /// Connections with a flush due, in the order in which it became due.
     dirty: Vec<Token>,
-    /// Who has, too, but with a socket that takes nothing.
+    /// Connections with queued output whose sockets are full. Clients whose socket is full are not part of a flush.
     blocked: Vec<Token>,
-    /// How many were ever taken out of these two.
+    /// The number of connections that were ever taken out of these two queues.
     flushed: u64,
-    doomed: Vec<Token>,
+    /// Connections to close or to free.
+    reapable: Vec<Token>,
+    /// For each connection with a deadline, a time at or before it.
     timers: Timers,
     /// The time at which each closing connection began to close.
     closing: Timers,
     /// The time since which each idle HTTP connection has been without a request.
     idle: Timers,
-    meter: Meter,
+    rates: Meter,
     address_rates: AddressRates,
     pressure: Pressure,
     limits: Limits,
 }
 
 impl<S> Roster<S> {
-    /// No connections, but room for `slots` of them, which will be held to `limits`.
+    /// No connections, and room for `slots` of them.
     pub fn new(slots: usize, limits: Limits) -> Roster<S> {
         Roster {
             connections: Slab::with_capacity(slots),
@@ -64,33 +65,26 @@ impl<S> Roster<S> {
             dirty: Vec::new(),
             blocked: Vec::new(),
             flushed: 0,
-            doomed: Vec::new(),
+            reapable: Vec::new(),
             timers: Timers::with_capacity(slots),
             closing: Timers::default(),
             idle: Timers::default(),
-            meter: Meter::new(limits.throttles, slots),
+            rates: Meter::new(limits.throttles, slots),
             address_rates: AddressRates::new(limits.address_throttles),
             pressure: Pressure::default(),
             limits,
         }
     }
 
-    /// The token that the next [`Roster::insert`] will give.
+    /// The token that the next [`Roster::insert`] returns.
     pub fn next_token(&self) -> Token {
         Token { slot: self.connections.vacant_key() as u32, serial: self.next_serial }
     }
 
-    /// Takes a slot.
-    pub fn insert(
-        &mut self,
-        stream: S,
-        host: Host,
-        listener: ListenerKind,
-        quota: Quota,
-        now: Moment,
-    ) -> Token {
+    /// Takes a slot for a connection that was accepted and counted.
+    pub fn insert(&mut self, stream: S, claim: Claim, listener: ListenerKind, now: Moment) -> Token {
         let token = self.next_token();
-        self.connections.insert(Connection::new(stream, token.serial, host, listener, quota, now));
+        self.connections.insert(Connection::new(stream, token.serial, claim, listener, now));
         self.next_serial = self.next_serial.wrapping_add(1);
         token
     }
@@ -102,7 +96,7 @@ impl<S> Roster<S> {
         self.closing.remove(token.slot);
         self.idle.remove(token.slot);
         self.pressure.forget(token.into(), now);
-        self.meter.forget(token.slot);
+        self.rates.forget(token.slot);
         self.connections.try_remove(token.slot as usize)
     }
 
@@ -142,7 +136,7 @@ impl<S> Roster<S> {
             .map(move |(slot, connection)| (token(slot, connection.serial), connection))
     }
 
-    /// How many connections there are, in whatever life.
+    /// The number of connections in all states.
     pub fn len(&self) -> usize {
         self.connections.len()
     }
@@ -152,7 +146,7 @@ impl<S> Roster<S> {
         self.connections.is_empty()
     }
 
-    /// Gives a connection a turn if it wants one.
+    /// Queues a turn for a connection that can use one.
     pub fn wake(&mut self, token: Token) {
         let limits = self.limits;
         let Some(connection) = self.get_mut(token) else {
@@ -164,7 +158,7 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Notes that a client's outbox has something to flush.
+    /// Queues a flush for a client.
     #[inline]
     pub fn mark_dirty(&mut self, id: ClientId) {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
@@ -178,45 +172,37 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Queues a slice of so many frames for a client, and a flush.
-    pub fn push(&mut self, id: ClientId, slice: Slice, frames: usize, kind: Priority) -> Pushed {
+    /// Queues a copy for a client, and a flush.
+    pub fn push(&mut self, id: ClientId, copies: &mut Copies, priority: Priority) -> Pushed {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
+            debug_assert!(false, "a client of the chat has a connection");
             return Pushed::Closing;
         };
-        let pushed = connection.push(slice, frames, kind, &self.limits);
+        let pushed = connection.push(copies, priority, &self.limits);
         if pushed == Pushed::Queued {
             self.mark_dirty(id);
         }
         pushed
     }
 
-    /// Queues a slice of so many messages for all of `ids`, and tells how many have it. In `full` it notes those that had
-    /// no room for all of it.
+    /// Queues a copy for each of `ids`, and returns the clients whose write buffers have no room for it.
     ///
-    /// This loop is what a member of a busy room costs, so it is a function of its own: in here everything that does not
-    /// change is in a register, and whoever is not as most are is dealt with elsewhere. `benches/instructions.rs` counts it.
+    /// This loop is the cost of a member of a busy room, so it is a function of its own: in here all that does not change is
+    /// in a register, and exceptions are handled elsewhere. `benches/instructions.rs` counts it.
     #[inline(never)]
-    pub fn broadcast(
-        &mut self,
-        ids: &[ClientId],
-        slice: Slice,
-        frames: usize,
-        full: &mut Vec<ClientId>,
-    ) -> usize {
-        let most_queued_bytes = self.limits.hard_bytes.saturating_sub(slice.len() as u32);
-        let mut queued = 0;
+    pub fn broadcast(&mut self, ids: &[ClientId], copies: &mut Copies, full: &mut Vec<ClientId>) {
+        let most_queued_bytes = self.limits.hard_bytes.saturating_sub(copies.len() as u32);
         for id in ids {
             let Some(connection) = self.connections.get_mut(id.0 as usize) else {
+                debug_assert!(false, "a member of a room has a connection");
                 continue;
             };
-            match connection.append(slice, frames, most_queued_bytes) {
+            match connection.append(copies, most_queued_bytes) {
                 Appended::Behind => {
                     debug_assert!(connection.schedule.contains(Schedule::DIRTY), "it waits for a flush");
-                    queued += 1;
                     continue;
                 }
                 Appended::First => {
-                    queued += 1;
                     if !connection.schedule.contains(Schedule::DIRTY) {
                         connection.schedule.insert(Schedule::DIRTY);
                         self.dirty.push(Token { slot: id.0, serial: connection.serial });
@@ -225,36 +211,30 @@ impl<S> Roster<S> {
                 }
                 Appended::No => {}
             }
-            match self.push(*id, slice, frames, Priority::Droppable) {
-                Pushed::Queued => queued += 1,
-                Pushed::Full => full.push(*id),
-                Pushed::Closing => {}
+            if self.push(*id, copies, Priority::Droppable) == Pushed::Full {
+                full.push(*id);
             }
         }
-        queued
     }
 
-    /// Sentences a connection to be closed at the next reaping. The first reason stands.
+    /// Closes a connection at the next reaping. The first reason stands, so it does nothing for a closing one.
     pub fn close(&mut self, token: Token, reason: CloseReason) {
-        let Some(connection) = self.get_mut(token).filter(|connection| !connection.is_closing()) else {
-            return;
-        };
-        connection.state = State::Closing(reason);
-        self.doomed.push(token);
-    }
-
-    /// Sentences a connection to be freed at the next reaping, with no further word.
-    pub fn forget(&mut self, token: Token) {
-        match self.get_mut(token) {
-            Some(connection) if matches!(connection.state, State::Draining(_) | State::Lingering) => {
-                connection.state = State::Closed;
-                self.doomed.push(token);
-            }
-            _ => {}
+        if let Some(connection) = self.get_mut(token).filter(|connection| !connection.is_closing()) {
+            connection.set_state(State::Closing(reason));
+            self.reapable.push(token);
         }
     }
 
-    /// Records that a connection has left the chat and closes from `now` on.
+    /// Frees a connection at the next reaping that is draining or lingering, and sends it nothing more.
+    pub fn abort(&mut self, token: Token) {
+        let may_abort = |state| matches!(state, State::Draining(_) | State::Lingering);
+        if let Some(connection) = self.get_mut(token).filter(|connection| may_abort(connection.state())) {
+            connection.set_state(State::Closed);
+            self.reapable.push(token);
+        }
+    }
+
+    /// Records that a connection has left the chat, and is closing from `now` on.
     pub fn record_closing(&mut self, token: Token, now: Moment) {
         self.idle.remove(token.slot);
         self.closing.set(token.slot, now);
@@ -265,7 +245,7 @@ impl<S> Roster<S> {
         self.oldest(&self.closing)
     }
 
-    /// Records that an HTTP connection has no request at hand from `now` on, or else that it is busy.
+    /// Records that an HTTP connection is idle from `now` on, or that it is busy.
     pub fn record_idle(&mut self, token: Token, now: Option<Moment>) {
         match now {
             Some(now) => self.idle.set(token.slot, now),
@@ -283,13 +263,12 @@ impl<S> Roster<S> {
         self.token(ClientId(slot)).map(|token| (since, token))
     }
 
-    /// Whoever has a turn coming. The mark is cleared with [`Schedule`] when the turn comes.
+    /// Takes the queue of turns. The turn itself clears [`Schedule::RUNNABLE`].
     pub fn take_runnable(&mut self) -> Vec<Token> {
         take(&mut self.runnable)
     }
 
-    /// Those `most` who have had something to flush for longest. The mark is cleared with
-    /// [`Schedule`] when it is.
+    /// Takes the first `most` of the queue of flushes. The flush itself clears [`Schedule::DIRTY`].
     pub fn take_dirty(&mut self, most: usize) -> Vec<Token> {
         let rest = self.dirty.split_off(most.min(self.dirty.len()));
         let taken = replace(&mut self.dirty, rest);
@@ -297,29 +276,29 @@ impl<S> Roster<S> {
         taken
     }
 
-    /// Those who have something to flush that nobody will take. To see to them costs no write, so they are no part of
-    /// [`Roster::dirty`]. The mark is the same.
+    /// Takes the connections with queued output whose sockets are full. They cost no write, so [`Roster::dirty`] does not
+    /// count them.
     pub fn take_blocked(&mut self) -> Vec<Token> {
         self.flushed += self.blocked.len() as u64;
         take(&mut self.blocked)
     }
 
-    /// How often an outbox with nothing to flush has got something.
+    /// The number of flushes that were ever queued.
     pub fn marked_dirty(&self) -> u64 {
         self.flushed + (self.dirty.len() + self.blocked.len()) as u64
     }
 
-    /// How many have something to flush, and sockets that may take it.
+    /// The number of connections with a flush due, and a socket that may be writable.
     pub fn dirty(&self) -> usize {
         self.dirty.len()
     }
 
-    /// Whoever is to be closed or freed.
-    pub fn take_closing(&mut self) -> Vec<Token> {
-        take(&mut self.doomed)
+    /// Takes the connections to close or to free.
+    pub fn take_reapable(&mut self) -> Vec<Token> {
+        take(&mut self.reapable)
     }
 
-    /// Whether somebody has a turn coming.
+    /// Whether a turn is due.
     pub fn has_runnable(&self) -> bool {
         !self.runnable.is_empty() || self.pressure.has_released()
     }
@@ -329,36 +308,36 @@ impl<S> Roster<S> {
         !(self.runnable.is_empty()
             && self.dirty.is_empty()
             && self.blocked.is_empty()
-            && self.doomed.is_empty()
+            && self.reapable.is_empty()
             && !self.pressure.has_released())
     }
 
-    /// Makes sure that a connection's deadline is noticed.
+    /// Sets a timer for a connection's deadline, unless one fires before. A timer that fires too early is set again, so
+    /// deadlines may move back for free.
     pub fn arm(&mut self, token: Token) {
-        let Some((moment, _)) = self.get(token).and_then(|connection| connection.deadline(&self.limits))
-        else {
-            return;
-        };
-        if self.timers.get(token.slot).is_none_or(|guess| moment < guess) {
+        let deadline = self.get(token).and_then(|connection| connection.deadline(&self.limits));
+        if let Some((moment, _)) = deadline
+            && self.timers.get(token.slot).is_none_or(|timer| moment < timer)
+        {
             self.timers.set(token.slot, moment);
         }
     }
 
-    /// When the next deadline comes, or the end of a wait.
+    /// The time of the next deadline, or of the next end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
         let head = self.head().map(|(moment, _)| moment);
         let others =
-            [self.meter.next_deadline(), self.pressure.next_deadline(), self.address_rates.next_timeout()];
+            [self.rates.next_deadline(), self.pressure.next_deadline(), self.address_rates.next_timeout()];
         head.into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    /// The earliest guess that is none, but a deadline. Those that are none are mended on the way.
+    /// The first timer at whose time there is a deadline. Timers that are too early are set again on the way.
     fn head(&mut self) -> Option<(Moment, u32)> {
         loop {
-            let (guess, slot) = self.timers.first()?;
+            let (timer, slot) = self.timers.first()?;
             let connection = self.connections.get(slot as usize);
             match connection.and_then(|connection| connection.deadline(&self.limits)) {
-                Some((moment, _)) if moment <= guess => return Some((guess, slot)),
+                Some((moment, _)) if moment <= timer => return Some((timer, slot)),
                 Some((later, _)) => self.timers.set(slot, later),
                 None => self.timers.remove(slot),
             }
@@ -372,35 +351,38 @@ impl<S> Roster<S> {
         self.token(ClientId(slot))
     }
 
-    /// Checks what must hold between ticks: whatever has something to do is in the queue for it.
+    /// Checks that each connection with work is in the queue for it, as it must be between ticks.
     ///
     /// # Panics
-    /// When it does not hold.
+    /// If one is not.
     pub fn assert_invariants(&self) {
         for (token, connection) in self.iter() {
-            let Connection { state, schedule, ready, outbox, .. } = connection;
+            let Connection { schedule, ready, outbox, .. } = connection;
+            let state = connection.state();
+            assert!(
+                state == State::Queued || connection.has_its_quota(),
+                "{token:?} is {state:?} in the quota {:?}",
+                connection.claim.quota()
+            );
             let is_runnable = connection.is_runnable(&self.limits);
             assert!(
                 !is_runnable || schedule.contains(Schedule::RUNNABLE),
                 "{token:?} has input but no turn: {state:?} {ready:?}"
             );
             let wants_flush = !outbox.is_empty() && ready.contains(Readiness::WRITABLE);
-            let doomed = matches!(state, State::Closing(_) | State::Closed);
+            let is_reapable = matches!(state, State::Closing(_) | State::Closed);
             assert!(
-                !wants_flush || schedule.contains(Schedule::DIRTY) || doomed,
+                !wants_flush || schedule.contains(Schedule::DIRTY) || is_reapable,
                 "{token:?} has output but no flush: {state:?} {ready:?}"
             );
-            let guess = self.timers.get(token.slot);
-            let noticed = |(moment, _)| guess.is_some_and(|guess| guess <= moment);
+            let timer = self.timers.get(token.slot);
+            let noticed = |(moment, _)| timer.is_some_and(|timer| timer <= moment);
             let deadline = connection.deadline(&self.limits);
-            assert!(
-                deadline.is_none_or(noticed),
-                "{token:?} has a deadline that nobody waits for: {state:?}"
-            );
-            let waits = connection.is_over_rate() && connection.decodes_input();
-            assert!(!waits || self.meter.waits(token.slot), "{token:?} waits, and for nothing");
-            let held = schedule.contains(Schedule::PAUSED);
-            assert!(!held || self.pressure.waits(token), "{token:?} is held, and nothing will release it");
+            assert!(deadline.is_none_or(noticed), "{token:?} has a deadline and no timer: {state:?}");
+            let waits = connection.is_throttled() && connection.rules().input == InputUse::Decoded;
+            assert!(!waits || self.rates.waits(token.slot), "{token:?} is throttled without an end");
+            let is_paused = schedule.contains(Schedule::PAUSED);
+            assert!(!is_paused || self.pressure.waits(token), "{token:?} is paused without an end");
         }
         let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();
@@ -414,22 +396,22 @@ impl<S> Roster<S> {
             marked(|c| c.schedule.contains(Schedule::DIRTY)),
             "marks and the queues of flushes differ"
         );
-        let doomed = marked(|c| matches!(c.state, State::Closing(_) | State::Closed));
+        let reapable = marked(|c| matches!(c.state(), State::Closing(_) | State::Closed));
         assert_eq!(
-            self.doomed.iter().filter(in_queue).count(),
-            doomed,
-            "marks and the queue of the doomed differ"
+            self.reapable.iter().filter(in_queue).count(),
+            reapable,
+            "states and the queue of the reaper differ"
         );
     }
 
-    /// The tables here that have the slots of connections as their keys.
+    /// The tables whose keys are the slots of connections.
     pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
         let times = [("deadlines", &self.timers), ("closing", &self.closing), ("idle", &self.idle)];
         let times = times.map(|(name, timers)| (name, timers.slots().collect()));
-        times.into_iter().chain(self.meter.tables()).chain(self.pressure.tables()).collect()
+        times.into_iter().chain(self.rates.tables()).chain(self.pressure.tables()).collect()
     }
 
-    /// Guesses in the timers.
+    /// The number of timers.
     pub fn armed_timers(&self) -> usize {
         self.timers.len()
     }

@@ -7,12 +7,11 @@
 //! all of it.
 
 mod accept;
-mod addresses;
-mod announce;
+mod catch_up;
 mod close;
 mod coalesce;
-mod deliver;
 mod end;
+mod fanout;
 mod flush;
 mod holdings;
 mod http;
@@ -20,7 +19,6 @@ mod linger;
 mod link;
 mod naming;
 mod order;
-mod quotas;
 mod turn;
 
 use std::io::{self, ErrorKind};
@@ -28,24 +26,25 @@ use std::time::Duration;
 
 use crate::arena::Arena;
 use crate::backplane::Backplane;
-use crate::chat::{Chat, ClientId, Effect};
-use crate::codec::{Codecs, Tag, sse, websocket};
+use crate::chat::{Chat, ClientId};
+use crate::codec::{Codecs, sse, websocket};
 use crate::config::{self, Config};
-use crate::connection::{Due, Quota, Readiness, State};
+use crate::connection::{Due, Readiness, State};
 use crate::inbox::{Inboxes, Scratch};
 use crate::limits::Limits;
 use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::net::{ListenerKind, Net, PollEvent, Signal, Token};
 use crate::protocol::{CloseReason, Dialect};
+use crate::quota::Quota;
 use crate::roster::Roster;
 use crate::sparse::Sparse;
 use crate::time::{Now, SteadyClock};
 
 use accept::Admission;
-use announce::Batch;
 use coalesce::Coalescing;
 use end::Ending;
+use fanout::Fanout;
 use linger::Untaken;
 use link::Linked;
 
@@ -60,17 +59,10 @@ pub struct Server<N: Net> {
     events: Vec<PollEvent>,
     roster: Roster<N::Stream>,
     admission: Admission,
-    chat: Chat,
+    fanout: Fanout,
     /// The way to the other processes of the chat, if there are any.
     linked: Option<Linked<N::Stream>>,
-    /// What the chat wants done; empty between requests.
-    effects: Vec<Effect>,
-    /// What a room is being told; nothing between phases.
-    batch: Option<Batch>,
-    /// The client whose request the chat handles at the moment, and the tag of the answer.
-    requester: Option<(ClientId, Option<Tag>)>,
     codecs: Codecs,
-    arena: Arena,
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
     coalescing: Coalescing,
@@ -118,11 +110,8 @@ impl<N: Net> Server<N> {
             events: Vec::new(),
             roster: Roster::new(config.most_slots(), limits),
             admission: Admission::new(&config, listeners),
-            chat,
+            fanout: Fanout::new(chat),
             linked: None,
-            effects: Vec::new(),
-            batch: None,
-            arena: Arena::default(),
             relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
             round_is_full: false,
@@ -130,7 +119,6 @@ impl<N: Net> Server<N> {
             inboxes: Inboxes::default(),
             load: Load::default(),
             untaken: Sparse::default(),
-            requester: None,
             codecs,
             process_id,
             metrics: Metrics::default(),
@@ -147,7 +135,7 @@ impl<N: Net> Server<N> {
     /// Makes the chat one of several, if it is to be.
     fn link(&mut self) {
         if let Some(url) = self.config.redis.clone() {
-            self.chat.set_shared();
+            self.call_chat(|chat, _, _| chat.set_shared());
             let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
             self.linked = Some(Linked::new(backplane));
         }
@@ -248,7 +236,7 @@ impl<N: Net> Server<N> {
         let linked = self.linked.as_ref();
         let deadlines = [
             self.roster.next_deadline(),
-            self.chat.next_timeout(),
+            self.fanout.chat().next_timeout(),
             self.next_accept(),
             self.admission.addresses().next_timeout(),
             self.load.next_timeout(),
@@ -271,7 +259,7 @@ impl<N: Net> Server<N> {
         let events = std::mem::take(&mut self.events);
         for event in &events {
             match *event {
-                PollEvent::Listener(listener) => self.admission.knock(listener),
+                PollEvent::Listener(listener) => self.admission.set_ready(listener),
                 PollEvent::Resolved => self.linked.iter_mut().for_each(Linked::record_resolved),
                 PollEvent::Connection { token, readable, writable } => {
                     self.record_readiness(token, readable, writable)
@@ -292,7 +280,7 @@ impl<N: Net> Server<N> {
         };
         let ended = connection.ready.contains(Readiness::EOF);
         connection.ready |= Readiness::of(readable && !ended, writable);
-        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.state, State::Draining(_));
+        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.state(), State::Draining(_));
         if writable && awaits_writes {
             self.roster.mark_dirty(token.into());
         }
@@ -317,7 +305,7 @@ impl<N: Net> Server<N> {
                     }
                     self.roster.close(token, reason);
                 }
-                Some((_, Due::Forget)) => self.give_up(token),
+                Some((_, Due::Abort)) => self.give_up(token),
                 Some((_, Due::Ping)) => self.ping(token),
                 Some((_, Due::Silence)) => self.end_silence(token),
                 None => {}
@@ -357,7 +345,7 @@ impl<N: Net> Server<N> {
         match config::read_motd(&self.config) {
             Ok(lines) => {
                 log::info!("reload motd_lines={}", lines.len());
-                self.chat.set_motd(lines);
+                self.call_chat(|chat, _, _| chat.set_motd(lines));
             }
             Err(error) => log::error!("reload failed, the old message of the day stays error={error:?}"),
         }
@@ -365,33 +353,36 @@ impl<N: Net> Server<N> {
 
     fn assert_invariants(&self) {
         self.roster.assert_invariants();
-        self.arena.assert_invariants();
+        self.fanout.arena().assert_invariants();
         self.assert_free_slots_are_forgotten();
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
-        assert_eq!(queued, self.arena.held_bytes(), "arena count other bytes than the outboxes hold");
+        assert_eq!(
+            queued,
+            self.fanout.arena().held_bytes(),
+            "arena count other bytes than the outboxes hold"
+        );
         for slot in self.inboxes.slots() {
             let token = self.roster.token(ClientId(slot));
-            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state);
+            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
             let heard = !matches!(state, None | Some(State::Draining(_) | State::Lingering | State::Closed));
             assert!(heard, "an inbox is kept for nobody: {state:?}");
         }
         let mut taken = [0; Quota::ALL.len()];
-        self.roster.iter().for_each(|(_, connection)| taken[connection.quota as usize] += 1);
+        self.roster.iter().for_each(|(_, connection)| taken[connection.claim.quota() as usize] += 1);
         self.admission.assert_invariants(taken, self.roster.len());
         for slot in self.untaken.slots() {
             let token = self.roster.token(ClientId(slot));
-            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state);
+            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
             let closes = matches!(state, Some(State::Draining(_) | State::Closed));
             assert!(closes, "bytes are counted as untaken for nobody: {state:?}");
         }
         for (token, connection) in self.roster.iter() {
-            let catches_up = self.chat.is_catching_up(token.into());
+            let catches_up = self.fanout.chat().is_catching_up(token.into());
             let noted = connection.ready.contains(Readiness::CATCHING_UP);
             assert!(noted || !catches_up, "{token:?} waits for the rest of what was said");
         }
-        assert!(self.effects.is_empty(), "an effect was not carried out");
-        assert!(self.batch.is_none(), "a run was not handed round");
+        assert!(self.fanout.is_settled(), "a batch, an effect or a requester is left: {:?}", self.fanout);
     }
 
     /// The network, for the test that looks at it.
@@ -416,12 +407,12 @@ impl<N: Net> Server<N> {
 
     /// The chat, for tests and statistics.
     pub fn chat(&self) -> &Chat {
-        &self.chat
+        self.fanout.chat()
     }
 
     /// The arena, for tests and statistics.
     pub fn arena(&self) -> &Arena {
-        &self.arena
+        self.fanout.arena()
     }
 
     /// What was done so far.

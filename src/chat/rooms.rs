@@ -24,6 +24,8 @@ pub struct Room {
     serial: u32,
     /// Who is here, by dialect. Dense, for whoever walks through one with a message; each client knows its index.
     subscribers: [Vec<ClientId>; Dialect::Redis as usize + 1],
+    /// Number of changes of the subscribers, modulo 2^32.
+    pub changes: u32,
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
     /// Listeners that catch up with what was said, and are not among the subscribers yet.
@@ -45,6 +47,7 @@ impl Room {
             name,
             serial,
             subscribers: Default::default(),
+            changes: 0,
             crowd: Crowd::default(),
             returning: 0,
             past: VecDeque::new(),
@@ -85,6 +88,7 @@ impl Room {
 
     /// Adds a client, and tells its index.
     pub fn enter(&mut self, dialect: Dialect, id: ClientId) -> u32 {
+        self.changes = self.changes.wrapping_add(1);
         let subscribers = &mut self.subscribers[dialect as usize];
         subscribers.push(id);
         subscribers.len() as u32 - 1
@@ -92,6 +96,7 @@ impl Room {
 
     /// Removes the client at `index`. The one who was last has that index now, and is returned.
     pub fn exit(&mut self, dialect: Dialect, index: u32) -> Option<ClientId> {
+        self.changes = self.changes.wrapping_add(1);
         let subscribers = &mut self.subscribers[dialect as usize];
         subscribers.swap_remove(index as usize);
         subscribers.get(index as usize).copied()

@@ -1,78 +1,77 @@
-//! When something becomes of a connection by itself: [`Connection::deadline`].
+//! Per-connection deadlines: [`Connection::deadline`].
 
 use std::time::Duration;
 
-use super::{Connection, Naming, Readiness, Schedule, Silence, State};
+use super::{Connection, Naming, Readiness, Schedule, Silence, State, Timeout};
 use crate::limits::Limits;
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
 
-/// How long the last words may take to be read where `--stall-timeout` is off.
+/// The longest time without progress in which a peer takes its last bytes, where `--stall-timeout` is off.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// How long what waits may take to be read by somebody who does read it, but slowly.
+/// The longest time in which a slow peer takes its last bytes.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// How long input is thrown away after the last words. Closing a socket with unread input makes the kernel send a
-/// reset (RFC 1122, 4.2.2.13), which can destroy the last words before they are read.
+/// The time for which input is discarded after the last bytes. Closing a socket with unread input makes the kernel send a
+/// reset (RFC 1122, 4.2.2.13), which can destroy the last bytes before the peer reads them.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Silence after which a client is taken to wait for the server. It is more than a lost segment takes to be sent again
 /// over a short way (200 ms), and less than a person takes to read an answer and type another.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// What a connection's deadline brings.
+/// The event of a connection's deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Due {
-    /// The end, for that reason.
     Close(CloseReason),
-    /// The question whether it is still there.
+    /// A ping is to be sent.
     Ping,
-    /// The client waits for what the server says.
+    /// The client has been silent long enough to be taken to wait for the server.
     Silence,
-    /// The end of patience with a peer that was told good-bye.
-    Forget,
+    /// A closing peer has had enough time.
+    Abort,
 }
 
 impl<S> Connection<S> {
-    /// The next deadline, and what it brings.
+    /// The next deadline and its event.
     pub fn deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let deadlines = [self.own_deadline(limits), self.ping_deadline(limits), self.slow_deadline(limits)];
         deadlines.into_iter().flatten().min_by_key(|(moment, _)| *moment)
     }
 
-    /// The deadline of its present life.
+    /// The deadline of the present state.
     fn own_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
         let since = Moment::from(self.since);
         let close = |after: Duration, reason| Some((since + after, Due::Close(reason)));
-        match self.state {
-            // It has said more, and is not heard.
-            State::Http { .. } | State::Active if self.is_delayed() => None,
-            State::Http { .. } if self.outbox.is_empty() => close(limits.http, CloseReason::NoRequest),
-            State::Naming(
-                Naming::Unasked
-                | Naming::Asked(Silence::PendingRequest)
-                | Naming::Repeated(Silence::PendingRequest),
+        match (self.rules().timeout, self.state) {
+            (Timeout::None, _) => None,
+            // A throttled client has sent more than was handled.
+            (Timeout::Request | Timeout::Idle, _) if self.is_delayed() => None,
+            (Timeout::Request, _) if !self.outbox.is_empty() => None,
+            (Timeout::Request, _) => close(limits.http, CloseReason::NoRequest),
+            (
+                Timeout::Name,
+                State::Naming(
+                    Naming::Unasked | Naming::Asked(Silence::Awaited) | Naming::Repeated(Silence::Awaited),
+                ),
             ) => Some((since.max(self.input_at.into()) + SILENCE, Due::Silence)),
-            State::Naming(_) => close(limits.name, CloseReason::NoName),
-            // Who only listens has nothing to say.
-            State::Active if self.dialect == Dialect::Events => None,
-            State::Active => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
-            State::Draining(_) => {
+            (Timeout::Name, _) => close(limits.name, CloseReason::NoName),
+            // A listener sends nothing.
+            (Timeout::Idle, _) if self.dialect == Dialect::Events => None,
+            (Timeout::Idle, _) => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
+            (Timeout::Drain, _) => {
                 let stalled = self.outbox.stalled_since().unwrap_or(since).max(since);
                 let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(since + DRAIN);
-                Some((patience, Due::Forget))
+                Some((patience, Due::Abort))
             }
-            State::Lingering => Some((since + LINGER, Due::Forget)),
-            State::Http { .. } | State::Queued | State::PeerClosed | State::Closing(_) | State::Closed => {
-                None
-            }
+            (Timeout::Linger, _) => Some((since + LINGER, Due::Abort)),
         }
     }
 
-    /// When it is to be asked whether it is there, or will have been silent for too long after that.
+    /// The time of the next ping, or of the end if the last ping is not answered.
     fn ping_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        // Who is not read may well have answered.
+        // A client that is not read may have answered.
         if self.is_delayed() || self.is_stalled(limits) {
             return None;
         }
@@ -87,14 +86,14 @@ impl<S> Connection<S> {
         }
     }
 
-    /// When it will have been slow for too long.
+    /// The time at which the client will have been slow for too long.
     fn slow_deadline(&self, limits: &Limits) -> Option<(Moment, Due)> {
-        // Nothing can be left out of an answer, so who does not read one is dropped in any case.
+        // Nothing can be left out of an HTTP response, so a peer that does not read one is dropped under both policies.
         let skips = self.skips(limits) && !matches!(self.state, State::Http { .. });
         if self.is_closing() || skips {
             return None;
         }
-        // Whose socket takes something again must not pay for a flush that waits.
+        // A client whose socket is writable again must not be dropped because of a batching delay.
         let about_to_flush =
             self.schedule.contains(Schedule::DIRTY) && self.ready.contains(Readiness::WRITABLE);
         let stalled = self.outbox.stalled_since().filter(|_| !about_to_flush).zip(limits.stall);

@@ -1,9 +1,9 @@
-//! Output of a connection: frames go into its outbox, as far as its limits allow, and from there to the socket.
+//! Output of a connection: into its outbox as far as the limits allow, and from there to the socket.
 
 use std::io;
 
 use super::{Connection, Priority, Pushed, Readiness, State};
-use crate::arena::{Arena, Slice};
+use crate::arena::{Arena, Copies};
 use crate::config::UNNAMED_BUFFER_BYTES;
 use crate::limits::Limits;
 use crate::net::Net;
@@ -11,42 +11,42 @@ use crate::outbox::{Appended, Flushed};
 use crate::time::Moment;
 
 impl<S> Connection<S> {
-    /// Puts some frames into the outbox in a few instructions, if everything is as it mostly is: the client chats, and is not
-    /// slow. Otherwise does nothing, and [`Connection::push`] is to be asked.
+    /// Queues a copy in a few instructions, if the client is active and not slow. Otherwise does nothing, and
+    /// [`Connection::push`] decides.
     #[inline]
-    pub fn append(&mut self, slice: Slice, frames: usize, most_queued_bytes: u32) -> Appended {
+    pub fn append(&mut self, copies: &mut Copies, most_queued_bytes: u32) -> Appended {
         if self.state != State::Active {
             return Appended::No;
         }
-        let appended = self.outbox.append(slice, most_queued_bytes);
+        let appended = self.outbox.append(copies, most_queued_bytes);
         if appended != Appended::No {
-            self.outbox.count(frames);
+            self.outbox.count(copies.frames());
         }
         appended
     }
 
-    /// Puts some frames into the outbox if they fit. Behind a gap no message fits until the client was told of the gap.
+    /// Queues a copy if it fits. Behind a gap no message fits until the client was sent the number of those it missed.
     #[cold]
-    pub fn push(&mut self, slice: Slice, frames: usize, kind: Priority, limits: &Limits) -> Pushed {
-        if !self.hears() {
+    pub fn push(&mut self, copies: &mut Copies, priority: Priority, limits: &Limits) -> Pushed {
+        if !self.receives() {
             return Pushed::Closing;
         }
-        let behind_a_gap = kind == Priority::Droppable && self.outbox.missed() > 0;
-        if behind_a_gap || self.overflows(slice.len(), kind, limits) {
+        let is_behind_a_gap = priority == Priority::Droppable && self.outbox.missed() > 0;
+        if is_behind_a_gap || self.overflows(copies.len(), priority, limits) {
             return Pushed::Full;
         }
-        self.outbox.count(frames);
-        match kind {
-            Priority::Reply => self.outbox.push_answer(slice, limits.small_answers_bytes()),
-            Priority::Droppable | Priority::Required => self.outbox.push(slice),
+        self.outbox.count(copies.frames());
+        match priority {
+            Priority::Reply => self.outbox.push_reply(copies, limits.small_reply_bytes()),
+            Priority::Droppable | Priority::Required => self.outbox.push(copies),
         }
         Pushed::Queued
     }
 
-    pub(super) fn overflows(&self, bytes: usize, kind: Priority, limits: &Limits) -> bool {
+    pub(super) fn overflows(&self, bytes: usize, priority: Priority, limits: &Limits) -> bool {
         let limit = match self.state {
             State::Queued | State::Naming(_) => UNNAMED_BUFFER_BYTES,
-            _ if kind == Priority::Reply => return false,
+            _ if priority == Priority::Reply => return false,
             _ => limits.hard_bytes as usize,
         };
         self.outbox.charged_bytes() + bytes > limit

@@ -111,12 +111,12 @@ impl CloseReason {
     }
 
     /// Whether what is said still reaches the client until it has left the chat.
-    pub fn receives_until_closed(self) -> bool {
+    pub const fn receives_until_closed(self) -> bool {
         !self.is_drop() && !matches!(self, CloseReason::Lost | CloseReason::PeerClosed)
     }
 
     /// Whether the server gave up on a client that does not read.
-    pub fn is_drop(self) -> bool {
+    pub const fn is_drop(self) -> bool {
         use CloseReason::{BufferFull, BufferHigh, ServerMemory, Stalled};
         matches!(self, BufferFull | BufferHigh | Stalled | ServerMemory)
     }

@@ -1,8 +1,8 @@
-//! The pace of clients: their allowances, those of their addresses, and the readers they must wait for.
+//! The waits of talkers: for their own rates, for those of their addresses, and for slow readers.
 
 use super::Roster;
 use crate::chat::ClientId;
-use crate::connection::{Charge, Schedule, State};
+use crate::connection::{Charge, Connection, Schedule, State};
 use crate::host::Host;
 use crate::net::Token;
 use crate::pressure::{Audience, Pressure, RoomIds};
@@ -10,42 +10,43 @@ use crate::rate::{AddressRates, Use};
 use crate::time::Moment;
 
 impl<S> Roster<S> {
-    /// Takes something that a client does from its allowance and its address's, or has it wait until
+    /// Counts a request of a client against its rates and its address's, or throttles it until
     /// [`Roster::next_unthrottled`].
     pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charge {
         let Some(connection) = self.connections.get_mut(token.slot as usize) else {
+            debug_assert!(false, "a request has a connection");
             return Charge::Allowed;
         };
-        let host = connection.host;
+        let host = connection.host();
         if host == Host::LOCAL && what == Use::Request {
             return Charge::Allowed;
         }
-        let rested = self.meter.is_full_again(token.slot, now)
+        let was_full = self.rates.is_full_again(token.slot, now)
             && (host == Host::LOCAL || self.address_rates.is_full_again(host, now));
         let ready_at = self.address_rates.ready_at(host, what);
-        let paid = match what {
+        let is_within = match what {
             _ if ready_at > now => {
-                self.meter.wait(token.slot, ready_at);
+                self.rates.wait(token.slot, ready_at);
                 false
             }
-            Use::Message { bytes } => self.meter.take(token.slot, bytes, now),
+            Use::Message { bytes } => self.rates.take(token.slot, bytes, now),
             Use::Request | Use::Connection => true,
         };
-        if paid {
+        if is_within {
             self.address_rates.spend(host, what, now);
         }
-        connection.charge(paid, rested)
+        connection.charge(is_within, was_full)
     }
 
     /// Whether the address of a connection may make one more request.
     pub fn may_request(&mut self, token: Token, now: Moment) -> bool {
-        let host = self.get(token).map(|connection| connection.host).filter(|host| *host != Host::LOCAL);
+        let host = self.get(token).map(Connection::host).filter(|host| *host != Host::LOCAL);
         host.is_none_or(|host| self.address_rates.ready_at(host, Use::Request) <= now)
     }
 
-    /// Counts a ping that is read while its client must wait.
+    /// Counts a ping that is handled while its client must wait.
     pub fn count_request(&mut self, token: Token, now: Moment) {
-        if let Some(host) = self.get(token).map(|connection| connection.host) {
+        if let Some(host) = self.get(token).map(Connection::host) {
             self.address_rates.spend(host, Use::Request, now);
         }
     }
@@ -59,20 +60,20 @@ impl<S> Roster<S> {
         may
     }
 
-    /// The allowances of the addresses that were active lately.
+    /// The rates of the addresses that were active lately.
     pub fn address_rates(&self) -> &AddressRates {
         &self.address_rates
     }
 
-    /// The next client that had to wait, and need not any more.
+    /// The next client whose wait for its rate is over.
     pub fn next_unthrottled(&mut self, now: Moment) -> Option<Token> {
-        let slot = self.meter.next_unthrottled(now)?;
+        let slot = self.rates.next_unthrottled(now)?;
         self.token(ClientId(slot))
     }
 
-    /// Forgets, now and then, who has its whole allowance again.
+    /// Drops the buckets that are full again, once a refill interval.
     pub fn sweep_full(&mut self, now: Moment) {
-        self.meter.sweep(now);
+        self.rates.sweep(now);
         self.address_rates.sweep(now);
     }
 
@@ -81,7 +82,7 @@ impl<S> Roster<S> {
         &self.pressure
     }
 
-    /// Has a client wait until a message may go to the target.
+    /// Pauses a client until a message may go to its receivers.
     pub fn hold(&mut self, token: Token, target: Audience) {
         if let Some(connection) = self.get_mut(token) {
             connection.schedule.insert(Schedule::PAUSED);
@@ -89,7 +90,7 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Notes a flush that left something queued. `rooms` tells where the client is.
+    /// Records a flush that left something queued. `rooms` returns the rooms of the client.
     pub fn record_blocked(
         &mut self,
         token: Token,
@@ -98,21 +99,22 @@ impl<S> Roster<S> {
         now: Moment,
     ) {
         let Some(connection) = self.connections.get(token.slot as usize) else {
+            debug_assert!(false, "a flush has a connection");
             return;
         };
         let over = connection.outbox.cost_bytes() > self.limits.watermark_bytes;
-        let lags = over && connection.state == State::Active;
+        let lags = over && connection.state() == State::Active;
         if lags || self.pressure.has(token.into()) {
             self.pressure.note(token.into(), lags, taken_bytes, rooms(token.into()), now);
         }
     }
 
-    /// Notes that a client has nothing queued any more, or has left the chat.
+    /// Records that a client has nothing queued any more, or has left the chat.
     pub fn record_unblocked(&mut self, token: Token, now: Moment) {
         self.pressure.forget(token.into(), now);
     }
 
-    /// Gives talkers a turn that have waited for slow readers, and need not any more.
+    /// Gives a turn to each talker whose wait for slow readers is over.
     pub fn resume_talkers(&mut self, now: Moment) {
         self.pressure.expire(now);
         for token in self.pressure.take_released() {

@@ -1,38 +1,36 @@
-//! Arrivals: connections are accepted, counted by address, and given a place or a number in the queue. The only place
-//! where a slot is taken.
+//! Admission: connections are accepted, counted, and admitted, queued or refused. Slots are taken here only.
 
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use super::Server;
-use super::addresses::{Addresses, Verdict};
-use super::quotas::Quotas;
 use crate::config::Config;
-use crate::connection::{Connection, Naming, Quota, Readiness, Silence, State};
+use crate::connection::{Connection, Naming, Readiness, Silence, State};
 use crate::host::Host;
 use crate::net::{AcceptError, ListenerId, ListenerKind, Net, Peer, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Event};
+use crate::quota::{Addresses, Quota, Quotas, Verdict};
 use crate::time::Moment;
 
-/// Connections accepted in one tick; more wait for the next, so that those who are in are served.
+/// Most connections accepted in one tick. More wait for the next, so that clients are served in between.
 const ACCEPTS_A_TICK: usize = 256;
 
-/// Pause after the process has run out of descriptors. The event that told of the connection does not come again, so
-/// it is tried again after this, or as soon as a connection is freed.
+/// Pause after the process has run out of descriptors. The event of the waiting connection does not come again, so
+/// accepting is tried again after this time, or as soon as a connection is freed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A closing connection, or an idle HTTP connection, is closed for a newcomer once it has been so for this long. Before,
-/// the newcomer waits: the peer is probably about to close, or to send its request.
+/// A closing or idle HTTP connection is evicted for a newcomer after this time. Until then the newcomer waits: the peer is
+/// probably about to close, or to send its request.
 const GIVES_WAY: Duration = Duration::from_secs(1);
 
-/// Admission: the listeners, the quotas, the queue, and the count by address.
+/// The listeners, the quotas, the queue, and the counts by address.
 #[derive(Debug)]
 pub struct Admission {
     listeners: Vec<ListenerKind>,
-    /// For each listener, whether connections may wait to be accepted.
-    knocked: Vec<bool>,
-    /// Listeners that were closed, since they can't accept any more.
+    /// For each listener, whether connections may wait there.
+    ready: Vec<bool>,
+    /// The number of listeners that were closed, since they can't accept any more.
     broken: usize,
     paused_until: Option<Moment>,
     quotas: Quotas,
@@ -43,7 +41,7 @@ pub struct Admission {
     max_closing: usize,
     most_slots: usize,
     addresses: Addresses,
-    /// Whether the queue has changed since its clients were last sent their positions.
+    /// Whether clients have left the queue since positions were last sent.
     moved: bool,
 }
 
@@ -51,26 +49,25 @@ pub struct Admission {
 #[derive(Debug)]
 struct Waiter {
     token: Token,
-    told: usize,
+    sent_position: usize,
     arrival: Option<Box<Arrival>>,
 }
 
 /// Whether a listener has room for one more connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Vacancy {
-    /// It has.
     Free,
-    /// It has from that moment on, if this connection is closed for it.
+    /// It has room from that moment on, if this connection is evicted.
     Instead(Moment, Token),
-    /// It has not, before some connection ends.
+    /// It has no room before some connection ends.
     None,
 }
 
 impl Admission {
-    /// A admission with those listeners and the limits of `config`.
+    /// Admission at these listeners, with the limits of `config`.
     pub fn new(config: &Config, listeners: Vec<ListenerKind>) -> Admission {
         Admission {
-            knocked: vec![false; listeners.len()],
+            ready: vec![false; listeners.len()],
             broken: 0,
             listeners,
             paused_until: None,
@@ -86,16 +83,16 @@ impl Admission {
         }
     }
 
-    /// Connections may wait at that listener.
-    pub fn knock(&mut self, listener: ListenerId) {
-        if let Some(knocked) = self.knocked.get_mut(listener) {
-            *knocked = true;
+    /// Records that connections may wait at a listener.
+    pub fn set_ready(&mut self, listener: ListenerId) {
+        if let Some(ready) = self.ready.get_mut(listener) {
+            *ready = true;
         }
     }
 
     /// Accepts no connections any more.
     pub fn close(&mut self) {
-        self.knocked.clear();
+        self.ready.clear();
         self.paused_until = None;
         (self.max_clients, self.max_waiting) = (0, 0);
     }
@@ -105,12 +102,12 @@ impl Admission {
         self.broken == self.listeners.len()
     }
 
-    /// Whether one more connection may close without taking a place that others may need.
+    /// Whether the quota of closing connections has room.
     pub fn may_close_slowly(&self) -> bool {
         self.quotas.closing() < self.max_closing
     }
 
-    /// The number of connections in each place.
+    /// The number of connections in each quota.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
     }
@@ -120,22 +117,22 @@ impl Admission {
         &self.addresses
     }
 
-    /// Clients that have a place.
+    /// The number of admitted clients.
     pub fn clients(&self) -> usize {
         self.quotas.taken(Quota::Client)
     }
 
-    /// Clients that wait for one.
+    /// The length of the queue.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// The slots of the clients that wait for one.
+    /// The slots of the clients in the queue.
     pub fn waiting_slots(&self) -> impl Iterator<Item = u32> {
         self.queue.iter().map(|waiter| waiter.token.slot)
     }
 
-    /// Whether a client that comes now gets a place at once.
+    /// Whether a client that comes now is admitted at once.
     pub fn has_place(&self) -> bool {
         self.clients() < self.max_clients
     }
@@ -145,7 +142,7 @@ impl Admission {
         self.has_place() || self.queue.len() < self.max_waiting
     }
 
-    /// The place that a client gets that comes now.
+    /// The quota of a client that comes now.
     fn quota_of_client(&self) -> Quota {
         match () {
             () if self.has_place() => Quota::Client,
@@ -154,22 +151,20 @@ impl Admission {
         }
     }
 
-    /// Moves a connection to another place.
+    /// Counts a connection in another quota.
     pub fn change<S>(&mut self, token: Token, connection: &mut Connection<S>, quota: Quota) {
-        self.leave(token, connection.quota);
-        self.quotas.take(quota);
-        connection.quota = quota;
+        self.leave_queue(token, connection.claim.quota());
+        self.quotas.change(&mut connection.claim, quota);
     }
 
-    /// A connection is closed, and its slot and descriptor are free.
-    pub fn freed<S>(&mut self, token: Token, connection: &Connection<S>) {
-        self.leave(token, connection.quota);
-        self.addresses.give_back(connection.host, connection.quota == Quota::Refused);
+    /// Counts a connection off, whose slot and descriptor are free.
+    pub fn freed<S>(&mut self, token: Token, connection: Connection<S>) {
+        self.leave_queue(token, connection.claim.quota());
+        self.addresses.give_back(self.quotas.give_back(connection.claim));
         self.paused_until = None;
     }
 
-    fn leave(&mut self, token: Token, quota: Quota) {
-        self.quotas.give_back(quota);
+    fn leave_queue(&mut self, token: Token, quota: Quota) {
         if quota == Quota::Queue {
             self.queue.retain(|waiter| waiter.token != token);
             self.moved = true;
@@ -221,8 +216,7 @@ impl<N: Net> Server<N> {
         if self.admission.paused_until.is_some() {
             return self.admission.paused_until;
         }
-        let listeners =
-            (0..self.admission.knocked.len()).filter(|listener| self.admission.knocked[*listener]);
+        let listeners = (0..self.admission.ready.len()).filter(|listener| self.admission.ready[*listener]);
         let times = listeners.filter_map(|listener| match self.room(listener) {
             Vacancy::Free => Some(self.now.moment),
             Vacancy::Instead(moment, _) => Some(moment),
@@ -236,7 +230,7 @@ impl<N: Net> Server<N> {
         while self.admission.can_admit() {
             if let Some(waiter) = self.admission.queue.pop_front() {
                 self.admission.moved = true;
-                self.take_place(waiter.token, Quota::Client, waiter.arrival);
+                self.move_to(waiter.token, Quota::Client, waiter.arrival);
             }
         }
         if self.admission.paused_until.is_some_and(|until| until <= self.now.moment) {
@@ -244,7 +238,7 @@ impl<N: Net> Server<N> {
         }
         if self.admission.paused_until.is_none() {
             let mut budget = ACCEPTS_A_TICK;
-            for listener in 0..self.admission.knocked.len() {
+            for listener in 0..self.admission.ready.len() {
                 self.accept_at(listener, &mut budget);
             }
         }
@@ -258,7 +252,7 @@ impl<N: Net> Server<N> {
 
     /// Accepts at one listener until no connection waits there, or budget, room or descriptors are used up.
     fn accept_at(&mut self, listener: ListenerId, budget: &mut usize) {
-        while self.admission.knocked[listener] && *budget > 0 {
+        while self.admission.ready[listener] && *budget > 0 {
             let in_its_way = match self.room(listener) {
                 Vacancy::Free => None,
                 Vacancy::Instead(moment, token) if moment <= self.now.moment => Some(token),
@@ -271,7 +265,7 @@ impl<N: Net> Server<N> {
                     self.receive(self.admission.listeners[listener], stream, peer);
                 }
                 Err(error) => match AcceptError::from(&error) {
-                    AcceptError::Nobody => self.admission.knocked[listener] = false,
+                    AcceptError::Nobody => self.admission.ready[listener] = false,
                     AcceptError::ThisOne => {
                         log::debug!("accept failed, going on error={:?}", error.to_string())
                     }
@@ -298,11 +292,11 @@ impl<N: Net> Server<N> {
             error.to_string()
         );
         self.net.close_listener(listener);
-        self.admission.knocked[listener] = false;
+        self.admission.ready[listener] = false;
         self.admission.broken += 1;
     }
 
-    /// Takes a slot for a new connection, in the place that its address and the listener give it.
+    /// Takes a slot for a new connection, in the quota that its address and the listener give it.
     fn receive(&mut self, listener: ListenerKind, mut stream: N::Stream, peer: Peer) {
         let host = Host::from(peer);
         if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
@@ -311,48 +305,43 @@ impl<N: Net> Server<N> {
         }
         self.metrics.accepted += 1;
         let is_within_rate = self.roster.take_arrival(host, self.now.moment);
-        let verdict = self.admission.addresses.take(host, is_within_rate);
-        let quota = match verdict {
-            Verdict::Admit if listener.dialect == Dialect::Http => Quota::Http,
-            Verdict::Admit => self.admission.quota_of_client(),
-            Verdict::Refuse(_) => Quota::Refused,
+        let (address, quota, refusal) = match self.admission.addresses.take(host, is_within_rate) {
+            Verdict::Admit(address) if listener.dialect == Dialect::Http => (address, Quota::Http, None),
+            Verdict::Admit(address) => (address, self.admission.quota_of_client(), None),
+            Verdict::Refuse(address, reason) => (address, Quota::Refused, Some(reason)),
             Verdict::Abort(reason) => {
                 self.metrics.refused += 1;
                 return self.log_refusal(None, host, reason);
             }
         };
-        let token = self.roster.insert(stream, host, listener, quota, self.now.moment);
-        self.admission.quotas.take(quota);
-        match verdict {
-            Verdict::Refuse(reason) => self.refuse(token, reason),
-            Verdict::Admit | Verdict::Abort(_) => self.settle(token, None),
+        let claim = self.admission.quotas.take(quota, address);
+        let token = self.roster.insert(stream, claim, listener, self.now.moment);
+        match refusal {
+            Some(reason) => self.refuse(token, reason),
+            None => self.settle(token, None),
         }
     }
 
-    /// Gives a connection that asks to be a client a place, or a number in the queue, or refuses it. `arrival` is its
-    /// request to enter.
-    pub(super) fn seat(&mut self, token: Token, arrival: Box<Arrival>) {
-        let now = self.now.moment;
-        if let Some(connection) = self.roster.get_mut(token) {
-            connection.set_state(State::Queued, now);
-        }
+    /// Admits, queues or refuses a connection that asks to be a client by HTTP. `arrival` is its request.
+    pub(super) fn receive_arrival(&mut self, token: Token, arrival: Box<Arrival>) {
         self.roster.record_idle(token, None);
-        self.take_place(token, self.admission.quota_of_client(), Some(arrival));
+        self.move_to(token, self.admission.quota_of_client(), Some(arrival));
     }
 
-    fn take_place(&mut self, token: Token, quota: Quota, arrival: Option<Box<Arrival>>) {
+    fn move_to(&mut self, token: Token, quota: Quota, arrival: Option<Box<Arrival>>) {
         if let Some(connection) = self.roster.get_mut(token).filter(|connection| !connection.is_closing()) {
             self.admission.change(token, connection, quota);
             self.settle(token, arrival);
         }
     }
 
-    /// Does what a connection's new place means.
+    /// Does what a connection's new quota means.
     fn settle(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
         let Some(connection) = self.roster.get(token) else {
+            debug_assert!(false, "a connection that was counted has a slot");
             return;
         };
-        match connection.quota {
+        match connection.claim.quota() {
             Quota::Http => self.roster.record_idle(token, Some(self.now.moment)),
             Quota::Client => self.admit(token, arrival),
             Quota::Queue => self.enqueue(token, arrival),
@@ -364,19 +353,25 @@ impl<N: Net> Server<N> {
     }
 
     fn enqueue(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        self.admission.queue.push_back(Waiter { token, told: usize::MAX, arrival });
+        let Some(connection) = self.roster.get_mut(token) else {
+            debug_assert!(false, "a queued connection has a slot");
+            return;
+        };
+        connection.start_state(State::Queued, self.now.moment);
+        let (id, peer) = (token.serial, connection.host());
+        self.admission.queue.push_back(Waiter { token, sent_position: usize::MAX, arrival });
         self.admission.moved = true;
-        let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host);
-        let (id, waiting, clients) = (token.serial, self.admission.queue.len(), self.admission.clients());
+        let (waiting, clients) = (self.admission.queue.len(), self.admission.clients());
         log::info!("wait id={id} peer={peer} waiting={waiting} clients={clients}");
     }
 
-    /// Sends a connection the reason why it can't be served, and closes it.
+    /// Sends a connection the reason for which it is refused, and closes it.
     fn refuse(&mut self, token: Token, reason: CloseReason) {
         let Some(connection) = self.roster.get(token) else {
+            debug_assert!(false, "a refused connection has a slot");
             return;
         };
-        let (host, is_http) = (connection.host, connection.dialect == Dialect::Http);
+        let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
         self.log_refusal(Some(token), host, reason);
         if is_http {
             self.complain_of_address(token, reason);
@@ -387,6 +382,7 @@ impl<N: Net> Server<N> {
     /// Logs the refusal of a connection, or of one that has no id; at most one a second of each address.
     pub(super) fn log_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
         let Some(others) = self.admission.addresses.record_refusal(peer, self.now.moment) else {
+            // It is counted, and logged with the next one.
             return;
         };
         let id = token.map_or_else(|| "-".to_string(), |token| token.serial.to_string());
@@ -401,26 +397,25 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// A connection with a place is a client from now on.
+    /// Makes a connection a client of the chat.
     fn admit(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
         let Some(connection) = self.roster.get_mut(token) else {
+            debug_assert!(false, "an admitted connection has a slot");
             return;
         };
-        debug_assert_eq!(connection.state, State::Queued, "only a connection that waits is admitted");
         if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::EOF) {
             connection.ready.insert(Readiness::BUFFERED);
         }
         let is_asked = arrival.is_some() || !self.config.guests;
         let naming = if is_asked { Naming::Asked(Silence::Unneeded) } else { Naming::Unasked };
-        connection.set_state(State::Naming(naming), self.now.moment);
+        connection.start_state(State::Naming(naming), self.now.moment);
         let id = token.into();
-        self.requester = Some((id, None));
-        self.call_chat(|chat, now, effects| match arrival {
+        self.call_chat_for(token, None, |chat, now, effects| match arrival {
             None if is_asked => chat.connect(id, token.serial, now, effects),
+            // The client enters once it has shown that it speaks lines, or is silent.
             None => {}
             Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
         });
-        self.requester = None;
         self.record_catching_up(token);
     }
 
@@ -428,10 +423,10 @@ impl<N: Net> Server<N> {
     fn send_positions(&mut self) {
         for index in 0..self.admission.queue.len() {
             let waiter = &mut self.admission.queue[index];
-            let (token, quota) = (waiter.token, index + 1);
-            if quota <= waiter.told / 2 {
-                waiter.told = quota;
-                self.tell(token, &Event::Waiting(quota));
+            let (token, position) = (waiter.token, index + 1);
+            if position <= waiter.sent_position / 2 {
+                waiter.sent_position = position;
+                self.send_event(token, &Event::Waiting(position));
             }
         }
     }

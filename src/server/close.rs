@@ -2,15 +2,16 @@
 //! connection is freed.
 
 use super::Server;
-use crate::connection::{Connection, Quota, Readiness, State};
+use crate::connection::{Connection, Readiness, State};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
+use crate::quota::Quota;
 
 impl<N: Net> Server<N> {
     /// Deals with everyone who was sentenced in this tick. Whom that dooms waits for the next.
     pub(super) fn reap(&mut self) {
-        for token in self.roster.take_closing() {
-            match self.roster.get(token).map(|connection| connection.state) {
+        for token in self.roster.take_reapable() {
+            match self.roster.get(token).map(|connection| connection.state()) {
                 Some(State::Closing(reason)) => self.part(token, reason),
                 Some(State::Closed) => self.free(token),
                 _ => {}
@@ -26,34 +27,27 @@ impl<N: Net> Server<N> {
         let id = token.into();
         self.inboxes.take(token.slot);
         // The place of a refused connection is one already.
-        if connection.quota != Quota::Refused {
+        if connection.claim.quota() != Quota::Refused {
             self.admission.change(token, connection, Quota::Closing);
         }
         self.roster.record_closing(token, self.now.moment);
         self.roster.record_unblocked(token, self.now.moment);
         self.metrics.closed(reason);
         self.log_end(token, reason);
-        match reason {
-            // Everybody leaves, so nobody is told who does.
-            CloseReason::Shutdown => {
-                self.deliver_batch();
-                self.chat.leave(id, None, self.now, &mut Vec::new());
-            }
-            _ => self.call_chat(|chat, now, effects| chat.leave(id, reason.announced_reason(), now, effects)),
-        }
+        self.leave_chat(id, reason);
         if reason == CloseReason::Lost {
             return self.free(token);
         }
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.set_state(State::Draining(reason), self.now.moment);
+        connection.start_state(State::Draining(reason), self.now.moment);
         if reason.is_drop() {
-            connection.outbox.give_up(&mut self.arena);
+            connection.outbox.give_up(self.fanout.arena_mut());
         }
         if !connection.ready.contains(Readiness::CLOSE_SENT) {
             self.send_missed(token);
-            self.send_regardless(token, &Event::Bye(reason));
+            self.send_last_event(token, &Event::Bye(reason));
         }
         // Even with nothing to send: the flush is where an empty outbox ends the connection.
         self.roster.mark_dirty(id);
@@ -67,7 +61,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        let state = connection.state;
+        let state = connection.state();
         self.metrics.evicted += 1;
         match state {
             // A peer in the middle of a request gets an answer, and closes as others do.
@@ -91,10 +85,10 @@ impl<N: Net> Server<N> {
 
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
-            connection.outbox.clear(&mut self.arena);
+            connection.outbox.clear(self.fanout.arena_mut());
             self.load.forget(token.slot);
             self.untaken.take(token.slot);
-            self.admission.freed(token, &connection);
+            self.admission.freed(token, connection);
         }
     }
 
@@ -111,15 +105,16 @@ impl<N: Net> Server<N> {
             return log::debug!(
                 "request done id={} peer={} reason={}",
                 token.serial,
-                connection.host,
+                connection.host(),
                 reason.as_str()
             );
         }
         if matches!(reason, CloseReason::EndOfInput | CloseReason::Lost) && self.is_unknown(token) {
             // A balancer's check, a scan of ports, or somebody who thought better of it.
-            return log::debug!("nothing said id={} peer={}", token.serial, connection.host);
+            return log::debug!("nothing said id={} peer={}", token.serial, connection.host());
         }
-        let Connection { serial, host, lines_in, outbox, connected_at, .. } = connection;
+        let Connection { serial, lines_in, outbox, connected_at, .. } = connection;
+        let host = connection.host();
         let seconds = self.now.moment.since((*connected_at).into()).as_secs_f32();
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.admission.clients());
         let frames_out = outbox.frames();
@@ -141,13 +136,13 @@ impl<N: Net> Server<N> {
     /// Whether a line client has said nothing, and so has no name yet.
     fn is_unknown(&self, token: Token) -> bool {
         let is_mute = |c: &Connection<N::Stream>| c.dialect == Dialect::Line && c.lines_in == 0;
-        self.roster.get(token).is_some_and(is_mute) && self.chat.is_unnamed(token.into())
+        self.roster.get(token).is_some_and(is_mute) && self.fanout.chat().is_unnamed(token.into())
     }
 
     /// The name for the log; `-` before the client has said anything and once it has left the chat. The id tells which it
     /// was.
     fn log_name(&self, token: Token) -> &str {
-        let name = self.chat.name(token.into()).filter(|_| !self.is_unknown(token));
+        let name = self.fanout.chat().name(token.into()).filter(|_| !self.is_unknown(token));
         name.map_or("-", |name| name.as_str())
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Server;
 use super::coalesce::Tally;
-use crate::arena::{LONG_BYTES, SEALED_AT_BYTES, Which};
+use crate::arena::{Compaction, LONG_BYTES, SEALED_AT_BYTES};
 use crate::connection::{Connection, Schedule, State};
 use crate::net::{Net, Token};
 use crate::outbox::{Flushed, Progress};
@@ -22,7 +22,7 @@ impl<N: Net> Server<N> {
     pub(super) fn flush_dirty(&mut self) {
         let dirty = self.roster.dirty();
         // Where talk never ends no round would, and the page would grow for ever. And the end waits for nothing.
-        let is_long = self.arena.open_bytes() >= LONG_BYTES;
+        let is_long = self.fanout.arena().open_bytes() >= LONG_BYTES;
         let is_full = std::mem::take(&mut self.round_is_full);
         let whole = self.ending.is_some() || is_long || is_full;
         let part = if whole { dirty } else { self.coalescing.part(dirty) };
@@ -42,7 +42,7 @@ impl<N: Net> Server<N> {
     fn end_round(&mut self) {
         let tokens = self.roster.take_blocked();
         self.flush_each(tokens);
-        if self.arena.end_round() {
+        if self.fanout.arena_mut().end_round() {
             self.relieve();
         }
     }
@@ -69,13 +69,13 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if matches!(connection.state, State::Closing(_) | State::Closed) {
+        if matches!(connection.state(), State::Closing(_) | State::Closed) {
             return;
         }
         let queued_bytes = connection.outbox.queued_bytes();
         let before = connection.outbox.progress();
         let was_held_up = connection.is_stalled(&self.limits);
-        let flushed = connection.flush(&mut self.net, &mut self.arena, &self.limits, self.now.moment);
+        let flushed = connection.flush(&mut self.net, self.fanout.arena_mut(), &self.limits, self.now.moment);
         let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
         self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
@@ -100,7 +100,7 @@ impl<N: Net> Server<N> {
         match flushed {
             Flushed::All => self.roster.record_unblocked(token, now),
             Flushed::Blocked => {
-                self.roster.record_blocked(token, taken_bytes, |id| self.chat.rooms_of(id), now);
+                self.roster.record_blocked(token, taken_bytes, |id| self.fanout.chat().rooms_of(id), now);
             }
         }
         self.after_flush(token);
@@ -111,10 +111,10 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if connection.outbox.is_empty() && matches!(connection.state, State::Draining(_)) {
+        if connection.outbox.is_empty() && matches!(connection.state(), State::Draining(_)) {
             return self.finish(token);
         }
-        if connection.outbox.is_empty() && matches!(connection.state, State::Http { .. }) {
+        if connection.outbox.is_empty() && matches!(connection.state(), State::Http { .. }) {
             self.roster.record_idle(token, Some(self.now.moment));
         }
         let Some(connection) = self.roster.get_mut(token) else {
@@ -122,7 +122,7 @@ impl<N: Net> Server<N> {
         };
         let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
         let pong = connection.outbox.take_pong();
-        if connection.state == State::PeerClosed && connection.outbox.is_empty() {
+        if connection.state() == State::PeerClosed && connection.outbox.is_empty() {
             self.close_our_side(token);
         }
         if reads_again && self.roster.get(token).is_some_and(|connection| connection.outbox.missed() > 0) {
@@ -140,12 +140,12 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.outbox.clear(&mut self.arena);
-        if connection.state == State::PeerClosed {
+        connection.outbox.clear(self.fanout.arena_mut());
+        if connection.state() == State::PeerClosed {
             return self.roster.wake(token);
         }
         self.roster.close(token, CloseReason::Lost);
-        self.roster.forget(token);
+        self.roster.abort(token);
     }
 
     /// The close frame was sent, so the peer need not wait until what it said before is dealt with.
@@ -158,8 +158,8 @@ impl<N: Net> Server<N> {
 
     /// A page of unsent output was sealed: time to see how much is retained.
     fn relieve(&mut self) {
-        if self.arena.sparse_bytes() > SPARSE_MAX_BYTES {
-            self.compact(Which::Sparse);
+        if self.fanout.arena().sparse_bytes() > SPARSE_MAX_BYTES {
+            self.compact(Compaction::Sparse);
         }
         let most = self.config.memory;
         let step = (most / RELIEF_SHARE).max(SEALED_AT_BYTES);
@@ -169,23 +169,23 @@ impl<N: Net> Server<N> {
             return;
         }
         // Only what outboxes still hold is kept; the rest is no reason to drop a client.
-        self.compact(Which::All);
+        self.compact(Compaction::All);
         self.relieved_bytes = self.retained_bytes();
         if self.relieved_bytes > most {
             self.drop_heaviest(self.relieved_bytes - (most - step));
         }
     }
 
-    fn compact(&mut self, which: Which) {
+    fn compact(&mut self, which: Compaction) {
         self.metrics.compactions += 1;
-        let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.slices_mut());
-        self.arena.compact(which, slices);
+        let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.held_mut());
+        self.fanout.arena_mut().compact(which, slices);
     }
 
     /// Memory of all output that waits, and of the outboxes' lists of it.
     fn retained_bytes(&self) -> usize {
-        let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.slice_bytes()).sum();
-        self.arena.memory_bytes() + slices
+        let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.list_bytes()).sum();
+        self.fanout.arena().memory_bytes() + slices
     }
 
     /// Cuts off the closing connections that hold most, and then drops the clients that do, until `excess` bytes are covered.
@@ -194,7 +194,7 @@ impl<N: Net> Server<N> {
     /// better a little over the limit for a while than a room of clients dropped for one of them.
     fn drop_heaviest(&mut self, excess: usize) {
         let holds = |connection: &Connection<N::Stream>| {
-            !connection.outbox.is_empty() && !matches!(connection.state, State::Closing(_) | State::Closed)
+            !connection.outbox.is_empty() && !matches!(connection.state(), State::Closing(_) | State::Closed)
         };
         let holders = self.roster.iter().filter(|(_, connection)| holds(connection));
         let mut holders: Vec<(bool, usize, Token)> = holders

@@ -7,8 +7,8 @@
 
 use super::Server;
 use crate::chat::ClientId;
-use crate::connection::Quota;
 use crate::net::Net;
+use crate::quota::Quota;
 
 /// A table by its name, and the slots of connections that it has.
 pub type Table = (&'static str, Vec<u32>);
@@ -23,7 +23,7 @@ impl<N: Net> Server<N> {
             ("waiting for a quota", self.admission.waiting_slots().collect()),
         ];
         tables.extend(self.roster.tables());
-        tables.extend(self.chat.tables());
+        tables.extend(self.fanout.chat().tables());
         tables
     }
 
@@ -33,14 +33,14 @@ impl<N: Net> Server<N> {
         let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();
         let taken: usize = Quota::ALL.into_iter().map(|quota| self.admission.quotas().taken(quota)).sum();
         holdings.push(("quotas", taken));
-        let census = self.chat.census();
+        let census = self.fanout.chat().census();
         holdings.extend([
             ("connections", self.roster.len()),
             ("addresses", self.admission.addresses().len()),
             ("addresses with load", self.load.len()),
             ("addresses with rates", self.roster.address_rates().len()),
             ("refusals to be logged", self.admission.addresses().refusals()),
-            ("bytes of output", self.arena.held_bytes() as usize),
+            ("bytes of output", self.fanout.arena().held_bytes() as usize),
             ("clients", census.clients),
             ("names", census.names),
             ("further keys of names", census.further_keys),

@@ -9,11 +9,12 @@ use httpdate::fmt_http_date;
 use super::Server;
 use crate::chat::RoomId;
 use crate::codec::http::{self, AfterHead, HttpRequest, HttpResponse, Refusal};
-use crate::connection::{Quota, State};
+use crate::connection::State;
 use crate::host::Host;
 use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
+use crate::quota::Quota;
 use crate::web::{self, Guard, HttpAction, NotReady};
 
 impl<N: Net> Server<N> {
@@ -49,7 +50,7 @@ impl<N: Net> Server<N> {
     /// The room that a request publishes in, if it does.
     pub(super) fn room_of_call(&self, token: Token, call: &HttpRequest) -> Option<RoomId> {
         match web::route(call, &self.guard(token)) {
-            Ok(HttpAction::Publish { room, .. }) => self.chat.find_room(&room),
+            Ok(HttpAction::Publish { room, .. }) => self.fanout.chat().find_room(&room),
             _ => None,
         }
     }
@@ -60,7 +61,7 @@ impl<N: Net> Server<N> {
     }
 
     fn is_guarded(&self, token: Token) -> bool {
-        let state = self.roster.get(token).map(|connection| connection.state);
+        let state = self.roster.get(token).map(|connection| connection.state());
         state == Some(State::Http { guarded: true })
     }
 
@@ -73,9 +74,9 @@ impl<N: Net> Server<N> {
             HttpAction::Metrics => {
                 HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
             }
-            HttpAction::Rooms => web::told(&self.chat.rooms_for_programs()),
+            HttpAction::Rooms => web::told(&self.fanout.chat().rooms_for_programs()),
             HttpAction::History { room, count, after } => {
-                match self.chat.history_for_programs(room, count, after) {
+                match self.fanout.chat().history_for_programs(room, count, after) {
                     Ok(history) => web::told(&history),
                     Err(problem) => web::refused(&problem),
                 }
@@ -112,17 +113,17 @@ impl<N: Net> Server<N> {
         let waits = arrival.dialect.is_websocket() && self.admission.has_place_or_queue();
         if !self.admission.has_place() && !waits {
             self.metrics.closed(CloseReason::Full);
-            let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host);
+            let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host());
             self.log_refusal(Some(token), peer, CloseReason::Full);
             return Some(web::full());
         }
-        let opens = arrival.room.as_ref().is_none_or(|room| self.chat.can_open(room));
+        let opens = arrival.room.as_ref().is_none_or(|room| self.fanout.chat().can_open(room));
         if arrival.dialect != Dialect::Json && !opens {
             return Some(web::refused(&Problem::TooManyRooms));
         }
         // A browser can't read an answer that is no upgrade; it is told once it is in.
         let name = arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw);
-        name.and_then(|name| self.chat.name_taken(name)).map(|problem| web::refused(&problem))
+        name.and_then(|name| self.fanout.chat().name_taken(name)).map(|problem| web::refused(&problem))
     }
 
     /// The connection is a client from now on, with a place or in the queue.
@@ -133,7 +134,7 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.dialect = arrival.dialect;
-        self.seat(token, Box::new(arrival));
+        self.receive_arrival(token, Box::new(arrival));
     }
 
     fn respond(
@@ -186,17 +187,19 @@ impl<N: Net> Server<N> {
         if let Some(date) = http_date(self.now.unix_millis) {
             answer = answer.with(header::DATE, date);
         }
-        self.put(token, |out| answer.encode(follows, last, out));
+        self.send_last(token, |out| answer.encode(follows, last, out));
     }
 
     fn metrics_text(&self) -> Vec<u8> {
         let mut clients = [0; Dialect::IN_ROOMS.len()];
         let mut delayed = 0;
-        for (_, connection) in self.roster.iter().filter(|(_, connection)| connection.is_client()) {
+        for (_, connection) in
+            self.roster.iter().filter(|(_, connection)| connection.claim.quota() == Quota::Client)
+        {
             clients[connection.dialect as usize] += 1;
             delayed += usize::from(connection.is_delayed());
         }
-        let census = self.chat.census();
+        let census = self.fanout.chat().census();
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let state = Gauges {
             clients,
@@ -209,8 +212,8 @@ impl<N: Net> Server<N> {
             closing: self.admission.quotas().closing(),
             rooms: census.rooms,
             history_bytes: census.history_bytes,
-            queued_bytes: self.arena.held_bytes(),
-            retained_bytes: self.arena.memory_bytes(),
+            queued_bytes: self.fanout.arena().held_bytes(),
+            retained_bytes: self.fanout.arena().memory_bytes(),
         };
         self.metrics.text(&state)
     }

@@ -35,9 +35,9 @@ impl<N: Net> Server<N> {
             return;
         };
         let finished = self.net.finish(&mut connection.stream);
-        connection.set_state(State::Lingering, self.now.moment);
+        connection.start_state(State::Lingering, self.now.moment);
         if finished.is_err() || connection.ready.contains(Readiness::EOF) {
-            return self.roster.forget(token);
+            return self.roster.abort(token);
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -60,7 +60,7 @@ impl<N: Net> Server<N> {
         let before = self.untaken.take(token.slot);
         let until = before.as_ref().map_or(self.now.moment + UNTAKEN_MAX, |before| before.until);
         if before.is_none_or(|before| bytes < before.bytes) && self.now.moment < until {
-            connection.set_state(connection.state, self.now.moment);
+            connection.start_state(connection.state(), self.now.moment);
         }
         self.untaken.insert(token.slot, Untaken { bytes, until });
         true
@@ -71,7 +71,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get(token) else {
             return;
         };
-        if matches!(connection.state, State::Draining(_)) && connection.outbox.is_empty() {
+        if matches!(connection.state(), State::Draining(_)) && connection.outbox.is_empty() {
             if !self.has_untaken(token) {
                 return self.finish(token);
             }
@@ -80,14 +80,14 @@ impl<N: Net> Server<N> {
             }
         }
         self.record_unread(token);
-        self.roster.forget(token);
+        self.roster.abort(token);
     }
 
     /// If a peer that is closed now has not read what it was still to have, that is logged and counted: it was not slow
     /// before, but it is now.
     pub(super) fn record_unread(&mut self, token: Token) {
         if let Some(connection) = self.roster.get(token)
-            && let State::Draining(reason) = connection.state
+            && let State::Draining(reason) = connection.state()
             && !reason.is_drop()
             && !connection.outbox.is_empty()
         {

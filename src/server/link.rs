@@ -11,7 +11,6 @@ use crate::backplane::{Backplane, Link, LinkAction};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
-use crate::protocol::RemoteEvent;
 use crate::time::Moment;
 
 /// Slots from here on are the link's. The roster never has as many.
@@ -119,7 +118,7 @@ impl<N: Net> Server<N> {
     fn read_link(&mut self, link: Link) {
         let mut bytes_left = TURN_BYTES;
         // One read in any case: clients that fill each tick must not make the link look dead.
-        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.arena.open_bytes() < TICK_BYTES) {
+        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.fanout.arena().open_bytes() < TICK_BYTES) {
             let Some(linked) = &mut self.linked else {
                 return;
             };
@@ -160,11 +159,8 @@ impl<N: Net> Server<N> {
                     }
                 }
                 LinkAction::Hangup => linked.sockets = None,
-                LinkAction::Tell(news @ (RemoteEvent::Message { .. } | RemoteEvent::Relayed { .. })) => {
-                    self.call_chat_within_batch(|chat, now, effects| chat.hear(news, now, effects));
-                }
-                LinkAction::Tell(news) => self.call_chat(|chat, now, effects| chat.hear(news, now, effects)),
-                LinkAction::Register => linked.backplane.register(&self.chat.presences()),
+                LinkAction::Tell(event) => self.handle_remote_event(event),
+                LinkAction::Register => linked.backplane.register(&self.fanout.chat().presences()),
             }
         }
     }

@@ -27,7 +27,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return Err(NextInput::Stop);
         };
-        let (State::Naming(naming), Input::Request { request, .. }) = (connection.state, &input) else {
+        let (State::Naming(naming), Input::Request { request, .. }) = (connection.state(), &input) else {
             self.scratch.consume(bytes);
             return Ok(input);
         };
@@ -38,7 +38,7 @@ impl<N: Net> Server<N> {
         let is_first = matches!(naming, Naming::Asked(_));
         match naming {
             Naming::Unasked => self.enter_as_guest(token),
-            _ if self.chat.grants(request) && (is_first || !is_answer) => {}
+            _ if self.fanout.chat().grants(request) && (is_first || !is_answer) => {}
             // Nobody types a name that long, and the rest of it is still to come.
             _ if is_too_long => self.enter_as_guest(token),
             // A name that nothing follows, not even later, is refused and that is all.
@@ -49,11 +49,11 @@ impl<N: Net> Server<N> {
                 return Err(NextInput::Nothing);
             }
             Naming::Asked(silence) | Naming::Repeated(silence) if ended || silence == Silence::Over => {
-                connection.state = State::Naming(Naming::Repeated(Silence::Unneeded));
+                connection.set_state(State::Naming(Naming::Repeated(Silence::Unneeded)));
             }
             Naming::Asked(_) | Naming::Repeated(_) => {
                 let naming = if is_first { Naming::Asked } else { Naming::Repeated };
-                connection.state = State::Naming(naming(Silence::PendingRequest));
+                connection.set_state(State::Naming(naming(Silence::Awaited)));
                 connection.ready.remove(Readiness::BUFFERED);
                 inbox.unfinished = None;
                 return Err(NextInput::Read);
@@ -68,12 +68,13 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        connection.state = match connection.state {
+        let state = match connection.state() {
             State::Naming(Naming::Unasked) => return self.enter_as_guest(token),
             State::Naming(Naming::Asked(_)) => State::Naming(Naming::Asked(Silence::Over)),
             State::Naming(Naming::Repeated(_)) => State::Naming(Naming::Repeated(Silence::Over)),
             state => unreachable!("only a client without a name has such a deadline, not one in {state:?}"),
         };
+        connection.set_state(state);
         connection.ready.insert(Readiness::BUFFERED);
         self.roster.wake(token);
     }
@@ -90,10 +91,11 @@ impl<N: Net> Server<N> {
     /// A client has its name, and is in the chat from now on.
     pub(super) fn record_name(&mut self, id: ClientId) {
         let (now, clients) = (self.now.moment, self.admission.clients());
-        let named = self.roster.client_mut(id).filter(|c| matches!(c.state, State::Naming(_)));
+        let named = self.roster.client_mut(id).filter(|c| matches!(c.state(), State::Naming(_)));
         if let Some(connection) = named {
-            connection.set_state(State::Active, now);
-            let (serial, host, listener) = (connection.serial, connection.host, connection.dialect.as_str());
+            connection.start_state(State::Active, now);
+            let (serial, host, listener) =
+                (connection.serial, connection.host(), connection.dialect.as_str());
             log::info!("connect id={serial} peer={host} listener={listener} clients={clients}");
         }
     }

@@ -44,8 +44,8 @@ impl<N: Net> Server<N> {
             return Class::Other;
         };
         let loaded = !self.load.is_empty()
-            && self.load.is_loaded(Source::of(connection.host, token.slot), self.now.moment);
-        match connection.state {
+            && self.load.is_loaded(Source::of(connection.host(), token.slot), self.now.moment);
+        match connection.state() {
             _ if loaded => Class::Loaded,
             State::Queued | State::Naming(_) | State::Active | State::PeerClosed => Class::Chat,
             State::Http { .. }

@@ -9,10 +9,9 @@
 
 use super::Server;
 use super::order::{LATER_WORK, Order};
-use crate::chat::{Chat, Effect};
 use crate::codec::{Expected, Input, Step, Tag, http, websocket};
 use crate::config::frame_bytes;
-use crate::connection::{Charge, Intake, Naming, Readiness, Schedule, State};
+use crate::connection::{Charge, InputUse, Intake, Naming, Readiness, Schedule, State};
 use crate::inbox::Inbox;
 use crate::load::{INPUT_WORK, Source};
 use crate::net::{Net, Token};
@@ -65,7 +64,7 @@ impl<N: Net> Server<N> {
         let runnable = self.roster.take_runnable();
         // One alone needs no order, which costs a tick some hundred instructions.
         if let [token] = runnable[..] {
-            if !self.round_is_full && self.arena.open_bytes() < TICK_BYTES {
+            if !self.round_is_full && self.fanout.arena().open_bytes() < TICK_BYTES {
                 self.take_turn(token);
             }
             return self.end_turn(token);
@@ -75,7 +74,7 @@ impl<N: Net> Server<N> {
         let mut work_left = LATER_WORK;
         let tokens = first.into_iter().map(|token| (token, false));
         for (token, is_later) in tokens.chain(later.into_iter().map(|token| (token, true))) {
-            let has_room = !self.round_is_full && self.arena.open_bytes() < TICK_BYTES;
+            let has_room = !self.round_is_full && self.fanout.arena().open_bytes() < TICK_BYTES;
             let may_be_served = has_room && !(is_later && work_left == 0);
             match if may_be_served { self.take_turn(token) } else { Turn::PutOff } {
                 Turn::Served { work } => {
@@ -90,16 +89,16 @@ impl<N: Net> Server<N> {
 
     /// A connection's turn.
     fn take_turn(&mut self, token: Token) -> Turn {
-        let written_bytes = self.arena.open_bytes();
+        let written_bytes = self.fanout.arena().open_bytes();
         if self.roster.get(token).is_some_and(|connection| connection.may_catch_up()) {
             self.catch_up(token);
         }
         let Some(connection) = self.roster.get(token) else {
             return Turn::Served { work: 0 };
         };
-        let source = Source::of(connection.host, token.slot);
-        let turn = match connection.state {
-            _ if connection.decodes_input() => self.listen(token),
+        let source = Source::of(connection.host(), token.slot);
+        let turn = match connection.state() {
+            _ if connection.rules().input == InputUse::Decoded => self.listen(token),
             State::Queued => Turn::Served { work: self.keep_input(token) },
             State::Draining(_) | State::Lingering => Turn::Served { work: self.discard_input(token) },
             _ => Turn::Served { work: 0 },
@@ -107,7 +106,7 @@ impl<N: Net> Server<N> {
         let Turn::Served { work } = turn else {
             return turn;
         };
-        let work = work + self.arena.open_bytes().saturating_sub(written_bytes);
+        let work = work + self.fanout.arena().open_bytes().saturating_sub(written_bytes);
         self.load.record(source, work, self.now.moment);
         Turn::Served { work }
     }
@@ -157,7 +156,8 @@ impl<N: Net> Server<N> {
 
     /// Takes the next piece of input: of what waits, or off the scratch buffer.
     fn next_input(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> NextInput {
-        let Some(connection) = self.roster.get_mut(token).filter(|connection| connection.decodes_input())
+        let Some(connection) =
+            self.roster.get_mut(token).filter(|connection| connection.rules().input == InputUse::Decoded)
         else {
             return NextInput::Stop;
         };
@@ -196,7 +196,7 @@ impl<N: Net> Server<N> {
             return true;
         };
         if let Use::Message { bytes } = what {
-            let round_bytes = self.arena.round_cost_bytes();
+            let round_bytes = self.fanout.arena().round_cost_bytes();
             if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
                 self.round_is_full = true;
                 return false;
@@ -212,7 +212,7 @@ impl<N: Net> Server<N> {
         };
         self.metrics.delays += 1;
         if news && matches!(what, Use::Message { .. }) {
-            self.tell(token, &Event::Delayed);
+            self.send_event(token, &Event::Delayed);
         }
         false
     }
@@ -224,9 +224,10 @@ impl<N: Net> Server<N> {
             return None;
         }
         let (rooms, client) = match input {
-            Input::Request { request: Ok(request), .. } => {
-                (self.chat.listed_rooms(token.into(), request), self.chat.shown_client(request))
-            }
+            Input::Request { request: Ok(request), .. } => (
+                self.fanout.chat().listed_rooms(token.into(), request),
+                self.fanout.chat().shown_client(request),
+            ),
             Input::Http(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
             _ => return None,
         };
@@ -276,13 +277,13 @@ impl<N: Net> Server<N> {
         };
         // Nothing waits any more, so the end that was put off is due.
         let postponed =
-            inbox.failed.or((connection.state == State::PeerClosed).then_some(CloseReason::PeerClosed));
+            inbox.failed.or((connection.state() == State::PeerClosed).then_some(CloseReason::PeerClosed));
         if let Some(reason) = postponed {
             self.roster.close(token, reason);
             return Err(NextInput::Stop);
         }
         let ended = connection.ready.contains(Readiness::EOF);
-        let name = matches!(connection.state, State::Naming(naming) if naming != Naming::Unasked);
+        let name = matches!(connection.state(), State::Naming(naming) if naming != Naming::Unasked);
         let expected = Expected { name, first: connection.lines_in == 0 };
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
         match self.codecs.decode(dialect, &mut inbox.unfinished, expected, unused, ended) {
@@ -298,7 +299,7 @@ impl<N: Net> Server<N> {
                 connection.ready.remove(Readiness::BUFFERED | Readiness::DECODED);
                 Err(NextInput::Read)
             }
-            Step::Used { bytes, input: Some(input) } if matches!(connection.state, State::Naming(_)) => {
+            Step::Used { bytes, input: Some(input) } if matches!(connection.state(), State::Naming(_)) => {
                 self.weigh(token, inbox, bytes, input)
             }
             Step::Used { bytes, input } => {
@@ -311,9 +312,9 @@ impl<N: Net> Server<N> {
 
     fn deal_with(&mut self, token: Token, inbox: &Inbox, input: Input) {
         match input {
-            Input::Request { request, tag } => self.hear(token, request, tag),
+            Input::Request { request, tag } => self.handle(token, request, tag),
             Input::Http(call) => self.answer(token, call),
-            Input::Continue => self.put(token, |out| out.extend_from_slice(http::CONTINUE)),
+            Input::Continue => self.send_last(token, |out| out.extend_from_slice(http::CONTINUE)),
             Input::Ping(payload) => self.answer_ping(token, payload),
             Input::Close(code) => self.answer_close(token, code, inbox.has_messages()),
         }
@@ -325,7 +326,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        if !connection.hears() {
+        if !connection.receives() {
             return;
         }
         match connection.may_pong(&self.limits, now) {
@@ -342,13 +343,13 @@ impl<N: Net> Server<N> {
     fn answer_close(&mut self, token: Token, code: u16, is_owed: bool) {
         // Nothing may follow the close frame.
         self.send_missed(token);
-        self.put(token, |out| websocket::close(out, code, ""));
+        self.send_last(token, |out| websocket::close(out, code, ""));
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
         connection.ready.insert(Readiness::CLOSE_SENT);
-        match is_owed && connection.state == State::Active {
-            true => connection.set_state(State::PeerClosed, self.now.moment),
+        match is_owed && connection.state() == State::Active {
+            true => connection.start_state(State::PeerClosed, self.now.moment),
             false => self.roster.close(token, CloseReason::PeerClosed),
         }
     }
@@ -374,32 +375,23 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// What a client wants goes to the chat, unless it still waits for a place.
-    fn hear(&mut self, token: Token, request: Result<Request, Problem>, tag: Option<Tag>) {
+    /// Passes a request to the chat, unless its client is still in the queue.
+    fn handle(&mut self, token: Token, request: Result<Request, Problem>, tag: Option<Tag>) {
         let Some(connection) = self.roster.get_mut(token) else {
+            debug_assert!(false, "a request has a connection");
             return;
         };
         connection.touch(self.now.moment);
-        // An empty line is none, whatever it answers.
+        // An empty line is not counted, whatever it answers.
         if !matches!(request, Ok(Request::StayGuest)) {
             connection.lines_in = connection.lines_in.wrapping_add(1);
             self.metrics.lines_in += 1;
         }
-        let waits = connection.state == State::Queued;
-        let stays = matches!(request, Ok(Request::Say { .. } | Request::Relay(_)));
-        self.requester = Some((token.into(), tag));
-        if waits {
-            self.tell(token, &Event::Problem { problem: Problem::StillWaiting, unnamed: false });
-        } else {
-            let ask = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
-                chat.handle(token.into(), request, now, effects);
-            };
-            match stays {
-                true => self.call_chat_within_batch(ask),
-                false => self.call_chat(ask),
-            }
+        if connection.state() == State::Queued {
+            let problem = Event::Problem { problem: Problem::StillWaiting, unnamed: false };
+            return self.reply(token, tag, &problem);
         }
-        self.requester = None;
+        self.handle_request(token, request, tag);
     }
 
     /// The turn of a client that waits for a place: some input is kept, since it will be heard, and an end without any
@@ -445,8 +437,8 @@ impl<N: Net> Server<N> {
             {
                 Ok(0) => {
                     let ended = connection.ready.contains(Readiness::EOF);
-                    match connection.state {
-                        State::Lingering if ended => self.roster.forget(token),
+                    match connection.state() {
+                        State::Lingering if ended => self.roster.abort(token),
                         // It sends no more, so nothing can destroy what it has still to take.
                         State::Draining(_) if ended && connection.outbox.is_empty() => self.finish(token),
                         _ => {}
@@ -459,7 +451,7 @@ impl<N: Net> Server<N> {
                     read_bytes += count;
                 }
                 Err(_) => {
-                    self.roster.forget(token);
+                    self.roster.abort(token);
                     break;
                 }
             }

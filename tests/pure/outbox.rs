@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
-use chinwag::arena::{Arena, SEALED_AT_BYTES, Slice, Which};
+use chinwag::arena::{Arena, Compaction, Held, SEALED_AT_BYTES};
 use chinwag::outbox::{Appended, Flushed, Outbox};
 use chinwag::time::Moment;
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ const SLICES_MOST: usize = 16;
 
 /// What a peer's kernel says to one write.
 #[derive(Clone, Copy, Debug)]
-enum HttpResponse {
+enum Answer {
     Takes(usize),
     TakesAll,
     Interrupted,
@@ -36,7 +36,7 @@ enum Op {
     /// An outbox is flushed; past the answers, the peer takes no more.
     Flush {
         who: usize,
-        answers: Vec<HttpResponse>,
+        answers: Vec<Answer>,
     },
     Miss(usize),
     GiveUp(usize),
@@ -50,10 +50,10 @@ fn op() -> impl Strategy<Value = Op> {
     let who = || 0..OUTBOXES;
     let bytes = prop_oneof![1 => Just(0), 20 => 1usize..200, 4 => 200usize..5_000, 2 => 20_000usize..90_000];
     let answer = prop_oneof![
-        2 => (1usize..100).prop_map(HttpResponse::Takes),
-        2 => (100usize..50_000).prop_map(HttpResponse::Takes),
-        2 => Just(HttpResponse::TakesAll),
-        1 => Just(HttpResponse::Interrupted),
+        2 => (1usize..100).prop_map(Answer::Takes),
+        2 => (100usize..50_000).prop_map(Answer::Takes),
+        2 => Just(Answer::TakesAll),
+        1 => Just(Answer::Interrupted),
     ];
     prop_oneof![
         12 => (bytes, any::<[bool; OUTBOXES]>()).prop_map(|(bytes, to)| Op::Send { bytes, to }),
@@ -131,7 +131,7 @@ impl Bench {
                 self.outboxes[who].clear(&mut self.arena);
                 self.models[who] = Model::default();
             }
-            Op::CompactOne(who) => self.arena.compact(Which::Sparse, self.outboxes[who].slices_mut()),
+            Op::CompactOne(who) => self.arena.compact(Compaction::Sparse, self.outboxes[who].held_mut()),
             Op::CompactAll => self.compact_all(),
             Op::Turn => {
                 self.arena.end_round();
@@ -145,19 +145,19 @@ impl Bench {
     fn send(&mut self, bytes: usize, to: [bool; OUTBOXES]) {
         self.frames += 1;
         let frame: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + self.frames * 7) as u8).collect();
-        let slice = self.arena.frame(|out| out.extend_from_slice(&frame));
-        let mut held = 0;
-        for (who, _) in to.iter().enumerate().filter(|(_, wanted)| **wanted) {
-            self.outboxes[who].push(slice);
-            held += 1;
-            if !frame.is_empty() {
-                self.models[who].frames.push_back(frame.clone());
+        let written = self.arena.frame(|out| out.extend_from_slice(&frame));
+        let Bench { arena, outboxes, models, .. } = self;
+        arena.share(written, 1, |copies| {
+            for (who, _) in to.iter().enumerate().filter(|(_, wanted)| **wanted) {
+                outboxes[who].push(copies);
+                if !frame.is_empty() {
+                    models[who].frames.push_back(frame.clone());
+                }
             }
-        }
-        self.arena.hold(slice, held);
+        });
     }
 
-    fn flush(&mut self, who: usize, answers: &[HttpResponse]) {
+    fn flush(&mut self, who: usize, answers: &[Answer]) {
         let (outbox, model) = (&mut self.outboxes[who], &mut self.models[who]);
         let (mut taken, mut answers) = (Vec::new(), answers.iter());
         let write = |slices: &[IoSlice<'_>]| answer(slices, answers.next(), &mut taken);
@@ -173,8 +173,8 @@ impl Bench {
 
     /// Copies all that sealed pages still hold.
     fn compact_all(&mut self) {
-        let slices = self.outboxes.iter_mut().flat_map(Outbox::slices_mut);
-        self.arena.compact(Which::All, slices);
+        let slices = self.outboxes.iter_mut().flat_map(Outbox::held_mut);
+        self.arena.compact(Compaction::All, slices);
         assert_eq!(self.arena.sparse_bytes(), 0, "whatever was sparse is free");
     }
 
@@ -186,7 +186,7 @@ impl Bench {
             }
             assert_eq!(outbox.queued_bytes(), model.bytes());
             assert_eq!(outbox.is_empty(), model.frames.is_empty());
-            assert_eq!(outbox.cost_bytes(), outbox.queued_bytes() + outbox.slice_bytes());
+            assert_eq!(outbox.cost_bytes(), outbox.queued_bytes() + outbox.list_bytes());
             assert_eq!(outbox.missed(), model.missed);
             assert_eq!(outbox.stalled_since(), model.stalled_since);
             assert!(self.arena.memory_bytes() >= model.bytes(), "what waits is somewhere");
@@ -201,7 +201,7 @@ impl Bench {
     fn drain(&mut self) {
         for who in 0..OUTBOXES {
             while !self.outboxes[who].is_empty() {
-                self.carry_out(&Op::Flush { who, answers: vec![HttpResponse::TakesAll] });
+                self.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] });
             }
         }
         self.carry_out(&Op::Turn);
@@ -209,15 +209,15 @@ impl Bench {
 }
 
 /// A write to a peer that has so much room: how many bytes it took.
-fn answer(slices: &[IoSlice<'_>], answer: Option<&HttpResponse>, taken: &mut Vec<u8>) -> io::Result<usize> {
+fn answer(slices: &[IoSlice<'_>], answer: Option<&Answer>, taken: &mut Vec<u8>) -> io::Result<usize> {
     assert!((1..=SLICES_MOST).contains(&slices.len()), "{} slices", slices.len());
     assert!(slices.iter().all(|slice| !slice.is_empty()), "an empty slice");
     let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
     let mut room = match answer {
         None => return Err(ErrorKind::WouldBlock.into()),
-        Some(HttpResponse::Interrupted) => return Err(ErrorKind::Interrupted.into()),
-        Some(HttpResponse::TakesAll) => bytes,
-        Some(HttpResponse::Takes(most)) => bytes.min(*most),
+        Some(Answer::Interrupted) => return Err(ErrorKind::Interrupted.into()),
+        Some(Answer::TakesAll) => bytes,
+        Some(Answer::Takes(most)) => bytes.min(*most),
     };
     let all = room;
     for slice in slices {
@@ -263,7 +263,7 @@ fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
     check(300, &(vec(op(), 1..60), 0..OUTBOXES), |(ops, who)| {
         let mut bench = Bench::default();
         ops.iter().for_each(|op| bench.carry_out(op));
-        bench.carry_out(&Op::Flush { who, answers: vec![HttpResponse::Takes(10)] });
+        bench.carry_out(&Op::Flush { who, answers: vec![Answer::Takes(10)] });
         let rest = bench.models[who].clone();
         bench.carry_out(&Op::GiveUp(who));
         let kept = if rest.begun { rest.frames[0].len() } else { 0 };
@@ -298,7 +298,7 @@ fn a_broadcast_is_in_memory_once() {
     let (memory, arena) = (bench.arena.memory_bytes(), 1_000_000 / SEALED_AT_BYTES + 1);
     assert!((1_000_000..1_300_000).contains(&memory), "{memory} bytes");
     for outbox in &bench.outboxes {
-        assert!(outbox.slice_bytes() <= arena * 12, "{} bytes of slices", outbox.slice_bytes());
+        assert!(outbox.list_bytes() <= arena * 12, "{} bytes of slices", outbox.list_bytes());
     }
     bench.drain();
 }
@@ -310,8 +310,7 @@ fn sparse_pages_are_worth_copying() {
     for _ in 0..50 {
         bench.carry_out(&Op::Send { bytes: 100, to: [true, false, false, false] });
         bench.carry_out(&Op::Send { bytes: 70_000, to: [false, true, true, true] });
-        (1..OUTBOXES)
-            .for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![HttpResponse::TakesAll] }));
+        (1..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
         bench.carry_out(&Op::Turn);
     }
     assert!(bench.arena.sparse_bytes() > 3_000_000, "{} bytes", bench.arena.sparse_bytes());
@@ -330,12 +329,12 @@ struct Alone {
 
 impl Alone {
     fn push(&mut self, bytes: usize, is_answer: bool) {
-        let slice = self.arena.frame(|out| out.resize(out.len() + bytes, b'x'));
-        self.arena.hold(slice, 1);
-        match is_answer {
-            true => self.outbox.push_answer(slice, SOFT_BYTES),
-            false => self.outbox.push(slice),
-        }
+        let frame = self.arena.frame(|out| out.resize(out.len() + bytes, b'x'));
+        let outbox = &mut self.outbox;
+        self.arena.share(frame, 1, |copies| match is_answer {
+            true => outbox.push_reply(copies, SOFT_BYTES),
+            false => outbox.push(copies),
+        });
     }
 
     fn flush(&mut self, mut takes: usize) {
@@ -379,13 +378,17 @@ fn large_answer_is_not_charged_and_what_comes_behind_it_is() {
 #[test]
 fn a_slice_is_appended_only_where_nothing_is_in_the_way() {
     let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
-    let mut slice = |text: &str| arena.frame(|out| out.extend_from_slice(text.as_bytes()));
-    let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(&mut slice);
-    assert_eq!(outbox.append(one, 0), Appended::First, "an empty one takes anything");
-    assert_eq!(outbox.append(two, 3), Appended::No, "no more than 3 bytes may wait");
-    assert_eq!(outbox.append(two, 4), Appended::Behind);
-    assert_eq!(outbox.append(three, 99), Appended::No, "it does not follow");
-    outbox.push(three);
-    assert_eq!(outbox.append(other, 99), Appended::No, "there is a backlog");
-    assert_eq!((outbox.queued_bytes(), outbox.slice_bytes()), (14, size_of::<Slice>()));
+    let frame = |text: &str| arena.frame(|out| out.extend_from_slice(text.as_bytes()));
+    let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(frame);
+    let mut append = |outbox: &mut Outbox, frame, most_bytes| {
+        arena.share(frame, 1, |copies| outbox.append(copies, most_bytes))
+    };
+    assert_eq!(append(&mut outbox, one, 0), (Appended::First, 1), "an empty one takes anything");
+    assert_eq!(append(&mut outbox, two, 3), (Appended::No, 0), "no more than 3 bytes may be queued");
+    assert_eq!(append(&mut outbox, two, 4), (Appended::Behind, 1));
+    assert_eq!(append(&mut outbox, three, 99), (Appended::No, 0), "it does not follow");
+    arena.share(three, 1, |copies| outbox.push(copies));
+    let appended = arena.share(other, 1, |copies| outbox.append(copies, 99));
+    assert_eq!(appended, (Appended::No, 0), "there is a backlog");
+    assert_eq!((outbox.queued_bytes(), outbox.list_bytes()), (14, size_of::<Held>()));
 }

@@ -332,7 +332,7 @@ fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behin
             *heard += room.stage.unread(*wire).len();
             assert!(said - *heard <= 9, "{heard} of {said}");
         }
-        let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.slice_bytes()).sum();
+        let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.list_bytes()).sum();
         assert_eq!(slices, 0, "nobody holds more than one slice");
         let arena = room.stage.server.arena();
         longest = longest.max(arena.open_bytes());

@@ -19,14 +19,38 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const LOGGED_MAX: usize = 1_000;
 
 /// The decision on a new connection, by its address alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub enum Verdict {
     /// It may stay.
-    Admit,
+    Admit(AddressClaim),
     /// It is sent the reason, and closed.
-    Refuse(CloseReason),
-    /// It is closed without a word.
+    Refuse(AddressClaim, CloseReason),
+    /// It is closed without a word, and not counted.
     Abort(CloseReason),
+}
+
+/// The part of a connection in the count of its address. Only [`Addresses`] makes one and takes it back.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "the address counts the connection until the claim is given back"]
+pub struct AddressClaim {
+    host: Host,
+    is_refused: bool,
+}
+
+impl AddressClaim {
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// The address, to be kept in a [`super::Claim`] until this is made again.
+    pub(super) fn into_host(self) -> Host {
+        self.host
+    }
+
+    /// The claim that was kept in a [`super::Claim`].
+    pub(super) fn again(host: Host, is_refused: bool) -> AddressClaim {
+        AddressClaim { host, is_refused }
+    }
 }
 
 /// The open connections of each address, until their descriptors are closed. Loopback is exempt.
@@ -61,7 +85,7 @@ impl Addresses {
     /// connections no faster than it may.
     pub fn take(&mut self, host: Host, is_within_rate: bool) -> Verdict {
         if host == Host::LOCAL {
-            return Verdict::Admit;
+            return Verdict::Admit(AddressClaim { host, is_refused: false });
         }
         let open = self.open.entry(host).or_default();
         let is_free = self.max.is_none_or(|max| open.admitted < max);
@@ -71,17 +95,17 @@ impl Addresses {
         };
         if is_free && is_within_rate {
             open.admitted += 1;
-            Verdict::Admit
+            Verdict::Admit(AddressClaim { host, is_refused: false })
         } else if open.refused < REFUSED_MAX {
             open.refused += 1;
-            Verdict::Refuse(reason)
+            Verdict::Refuse(AddressClaim { host, is_refused: true }, reason)
         } else {
             Verdict::Abort(reason)
         }
     }
 
-    /// Counts a connection off whose descriptor is closed; `refused` if the verdict on it was to refuse.
-    pub fn give_back(&mut self, host: Host, refused: bool) {
+    /// Counts a connection off whose descriptor is closed.
+    pub fn give_back(&mut self, AddressClaim { host, is_refused }: AddressClaim) {
         if host == Host::LOCAL {
             return;
         }
@@ -89,7 +113,7 @@ impl Addresses {
             debug_assert!(false, "a connection of {host} was never counted");
             return;
         };
-        let count = if refused { &mut open.refused } else { &mut open.admitted };
+        let count = if is_refused { &mut open.refused } else { &mut open.admitted };
         *count -= 1;
         if (open.admitted, open.refused) == (0, 0) {
             self.open.remove(&host);
@@ -143,34 +167,44 @@ mod tests {
     use super::*;
 
     const HOST: Host = Host::v4([10, 0, 0, 1]);
-    const REFUSE: Verdict = Verdict::Refuse(CloseReason::TooManyFromAddress);
+    const OTHER: Host = Host::v4([10, 0, 0, 2]);
+    const ADMIT: Verdict = Verdict::Admit(admitted(HOST));
+    const REFUSE: Verdict = Verdict::Refuse(refused(HOST), CloseReason::TooManyFromAddress);
     const ABORT: Verdict = Verdict::Abort(CloseReason::TooManyFromAddress);
+
+    const fn admitted(host: Host) -> AddressClaim {
+        AddressClaim { host, is_refused: false }
+    }
+
+    const fn refused(host: Host) -> AddressClaim {
+        AddressClaim { host, is_refused: true }
+    }
 
     #[test]
     fn address_is_refused_over_its_maximum_and_aborted_over_the_allowance_for_refusals() {
         let mut addresses = Addresses::new(Some(2));
         let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST, true)).collect();
-        let (admitted, others) = verdicts.split_at(2);
-        let (refused, aborted) = others.split_at(REFUSED_MAX as usize);
-        assert!(admitted.iter().all(|verdict| *verdict == Verdict::Admit));
-        assert!(refused.iter().all(|verdict| *verdict == REFUSE));
+        let (first, others) = verdicts.split_at(2);
+        let (second, aborted) = others.split_at(REFUSED_MAX as usize);
+        assert!(first.iter().all(|verdict| *verdict == ADMIT));
+        assert!(second.iter().all(|verdict| *verdict == REFUSE));
         assert!(aborted.iter().all(|verdict| *verdict == ABORT));
-        addresses.give_back(HOST, true);
+        addresses.give_back(refused(HOST));
         assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [REFUSE, ABORT]);
-        addresses.give_back(HOST, false);
-        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [Verdict::Admit, ABORT]);
+        addresses.give_back(admitted(HOST));
+        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [ADMIT, ABORT]);
     }
 
     #[test]
     fn addresses_are_counted_apart_and_forgotten_with_their_last_connection() {
         let mut addresses = Addresses::new(Some(1));
-        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [Verdict::Admit, REFUSE]);
-        assert_eq!(addresses.take(Host::v4([10, 0, 0, 2]), true), Verdict::Admit);
-        assert!((0..100).all(|_| addresses.take(Host::LOCAL, true) == Verdict::Admit));
-        addresses.give_back(HOST, false);
+        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [ADMIT, REFUSE]);
+        assert_eq!(addresses.take(OTHER, true), Verdict::Admit(admitted(OTHER)));
+        assert!((0..100).all(|_| addresses.take(Host::LOCAL, true) == Verdict::Admit(admitted(Host::LOCAL))));
+        addresses.give_back(admitted(HOST));
         assert_eq!(addresses.len(), 2);
-        addresses.give_back(HOST, true);
-        addresses.give_back(Host::LOCAL, false);
+        addresses.give_back(refused(HOST));
+        addresses.give_back(admitted(Host::LOCAL));
         assert_eq!(addresses.len(), 1);
     }
 
@@ -178,10 +212,13 @@ mod tests {
     fn address_that_connects_too_fast_is_refused_for_that_even_without_a_maximum() {
         for max in [None, Some(1)] {
             let mut addresses = Addresses::new(max);
-            assert_eq!(addresses.take(HOST, false), Verdict::Refuse(CloseReason::TooManyArrivals));
-            assert_eq!(addresses.take(HOST, true), Verdict::Admit);
-            addresses.give_back(HOST, true);
-            addresses.give_back(HOST, false);
+            assert_eq!(
+                addresses.take(HOST, false),
+                Verdict::Refuse(refused(HOST), CloseReason::TooManyArrivals)
+            );
+            assert_eq!(addresses.take(HOST, true), ADMIT);
+            addresses.give_back(refused(HOST));
+            addresses.give_back(admitted(HOST));
             assert_eq!(addresses.len(), 0);
         }
     }

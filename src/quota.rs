@@ -1,0 +1,121 @@
+//! Quotas of connections: [`Quotas`] counts the connections of each [`Quota`], and [`Addresses`] those of each address.
+//!
+//! A connection owns a [`Claim`], which says how it is counted. Only the counts here make one, change it and take it
+//! back, and it can't be copied. So a connection is counted in one quota and by one address, from accept until its
+//! descriptor is closed, and it is counted off once. Debug builds compare the counts with the connections after each tick.
+
+mod addresses;
+
+use crate::host::Host;
+
+pub use addresses::{AddressClaim, Addresses, Verdict};
+
+/// The quota that a connection is counted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quota {
+    /// Clients (`--max-clients`).
+    Client,
+    /// Clients in the queue (`--max-waiting`).
+    Queue,
+    /// HTTP connections (`--max-http`).
+    Http,
+    /// Closing connections (`--max-closing`).
+    Closing,
+    /// Connections that were refused because of their address, in the same quota of closing ones.
+    Refused,
+}
+
+impl Quota {
+    /// All quotas, in the order of their numbers.
+    pub const ALL: [Quota; 5] = [Quota::Client, Quota::Queue, Quota::Http, Quota::Closing, Quota::Refused];
+}
+
+/// The counts that a connection is part of.
+#[derive(Debug)]
+#[must_use = "the connection stays counted until the claim is given back"]
+pub struct Claim {
+    /// The quota. [`Quota::Refused`] tells how the address counts the connection: a flag of its own would not fit into a
+    /// connection of 64 bytes.
+    quota: Quota,
+    host: Host,
+}
+
+impl Claim {
+    /// The quota that counts the connection.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// The address that the connection is counted by.
+    pub fn host(&self) -> Host {
+        self.host
+    }
+}
+
+/// The number of connections in each quota.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    taken: [usize; Quota::ALL.len()],
+}
+
+impl Quotas {
+    /// The number of connections in a quota.
+    pub fn taken(&self, quota: Quota) -> usize {
+        self.taken[quota as usize]
+    }
+
+    /// The number of closing connections, those of refused ones included.
+    pub fn closing(&self) -> usize {
+        self.taken(Quota::Closing) + self.taken(Quota::Refused)
+    }
+
+    /// Counts a new connection, which its address counts already.
+    pub fn take(&mut self, quota: Quota, address: AddressClaim) -> Claim {
+        debug_assert_eq!(address.is_refused(), quota == Quota::Refused, "the quota of {address:?}");
+        self.taken[quota as usize] += 1;
+        Claim { quota, host: address.into_host() }
+    }
+
+    /// Counts a connection in another quota from now on. One that was refused stays where it is.
+    pub fn change(&mut self, claim: &mut Claim, quota: Quota) {
+        if claim.quota != Quota::Refused {
+            self.taken[claim.quota as usize] -= 1;
+            self.taken[quota as usize] += 1;
+            claim.quota = quota;
+        }
+    }
+
+    /// Counts a connection off whose descriptor is closed. Its address is next.
+    pub fn give_back(&mut self, claim: Claim) -> AddressClaim {
+        self.taken[claim.quota as usize] -= 1;
+        AddressClaim::again(claim.host, claim.quota == Quota::Refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_quota_is_counted_apart() {
+        let (mut quotas, mut addresses) = (Quotas::default(), Addresses::new(None));
+        let mut take = |quota| {
+            // This address is over its rate: all its connections are refused.
+            let host = if quota == Quota::Refused { Host::v4([10, 0, 0, 1]) } else { Host::LOCAL };
+            match addresses.take(host, false) {
+                Verdict::Admit(address) | Verdict::Refuse(address, _) => quotas.take(quota, address),
+                Verdict::Abort(reason) => panic!("{reason:?}"),
+            }
+        };
+        let [client, mut queued, http, closing, mut refused] = Quota::ALL.map(&mut take);
+        let counts = |quotas: &Quotas| Quota::ALL.map(|quota| quotas.taken(quota));
+        assert_eq!(counts(&quotas), [1; 5]);
+        quotas.change(&mut queued, Quota::Client);
+        quotas.change(&mut refused, Quota::Closing);
+        assert_eq!((counts(&quotas), quotas.closing()), ([2, 0, 1, 1, 1], 2));
+        for claim in [client, queued, http, closing, refused] {
+            addresses.give_back(quotas.give_back(claim));
+        }
+        assert_eq!((counts(&quotas), addresses.len()), ([0; 5], 0));
+    }
+}

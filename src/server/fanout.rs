@@ -1,0 +1,404 @@
+//! Fan-out: events of the chat are encoded once for each dialect, and copied to the outboxes of their receivers.
+//!
+//! Where many clients talk, a tick brings many messages to the same members. Messages that follow each other in the arena
+//! can be one copy, so they are kept as a *batch*, and each member gets it in one step. A tick takes a step a message and
+//! one a member then, not their product. Only the talkers are served message by message, since their own are left out.
+//! (In a room of two dialects the frames of both alternate in the arena, and each is a batch of its own.)
+//!
+//! Two things must not happen while a batch is pending: its receivers must not get other output, since that would overtake
+//! the batch, and the members of its room must not change. So [`Fanout`] owns the chat, the arena and the batch, and their
+//! fields are private to this file. The rest of the server reads them, and changes them by the methods here, each of which
+//! delivers the batch first where it must. A batch also records how often the members of its room had changed, and
+//! debug builds check that on delivery.
+
+use super::Server;
+use crate::arena::{Arena, Frame};
+use crate::chat::{Chat, ClientId, Effect, RoomId};
+use crate::codec::{self, Tag};
+use crate::connection::{Priority, Pushed, Readiness, State};
+use crate::net::{Net, Token};
+use crate::protocol::{CloseReason, Dialect, Event, Problem, RemoteEvent, Request};
+use crate::time::Now;
+
+/// Most bytes of a batch. A much longer one would not fit into an outbox that has room for most of it.
+const BATCH_BYTES: usize = 16 * 1024;
+
+/// The chat, its output, and the batch that is pending between them.
+#[derive(Debug)]
+pub struct Fanout {
+    chat: Chat,
+    arena: Arena,
+    batch: Option<Batch>,
+    /// Effects of the chat that are not carried out yet; empty between requests.
+    effects: Vec<Effect>,
+    /// The client whose request is being handled, and the tag of its reply.
+    requester: Option<(ClientId, Option<Tag>)>,
+}
+
+/// Messages to the members of one room who speak one dialect, one behind the other in the arena.
+#[derive(Debug)]
+struct Batch {
+    room: RoomId,
+    dialect: Dialect,
+    /// The number of changes of the room's members, when the batch began.
+    changes: u32,
+    /// All frames together.
+    whole: Frame,
+    frames: Vec<BatchedFrame>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BatchedFrame {
+    frame: Frame,
+    /// The member that is left out, mostly the talker.
+    except: Option<ClientId>,
+}
+
+impl Fanout {
+    /// The fan-out of a chat without clients.
+    pub fn new(chat: Chat) -> Fanout {
+        Fanout { chat, arena: Arena::default(), batch: None, effects: Vec::new(), requester: None }
+    }
+
+    /// The chat.
+    pub fn chat(&self) -> &Chat {
+        &self.chat
+    }
+
+    /// The output.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The output, for flushes and compaction. Frames are written and shared in this file only (`tests/tidy.rs`).
+    pub fn arena_mut(&mut self) -> &mut Arena {
+        &mut self.arena
+    }
+
+    /// Whether nothing is pending, as it must be between ticks.
+    pub fn is_settled(&self) -> bool {
+        self.batch.is_none() && self.effects.is_empty() && self.requester.is_none()
+    }
+}
+
+/// Whether a request leaves the members of all rooms as they are. The match has no wildcard, so that a new request must be
+/// decided here.
+fn keeps_members(request: &Result<Request, Problem>) -> bool {
+    match request {
+        Ok(Request::Say { .. } | Request::Relay(_)) => true,
+        Ok(
+            Request::Nick(_)
+            | Request::StayGuest
+            | Request::Private { .. }
+            | Request::Who(_)
+            | Request::Rooms
+            | Request::Join { .. }
+            | Request::Leave(_)
+            | Request::History { .. }
+            | Request::Quit(_)
+            | Request::Help
+            | Request::Ping,
+        )
+        | Err(_) => false,
+    }
+}
+
+/// The same for an event of another process.
+fn remote_keeps_members(event: &RemoteEvent) -> bool {
+    match event {
+        RemoteEvent::Message { .. } | RemoteEvent::Relayed { .. } => true,
+        RemoteEvent::Private { .. }
+        | RemoteEvent::Nobody { .. }
+        | RemoteEvent::Present { .. }
+        | RemoteEvent::Gone { .. }
+        | RemoteEvent::Everyone { .. }
+        | RemoteEvent::ProcessGone { .. }
+        | RemoteEvent::Lost { .. }
+        | RemoteEvent::Unread { .. }
+        | RemoteEvent::Disconnected
+        | RemoteEvent::Connected => false,
+    }
+}
+
+impl<N: Net> Server<N> {
+    /// Calls the chat for something that may change the members of rooms, and carries out its effects.
+    pub(super) fn call_chat<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
+        self.deliver_batch();
+        self.call_chat_within_batch(call)
+    }
+
+    /// The same on behalf of a client: replies to it carry `tag`, and may be larger than its write buffer.
+    pub(super) fn call_chat_for<T>(
+        &mut self,
+        token: Token,
+        tag: Option<Tag>,
+        call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T,
+    ) -> T {
+        self.on_behalf_of(token, tag, |server| server.call_chat(call))
+    }
+
+    /// Handles a request of a client.
+    pub(super) fn handle_request(
+        &mut self,
+        token: Token,
+        request: Result<Request, Problem>,
+        tag: Option<Tag>,
+    ) {
+        let keeps_members = keeps_members(&request);
+        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
+            chat.handle(token.into(), request, now, effects);
+        };
+        self.on_behalf_of(token, tag, |server| match keeps_members {
+            true => server.call_chat_within_batch(call),
+            false => server.call_chat(call),
+        });
+    }
+
+    /// Replies to a request that the chat does not handle.
+    pub(super) fn reply(&mut self, token: Token, tag: Option<Tag>, event: &Event) {
+        self.on_behalf_of(token, tag, |server| server.send_event(token, event));
+    }
+
+    /// Lets all that is sent to a client meanwhile be a reply with that tag.
+    fn on_behalf_of<T>(&mut self, token: Token, tag: Option<Tag>, act: impl FnOnce(&mut Self) -> T) -> T {
+        self.fanout.requester = Some((token.into(), tag));
+        let value = act(self);
+        self.fanout.requester = None;
+        value
+    }
+
+    /// Handles an event of another process.
+    pub(super) fn handle_remote_event(&mut self, event: RemoteEvent) {
+        let keeps_members = remote_keeps_members(&event);
+        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| chat.hear(event, now, effects);
+        match keeps_members {
+            true => self.call_chat_within_batch(call),
+            false => self.call_chat(call),
+        }
+    }
+
+    /// Removes a closing client from the chat. At the end of the server all clients leave, so no leave is announced.
+    pub(super) fn leave_chat(&mut self, id: ClientId, reason: CloseReason) {
+        if reason == CloseReason::Shutdown {
+            self.deliver_batch();
+            return self.fanout.chat.leave(id, None, self.now, &mut Vec::new());
+        }
+        self.call_chat(|chat, now, effects| chat.leave(id, reason.announced_reason(), now, effects));
+    }
+
+    fn call_chat_within_batch<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
+        let mut effects = std::mem::take(&mut self.fanout.effects);
+        let value = call(&mut self.fanout.chat, self.now, &mut effects);
+        effects.drain(..).for_each(|effect| self.carry_out(effect));
+        self.fanout.effects = effects;
+        value
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply(id, event) => self.send(id, &event, Priority::Required),
+            Effect::Deliver(id, event) => self.send(id, &event, Priority::Droppable),
+            Effect::Announce { room, except, event } => self.announce(room, except, &event),
+            Effect::NameGiven(id) => self.record_name(id),
+            Effect::SendToAll(event) => self.send_to_all(&event),
+            Effect::Publish(event) => {
+                if let Some(linked) = &mut self.linked {
+                    linked.backplane.share(event, self.now);
+                }
+            }
+            Effect::Quit(id) => {
+                if let Some(token) = self.roster.token(id) {
+                    self.roster.close(token, CloseReason::Quit);
+                }
+            }
+        }
+    }
+
+    fn send_to_all(&mut self, event: &Event) {
+        let active = self.roster.iter().filter(|(_, connection)| connection.state() == State::Active);
+        let active: Vec<Token> = active.map(|(token, _)| token).collect();
+        active.into_iter().for_each(|token| self.send(token.into(), event, Priority::Required));
+    }
+
+    /// Sends an event to one client.
+    pub(super) fn send_event(&mut self, token: Token, event: &Event) {
+        if self.roster.get(token).is_some() {
+            self.send(token.into(), event, Priority::Required);
+        }
+    }
+
+    /// Sends an event to one connection, whatever is queued, and even if it is closing.
+    pub(super) fn send_last_event(&mut self, token: Token, event: &Event) {
+        if let Some(connection) = self.roster.get(token) {
+            let dialect = connection.dialect;
+            self.send_last(token, |out| codec::encode(dialect, event, None, out));
+        }
+    }
+
+    /// Sends bytes to one connection, whatever is queued, and even if it is closing.
+    pub(super) fn send_last(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        self.deliver_batch();
+        let Some(connection) = self.roster.get_mut(token) else {
+            return;
+        };
+        let arena = &mut self.fanout.arena;
+        let frame = arena.frame(write);
+        arena.leave_out_of_round(frame);
+        let most_bytes = self.limits.small_reply_bytes();
+        arena.share(frame, 1, |copies| connection.outbox.push_reply(copies, most_bytes));
+        self.roster.mark_dirty(token.into());
+    }
+
+    /// Sends bytes that are no event to one connection, if they fit.
+    pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.roster.get(token).is_some() {
+            let frame = self.fanout.arena.frame(write);
+            self.deliver_batch();
+            self.queue(token.into(), frame, Priority::Required, None);
+        }
+    }
+
+    fn send(&mut self, id: ClientId, event: &Event, priority: Priority) {
+        let Some(connection) = self.roster.client_mut(id) else {
+            debug_assert!(false, "a client of the chat has a connection");
+            return;
+        };
+        let (dialect, fanout) = (connection.dialect, &mut self.fanout);
+        let is_reply = |requester: &&(ClientId, _)| requester.0 == id && priority == Priority::Required;
+        let requester = fanout.requester.as_ref().filter(is_reply);
+        let priority = if requester.is_some() { Priority::Reply } else { priority };
+        let tag = requester.and_then(|(_, tag)| tag.as_ref());
+        let frame = fanout.arena.frame(|out| codec::encode(dialect, event, tag, out));
+        if priority != Priority::Droppable {
+            fanout.arena.leave_out_of_round(frame);
+        }
+        if !frame.is_empty() {
+            self.deliver_batch();
+            self.queue(id, frame, priority, None);
+        }
+    }
+
+    /// Sends an event to a room: one frame for each dialect that is spoken there.
+    fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
+        for dialect in Dialect::IN_ROOMS {
+            let Fanout { chat, arena, .. } = &mut self.fanout;
+            if chat.audience(room, dialect, except.as_slice()).is_empty() {
+                continue;
+            }
+            let frame = arena.frame(|out| codec::encode(dialect, event, None, out));
+            if !frame.is_empty() {
+                self.extend_batch(room, dialect, BatchedFrame { frame, except });
+            }
+        }
+    }
+
+    fn extend_batch(&mut self, room: RoomId, dialect: Dialect, next: BatchedFrame) {
+        let most_bytes = BATCH_BYTES.min(self.limits.hard_bytes as usize);
+        if let Some(batch) = &mut self.fanout.batch
+            && (batch.room, batch.dialect) == (room, dialect)
+            && batch.whole.len() + next.frame.len() <= most_bytes
+            && batch.whole.extend(next.frame)
+        {
+            return batch.frames.push(next);
+        }
+        self.deliver_batch();
+        let changes = self.fanout.chat.member_changes(room);
+        self.fanout.batch = Some(Batch { room, dialect, changes, whole: next.frame, frames: vec![next] });
+    }
+
+    /// Delivers the pending batch, if there is one.
+    pub(super) fn deliver_batch(&mut self) {
+        let Some(batch) = self.fanout.batch.take() else {
+            return;
+        };
+        let Fanout { chat, arena, .. } = &mut self.fanout;
+        debug_assert_eq!(chat.member_changes(batch.room), batch.changes, "members changed during a batch");
+        let mut talkers: Vec<ClientId> = batch.frames.iter().filter_map(|frame| frame.except).collect();
+        talkers.sort_unstable();
+        talkers.dedup();
+        let audience = chat.audience(batch.room, batch.dialect, &talkers);
+        let mut full = Vec::new();
+        let roster = &mut self.roster;
+        let ((), copies) = arena.share(batch.whole, batch.frames.len(), |copies| {
+            audience.iter().for_each(|ids| roster.broadcast(ids, copies, &mut full));
+        });
+        self.count(batch.whole, batch.frames.len(), copies);
+        for id in talkers {
+            if self.roster.client_mut(id).is_some_and(|connection| connection.dialect == batch.dialect) {
+                self.deliver_to_talker(id, &batch);
+            }
+        }
+        full.into_iter().for_each(|id| self.deliver_each(id, batch.room, &batch.frames));
+    }
+
+    /// Delivers a batch to a client that has said some of its messages: those between its own.
+    fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
+        let is_own = |frame: &BatchedFrame| frame.except == Some(id);
+        for stretch in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
+            if is_own(&stretch[0]) {
+                continue;
+            }
+            let mut whole = stretch[0].frame;
+            for next in &stretch[1..] {
+                let follows = whole.extend(next.frame);
+                debug_assert!(follows, "the frames of a batch follow each other");
+            }
+            if self.push(id, whole, stretch.len(), Priority::Droppable) == Pushed::Full {
+                self.deliver_each(id, batch.room, stretch);
+            }
+        }
+    }
+
+    /// Delivers messages one by one to a client that may have no room for all of them.
+    fn deliver_each(&mut self, id: ClientId, room: RoomId, frames: &[BatchedFrame]) {
+        for each in frames {
+            self.queue(id, each.frame, Priority::Droppable, Some(room));
+        }
+    }
+
+    /// Queues one frame for one client; `room` is the room in which it was said, if it was said in one.
+    fn queue(&mut self, id: ClientId, frame: Frame, priority: Priority, room: Option<RoomId>) {
+        if self.push(id, frame, 1, priority) == Pushed::Full {
+            self.overflow(id, frame, priority, room);
+        }
+    }
+
+    /// Queues one copy, which is so many frames, and counts it if it fits.
+    fn push(&mut self, id: ClientId, frame: Frame, frames: usize, priority: Priority) -> Pushed {
+        let roster = &mut self.roster;
+        let (pushed, copies) =
+            self.fanout.arena.share(frame, frames, |copies| roster.push(id, copies, priority));
+        self.count(frame, frames, copies);
+        pushed
+    }
+
+    fn count(&mut self, frame: Frame, frames: usize, copies: usize) {
+        self.metrics.deliveries += (frames * copies) as u64;
+        self.metrics.bytes_queued += (copies * frame.len()) as u64;
+    }
+
+    /// Handles a frame for which a client's write buffer has no room.
+    ///
+    /// A busy tick can fill the buffer of a client that reads as fast as any. So its output is written first, and only a
+    /// client that does not take it is slow.
+    #[cold]
+    fn overflow(&mut self, id: ClientId, frame: Frame, priority: Priority, room: Option<RoomId>) {
+        let Some(token) = self.roster.token(id) else {
+            debug_assert!(false, "a client of the chat has a connection");
+            return;
+        };
+        if self.roster.get(token).is_some_and(|connection| connection.ready.contains(Readiness::WRITABLE)) {
+            self.flush(token);
+        }
+        if self.push(id, frame, 1, priority) != Pushed::Full {
+            return;
+        }
+        match self.roster.get_mut(token) {
+            Some(connection) if priority == Priority::Droppable && connection.skips(&self.limits) => {
+                self.metrics.missed += 1;
+                connection.outbox.miss(room.map(RoomId::as_u64));
+            }
+            _ => self.roster.close(token, CloseReason::BufferFull),
+        }
+    }
+}
