@@ -10,6 +10,7 @@ mod harness;
 mod autobahn;
 mod chat;
 mod faults;
+mod guide;
 mod handover;
 mod limits;
 mod lines;

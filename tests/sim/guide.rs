@@ -1,0 +1,174 @@
+//! The examples of the guide and the README, played as they are printed there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::socket::Socket;
+use crate::stage::Stage;
+use crate::world::Wire;
+
+const README: &str = include_str!("../../README.md");
+const PROTOCOL: &str = include_str!("../../src/guide/protocol.md");
+
+/// Longer than the server waits for more input before it takes a line for an answer.
+const A_MOMENT: Duration = Duration::from_millis(500);
+
+/// The code blocks of a page in that language.
+fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    let start = format!("```{language}\n");
+    page.split(start.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// Whether `shown` is `real` with an ellipsis for each part that differs from run to run.
+fn is_shown_as(real: &str, shown: &str) -> bool {
+    let mut parts = shown.split('…');
+    let Some(mut rest) = real.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.split_once(part) {
+            Some((_, behind)) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Somebody in a transcript.
+enum Actor {
+    Line(Wire),
+    Web(Socket),
+}
+
+/// The clients of a transcript by name, and what each was sent and has not shown yet.
+struct Cast {
+    stage: Stage,
+    actors: BTreeMap<String, Actor>,
+    unread: BTreeMap<String, Vec<String>>,
+}
+
+impl Cast {
+    fn new() -> Cast {
+        Cast { stage: Stage::new("--rate off"), actors: BTreeMap::new(), unread: BTreeMap::new() }
+    }
+
+    /// A client sends something; its first line connects it.
+    fn send(&mut self, who: &str, what: &str) {
+        if let Some(path) = what.strip_prefix("GET ") {
+            let socket = Socket::open(&mut self.stage, path);
+            self.actors.insert(who.into(), Actor::Web(socket));
+        } else {
+            let stage = &mut self.stage;
+            match self.actors.entry(who.into()).or_insert_with(|| Actor::Line(stage.connect())) {
+                Actor::Line(wire) => self.stage.say(*wire, what),
+                Actor::Web(socket) => socket.say(&mut self.stage, what),
+            }
+        }
+        self.stage.pass(A_MOMENT);
+        for (who, actor) in &mut self.actors {
+            let new = match actor {
+                Actor::Line(wire) => self.stage.unread(*wire),
+                Actor::Web(socket) => socket.texts(&mut self.stage),
+            };
+            self.unread.entry(who.clone()).or_default().extend(new);
+        }
+    }
+
+    /// The next text that a client was sent is this.
+    #[track_caller]
+    fn expect(&mut self, who: &str, shown: &str) {
+        let unread = self.unread.get_mut(who).unwrap_or_else(|| panic!("{who} has sent nothing yet"));
+        assert!(!unread.is_empty(), "{who} was not sent {shown:?}");
+        let real = unread.remove(0);
+        assert!(is_shown_as(&real, shown), "{who} was sent {real:?}, not {shown:?}");
+    }
+}
+
+#[test]
+fn transcripts_of_the_protocol_are_what_the_server_sends() {
+    let transcripts: Vec<&str> =
+        blocks(PROTOCOL, "text").into_iter().filter(|block| block.contains("> ")).collect();
+    assert_eq!(transcripts.len(), 4, "lines, commands, JSON and raw");
+    for transcript in transcripts {
+        let mut cast = Cast::new();
+        for line in transcript.lines().filter(|line| !line.is_empty()) {
+            let (who, rest) = line.split_at(line.find(['<', '>']).expect("a direction"));
+            match rest.strip_prefix("> ") {
+                Some(what) => cast.send(who, what),
+                None => cast.expect(who, rest.strip_prefix("< ").expect("a direction")),
+            }
+        }
+        let unread: Vec<_> = cast.unread.iter().filter(|(_, unread)| !unread.is_empty()).collect();
+        assert!(unread.is_empty(), "the transcript leaves out {unread:?}");
+    }
+}
+
+#[test]
+fn two_terminals_of_the_readme_show_what_the_server_sends() {
+    let mut terminals: Vec<_> = blocks(README, "console")
+        .into_iter()
+        .filter(|block| block.starts_with("$ nc localhost 7711"))
+        .map(|block| block.lines().skip(1).peekable())
+        .collect();
+    assert_eq!(terminals.len(), 2);
+    let (mut stage, mut wires) = (Stage::new(""), Vec::new());
+    let mut unread = [Vec::new(), Vec::new()];
+    for _ in 0..terminals.len() * 2 {
+        for (index, lines) in terminals.iter_mut().enumerate() {
+            if wires.len() == index {
+                wires.push(stage.connect());
+            }
+            // On with this terminal until it shows a line that the server has not sent yet.
+            loop {
+                stage.pass(A_MOMENT);
+                unread[index].extend(stage.unread(wires[index]));
+                let Some(line) = lines.peek() else {
+                    break;
+                };
+                let is_output = line.starts_with("-- ") || line.contains(": ");
+                match is_output {
+                    true if unread[index].is_empty() => break,
+                    true => assert_eq!(unread[index].remove(0), *line),
+                    false => stage.say(wires[index], line),
+                }
+                lines.next();
+            }
+        }
+    }
+    for (lines, unread) in terminals.iter_mut().zip(unread) {
+        assert_eq!((lines.next(), unread), (None, Vec::<String>::new()));
+    }
+}
+
+#[test]
+fn every_command_is_in_the_guide() {
+    let mut stage = Stage::new("");
+    let ann = stage.join("ann");
+    stage.say(ann, "/help");
+    stage.run();
+    let help = stage.unread(ann);
+    assert!(help.len() >= 10, "{help:?}");
+    for line in help {
+        let usage = line.trim_start_matches("-- ").split("  ").next().unwrap();
+        let listed = PROTOCOL.lines().any(|row| row.starts_with(&format!("| `{usage}` |")));
+        assert!(listed, "protocol.md has no row for {usage:?}");
+    }
+}
+
+#[test]
+fn ellipses_stand_for_what_differs() {
+    for (real, shown, is) in [
+        ("abc", "abc", true),
+        ("abc", "ab", false),
+        ("a123c", "a…c", true),
+        ("a123c", "a…", true),
+        ("a123c", "a…2…c", true),
+        ("a123c", "a…4…c", false),
+        ("ab", "ab…b", false),
+    ] {
+        assert_eq!(is_shown_as(real, shown), is, "{real} as {shown}");
+    }
+}
