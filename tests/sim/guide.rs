@@ -55,18 +55,21 @@ impl Cast {
         Cast { stage: Stage::new("--rate off"), actors: BTreeMap::new(), unread: BTreeMap::new() }
     }
 
-    /// A client sends something; its first line connects it.
+    /// A client sends something; with `GET` it connects to the HTTP listener.
     fn send(&mut self, who: &str, what: &str) {
         if let Some(path) = what.strip_prefix("GET ") {
             let socket = Socket::open(&mut self.stage, path);
             self.actors.insert(who.into(), Actor::Web(socket));
         } else {
-            let stage = &mut self.stage;
-            match self.actors.entry(who.into()).or_insert_with(|| Actor::Line(stage.connect())) {
+            match self.actors.get(who).expect("a client that is connected") {
                 Actor::Line(wire) => self.stage.say(*wire, what),
                 Actor::Web(socket) => socket.say(&mut self.stage, what),
             }
         }
+        self.read();
+    }
+
+    fn read(&mut self) {
         self.stage.pass(A_MOMENT);
         for (who, actor) in &mut self.actors {
             let new = match actor {
@@ -77,10 +80,15 @@ impl Cast {
         }
     }
 
-    /// The next text that a client was sent is this.
+    /// The next text that a client was sent is this. A client that is new here connects to the line listener.
     #[track_caller]
     fn expect(&mut self, who: &str, shown: &str) {
-        let unread = self.unread.get_mut(who).unwrap_or_else(|| panic!("{who} has sent nothing yet"));
+        if !self.actors.contains_key(who) {
+            let wire = self.stage.connect();
+            self.actors.insert(who.into(), Actor::Line(wire));
+            self.read();
+        }
+        let unread = self.unread.get_mut(who).expect("read");
         assert!(!unread.is_empty(), "{who} was not sent {shown:?}");
         let real = unread.remove(0);
         assert!(is_shown_as(&real, shown), "{who} was sent {real:?}, not {shown:?}");
@@ -91,7 +99,7 @@ impl Cast {
 fn transcripts_of_the_protocol_are_what_the_server_sends() {
     let transcripts: Vec<&str> =
         blocks(PROTOCOL, "text").into_iter().filter(|block| block.contains("> ")).collect();
-    assert_eq!(transcripts.len(), 4, "lines, commands, JSON and raw");
+    assert_eq!(transcripts.len(), 5, "lines, commands, names, JSON and raw");
     for transcript in transcripts {
         let mut cast = Cast::new();
         for line in transcript.lines().filter(|line| !line.is_empty()) {
