@@ -186,7 +186,7 @@ fn every_flag_has_a_variable_of_its_name_and_a_row_in_the_guide() {
 }
 
 #[test]
-fn the_readme_is_read_in_a_few_minutes() {
+fn readme_is_short() {
     let words = read("README.md").split_whitespace().count();
     assert!(words <= README_MAX_WORDS, "README.md has {words} words; move some to src/guide/");
 }

@@ -2,6 +2,7 @@
 
 use crate::harness::Server;
 use crate::programs::shell;
+use crate::shown::is_shown_as;
 
 const README: &str = include_str!("../../README.md");
 const PROTOCOL: &str = include_str!("../../src/guide/protocol.md");
@@ -36,20 +37,6 @@ fn run(server: &Server, program: &str, command: &str) -> String {
     String::from_utf8(shell(program, &command).stdout).expect("UTF-8")
 }
 
-/// The parts of a line between those that differ from run to run.
-fn is_shown_as(real: &str, shown: &str) -> bool {
-    let mut rest = real;
-    let parts: Vec<&str> = shown.split('…').collect();
-    let in_order = parts.iter().all(|part| match rest.find(part) {
-        Some(at) => {
-            rest = &rest[at + part.len()..];
-            true
-        }
-        None => false,
-    });
-    in_order && real.starts_with(parts[0]) && real.ends_with(parts[parts.len() - 1])
-}
-
 fn assert_examples(page: &str, count: usize) {
     let server = Server::start("");
     let examples = examples(page, "curl");
@@ -78,7 +65,7 @@ fn curl_prints_what_the_guide_shows() {
 
 #[test]
 #[ignore = "needs nc"]
-fn script_of_the_readme_is_heard() {
+fn script_of_the_readme_is_delivered() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     let examples = examples(README, "nc");

@@ -6,6 +6,8 @@
 
 mod cluster;
 mod harness;
+#[path = "../sim/shown.rs"]
+mod shown;
 
 mod autobahn;
 mod chat;

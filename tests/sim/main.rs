@@ -54,6 +54,7 @@ mod redis_real;
 mod redis_refusals;
 mod redis_scale;
 mod sequences;
+mod shown;
 mod slow_kinds;
 mod socket;
 mod stage;
