@@ -154,6 +154,19 @@ fn links_of_the_readme_and_the_guide_lead_somewhere() {
     }
 }
 
+/// Words that the project once had for things that the field has a term for.
+#[test]
+fn pages_use_the_words_of_the_field() {
+    const WORDS: [&str; 10] =
+        ["door", "doors", "doomed", "ears", "deaf", "hears", "heard", "told", "tells", "whoever"];
+    for name in PAGES {
+        let page = read(name);
+        let words = page.split(|c: char| !c.is_alphabetic()).map(str::to_lowercase);
+        let found: BTreeSet<String> = words.filter(|word| WORDS.contains(&word.as_str())).collect();
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+}
+
 /// Code blocks without a language would be compiled by rustdoc.
 #[test]
 fn every_code_block_of_the_guide_names_its_language() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::shown::is_shown_as;
 use crate::socket::Socket;
 use crate::stage::Stage;
+use crate::web::{ask, ask_once, get, post};
 use crate::world::Wire;
 
 const README: &str = include_str!("../../README.md");
@@ -94,6 +95,24 @@ fn transcripts_of_the_protocol_are_what_the_server_sends() {
         }
         let unread: Vec<_> = cast.unread.iter().filter(|(_, unread)| !unread.is_empty()).collect();
         assert!(unread.is_empty(), "the transcript leaves out {unread:?}");
+    }
+}
+
+#[test]
+fn event_of_the_protocol_is_what_the_server_sends() {
+    let shown =
+        blocks(PROTOCOL, "text").into_iter().find(|block| block.starts_with("id: ")).expect("an event");
+    let mut stage = Stage::new("");
+    let publish = |stage: &mut Stage| drop(ask_once(stage, &post("/rooms/dev/messages", "", "hello")));
+    (0..2).for_each(|_| publish(&mut stage));
+    let tail = stage.connect_http();
+    ask(&mut stage, tail, &get("/rooms/dev/events"));
+    stage.unread(tail);
+    publish(&mut stage);
+    let lines = stage.unread(tail);
+    assert_eq!((lines.len(), lines[2].as_str()), (3, ""), "{lines:?}");
+    for (line, shown) in lines.iter().zip(shown.lines()) {
+        assert!(is_shown_as(line, shown), "{line:?} is not {shown:?}");
     }
 }
 
