@@ -1,7 +1,7 @@
 //! Every flag, with its unit, default and environment variable: [`Config`].
 //!
 //! `chinwag --help` is made from this file. A new limit starts here, and its bounds are in `config/bounds.rs`;
-//! `tests/tidy.rs` fails until it also has a line in the README.
+//! `tests/tidy.rs` fails until it also has a row in `src/guide/operating.md`.
 
 mod address;
 mod allowed;

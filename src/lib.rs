@@ -80,14 +80,14 @@
 //! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
 //!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
 //! - **a limit**: a flag in [`config`], what it may be in `config/bounds.rs`, a field of [`limits::Limits`] (or of the
-//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a line in the README. A rate of one client
+//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a row in the guide. A rate of one client
 //!   is in [`rate`], one of all connections of an address in `rate/by_address.rs`, a number of connections in
 //!   `server/places.rs` or `server/addresses.rs`.
 //! - **a table by slot**: a [`sparse::Sparse`], forgotten where the slot is freed, and a row in `server/holdings.rs`, so
 //!   that the simulation sees what stays behind.
-//! - **a request or an event of the JSON listener**: an arm in [`codec::json`], or in its `told.rs`, and a row in the README.
+//! - **a request or an event of the JSON listener**: an arm in [`codec::json`], or in its `told.rs`, and a row in the guide.
 //! - **a path of the HTTP listener**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
-//!   `server/http.rs`, a row in the README.
+//!   `server/http.rs`, a row in the guide.
 //! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
 //!   listener in [`net::bind`].
 //! - **something that other processes are to know**: a [`protocol::LocalEvent`] and a [`protocol::RemoteEvent`], what is written of it
@@ -103,6 +103,7 @@ pub mod chat;
 pub mod codec;
 pub mod config;
 pub mod connection;
+pub mod guide;
 pub mod host;
 pub mod inbox;
 pub mod limits;

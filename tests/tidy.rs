@@ -1,5 +1,5 @@
 //! The house rules that a program can check: imports point down, one thread (but for a name that is looked up), no locks,
-//! short functions, small connections, a line in the README for every flag.
+//! short functions, small connections, a row in the guide for every flag, a short README.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,8 @@ use chinwag::net::mio::MioNet;
 use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
-const FLOORS: [&str; 26] = [
+const FLOORS: [&str; 27] = [
+    "guide",
     "time",
     "text",
     "logging",
@@ -43,6 +44,7 @@ const FLOORS: [&str; 26] = [
 const FUNCTION_MAX_LINES: usize = 60;
 const FILE_MAX_LINES: usize = 500;
 const CONNECTION_MAX_BYTES: usize = 64;
+const README_MAX_WORDS: usize = 1_500;
 
 /// What the server must not be made of, and the only file that may name it.
 const FORBIDDEN: [(&str, Option<&str>); 14] = [
@@ -62,6 +64,11 @@ const FORBIDDEN: [(&str, Option<&str>); 14] = [
     // Output is written by the fan-out alone, so that a pending batch can't be bypassed.
     ("arena_mut().share", Some("server/fanout.rs")),
 ];
+
+/// A file of the repository, as text.
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
 
 fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
@@ -158,19 +165,19 @@ fn a_connection_is_small() {
 }
 
 #[test]
-fn every_flag_has_a_variable_of_its_name_and_a_line_in_the_readme() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+fn every_flag_has_a_variable_of_its_name_and_a_row_in_the_guide() {
+    let page = read("src/guide/operating.md");
     for arg in Config::command().get_arguments() {
         let Some(long) = arg.get_long().filter(|long| !["help", "version"].contains(long)) else {
             continue;
         };
         let variable = format!("CHINWAG_{}", long.to_uppercase().replace('-', "_"));
         assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "--{long}");
-        let row = readme.lines().find(|line| {
+        let row = page.lines().find(|line| {
             let rest = line.strip_prefix(&format!("| `--{long}"));
             rest.is_some_and(|rest| rest.starts_with([' ', '`']))
         });
-        let row = row.unwrap_or_else(|| panic!("README.md has no row for --{long}"));
+        let row = row.unwrap_or_else(|| panic!("operating.md has no row for --{long}"));
         for default in arg.get_default_values() {
             let default = default.to_str().unwrap();
             assert!(
@@ -179,4 +186,10 @@ fn every_flag_has_a_variable_of_its_name_and_a_line_in_the_readme() {
             );
         }
     }
+}
+
+#[test]
+fn readme_is_short() {
+    let words = read("README.md").split_whitespace().count();
+    assert!(words <= README_MAX_WORDS, "README.md has {words} words; move some to src/guide/");
 }

@@ -1,4 +1,4 @@
-//! The JSON listener: one object a WebSocket text message, `type` says which. The README lists them.
+//! The JSON listener: one object a WebSocket text message, `type` says which. [`crate::guide::protocol`] lists them.
 
 mod message;
 

@@ -6,7 +6,7 @@ use super::bad;
 use crate::codec::http::{HttpRequest, HttpResponse};
 use crate::protocol::Dialect;
 
-/// The subprotocol of `/ws`. It is in the README: pages ask for it.
+/// The subprotocol of `/ws`. It is in the guide: pages ask for it.
 const JSON: &str = "chinwag.json";
 
 /// Names in `answer` the subprotocol that is spoken, if the client has offered one that is.

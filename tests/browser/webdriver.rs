@@ -56,9 +56,13 @@ impl Browser {
 
     /// A window of its own, so that it is in sight, with the page at that address.
     pub fn open(&self, address: impl Display, rest: &str) -> Page<'_> {
+        self.open_url(&format!("http://{address}/{rest}"))
+    }
+
+    pub fn open_url(&self, url: &str) -> Page<'_> {
         let window = self.command("POST", "/window/new", json!({ "type": "window" }));
         let page = Page { browser: self, handle: window["handle"].as_str().expect("a window").to_string() };
-        page.command("POST", "/url", json!({ "url": format!("http://{address}/{rest}") }));
+        page.command("POST", "/url", json!({ "url": url }));
         page
     }
 

@@ -6,10 +6,13 @@
 
 mod cluster;
 mod harness;
+#[path = "../sim/shown.rs"]
+mod shown;
 
 mod autobahn;
 mod chat;
 mod faults;
+mod guide;
 mod handover;
 mod limits;
 mod lines;

@@ -1,4 +1,4 @@
-//! The README's recipes for proxies, as they are printed there, but for the ports.
+//! The guide's recipes for proxies, as they are printed there, but for the ports.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -7,11 +7,12 @@ use std::{fs, path::Path};
 use crate::cluster::Cluster;
 use crate::harness::{Client, Launch, Running, eventually, require};
 
-const README: &str = include_str!("../../README.md");
+const OPERATING: &str = include_str!("../../src/guide/operating.md");
+const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
 
-/// The block of the README in that language.
-fn recipe(language: &str) -> String {
-    let (_, rest) = README.split_once(&format!("```{language}\n")).expect("it is there");
+/// The block of that page in that language.
+fn recipe(page: &str, language: &str) -> String {
+    let (_, rest) = page.split_once(&format!("```{language}\n")).expect("it is there");
     rest.split("```").next().expect("it ends").to_string()
 }
 
@@ -43,7 +44,7 @@ fn nginx_passes_pages_websockets_and_events_on_at_any_port() {
     let server = Launch::new("--host chat.example.org").with_door().start();
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
-    let location = recipe("nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
+    let location = recipe(OPERATING, "nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {}/{name};\n", folder.path().display()))
         .concat();
@@ -79,7 +80,7 @@ fn haproxy_spreads_clients_over_processes_that_are_one_chat() {
     let cluster = Cluster::start(3, "--max-per-ip off");
     let folder = tempfile::tempdir().unwrap();
     let (lines, pages) = (free_port(), free_port());
-    let mut config = recipe("haproxy");
+    let mut config = recipe(CLUSTER, "haproxy");
     for (index, server) in cluster.servers.iter().enumerate() {
         config = config.replace(&format!("127.0.0.1:772{}", index + 1), &server.address().to_string());
         config = config.replace(&format!("127.0.0.1:773{}", index + 1), &server.http_address().to_string());

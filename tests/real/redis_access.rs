@@ -11,8 +11,8 @@ use crate::harness::{Launch, Server, eventually, eventually_within};
 const PASSWORD: &str = "s3cret/w%rd@?";
 const ESCAPED: &str = "s3cret%2Fw%25rd%40%3F";
 
-/// All that chinwag has to be allowed at a Redis with its own users, besides the key pattern and the channel pattern; the
-/// README says so too. `SELECT` only where the URL has a database.
+/// All that chinwag has to be allowed at a Redis with its own users, besides the key pattern and the channel pattern. The
+/// guide lists them too. `SELECT` only where the URL has a database.
 const COMMANDS: [&str; 11] = [
     "del",
     "hdel",
@@ -91,6 +91,14 @@ fn a_password_and_a_database_are_given_in_either_url() {
     let cluster = assert_joined(redis, [&tcp, &unix]);
     let keys = |database: &str| cluster.redis.cli(&["-n", database, "KEYS", "*"]);
     assert_eq!((keys("3").lines().count(), keys("0").lines().count()), (2, 0));
+}
+
+#[test]
+fn guide_lists_the_rights_that_a_user_needs() {
+    let page = include_str!("../../src/guide/cluster.md");
+    let listed = page.lines().find(|line| line.starts_with("+ping ")).expect("a line of rights");
+    let listed: BTreeSet<&str> = listed.split(' ').map(|right| right.trim_start_matches('+')).collect();
+    assert_eq!(listed, BTreeSet::from(COMMANDS));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The whole server on a virtual network and a virtual clock.
 //!
-//! `faults.rs` has the faults of the README's list that need no real socket, each under its number; `limits.rs` every
+//! `faults.rs` has the faults of the guide's list that need no real socket, each under its number; `limits.rs` every
 //! limit, on both sides of its bound; `random.rs` random scenarios from seeds. A few hundred seeds run by default:
 //!
 //! ```text
@@ -28,6 +28,7 @@ mod deadlines;
 mod faults;
 mod floods;
 mod growing;
+mod guide;
 mod identity;
 mod last_words;
 mod ledger;
@@ -53,6 +54,7 @@ mod redis_real;
 mod redis_refusals;
 mod redis_scale;
 mod sequences;
+mod shown;
 mod slow_kinds;
 mod socket;
 mod stage;

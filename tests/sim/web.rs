@@ -1,5 +1,5 @@
 //! The HTTP listener on virtual sockets: requests, WebSocket clients and listeners among line clients. The faults of the
-//! README's list that come in by this listener are in `web_faults.rs`, its limits in `web_limits.rs`.
+//! guide's list that come in by this listener are in `web_faults.rs`, its limits in `web_limits.rs`.
 
 use std::time::Duration;
 
