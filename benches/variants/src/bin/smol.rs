@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: Options) -> io::Result<()> {
     let door = Async::<TcpListener>::try_from(options.open()?)?;
-    announce(door.get_ref().local_addr()?);
+    announce("line", door.get_ref().local_addr()?);
     let room = Room::default();
     loop {
         let Ok((stream, _)) = door.accept().await else {
