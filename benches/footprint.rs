@@ -1,19 +1,22 @@
-//! What the server costs when little happens: time to start, memory of idle clients, wake-ups, system calls a message;
-//! and, of several processes, memory of rooms and of each other's clients.
+//! The server's costs when little happens: size, memory of idle clients, wake-ups, system calls a message; and, with
+//! several processes, memory of rooms and of each other's clients.
 //!
 //! `cargo bench --bench footprint` measures a release build in a process of its own and prints one line a figure, with
 //! its target. The calls are counted by `strace`, and several processes need `redis-server`; without it those lines are
 //! left out. Nothing is judged.
 
+mod process;
+
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use process::{Process, Server, enter, upgrade};
 use tempfile::TempDir;
 
 const IDLE_CLIENTS: usize = 10_000;
@@ -37,13 +40,12 @@ fn main() {
         return be_crowd(address.parse().unwrap(), name, rooms.parse().unwrap());
     }
     let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(0);
-    println!("starting to accept         {:>10.2} ms      (target: under 10)", start_millis());
     println!("binary                     {:>10.2} MB      (target: under 2)", binary_megabytes());
     match limit as usize >= IDLE_CLIENTS + 200 {
         true => {
-            let line = idle_bytes(Server::line_clients);
+            let line = idle_bytes(line_clients);
             println!("an idle line client        {line:>10.1} bytes   (target: at most 160)");
-            let tab = idle_bytes(Server::websocket_clients);
+            let tab = idle_bytes(websocket_clients);
             println!("an idle WebSocket client   {tab:>10.1} bytes   (target: at most 256)");
         }
         false => {
@@ -74,59 +76,21 @@ fn main() {
     println!("other calls a message      {others:>10.2}            (target: at most 30)");
 }
 
-/// A server in a process of its own, killed when dropped.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    web: SocketAddr,
+/// Connects so many line clients, each with a name, and reads until all are in.
+fn line_clients(server: &Server, first: usize, count: usize) -> Vec<TcpStream> {
+    (first..first + count).map(|number| server.line_client(&format!("user-{number}"))).collect()
+}
+
+/// Connects so many WebSocket clients, each to the JSON listener and into the lobby, and reads until all are in.
+fn websocket_clients(server: &Server, first: usize, count: usize) -> Vec<TcpStream> {
+    let connect = |number| enter(server.http, &upgrade(&format!("/ws?name=user-{number}")), "\"joined\"");
+    (first..first + count).map(connect).collect()
 }
 
 impl Server {
-    fn start() -> Server {
-        Server::with(&["--rate", "off"])
-    }
-
-    fn with(flags: &[&str]) -> Server {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
-            .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses", "--log", "warn"])
-            .args(["--max-clients", "12000"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("the address line");
-        let address = |place| line.split('"').nth(place).expect("an address").parse().expect("an address");
-        Server { child, address: address(3), web: address(7) }
-    }
-
-    /// Connects so many clients, each with a name, and reads until all know they are in.
-    fn clients(&self, count: usize) -> Vec<TcpStream> {
-        self.line_clients(0, count)
-    }
-
-    /// Connects so many, each to the JSON listener and into the lobby, and reads until all know they are in.
-    fn websocket_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
-        let connect = |number| {
-            let request = format!(
-                "GET /ws?name=user-{number} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            );
-            enter(self.web, &request, b"\"joined\"")
-        };
-        (first..first + count).map(connect).collect()
-    }
-
-    /// The same at the line listener.
-    fn line_clients(&self, first: usize, count: usize) -> Vec<TcpStream> {
-        let connect = |number| enter(self.address, &format!("user-{number}\n"), b"-- hello ");
-        (first..first + count).map(connect).collect()
-    }
-
     /// A gauge or counter of `/metrics`.
     fn metric(&self, name: &str) -> usize {
-        let mut listener = TcpStream::connect(self.web).expect("connect");
+        let mut listener = TcpStream::connect(self.http).expect("connect");
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         listener.write_all(request).expect("a request");
         let mut page = String::new();
@@ -136,18 +100,18 @@ impl Server {
     }
 
     fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("/proc");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).expect("/proc");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Counts the server's system calls while `work` runs: name and number.
     fn count_calls(&self, work: impl FnOnce()) -> Vec<(String, usize)> {
-        let file = std::env::temp_dir().join(format!("chinwag-strace-{}", self.child.id()));
+        let file = std::env::temp_dir().join(format!("chinwag-strace-{}", self.process.0.id()));
         let mut strace = Command::new("strace")
             .args(["-c", "-o"])
             .arg(&file)
-            .args(["-p", &self.child.id().to_string()])
+            .args(["-p", &self.process.0.id().to_string()])
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace");
@@ -163,30 +127,9 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Connects, says that, and reads until there is `until`.
-fn enter(listener: SocketAddr, request: &str, until: &[u8]) -> TcpStream {
-    let mut client = TcpStream::connect(listener).expect("connect");
-    client.write_all(request.as_bytes()).expect("a request");
-    let mut buffer = [0; 4096];
-    let mut text = Vec::new();
-    while !text.windows(until.len()).any(|part| part == until) {
-        let count = client.read(&mut buffer).expect("a greeting");
-        assert!(count > 0, "closed: {}", String::from_utf8_lossy(&text));
-        text.extend_from_slice(&buffer[..count]);
-    }
-    client
-}
-
 /// A `redis-server` with a Unix socket only, so that no port can be taken. It is killed when dropped.
 struct Redis {
-    child: Child,
+    _process: Process,
     folder: TempDir,
 }
 
@@ -207,7 +150,7 @@ impl Redis {
             "--dir",
         ]);
         command.arg(folder.path()).current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let redis = Redis { child: command.spawn().ok()?, folder };
+        let redis = Redis { _process: Process(command.spawn().ok()?), folder };
         wait_until("Redis", || UnixStream::connect(redis.socket()).is_ok());
         Some(redis)
     }
@@ -220,7 +163,7 @@ impl Redis {
     fn servers(&self, count: usize) -> Vec<Server> {
         let url = format!("unix://{}", self.socket().display());
         let servers: Vec<Server> =
-            (0..count).map(|_| Server::with(&["--rate", "off", "--redis", &url])).collect();
+            (0..count).map(|_| Server::start(&["--rate", "off", "--redis", &url])).collect();
         for server in &servers {
             wait_until("the other servers", || server.metric("redis_processes") == count - 1);
         }
@@ -228,47 +171,22 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Connects clients by names that begin so, spreads them over so many rooms, and waits until all are in. They are in a
+/// process of their own: the clients of all servers are more than the files that one process may open.
+fn start_crowd(server: &Server, name: &str, rooms: usize) -> Process {
+    let mut command = Command::new(env::current_exe().expect("this program"));
+    command.args(["crowd", &server.line.to_string(), name, &rooms.to_string()]);
+    let (process, line) = Process::start(&mut command);
+    assert_eq!(line, "in\n", "they are not in");
+    process
 }
 
-/// Clients of one server, in a process of their own: those of all servers are more than the files that one may open.
-struct Crowd {
-    child: Child,
-}
-
-impl Crowd {
-    /// Connects them, by names that begin so, spreads them over so many rooms, and waits until all are in.
-    fn enter(server: &Server, name: &str, rooms: usize) -> Crowd {
-        let mut child = Command::new(env::current_exe().expect("this program"))
-            .args(["crowd", &server.address.to_string(), name, &rooms.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).expect("a line");
-        assert_eq!(line, "in\n", "they are not in");
-        Crowd { child }
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What the process of a [`Crowd`] does, until its input ends.
+/// The work of a crowd's process, until its input ends.
 fn be_crowd(address: SocketAddr, name: &str, rooms: usize) {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let connect = |number: usize| {
         let words = format!("{name}-{number}\n/join room-{}\n", number % rooms);
-        enter(address, &words, b"in #room-")
+        enter(address, &words, "in #room-")
     };
     let clients: Vec<TcpStream> = (0..CROWD).map(connect).collect();
     println!("in");
@@ -292,23 +210,13 @@ fn row(line: &str) -> Option<(String, usize)> {
     (*name != "total").then(|| (name.to_string(), calls))
 }
 
-fn start_millis() -> f64 {
-    let starts = (0..21).map(|_| {
-        let before = Instant::now();
-        let server = Server::start();
-        TcpStream::connect(server.address).expect("connect");
-        before.elapsed().as_secs_f64() * 1000.0
-    });
-    median(starts.collect())
-}
-
 fn binary_megabytes() -> f64 {
     fs::metadata(env!("CARGO_BIN_EXE_chinwag")).expect("the binary").len() as f64 / 1e6
 }
 
 fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
     // With everything as it is by default, so with an allowance for each.
-    let server = Server::with(&[]);
+    let server = Server::start(&[]);
     let first = connect(&server, 0, 1);
     let before = server.resident_bytes();
     let clients = connect(&server, 1, IDLE_CLIENTS);
@@ -331,8 +239,8 @@ fn resident_bytes_with_rooms(rooms: usize) -> Vec<f64> {
     let redis = Redis::start().expect("redis-server");
     let servers = redis.servers(PROCESSES);
     let names = ["ann", "bob", "cy"];
-    let crowds: Vec<Crowd> =
-        servers.iter().zip(names).map(|(server, name)| Crowd::enter(server, name, rooms)).collect();
+    let crowds: Vec<Process> =
+        servers.iter().zip(names).map(|(server, name)| start_crowd(server, name, rooms)).collect();
     for server in &servers {
         wait_until("clients", || server.metric("clients_far") == (PROCESSES - 1) * CROWD);
         // Everybody comes by the lobby, which is subscribed to until it was empty for a while.
@@ -353,9 +261,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn far_client_bytes() -> f64 {
     let redis = Redis::start().expect("redis-server");
     let servers = redis.servers(2);
-    let first = servers[0].clients(1);
+    let first = line_clients(&servers[0], 0, 1);
     let before = servers[0].resident_bytes();
-    let crowd = Crowd::enter(&servers[1], "ann", 1);
+    let crowd = start_crowd(&servers[1], "ann", 1);
     wait_until("clients", || servers[0].metric("clients_far") == CROWD);
     sleep(Duration::from_millis(500));
     let after = servers[0].resident_bytes();
@@ -364,8 +272,8 @@ fn far_client_bytes() -> f64 {
 }
 
 fn idle_calls() -> usize {
-    let server = Server::start();
-    let clients = server.clients(100);
+    let server = Server::start(&["--rate", "off"]);
+    let clients = line_clients(&server, 0, 100);
     // The summary of joins in a room over fifty is due ten seconds after they began.
     sleep(Duration::from_secs(11));
     let calls = server.count_calls(|| sleep(Duration::from_secs(10)));
@@ -375,8 +283,8 @@ fn idle_calls() -> usize {
 
 /// Writes and other calls of the server for each message that one of [`ROOM`] clients sends to the others.
 fn calls_a_message() -> (f64, f64) {
-    let server = Server::start();
-    let mut clients = server.clients(ROOM);
+    let server = Server::start(&["--rate", "off"]);
+    let mut clients = line_clients(&server, 0, ROOM);
     sleep(Duration::from_secs(11));
     let mut buffer = vec![0; 1 << 20];
     for client in &mut clients {

@@ -1,6 +1,6 @@
-//! Bar charts, one a workload: its first figure, the best contender on top.
+//! Bar charts of a workload's first figure, with the best contender on top.
 
-use crate::report::Section;
+use crate::figure::{Table, digits};
 
 const WIDTH: f64 = 720.0;
 const NAME_WIDTH: f64 = 140.0;
@@ -22,11 +22,11 @@ const STYLE: &str = "
   }
 ";
 
-/// The chart as SVG. Bars are medians, whiskers the spread. Who failed is not on it.
-pub fn bars(section: &Section) -> String {
-    let figure = section.columns[0];
+/// The chart as SVG. Bars are medians, whiskers the range. Contenders that failed are left out.
+pub fn bars(table: &Table) -> String {
+    let figure = table.columns().first().copied().unwrap_or_default();
     let mut rows: Vec<_> =
-        section.results.iter().filter_map(|row| Some((&row.contender, row.figures.get(&figure)?))).collect();
+        table.rows.iter().filter_map(|row| Some((row.contender.name, row.spread(figure)?))).collect();
     rows.sort_by(|(_, one), (_, other)| one.median.total_cmp(&other.median));
     let most = rows.iter().map(|(_, spread)| spread.most).fold(f64::MIN_POSITIVE, f64::max);
     let scale = |value: f64| (WIDTH - NAME_WIDTH - VALUE_WIDTH) * value / most;
@@ -35,8 +35,8 @@ pub fn bars(section: &Section) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
          height=\"{height}\" role=\"img\">\n<style>{STYLE}</style>\n\
          <text class=\"title\" x=\"0\" y=\"16\">{}</text>\n<text x=\"0\" y=\"36\">{}, less is better</text>\n",
-        escape(&section.title),
-        escape(figure.title()),
+        escape(&table.workload.title()),
+        escape(figure),
     );
     for (number, (name, spread)) in rows.iter().enumerate() {
         let top = HEAD_HEIGHT + ROW_HEIGHT * number as f64;
@@ -54,7 +54,7 @@ pub fn bars(section: &Section) -> String {
             NAME_WIDTH + least,
             NAME_WIDTH + most,
             NAME_WIDTH + most.max(median) + 8.0,
-            figure.show(spread.median),
+            digits(spread.median),
         ));
     }
     svg + "</svg>\n"

@@ -1,97 +1,86 @@
-//! What is measured, in which unit.
+//! The figures of a run, and of several rounds together.
 
-use std::collections::BTreeMap;
+use crate::contender::Contender;
+use crate::statistics::Spread;
+use crate::workload::Workload;
 
-use serde::{Deserialize, Serialize};
+/// A column's title and the value, in the order of the columns: the most telling first.
+pub type Figures = Vec<(&'static str, f64)>;
 
-/// One number that a run gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Figure {
-    /// Processor time of all the server's threads for a delivered line, in µs.
-    CpuPerDelivery,
-    /// The same against the bare loop in the same round.
-    AgainstBare,
-    /// The same against chinwag in the same round.
-    AgainstChinwag,
-    /// The same against chinwag's raw door.
-    AgainstRaw,
-    /// The same against chinwag's JSON door.
-    AgainstJson,
-    DeliveriesPerSecond,
-    /// The part of the server's processor time spent outside the kernel, in %.
-    UserShare,
-    /// How much of one core the server used while measured, in %.
-    ServerBusy,
-    /// The same of the load generator: near 100 it is the generator that bounds deliveries a second.
-    GeneratorBusy,
-    CallsPerDelivery,
-    /// Packets the server sent for a delivered line, which is its writes, whatever calls it made them with.
-    WritesPerDelivery,
-    /// The rate lines were said at, lines a second.
-    LinesPerSecond,
-    /// From the intended time of saying to the delivery, µs.
-    LatencyP50,
-    LatencyP99,
-    LatencyP999,
-    LatencyMax,
-    /// p99 with stalled clients against p99 without, in the same run.
-    LatencyP99Growth,
-    /// Resident memory of the server at its highest, MB.
-    PeakMemory,
-    /// How far resident memory rose above what it was before the stalled clients came, MB.
-    MemoryGrowth,
-    /// Resident memory for an idle client, bytes.
-    IdleBytes,
-    /// Processor time of the server for a client that joins, µs.
-    CpuPerJoin,
-    /// Until the server had taken in everybody and come to rest, s.
-    JoinSeconds,
+/// Figures, or the reason why there are none.
+pub type Outcome = Result<Figures, String>;
+
+/// Processor time of all the server's threads for a delivered line. The tables compare contenders by it.
+pub const CPU_PER_DELIVERY: &str = "CPU µs/delivery";
+
+/// All contenders in a workload; chinwag is the first, if it is there.
+pub struct Table {
+    pub workload: Workload,
+    pub rows: Vec<Row>,
 }
 
-/// The figures of one run.
-pub type Figures = BTreeMap<Figure, f64>;
+/// All rounds of a contender in a workload.
+pub struct Row {
+    pub contender: Contender,
+    pub rounds: Vec<Outcome>,
+}
 
-impl Figure {
-    pub fn title(self) -> &'static str {
-        match self {
-            Figure::CpuPerDelivery => "CPU µs/delivery",
-            Figure::AgainstBare => "× bare",
-            Figure::AgainstChinwag => "× chinwag",
-            Figure::AgainstRaw => "× chinwag-raw",
-            Figure::AgainstJson => "× chinwag-ws",
-            Figure::DeliveriesPerSecond => "deliveries/s",
-            Figure::UserShare => "user %",
-            Figure::ServerBusy => "server busy %",
-            Figure::GeneratorBusy => "load busy %",
-            Figure::CallsPerDelivery => "calls/delivery",
-            Figure::WritesPerDelivery => "writes/delivery",
-            Figure::LinesPerSecond => "lines/s",
-            Figure::LatencyP50 => "p50 µs",
-            Figure::LatencyP99 => "p99 µs",
-            Figure::LatencyP999 => "p99.9 µs",
-            Figure::LatencyMax => "max µs",
-            Figure::LatencyP99Growth => "p99 × unstalled",
-            Figure::PeakMemory => "peak MB",
-            Figure::MemoryGrowth => "growth MB",
-            Figure::IdleBytes => "bytes/idle client",
-            Figure::CpuPerJoin => "CPU µs/join",
-            Figure::JoinSeconds => "join s",
-        }
+impl Table {
+    pub fn new(workload: Workload, contenders: &[Contender]) -> Table {
+        let fitting = contenders.iter().filter(|one| one.protocol.is_websocket() == workload.is_websocket);
+        let rows = fitting.map(|one| Row { contender: one.clone(), rounds: Vec::new() }).collect();
+        Table { workload, rows }
     }
 
-    /// With as many digits as mean something.
-    pub fn show(self, value: f64) -> String {
-        match self {
-            Figure::DeliveriesPerSecond if value >= 10_000.0 => format!("{:.0}k", value / 1000.0),
-            _ => digits(value),
+    /// The titles of the columns, which are the same for all rows that have figures.
+    pub fn columns(&self) -> Vec<&'static str> {
+        let figures = self.rows.iter().flat_map(|row| &row.rounds).find_map(|round| round.as_ref().ok());
+        figures.map_or(Vec::new(), |figures| figures.iter().map(|(title, _)| *title).collect())
+    }
+
+    /// Adds to the round that every row has run last its ratio to two contenders' same round.
+    pub fn compare_last_round(&mut self) {
+        let bare = self.rows.iter().find(|row| row.contender.name == "bare").and_then(Row::last_cpu);
+        let chinwag = self.rows.iter().find(|row| row.contender.name.starts_with("chinwag"));
+        let chinwag = chinwag.and_then(Row::last_cpu);
+        for row in &mut self.rows {
+            let cpu = row.last_cpu();
+            for (title, base) in [("× chinwag", chinwag), ("× bare", bare)] {
+                if let (Some(cpu), Some(base), Some(Ok(figures))) = (cpu, base, row.rounds.last_mut()) {
+                    figures.insert(1, (title, cpu / base));
+                }
+            }
         }
     }
 }
 
-/// Three digits, or the whole number.
-fn digits(value: f64) -> String {
+impl Row {
+    fn last_cpu(&self) -> Option<f64> {
+        value(self.rounds.last()?.as_ref().ok()?, CPU_PER_DELIVERY)
+    }
+
+    /// One failed round is enough: a row has either this or figures.
+    pub fn error(&self) -> Option<&str> {
+        self.rounds.iter().find_map(|round| round.as_ref().err()).map(String::as_str)
+    }
+
+    pub fn spread(&self, title: &str) -> Option<Spread> {
+        if self.error().is_some() {
+            return None;
+        }
+        let figures = self.rounds.iter().filter_map(|round| round.as_ref().ok());
+        Spread::of(figures.filter_map(|figures| value(figures, title)).collect())
+    }
+}
+
+fn value(figures: &Figures, title: &str) -> Option<f64> {
+    figures.iter().find(|(of, _)| *of == title).map(|(_, value)| *value)
+}
+
+/// Three digits, or the whole number, in thousands if there are many.
+pub fn digits(value: f64) -> String {
     match value.abs() {
+        size if size >= 50_000.0 => format!("{:.0}k", value / 1000.0),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),

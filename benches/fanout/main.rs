@@ -1,35 +1,27 @@
-//! One room full of clients, one line to all of them: chinwag beside the same chat written otherwise, and beside
-//! other servers.
+//! Compares chinwag with the same chat on other foundations and with other servers: many clients in one room, and every
+//! line goes to all of them.
 //!
-//! `cargo bench --bench fanout` runs the short version in a few minutes and prints one table; `-- --full` runs all;
-//! `benches/run` also writes the report. Every delivery is checked: a server that loses, tears, repeats or reorders
-//! lines gets no figure but the error.
+//! `cargo bench --bench fanout` prints the report; `benches/run` also writes it into a folder. Every delivery is checked: a
+//! server that loses, tears, repeats or reorders lines gets an error instead of figures.
 //!
 //! ```text
-//! main ── runner ── server      starts a contender on the first core
-//!   │       │
-//!   │       └────── load        the generator: this program again, in its own process, on the second core
-//!   │                ├ speech   each server's protocol
-//!   │                ├ ledger   what was said and who has heard it
-//!   │                └ account  what the server has used
-//!   └─ report ── chart          rounds → medians → terminal, Markdown, JSON, SVG
+//! main ─┬─ server      starts a contender on the first core
+//!       ├─ load        the clients, in this process, on the second core
+//!       │    ├ speech  each server's protocol
+//!       │    └ ledger  lines that were sent, and the clients that have received them
+//!       └─ report ── chart
 //! ```
 
-mod account;
-mod build;
 mod chart;
 mod contender;
-mod cores;
-mod family;
+mod crowd;
 mod figure;
+mod join;
 mod ledger;
 mod load;
 mod machine;
-mod merge;
 mod payload;
 mod report;
-mod rounds;
-mod runner;
 mod server;
 mod speech;
 mod statistics;
@@ -41,43 +33,37 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use contender::Contender;
-use report::Report;
+use figure::{Outcome, Table};
+use machine::{Cores, LOAD};
+use server::Server;
 use workload::Workload;
 
 #[derive(Parser)]
 #[command(name = "fanout", about = "Compares chat servers under load.")]
 struct Arguments {
-    /// All contenders and all workloads, not the short version
-    #[arg(long)]
-    full: bool,
-
-    /// Only these workloads, families of workloads (lines, websocket, doors) and contenders, by name
+    /// Only these workloads and contenders, by name
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     only: Vec<String>,
 
-    /// How often each contender runs in each workload
+    /// Runs of each contender in each workload
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 
-    /// Write report.md, results.json and charts into this folder
+    /// Write report.md and charts into this folder
     #[arg(long, value_name = "FOLDER")]
     write: Option<PathBuf>,
 
-    /// Take the variants as they were built last
+    /// Use the variants as they were built last
     #[arg(long)]
     no_build: bool,
 
-    /// What `cargo bench` adds
+    /// Added by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(runner::GENERATE) {
-        return generate(&words.next().unwrap_or_default());
-    }
     match compare(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,65 +73,65 @@ fn main() -> ExitCode {
     }
 }
 
-fn generate(order: &str) -> ExitCode {
-    let outcome = match serde_json::from_str(order) {
-        Ok(order) => load::carry_out(&order),
-        Err(error) => Err(format!("no order: {error}")),
-    };
-    match serde_json::to_string(&outcome) {
-        Ok(json) => println!("{json}"),
-        Err(error) => eprintln!("fanout: {error}"),
-    }
-    ExitCode::SUCCESS
-}
-
 fn compare(arguments: &Arguments) -> Result<(), String> {
-    let (workloads, contenders) = choose(arguments)?;
+    let (workloads, contenders) = choose(&arguments.only)?;
     if !arguments.no_build {
-        build::variants();
+        server::build_variants();
     }
-    let mut here = Vec::new();
+    let cores = Cores::of_this_process();
+    cores.run_on(LOAD);
+    let mut present = Vec::new();
     let mut absent = Vec::new();
     for contender in contenders {
-        match server::missing(&contender) {
-            None => here.push(contender),
-            Some(why) => absent.push(format!("{}: {why}", contender.name)),
+        match Server::start(&contender, cores) {
+            Ok(_) => present.push(contender),
+            Err(error) => absent.push(format!("{}: {error}", contender.name)),
         }
     }
-    let tables = runner::run(workloads, &here, usize::from(arguments.rounds));
-    let report = Report::new(&tables, &here, &absent, usize::from(arguments.rounds));
-    println!("{}", report.terminal());
+    let mut tables: Vec<Table> =
+        workloads.into_iter().map(|workload| Table::new(workload, &present)).collect();
+    tables.retain(|table| !table.rows.is_empty());
+    for table in &mut tables {
+        // In turn, so that other work on the machine falls on all of them alike.
+        for round in 1..=arguments.rounds {
+            for row in &mut table.rows {
+                eprintln!("{}, round {round}: {}", table.workload.name, row.contender.name);
+                row.rounds.push(run(&row.contender, &table.workload, cores));
+            }
+            table.compare_last_round();
+        }
+    }
+    let markdown = report::markdown(&tables, &present, &absent);
+    println!("{markdown}");
     match &arguments.write {
-        Some(folder) => report.write(folder).map_err(|error| format!("{}: {error}", folder.display())),
+        Some(folder) => report::write(folder, &markdown, &tables)
+            .map_err(|error| format!("{}: {error}", folder.display())),
         None => Ok(()),
     }
 }
 
-/// A name in `--only` may be of a workload or a contender; if it has none of the one kind, that is there whole.
-fn choose(arguments: &Arguments) -> Result<(Vec<Workload>, Vec<Contender>), String> {
-    let full = arguments.full || !arguments.only.is_empty();
-    let (mut workloads, mut contenders) = (workload::short(), contender::all());
-    if arguments.full {
-        workloads = workload::full();
-    } else {
-        let short: Vec<String> = workloads.iter().map(|workload| workload.name.clone()).collect();
-        let rest = workload::full().into_iter().filter(|workload| !short.contains(&workload.name));
-        workloads.extend(rest.filter(|workload| workload.is_among(&arguments.only)));
-    }
-    let is_known = |name: &String| {
-        workloads.iter().any(|workload| workload.is_among(std::slice::from_ref(name)))
-            || contenders.iter().any(|contender| contender.name == name)
-    };
-    if let Some(name) = arguments.only.iter().find(|name| !is_known(name)) {
+/// Runs a workload on a new server.
+fn run(contender: &Contender, workload: &Workload, cores: Cores) -> Outcome {
+    let server = Server::start(contender, cores)?;
+    load::run(contender.protocol, workload, &server).map_err(|error| match server.last_log_line() {
+        Some(line) => format!("{error} (the server's last log line: {line})"),
+        None => error,
+    })
+}
+
+/// A name is one of a workload or of a contender. If no workload is named, all are run; so are contenders.
+fn choose(names: &[String]) -> Result<(Vec<Workload>, Vec<Contender>), String> {
+    let (mut workloads, mut contenders) = (workload::all(), contender::all());
+    let is_workload = |name: &String| workload::all().iter().any(|workload| workload.name == name);
+    let is_contender = |name: &String| contender::all().iter().any(|contender| contender.name == name);
+    if let Some(name) = names.iter().find(|name| !is_workload(name) && !is_contender(name)) {
         return Err(format!("there is no workload and no contender {name}"));
     }
-    let only_workloads = workloads.iter().any(|workload| workload.is_among(&arguments.only));
-    let only_contenders =
-        contenders.iter().any(|contender| arguments.only.iter().any(|n| n == contender.name));
-    workloads.retain(|workload| !only_workloads || workload.is_among(&arguments.only));
-    contenders.retain(|contender| match only_contenders {
-        true => arguments.only.iter().any(|name| name == contender.name),
-        false => full || contender.short,
-    });
+    if names.iter().any(is_workload) {
+        workloads.retain(|workload| names.iter().any(|name| name == workload.name));
+    }
+    if names.iter().any(is_contender) {
+        contenders.retain(|contender| names.iter().any(|name| name == contender.name));
+    }
     Ok((workloads, contenders))
 }

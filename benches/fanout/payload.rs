@@ -1,9 +1,6 @@
-//! The text of a line: who says it, the how-manieth of theirs it is, and filler that fits only these two.
+//! The text of a line: its sender, its number among the sender's lines, and filler that fits only these two.
 //!
-//! `000012 00000345 kT9f…`: a line that was cut, mixed with another or moved by a byte does not read as one.
-
-/// The sender of a probe, the line that only asks whether everybody is in (see `load/settle.rs`).
-pub const PROBE: u32 = 999_999;
+//! `000012 00000345 kT9f…`: a line that was cut, mixed with another or moved by a byte can't be read as one.
 
 /// The sender's number, a space, the sequence number, a space.
 pub const HEAD_BYTES: usize = 6 + 1 + 8 + 1;
@@ -11,7 +8,7 @@ pub const HEAD_BYTES: usize = 6 + 1 + 8 + 1;
 const FILLER_BYTES: usize = 4096;
 const FILLER: [u8; FILLER_BYTES] = filler();
 
-/// Where the filler of a line begins is spread over so many places; the rest of `FILLER` bounds a text's length.
+/// The filler of a line begins at one of so many places; the rest of `FILLER` bounds a text's length.
 const PLACES: u32 = 1024;
 pub const TEXT_MAX_BYTES: usize = FILLER_BYTES - PLACES as usize;
 

@@ -1,9 +1,7 @@
-//! Middle and spread of a few rounds.
+//! Median and range of a few rounds.
 
-use serde::{Deserialize, Serialize};
-
-/// The median of some rounds and how far they lie apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The median of some rounds, and their range.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     pub median: f64,
     pub least: f64,
@@ -11,20 +9,15 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Nothing for no values.
-    pub fn of(values: &[f64]) -> Option<Spread> {
-        let mut sorted: Vec<f64> = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (least, most) = (*sorted.first()?, *sorted.last()?);
-        Some(Spread { median: middle(&sorted), least, most })
-    }
-}
-
-/// The middle value, or the mean of the two in the middle.
-fn middle(sorted: &[f64]) -> f64 {
-    let half = sorted.len() / 2;
-    match sorted.len() % 2 {
-        0 => sorted[half - 1].midpoint(sorted[half]),
-        _ => sorted[half],
+    /// `None` for no values.
+    pub fn of(mut values: Vec<f64>) -> Option<Spread> {
+        values.sort_by(f64::total_cmp);
+        let (least, most) = (*values.first()?, *values.last()?);
+        let half = values.len() / 2;
+        let median = match values.len() % 2 {
+            0 => values[half - 1].midpoint(values[half]),
+            _ => values[half],
+        };
+        Some(Spread { median, least, most })
     }
 }

@@ -1,5 +1,5 @@
-//! What every variant shares: the command line, the door, and the line that says where the door is. Of chat there is
-//! only what the textbooks have in common.
+//! The parts that all variants share: the command line, the listener, and the line that prints its address. `peers` is
+//! the chat of those that have a task and a channel per client.
 
 pub mod peers;
 
@@ -21,41 +21,34 @@ pub const MAX_QUEUED_LINES: usize = 4096;
 /// Connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// What the command line says.
+/// The command line.
 pub struct Options {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Threads of the runtime, where it may have several.
-    pub threads: usize,
+    /// One write for all lines of a poll, where the variant has both.
+    pub batched: bool,
 }
 
 impl Options {
-    /// Reads `[--listen ADDR]`.
+    /// Reads `[--listen ADDR] [--batched]`.
     pub fn read() -> Options {
-        Options::parse(false)
-    }
-
-    /// Reads `[--listen ADDR] [--threads N]`.
-    pub fn read_with_threads() -> Options {
-        Options::parse(true)
-    }
-
-    fn parse(has_threads: bool) -> Options {
-        let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), threads: 1 };
+        let mut options = Options { listen: SocketAddr::from(([127, 0, 0, 1], 0)), batched: false };
         let mut words = std::env::args().skip(1);
         while let Some(flag) = words.next() {
-            let value = words.next();
-            match (flag.as_str(), value.as_deref()) {
-                ("--listen", Some(value)) => options.listen = parsed(&flag, value),
-                ("--threads", Some(value)) if has_threads => options.threads = parsed(&flag, value),
-                _ => usage(&flag),
+            match flag.as_str() {
+                "--batched" => options.batched = true,
+                "--listen" => {
+                    let address = words.next().and_then(|address| address.parse().ok());
+                    options.listen = address.unwrap_or_else(|| usage());
+                }
+                _ => usage(),
             }
         }
         options
     }
 
-    /// Opens the door: as many descriptors as allowed, a long backlog, and no delays. Linux hands `TCP_NODELAY` down
-    /// to what is accepted. The listener blocks.
+    /// Opens the listener: as many descriptors as allowed, a long backlog, and no delays. On Linux accepted sockets
+    /// inherit `TCP_NODELAY`. The listener blocks.
     pub fn open(&self) -> io::Result<TcpListener> {
         rlimit::increase_nofile_limit(u64::MAX)?;
         let socket = Socket::new(Domain::for_address(self.listen), Type::STREAM, None)?;
@@ -68,27 +61,18 @@ impl Options {
 
     /// The same for a poll loop: the listener does not block.
     pub fn open_nonblocking(&self) -> io::Result<TcpListener> {
-        let door = self.open()?;
-        door.set_nonblocking(true)?;
-        Ok(door)
+        let listener = self.open()?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
     }
 }
 
-/// Says where the door is, as chinwag does.
-pub fn announce(address: SocketAddr) {
-    println!(r#"{{"line":["{address}"],"http":[],"unix":[]}}"#);
+/// Prints the address of the `line` or `http` listener, as chinwag does.
+pub fn announce(listener: &str, address: SocketAddr) {
+    println!(r#"{{"{listener}":["{address}"]}}"#);
 }
 
-/// The same for a door that speaks WebSocket.
-pub fn announce_http(address: SocketAddr) {
-    println!(r#"{{"line":[],"http":["{address}"],"unix":[]}}"#);
-}
-
-fn parsed<T: std::str::FromStr>(flag: &str, value: &str) -> T {
-    value.parse().unwrap_or_else(|_| usage(&format!("{flag} {value}")))
-}
-
-fn usage(wrong: &str) -> ! {
-    eprintln!("{wrong}? I know --listen ADDR and, on a runtime that can have them, --threads N");
+fn usage() -> ! {
+    eprintln!("the arguments are --listen ADDR and --batched");
     exit(2)
 }

@@ -36,13 +36,13 @@ impl<M: Clone + Send + 'static> Peers<M> {
     /// Takes in everybody who knocks, for ever; a client leaves when what serves it ends.
     pub async fn admit_all<F>(
         self,
-        door: TcpListener,
+        listener: TcpListener,
         serve: impl Fn(TcpStream, SocketAddr, Receiver<M>, Peers<M>) -> F,
     ) where
         F: Future<Output = ()> + Send + 'static,
     {
         loop {
-            let Ok((stream, address)) = door.accept().await else {
+            let Ok((stream, address)) = listener.accept().await else {
                 sleep(Duration::from_millis(10)).await;
                 continue;
             };

@@ -1,7 +1,8 @@
-//! The limit: read a socket, write what came to every other socket. No chat, no batches, and no queue until a socket
-//! is full.
+//! The limit: reads a socket and writes the lines to every other socket. With `--batched`, the limit under load: all
+//! lines of one poll go to every socket in one write. No chat; a queue only for bytes that the kernel did not take.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::ops::Range;
 use std::time::Duration;
 
 use chinwag_variants::{MAX_LINE, MAX_QUEUED_BYTES, Options, announce};
@@ -9,7 +10,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
 use slab::Slab;
 
-const DOOR: Token = Token(usize::MAX);
+const LISTENER: Token = Token(usize::MAX);
 
 struct Client {
     socket: TcpStream,
@@ -17,8 +18,12 @@ struct Client {
     tail: Vec<u8>,
     /// What the kernel did not take.
     pending: Vec<u8>,
+    /// This tick's lines that the client sent itself.
+    own: Range<usize>,
     /// The kernel has told of the end of the input: read on until it comes.
     ending: bool,
+    /// To be read from in this tick, or the next.
+    is_readable: bool,
 }
 
 /// What a client's socket may still hold after a read.
@@ -29,56 +34,97 @@ enum Left {
 }
 
 fn main() -> io::Result<()> {
-    let mut door = TcpListener::from_std(Options::read().open_nonblocking()?);
+    let options = Options::read();
+    let mut listener = TcpListener::from_std(options.open_nonblocking()?);
     let mut poll = Poll::new()?;
-    poll.registry().register(&mut door, DOOR, Interest::READABLE)?;
-    announce(door.local_addr()?);
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    announce("line", listener.local_addr()?);
 
     let mut events = Events::with_capacity(1024);
     let mut scratch = vec![0; 64 * 1024];
     let mut clients = Slab::<Client>::new();
-    let mut unfinished = Vec::new();
+    let mut readable = Vec::new();
+    let mut senders = Vec::new();
+    let mut page = Vec::new();
     loop {
-        let timeout = if unfinished.is_empty() { None } else { Some(Duration::ZERO) };
+        let timeout = if readable.is_empty() { None } else { Some(Duration::ZERO) };
         match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
-        let mut readable = std::mem::take(&mut unfinished);
-        let mut knocked = false;
-        for event in &events {
-            let Token(id) = event.token();
-            knocked |= event.token() == DOOR;
+        let knocked = latch(&events, &mut clients, &mut readable);
+        for id in std::mem::take(&mut readable) {
             let Some(client) = clients.get_mut(id) else { continue };
-            client.ending |= event.is_read_closed() || event.is_error();
-            if event.is_writable() && client.flush().is_err() {
-                clients.remove(id);
-            } else if event.is_readable() || event.is_read_closed() || event.is_error() {
-                readable.push(id);
+            client.is_readable = false;
+            match client.read(&mut scratch, &mut page) {
+                Left::Nothing => senders.push(id),
+                Left::More => {
+                    client.is_readable = true;
+                    readable.push(id);
+                    senders.push(id);
+                }
+                Left::Gone => drop(clients.remove(id)),
+            }
+            if !options.batched {
+                write_page(&mut clients, &mut page, &mut senders);
             }
         }
-        for id in readable {
-            match relay(&mut clients, id, &mut scratch) {
-                Left::Nothing => {}
-                Left::More => unfinished.push(id),
-                Left::Gone => drop(clients.try_remove(id)),
-            }
-        }
+        write_page(&mut clients, &mut page, &mut senders);
         // Last, so that no slot is reused while its events may still be in the batch.
         if knocked {
-            accept(&mut door, poll.registry(), &mut clients);
+            accept(&mut listener, poll.registry(), &mut clients);
         }
     }
 }
 
-fn accept(door: &mut TcpListener, registry: &Registry, clients: &mut Slab<Client>) {
+/// Writes the page to all clients but each sender's own part.
+fn write_page(clients: &mut Slab<Client>, page: &mut Vec<u8>, senders: &mut Vec<usize>) {
+    if !page.is_empty() {
+        clients.retain(|_, client| client.write(page).is_ok());
+        page.clear();
+        page.shrink_to(1024 * 1024);
+    }
+    for id in senders.drain(..) {
+        if let Some(client) = clients.get_mut(id) {
+            client.own = 0..0;
+        }
+    }
+}
+
+/// Records which clients can be read from and flushes those that can be written to. Returns whether one is to be
+/// accepted.
+fn latch(events: &Events, clients: &mut Slab<Client>, readable: &mut Vec<usize>) -> bool {
+    let mut knocked = false;
+    for event in events {
+        let Token(id) = event.token();
+        knocked |= event.token() == LISTENER;
+        let Some(client) = clients.get_mut(id) else { continue };
+        client.ending |= event.is_read_closed() || event.is_error();
+        if event.is_writable() && client.flush().is_err() {
+            clients.remove(id);
+        } else if (event.is_readable() || client.ending) && !client.is_readable {
+            client.is_readable = true;
+            readable.push(id);
+        }
+    }
+    knocked
+}
+
+fn accept(listener: &mut TcpListener, registry: &Registry, clients: &mut Slab<Client>) {
     loop {
-        match door.accept() {
+        match listener.accept() {
             Ok((mut socket, _)) => {
                 let slot = clients.vacant_entry();
                 let both = Interest::READABLE | Interest::WRITABLE;
                 if registry.register(&mut socket, Token(slot.key()), both).is_ok() {
-                    slot.insert(Client { socket, tail: Vec::new(), pending: Vec::new(), ending: false });
+                    slot.insert(Client {
+                        socket,
+                        tail: Vec::new(),
+                        pending: Vec::new(),
+                        own: 0..0,
+                        ending: false,
+                        is_readable: false,
+                    });
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
@@ -88,45 +134,41 @@ fn accept(door: &mut TcpListener, registry: &Registry, clients: &mut Slab<Client
     }
 }
 
-/// Reads once from a client and writes the whole lines to all others.
-fn relay(clients: &mut Slab<Client>, id: usize, scratch: &mut [u8]) -> Left {
-    let Some(client) = clients.get_mut(id) else { return Left::Nothing };
-    let (got, left) = match client.socket.read(scratch) {
-        Ok(0) => return Left::Gone,
-        // A short read has emptied the socket, so there is no need to read until it would block (see epoll(7)).
-        Ok(n) if n < scratch.len() && !client.ending => (&scratch[..n], Left::Nothing),
-        Ok(n) => (&scratch[..n], Left::More),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return Left::Nothing,
-        Err(error) if error.kind() == ErrorKind::Interrupted => return Left::More,
-        Err(_) => return Left::Gone,
-    };
-    let Some(end) = got.iter().rposition(|byte| *byte == b'\n') else {
-        client.tail.extend_from_slice(got);
-        return if client.tail.len() < MAX_LINE { left } else { Left::Gone };
-    };
-    let (lines, rest) = got.split_at(end + 1);
-    let mut joined = std::mem::replace(&mut client.tail, rest.to_vec());
-    if joined.is_empty() {
-        write_to_others(clients, id, lines);
-    } else {
-        joined.extend_from_slice(lines);
-        write_to_others(clients, id, &joined);
-    }
-    left
-}
-
-fn write_to_others(clients: &mut Slab<Client>, from: usize, lines: &[u8]) {
-    clients.retain(|id, client| id == from || client.write(lines).is_ok());
-}
-
 impl Client {
-    /// Writes, and keeps what the kernel does not take. An error: the client is gone or too slow.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.pending.len() + lines.len() > MAX_QUEUED_BYTES {
+    /// Reads once and puts the whole lines onto the page.
+    fn read(&mut self, scratch: &mut [u8], page: &mut Vec<u8>) -> Left {
+        let (got, left) = match self.socket.read(scratch) {
+            Ok(0) => return Left::Gone,
+            // A short read has emptied the socket, so there is no need to read until it would block (see epoll(7)).
+            Ok(n) if n < scratch.len() && !self.ending => (&scratch[..n], Left::Nothing),
+            Ok(n) => (&scratch[..n], Left::More),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Left::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Left::More,
+            Err(_) => return Left::Gone,
+        };
+        let Some(end) = got.iter().rposition(|byte| *byte == b'\n') else {
+            self.tail.extend_from_slice(got);
+            return if self.tail.len() < MAX_LINE { left } else { Left::Gone };
+        };
+        let (lines, rest) = got.split_at(end + 1);
+        let start = page.len();
+        page.append(&mut self.tail);
+        page.extend_from_slice(lines);
+        self.own = start..page.len();
+        self.tail = rest.to_vec();
+        left
+    }
+
+    /// Writes the page but for the client's own part, and keeps what the kernel does not take. An error: the client is
+    /// gone or too slow.
+    fn write(&mut self, page: &[u8]) -> io::Result<()> {
+        let (before, after) = (&page[..self.own.start], &page[self.own.end..]);
+        if self.pending.len() + before.len() + after.len() > MAX_QUEUED_BYTES && !self.pending.is_empty() {
             self.flush()?;
         }
-        let taken = if self.pending.is_empty() { try_write(&self.socket, lines)? } else { 0 };
-        self.pending.extend_from_slice(&lines[taken..]);
+        let taken = if self.pending.is_empty() { try_write(&self.socket, before, after)? } else { 0 };
+        self.pending.extend_from_slice(&before[taken.min(before.len())..]);
+        self.pending.extend_from_slice(&after[taken.saturating_sub(before.len())..]);
         match self.pending.len() <= MAX_QUEUED_BYTES {
             true => Ok(()),
             false => Err(ErrorKind::StorageFull.into()),
@@ -134,7 +176,7 @@ impl Client {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let taken = try_write(&self.socket, &self.pending)?;
+        let taken = try_write(&self.socket, &self.pending, &[])?;
         self.pending.drain(..taken);
         if self.pending.is_empty() {
             self.pending = Vec::new();
@@ -144,12 +186,15 @@ impl Client {
 }
 
 /// One write. A socket that is full takes nothing, or less than all, and becomes writable later.
-fn try_write(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
+fn try_write(mut socket: &TcpStream, before: &[u8], after: &[u8]) -> io::Result<usize> {
     loop {
-        match socket.write(bytes) {
+        let written = match (before, after) {
+            ([], []) => return Ok(0),
+            // One part goes out by send(2), which is cheaper than writev(2).
+            (part, []) | ([], part) => socket.write(part),
+            _ => socket.write_vectored(&[IoSlice::new(before), IoSlice::new(after)]),
+        };
+        match written {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             written => return written,

@@ -37,11 +37,11 @@ fn main() -> io::Result<()> {
 }
 
 async fn run(executor: Rc<LocalExecutor<'static>>, options: Options) -> io::Result<()> {
-    let door = Async::<TcpListener>::try_from(options.open()?)?;
-    announce(door.get_ref().local_addr()?);
+    let listener = Async::<TcpListener>::try_from(options.open()?)?;
+    announce("line", listener.get_ref().local_addr()?);
     let room = Room::default();
     loop {
-        let Ok((stream, _)) = door.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             Timer::after(Duration::from_millis(10)).await;
             continue;
         };

@@ -16,18 +16,13 @@ use tokio::sync::mpsc::Receiver;
 type Line = Arc<[u8]>;
 
 fn main() -> io::Result<()> {
-    let options = Options::read_with_threads();
-    let mut runtime = match options.threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    runtime.worker_threads(options.threads).enable_all().build()?.block_on(run(options))
+    Builder::new_current_thread().enable_all().build()?.block_on(run(Options::read()))
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let door = TcpListener::from_std(options.open_nonblocking()?)?;
-    announce(door.local_addr()?);
-    Peers::default().admit_all(door, serve).await;
+    let listener = TcpListener::from_std(options.open_nonblocking()?)?;
+    announce("line", listener.local_addr()?);
+    Peers::default().admit_all(listener, serve).await;
     Ok(())
 }
 

@@ -61,21 +61,16 @@ struct Client {
 }
 
 fn main() -> io::Result<()> {
-    let options = Options::read_with_threads();
-    let mut runtime = match options.threads {
-        1 => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    runtime.worker_threads(options.threads).event_interval(EVENT_INTERVAL).enable_all();
-    runtime.build()?.block_on(run(options))
+    let mut runtime = Builder::new_current_thread();
+    runtime.event_interval(EVENT_INTERVAL).enable_all().build()?.block_on(run(Options::read()))
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let door = TcpListener::from_std(options.open_nonblocking()?)?;
-    announce(door.local_addr()?);
+    let listener = TcpListener::from_std(options.open_nonblocking()?)?;
+    announce("line", listener.local_addr()?);
     let room = Arc::new(Room::default());
     loop {
-        match door.accept().await {
+        match listener.accept().await {
             Ok((stream, _)) => join(&room, stream),
             Err(_) => sleep(Duration::from_millis(10)).await,
         }

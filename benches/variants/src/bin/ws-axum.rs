@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::IntoResponse;
 use axum::routing::any;
-use chinwag_variants::{MAX_LINE, MAX_QUEUED_LINES, Options, announce_http};
+use chinwag_variants::{MAX_LINE, MAX_QUEUED_LINES, Options, announce};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
@@ -40,10 +40,10 @@ fn main() -> io::Result<()> {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let door = TcpListener::from_std(options.open_nonblocking()?)?;
-    announce_http(door.local_addr()?);
+    let listener = TcpListener::from_std(options.open_nonblocking()?)?;
+    announce("http", listener.local_addr()?);
     let chat = Chat { ring: Sender::new(MAX_QUEUED_LINES), clients: Arc::default() };
-    axum::serve(door, Router::new().route("/raw/{room}", any(upgrade)).with_state(chat)).await
+    axum::serve(listener, Router::new().route("/raw/{room}", any(upgrade)).with_state(chat)).await
 }
 
 async fn upgrade(socket: WebSocketUpgrade, State(chat): State<Chat>) -> impl IntoResponse {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use chinwag_variants::peers::Peers;
-use chinwag_variants::{MAX_LINE, Options, announce_http};
+use chinwag_variants::{MAX_LINE, Options, announce};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -33,9 +33,9 @@ fn main() -> io::Result<()> {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let door = TcpListener::from_std(options.open_nonblocking()?)?;
-    announce_http(door.local_addr()?);
-    Peers::default().admit_all(door, serve).await;
+    let listener = TcpListener::from_std(options.open_nonblocking()?)?;
+    announce("http", listener.local_addr()?);
+    Peers::default().admit_all(listener, serve).await;
     Ok(())
 }
 
