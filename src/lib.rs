@@ -1,99 +1,102 @@
 //! chinwag: a chat and broadcast server on one poll loop. One process, one thread, no locks, no async runtime.
-//! (A name on the network is looked up in a thread of its own, which shares nothing with the loop: [`net::resolve`].)
+//! (Host names are resolved in a thread of their own, which shares nothing with the loop: [`net::resolve`].)
 //!
-//! This page is the map. Read it, then [`server`], and you know where everything is.
+//! This page is the map. [`guide::design`] follows one message from socket to socket and explains the decisions.
 //!
 //! # Floors
 //!
-//! A module uses only those below it; `tests/tidy.rs` sees to that.
+//! A module uses only modules below it; `tests/tidy.rs` checks that.
 //!
 //! ```text
 //! main         flags → Server::run → exit code
-//! server       owns everything; the tick, a file a phase
-//! roster       the connections and their work queues; where a slot is taken or freed
-//! connection   one client: outbox, dialect, life; limits and host, what it is held to
-//! pressure     back-pressure: clients that read more slowly than others talk, and the talkers that wait for them
-//! inbox        input: what a connection has sent and nobody has used yet, and the one shared read buffer
+//! server       owns everything; the tick, one file a phase
+//! roster       the connections and their work queues; slots are taken and freed here
+//! connection   one connection: its socket, outbox, dialect and state
+//! pressure     back-pressure: slow readers, and the talkers that wait for them
+//! inbox        unused input of each connection, and the one shared read buffer
 //! ──────────────────────────────────────────────────────────────────────────────────────
-//! web          pure: an HTTP request in, what to do about it out; the guard, and the chat page
-//! chat         pure: Request in, Effects out; rooms, names, history. Sees no byte, no socket
-//! backplane    pure: what other processes are to know in, bytes for Redis out, and back; with --redis only
-//! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse; and Redis's resp
+//! web          pure: HTTP request → what to do; the guard against other origins, and the chat page
+//! chat         pure: Request → Effects; rooms, names, history. It sees no bytes and no sockets
+//! backplane    pure: events of this process ⇄ bytes of Redis; with --redis only
+//! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse, resp (Redis)
 //! ──────────────────────────────────────────────────────────────────────────────────────
-//! outbox page  output: written once on a page, queued as slices of it
-//! timers rate  deadlines, and how fast a client may send; load: how much work it has caused
-//! sparse       what few connections have, and an idle one has no room for
-//! net          the seam: the trait, the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
+//! outbox arena output: written once in the arena, held by the outboxes of its receivers
+//! quota        numbers of connections, in all and of each address
+//! timers rate  deadlines, and token buckets of clients and addresses; load: work that a source has caused
+//! sparse       tables for data that few connections have
+//! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
 //! ```
 //!
+//! # Where to find, and where to add
+//!
+//! Each row names all files that matter, in the order of reading.
+//!
+//! | question | files |
+//! |---|---|
+//! | How does a message get from socket to socket? | `server/turn.rs` (read, decode, handle), `server/fanout.rs` (encode once, queue for each receiver), `server/flush.rs` (write) |
+//! | Where is a slow client closed? | `server/fanout.rs` (`overflow`: its write buffer is full), `connection/deadlines.rs` (it stalls, or is over the soft limit for too long), `server/close.rs` (it leaves, is sent the reason, and is freed) |
+//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line.rs` (a row of `COMMANDS`, and the event's words), `chat.rs` (an arm of [`chat::Chat::handle`]). State of its own is a field of [`chat::Chat`], or of `Client` in `chat/clients.rs` |
+//! | How to add a request of the JSON listener? | `codec/json.rs` (an arm), `codec/json/message.rs` (its replies), `chat.rs` (an arm) |
+//! | How to add an HTTP route? | `web.rs` (a `Path` and an [`web::HttpAction`]), `server/http.rs` (what the server does) |
+//! | How to add a limit? | `config.rs` (a flag, with bounds), [`limits::Limits`] in `limits.rs`, and the place that enforces it: a number of connections in `quota.rs`, a rate in `rate.rs`, a size in the codec |
+//! | How to add a table by slot? | [`sparse::Sparse`], removed in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
+//! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
+//! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |
+//!
+//! Every change has a test: in `tests/pure` if it is in a pure module, in `tests/sim` (a whole server on virtual sockets and
+//! a virtual clock) if it can be seen there, and once in `tests/real`. A limit has a test on both sides of its bound in
+//! `tests/sim/limits.rs`. What users see is in [`guide`].
+//!
 //! # Listeners and dialects
 //!
-//! A connection speaks one [`protocol::Dialect`] at a time: lines from the start at the line listener, HTTP at the other,
-//! until a request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or a listener ([`codec::sse`]). From then
-//! on it is a client as any other: same roster, same outbox, same limits. A room keeps those who are in it apart by
-//! dialect, so an announcement is encoded once for each dialect that is spoken there, whatever number of clients hears it.
+//! A connection speaks one [`protocol::Dialect`] at a time: lines at the line listener, and HTTP at the other until a
+//! request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or an event listener ([`codec::sse`]). From then
+//! on it is a client like any other: same roster, same outbox, same limits. A room keeps its members apart by dialect, so an
+//! announcement is encoded once for each dialect that is spoken there, whatever the number of members.
 //!
-//! # What an idle connection costs
-//!
-//! About 120 bytes, with a name of at most 16: 64 of a [`connection::Connection`], 28 of what the chat knows of it, 4 in
-//! its room, 4 in [`timers`], the rest in the table of names. So whatever an idle connection has no use for is no field
-//! of it, but in a table ([`sparse`]) or a box that only those have who need it: unused input, what a codec is in the
-//! middle of, an allowance that is not full, slices that don't follow each other. Tests hold the sizes (`tests/tidy.rs`,
-//! [`outbox`], `chat/clients.rs`); `cargo bench --bench footprint` measures the sum.
+//! That is also what a dialect can't be: all its clients in a room get the same bytes, so nothing in an encoding can depend
+//! on the receiver (its language, its permissions, compression with a history of its own). A WebSocket extension with
+//! state for each connection would need one encoding a member.
 //!
 //! # A tick
 //!
 //! [`server::Server::tick`] is one pass of the loop, always in this order:
 //!
-//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock. (A flush
-//!    that waits is slept for first.)
-//! 2. **latch**: note readiness on connections. Nothing is run, taken or freed yet, so no event of the batch can meet
-//!    another client than its own.
+//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock. (A partial
+//!    flush that is delayed is slept for first.)
+//! 2. **latch**: record readiness on connections. Nothing is run, taken or freed before all events are recorded, so no event
+//!    can reach a later connection in the same slot.
 //! 3. **turns**: each connection with input reads, decodes and is handled, within a budget of bytes and lines. Clients of
 //!    the chat come first, then HTTP and closing connections, then sources of much work ([`load`], `server/order.rs`).
-//!    Messages to a room are handed to its members together, a run at a time (`server/announce.rs`).
-//! 4. **link**: what Redis has sent is heard, if this process is one of several.
-//! 5. **timers**: what is due happens.
-//! 6. **flush**: each outbox that got something is written once, straight from the page. (Sooner only if its buffer would
-//!    overflow: a busy tick is not its client's fault.) Where that is dear, a tick flushes a part of them, those that have
-//!    waited longest, and may wait for the next, so that what is coming goes out with them (`server/coalesce.rs`).
-//! 7. **reap**: the doomed leave the chat and hear why; the told and gone are freed.
-//! 8. **accept**: newcomers get a place, or a number in the queue. If there is no room, the oldest closing or the longest
-//!    idle HTTP connection is freed for them.
-//! 9. **publish**: what the other processes are to know of all that goes to Redis in one write, with the first part of the
-//!    flush.
-//! 10. Debug builds check that whoever has something to do is in the queue for it.
+//!    Messages to a room are collected in batches (`server/fanout.rs`).
+//! 4. **link**: input from Redis is handled, if this process is one of several.
+//! 5. **timers**: deadlines that are due.
+//! 6. **flush**: each outbox with new output is written once, straight from the arena. With hundreds of clients a tick
+//!    flushes an eighth of them, those that have waited longest, and then polls again (`server/coalesce.rs`). An outbox is
+//!    written sooner if it would overflow.
+//! 7. **reap**: closing connections leave their rooms and are sent the reason; flushed ones are freed.
+//! 8. **accept**: new connections are admitted, queued or refused. If there is no room, the oldest closing or the longest
+//!    idle HTTP connection is evicted for them.
+//! 9. **publish**: events for other processes go to Redis in one write.
+//! 10. Debug builds check the invariants: work is in its queue, counts equal the connections, and no table has a free slot.
 //!
-//! Each phase takes its queue whole, flush perhaps only a first part. What is queued meanwhile waits for a later phase or the
-//! next tick; nothing recurses.
+//! Each phase takes its queue whole, flush perhaps only a first part. Work that is queued meanwhile waits for a later phase
+//! or the next tick; nothing recurses.
 //!
-//! # Several processes
+//! # Rules that are types
 //!
-//! With `--redis` the chat is one of several that look like one ([`backplane`] has the whole story). Clients of other
-//! processes are members of its rooms as any others are, under [`protocol::Dialect::Redis`], but nothing is encoded for
-//! them: what happens here leaves the chat as a [`protocol::LocalEvent`], what happens there enters it as
-//! [`protocol::RemoteEvent`]. Between the two is the backplane, and beneath it two sockets on the same loop (`server/link.rs`).
+//! - An outbox holds output only as [`arena::Held`], which the arena makes and counts, and takes back.
+//! - Only `server/fanout.rs` writes to outboxes and changes the chat, so a pending batch can't be bypassed.
+//! - `connection/state.rs` has one table of states: use of input, output, quota and deadline of each.
+//! - A connection owns a [`quota::Claim`], which is counted once and given back once.
 //!
-//! # Where to put
+//! # Memory of an idle connection
 //!
-//! - **a command**: a row in `COMMANDS` of [`codec::line`], a [`protocol::Request`], an arm in [`chat::Chat::handle`],
-//!   and, if it says something new, a [`protocol::Event`] and its wording in [`codec::line::encode`].
-//! - **a limit**: a flag in [`config`], what it may be in `config/bounds.rs`, a field of [`limits::Limits`] (or of the
-//!   chat's rules), a test on both sides of the bound in `tests/sim/limits.rs`, a row in the guide. A rate of one client
-//!   is in [`rate`], one of all connections of an address in `rate/by_address.rs`, a number of connections in
-//!   `server/places.rs` or `server/addresses.rs`.
-//! - **a table by slot**: a [`sparse::Sparse`], forgotten where the slot is freed, and a row in `server/holdings.rs`, so
-//!   that the simulation sees what stays behind.
-//! - **a request or an event of the JSON listener**: an arm in [`codec::json`], or in its `told.rs`, and a row in the guide.
-//! - **a path of the HTTP listener**: a variant of `Path` and an [`web::Action`] in [`web`], what the server does in
-//!   `server/http.rs`, a row in the guide.
-//! - **a dialect**: a [`protocol::Dialect`], a module in [`codec`], how one comes to speak it in [`web::route`], or a
-//!   listener in [`net::bind`].
-//! - **something that other processes are to know**: a [`protocol::LocalEvent`] and a [`protocol::RemoteEvent`], what is written of it
-//!   in `backplane/packet.rs`, an arm in `chat/hear.rs`.
-//! - **a way to end**: a [`protocol::CloseReason`], with its words for the log, for the client and for the others.
-//! - **a fault**: a test named after it, in `tests/sim` if it can be had on a virtual network, else in `tests/real`.
+//! About 120 bytes, with a name of at most 16: 64 of a [`connection::Connection`], 28 of the chat's data about it, 4 in its
+//! room, 4 in [`timers`], the rest in the table of names. Data that an idle connection has no use for is in a table
+//! ([`sparse`]) or a box: unused input, decoder state, buckets that are not full, and output that is not adjacent. Tests
+//! hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`); `cargo bench --bench footprint` measures the sum.
 
 #![forbid(unsafe_code)]
 

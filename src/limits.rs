@@ -59,7 +59,7 @@ impl Limits {
         }
     }
 
-    /// Answers that count as all that waits does; what is larger does not ([`crate::outbox::Outbox::push_answer`]).
+    /// Answers that count as all that waits does; what is larger does not ([`crate::outbox::Outbox::push_reply`]).
     pub fn small_reply_bytes(&self) -> usize {
         self.hard_bytes as usize / 4
     }
