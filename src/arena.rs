@@ -132,6 +132,19 @@ impl Copies {
         self.frames
     }
 
+    /// Counts copies of the same frame apart, until [`Copies::join`]. A loop that passes these on to functions that are not
+    /// inlined can so keep the count of most copies in a register.
+    #[inline]
+    pub fn fork(&self) -> Copies {
+        Copies { made: 0, ..*self }
+    }
+
+    /// Counts the copies of a fork.
+    #[inline]
+    pub fn join(&mut self, fork: Copies) {
+        self.made += fork.made;
+    }
+
     /// Makes a copy for one outbox.
     #[inline]
     pub fn hold(&mut self) -> Held {
@@ -142,9 +155,11 @@ impl Copies {
     /// Appends a copy to `held` if it follows directly behind.
     #[inline]
     pub fn append_to(&mut self, held: &mut Held) -> bool {
-        let follows = held.0.extend(self.slice);
-        self.made += usize::from(follows);
-        follows
+        if !held.0.extend(self.slice) {
+            return false;
+        }
+        self.made += 1;
+        true
     }
 }
 
