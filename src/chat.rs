@@ -6,6 +6,7 @@
 mod answers;
 mod clients;
 mod conflicts;
+mod context;
 mod crowd;
 mod history;
 mod ids;
@@ -27,6 +28,7 @@ use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
 use clients::{Client, Clients, Echo, Membership};
+use context::Ctx;
 pub use ids::{ClientId, RoomId};
 use moves::Notice;
 use names::Names;
@@ -132,6 +134,11 @@ impl Chat {
         }
     }
 
+    /// The context of a call that was made at `now`.
+    fn context<'a>(&self, now: Now, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
+        Ctx::new(now, effects, self.shared.is_some())
+    }
+
     /// From now on the chat is one of several.
     pub fn set_shared(&mut self) {
         let process = self.process;
@@ -145,15 +152,21 @@ impl Chat {
         self.motd = lines;
     }
 
+    /// Sends a client the message of the day.
+    fn greet(&self, id: ClientId, ctx: &mut Ctx<'_>) {
+        self.motd.iter().for_each(|line| ctx.reply(id, Event::Greeting(line.clone())));
+    }
+
     /// A line client has connected, with that serial number. It is greeted and asked for its name, or, where nobody is
     /// asked, it enters the lobby.
     pub fn connect(&mut self, id: ClientId, serial: u32, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut self.context(now, effects);
         let name = self.next_guest();
         self.clients.insert(id, serial, Client::SingleRoom { name, seat: None });
-        effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
+        self.greet(id, ctx);
         match self.rules.ask_names {
-            true => effects.push(Effect::Reply(id, Event::AskName)),
-            false => self.record_name(id, now, effects),
+            true => ctx.reply(id, Event::AskName),
+            false => self.record_name(id, ctx),
         }
     }
 
@@ -161,8 +174,9 @@ impl Chat {
     ///
     /// Once is enough; a client that is not here is no error.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        self.step_out(id, reason, now, effects);
-        self.stop_catching_up(id, now, effects);
+        let ctx = &mut self.context(now, effects);
+        self.step_out(id, reason, ctx);
+        self.stop_catching_up(id, ctx);
         self.clients.remove(id);
         if let Some(shared) = &mut self.shared {
             shared.remove(id);
@@ -171,7 +185,7 @@ impl Chat {
 
     /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
     /// until [`Chat::leave`].
-    fn step_out(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
+    fn step_out(&mut self, id: ClientId, reason: Option<Text>, ctx: &mut Ctx<'_>) {
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return;
         };
@@ -179,11 +193,11 @@ impl Chat {
         let memberships: SmallVec<[Membership; 1]> = client.memberships().collect();
         if let Some(name) = name {
             self.names.remove(id, name.as_str());
-            self.share_gone(id, reason.clone(), effects);
-            self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
-            return self.name_is_free(name.as_str(), now, effects);
+            self.share_gone(id, reason.clone(), ctx);
+            self.leave_memberships(id, &memberships, reason, Notice::Announced, ctx);
+            return self.name_is_free(name.as_str(), ctx);
         }
-        self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
+        self.leave_memberships(id, &memberships, reason, Notice::Announced, ctx);
     }
 
     /// A client wants something, or what it sent could not be read.
@@ -194,12 +208,13 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let ctx = &mut self.context(now, effects);
         let Some(client) = self.client(id) else {
             return;
         };
         let unnamed = client.is_unnamed();
-        if let Err(problem) = request.and_then(|request| self.carry_out(id, request, now, effects)) {
-            effects.push(Effect::Reply(id, Event::Problem { problem, unnamed }));
+        if let Err(problem) = request.and_then(|request| self.carry_out(id, request, ctx)) {
+            ctx.reply(id, Event::Problem { problem, unnamed });
         }
     }
 
@@ -348,9 +363,10 @@ impl Chat {
 
     /// Does what is due by now: summaries of large rooms.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(id) = self.crowds.due(now.moment) {
+        let ctx = &mut self.context(now, effects);
+        while let Some(id) = self.crowds.due(ctx.now.moment) {
             if let Some(summary) = self.rooms.get_mut(id).and_then(Room::summary) {
-                effects.push(Effect::Announce { room: id, except: None, event: summary });
+                ctx.announce(id, None, summary);
             }
         }
     }
@@ -387,39 +403,33 @@ impl Chat {
         ]
     }
 
-    fn carry_out(
-        &mut self,
-        id: ClientId,
-        request: Request,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
+    fn carry_out(&mut self, id: ClientId, request: Request, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         match request {
-            Request::Nick(name) => self.nick(id, name, now, effects)?,
+            Request::Nick(name) => self.nick(id, name, ctx)?,
             Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
-                self.record_name(id, now, effects);
+                self.record_name(id, ctx);
             }
             Request::StayGuest => {}
             Request::Say { room, kind, body, receipt } => {
                 let place = self.place_in(id, room)?;
-                self.say(id, place, Speech { kind, body, receipt }, now, effects);
+                self.say(id, place, Speech { kind, body, receipt }, ctx);
             }
-            Request::Relay(payload) => self.relay(id, payload, now, effects)?,
-            Request::Private { to, text, receipt } => self.tell(id, &to, text, receipt, effects)?,
-            Request::Who(room) => effects.push(Effect::Reply(id, self.who(id, room)?)),
-            Request::Rooms => effects.push(Effect::Reply(id, self.list_rooms(id))),
+            Request::Relay(payload) => self.relay(id, payload, ctx)?,
+            Request::Private { to, text, receipt } => self.tell(id, &to, text, receipt, ctx)?,
+            Request::Who(room) => ctx.reply(id, self.who(id, room)?),
+            Request::Rooms => ctx.reply(id, self.list_rooms(id)),
             Request::Join { room, history, echo } => {
-                self.join(id, room, history, Echo(echo), now, effects)?;
+                self.join(id, room, history, Echo(echo), ctx)?;
             }
-            Request::Leave(room) => self.leave_room(id, room, now, effects)?,
+            Request::Leave(room) => self.leave_room(id, room, ctx)?,
             Request::History { room, count, after } => {
-                self.show_history(id, room, (count, after), now, effects)?;
+                self.show_history(id, room, (count, after), ctx)?;
             }
-            Request::Help => effects.push(Effect::Reply(id, Event::Help)),
-            Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
+            Request::Help => ctx.reply(id, Event::Help),
+            Request::Ping => ctx.reply(id, Event::Pong),
             Request::Quit(reason) => {
-                self.step_out(id, reason, now, effects);
-                effects.push(Effect::Quit(id));
+                self.step_out(id, reason, ctx);
+                ctx.quit(id);
             }
         }
         Ok(())

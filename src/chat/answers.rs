@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::clients::Client;
 use super::ids::ClientId;
 use super::rooms::{Room, Rooms, fitting};
-use super::{Chat, Effect};
+use super::{Chat, Ctx};
 use crate::protocol::{Dialect, Event, Problem};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
@@ -74,8 +74,7 @@ impl Chat {
         id: ClientId,
         room: Option<RoomName>,
         (count, after): (Option<usize>, Option<u64>),
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let place = self.place_in(id, room)?;
         let Some(room) = self.rooms.get(place.room) else {
@@ -85,12 +84,12 @@ impl Chat {
         let shown = if after.is_some() { usize::MAX } else { self.rules.history_shown };
         let count = count.unwrap_or(shown).max(1);
         if place.dialect != Dialect::Line {
-            effects.push(Effect::Reply(id, self.history_of(room, count, after)));
+            ctx.reply(id, self.history_of(room, count, after));
             return Ok(());
         }
-        effects.extend(self.past(room, count, now).map(|event| Effect::Reply(id, event)));
+        self.past(room, count, ctx.now).for_each(|event| ctx.reply(id, event));
         if room.last(1).next().is_none() {
-            effects.push(Effect::Reply(id, Event::HistoryEmpty));
+            ctx.reply(id, Event::HistoryEmpty);
         }
         Ok(())
     }

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use super::ids::ClientId;
 use super::moves::Notice;
-use super::{Chat, Effect};
-use crate::protocol::{Event, LocalEvent, Problem};
+use super::{Chat, Ctx};
+use crate::protocol::{LocalEvent, Problem};
 use crate::text::{Looks, Name};
-use crate::time::Now;
 
 /// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other, the
 /// name must not be free. With each is noted whether its rooms are to be told once it has a name of its own.
@@ -84,15 +83,15 @@ impl Chat {
 
     /// Has the link find out whether the holder of a name is still there, if it is a far one: its process may have died
     /// unnoticed, and who wants the name may be the same person. `wanted_by` is the process that wants it.
-    pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, effects: &mut Vec<Effect>) {
+    pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, ctx: &mut Ctx<'_>) {
         let processes = self.alike(name).into_iter().filter_map(|holder| self.clients.far.process_of(holder));
         let processes = processes.filter(|process| Some(*process) != wanted_by);
-        effects.extend(processes.map(|process| Effect::Publish(LocalEvent::Doubt { process })));
+        processes.for_each(|process| ctx.publish(|| LocalEvent::Doubt { process }));
     }
 
     /// Somebody has lost this name, or given it up, and all rooms know: others who have it, or one that looks like it, keep
     /// theirs.
-    pub(super) fn name_is_free(&mut self, name: &str, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn name_is_free(&mut self, name: &str, ctx: &mut Ctx<'_>) {
         for key in Looks::of(name).keys() {
             let is_free = |rival: &ClientId| self.alike(self.clients.name_of(*rival)).is_empty();
             // NameConflicts with this key exclude each other, so at most one can take its name.
@@ -101,21 +100,14 @@ impl Chat {
                 let name = self.clients.name_of(rival).to_string();
                 let notice = self.clients.far.conflicts.remove(&name, rival);
                 self.take_name(rival, None);
-                self.announce_join_everywhere(rival, notice.unwrap_or(Notice::Silent), now, effects);
+                self.announce_join_everywhere(rival, notice.unwrap_or(Notice::Silent), ctx);
             }
         }
     }
 
     /// Clients of ours that have that name, or one that looks like it, and took it later are guests from now on. Who took
     /// it first is the same to both processes, so the other does nothing.
-    pub(super) fn settle_name(
-        &mut self,
-        process: u64,
-        name: &Name,
-        since: u64,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn settle_name(&mut self, process: u64, name: &Name, since: u64, ctx: &mut Ctx<'_>) {
         let Some(shared) = &self.shared else {
             return;
         };
@@ -126,9 +118,9 @@ impl Chat {
         for holder in yielding {
             if let Some(own) = self.name(holder).cloned() {
                 let problem = Problem::NameYielded { name: own, to: name.clone() };
-                effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
+                ctx.reply_problem(holder, problem);
                 let guest = self.next_guest();
-                self.rename(holder, guest, now, effects);
+                self.rename(holder, guest, ctx);
             }
         }
     }

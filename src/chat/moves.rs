@@ -3,7 +3,7 @@
 use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
 use super::rooms::Rooms;
-use super::{Chat, Effect, Location};
+use super::{Chat, Ctx, Effect, Location};
 use crate::protocol::{Arrival, Dialect, Event, LocalEvent, Position, PositionError, Problem};
 use crate::text::{Looks, Name, RoomName, Text};
 use crate::time::Now;
@@ -43,13 +43,14 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let ctx = &mut self.context(now, effects);
         let Arrival { dialect, name, room, history, echo, heard, mut problems } = arrival;
         if dialect == Dialect::Events {
-            return self.listen(id, serial, room, heard, effects);
+            return self.listen(id, serial, room, heard, ctx);
         }
         let wanted = name.filter(|name| match self.name_taken(name) {
             Some(problem) => {
-                self.doubt_holder(name.as_str(), None, effects);
+                self.doubt_holder(name.as_str(), None, ctx);
                 problems.push(problem);
                 false
             }
@@ -59,20 +60,19 @@ impl Chat {
         let social = MultiRoom { name: Some(name.clone()), dialect, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(social)));
         self.take_name(id, None);
-        self.admit(id, now);
-        effects.push(Effect::NameGiven(id));
-        let told = problems.into_iter().map(|problem| Event::Problem { problem, unnamed: false });
-        effects.extend(told.map(|event| Effect::Reply(id, event)));
-        effects.push(Effect::Reply(id, Event::Welcome { id: self.unique(id), name: name.clone() }));
-        effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
-        self.tell_if_apart(id, effects);
-        match room.map(|room| self.join(id, room, history, Echo(echo), now, effects)) {
+        self.admit(id, ctx.now);
+        ctx.activate(id);
+        problems.into_iter().for_each(|problem| ctx.reply_problem(id, problem));
+        ctx.reply(id, Event::Welcome { id: self.unique(id), name: name.clone() });
+        self.greet(id, ctx);
+        self.tell_if_apart(id, ctx);
+        match room.map(|room| self.join(id, room, history, Echo(echo), ctx)) {
             Some(Ok(())) => {}
             Some(Err(problem)) => {
-                effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
-                self.share_presence(id, effects);
+                ctx.reply_problem(id, problem);
+                self.share_presence(id, ctx);
             }
-            None => self.share_presence(id, effects),
+            None => self.share_presence(id, ctx),
         }
     }
 
@@ -83,47 +83,40 @@ impl Chat {
         serial: u32,
         room: Option<RoomName>,
         heard: Option<Result<Position, PositionError>>,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let social = MultiRoom { name: None, dialect: Dialect::Events, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(social)));
-        effects.push(Effect::NameGiven(id));
+        ctx.activate(id);
         let Some(to) = room.and_then(|room| self.rooms.open(room)) else {
             // The last room went while this one's request was looked at.
-            let event = Event::Problem { problem: Problem::TooManyRooms, unnamed: false };
-            return effects.push(Effect::Reply(id, event));
+            return ctx.reply_problem(id, Problem::TooManyRooms);
         };
-        self.begin_to_catch_up(id, to, heard, effects);
+        self.begin_to_catch_up(id, to, heard, ctx);
     }
 
-    pub(super) fn nick(
-        &mut self,
-        id: ClientId,
-        name: Name,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
+    pub(super) fn nick(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         if let Some(problem) = self.taken_from(Some(id), &name) {
-            self.doubt_holder(name.as_str(), None, effects);
+            self.doubt_holder(name.as_str(), None, ctx);
             return Err(problem);
         }
         if self.client(id).is_some_and(Client::is_unnamed) {
             self.client_mut(id).and_then(|client| client.rename(name));
-            self.record_name(id, now, effects);
+            self.record_name(id, ctx);
         } else {
-            self.rename(id, name, now, effects);
+            self.rename(id, name, ctx);
         }
         Ok(())
     }
 
     /// Somebody of ours who has a name has that one from now on.
-    pub(super) fn rename(&mut self, id: ClientId, name: Name, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn rename(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) {
         let Some(old) = self.client_mut(id).and_then(|client| client.rename(name.clone())) else {
             return;
         };
         self.take_name(id, Some(old.as_str()));
         let by = self.unique(id);
-        effects.push(Effect::Reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() }));
+        ctx.reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() });
         if old == name {
             return;
         }
@@ -131,39 +124,39 @@ impl Chat {
         if !Looks::of(old.as_str()).cover(&Looks::of(name.as_str()))
             && let Some(shared) = &mut self.shared
         {
-            shared.claim(id, now);
+            shared.claim(id, ctx.now);
         }
-        self.announce_rename(id, &old, &name, effects);
-        self.name_is_free(old.as_str(), now, effects);
-        self.share_presence(id, effects);
+        self.announce_rename(id, &old, &name, ctx);
+        self.name_is_free(old.as_str(), ctx);
+        self.share_presence(id, ctx);
     }
 
-    pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, effects: &mut Vec<Effect>) {
+    pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, ctx: &mut Ctx<'_>) {
         for seat in self.client(id).into_iter().flat_map(Client::memberships) {
             if let Some(to) = self.rooms.at(seat.slot)
                 && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
             {
                 let (room, by) = (room.name.clone(), self.unique(id));
                 let event = Event::Renamed { room, by, from: old.clone(), to: name.clone() };
-                effects.push(Effect::Announce { room: to, except: Some(id), event });
+                ctx.announce(to, Some(id), event);
             }
         }
     }
 
     /// The line client's name stands; it enters the lobby under it.
-    pub(super) fn record_name(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn record_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         if self.client(id).and_then(Client::name).is_some_and(|name| self.is_taken(name)) {
             // Another process has given the same number to a guest of its own.
             let guest = self.next_guest();
             self.client_mut(id).and_then(|client| client.rename(guest));
         }
         self.take_name(id, None);
-        self.admit(id, now);
-        effects.push(Effect::NameGiven(id));
+        self.admit(id, ctx.now);
+        ctx.activate(id);
         let entry = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
-        self.arrive(id, Rooms::LOBBY, entry, now, effects);
-        self.tell_if_apart(id, effects);
-        self.share_presence(id, effects);
+        self.arrive(id, Rooms::LOBBY, entry, ctx);
+        self.tell_if_apart(id, ctx);
+        self.share_presence(id, ctx);
     }
 
     fn admit(&mut self, id: ClientId, now: Now) {
@@ -189,8 +182,7 @@ impl Chat {
         room: RoomName,
         history: Option<usize>,
         echo: Echo,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return Err(Problem::NameFirst);
@@ -206,11 +198,11 @@ impl Chat {
         let there = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         if moves {
             let place = self.place_in(id, None)?;
-            self.depart(id, place, None, Notice::Announced, now, effects);
+            self.depart(id, place, None, Notice::Announced, ctx);
         }
         let history = history.unwrap_or(self.rules.history_shown);
-        self.arrive(id, there, JoinOptions { first: false, history, echo }, now, effects);
-        self.share_presence(id, effects);
+        self.arrive(id, there, JoinOptions { first: false, history, echo }, ctx);
+        self.share_presence(id, ctx);
         Ok(())
     }
 
@@ -219,12 +211,11 @@ impl Chat {
         &mut self,
         id: ClientId,
         room: Option<RoomName>,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let place = self.place_in(id, room)?;
         if place.dialect == Dialect::Line {
-            return self.join(id, RoomName::lobby(), None, Echo(false), now, effects);
+            return self.join(id, RoomName::lobby(), None, Echo(false), ctx);
         }
         let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::YouLeft {
             by: self.unique(id),
@@ -232,18 +223,18 @@ impl Chat {
             room: room.name.clone(),
             count: room.count() - 1,
         });
-        self.depart(id, place, None, Notice::Announced, now, effects);
-        effects.extend(told.map(|event| Effect::Reply(id, event)));
-        self.share_presence(id, effects);
+        self.depart(id, place, None, Notice::Announced, ctx);
+        told.into_iter().for_each(|event| ctx.reply(id, event));
+        self.share_presence(id, ctx);
         Ok(())
     }
 
-    fn arrive(&mut self, id: ClientId, to: RoomId, entry: JoinOptions, now: Now, effects: &mut Vec<Effect>) {
+    fn arrive(&mut self, id: ClientId, to: RoomId, entry: JoinOptions, ctx: &mut Ctx<'_>) {
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get(to)) else {
             return;
         };
         let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
-        self.take_membership(id, to, entry.echo, Notice::Announced, now, effects);
+        self.take_membership(id, to, entry.echo, Notice::Announced, ctx);
         let Some(room) = self.rooms.get(to) else {
             return;
         };
@@ -251,11 +242,11 @@ impl Chat {
         let (epoch, seq, since) = (self.epoch(room), room.seq(), room.since());
         let by = self.unique(id);
         let entered = Event::YouJoined { by, name, first, room: label, others, more, epoch, seq, since };
-        effects.push(Effect::Reply(id, entered));
+        ctx.reply(id, entered);
         if self.clients.dialect(id) == Some(Dialect::Line) {
-            effects.extend(self.past(room, entry.history, now).map(|event| Effect::Reply(id, event)));
+            self.past(room, entry.history, ctx.now).for_each(|event| ctx.reply(id, event));
         } else if entry.history > 0 && room.last(1).next().is_some() {
-            effects.push(Effect::Reply(id, self.history_of(room, entry.history, None)));
+            ctx.reply(id, self.history_of(room, entry.history, None));
         }
     }
 
@@ -266,30 +257,23 @@ impl Chat {
         to: RoomId,
         echo: Echo,
         notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
-        self.put_in(id, to, echo, effects);
+        self.put_in(id, to, echo, ctx);
         if notice == Notice::Announced {
-            self.announce_join(id, to, now, effects);
+            self.announce_join(id, to, ctx);
         }
     }
 
     /// Tells all rooms of a client that it has come, if they are to be told.
-    pub(super) fn announce_join_everywhere(
-        &mut self,
-        id: ClientId,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn announce_join_everywhere(&mut self, id: ClientId, notice: Notice, ctx: &mut Ctx<'_>) {
         if notice == Notice::Announced {
-            self.rooms_of(id).into_iter().for_each(|room| self.announce_join(id, room, now, effects));
+            self.rooms_of(id).into_iter().for_each(|room| self.announce_join(id, room, ctx));
         }
     }
 
     /// Tells a room that somebody has come who is in it.
-    fn announce_join(&mut self, id: ClientId, to: RoomId, now: Now, effects: &mut Vec<Effect>) {
+    fn announce_join(&mut self, id: ClientId, to: RoomId, ctx: &mut Ctx<'_>) {
         let by = self.unique(id);
         let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
             return;
@@ -297,20 +281,20 @@ impl Chat {
         let count = room.count();
         if count <= self.rules.announce_max {
             let event = Event::Joined { by, name, room: room.name.clone(), count };
-            effects.push(Effect::Announce { room: to, except: Some(id), event });
+            ctx.announce(to, Some(id), event);
         } else {
-            self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, now.moment);
+            self.crowds.note(to, &mut room.crowd, |crowd| crowd.joined += 1, ctx.now.moment);
         }
     }
 
     /// Adds a client to those who hear what is said in a room.
-    pub(super) fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, effects: &mut Vec<Effect>) {
+    pub(super) fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, ctx: &mut Ctx<'_>) {
         let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.get_mut(to)) else {
             return;
         };
         let index = room.enter(dialect, id);
-        if dialect != Dialect::Redis && room.local_subscribers() == 1 && self.shared.is_some() {
-            effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: true }));
+        if dialect != Dialect::Redis && room.local_subscribers() == 1 {
+            ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: true });
         }
         self.add_membership(id, Membership { slot: to.slot(), index }, echo);
     }
@@ -322,8 +306,7 @@ impl Chat {
         memberships: &[Membership],
         reason: Option<Text>,
         notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let Some(dialect) = self.clients.dialect(id) else {
             return;
@@ -331,7 +314,7 @@ impl Chat {
         for Membership { slot, index } in memberships.iter().copied() {
             if let Some(room) = self.rooms.at(slot) {
                 let place = Location { room, dialect, index };
-                self.depart(id, place, reason.clone(), notice, now, effects);
+                self.depart(id, place, reason.clone(), notice, ctx);
             }
         }
     }
@@ -343,8 +326,7 @@ impl Chat {
         place: Location,
         reason: Option<Text>,
         notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let Some(room) = self.rooms.get_mut(place.room) else {
             return;
@@ -353,8 +335,8 @@ impl Chat {
         let by = self.clients.unique(id);
         // The last one takes the place of the one who leaves.
         let moved = room.exit(place.dialect, place.index);
-        if place.dialect != Dialect::Redis && room.local_subscribers() == 0 && self.shared.is_some() {
-            effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: false }));
+        if place.dialect != Dialect::Redis && room.local_subscribers() == 0 {
+            ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: false });
         }
         let name = self.clients.get_mut(id).and_then(|client| {
             client.remove_membership(place.room.slot());
@@ -364,14 +346,14 @@ impl Chat {
             if announced {
                 let (room, count) = (room.name.clone(), room.count());
                 let event = Event::Left { by, name, room, reason, count };
-                effects.push(Effect::Announce { room: place.room, except: None, event });
+                ctx.announce(place.room, None, event);
             } else {
-                self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
+                self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, ctx.now.moment);
             }
         }
         if let Some(moved) = moved.and_then(|moved| self.client_mut(moved)) {
             moved.shift(place.room.slot(), place.index);
         }
-        self.rooms.close_if_unused(place.room, now.moment);
+        self.rooms.close_if_unused(place.room, ctx.now.moment);
     }
 }

@@ -6,7 +6,7 @@ use super::clients::{Client, Echo, Membership};
 use super::ids::{ClientId, RoomId, RoomSlot};
 use super::moves::Notice;
 use super::talk::Speech;
-use super::{Chat, Effect};
+use super::{Chat, Ctx, Effect};
 use crate::protocol::{
     Event, LocalEvent, Message, Payload, Presence, Problem, RemoteEvent, Sender, UniqueId,
 };
@@ -16,61 +16,55 @@ use crate::time::Now;
 impl Chat {
     /// Something is known of another process, or of the link to it.
     pub fn hear(&mut self, news: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut self.context(now, effects);
         match news {
             RemoteEvent::Message { room, from, sender, kind, body, at_unix_millis } => {
-                let at = at_unix_millis.unwrap_or(now.unix_millis);
+                let at = at_unix_millis.unwrap_or(ctx.now.unix_millis);
                 let speech = Speech { kind, body, receipt: false };
-                self.hear_said(&room, from, sender, speech, at, effects);
+                self.hear_said(&room, from, sender, speech, at, ctx);
             }
             RemoteEvent::Relayed { room, from, sender, payload, at_unix_millis } => {
-                self.hear_relayed(&room, from, sender, payload, at_unix_millis, effects);
+                self.hear_relayed(&room, from, sender, payload, at_unix_millis, ctx);
             }
             RemoteEvent::Private { process, to, by, from, text } => match self.find_local(&to) {
-                Some(id) => effects.push(Effect::Deliver(id, Event::Private { by, from, text })),
-                None => self.share(|| LocalEvent::Nobody { process, from, called: to }, effects),
+                Some(id) => ctx.deliver(id, Event::Private { by, from, text }),
+                None => ctx.publish(|| LocalEvent::Nobody { process, from, called: to }),
             },
             RemoteEvent::Nobody { from, called } => {
                 if let Some(id) = self.find_local(&from) {
                     let problem = Problem::NobodyCalled(Text::of_name(&called));
-                    effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+                    ctx.reply_problem(id, problem);
                 }
             }
             RemoteEvent::Present { id, presence } => {
-                self.remote_present(id, presence, Notice::Announced, now, effects)
+                self.remote_present(id, presence, Notice::Announced, ctx)
             }
-            RemoteEvent::Gone { id, reason } => self.remote_gone(id, reason, Notice::Announced, now, effects),
+            RemoteEvent::Gone { id, reason } => self.remote_gone(id, reason, Notice::Announced, ctx),
             RemoteEvent::Everyone { process, clients, told } => {
                 self.remote_snapshot(
                     process,
                     clients,
                     if told { Notice::Announced } else { Notice::Silent },
-                    now,
-                    effects,
+                    ctx,
                 );
             }
             RemoteEvent::ProcessGone { process } => {
                 let reason = Text::clean("its server is gone");
                 for serial in self.clients.far.of_process(process) {
-                    self.remote_gone(
-                        UniqueId { process, serial },
-                        reason.clone(),
-                        Notice::Announced,
-                        now,
-                        effects,
-                    );
+                    self.remote_gone(UniqueId { process, serial }, reason.clone(), Notice::Announced, ctx);
                 }
             }
             RemoteEvent::Lost { room, count } => {
                 if let Some(id) = self.record_gap(&room) {
                     let event = Event::Lost { room, count };
-                    effects.push(Effect::Announce { room: id, except: None, event });
+                    ctx.announce(id, None, event);
                 }
             }
             RemoteEvent::Unread { room } => {
                 self.record_gap(&room);
             }
-            RemoteEvent::Disconnected => self.set_apart(true, now, effects),
-            RemoteEvent::Connected => self.set_apart(false, now, effects),
+            RemoteEvent::Disconnected => self.set_apart(true, ctx),
+            RemoteEvent::Connected => self.set_apart(false, ctx),
         }
     }
 
@@ -88,7 +82,7 @@ impl Chat {
         sender: Sender,
         speech: Speech,
         at: u64,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let Some(id) = self.rooms.find(room) else {
             return;
@@ -96,7 +90,7 @@ impl Chat {
         let Speech { kind, body, .. } = speech;
         let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis: at }.into();
         let message = self.rooms.post(id, message);
-        effects.extend(self.announce(id, None, message));
+        self.announce(id, None, message, ctx);
     }
 
     fn hear_relayed(
@@ -106,28 +100,28 @@ impl Chat {
         sender: Sender,
         payload: Payload,
         at: u64,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let Some(id) = self.rooms.find(room) else {
             return;
         };
         let words = payload.words();
-        effects.push(Effect::Announce { room: id, except: None, event: Event::Relayed(payload) });
+        ctx.announce(id, None, Event::Relayed(payload));
         if let Some(words) = words {
-            self.hear_said(room, from, sender, Speech::of_text(words), at, effects);
+            self.hear_said(room, from, sender, Speech::of_text(words), at, ctx);
         }
     }
 
-    fn set_apart(&mut self, apart: bool, now: Now, effects: &mut Vec<Effect>) {
+    fn set_apart(&mut self, apart: bool, ctx: &mut Ctx<'_>) {
         if apart {
             for process in self.clients.far.processes() {
-                self.remote_snapshot(process, Vec::new(), Notice::Silent, now, effects);
+                self.remote_snapshot(process, Vec::new(), Notice::Silent, ctx);
             }
         }
         // They may be out of reach again before anybody was told that they are not.
         if let Some(shared) = self.shared.as_mut().filter(|shared| shared.apart != apart) {
             shared.apart = apart;
-            effects.push(Effect::SendToAll(if apart { Event::Disconnected } else { Event::Connected }));
+            ctx.send_to_all(if apart { Event::Disconnected } else { Event::Connected });
         }
     }
 
@@ -137,33 +131,25 @@ impl Chat {
         process: u64,
         clients: Vec<(u32, Presence)>,
         notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let present: HashSet<u32> = clients.iter().map(|(client, _)| *client).collect();
         let mut known = self.clients.far.of_process(process);
         known.retain(|client| !present.contains(client));
         for serial in known {
-            self.remote_gone(UniqueId { process, serial }, None, notice, now, effects);
+            self.remote_gone(UniqueId { process, serial }, None, notice, ctx);
         }
         for (serial, presence) in clients {
-            self.remote_present(UniqueId { process, serial }, presence, notice, now, effects);
+            self.remote_present(UniqueId { process, serial }, presence, notice, ctx);
         }
     }
 
-    fn remote_present(
-        &mut self,
-        id: UniqueId,
-        presence: Presence,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn remote_present(&mut self, id: UniqueId, presence: Presence, notice: Notice, ctx: &mut Ctx<'_>) {
         let Presence { name, since_unix_millis, rooms } = presence;
-        self.settle_name(id.process, &name, since_unix_millis, now, effects);
+        self.settle_name(id.process, &name, since_unix_millis, ctx);
         let client = match self.clients.far.find(id) {
             Some(client) => {
-                self.remote_rename(client, &name, notice, now, effects);
+                self.remote_rename(client, &name, notice, ctx);
                 client
             }
             None => {
@@ -174,45 +160,31 @@ impl Chat {
                 client
             }
         };
-        self.doubt_holder(self.clients.name_of(client), Some(id.process), effects);
-        self.remote_move(client, rooms, notice, now, effects);
+        self.doubt_holder(self.clients.name_of(client), Some(id.process), ctx);
+        self.remote_move(client, rooms, notice, ctx);
     }
 
     /// A far client is in these rooms now, as far as there is a place for them.
-    fn remote_move(
-        &mut self,
-        client: ClientId,
-        rooms: Vec<RoomName>,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn remote_move(&mut self, client: ClientId, rooms: Vec<RoomName>, notice: Notice, ctx: &mut Ctx<'_>) {
         let notice = if self.is_in_conflict(client) { Notice::Silent } else { notice };
         let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
         let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
         let memberships = self.client(client).into_iter().flat_map(Client::memberships);
         let (stays, leaves): (Vec<Membership>, Vec<Membership>) =
             memberships.partition(|seat| wanted.contains(&seat.slot));
-        self.leave_memberships(client, &leaves, None, notice, now, effects);
+        self.leave_memberships(client, &leaves, None, notice, ctx);
         let mut seated: HashSet<RoomSlot> = stays.into_iter().map(|seat| seat.slot).collect();
         // Each is taken as soon as it is open: the next might be opened in its place.
         for room in rooms {
             if let Some(room) = self.rooms.open(room)
                 && seated.insert(room.slot())
             {
-                self.take_membership(client, room, Echo(false), notice, now, effects);
+                self.take_membership(client, room, Echo(false), notice, ctx);
             }
         }
     }
 
-    fn remote_gone(
-        &mut self,
-        id: UniqueId,
-        reason: Option<Text>,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn remote_gone(&mut self, id: UniqueId, reason: Option<Text>, notice: Notice, ctx: &mut Ctx<'_>) {
         let Some(client) = self.clients.far.find(id) else {
             return;
         };
@@ -220,19 +192,12 @@ impl Chat {
         let notice = self.lose_remote_name(client, &name).map_or(notice, |_| Notice::Silent);
         let memberships: Vec<Membership> =
             self.client(client).into_iter().flat_map(Client::memberships).collect();
-        self.leave_memberships(client, &memberships, reason, notice, now, effects);
+        self.leave_memberships(client, &memberships, reason, notice, ctx);
         self.clients.far.remove(id);
-        self.name_is_free(&name, now, effects);
+        self.name_is_free(&name, ctx);
     }
 
-    fn remote_rename(
-        &mut self,
-        client: ClientId,
-        name: &Name,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn remote_rename(&mut self, client: ClientId, name: &Name, notice: Notice, ctx: &mut Ctx<'_>) {
         let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
             return;
         };
@@ -240,27 +205,19 @@ impl Chat {
         self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
         self.take_remote_name(client, was_rival.unwrap_or(notice));
         match (was_rival, self.is_in_conflict(client)) {
-            (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, effects),
-            (None, true) if notice == Notice::Announced => {
-                self.announce_leave_everywhere(client, &old, now, effects)
-            }
+            (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, ctx),
+            (None, true) if notice == Notice::Announced => self.announce_leave_everywhere(client, &old, ctx),
             // Its rooms have not heard of it under the old name: that was another's.
             (Some(later), false) if notice == Notice::Announced => {
-                self.announce_join_everywhere(client, later, now, effects);
+                self.announce_join_everywhere(client, later, ctx);
             }
             _ => {}
         }
-        self.name_is_free(old.as_str(), now, effects);
+        self.name_is_free(old.as_str(), ctx);
     }
 
     /// Tells all rooms of a client that nobody is there under its old name any more.
-    fn announce_leave_everywhere(
-        &mut self,
-        client: ClientId,
-        old: &Name,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn announce_leave_everywhere(&mut self, client: ClientId, old: &Name, ctx: &mut Ctx<'_>) {
         let by = self.unique(client);
         for id in self.rooms_of(client) {
             let Some(room) = self.rooms.get_mut(id) else {
@@ -270,9 +227,9 @@ impl Chat {
             if count <= self.rules.announce_max {
                 let room = room.name.clone();
                 let event = Event::Left { by, name: old.clone(), room, reason: None, count };
-                effects.push(Effect::Announce { room: id, except: None, event });
+                ctx.announce(id, None, event);
             } else {
-                self.crowds.note(id, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
+                self.crowds.note(id, &mut room.crowd, |crowd| crowd.left += 1, ctx.now.moment);
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use super::ids::{ClientId, RoomId};
 use super::rooms::{Room, shown_bytes};
-use super::{Chat, Effect};
+use super::{Chat, Ctx, Effect};
 use crate::chat::clients::Echo;
 use crate::protocol::{Dialect, Event, LocalEvent, Position, PositionError};
 use crate::time::Now;
@@ -29,7 +29,7 @@ impl Chat {
         id: ClientId,
         to: RoomId,
         heard: Option<Result<Position, PositionError>>,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let Some(room) = self.rooms.get(to) else {
             return;
@@ -37,11 +37,11 @@ impl Chat {
         let (next, missing) = self.missed_since(room, heard);
         if missing != Some(0) {
             let gap = Event::Gap { room: room.name.clone(), count: missing };
-            effects.push(Effect::Reply(id, gap));
+            ctx.reply(id, gap);
         }
         self.returning.insert(id.0, Returning { room: to, next, since: room.since() });
-        self.hold_open(to, effects);
-        self.catch_up(id, effects);
+        self.hold_open(to, ctx);
+        self.send_piece(id, ctx);
     }
 
     /// The first message for a listener that has `heard` a room, and how many before that it has missed; `None` if that
@@ -66,7 +66,11 @@ impl Chat {
 
     /// Sends the next piece to a listener that catches up. The position comes last, so that a listener that breaks off
     /// before is told again.
-    pub fn catch_up(&mut self, id: ClientId, effects: &mut Vec<Effect>) {
+    pub fn catch_up(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+        self.send_piece(id, &mut self.context(now, effects));
+    }
+
+    fn send_piece(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         let Some(mut returning) = self.returning.take(id.0) else {
             return;
         };
@@ -75,17 +79,21 @@ impl Chat {
             return;
         };
         let epoch = self.epoch(room);
-        let gap = |count| Effect::Reply(id, Event::Gap { room: room.name.clone(), count });
+        let gap = |count| Event::Gap { room: room.name.clone(), count };
         let forgotten = room.forgotten().saturating_sub(returning.next);
-        effects.extend((forgotten > 0).then(|| gap(Some(forgotten))));
-        effects.extend((room.since() > returning.since).then(|| gap(None)));
+        if forgotten > 0 {
+            ctx.reply(id, gap(Some(forgotten)));
+        }
+        if room.since() > returning.since {
+            ctx.reply(id, gap(None));
+        }
         returning.next += forgotten;
         returning.since = room.since();
         let mut bytes = 0;
         for message in room.from(returning.next) {
             bytes += shown_bytes(message, Dialect::Events);
             let event = Event::Message { room: room.name.clone(), epoch, message: message.clone() };
-            effects.push(Effect::Reply(id, event));
+            ctx.reply(id, event);
             returning.next += 1;
             if bytes >= self.rules.piece_bytes {
                 break;
@@ -94,9 +102,9 @@ impl Chat {
         if returning.next < room.end() {
             return self.returning.insert(id.0, returning);
         }
-        effects.push(Effect::Reply(id, Event::Position(Position { epoch, seq: room.seq() })));
-        self.put_in(id, returning.room, Echo(false), effects);
-        self.let_go(returning.room, effects);
+        ctx.reply(id, Event::Position(Position { epoch, seq: room.seq() }));
+        self.put_in(id, returning.room, Echo(false), ctx);
+        self.let_go(returning.room, ctx);
     }
 
     /// Whether a listener has still to be sent something that was said before.
@@ -105,28 +113,28 @@ impl Chat {
     }
 
     /// A listener is gone, perhaps before it has caught up.
-    pub(super) fn stop_catching_up(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn stop_catching_up(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         if let Some(returning) = self.returning.take(id.0) {
-            self.let_go(returning.room, effects);
-            self.rooms.close_if_unused(returning.room, now.moment);
+            self.let_go(returning.room, ctx);
+            self.rooms.close_if_unused(returning.room, ctx.now.moment);
         }
     }
 
     /// Keeps a room open for a listener that catches up, and its messages coming.
-    fn hold_open(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
+    fn hold_open(&mut self, id: RoomId, ctx: &mut Ctx<'_>) {
         if let Some(room) = self.rooms.get_mut(id) {
             room.returning += 1;
-            if room.local_subscribers() == 1 && self.shared.is_some() {
-                effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: true }));
+            if room.local_subscribers() == 1 {
+                ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: true });
             }
         }
     }
 
-    fn let_go(&mut self, id: RoomId, effects: &mut Vec<Effect>) {
+    fn let_go(&mut self, id: RoomId, ctx: &mut Ctx<'_>) {
         if let Some(room) = self.rooms.get_mut(id) {
             room.returning -= 1;
-            if room.local_subscribers() == 0 && self.shared.is_some() {
-                effects.push(Effect::Publish(LocalEvent::Subscribed { room: room.name.clone(), any: false }));
+            if room.local_subscribers() == 0 {
+                ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: false });
             }
         }
     }

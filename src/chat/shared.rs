@@ -2,7 +2,7 @@
 
 use super::clients::Membership;
 use super::ids::ClientId;
-use super::{Chat, Effect};
+use super::{Chat, Ctx};
 use crate::protocol::{Event, LocalEvent, Presence};
 use crate::text::Text;
 use crate::time::Now;
@@ -73,29 +73,21 @@ impl Chat {
     }
 
     /// Lets the other processes know how things are with a client of ours.
-    pub(super) fn share_presence(&self, id: ClientId, effects: &mut Vec<Effect>) {
-        let presence = self.presence(id);
-        effects.extend(
-            presence.map(|(client, presence)| Effect::Publish(LocalEvent::Present { client, presence })),
-        );
-    }
-
-    /// Lets the other processes know that a client of ours is gone.
-    pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, effects: &mut Vec<Effect>) {
-        self.share(|| LocalEvent::Gone { client: self.unique(id).serial, reason }, effects);
-    }
-
-    /// Lets the other processes know of something, if there are any.
-    pub(super) fn share(&self, share: impl FnOnce() -> LocalEvent, effects: &mut Vec<Effect>) {
-        if self.shared.is_some() {
-            effects.push(Effect::Publish(share()));
+    pub(super) fn share_presence(&self, id: ClientId, ctx: &mut Ctx<'_>) {
+        if let Some((client, presence)) = self.presence(id) {
+            ctx.publish(|| LocalEvent::Present { client, presence });
         }
     }
 
+    /// Lets the other processes know that a client of ours is gone.
+    pub(super) fn share_gone(&self, id: ClientId, reason: Option<Text>, ctx: &mut Ctx<'_>) {
+        ctx.publish(|| LocalEvent::Gone { client: self.unique(id).serial, reason });
+    }
+
     /// Tells somebody who has just come that the others are out of reach, if they are.
-    pub(super) fn tell_if_apart(&self, id: ClientId, effects: &mut Vec<Effect>) {
+    pub(super) fn tell_if_apart(&self, id: ClientId, ctx: &mut Ctx<'_>) {
         if self.shared.as_ref().is_some_and(|shared| shared.apart) {
-            effects.push(Effect::Reply(id, Event::Disconnected));
+            ctx.reply(id, Event::Disconnected);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::ids::{ClientId, RoomId};
-use super::{Chat, Effect, Location};
+use super::{Chat, Ctx, Effect, Location};
 use crate::protocol::{Body, Event, LocalEvent, Message, MessageKind, Payload, Problem, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
@@ -39,28 +39,22 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Problem> {
+        let ctx = &mut self.context(now, effects);
         if let Some(problem) = self.name_taken(&from) {
             return Err(problem);
         }
         let id = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
-        let message = self.post(id, from, Sender::Http, MessageKind::Say, body, now);
+        let message = self.post(id, from, Sender::Http, MessageKind::Say, body, ctx.now);
         let seq = message.seq;
-        effects.extend(self.announce(id, None, message.clone()));
-        self.share_message(id, message, effects);
-        self.rooms.close_if_unused(id, now.moment);
+        self.announce(id, None, message.clone(), ctx);
+        self.share_message(id, message, ctx);
+        self.rooms.close_if_unused(id, ctx.now.moment);
         Ok(seq)
     }
 
-    pub(super) fn say(
-        &mut self,
-        id: ClientId,
-        place: Location,
-        speech: Speech,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(message) = self.say_here(id, place, speech, now, effects) {
-            self.share_message(place.room, message, effects);
+    pub(super) fn say(&mut self, id: ClientId, place: Location, speech: Speech, ctx: &mut Ctx<'_>) {
+        if let Some(message) = self.say_here(id, place, speech, ctx) {
+            self.share_message(place.room, message, ctx);
         }
     }
 
@@ -70,52 +64,43 @@ impl Chat {
         id: ClientId,
         place: Location,
         speech: Speech,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) -> Option<Rc<Message>> {
         let from = self.name(id)?.clone();
         let Speech { kind, body, receipt } = speech;
         let sender = Sender::Client(self.unique(id));
-        let message = self.post(place.room, from, sender, kind, body, now);
+        let message = self.post(place.room, from, sender, kind, body, ctx.now);
         let said = message.clone();
         let own = self.gets_echo(id, place, receipt).then(|| message.clone());
-        effects.extend(self.announce(place.room, Some(id), message));
-        effects.extend(
-            own.and_then(|message| self.message(place.room, message)).map(|event| Effect::Reply(id, event)),
-        );
+        self.announce(place.room, Some(id), message, ctx);
+        if let Some(event) = own.and_then(|message| self.message(place.room, message)) {
+            ctx.reply(id, event);
+        }
         Some(said)
     }
 
-    fn share_message(&self, room: RoomId, message: Rc<Message>, effects: &mut Vec<Effect>) {
+    fn share_message(&self, room: RoomId, message: Rc<Message>, ctx: &mut Ctx<'_>) {
         if let Some(name) = self.room_name(room) {
-            self.share(|| LocalEvent::Message { room: name.clone(), message }, effects);
+            ctx.publish(|| LocalEvent::Message { room: name.clone(), message });
         }
     }
 
     /// Passes a program's message on: to the other programs as it is, and, if it is a text that says anything, to
     /// everybody else as a message.
-    pub(super) fn relay(
-        &mut self,
-        id: ClientId,
-        payload: Payload,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
+    pub(super) fn relay(&mut self, id: ClientId, payload: Payload, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         let place = self.place_in(id, None)?;
         let words = payload.words();
         let event = Event::Relayed(payload.clone());
         let own = self.gets_echo(id, place, false).then(|| event.clone());
-        effects.push(Effect::Announce { room: place.room, except: Some(id), event });
-        effects.extend(own.map(|event| Effect::Reply(id, event)));
+        ctx.announce(place.room, Some(id), event);
+        own.into_iter().for_each(|event| ctx.reply(id, event));
         if let Some(words) = words {
-            self.say_here(id, place, Speech::of_text(words), now, effects);
+            self.say_here(id, place, Speech::of_text(words), ctx);
         }
         if let Some((room, from)) = self.room_name(place.room).zip(self.name(id)) {
             let (room, by, from) = (room.clone(), self.unique(id), from.clone());
-            self.share(
-                || LocalEvent::Relayed { room, by, from, payload, at_unix_millis: now.unix_millis },
-                effects,
-            );
+            let at_unix_millis = ctx.now.unix_millis;
+            ctx.publish(|| LocalEvent::Relayed { room, by, from, payload, at_unix_millis });
         }
         Ok(())
     }
@@ -126,18 +111,20 @@ impl Chat {
         to: &Text,
         text: Text,
         receipt: bool,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let sender = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
         let addressee = self.find(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
         if let Some((from, to)) = sender.name().cloned().zip(self.name(addressee).cloned()) {
             let by = self.unique(id);
             let told = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
-            effects.push(match self.clients.far.process_of(addressee) {
-                None => Effect::Deliver(addressee, Event::Private { by: Some(by), from, text }),
-                Some(process) => Effect::Publish(LocalEvent::Private { process, to, by, from, text }),
-            });
-            effects.extend(receipt.then_some(Effect::Reply(id, told)));
+            match self.clients.far.process_of(addressee) {
+                None => ctx.deliver(addressee, Event::Private { by: Some(by), from, text }),
+                Some(process) => ctx.publish(|| LocalEvent::Private { process, to, by, from, text }),
+            }
+            if receipt {
+                ctx.reply(id, told);
+            }
         }
         Ok(())
     }
@@ -160,8 +147,11 @@ impl Chat {
         room: RoomId,
         except: Option<ClientId>,
         message: Rc<Message>,
-    ) -> Option<Effect> {
-        Some(Effect::Announce { room, except, event: self.message(room, message)? })
+        ctx: &mut Ctx<'_>,
+    ) {
+        if let Some(event) = self.message(room, message) {
+            ctx.announce(room, except, event);
+        }
     }
 
     fn message(&self, room: RoomId, message: Rc<Message>) -> Option<Event> {

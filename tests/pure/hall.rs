@@ -85,7 +85,7 @@ impl Hall {
 
     /// Somebody who catches up has taken the last piece; who is told what.
     pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
-        self.told(|chat, effects| chat.catch_up(ClientId(slot), effects))
+        self.told(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
     }
 
     /// Somebody's connection ends; who is told what.
