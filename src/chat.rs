@@ -4,6 +4,7 @@
 //! or a clock, so its tests read as scripts.
 
 mod answers;
+mod census;
 mod clients;
 mod conflicts;
 mod context;
@@ -27,6 +28,7 @@ use crate::sparse::Sparse;
 use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
+pub use census::Census;
 use clients::{Client, Clients, Echo, Membership};
 use context::Ctx;
 pub use ids::{ClientId, RoomId};
@@ -186,6 +188,7 @@ impl Chat {
     /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
     /// until [`Chat::leave`].
     fn step_out(&mut self, id: ClientId, reason: Option<Text>, ctx: &mut Ctx<'_>) {
+        // A connection may end before it was a client, and a client before it has a name.
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return;
         };
@@ -209,6 +212,7 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let ctx = &mut self.context(now, effects);
+        // A client may have left since its request was read.
         let Some(client) = self.client(id) else {
             return;
         };
@@ -221,8 +225,11 @@ impl Chat {
     /// Those in a room who speak `dialect`, but for some clients: the stretches between those. Their order depends on
     /// nothing but what happened.
     pub fn audience(&self, room: RoomId, dialect: Dialect, except: &[ClientId]) -> Vec<&[ClientId]> {
+        // A room may be closed before an announcement in it is delivered.
         let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.subscribers(dialect));
-        let left_out = except.iter().filter(|id| self.clients.dialect(**id) == Some(dialect));
+        // A client may have left since it was left out.
+        let left_out = except.iter().filter(|id| self.client(**id).is_some());
+        let left_out = left_out.filter(|id| self.clients.dialect(**id) == Some(dialect));
         let memberships =
             left_out.filter_map(|id| Some(self.client(*id)?.membership_in(room.slot())?.index as usize));
         let mut memberships: SmallVec<[usize; 1]> = memberships.collect();
@@ -231,7 +238,12 @@ impl Chat {
         let mut stretches = Vec::new();
         let mut from = 0;
         for seat in memberships {
-            if let Some((before, [_, behind @ ..])) = rest.split_at_checked(seat - from) {
+            let split = rest.split_at_checked(seat - from);
+            debug_assert!(
+                split.is_some_and(|(_, behind)| !behind.is_empty()),
+                "no member {seat} in {room:?}"
+            );
+            if let Some((before, [_, behind @ ..])) = split {
                 stretches.extend(Some(before).filter(|before| !before.is_empty()));
                 (rest, from) = (behind, seat + 1);
             }
@@ -329,7 +341,7 @@ impl Chat {
     /// The same, for the client `id`, which may have the name or one that looks like it.
     fn taken_from(&self, id: Option<ClientId>, name: &Name) -> Option<Problem> {
         let holder = self.alike(name.as_str()).into_iter().find(|holder| Some(*holder) != id)?;
-        let holder = self.name(holder)?.clone();
+        let holder = self.present_name(holder)?;
         Some(match holder.same_as(name.as_str()) {
             true => Problem::NameTaken(name.clone()),
             false => Problem::NameAlike { name: name.clone(), holder },
@@ -365,6 +377,7 @@ impl Chat {
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut self.context(now, effects);
         while let Some(id) = self.crowds.due(ctx.now.moment) {
+            // The room may have been closed or emptied since.
             if let Some(summary) = self.rooms.get_mut(id).and_then(Room::summary) {
                 ctx.announce(id, None, summary);
             }
@@ -439,12 +452,22 @@ impl Chat {
         self.clients.get(id)
     }
 
-    fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients.get_mut(id)
+    /// The name of a client that has one and has not left.
+    fn present_name(&self, id: ClientId) -> Option<Name> {
+        let name = self.clients.present(id).and_then(Client::name);
+        debug_assert!(name.is_some(), "{id:?} only listens");
+        name.cloned()
+    }
+
+    /// Gives a client that has a name another one, and returns the old one.
+    fn set_name(&mut self, id: ClientId, name: Name) -> Option<Name> {
+        let old = self.clients.present_mut(id).and_then(|client| client.rename(name));
+        debug_assert!(old.is_some(), "{id:?} only listens");
+        old
     }
 
     fn add_membership(&mut self, id: ClientId, seat: Membership, echo: Echo) {
-        if let Some(client) = self.client_mut(id) {
+        if let Some(client) = self.clients.present_mut(id) {
             client.add_membership(seat, echo);
         }
     }
@@ -463,34 +486,6 @@ impl Chat {
             }
         }?;
         let room = self.rooms.at(seat.slot).ok_or(Problem::WhichRoom)?;
-        let dialect = self.clients.dialect(id).unwrap_or(Dialect::Line);
-        Ok(Location { room, dialect, index: seat.index })
+        Ok(Location { room, dialect: client.dialect(), index: seat.index })
     }
-}
-
-/// How much there is of everything ([`Chat::census`]).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Census {
-    /// Clients, with and without a name.
-    pub clients: usize,
-    /// Clients of other processes.
-    pub far: usize,
-    /// How often a client of another process was ignored because of `--redis-clients`.
-    pub remote_ignored: u64,
-    /// Names taken.
-    pub names: usize,
-    /// Keys of names besides their first.
-    pub further_keys: usize,
-    /// Keys of names that clients of other processes have while somebody else has them.
-    pub conflicts: usize,
-    /// Rooms with members or a history.
-    pub rooms: usize,
-    /// Members of all rooms, and listeners.
-    pub members: usize,
-    /// Listeners that catch up.
-    pub returning: usize,
-    /// Rooms that owe a summary.
-    pub summaries: usize,
-    /// Memory of the history.
-    pub history_bytes: usize,
 }

@@ -28,7 +28,7 @@ impl Chat {
             None if self.client(id).is_some_and(Client::is_unnamed) => Ok(Rooms::LOBBY),
             None => self.place_in(id, None).map(|place| place.room),
         }?;
-        let Some(room) = self.rooms.get(room) else {
+        let Some(room) = self.rooms.present(room) else {
             return Err(Problem::NoSuchRoom(RoomName::lobby()));
         };
         let (names, more) = self.some_names(room, self.listed(id));
@@ -77,7 +77,7 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let place = self.place_in(id, room)?;
-        let Some(room) = self.rooms.get(place.room) else {
+        let Some(room) = self.rooms.present(place.room) else {
             return Ok(());
         };
         // Who asks wants to see something, even where joining shows nothing.
@@ -96,7 +96,7 @@ impl Chat {
 
     /// The names of the first `most` members, and how many more there are.
     pub(super) fn some_names(&self, room: &Room, most: usize) -> (Vec<Name>, usize) {
-        let names = room.members().take(most).filter_map(|id| self.name(id).cloned()).collect();
+        let names = room.members().take(most).filter_map(|id| self.present_name(id)).collect();
         (names, room.count().saturating_sub(most))
     }
 

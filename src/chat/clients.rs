@@ -47,8 +47,22 @@ impl Clients {
         }
     }
 
+    /// A client that has not left.
+    pub fn present(&self, id: ClientId) -> Option<&Client> {
+        let client = self.get(id);
+        debug_assert!(client.is_some(), "{id:?} has left");
+        client
+    }
+
+    /// A client that has not left.
+    pub fn present_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        let client = self.get_mut(id);
+        debug_assert!(client.is_some(), "{id:?} has left");
+        client
+    }
+
     /// A client, if it is here.
-    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+    fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
         match id.remote_key() {
             None => self.near.get_mut(id.0 as usize)?.as_mut(),
             Some(key) => self.far.get_mut(key),
@@ -57,13 +71,15 @@ impl Clients {
 
     /// What a client speaks; one of another process, Redis.
     pub fn dialect(&self, id: ClientId) -> Option<Dialect> {
-        let client = self.get(id)?;
+        let client = self.present(id)?;
         Some(if id.remote_key().is_some() { Dialect::Redis } else { client.dialect() })
     }
 
-    /// The name of a client, for whoever looks names up; empty if there is none.
+    /// The name of a client that has one.
     pub fn name_of(&self, id: ClientId) -> &str {
-        self.get(id).and_then(Client::name).map_or("", Name::as_str)
+        let name = self.present(id).and_then(Client::name);
+        debug_assert!(name.is_some(), "{id:?} has no name");
+        name.map_or("", Name::as_str)
     }
 
     /// A client of ours has come; its connection has that serial number.
@@ -80,6 +96,7 @@ impl Clients {
 
     /// A client of ours has gone.
     pub fn remove(&mut self, id: ClientId) {
+        // A connection that ends before it was a client has no slot here.
         if let Some(client) = self.near.get_mut(id.0 as usize) {
             *client = None;
         }
@@ -153,7 +170,7 @@ impl Client {
     }
 
     /// What it speaks, if it is one of ours.
-    fn dialect(&self) -> Dialect {
+    pub fn dialect(&self) -> Dialect {
         match self {
             Client::SingleRoom { .. } => Dialect::Line,
             Client::MultiRoom(social) => social.dialect,
@@ -208,7 +225,11 @@ impl Client {
     pub fn remove_membership(&mut self, slot: RoomSlot) {
         match self {
             Client::SingleRoom { seat, .. } => *seat = None,
-            Client::MultiRoom(social) => social.memberships.retain(|(seat, _)| seat.slot != slot),
+            Client::MultiRoom(social) => {
+                let before = social.memberships.len();
+                social.memberships.retain(|(seat, _)| seat.slot != slot);
+                debug_assert_eq!(social.memberships.len() + 1, before, "not in the room exactly once");
+            }
         }
     }
 
@@ -217,11 +238,9 @@ impl Client {
         match self {
             Client::SingleRoom { seat, .. } => *seat = Some(Membership { slot, index }),
             Client::MultiRoom(social) => {
-                social
-                    .memberships
-                    .iter_mut()
-                    .filter(|(seat, _)| seat.slot == slot)
-                    .for_each(|(seat, _)| seat.index = index);
+                let seat = social.memberships.iter_mut().find(|(seat, _)| seat.slot == slot);
+                debug_assert!(seat.is_some(), "not in the room");
+                seat.into_iter().for_each(|(seat, _)| seat.index = index);
             }
         }
     }

@@ -99,6 +99,7 @@ impl Chat {
             if let Some(rival) = rival {
                 let name = self.clients.name_of(rival).to_string();
                 let notice = self.clients.far.conflicts.remove(&name, rival);
+                debug_assert!(notice.is_some(), "{rival:?} is listed under a key of another name");
                 self.take_name(rival, None);
                 self.announce_join_everywhere(rival, notice.unwrap_or(Notice::Silent), ctx);
             }
@@ -109,14 +110,14 @@ impl Chat {
     /// it first is the same to both processes, so the other does nothing.
     pub(super) fn settle_name(&mut self, process: u64, name: &Name, since: u64, ctx: &mut Ctx<'_>) {
         let Some(shared) = &self.shared else {
-            return;
+            return debug_assert!(false, "another process in a chat that is not shared");
         };
         let near = |holder: &ClientId| holder.remote_key().is_none();
         let later = |holder: &ClientId| (since, process) < (shared.claim_of(*holder), shared.process);
         let mut yielding = self.alike(name.as_str());
         yielding.retain(|holder| near(holder) && later(holder));
         for holder in yielding {
-            if let Some(own) = self.name(holder).cloned() {
+            if let Some(own) = self.present_name(holder) {
                 let problem = Problem::NameYielded { name: own, to: name.clone() };
                 ctx.reply_problem(holder, problem);
                 let guest = self.next_guest();

@@ -88,8 +88,9 @@ impl Chat {
         let social = MultiRoom { name: None, dialect: Dialect::Events, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(social)));
         ctx.activate(id);
+        debug_assert!(room.is_some(), "a listener names its room");
+        // Others may have opened the last rooms since its request was accepted.
         let Some(to) = room.and_then(|room| self.rooms.open(room)) else {
-            // The last room went while this one's request was looked at.
             return ctx.reply_problem(id, Problem::TooManyRooms);
         };
         self.begin_to_catch_up(id, to, heard, ctx);
@@ -101,7 +102,7 @@ impl Chat {
             return Err(problem);
         }
         if self.client(id).is_some_and(Client::is_unnamed) {
-            self.client_mut(id).and_then(|client| client.rename(name));
+            self.set_name(id, name);
             self.record_name(id, ctx);
         } else {
             self.rename(id, name, ctx);
@@ -111,7 +112,7 @@ impl Chat {
 
     /// Somebody of ours who has a name has that one from now on.
     pub(super) fn rename(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) {
-        let Some(old) = self.client_mut(id).and_then(|client| client.rename(name.clone())) else {
+        let Some(old) = self.set_name(id, name.clone()) else {
             return;
         };
         self.take_name(id, Some(old.as_str()));
@@ -132,9 +133,10 @@ impl Chat {
     }
 
     pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, ctx: &mut Ctx<'_>) {
-        for seat in self.client(id).into_iter().flat_map(Client::memberships) {
+        for seat in self.clients.present(id).into_iter().flat_map(Client::memberships) {
             if let Some(to) = self.rooms.at(seat.slot)
-                && let Some(room) = self.rooms.get(to).filter(|room| room.count() <= self.rules.announce_max)
+                && let Some(room) =
+                    self.rooms.present(to).filter(|room| room.count() <= self.rules.announce_max)
             {
                 let (room, by) = (room.name.clone(), self.unique(id));
                 let event = Event::Renamed { room, by, from: old.clone(), to: name.clone() };
@@ -145,10 +147,10 @@ impl Chat {
 
     /// The line client's name stands; it enters the lobby under it.
     pub(super) fn record_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        if self.client(id).and_then(Client::name).is_some_and(|name| self.is_taken(name)) {
+        if self.present_name(id).is_some_and(|name| self.is_taken(&name)) {
             // Another process has given the same number to a guest of its own.
             let guest = self.next_guest();
-            self.client_mut(id).and_then(|client| client.rename(guest));
+            self.set_name(id, guest);
         }
         self.take_name(id, None);
         self.admit(id, ctx.now);
@@ -217,11 +219,8 @@ impl Chat {
         if place.dialect == Dialect::Line {
             return self.join(id, RoomName::lobby(), None, Echo(false), ctx);
         }
-        let told = self.rooms.get(place.room).zip(self.name(id)).map(|(room, name)| Event::YouLeft {
-            by: self.unique(id),
-            name: name.clone(),
-            room: room.name.clone(),
-            count: room.count() - 1,
+        let told = self.rooms.present(place.room).zip(self.present_name(id)).map(|(room, name)| {
+            Event::YouLeft { by: self.unique(id), name, room: room.name.clone(), count: room.count() - 1 }
         });
         self.depart(id, place, None, Notice::Announced, ctx);
         told.into_iter().for_each(|event| ctx.reply(id, event));
@@ -230,12 +229,12 @@ impl Chat {
     }
 
     fn arrive(&mut self, id: ClientId, to: RoomId, entry: JoinOptions, ctx: &mut Ctx<'_>) {
-        let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get(to)) else {
+        let Some((name, room)) = self.present_name(id).zip(self.rooms.present(to)) else {
             return;
         };
         let (others, more) = self.some_names(room, NAMES_ON_ENTERING);
         self.take_membership(id, to, entry.echo, Notice::Announced, ctx);
-        let Some(room) = self.rooms.get(to) else {
+        let Some(room) = self.rooms.present(to) else {
             return;
         };
         let (label, first) = (room.name.clone(), entry.first);
@@ -275,7 +274,7 @@ impl Chat {
     /// Tells a room that somebody has come who is in it.
     fn announce_join(&mut self, id: ClientId, to: RoomId, ctx: &mut Ctx<'_>) {
         let by = self.unique(id);
-        let (Some(name), Some(room)) = (self.name(id).cloned(), self.rooms.get_mut(to)) else {
+        let Some((name, room)) = self.present_name(id).zip(self.rooms.present_mut(to)) else {
             return;
         };
         let count = room.count();
@@ -289,7 +288,7 @@ impl Chat {
 
     /// Adds a client to those who hear what is said in a room.
     pub(super) fn put_in(&mut self, id: ClientId, to: RoomId, echo: Echo, ctx: &mut Ctx<'_>) {
-        let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.get_mut(to)) else {
+        let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.present_mut(to)) else {
             return;
         };
         let index = room.enter(dialect, id);
@@ -328,7 +327,7 @@ impl Chat {
         notice: Notice,
         ctx: &mut Ctx<'_>,
     ) {
-        let Some(room) = self.rooms.get_mut(place.room) else {
+        let Some(room) = self.rooms.present_mut(place.room) else {
             return;
         };
         let announced = room.count() <= self.rules.announce_max;
@@ -338,7 +337,7 @@ impl Chat {
         if place.dialect != Dialect::Redis && room.local_subscribers() == 0 {
             ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: false });
         }
-        let name = self.clients.get_mut(id).and_then(|client| {
+        let name = self.clients.present_mut(id).and_then(|client| {
             client.remove_membership(place.room.slot());
             client.name().cloned()
         });
@@ -351,7 +350,7 @@ impl Chat {
                 self.crowds.note(place.room, &mut room.crowd, |crowd| crowd.left += 1, ctx.now.moment);
             }
         }
-        if let Some(moved) = moved.and_then(|moved| self.client_mut(moved)) {
+        if let Some(moved) = moved.and_then(|moved| self.clients.present_mut(moved)) {
             moved.shift(place.room.slot(), place.index);
         }
         self.rooms.close_if_unused(place.room, ctx.now.moment);

@@ -62,7 +62,7 @@ impl Names {
         }
     }
 
-    /// Frees the name that `id` took as `name`.
+    /// Frees the name that `id` took as `name`. It has not taken it if another client has it too, or if it has quit.
     pub fn remove(&mut self, id: ClientId, name: &str) {
         let looks = Looks::of(name);
         let hash = self.state.hash_one(looks.first());

@@ -86,11 +86,10 @@ impl RemoteClients {
     /// Forgets one.
     pub(super) fn remove(&mut self, id: UniqueId) {
         let Some(clients) = self.processes.get_mut(&id.process) else {
-            return;
+            return debug_assert!(false, "{id} is not here");
         };
-        if let Some(key) = clients.remove(&id.serial) {
-            self.clients.try_remove(key as usize);
-        }
+        let removed = clients.remove(&id.serial).and_then(|key| self.clients.try_remove(key as usize));
+        debug_assert!(removed.is_some(), "{id} is not here");
         if clients.is_empty() {
             self.processes.remove(&id.process);
         }

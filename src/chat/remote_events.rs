@@ -84,6 +84,7 @@ impl Chat {
         at: u64,
         ctx: &mut Ctx<'_>,
     ) {
+        // The room may have been closed while the message was on its way.
         let Some(id) = self.rooms.find(room) else {
             return;
         };
@@ -102,6 +103,7 @@ impl Chat {
         at: u64,
         ctx: &mut Ctx<'_>,
     ) {
+        // The room may have been closed while the message was on its way.
         let Some(id) = self.rooms.find(room) else {
             return;
         };
@@ -118,6 +120,7 @@ impl Chat {
                 self.remote_snapshot(process, Vec::new(), Notice::Silent, ctx);
             }
         }
+        debug_assert!(self.shared.is_some(), "a chat without other processes");
         // They may be out of reach again before anybody was told that they are not.
         if let Some(shared) = self.shared.as_mut().filter(|shared| shared.apart != apart) {
             shared.apart = apart;
@@ -153,6 +156,7 @@ impl Chat {
                 client
             }
             None => {
+                // It is ignored if there are too many.
                 let Some(client) = self.clients.far.insert(id, name) else {
                     return;
                 };
@@ -169,7 +173,7 @@ impl Chat {
         let notice = if self.is_in_conflict(client) { Notice::Silent } else { notice };
         let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
         let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
-        let memberships = self.client(client).into_iter().flat_map(Client::memberships);
+        let memberships = self.clients.present(client).into_iter().flat_map(Client::memberships);
         let (stays, leaves): (Vec<Membership>, Vec<Membership>) =
             memberships.partition(|seat| wanted.contains(&seat.slot));
         self.leave_memberships(client, &leaves, None, notice, ctx);
@@ -185,24 +189,25 @@ impl Chat {
     }
 
     fn remote_gone(&mut self, id: UniqueId, reason: Option<Text>, notice: Notice, ctx: &mut Ctx<'_>) {
+        // It was ignored if there were too many, or it is gone already.
         let Some(client) = self.clients.far.find(id) else {
             return;
         };
         let name = self.clients.name_of(client).to_string();
         let notice = self.lose_remote_name(client, &name).map_or(notice, |_| Notice::Silent);
         let memberships: Vec<Membership> =
-            self.client(client).into_iter().flat_map(Client::memberships).collect();
+            self.clients.present(client).into_iter().flat_map(Client::memberships).collect();
         self.leave_memberships(client, &memberships, reason, notice, ctx);
         self.clients.far.remove(id);
         self.name_is_free(&name, ctx);
     }
 
     fn remote_rename(&mut self, client: ClientId, name: &Name, notice: Notice, ctx: &mut Ctx<'_>) {
-        let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
+        let Some(old) = self.present_name(client).filter(|old| old != name) else {
             return;
         };
         let was_rival = self.lose_remote_name(client, old.as_str());
-        self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
+        self.set_name(client, name.clone());
         self.take_remote_name(client, was_rival.unwrap_or(notice));
         match (was_rival, self.is_in_conflict(client)) {
             (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, ctx),
@@ -220,7 +225,7 @@ impl Chat {
     fn announce_leave_everywhere(&mut self, client: ClientId, old: &Name, ctx: &mut Ctx<'_>) {
         let by = self.unique(client);
         for id in self.rooms_of(client) {
-            let Some(room) = self.rooms.get_mut(id) else {
+            let Some(room) = self.rooms.present_mut(id) else {
                 continue;
             };
             let count = room.count();

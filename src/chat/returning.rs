@@ -31,7 +31,7 @@ impl Chat {
         heard: Option<Result<Position, PositionError>>,
         ctx: &mut Ctx<'_>,
     ) {
-        let Some(room) = self.rooms.get(to) else {
+        let Some(room) = self.rooms.present(to) else {
             return;
         };
         let (next, missing) = self.missed_since(room, heard);
@@ -71,11 +71,11 @@ impl Chat {
     }
 
     fn send_piece(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        // It may have left since the last piece was sent.
         let Some(mut returning) = self.returning.take(id.0) else {
             return;
         };
-        let Some(room) = self.rooms.get(returning.room) else {
-            debug_assert!(false, "the room was closed under a listener that catches up");
+        let Some(room) = self.rooms.present(returning.room) else {
             return;
         };
         let epoch = self.epoch(room);
@@ -122,7 +122,7 @@ impl Chat {
 
     /// Keeps a room open for a listener that catches up, and its messages coming.
     fn hold_open(&mut self, id: RoomId, ctx: &mut Ctx<'_>) {
-        if let Some(room) = self.rooms.get_mut(id) {
+        if let Some(room) = self.rooms.present_mut(id) {
             room.returning += 1;
             if room.local_subscribers() == 1 {
                 ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: true });
@@ -131,7 +131,7 @@ impl Chat {
     }
 
     fn let_go(&mut self, id: RoomId, ctx: &mut Ctx<'_>) {
-        if let Some(room) = self.rooms.get_mut(id) {
+        if let Some(room) = self.rooms.present_mut(id) {
             room.returning -= 1;
             if room.local_subscribers() == 0 {
                 ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any: false });

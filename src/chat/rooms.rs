@@ -60,6 +60,7 @@ impl Room {
 
     /// Those who speak `dialect`.
     pub fn subscribers(&self, dialect: Dialect) -> &[ClientId] {
+        debug_assert_ne!(dialect, Dialect::Http, "HTTP requests are in no room");
         self.subscribers.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
@@ -266,9 +267,25 @@ impl Rooms {
         self.at(*self.by_name.find(self.state.hash_one(name), is_that)?)
     }
 
-    /// The room that has the slot now.
+    /// The room in the slot, which is in use.
     pub fn at(&self, slot: RoomSlot) -> Option<RoomId> {
-        Some(RoomId { slot, serial: self.rooms.get(slot.key())?.serial })
+        let room = self.rooms.get(slot.key());
+        debug_assert!(room.is_some(), "a room was closed with somebody in it");
+        Some(RoomId { slot, serial: room?.serial })
+    }
+
+    /// A room that is open: somebody is in it, or enters.
+    pub fn present(&self, id: RoomId) -> Option<&Room> {
+        let room = self.get(id);
+        debug_assert!(room.is_some(), "{id:?} was closed with somebody in it");
+        room
+    }
+
+    /// A room that is open: somebody is in it, or enters.
+    pub fn present_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        let room = self.get_mut(id);
+        debug_assert!(room.is_some(), "{id:?} was closed with somebody in it");
+        room
     }
 
     /// A room that may be gone.
@@ -323,13 +340,16 @@ impl Rooms {
     }
 
     fn close(&mut self, id: RoomId) {
+        // The lobby stays open when the memory limit takes its last message.
         if id == Rooms::LOBBY {
             return;
         }
         let room = self.rooms.remove(id.slot.key());
         self.unused.remove(&(room.unused_since, id.slot));
         let hash = self.state.hash_one(&room.name);
-        if let Ok(entry) = self.by_name.find_entry(hash, |slot| *slot == id.slot) {
+        let entry = self.by_name.find_entry(hash, |slot| *slot == id.slot);
+        debug_assert!(entry.is_ok(), "an open room has no entry");
+        if let Ok(entry) = entry {
             entry.remove();
         }
         room.past.iter().for_each(|message| self.ledger.dropped(message));
@@ -353,10 +373,11 @@ impl Rooms {
 
     fn forget_oldest(&mut self, id: RoomId) {
         let room = &mut self.rooms[id.slot.key()];
-        if let Some(message) = room.past.pop_front() {
-            room.forgotten += 1;
-            self.ledger.dropped(&message);
-        }
+        let Some(message) = room.past.pop_front() else {
+            return debug_assert!(false, "no message to drop");
+        };
+        room.forgotten += 1;
+        self.ledger.dropped(&message);
     }
 
     /// The `most` largest rooms with members, and how many more there are. Equal ones by name.

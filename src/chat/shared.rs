@@ -35,6 +35,7 @@ impl Shared {
 
     /// A client is gone, and so is its claim.
     pub fn remove(&mut self, id: ClientId) {
+        // A client that never had a name has no claim.
         if let Some(claim) = self.claims.get_mut(id.0 as usize) {
             *claim = 0;
         }
@@ -48,7 +49,9 @@ impl Shared {
 
     /// When a client took its name, in milliseconds since the Unix epoch.
     pub(super) fn claim_of(&self, id: ClientId) -> u64 {
-        self.claims.get(id.0 as usize).copied().unwrap_or_default()
+        let claim = self.claims.get(id.0 as usize).copied();
+        debug_assert!(claim.is_some(), "{id:?} has a name and no claim");
+        claim.unwrap_or_default()
     }
 }
 
@@ -65,10 +68,12 @@ impl Chat {
 
     /// The number of a client of ours, and how things are with it.
     fn presence(&self, id: ClientId) -> Option<(u32, Presence)> {
-        let since_unix_millis = self.shared.as_ref()?.claim_of(id);
-        let client = self.clients.get(id).filter(|client| !client.is_unnamed())?;
-        let room = |seat: Membership| Some(self.rooms.get(self.rooms.at(seat.slot)?)?.name.clone());
-        let (name, rooms) = (client.name()?.clone(), client.memberships().filter_map(room).collect());
+        let shared = self.shared.as_ref()?;
+        let client = self.clients.present(id).filter(|client| !client.is_unnamed())?;
+        let name = client.name()?.clone();
+        let since_unix_millis = shared.claim_of(id);
+        let room = |seat: Membership| Some(self.rooms.present(self.rooms.at(seat.slot)?)?.name.clone());
+        let rooms = client.memberships().filter_map(room).collect();
         Some((self.unique(id).serial, Presence { name, since_unix_millis, rooms }))
     }
 

@@ -66,7 +66,7 @@ impl Chat {
         speech: Speech,
         ctx: &mut Ctx<'_>,
     ) -> Option<Rc<Message>> {
-        let from = self.name(id)?.clone();
+        let from = self.present_name(id)?;
         let Speech { kind, body, receipt } = speech;
         let sender = Sender::Client(self.unique(id));
         let message = self.post(place.room, from, sender, kind, body, ctx.now);
@@ -80,6 +80,7 @@ impl Chat {
     }
 
     fn share_message(&self, room: RoomId, message: Rc<Message>, ctx: &mut Ctx<'_>) {
+        // A room without members that can store nothing was closed by the message.
         if let Some(name) = self.room_name(room) {
             ctx.publish(|| LocalEvent::Message { room: name.clone(), message });
         }
@@ -97,8 +98,8 @@ impl Chat {
         if let Some(words) = words {
             self.say_here(id, place, Speech::of_text(words), ctx);
         }
-        if let Some((room, from)) = self.room_name(place.room).zip(self.name(id)) {
-            let (room, by, from) = (room.clone(), self.unique(id), from.clone());
+        if let Some((room, from)) = self.rooms.present(place.room).zip(self.present_name(id)) {
+            let (room, by) = (room.name.clone(), self.unique(id));
             let at_unix_millis = ctx.now.unix_millis;
             ctx.publish(|| LocalEvent::Relayed { room, by, from, payload, at_unix_millis });
         }
@@ -113,9 +114,9 @@ impl Chat {
         receipt: bool,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        let sender = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
+        self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
         let addressee = self.find(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
-        if let Some((from, to)) = sender.name().cloned().zip(self.name(addressee).cloned()) {
+        if let Some((from, to)) = self.present_name(id).zip(self.present_name(addressee)) {
             let by = self.unique(id);
             let told = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
             match self.clients.far.process_of(addressee) {
@@ -149,6 +150,7 @@ impl Chat {
         message: Rc<Message>,
         ctx: &mut Ctx<'_>,
     ) {
+        // A room without members that can store nothing was closed by the message.
         if let Some(event) = self.message(room, message) {
             ctx.announce(room, except, event);
         }
@@ -160,6 +162,6 @@ impl Chat {
     }
 
     fn gets_echo(&self, id: ClientId, place: Location, receipt: bool) -> bool {
-        receipt || self.client(id).is_some_and(|client| client.gets_echo(place.room.slot()))
+        receipt || self.clients.present(id).is_some_and(|client| client.gets_echo(place.room.slot()))
     }
 }
