@@ -1,28 +1,65 @@
-//! How much there is of everything: [`Census`].
+//! Counts of everything in the chat, for metrics and tests: [`Census`].
 
-/// How much there is of everything ([`Chat::census`]).
+use super::Chat;
+use super::ids::ClientId;
+use super::shared::Shared;
+
+/// The sizes of the chat's tables. All but the rooms and bytes of the history are zero when all clients have left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
-    /// Clients, with and without a name.
+    /// Local clients, with and without a name.
     pub clients: usize,
-    /// Clients of other processes.
-    pub far: usize,
-    /// How often a client of another process was ignored because of `--redis-clients`.
+    /// Remote clients.
+    pub remote: usize,
+    /// How often a remote client was ignored because of `--redis-clients`.
     pub remote_ignored: u64,
-    /// Names taken.
+    /// Taken names.
     pub names: usize,
-    /// Keys of names besides their first.
+    /// Keys of taken names besides the first of each.
     pub further_keys: usize,
-    /// Keys of names that clients of other processes have while somebody else has them.
+    /// Keys of names in conflict.
     pub conflicts: usize,
-    /// Rooms with members or a history.
+    /// Rooms with subscribers or a history.
     pub rooms: usize,
-    /// Members of all rooms, and listeners.
+    /// Subscribers of all rooms: their members and SSE clients.
     pub members: usize,
-    /// Listeners that catch up.
-    pub returning: usize,
-    /// Rooms that owe a summary.
+    /// SSE clients that are catching up.
+    pub catching_up: usize,
+    /// Scheduled summaries.
     pub summaries: usize,
-    /// Memory of the history.
     pub history_bytes: usize,
+}
+
+impl Chat {
+    pub fn census(&self) -> Census {
+        let remote = &self.clients.remote;
+        Census {
+            clients: self.clients.local().count(),
+            remote: remote.len(),
+            remote_ignored: remote.ignored(),
+            names: self.names.len(),
+            further_keys: self.names.further_len(),
+            conflicts: remote.conflicts.len(),
+            rooms: self.rooms.len(),
+            members: self.rooms.subscribers().count(),
+            catching_up: self.catch_ups.len(),
+            summaries: self.crowds.len(),
+            history_bytes: self.rooms.history_bytes(),
+        }
+    }
+
+    /// The tables whose keys are slots of the roster, with the slots in each.
+    pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
+        let local = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> {
+            ids.filter(|id| id.remote_key().is_none()).map(|id| id.0).collect()
+        };
+        let claims = self.shared.iter().flat_map(Shared::slots).collect();
+        vec![
+            ("clients of the chat", local(&mut self.clients.local().map(|(id, _)| id))),
+            ("taken names", local(&mut self.names.ids())),
+            ("subscribers", local(&mut self.rooms.subscribers())),
+            ("claims", claims),
+            ("clients that catch up", self.catch_ups.slots().collect()),
+        ]
+    }
 }

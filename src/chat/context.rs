@@ -46,7 +46,7 @@ impl<'a> Ctx<'a> {
 
     /// Makes a client active: it is in the chat from now on.
     pub fn activate(&mut self, id: ClientId) {
-        self.effects.push(Effect::NameGiven(id));
+        self.effects.push(Effect::Activated(id));
     }
 
     /// Closes the connection of a client that asked for it.
