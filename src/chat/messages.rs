@@ -148,3 +148,26 @@ impl Chat {
         receipt || self.clients.existing(id).is_some_and(wants_echo)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn message_over_the_memory_limit_is_published_to_other_processes() {
+        let mut chat = Chat::new(&Config::from_flags("--history-memory 1"), 1);
+        chat.set_shared();
+        let room = RoomName::parse("dev").expect("a room name");
+        let from = Name::parse("bot").expect("a name");
+        let body = Body::Text(Text::clean("hi").expect("a text"));
+        let mut effects = Vec::new();
+        let seq = chat.publish(room.clone(), from, body, Now::default(), &mut effects);
+        assert_eq!(seq, Ok(1));
+        assert_eq!(chat.find_room(&room), None, "the room has neither subscribers nor history");
+        assert!(
+            matches!(&effects[..], [Effect::Publish(LocalEvent::Message { room: to, .. })] if *to == room),
+            "{effects:?}"
+        );
+    }
+}
