@@ -1,115 +1,118 @@
-//! The chat itself: who is where, under which name, and who is told what.
+//! The rules of the chat: clients, names, rooms, and the events that each client is sent.
 //!
-//! Pure: a [`Request`] goes in, [`Effect`]s come out, and nothing else happens. The chat never sees a byte, a socket
-//! or a clock, so its tests read as scripts.
+//! The chat is pure: a [`Request`] goes in and [`Effect`]s come out. It uses no bytes, sockets or clocks, so its tests read
+//! like conversations.
 
-mod answers;
+mod catch_up;
+mod census;
 mod clients;
 mod conflicts;
+mod context;
 mod crowd;
-mod history;
+mod eviction;
 mod ids;
-mod moves;
+mod membership;
+mod messages;
 mod names;
+mod naming;
+mod queries;
 mod remote;
 mod remote_events;
-mod returning;
 mod rooms;
 mod shared;
-mod talk;
 
 use smallvec::SmallVec;
 
 use crate::config::Config;
 use crate::protocol::{Dialect, Epoch, Event, LocalEvent, Problem, Request, UniqueId};
 use crate::sparse::Sparse;
-use crate::text::{Name, RoomName, Text};
+use crate::text::{RoomName, Text};
 use crate::time::{Moment, Now};
 
+use catch_up::CatchUp;
+pub use census::Census;
 use clients::{Client, Clients, Echo, Membership};
+use context::Ctx;
 pub use ids::{ClientId, RoomId};
-use moves::Notice;
+use membership::Notice;
+use messages::NewMessage;
 use names::Names;
-use returning::Returning;
 use rooms::{Room, Rooms};
 use shared::Shared;
-use talk::Speech;
 
-/// What the server is to do, at once. Who is in a room does not change before a room is told something.
+/// An action for the server. It must deliver all announcements to a room before the room's subscribers change again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Answer a client. Never left out.
+    /// Send a client an event that must not be dropped.
     Reply(ClientId, Event),
-    /// Pass a client something that another said to it alone.
+    /// Send a client a private message. It may be dropped if the client reads too slowly.
     Deliver(ClientId, Event),
-    /// Tell all members of a room, but for one.
+    /// Send an event to all subscribers of a room.
     Announce {
-        /// The room.
         room: RoomId,
-        /// The member who is not told, mostly because it is the cause.
+        /// The subscriber that is left out, usually because it is the cause.
         except: Option<ClientId>,
-        /// What they are told.
         event: Event,
     },
-    /// The client has its name and is in a room: what it sends is chat from now on.
-    NameGiven(ClientId),
-    /// The client said good-bye.
+    /// The client is in the chat: its input is requests from now on.
+    Activated(ClientId),
+    /// Close the connection of a client that has quit.
     Quit(ClientId),
-    /// Tell everyone who is in the chat.
+    /// Send an event to all clients in the chat.
     SendToAll(Event),
-    /// Let the other processes know.
+    /// Send an event to the other processes.
     Publish(LocalEvent),
 }
 
-/// Guests of one of several processes are numbered from a number under this.
-const GUEST_NUMBERS: u64 = 1_000_000;
+/// With several processes, the first guest number of a process is below this.
+const FIRST_GUEST_MAX: u64 = 1_000_000;
 
-/// Where a client is.
+/// A client's entry in the table of subscribers of one room.
 #[derive(Clone, Copy, Debug)]
 struct Location {
     room: RoomId,
-    /// What it speaks.
     dialect: Dialect,
-    /// Its index among those in the room who speak it, so that leaving does not search.
+    /// The index among the subscribers of that dialect, so that leaving needs no search.
     index: u32,
 }
 
 /// All clients, names and rooms.
 #[derive(Debug)]
 pub struct Chat {
-    /// The number of its process, which no other has.
+    /// The number of this process, which no other process has.
     process: u64,
     clients: Clients,
     names: Names,
     rooms: Rooms,
     crowds: crowd::Crowds,
-    /// Listeners that have still to be sent something that was said before.
-    returning: Sparse<Returning>,
+    /// The progress of the SSE clients that are catching up.
+    catch_ups: Sparse<CatchUp>,
+    /// The number of the last guest.
     guests: u64,
-    /// Set if other processes are in the same chat.
+    /// `None` if there are no other processes.
     shared: Option<Shared>,
     rules: Rules,
     motd: Vec<Text>,
 }
 
-/// The part of the configuration that the chat goes by.
+/// The part of the configuration that the chat needs.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     ask_names: bool,
     announce_max: usize,
     rooms_per_client: usize,
     history_shown: usize,
-    /// The most history shown at once, in bytes of text: it must fit into the write buffer of who sees it.
+    /// The most bytes of history sent at once, so that they fit into the client's write buffer.
     history_bytes: usize,
-    /// Bytes of text in one piece for a listener that catches up; a longer message is a piece of its own.
-    piece_bytes: usize,
+    /// The size at which a catch-up batch ends. A longer message is a batch of its own.
+    batch_bytes: usize,
 }
 
 impl Chat {
-    /// An empty chat under the rules of `config`, in the process with that number.
+    /// Creates an empty chat in the process with that number.
     ///
-    /// The tables are as large as they can ever become. That costs address space, not memory, and later no pause for
-    /// moving them.
+    /// The tables are allocated at their largest size. This reserves address space rather than memory, and avoids pauses
+    /// for growing them.
     pub fn new(config: &Config, process: u64) -> Chat {
         Chat {
             process,
@@ -117,7 +120,7 @@ impl Chat {
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
-            returning: Sparse::default(),
+            catch_ups: Sparse::default(),
             guests: 0,
             shared: None,
             rules: Rules {
@@ -126,67 +129,77 @@ impl Chat {
                 rooms_per_client: config.max_rooms_per_client,
                 history_shown: config.history_shown,
                 history_bytes: config.write_buffer / 2,
-                piece_bytes: config.write_buffer / 8,
+                batch_bytes: config.write_buffer / 8,
             },
             motd: Vec::new(),
         }
     }
 
-    /// From now on the chat is one of several.
+    /// Makes this the chat of one of several processes. Call it before the first client connects.
     pub fn set_shared(&mut self) {
-        let process = self.process;
-        // So that guests of different processes have different numbers, mostly.
-        self.guests = process % GUEST_NUMBERS;
-        self.shared = Some(Shared::new(process));
+        // Guests of different processes get different numbers most of the time.
+        self.guests = self.process % FIRST_GUEST_MAX;
+        self.shared = Some(Shared::new(self.process));
     }
 
-    /// Sets the lines that greet everyone who connects from now on.
+    /// Sets the message of the day, for clients that connect from now on.
     pub fn set_motd(&mut self, lines: Vec<Text>) {
         self.motd = lines;
     }
 
-    /// A line client has connected, with that serial number. It is greeted and asked for its name, or, where nobody is
-    /// asked, it enters the lobby.
+    fn context<'a>(&self, now: Now, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
+        Ctx::new(now, effects, self.shared.is_some())
+    }
+
+    /// Adds a line client, whose connection has that serial number. It is asked for its name, or enters the lobby as a guest
+    /// if names are not asked for.
     pub fn connect(&mut self, id: ClientId, serial: u32, now: Now, effects: &mut Vec<Effect>) {
-        let name = self.next_guest();
-        self.clients.insert(id, serial, Client::SingleRoom { name, seat: None });
-        effects.extend(self.motd.iter().map(|line| Effect::Reply(id, Event::Greeting(line.clone()))));
+        let ctx = &mut self.context(now, effects);
+        let name = self.next_guest_name();
+        self.clients.insert(id, serial, Client::SingleRoom { name, membership: None });
+        self.greet(id, ctx);
         match self.rules.ask_names {
-            true => effects.push(Effect::Reply(id, Event::AskName)),
-            false => self.record_name(id, now, effects),
+            true => ctx.reply(id, Event::AskName),
+            false => self.enter_lobby(id, ctx),
         }
     }
 
-    /// A client is gone, or as good as gone. The room is told, with `reason` if there is one.
-    ///
-    /// Once is enough; a client that is not here is no error.
+    /// Sends a client the message of the day.
+    fn greet(&self, id: ClientId, ctx: &mut Ctx<'_>) {
+        self.motd.iter().for_each(|line| ctx.reply(id, Event::Greeting(line.clone())));
+    }
+
+    /// Removes a client, and announces its leave with `reason`. Does nothing if the client is not in the chat.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        self.step_out(id, reason, now, effects);
-        self.stop_catching_up(id, now, effects);
+        let ctx = &mut self.context(now, effects);
+        self.sign_off(id, reason, ctx);
+        self.stop_catch_up(id, ctx);
         self.clients.remove(id);
         if let Some(shared) = &mut self.shared {
             shared.remove(id);
         }
     }
 
-    /// Takes a client out of its rooms, and its name out of use. The name stays known to [`Chat::name`], for the log,
-    /// until [`Chat::leave`].
-    fn step_out(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
+    /// Frees a client's name and ends its memberships. [`Chat::name`] still returns its name for the log, until
+    /// [`Chat::leave`].
+    fn sign_off(&mut self, id: ClientId, reason: Option<Text>, ctx: &mut Ctx<'_>) {
+        // A connection may end before it becomes a client, or before the client has a name.
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
             return;
         };
         let name = client.name().cloned();
         let memberships: SmallVec<[Membership; 1]> = client.memberships().collect();
-        if let Some(name) = name {
+        if let Some(name) = &name {
             self.names.remove(id, name.as_str());
-            self.share_gone(id, reason.clone(), effects);
-            self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
-            return self.name_is_free(name.as_str(), now, effects);
+            self.publish_gone(id, reason.clone(), ctx);
         }
-        self.leave_memberships(id, &memberships, reason, Notice::Announced, now, effects);
+        self.leave_rooms(id, &memberships, reason, Notice::Announced, ctx);
+        if let Some(name) = name {
+            self.on_name_freed(name.as_str(), ctx);
+        }
     }
 
-    /// A client wants something, or what it sent could not be read.
+    /// Handles a request, or reports the problem if its bytes were not one.
     pub fn handle(
         &mut self,
         id: ClientId,
@@ -194,38 +207,71 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
+        let ctx = &mut self.context(now, effects);
+        // The client may have left since its request was read.
         let Some(client) = self.client(id) else {
             return;
         };
         let unnamed = client.is_unnamed();
-        if let Err(problem) = request.and_then(|request| self.carry_out(id, request, now, effects)) {
-            effects.push(Effect::Reply(id, Event::Problem { problem, unnamed }));
+        if let Err(problem) = request.and_then(|request| self.handle_request(id, request, ctx)) {
+            ctx.reply(id, Event::Problem { problem, unnamed });
         }
     }
 
-    /// Those in a room who speak `dialect`, but for some clients: the stretches between those. Their order depends on
-    /// nothing but what happened.
-    pub fn audience(&self, room: RoomId, dialect: Dialect, except: &[ClientId]) -> Vec<&[ClientId]> {
-        let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.subscribers(dialect));
-        let left_out = except.iter().filter(|id| self.clients.dialect(**id) == Some(dialect));
-        let memberships =
-            left_out.filter_map(|id| Some(self.client(*id)?.membership_in(room.slot())?.index as usize));
-        let mut memberships: SmallVec<[usize; 1]> = memberships.collect();
-        memberships.sort_unstable();
-        memberships.dedup();
-        let mut stretches = Vec::new();
-        let mut from = 0;
-        for seat in memberships {
-            if let Some((before, [_, behind @ ..])) = rest.split_at_checked(seat - from) {
-                stretches.extend(Some(before).filter(|before| !before.is_empty()));
-                (rest, from) = (behind, seat + 1);
+    fn handle_request(&mut self, id: ClientId, request: Request, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+        match request {
+            Request::Nick(name) => self.nick(id, name, ctx)?,
+            Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
+                self.enter_lobby(id, ctx);
+            }
+            Request::StayGuest => {}
+            Request::Say { room, kind, body, receipt } => {
+                let location = self.locate(id, room)?;
+                self.say(id, location, NewMessage { kind, body, receipt }, ctx);
+            }
+            Request::Relay(payload) => self.relay(id, payload, ctx)?,
+            Request::Private { to, text, receipt } => self.send_private(id, &to, text, receipt, ctx)?,
+            Request::Who(room) => ctx.reply(id, self.who(id, room)?),
+            Request::Rooms => ctx.reply(id, self.list_rooms(id)),
+            Request::Join { room, history, echo } => self.join(id, room, history, Echo(echo), ctx)?,
+            Request::Leave(room) => self.leave_room(id, room, ctx)?,
+            Request::History { room, count, after } => self.send_history(id, room, (count, after), ctx)?,
+            Request::Help => ctx.reply(id, Event::Help),
+            Request::Ping => ctx.reply(id, Event::Pong),
+            Request::Quit(reason) => {
+                self.sign_off(id, reason, ctx);
+                ctx.quit(id);
             }
         }
-        stretches.extend(Some(rest).filter(|rest| !rest.is_empty()));
-        stretches
+        Ok(())
     }
 
-    /// How often the subscribers of a room have changed, modulo 2^32; 0 if there is no such room.
+    /// The subscribers of a room in `dialect` without those in `except`, as slices between them. The order depends only on
+    /// the earlier calls, so that a simulation can be repeated.
+    pub fn audience(&self, room: RoomId, dialect: Dialect, except: &[ClientId]) -> Vec<&[ClientId]> {
+        // A room may be closed before an announcement to it is delivered, and a client may leave before.
+        let mut rest = self.rooms.get(room).map_or(&[][..], |room| room.subscribers(dialect));
+        let except = except.iter().filter(|id| self.clients.dialect(**id) == Some(dialect));
+        let indices =
+            except.filter_map(|id| Some(self.client(*id)?.membership_in(room.slot())?.index as usize));
+        let mut indices: SmallVec<[usize; 1]> = indices.collect();
+        indices.sort_unstable();
+        indices.dedup();
+        let mut slices = Vec::new();
+        let mut start = 0;
+        for index in indices {
+            let split = rest.split_at_checked(index - start);
+            debug_assert!(split.is_some_and(|(_, after)| !after.is_empty()), "no {index} in {room:?}");
+            if let Some((before, [_, after @ ..])) = split {
+                slices.extend(Some(before).filter(|before| !before.is_empty()));
+                (rest, start) = (after, index + 1);
+            }
+        }
+        slices.extend(Some(rest).filter(|rest| !rest.is_empty()));
+        slices
+    }
+
+    /// The number of changes of a room's subscribers, modulo 2^32; 0 if the room was closed.
     pub fn member_changes(&self, room: RoomId) -> u32 {
         self.rooms.get(room).map_or(0, |room| room.changes)
     }
@@ -233,254 +279,86 @@ impl Chat {
     /// The rooms that a client is in.
     pub fn rooms_of(&self, id: ClientId) -> SmallVec<[RoomId; 1]> {
         let memberships = self.client(id).into_iter().flat_map(Client::memberships);
-        memberships.filter_map(|seat| self.rooms.at(seat.slot)).collect()
+        memberships.filter_map(|membership| self.rooms.at(membership.slot)).collect()
     }
 
-    /// The room of that name, if there is one.
     pub fn find_room(&self, name: &RoomName) -> Option<RoomId> {
         self.rooms.find(name)
     }
 
-    /// The rooms whose members are told something if a client asks for that.
-    pub fn listed_rooms(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
+    /// The rooms in which a request would be announced.
+    pub fn affected_rooms(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
+        let located = |room| self.locate(id, room).map(|location| location.room).into_iter().collect();
         match request {
-            Request::Say { room, .. } => {
-                self.place_in(id, room.clone()).map(|place| place.room).into_iter().collect()
-            }
-            Request::Relay(_) => self.place_in(id, None).map(|place| place.room).into_iter().collect(),
+            Request::Say { room, .. } => located(room.clone()),
+            Request::Relay(_) => located(None),
             Request::Nick(_) | Request::Leave(_) => self.rooms_of(id),
             Request::Join { room, .. } => self.rooms_of(id).into_iter().chain(self.find_room(room)).collect(),
             _ => SmallVec::new(),
         }
     }
 
-    /// The client that is told something, if another asks for that.
-    pub fn shown_client(&self, request: &Request) -> Option<ClientId> {
+    /// The client that would be sent a private message by a request.
+    pub fn affected_client(&self, request: &Request) -> Option<ClientId> {
         match request {
-            Request::Private { to, .. } => self.find(to.as_str()),
+            Request::Private { to, .. } => self.find_client(to.as_str()),
             _ => None,
         }
     }
 
-    /// What a room is called.
+    /// The name of a room; `None` if it was closed.
     pub fn room_name(&self, room: RoomId) -> Option<&RoomName> {
         Some(&self.rooms.get(room)?.name)
     }
 
-    /// What the numbers of a room's messages belong to.
-    fn epoch(&self, room: &Room) -> Epoch {
-        room.epoch(self.process)
-    }
-
-    /// The id that names a client for ever, also to other processes.
-    fn unique(&self, id: ClientId) -> UniqueId {
-        self.clients.unique(id)
-    }
-
-    /// A client's name; a guest name until it has given one.
-    pub fn name(&self, id: ClientId) -> Option<&Name> {
-        self.client(id)?.name()
-    }
-
-    /// Whether a room of that name is there, or may be made.
+    /// Whether a room with that name exists or can be opened.
     pub fn can_open(&self, room: &RoomName) -> bool {
         self.rooms.can_open(room)
     }
 
-    /// Whether somebody has that name, or one that looks like it.
-    pub fn is_taken(&self, name: &Name) -> bool {
-        !self.alike(name.as_str()).is_empty()
+    fn epoch(&self, room: &Room) -> Epoch {
+        room.epoch(self.process)
     }
 
-    /// Whether a client is in no room because it has given no name.
-    pub fn is_unnamed(&self, id: ClientId) -> bool {
-        self.client(id).is_none_or(Client::is_unnamed)
-    }
-
-    /// Whether a line of a client without a name gets a reply that is no refusal.
-    pub fn grants(&self, request: &Result<Request, Problem>) -> bool {
-        match request {
-            Ok(Request::Nick(name)) => !self.is_taken(name),
-            Ok(request) => !request.needs_name(),
-            Err(_) => false,
-        }
-    }
-
-    /// Why nobody else can have that name: somebody has it, or one that looks like it.
-    pub fn name_taken(&self, name: &Name) -> Option<Problem> {
-        self.taken_from(None, name)
-    }
-
-    /// The same, for the client `id`, which may have the name or one that looks like it.
-    fn taken_from(&self, id: Option<ClientId>, name: &Name) -> Option<Problem> {
-        let holder = self.alike(name.as_str()).into_iter().find(|holder| Some(*holder) != id)?;
-        let holder = self.name(holder)?.clone();
-        Some(match holder.same_as(name.as_str()) {
-            true => Problem::NameTaken(name.clone()),
-            false => Problem::NameAlike { name: name.clone(), holder },
-        })
-    }
-
-    /// The clients whose names look like that one.
-    fn alike(&self, name: &str) -> Vec<ClientId> {
-        self.names.alike(name, |id| self.clients.name_of(id))
-    }
-
-    /// The client that has the name, in whatever spelling.
-    fn find(&self, name: &str) -> Option<ClientId> {
-        self.names.find(name, |id| self.clients.name_of(id))
-    }
-
-    fn next_guest(&mut self) -> Name {
-        loop {
-            self.guests += 1;
-            let name = Name::guest(self.guests);
-            if !self.is_taken(&name) {
-                return name;
-            }
-        }
-    }
-
-    /// When [`Chat::handle_timeout`] wants to be called.
-    pub fn next_timeout(&self) -> Option<Moment> {
-        self.crowds.next_timeout()
-    }
-
-    /// Does what is due by now: summaries of large rooms.
-    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(id) = self.crowds.due(now.moment) {
-            if let Some(summary) = self.rooms.get_mut(id).and_then(Room::summary) {
-                effects.push(Effect::Announce { room: id, except: None, event: summary });
-            }
-        }
-    }
-
-    /// How much there is of everything. All but the history is zero when everybody has left.
-    pub fn census(&self) -> Census {
-        Census {
-            clients: self.clients.near().count(),
-            far: self.clients.far.len(),
-            remote_ignored: self.clients.far.ignored(),
-            names: self.names.len(),
-            further_keys: self.names.further_len(),
-            conflicts: self.clients.far.conflicts.len(),
-            rooms: self.rooms.len(),
-            members: self.rooms.memberships(),
-            returning: self.returning.len(),
-            summaries: self.crowds.len(),
-            history_bytes: self.rooms.history_bytes(),
-        }
-    }
-
-    /// The tables here that have the slots of connections as their keys.
-    pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
-        let near = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> {
-            ids.filter(|id| id.remote_key().is_none()).map(|id| id.0).collect()
-        };
-        let claims = self.shared.iter().flat_map(Shared::slots).collect();
-        vec![
-            ("clients of the chat", near(&mut self.clients.near().map(|(id, _)| id))),
-            ("taken names", near(&mut self.names.ids())),
-            ("members", near(&mut self.rooms.everybody())),
-            ("claims", claims),
-            ("listeners that catch up", self.returning.slots().collect()),
-        ]
-    }
-
-    fn carry_out(
-        &mut self,
-        id: ClientId,
-        request: Request,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Problem> {
-        match request {
-            Request::Nick(name) => self.nick(id, name, now, effects)?,
-            Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
-                self.record_name(id, now, effects);
-            }
-            Request::StayGuest => {}
-            Request::Say { room, kind, body, receipt } => {
-                let place = self.place_in(id, room)?;
-                self.say(id, place, Speech { kind, body, receipt }, now, effects);
-            }
-            Request::Relay(payload) => self.relay(id, payload, now, effects)?,
-            Request::Private { to, text, receipt } => self.tell(id, &to, text, receipt, effects)?,
-            Request::Who(room) => effects.push(Effect::Reply(id, self.who(id, room)?)),
-            Request::Rooms => effects.push(Effect::Reply(id, self.list_rooms(id))),
-            Request::Join { room, history, echo } => {
-                self.join(id, room, history, Echo(echo), now, effects)?;
-            }
-            Request::Leave(room) => self.leave_room(id, room, now, effects)?,
-            Request::History { room, count, after } => {
-                self.show_history(id, room, (count, after), now, effects)?;
-            }
-            Request::Help => effects.push(Effect::Reply(id, Event::Help)),
-            Request::Ping => effects.push(Effect::Reply(id, Event::Pong)),
-            Request::Quit(reason) => {
-                self.step_out(id, reason, now, effects);
-                effects.push(Effect::Quit(id));
-            }
-        }
-        Ok(())
+    /// The id of a client that is unique among all processes and is never used again.
+    fn unique_id(&self, id: ClientId) -> UniqueId {
+        self.clients.unique_id(id)
     }
 
     fn client(&self, id: ClientId) -> Option<&Client> {
         self.clients.get(id)
     }
 
-    fn client_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        self.clients.get_mut(id)
-    }
-
-    fn add_membership(&mut self, id: ClientId, seat: Membership, echo: Echo) {
-        if let Some(client) = self.client_mut(id) {
-            client.add_membership(seat, echo);
-        }
-    }
-
-    /// Where the client is in that room, or in the only one that it is in.
-    fn place_in(&self, id: ClientId, room: Option<RoomName>) -> Result<Location, Problem> {
+    /// Locates a local client in `room`, or in its only room.
+    fn locate(&self, id: ClientId, room: Option<RoomName>) -> Result<Location, Problem> {
         let client = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
-        let seat = match room {
+        let membership = match room {
             Some(room) => {
-                let there = self.rooms.find(&room);
-                there.and_then(|there| client.membership_in(there.slot())).ok_or(Problem::NotIn(room))
+                let id = self.rooms.find(&room);
+                id.and_then(|id| client.membership_in(id.slot())).ok_or(Problem::NotIn(room))
             }
             None => {
                 let mut memberships = client.memberships();
                 memberships.next().filter(|_| memberships.next().is_none()).ok_or(Problem::WhichRoom)
             }
         }?;
-        let room = self.rooms.at(seat.slot).ok_or(Problem::WhichRoom)?;
-        let dialect = self.clients.dialect(id).unwrap_or(Dialect::Line);
-        Ok(Location { room, dialect, index: seat.index })
+        let room = self.rooms.at(membership.slot).ok_or(Problem::WhichRoom)?;
+        Ok(Location { room, dialect: client.dialect(), index: membership.index })
     }
-}
 
-/// How much there is of everything ([`Chat::census`]).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Census {
-    /// Clients, with and without a name.
-    pub clients: usize,
-    /// Clients of other processes.
-    pub far: usize,
-    /// How often a client of another process was ignored because of `--redis-clients`.
-    pub remote_ignored: u64,
-    /// Names taken.
-    pub names: usize,
-    /// Keys of names besides their first.
-    pub further_keys: usize,
-    /// Keys of names that clients of other processes have while somebody else has them.
-    pub conflicts: usize,
-    /// Rooms with members or a history.
-    pub rooms: usize,
-    /// Members of all rooms, and listeners.
-    pub members: usize,
-    /// Listeners that catch up.
-    pub returning: usize,
-    /// Rooms that owe a summary.
-    pub summaries: usize,
-    /// Memory of the history.
-    pub history_bytes: usize,
+    /// The time at which [`Chat::handle_timeout`] must be called next.
+    pub fn next_timeout(&self) -> Option<Moment> {
+        self.crowds.next_timeout()
+    }
+
+    /// Sends the summaries of large rooms that are due.
+    pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut self.context(now, effects);
+        while let Some(id) = self.crowds.pop_due(now.moment) {
+            // The room may have been closed since.
+            if let Some(summary) = self.rooms.get_mut(id).and_then(Room::take_summary) {
+                ctx.announce(id, None, summary);
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! What the chat knows of a client: its name, and where it is.
+//! The state of each client: its name and its memberships.
 //!
-//! Ten thousand line clients are idle, each in one room, so all that is known of one is in 24 bytes. Whoever comes by
-//! WebSocket may be in many rooms, and what is known of it is on the heap.
+//! Most clients are idle line clients in one room, so a client takes 24 bytes here. The state of a client that may be in
+//! several rooms is on the heap.
 
 use smallvec::SmallVec;
 
@@ -10,218 +10,222 @@ use super::remote::RemoteClients;
 use crate::protocol::{Dialect, UniqueId};
 use crate::text::Name;
 
-/// All clients: ours by their places in the roster, and those of other processes.
+/// The clients of this process, by their slots in the roster, and those of other processes.
 #[derive(Debug)]
 pub struct Clients {
-    /// The number of this process, which no other has.
+    /// The number of this process, which no other process has.
     process: u64,
-    near: Vec<Option<Client>>,
-    /// The serial numbers of their connections, apart: there is no room for one in a [`Client`].
+    local: Vec<Option<Client>>,
+    /// The serial number of each local client's connection. A [`Client`] has no room for it.
     serials: Vec<u32>,
-    /// Those of other processes.
-    pub far: RemoteClients,
+    pub remote: RemoteClients,
 }
 
 impl Clients {
-    /// Room for so many clients of ours, and never more of others than that.
+    /// Creates the table for `slots` local clients and at most `remote_max` remote ones.
     pub fn new(process: u64, slots: usize, remote_max: usize) -> Clients {
-        let (near, serials) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Clients { process, near, serials, far: RemoteClients::new(remote_max) }
+        let (local, serials) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
+        Clients { process, local, serials, remote: RemoteClients::new(remote_max) }
     }
 
-    /// The id that names a client for ever, also to other processes.
-    pub fn unique(&self, id: ClientId) -> UniqueId {
-        let near = || {
+    /// The id of a client that is unique among all processes and is never used again.
+    pub fn unique_id(&self, id: ClientId) -> UniqueId {
+        let local = || {
             let serial = self.serials.get(id.0 as usize).copied();
-            debug_assert!(serial.is_some(), "client {id:?} is not here");
+            debug_assert!(serial.is_some(), "{id:?} has left");
             UniqueId { process: self.process, serial: serial.unwrap_or_default() }
         };
-        self.far.unique(id).unwrap_or_else(near)
+        self.remote.unique_id(id).unwrap_or_else(local)
     }
 
-    /// A client, if it is here.
     pub fn get(&self, id: ClientId) -> Option<&Client> {
         match id.remote_key() {
-            None => self.near.get(id.0 as usize)?.as_ref(),
-            Some(key) => self.far.get(key),
+            None => self.local.get(id.0 as usize)?.as_ref(),
+            Some(key) => self.remote.get(key),
         }
     }
 
-    /// A client, if it is here.
-    pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+    fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
         match id.remote_key() {
-            None => self.near.get_mut(id.0 as usize)?.as_mut(),
-            Some(key) => self.far.get_mut(key),
+            None => self.local.get_mut(id.0 as usize)?.as_mut(),
+            Some(key) => self.remote.get_mut(key),
         }
     }
 
-    /// What a client speaks; one of another process, Redis.
+    /// A client that must not have left: `None` is a bug.
+    pub fn existing(&self, id: ClientId) -> Option<&Client> {
+        let client = self.get(id);
+        debug_assert!(client.is_some(), "{id:?} has left");
+        client
+    }
+
+    /// A client that must not have left: `None` is a bug.
+    pub fn existing_mut(&mut self, id: ClientId) -> Option<&mut Client> {
+        let client = self.get_mut(id);
+        debug_assert!(client.is_some(), "{id:?} has left");
+        client
+    }
+
+    /// The dialect of a client, [`Dialect::Redis`] for a remote one; `None` if it has left.
     pub fn dialect(&self, id: ClientId) -> Option<Dialect> {
         let client = self.get(id)?;
         Some(if id.remote_key().is_some() { Dialect::Redis } else { client.dialect() })
     }
 
-    /// The name of a client, for whoever looks names up; empty if there is none.
+    /// The name of a client that must have one: an empty name is a bug.
     pub fn name_of(&self, id: ClientId) -> &str {
-        self.get(id).and_then(Client::name).map_or("", Name::as_str)
+        let name = self.existing(id).and_then(Client::name);
+        debug_assert!(name.is_some(), "{id:?} has no name");
+        name.map_or("", Name::as_str)
     }
 
-    /// A client of ours has come; its connection has that serial number.
+    /// Adds a local client, whose connection has that serial number.
     pub fn insert(&mut self, id: ClientId, serial: u32, client: Client) {
         let slot = id.0 as usize;
-        if self.near.len() <= slot {
-            self.near.resize_with(slot + 1, || None);
+        if self.local.len() <= slot {
+            self.local.resize_with(slot + 1, || None);
             self.serials.resize(slot + 1, 0);
         }
-        debug_assert!(self.near[slot].is_none(), "client {slot} connected twice");
-        self.near[slot] = Some(client);
+        debug_assert!(self.local[slot].is_none(), "client {slot} connected twice");
+        self.local[slot] = Some(client);
         self.serials[slot] = serial;
     }
 
-    /// A client of ours has gone.
+    /// Removes a local client.
     pub fn remove(&mut self, id: ClientId) {
-        if let Some(client) = self.near.get_mut(id.0 as usize) {
+        // A connection that ends before it becomes a client has no slot here.
+        if let Some(client) = self.local.get_mut(id.0 as usize) {
             *client = None;
         }
-        while self.near.last().is_some_and(Option::is_none) {
-            self.near.pop();
+        while self.local.last().is_some_and(Option::is_none) {
+            self.local.pop();
             self.serials.pop();
         }
     }
 
-    /// Ours, in the order of their places.
-    pub fn near(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+    /// The local clients, in the order of their slots.
+    pub fn local(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         let id = |slot: usize| ClientId(slot as u32);
-        self.near.iter().enumerate().filter_map(move |(slot, client)| Some((id(slot), client.as_ref()?)))
+        self.local.iter().enumerate().filter_map(move |(slot, client)| Some((id(slot), client.as_ref()?)))
     }
 }
 
-/// A client.
 #[derive(Debug)]
 pub enum Client {
-    /// A line client, or one of another process that is in one room. It is nowhere until it has given a name, and then
-    /// always in one room.
-    SingleRoom {
-        /// Its name.
-        name: Name,
-        /// Where it is.
-        seat: Option<Membership>,
-    },
-    /// A WebSocket client, somebody who only listens, or a client of another process that is in several rooms.
+    /// A line client, or a remote client in at most one room. A line client without a name is in no room; afterwards it
+    /// is always in one.
+    SingleRoom { name: Name, membership: Option<Membership> },
+    /// A WebSocket client, an SSE client, or a remote client in several rooms.
     MultiRoom(Box<MultiRoom>),
 }
 
-/// A client that may be in any number of rooms.
+/// The state of a client that may be in any number of rooms.
 #[derive(Debug)]
 pub struct MultiRoom {
-    /// Its name; `None` for who only listens, and is not one of the members.
+    /// `None` for an SSE client, which is a subscriber of its room and not a member.
     pub name: Option<Name>,
-    /// What it speaks.
     pub dialect: Dialect,
-    /// Where it is: mostly in one room.
+    /// Most of these clients are in one room.
     pub memberships: SmallVec<[(Membership, Echo); 1]>,
 }
 
-/// A place among the ears of a room, in eight bytes: whoever has it is there, so the room is.
+/// A client's entry among the subscribers of a room, in eight bytes. A room with subscribers stays open, so its slot
+/// identifies it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Membership {
-    /// The room.
     pub slot: RoomSlot,
-    /// The index among those who speak the same dialect, so that leaving does not search.
+    /// The index among the subscribers of the same dialect, so that leaving needs no search.
     pub index: u32,
 }
 
-/// Whether a client's own messages come back to it.
+/// Whether a client is sent its own messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Echo(pub bool);
 
 impl Client {
-    /// Its name, if it has or will have one.
+    /// The client's name: a guest name until it has chosen one, `None` for an SSE client.
     pub fn name(&self) -> Option<&Name> {
         match self {
             Client::SingleRoom { name, .. } => Some(name),
-            Client::MultiRoom(social) => social.name.as_ref(),
+            Client::MultiRoom(client) => client.name.as_ref(),
         }
     }
 
-    /// Gives it another name, and tells the old one.
+    /// Changes the client's name and returns the old one.
     pub fn rename(&mut self, new: Name) -> Option<Name> {
         match self {
             Client::SingleRoom { name, .. } => Some(std::mem::replace(name, new)),
-            Client::MultiRoom(social) => social.name.replace(new),
+            Client::MultiRoom(client) => client.name.replace(new),
         }
     }
 
-    /// What it speaks, if it is one of ours.
-    fn dialect(&self) -> Dialect {
+    /// The dialect of a local client.
+    pub fn dialect(&self) -> Dialect {
         match self {
             Client::SingleRoom { .. } => Dialect::Line,
-            Client::MultiRoom(social) => social.dialect,
+            Client::MultiRoom(client) => client.dialect,
         }
     }
 
-    /// Whether it still has to give a name.
+    /// Whether a local client must still choose a name.
     pub fn is_unnamed(&self) -> bool {
-        matches!(self, Client::SingleRoom { seat: None, .. })
+        matches!(self, Client::SingleRoom { membership: None, .. })
     }
 
-    /// All its memberships.
     pub fn memberships(&self) -> impl Iterator<Item = Membership> {
         let (one, many) = match self {
-            Client::SingleRoom { seat, .. } => (*seat, &[][..]),
-            Client::MultiRoom(social) => (None, &social.memberships[..]),
+            Client::SingleRoom { membership, .. } => (*membership, &[][..]),
+            Client::MultiRoom(client) => (None, &client.memberships[..]),
         };
-        one.into_iter().chain(many.iter().map(|(seat, _)| *seat))
+        one.into_iter().chain(many.iter().map(|(membership, _)| *membership))
     }
 
-    /// Its seat in that room.
     pub fn membership_in(&self, slot: RoomSlot) -> Option<Membership> {
-        self.memberships().find(|seat| seat.slot == slot)
+        self.memberships().find(|membership| membership.slot == slot)
     }
 
-    /// Whether its own messages come back to it from that room.
+    /// Whether the client is sent its own messages in that room.
     pub fn gets_echo(&self, slot: RoomSlot) -> bool {
         match self {
             Client::SingleRoom { .. } => false,
-            Client::MultiRoom(social) => {
-                social.memberships.iter().any(|(seat, echo)| seat.slot == slot && echo.0)
+            Client::MultiRoom(client) => {
+                client.memberships.iter().any(|(membership, echo)| membership.slot == slot && echo.0)
             }
         }
     }
 
-    /// It has a seat more.
     pub fn add_membership(&mut self, new: Membership, echo: Echo) {
         match self {
-            Client::SingleRoom { seat: seat @ None, .. } => *seat = Some(new),
-            Client::SingleRoom { name, seat: Some(first) } => {
+            Client::SingleRoom { membership: membership @ None, .. } => *membership = Some(new),
+            // Only a remote client joins a second room before it leaves the first.
+            Client::SingleRoom { name, membership: Some(first) } => {
                 let memberships = [(*first, Echo(false)), (new, echo)].into_iter().collect();
-                let social = MultiRoom { name: Some(name.clone()), dialect: Dialect::Redis, memberships };
-                *self = Client::MultiRoom(Box::new(social));
+                let client = MultiRoom { name: Some(name.clone()), dialect: Dialect::Redis, memberships };
+                *self = Client::MultiRoom(Box::new(client));
             }
-            Client::MultiRoom(social) => {
-                social.memberships.push((new, echo));
-            }
+            Client::MultiRoom(client) => client.memberships.push((new, echo)),
         }
     }
 
-    /// It has left that room.
     pub fn remove_membership(&mut self, slot: RoomSlot) {
         match self {
-            Client::SingleRoom { seat, .. } => *seat = None,
-            Client::MultiRoom(social) => social.memberships.retain(|(seat, _)| seat.slot != slot),
+            Client::SingleRoom { membership, .. } => *membership = None,
+            Client::MultiRoom(client) => {
+                let before = client.memberships.len();
+                client.memberships.retain(|(membership, _)| membership.slot != slot);
+                debug_assert_eq!(client.memberships.len() + 1, before, "not in the room exactly once");
+            }
         }
     }
 
-    /// Its seat in that room is another one now.
-    pub fn shift(&mut self, slot: RoomSlot, index: u32) {
+    /// Records that the client's index among the subscribers of a room has changed.
+    pub fn set_index(&mut self, slot: RoomSlot, index: u32) {
         match self {
-            Client::SingleRoom { seat, .. } => *seat = Some(Membership { slot, index }),
-            Client::MultiRoom(social) => {
-                social
-                    .memberships
-                    .iter_mut()
-                    .filter(|(seat, _)| seat.slot == slot)
-                    .for_each(|(seat, _)| seat.index = index);
+            Client::SingleRoom { membership, .. } => *membership = Some(Membership { slot, index }),
+            Client::MultiRoom(client) => {
+                let found = client.memberships.iter_mut().find(|(membership, _)| membership.slot == slot);
+                debug_assert!(found.is_some(), "not in the room");
+                found.into_iter().for_each(|(membership, _)| membership.index = index);
             }
         }
     }
@@ -232,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_client_is_small() {
+    fn line_client_takes_24_bytes() {
         assert_eq!(size_of::<Option<Client>>(), 24);
     }
 }

@@ -1,20 +1,22 @@
-//! Names that two clients have at once, at different processes that did not know of each other: [`NameConflicts`]. Who took it
-//! first keeps it, which is the same to both processes.
+//! Names that clients of two processes hold at once, until one of them gives way: [`NameConflicts`].
 //!
-//! To its rooms here, a rival is nobody until it has a name of its own: what it does under the name would be taken for
-//! what the other does. When it gets one it has joined.
+//! Two processes that were disconnected may have given one name to two clients. The client that took it first keeps it;
+//! both processes compare the same times, so they agree.
+//!
+//! A remote client in conflict is not announced in the rooms here, since its actions would be taken for the local
+//! client's. It joins when it has a name of its own.
 
 use std::collections::BTreeMap;
 
 use super::ids::ClientId;
-use super::moves::Notice;
-use super::{Chat, Effect};
-use crate::protocol::{Event, LocalEvent, Problem};
+use super::membership::Notice;
+use super::{Chat, Ctx};
+use crate::protocol::{LocalEvent, Problem};
 use crate::text::{Looks, Name};
-use crate::time::Now;
 
-/// Those whose name somebody else had when they came by it. One of the two is about to lose it; if it is the other, the
-/// name must not be free. With each is noted whether its rooms are to be told once it has a name of its own.
+/// The remote clients whose name another client had when they took it. They must not free that name when they leave.
+///
+/// The entries are the keys of the name. [`Notice`] is for the rooms of the client once it has a name of its own.
 #[derive(Debug, Default)]
 pub struct NameConflicts(BTreeMap<(String, ClientId), Notice>);
 
@@ -31,12 +33,12 @@ impl NameConflicts {
         notice
     }
 
-    fn has(&self, name: &str, id: ClientId) -> bool {
-        // Mostly there are none, and the keys of a name need not be computed.
+    fn contains(&self, name: &str, id: ClientId) -> bool {
+        // The table is empty most of the time, and then the keys need not be computed.
         !self.0.is_empty() && self.0.contains_key(&(Looks::of(name).first().to_string(), id))
     }
 
-    /// Returns those whose names have that key.
+    /// The clients whose names have that key.
     fn with_key(&self, key: &str) -> impl Iterator<Item = ClientId> {
         let lowest = (key.to_string(), ClientId(0));
         self.0
@@ -53,82 +55,76 @@ impl NameConflicts {
 }
 
 impl Chat {
-    /// The client of ours with that name.
+    /// Finds the local client with that name.
     pub(super) fn find_local(&self, name: &Name) -> Option<ClientId> {
-        self.find(name.as_str()).filter(|id| id.remote_key().is_none())
+        self.find_client(name.as_str()).filter(|id| id.remote_key().is_none())
     }
 
-    /// Notes a far client's name as taken, unless somebody has it: then one of the two is about to lose it. `notice` says
-    /// whether its rooms are to be told later.
+    /// Takes a remote client's name for it, or records a conflict if the name is taken. `notice` is for its rooms then.
     pub(super) fn take_remote_name(&mut self, client: ClientId, notice: Notice) {
         let name = self.clients.name_of(client);
-        match self.alike(name).is_empty() {
+        match self.look_alikes(name).is_empty() {
             true => self.take_name(client, None),
             false => {
                 let name = name.to_string();
-                self.clients.far.conflicts.insert(&name, client, notice);
+                self.clients.remote.conflicts.insert(&name, client, notice);
             }
         }
     }
 
-    /// A far client has this name no more. If it was a rival for it: whether its rooms are still to be told of it.
-    pub(super) fn lose_remote_name(&mut self, client: ClientId, name: &str) -> Option<Notice> {
+    /// Frees a remote client's name, or ends its conflict: then the result is the notice for its rooms.
+    pub(super) fn free_remote_name(&mut self, client: ClientId, name: &str) -> Option<Notice> {
         self.names.remove(client, name);
-        self.clients.far.conflicts.remove(name, client)
+        self.clients.remote.conflicts.remove(name, client)
     }
 
-    /// Whether another client has the name of this one here.
+    /// Whether another client has taken the name of this one.
     pub(super) fn is_in_conflict(&self, client: ClientId) -> bool {
-        self.clients.far.conflicts.has(self.clients.name_of(client), client)
+        self.clients.remote.conflicts.contains(self.clients.name_of(client), client)
     }
 
-    /// Has the link find out whether the holder of a name is still there, if it is a far one: its process may have died
-    /// unnoticed, and who wants the name may be the same person. `wanted_by` is the process that wants it.
-    pub(super) fn doubt_holder(&self, name: &str, wanted_by: Option<u64>, effects: &mut Vec<Effect>) {
-        let processes = self.alike(name).into_iter().filter_map(|holder| self.clients.far.process_of(holder));
+    /// Checks whether remote holders of a name are still connected: their process may have died unnoticed, and their user
+    /// may be the client that wants the name now. `wanted_by` is that client's process, if it is a remote one.
+    pub(super) fn check_holders(&self, name: &str, wanted_by: Option<u64>, ctx: &mut Ctx<'_>) {
+        let holders = self.look_alikes(name).into_iter();
+        let processes = holders.filter_map(|holder| self.clients.remote.process_of(holder));
         let processes = processes.filter(|process| Some(*process) != wanted_by);
-        effects.extend(processes.map(|process| Effect::Publish(LocalEvent::Doubt { process })));
+        processes.for_each(|process| ctx.publish(|| LocalEvent::Doubt { process }));
     }
 
-    /// Somebody has lost this name, or given it up, and all rooms know: others who have it, or one that looks like it, keep
-    /// theirs.
-    pub(super) fn name_is_free(&mut self, name: &str, now: Now, effects: &mut Vec<Effect>) {
+    /// Gives a name that was freed to the client in conflict about it, if there is one, and announces that client. The
+    /// rooms of the former holder must have been sent its leave or its new name.
+    pub(super) fn on_name_freed(&mut self, name: &str, ctx: &mut Ctx<'_>) {
         for key in Looks::of(name).keys() {
-            let is_free = |rival: &ClientId| self.alike(self.clients.name_of(*rival)).is_empty();
-            // NameConflicts with this key exclude each other, so at most one can take its name.
-            let rival = self.clients.far.conflicts.with_key(key).find(is_free);
-            if let Some(rival) = rival {
-                let name = self.clients.name_of(rival).to_string();
-                let notice = self.clients.far.conflicts.remove(&name, rival);
-                self.take_name(rival, None);
-                self.announce_join_everywhere(rival, notice.unwrap_or(Notice::Silent), now, effects);
+            let can_take = |client: &ClientId| self.look_alikes(self.clients.name_of(*client)).is_empty();
+            // The names with this key exclude each other, so at most one client can take its name.
+            let client = self.clients.remote.conflicts.with_key(key).find(can_take);
+            if let Some(client) = client {
+                let name = self.clients.name_of(client).to_string();
+                let notice = self.clients.remote.conflicts.remove(&name, client);
+                debug_assert!(notice.is_some(), "{client:?} is listed under a key of another name");
+                self.take_name(client, None);
+                self.announce_join_everywhere(client, notice.unwrap_or(Notice::Silent), ctx);
             }
         }
     }
 
-    /// Clients of ours that have that name, or one that looks like it, and took it later are guests from now on. Who took
-    /// it first is the same to both processes, so the other does nothing.
-    pub(super) fn settle_name(
-        &mut self,
-        process: u64,
-        name: &Name,
-        since: u64,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Renames local clients to guests if a remote client has taken their name, or a look-alike, before them. If a local
+    /// client was first, its name stays, and the other process renames the remote one.
+    pub(super) fn give_way(&mut self, process: u64, name: &Name, since_unix_millis: u64, ctx: &mut Ctx<'_>) {
         let Some(shared) = &self.shared else {
-            return;
+            return debug_assert!(false, "a remote client in a chat that is not shared");
         };
-        let near = |holder: &ClientId| holder.remote_key().is_none();
-        let later = |holder: &ClientId| (since, process) < (shared.claim_of(*holder), shared.process);
-        let mut yielding = self.alike(name.as_str());
-        yielding.retain(|holder| near(holder) && later(holder));
-        for holder in yielding {
-            if let Some(own) = self.name(holder).cloned() {
-                let problem = Problem::NameYielded { name: own, to: name.clone() };
-                effects.push(Effect::Reply(holder, Event::Problem { problem, unnamed: false }));
-                let guest = self.next_guest();
-                self.rename(holder, guest, now, effects);
+        let is_local = |holder: &ClientId| holder.remote_key().is_none();
+        let is_later =
+            |holder: &ClientId| (since_unix_millis, process) < (shared.claim_of(*holder), shared.process);
+        let mut later = self.look_alikes(name.as_str());
+        later.retain(|holder| is_local(holder) && is_later(holder));
+        for holder in later {
+            if let Some(own) = self.existing_name(holder) {
+                ctx.reply_problem(holder, Problem::NameYielded { name: own, to: name.clone() });
+                let guest = self.next_guest_name();
+                self.rename(holder, guest, ctx);
             }
         }
     }

@@ -1,43 +1,40 @@
-//! How the chat calls its clients and rooms: small numbers that never mean another one.
+//! The ids of clients and rooms inside the chat.
 
 use std::num::NonZeroU32;
 
-/// A client, by the place it has in the roster. The server gives these and takes them back.
-///
-/// Those of other processes are not in the roster, but have numbers of their own, beyond its last place.
+/// The id of a client: its slot in the roster, which the server assigns. Remote clients have ids above all slots.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ClientId(pub u32);
 
 impl ClientId {
-    /// More than there can be places in the roster.
-    const FAR: u32 = 1 << 31;
+    /// The first id of remote clients; the roster has fewer slots.
+    const FIRST_REMOTE: u32 = 1 << 31;
 
-    /// The client of another process with that key.
-    pub(super) fn far(key: usize) -> ClientId {
-        ClientId(ClientId::FAR + key as u32)
+    /// The id of the remote client with that key.
+    pub(super) fn remote(key: usize) -> ClientId {
+        ClientId(ClientId::FIRST_REMOTE + key as u32)
     }
 
-    /// The key of a client of another process; `None` if it is one of ours.
+    /// The key of a remote client; `None` for a local one.
     pub(super) fn remote_key(self) -> Option<usize> {
-        self.0.checked_sub(ClientId::FAR).map(|key| key as usize)
+        self.0.checked_sub(ClientId::FIRST_REMOTE).map(|key| key as usize)
     }
 }
 
-/// A room. Once it is closed, its slot may be another room's, but its id never is: a summary or a message of the old
-/// one that is still in a queue is not taken for one of the new.
+/// The id of a room. A slot is used again after its room is closed, but an id never is: queued summaries and messages of
+/// a closed room can't reach a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct RoomId {
     pub(super) slot: RoomSlot,
     pub(super) serial: u32,
 }
 
-/// A place for a room. While somebody is in the room, the slot alone says which it is; who keeps it longer needs the
-/// [`RoomId`].
+/// The slot of a room. It identifies the room only while the room has subscribers; use a [`RoomId`] to keep it longer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct RoomSlot(NonZeroU32);
 
 impl RoomSlot {
-    /// From a key of the slab. One more, so that "no room" takes no space in a client.
+    /// Converts a key of the slab. The slot is the key plus one, so that an `Option<RoomSlot>` takes no more space.
     pub(super) const fn from_key(key: usize) -> RoomSlot {
         match NonZeroU32::new(key as u32 + 1) {
             Some(number) => RoomSlot(number),
@@ -51,18 +48,16 @@ impl RoomSlot {
 }
 
 impl RoomId {
-    /// The id as one number.
     pub fn as_u64(self) -> u64 {
         (u64::from(self.serial) << 32) | self.slot.key() as u64
     }
 
-    /// The id that is that number.
+    /// Converts a number of [`RoomId::as_u64`] back.
     pub fn from_u64(number: u64) -> RoomId {
         RoomId { slot: RoomSlot::from_key(number as u32 as usize), serial: (number >> 32) as u32 }
     }
 
-    /// Its slot.
-    pub fn slot(self) -> RoomSlot {
+    pub(super) fn slot(self) -> RoomSlot {
         self.slot
     }
 }

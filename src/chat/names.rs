@@ -1,7 +1,7 @@
-//! Which names are taken: [`Names`].
+//! The table of taken names: [`Names`].
 //!
-//! The tables have client ids alone, about eight bytes a client; the names themselves are with the clients. A name is
-//! taken if somebody has one that looks like it ([`Looks`]).
+//! The table stores client ids alone, about eight bytes per client; the clients have the names. A name is taken if a client
+//! has a name that looks like it ([`Looks`]).
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -10,32 +10,31 @@ use hashbrown::HashTable;
 use super::ids::ClientId;
 use crate::text::{Looks, Name};
 
-/// The ids of the clients that have a name. Every call is told how to find a client's name.
+/// The ids of the clients that have taken a name. The caller of each method passes a function that finds a client's name.
 #[derive(Debug)]
 pub struct Names {
-    /// By the first key of a name.
+    /// The clients, by the first keys of their names.
     first: HashTable<ClientId>,
-    /// By the further keys that few names have, with their index.
+    /// The clients with further keys, which few names have, and the indices of these keys.
     further: HashTable<(ClientId, u8)>,
-    /// Keyed at random, so that nobody can choose names that collide.
+    /// The hasher has random keys, so that no client can choose names that collide.
     state: RandomState,
 }
 
 impl Names {
-    /// Room for the names of so many clients.
     pub fn with_capacity(clients: usize) -> Names {
         let first = HashTable::with_capacity(clients);
         Names { first, further: HashTable::new(), state: RandomState::new() }
     }
 
-    /// Finds the client with that name, in whatever spelling. Look-alikes are other names.
+    /// Finds the client with that name, in any spelling. A look-alike is another name.
     pub fn find<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Option<ClientId> {
         let hash = self.state.hash_one(Looks::of(name).first());
         self.first.find(hash, |id| Name::are_same(name_of(*id), name)).copied()
     }
 
-    /// Finds the clients whose names look like `name`. Several may look like it and not like each other.
-    pub fn alike<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Vec<ClientId> {
+    /// Finds the clients whose names look like `name`. Two such names need not look like each other.
+    pub fn look_alikes<'a>(&self, name: &str, name_of: impl Fn(ClientId) -> &'a str) -> Vec<ClientId> {
         let mut found = Vec::new();
         for key in Looks::of(name).keys() {
             let hash = self.state.hash_one(key);
@@ -49,9 +48,9 @@ impl Names {
         found
     }
 
-    /// Takes the name of `id` for it. The name must be free.
+    /// Takes a client's name for it. The name must be free.
     pub fn insert<'a>(&mut self, id: ClientId, name_of: impl Fn(ClientId) -> &'a str) {
-        debug_assert_eq!(self.alike(name_of(id), &name_of), [], "a name given twice");
+        debug_assert_eq!(self.look_alikes(name_of(id), &name_of), [], "the name is taken");
         let state = &self.state;
         let looks = Looks::of(name_of(id));
         let first_hash = |id: &ClientId| state.hash_one(Looks::of(name_of(*id)).first());
@@ -62,7 +61,7 @@ impl Names {
         }
     }
 
-    /// Frees the name that `id` took as `name`.
+    /// Frees `name`, if that client has taken it. A client in a name conflict has not, and one that has quit has freed it.
     pub fn remove(&mut self, id: ClientId, name: &str) {
         let looks = Looks::of(name);
         let hash = self.state.hash_one(looks.first());
@@ -77,27 +76,30 @@ impl Names {
         }
     }
 
-    /// The clients in the tables, in no order; those with further keys several times.
+    /// The clients in the table, in no order. A client with further keys is listed several times.
     pub fn ids(&self) -> impl Iterator<Item = ClientId> {
         self.first.iter().copied().chain(self.further.iter().map(|(id, _)| *id))
     }
 
-    /// How many names are taken.
+    /// The number of taken names.
     pub fn len(&self) -> usize {
         self.first.len()
     }
 
-    /// The number of keys besides the first one of each name.
+    /// The number of further keys.
     pub fn further_len(&self) -> usize {
         self.further.len()
     }
 }
 
-/// The keys behind the first, with their indices.
+/// The keys after the first, with their indices.
 fn further(looks: &Looks) -> impl Iterator<Item = (u8, &str)> {
     (0..).zip(looks.keys()).skip(1)
 }
 
 fn further_key(name: &str, index: u8) -> String {
-    Looks::of(name).keys().nth(usize::from(index)).unwrap_or_default().into()
+    let looks = Looks::of(name);
+    let key = looks.keys().nth(usize::from(index));
+    debug_assert!(key.is_some(), "{name} has no key {index}");
+    key.unwrap_or_default().into()
 }

@@ -1,279 +1,217 @@
-//! What is heard of other processes: their clients come and go, move and speak as those of this one do.
+//! Events of other processes: joins, leaves, new names and messages of remote clients, and the state of the Redis link.
 
 use std::collections::HashSet;
 
 use super::clients::{Client, Echo, Membership};
 use super::ids::{ClientId, RoomId, RoomSlot};
-use super::moves::Notice;
-use super::talk::Speech;
-use super::{Chat, Effect};
+use super::membership::Notice;
+use super::{Chat, Ctx, Effect};
 use crate::protocol::{
-    Event, LocalEvent, Message, Payload, Presence, Problem, RemoteEvent, Sender, UniqueId,
+    Body, Event, LocalEvent, Message, MessageKind, Payload, Presence, Problem, RemoteEvent, UniqueId,
 };
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 impl Chat {
-    /// Something is known of another process, or of the link to it.
-    pub fn hear(&mut self, news: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
-        match news {
+    /// Applies an event of another process, or of the link to them.
+    pub fn apply_remote(&mut self, event: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut self.context(now, effects);
+        match event {
             RemoteEvent::Message { room, from, sender, kind, body, at_unix_millis } => {
-                let at = at_unix_millis.unwrap_or(now.unix_millis);
-                let speech = Speech { kind, body, receipt: false };
-                self.hear_said(&room, from, sender, speech, at, effects);
+                let at_unix_millis = at_unix_millis.unwrap_or(now.unix_millis);
+                let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis };
+                self.on_message(&room, message, ctx);
             }
             RemoteEvent::Relayed { room, from, sender, payload, at_unix_millis } => {
-                self.hear_relayed(&room, from, sender, payload, at_unix_millis, effects);
+                let message = |text, seq| {
+                    let (kind, body) = (MessageKind::Say, Body::Text(text));
+                    Message { from, sender, kind, body, seq, at_unix_millis }
+                };
+                self.on_relayed(&room, payload, message, ctx);
             }
             RemoteEvent::Private { process, to, by, from, text } => match self.find_local(&to) {
-                Some(id) => effects.push(Effect::Deliver(id, Event::Private { by, from, text })),
-                None => self.share(|| LocalEvent::Nobody { process, from, called: to }, effects),
+                Some(id) => ctx.deliver(id, Event::Private { by, from, text }),
+                None => ctx.publish(|| LocalEvent::Nobody { process, from, called: to }),
             },
             RemoteEvent::Nobody { from, called } => {
                 if let Some(id) = self.find_local(&from) {
-                    let problem = Problem::NobodyCalled(Text::of_name(&called));
-                    effects.push(Effect::Reply(id, Event::Problem { problem, unnamed: false }));
+                    ctx.reply_problem(id, Problem::NobodyCalled(Text::of_name(&called)));
                 }
             }
-            RemoteEvent::Present { id, presence } => {
-                self.remote_present(id, presence, Notice::Announced, now, effects)
-            }
-            RemoteEvent::Gone { id, reason } => self.remote_gone(id, reason, Notice::Announced, now, effects),
+            RemoteEvent::Present { id, presence } => self.on_present(id, presence, Notice::Announced, ctx),
+            RemoteEvent::Gone { id, reason } => self.on_gone(id, reason, Notice::Announced, ctx),
             RemoteEvent::Everyone { process, clients, told } => {
-                self.remote_snapshot(
-                    process,
-                    clients,
-                    if told { Notice::Announced } else { Notice::Silent },
-                    now,
-                    effects,
-                );
+                let notice = if told { Notice::Announced } else { Notice::Silent };
+                self.on_snapshot(process, clients, notice, ctx);
             }
             RemoteEvent::ProcessGone { process } => {
                 let reason = Text::clean("its server is gone");
-                for serial in self.clients.far.of_process(process) {
-                    self.remote_gone(
-                        UniqueId { process, serial },
-                        reason.clone(),
-                        Notice::Announced,
-                        now,
-                        effects,
-                    );
+                for serial in self.clients.remote.of_process(process) {
+                    let id = UniqueId { process, serial };
+                    self.on_gone(id, reason.clone(), Notice::Announced, ctx);
                 }
             }
             RemoteEvent::Lost { room, count } => {
                 if let Some(id) = self.record_gap(&room) {
-                    let event = Event::Lost { room, count };
-                    effects.push(Effect::Announce { room: id, except: None, event });
+                    ctx.announce(id, None, Event::Lost { room, count });
                 }
             }
             RemoteEvent::Unread { room } => {
                 self.record_gap(&room);
             }
-            RemoteEvent::Disconnected => self.set_apart(true, now, effects),
-            RemoteEvent::Connected => self.set_apart(false, now, effects),
+            RemoteEvent::Disconnected => self.set_disconnected(true, ctx),
+            RemoteEvent::Connected => self.set_disconnected(false, ctx),
         }
     }
 
-    /// Who is away from a room and comes back must be told that something is missing.
+    /// Records that messages of a room are missing here, for clients that catch up later.
     fn record_gap(&mut self, room: &RoomName) -> Option<RoomId> {
         let id = self.rooms.find(room)?;
-        self.rooms.get_mut(id)?.record_gap();
+        self.rooms.existing_mut(id)?.record_gap();
         Some(id)
     }
 
-    fn hear_said(
-        &mut self,
-        room: &RoomName,
-        from: Name,
-        sender: Sender,
-        speech: Speech,
-        at: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(id) = self.rooms.find(room) else {
-            return;
-        };
-        let Speech { kind, body, .. } = speech;
-        let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis: at }.into();
-        let message = self.rooms.post(id, message);
-        effects.extend(self.announce(id, None, message));
+    fn on_message(&mut self, room: &RoomName, message: impl FnOnce(u64) -> Message, ctx: &mut Ctx<'_>) {
+        // The room may have been closed while the message was on its way.
+        if let Some(id) = self.rooms.find(room) {
+            self.post(id, None, message, ctx);
+        }
     }
 
-    fn hear_relayed(
+    fn on_relayed(
         &mut self,
         room: &RoomName,
-        from: Name,
-        sender: Sender,
         payload: Payload,
-        at: u64,
-        effects: &mut Vec<Effect>,
+        message: impl FnOnce(Text, u64) -> Message,
+        ctx: &mut Ctx<'_>,
     ) {
+        // The room may have been closed while the message was on its way.
         let Some(id) = self.rooms.find(room) else {
             return;
         };
         let words = payload.words();
-        effects.push(Effect::Announce { room: id, except: None, event: Event::Relayed(payload) });
+        ctx.announce(id, None, Event::Relayed(payload));
         if let Some(words) = words {
-            self.hear_said(room, from, sender, Speech::of_text(words), at, effects);
+            self.post(id, None, |seq| message(words, seq), ctx);
         }
     }
 
-    fn set_apart(&mut self, apart: bool, now: Now, effects: &mut Vec<Effect>) {
-        if apart {
-            for process in self.clients.far.processes() {
-                self.remote_snapshot(process, Vec::new(), Notice::Silent, now, effects);
+    /// Removes the remote clients if the link is down, and sends all clients a notice if that has changed.
+    fn set_disconnected(&mut self, is_disconnected: bool, ctx: &mut Ctx<'_>) {
+        if is_disconnected {
+            for process in self.clients.remote.processes() {
+                self.on_snapshot(process, Vec::new(), Notice::Silent, ctx);
             }
         }
-        // They may be out of reach again before anybody was told that they are not.
-        if let Some(shared) = self.shared.as_mut().filter(|shared| shared.apart != apart) {
-            shared.apart = apart;
-            effects.push(Effect::SendToAll(if apart { Event::Disconnected } else { Event::Connected }));
+        let Some(shared) = &mut self.shared else {
+            return debug_assert!(false, "a link in a chat that is not shared");
+        };
+        // The link may break again before its return was reported.
+        if shared.is_disconnected != is_disconnected {
+            shared.is_disconnected = is_disconnected;
+            ctx.send_to_all(if is_disconnected { Event::Disconnected } else { Event::Connected });
         }
     }
 
-    /// Those are all clients of a process: who is not among them is gone.
-    fn remote_snapshot(
+    /// Replaces all clients of a process by `clients`.
+    fn on_snapshot(
         &mut self,
         process: u64,
         clients: Vec<(u32, Presence)>,
         notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
+        ctx: &mut Ctx<'_>,
     ) {
         let present: HashSet<u32> = clients.iter().map(|(client, _)| *client).collect();
-        let mut known = self.clients.far.of_process(process);
-        known.retain(|client| !present.contains(client));
-        for serial in known {
-            self.remote_gone(UniqueId { process, serial }, None, notice, now, effects);
+        let mut gone = self.clients.remote.of_process(process);
+        gone.retain(|client| !present.contains(client));
+        for serial in gone {
+            self.on_gone(UniqueId { process, serial }, None, notice, ctx);
         }
         for (serial, presence) in clients {
-            self.remote_present(UniqueId { process, serial }, presence, notice, now, effects);
+            self.on_present(UniqueId { process, serial }, presence, notice, ctx);
         }
     }
 
-    fn remote_present(
-        &mut self,
-        id: UniqueId,
-        presence: Presence,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Adds a remote client, or updates its name and its rooms.
+    fn on_present(&mut self, id: UniqueId, presence: Presence, notice: Notice, ctx: &mut Ctx<'_>) {
         let Presence { name, since_unix_millis, rooms } = presence;
-        self.settle_name(id.process, &name, since_unix_millis, now, effects);
-        let client = match self.clients.far.find(id) {
+        self.give_way(id.process, &name, since_unix_millis, ctx);
+        let client = match self.clients.remote.find(id) {
             Some(client) => {
-                self.remote_rename(client, &name, notice, now, effects);
+                self.rename_remote(client, &name, notice, ctx);
                 client
             }
             None => {
-                let Some(client) = self.clients.far.insert(id, name) else {
+                // The table may be full.
+                let Some(client) = self.clients.remote.insert(id, name) else {
                     return;
                 };
                 self.take_remote_name(client, notice);
                 client
             }
         };
-        self.doubt_holder(self.clients.name_of(client), Some(id.process), effects);
-        self.remote_move(client, rooms, notice, now, effects);
+        self.check_holders(self.clients.name_of(client), Some(id.process), ctx);
+        self.move_remote(client, rooms, notice, ctx);
     }
 
-    /// A far client is in these rooms now, as far as there is a place for them.
-    fn remote_move(
-        &mut self,
-        client: ClientId,
-        rooms: Vec<RoomName>,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    /// Moves a remote client to these rooms, except those that can't be opened because there are too many.
+    fn move_remote(&mut self, client: ClientId, rooms: Vec<RoomName>, notice: Notice, ctx: &mut Ctx<'_>) {
         let notice = if self.is_in_conflict(client) { Notice::Silent } else { notice };
         let slot = |room: &RoomName| Some(self.rooms.find(room)?.slot());
         let wanted: HashSet<RoomSlot> = rooms.iter().filter_map(slot).collect();
-        let memberships = self.client(client).into_iter().flat_map(Client::memberships);
-        let (stays, leaves): (Vec<Membership>, Vec<Membership>) =
-            memberships.partition(|seat| wanted.contains(&seat.slot));
-        self.leave_memberships(client, &leaves, None, notice, now, effects);
-        let mut seated: HashSet<RoomSlot> = stays.into_iter().map(|seat| seat.slot).collect();
-        // Each is taken as soon as it is open: the next might be opened in its place.
+        let memberships = self.clients.existing(client).into_iter().flat_map(Client::memberships);
+        let (kept, left): (Vec<Membership>, Vec<Membership>) =
+            memberships.partition(|membership| wanted.contains(&membership.slot));
+        self.leave_rooms(client, &left, None, notice, ctx);
+        let mut joined: HashSet<RoomSlot> = kept.into_iter().map(|membership| membership.slot).collect();
+        // The client joins each room at once: an empty room could be closed to open the next one.
         for room in rooms {
             if let Some(room) = self.rooms.open(room)
-                && seated.insert(room.slot())
+                && joined.insert(room.slot())
             {
-                self.take_membership(client, room, Echo(false), notice, now, effects);
+                self.add_to_room(client, room, Echo(false), notice, ctx);
             }
         }
     }
 
-    fn remote_gone(
-        &mut self,
-        id: UniqueId,
-        reason: Option<Text>,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(client) = self.clients.far.find(id) else {
+    fn on_gone(&mut self, id: UniqueId, reason: Option<Text>, notice: Notice, ctx: &mut Ctx<'_>) {
+        // The client may have been ignored because the table was full, or a snapshot may have removed it.
+        let Some(client) = self.clients.remote.find(id) else {
             return;
         };
         let name = self.clients.name_of(client).to_string();
-        let notice = self.lose_remote_name(client, &name).map_or(notice, |_| Notice::Silent);
+        let notice = self.free_remote_name(client, &name).map_or(notice, |_| Notice::Silent);
         let memberships: Vec<Membership> =
-            self.client(client).into_iter().flat_map(Client::memberships).collect();
-        self.leave_memberships(client, &memberships, reason, notice, now, effects);
-        self.clients.far.remove(id);
-        self.name_is_free(&name, now, effects);
+            self.clients.existing(client).into_iter().flat_map(Client::memberships).collect();
+        self.leave_rooms(client, &memberships, reason, notice, ctx);
+        self.clients.remote.remove(id);
+        self.on_name_freed(&name, ctx);
     }
 
-    fn remote_rename(
-        &mut self,
-        client: ClientId,
-        name: &Name,
-        notice: Notice,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(old) = self.name(client).filter(|old| *old != name).cloned() else {
+    fn rename_remote(&mut self, client: ClientId, name: &Name, notice: Notice, ctx: &mut Ctx<'_>) {
+        let Some(old) = self.existing_name(client).filter(|old| old != name) else {
             return;
         };
-        let was_rival = self.lose_remote_name(client, old.as_str());
-        self.clients.get_mut(client).and_then(|client| client.rename(name.clone()));
-        self.take_remote_name(client, was_rival.unwrap_or(notice));
-        match (was_rival, self.is_in_conflict(client)) {
-            (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, effects),
-            (None, true) if notice == Notice::Announced => {
-                self.announce_leave_everywhere(client, &old, now, effects)
-            }
-            // Its rooms have not heard of it under the old name: that was another's.
-            (Some(later), false) if notice == Notice::Announced => {
-                self.announce_join_everywhere(client, later, now, effects);
+        let old_conflict = self.free_remote_name(client, old.as_str());
+        self.set_name(client, name.clone());
+        self.take_remote_name(client, old_conflict.unwrap_or(notice));
+        match (old_conflict, self.is_in_conflict(client)) {
+            (None, false) if notice == Notice::Announced => self.announce_rename(client, &old, name, ctx),
+            (None, true) if notice == Notice::Announced => self.announce_leave_everywhere(client, &old, ctx),
+            // The client was not announced under its old name, which was another client's.
+            (Some(notice_then), false) if notice == Notice::Announced => {
+                self.announce_join_everywhere(client, notice_then, ctx);
             }
             _ => {}
         }
-        self.name_is_free(old.as_str(), now, effects);
+        self.on_name_freed(old.as_str(), ctx);
     }
 
-    /// Tells all rooms of a client that nobody is there under its old name any more.
-    fn announce_leave_everywhere(
-        &mut self,
-        client: ClientId,
-        old: &Name,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let by = self.unique(client);
-        for id in self.rooms_of(client) {
-            let Some(room) = self.rooms.get_mut(id) else {
-                continue;
-            };
-            let count = room.count();
-            if count <= self.rules.announce_max {
-                let room = room.name.clone();
-                let event = Event::Left { by, name: old.clone(), room, reason: None, count };
-                effects.push(Effect::Announce { room: id, except: None, event });
-            } else {
-                self.crowds.note(id, &mut room.crowd, |crowd| crowd.left += 1, now.moment);
-            }
+    /// Announces in all rooms of a client that it has left under its old name, since its new name is in conflict.
+    fn announce_leave_everywhere(&mut self, client: ClientId, old: &Name, ctx: &mut Ctx<'_>) {
+        for room in self.rooms_of(client) {
+            let count = self.rooms.existing(room).map_or(0, |room| room.count());
+            self.announce_leave(client, room, count, old.clone(), None, ctx);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Rooms: their members and what was said in them.
+//! Rooms: their subscribers and their history.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -8,36 +8,36 @@ use hashbrown::HashTable;
 use slab::Slab;
 
 use super::crowd::Crowd;
-use super::history::Ledger;
+use super::eviction::EvictionQueue;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::config::Config;
 use crate::protocol::{Dialect, Epoch, Event, Message, UNIQUE_ID_MAX_BYTES};
 use crate::text::{NAME_MAX_BYTES, RoomName};
 use crate::time::Moment;
 
-/// Members and messages of one room.
 #[derive(Debug)]
 pub struct Room {
-    /// What it is called.
     pub name: RoomName,
-    /// Distinguishes it from others that had or will have its slot.
+    /// Distinguishes the room from others that had or will have its slot.
     serial: u32,
-    /// Who is here, by dialect. Dense, for whoever walks through one with a message; each client knows its index.
+    /// The clients that are sent the room's events, by dialect. The lists are dense for fast fan-out; each client has its
+    /// index.
     subscribers: [Vec<ClientId>; Dialect::Redis as usize + 1],
-    /// Number of changes of the subscribers, modulo 2^32.
+    /// The number of changes of the subscribers, modulo 2^32.
     pub changes: u32,
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
-    /// Listeners that catch up with what was said, and are not among the subscribers yet.
-    pub returning: u32,
-    past: VecDeque<Rc<Message>>,
-    /// The number of messages that were remembered, and are not any more.
-    forgotten: u64,
-    /// The number of the last message, or of the last gap.
+    /// The number of SSE clients that are catching up and are not subscribers yet.
+    pub catching_up: u32,
+    /// The stored messages, oldest first.
+    history: VecDeque<Rc<Message>>,
+    /// The number of messages that were stored once and are not any more.
+    evicted: u64,
+    /// The sequence number of the last message or gap.
     seq: u64,
-    /// The number of the last gap.
-    since: u64,
-    /// When the last member left.
+    /// The sequence number of the last gap; 0: there was none.
+    gap_seq: u64,
+    /// The time when the last subscriber left.
     unused_since: Moment,
 }
 
@@ -49,146 +49,144 @@ impl Room {
             subscribers: Default::default(),
             changes: 0,
             crowd: Crowd::default(),
-            returning: 0,
-            past: VecDeque::new(),
-            forgotten: 0,
+            catching_up: 0,
+            history: VecDeque::new(),
+            evicted: 0,
             seq: 0,
-            since: 0,
+            gap_seq: 0,
             unused_since: Moment::default(),
         }
     }
 
-    /// Those who speak `dialect`.
     pub fn subscribers(&self, dialect: Dialect) -> &[ClientId] {
+        debug_assert_ne!(dialect, Dialect::Http, "HTTP requests are in no room");
         self.subscribers.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The members, those of other processes last: all but those who only listen.
+    /// The members, remote ones last. SSE clients are subscribers and not members.
     pub fn members(&self) -> impl Iterator<Item = ClientId> {
-        let [line, json, raw, _, far] = &self.subscribers;
-        [line, json, raw, far].into_iter().flatten().copied()
+        let [line, json, raw, _, remote] = &self.subscribers;
+        [line, json, raw, remote].into_iter().flatten().copied()
     }
 
-    /// How many members there are.
+    /// The number of members.
     pub fn count(&self) -> usize {
-        let [line, json, raw, _, far] = &self.subscribers;
-        line.len() + json.len() + raw.len() + far.len()
+        let [line, json, raw, _, remote] = &self.subscribers;
+        line.len() + json.len() + raw.len() + remote.len()
     }
 
-    /// The number of clients of this process that are sent its messages, or will be once they have caught up.
+    /// The number of local clients that need the room's messages of other processes, including those catching up.
     pub fn local_subscribers(&self) -> usize {
         let subscribers: usize = self.subscribers[..Dialect::Redis as usize].iter().map(Vec::len).sum();
-        subscribers + self.returning as usize
+        subscribers + self.catching_up as usize
     }
 
-    /// Whether nobody is here, not even to listen.
     fn is_unused(&self) -> bool {
-        self.returning == 0 && self.subscribers.iter().all(Vec::is_empty)
+        self.catching_up == 0 && self.subscribers.iter().all(Vec::is_empty)
     }
 
-    /// Adds a client, and tells its index.
-    pub fn enter(&mut self, dialect: Dialect, id: ClientId) -> u32 {
+    /// Adds a subscriber and returns its index.
+    pub fn subscribe(&mut self, dialect: Dialect, id: ClientId) -> u32 {
         self.changes = self.changes.wrapping_add(1);
         let subscribers = &mut self.subscribers[dialect as usize];
         subscribers.push(id);
         subscribers.len() as u32 - 1
     }
 
-    /// Removes the client at `index`. The one who was last has that index now, and is returned.
-    pub fn exit(&mut self, dialect: Dialect, index: u32) -> Option<ClientId> {
+    /// Removes the subscriber at `index`. The last subscriber gets that index and is returned, unless it was removed.
+    pub fn unsubscribe(&mut self, dialect: Dialect, index: u32) -> Option<ClientId> {
         self.changes = self.changes.wrapping_add(1);
         let subscribers = &mut self.subscribers[dialect as usize];
         subscribers.swap_remove(index as usize);
         subscribers.get(index as usize).copied()
     }
 
-    /// What the numbers of its messages belong to, in that process.
+    /// The epoch of the room's sequence numbers in that process.
     pub fn epoch(&self, process: u64) -> Epoch {
         Epoch { process, room: self.serial }
     }
 
-    /// Messages did not come here, or may not from now on. They take one number together, so that who has heard the room up
-    /// to then can be told from who was here since.
+    /// Records that messages of other processes are missing, or may be from now on. They take one sequence number
+    /// together, so that a position before the gap differs from one after it.
     pub fn record_gap(&mut self) {
         self.seq += 1;
-        self.since = self.seq;
+        self.gap_seq = self.seq;
     }
 
-    /// The number of the last gap: who has heard the room up to a lower one may have missed something. 0: there was none.
-    pub fn since(&self) -> u64 {
-        self.since
+    /// The sequence number of the last gap: a client with a lower position may have missed messages. 0: there was none.
+    pub fn gap_seq(&self) -> u64 {
+        self.gap_seq
     }
 
-    /// The number of the last message, or of the last gap.
+    /// The sequence number of the last message or gap.
     pub fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// The last `count` messages, the oldest first.
+    /// The last `count` messages, oldest first.
     pub fn last(&self, count: usize) -> impl Iterator<Item = &Rc<Message>> {
-        self.past.iter().skip(self.past.len().saturating_sub(count))
+        self.history.iter().skip(self.history.len().saturating_sub(count))
     }
 
-    /// The number of messages it has forgotten. Its messages have places in the order they came; the first that is remembered
-    /// has this one.
-    pub fn forgotten(&self) -> u64 {
-        self.forgotten
+    /// The offset of the first stored message. Offsets count all messages that the room has ever stored.
+    pub fn start_offset(&self) -> u64 {
+        self.evicted
     }
 
-    /// The place behind the last message.
-    pub fn end(&self) -> u64 {
-        self.forgotten + self.past.len() as u64
+    /// The offset after the last message.
+    pub fn end_offset(&self) -> u64 {
+        self.evicted + self.history.len() as u64
     }
 
-    /// The place of the first message behind number `seq` that is remembered.
-    pub fn place_behind(&self, seq: u64) -> u64 {
-        self.forgotten + self.past.partition_point(|message| message.seq <= seq) as u64
+    /// The offset of the first stored message with a higher sequence number than `seq`.
+    pub fn offset_after(&self, seq: u64) -> u64 {
+        self.evicted + self.history.partition_point(|message| message.seq <= seq) as u64
     }
 
-    /// The messages from that place on, as far as they are remembered.
-    pub fn from(&self, place: u64) -> impl Iterator<Item = &Rc<Message>> {
-        let start = place.saturating_sub(self.forgotten) as usize;
-        self.past.range(start.min(self.past.len())..)
+    /// The stored messages from `offset` on.
+    pub fn messages_from(&self, offset: u64) -> impl Iterator<Item = &Rc<Message>> {
+        let start = offset.saturating_sub(self.evicted) as usize;
+        self.history.range(start.min(self.history.len())..)
     }
 
-    /// The number of the last `count` messages that fit into so many bytes.
-    pub fn fitting(&self, count: usize, most_bytes: usize, dialect: Dialect) -> usize {
-        fitting(self.past.iter().rev().take(count), most_bytes, dialect)
+    /// The number of messages among the last `count` that fit into `max_bytes`.
+    pub fn count_last_fitting(&self, count: usize, max_bytes: usize, dialect: Dialect) -> usize {
+        count_fitting(self.history.iter().rev().take(count), max_bytes, dialect)
     }
 
-    /// What the members are told of the joins and leaves since the last time; nothing if there were none.
-    pub fn summary(&mut self) -> Option<Event> {
+    /// Takes the summary of joins and leaves; `None` if there were none, or if nobody is there to read it.
+    pub fn take_summary(&mut self) -> Option<Event> {
         let crowd = std::mem::take(&mut self.crowd);
         let (room, count) = (self.name.clone(), self.count());
-        let news = crowd.joined + crowd.left > 0 && !self.is_unused();
-        news.then_some(Event::Crowd { room, joined: crowd.joined, left: crowd.left, count })
+        let has_content = crowd.joined + crowd.left > 0 && !self.is_unused();
+        has_content.then_some(Event::Crowd { room, joined: crowd.joined, left: crowd.left, count })
     }
 
-    /// Whether the message with that number is still remembered.
-    fn remembers(&self, seq: u64) -> bool {
-        self.past.front().is_some_and(|oldest| oldest.seq <= seq && seq <= self.seq)
+    /// Whether the message with that sequence number is still stored.
+    fn is_stored(&self, seq: u64) -> bool {
+        self.history.front().is_some_and(|oldest| oldest.seq <= seq && seq <= self.seq)
     }
 }
 
-/// The number of messages that take no more than `most_bytes` in `dialect`. One always does, since an answer
-/// without any would say that nothing was said.
-pub fn fitting<'a>(
+/// The number of messages that fit into `max_bytes` in `dialect`. The first one always counts, since an answer without a
+/// message would mean that there is none.
+pub fn count_fitting<'a>(
     messages: impl Iterator<Item = &'a Rc<Message>>,
-    most_bytes: usize,
+    max_bytes: usize,
     dialect: Dialect,
 ) -> usize {
     let mut bytes = 0;
     let fits = |(index, message): &(usize, &Rc<Message>)| {
-        bytes += shown_bytes(message, dialect);
-        *index == 0 || bytes <= most_bytes
+        bytes += encoded_bytes_max(message, dialect);
+        *index == 0 || bytes <= max_bytes
     };
     messages.enumerate().take_while(fits).count()
 }
 
-/// An upper bound of the bytes of a message in `dialect`.
-pub fn shown_bytes(message: &Message, dialect: Dialect) -> usize {
-    // The most that is put around a text: a name, how it came and how long ago it was said, or in JSON the keys and the
-    // id; and there a quotation mark, a backslash or an end of line are two bytes. An event has a position and a room too.
+/// An upper bound of the encoded size of a message in `dialect`.
+pub fn encoded_bytes_max(message: &Message, dialect: Dialect) -> usize {
+    // A line has a name, the kind and the age around the text. JSON has the keys and the id, and escapes of two bytes. A
+    // server-sent event has a position and a room as well.
     const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
     let (around, escaped) = match dialect {
         Dialect::Line => (NAME_MAX_BYTES + 40, 1),
@@ -198,7 +196,6 @@ pub fn shown_bytes(message: &Message, dialect: Dialect) -> usize {
     message.body.len() * escaped + around
 }
 
-/// All rooms.
 #[derive(Debug)]
 pub struct Rooms {
     rooms: Slab<Room>,
@@ -206,18 +203,20 @@ pub struct Rooms {
     by_name: HashTable<RoomSlot>,
     state: RandomState,
     next_serial: u32,
-    /// Those that are open for their history only, by the time when their last member left; and some that are in use again.
+    /// The rooms without subscribers that are open for their history, by the time when the last subscriber left. Some of
+    /// them are in use again.
     unused: BTreeSet<(Moment, RoomSlot)>,
-    ledger: Ledger,
+    eviction: EvictionQueue,
     max_rooms: usize,
-    history: usize,
+    /// The most messages stored per room.
+    history_max: usize,
 }
 
 impl Rooms {
-    /// Where everybody starts; always open.
+    /// The room in which line clients start. It is never closed.
     pub const LOBBY: RoomId = RoomId { slot: RoomSlot::from_key(0), serial: 0 };
 
-    /// The lobby alone.
+    /// Opens the lobby alone.
     pub fn new(config: &Config) -> Rooms {
         let mut rooms = Rooms {
             rooms: Slab::new(),
@@ -225,9 +224,9 @@ impl Rooms {
             state: RandomState::new(),
             next_serial: 0,
             unused: BTreeSet::new(),
-            ledger: Ledger::new(config.history_memory),
+            eviction: EvictionQueue::new(config.history_memory),
             max_rooms: config.max_rooms,
-            history: config.history,
+            history_max: config.history,
         };
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
@@ -235,9 +234,8 @@ impl Rooms {
         rooms
     }
 
-    /// The room of that name, made if need be. `None`: there are as many as there may be.
-    ///
-    /// A room without members that is still there for its history makes way for a new one.
+    /// Finds or creates the room with that name. At the limit, the room that was unused longest is closed; `None` if all
+    /// rooms are in use.
     pub fn open(&mut self, name: RoomName) -> Option<RoomId> {
         if let Some(id) = self.find(&name) {
             return Some(id);
@@ -254,56 +252,72 @@ impl Rooms {
         Some(RoomId { slot, serial })
     }
 
-    /// Whether [`Rooms::open`] would find or make a room of that name.
+    /// Whether [`Rooms::open`] would find or create a room with that name.
     pub fn can_open(&self, name: &RoomName) -> bool {
         let unused = |(_, slot): &(Moment, RoomSlot)| self.rooms[slot.key()].is_unused();
         self.find(name).is_some() || self.rooms.len() < self.max_rooms || self.unused.iter().any(unused)
     }
 
-    /// The room of that name, if there is one.
     pub fn find(&self, name: &RoomName) -> Option<RoomId> {
-        let is_that = |slot: &RoomSlot| self.rooms[slot.key()].name == *name;
-        self.at(*self.by_name.find(self.state.hash_one(name), is_that)?)
+        let has_name = |slot: &RoomSlot| self.rooms[slot.key()].name == *name;
+        self.at(*self.by_name.find(self.state.hash_one(name), has_name)?)
     }
 
-    /// The room that has the slot now.
+    /// The room in a slot that must be in use: `None` is a bug.
     pub fn at(&self, slot: RoomSlot) -> Option<RoomId> {
-        Some(RoomId { slot, serial: self.rooms.get(slot.key())?.serial })
+        let room = self.rooms.get(slot.key());
+        debug_assert!(room.is_some(), "{slot:?} is not in use");
+        Some(RoomId { slot, serial: room?.serial })
     }
 
-    /// A room that may be gone.
+    /// A room that may have been closed.
     pub fn get(&self, id: RoomId) -> Option<&Room> {
         self.rooms.get(id.slot.key()).filter(|room| room.serial == id.serial)
     }
 
-    /// A room that may be gone.
+    /// A room that may have been closed.
     pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
         self.rooms.get_mut(id.slot.key()).filter(|room| room.serial == id.serial)
     }
 
-    /// Numbers a message, and remembers it as far as the limits allow.
-    pub fn post(&mut self, id: RoomId, message: impl FnOnce(u64) -> Rc<Message>) -> Rc<Message> {
+    /// A room that must be open, since it has a subscriber or was just opened: `None` is a bug.
+    pub fn existing(&self, id: RoomId) -> Option<&Room> {
+        let room = self.get(id);
+        debug_assert!(room.is_some(), "{id:?} was closed");
+        room
+    }
+
+    /// A room that must be open, since it has a subscriber or was just opened: `None` is a bug.
+    pub fn existing_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        let room = self.get_mut(id);
+        debug_assert!(room.is_some(), "{id:?} was closed");
+        room
+    }
+
+    /// Gives a message the next sequence number and stores it within the limits. The memory limit may close a room
+    /// without subscribers.
+    pub fn append(&mut self, id: RoomId, message: impl FnOnce(u64) -> Message) -> Rc<Message> {
         let room = &mut self.rooms[id.slot.key()];
         room.seq += 1;
-        let message = message(room.seq);
-        if self.history == 0 {
+        let message = Rc::new(message(room.seq));
+        if self.history_max == 0 {
             return message;
         }
-        room.past.push_back(message.clone());
-        self.ledger.stored(id, &message);
-        if room.past.len() > self.history {
-            self.forget_oldest(id);
+        room.history.push_back(message.clone());
+        self.eviction.record_stored(id, &message);
+        if room.history.len() > self.history_max {
+            self.evict_oldest(id);
         }
-        self.forget_excess();
+        self.evict_excess();
         message
     }
 
-    /// Closes a room that has neither members nor messages; notes when the last member left one that has messages.
+    /// Closes a room that has neither subscribers nor history. If it has a history, its unused time starts again.
     pub fn close_if_unused(&mut self, id: RoomId, now: Moment) {
         let Some(room) = self.get_mut(id).filter(|room| room.is_unused() && id != Rooms::LOBBY) else {
             return;
         };
-        if room.past.is_empty() {
+        if room.history.is_empty() {
             return self.close(id);
         }
         let before = std::mem::replace(&mut room.unused_since, now);
@@ -323,78 +337,78 @@ impl Rooms {
     }
 
     fn close(&mut self, id: RoomId) {
+        // The lobby stays open when its last message is evicted.
         if id == Rooms::LOBBY {
             return;
         }
         let room = self.rooms.remove(id.slot.key());
         self.unused.remove(&(room.unused_since, id.slot));
         let hash = self.state.hash_one(&room.name);
-        if let Ok(entry) = self.by_name.find_entry(hash, |slot| *slot == id.slot) {
+        let entry = self.by_name.find_entry(hash, |slot| *slot == id.slot);
+        debug_assert!(entry.is_ok(), "{id:?} is not listed by its name");
+        if let Ok(entry) = entry {
             entry.remove();
         }
-        room.past.iter().for_each(|message| self.ledger.dropped(message));
+        room.history.iter().for_each(|message| self.eviction.record_removed(message));
     }
 
-    fn forget_excess(&mut self) {
-        while let Some((id, seq)) = self.ledger.excess() {
-            let oldest = self.get(id).and_then(|room| room.past.front());
+    /// Evicts the oldest messages until the history is within its memory limit.
+    fn evict_excess(&mut self) {
+        while let Some((id, seq)) = self.eviction.pop_excess() {
+            let oldest = self.get(id).and_then(|room| room.history.front());
             if oldest.is_none_or(|oldest| oldest.seq != seq) {
                 continue;
             }
-            self.forget_oldest(id);
-            if self.rooms[id.slot.key()].is_unused() && self.rooms[id.slot.key()].past.is_empty() {
+            self.evict_oldest(id);
+            if self.rooms[id.slot.key()].is_unused() && self.rooms[id.slot.key()].history.is_empty() {
                 self.close(id);
             }
         }
         let rooms = &self.rooms;
         let room = |id: RoomId| rooms.get(id.slot.key()).filter(|room| room.serial == id.serial);
-        self.ledger.sweep(|id, seq| room(id).is_some_and(|room| room.remembers(seq)));
+        self.eviction.sweep(|id, seq| room(id).is_some_and(|room| room.is_stored(seq)));
     }
 
-    fn forget_oldest(&mut self, id: RoomId) {
+    fn evict_oldest(&mut self, id: RoomId) {
         let room = &mut self.rooms[id.slot.key()];
-        if let Some(message) = room.past.pop_front() {
-            room.forgotten += 1;
-            self.ledger.dropped(&message);
-        }
+        let Some(message) = room.history.pop_front() else {
+            return debug_assert!(false, "{id:?} has no message to evict");
+        };
+        room.evicted += 1;
+        self.eviction.record_removed(&message);
     }
 
-    /// The `most` largest rooms with members, and how many more there are. Equal ones by name.
-    pub fn largest(&self, most: usize) -> (Vec<(RoomName, usize)>, usize) {
+    /// The `max` largest rooms with members, and the number of further ones. Rooms of equal size are sorted by name.
+    pub fn largest(&self, max: usize) -> (Vec<(RoomName, usize)>, usize) {
         let counts = self.rooms.iter().map(|(_, room)| (std::cmp::Reverse(room.count()), &room.name));
         let mut rooms: Vec<_> = counts.filter(|(count, _)| count.0 > 0).collect();
-        let more = rooms.len().saturating_sub(most);
+        let more = rooms.len().saturating_sub(max);
         if more > 0 {
-            rooms.select_nth_unstable(most);
-            rooms.truncate(most);
+            rooms.select_nth_unstable(max);
+            rooms.truncate(max);
         }
         rooms.sort_unstable();
         (rooms.into_iter().map(|(count, name)| (name.clone(), count.0)).collect(), more)
     }
 
-    /// Rooms, without the lobby when it is empty.
+    /// The number of rooms. The lobby counts if it has subscribers or a history.
     pub fn len(&self) -> usize {
-        let lobby_unused = self.rooms[0].is_unused() && self.rooms[0].past.is_empty();
+        let lobby_unused = self.rooms[0].is_unused() && self.rooms[0].history.is_empty();
         self.rooms.len() - usize::from(lobby_unused)
     }
 
-    /// Members of all rooms, and listeners, in no order.
-    pub fn everybody(&self) -> impl Iterator<Item = ClientId> {
+    /// The subscribers of all rooms, in no order.
+    pub fn subscribers(&self) -> impl Iterator<Item = ClientId> {
         self.rooms.iter().flat_map(|(_, room)| room.subscribers.iter().flatten().copied())
     }
 
-    /// The number of memberships.
-    pub fn memberships(&self) -> usize {
-        self.rooms.iter().map(|(_, room)| room.subscribers.iter().map(Vec::len).sum::<usize>()).sum()
-    }
-
-    /// Rooms in which somebody of this process hears what is said.
+    /// The number of rooms that have local subscribers.
     pub fn with_local_subscribers(&self) -> usize {
         self.rooms.iter().filter(|(_, room)| room.local_subscribers() > 0).count()
     }
 
-    /// Memory of what is remembered.
+    /// The memory of the stored messages.
     pub fn history_bytes(&self) -> usize {
-        self.ledger.bytes()
+        self.eviction.bytes()
     }
 }

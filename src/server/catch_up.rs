@@ -9,7 +9,7 @@ use crate::protocol::{Dialect, Event};
 impl<N: Net> Server<N> {
     /// Sends a client that catches up the next piece of the messages that it missed.
     pub(super) fn catch_up(&mut self, token: Token) {
-        self.call_chat_for(token, None, |chat, _, effects| chat.catch_up(token.into(), effects));
+        self.call_chat_for(token, None, |chat, now, effects| chat.catch_up(token.into(), now, effects));
         self.record_catching_up(token);
     }
 

@@ -170,7 +170,7 @@ impl<N: Net> Server<N> {
     /// Handles an event of another process.
     pub(super) fn handle_remote_event(&mut self, event: RemoteEvent) {
         let keeps_members = remote_keeps_members(&event);
-        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| chat.hear(event, now, effects);
+        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| chat.apply_remote(event, now, effects);
         match keeps_members {
             true => self.call_chat_within_batch(call),
             false => self.call_chat(call),
@@ -199,7 +199,7 @@ impl<N: Net> Server<N> {
             Effect::Reply(id, event) => self.send(id, &event, Priority::Required),
             Effect::Deliver(id, event) => self.send(id, &event, Priority::Droppable),
             Effect::Announce { room, except, event } => self.announce(room, except, &event),
-            Effect::NameGiven(id) => self.record_name(id),
+            Effect::Activated(id) => self.record_name(id),
             Effect::SendToAll(event) => self.send_to_all(&event),
             Effect::Publish(event) => {
                 if let Some(linked) = &mut self.linked {

@@ -203,7 +203,7 @@ impl<N: Net> Server<N> {
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let state = Gauges {
             clients,
-            far: census.far,
+            far: census.remote,
             remote_ignored: census.remote_ignored,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,

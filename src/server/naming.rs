@@ -38,7 +38,7 @@ impl<N: Net> Server<N> {
         let is_first = matches!(naming, Naming::Asked(_));
         match naming {
             Naming::Unasked => self.enter_as_guest(token),
-            _ if self.fanout.chat().grants(request) && (is_first || !is_answer) => {}
+            _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
             // Nobody types a name that long, and the rest of it is still to come.
             _ if is_too_long => self.enter_as_guest(token),
             // A name that nothing follows, not even later, is refused and that is all.

@@ -225,8 +225,8 @@ impl<N: Net> Server<N> {
         }
         let (rooms, client) = match input {
             Input::Request { request: Ok(request), .. } => (
-                self.fanout.chat().listed_rooms(token.into(), request),
-                self.fanout.chat().shown_client(request),
+                self.fanout.chat().affected_rooms(token.into(), request),
+                self.fanout.chat().affected_client(request),
             ),
             Input::Http(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
             _ => return None,

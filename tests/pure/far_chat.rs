@@ -62,7 +62,7 @@ fn far_clients_come_go_and_are_listed_as_near_ones_are() {
     assert_eq!(talk.hears(gone.clone()), [announce([ANN], left_because("eva", "lunch"))]);
     assert_eq!(talk.hears(gone), [], "once");
     assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
-    assert_eq!(talk.chat.census().far, 0);
+    assert_eq!(talk.chat.census().remote, 0);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_only_comes_to_light_is_not_told() {
     assert_eq!(talk.hears(changed), told);
     let gone = talk.hears(RemoteEvent::ProcessGone { process: LOWER });
     assert_eq!(gone, [announce([ANN], left_because("gus", "its server is gone"))]);
-    assert_eq!((talk.chat.census().far, talk.chat.census().rooms), (0, 1));
+    assert_eq!((talk.chat.census().remote, talk.chat.census().rooms), (0, 1));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn only_so_many_far_clients_are_known() {
         talk.hears(present(LOWER, client, presence));
     };
     (0..3).for_each(|client| come(&mut talk, client));
-    assert_eq!((talk.chat.census().far, talk.chat.census().remote_ignored), (2, 1));
+    assert_eq!((talk.chat.census().remote, talk.chat.census().remote_ignored), (2, 1));
     assert_eq!(talk.asks(ANN, self::who("lobby")), [in_lobby(&["ann", "bo", "cy"])]);
     assert_eq!(
         talk.hears(RemoteEvent::Gone { id: UniqueId { process: LOWER, serial: 2 }, reason: None }),

@@ -80,12 +80,12 @@ impl Hall {
 
     /// Something comes from another process, or is known of the link.
     pub fn hears(&mut self, news: RemoteEvent) -> Vec<String> {
-        self.told(|chat, effects| chat.hear(news, now(), effects))
+        self.told(|chat, effects| chat.apply_remote(news, now(), effects))
     }
 
     /// Somebody who catches up has taken the last piece; who is told what.
     pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
-        self.told(|chat, effects| chat.catch_up(ClientId(slot), effects))
+        self.told(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
     }
 
     /// Somebody's connection ends; who is told what.
@@ -119,7 +119,7 @@ impl Hall {
                     let audience = |dialect| self.chat.audience(room, dialect, except.as_slice()).concat();
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
-                Effect::NameGiven(_) | Effect::Quit(_) => continue,
+                Effect::Activated(_) | Effect::Quit(_) => continue,
                 // Only with other processes.
                 Effect::SendToAll(_) | Effect::Publish(_) => continue,
             };

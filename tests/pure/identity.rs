@@ -174,7 +174,7 @@ fn shared() -> Chat {
 }
 
 fn heard(chat: &mut Chat, news: RemoteEvent) -> Vec<Effect> {
-    effects(|all| chat.hear(news, now(), all))
+    effects(|all| chat.apply_remote(news, now(), all))
 }
 
 fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {

@@ -53,7 +53,7 @@ impl Lobby {
             | Effect::Announce { event: Event::Lost { count, .. }, .. } => Some(Gap(count)),
             Effect::Reply(BOB, Event::Position(position)) => Some(At(position.seq)),
             Effect::Publish(LocalEvent::Subscribed { any, .. }) => Some(Ears(any)),
-            Effect::NameGiven(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
+            Effect::Activated(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
             other => panic!("{other:?}"),
         };
         effects.into_iter().filter_map(told).collect()
@@ -71,7 +71,7 @@ impl Lobby {
     }
 
     fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.hear(news, now, effects))
+        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
     }
 
     /// Bob begins to listen, and has heard the lobby up to that number.
@@ -90,7 +90,7 @@ impl Lobby {
     }
 
     fn goes_on(&mut self) -> Vec<ServerMessage> {
-        self.told(|chat, _, effects| chat.catch_up(BOB, effects))
+        self.told(|chat, now, effects| chat.catch_up(BOB, now, effects))
     }
 
     fn has_listener(&self) -> bool {
@@ -145,9 +145,9 @@ fn messages_that_are_forgotten_before_their_turn_are_counted() {
 fn listener_that_leaves_while_it_catches_up_is_counted_nowhere() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     lobby.listens(0);
-    assert_eq!(lobby.chat.census().returning, 1);
+    assert_eq!(lobby.chat.census().catching_up, 1);
     assert_eq!(lobby.leaves(), [Ears(false)]);
     assert_eq!(lobby.leaves(), []);
-    assert_eq!((lobby.chat.census().returning, lobby.chat.is_catching_up(BOB)), (0, false));
+    assert_eq!((lobby.chat.census().catching_up, lobby.chat.is_catching_up(BOB)), (0, false));
     assert_eq!(lobby.goes_on(), []);
 }

@@ -81,7 +81,7 @@ impl Talk {
 
     /// Something comes from another process; who is told what.
     pub fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.hear(news, now, effects))
+        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
     }
 
     /// What all calendars show.
@@ -143,7 +143,7 @@ impl Talk {
         Some(match effect {
             Effect::Reply(id, event) => ServerMessage::Reply(id, as_line_clients_hear(event)),
             Effect::Deliver(id, event) => ServerMessage::Pass(id, as_line_clients_hear(event)),
-            Effect::NameGiven(id) => ServerMessage::NameGiven(id),
+            Effect::Activated(id) => ServerMessage::NameGiven(id),
             Effect::Quit(id) => ServerMessage::Quit(id),
             Effect::SendToAll(event) => ServerMessage::Everybody(event),
             Effect::Publish(share) => ServerMessage::LocalEvent(share),

@@ -187,13 +187,13 @@ fn listener_that_leaves_while_it_catches_up_leaves_nothing_behind() {
         stage.world().set_window(listener.wire, 1_000);
         stage.set_eager(listener.wire, false);
         stage.run();
-        assert_eq!(stage.server.chat().census().returning, 1);
+        assert_eq!(stage.server.chat().census().catching_up, 1);
         match breaks {
             true => stage.world().reset(listener.wire),
             false => stage.world().end(listener.wire),
         }
         stage.run();
-        assert_eq!(stage.server.chat().census().returning, 0);
+        assert_eq!(stage.server.chat().census().catching_up, 0);
         stage.end();
     }
 }
@@ -206,7 +206,7 @@ fn listener_that_stops_reading_while_it_catches_up_is_dropped_and_leaves_nothing
     stage.world().set_window(listener.wire, 1_000);
     stage.set_eager(listener.wire, false);
     stage.pass(4 * SECOND);
-    assert_eq!((stage.server.metrics().dropped_stalled, stage.server.chat().census().returning), (1, 0));
+    assert_eq!((stage.server.metrics().dropped_stalled, stage.server.chat().census().catching_up), (1, 0));
     stage.end();
 }
 
@@ -253,7 +253,7 @@ fn many_listeners_that_catch_up_delay_a_talk_by_a_few_ticks_only() {
         });
         assert_eq!(stage.unread(ann).last().map(String::as_str), Some("bob: hi"));
     }
-    assert!(stage.server.chat().census().returning > 0, "the listeners were done too early");
+    assert!(stage.server.chat().census().catching_up > 0, "the listeners were done too early");
     assert!(stage.peak_memory < 4 << 20, "{} bytes of output at once", stage.peak_memory);
     stage.run();
     for mut listener in listeners {

@@ -148,7 +148,7 @@ fn a_full_process_is_gone_elsewhere_when_it_says_so_or_is_dead() {
             true => {
                 cluster.kill(0);
                 cluster.run();
-                assert_eq!(cluster.stage(1).server.chat().census().far, FULL, "nobody can know yet");
+                assert_eq!(cluster.stage(1).server.chat().census().remote, FULL, "nobody can know yet");
                 cluster.pass(20 * SECOND);
             }
             false => {
@@ -158,7 +158,7 @@ fn a_full_process_is_gone_elsewhere_when_it_says_so_or_is_dead() {
             }
         }
         let census = cluster.stage(1).server.chat().census();
-        assert_eq!((census.clients, census.far, census.names, census.members), (1, 0, 1, 1));
+        assert_eq!((census.clients, census.remote, census.names, census.members), (1, 0, 1, 1));
         assert_eq!(cluster.redis.hash(HASH, cluster.millis()).len(), 0);
         if !dies {
             cluster.kill(0);
@@ -208,7 +208,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     cluster.run();
     assert_eq!(count(&cluster, "PUBSUB") - asked, 1, "their process is asked for once");
     cluster.pass(3 * SECOND);
-    assert_eq!(cluster.stage(1).server.chat().census().far, 1, "eve");
+    assert_eq!(cluster.stage(1).server.chat().census().remote, 1, "eve");
 
     let polls = cluster.stage(2).world().polls;
     give_names(&mut cluster, &crowd);
@@ -221,7 +221,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     // The third process has asked now, and knows three seconds later.
     cluster.pass(3 * SECOND);
     let census = cluster.stage(2).server.chat().census();
-    assert_eq!((census.far, census.names, census.members), (CROWD, CROWD + 1, CROWD + 1));
+    assert_eq!((census.remote, census.names, census.members), (CROWD, CROWD + 1, CROWD + 1));
     cluster.unread(eve);
     cluster.ask(eve, "/rooms", &[&format!("-- rooms: #lobby ({})", CROWD + 1)]);
     cluster.ask(eve, "/nick N17", &["-- the name N17 is taken"]);
@@ -246,7 +246,7 @@ fn of_two_crowds_who_took_the_same_names_while_apart_the_later_are_guests() {
     assert_eq!(lost, [0, CROWD]);
     for process in 0..2 {
         let census = cluster.stage(process).server.chat().census();
-        assert_eq!((census.clients, census.far, census.names), (CROWD, CROWD, 2 * CROWD));
+        assert_eq!((census.clients, census.remote, census.names), (CROWD, CROWD, 2 * CROWD));
     }
     cluster.end();
 }

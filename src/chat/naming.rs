@@ -1,0 +1,165 @@
+//! The names of clients: which are taken, and how a client gets its first name or another one.
+
+use super::clients::{Client, Echo};
+use super::ids::ClientId;
+use super::membership::JoinOptions;
+use super::rooms::Rooms;
+use super::{Chat, Ctx};
+use crate::protocol::{Event, Problem, Request};
+use crate::text::{Looks, Name};
+use crate::time::Now;
+
+impl Chat {
+    /// A client's name: a guest name until it has chosen one.
+    pub fn name(&self, id: ClientId) -> Option<&Name> {
+        self.client(id)?.name()
+    }
+
+    /// Whether a client has that name or a look-alike.
+    pub fn is_taken(&self, name: &Name) -> bool {
+        !self.look_alikes(name.as_str()).is_empty()
+    }
+
+    /// Whether a client must still choose a name, or is not in the chat.
+    pub fn is_unnamed(&self, id: ClientId) -> bool {
+        self.client(id).is_none_or(Client::is_unnamed)
+    }
+
+    /// Whether a request would succeed if a client without a name sent it.
+    pub fn accepts_unnamed(&self, request: &Result<Request, Problem>) -> bool {
+        match request {
+            Ok(Request::Nick(name)) => !self.is_taken(name),
+            Ok(request) => !request.needs_name(),
+            Err(_) => false,
+        }
+    }
+
+    /// The reason why a new client can't have that name, if a client has it or a look-alike.
+    pub fn name_taken(&self, name: &Name) -> Option<Problem> {
+        self.name_taken_except(None, name)
+    }
+
+    /// The reason why the client `id` can't have that name. Its own name is no reason.
+    fn name_taken_except(&self, id: Option<ClientId>, name: &Name) -> Option<Problem> {
+        let holder = self.look_alikes(name.as_str()).into_iter().find(|holder| Some(*holder) != id)?;
+        let holder = self.existing_name(holder)?;
+        Some(match holder.same_as(name.as_str()) {
+            true => Problem::NameTaken(name.clone()),
+            false => Problem::NameAlike { name: name.clone(), holder },
+        })
+    }
+
+    /// The clients that have that name or a look-alike.
+    pub(super) fn look_alikes(&self, name: &str) -> Vec<ClientId> {
+        self.names.look_alikes(name, |id| self.clients.name_of(id))
+    }
+
+    /// Finds the client with that name, in any spelling.
+    pub(super) fn find_client(&self, name: &str) -> Option<ClientId> {
+        self.names.find(name, |id| self.clients.name_of(id))
+    }
+
+    /// The name of a client that must have one: `None` is a bug.
+    pub(super) fn existing_name(&self, id: ClientId) -> Option<Name> {
+        let name = self.clients.existing(id).and_then(Client::name);
+        debug_assert!(name.is_some(), "{id:?} has no name");
+        name.cloned()
+    }
+
+    pub(super) fn next_guest_name(&mut self) -> Name {
+        loop {
+            self.guests += 1;
+            let name = Name::guest(self.guests);
+            if !self.is_taken(&name) {
+                return name;
+            }
+        }
+    }
+
+    pub(super) fn nick(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+        if let Some(problem) = self.name_taken_except(Some(id), &name) {
+            self.check_holders(name.as_str(), None, ctx);
+            return Err(problem);
+        }
+        if self.client(id).is_some_and(Client::is_unnamed) {
+            self.set_name(id, name);
+            self.enter_lobby(id, ctx);
+        } else {
+            self.rename(id, name, ctx);
+        }
+        Ok(())
+    }
+
+    /// Takes a line client's first name for it, and adds the client to the lobby.
+    pub(super) fn enter_lobby(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        if self.existing_name(id).is_some_and(|name| self.is_taken(&name)) {
+            // Another process has given the same number to one of its guests.
+            let guest = self.next_guest_name();
+            self.set_name(id, guest);
+        }
+        self.take_name(id, None);
+        self.record_claim(id, ctx.now);
+        ctx.activate(id);
+        let options = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
+        self.enter_room(id, Rooms::LOBBY, options, ctx);
+        self.reply_if_disconnected(id, ctx);
+        self.publish_presence(id, ctx);
+    }
+
+    /// Renames a local client and announces it. The name must be free, or a look-alike of its old one.
+    pub(super) fn rename(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) {
+        let Some(old) = self.set_name(id, name.clone()) else {
+            return;
+        };
+        self.take_name(id, Some(old.as_str()));
+        let by = self.unique_id(id);
+        ctx.reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() });
+        if old == name {
+            return;
+        }
+        // The claim to the old name holds for a name whose look-alikes were all taken with it.
+        if !Looks::of(old.as_str()).cover(&Looks::of(name.as_str())) {
+            self.record_claim(id, ctx.now);
+        }
+        self.announce_rename(id, &old, &name, ctx);
+        self.on_name_freed(old.as_str(), ctx);
+        self.publish_presence(id, ctx);
+    }
+
+    /// Announces a new name in the client's rooms, except those that are too large.
+    pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, ctx: &mut Ctx<'_>) {
+        let by = self.unique_id(id);
+        for room_id in self.rooms_of(id) {
+            if let Some(room) = self.rooms.existing(room_id)
+                && room.count() <= self.rules.announce_max
+            {
+                let event =
+                    Event::Renamed { room: room.name.clone(), by, from: old.clone(), to: name.clone() };
+                ctx.announce(room_id, Some(id), event);
+            }
+        }
+    }
+
+    /// Changes a client's name without taking the new one, and returns the old one.
+    pub(super) fn set_name(&mut self, id: ClientId, name: Name) -> Option<Name> {
+        let old = self.clients.existing_mut(id).and_then(|client| client.rename(name));
+        debug_assert!(old.is_some(), "{id:?} has no name");
+        old
+    }
+
+    /// Takes a client's present name for it, and frees its `old` one.
+    pub(super) fn take_name(&mut self, id: ClientId, old: Option<&str>) {
+        let clients = &self.clients;
+        if let Some(old) = old {
+            self.names.remove(id, old);
+        }
+        self.names.insert(id, |id| clients.name_of(id));
+    }
+
+    /// Records the time when a client took its name, if other processes compare it.
+    pub(super) fn record_claim(&mut self, id: ClientId, now: Now) {
+        if let Some(shared) = &mut self.shared {
+            shared.claim(id, now);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Queries: the members of a room, the list of rooms, the history of a room.
+
+use std::time::Duration;
+
+use super::clients::Client;
+use super::ids::ClientId;
+use super::rooms::{Room, Rooms, count_fitting};
+use super::{Chat, Ctx};
+use crate::protocol::{Dialect, Event, Problem};
+use crate::text::{Name, RoomName};
+use crate::time::Now;
+
+/// The most names or rooms in an answer to a line client. With the longest names they fit into the write buffer of a
+/// client without a name.
+const LISTED_MAX: usize = 50;
+
+/// The most names or rooms in an answer to a program.
+const LISTED_FOR_PROGRAMS_MAX: usize = 1000;
+
+impl Chat {
+    pub(super) fn who(&self, id: ClientId, room: Option<RoomName>) -> Result<Event, Problem> {
+        let room = match room {
+            Some(name) if name == RoomName::lobby() => Ok(Rooms::LOBBY),
+            Some(name) => {
+                let has_members = |id: &_| self.rooms.existing(*id).is_some_and(|room| room.count() > 0);
+                self.rooms.find(&name).filter(has_members).ok_or(Problem::NoSuchRoom(name))
+            }
+            None if self.client(id).is_some_and(Client::is_unnamed) => Ok(Rooms::LOBBY),
+            None => self.locate(id, None).map(|location| location.room),
+        }?;
+        let room = self.rooms.existing(room).ok_or_else(|| Problem::NoSuchRoom(RoomName::lobby()))?;
+        let (names, more) = self.some_names(room, self.listed_max(id));
+        Ok(Event::Who { room: room.name.clone(), names, more })
+    }
+
+    pub(super) fn list_rooms(&self, id: ClientId) -> Event {
+        let (rooms, more) = self.rooms.largest(self.listed_max(id));
+        Event::Rooms { rooms, more }
+    }
+
+    fn listed_max(&self, id: ClientId) -> usize {
+        match self.clients.dialect(id) {
+            Some(Dialect::Line) | None => LISTED_MAX,
+            Some(_) => LISTED_FOR_PROGRAMS_MAX,
+        }
+    }
+
+    /// The list of rooms for an HTTP request.
+    pub fn rooms_for_programs(&self) -> Event {
+        let (rooms, more) = self.rooms.largest(LISTED_FOR_PROGRAMS_MAX);
+        Event::Rooms { rooms, more }
+    }
+
+    /// The last messages of a room for an HTTP request, or the first ones after sequence number `after`.
+    ///
+    /// # Errors
+    /// The room does not exist.
+    pub fn history_for_programs(
+        &self,
+        room: RoomName,
+        count: Option<usize>,
+        after: Option<u64>,
+    ) -> Result<Event, Problem> {
+        match self.rooms.find(&room).and_then(|id| self.rooms.existing(id)) {
+            Some(found) => Ok(self.history_event(found, count.unwrap_or(usize::MAX), after)),
+            None => Err(Problem::NoSuchRoom(room)),
+        }
+    }
+
+    pub(super) fn send_history(
+        &mut self,
+        id: ClientId,
+        room: Option<RoomName>,
+        (count, after): (Option<usize>, Option<u64>),
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
+        let location = self.locate(id, room)?;
+        let Some(room) = self.rooms.existing(location.room) else {
+            return Ok(());
+        };
+        // A client that asks for the history gets at least one message, even if a join shows none.
+        let default = if after.is_some() { usize::MAX } else { self.rules.history_shown };
+        let count = count.unwrap_or(default).max(1);
+        if location.dialect != Dialect::Line {
+            ctx.reply(id, self.history_event(room, count, after));
+            return Ok(());
+        }
+        self.history_entries(room, count, ctx.now).for_each(|event| ctx.reply(id, event));
+        if room.last(1).next().is_none() {
+            ctx.reply(id, Event::HistoryEmpty);
+        }
+        Ok(())
+    }
+
+    /// The names of the first `max` members, and the number of further ones.
+    pub(super) fn some_names(&self, room: &Room, max: usize) -> (Vec<Name>, usize) {
+        let names = room.members().take(max).filter_map(|id| self.existing_name(id)).collect();
+        (names, room.count().saturating_sub(max))
+    }
+
+    /// The last `count` messages of a room with their ages, as far as they fit into the output limit.
+    pub(super) fn history_entries(&self, room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
+        let count = room.count_last_fitting(count, self.rules.history_bytes, Dialect::Line);
+        room.last(count).map(move |message| Event::HistoryEntry {
+            message: message.clone(),
+            age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
+        })
+    }
+
+    /// One event with the last `count` messages of a room, or the first ones after sequence number `after`. Messages over
+    /// the output limit are left out.
+    pub(super) fn history_event(&self, room: &Room, count: usize, after: Option<u64>) -> Event {
+        let max_bytes = self.rules.history_bytes;
+        let messages = match after {
+            None => room.last(room.count_last_fitting(count, max_bytes, Dialect::Json)).cloned().collect(),
+            Some(seq) => {
+                let later = || room.messages_from(room.offset_after(seq)).take(count);
+                later().take(count_fitting(later(), max_bytes, Dialect::Json)).cloned().collect()
+            }
+        };
+        Event::History { room: room.name.clone(), epoch: self.epoch(room), messages }
+    }
+}
