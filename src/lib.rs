@@ -39,7 +39,7 @@
 //! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line.rs` (a row of `COMMANDS`, and the event's words), `chat.rs` (an arm of [`chat::Chat::handle`]). State of its own is a field of [`chat::Chat`], or of `Client` in `chat/clients.rs` |
 //! | How to add a request of the JSON listener? | `codec/json.rs` (an arm), `codec/json/message.rs` (its replies), `chat.rs` (an arm) |
 //! | How to add an HTTP route? | `web.rs` (a `Path` and an [`web::HttpAction`]), `server/http.rs` (what the server does) |
-//! | How to add a limit? | `config.rs` (a flag, with bounds), [`limits::Limits`] in `limits.rs`, and the place that enforces it: a number of connections in `quota.rs`, a rate in `rate.rs`, a size in the codec |
+//! | How to add a limit? | `config/table.rs` (a row, with bounds), [`limits::Limits`] in `limits.rs`, and the place that enforces it: a number of connections in `quota.rs`, a rate in `rate.rs`, a size in the codec |
 //! | How to add a table by slot? | [`sparse::Sparse`], removed in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |

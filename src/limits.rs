@@ -1,43 +1,43 @@
-//! What one connection is held to: [`Limits`].
+//! Limits on one connection: [`Limits`].
 
 use std::time::Duration;
 
 use crate::config::{Config, Rate, SlowClient, Soft};
 use crate::rate::{AddressThrottles, BURST_SECONDS, Throttle, Throttles};
 
-/// The limits on one connection, from the configuration.
+/// Limits on one connection, and on all connections of one address.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Cost of an outbox at which its client is dropped.
+    /// Cost of an outbox above which its client is dropped, in bytes.
     pub hard_bytes: u32,
-    /// Cost of an outbox that may not last; over it the client is not read either.
+    /// Cost of an outbox that is allowed for a limited time. Above it the client is not read.
     pub soft: Option<Soft>,
-    /// The longest that nothing may be taken of what waits.
+    /// Longest time without progress in sending queued output.
     pub stall: Option<Duration>,
-    /// The longest without a name.
+    /// Longest time without a name.
     pub name: Duration,
-    /// The longest without a line.
+    /// Longest time without input.
     pub idle: Option<Duration>,
-    /// The longest that an HTTP client may take for the head of a request.
+    /// Longest time to receive the head of an HTTP request.
     pub http: Duration,
-    /// Silence after which a WebSocket client is asked whether it is there.
+    /// Time without input after which a WebSocket client is sent a ping.
     pub ping_interval: Duration,
-    /// The longest it may take to answer.
+    /// Longest time to answer a ping.
     pub ping_timeout: Duration,
-    /// Rates of messages and their bytes.
+    /// Rates of one client.
     pub throttles: Throttles,
-    /// Rates of all connections of one address.
+    /// Rates of all connections of one address together.
     pub address_throttles: AddressThrottles,
-    /// Cost of an outbox over which its client makes its rooms wait, if it reads.
+    /// Cost of an outbox above which a client that still reads holds back the senders in its rooms.
     pub watermark_bytes: usize,
-    /// Cost that may be queued in one round before everybody was written to.
+    /// Cost that may be queued for a client in one round of flushes.
     pub round_bytes: usize,
-    /// What becomes of a client that reads too slowly.
+    /// Policy for a client that reads too slowly.
     pub slow_client: SlowClient,
 }
 
 impl Limits {
-    /// The limits that `config` sets.
+    /// Computes the limits from the flags.
     pub fn new(config: &Config) -> Limits {
         Limits {
             hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
@@ -59,27 +59,27 @@ impl Limits {
         }
     }
 
-    /// Answers that count as all that waits does; what is larger does not ([`crate::outbox::Outbox::push_reply`]).
+    /// Largest reply that counts as queued output. Larger ones don't ([`crate::outbox::Outbox::push_reply`]).
     pub fn small_reply_bytes(&self) -> usize {
         self.hard_bytes as usize / 4
     }
 
-    /// Cost of an outbox over which its client is slow: no longer read, and on the clock.
+    /// Cost of an outbox above which its client is slow: it is not read, and its time runs.
     pub fn soft_bytes(&self) -> usize {
         self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)
     }
 }
 
 fn address_throttles(config: &Config) -> AddressThrottles {
-    let pace = |rate: Rate, least_burst: usize| {
+    let throttle = |rate: Rate, least_burst: usize| {
         let burst = rate.amount() * BURST_SECONDS / rate.span().as_secs().max(1);
         Throttle::new(rate, burst.max(least_burst as u64).max(1))
     };
     AddressThrottles {
-        messages: config.rate_per_ip.map(|rate| pace(rate, 0)),
-        // The longest message of one client fits.
-        bytes: config.rate_bytes_per_ip.map(|rate| pace(rate.into(), config.burst_bytes())),
-        requests: config.requests_per_ip.map(|rate| pace(rate, 0)),
-        connections: config.connects_per_ip.map(|rate| pace(rate, 0)),
+        messages: config.rate_per_ip.map(|rate| throttle(rate, 0)),
+        // The burst holds the longest message of one client.
+        bytes: config.rate_bytes_per_ip.map(|rate| throttle(rate.into(), config.burst_bytes())),
+        requests: config.requests_per_ip.map(|rate| throttle(rate, 0)),
+        connections: config.connects_per_ip.map(|rate| throttle(rate, 0)),
     }
 }

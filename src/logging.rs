@@ -1,8 +1,7 @@
-//! The log on standard error, which may fail or block without consequences for the server.
+//! The log on standard error. A failing or blocking standard error does not affect the server.
 //!
-//! `simple_logger` prints with `eprintln!`, which panics when standard error can't be written to (a full disk, a
-//! closed pipe) and waits when it is a pipe that nobody reads. A line that would do either is dropped and counted, and
-//! the next line that gets through says how many were lost.
+//! `simple_logger` prints with `eprintln!`, which panics on an error (a full disk, a closed pipe) and blocks on a full
+//! pipe. Instead, such a line is dropped and counted, and the next line that is written gives their number.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -11,18 +10,18 @@ use log::{LevelFilter, Log, Metadata, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use simple_logger::SimpleLogger;
 
-/// The logger, and what it could not say. (The `log` crate wants it to be usable from any thread; hence the atomic.)
+/// The logger and the number of dropped lines, which is atomic because `log` requires `Sync`.
 struct LossyStandardError {
     logger: SimpleLogger,
-    /// For lines whose time can't be written: the crate panics at years after 9999.
+    /// Logs without the time: `simple_logger` panics on years after 9999.
     undated: SimpleLogger,
     lost: AtomicU64,
 }
 
-/// Logs from `level` on; without one, from `info` or what `RUST_LOG` says.
+/// Starts the log at `level`, or else at the level in `RUST_LOG`, or else at `info`.
 ///
 /// # Panics
-/// When called twice.
+/// If called twice.
 pub fn start(level: Option<LevelFilter>) {
     let logger = || match level {
         Some(level) => SimpleLogger::new().with_level(level),
@@ -33,26 +32,27 @@ pub fn start(level: Option<LevelFilter>) {
     let max_level = logger.logger.max_level();
     log::set_boxed_logger(Box::new(logger)).expect("logging starts once");
     log::set_max_level(max_level);
-    // Without this the attempt to print would itself be reported, to the same broken standard error.
+    // The default hook would report a panic of the logger to the same broken standard error.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !LOGGING.load(Relaxed) && standard_error_takes_a_line() {
+        if !LOGGING.load(Relaxed) && standard_error_is_writable() {
             report(panic);
         }
     }));
 }
 
-/// Whether a line is being logged. What goes wrong meanwhile is dealt with, and not reported.
+/// Whether a line is being written. A panic is caught then, and must not be reported.
 static LOGGING: AtomicBool = AtomicBool::new(false);
 
 impl LossyStandardError {
+    /// Whether the line was written.
     fn try_log(&self, record: &Record<'_>) -> bool {
         LOGGING.store(true, Relaxed);
-        let told = [&self.logger, &self.undated].into_iter().any(|logger| {
-            standard_error_takes_a_line() && catch_unwind(AssertUnwindSafe(|| logger.log(record))).is_ok()
+        let is_written = [&self.logger, &self.undated].into_iter().any(|logger| {
+            standard_error_is_writable() && catch_unwind(AssertUnwindSafe(|| logger.log(record))).is_ok()
         });
         LOGGING.store(false, Relaxed);
-        told
+        is_written
     }
 }
 
@@ -66,16 +66,16 @@ impl Log for LossyStandardError {
             return;
         }
         let lost = self.lost.load(Relaxed);
-        if lost > 0 && standard_error_takes_a_line() {
+        if lost > 0 && standard_error_is_writable() {
             let level = log::Level::Warn;
-            let told = self.try_log(
+            let is_written = self.try_log(
                 &Record::builder()
                     .level(level)
                     .target("chinwag")
                     .args(format_args!("log lost_lines={lost}"))
                     .build(),
             );
-            self.lost.store(if told { 0 } else { lost }, Relaxed);
+            self.lost.store(if is_written { 0 } else { lost }, Relaxed);
         }
         if !self.try_log(record) {
             self.lost.fetch_add(1, Relaxed);
@@ -85,8 +85,8 @@ impl Log for LossyStandardError {
     fn flush(&self) {}
 }
 
-/// Whether a line of up to 4,096 bytes (`PIPE_BUF`, pipe(7)) can be written without waiting.
-fn standard_error_takes_a_line() -> bool {
+/// Whether a line of up to 4,096 bytes (`PIPE_BUF`, pipe(7)) can be written without blocking.
+fn standard_error_is_writable() -> bool {
     let stderr = std::io::stderr();
     let mut watched = [PollFd::new(&stderr, PollFlags::OUT)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };

@@ -1,4 +1,4 @@
-//! The binary: flags in, exit code out. Everything else is in the library.
+//! The program: reads the flags, starts the server, and returns its exit code.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,9 +10,9 @@ use chinwag::net::mio::MioNet;
 use chinwag::server::Server;
 use sd_notify::NotifyState;
 
-/// Bad flags.
+/// Exit code for bad flags.
 const USAGE: u8 = 2;
-/// A start that failed, or a loop that could not go on.
+/// Exit code for a failed start or a failed poll loop.
 const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
@@ -22,11 +22,11 @@ fn main() -> ExitCode {
             print(&text);
             return ExitCode::SUCCESS;
         }
-        Err(ConfigError::Wrong(message)) => return complain(&message, USAGE),
+        Err(ConfigError::Wrong(message)) => return fail(&message, USAGE),
     };
     logging::start(config.log);
     for name in Config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
-        log::warn!("variable ignored, there is no such flag name={name}");
+        log::warn!("ignored a variable that belongs to no flag name={name}");
     }
     if config.check {
         print("the configuration is good\n");
@@ -34,14 +34,14 @@ fn main() -> ExitCode {
     }
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => complain(&message, FAILURE),
+        Err(message) => fail(&message, FAILURE),
     }
 }
 
-/// Opens the listeners, says so to whoever wants to know, and serves until told to end.
+/// Opens the listeners, announces them, and serves until a signal or an error ends the loop.
 fn serve(mut config: Config) -> Result<(), String> {
-    let descriptors =
-        rlimit::increase_nofile_limit(u64::MAX).map_err(|error| format!("RLIMIT_NOFILE: {error}"))?;
+    let descriptors = rlimit::increase_nofile_limit(u64::MAX)
+        .map_err(|error| format!("can't raise the limit on open files (RLIMIT_NOFILE): {error}"))?;
     if let Some(note) = config.fit_descriptors(descriptors)? {
         log::warn!("{note}");
     }
@@ -75,21 +75,21 @@ fn serve(mut config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Tells the service manager, if there is one (`sd_notify(3)`).
+/// Notifies the service manager, if there is one (`sd_notify(3)`).
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        log::warn!("NOTIFY_SOCKET can't be told error={:?}", error.to_string());
+        log::warn!("can't notify the service manager at NOTIFY_SOCKET error={:?}", error.to_string());
     }
 }
 
-/// To standard output; whoever closed it did not want to know.
+/// Writes to standard output. An error is ignored: the server runs without it.
 fn print(text: &str) {
     let mut stdout = std::io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// One line on standard error, if there is one.
-fn complain(message: &str, code: u8) -> ExitCode {
+/// Writes one line to standard error, if it is open.
+fn fail(message: &str, code: u8) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "chinwag: {message}");
     ExitCode::from(code)
 }

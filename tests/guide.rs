@@ -8,7 +8,6 @@ use std::path::Path;
 
 use chinwag::config::Config;
 use chinwag::metrics::{Gauges, LinkCounts, LinkState, Metrics};
-use clap::CommandFactory;
 
 /// A file of the repository, as text.
 fn read(path: &str) -> String {

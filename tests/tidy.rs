@@ -8,7 +8,6 @@ use chinwag::config::Config;
 use chinwag::connection::Connection;
 use chinwag::net::Net;
 use chinwag::net::mio::MioNet;
-use clap::CommandFactory;
 
 /// The modules from the ground up. A module may use those before it.
 const FLOORS: [&str; 27] = [

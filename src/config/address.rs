@@ -4,14 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a listener listens.
+/// Address of a listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {
-    /// `host:port`; resolved when the listener opens.
+    /// `host:port`, resolved when the listener is opened.
     Tcp(String),
-    /// A Unix socket's path.
+    /// Path of a Unix socket.
     Unix(PathBuf),
-    /// No listener.
+    /// `none`: no listener of this kind.
     None,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// Permissions of a Unix socket's file, as `chmod(1)` takes them in octal digits.
+/// Permissions of a Unix socket's file, written in octal as for `chmod(1)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnixMode(pub u32);
 
@@ -64,10 +64,10 @@ impl FromStr for UnixMode {
     }
 }
 
-/// The listeners that were asked for, or the one that is there if none was.
-pub(super) fn listeners(asked: &[Address], default: &str) -> Vec<Address> {
-    match asked.is_empty() {
+/// Listeners from the flags, or the default one if the flag is not given.
+pub(super) fn listeners(given: &[Address], default: &str) -> Vec<Address> {
+    match given.is_empty() {
         true => vec![Address::Tcp(default.into())],
-        false => asked.iter().filter(|listener| **listener != Address::None).cloned().collect(),
+        false => given.iter().filter(|listener| **listener != Address::None).cloned().collect(),
     }
 }

@@ -1,24 +1,24 @@
 //! Allowed origins of pages and names of the server: `--origin` and `--host`.
 //!
-//! Both are written by people, and compared with what browsers send. So they are brought into a browser's form by the
-//! crate that implements the same standard (WHATWG URL): lower case, punycode, no default port. A value that no browser
-//! could ever send is refused at the start.
+//! The values are compared with the headers of browsers. So the `url` crate, which implements the browsers' standard
+//! (WHATWG URL), normalises them: lower case, punycode, no default port. A value that no browser can send is refused at
+//! the start.
 
 use std::str::FromStr;
 
 use http::uri::Authority;
 use url::Url;
 
-/// A page that `--origin` allows.
+/// Origins that one `--origin` allows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AllowedOrigin {
-    /// Every page.
+    /// Pages of every origin.
     Any,
-    /// Pages without an origin of their own: from a file, or in a sandbox.
+    /// Pages without an origin of their own: from a file or in a sandbox.
     Null,
-    /// The pages of one origin.
+    /// Pages of one origin.
     One(Origin),
-    /// The pages of all hosts below that of the origin, not of that itself.
+    /// Pages of all subdomains of the origin's host, but not of the host itself.
     Below(Origin),
 }
 
@@ -27,7 +27,7 @@ pub enum AllowedOrigin {
 pub struct Origin {
     scheme: String,
     host: String,
-    /// `None` is the default of the scheme.
+    /// `None`: the default port of the scheme.
     port: Option<u16>,
 }
 
@@ -49,11 +49,11 @@ impl FromStr for AllowedOrigin {
         };
         match scheme.to_ascii_lowercase().as_str() {
             "file" | "data" | "blob" => return hint("browsers send null for such pages"),
-            "ws" | "wss" => return hint("it is the page's address that counts, not the WebSocket's"),
+            "ws" | "wss" => return hint("write the page's address, not the WebSocket's"),
             _ => {}
         }
         if let Some(end) = rest.find(['/', '?', '#', '\\']) {
-            return hint(&format!("nothing follows the host: write {scheme}://{}", &rest[..end]));
+            return hint(&format!("nothing may follow the host: write {scheme}://{}", &rest[..end]));
         }
         if rest == "*" {
             return hint("for every page write * alone");
@@ -63,19 +63,19 @@ impl FromStr for AllowedOrigin {
             None => (rest, false),
         };
         if rest.contains('*') {
-            return hint("a * stands for the whole beginning of a host, as in https://*.example.org");
+            return hint("a * must replace the whole beginning of a host, as in https://*.example.org");
         }
         let origin = Origin::parse(&format!("{scheme}://{rest}")).ok_or(ORIGIN_FORMS)?;
         match is_below {
             false => Ok(AllowedOrigin::One(origin)),
-            true if is_address(&origin.host) => hint("there is nothing below an address"),
+            true if is_address(&origin.host) => hint("an IP address has no subdomains"),
             true => Ok(AllowedOrigin::Below(origin)),
         }
     }
 }
 
 impl AllowedOrigin {
-    /// Whether a page of `origin`, as its browser sends it, is allowed.
+    /// Whether a page may use the server; `origin` is the browser's `Origin` field.
     pub fn allows(&self, origin: &str) -> bool {
         let page = || Origin::parse(origin);
         match self {
@@ -98,25 +98,25 @@ impl Origin {
             return None;
         }
         let url = Url::parse(raw).ok()?;
-        // The standard takes nearly any sign in a host; names and addresses have only these.
+        // The standard allows nearly any character in a host; names and addresses have only these.
         let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:[]".contains(&byte);
         let host = url.host_str().filter(|host| !host.is_empty() && host.bytes().all(is_of_host))?;
         Some(Origin { scheme: url.scheme().into(), host: host.to_ascii_lowercase(), port: url.port() })
     }
 }
 
-/// A name that `--host` allows the server to be asked for.
+/// Host names that one `--host` allows in requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AllowedHost {
-    /// Every name.
+    /// Every host name.
     Any,
-    /// One name or address, at every port unless one is given.
+    /// One name or IP address, with that port or, without one, with every port.
     One(HostName),
-    /// All names below that one, not that itself.
+    /// All subdomains of that name, but not the name itself.
     Below(HostName),
 }
 
-/// A host in the form that browsers send: lower case, punycode, no brackets around an IPv6 address, no dot at the end.
+/// A normalised host: lower case, punycode, no brackets around an IPv6 address, no dot at the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostName {
     name: String,
@@ -135,14 +135,14 @@ impl FromStr for AllowedHost {
         let hint = |hint: &str| Err(format!("{HOST_FORMS}; {hint}"));
         if let Some((_, rest)) = raw.split_once("://") {
             let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            return hint(&format!("without the scheme: write {host}"));
+            return hint(&format!("a host has no scheme: write {host}"));
         }
         let (rest, is_below) = match raw.strip_prefix("*.") {
             Some(domain) => (domain, true),
             None => (raw, false),
         };
         if rest.contains('*') {
-            return hint("a * stands for the whole beginning of a name, as in *.example.org");
+            return hint("a * must replace the whole beginning of a name, as in *.example.org");
         }
         let written = match rest.parse::<std::net::Ipv6Addr>() {
             Ok(address) => format!("[{address}]"),
@@ -154,14 +154,14 @@ impl FromStr for AllowedHost {
         match is_below {
             _ if host.name.is_empty() => Err(HOST_FORMS.into()),
             false => Ok(AllowedHost::One(host)),
-            true if is_address(&origin.host) => hint("there is nothing below an address"),
+            true if is_address(&origin.host) => hint("an IP address has no subdomains"),
             true => Ok(AllowedHost::Below(host)),
         }
     }
 }
 
 impl AllowedHost {
-    /// Whether a client may ask for that host. `None`: one that can't be read.
+    /// Whether a request for `asked` is allowed. `None`: the `Host` field is invalid.
     pub fn allows(&self, asked: Option<&HostName>) -> bool {
         match (self, asked) {
             (AllowedHost::Any, _) => true,
@@ -175,19 +175,19 @@ impl AllowedHost {
 }
 
 impl HostName {
-    /// Reads a `Host` field. `None`: no browser sends that.
+    /// Reads a `Host` field. `None`: it is invalid.
     pub fn of_field(raw: &str) -> Option<HostName> {
         let authority = raw.parse::<Authority>().ok().filter(|_| !raw.contains('@'))?;
         let name = bare(&authority.host().to_ascii_lowercase());
         Some(HostName { name, port: authority.port_u16() })
     }
 
-    /// The host without its port.
+    /// Name without the port.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether `asked` has this port, if this has one. Browsers leave out the default ports.
+    /// Whether `asked` has the port of this host, if it has one. Browsers omit the default ports.
     fn has_port_of(&self, asked: &HostName) -> bool {
         self.port.is_none_or(|port| match asked.port {
             Some(asked) => asked == port,
@@ -196,7 +196,7 @@ impl HostName {
     }
 }
 
-/// The port behind a host, with or without brackets.
+/// Port after a host, which may be an IPv6 address in brackets.
 fn written_port(raw: &str) -> Result<Option<u16>, String> {
     let behind = raw.rsplit_once(']').map_or(raw, |(_, behind)| behind);
     match behind.rsplit_once(':') {
@@ -205,19 +205,19 @@ fn written_port(raw: &str) -> Result<Option<u16>, String> {
     }
 }
 
-/// A host without the brackets of an IPv6 address, and without the dot of a name that is complete (RFC 1034, 3.1).
+/// Removes the brackets of an IPv6 address and the final dot of an absolute name (RFC 1034, 3.1).
 fn bare(host: &str) -> String {
     let host = host.strip_suffix('.').unwrap_or(host);
     host.trim_start_matches('[').trim_end_matches(']').to_string()
 }
 
-/// Whether `host` has `domain` and something in front of that.
+/// Whether `host` is a subdomain of `domain`.
 fn is_below(host: &str, domain: &str) -> bool {
     let front = host.strip_suffix(domain).and_then(|front| front.strip_suffix('.'));
     front.is_some_and(|front| !front.is_empty())
 }
 
-/// Whether a host in a browser's form is an IP address.
+/// Whether a normalised host is an IP address.
 fn is_address(host: &str) -> bool {
     host.starts_with('[') || host.parse::<std::net::Ipv4Addr>().is_ok()
 }
@@ -291,8 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn origin_that_no_page_can_have_is_refused_with_the_one_to_write() {
-        for (pattern, told) in [
+    fn origin_that_no_page_can_have_is_refused_with_a_correction() {
+        for (pattern, correction) in [
             ("app.example", ORIGIN_FORMS),
             ("*.example.org", ORIGIN_FORMS),
             ("", ORIGIN_FORMS),
@@ -315,14 +315,14 @@ mod tests {
             ("https://a*.example", "as in https://*.example.org"),
             ("https://a.*.example", "as in https://*.example.org"),
             ("https://*.*.example", "as in https://*.example.org"),
-            ("https://*.127.0.0.1", "nothing below an address"),
+            ("https://*.127.0.0.1", "no subdomains"),
             ("https://*.", ORIGIN_FORMS),
             ("file:///home/x", "send null"),
             ("file://", "send null"),
             ("wss://app.example", "the page's address"),
         ] {
             let error = pattern.parse::<AllowedOrigin>().expect_err(pattern);
-            assert!(error.starts_with(ORIGIN_FORMS) && error.contains(told), "{pattern}: {error}");
+            assert!(error.starts_with(ORIGIN_FORMS) && error.contains(correction), "{pattern}: {error}");
         }
     }
 
@@ -383,8 +383,8 @@ mod tests {
     }
 
     #[test]
-    fn host_that_no_client_can_ask_for_is_refused_with_the_one_to_write() {
-        for (pattern, told) in [
+    fn host_that_no_client_can_request_is_refused_with_a_correction() {
+        for (pattern, correction) in [
             ("", HOST_FORMS),
             (".", HOST_FORMS),
             ("''", HOST_FORMS),
@@ -402,10 +402,10 @@ mod tests {
             ("http://chat.example:8080/x", "write chat.example:8080"),
             ("chat.*", "as in *.example.org"),
             ("*example.org", "as in *.example.org"),
-            ("*.127.0.0.1", "nothing below an address"),
+            ("*.127.0.0.1", "no subdomains"),
         ] {
             let error = pattern.parse::<AllowedHost>().expect_err(pattern);
-            assert!(error.starts_with(HOST_FORMS) && error.contains(told), "{pattern}: {error}");
+            assert!(error.starts_with(HOST_FORMS) && error.contains(correction), "{pattern}: {error}");
         }
     }
 }

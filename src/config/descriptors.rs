@@ -1,22 +1,24 @@
-//! How many connections there can be: what was asked for, or as many as there are descriptors for.
+//! Limits on connections, lowered to fit the limit on open files.
 
 use super::Config;
 
-/// Descriptors that are not for connections: listeners, standard streams, the poll loop, the link to Redis.
+/// Descriptors for other uses than connections: listeners, standard streams, the poll loop, the link to Redis.
 const OTHER_DESCRIPTORS: usize = 36;
 
 impl Config {
-    /// Lowers the numbers of clients and waiting ones to what so many descriptors allow, and says so if it had to.
+    /// Lowers the limits on clients, waiting clients and HTTP connections to fit `descriptors`. If it lowered any, it
+    /// returns a line for the log.
     ///
     /// # Errors
-    /// There are too few to serve anybody.
+    /// There are too few descriptors for a single client.
     pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let others = OTHER_DESCRIPTORS + self.max_closing;
         let for_clients = descriptors.saturating_sub(others);
         if for_clients == 0 {
             return Err(format!(
-                "{descriptors} open files are too few (ulimit -n); {} are needed, {} of them for --max-closing",
+                "the limit of {descriptors} open files (ulimit -n) is too low: raise it to at least {}, or lower \
+                 --max-closing from {}",
                 others + 1,
                 self.max_closing
             ));
@@ -24,7 +26,7 @@ impl Config {
         if self.max_clients + self.max_waiting + self.http_slots() <= for_clients {
             return Ok(None);
         }
-        // Clients come first, but some may wait: a queue is friendlier than a refusal.
+        // A queue is friendlier than a refusal, so it keeps a tenth of the descriptors.
         self.max_waiting = self.max_waiting.min(for_clients / 10);
         self.max_http = self.max_http.min((for_clients / 10).max(1));
         let others = self.max_waiting + self.http_slots();
@@ -35,7 +37,7 @@ impl Config {
         )))
     }
 
-    /// The most connections at once, in whatever state.
+    /// Most connections at once, in all states together.
     pub fn most_slots(&self) -> usize {
         self.max_clients + self.max_waiting + self.http_slots() + self.max_closing
     }
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_fitted_under_the_limit_on_open_files() {
+    fn limits_are_lowered_to_fit_the_limit_on_open_files() {
         let fit = |descriptors, flags: &str| {
             let mut config = Config::from_flags(flags);
             let note = config.fit_descriptors(descriptors);

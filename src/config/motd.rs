@@ -1,15 +1,15 @@
-//! The message of the day: lines of a file that greet whoever connects.
+//! The message of the day: lines of a file that each new client gets.
 
 use super::{Config, UNNAMED_BUFFER_BYTES};
 use crate::text::Text;
 
-/// A message of the day must leave room in the write buffer of a client that has no name yet.
+/// The rest of the write buffer of a client without a name is for other messages.
 const MOTD_MAX_BYTES: usize = UNNAMED_BUFFER_BYTES / 2;
 
-/// The message of the day, line by line, made safe for terminals; none without `--motd`.
+/// Reads the lines of `--motd`, made safe for terminals. There are none without the flag.
 ///
 /// # Errors
-/// One line that names the file and what is wrong with it.
+/// The file can't be read or is too long: one line that names it and the problem.
 pub fn read_motd(config: &Config) -> Result<Vec<Text>, String> {
     let Some(path) = &config.motd else {
         return Ok(Vec::new());
@@ -20,7 +20,9 @@ pub fn read_motd(config: &Config) -> Result<Vec<Text>, String> {
     let lines: Vec<Text> = motd.lines().filter_map(Text::clean).collect();
     let bytes: usize = lines.iter().map(|line| line.as_str().len() + "-- \n".len()).sum();
     match bytes > MOTD_MAX_BYTES {
-        true => Err(wrong(format!("it takes {bytes} bytes; at most {MOTD_MAX_BYTES} fit"))),
+        true => {
+            Err(wrong(format!("it takes {bytes} bytes, but must take at most {MOTD_MAX_BYTES}; shorten it")))
+        }
         false => Ok(lines),
     }
 }
@@ -32,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_of_the_day_is_made_safe_and_held_short() {
+    fn message_of_the_day_is_made_safe_and_has_a_limit() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let motd = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
