@@ -116,6 +116,6 @@ mod tests {
         for claim in [client, queued, http, closing, refused] {
             addresses.give_back(quotas.give_back(claim));
         }
-        assert_eq!((counts(&quotas), addresses.len()), ([0; 5], 0));
+        assert_eq!((counts(&quotas), addresses.count()), ([0; 5], 0));
     }
 }

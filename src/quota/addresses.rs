@@ -121,7 +121,7 @@ impl Addresses {
     }
 
     /// Addresses with open connections.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.open.len()
     }
 
@@ -202,10 +202,10 @@ mod tests {
         assert_eq!(addresses.take(OTHER, true), Verdict::Admit(admitted(OTHER)));
         assert!((0..100).all(|_| addresses.take(Host::LOCAL, true) == Verdict::Admit(admitted(Host::LOCAL))));
         addresses.give_back(admitted(HOST));
-        assert_eq!(addresses.len(), 2);
+        assert_eq!(addresses.count(), 2);
         addresses.give_back(refused(HOST));
         addresses.give_back(admitted(Host::LOCAL));
-        assert_eq!(addresses.len(), 1);
+        assert_eq!(addresses.count(), 1);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(addresses.take(HOST, true), ADMIT);
             addresses.give_back(refused(HOST));
             addresses.give_back(admitted(HOST));
-            assert_eq!(addresses.len(), 0);
+            assert_eq!(addresses.count(), 0);
         }
     }
 

@@ -182,7 +182,7 @@ impl Admission {
     pub fn assert_invariants(&self, taken: [usize; Quota::ALL.len()], addresses: usize) {
         assert_eq!(Quota::ALL.map(|quota| self.quotas.taken(quota)), taken, "quotas and connections differ");
         assert_eq!(self.quotas.taken(Quota::Queue), self.queue.len(), "the queue and its quotas differ");
-        assert!(self.addresses.len() <= addresses, "an address without connections is kept");
+        assert!(self.addresses.count() <= addresses, "an address without connections is kept");
     }
 }
 

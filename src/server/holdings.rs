@@ -36,7 +36,7 @@ impl<N: Net> Server<N> {
         let census = self.fanout.chat().census();
         holdings.extend([
             ("connections", self.roster.len()),
-            ("addresses", self.admission.addresses().len()),
+            ("addresses", self.admission.addresses().count()),
             ("addresses with load", self.load.len()),
             ("addresses with rates", self.roster.address_rates().len()),
             ("refusals to be logged", self.admission.addresses().refusals()),
