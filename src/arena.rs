@@ -132,19 +132,6 @@ impl Copies {
         self.frames
     }
 
-    /// Counts copies of the same frame apart, until [`Copies::join`]. A loop that passes these on to functions that are not
-    /// inlined can so keep the count of most copies in a register.
-    #[inline]
-    pub fn fork(&self) -> Copies {
-        Copies { made: 0, ..*self }
-    }
-
-    /// Counts the copies of a fork.
-    #[inline]
-    pub fn join(&mut self, fork: Copies) {
-        self.made += fork.made;
-    }
-
     /// Makes a copy for one outbox.
     #[inline]
     pub fn hold(&mut self) -> Held {

@@ -108,12 +108,16 @@ impl Outbox {
     #[inline]
     pub fn append(&mut self, copies: &mut Copies, most_queued_bytes: u32) -> Appended {
         debug_assert!(!copies.is_empty(), "an empty copy holds no block");
-        if self.backlog.is_some() || self.front.len() > most_queued_bytes as usize {
+        if self.backlog.is_some() {
             return Appended::No;
         }
+        // An empty outbox takes any copy. Its length is compared with 0 first, which comes with the subtraction.
         if self.front.is_empty() {
             self.front = copies.hold();
             return Appended::First;
+        }
+        if self.front.len() > most_queued_bytes as usize {
+            return Appended::No;
         }
         if copies.append_to(&mut self.front) { Appended::Behind } else { Appended::No }
     }

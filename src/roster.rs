@@ -192,13 +192,12 @@ impl<S> Roster<S> {
     #[inline(never)]
     pub fn broadcast(&mut self, ids: &[ClientId], copies: &mut Copies, full: &mut Vec<ClientId>) {
         let most_queued_bytes = self.limits.hard_bytes.saturating_sub(copies.len() as u32);
-        let mut fast = copies.fork();
         for id in ids {
             let Some(connection) = self.connections.get_mut(id.0 as usize) else {
                 debug_assert!(false, "a member of a room has a connection");
                 continue;
             };
-            match connection.append(&mut fast, most_queued_bytes) {
+            match connection.append(copies, most_queued_bytes) {
                 Appended::Behind => {
                     debug_assert!(connection.schedule.contains(Schedule::DIRTY), "it waits for a flush");
                     continue;
@@ -216,7 +215,6 @@ impl<S> Roster<S> {
                 full.push(*id);
             }
         }
-        copies.join(fast);
     }
 
     /// Closes a connection at the next reaping. The first reason stands, so it does nothing for a closing one.
