@@ -207,7 +207,7 @@ impl Net for Instant {
         Ok(())
     }
 
-    fn rest(&mut self, _: Duration) {}
+    fn sleep(&mut self, _: Duration) {}
 
     fn now(&self) -> Moment {
         Moment::from_millis(1)
@@ -243,7 +243,7 @@ impl Net for Instant {
         None
     }
 
-    fn watch(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
         self.input.push(format!("user-{stream}\n").into_bytes());
         self.events.push(PollEvent::Connection { token, readable: true, writable: true });
         Ok(())
@@ -264,11 +264,11 @@ impl Net for Instant {
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
-    fn unsent(&mut self, _: &mut Socket) -> u32 {
+    fn unsent_bytes(&mut self, _: &mut Socket) -> u32 {
         0
     }
 
-    fn finish(&mut self, _: &mut Socket) -> io::Result<()> {
+    fn shutdown_write(&mut self, _: &mut Socket) -> io::Result<()> {
         Ok(())
     }
 

@@ -1,29 +1,29 @@
-//! The link to the other processes of the chat, by Redis: [`Backplane`]. Pure: what happens here goes in as
-//! [`LocalEvent`](crate::protocol::LocalEvent)s, what Redis sends as bytes, and out come bytes for Redis and [`LinkAction`]s.
+//! The link to the other processes of the chat, by Redis: [`Backplane`].
+//!
+//! It does no input or output. Its inputs are [`LocalEvent`](crate::protocol::LocalEvent)s and bytes from Redis; its outputs are
+//! bytes for Redis and [`LinkAction`]s.
 //!
 //! # What is in Redis
 //!
-//! With the prefix in front of each name:
+//! Each name has the prefix in front:
 //!
-//! - channel `ROOM`: what is said in a room, for the processes with somebody in it, and for any other program;
-//! - channel `@presence`: who comes and goes, and each process's sign of life every [`BEAT`], for all processes;
-//! - channel `@PROCESS`: what is for one process only;
-//! - hash `@PROCESS`: all clients of a process, for those who have just come; it expires when the process is dead.
+//! - channel `ROOM`: the messages of a room. Processes with members in it subscribe, and other programs can;
+//! - channel `@presence`: arrivals, departures and heartbeats ([`HEARTBEAT_INTERVAL`]), for all processes;
+//! - channel `@PROCESS`: packets for one process;
+//! - hash `@PROCESS`: all clients of a process, for processes that have just started. It expires after the process has died.
 //!
 //! # A session
 //!
-//! Down → (Resolving →) Opening → Up. It takes two connections; when one breaks, or does not answer in time, both are
-//! closed, and tried again after a while that doubles each time. On the way up everything is told anew: each room is
-//! subscribed, each client registered, what nobody has confirmed is sent again, and every process that speaks in a room
-//! of ours is asked for the number of its last message there, so that we know what we have missed.
+//! Down → (Resolving →) Opening → Up. A session has two connections. If one breaks or times out, both are closed and opened
+//! again after a pause that doubles each time. A new session subscribes to all rooms, registers all clients and sends
+//! unconfirmed messages again. It requests the watermark of each room from the other processes, to detect lost messages.
 //!
-//! An error reply to any command ends the session too (`refusal.rs`). A session is in order once Redis has taken the
-//! registration. Until then no message is sent, no other process is told of this one, and clients are told nothing.
+//! An error reply to any command ends the session too (`refusal.rs`). A session is accepted once Redis has confirmed the
+//! registration. Until then no message is sent, and neither other processes nor clients are told that the link is up.
 //!
-//! Redis passes a message on to whoever listens at that moment. So what is said is held back at first, until all processes
-//! that were there before are there again, or for a while.
+//! Redis delivers a message only to current subscribers. So messages are held back at the start of a session until all
+//! processes of the last session have returned, or until a timeout.
 
-mod others;
 mod packet;
 mod peers;
 mod queue;
@@ -32,6 +32,7 @@ mod refusal;
 mod rooms;
 mod send;
 mod session;
+mod streams;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -45,53 +46,50 @@ use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
 use packet::Change;
-use peers::{Peers, Todo};
+use peers::{PeerAction, Peers};
 use queue::Queue;
 use refusal::WriteRefusals;
 use rooms::RoomLinks;
 pub use session::Link;
 use session::Session;
 
-/// How often a process gives a sign of life.
-pub const BEAT: Duration = Duration::from_secs(5);
+/// The interval of a process's heartbeats.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long the link may be away before everybody is told: shorter, and a restart of Redis would be news.
-const APART_AFTER: Duration = Duration::from_secs(1);
+/// The link may be down for this long before clients are told. A restart of Redis is mostly shorter.
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(1);
 
-/// The wait before the second attempt, on average. It doubles each time, up to the longest.
+/// The average pause before the second attempt. It doubles each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long to wait for other processes at the beginning of a session: longer than the longest pause between two attempts.
-const HOLD: Duration = Duration::from_secs(5);
+/// The time that a new session waits for the other processes: longer than the longest pause between two attempts.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reasons that are logged while the link is not in order; it may find a new one each time.
-const TROUBLES_LOGGED_MAX: usize = 32;
+/// The most reasons logged while the link is down. Each attempt may have another one.
+const REASONS_LOGGED_MAX: usize = 32;
 
-/// How much larger a message can be on the way: each byte of it `\u0000`, and what is around it.
-const GROWTH: usize = 8;
+/// The largest ratio of a packet to its message: each byte may become `\u0000`, and the packet has other fields.
+const PACKET_RATIO_MAX: usize = 8;
 
-/// What the server is to do.
+/// An action for the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinkAction {
-    /// Find the addresses of a host, and answer with [`Backplane::resolved`].
+    /// Resolve a host, and call [`Backplane::resolved`].
     Resolve {
-        /// The host.
         host: String,
-        /// The port.
         port: u16,
     },
-    /// Connect both links.
     Connect(ConnectTarget),
-    /// Close both links.
-    Hangup,
-    /// Let the chat know.
-    Tell(RemoteEvent),
-    /// Answer with [`Backplane::register`].
+    /// Close both connections.
+    Disconnect,
+    /// Deliver the event to the chat.
+    Deliver(RemoteEvent),
+    /// Call [`Backplane::register`].
     Register,
 }
 
-/// The link, for a process with a number of its own.
+/// The link of a process to Redis.
 pub struct Backplane {
     process: u64,
     url: RedisUrl,
@@ -100,49 +98,49 @@ pub struct Backplane {
     message_max_bytes: usize,
     names: ChannelNames,
     phase: Phase,
-    /// Attempts since a session last lasted.
+    /// Attempts since the last session that was longer than [`LONGEST_PAUSE`].
     attempts: u32,
-    /// When the others are to be taken to be out of reach; `None` once they are, and while there is a session.
-    apart_at: Option<Moment>,
-    /// Whether they are out of reach: until something of our own has come back.
-    apart: bool,
-    /// Reasons for the end of a session that were logged since the link was last in order.
-    troubles: HashSet<String>,
+    /// The deadline for counting as disconnected; `None` afterwards, and during a session.
+    disconnected_at: Option<Moment>,
+    /// Whether clients were told that the link is down. It ends when an own packet has come back.
+    disconnected: bool,
+    /// Reasons that were logged since the link was last accepted.
+    logged_reasons: HashSet<String>,
     refusals: WriteRefusals,
-    /// Whether a process too many was logged.
+    /// Whether it was logged that there are too many processes.
     too_many_logged: bool,
     rooms: RoomLinks,
     peers: Peers,
-    /// Processes that were there before, and not heard of since.
+    /// Processes of the last session that have not returned.
     expected: BTreeSet<u64>,
     queue: Queue,
-    /// What became of our clients, and is not told yet.
+    /// Changes of local clients that are not published yet.
     changes: Vec<Change>,
-    /// The version of what was told of them.
+    /// The version of the published state of local clients.
     version: u64,
-    /// The version with which all of them were last put into Redis.
-    registered: u64,
-    /// How much was said to single clients of other processes.
-    privates: u64,
-    /// Whether somebody has come and is to be told who is here.
-    greeted: bool,
-    /// RoomLinks whose members must be told our number, because they have asked, or messages were shed.
-    owing: BTreeSet<RoomName>,
-    /// Whether this process ends, and has said so.
-    left: bool,
+    /// The version of the last complete registration.
+    registered_version: u64,
+    /// Number of private messages to other processes.
+    private_count: u64,
+    /// Whether a process has said hello and gets a heartbeat with our version.
+    hello_received: bool,
+    /// Rooms whose watermark must be published, because a process has asked or messages were shed.
+    watermarks_due: BTreeSet<RoomName>,
+    /// Whether this process is ending and has published that.
+    leaving: bool,
     out: [Vec<u8>; 2],
     actions: VecDeque<LinkAction>,
     counts: LinkCounts,
 }
 
-/// What things are called in Redis.
+/// The names of channels and keys in Redis.
 #[derive(Debug)]
 struct ChannelNames {
     prefix: String,
     presence: Vec<u8>,
-    /// The channel for this process, and the hash of its clients.
+    /// The channel of this process, and the key of its clients.
     own: Vec<u8>,
-    /// How each payload of this process begins.
+    /// The prefix of each payload of this process.
     signature: Vec<u8>,
 }
 
@@ -156,40 +154,40 @@ enum Phase {
 struct Up {
     session: Session,
     since: Moment,
-    /// Whether Redis has taken our clients.
+    /// Whether Redis has confirmed the registration of the local clients.
     registered: bool,
-    /// Whether it has taken all that a session must be able to say: the link is in order.
+    /// Whether Redis has confirmed every kind of command that a session needs.
     accepted: bool,
-    /// Whether something of our own has come back.
+    /// Whether an own packet has come back by the subscription.
     echoed: bool,
-    /// When Redis last answered a command, or was asked after it had answered all.
+    /// Time of the last reply, or of the first command after all were answered.
     answered_at: Moment,
     heartbeat_at: Moment,
-    /// Until when others are waited for.
+    /// The deadline for the return of other processes; `None` once messages may be sent.
     hold_until: Option<Moment>,
-    /// Until when our own sign of life must come back by the subscription.
+    /// The deadline for our own heartbeat to come back by the subscription.
     echo_by: Option<Moment>,
 }
 
 impl Backplane {
-    /// A link to the Redis at `url`, which is not made yet, for the process with that number.
+    /// A link to the Redis at `url`. The first attempt is due at once.
     pub fn new(config: &Config, url: RedisUrl, process: u64, now: Now) -> Backplane {
         let message_max_bytes = config.message_max.max(config.line_max);
         let mut queue = Queue::new(config.redis_queue);
-        // Messages of before the first session wait until the session is accepted.
-        queue.cut();
+        // Messages from before the first session are held until the session is accepted.
+        queue.end_session();
         Backplane {
             process,
             url,
             timeout: config.redis_timeout,
-            reply_max_bytes: config.redis_reply_max.max(GROWTH * message_max_bytes),
+            reply_max_bytes: config.redis_reply_max.max(PACKET_RATIO_MAX * message_max_bytes),
             message_max_bytes,
             names: ChannelNames::new(&config.redis_prefix, process),
             phase: Phase::Down { retry_at: now.moment },
             attempts: 0,
-            apart_at: Some(now.moment + APART_AFTER),
-            apart: false,
-            troubles: HashSet::new(),
+            disconnected_at: Some(now.moment + DISCONNECTED_AFTER),
+            disconnected: false,
+            logged_reasons: HashSet::new(),
             refusals: WriteRefusals::default(),
             too_many_logged: false,
             rooms: RoomLinks::new(config.redis_processes),
@@ -198,33 +196,31 @@ impl Backplane {
             queue,
             changes: Vec::new(),
             version: 0,
-            registered: 0,
-            privates: 0,
-            greeted: false,
-            owing: BTreeSet::new(),
-            left: false,
+            registered_version: 0,
+            private_count: 0,
+            hello_received: false,
+            watermarks_due: BTreeSet::new(),
+            leaving: false,
             out: Default::default(),
             actions: VecDeque::new(),
             counts: LinkCounts::default(),
         }
     }
 
-    /// The next thing to do, until there is none.
+    /// The next action.
     pub fn next_action(&mut self) -> Option<LinkAction> {
         self.actions.pop_front()
     }
 
-    /// What is to be sent; whoever sends it takes it out.
+    /// The pending output of a connection. The caller removes the bytes it has written.
     pub fn output(&mut self, link: Link) -> &mut Vec<u8> {
         &mut self.out[link as usize]
     }
 
-    /// What was done so far.
     pub fn counts(&self) -> LinkCounts {
         self.counts
     }
 
-    /// How things are.
     pub fn state(&self) -> LinkState {
         LinkState {
             up: self.is_accepted(),
@@ -234,31 +230,31 @@ impl Backplane {
         }
     }
 
-    /// Whether there is a session.
     pub fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Up(_))
     }
 
-    /// Whether nothing more is on its way to Redis that could still get there. What broke a moment ago may be mended in one.
+    /// Whether no output is pending that may still reach Redis. A link that broke a moment ago may recover.
     pub fn is_done(&self) -> bool {
         match self.is_up() {
             true => self.queue.is_sent() && !self.queue.is_waiting() && self.changes.is_empty(),
-            false => self.apart && self.queue.messages() == 0,
+            false => self.disconnected && self.queue.messages() == 0,
         }
     }
 
-    /// Messages that Redis has not confirmed.
+    /// Number of messages that Redis has not confirmed.
     pub fn unconfirmed(&self) -> usize {
         self.queue.messages()
     }
 
-    /// The host has these addresses, or none for that reason.
+    /// Handles the result of [`LinkAction::Resolve`].
     pub fn resolved(&mut self, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
+        // The attempt may have timed out meanwhile.
         if !matches!(self.phase, Phase::Resolving { .. }) {
             return;
         }
         match addresses {
-            // Another one each time: one that does not answer must not hide one that does.
+            // Each attempt tries another address, so a dead one does not block the others.
             Ok(addresses) if !addresses.is_empty() => {
                 let address = addresses[(self.attempts as usize - 1) % addresses.len()];
                 self.open(ConnectTarget::Tcp(address), now.moment);
@@ -268,28 +264,28 @@ impl Backplane {
         }
     }
 
-    /// A link is broken.
+    /// Ends the session because a connection is broken.
     pub fn broken(&mut self, why: &str, now: Now) {
         self.fail(why, now.moment);
     }
 
-    /// When [`Backplane::handle_timeout`] wants to be called.
+    /// The time to call [`Backplane::handle_timeout`].
     pub fn next_timeout(&self) -> Option<Moment> {
         let own = match &self.phase {
             Phase::Down { retry_at } => Some(*retry_at),
             Phase::Resolving { deadline } | Phase::Opening { deadline, .. } => Some(*deadline),
             Phase::Up(up) => {
-                let beat = (!self.left).then_some(up.heartbeat_at);
+                let heartbeat = (!self.leaving).then_some(up.heartbeat_at);
                 let answer = self.queue.is_waiting().then(|| up.answered_at + self.timeout);
                 let others = [up.hold_until, self.peers.next_timeout()];
-                [beat, answer, up.echo_by].into_iter().chain(others).flatten().min()
+                [heartbeat, answer, up.echo_by].into_iter().chain(others).flatten().min()
             }
         };
-        let apart_at = self.apart_at.filter(|_| !self.is_up());
-        [own, apart_at, self.rooms.next_timeout()].into_iter().flatten().min()
+        let disconnected_at = self.disconnected_at.filter(|_| !self.is_up());
+        [own, disconnected_at, self.rooms.next_timeout()].into_iter().flatten().min()
     }
 
-    /// Does what is due by now.
+    /// Handles the deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now) {
         let now = now.moment;
         match &self.phase {
@@ -302,19 +298,19 @@ impl Backplane {
                 self.fail("it does not answer", now);
             }
             Phase::Up(up) if up.echo_by.is_some_and(|by| by <= now) => {
-                self.fail("what is published does not come back", now);
+                self.fail("published messages do not come back", now);
             }
-            Phase::Up(_) => self.keep_up(now),
+            Phase::Up(_) => self.handle_session_timeouts(now),
             _ => {}
         }
-        if self.apart_at.is_some_and(|at| at <= now) && !self.is_up() {
-            (self.apart_at, self.apart) = (None, true);
-            self.tell_apart();
+        if self.disconnected_at.is_some_and(|at| at <= now) && !self.is_up() {
+            (self.disconnected_at, self.disconnected) = (None, true);
+            self.deliver_disconnected();
         }
         while let Some(room) = self.rooms.expire(now) {
             self.unsubscribe(&room);
         }
-        self.tell_unheard();
+        self.deliver_unsubscribed();
     }
 
     fn attempt(&mut self, now: Moment) {
@@ -329,7 +325,7 @@ impl Backplane {
     }
 
     fn open(&mut self, target: ConnectTarget, now: Moment) {
-        let rooms = self.rooms.resume();
+        let rooms = self.rooms.begin_session();
         let own = [self.names.presence.clone(), self.names.own.clone()];
         let channels: Vec<Vec<u8>> =
             own.into_iter().chain(rooms.iter().map(|room| self.names.channel(room))).collect();
@@ -338,7 +334,7 @@ impl Backplane {
         self.actions.push_back(LinkAction::Connect(target));
     }
 
-    /// Begins the session if both connections have answered.
+    /// Begins the session if both connections are ready.
     fn begin_if_ready(&mut self, now: Moment) {
         let ready = matches!(&self.phase, Phase::Opening { session, .. } if session.is_ready());
         let down = Phase::Down { retry_at: now };
@@ -355,105 +351,105 @@ impl Backplane {
             accepted: false,
             echoed: false,
             answered_at: now,
-            heartbeat_at: now + BEAT,
-            hold_until: Some(now + HOLD),
+            heartbeat_at: now + HEARTBEAT_INTERVAL,
+            hold_until: Some(now + HOLD_TIMEOUT),
             echo_by: None,
         });
-        // Who was out of reach and knows nobody can't know who is still missing.
-        let knows_who_is_missing = !self.apart || !self.expected.is_empty();
-        if knows_who_is_missing {
-            self.release_if_all_are_here();
+        // A process that was disconnected and has no list of others can't wait for them.
+        let has_list = !self.disconnected || !self.expected.is_empty();
+        if has_list {
+            self.release_if_all_returned();
         }
-        match self.left {
-            true => self.say_bye(),
+        match self.leaving {
+            true => self.publish_bye(),
             false => self.actions.push_back(LinkAction::Register),
         }
-        // A number that was on its way when the last session ended may be lost.
-        self.owing.extend(self.rooms.deaf());
-        let mut todo = Vec::new();
-        self.peers.resume(now, &mut todo);
-        self.carry_out(todo);
+        // A watermark that was sent at the end of the last session may be lost.
+        self.watermarks_due.extend(self.rooms.unsubscribed_with_messages());
+        let mut actions = Vec::new();
+        self.peers.begin_session(now, &mut actions);
+        self.run_peer_actions(actions);
     }
 
-    /// Waits for nobody any more, if all are here.
-    fn release_if_all_are_here(&mut self) {
+    /// Ends the hold if all expected processes have returned.
+    fn release_if_all_returned(&mut self) {
         if let Phase::Up(up) = &mut self.phase
             && self.expected.is_empty()
         {
             up.hold_until = None;
-            self.release_if_in_order();
+            self.release_if_registered();
         }
     }
 
-    /// The session is over, or did not come about.
+    /// Ends the session or the attempt, and schedules the next one.
     fn fail(&mut self, why: &str, now: Moment) {
         if let Phase::Down { .. } = self.phase {
             return;
         }
-        self.refusals.forget_reason();
+        self.refusals.clear_code();
         if let Phase::Up(up) = &self.phase
             && up.accepted
         {
-            self.apart_at = Some(now + APART_AFTER);
+            self.disconnected_at = Some(now + DISCONNECTED_AFTER);
             if now.since(up.since) >= LONGEST_PAUSE {
                 self.attempts = 0;
             }
         }
         let pause = pause(self.process, self.attempts);
-        if self.troubles.len() < TROUBLES_LOGGED_MAX && self.troubles.insert(why.into()) {
+        if self.logged_reasons.len() < REASONS_LOGGED_MAX && self.logged_reasons.insert(why.into()) {
             let (place, retry_ms) = (&self.url.place, pause.as_millis());
             log::warn!("redis down address={place} reason={why:?} retry_ms={retry_ms}");
         }
-        self.rooms.cut();
-        self.tell_unheard();
+        self.rooms.end_session();
+        self.deliver_unsubscribed();
         self.phase = Phase::Down { retry_at: now + pause };
         self.out = Default::default();
         self.expected.extend(self.peers.processes());
-        self.queue.cut();
-        self.peers.cut(now);
-        self.actions.push_back(LinkAction::Hangup);
-        if self.apart {
-            // The session may have brought clients of other processes, who are out of reach again.
-            self.tell_apart();
+        self.queue.end_session();
+        self.peers.end_session(now);
+        self.actions.push_back(LinkAction::Disconnect);
+        if self.disconnected {
+            // The session may have added clients of other processes, so they are removed again.
+            self.deliver_disconnected();
         }
     }
 
-    /// The other processes are out of reach, and their clients with them.
-    fn tell_apart(&mut self) {
+    /// Removes all peers, and reports the link as down.
+    fn deliver_disconnected(&mut self) {
         self.peers.clear();
-        self.tell(RemoteEvent::Disconnected);
+        self.deliver(RemoteEvent::Disconnected);
     }
 
-    fn keep_up(&mut self, now: Moment) {
-        let mut todo = Vec::new();
-        self.peers.expire(now, &mut todo);
-        self.carry_out(todo);
+    fn handle_session_timeouts(&mut self, now: Moment) {
+        let mut actions = Vec::new();
+        self.peers.expire(now, &mut actions);
+        self.run_peer_actions(actions);
         if let Phase::Up(up) = &self.phase
             && up.hold_until.is_some_and(|until| until <= now)
         {
             self.expected.clear();
-            self.release_if_all_are_here();
+            self.release_if_all_returned();
         }
-        self.beat(now);
+        self.send_heartbeat(now);
     }
 
-    fn carry_out(&mut self, todo: Vec<Todo>) {
-        for todo in todo {
-            match todo {
-                Todo::Read(process) => self.read_clients(process),
-                Todo::Tell(news) => self.tell(news),
+    fn run_peer_actions(&mut self, actions: Vec<PeerAction>) {
+        for actions in actions {
+            match actions {
+                PeerAction::ReadSnapshot(process) => self.read_clients(process),
+                PeerAction::Deliver(event) => self.deliver(event),
             }
         }
     }
 
-    fn tell_unheard(&mut self) {
-        for room in self.rooms.take_unheard() {
-            self.tell(RemoteEvent::Unread { room });
+    fn deliver_unsubscribed(&mut self) {
+        for room in self.rooms.take_unsubscribed() {
+            self.deliver(RemoteEvent::Unsubscribed { room });
         }
     }
 
-    fn tell(&mut self, news: RemoteEvent) {
-        self.actions.push_back(LinkAction::Tell(news));
+    fn deliver(&mut self, event: RemoteEvent) {
+        self.actions.push_back(LinkAction::Deliver(event));
     }
 }
 
@@ -467,7 +463,7 @@ impl ChannelNames {
         }
     }
 
-    /// No room's name has an `@` in it.
+    /// The channel of a process. No room's name has an `@`, so it can't collide with a room's channel.
     fn process(prefix: &str, process: u64) -> Vec<u8> {
         format!("{prefix}@{}", packet::process_as_text(process)).into()
     }
@@ -482,11 +478,11 @@ impl ChannelNames {
     }
 }
 
-/// How long to wait after so many attempts: between half and one and a half of what doubles each time. Processes that
-/// lose Redis at the same moment do not all come back at the same moment, since each has another number.
+/// The pause after so many attempts: a doubling backoff with 50 % jitter. The jitter depends on the process, so processes that
+/// lose Redis at the same moment return at different moments.
 fn pause(process: u64, attempts: u32) -> Duration {
     let doubled = FIRST_PAUSE * 2_u32.pow(attempts.saturating_sub(1).min(10));
-    // The mixing step of splitmix64 (Steele, Lea, Flood 2014): all bits of the number tell.
+    // The mixing step of splitmix64 (Steele, Lea, Flood 2014).
     let mut mixed = process.wrapping_add(u64::from(attempts).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

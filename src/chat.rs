@@ -331,7 +331,7 @@ impl Chat {
 
     /// Locates a local client in `room`, or in its only room.
     fn locate(&self, id: ClientId, room: Option<RoomName>) -> Result<Location, Problem> {
-        let client = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
+        let client = self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameRequired)?;
         let membership = match room {
             Some(room) => {
                 let id = self.rooms.find(&room);
@@ -339,10 +339,10 @@ impl Chat {
             }
             None => {
                 let mut memberships = client.memberships();
-                memberships.next().filter(|_| memberships.next().is_none()).ok_or(Problem::WhichRoom)
+                memberships.next().filter(|_| memberships.next().is_none()).ok_or(Problem::RoomRequired)
             }
         }?;
-        let room = self.rooms.at(membership.slot).ok_or(Problem::WhichRoom)?;
+        let room = self.rooms.at(membership.slot).ok_or(Problem::RoomRequired)?;
         Ok(Location { room, dialect: client.dialect(), index: membership.index })
     }
 

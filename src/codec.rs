@@ -1,7 +1,8 @@
-//! Bytes to requests and events to bytes, one module a listener. A codec never sees an id, a room's members or a socket.
+//! Decoding bytes to requests and encoding events to bytes, one module per dialect. A codec has no access to ids, members
+//! or sockets.
 //!
-//! What a codec remembers of a connection between two pieces of input is its [`Unfinished`]: nothing, nearly always, so
-//! that an idle connection has no place for it. What it shares between connections is in [`Codecs`].
+//! The decoder state of a connection between two pieces of input is its [`Unfinished`]. It is nearly always empty, so it is
+//! boxed, and an idle connection pays nothing for it. State that connections share is in [`Codecs`].
 
 pub mod foreign;
 pub mod http;
@@ -13,30 +14,27 @@ pub mod sse;
 pub mod telnet;
 pub mod websocket;
 
-use websocket::{Waiting, Whole};
+use websocket::{Waiting, WebSocketMessage};
 
 use crate::config::Config;
 use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
 use crate::rate::Use;
 
-/// What a codec is in the middle of.
+/// The decoder state of a connection in the middle of a line, request or message.
 #[derive(Debug)]
 pub enum Unfinished {
-    /// A line that ended with CR. An LF or NUL that follows belongs to that end.
+    /// The last line ended with CR. A following LF or NUL belongs to the same line end.
     LineEnd,
-    /// A line over the limit, of which so much past the limit was thrown away.
-    Line {
-        /// How much.
-        discarded_bytes: usize,
-    },
-    /// An HTTP request whose body is still to come.
+    /// A line over the limit. The bytes past the limit are discarded.
+    Line { discarded_bytes: usize },
+    /// An HTTP request whose body is incomplete.
     Body(http::PendingRequest),
-    /// A WebSocket message that is not complete.
+    /// An incomplete WebSocket message.
     Message(websocket::Partial),
 }
 
 impl Unfinished {
-    /// Memory that it takes besides itself.
+    /// Bytes of heap memory besides the value itself.
     pub fn memory_bytes(&self) -> usize {
         match self {
             Unfinished::Message(partial) => partial.memory_bytes(),
@@ -45,53 +43,52 @@ impl Unfinished {
     }
 }
 
-/// One step of decoding. Give the codec what is left of the input until it answers [`Step::Incomplete`].
+/// The result of one decoding step. Repeat with the remaining input until the result is [`Step::Incomplete`].
 #[derive(Debug)]
 pub enum Step {
-    /// Nothing can be made of the input before more comes.
+    /// More input is needed.
     Incomplete,
-    /// So many bytes are used up.
+    /// Some input was consumed.
     Used {
-        /// How many; at least one.
+        /// At least one.
         bytes: usize,
-        /// What they say, if anything.
+        /// `None` if the bytes have no meaning of their own.
         input: Option<Input>,
     },
-    /// The next message has to wait: there is no room for it.
+    /// The next message does not fit into the queue of waiting messages.
     Blocked,
-    /// There is no going on with this client.
+    /// The connection must be closed.
     Fail(CloseReason),
 }
 
-/// What a client says.
+/// Decoded input of a client.
 #[derive(Debug)]
 pub enum Input {
-    /// Something for the chat, or something that can't be read.
+    /// A request to the chat, or the reason why it is invalid.
     Request {
-        /// What.
         request: Result<Request, Problem>,
-        /// What the answer is to be marked with.
+        /// The reply carries the same tag.
         tag: Option<Tag>,
     },
-    /// An HTTP request, or why there is none.
+    /// An HTTP request, or the reason why it is refused.
     Http(Result<Box<http::HttpRequest>, http::Refusal>),
-    /// An HTTP client waits to hear whether it should send the body.
+    /// An HTTP client expects `100 Continue` before it sends the body.
     Continue,
-    /// The client wants to know whether we are there, and to have these bytes back (RFC 6455, 5.5.2).
+    /// A ping, whose payload the pong returns (RFC 6455, 5.5.2).
     Ping(Box<[u8]>),
-    /// The client closes the WebSocket, with that code (RFC 6455, 5.5.1).
+    /// A close frame with its code (RFC 6455, 5.5.1).
     Close(u16),
 }
 
 impl Input {
-    /// Its kind, as the rates of its client and its address count it; `None` if they do not.
+    /// Its kind for the rate limits of the client and of its address; `None` if it is free.
     pub fn counts_as(&self) -> Option<Use> {
         match self {
             Input::Request { request, .. } => {
-                Some(Use::Message { bytes: request.as_ref().map_or(0, Request::said_bytes) })
+                Some(Use::Message { bytes: request.as_ref().map_or(0, Request::content_bytes) })
             }
-            Input::Http(Ok(call)) if !call.method().is_safe() => {
-                Some(Use::Message { bytes: call.body().len() })
+            Input::Http(Ok(request)) if !request.method().is_safe() => {
+                Some(Use::Message { bytes: request.body().len() })
             }
             Input::Http(_) | Input::Ping(_) => Some(Use::Request),
             Input::Continue | Input::Close(_) => None,
@@ -100,26 +97,26 @@ impl Input {
 }
 
 impl Step {
-    /// A step that a request without a tag comes of, or nothing.
+    /// A step that consumes `bytes` and may yield a request without a tag.
     pub fn request(bytes: usize, request: Option<Result<Request, Problem>>) -> Step {
         Step::Used { bytes, input: request.map(|request| Input::Request { request, tag: None }) }
     }
 }
 
-/// The `id` of a request, as JSON: it comes back on the answer.
+/// The `id` of a request, as JSON. The reply has the same `id`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tag(pub Box<str>);
 
 /// The meaning of a line client's next line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Expected {
-    /// The answer to the question for a name, and not chat.
+    /// The line answers the question for a name.
     pub name: bool,
-    /// Nothing was said before it, so it shows whether the client speaks this protocol at all.
+    /// No text came before it, so this line shows whether the client speaks another protocol.
     pub first: bool,
 }
 
-/// All codecs, with what they share between connections.
+/// All decoders, with the buffers and limits that connections share.
 #[derive(Debug)]
 pub struct Codecs {
     line_max: usize,
@@ -128,7 +125,6 @@ pub struct Codecs {
 }
 
 impl Codecs {
-    /// Codecs under the limits of `config`.
     pub fn new(config: &Config) -> Codecs {
         let message_max = config.message_max_bytes();
         Codecs {
@@ -138,7 +134,7 @@ impl Codecs {
         }
     }
 
-    /// The most input that can wait for the rest of a line, a request or a message.
+    /// The most bytes of unconsumed input, for an incomplete line, request or frame.
     pub fn unused_max_bytes(&self) -> usize {
         let lengths = [
             line::unused_max_bytes(self.line_max),
@@ -148,7 +144,7 @@ impl Codecs {
         lengths.into_iter().max().unwrap_or_default()
     }
 
-    /// Takes one step through `input`. With `ended` no more will come. `expected` concerns line clients.
+    /// Decodes one step of `input`. With `ended` no more input will come. `expected` concerns line clients only.
     pub fn decode(
         &mut self,
         dialect: Dialect,
@@ -162,15 +158,17 @@ impl Codecs {
             Dialect::Http => http::decode(unfinished, input, self.message_max),
             Dialect::Json => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(json::decode(m))),
             Dialect::Raw => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(raw::decode(m))),
-            // No client of ours speaks it.
-            Dialect::Redis => Step::Incomplete,
+            Dialect::Redis => {
+                debug_assert!(false, "only clients of other processes have this dialect");
+                Step::Incomplete
+            }
             Dialect::Events if input.is_empty() => Step::Incomplete,
             Dialect::Events => Step::Used { bytes: input.len(), input: None },
         }
     }
 
-    /// Takes one step through the input of a WebSocket client that must wait. Its control frames come out, and its messages
-    /// go to `waiting` as long as there is room.
+    /// Decodes one step of a WebSocket client that is delayed. Control frames are returned; messages are queued in `waiting`
+    /// as long as they fit.
     pub fn decode_ahead(
         &mut self,
         unfinished: &mut Option<Box<Unfinished>>,
@@ -178,14 +176,14 @@ impl Codecs {
         input: &[u8],
     ) -> Step {
         let room = Waiting::max_bytes(self.message_max).saturating_sub(waiting.bytes());
-        let keep = |message: Whole<'_>| {
+        let enqueue = |message: WebSocketMessage<'_>| {
             waiting.push(message);
             None
         };
-        self.websocket.decode(unfinished, input, room, keep)
+        self.websocket.decode(unfinished, input, room, enqueue)
     }
 
-    /// Reads the first of the messages that wait.
+    /// Dequeues and decodes the first waiting message.
     pub fn next_waiting(&self, dialect: Dialect, waiting: &mut Waiting) -> Option<Input> {
         match dialect {
             Dialect::Json => waiting.pop(json::decode),
@@ -194,19 +192,18 @@ impl Codecs {
         }
     }
 
-    /// The reason to close a line client that waits for a place: its input so far, of which `most` bytes are kept, is
-    /// no text.
-    pub fn foreign(&self, input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
-        foreign::reason(input, most.min(line::unused_max_bytes(self.line_max)), ended)
+    /// The reason to close a line client in the queue whose first line is another protocol. `max_bytes` of input are kept.
+    pub fn foreign(&self, input: &[u8], max_bytes: usize, ended: bool) -> Option<CloseReason> {
+        foreign::reason(input, max_bytes.min(line::unused_max_bytes(self.line_max)), ended)
     }
 }
 
-/// What people are told when the other processes are out of reach, and when they are not any more.
-const APART: &str =
+/// The notices for people when the link to the other processes goes down and comes up.
+const DISCONNECTED: &str =
     "the other servers are out of reach: until they are back you hear only who is on this one";
-const TOGETHER: &str = "the other servers are within reach again";
+const CONNECTED: &str = "the other servers are within reach again";
 
-/// Appends what a client that speaks `dialect` sees of an event; for some, nothing. `tag` marks an answer.
+/// Appends an event in `dialect`. Some dialects omit some events. `tag` marks a reply.
 pub fn encode(dialect: Dialect, event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
     match dialect {
         Dialect::Line => line::encode(event, out),

@@ -1,23 +1,22 @@
-//! Whose a connection is, as far as the count by address goes: [`Host`].
+//! The key for limits by address: [`Host`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::net::Peer;
 
-/// Which address a client counts under: an IPv4 address, or the /64 that one household or host has of IPv6.
+/// The address that limits count a client under: an IPv4 address, or the /64 of an IPv6 address.
 ///
-/// Eight bytes, since every connection has one: the first half of an IPv6 address. The half that is all zeros, which has the
-/// loopback address in it, stands for this machine; an IPv4 address is the lower part of one that nobody can have
-/// (RFC 4291, 2.4 reserves what begins with eight zeros).
+/// Every connection has one, so its size is only eight bytes: the first half of an IPv6 address. All zeros, the half of the
+/// loopback address, stands for this machine. An IPv4 address is stored in a half that no host can have (RFC 4291, 2.4
+/// reserves addresses that begin with eight zero bits).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Host([u8; 8]);
 
 impl Host {
-    /// This machine: not counted.
+    /// This machine. It is exempt from the limits.
     pub const LOCAL: Host = Host([0; 8]);
 
-    /// An IPv4 address.
     pub const fn v4([a, b, c, d]: [u8; 4]) -> Host {
         Host([0, 0, 0, 1, a, b, c, d])
     }

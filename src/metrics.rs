@@ -1,4 +1,4 @@
-//! Counts of what the server did, [`Metrics`], and how Prometheus reads them.
+//! Counters and gauges, [`Metrics`], in Prometheus's text format.
 
 mod link;
 
@@ -8,58 +8,53 @@ use crate::protocol::{CloseReason, Dialect};
 
 pub use link::{LinkCounts, LinkState};
 
-/// Plain counters since the start. They only grow.
+/// Counters since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    /// Connections accepted.
     pub accepted: u64,
-    /// Connections refused for want of a place.
+    /// Connections refused because the server was full, or for their address.
     pub refused: u64,
-    /// Closing and idle HTTP connections closed early, because a newcomer needed their place or others their memory.
+    /// Closing and idle HTTP connections that were cut off to free their quota or memory.
     pub evicted: u64,
-    /// Lines, messages and commands that came in, by whatever listener.
+    /// Lines, messages and commands received by all listeners.
     pub lines_in: u64,
-    /// HTTP requests.
     pub requests: u64,
-    /// Frames queued for somebody.
+    /// Frames queued for clients.
     pub deliveries: u64,
-    /// Bytes of them.
     pub bytes_queued: u64,
-    /// Bytes that were read.
     pub bytes_in: u64,
-    /// Bytes that were written.
     pub bytes_out: u64,
-    /// Messages left out for clients that read too slowly (`--slow-client skip`).
+    /// Messages skipped for clients that read too slowly (`--slow-client skip`).
     pub missed: u64,
     /// Times that a client was slowed down.
     pub delays: u64,
-    /// Times that a message waited for readers that lag.
+    /// Times that a message was held back because of slow readers.
     pub holds: u64,
-    /// Parts of flushes that waited for what else was coming.
+    /// Partial flushes that waited for more output.
     pub coalesced: u64,
-    /// Passes that copied the output that waits together, to free memory.
+    /// Passes that compacted queued output to free memory.
     pub compactions: u64,
-    /// Clients dropped for a full write buffer.
+    /// Clients dropped because their queued output reached the hard limit.
     pub dropped_full: u64,
-    /// Clients dropped for being behind too long.
+    /// Clients dropped because their queued output was over the soft limit for too long.
     pub dropped_high: u64,
     /// Clients dropped because they stopped reading.
     pub dropped_stalled: u64,
-    /// Clients dropped because the server's memory was short.
+    /// Clients dropped because the output of all clients was over its limit.
     pub dropped_memory: u64,
-    /// How long ticks took, without the sleep.
+    /// Durations of ticks without the sleep.
     pub ticks: Durations,
-    /// Nanoseconds spent in each phase of them, in the order of [`PHASES`].
+    /// Nanoseconds spent in each phase, in the order of [`PHASES`].
     pub phase_nanos: [u64; PHASES.len()],
 }
 
-/// The phases of a tick behind the sleep.
+/// The phases of a tick after the sleep.
 pub const PHASES: [&str; 8] = ["latch", "turns", "link", "timers", "flush", "reap", "accept", "publish"];
 
 /// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Durations {
-    /// How many were within each of [`BOUNDS_MICROS`], and not within the one before; the last is all others.
+    /// Number of durations per bucket of [`BOUNDS_MICROS`]; the last bucket has no bound.
     counts: [u64; BOUNDS_MICROS.len() + 1],
     sum_nanos: u64,
 }
@@ -68,8 +63,7 @@ pub struct Durations {
 const BOUNDS_MICROS: [u64; 7] = [100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000];
 
 impl Durations {
-    /// Counts one.
-    pub fn note(&mut self, nanos: u64) {
+    pub fn record(&mut self, nanos: u64) {
         let bucket = BOUNDS_MICROS.iter().position(|bound| nanos <= bound * 1_000);
         self.counts[bucket.unwrap_or(BOUNDS_MICROS.len())] += 1;
         self.sum_nanos += nanos;
@@ -77,60 +71,58 @@ impl Durations {
 }
 
 impl Metrics {
-    /// Counts a connection that ends, by its reason.
-    pub fn closed(&mut self, reason: CloseReason) {
+    /// Counts a closed connection by its reason.
+    pub fn record_closed(&mut self, reason: CloseReason) {
         match reason {
             CloseReason::BufferFull => self.dropped_full += 1,
             CloseReason::BufferHigh => self.dropped_high += 1,
             CloseReason::Stalled => self.dropped_stalled += 1,
             CloseReason::ServerMemory => self.dropped_memory += 1,
-            CloseReason::Full | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {
+            CloseReason::ServerFull | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {
                 self.refused += 1
             }
             _ => {}
         }
     }
 
-    /// Clients dropped, for whatever reason.
+    /// Clients dropped because they read too slowly.
     pub fn dropped(&self) -> u64 {
         self.dropped_full + self.dropped_high + self.dropped_stalled + self.dropped_memory
     }
 }
 
-/// How things are at the moment.
+/// Current values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
     /// Clients, in the order of [`Dialect::IN_ROOMS`].
     pub clients: [usize; Dialect::IN_ROOMS.len()],
     /// Clients of other processes.
-    pub far: usize,
-    /// How often one was ignored, since there were too many.
+    pub remote: usize,
+    /// Times that a client of another process was ignored because there were too many.
     pub remote_ignored: u64,
-    /// What the link to other processes did, and how it is, if there is to be one.
+    /// `None` without `--redis`.
     pub link: Option<(LinkCounts, LinkState)>,
-    /// Clients that are being slowed down.
+    /// Clients whose input is delayed.
     pub delayed: usize,
-    /// Clients that wait for a place.
+    /// Clients in the queue of a full server.
     pub waiting: usize,
     /// HTTP connections that are not clients.
     pub http: usize,
-    /// Connections that are closing.
     pub closing: usize,
     /// Rooms with members or a history.
     pub rooms: usize,
-    /// Memory of the history.
     pub history_bytes: usize,
-    /// Bytes that wait to be written, counted for each client.
+    /// Queued output in bytes, counted for each client.
     pub queued_bytes: u64,
-    /// Memory that they take, each once.
+    /// Memory of the queued output, which clients share.
     pub retained_bytes: usize,
 }
 
-/// What the text is (Prometheus, text-based format 0.0.4).
+/// The content type of the text format 0.0.4 of Prometheus.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Metrics {
-    /// Everything, for Prometheus. No label ever holds what a client has sent.
+    /// All metrics in Prometheus's text format. No label contains input of a client.
     pub fn text(&self, state: &Gauges) -> Vec<u8> {
         let mut page = Exposition(String::with_capacity(4096));
         self.counters(&mut page);
@@ -144,20 +136,24 @@ impl Metrics {
 
     fn counters(&self, page: &mut Exposition) {
         page.counter("connections_accepted", "Connections accepted.", self.accepted);
-        page.counter("connections_refused", "Connections refused for want of a place.", self.refused);
-        let help = "Closing and idle HTTP connections cut off, since their place or memory was needed.";
+        page.counter(
+            "connections_refused",
+            "Connections refused because the server was full, or for their address.",
+            self.refused,
+        );
+        let help = "Closing and idle HTTP connections cut off to free their quota or memory.";
         page.counter("connections_evicted", help, self.evicted);
-        page.counter("messages_received", "Lines, messages and commands that came in.", self.lines_in);
+        page.counter("messages_received", "Lines, messages and commands received.", self.lines_in);
         page.counter("http_requests", "HTTP requests.", self.requests);
         page.counter("deliveries", "Frames queued for a client.", self.deliveries);
         page.counter("delivered_bytes", "Bytes of the frames queued for clients.", self.bytes_queued);
         page.counter("read_bytes", "Bytes read from connections.", self.bytes_in);
         page.counter("written_bytes", "Bytes written to connections.", self.bytes_out);
-        page.counter("missed", "Messages left out for clients that read too slowly.", self.missed);
+        page.counter("missed", "Messages skipped for clients that read too slowly.", self.missed);
         page.counter("delays", "Times that a client was slowed down.", self.delays);
-        page.counter("holds", "Times that a message waited for clients that read slowly.", self.holds);
-        page.counter("coalesced", "Parts of flushes that waited for what else was coming.", self.coalesced);
-        let help = "Passes that copied the output that waits together, to free memory.";
+        page.counter("holds", "Times that a message was held back because of slow readers.", self.holds);
+        page.counter("coalesced", "Partial flushes that waited for more output.", self.coalesced);
+        let help = "Passes that compacted queued output to free memory.";
         page.counter("compactions", help, self.compactions);
         page.family("dropped_total", "Clients dropped, by reason.", "counter");
         for (reason, count) in [
@@ -172,7 +168,7 @@ impl Metrics {
 
     fn durations(&self, page: &mut Exposition) {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
-        page.family("tick_seconds", "How long ticks took, without the sleep.", "histogram");
+        page.family("tick_seconds", "Durations of ticks without the sleep.", "histogram");
         let mut count = 0;
         for (bound, in_bucket) in BOUNDS_MICROS.iter().zip(self.ticks.counts) {
             count += in_bucket;
@@ -192,28 +188,32 @@ impl Metrics {
 
 impl Gauges {
     fn gauges(&self, page: &mut Exposition) {
-        page.family("clients", "Clients, by what they speak.", "gauge");
+        page.family("clients", "Clients by protocol.", "gauge");
         for (dialect, count) in Dialect::IN_ROOMS.iter().zip(self.clients) {
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
         }
-        page.gauge("clients_far", "Clients of other processes.", self.far as u64);
+        page.gauge("clients_far", "Clients of other processes.", self.remote as u64);
         page.counter(
             "clients_far_ignored",
-            "Clients of other processes that were too many.",
+            "Times that a client of another process was ignored because there were too many.",
             self.remote_ignored,
         );
-        page.gauge("clients_delayed", "Clients that are being slowed down.", self.delayed as u64);
-        page.gauge("clients_waiting", "Clients that wait for a place.", self.waiting as u64);
+        page.gauge("clients_delayed", "Clients whose input is delayed.", self.delayed as u64);
+        page.gauge("clients_waiting", "Clients in the queue of a full server.", self.waiting as u64);
         page.gauge("http_connections", "HTTP connections that are not clients.", self.http as u64);
         page.gauge("connections_closing", "Connections that are closing.", self.closing as u64);
         page.gauge("rooms", "Rooms with members or a history.", self.rooms as u64);
         page.gauge("history_bytes", "Memory of the history of all rooms.", self.history_bytes as u64);
-        page.gauge("queued_bytes", "Bytes that wait to be written, for each client.", self.queued_bytes);
-        page.gauge("retained_bytes", "Memory of the output that waits.", self.retained_bytes as u64);
+        page.gauge("queued_bytes", "Queued output in bytes, counted for each client.", self.queued_bytes);
+        page.gauge(
+            "retained_bytes",
+            "Memory of the queued output, which clients share.",
+            self.retained_bytes as u64,
+        );
     }
 }
 
-/// The text as it grows. Writing to a string has no way to fail.
+/// The text so far. Writing to a string can't fail.
 struct Exposition(String);
 
 impl Exposition {
@@ -246,7 +246,7 @@ mod tests {
         let mut durations = Durations::default();
         [0, 100_000, 100_001, 1_000_000_000, 1_000_000_001]
             .into_iter()
-            .for_each(|nanos| durations.note(nanos));
+            .for_each(|nanos| durations.record(nanos));
         // `le` is "less or equal".
         assert_eq!(durations.counts, [2, 1, 0, 0, 0, 0, 1, 1]);
         assert_eq!(durations.sum_nanos, 2_000_200_002);

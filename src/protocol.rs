@@ -1,6 +1,6 @@
-//! What can be said, in words that belong to no listener: a [`Request`] of a client, an [`Event`] it is told.
+//! The types between the codecs and the chat: a client sends a [`Request`] and receives [`Event`]s.
 //!
-//! A codec turns bytes into requests and events into bytes; the chat turns requests into events. Neither knows the
+//! A codec turns bytes into requests and events into bytes; the chat turns requests into events. Neither imports the
 //! other.
 
 mod close;
@@ -21,33 +21,32 @@ pub use position::{Epoch, Position, PositionError};
 pub use problem::Problem;
 pub use sender::{Sender, UNIQUE_ID_MAX_BYTES, UniqueId};
 
-/// What a client speaks, and so how it hears what happens.
+/// The protocol of a connection, which decides how its events are encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Dialect {
     /// Lines: `nc`, `telnet`.
     Line,
     /// JSON objects in WebSocket messages.
     Json,
-    /// A program's own WebSocket messages, as they are.
+    /// A program's own WebSocket messages, unchanged.
     Raw,
-    /// Server-sent events: it hears, and says nothing.
+    /// Server-sent events: the client only receives.
     Events,
-    /// Redis's protocol, that of clients of other processes: what is for them goes out by the link.
+    /// Clients of other processes, which are reached by the link to Redis.
     Redis,
-    /// HTTP requests: not a client of the chat.
+    /// HTTP requests: the connection is not a client of the chat.
     Http,
 }
 
 impl Dialect {
-    /// Those that clients of this process in rooms speak, in the order of their numbers.
+    /// The dialects that clients of this process can have in a room, in the order of their discriminants.
     pub const IN_ROOMS: [Dialect; 4] = [Dialect::Line, Dialect::Json, Dialect::Raw, Dialect::Events];
 
-    /// Whether it is spoken in WebSocket frames.
     pub fn is_websocket(self) -> bool {
         matches!(self, Dialect::Json | Dialect::Raw)
     }
 
-    /// One word for the log and the metrics.
+    /// The word for the log and the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Dialect::Line => "line",
@@ -60,70 +59,57 @@ impl Dialect {
     }
 }
 
-/// What a client wants.
+/// A request of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Request {
-    /// Be called that; also the answer to the question for a name.
+    /// Take a name. It also answers [`Event::AskName`].
     Nick(Name),
-    /// Answer the question for a name by keeping the guest name.
+    /// Keep the guest name. It answers [`Event::AskName`].
     StayGuest,
-    /// Say something to a room.
     Say {
-        /// Which (`None`: the one it is in).
+        /// `None`: the client's only room.
         room: Option<RoomName>,
-        /// Said or done.
         kind: MessageKind,
-        /// What.
         body: Body,
-        /// Whether the message itself is to come back, so that the client knows that it was accepted.
+        /// Send the message back to its author as confirmation.
         receipt: bool,
     },
-    /// Pass a program's message on to the room's other programs; a text is heard by everybody else too.
+    /// Relay a program's message to the other raw clients of the room. All other members receive it too if it is text.
     Relay(Payload),
-    /// Say it to one client only.
     Private {
-        /// The name, as it was typed.
         to: Text,
-        /// The message.
         text: Text,
-        /// Whether it is to come back.
         receipt: bool,
     },
-    /// Who is in the room (`None`: in one's own).
+    /// List the members of a room (`None`: of the client's only room).
     Who(Option<RoomName>),
-    /// Which rooms there are.
     Rooms,
-    /// Go to that room.
     Join {
-        /// Which.
         room: RoomName,
-        /// How much of its history to show (`None`: as much as everybody sees).
+        /// Number of messages to show (`None`: the configured default).
         history: Option<usize>,
-        /// Whether the client's own messages are to come back to it.
+        /// Send the client's own messages in that room back to it.
         echo: bool,
     },
-    /// Leave that room; without one, go back to the lobby.
+    /// Leave a room (`None`: return to the lobby).
     Leave(Option<RoomName>),
-    /// Show a room's last messages.
     History {
-        /// Which (`None`: the one it is in).
+        /// `None`: the client's only room.
         room: Option<RoomName>,
-        /// How many (`None`: as many as on joining).
+        /// Number of messages (`None`: as many as on joining).
         count: Option<usize>,
-        /// The first ones behind that number, instead of the last.
+        /// Show the first messages behind this sequence number instead of the last messages.
         after: Option<u64>,
     },
-    /// Say good-bye.
     Quit(Option<Text>),
-    /// List the commands.
     Help,
-    /// Answer, so that the client knows how far the server has read.
+    /// Ask for a [`Event::Pong`], which shows how far the server has read.
     Ping,
 }
 
 impl Request {
-    /// Bytes of text and data in it that others are sent.
-    pub fn said_bytes(&self) -> usize {
+    /// Bytes of text and data that other clients may receive.
+    pub fn content_bytes(&self) -> usize {
         match self {
             Request::Say { body, .. } => body.len(),
             Request::Relay(payload) => payload.len(),
@@ -133,7 +119,7 @@ impl Request {
         }
     }
 
-    /// Whether a client must have a name for it.
+    /// Whether the client must have a name first.
     pub fn needs_name(&self) -> bool {
         match self {
             Request::Say { .. } | Request::Relay(_) | Request::Private { .. } => true,
@@ -144,256 +130,189 @@ impl Request {
     }
 }
 
-/// What a client brings along that enters by a listener where nobody is asked.
+/// The parameters of a client that enters by HTTP, where no name is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
-    /// What it speaks.
     pub dialect: Dialect,
-    /// What it wants to be called.
     pub name: Option<Name>,
-    /// Where it goes first.
     pub room: Option<RoomName>,
-    /// How much of that room's history to show (`None`: as much as everybody sees).
+    /// Number of messages of the room's history to show (`None`: the configured default).
     pub history: Option<usize>,
-    /// Whether its own messages are to come back to it.
+    /// Send the client's own messages back to it.
     pub echo: bool,
-    /// How far it has heard that room, if it was here before and says so; an error if that can't be read.
-    pub heard: Option<Result<Position, PositionError>>,
-    /// What could not be read of what it asked for.
+    /// The position up to which a returning client has received the room; an error if it is malformed.
+    pub last_position: Option<Result<Position, PositionError>>,
+    /// Parameters that are invalid. The client is told about them after it has entered.
     pub problems: Vec<Problem>,
 }
 
-/// What a client is told.
+/// A message from the server to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A line of the message of the day.
     Greeting(Text),
-    /// The question for a name.
     AskName,
-    /// The client is in the chat, under that name.
+    /// The client is in the chat.
     Welcome {
-        /// Names it for ever.
         id: UniqueId,
-        /// Its name.
         name: Name,
     },
-    /// The client is in a room: at first, and after each move.
+    /// The client has entered a room.
     YouJoined {
-        /// The client.
         by: UniqueId,
-        /// Its name.
         name: Name,
-        /// Whether this is its first room, after it has given its name.
+        /// Whether this is the client's first room after it has given its name.
         first: bool,
-        /// The room.
         room: RoomName,
-        /// Some of the other members.
         others: Vec<Name>,
-        /// How many more there are.
         more: usize,
-        /// What the room's numbers belong to.
         epoch: Epoch,
-        /// The room's last number.
+        /// The sequence number of the room's last message.
         seq: u64,
-        /// Who has heard the room up to a lower number may have missed something that did not come here.
+        /// A client that has received the room only up to a lower number may have missed messages that this process lacks.
         since: u64,
     },
-    /// The client has left a room, and is in no other for it.
+    /// The client has left a room without entering another one.
     YouLeft {
-        /// The client.
         by: UniqueId,
-        /// Its name.
         name: Name,
-        /// The room.
         room: RoomName,
-        /// How many are there now.
         count: usize,
     },
-    /// Somebody said something in the room.
+    /// A message was sent to the room.
     Message {
-        /// Where.
         room: RoomName,
-        /// What its number belongs to.
         epoch: Epoch,
-        /// What.
         message: Rc<Message>,
     },
-    /// A program passed something on.
+    /// A program's message, relayed unchanged.
     Relayed(Payload),
-    /// One message from before the client came.
+    /// One message of the history.
     HistoryEntry {
-        /// What was said.
         message: Rc<Message>,
-        /// How long ago.
         age: Duration,
     },
-    /// There is no history to show.
     HistoryEmpty,
-    /// What was said before, in one piece.
+    /// The history as one event.
     History {
-        /// Where.
         room: RoomName,
-        /// What their numbers belong to.
         epoch: Epoch,
-        /// What, the oldest first.
+        /// Oldest first.
         messages: Vec<Rc<Message>>,
     },
     /// A message for this client only.
     Private {
-        /// The client that sent it; `None` if its process is too old to say.
+        /// `None` if the sender's process is too old to send its id.
         by: Option<UniqueId>,
-        /// Its name.
         from: Name,
-        /// What.
         text: Text,
     },
-    /// The client's own message has reached that one.
+    /// The client's own private message was delivered to `to`.
     PrivateSent {
-        /// The client itself.
         by: UniqueId,
-        /// Its name.
         from: Name,
-        /// To whom.
         to: Name,
-        /// What.
         text: Text,
     },
-    /// Somebody came into the room.
+    /// A client has joined the room.
     Joined {
-        /// The client that did.
         by: UniqueId,
-        /// Its name.
         name: Name,
-        /// Where.
         room: RoomName,
-        /// How many are there now.
         count: usize,
     },
-    /// Somebody left the room.
+    /// A client has left the room.
     Left {
-        /// The client that did.
         by: UniqueId,
-        /// Its name.
         name: Name,
-        /// Where.
         room: RoomName,
-        /// Why, if it is worth telling.
+        /// `None` if the reason is of no interest to others.
         reason: Option<Text>,
-        /// How many are there now.
         count: usize,
     },
-    /// What happened lately in a room too large to tell each time.
+    /// A summary of arrivals and departures in a room that is too large to announce each of them.
     Crowd {
-        /// Where.
         room: RoomName,
-        /// How many came.
         joined: u32,
-        /// How many left.
         left: u32,
-        /// How many are there now.
         count: usize,
     },
-    /// Somebody in the room has another name now.
+    /// Another client of the room has changed its name.
     Renamed {
-        /// Where.
         room: RoomName,
-        /// The client.
         by: UniqueId,
-        /// The old name.
         from: Name,
-        /// The new name.
         to: Name,
     },
-    /// The client itself has another name now.
-    YouAre {
-        /// The client itself.
+    /// The client itself has a new name.
+    YouWereRenamed {
         by: UniqueId,
-        /// The old name.
         from: Name,
-        /// The new name.
         to: Name,
     },
-    /// Who is in a room.
     Who {
-        /// The room.
         room: RoomName,
-        /// Some members.
         names: Vec<Name>,
-        /// How many more there are.
         more: usize,
     },
-    /// Which rooms there are, the largest first.
     Rooms {
-        /// Some rooms, with the number of members.
+        /// Some rooms with their number of members, the largest first.
         rooms: Vec<(RoomName, usize)>,
-        /// How many more there are.
         more: usize,
     },
-    /// The commands.
     Help,
     /// The answer to [`Request::Ping`].
     Pong,
-    /// The client sends faster than it may and is read more slowly.
+    /// The client sends faster than its rate limit, so its input is delayed.
     Delayed,
-    /// So many messages were left out because the client read too slowly.
+    /// Messages were skipped because the client read too slowly.
     Missed {
-        /// Where, if it was in a room.
+        /// `None` if the messages belonged to no room.
         room: Option<RoomName>,
-        /// How many.
         count: u64,
     },
-    /// Who has come back can't be told all that was said since: so many messages are no longer remembered.
+    /// A returning client has missed messages that the history no longer has.
     Gap {
-        /// Where.
         room: RoomName,
-        /// How many; `None` if that can't be known, and it may be none. Where it has heard the room by other numbers, what
-        /// it is told now may be what it has heard already.
+        /// `None` if the number is unknown; it may be zero. If the client's position is of another epoch, the messages that
+        /// follow may repeat some that it has.
         count: Option<u64>,
     },
-    /// Who listens has heard all that was said up to there, or was told what is missing.
+    /// The client has received everything up to this position, or was told what is missing.
     Position(Position),
-    /// Messages for a room were lost on the way from other processes.
+    /// Messages from other processes to the room were lost.
     Lost {
-        /// Where.
         room: RoomName,
-        /// How many; `None` if that can't be known, and it may be none.
+        /// `None` if the number is unknown; it may be zero.
         count: Option<u64>,
     },
-    /// The other processes of the chat are out of reach.
+    /// The link to the other processes is down.
     Disconnected,
-    /// They are within reach again.
+    /// The link to the other processes is up again.
     Connected,
-    /// The server has no place yet; so many are to be served first, this one included.
+    /// The server is full. The number is the client's place in the queue, from 1.
     Waiting(usize),
-    /// A request could not be done.
+    /// A request failed.
     Problem {
-        /// Why.
         problem: Problem,
-        /// Whether the client still has to give a name.
+        /// Whether the client still has no name.
         unnamed: bool,
     },
-    /// The connection ends.
     Bye(CloseReason),
 }
 
-/// Something said in a room.
+/// A message of a room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The name it was said under.
     pub from: Name,
-    /// Its sender, which a name can't prove.
     pub sender: Sender,
-    /// Said or done.
     pub kind: MessageKind,
-    /// What.
     pub body: Body,
-    /// Its number among the room's messages, ascending from 1. Some are nobody's: those of gaps.
+    /// The sequence number in the room, ascending from 1. A gap uses up the numbers of the messages that were lost.
     pub seq: u64,
-    /// When, in milliseconds since the Unix epoch.
     pub at_unix_millis: u64,
 }
 
-/// How a message is meant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {
     /// `ann: hi`
@@ -402,17 +321,16 @@ pub enum MessageKind {
     Emote,
 }
 
-/// What a message says.
+/// The body of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Body {
-    /// Words, for people.
     Text(Text),
-    /// A JSON value, for programs: well formed, without white space between its parts.
+    /// A JSON value: well formed, without white space between its tokens.
     Data(Box<str>),
 }
 
 impl Body {
-    /// As people see it who read lines.
+    /// The body as line clients see it.
     pub fn as_line(&self) -> Cow<'_, str> {
         match self {
             Body::Text(text) => text.one_line(),
@@ -420,7 +338,7 @@ impl Body {
         }
     }
 
-    /// Its size in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Body::Text(text) => text.as_str().len(),
@@ -428,7 +346,7 @@ impl Body {
         }
     }
 
-    /// Whether nothing is said; no parsed body is empty.
+    /// Whether the length is zero. No parsed body is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -437,14 +355,12 @@ impl Body {
 /// A program's message, byte for byte.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Payload {
-    /// Text.
     Text(Box<str>),
-    /// Anything else.
     Binary(Box<[u8]>),
 }
 
 impl Payload {
-    /// Its length in bytes.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         match self {
             Payload::Text(text) => text.len(),
@@ -452,13 +368,12 @@ impl Payload {
         }
     }
 
-    /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What it says to people, if it is a text that says anything.
-    pub fn words(&self) -> Option<Text> {
+    /// The payload as text for people; `None` if it is binary or blank.
+    pub fn as_text(&self) -> Option<Text> {
         match self {
             Payload::Text(text) => Text::clean_lines(text),
             Payload::Binary(_) => None,

@@ -46,7 +46,7 @@ use coalesce::Coalescing;
 use end::Ending;
 use fanout::Fanout;
 use linger::Untaken;
-use link::Linked;
+use link::RedisLink;
 
 /// The whole server, on the network `N`.
 pub struct Server<N: Net> {
@@ -61,7 +61,7 @@ pub struct Server<N: Net> {
     admission: Admission,
     fanout: Fanout,
     /// The way to the other processes of the chat, if there are any.
-    linked: Option<Linked<N::Stream>>,
+    linked: Option<RedisLink<N::Stream>>,
     codecs: Codecs,
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
@@ -137,7 +137,7 @@ impl<N: Net> Server<N> {
         if let Some(url) = self.config.redis.clone() {
             self.call_chat(|chat, _, _| chat.set_shared());
             let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
-            self.linked = Some(Linked::new(backplane));
+            self.linked = Some(RedisLink::new(backplane));
         }
     }
 
@@ -191,7 +191,7 @@ impl<N: Net> Server<N> {
             self.deliver_batch();
             at = self.record_phase(index + 1, at);
         }
-        self.metrics.ticks.note(at.saturating_sub(begun_at));
+        self.metrics.ticks.record(at.saturating_sub(begun_at));
         if cfg!(debug_assertions) {
             self.assert_invariants();
         }
@@ -210,7 +210,7 @@ impl<N: Net> Server<N> {
     fn poll(&mut self) -> io::Result<()> {
         let rest = self.coalescing.take_wait().filter(|_| !self.has_input()).unwrap_or_default();
         if !rest.is_zero() {
-            self.net.rest(rest);
+            self.net.sleep(rest);
             self.metrics.coalesced += 1;
         }
         let timeout = self.timeout();
@@ -240,7 +240,7 @@ impl<N: Net> Server<N> {
             self.next_accept(),
             self.admission.addresses().next_timeout(),
             self.load.next_timeout(),
-            linked.and_then(Linked::next_timeout),
+            linked.and_then(RedisLink::next_timeout),
             self.ending.as_ref().map(Ending::next_timeout),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -251,7 +251,7 @@ impl<N: Net> Server<N> {
     fn has_input(&self) -> bool {
         self.roster.has_runnable()
             || self.next_accept().is_some_and(|moment| moment <= self.now.moment)
-            || self.linked.as_ref().is_some_and(Linked::has_work)
+            || self.linked.as_ref().is_some_and(RedisLink::has_work)
     }
 
     /// Notes what the poll found. Nothing is run, taken or freed before the whole batch is noted.
@@ -260,7 +260,7 @@ impl<N: Net> Server<N> {
         for event in &events {
             match *event {
                 PollEvent::Listener(listener) => self.admission.set_ready(listener),
-                PollEvent::Resolved => self.linked.iter_mut().for_each(Linked::record_resolved),
+                PollEvent::Resolved => self.linked.iter_mut().for_each(RedisLink::record_resolved),
                 PollEvent::Connection { token, readable, writable } => {
                     self.record_readiness(token, readable, writable)
                 }
@@ -300,8 +300,8 @@ impl<N: Net> Server<N> {
             let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
             match due {
                 Some((_, Due::Close(reason))) => {
-                    if reason == CloseReason::NoRequest {
-                        self.complain_of_slowness(token);
+                    if reason == CloseReason::RequestTimeout {
+                        self.send_timeout_response(token);
                     }
                     self.roster.close(token, reason);
                 }
@@ -332,7 +332,7 @@ impl<N: Net> Server<N> {
         match connection.dialect {
             Dialect::Events => {
                 connection.input_at = self.now.moment.into();
-                self.send_bytes(token, |out| out.extend_from_slice(sse::NOTHING));
+                self.send_bytes(token, |out| out.extend_from_slice(sse::KEEP_ALIVE));
             }
             _ => {
                 connection.pinged = true;

@@ -1,7 +1,7 @@
-//! Words that can't be wrong: [`Text`], [`Name`], [`RoomName`].
+//! Validated text: [`Text`], [`Name`], [`RoomName`].
 //!
-//! Each is parsed once, at the edge, and from then on is what it says: safe to print on a terminal, within its length.
-//! Nothing further in checks again.
+//! Each is parsed once, where input enters, and its type guarantees that it is safe to print on a terminal and within its
+//! length. No other module checks again.
 
 mod invisible;
 mod looks;
@@ -15,37 +15,36 @@ pub use looks::Looks;
 pub use name::{GUEST_PREFIX, Name, NameError};
 pub use room::{RoomName, RoomNameError};
 
-/// Longest name of a client or a room, in bytes of UTF-8.
+/// The longest name of a client or a room, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 32;
 
-/// What somebody said: not empty, no control characters but the ends of lines, nothing that reorders other text.
+/// The text of a message: not blank, without control characters except LF, and without bidirectional overrides.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Text(Box<str>);
 
 impl Text {
-    /// Takes out what must never reach another client's terminal; `None` if nothing but white space is left.
+    /// Removes characters that must not reach another client's terminal; `None` if only white space is left.
     ///
-    /// Removed: the C0 and C1 controls (ECMA-48), so ESC and with it every escape sequence, DEL, and the
-    /// bidirectional embeddings, overrides and isolates (UAX 9, 2.1 to 2.4). A tab and the Unicode line and
+    /// Removed are the C0 and C1 controls (ECMA-48), DEL, and the bidirectional embeddings, overrides and isolates (UAX 9, 2.1
+    /// to 2.4). Without ESC there is no escape sequence. A tab and the Unicode line and
     /// paragraph separators become a space.
     pub fn clean(raw: &str) -> Option<Text> {
         let text = clean(raw);
         (!text.trim().is_empty()).then(|| Text(text.into()))
     }
 
-    /// The same, of something that may have several lines: their ends stay, each as one LF, except at the very end.
+    /// Like [`Text::clean`], but keeps line ends as LF, except at the end of the text.
     pub fn clean_lines(raw: &str) -> Option<Text> {
         let lines: Vec<_> = raw.split('\n').map(clean).collect();
         let text = lines.join("\n");
         (!text.trim().is_empty()).then(|| Text(text.trim_end_matches('\n').into()))
     }
 
-    /// The name, as something that is said.
     pub fn of_name(name: &Name) -> Text {
         Text(name.as_str().into())
     }
 
-    /// The text on one line: a space for each end of a line.
+    /// The text with a space for each line end.
     pub fn one_line(&self) -> Cow<'_, str> {
         match self.0.contains('\n') {
             true => Cow::Owned(self.0.replace('\n', " ")),
@@ -53,7 +52,6 @@ impl Text {
         }
     }
 
-    /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -65,10 +63,10 @@ impl fmt::Display for Text {
     }
 }
 
-/// `raw` without the characters [`Text::clean`] names. Borrows when there is nothing to take out.
+/// `raw` without the characters that [`Text::clean`] removes. Borrows if there are none.
 pub fn clean(raw: &str) -> Cow<'_, str> {
-    // All that is removed starts with one of these bytes: C0 and DEL themselves, C1 behind 0xC2, the
-    // separators and bidirectional controls behind 0xE2.
+    // Every removed character starts with one of these bytes: C0 and DEL themselves, C1 with 0xC2, the separators and the
+    // bidirectional controls with 0xE2.
     let suspicious = |byte: u8| byte < 0x20 || matches!(byte, 0x7f | 0xc2 | 0xe2);
     if !raw.bytes().any(suspicious) {
         return Cow::Borrowed(raw);
@@ -76,7 +74,7 @@ pub fn clean(raw: &str) -> Cow<'_, str> {
     Cow::Owned(raw.chars().filter_map(printable).collect())
 }
 
-/// The character to print for `c`, if any.
+/// The character to print for `c`; `None` if it is removed.
 fn printable(c: char) -> Option<char> {
     match c {
         '\t' | '\u{2028}' | '\u{2029}' => Some(' '),
@@ -85,8 +83,8 @@ fn printable(c: char) -> Option<char> {
     }
 }
 
-/// Embeddings, overrides and isolates. The plain marks (U+200E, U+200F, U+061C) reorder nothing but
-/// themselves, and right-to-left text needs them.
+/// Whether `c` is an embedding, override or isolate. The plain marks (U+200E, U+200F, U+061C) affect no other text, and
+/// right-to-left text needs them.
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_loses_what_a_terminal_would_obey_and_nothing_else() {
+    fn text_loses_terminal_controls_and_nothing_else() {
         let table = [
             ("plain", "plain"),
             ("  kept inside  ", "  kept inside  "),
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn no_character_that_clean_must_remove_survives_it() {
+    fn clean_removes_every_harmful_character() {
         for c in '\0'..=char::MAX {
             let cleaned = clean(&format!("a{c}b")).into_owned();
             let harmful = c.is_control() || is_bidi_control(c) || matches!(c, '\u{2028}' | '\u{2029}');

@@ -1,29 +1,27 @@
-//! Time as the server sees it: [`Moment`] and the [`SteadyClock`] that makes it.
+//! The server's time: [`Moment`], and the [`SteadyClock`] that produces it.
 //!
-//! Nothing below [`crate::net`] reads a clock; a moment is always an argument. That is what lets the
-//! whole server run on a virtual clock in `tests/sim`.
+//! Only [`crate::net`] reads a clock; everywhere else a moment is an argument. So the whole server can run on a virtual clock
+//! in `tests/sim`.
 
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
 /// A point on the server's own clock, in milliseconds since the server started.
 ///
-/// Milliseconds, because that is what `epoll_wait(2)` sleeps in.
+/// `epoll_wait(2)` sleeps in milliseconds too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment that many milliseconds after the start.
     pub const fn from_millis(millis: u64) -> Self {
         Moment(millis)
     }
 
-    /// Milliseconds since the start.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Time passed since `earlier`; zero if `earlier` is in fact later.
+    /// Time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -32,7 +30,7 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Moment;
 
-    /// Rounds up to the next millisecond, so that a deadline never comes early.
+    /// Rounds up to the next millisecond, so that a deadline never fires early.
     fn add(self, span: Duration) -> Moment {
         let millis = span.as_nanos().div_ceil(1_000_000);
         Moment(self.0.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
@@ -48,13 +46,13 @@ impl AddAssign<Duration> for Moment {
 impl Sub<Duration> for Moment {
     type Output = Moment;
 
-    /// Stops at the start of the clock.
+    /// Saturates at the start of the clock.
     fn sub(self, span: Duration) -> Moment {
         Moment(self.0.saturating_sub(span.as_millis() as u64))
     }
 }
 
-/// A point on the server's clock to the sixteenth of a second, in half the space of a [`Moment`]. It lasts eight years.
+/// A point on the server's clock in sixteenths of a second, with half the size of a [`Moment`]. Its range is eight years.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Coarse(u32);
 
@@ -62,7 +60,7 @@ pub struct Coarse(u32);
 const SIXTEEN_MILLIS: u64 = 1000;
 
 impl From<Moment> for Coarse {
-    /// Rounds up, so that what is due after it never comes early.
+    /// Rounds up, so that a deadline never fires early.
     fn from(moment: Moment) -> Coarse {
         Coarse(u32::try_from((moment.0 * 16).div_ceil(SIXTEEN_MILLIS)).unwrap_or(u32::MAX))
     }
@@ -74,50 +72,50 @@ impl From<Coarse> for Moment {
     }
 }
 
-/// Both clocks of a tick, read once: deadlines go by the first, people by the second.
+/// Both clocks of a tick, read once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Now {
-    /// Steady: for deadlines and durations.
+    /// Monotonic: for deadlines and durations.
     pub moment: Moment,
-    /// Milliseconds since the Unix epoch: for what a person is shown.
+    /// Milliseconds since the Unix epoch: for timestamps that clients see.
     pub unix_millis: u64,
 }
 
 impl Now {
-    /// Time passed since `earlier`, on the clock on which it is more: the server's own stands still while the process is
-    /// stopped, and people may set theirs.
+    /// Time since `earlier`, by the clock on which it is longer. The server's clock stands still while the process is stopped,
+    /// and the wall clock can be set.
     pub fn since(self, earlier: Now) -> Duration {
         let by_calendar = Duration::from_millis(self.unix_millis.saturating_sub(earlier.unix_millis));
         self.moment.since(earlier.moment).max(by_calendar)
     }
 }
 
-/// How much later than asked a poll may return before the time counts as one we did not live through; and what such a
-/// time counts as, since a clock that stood still would never let anybody go on.
+/// A poll that returns later than this counts as a pause of the process, and the pause counts as this long. It is not zero,
+/// because deadlines would never fire if every poll were late.
 const LATE: Duration = Duration::from_secs(1);
 
-/// Turns readings of the operating system's clock into moments that suit deadlines.
+/// Converts readings of the operating system's clock into moments, without the time for which the process was stopped.
 ///
-/// When the process was stopped (`SIGSTOP`, a suspended laptop, a paused virtual machine) the clock leaps, and
-/// every deadline would be due at once though no client did anything wrong. So when much more time has passed than the
-/// loop asked to sleep, the server's clock goes on about where it stopped.
+/// The clock leaps after `SIGSTOP`, a suspended laptop or a paused virtual machine. Every deadline would be due at once, though
+/// no client was slow. So if much more time has passed than the loop was to sleep, the server's clock continues near
+/// where it stopped.
 #[derive(Debug, Default)]
 pub struct SteadyClock {
     last_reading: Moment,
-    left_out: Duration,
+    paused: Duration,
 }
 
 impl SteadyClock {
-    /// The moment for a `reading` taken after a sleep that was to last `asked` (`None`: for ever).
+    /// The moment for a `reading` after a sleep with the given timeout (`None`: without end).
     ///
-    /// A reading before the last one counts as no time passed.
-    pub fn advance(&mut self, reading: Moment, asked: Option<Duration>) -> Moment {
+    /// A reading before the last one counts as the same time.
+    pub fn advance(&mut self, reading: Moment, timeout: Option<Duration>) -> Moment {
         let passed = reading.since(self.last_reading);
-        if asked.is_some_and(|asked| passed > asked + LATE) {
-            self.left_out += passed - LATE;
+        if timeout.is_some_and(|timeout| passed > timeout + LATE) {
+            self.paused += passed - LATE;
         }
         self.last_reading = self.last_reading.max(reading);
-        self.last_reading - self.left_out
+        self.last_reading - self.paused
     }
 }
 
@@ -132,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_never_comes_early() {
+    fn deadline_never_fires_early() {
         assert_eq!(Moment::default() + Duration::from_nanos(1), Moment::from_millis(1));
         assert_eq!(Moment::default() + Duration::from_millis(1), Moment::from_millis(1));
         assert_eq!(at(1) - 5 * SECOND, at(0));
@@ -147,15 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_past_what_was_asked_is_left_out() {
+    fn pause_of_the_process_counts_as_a_second() {
         let mut clock = SteadyClock::default();
-        assert_eq!(clock.advance(at(3), Some(2 * SECOND)), at(3), "one second late is late, not a leap");
-        assert_eq!(clock.advance(at(3603), Some(30 * SECOND)), at(4), "an hour asleep counts as a second");
+        assert_eq!(clock.advance(at(3), Some(2 * SECOND)), at(3), "one second late is no pause");
+        assert_eq!(
+            clock.advance(at(3603), Some(30 * SECOND)),
+            at(4),
+            "a pause of an hour counts as a second"
+        );
         assert_eq!(clock.advance(at(3604), Some(SECOND)), at(5));
     }
 
     #[test]
-    fn a_sleep_without_an_end_is_no_leap() {
+    fn sleep_without_timeout_is_no_pause() {
         let mut clock = SteadyClock::default();
         assert_eq!(clock.advance(at(3600), None), at(3600));
     }

@@ -1,4 +1,4 @@
-//! What an HTTP request asks for: [`route`]. Pure: a request goes in, an [`HttpAction`] for the server or an answer comes out.
+//! Routing of HTTP requests: [`route`] maps a request to an [`HttpAction`] for the server, or to a response.
 
 mod assets;
 mod guard;
@@ -19,49 +19,36 @@ use crate::codec::json;
 use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
-pub use guard::{Guard, complete};
+pub use guard::{AccessRules, add_common_headers};
 
 const JSON: &str = "application/json";
 
-/// What the server is to do about a request.
+/// The action that the server performs for a request.
 #[derive(Debug)]
 pub enum HttpAction {
-    /// Give this answer.
     Respond(HttpResponse),
-    /// Tell whether it can take more clients.
-    Ready,
-    /// Tell what it has done so far.
-    Metrics,
-    /// List the rooms.
-    Rooms,
-    /// Tell what was said in a room.
-    History {
-        /// Which.
+    CheckReadiness,
+    ReportMetrics,
+    ListRooms,
+    ReadHistory {
         room: RoomName,
-        /// How many messages (`None`: all that is remembered).
+        /// `None`: all messages of the history.
         count: Option<usize>,
-        /// The first ones behind that number, instead of the last.
+        /// Show the first messages behind this sequence number instead of the last messages.
         after: Option<u64>,
     },
-    /// Say something in a room.
     Publish {
-        /// Which.
         room: RoomName,
-        /// In whose name.
         from: Name,
-        /// What.
         body: Body,
     },
-    /// Give the answer, and from then on it is a client.
+    /// Send the response. Then the connection is a client of the chat.
     Enter {
-        /// The head of the answer.
-        answer: HttpResponse,
-        /// How it comes in.
+        response: HttpResponse,
         arrival: Arrival,
     },
 }
 
-/// The paths there are.
 #[derive(Clone, Debug)]
 enum Path {
     /// The server as a whole: `*` (RFC 9112, 3.2.4).
@@ -78,7 +65,7 @@ enum Path {
 }
 
 impl Path {
-    /// What may be done with it, besides `HEAD` where `GET` may, and `OPTIONS`.
+    /// The allowed methods, besides `OPTIONS`, and `HEAD` where `GET` is allowed.
     fn methods(&self) -> &'static [Method] {
         match self {
             Path::Messages(_) | Path::Server => &[Method::GET, Method::POST],
@@ -86,59 +73,61 @@ impl Path {
         }
     }
 
-    /// Whether it may be asked for under any name: balancers ask by whatever address they have, and a page that is not
-    /// ours may know that the server is alive.
-    fn has_any_host(&self) -> bool {
+    /// Whether the `Host` field is not checked. Load balancers use any address, and it is harmless if a foreign page learns
+    /// that the server is alive.
+    fn accepts_any_host(&self) -> bool {
         matches!(self, Path::Server | Path::Health | Path::Ready)
     }
 }
 
-/// Decides what is to be done about a request.
+/// Maps a request to an action.
 ///
 /// # Errors
-/// The answer that says why nothing is.
-pub fn route(call: &HttpRequest, guard: &Guard<'_>) -> Result<HttpAction, HttpResponse> {
-    let path = path_of(call.uri().path());
-    if !path.as_ref().is_ok_and(Path::has_any_host) {
-        guard.check_host(call)?;
+/// The error response (RFC 9110, 15.5).
+pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpAction, HttpResponse> {
+    let path = path_of(request.uri().path());
+    if !path.as_ref().is_ok_and(Path::accepts_any_host) {
+        rules.check_host(request)?;
     }
     let path = path?;
-    if call.method() == Method::OPTIONS {
-        return options(call, guard, &path).map(HttpAction::Respond);
+    if request.method() == Method::OPTIONS {
+        return options(request, rules, &path).map(HttpAction::Respond);
     }
-    let asked = if call.method() == Method::HEAD { &Method::GET } else { call.method() };
-    if !path.methods().contains(asked) {
-        return Err(wrong_method(&path));
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    if !path.methods().contains(method) {
+        return Err(method_not_allowed(&path));
     }
     Ok(match path {
-        // The codec takes a `*` with OPTIONS only.
-        Path::Server => return Err(wrong_method(&path)),
-        Path::Asset(asset) => HttpAction::Respond(asset.answer(call.headers())),
+        // The codec accepts a `*` with OPTIONS only.
+        Path::Server => return Err(method_not_allowed(&path)),
+        Path::Asset(asset) => HttpAction::Respond(asset.response(request.headers())),
         Path::Health => {
             HttpAction::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
         }
-        Path::Ready => HttpAction::Ready,
-        Path::Metrics => HttpAction::Metrics,
-        Path::Rooms => HttpAction::Rooms,
-        Path::Messages(room) if *asked == Method::POST => publish(call, guard, room)?,
-        Path::Messages(room) => {
-            HttpAction::History { room, count: number(call, "limit")?, after: number(call, "after")? }
-        }
-        Path::Events(room) => listen(call, room),
-        Path::Json => enter(call, guard, Dialect::Json, None)?,
-        Path::Raw(room) => enter(call, guard, Dialect::Raw, Some(room))?,
+        Path::Ready => HttpAction::CheckReadiness,
+        Path::Metrics => HttpAction::ReportMetrics,
+        Path::Rooms => HttpAction::ListRooms,
+        Path::Messages(room) if *method == Method::POST => publish(request, rules, room)?,
+        Path::Messages(room) => HttpAction::ReadHistory {
+            room,
+            count: query_number(request, "limit")?,
+            after: query_number(request, "after")?,
+        },
+        Path::Events(room) => open_event_stream(request, room),
+        Path::Json => open_websocket(request, rules, Dialect::Json, None)?,
+        Path::Raw(room) => open_websocket(request, rules, Dialect::Raw, Some(room))?,
     })
 }
 
 fn path_of(path: &str) -> Result<Path, HttpResponse> {
     let room = |raw: &str| {
         let decoded = percent_decode_str(raw).decode_utf8_lossy();
-        // White space around a name that a person types does not count; in a path there is no typing error.
+        // `parse` trims white space that a person types, but in a path it would be another resource.
         let parsed = match decoded.contains(char::is_control) {
             true => Err(RoomNameError::Character),
             false => RoomName::parse(&decoded),
         };
-        parsed.map_err(|error| refused(&Problem::BadRoomName(error)))
+        parsed.map_err(|error| problem_response(&Problem::BadRoomName(error)))
     };
     if path == "*" {
         return Ok(Path::Server);
@@ -162,7 +151,7 @@ fn not_found() -> HttpResponse {
     error(StatusCode::NOT_FOUND, "not_found", "there is nothing here; /rooms lists the rooms")
 }
 
-fn wrong_method(path: &Path) -> HttpResponse {
+fn method_not_allowed(path: &Path) -> HttpResponse {
     let text = "that can't be done with this path; the Allow field says what can";
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         .with(header::ALLOW, format!("{}, OPTIONS", methods(path)))
@@ -173,57 +162,69 @@ fn methods(path: &Path) -> String {
     format!("HEAD, {}", methods.join(", "))
 }
 
-/// The answer to the question what may be done with a path (RFC 9110, 9.3.7), from a balancer or a page's browser.
-fn options(call: &HttpRequest, guard: &Guard<'_>, path: &Path) -> Result<HttpResponse, HttpResponse> {
-    if guard.is_from_allowed_origin(call) {
-        return Ok(preflight(call, path));
+/// The response to `OPTIONS` (RFC 9110, 9.3.7), which load balancers and browsers send.
+fn options(
+    request: &HttpRequest,
+    rules: &AccessRules<'_>,
+    path: &Path,
+) -> Result<HttpResponse, HttpResponse> {
+    if rules.is_from_allowed_origin(request) {
+        return Ok(preflight(request, path));
     }
-    if call.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        guard.check_origin(call)?;
+    if request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        rules.check_origin(request)?;
     }
     Ok(HttpResponse::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
 }
 
-/// Header fields that pages may send. The server reads two of them; clients of event streams and libraries send the rest.
-/// Older browsers don't know `*`, and it never covers `authorization` (Fetch, 3.2.3).
-const PAGE_FIELDS: &str =
+/// Header fields that pages may send. The server reads two of them; the others are sent by libraries. Older browsers don't
+/// support `*`, and it never covers `authorization` (Fetch, 3.2.3).
+const ALLOWED_HEADERS: &str =
     "*, accept, authorization, cache-control, content-type, last-event-id, pragma, x-requested-with";
 
-/// The answer to a browser that asks what a page of another origin may do (Fetch, 3.2.2).
-fn preflight(call: &HttpRequest, path: &Path) -> HttpResponse {
-    /// Seconds for which the browser need not ask again.
+/// The response to a CORS preflight request (Fetch, 3.2.2).
+fn preflight(request: &HttpRequest, path: &Path) -> HttpResponse {
+    /// Seconds for which browsers cache the response.
     const VALID_FOR: &str = "600";
-    let answer = HttpResponse::new(StatusCode::NO_CONTENT)
+    let response = HttpResponse::new(StatusCode::NO_CONTENT)
         .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods(path))
-        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, PAGE_FIELDS)
+        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS)
         .with(header::ACCESS_CONTROL_MAX_AGE, VALID_FOR);
-    // A public page that asks a server at home (Private Network Access): whoever wrote `--origin` has allowed that.
-    match call.headers().get("access-control-request-private-network") {
+    // Private Network Access: `--origin` allows a public page to use a server in a private network.
+    match request.headers().get("access-control-request-private-network") {
         Some(value) if value == "true" => {
-            answer.with(HeaderName::from_static("access-control-allow-private-network"), "true")
+            response.with(HeaderName::from_static("access-control-allow-private-network"), "true")
         }
-        _ => answer,
+        _ => response,
     }
 }
 
-fn publish(call: &HttpRequest, guard: &Guard<'_>, room: RoomName) -> Result<HttpAction, HttpResponse> {
-    guard.check_origin(call)?;
-    let from = match query(call, "from") {
+fn publish(
+    request: &HttpRequest,
+    rules: &AccessRules<'_>,
+    room: RoomName,
+) -> Result<HttpAction, HttpResponse> {
+    rules.check_origin(request)?;
+    let from = match query_value(request, "from") {
         None => Name::of_http(),
         Some(raw) if raw.contains(char::is_control) => {
-            return Err(refused(&Problem::BadName(NameError::Invisible)));
+            return Err(problem_response(&Problem::BadName(NameError::Invisible)));
         }
-        Some(raw) => Name::parse(&raw).map_err(|error| refused(&Problem::BadName(error)))?,
+        Some(raw) => Name::parse(&raw).map_err(|error| problem_response(&Problem::BadName(error)))?,
     };
-    let raw = std::str::from_utf8(call.body()).map_err(|_| bad("not_utf8", "the body is not UTF-8"))?;
-    let kind =
-        call.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("text/plain");
+    let raw =
+        std::str::from_utf8(request.body()).map_err(|_| bad_request("not_utf8", "the body is not UTF-8"))?;
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("text/plain");
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let body = match kind.as_str() {
-        "application/json" => json::body(raw).map_err(|problem| refused(&problem))?,
-        // What `curl -d` says of a body unless it is told otherwise.
+        "application/json" => json::body(raw).map_err(|problem| problem_response(&problem))?,
+        // The second type is the default of `curl -d`.
         "text/plain" | "application/x-www-form-urlencoded" => {
-            Body::Text(Text::clean_lines(raw).ok_or_else(|| bad("empty", "the message is empty"))?)
+            Body::Text(Text::clean_lines(raw).ok_or_else(|| bad_request("empty", "the message is empty"))?)
         }
         _ => {
             let text = "a message is text/plain or application/json";
@@ -233,48 +234,60 @@ fn publish(call: &HttpRequest, guard: &Guard<'_>, room: RoomName) -> Result<Http
     Ok(HttpAction::Publish { room, from, body })
 }
 
-fn listen(call: &HttpRequest, room: RoomName) -> HttpAction {
-    let last = call.headers().get("last-event-id").filter(|id| !id.is_empty());
-    let heard = last.map(|id| id.to_str().map_err(|_| PositionError).and_then(str::parse));
-    // A page can't set the field of an `EventSource`, but it can of its address. Once connected, the field is the newer.
-    let asked = || query(call, "lastEventId").filter(|id| !id.is_empty()).map(|id| id.parse());
-    let heard = heard.or_else(asked);
-    let answer = HttpResponse::new(StatusCode::OK)
+fn open_event_stream(request: &HttpRequest, room: RoomName) -> HttpAction {
+    let last = request.headers().get("last-event-id").filter(|id| !id.is_empty());
+    let last_position = last.map(|id| id.to_str().map_err(|_| PositionError).and_then(str::parse));
+    // A page can set the query of an `EventSource`, but no header field. After a reconnect the field is newer than the query.
+    let from_query = || query_value(request, "lastEventId").filter(|id| !id.is_empty()).map(|id| id.parse());
+    let last_position = last_position.or_else(from_query);
+    let response = HttpResponse::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, "text/event-stream")
-        // nginx would collect events into blocks.
+        // Without it nginx buffers events.
         .with(HeaderName::from_static("x-accel-buffering"), "no");
-    if call.method() == Method::HEAD {
-        return HttpAction::Respond(answer);
+    if request.method() == Method::HEAD {
+        return HttpAction::Respond(response);
     }
-    let arrival = Arrival { heard, ..arrival(Dialect::Events, Some(room)) };
-    HttpAction::Enter { answer, arrival }
+    let arrival = Arrival { last_position, ..arrival(Dialect::Events, Some(room)) };
+    HttpAction::Enter { response, arrival }
 }
 
 fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
-    Arrival { dialect, name: None, room, history: None, echo: false, heard: None, problems: Vec::new() }
+    Arrival {
+        dialect,
+        name: None,
+        room,
+        history: None,
+        echo: false,
+        last_position: None,
+        problems: Vec::new(),
+    }
 }
 
-fn enter(
-    call: &HttpRequest,
-    guard: &Guard<'_>,
+fn open_websocket(
+    request: &HttpRequest,
+    rules: &AccessRules<'_>,
     dialect: Dialect,
     room: Option<RoomName>,
 ) -> Result<HttpAction, HttpResponse> {
-    guard.check_origin(call)?;
-    let answer = subprotocol::agree(upgrade(call)?, call, dialect)?;
+    rules.check_origin(request)?;
+    let response = subprotocol::select_subprotocol(handshake_response(request)?, request, dialect)?;
     let mut arrival = Arrival {
-        history: number(call, "history")?,
-        echo: query(call, "echo").is_some_and(|echo| matches!(&*echo, "1" | "true" | "")),
+        history: query_number(request, "history")?,
+        echo: query_value(request, "echo").is_some_and(|echo| matches!(&*echo, "1" | "true" | "")),
         ..arrival(dialect, room)
     };
-    match query(call, "name").filter(|name| !name.is_empty()).map(|raw| Name::parse(&raw)).transpose() {
+    match query_value(request, "name")
+        .filter(|name| !name.is_empty())
+        .map(|raw| Name::parse(&raw))
+        .transpose()
+    {
         Ok(name) => arrival.name = name,
-        // A browser can't read an answer that is no upgrade, a program can.
+        // A page can't read the response to a failed upgrade, so it gets the error as an event. A program gets a response.
         Err(error) if dialect == Dialect::Json => arrival.problems.push(Problem::BadName(error)),
-        Err(error) => return Err(refused(&Problem::BadName(error))),
+        Err(error) => return Err(problem_response(&Problem::BadName(error))),
     }
     if dialect == Dialect::Json {
-        match query(call, "room") {
+        match query_value(request, "room") {
             None => arrival.room = Some(RoomName::lobby()),
             Some(raw) if raw.is_empty() => {}
             Some(raw) => match RoomName::parse(&raw) {
@@ -283,21 +296,24 @@ fn enter(
             },
         }
     }
-    Ok(HttpAction::Enter { answer, arrival })
+    Ok(HttpAction::Enter { response, arrival })
 }
 
-/// The answer to a handshake (RFC 6455, 4.2.2), made by tungstenite.
-fn upgrade(call: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
+/// The response to a handshake (RFC 6455, 4.2.2), made by tungstenite.
+///
+/// # Errors
+/// The response that refuses the handshake (RFC 6455, 4.2.1 and 4.4).
+fn handshake_response(request: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
     for name in [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION] {
-        // RFC 6455, 11.3.1 and 11.3.5.
-        if call.headers().get_all(&name).iter().count() > 1 {
-            return Err(bad("twice", &format!("{name} may not be there twice")));
+        // The fields must not be repeated (RFC 6455, 11.3.1 and 11.3.5).
+        if request.headers().get_all(&name).iter().count() > 1 {
+            return Err(bad_request("twice", &format!("{name} may not be there twice")));
         }
     }
     let mut handshake = http::Request::new(());
-    *handshake.method_mut() = call.method().clone();
-    *handshake.version_mut() = call.version();
-    *handshake.headers_mut() = call.headers().clone();
+    *handshake.method_mut() = request.method().clone();
+    *handshake.version_mut() = request.version();
+    *handshake.headers_mut() = request.headers().clone();
     match create_response(&handshake) {
         Ok(made) => {
             let fields = made.headers().iter();
@@ -310,7 +326,7 @@ fn upgrade(call: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
         }
         Err(Error::Protocol(
             ProtocolError::InvalidSecWebSocketKey | ProtocolError::MissingSecWebSocketKey,
-        )) => Err(bad("bad_key", "the Sec-WebSocket-Key is not 16 bytes in base64")),
+        )) => Err(bad_request("bad_key", "the Sec-WebSocket-Key is not 16 bytes in base64")),
         Err(_) => {
             let text = "this path speaks WebSocket, version 13: connect with a WebSocket client";
             Err(error(StatusCode::UPGRADE_REQUIRED, "upgrade_required", text)
@@ -321,25 +337,25 @@ fn upgrade(call: &HttpRequest) -> Result<HttpResponse, HttpResponse> {
     }
 }
 
-/// A value of the query; the first, if there are several.
-fn query(call: &HttpRequest, key: &str) -> Option<String> {
-    let pairs = parse(call.uri().query().unwrap_or_default().as_bytes());
+/// The first value of `key` in the query.
+fn query_value(request: &HttpRequest, key: &str) -> Option<String> {
+    let pairs = parse(request.uri().query().unwrap_or_default().as_bytes());
     pairs.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
 }
 
-fn number<T: FromStr>(call: &HttpRequest, key: &str) -> Result<Option<T>, HttpResponse> {
-    let number = query(call, key).map(|raw| raw.parse()).transpose();
-    number.map_err(|_| refused(&Problem::BadRequest(format!("{key} is a whole number from 0"))))
+fn query_number<T: FromStr>(request: &HttpRequest, key: &str) -> Result<Option<T>, HttpResponse> {
+    let number = query_value(request, key).map(|raw| raw.parse()).transpose();
+    number.map_err(|_| problem_response(&Problem::BadRequest(format!("{key} is a whole number from 0"))))
 }
 
-fn bad(code: &str, text: &str) -> HttpResponse {
+fn bad_request(code: &str, text: &str) -> HttpResponse {
     error(StatusCode::BAD_REQUEST, code, text)
 }
 
-/// The answer to a request that the chat refuses.
-pub fn refused(problem: &Problem) -> HttpResponse {
+/// The response to a request that the chat refuses.
+pub fn problem_response(problem: &Problem) -> HttpResponse {
     let status = match problem {
-        Problem::NameTaken(_) | Problem::NameAlike { .. } => StatusCode::CONFLICT,
+        Problem::NameTaken(_) | Problem::NameConfusable { .. } => StatusCode::CONFLICT,
         Problem::NoSuchRoom(_) => StatusCode::NOT_FOUND,
         Problem::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
@@ -347,47 +363,45 @@ pub fn refused(problem: &Problem) -> HttpResponse {
     error(status, problem.code(), &problem.to_string())
 }
 
-/// The answer to what is no request.
-pub fn unreadable(refusal: &Refusal) -> HttpResponse {
+/// The response to a request that the codec refuses.
+pub fn refusal_response(refusal: &Refusal) -> HttpResponse {
     let code = refusal.status.canonical_reason().unwrap_or("error").to_ascii_lowercase().replace(' ', "_");
     error(refusal.status, &code, refusal.text)
 }
 
-/// An answer that says what went wrong, as JSON: `{"error":{"code":…,"text":…}}`.
+/// An error response with a JSON body: `{"error":{"code":…,"text":…}}`.
 pub fn error(status: StatusCode, code: &str, text: &str) -> HttpResponse {
     let body = serde_json::json!({ "error": { "code": code, "text": text } });
     HttpResponse::new(status).body(JSON, format!("{body}\n").into_bytes())
 }
 
-/// An answer that is an event of the chat, as JSON.
-pub fn told(event: &Event) -> HttpResponse {
+/// A response whose body is an event of the chat as JSON.
+pub fn event_response(event: &Event) -> HttpResponse {
     let mut body = Vec::new();
     json::write(event, None, &mut body);
     body.push(b'\n');
     HttpResponse::new(StatusCode::OK).body(JSON, body)
 }
 
-/// The answer to a message that was taken: its number, and for how many clients it was queued.
-pub fn accepted(seq: u64, queued_for: u64) -> HttpResponse {
+/// The response to a published message: its sequence number, and the number of clients it was queued for.
+pub fn published(seq: u64, queued_for: u64) -> HttpResponse {
     HttpResponse::new(StatusCode::ACCEPTED)
         .body(JSON, format!("{{\"seq\":{seq},\"queued_for\":{queued_for}}}\n").into_bytes())
 }
 
-/// Why a balancer had better send new clients elsewhere.
+/// The reason why the server is not ready for more clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NotReady<'a> {
-    /// The server ends.
     Draining,
-    /// There is no place for another client.
     Full,
-    /// The link to the other servers is down; `refusal` is the first word of Redis's error, if an error is the reason.
+    /// The link to the other servers is down.
     Unlinked {
-        /// Such as `READONLY`.
+        /// The first word of Redis's error, such as `READONLY`; `None` if there was no error.
         refusal: Option<&'a str>,
     },
 }
 
-/// The answer to whether there is a place for more clients.
+/// The response of `/readyz`.
 pub fn readiness(why_not: Option<NotReady<'_>>) -> HttpResponse {
     let not_ready = |reason, text: &str| error(StatusCode::SERVICE_UNAVAILABLE, reason, text);
     match why_not {
@@ -403,17 +417,17 @@ pub fn readiness(why_not: Option<NotReady<'_>>) -> HttpResponse {
     }
 }
 
-/// The answer to a connection that is refused for its address.
+/// The response to a connection from an address with too many of them.
 pub fn too_many_connections(reason: CloseReason) -> HttpResponse {
-    /// Seconds after which there may be another try.
+    /// Seconds.
     const LATER: &str = "2";
     error(StatusCode::TOO_MANY_REQUESTS, reason.as_str(), reason.farewell().unwrap_or_default())
         .with(header::RETRY_AFTER, LATER)
 }
 
-/// The answer to somebody for whom there is neither a place nor a number in the queue.
-pub fn full() -> HttpResponse {
-    /// Seconds after which a place may be free.
+/// The response when the server and its queue are full.
+pub fn server_full() -> HttpResponse {
+    /// Seconds.
     const LATER: &str = "10";
     let text = "the server is full. try again later";
     error(StatusCode::SERVICE_UNAVAILABLE, "full", text).with(header::RETRY_AFTER, LATER)

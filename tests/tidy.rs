@@ -1,5 +1,12 @@
-//! The house rules that a program can check: imports point down, one thread (but for a name that is looked up), no locks,
-//! short functions, small connections, a row in the guide for every flag, a short README.
+//! The house rules that a program can check.
+//!
+//! - Imports point down, and there are no locks, and no threads besides the resolver's.
+//! - Functions are short, and connections are small.
+//! - Every flag has a row in the guide, and the README is short.
+//! - Comments and names follow the rules of `tidy/language.rs`.
+
+#[path = "tidy/language.rs"]
+mod language;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +16,7 @@ use chinwag::connection::Connection;
 use chinwag::net::Net;
 use chinwag::net::mio::MioNet;
 
-/// The modules from the ground up. A module may use those before it.
+/// The modules from the lowest up. A module may use those before it.
 const FLOORS: [&str; 27] = [
     "guide",
     "time",
@@ -45,7 +52,7 @@ const FILE_MAX_LINES: usize = 500;
 const CONNECTION_MAX_BYTES: usize = 64;
 const README_MAX_WORDS: usize = 1_500;
 
-/// What the server must not be made of, and the only file that may name it.
+/// Forbidden code, each with the only file that may contain it.
 const FORBIDDEN: [(&str, Option<&str>); 14] = [
     ("unsafe ", None),
     ("RefCell", None),
@@ -69,7 +76,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-fn sources() -> Vec<(String, String)> {
+/// The Rust files in a folder and its subfolders, sorted.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -79,11 +87,16 @@ fn sources() -> Vec<(String, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    walk(&root, &mut files);
+    walk(folder, &mut files);
     files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     files.sort();
+    files
+}
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = rust_files(&root);
     let name = |path: &Path| path.strip_prefix(&root).unwrap().to_str().unwrap().to_string();
     files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }

@@ -1,6 +1,7 @@
-//! The other processes: [`Peers`], which are there, and how much of what they tell of their clients is known.
+//! The other processes, and the state of their clients: [`Peers`].
 //!
-//! Each process numbers its changes, and keeps the whole in Redis. Who sees a gap reads the whole again.
+//! Each process numbers its changes, and keeps a snapshot of its clients in Redis. After a gap in the numbers the snapshot is
+//! read again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,162 +10,178 @@ use super::packet::Change;
 use crate::protocol::{Presence, RemoteEvent, UniqueId};
 use crate::time::Moment;
 
-/// A process that was not heard of for so long is gone.
-const SILENCE: Duration = Duration::from_secs(20);
+/// A process without packets for this long counts as gone.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A process that is not subscribed for so long is gone: the longest pause between two of its attempts.
-const ABSENCE: Duration = Duration::from_secs(3);
+/// A process without subscription for this long counts as gone. It is the longest pause between two attempts.
+const ABSENCE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Changes and versions kept while the whole is on its way; with more, it is read again.
-const KEPT_MAX: usize = 4096;
+/// The most changes and versions buffered while a snapshot is read. With more, the snapshot is read again.
+const BUFFERED_MAX: usize = 4096;
 
 #[derive(Debug)]
 struct PeerProcess {
     input_at: Moment,
-    doubt: Doubt,
-    /// Which state of its clients is known; `None` before the first.
+    liveness: Liveness,
+    /// The version of the known state of its clients; `None` before the first snapshot.
     version: Option<u64>,
-    reading: Reading,
+    snapshot: Snapshot,
 }
 
-/// Whether a process that has not been silent for long is there nevertheless.
+/// The result of a probe. Probes detect dead processes before [`SILENCE_TIMEOUT`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Doubt {
-    /// Nobody doubts it.
-    No,
-    /// Redis is asked whether it is subscribed.
-    Asked,
-    /// It was not subscribed. It may have lost its link, and be about to come back.
-    Absent { since: Moment },
+enum Liveness {
+    Assumed,
+    /// Redis was asked whether the process is subscribed.
+    Probing,
+    /// The process was not subscribed. It may return after losing its link.
+    Absent {
+        since: Moment,
+    },
 }
 
-/// How it stands with the whole.
+/// The state of reading a snapshot.
 #[derive(Debug)]
-enum Reading {
-    /// It is not asked for.
-    No,
-    /// It is on its way. What has changed since then, by version, and how much that is.
-    Yes { kept: Vec<(u64, Vec<Change>)>, size: usize },
-    /// It is on its way, and too much has changed since then.
-    Again,
-    /// It is larger than a reply may be, and not asked for any more.
+enum Snapshot {
+    Idle,
+    /// It was requested. Changes are buffered by version; `size` counts changes and versions.
+    Requested {
+        buffered: Vec<(u64, Vec<Change>)>,
+        size: usize,
+    },
+    /// It was requested, but too many changes have come since then. It will be requested again.
+    Stale,
+    /// It is over the limit for a reply, so it is not requested any more.
     TooLarge,
 }
 
-/// What is to be done about a peer.
+/// An action for the backplane.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Todo {
-    /// Read the whole of its clients.
-    Read(u64),
-    /// Tell the chat.
-    Tell(RemoteEvent),
+pub enum PeerAction {
+    ReadSnapshot(u64),
+    Deliver(RemoteEvent),
 }
 
 /// The other processes, by their numbers.
 #[derive(Debug)]
 pub struct Peers {
     peers: BTreeMap<u64, PeerProcess>,
-    /// How many there may be, and how many of those that are no more are remembered.
+    /// The most peers, and the most entries of `gone` and of `private`.
     max: usize,
-    /// Since when nobody can be heard; `None` during a session.
-    cut_at: Option<Moment>,
-    /// Those that the rooms were told are gone: if they come back after all, the rooms are told that, too.
+    /// Time of the session's end; `None` during a session.
+    ended_at: Option<Moment>,
+    /// Processes whose departure was announced. If one returns, its clients are announced too.
     gone: VecDeque<u64>,
-    /// The number of the last that each said to a single client; that of the latest to do so comes last.
+    /// The sequence number of the last private message of each process, in the order of reception.
     private: VecDeque<(u64, u64)>,
 }
 
 impl Peers {
-    /// None so far, and never more than that.
     pub fn new(max: usize) -> Peers {
-        Peers { peers: BTreeMap::new(), max, cut_at: None, gone: VecDeque::new(), private: VecDeque::new() }
+        Peers { peers: BTreeMap::new(), max, ended_at: None, gone: VecDeque::new(), private: VecDeque::new() }
     }
 
-    /// Whether there is a place for a process. Else it is not to be listened to.
+    /// Whether a process is known or there is room for another one.
     pub fn admits(&self, process: u64) -> bool {
         self.peers.len() < self.max || self.peers.contains_key(&process)
     }
 
-    /// A process has said something, and has this version of its clients, if it has said so.
-    pub fn hear(&mut self, process: u64, version: u64, now: Moment, todo: &mut Vec<Todo>) {
+    /// Handles a heartbeat with the version of the process's clients.
+    pub fn handle_heartbeat(
+        &mut self,
+        process: u64,
+        version: u64,
+        now: Moment,
+        actions: &mut Vec<PeerAction>,
+    ) {
         let peer = self.peer(process, now);
         if peer.version.is_none_or(|known| known < version) {
-            peer.read(process, todo);
+            peer.read(process, actions);
         }
     }
 
-    /// A process has told what changed.
-    pub fn hear_changes(
+    /// Handles published changes.
+    pub fn handle_changes(
         &mut self,
         process: u64,
         version: u64,
         changes: Vec<Change>,
         now: Moment,
-        todo: &mut Vec<Todo>,
+        actions: &mut Vec<PeerAction>,
     ) {
         let peer = self.peer(process, now);
-        match &mut peer.reading {
-            Reading::Yes { size, .. } if *size > KEPT_MAX => peer.reading = Reading::Again,
-            Reading::Yes { kept, size } => {
+        match &mut peer.snapshot {
+            Snapshot::Requested { size, .. } if *size > BUFFERED_MAX => peer.snapshot = Snapshot::Stale,
+            Snapshot::Requested { buffered, size } => {
                 *size += 1 + changes.len();
-                kept.push((version, changes));
+                buffered.push((version, changes));
             }
-            Reading::Again | Reading::TooLarge => {}
-            Reading::No => peer.apply(process, version, changes, todo),
+            Snapshot::Stale | Snapshot::TooLarge => {}
+            Snapshot::Idle => peer.apply(process, version, changes, actions),
         }
     }
 
-    /// The whole of a process's clients has come, or nothing, if Redis has not got it whole at the moment.
-    pub fn hear_all(&mut self, process: u64, all: Option<(u64, Vec<(u32, Presence)>)>, todo: &mut Vec<Todo>) {
+    /// Handles a snapshot; `None` if Redis has no complete one.
+    pub fn handle_snapshot(
+        &mut self,
+        process: u64,
+        snapshot: Option<(u64, Vec<(u32, Presence)>)>,
+        actions: &mut Vec<PeerAction>,
+    ) {
+        // The process may have been removed meanwhile.
         let Some(peer) = self.peers.get_mut(&process) else {
             return;
         };
-        let kept = match std::mem::replace(&mut peer.reading, Reading::No) {
-            Reading::Again => return peer.read(process, todo),
-            Reading::Yes { kept, .. } => kept,
-            Reading::No | Reading::TooLarge => Vec::new(),
+        let buffered = match std::mem::replace(&mut peer.snapshot, Snapshot::Idle) {
+            Snapshot::Stale => return peer.read(process, actions),
+            Snapshot::Requested { buffered, .. } => buffered,
+            Snapshot::Idle | Snapshot::TooLarge => Vec::new(),
         };
-        // With nothing, what is known stays so until the process is heard of again, or is gone.
-        let Some((version, clients)) = all else {
+        // Without a snapshot the known state is buffered until the next heartbeat.
+        let Some((version, clients)) = snapshot else {
             return;
         };
-        let told = peer.version.is_some() || self.gone.contains(&process);
+        let announce = peer.version.is_some() || self.gone.contains(&process);
         if peer.version.is_none_or(|known| known < version) {
             peer.version = Some(version);
             self.gone.retain(|gone| *gone != process);
-            todo.push(Todo::Tell(RemoteEvent::Everyone { process, clients, told }));
+            actions.push(PeerAction::Deliver(RemoteEvent::AllClients { process, clients, announce }));
         }
-        for (version, changes) in kept {
-            peer.apply(process, version, changes, todo);
+        for (version, changes) in buffered {
+            peer.apply(process, version, changes, actions);
         }
     }
 
-    /// The whole of a process's clients is more than a reply may be. It is not asked for again, since each session would end
-    /// by it, and so nobody of that process is known here until it is gone.
-    pub fn give_up_reading(&mut self, process: u64, todo: &mut Vec<Todo>) {
+    /// Handles a snapshot over the limit for a reply. It is not requested again, since it would end each session. The process's
+    /// clients are unknown until the process is gone.
+    pub fn give_up_reading(&mut self, process: u64, actions: &mut Vec<PeerAction>) {
         if let Some(peer) = self.peers.get_mut(&process) {
-            (peer.reading, peer.version) = (Reading::TooLarge, None);
-            todo.push(Todo::Tell(RemoteEvent::Everyone { process, clients: Vec::new(), told: false }));
+            (peer.snapshot, peer.version) = (Snapshot::TooLarge, None);
+            actions.push(PeerAction::Deliver(RemoteEvent::AllClients {
+                process,
+                clients: Vec::new(),
+                announce: false,
+            }));
         }
     }
 
-    /// Somebody has reason to think that a process is not there any more. Whether Redis should be asked.
-    pub fn doubt(&mut self, process: u64) -> bool {
-        let peer = self.peers.get_mut(&process).filter(|peer| peer.doubt == Doubt::No);
-        peer.map(|peer| peer.doubt = Doubt::Asked).is_some()
+    /// Begins a probe of a process. Returns whether Redis must be asked.
+    pub fn begin_probe(&mut self, process: u64) -> bool {
+        let peer = self.peers.get_mut(&process).filter(|peer| peer.liveness == Liveness::Assumed);
+        peer.map(|peer| peer.liveness = Liveness::Probing).is_some()
     }
 
-    /// Redis says whether a process is subscribed. If it was heard meanwhile, that is more recent.
-    pub fn hear_of(&mut self, process: u64, subscribed: bool, now: Moment) {
-        if let Some(peer) = self.peers.get_mut(&process).filter(|peer| peer.doubt == Doubt::Asked) {
-            peer.doubt = if subscribed { Doubt::No } else { Doubt::Absent { since: now } };
+    /// Handles the result of a probe. It is ignored if a packet of the process has come meanwhile.
+    pub fn handle_probe(&mut self, process: u64, subscribed: bool, now: Moment) {
+        if let Some(peer) = self.peers.get_mut(&process).filter(|peer| peer.liveness == Liveness::Probing) {
+            peer.liveness = if subscribed { Liveness::Assumed } else { Liveness::Absent { since: now } };
         }
     }
 
-    /// A process has said good-bye.
-    pub fn forget(&mut self, process: u64, todo: &mut Vec<Todo>) {
+    /// Removes a process, and announces that it is gone.
+    pub fn remove(&mut self, process: u64, actions: &mut Vec<PeerAction>) {
         if self.peers.remove(&process).is_some() {
-            todo.push(Todo::Tell(RemoteEvent::ProcessGone { process }));
+            actions.push(PeerAction::Deliver(RemoteEvent::ProcessGone { process }));
             self.gone.push_back(process);
             if self.gone.len() > self.max {
                 self.gone.pop_front();
@@ -172,8 +189,8 @@ impl Peers {
         }
     }
 
-    /// A process has said something to a single client, with that number. Whether it is new.
-    pub fn hear_private(&mut self, process: u64, n: u64) -> bool {
+    /// Records a private message's sequence number. Returns whether it is new.
+    pub fn record_private(&mut self, process: u64, n: u64) -> bool {
         let known = self.private.iter().position(|(other, _)| *other == process);
         let last = known.and_then(|index| self.private.remove(index)).map_or(0, |(_, last)| last);
         self.private.push_back((process, last.max(n)));
@@ -183,93 +200,96 @@ impl Peers {
         n > last
     }
 
-    /// The session is over: what is on its way does not come.
-    pub fn cut(&mut self, now: Moment) {
-        self.cut_at.get_or_insert(now);
+    /// Ends the session: pending replies will not come.
+    pub fn end_session(&mut self, now: Moment) {
+        self.ended_at.get_or_insert(now);
         for peer in self.peers.values_mut() {
-            peer.doubt = Doubt::No;
-            if !matches!(peer.reading, Reading::TooLarge) {
-                peer.reading = Reading::No;
+            peer.liveness = Liveness::Assumed;
+            if !matches!(peer.snapshot, Snapshot::TooLarge) {
+                peer.snapshot = Snapshot::Idle;
             }
         }
     }
 
-    /// A session begins: whoever was known may have said something meanwhile, and was not silent while nobody could hear it.
-    pub fn resume(&mut self, now: Moment, todo: &mut Vec<Todo>) {
-        let deaf = self.cut_at.take().map_or(Duration::ZERO, |cut_at| now.since(cut_at));
+    /// Begins a session. Peers may have published changes meanwhile, and the time without session does not count as silence.
+    pub fn begin_session(&mut self, now: Moment, actions: &mut Vec<PeerAction>) {
+        let interruption = self.ended_at.take().map_or(Duration::ZERO, |ended_at| now.since(ended_at));
         for (process, peer) in &mut self.peers {
-            peer.input_at += deaf;
-            peer.read(*process, todo);
+            peer.input_at += interruption;
+            peer.read(*process, actions);
         }
     }
 
-    /// They are out of reach for so long that nobody is taken to be there.
+    /// Removes all peers without announcing it.
     pub fn clear(&mut self) {
         self.peers.clear();
         self.gone.clear();
     }
 
-    /// Which there are.
     pub fn processes(&self) -> impl Iterator<Item = u64> {
         self.peers.keys().copied()
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.peers.len()
     }
 
-    /// When [`Peers::expire`] wants to be called.
+    /// The time to call [`Peers::expire`].
     pub fn next_timeout(&self) -> Option<Moment> {
         self.peers.values().map(PeerProcess::gone_at).min()
     }
 
-    /// Forgets those that were silent for too long.
-    pub fn expire(&mut self, now: Moment, todo: &mut Vec<Todo>) {
+    /// Removes the peers that were silent for too long.
+    pub fn expire(&mut self, now: Moment, actions: &mut Vec<PeerAction>) {
         let silent = self.peers.iter().filter(|(_, peer)| peer.gone_at() <= now);
         let silent: Vec<u64> = silent.map(|(process, _)| *process).collect();
-        silent.into_iter().for_each(|process| self.forget(process, todo));
+        silent.into_iter().for_each(|process| self.remove(process, actions));
     }
 
     fn peer(&mut self, process: u64, now: Moment) -> &mut PeerProcess {
-        let new = PeerProcess { input_at: now, doubt: Doubt::No, version: None, reading: Reading::No };
+        let new = PeerProcess {
+            input_at: now,
+            liveness: Liveness::Assumed,
+            version: None,
+            snapshot: Snapshot::Idle,
+        };
         let peer = self.peers.entry(process).or_insert(new);
-        (peer.input_at, peer.doubt) = (now, Doubt::No);
+        (peer.input_at, peer.liveness) = (now, Liveness::Assumed);
         peer
     }
 }
 
 impl PeerProcess {
-    /// When it is taken to be gone, if it is not heard of.
+    /// The deadline after which the process counts as gone, unless a packet comes.
     fn gone_at(&self) -> Moment {
-        let silent = self.input_at + SILENCE;
-        match self.doubt {
-            Doubt::Absent { since } => silent.min(since + ABSENCE),
-            Doubt::No | Doubt::Asked => silent,
+        let silent = self.input_at + SILENCE_TIMEOUT;
+        match self.liveness {
+            Liveness::Absent { since } => silent.min(since + ABSENCE_TIMEOUT),
+            Liveness::Assumed | Liveness::Probing => silent,
         }
     }
 
-    fn read(&mut self, process: u64, todo: &mut Vec<Todo>) {
-        if matches!(self.reading, Reading::No) {
-            self.reading = Reading::Yes { kept: Vec::new(), size: 0 };
-            todo.push(Todo::Read(process));
+    fn read(&mut self, process: u64, actions: &mut Vec<PeerAction>) {
+        if matches!(self.snapshot, Snapshot::Idle) {
+            self.snapshot = Snapshot::Requested { buffered: Vec::new(), size: 0 };
+            actions.push(PeerAction::ReadSnapshot(process));
         }
     }
 
-    fn apply(&mut self, process: u64, version: u64, changes: Vec<Change>, todo: &mut Vec<Todo>) {
+    fn apply(&mut self, process: u64, version: u64, changes: Vec<Change>, actions: &mut Vec<PeerAction>) {
         match self.version {
             Some(known) if version <= known => {}
             Some(known) if known.checked_add(1) == Some(version) => {
                 self.version = Some(version);
-                todo.extend(changes.into_iter().map(|(client, state)| {
+                actions.extend(changes.into_iter().map(|(client, state)| {
                     let id = UniqueId { process, serial: client };
-                    Todo::Tell(match state {
+                    PeerAction::Deliver(match state {
                         Ok(presence) => RemoteEvent::Present { id, presence },
                         Err(reason) => RemoteEvent::Gone { id, reason },
                     })
                 }));
             }
-            _ => self.read(process, todo),
+            _ => self.read(process, actions),
         }
     }
 }
@@ -293,180 +313,190 @@ mod tests {
         }
     }
 
-    fn comes(id: u32) -> Vec<Change> {
+    fn arrival(id: u32) -> Vec<Change> {
         vec![(id, Ok(presence("ann")))]
     }
 
-    fn present(client: u32) -> Todo {
-        Todo::Tell(RemoteEvent::Present {
+    fn present(client: u32) -> PeerAction {
+        PeerAction::Deliver(RemoteEvent::Present {
             id: UniqueId { process: PROCESS, serial: client },
             presence: presence("ann"),
         })
     }
 
-    fn everyone(told: bool) -> Todo {
-        Todo::Tell(RemoteEvent::Everyone { process: PROCESS, clients: vec![(1, presence("bo"))], told })
+    fn everyone(announce: bool) -> PeerAction {
+        PeerAction::Deliver(RemoteEvent::AllClients {
+            process: PROCESS,
+            clients: vec![(1, presence("bo"))],
+            announce,
+        })
     }
 
-    /// What `act` brings to do.
-    fn todo(peers: &mut Peers, act: impl FnOnce(&mut Peers, &mut Vec<Todo>)) -> Vec<Todo> {
-        let mut todo = Vec::new();
-        act(peers, &mut todo);
-        todo
+    /// The actions that `act` causes.
+    fn actions(peers: &mut Peers, act: impl FnOnce(&mut Peers, &mut Vec<PeerAction>)) -> Vec<PeerAction> {
+        let mut actions = Vec::new();
+        act(peers, &mut actions);
+        actions
     }
 
-    fn changed(peers: &mut Peers, version: u64, id: u32) -> Vec<Todo> {
-        todo(peers, |peers, todo| peers.hear_changes(PROCESS, version, comes(id), at(0), todo))
+    fn changed(peers: &mut Peers, version: u64, id: u32) -> Vec<PeerAction> {
+        actions(peers, |peers, actions| peers.handle_changes(PROCESS, version, arrival(id), at(0), actions))
     }
 
-    fn whole(peers: &mut Peers, version: u64) -> Vec<Todo> {
-        todo(peers, |peers, todo| peers.hear_all(PROCESS, Some((version, vec![(1, presence("bo"))])), todo))
+    fn snapshot(peers: &mut Peers, version: u64) -> Vec<PeerAction> {
+        actions(peers, |peers, actions| {
+            peers.handle_snapshot(PROCESS, Some((version, vec![(1, presence("bo"))])), actions)
+        })
     }
 
     #[test]
-    fn the_whole_comes_first_and_the_changes_since_then_behind_it() {
+    fn snapshot_is_followed_by_the_changes_since_then() {
         let mut peers = Peers::new(2);
-        assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
+        assert_eq!(changed(&mut peers, 5, 2), [PeerAction::ReadSnapshot(PROCESS)]);
         assert_eq!(changed(&mut peers, 6, 3), []);
         assert_eq!(changed(&mut peers, 7, 4), []);
-        assert_eq!(whole(&mut peers, 6), [everyone(false), present(4)]);
+        assert_eq!(snapshot(&mut peers, 6), [everyone(false), present(4)]);
         assert_eq!(changed(&mut peers, 7, 4), [], "it is known");
         assert_eq!(changed(&mut peers, 8, 5), [present(5)]);
-        assert_eq!(changed(&mut peers, 10, 6), [Todo::Read(PROCESS)], "9 was lost");
-        assert_eq!(whole(&mut peers, 10), [everyone(true)]);
+        assert_eq!(changed(&mut peers, 10, 6), [PeerAction::ReadSnapshot(PROCESS)], "9 was lost");
+        assert_eq!(snapshot(&mut peers, 10), [everyone(true)]);
     }
 
     #[test]
-    fn what_is_said_to_one_comes_once() {
+    fn duplicate_private_messages_are_detected() {
         let mut peers = Peers::new(2);
-        let heard = [(1, 1), (1, 3), (2, 1), (1, 3), (1, 2), (1, 4)]
-            .map(|(process, n)| peers.hear_private(process, n));
-        assert_eq!(heard, [true, true, true, false, false, true]);
-        (3..1_000).for_each(|process| assert!(peers.hear_private(process, 1)));
+        let is_new = [(1, 1), (1, 3), (2, 1), (1, 3), (1, 2), (1, 4)]
+            .map(|(process, n)| peers.record_private(process, n));
+        assert_eq!(is_new, [true, true, true, false, false, true]);
+        (3..1_000).for_each(|process| assert!(peers.record_private(process, 1)));
         assert_eq!(peers.private.len(), 2);
     }
 
     #[test]
-    fn nothing_is_no_information() {
+    fn missing_snapshot_keeps_the_known_state() {
         let mut peers = Peers::new(2);
-        assert_eq!(changed(&mut peers, 5, 2), [Todo::Read(PROCESS)]);
-        whole(&mut peers, 5);
-        let beat = |peers: &mut Peers, version| todo(peers, |p, todo| p.hear(PROCESS, version, at(1), todo));
-        assert_eq!(beat(&mut peers, 5), []);
-        assert_eq!(beat(&mut peers, 6), [Todo::Read(PROCESS)]);
-        assert_eq!(todo(&mut peers, |peers, todo| peers.hear_all(PROCESS, None, todo)), []);
-        assert_eq!(beat(&mut peers, 6), [Todo::Read(PROCESS)], "it is asked for again");
+        assert_eq!(changed(&mut peers, 5, 2), [PeerAction::ReadSnapshot(PROCESS)]);
+        snapshot(&mut peers, 5);
+        let heartbeat = |peers: &mut Peers, version| {
+            actions(peers, |p, actions| p.handle_heartbeat(PROCESS, version, at(1), actions))
+        };
+        assert_eq!(heartbeat(&mut peers, 5), []);
+        assert_eq!(heartbeat(&mut peers, 6), [PeerAction::ReadSnapshot(PROCESS)]);
+        assert_eq!(actions(&mut peers, |peers, actions| peers.handle_snapshot(PROCESS, None, actions)), []);
+        assert_eq!(heartbeat(&mut peers, 6), [PeerAction::ReadSnapshot(PROCESS)], "it is requested again");
     }
 
     #[test]
-    fn with_too_many_changes_the_whole_is_read_again() {
+    fn snapshot_is_read_again_after_too_many_changes() {
         let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
-        let many = |_| (0..KEPT_MAX as u32 + 1).flat_map(comes).collect::<Vec<_>>();
+        let many = |_| (0..BUFFERED_MAX as u32 + 1).flat_map(arrival).collect::<Vec<_>>();
         for version in 2..4 {
-            todo(&mut peers, |peers, todo| {
-                peers.hear_changes(PROCESS, version, many(version), at(0), todo);
+            actions(&mut peers, |peers, actions| {
+                peers.handle_changes(PROCESS, version, many(version), at(0), actions);
             });
         }
-        assert_eq!(whole(&mut peers, 1), [Todo::Read(PROCESS)]);
-        assert_eq!(whole(&mut peers, 3), [everyone(false)]);
+        assert_eq!(snapshot(&mut peers, 1), [PeerAction::ReadSnapshot(PROCESS)]);
+        assert_eq!(snapshot(&mut peers, 3), [everyone(false)]);
     }
 
     #[test]
-    fn changes_of_nothing_are_kept_within_bounds_too() {
+    fn empty_changes_are_bounded_too() {
         let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
-        let kept = |peers: &Peers| match &peers.peers[&PROCESS].reading {
-            Reading::Yes { kept, .. } => Some(kept.len()),
+        let buffered = |peers: &Peers| match &peers.peers[&PROCESS].snapshot {
+            Snapshot::Requested { buffered, .. } => Some(buffered.len()),
             _ => None,
         };
         let nothing = |peers: &mut Peers, version| {
-            todo(peers, |peers, todo| peers.hear_changes(PROCESS, version, vec![], at(0), todo))
+            actions(peers, |peers, actions| peers.handle_changes(PROCESS, version, vec![], at(0), actions))
         };
-        (0..KEPT_MAX as u64 + 1).for_each(|version| assert_eq!(nothing(&mut peers, version + 2), []));
-        assert_eq!(kept(&peers), Some(KEPT_MAX + 1));
-        nothing(&mut peers, KEPT_MAX as u64 + 3);
-        assert_eq!(kept(&peers), None);
+        (0..BUFFERED_MAX as u64 + 1).for_each(|version| assert_eq!(nothing(&mut peers, version + 2), []));
+        assert_eq!(buffered(&peers), Some(BUFFERED_MAX + 1));
+        nothing(&mut peers, BUFFERED_MAX as u64 + 3);
+        assert_eq!(buffered(&peers), None);
     }
 
     #[test]
-    fn there_are_only_so_many() {
+    fn number_of_peers_is_bounded() {
         let mut peers = Peers::new(2);
-        let come = |peers: &mut Peers, process| todo(peers, |p, todo| p.hear(process, 0, at(0), todo));
+        let come = |peers: &mut Peers, process| {
+            actions(peers, |p, actions| p.handle_heartbeat(process, 0, at(0), actions))
+        };
         assert!(peers.admits(1));
         come(&mut peers, 1);
         assert!(peers.admits(2));
         come(&mut peers, 2);
         assert!(peers.admits(1) && peers.admits(2) && !peers.admits(3));
-        todo(&mut peers, |peers, todo| peers.forget(1, todo));
+        actions(&mut peers, |peers, actions| peers.remove(1, actions));
         assert!(peers.admits(3));
     }
 
     #[test]
-    fn what_is_too_large_is_not_read_again_until_its_process_is_gone() {
+    fn oversized_snapshot_is_not_read_again_until_its_process_is_gone() {
         let mut peers = Peers::new(2);
-        assert_eq!(changed(&mut peers, 1, 1), [Todo::Read(PROCESS)]);
-        let nobody = RemoteEvent::Everyone { process: PROCESS, clients: vec![], told: false };
-        let given_up = todo(&mut peers, |peers, todo| peers.give_up_reading(PROCESS, todo));
-        assert_eq!(given_up, [Todo::Tell(nobody)]);
-        peers.cut(at(0));
-        assert_eq!(todo(&mut peers, |peers, todo| peers.resume(at(1), todo)), []);
+        assert_eq!(changed(&mut peers, 1, 1), [PeerAction::ReadSnapshot(PROCESS)]);
+        let nobody = RemoteEvent::AllClients { process: PROCESS, clients: vec![], announce: false };
+        let given_up = actions(&mut peers, |peers, actions| peers.give_up_reading(PROCESS, actions));
+        assert_eq!(given_up, [PeerAction::Deliver(nobody)]);
+        peers.end_session(at(0));
+        assert_eq!(actions(&mut peers, |peers, actions| peers.begin_session(at(1), actions)), []);
         assert_eq!(changed(&mut peers, 2, 1), []);
-        todo(&mut peers, |peers, todo| peers.forget(PROCESS, todo));
-        assert_eq!(changed(&mut peers, 3, 1), [Todo::Read(PROCESS)]);
+        actions(&mut peers, |peers, actions| peers.remove(PROCESS, actions));
+        assert_eq!(changed(&mut peers, 3, 1), [PeerAction::ReadSnapshot(PROCESS)]);
     }
 
     #[test]
-    fn who_is_not_subscribed_has_a_while_to_come_back() {
+    fn unsubscribed_process_has_some_time_to_return() {
         let away = |subscribed| {
             let mut peers = Peers::new(2);
             changed(&mut peers, 1, 1);
-            assert!(peers.doubt(PROCESS) && !peers.doubt(PROCESS), "one question at a time");
-            peers.hear_of(PROCESS, subscribed, at(1));
+            assert!(peers.begin_probe(PROCESS) && !peers.begin_probe(PROCESS), "one probe at a time");
+            peers.handle_probe(PROCESS, subscribed, at(1));
             peers
         };
-        let gone = vec![Todo::Tell(RemoteEvent::ProcessGone { process: PROCESS })];
-        let expire = |peers: &mut Peers, second| todo(peers, |p, todo| p.expire(at(second), todo));
+        let gone = vec![PeerAction::Deliver(RemoteEvent::ProcessGone { process: PROCESS })];
+        let expire = |peers: &mut Peers, second| actions(peers, |p, actions| p.expire(at(second), actions));
         let mut peers = away(false);
-        assert_eq!((peers.next_timeout(), peers.doubt(PROCESS)), (Some(at(4)), false));
+        assert_eq!((peers.next_timeout(), peers.begin_probe(PROCESS)), (Some(at(4)), false));
         assert_eq!([expire(&mut peers, 3), expire(&mut peers, 4)], [vec![], gone.clone()]);
 
         let mut peers = away(true);
         assert_eq!(expire(&mut peers, 19), []);
-        assert!(peers.doubt(PROCESS), "it may be asked again");
+        assert!(peers.begin_probe(PROCESS), "it may be probed again");
 
         let mut peers = away(false);
         changed(&mut peers, 2, 1);
-        assert_eq!(expire(&mut peers, 6), [], "it was heard");
-        assert!(peers.doubt(PROCESS));
+        assert_eq!(expire(&mut peers, 6), [], "a packet has come");
+        assert!(peers.begin_probe(PROCESS));
         changed(&mut peers, 3, 1);
-        peers.hear_of(PROCESS, false, at(2));
-        assert_eq!(expire(&mut peers, 8), [], "it was heard since it was asked for");
+        peers.handle_probe(PROCESS, false, at(2));
+        assert_eq!(expire(&mut peers, 8), [], "a packet has come since the probe");
 
         let mut peers = away(false);
-        peers.cut(at(2));
-        peers.cut(at(3));
-        todo(&mut peers, |peers, todo| peers.resume(at(5), todo));
-        assert_eq!(expire(&mut peers, 22), [], "what cannot be heard is no silence");
+        peers.end_session(at(2));
+        peers.end_session(at(3));
+        actions(&mut peers, |peers, actions| peers.begin_session(at(5), actions));
+        assert_eq!(expire(&mut peers, 22), [], "time without session is no silence");
         assert_eq!(expire(&mut peers, 23), gone);
-        assert!(!peers.doubt(99), "nobody knows it");
+        assert!(!peers.begin_probe(99), "it is unknown");
     }
 
     #[test]
-    fn who_is_silent_is_gone() {
+    fn silent_process_is_gone() {
         let mut peers = Peers::new(2);
         changed(&mut peers, 1, 1);
-        assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(19), todo)), []);
-        let gone = [Todo::Tell(RemoteEvent::ProcessGone { process: PROCESS })];
-        assert_eq!(todo(&mut peers, |peers, todo| peers.expire(at(20), todo)), gone);
+        assert_eq!(actions(&mut peers, |peers, actions| peers.expire(at(19), actions)), []);
+        let gone = [PeerAction::Deliver(RemoteEvent::ProcessGone { process: PROCESS })];
+        assert_eq!(actions(&mut peers, |peers, actions| peers.expire(at(20), actions)), gone);
         assert_eq!((peers.len(), peers.next_timeout()), (0, None));
-        assert_eq!(whole(&mut peers, 1), [], "what comes for it now is too late");
-        assert_eq!(changed(&mut peers, 3, 1), [Todo::Read(PROCESS)], "it is not gone after all");
-        assert_eq!(whole(&mut peers, 3), [everyone(true)]);
+        assert_eq!(snapshot(&mut peers, 1), [], "a late snapshot is ignored");
+        assert_eq!(changed(&mut peers, 3, 1), [PeerAction::ReadSnapshot(PROCESS)], "it has returned");
+        assert_eq!(snapshot(&mut peers, 3), [everyone(true)]);
         peers.clear();
         assert_eq!(
-            (changed(&mut peers, 4, 1), whole(&mut peers, 4)),
-            (vec![Todo::Read(PROCESS)], vec![everyone(false)])
+            (changed(&mut peers, 4, 1), snapshot(&mut peers, 4)),
+            (vec![PeerAction::ReadSnapshot(PROCESS)], vec![everyone(false)])
         );
     }
 }

@@ -1,83 +1,80 @@
-//! What is on its way to Redis: [`Queue`], one line of commands, each answered in its turn.
+//! The commands for Redis that are unsent or unanswered: [`Queue`]. Redis answers them in order.
 //!
-//! What was published stays in it until Redis has answered, and is sent again if the session ends before: so it may
-//! arrive twice, but is not lost. What belongs to the session ends with it.
+//! Messages stay in the queue until Redis has answered, and are sent again if the session ends before. So they may arrive
+//! twice, but are not lost. PeerStream commands are discarded with the session.
 //!
-//! When a session ends, what is said is held back until somebody releases it: Redis passes on what it is told to whoever
-//! listens at that moment, and those who lost their sessions too may not be back yet.
+//! After the end of a session messages are held back until [`Queue::release`]. Redis delivers only to current subscribers, and
+//! processes that lost their sessions too may not be back yet.
 
 use std::collections::VecDeque;
 use std::mem;
 
 use crate::text::{Name, RoomName};
 
-/// Bytes that may be sent and not answered yet. More would only wait in Redis's buffers instead of here.
+/// The most bytes sent and unanswered. More would only fill Redis's buffers.
 const WINDOW_BYTES: usize = 256 * 1024;
 
-/// What the session itself may need at a time, above all to put all clients of a large process into Redis. More is a
-/// Redis that takes nothing.
-const UPKEEP_MAX_BYTES: usize = 128 * 1024 * 1024;
+/// The most bytes of other commands than messages, mainly for the registration of many clients. More means that Redis does
+/// not read.
+const HOUSEKEEPING_MAX_BYTES: usize = 128 * 1024 * 1024;
 
-/// What a command is for, and so what its answer means.
+/// The purpose of a command, which decides how its reply is handled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// Something said in a room.
+    /// A message to a room.
     Message {
-        /// Which.
         room: RoomName,
     },
-    /// Something said to one client of another process.
+    /// A private message to a client of another process.
     Private {
-        /// By whom.
         from: Name,
-        /// To whom.
         to: Name,
     },
-    /// To see whether a process is still there.
+    /// Requests whether a process is subscribed.
     Probe {
-        /// Which.
         process: u64,
     },
-    /// To get all clients of a process.
+    /// Reads all clients of a process.
     Snapshot {
-        /// Which.
         process: u64,
     },
-    /// To tell the others in a room the number of our last message there. It must not come before that message.
-    Mark,
-    /// To see whether our own clients are in Redis as we have put them there.
-    Check {
-        /// The version they are to be at.
+    /// The watermark of a room. It must not overtake the messages before it.
+    Watermark,
+    /// Reads the version of our own clients in Redis, to detect that another program has changed them.
+    CheckRegistration {
+        /// The expected version.
         version: u64,
     },
-    /// To take those who are gone out of Redis.
+    /// Removes departed clients from the hash.
     Removal,
-    /// The last command that puts our clients into Redis.
+    /// The last command of the registration.
     Registered,
-    /// To tell all processes that we are there.
+    /// The hello to all processes.
     Announced,
-    /// To see whether Redis has taken all that was held back.
+    /// A `PING` behind the held messages: its reply shows that Redis has accepted them.
     Proof,
-    /// Whatever else the session needs.
     Housekeeping,
 }
 
 impl Purpose {
-    /// Whether it is kept for the next session.
+    /// Whether the command is kept for the next session.
     fn outlives_session(&self) -> bool {
         matches!(self, Purpose::Message { .. } | Purpose::Private { .. })
     }
 
-    /// Whether it waits with what is held back.
+    /// Whether the command is held back together with the messages.
     pub fn can_be_held(&self) -> bool {
-        self.outlives_session() || matches!(self, Purpose::Mark | Purpose::Proof)
+        self.outlives_session() || matches!(self, Purpose::Watermark | Purpose::Proof)
     }
 
-    /// Whether the beginning of a session lacks such a command, so that only the same again shows that Redis takes it.
-    pub fn must_be_tried_again(&self) -> bool {
+    /// Whether a refused command must be repeated to show that Redis accepts it. The start of a session has no such command.
+    pub fn needs_retry(&self) -> bool {
         matches!(
             self,
-            Purpose::Probe { .. } | Purpose::Snapshot { .. } | Purpose::Check { .. } | Purpose::Removal
+            Purpose::Probe { .. }
+                | Purpose::Snapshot { .. }
+                | Purpose::CheckRegistration { .. }
+                | Purpose::Removal
         )
     }
 }
@@ -94,29 +91,26 @@ impl QueueEntry {
     }
 }
 
-/// Commands in their order: first those that are sent and not answered, then those that are not sent, then those that are
-/// held back.
+/// Commands in order: first unanswered ones, then unsent ones, then held ones.
 #[derive(Debug)]
 pub struct Queue {
     entries: VecDeque<QueueEntry>,
-    /// Nothing, unless something is to be held back. Then nothing in front of it outlives the session.
+    /// Empty unless `holds` is set. Then no command in `entries` outlives the session.
     held: VecDeque<QueueEntry>,
     holds: bool,
-    /// How many of the entries are sent.
+    /// Number of entries that are sent and unanswered.
     sent: usize,
-    /// Bytes of those.
     sent_bytes: usize,
-    /// What messages cost, and what the rest does.
+    /// Memory of the messages, and of the other commands.
     message_bytes: usize,
     housekeeping_bytes: usize,
-    /// For messages.
+    /// The limit for `message_bytes`.
     max_bytes: usize,
-    /// What had to make room and nobody has asked for yet.
+    /// Messages discarded since the last [`Queue::take_shed`].
     shed: Vec<Purpose>,
 }
 
 impl Queue {
-    /// An empty queue for so much.
     pub fn new(max_bytes: usize) -> Queue {
         Queue {
             entries: VecDeque::new(),
@@ -131,10 +125,10 @@ impl Queue {
         }
     }
 
-    /// Adds a command. If that is too much, the oldest messages that are not sent make room.
+    /// Adds a command. If messages exceed the limit, the oldest unsent ones are discarded.
     pub fn push(&mut self, purpose: Purpose, command: Vec<u8>) {
         let entry = QueueEntry { purpose, command: command.into() };
-        *self.account(&entry) += entry.cost_bytes();
+        *self.counter(&entry) += entry.cost_bytes();
         match self.holds && entry.purpose.can_be_held() {
             true => self.held.push_back(entry),
             false => self.entries.push_back(entry),
@@ -145,6 +139,7 @@ impl Queue {
         };
         while self.message_bytes > self.max_bytes {
             let mut unsent = line.range(from..);
+            // Messages that are sent can't be discarded.
             let Some(oldest) = unsent.position(|entry| entry.purpose.outlives_session()) else {
                 return;
             };
@@ -156,17 +151,17 @@ impl Queue {
         }
     }
 
-    /// What has made room since this was last asked.
+    /// The messages discarded since the last call.
     pub fn take_shed(&mut self) -> Vec<Purpose> {
         mem::take(&mut self.shed)
     }
 
-    /// Whether the session needs too much.
-    pub fn is_over(&self) -> bool {
-        self.housekeeping_bytes > UPKEEP_MAX_BYTES
+    /// Whether commands other than messages exceed their limit.
+    pub fn is_over_limit(&self) -> bool {
+        self.housekeeping_bytes > HOUSEKEEPING_MAX_BYTES
     }
 
-    /// Appends to `out` what may be sent now. Whether there was anything.
+    /// Appends the commands that fit into the window. Returns whether there were any.
     pub fn send(&mut self, out: &mut Vec<u8>) -> bool {
         let before = self.sent;
         while self.sent_bytes < WINDOW_BYTES
@@ -179,23 +174,23 @@ impl Queue {
         self.sent > before
     }
 
-    /// The oldest command that Redis has not answered, and its purpose.
+    /// The oldest unanswered command with its purpose.
     pub fn oldest(&self) -> Option<(&Purpose, &[u8])> {
         self.entries.front().filter(|_| self.sent > 0).map(|entry| (&entry.purpose, &entry.command[..]))
     }
 
-    /// Redis has answered the oldest: what it was for. `None`: nothing was asked.
-    pub fn answered(&mut self) -> Option<Purpose> {
+    /// Removes the oldest command after its reply. `None` if no reply was expected.
+    pub fn pop_answered(&mut self) -> Option<Purpose> {
         self.sent = self.sent.checked_sub(1)?;
+        debug_assert!(self.sent < self.entries.len(), "sent commands stay in the queue until their replies");
         let entry = self.entries.pop_front()?;
         self.sent_bytes -= entry.command.len();
-        *self.account(&entry) -= entry.cost_bytes();
+        *self.counter(&entry) -= entry.cost_bytes();
         Some(entry.purpose)
     }
 
-    /// The session is over: what was sent is to be sent again, what belonged to the session is forgotten, and what is said
-    /// is held back from now on.
-    pub fn cut(&mut self) {
+    /// Ends the session: unanswered messages become unsent, other commands are discarded, and messages are held from now on.
+    pub fn end_session(&mut self) {
         (self.sent, self.sent_bytes, self.holds) = (0, 0, true);
         self.entries.append(&mut self.held);
         self.held = mem::take(&mut self.entries);
@@ -204,34 +199,34 @@ impl Queue {
         self.housekeeping_bytes = 0;
     }
 
-    /// Nothing is held back any more.
+    /// Ends the hold.
     pub fn release(&mut self) {
         self.holds = false;
         self.entries.append(&mut self.held);
     }
 
-    /// Whether Redis owes an answer.
+    /// Whether a reply is pending.
     pub fn is_waiting(&self) -> bool {
         self.sent > 0
     }
 
-    /// Whether everything is sent.
+    /// Whether every command is sent.
     pub fn is_sent(&self) -> bool {
         self.sent == self.entries.len() && self.held.is_empty()
     }
 
-    /// How many messages are in it.
+    /// Number of queued messages.
     pub fn messages(&self) -> usize {
         self.entries.iter().chain(&self.held).filter(|entry| entry.purpose.outlives_session()).count()
     }
 
-    /// What is in it costs so much.
+    /// Memory of all queued commands.
     pub fn bytes(&self) -> usize {
         self.message_bytes + self.housekeeping_bytes
     }
 
-    /// Where a command's cost is counted.
-    fn account(&mut self, entry: &QueueEntry) -> &mut usize {
+    /// The counter for the memory of `entry`.
+    fn counter(&mut self, entry: &QueueEntry) -> &mut usize {
         match entry.purpose.outlives_session() {
             true => &mut self.message_bytes,
             false => &mut self.housekeeping_bytes,
@@ -260,18 +255,18 @@ mod tests {
         queue.push(Purpose::Housekeeping, b"2".to_vec());
         queue.push(message("b"), b"3".to_vec());
         assert_eq!(sent(&mut queue), "123");
-        assert_eq!(queue.answered(), Some(message("a")));
+        assert_eq!(queue.pop_answered(), Some(message("a")));
         queue.push(message("c"), b"4".to_vec());
-        queue.cut();
+        queue.end_session();
         assert_eq!(sent(&mut queue), "");
         queue.release();
         assert_eq!(sent(&mut queue), "34");
-        assert_eq!([queue.answered(), queue.answered()], [Some(message("b")), Some(message("c"))]);
-        assert_eq!((queue.answered(), queue.bytes()), (None, 0));
+        assert_eq!([queue.pop_answered(), queue.pop_answered()], [Some(message("b")), Some(message("c"))]);
+        assert_eq!((queue.pop_answered(), queue.bytes()), (None, 0));
     }
 
     #[test]
-    fn the_oldest_unsent_messages_make_room() {
+    fn oldest_unsent_messages_are_shed() {
         let cost = size_of::<QueueEntry>() + 10;
         let mut queue = Queue::new(2 * cost);
         queue.push(message("sent"), vec![b'.'; 10]);
@@ -281,39 +276,39 @@ mod tests {
         assert_eq!(queue.take_shed(), []);
         queue.push(message("b"), vec![b'b'; 10]);
         assert_eq!(queue.take_shed(), [message("a")]);
-        assert!(!queue.is_over());
+        assert!(!queue.is_over_limit());
         assert_eq!(sent(&mut queue), "u".repeat(10) + &"b".repeat(10));
-        (0..3).for_each(|_| queue.push(Purpose::Housekeeping, vec![0; UPKEEP_MAX_BYTES / 4]));
-        assert_eq!((queue.take_shed(), queue.is_over()), (vec![], false), "it takes no room from messages");
-        queue.push(Purpose::Housekeeping, vec![0; UPKEEP_MAX_BYTES / 4]);
-        assert!(queue.is_over());
+        (0..3).for_each(|_| queue.push(Purpose::Housekeeping, vec![0; HOUSEKEEPING_MAX_BYTES / 4]));
+        assert_eq!((queue.take_shed(), queue.is_over_limit()), (vec![], false), "it has its own limit");
+        queue.push(Purpose::Housekeeping, vec![0; HOUSEKEEPING_MAX_BYTES / 4]);
+        assert!(queue.is_over_limit());
     }
 
     #[test]
-    fn what_is_held_back_keeps_its_order_and_is_shed_too() {
+    fn held_commands_keep_their_order_and_are_shed_too() {
         let cost = size_of::<QueueEntry>() + 1;
         let mut queue = Queue::new(2 * cost);
         queue.push(message("a"), b"1".to_vec());
         sent(&mut queue);
-        queue.cut();
+        queue.end_session();
         queue.push(message("b"), b"2".to_vec());
-        queue.push(Purpose::Mark, b"3".to_vec());
+        queue.push(Purpose::Watermark, b"3".to_vec());
         queue.push(Purpose::Housekeeping, b"4".to_vec());
         assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("4", false));
         queue.push(message("c"), b"5".to_vec());
-        assert_eq!((queue.take_shed(), queue.is_over()), (vec![message("a")], false));
-        assert_eq!(queue.answered(), Some(Purpose::Housekeeping));
+        assert_eq!((queue.take_shed(), queue.is_over_limit()), (vec![message("a")], false));
+        assert_eq!(queue.pop_answered(), Some(Purpose::Housekeeping));
         queue.release();
         assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("235", true));
     }
 
     #[test]
-    fn no_more_is_sent_than_the_window_takes() {
+    fn window_limits_the_bytes_sent() {
         let mut queue = Queue::new(1 << 30);
         (0..3).for_each(|_| queue.push(message("a"), vec![0; WINDOW_BYTES / 2]));
         assert_eq!(sent(&mut queue).len(), WINDOW_BYTES);
         assert!(!queue.is_sent());
-        queue.answered();
+        queue.pop_answered();
         assert_eq!(sent(&mut queue).len(), WINDOW_BYTES / 2);
         assert!(queue.is_sent());
     }

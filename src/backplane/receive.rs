@@ -1,12 +1,12 @@
-//! What comes in: answers of Redis, and what other processes and programs have published.
+//! Input from Redis: replies, and payloads that other processes and programs have published.
 
 use std::mem;
 
-use super::others::Heard;
-use super::packet::{self, Packet, PacketBody, What};
+use super::packet::{self, Content, Packet, PacketBody};
 use super::queue::Purpose;
 use super::send::VERSION;
-use super::session::{Incoming, Trouble, error_of};
+use super::session::{Incoming, SessionError, error_of};
+use super::streams::Received;
 use super::{Backplane, Link, LinkAction, Phase, Up};
 use crate::codec::json;
 use crate::codec::resp::Reply;
@@ -15,150 +15,156 @@ use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 impl Backplane {
-    /// Takes bytes that Redis has sent, however they are cut.
+    /// Handles bytes from Redis, however they are split.
     pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
-        let mut said = Vec::new();
+        let mut incoming = Vec::new();
         let session = match &mut self.phase {
             Phase::Opening { session, .. } | Phase::Up(Up { session, .. }) => session,
             Phase::Down { .. } | Phase::Resolving { .. } => return,
         };
-        let outcome = session.receive(link, bytes, &mut said);
-        // A long answer is one from its first byte on.
+        let outcome = session.receive(link, bytes, &mut incoming);
+        // A long reply counts from its first byte, so it does not time out.
         if let Phase::Up(up) = &mut self.phase
             && link == Link::Commands
         {
             up.answered_at = now.moment;
         }
         self.begin_if_ready(now.moment);
-        for incoming in said {
-            self.take_in(incoming, now);
+        for input in incoming {
+            self.handle_incoming(input, now);
         }
-        if let Err(trouble) = outcome {
-            if link == Link::Commands && trouble == Trouble::TooLarge {
+        if let Err(error) = outcome {
+            if link == Link::Commands && error == SessionError::TooLarge {
                 self.give_up_snapshot();
             }
-            match trouble {
-                Trouble::Refused(error) => self.refused(link, &error, now),
-                trouble => self.broken(&trouble.to_string(), now),
+            match error {
+                SessionError::Refused(error) => self.refused(link, &error, now),
+                error => self.broken(&error.to_string(), now),
             }
         }
     }
 
-    /// If it is the clients of a process that Redis says at too great a length, they are not asked for again.
+    /// Marks the snapshot as too large if that is the reply over the limit.
     fn give_up_snapshot(&mut self) {
         if let Some((&Purpose::Snapshot { process }, _)) = self.queue.oldest() {
             let name = packet::process_as_text(process);
             log::error!("redis: too many clients to read, raise --redis-reply-max process={name}");
-            let mut todo = Vec::new();
-            self.peers.give_up_reading(process, &mut todo);
-            self.carry_out(todo);
+            let mut actions = Vec::new();
+            self.peers.give_up_reading(process, &mut actions);
+            self.run_peer_actions(actions);
         }
     }
 
-    fn take_in(&mut self, incoming: Incoming, now: Now) {
+    fn handle_incoming(&mut self, incoming: Incoming, now: Now) {
         match incoming {
-            Incoming::Answer(reply) => self.hear_answer(reply, now),
+            Incoming::Reply(reply) => self.handle_reply(reply, now),
             Incoming::Subscribed(channel) => {
                 if let Some(room) = self.names.room(&channel) {
-                    self.mark(&room, true, now);
+                    self.publish_watermark(&room, true, now);
                 }
             }
             Incoming::Message { channel, payload } => match self.names.room(&channel) {
-                Some(room) => self.hear_in_room(room, &payload, now),
-                None => self.hear_of_processes(&payload, now),
+                Some(room) => self.handle_room_payload(room, &payload, now),
+                None => self.handle_process_payload(&payload, now),
             },
         }
     }
 
-    fn hear_answer(&mut self, reply: Reply, now: Now) {
+    fn handle_reply(&mut self, reply: Reply, now: Now) {
+        // An earlier reply of the same read may have ended the session.
         if !self.is_up() {
             return;
         }
-        // A message that is refused stays in the queue, since it is not answered.
+        // A refused message stays in the queue and is sent again.
         if let Some(error) = error_of(&reply) {
             return self.refused(Link::Commands, &error, now);
         }
-        let Some(purpose) = self.queue.answered() else {
-            return self.broken("it answers what was not asked", now);
+        let Some(purpose) = self.queue.pop_answered() else {
+            return self.broken("it sent a reply to no command", now);
         };
         match (purpose, reply) {
             (Purpose::Message { .. }, Reply::Int(_)) => self.counts.published += 1,
-            // Nobody has heard it: its process is gone, and we are about to learn so.
+            // The process has no subscription, so it is gone.
             (Purpose::Private { from, to }, Reply::Int(0)) => {
-                self.tell(RemoteEvent::Nobody { from, called: to })
+                self.deliver(RemoteEvent::Undelivered { from, to })
             }
             (Purpose::Probe { process }, Reply::Array(counts)) => {
-                self.peers.hear_of(process, counts.last() != Some(&Reply::Int(0)), now.moment);
+                self.peers.handle_probe(process, counts.last() != Some(&Reply::Int(0)), now.moment);
             }
-            (Purpose::Check { version }, reply) => self.check_registration(version, &reply),
+            (Purpose::CheckRegistration { version }, reply) => {
+                self.handle_registered_version(version, &reply)
+            }
             (Purpose::Snapshot { process }, reply) => {
-                let mut todo = Vec::new();
-                self.peers.hear_all(process, read_hash(&reply), &mut todo);
-                self.carry_out(todo);
+                let mut actions = Vec::new();
+                self.peers.handle_snapshot(process, read_hash(&reply), &mut actions);
+                self.run_peer_actions(actions);
             }
             (Purpose::Registered, _) => self.announce_hello(),
-            (Purpose::Announced, _) => self.prove(),
+            (Purpose::Announced, _) => self.accept_after_held(),
             (Purpose::Proof, _) => self.accept(),
             _ => {}
         }
     }
 
-    /// Puts our clients into Redis anew, unless they are there at that version. Somebody may have deleted them, or what a
-    /// broken connection still had under way may have come behind the session after it.
-    fn check_registration(&mut self, version: u64, there: &Reply) {
-        let version_there = match there {
-            Reply::BulkString(there) => str::from_utf8(there).ok().and_then(|there| there.parse().ok()),
+    /// Registers the clients again if Redis has another version. Another program may have deleted them, or late commands of a
+    /// broken connection may have changed them.
+    fn handle_registered_version(&mut self, version: u64, reply: &Reply) {
+        let found = match reply {
+            Reply::BulkString(text) => str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
             _ => None,
         };
-        if version_there != Some(version) && version >= self.registered && !self.left {
+        if found != Some(version) && version >= self.registered_version && !self.leaving {
             self.actions.push_back(LinkAction::Register);
         }
     }
 
-    fn hear_in_room(&mut self, room: RoomName, payload: &[u8], now: Now) {
+    fn handle_room_payload(&mut self, room: RoomName, payload: &[u8], now: Now) {
         if payload.starts_with(&self.names.signature) {
             return;
         }
-        if !packet::is_ours(payload) {
-            return self.hear_foreign(room, payload);
+        if !packet::is_packet(payload) {
+            return self.handle_foreign(room, payload);
         }
-        let Some(Packet { process, said }) = self.decode(payload) else {
+        // Malformed packets are counted as ignored.
+        let Some(Packet { process, body }) = self.decode(payload) else {
             return;
         };
-        match said {
-            PacketBody::Message { place, from, sender, at, what } => {
-                let Heard::New { lost } = self.rooms.hear(&room, process, place) else {
+        match body {
+            PacketBody::Message { offset, from, sender, at, content } => {
+                // A message that Redis delivers twice is ignored.
+                let Received::New { lost } = self.rooms.record_message(&room, process, offset) else {
                     return;
                 };
-                let what = what.filter(|what| what.len() <= self.message_max_bytes);
-                self.tell_lost(&room, Some(lost.saturating_add(u64::from(what.is_none()))));
-                let Some(what) = what else {
+                let content = content.filter(|content| content.len() <= self.message_max_bytes);
+                self.deliver_lost(&room, Some(lost.saturating_add(u64::from(content.is_none()))));
+                // Invalid content was reported as lost.
+                let Some(content) = content else {
                     return;
                 };
                 self.counts.received += 1;
-                self.tell(match what {
-                    What::Body(kind, body) => {
+                self.deliver(match content {
+                    Content::Body(kind, body) => {
                         RemoteEvent::Message { room, from, sender, kind, body, at_unix_millis: Some(at) }
                     }
-                    What::Relayed(payload) => {
+                    Content::Relayed(payload) => {
                         RemoteEvent::Relayed { room, from, sender, payload, at_unix_millis: at }
                     }
                 });
             }
-            PacketBody::Mark { place, ages, asks } => {
-                let lost = self.rooms.hear_mark(&room, process, place, ages, now);
-                self.tell_lost(&room, lost);
-                // Who has said nothing has nothing to be missed.
-                if asks && self.rooms.place(&room).n > 0 {
-                    self.owing.insert(room);
+            PacketBody::Watermark { offset, ages, asks } => {
+                let lost = self.rooms.record_watermark(&room, process, offset, ages, now);
+                self.deliver_lost(&room, lost);
+                // Without messages there is no watermark to publish.
+                if asks && self.rooms.last_offset(&room).n > 0 {
+                    self.watermarks_due.insert(room);
                 }
             }
             _ => self.counts.ignored += 1,
         }
     }
 
-    /// What another program has published: data if it is JSON, else words if it is text.
-    fn hear_foreign(&mut self, room: RoomName, payload: &[u8]) {
+    /// Handles a payload of another program: data if it is JSON, else text.
+    fn handle_foreign(&mut self, room: RoomName, payload: &[u8]) {
         let text = str::from_utf8(payload).ok().filter(|text| text.len() <= self.message_max_bytes);
         let data = text.and_then(|text| json::body(text).ok());
         let Some(body) = data.or_else(|| text.and_then(Text::clean_lines).map(Body::Text)) else {
@@ -166,7 +172,7 @@ impl Backplane {
             return;
         };
         self.counts.received += 1;
-        self.tell(RemoteEvent::Message {
+        self.deliver(RemoteEvent::Message {
             room,
             from: Name::of_redis(),
             sender: Sender::Unknown,
@@ -176,12 +182,13 @@ impl Backplane {
         });
     }
 
-    /// Something for all processes, or for this one.
-    fn hear_of_processes(&mut self, payload: &[u8], now: Now) {
+    /// Handles a payload for all processes, or for this one.
+    fn handle_process_payload(&mut self, payload: &[u8], now: Now) {
         if payload.starts_with(&self.names.signature) {
-            return self.hear_echo();
+            return self.handle_echo();
         }
-        let Some(Packet { process, said }) = self.decode(payload) else {
+        // Malformed packets are counted as ignored.
+        let Some(Packet { process, body }) = self.decode(payload) else {
             return;
         };
         if !self.peers.admits(process) {
@@ -192,54 +199,54 @@ impl Backplane {
             return;
         }
         if self.expected.remove(&process) {
-            self.release_if_all_are_here();
+            self.release_if_all_returned();
         }
-        let mut todo = Vec::new();
-        match said {
+        let mut actions = Vec::new();
+        match body {
             PacketBody::Clients { version, changes } => {
-                self.peers.hear_changes(process, version, changes, now.moment, &mut todo);
+                self.peers.handle_changes(process, version, changes, now.moment, &mut actions);
             }
-            PacketBody::Beat { version, hello } => {
-                self.peers.hear(process, version, now.moment, &mut todo);
-                self.greeted |= hello;
+            PacketBody::Heartbeat { version, hello } => {
+                self.peers.handle_heartbeat(process, version, now.moment, &mut actions);
+                self.hello_received |= hello;
             }
-            PacketBody::Bye => self.peers.forget(process, &mut todo),
-            PacketBody::Private { n, .. } if !self.peers.hear_private(process, n) => {}
+            PacketBody::Bye => self.peers.remove(process, &mut actions),
+            PacketBody::Private { n, .. } if !self.peers.record_private(process, n) => {}
             PacketBody::Private { to, by, from, text, .. } => {
-                self.tell(RemoteEvent::Private { process, to, by, from, text });
+                self.deliver(RemoteEvent::Private { process, to, by, from, text });
             }
-            PacketBody::Nobody { from, called } => self.tell(RemoteEvent::Nobody { from, called }),
-            PacketBody::Message { .. } | PacketBody::Mark { .. } => self.counts.ignored += 1,
+            PacketBody::Undelivered { from, to } => self.deliver(RemoteEvent::Undelivered { from, to }),
+            PacketBody::Message { .. } | PacketBody::Watermark { .. } => self.counts.ignored += 1,
         }
-        self.carry_out(todo);
+        self.run_peer_actions(actions);
     }
 
-    /// Something of our own has come back: what is published comes to those who are subscribed.
-    fn hear_echo(&mut self) {
+    /// Handles an own packet, which shows that publishing and subscribing work.
+    fn handle_echo(&mut self) {
         if let Phase::Up(up) = &mut self.phase {
             (up.echo_by, up.echoed) = (None, true);
             self.record_echo();
         }
     }
 
-    /// Reads what another process says. What looks like our own and does not begin as we write it is not ours.
+    /// Parses a packet of another process. Packets with our own number are forged, since real ones have the signature.
     fn decode(&mut self, payload: &[u8]) -> Option<Packet> {
         let packet = packet::decode(payload).filter(|packet| packet.process != self.process);
         self.counts.ignored += u64::from(packet.is_none());
         packet
     }
 
-    fn tell_lost(&mut self, room: &RoomName, count: Option<u64>) {
+    fn deliver_lost(&mut self, room: &RoomName, count: Option<u64>) {
         if count != Some(0) {
-            // It is what others say: it may be anything.
+            // The number comes from another process and may be anything.
             self.counts.lost = self.counts.lost.saturating_add(count.unwrap_or(1));
-            self.tell(RemoteEvent::Lost { room: room.clone(), count });
+            self.deliver(RemoteEvent::Lost { room: room.clone(), count });
         }
     }
 }
 
-/// The clients of a process from its hash, with the version they are at; `None` if it is not there, or not whole. A client
-/// that can't be understood is left out.
+/// The clients of a process and their version, from its hash; `None` if it is missing or incomplete. Malformed clients are
+/// skipped.
 fn read_hash(reply: &Reply) -> Option<(u64, Vec<(u32, Presence)>)> {
     let Reply::Array(parts) = reply else {
         return None;

@@ -1,54 +1,54 @@
-//! What goes out: what is said here, who is here, and the signs of life.
+//! Output to Redis: messages, presence and heartbeats.
 
 use std::collections::BTreeMap;
 use std::mem;
 
-use super::packet::{self, Offset, Packet, PacketBody, What};
+use super::packet::{self, Content, Offset, Packet, PacketBody};
 use super::queue::Purpose;
 use super::session::{self, Link};
-use super::{BEAT, Backplane, ChannelNames, Phase};
+use super::{Backplane, ChannelNames, HEARTBEAT_INTERVAL, Phase};
 use crate::codec::resp;
 use crate::protocol::{LocalEvent, Presence, RemoteEvent, Sender};
 use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
-/// How long Redis keeps the clients of a process that gives no sign of life.
+/// The time to live of the hash of a process's clients.
 const EXPIRY_MILLIS: &[u8] = b"20000";
 
-/// The field with the version in the hash of a process's clients; no client's number looks like it.
+/// The field with the version in the hash of a process's clients. The other fields are serial numbers.
 pub(super) const VERSION: &[u8] = b"v";
 
-/// A field that is written with each sign of life, so that a Redis that takes no data is noticed though nobody comes or
-/// goes. A hash with nothing else is not taken for a whole one.
+/// A field that is written with each heartbeat, to detect a Redis that refuses writes. A hash with this field alone counts as
+/// incomplete.
 const ALIVE: &[u8] = b"alive";
 
-/// Clients in one `HSET`.
-const CLIENTS_A_COMMAND: usize = 500;
+/// The most clients in one `HSET`.
+const CLIENTS_PER_COMMAND: usize = 500;
 
 impl Backplane {
-    /// Something happened that other processes are to know.
-    pub fn share(&mut self, share: LocalEvent, now: Now) {
-        match share {
-            LocalEvent::Subscribed { room, any } => {
-                if self.rooms.set_subscribed(&room, any, self.is_open(), now) {
+    /// Publishes a local event.
+    pub fn share(&mut self, event: LocalEvent, now: Now) {
+        match event {
+            LocalEvent::Subscribed { room, has_subscribers } => {
+                if self.rooms.set_has_subscribers(&room, has_subscribers, self.is_open(), now) {
                     session::subscribe(
                         &[self.names.channel(&room)],
                         &mut self.out[Link::Subscriptions as usize],
                     );
                 }
-                self.tell_unheard();
+                self.deliver_unsubscribed();
             }
             LocalEvent::Message { room, message } => {
-                let what = What::Body(message.kind, message.body.clone());
+                let content = Content::Body(message.kind, message.body.clone());
                 let (from, sender, at) = (message.from.clone(), message.sender, message.at_unix_millis);
-                let said = |place| PacketBody::Message { place, from, sender, at, what: Some(what) };
-                self.publish_message(room, said, now);
+                let body = |offset| PacketBody::Message { offset, from, sender, at, content: Some(content) };
+                self.publish_message(room, body, now);
             }
             LocalEvent::Relayed { room, by, from, payload, at_unix_millis: at } => {
-                let (sender, what) = (Sender::Client(by), Some(What::Relayed(payload)));
+                let (sender, content) = (Sender::Client(by), Some(Content::Relayed(payload)));
                 self.publish_message(
                     room,
-                    |place| PacketBody::Message { place, from, sender, at, what },
+                    |offset| PacketBody::Message { offset, from, sender, at, content },
                     now,
                 );
             }
@@ -56,94 +56,95 @@ impl Backplane {
             LocalEvent::Gone { client, reason } => self.change(client, Err(reason)),
             LocalEvent::Private { process, to, by, from, text } => {
                 let purpose = Purpose::Private { from: from.clone(), to: to.clone() };
-                self.privates += 1;
-                let said = PacketBody::Private { n: self.privates, to, by: Some(by), from, text };
-                self.publish(&self.inbox(process), said, purpose);
+                self.private_count += 1;
+                let body = PacketBody::Private { n: self.private_count, to, by: Some(by), from, text };
+                self.publish(&self.process_channel(process), body, purpose);
             }
-            LocalEvent::Doubt { process } => {
-                // Who is expected is waited for in any case.
-                if self.is_up() && !self.expected.contains(&process) && self.peers.doubt(process) {
-                    // Each process is subscribed to what is for it alone.
-                    let channel = self.inbox(process);
+            LocalEvent::ProbeProcess { process } => {
+                // An expected process has its own deadline.
+                if self.is_up() && !self.expected.contains(&process) && self.peers.begin_probe(process) {
+                    // Each process subscribes to its own channel.
+                    let channel = self.process_channel(process);
                     self.command(Purpose::Probe { process }, &[b"PUBSUB", b"NUMSUB", &channel]);
                 }
             }
-            LocalEvent::Nobody { process, from, called } => {
+            LocalEvent::Undelivered { process, from, to } => {
                 self.publish(
-                    &self.inbox(process),
-                    PacketBody::Nobody { from, called },
+                    &self.process_channel(process),
+                    PacketBody::Undelivered { from, to },
                     Purpose::Housekeeping,
                 );
             }
         }
     }
 
-    /// These are all clients of this process: puts them into Redis, in the place of whatever is there, and says hello.
+    /// Registers all clients of this process, which replaces the hash in Redis. A hello follows.
     pub fn register(&mut self, clients: &[(u32, Presence)]) {
-        self.try_again();
+        self.retry_refused();
         self.changes.clear();
         self.version += 1;
-        self.registered = self.version;
+        self.registered_version = self.version;
         let key = self.names.own.clone();
         self.command(Purpose::Housekeeping, &[b"DEL", &key]);
-        for clients in clients.chunks(CLIENTS_A_COMMAND) {
+        for clients in clients.chunks(CLIENTS_PER_COMMAND) {
             let fields = clients.iter().map(|(client, presence)| field(*client, presence));
             self.set_fields(fields.collect());
-            // At once, so that nothing stays for ever if we end here.
-            self.renew();
+            // Each part sets the expiry, so nothing stays forever if this process dies now.
+            self.renew_expiry();
         }
-        // The version comes last: without it, nobody takes what is there for the whole.
+        // The version comes last, because a hash without it counts as incomplete.
         self.set_fields(vec![self.version_field()]);
-        self.renew_for(Purpose::Registered);
+        self.renew_expiry_for(Purpose::Registered);
     }
 
-    /// Redis has taken our clients: the other processes may be told, and what was said may go out.
+    /// Publishes a hello after the confirmed registration, and releases held messages.
     pub(super) fn announce_hello(&mut self) {
-        if self.left {
+        if self.leaving {
             return;
         }
         if let Phase::Up(up) = &mut self.phase {
             up.registered = true;
         }
-        let hello = PacketBody::Beat { version: self.version, hello: true };
+        let hello = PacketBody::Heartbeat { version: self.version, hello: true };
         self.publish(&self.names.presence.clone(), hello, Purpose::Announced);
-        self.release_if_in_order();
+        self.release_if_registered();
     }
 
-    /// This process ends. Its clients are gone at once, for all others; its rooms are heard to the end.
+    /// Announces that this process ends. For the others its clients are gone at once. Its rooms stay subscribed.
     pub fn leave(&mut self) {
-        if !mem::replace(&mut self.left, true) && self.is_up() {
-            self.say_bye();
+        if !mem::replace(&mut self.leaving, true) && self.is_up() {
+            self.publish_bye();
         }
     }
 
-    pub(super) fn say_bye(&mut self) {
-        // It can't wait for anybody any more. What was said comes first, so that nobody is gone who then speaks.
+    pub(super) fn publish_bye(&mut self) {
+        // Held messages go out before the bye, so that no message comes from a departed client.
         self.expected.clear();
-        self.release_if_all_are_here();
+        self.release_if_all_returned();
         let key = self.names.own.clone();
         self.command(Purpose::Housekeeping, &[b"DEL", &key]);
         self.announce(PacketBody::Bye);
     }
 
-    /// Brings what is to be sent to the links; to be called when a tick has brought all it has.
+    /// Moves queued commands to the output. Call it at the end of a tick.
     pub fn send(&mut self, now: Now) {
-        self.tell_changes();
-        self.answer_hello();
+        self.publish_changes();
+        self.reply_to_hello();
         self.send_commands(now);
-        // A number is no use in front of the message that it counts, nor to a Redis that takes nothing.
-        if !self.owing.is_empty() && self.is_up() && self.queue.is_sent() {
-            for room in mem::take(&mut self.owing) {
-                self.mark(&room, false, now);
+        // A watermark must follow the messages that it counts.
+        if !self.watermarks_due.is_empty() && self.is_up() && self.queue.is_sent() {
+            for room in mem::take(&mut self.watermarks_due) {
+                self.publish_watermark(&room, false, now);
             }
             self.send_commands(now);
         }
     }
 
     fn send_commands(&mut self, now: Now) {
-        if self.queue.is_over() {
-            return self.broken("it takes nothing", now);
+        if self.queue.is_over_limit() {
+            return self.broken("it does not read", now);
         }
+        // Without a session the commands stay queued.
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
@@ -153,42 +154,47 @@ impl Backplane {
         }
     }
 
-    /// Gives a sign of life, if it is time.
-    pub(super) fn beat(&mut self, now: Moment) {
+    /// Sends a heartbeat if it is due.
+    pub(super) fn send_heartbeat(&mut self, now: Moment) {
+        // A timeout may have ended the session just before.
         let Phase::Up(up) = &mut self.phase else {
             return;
         };
-        if self.left || up.heartbeat_at > now {
+        if self.leaving || up.heartbeat_at > now {
             return;
         }
-        up.heartbeat_at = now + BEAT;
+        up.heartbeat_at = now + HEARTBEAT_INTERVAL;
         up.echo_by = up.echo_by.or(Some(now + self.timeout));
-        self.check();
+        self.check_registration();
         self.set_fields(vec![(ALIVE.into(), b"1".into())]);
-        self.renew();
-        self.announce(PacketBody::Beat { version: self.version, hello: false });
+        self.renew_expiry();
+        self.announce(PacketBody::Heartbeat { version: self.version, hello: false });
     }
 
-    /// Answers all who have just come.
-    fn answer_hello(&mut self) {
-        if !self.is_up() || !mem::take(&mut self.greeted) {
+    /// Replies to a hello with a heartbeat and watermarks.
+    fn reply_to_hello(&mut self) {
+        if !self.is_up() || !mem::take(&mut self.hello_received) {
             return;
         }
-        if !self.left {
-            self.announce(PacketBody::Beat { version: self.version, hello: false });
+        if !self.leaving {
+            self.announce(PacketBody::Heartbeat { version: self.version, hello: false });
         }
-        self.owing.extend(self.rooms.deaf());
+        self.watermarks_due.extend(self.rooms.unsubscribed_with_messages());
     }
 
-    /// Tells the other processes in a room the number of our last message there; `asks` for theirs.
-    pub(super) fn mark(&mut self, room: &RoomName, asks: bool, now: Now) {
-        let (place, ages) = (self.rooms.place(room), self.rooms.ages(room, now));
-        self.publish(&self.names.channel(room), PacketBody::Mark { place, ages, asks }, Purpose::Mark);
+    /// Publishes the watermark of a room; `asks` requests those of the other processes.
+    pub(super) fn publish_watermark(&mut self, room: &RoomName, asks: bool, now: Now) {
+        let (offset, ages) = (self.rooms.last_offset(room), self.rooms.ages(room, now));
+        self.publish(
+            &self.names.channel(room),
+            PacketBody::Watermark { offset, ages, asks },
+            Purpose::Watermark,
+        );
     }
 
-    /// Asks Redis for all clients of a process.
+    /// Requests the snapshot of a process's clients.
     pub(super) fn read_clients(&mut self, process: u64) {
-        let key = self.inbox(process);
+        let key = self.process_channel(process);
         self.command(Purpose::Snapshot { process }, &[b"HGETALL", &key]);
     }
 
@@ -199,16 +205,16 @@ impl Backplane {
         }
     }
 
-    fn publish_message(&mut self, room: RoomName, said: impl FnOnce(Offset) -> PacketBody, now: Now) {
-        // So that nobody speaks before the others know that it is there.
-        self.tell_changes();
-        let said = said(self.rooms.next_place(&room, now));
-        self.publish(&self.names.channel(&room), said, Purpose::Message { room });
+    fn publish_message(&mut self, room: RoomName, body: impl FnOnce(Offset) -> PacketBody, now: Now) {
+        // Presence goes out first, so that no message comes from an unknown client.
+        self.publish_changes();
+        let body = body(self.rooms.next_offset(&room, now));
+        self.publish(&self.names.channel(&room), body, Purpose::Message { room });
     }
 
     fn change(&mut self, client: u32, state: packet::PresenceChange) {
-        if self.is_up() && !self.left {
-            // Of several changes in a row, as when a client moves from room to room, only the last counts.
+        if self.is_up() && !self.leaving {
+            // Consecutive changes of one client, such as moves between rooms, are merged.
             match self.changes.last_mut().filter(|(last, before)| *last == client && before.is_ok()) {
                 Some((_, before)) => *before = state,
                 None => self.changes.push((client, state)),
@@ -216,14 +222,14 @@ impl Backplane {
         }
     }
 
-    /// Tells what became of our clients: first to Redis, then to the processes.
-    fn tell_changes(&mut self) {
+    /// Writes the changes of local clients to the hash, then publishes them.
+    fn publish_changes(&mut self) {
         if self.changes.is_empty() || !self.is_up() {
             return;
         }
         let changes = mem::take(&mut self.changes);
-        // Of a hash that is gone, what follows would make one that looks whole.
-        self.check();
+        // If the hash has expired, the commands below create an incomplete one with a version. The check detects that.
+        self.check_registration();
         self.version += 1;
         let last: BTreeMap<u32, &packet::PresenceChange> =
             changes.iter().map(|(client, state)| (*client, state)).collect();
@@ -236,9 +242,9 @@ impl Backplane {
             let words = [b"HDEL", &key[..]].into_iter().chain(gone.iter().map(String::as_bytes));
             self.command(Purpose::Removal, &words.collect::<Vec<_>>());
         }
-        // In one command with the version, and after those who are gone: nobody can take half of it for the whole.
+        // One command with the version, after the removals: no reader can see a part of the changes under the new version.
         self.set_fields(fields);
-        self.renew();
+        self.renew_expiry();
         self.announce(PacketBody::Clients { version: self.version, changes });
     }
 
@@ -253,28 +259,28 @@ impl Backplane {
         self.command(Purpose::Housekeeping, &words);
     }
 
-    fn renew(&mut self) {
-        self.renew_for(Purpose::Housekeeping);
+    fn renew_expiry(&mut self) {
+        self.renew_expiry_for(Purpose::Housekeeping);
     }
 
-    fn renew_for(&mut self, purpose: Purpose) {
+    fn renew_expiry_for(&mut self, purpose: Purpose) {
         let key = self.names.own.clone();
         self.command(purpose, &[b"PEXPIRE", &key, EXPIRY_MILLIS]);
     }
 
-    /// Asks Redis for the version of our clients that it has.
-    fn check(&mut self) {
+    /// Requests the version of our clients in Redis.
+    fn check_registration(&mut self) {
         let key = self.names.own.clone();
-        self.command(Purpose::Check { version: self.version }, &[b"HGET", &key, VERSION]);
+        self.command(Purpose::CheckRegistration { version: self.version }, &[b"HGET", &key, VERSION]);
     }
 
-    /// Tells all processes.
-    fn announce(&mut self, said: PacketBody) {
-        self.publish(&self.names.presence.clone(), said, Purpose::Housekeeping);
+    /// Publishes to all processes.
+    fn announce(&mut self, body: PacketBody) {
+        self.publish(&self.names.presence.clone(), body, Purpose::Housekeeping);
     }
 
-    fn publish(&mut self, channel: &[u8], said: PacketBody, purpose: Purpose) {
-        let payload = packet::encode(&Packet { process: self.process, said });
+    fn publish(&mut self, channel: &[u8], body: PacketBody, purpose: Purpose) {
+        let payload = packet::encode(&Packet { process: self.process, body });
         self.command(purpose, &[b"PUBLISH", channel, &payload]);
     }
 
@@ -287,28 +293,28 @@ impl Backplane {
     pub(super) fn enqueue(&mut self, purpose: Purpose, command: Vec<u8>) {
         self.queue.push(purpose, command);
         for shed in self.queue.take_shed() {
-            self.give_up(shed);
+            self.handle_shed(shed);
         }
     }
 
-    /// Something that was said does not get to Redis.
-    fn give_up(&mut self, what: Purpose) {
+    /// Handles a message that was discarded because the queue was full.
+    fn handle_shed(&mut self, purpose: Purpose) {
         self.counts.shed += 1;
-        match what {
+        match purpose {
             Purpose::Message { room } => {
-                self.owing.insert(room);
+                self.watermarks_due.insert(room);
             }
-            Purpose::Private { from, to } => self.tell(RemoteEvent::Nobody { from, called: to }),
+            Purpose::Private { from, to } => self.deliver(RemoteEvent::Undelivered { from, to }),
             _ => {}
         }
     }
 
-    /// The channel for a process, which is also the key of its clients.
-    fn inbox(&self, process: u64) -> Vec<u8> {
+    /// The channel of a process, which is also the key of its clients.
+    fn process_channel(&self, process: u64) -> Vec<u8> {
         ChannelNames::process(&self.names.prefix, process)
     }
 
-    /// Whether Redis is being spoken to: what is subscribed to later must be added.
+    /// Whether the initial subscriptions are sent already, so that later ones must be added.
     fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Opening { .. } | Phase::Up(_))
     }

@@ -1,78 +1,75 @@
-//! One stay at Redis: [`Session`], two connections that live and die together, for a connection with subscriptions can do
-//! nothing else (in RESP2).
+//! A session with Redis: [`Session`]. It has two connections, because one with subscriptions accepts no other commands in
+//! RESP2. If one breaks, both are closed.
 
 use std::{fmt, mem};
 
-use crate::codec::resp::{self, Garbage, Replies, Reply};
+use crate::codec::resp::{self, Reply, ReplyError, ReplyReader};
 use crate::config::RedisUrl;
 
-/// One of the two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Link {
-    /// For subscriptions: what is published in them comes in here.
+    /// Receives the payloads published in subscribed channels.
     Subscriptions,
-    /// For commands: each is answered, in order.
+    /// Sends commands and receives a reply to each, in order.
     Commands,
 }
 
 impl Link {
-    /// Both, in the order in which they are written to and read. Whoever is told by a command that somebody has joined may
-    /// say something at once, and it must be heard; and what was published before the commands' connection broke must not
-    /// be thrown away with it.
+    /// Both, in the order of reading and writing.
+    ///
+    /// A subscription must be written before the command that announces a join, because a reply in the room may follow at once.
+    /// Payloads must be read before the commands' connection, whose end closes both.
     pub const BOTH: [Link; 2] = [Link::Subscriptions, Link::Commands];
 }
 
-/// Channels in one `SUBSCRIBE`.
-const CHANNELS_A_COMMAND: usize = 500;
+/// The most channels in one `SUBSCRIBE`.
+const CHANNELS_PER_COMMAND: usize = 500;
 
-/// Something that Redis says once both connections have been answered for.
+/// Input from Redis after the login.
 #[derive(PartialEq, Debug)]
 pub enum Incoming {
-    /// The answer to the oldest command.
-    Answer(Reply),
-    /// Something was published.
+    /// The reply to the oldest command.
+    Reply(Reply),
     Message {
-        /// Where.
         channel: Vec<u8>,
-        /// What.
         payload: Vec<u8>,
     },
-    /// What is published in that channel comes in from now on.
+    /// The subscription to a channel is confirmed.
     Subscribed(Vec<u8>),
 }
 
-/// Why a session can't go on.
+/// The reason why a session ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Trouble {
-    /// It is not Redis's protocol, or not what is to be expected there.
+pub enum SessionError {
+    /// The input is not RESP2, or an unexpected reply.
     Malformed(&'static str),
-    /// A reply is larger than it may be.
+    /// A reply is over `--redis-reply-max`.
     TooLarge,
-    /// Redis refuses, in its own words.
+    /// The text of an error reply.
     Refused(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Trouble::Malformed(what) => what,
-            Trouble::TooLarge => "a reply is larger than --redis-reply-max",
-            Trouble::Refused(error) => error,
+            SessionError::Malformed(what) => what,
+            SessionError::TooLarge => "a reply is larger than --redis-reply-max",
+            SessionError::Refused(error) => error,
         })
     }
 }
 
-/// How it stands with the two connections.
+/// The state of the two connections.
 pub struct Session {
-    replies: [Replies; 2],
-    /// Answers to the login that each still owes.
-    owed: [usize; 2],
-    /// Whether each has answered all that it was sent to begin with.
+    replies: [ReplyReader; 2],
+    /// Number of login replies that each connection still expects.
+    pending_logins: [usize; 2],
+    /// Whether each connection has received all its initial replies.
     ready: [bool; 2],
 }
 
 impl Session {
-    /// Begins one: what both connections send first is appended to `out`.
+    /// Begins a session, and appends the initial commands of both connections to `out`.
     pub fn begin(
         url: &RedisUrl,
         channels: &[Vec<u8>],
@@ -84,48 +81,56 @@ impl Session {
             login.iter().for_each(|words| command(words, out));
         }
         subscribe(channels, &mut out[Link::Subscriptions as usize]);
-        // Answers come in order, so the answer to this one says that all is done.
+        // Replies come in order, so the reply to this command shows that the initial commands are done.
         for out in out {
             resp::encode(&[b"PING"], out);
         }
-        let replies = Link::BOTH.map(|_| Replies::new(reply_max_bytes));
-        Session { replies, owed: [login.len(); 2], ready: [false; 2] }
+        let replies = Link::BOTH.map(|_| ReplyReader::new(reply_max_bytes));
+        Session { replies, pending_logins: [login.len(); 2], ready: [false; 2] }
     }
 
-    /// Whether both connections have answered all that they were sent to begin with.
+    /// Whether both connections have received all their initial replies.
     pub fn is_ready(&self) -> bool {
         self.ready == [true; 2]
     }
 
-    /// Takes what has come in, and appends what it says to `said`.
+    /// Parses `bytes` and appends the results to `incoming`.
     ///
     /// # Errors
-    /// Why the session can't go on.
-    pub fn receive(&mut self, link: Link, mut bytes: &[u8], said: &mut Vec<Incoming>) -> Result<(), Trouble> {
-        while let Some(reply) = self.replies[link as usize].next(&mut bytes).map_err(trouble)? {
-            if self.owed[link as usize] > 0 {
-                self.owed[link as usize] -= 1;
+    /// The input is malformed or too large, or an error reply of Redis.
+    pub fn receive(
+        &mut self,
+        link: Link,
+        mut bytes: &[u8],
+        incoming: &mut Vec<Incoming>,
+    ) -> Result<(), SessionError> {
+        while let Some(reply) = self.replies[link as usize].next(&mut bytes).map_err(session_error)? {
+            if self.pending_logins[link as usize] > 0 {
+                self.pending_logins[link as usize] -= 1;
                 expect_no_error(&reply)?;
                 continue;
             }
             match link {
-                Link::Commands if self.ready[link as usize] => said.push(Incoming::Answer(reply)),
+                Link::Commands if self.ready[link as usize] => incoming.push(Incoming::Reply(reply)),
                 Link::Commands => {
                     expect_no_error(&reply)?;
                     self.ready[link as usize] = true;
                 }
-                Link::Subscriptions => said.extend(self.read_push(reply)?),
+                Link::Subscriptions => incoming.extend(self.read_push(reply)?),
             }
         }
         Ok(())
     }
 
-    /// Reads what comes on the connection with subscriptions.
-    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, Trouble> {
-        // Which room is deaf it does not say. To try again is the way to find out when it is over.
+    /// Parses input of the connection with subscriptions.
+    ///
+    /// # Errors
+    /// An error reply, or an unexpected one.
+    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, SessionError> {
+        // An error does not name the channel, so the session ends and the next one subscribes again.
         expect_no_error(&reply)?;
         let Reply::Array(mut parts) = reply else {
-            return Err(Trouble::Malformed("it says something that is not to be expected"));
+            return Err(SessionError::Malformed("it sent an unexpected reply"));
         };
         let mut part = |index: usize| match parts.get_mut(index) {
             Some(Reply::BulkString(bytes)) => mem::take(bytes),
@@ -143,16 +148,16 @@ impl Session {
     }
 }
 
-/// Appends what subscribes to these channels.
+/// Appends the commands that subscribe to `channels`.
 pub fn subscribe(channels: &[Vec<u8>], out: &mut Vec<u8>) {
-    for channels in channels.chunks(CHANNELS_A_COMMAND) {
+    for channels in channels.chunks(CHANNELS_PER_COMMAND) {
         let words: Vec<&[u8]> =
             [&b"SUBSCRIBE"[..]].into_iter().chain(channels.iter().map(Vec::as_slice)).collect();
         resp::encode(&words, out);
     }
 }
 
-/// What an error of Redis says; `None` if it is none. It is Redis's own, and goes to the log in quotes.
+/// The text of an error reply; `None` for other replies. The log must quote it, because Redis chooses the text.
 pub fn error_of(reply: &Reply) -> Option<String> {
     let Reply::ServerError(error) = reply else {
         return None;
@@ -177,13 +182,13 @@ fn command(words: &[String], out: &mut Vec<u8>) {
     resp::encode(&words, out);
 }
 
-fn expect_no_error(reply: &Reply) -> Result<(), Trouble> {
-    error_of(reply).map_or(Ok(()), |error| Err(Trouble::Refused(error)))
+fn expect_no_error(reply: &Reply) -> Result<(), SessionError> {
+    error_of(reply).map_or(Ok(()), |error| Err(SessionError::Refused(error)))
 }
 
-fn trouble(garbage: Garbage) -> Trouble {
-    match garbage {
-        Garbage::Malformed => Trouble::Malformed("it does not speak Redis's protocol"),
-        Garbage::TooLarge => Trouble::TooLarge,
+fn session_error(error: ReplyError) -> SessionError {
+    match error {
+        ReplyError::Malformed => SessionError::Malformed("it does not speak Redis's protocol"),
+        ReplyError::TooLarge => SessionError::TooLarge,
     }
 }

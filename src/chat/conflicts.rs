@@ -89,7 +89,7 @@ impl Chat {
         let holders = self.look_alikes(name).into_iter();
         let processes = holders.filter_map(|holder| self.clients.remote.process_of(holder));
         let processes = processes.filter(|process| Some(*process) != wanted_by);
-        processes.for_each(|process| ctx.publish(|| LocalEvent::Doubt { process }));
+        processes.for_each(|process| ctx.publish(|| LocalEvent::ProbeProcess { process }));
     }
 
     /// Gives a name that was freed to the client in conflict about it, if there is one, and announces that client. The
@@ -122,7 +122,7 @@ impl Chat {
         later.retain(|holder| is_local(holder) && is_later(holder));
         for holder in later {
             if let Some(own) = self.existing_name(holder) {
-                ctx.reply_problem(holder, Problem::NameYielded { name: own, to: name.clone() });
+                ctx.reply_problem(holder, Problem::NameLost { name: own, to: name.clone() });
                 let guest = self.next_guest_name();
                 self.rename(holder, guest, ctx);
             }

@@ -42,7 +42,7 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let ctx = &mut self.context(now, effects);
-        let Arrival { dialect, name, room, history, echo, heard, mut problems } = arrival;
+        let Arrival { dialect, name, room, history, echo, last_position: heard, mut problems } = arrival;
         if dialect == Dialect::Events {
             return self.enter_sse(id, serial, room, heard, ctx);
         }
@@ -104,7 +104,7 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
-            return Err(Problem::NameFirst);
+            return Err(Problem::NameRequired);
         };
         if self.rooms.find(&room).is_some_and(|room| client.membership_in(room.slot()).is_some()) {
             return Err(Problem::AlreadyIn(room));

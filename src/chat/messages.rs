@@ -94,7 +94,7 @@ impl Chat {
     /// clients as well.
     pub(super) fn relay(&mut self, id: ClientId, payload: Payload, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         let location = self.locate(id, None)?;
-        let words = payload.words();
+        let words = payload.as_text();
         let event = Event::Relayed(payload.clone());
         let echo = self.gets_echo(id, location, false).then(|| event.clone());
         ctx.announce(location.room, Some(id), event);
@@ -127,8 +127,8 @@ impl Chat {
         receipt: bool,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameFirst)?;
-        let addressee = self.find_client(to.as_str()).ok_or_else(|| Problem::NobodyCalled(to.clone()))?;
+        self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameRequired)?;
+        let addressee = self.find_client(to.as_str()).ok_or_else(|| Problem::NoSuchClient(to.clone()))?;
         if let Some((from, to)) = self.existing_name(id).zip(self.existing_name(addressee)) {
             let by = self.unique_id(id);
             let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };

@@ -45,7 +45,7 @@ impl Chat {
         let holder = self.existing_name(holder)?;
         Some(match holder.same_as(name.as_str()) {
             true => Problem::NameTaken(name.clone()),
-            false => Problem::NameAlike { name: name.clone(), holder },
+            false => Problem::NameConfusable { name: name.clone(), holder },
         })
     }
 
@@ -113,7 +113,7 @@ impl Chat {
         };
         self.take_name(id, Some(old.as_str()));
         let by = self.unique_id(id);
-        ctx.reply(id, Event::YouAre { by, from: old.clone(), to: name.clone() });
+        ctx.reply(id, Event::YouWereRenamed { by, from: old.clone(), to: name.clone() });
         if old == name {
             return;
         }

@@ -31,16 +31,16 @@ impl Chat {
             }
             RemoteEvent::Private { process, to, by, from, text } => match self.find_local(&to) {
                 Some(id) => ctx.deliver(id, Event::Private { by, from, text }),
-                None => ctx.publish(|| LocalEvent::Nobody { process, from, called: to }),
+                None => ctx.publish(|| LocalEvent::Undelivered { process, from, to }),
             },
-            RemoteEvent::Nobody { from, called } => {
+            RemoteEvent::Undelivered { from, to: called } => {
                 if let Some(id) = self.find_local(&from) {
-                    ctx.reply_problem(id, Problem::NobodyCalled(Text::of_name(&called)));
+                    ctx.reply_problem(id, Problem::NoSuchClient(Text::of_name(&called)));
                 }
             }
             RemoteEvent::Present { id, presence } => self.on_present(id, presence, Notice::Announced, ctx),
             RemoteEvent::Gone { id, reason } => self.on_gone(id, reason, Notice::Announced, ctx),
-            RemoteEvent::Everyone { process, clients, told } => {
+            RemoteEvent::AllClients { process, clients, announce: told } => {
                 let notice = if told { Notice::Announced } else { Notice::Silent };
                 self.on_snapshot(process, clients, notice, ctx);
             }
@@ -56,7 +56,7 @@ impl Chat {
                     ctx.announce(id, None, Event::Lost { room, count });
                 }
             }
-            RemoteEvent::Unread { room } => {
+            RemoteEvent::Unsubscribed { room } => {
                 self.record_gap(&room);
             }
             RemoteEvent::Disconnected => self.set_disconnected(true, ctx),
@@ -89,7 +89,7 @@ impl Chat {
         let Some(id) = self.rooms.find(room) else {
             return;
         };
-        let words = payload.words();
+        let words = payload.as_text();
         ctx.announce(id, None, Event::Relayed(payload));
         if let Some(words) = words {
             self.post(id, None, |seq| message(words, seq), ctx);

@@ -101,6 +101,6 @@ impl Chat {
 pub fn publish_subscription(room: &Room, local_subscribers_before: usize, ctx: &mut Ctx<'_>) {
     let (before, any) = (local_subscribers_before > 0, room.local_subscribers() > 0);
     if before != any {
-        ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), any });
+        ctx.publish(|| LocalEvent::Subscribed { room: room.name.clone(), has_subscribers: any });
     }
 }

@@ -1,7 +1,7 @@
-//! Other protocols at the line listener: a browser, a proxy or a scanner that was pointed at the wrong port.
+//! Detects other protocols at the line listener: a browser, a proxy or a scanner on the wrong port.
 //!
-//! A web page can make a browser send any request body to any port. Where its lines were read as chat, the page could
-//! chat in the name of whoever has it open. So the first line that says anything decides whether the rest is read.
+//! A web page can make a browser send any request body to any port. If its lines were read as chat, the page could chat
+//! in the name of its visitor. So the first line that is not empty decides whether the connection is closed.
 
 use memchr::memchr2;
 
@@ -9,26 +9,26 @@ use super::http::is_token_byte;
 use super::{line, telnet};
 use crate::protocol::CloseReason;
 
-/// The byte order mark, U+FEFF, in UTF-8. Some programs begin a text with it.
+/// The byte order mark, U+FEFF, in UTF-8. Some programs send it before their text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The methods of HTTP that are recognised without a version: IANA's registry but for WebDAV, and the HTTP/2 preface.
+/// The HTTP methods that are recognised without a version: IANA's registry without WebDAV, and the HTTP/2 preface.
 const METHODS: [&str; 11] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY", "PRI"];
 
-/// The reason to close a connection that begins with `input`; `None` if it is lines of text, or may still be.
+/// The reason to close a connection that begins with `input`; `None` if it is text, or not yet decidable.
 ///
-/// A line that has not ended within `most` bytes is judged by its beginning. With `ended` no more input will come.
-pub fn reason(input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
+/// A line without an end within `max_bytes` is judged by its beginning. With `ended` no more input will come.
+pub fn reason(input: &[u8], max_bytes: usize, ended: bool) -> Option<CloseReason> {
     let input = without_blank_lines(input);
-    let window = &input[..input.len().min(most)];
-    let end = line::end(window);
+    let window = &input[..input.len().min(max_bytes)];
+    let end = line::find_end(window);
     let line = &window[..end.unwrap_or(window.len())];
     if is_binary(line) {
         return Some(CloseReason::OtherProtocol);
     }
-    let cut = end.is_none() && window.len() == most;
-    if end.is_none() && !cut && !ended {
+    let is_truncated = end.is_none() && window.len() == max_bytes;
+    if end.is_none() && !is_truncated && !ended {
         return None;
     }
     let line = telnet::edit(line);
@@ -37,10 +37,10 @@ pub fn reason(input: &[u8], most: usize, ended: bool) -> Option<CloseReason> {
     if is_other_text(line) {
         return Some(CloseReason::OtherProtocol);
     }
-    request_line(line, cut)
+    request_line(line, is_truncated)
 }
 
-/// The input from the first line on that is not empty.
+/// The input without its leading empty lines, telnet commands and byte order marks.
 fn without_blank_lines(mut input: &[u8]) -> &[u8] {
     let mut after_cr = false;
     loop {
@@ -59,13 +59,15 @@ fn without_blank_lines(mut input: &[u8]) -> &[u8] {
     }
 }
 
-/// No text has a NUL; TLS, SOCKS, STUN, RDP, databases and most of what scanners try have one, or begin with two controls.
+/// Whether a line is binary. Text has no NUL. TLS, SOCKS, STUN, RDP, databases and most scanners send one, or begin with two
+/// control characters.
 fn is_binary(line: &[u8]) -> bool {
     let begins_with_controls = matches!(line, [0x16, 0x03, ..] | [1..=7, 1..=7, ..]);
     begins_with_controls || has_nul(line)
 }
 
-/// Whether there is a NUL outside of telnet's commands. It counts even if it is erased later, so that no cut matters.
+/// Whether there is a NUL outside of telnet commands. An erased NUL counts too, so the result does not depend on the split
+/// into reads.
 fn has_nul(line: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = memchr2(0, telnet::IAC, &line[at..]) {
@@ -79,7 +81,7 @@ fn has_nul(line: &[u8]) -> bool {
     false
 }
 
-/// The first lines of SSH (RFC 4253, 4.2), of Redis's RESP, and of a proxy that tells its client's address.
+/// Whether the line begins SSH (RFC 4253, 4.2), Redis's RESP, or the PROXY protocol.
 fn is_other_text(line: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let ssh = line.strip_prefix("SSH-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -88,9 +90,9 @@ fn is_other_text(line: &str) -> bool {
     ssh || redis || proxy
 }
 
-/// A request line has a method, a target, and mostly a version. What a person says may end with a version too, but
+/// Recognises a request line: a method, a target, and mostly a version. A person's line may end with a version too, but
 /// rarely has a path or an address in second place.
-fn request_line(line: &str, cut: bool) -> Option<CloseReason> {
+fn request_line(line: &str, is_truncated: bool) -> Option<CloseReason> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let (method, others) = words.split_first()?;
     if !method.bytes().all(is_token_byte) {
@@ -100,7 +102,7 @@ fn request_line(line: &str, cut: bool) -> Option<CloseReason> {
     let target = others.first()?;
     let http = Some(CloseReason::HttpRequest);
     match others.last().and_then(|last| protocol(last)) {
-        // `GET HTTP/1.1` has no target at all.
+        // `GET HTTP/1.1` has no target.
         Some(name) if known || (others.len() > 1 && is_target(target)) => {
             match name.eq_ignore_ascii_case("http") {
                 true => http,
@@ -108,14 +110,14 @@ fn request_line(line: &str, cut: bool) -> Option<CloseReason> {
             }
         }
         Some(_) => None,
-        None if cut && (known || is_path(target)) => http,
-        // HTTP/0.9 had neither other methods nor versions.
+        None if is_truncated && (known || is_path(target)) => http,
+        // HTTP/0.9 has only GET and no version.
         None if others.len() == 1 && is_path(target) && (known || method.eq_ignore_ascii_case("get")) => http,
         None => None,
     }
 }
 
-/// The name in `NAME/1.0`: HTTP in any case, others in capitals, as the standards write them (RTSP, SIP, ICAP).
+/// The name in `NAME/1.0`. `HTTP` is accepted in any case, other names only in capitals (RTSP, SIP, ICAP).
 fn protocol(word: &str) -> Option<&str> {
     let (name, version) = word.split_once('/')?;
     let is_version = version.starts_with(|c: char| c.is_ascii_digit())
@@ -125,12 +127,12 @@ fn protocol(word: &str) -> Option<&str> {
     (is_version && is_name).then_some(name)
 }
 
-/// The path of an origin-form, an absolute URI, or the asterisk (RFC 9112, 3.2).
+/// Whether the target is in origin form, absolute form or asterisk form (RFC 9112, 3.2).
 fn is_path(target: &str) -> bool {
     target.starts_with('/') || target.contains("://") || target == "*"
 }
 
-/// The same, or the host and port that `CONNECT` has, or an address such as `sip:nm`.
+/// Whether it is a path, the host and port of `CONNECT`, or an address such as `sip:nm`.
 fn is_target(target: &str) -> bool {
     is_path(target) || target.contains(':') || target.starts_with(['?', '%'])
 }
@@ -139,14 +141,14 @@ fn is_target(target: &str) -> bool {
 mod tests {
     use super::*;
 
-    const MOST: usize = 130;
+    const MAX_BYTES: usize = 130;
 
-    /// Some reason wherever the first line is cut, once it is whole; never one before.
+    /// Checks the result for the complete input, and that no prefix of it gives another one.
     #[track_caller]
     fn check(input: &[u8], expected: Option<CloseReason>) {
-        assert_eq!(reason(input, MOST, true), expected, "{}", input.escape_ascii());
+        assert_eq!(reason(input, MAX_BYTES, true), expected, "{}", input.escape_ascii());
         for cut in 0..input.len() {
-            let early = reason(&input[..cut], MOST, false);
+            let early = reason(&input[..cut], MAX_BYTES, false);
             assert!(early.is_none() || early == expected, "{} at {cut}", input.escape_ascii());
         }
     }
@@ -196,19 +198,19 @@ mod tests {
     #[test]
     fn a_request_line_without_an_end_is_judged_by_its_beginning() {
         for start in ["GET /", "POST /?q=", "foo /", "GET http://a/", "GET ", "PUT /a b"] {
-            let line = format!("{start}{}", "x".repeat(MOST - start.len()));
-            let judged = |bytes: usize| reason(&line.as_bytes()[..bytes], MOST, false);
-            assert_eq!(judged(MOST), Some(CloseReason::HttpRequest), "{start}");
-            assert_eq!(judged(MOST - 1), None, "{start}");
+            let line = format!("{start}{}", "x".repeat(MAX_BYTES - start.len()));
+            let judged = |bytes: usize| reason(&line.as_bytes()[..bytes], MAX_BYTES, false);
+            assert_eq!(judged(MAX_BYTES), Some(CloseReason::HttpRequest), "{start}");
+            assert_eq!(judged(MAX_BYTES - 1), None, "{start}");
         }
         for start in ["", "hello ", "read what I wrote: /"] {
-            let line = format!("{start}{}", "x".repeat(MOST));
-            assert_eq!(reason(line.as_bytes(), MOST, false), None, "{start}");
+            let line = format!("{start}{}", "x".repeat(MAX_BYTES));
+            assert_eq!(reason(line.as_bytes(), MAX_BYTES, false), None, "{start}");
         }
     }
 
     #[test]
-    fn other_protocols_are_other_protocols() {
+    fn other_protocols_are_recognised() {
         let table: [&[u8]; 21] = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"\x16\x03\x01\x06\n\x01\x00",
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_say_is_text() {
+    fn chat_lines_are_text() {
         for line in [
             "",
             "ann",

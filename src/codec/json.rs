@@ -1,4 +1,4 @@
-//! The JSON listener: one object a WebSocket text message, `type` says which. [`crate::guide::protocol`] lists them.
+//! The JSON dialect: each WebSocket text message is an object with a `type`. [`crate::guide::protocol`] lists the types.
 
 mod message;
 
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::websocket::Whole;
+use super::websocket::WebSocketMessage;
 use super::{Input, Tag};
 use crate::protocol::{Body, MessageKind, Problem, Request};
 use crate::text::{Name, RoomName, Text};
@@ -17,13 +17,13 @@ pub use message::{close, encode, write, write_message};
 /// The longest `id` of a request, in bytes of JSON.
 const TAG_MAX_BYTES: usize = 64;
 
-/// How deep the value in `data` may be nested: what relays it to others must not make their parsers fail.
+/// The deepest nesting of a `data` value. Relayed values must not make other clients' parsers fail.
 const DEPTH_MAX: usize = 64;
 
-/// So much of a parser's complaint is passed on; it may quote the message.
-const COMPLAINT_MAX_CHARS: usize = 160;
+/// The most characters of a parser's error that the client gets. The error may quote the message.
+const ERROR_MAX_CHARS: usize = 160;
 
-/// What every request has.
+/// The fields of every request.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
@@ -32,9 +32,9 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// What requests may have besides.
+/// The fields of some requests.
 #[derive(Deserialize)]
-struct Asked<'a> {
+struct RequestFields<'a> {
     room: Option<String>,
     text: Option<String>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -48,41 +48,46 @@ struct Asked<'a> {
     echo: bool,
 }
 
-/// A field that is there, `null` or not.
+/// Deserializes a field that is present, even if it is `null`.
+///
+/// # Errors
+/// The JSON is malformed.
 pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// Reads a message.
-pub fn decode(message: Whole<'_>) -> Input {
+/// Decodes a message.
+pub fn decode(message: WebSocketMessage<'_>) -> Input {
     let (request, tag) = match message {
-        Whole::Text(text) => decode_text(text),
-        Whole::Binary(_) => (Err(bad("this listener takes JSON in text messages, no binary ones")), None),
+        WebSocketMessage::Text(text) => decode_text(text),
+        WebSocketMessage::Binary(_) => {
+            (Err(bad_request("this listener takes JSON in text messages, no binary ones")), None)
+        }
     };
     Input::Request { request, tag }
 }
 
 fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
     if !text.trim_start().starts_with('{') {
-        return (Err(complaint(&"a request is an object, as in {\"type\":\"rooms\"}")), None);
+        return (Err(malformed(&"a request is an object, as in {\"type\":\"rooms\"}")), None);
     }
     let envelope = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => envelope,
-        Err(error) => return (Err(complaint(&error)), None),
+        Err(error) => return (Err(malformed(&error)), None),
     };
     let tag = match envelope.id.map(tag_of).transpose() {
         Ok(tag) => tag,
         Err(problem) => return (Err(problem), None),
     };
     let Some(kind) = envelope.kind else {
-        return (Err(bad("a request has a type, as in {\"type\":\"rooms\"}")), tag);
+        return (Err(bad_request("a request has a type, as in {\"type\":\"rooms\"}")), tag);
     };
     let read = || {
         let kind: String = serde_json::from_str(kind.get())?;
-        Ok((kind, serde_json::from_str::<Asked<'_>>(text)?))
+        Ok((kind, serde_json::from_str::<RequestFields<'_>>(text)?))
     };
-    let asked = read().map_err(|error: serde_json::Error| complaint(&error));
-    (asked.and_then(|(kind, asked)| request(&kind, asked, tag.is_some())), tag)
+    let fields = read().map_err(|error: serde_json::Error| malformed(&error));
+    (fields.and_then(|(kind, fields)| request(&kind, fields, tag.is_some())), tag)
 }
 
 fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
@@ -90,20 +95,22 @@ fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
     let is_name = raw.starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit());
     match is_name && raw.len() <= TAG_MAX_BYTES {
         true => Ok(Tag(raw.into())),
-        false => Err(bad("an id is a string or a number of at most 64 bytes")),
+        false => Err(bad_request("an id is a string or a number of at most 64 bytes")),
     }
 }
 
-fn request(kind: &str, asked: Asked<'_>, receipt: bool) -> Result<Request, Problem> {
-    let room = asked.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
+fn request(kind: &str, fields: RequestFields<'_>, receipt: bool) -> Result<Request, Problem> {
+    let room = fields.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
     let the_room = || room.clone().ok_or_else(|| missing(kind, "room"));
-    let text = || words(kind, asked.text.as_deref());
+    let text = || text_of(kind, fields.text.as_deref());
     Ok(match kind {
-        "join" => Request::Join { room: the_room()?, history: asked.history, echo: asked.echo },
+        "join" => Request::Join { room: the_room()?, history: fields.history, echo: fields.echo },
         "leave" => Request::Leave(Some(the_room()?)),
         "say" => {
-            let body = match asked.data {
-                Some(_) if asked.text.is_some() => return Err(bad("a message has either text or data")),
+            let body = match fields.data {
+                Some(_) if fields.text.is_some() => {
+                    return Err(bad_request("a message has either text or data"));
+                }
                 Some(data) => Body::Data(compact(data.get())?),
                 None => Body::Text(text()?),
             };
@@ -116,61 +123,61 @@ fn request(kind: &str, asked: Asked<'_>, receipt: bool) -> Result<Request, Probl
             receipt,
         },
         "tell" => {
-            let to = asked.to.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "to"))?;
+            let to = fields.to.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "to"))?;
             Request::Private { to, text: text()?, receipt }
         }
         "nick" => {
-            let name = asked.name.as_deref().ok_or_else(|| missing(kind, "name"))?;
+            let name = fields.name.as_deref().ok_or_else(|| missing(kind, "name"))?;
             Request::Nick(Name::parse(name).map_err(Problem::BadName)?)
         }
         "who" => Request::Who(Some(the_room()?)),
         "rooms" => Request::Rooms,
-        "history" => Request::History { room: Some(the_room()?), count: asked.count, after: asked.after },
+        "history" => Request::History { room: Some(the_room()?), count: fields.count, after: fields.after },
         "ping" => Request::Ping,
-        other => return Err(unknown(other)),
+        other => return Err(unknown_type(other)),
     })
 }
 
-fn words(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
+fn text_of(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
     let raw = raw.ok_or_else(|| missing(kind, "text"))?;
-    Text::clean_lines(raw).ok_or_else(|| bad("the text is empty"))
+    Text::clean_lines(raw).ok_or_else(|| bad_request("the text is empty"))
 }
 
-fn unknown(kind: &str) -> Problem {
-    let shown: String = kind.chars().take(COMPLAINT_MAX_CHARS).collect();
-    Text::clean(&shown).map_or_else(|| bad("the type is empty"), Problem::UnknownType)
+fn unknown_type(kind: &str) -> Problem {
+    let shown: String = kind.chars().take(ERROR_MAX_CHARS).collect();
+    Text::clean(&shown).map_or_else(|| bad_request("the type is empty"), Problem::UnknownType)
 }
 
 fn missing(kind: &str, field: &str) -> Problem {
     Problem::BadRequest(format!("{kind} needs {field}"))
 }
 
-fn bad(what: &str) -> Problem {
-    Problem::BadRequest(what.into())
+fn bad_request(text: &str) -> Problem {
+    Problem::BadRequest(text.into())
 }
 
-fn complaint(error: &impl Display) -> Problem {
-    Problem::BadRequest(format!("that is no request in JSON: {}", shown(error)))
+fn malformed(error: &impl Display) -> Problem {
+    Problem::BadRequest(format!("that is no request in JSON: {}", error_text(error)))
 }
 
-/// What a parser complains of, in words for somebody who does not write in Rust.
-fn shown(error: &impl Display) -> String {
+/// A parser's error without the names of Rust's types.
+fn error_text(error: &impl Display) -> String {
     let error = error.to_string().replace("expected usize", "expected a whole number from 0");
-    error.chars().take(COMPLAINT_MAX_CHARS).collect()
+    error.chars().take(ERROR_MAX_CHARS).collect()
 }
 
-/// A body for a published JSON value.
+/// The body for a published JSON value.
 ///
 /// # Errors
-/// It is not well formed, or nested too deeply.
+/// The value is malformed (RFC 8259) or nested too deeply.
 pub fn body(raw: &str) -> Result<Body, Problem> {
     let value = serde_json::from_str::<&RawValue>(raw)
-        .map_err(|error| Problem::BadRequest(format!("the body is no JSON: {}", shown(&error))))?;
+        .map_err(|error| Problem::BadRequest(format!("the body is no JSON: {}", error_text(&error))))?;
     compact(value.get()).map(Body::Data)
 }
 
-/// A well-formed value without the white space between its parts; so it is one line, and otherwise as it came: no number
-/// loses a digit, no key its place.
+/// Removes the white space between the tokens of a well-formed value, so that it is one line. Numbers keep their digits, and
+/// keys keep their order.
 fn compact(raw: &str) -> Result<Box<str>, Problem> {
     let (mut quoted, mut escaped, mut depth) = (None, false, 0_usize);
     let mut compact = String::with_capacity(raw.len());
@@ -189,20 +196,20 @@ fn compact(raw: &str) -> Result<Box<str>, Problem> {
             _ => {}
         }
         if depth > DEPTH_MAX {
-            return Err(bad("data is nested more than 64 deep"));
+            return Err(bad_request("data is nested more than 64 deep"));
         }
         compact.push(c);
     }
     Ok(compact.into())
 }
 
-/// Half a surrogate pair is a well-formed escape and no character: many a parser refuses the whole message for it.
+/// Refuses a lone surrogate. It is a well-formed escape, but many parsers refuse the whole message for it.
 ///
-/// `start` is a string but for its last quotation mark.
+/// `start` is a string without its closing quotation mark.
 fn check_string(start: &str) -> Result<(), Problem> {
     match start.contains("\\u") {
         true => {
-            serde_json::from_str::<String>(&format!("{start}\"")).map(drop).map_err(|error| complaint(&error))
+            serde_json::from_str::<String>(&format!("{start}\"")).map(drop).map_err(|error| malformed(&error))
         }
         false => Ok(()),
     }

@@ -1,19 +1,19 @@
-//! The raw listener: messages of programs, passed on byte for byte, each in one WebSocket frame.
+//! The raw dialect: messages of programs, relayed byte for byte, each in one WebSocket frame.
 
-use super::websocket::{self, Whole};
+use super::websocket::{self, WebSocketMessage};
 use super::{Input, json};
 use crate::protocol::{Event, Payload, Request};
 
-/// Reads a message.
-pub fn decode(message: Whole<'_>) -> Input {
+/// Decodes a message.
+pub fn decode(message: WebSocketMessage<'_>) -> Input {
     let payload = match message {
-        Whole::Text(text) => Payload::Text(text.into()),
-        Whole::Binary(bytes) => Payload::Binary(bytes.into()),
+        WebSocketMessage::Text(text) => Payload::Text(text.into()),
+        WebSocketMessage::Binary(bytes) => Payload::Binary(bytes.into()),
     };
     Input::Request { request: Ok(Request::Relay(payload)), tag: None }
 }
 
-/// Appends what a program sees of an event: what other programs say, and the end.
+/// Appends relayed messages and the close frame. Other events have no form in this dialect.
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Relayed(Payload::Text(text)) => {

@@ -1,14 +1,14 @@
-//! Server-sent events (HTML Living Standard, 9.2): what is said in a room, for who only listens.
+//! Server-sent events (HTML Living Standard, 9.2): the messages of a room for clients that only read.
 
 use std::io::Write;
 
 use super::json;
 use crate::protocol::{Event, Position};
 
-/// A comment, which a reader leaves out. It keeps proxies from closing a quiet stream, and finds readers that are gone.
-pub const NOTHING: &[u8] = b":\n\n";
+/// A comment, which readers ignore. It keeps proxies from closing a quiet stream, and detects readers that are gone.
+pub const KEEP_ALIVE: &[u8] = b":\n\n";
 
-/// Appends what a listener sees of an event: messages, under their positions; what it missed; and the end.
+/// Appends messages with their positions, notices of missed messages, and the end. Other events are omitted.
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Message { room, epoch, message } => {
@@ -18,22 +18,22 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
             out.push(b'\n');
         }
         Event::Position(position) => write_id(*position, out),
-        Event::Missed { .. } | Event::Gap { .. } | Event::Lost { .. } => named("missed", event, out),
-        Event::Bye(reason) if reason.farewell().is_some() => named("bye", event, out),
+        Event::Missed { .. } | Event::Gap { .. } | Event::Lost { .. } => write_named("missed", event, out),
+        Event::Bye(reason) if reason.farewell().is_some() => write_named("bye", event, out),
         _ => return,
     }
     out.push(b'\n');
 }
 
-/// What a listener says when it comes back, as `Last-Event-ID`. Without data it is noted, and is no event (9.2.6): so that
-/// who breaks off before anything was said can say where that was.
+/// Appends the id that a returning client sends as `Last-Event-ID`. An id without data is stored and is no event (9.2.6),
+/// so even a client that has received no message yet can resume.
 fn write_id(position: Position, out: &mut Vec<u8>) {
-    // Writing to a vector has no way to fail.
+    // Writing to a vector can't fail.
     let _ = writeln!(out, "id: {position}");
 }
 
-/// An event of a kind of its own, which does not reach who listens for messages.
-fn named(kind: &str, event: &Event, out: &mut Vec<u8>) {
+/// Appends an event of another type than `message`, which message handlers do not receive.
+fn write_named(kind: &str, event: &Event, out: &mut Vec<u8>) {
     let _ = write!(out, "event: {kind}\ndata: ");
     json::write(event, None, out);
     out.push(b'\n');

@@ -1,17 +1,17 @@
-//! Telnet's in-band commands (RFC 854), which people who type `telnet host 7711` send without knowing. They are
-//! swallowed: this listener negotiates nothing.
+//! Telnet's in-band commands (RFC 854), which a telnet client sends on its own. They are discarded, because this server
+//! negotiates nothing.
 //!
-//! But for one. After Ctrl-C, Debian's client asks for a timing mark (RFC 860) and shows nothing more until it is
-//! answered: to who swallows that too, the person at the keyboard is deaf from then on.
+//! There is one exception. After Ctrl-C, Debian's client asks for a timing mark (RFC 860) and shows no more output until it
+//! gets the answer.
 //!
-//! [`edit`] carries out what a client without a line editor of its own sends instead: BS, DEL, EC and EL.
+//! [`edit`] applies the editing commands of clients without a line editor: BS, DEL, EC and EL.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr3};
 use unicode_normalization::char::is_combining_mark;
 
-/// "Interpret as command", the byte that begins each of them.
+/// "Interpret as command": the first byte of each command.
 pub const IAC: u8 = 255;
 const SE: u8 = 240;
 /// "Erase character".
@@ -27,14 +27,14 @@ const BS: u8 = 0x08;
 const DEL: u8 = 0x7f;
 const JOINER: char = '\u{200d}';
 
-/// The question whether all that came before has been read.
+/// The client asks for confirmation that its input so far was read (RFC 860).
 pub const DO_TIMING_MARK: [u8; 3] = [IAC, DO, TIMING_MARK];
-/// The answer that it has.
+/// The confirmation.
 pub const WILL_TIMING_MARK: [u8; 3] = [IAC, WILL, TIMING_MARK];
 
-/// Length of the command at the beginning of `bytes`, whose first byte is [`IAC`]; `None` if more must come.
+/// Length of the command at the start of `bytes`, whose first byte is [`IAC`]; `None` if it is incomplete.
 ///
-/// An [`IAC`] that begins no command (RFC 854 has none below 240) stands for itself: length 1.
+/// An [`IAC`] that begins no command (RFC 854 has none below 240) is a literal byte of length 1.
 pub fn command_len(bytes: &[u8]) -> Option<usize> {
     match *bytes.get(1)? {
         SB => subnegotiation_len(bytes),
@@ -44,7 +44,7 @@ pub fn command_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// `IAC SB … IAC SE`; a doubled [`IAC`] inside is data (RFC 855).
+/// Length of `IAC SB … IAC SE`. A doubled [`IAC`] inside is data (RFC 855).
 fn subnegotiation_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 2;
     loop {
@@ -59,9 +59,9 @@ fn subnegotiation_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// `line` without the commands in it, and as its author has edited it: BS, DEL and EC erase a character, EL all so far.
-/// `IAC IAC` becomes one byte 255, as does an [`IAC`] that begins no command. A command that is cut off at the end is
-/// swallowed too.
+/// Removes the commands from `line` and applies the editing: BS, DEL and EC erase a character, EL erases the line so far.
+///
+/// `IAC IAC` becomes one byte 255, as does an [`IAC`] that begins no command. An incomplete command at the end is removed.
 pub fn edit(line: &[u8]) -> Cow<'_, [u8]> {
     let Some(mut at) = memchr3(IAC, BS, DEL, line) else {
         return Cow::Borrowed(line);
@@ -69,7 +69,7 @@ pub fn edit(line: &[u8]) -> Cow<'_, [u8]> {
     let mut plain = line[..at].to_vec();
     while at < line.len() {
         at += match line[at] {
-            IAC => command(&line[at..], &mut plain),
+            IAC => apply_command(&line[at..], &mut plain),
             BS | DEL => {
                 erase_character(&mut plain);
                 1
@@ -84,8 +84,8 @@ pub fn edit(line: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Does to `plain` what the command at the beginning of `bytes` says. The command's length.
-fn command(bytes: &[u8], plain: &mut Vec<u8>) -> usize {
+/// Applies the command at the start of `bytes` to `plain`. Returns the command's length.
+fn apply_command(bytes: &[u8], plain: &mut Vec<u8>) -> usize {
     let length = command_len(bytes).unwrap_or(bytes.len());
     match bytes.get(1) {
         Some(&EC) => erase_character(plain),
@@ -97,7 +97,7 @@ fn command(bytes: &[u8], plain: &mut Vec<u8>) -> usize {
     length
 }
 
-/// Erases what a person sees as the last character: a code point with the marks on it. Of what is no UTF-8, a byte.
+/// Erases the last visible character: a code point with its combining marks. Invalid UTF-8 is erased byte by byte.
 fn erase_character(plain: &mut Vec<u8>) {
     while let Some((start, last)) = last_char(plain) {
         plain.truncate(start);
@@ -105,15 +105,14 @@ fn erase_character(plain: &mut Vec<u8>) {
             break;
         }
     }
-    // A joiner in front of the erased character has nothing to join any more.
+    // A joiner in front of the erased character joins nothing any more.
     while let Some((start, Some(JOINER))) = last_char(plain) {
         plain.truncate(start);
     }
 }
 
-/// Index of the last character, and the character; the last byte and `None` if that ends no character.
+/// Index of the last character, and the character. For invalid UTF-8 it is the last byte and `None`.
 fn last_char(bytes: &[u8]) -> Option<(usize, Option<char>)> {
-    /// The longest character in UTF-8.
     const CHAR_MAX_BYTES: usize = 4;
     let last = bytes.len().checked_sub(1)?;
     let earliest = bytes.len().saturating_sub(CHAR_MAX_BYTES);
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_swallowed_and_the_rest_is_kept() {
+    fn commands_are_removed_and_the_rest_is_kept() {
         let table: [(&[u8], &[u8]); 9] = [
             (b"plain", b"plain"),
             (b"\xff\xfb\x18ann", b"ann"),
@@ -163,9 +162,9 @@ mod tests {
             ("a\u{1f468}\u{200d}\u{1f467}\u{8}".as_bytes(), "a\u{1f468}"),
             ("a\u{1f468}\u{200d}\u{1f467}\u{8}\u{8}".as_bytes(), "a"),
             ("\u{301}\u{8}a".as_bytes(), "a"),
-            // A character that a command cuts in two is one all the same.
+            // A command inside a character does not split it.
             (b"a\xc3\xff\xf1\xa9\x08b", "ab"),
-            // Bytes that are no UTF-8 are erased one by one.
+            // Invalid UTF-8 is erased byte by byte.
             (b"caf\xe9\x08e", "cafe"),
             (b"a\xc3\x08b", "ab"),
             (b"a\xa9\xa9\x08\x08b", "ab"),
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_not_whole_waits() {
+    fn incomplete_command_waits_for_more_input() {
         for whole in [&b"\xff\xfb\x18"[..], b"\xff\xf4", b"\xff\xfa\x1f\xff\xff\xff\xf0", b"\xff\xff"] {
             for cut in 1..whole.len() {
                 assert_eq!(command_len(&whole[..cut]), None, "{whole:?} cut at {cut}");

@@ -49,7 +49,7 @@ impl<S> Connection<S> {
             // A throttled client has sent more than was handled.
             (Timeout::Request | Timeout::Idle, _) if self.is_delayed() => None,
             (Timeout::Request, _) if !self.outbox.is_empty() => None,
-            (Timeout::Request, _) => close(limits.http, CloseReason::NoRequest),
+            (Timeout::Request, _) => close(limits.http, CloseReason::RequestTimeout),
             (
                 Timeout::Name,
                 State::Naming(

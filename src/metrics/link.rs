@@ -1,49 +1,53 @@
-//! The part about the link to other processes, which only a process with `--redis` has.
+//! Metrics of the link to Redis, which only a process with `--redis` has.
 
 use super::Exposition;
 
-/// Counts of what the link did. They only grow.
+/// Counters of the link since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkCounts {
-    /// Sessions that were in order.
+    /// Sessions in which Redis accepted the registration.
     pub sessions: u64,
-    /// Messages that Redis has taken.
+    /// Messages that Redis has confirmed.
     pub published: u64,
-    /// Messages of other processes and programs that came in.
+    /// Messages received from other processes and programs.
     pub received: u64,
-    /// Messages given up, since too much waited for Redis.
+    /// Messages discarded because the queue for Redis was full.
     pub shed: u64,
-    /// Messages of other processes known to be lost on the way.
+    /// Messages of other processes that were lost on the way.
     pub lost: u64,
-    /// What came in and could not be understood, or was too long.
+    /// Received payloads that were malformed or too long.
     pub ignored: u64,
-    /// Errors that Redis has answered.
+    /// Error replies of Redis.
     pub errors: u64,
 }
 
-/// How things are with the link at the moment.
+/// The current state of the link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkState {
-    /// Whether there is a session, and Redis takes what it is sent.
+    /// Whether there is a session in which Redis has accepted the registration.
     pub up: bool,
     /// Other processes.
     pub peers: usize,
     /// Rooms subscribed to.
     pub subscriptions: usize,
-    /// Memory of what waits for Redis, or for its answer.
+    /// Memory of the commands that are unsent or unanswered.
     pub queue_bytes: usize,
 }
 
 pub(super) fn write(counts: &LinkCounts, state: &LinkState, page: &mut Exposition) {
     page.counter("redis_sessions", "Times that the link to Redis came up.", counts.sessions);
-    page.counter("redis_published", "Messages that Redis has taken.", counts.published);
-    page.counter("redis_received", "Messages of other processes and programs.", counts.received);
-    page.counter("redis_shed", "Messages that Redis did not get.", counts.shed);
+    page.counter("redis_published", "Messages that Redis has confirmed.", counts.published);
+    page.counter("redis_received", "Messages received from other processes and programs.", counts.received);
+    page.counter("redis_shed", "Messages discarded because the queue for Redis was full.", counts.shed);
     page.counter("redis_lost", "Messages of other processes lost on the way.", counts.lost);
-    page.counter("redis_ignored", "What other programs published and nobody understood.", counts.ignored);
-    page.counter("redis_errors", "Errors that Redis has answered.", counts.errors);
-    page.gauge("redis_up", "Whether there is a link to Redis.", u64::from(state.up));
+    page.counter("redis_ignored", "Received payloads that were malformed or too long.", counts.ignored);
+    page.counter("redis_errors", "Error replies of Redis.", counts.errors);
+    page.gauge("redis_up", "Whether the link to Redis is up.", u64::from(state.up));
     page.gauge("redis_processes", "Other processes in the chat.", state.peers as u64);
     page.gauge("redis_subscriptions", "Rooms subscribed to.", state.subscriptions as u64);
-    page.gauge("redis_queue_bytes", "Memory of what waits for Redis.", state.queue_bytes as u64);
+    page.gauge(
+        "redis_queue_bytes",
+        "Memory of the commands for Redis that are unsent or unanswered.",
+        state.queue_bytes as u64,
+    );
 }

@@ -1,4 +1,4 @@
-//! Opening the listeners: sockets that listen, from addresses or from the service manager.
+//! Opening listeners, from addresses or from the service manager.
 
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -15,41 +15,38 @@ use super::{ListenerKind, inherit};
 use crate::config::{Address, Config, UnixMode};
 use crate::protocol::Dialect;
 
-/// Connections the kernel completes for us before we accept them, bounded by `net.core.somaxconn`.
+/// Connections that the kernel completes before they are accepted, bounded by `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// How long a peer may be silent before the kernel asks whether it is there, how often it asks, and how many times:
-/// a peer that vanished is found in 60 s. Together they are `TCP_USER_TIMEOUT` for one that vanishes with data unread.
+/// TCP keepalive: idle time, interval and number of probes. A peer that vanished is detected after 60 s in total.
+/// `TCP_USER_TIMEOUT` is the same for a peer that vanishes with unacknowledged data.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMES: u32 = 3;
 const PEER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of output that the kernel takes before it has sent them (`TCP_NOTSENT_LOWAT`); what is on its way is not counted,
-/// so a fast reader far away is not held back. Left to itself the kernel takes megabytes for a client that does not read,
-/// a copy for each; here what many wait for is in memory once, and the server sees sooner who is slow: with 500 of 1,000
-/// clients stalled, the others' delay while they are found out lasted 40 ms (with twice as much 50, without a bound 140).
+/// Limit on unsent bytes in the kernel's send buffer (`TCP_NOTSENT_LOWAT`). Bytes in flight don't count, so a fast reader
+/// with a long round trip is not slowed down.
+///
+/// Without it the kernel buffers megabytes for each client that does not read. The server has one copy for all clients, and
+/// detects slow clients sooner. With 500 of 1,000 clients stalled, the others were delayed for 40 ms until the
+/// stalled ones were detected. The delay was 50 ms with twice the limit, and 140 ms without one.
 const UNSENT_MAX_BYTES: u32 = 16 * 1024;
 
-/// A socket that listens.
 #[derive(Debug)]
 pub enum Listener {
-    /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket, and its file if we made it.
+    /// A Unix socket, and its file if this process made it.
     Unix(UnixListener, Option<SocketFile>),
 }
 
-/// A listener, and what it is for.
 #[derive(Debug)]
-pub struct Opened {
-    /// The socket.
+pub struct OpenedListener {
     pub listener: Listener,
-    /// What it is for.
     pub kind: ListenerKind,
 }
 
-/// The file of a Unix socket that we made; removed when dropped, if it is still that one.
+/// The file of a Unix socket that this process made. Dropping it removes the file if it is still the same one.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -59,7 +56,7 @@ pub struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have put another there meanwhile: a second server, most likely.
+        // A second server may have replaced the file meanwhile.
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
         }
@@ -71,30 +68,30 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
-/// Opens every listener that `config` asks for, and those the service manager hands over (`LISTEN_FDS`). The default listeners
-/// are opened only where none is handed over, each where no other of its kind is asked for.
+/// Opens the configured listeners and takes those of the service manager (`LISTEN_FDS`). A default listener is opened only if
+/// none is inherited and none of its kind is configured.
 ///
 /// # Errors
-/// One line that names the address and what is wrong.
-pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
+/// One line with the address and the error of `socket(2)`, `bind(2)` or `listen(2)`.
+pub fn open(config: &Config) -> Result<Vec<OpenedListener>, String> {
     let handed_over = inherit::listeners()?.into_iter();
-    let mut opened: Vec<Opened> =
-        handed_over.map(|(listener, dialect)| for_what(listener, dialect)).collect();
+    let mut opened: Vec<OpenedListener> =
+        handed_over.map(|(listener, dialect)| with_kind(listener, dialect)).collect();
     let handed_over = !opened.is_empty();
-    for (flag, asked, addresses, dialect) in [
+    for (flag, configured, addresses, dialect) in [
         ("--line", !config.line.is_empty(), config.line_listeners(), Dialect::Line),
         ("--http", !config.http.is_empty(), config.http_listeners(), Dialect::Http),
     ] {
-        if handed_over && !asked {
+        if handed_over && !configured {
             continue;
         }
         for address in addresses {
             match open_address(&address, flag, config.unix_mode) {
                 Ok(listeners) => {
-                    opened.extend(listeners.into_iter().map(|listener| for_what(listener, dialect)))
+                    opened.extend(listeners.into_iter().map(|listener| with_kind(listener, dialect)))
                 }
-                // Two servers for lines alone: nobody has asked for what the second can't have.
-                Err(error) if dialect == Dialect::Http && !asked && !config.line.is_empty() => {
+                // A second server for lines must start even if the first one has the default HTTP port.
+                Err(error) if dialect == Dialect::Http && !configured && !config.line.is_empty() => {
                     log::warn!("no http listener, {error}");
                 }
                 Err(error) => return Err(error),
@@ -107,23 +104,23 @@ pub fn open(config: &Config) -> Result<Vec<Opened>, String> {
     }
 }
 
-fn for_what(listener: Listener, dialect: Dialect) -> Opened {
+fn with_kind(listener: Listener, dialect: Dialect) -> OpenedListener {
     let loopback = match &listener {
         Listener::Tcp(socket) => socket.local_addr().is_ok_and(|address| address.ip().is_loopback()),
-        // No page can make a browser connect to one.
+        // A web page can't make a browser connect to a Unix socket.
         Listener::Unix(..) => false,
     };
-    Opened { listener, kind: ListenerKind { dialect, loopback } }
+    OpenedListener { listener, kind: ListenerKind { dialect, loopback } }
 }
 
-/// The addresses that are bound, as one line of JSON: `{"line":[…],"http":[…],"unix":[…]}`.
-pub fn addresses_as_json(opened: &[Opened]) -> String {
-    let list = |wanted: fn(&Opened) -> bool| {
+/// The bound addresses as one line of JSON: `{"line":[…],"http":[…],"unix":[…]}`.
+pub fn addresses_as_json(opened: &[OpenedListener]) -> String {
+    let list = |filter: fn(&OpenedListener) -> bool| {
         let addresses =
-            opened.iter().filter(|listener| wanted(listener)).map(|listener| address_of(&listener.listener));
+            opened.iter().filter(|listener| filter(listener)).map(|listener| address_of(&listener.listener));
         serde_json::Value::from_iter(addresses)
     };
-    let is_unix = |listener: &Opened| matches!(listener.listener, Listener::Unix(..));
+    let is_unix = |listener: &OpenedListener| matches!(listener.listener, Listener::Unix(..));
     let line = list(|listener| {
         !matches!(listener.listener, Listener::Unix(..)) && listener.kind.dialect == Dialect::Line
     });
@@ -133,7 +130,7 @@ pub fn addresses_as_json(opened: &[Opened]) -> String {
     format!(r#"{{"line":{line},"http":{http},"unix":{}}}"#, list(is_unix))
 }
 
-/// The address of a listener, as people write it.
+/// The address of a listener as text.
 pub fn address_of(listener: &Listener) -> String {
     match listener {
         Listener::Tcp(socket) => {
@@ -148,14 +145,14 @@ pub fn address_of(listener: &Listener) -> String {
 }
 
 fn open_address(address: &Address, flag: &str, mode: Option<UnixMode>) -> Result<Vec<Listener>, String> {
-    let failed = |error: io::Error| format!("can't listen on {address}: {}", advice(&error, flag));
+    let failed = |error: io::Error| format!("can't listen on {address}: {}", with_advice(&error, flag));
     match address {
         Address::None => Ok(Vec::new()),
         Address::Unix(path) => Ok(vec![open_unix(path, mode).map_err(failed)?]),
         Address::Tcp(name) => {
             let opened = name.to_socket_addrs().map_err(failed)?.map(open_tcp);
             let (opened, mut errors): (Vec<_>, Vec<_>) = opened.partition(Result::is_ok);
-            // A name may have addresses that this machine lacks (`localhost` without IPv6): one is enough.
+            // A name may have addresses that this machine lacks (`localhost` without IPv6), so one is enough.
             match (opened.is_empty(), errors.pop()) {
                 (true, Some(Err(error))) => Err(failed(error)),
                 (true, _) => Err(failed(ErrorKind::AddrNotAvailable.into())),
@@ -165,8 +162,8 @@ fn open_address(address: &Address, flag: &str, mode: Option<UnixMode>) -> Result
     }
 }
 
-/// What went wrong, and what to do about it where that is plain.
-fn advice(error: &io::Error, flag: &str) -> String {
+/// The error with advice for the user.
+fn with_advice(error: &io::Error, flag: &str) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => format!("{error}; stop what listens there or choose another {flag}"),
         ErrorKind::PermissionDenied => {
@@ -181,29 +178,34 @@ fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // So that [::]:7711 and 0.0.0.0:7711 are two listeners, on every system.
+        // [::]:7711 and 0.0.0.0:7711 are two listeners on every system.
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
-    prepare(&listener)?;
+    set_listener_options(&listener)?;
     Ok(listener)
 }
 
-/// Sets what connections shall have. Linux hands these options down from the listener to what it accepts, which saves
-/// eight calls a connection.
-pub(super) fn prepare(listener: &TcpListener) -> io::Result<()> {
+/// Sets the options of a listener. Linux copies them to accepted connections, which saves eight calls per connection.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub(super) fn set_listener_options(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
-    prepare_stream(&socket)?;
-    // Half of telnet's "synch" command comes as urgent data (RFC 854), and belongs where it was sent.
+    set_stream_options(&socket)?;
+    // Half of telnet's "synch" command comes as urgent data (RFC 854) and must stay in order.
     socket.set_out_of_band_inline(true)?;
     socket.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
     listener.set_nonblocking(true)
 }
 
-/// Sets what every TCP connection shall have, whichever side made it.
-pub(super) fn prepare_stream(socket: &SockRef<'_>) -> io::Result<()> {
+/// Sets the options of every TCP connection, incoming or outgoing.
+///
+/// # Errors
+/// Those of `setsockopt(2)`.
+pub(super) fn set_stream_options(socket: &SockRef<'_>) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_AFTER)
         .with_interval(KEEPALIVE_EVERY)
@@ -213,7 +215,7 @@ pub(super) fn prepare_stream(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)
 }
 
-/// Opens a Unix socket, in the place of one that a process has left behind which is gone.
+/// Opens a Unix socket, and replaces a stale socket file.
 fn open_unix(path: &Path, mode: Option<UnixMode>) -> io::Result<Listener> {
     let address = SockAddr::unix(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -225,7 +227,7 @@ fn open_unix(path: &Path, mode: Option<UnixMode>) -> io::Result<Listener> {
         bound => bound?,
     }
     let file = SocketFile { path: path.into(), identity: identity(path)? };
-    // Nobody can connect before it listens, so nobody can who may not.
+    // Connections are refused until the socket listens, so the mode applies to all of them.
     if let Some(UnixMode(mode)) = mode {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
@@ -234,8 +236,8 @@ fn open_unix(path: &Path, mode: Option<UnixMode>) -> io::Result<Listener> {
     Ok(Listener::Unix(OwnedFd::from(socket).into(), Some(file)))
 }
 
-/// Whether there is a socket's file that was left behind by a process that is gone. Anything else is left alone. A server
-/// that is too busy to take another connection is there, and is not waited for.
+/// Whether the file is a socket whose process has ended: connecting to it is refused. A server with a full backlog is alive,
+/// and the check does not wait for it.
 fn is_stale(path: &Path, address: &SockAddr) -> bool {
     let refuses = || -> io::Result<bool> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -254,20 +256,20 @@ mod tests {
 
     use super::*;
 
-    fn listeners(flags: &str) -> Result<Vec<Opened>, String> {
+    fn listeners(flags: &str) -> Result<Vec<OpenedListener>, String> {
         let http = if flags.contains("--http") { "" } else { " --http none" };
         open(&Config::from_flags(&format!("{flags}{http}")))
     }
 
     #[test]
-    fn there_must_be_a_door() {
-        let told = listeners("--line none --http none").unwrap_err();
-        assert_eq!(told, "there is no listener: --line and --http are both none");
+    fn at_least_one_listener_is_required() {
+        let error = listeners("--line none --http none").unwrap_err();
+        assert_eq!(error, "there is no listener: --line and --http are both none");
         assert_eq!(listeners("--line none --http 127.0.0.1:0").unwrap().len(), 1);
     }
 
     #[test]
-    fn bound_addresses_are_told() {
+    fn bound_addresses_are_written_as_json() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("so\"cket");
         let opened =
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_vanishes_is_found_by_the_kernel_within_a_minute() {
+    fn vanished_peer_is_detected_by_the_kernel_within_a_minute() {
         let opened = listeners("--line 127.0.0.1:0").unwrap();
         let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };
         listener.set_nonblocking(false).unwrap();
@@ -293,13 +295,13 @@ mod tests {
         let socket = SockRef::from(&accepted);
         assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
         let silent = socket.tcp_keepalive_time().unwrap();
-        let asked = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
-        assert_eq!(silent + asked, Duration::from_secs(60));
+        let configured = socket.tcp_keepalive_interval().unwrap() * socket.tcp_keepalive_retries().unwrap();
+        assert_eq!(silent + configured, Duration::from_secs(60));
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
     }
 
     #[test]
-    fn the_kernel_takes_little_for_a_client_that_does_not_read() {
+    fn kernel_buffers_little_for_a_client_that_does_not_read() {
         let opened = listeners("--line 127.0.0.1:0").unwrap();
         let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };
         listener.set_nonblocking(false).unwrap();
@@ -311,22 +313,22 @@ mod tests {
         while let Ok(count) = accepted.write(&[b'x'; 1024]) {
             taken += count;
         }
-        // What the peer's window takes comes on top; without the bound it is 2 MB.
+        // The peer's receive window comes on top. Without the limit the kernel takes 2 MB.
         assert!((UNSENT_MAX_BYTES as usize..512 * 1024).contains(&taken), "{taken}");
     }
 
     #[test]
-    fn a_stale_socket_file_is_replaced_and_a_living_one_is_not() {
+    fn stale_socket_file_is_replaced_and_a_live_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists(), "std leaves the file behind");
         let flags = format!("--line unix:{}", path.display());
-        let living = listeners(&flags).unwrap();
+        let live = listeners(&flags).unwrap();
         let error = listeners(&flags).unwrap_err();
         assert!(error.contains("unix:") && error.contains("stop what listens there"), "{error}");
         assert!(path.exists());
-        drop(living);
+        drop(live);
     }
 
     #[test]
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn unix_sockets_have_the_mode_that_was_asked_for() {
+    fn unix_sockets_have_the_configured_mode() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for mode in ["0660", "600", "0777"] {
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_is_left_alone_and_so_is_the_socket_of_another() {
+    fn other_files_and_sockets_of_other_servers_are_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("precious");
         let flags = format!("--line unix:{}", path.display());
@@ -388,11 +390,11 @@ mod tests {
     }
 
     #[test]
-    fn a_second_server_for_lines_starts_without_the_default_http_door() {
-        // Both are there at once, so one of them at least goes without, whoever else has the port meanwhile.
+    fn second_server_for_lines_starts_without_the_default_http_listener() {
+        // Both run at once, so at most one of them has the port.
         let with_default = || open(&Config::from_flags("--line 127.0.0.1:0")).unwrap();
         let (first, second) = (with_default(), with_default());
-        let http = |opened: &[Opened]| {
+        let http = |opened: &[OpenedListener]| {
             opened.iter().filter(|listener| listener.kind.dialect == Dialect::Http).count()
         };
         assert!(http(&first) + http(&second) <= 1, "{first:?} {second:?}");
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_told_with_what_to_do() {
+    fn error_for_a_port_in_use_has_advice() {
         let taken = listeners("--line 127.0.0.1:0").unwrap();
         let error = listeners(&format!("--line {}", address_of(&taken[0].listener))).unwrap_err();
         assert!(error.contains("choose another --line"), "{error}");

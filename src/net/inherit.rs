@@ -1,21 +1,21 @@
-//! Sockets that a service manager has opened and hands over at the start (`sd_listen_fds(3)`).
+//! Listeners inherited from a service manager (`sd_listen_fds(3)`).
 
 use std::env;
 
 use listenfd::ListenFd;
 use socket2::SockRef;
 
-use super::bind::{Listener, prepare};
+use super::bind::{Listener, set_listener_options};
 use crate::protocol::Dialect;
 
-/// The descriptor that the first socket has.
+/// The descriptor of the first socket.
 const FIRST_DESCRIPTOR: usize = 3;
 
-/// The sockets handed over, and what each is for. `FileDescriptorName=http` in the unit of a socket makes it one for
-/// HTTP; any other name, or none, makes it one for lines.
+/// The inherited listeners with their dialects. `FileDescriptorName=http` in the socket unit selects HTTP; any other name, or
+/// none, selects lines.
 ///
 /// # Errors
-/// One line that names the descriptor and what is wrong with it.
+/// One line with the descriptor and the reason why it is no usable listener (`getsockopt(2)`, `setsockopt(2)`).
 pub fn listeners() -> Result<Vec<(Listener, Dialect)>, String> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -30,31 +30,37 @@ pub fn listeners() -> Result<Vec<(Listener, Dialect)>, String> {
     Ok(listeners)
 }
 
-/// The socket of that index, which must be one that listens.
+/// The inherited socket at `index`.
+///
+/// # Errors
+/// It is no listener, or its options can't be set (`setsockopt(2)`).
 fn listener(handed_over: &mut ListenFd, index: usize) -> Result<Listener, String> {
-    // The crate puts a socket back that is not of the kind asked for, so asking twice loses nothing.
+    // `ListenFd` keeps a socket of another kind, so both kinds can be tried.
     if let Ok(Some(socket)) = handed_over.take_tcp_listener(index) {
         expect_listening(&SockRef::from(&socket))?;
-        prepare(&socket).map_err(|error| format!("can't be prepared: {error}"))?;
+        set_listener_options(&socket).map_err(|error| format!("can't be configured: {error}"))?;
         return Ok(Listener::Tcp(socket));
     }
     match handed_over.take_unix_listener(index) {
         Ok(Some(socket)) => {
             expect_listening(&SockRef::from(&socket))?;
-            socket.set_nonblocking(true).map_err(|error| format!("can't be prepared: {error}"))?;
+            socket.set_nonblocking(true).map_err(|error| format!("can't be configured: {error}"))?;
             Ok(Listener::Unix(socket, None))
         }
         _ => Err("is no TCP or Unix stream socket; a socket unit needs ListenStream=".into()),
     }
 }
 
-/// A connection can't be accepted from.
+/// Refuses a connected socket, which can't accept connections.
+///
+/// # Errors
+/// It does not listen (`getsockopt(2)`, `SO_ACCEPTCONN`).
 fn expect_listening(socket: &SockRef<'_>) -> Result<(), String> {
     match socket.is_listener() {
         Ok(true) => Ok(()),
         Ok(false) => {
             Err("is a socket that does not listen; a socket unit needs Accept=no, the default".into())
         }
-        Err(error) => Err(format!("can't be looked at: {error}")),
+        Err(error) => Err(format!("can't be inspected: {error}")),
     }
 }

@@ -1,4 +1,4 @@
-//! The real network: [`MioNet`]. The only file that names `mio`, and the only one that reads a clock.
+//! [`Net`] by mio: [`MioNet`]. Only this file uses `mio`, and only this file reads a clock.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice, Read, Write};
@@ -15,26 +15,26 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use socket2::{SockRef, Socket};
 
-use super::bind::{Listener, SocketFile, prepare_stream};
+use super::bind::{Listener, SocketFile, set_stream_options};
 use super::resolve::Resolver;
 use super::{ConnectTarget, ListenerId, Net, Peer, PollEvent, Signal, Token};
 use crate::time::Moment;
 
-/// Events taken from the kernel in one poll. The rest comes with the next; a larger batch fills ticks better.
-const EVENTS_A_POLL: usize = 1024;
+/// The most events of one poll. More events come with the next poll.
+const EVENTS_PER_POLL: usize = 1024;
 
-/// Slots from `RESOLVER_SLOT` on are no connections: the name that is looked up, listeners, counted down, and the signals.
+/// Slots from `RESOLVER_SLOT` on are the resolver, the listeners in descending order, and the signals.
 const SIGNALS_SLOT: u32 = u32::MAX;
-const FIRST_DOOR_SLOT: u32 = u32::MAX - 1;
-const LAST_DOOR_SLOT: u32 = u32::MAX - 1024;
-const RESOLVER_SLOT: u32 = LAST_DOOR_SLOT - 1;
+const FIRST_LISTENER_SLOT: u32 = u32::MAX - 1;
+const LAST_LISTENER_SLOT: u32 = u32::MAX - 1024;
+const RESOLVER_SLOT: u32 = LAST_LISTENER_SLOT - 1;
 
-/// Sockets, signals and clocks of the operating system.
+/// The sockets, signals and clocks of the operating system.
 pub struct MioNet {
     poll: Poll,
     events: Events,
     signals: Signals,
-    /// `None` where one was closed.
+    /// `None` for a closed listener.
     listeners: Vec<Option<OpenListener>>,
     resolver: Resolver,
     started: Instant,
@@ -47,7 +47,7 @@ enum OpenListener {
 }
 
 impl MioNet {
-    /// A network with these listeners, which must not block. From now on `SIGTERM`, `SIGINT` and `SIGHUP` are events.
+    /// Takes non-blocking listeners. From now on `SIGTERM`, `SIGINT` and `SIGHUP` are events.
     ///
     /// # Errors
     /// Those of `epoll_create(2)`, `epoll_ctl(2)` and `sigaction(2)`.
@@ -57,7 +57,7 @@ impl MioNet {
         poll.registry().register(&mut signals, mio::Token(SIGNALS_SLOT as usize), Interest::READABLE)?;
         let mut open = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            let token = mio::Token(FIRST_DOOR_SLOT as usize - index);
+            let token = mio::Token(FIRST_LISTENER_SLOT as usize - index);
             open.push(Some(match listener {
                 Listener::Tcp(listener) => {
                     let mut listener = TcpListener::from_std(listener);
@@ -71,7 +71,7 @@ impl MioNet {
                 }
             }));
         }
-        let events = Events::with_capacity(EVENTS_A_POLL);
+        let events = Events::with_capacity(EVENTS_PER_POLL);
         Ok(MioNet {
             poll,
             events,
@@ -84,12 +84,12 @@ impl MioNet {
 }
 
 impl Net for MioNet {
-    /// Of either family, whichever side made it: four bytes, and the same calls for all.
+    /// One type for all socket families. It has four bytes.
     type Stream = Socket;
 
     fn poll(&mut self, events: &mut Vec<PollEvent>, timeout: Option<Duration>) -> io::Result<()> {
-        // An answer that was there at once has no event of the kernel's.
-        let timeout = if self.resolver.has_news() { Some(Duration::ZERO) } else { timeout };
+        // A result that was available at once has no event from the kernel.
+        let timeout = if self.resolver.has_event() { Some(Duration::ZERO) } else { timeout };
         self.poll.poll(&mut self.events, timeout)?;
         for event in &self.events {
             let token = unpack(event.token());
@@ -98,11 +98,13 @@ impl Net for MioNet {
                     SIGHUP => PollEvent::Signal(Signal::Reload),
                     _ => PollEvent::Signal(Signal::Terminate),
                 })),
-                LAST_DOOR_SLOT..=FIRST_DOOR_SLOT => {
-                    events.push(PollEvent::Listener((FIRST_DOOR_SLOT - token.slot) as ListenerId));
+                LAST_LISTENER_SLOT..=FIRST_LISTENER_SLOT => {
+                    events.push(PollEvent::Listener((FIRST_LISTENER_SLOT - token.slot) as ListenerId));
                 }
-                RESOLVER_SLOT => self.resolver.advance(|stream| watch_answer(self.poll.registry(), stream)),
-                // What the kernel says of errors and ends is a hint that a call is worth making, no more.
+                RESOLVER_SLOT => {
+                    self.resolver.advance(|stream| register_resolver(self.poll.registry(), stream))
+                }
+                // After an error or an end both calls are worth a try: they return the details.
                 _ => events.push(PollEvent::Connection {
                     token,
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),
@@ -110,11 +112,11 @@ impl Net for MioNet {
                 }),
             }
         }
-        events.extend(self.resolver.take_news().then_some(PollEvent::Resolved));
+        events.extend(self.resolver.take_event().then_some(PollEvent::Resolved));
         Ok(())
     }
 
-    fn rest(&mut self, span: Duration) {
+    fn sleep(&mut self, span: Duration) {
         if let Ok(span) = Timespec::try_from(span) {
             let _ = poll(&mut [], Some(&span));
         }
@@ -134,7 +136,7 @@ impl Net for MioNet {
     }
 
     fn process_id(&self) -> u64 {
-        // The keys of a hash table's state come from the system's random numbers.
+        // The keys of `RandomState` come from the system's random numbers.
         RandomState::new().hash_one(std::process::id())
     }
 
@@ -160,7 +162,7 @@ impl Net for MioNet {
         match target {
             ConnectTarget::Tcp(address) => {
                 let stream = TcpStream::connect(*address)?;
-                prepare_stream(&SockRef::from(&stream))?;
+                set_stream_options(&SockRef::from(&stream))?;
                 Ok(OwnedFd::from(stream).into())
             }
             ConnectTarget::Unix(path) => Ok(OwnedFd::from(UnixStream::connect(path)?).into()),
@@ -168,14 +170,14 @@ impl Net for MioNet {
     }
 
     fn resolve(&mut self, host: &str, port: u16) {
-        self.resolver.ask(host, port, |stream| watch_answer(self.poll.registry(), stream));
+        self.resolver.start(host, port, |stream| register_resolver(self.poll.registry(), stream));
     }
 
     fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
         self.resolver.take_answer()
     }
 
-    fn watch(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Socket, token: Token) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut SourceFd(&stream.as_raw_fd()), pack(token), both)
     }
@@ -185,37 +187,37 @@ impl Net for MioNet {
     }
 
     fn write(&mut self, stream: &mut Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // One slice goes out by send(2), which is cheaper than sendmsg(2).
+        // send(2) for one slice is cheaper than sendmsg(2).
         match slices {
             [slice] => stream.write(slice),
             slices => stream.write_vectored(slices),
         }
     }
 
-    /// `SIOCOUTQ` would tell, but no crate makes it a safe call. Linux reports a socket as writable if fewer bytes are unsent
-    /// than `TCP_NOTSENT_LOWAT` allows, so a few guesses find the number. Beyond two thirds of the send buffer it is never
-    /// writable, and all guesses fail.
-    fn unsent(&mut self, stream: &mut Socket) -> u32 {
-        // A Unix socket has no such option: what is written is with the other end.
-        match has_at_most(stream, 0) {
+    /// Searches the number by bisection, because no crate has a safe call for `SIOCOUTQ`. Linux reports a socket as writable
+    /// if fewer bytes are unsent than `TCP_NOTSENT_LOWAT`. Beyond two thirds of the send buffer it is never writable, and the
+    /// result is the maximum.
+    fn unsent_bytes(&mut self, stream: &mut Socket) -> u32 {
+        // A Unix socket has no such option, since written bytes are at the other end at once.
+        match has_at_most_unsent(stream, 0) {
             Ok(false) => {}
             Ok(true) | Err(_) => return 0,
         }
-        let (mut too_few, mut enough) = (0, GUESSED_MAX_BYTES + 1);
+        let (mut too_few, mut enough) = (0, UNSENT_MAX_BYTES + 1);
         while enough - too_few > enough / 16 + 1 {
             let guess = too_few + (enough - too_few) / 2;
-            match has_at_most(stream, guess) {
+            match has_at_most_unsent(stream, guess) {
                 Ok(true) => enough = guess,
                 _ => too_few = guess,
             }
         }
-        match has_at_most(stream, 0) {
+        match has_at_most_unsent(stream, 0) {
             Ok(false) => enough,
             _ => 0,
         }
     }
 
-    fn finish(&mut self, stream: &mut Socket) -> io::Result<()> {
+    fn shutdown_write(&mut self, stream: &mut Socket) -> io::Result<()> {
         stream.shutdown(Shutdown::Write)
     }
 
@@ -230,20 +232,26 @@ impl Net for MioNet {
     }
 }
 
-/// The most unsent bytes that are guessed; Linux keeps 4 MiB a socket unless it is told otherwise.
-const GUESSED_MAX_BYTES: u32 = 64 * 1024 * 1024;
+/// The upper bound of the search. Linux buffers at most 4 MiB per socket by default.
+const UNSENT_MAX_BYTES: u32 = 64 * 1024 * 1024;
 
-/// Whether no more than so many bytes are unsent. If not, there will be an event when it is so.
-fn has_at_most(stream: &Socket, bytes: u32) -> io::Result<bool> {
-    // Linux wakes those who wait only when half of that is unsent, and calls a socket writable by the same rule.
+/// Whether at most `bytes` are unsent. If not, an event follows when that is the case.
+///
+/// # Errors
+/// Those of `setsockopt(2)` and `poll(2)`.
+fn has_at_most_unsent(stream: &Socket, bytes: u32) -> io::Result<bool> {
+    // Linux counts a socket as writable once no more than half of the limit is unsent.
     stream.set_tcp_notsent_lowat(2 * bytes + 1)?;
-    let mut watched = [PollFd::new(stream, PollFlags::OUT)];
-    poll(&mut watched, Some(&Timespec::default()))?;
-    Ok(watched[0].revents().contains(PollFlags::OUT))
+    let mut polled = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut polled, Some(&Timespec::default()))?;
+    Ok(polled[0].revents().contains(PollFlags::OUT))
 }
 
-/// Watches the socket that an answer of the resolver's comes by.
-fn watch_answer(registry: &Registry, stream: &StdUnixStream) -> io::Result<()> {
+/// Registers the socket by which the resolver's thread sends its result.
+///
+/// # Errors
+/// Those of `epoll_ctl(2)`.
+fn register_resolver(registry: &Registry, stream: &StdUnixStream) -> io::Result<()> {
     registry.register(
         &mut SourceFd(&stream.as_raw_fd()),
         mio::Token(RESOLVER_SLOT as usize),
@@ -251,7 +259,7 @@ fn watch_answer(registry: &Registry, stream: &StdUnixStream) -> io::Result<()> {
     )
 }
 
-/// A token in one word: the serial above the slot.
+/// Packs a token into one word: the serial above the slot.
 fn pack(token: Token) -> mio::Token {
     const { assert!(usize::BITS >= 64, "tokens need 64-bit words") };
     mio::Token(((token.serial as usize) << 32) | token.slot as usize)
@@ -266,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_survive_the_kernel() {
+    fn tokens_are_unpacked_as_they_were_packed() {
         for token in [Token { slot: 0, serial: u32::MAX }, Token { slot: 9_999, serial: 7 }] {
             assert_eq!(unpack(pack(token)), token);
         }

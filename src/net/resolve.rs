@@ -1,35 +1,34 @@
-//! Looking up the addresses of a name without stopping the loop: [`Resolver`].
+//! Resolving names without blocking the loop: [`Resolver`].
 //!
-//! This is the only place with a thread. What resolves names as the rest of the system does (`/etc/hosts`, mDNS,
-//! whatever `nsswitch.conf` says) is `getaddrinfo(3)`, and it has no form that doesn't block; a resolver of our own
-//! would be larger than all of chinwag, and would find other addresses than `ping` does. So a thread is started for each
-//! question, and ends with its answer. It shares nothing with the loop: the answer comes as lines of text through a
-//! socket, which the loop watches as any other, and the end of the text is the end of the thread.
+//! This is the only place with a thread. `getaddrinfo(3)` resolves names as the rest of the system does (`/etc/hosts`, mDNS,
+//! `nsswitch.conf`), but it blocks. An own resolver would be larger than chinwag, and could disagree with `ping`. So each
+//! lookup has a thread, which ends with the result. The thread shares nothing with the loop: it writes the result as lines of
+//! text to a socket, which the loop polls like any other. The end of the text is the end of the thread.
 //!
-//! A question that is never answered (name servers that are gone) does no harm: the process doesn't wait for the thread
-//! when it ends, and while it runs there is no second one.
+//! A lookup that never ends (dead name servers) is harmless. There is only one thread at a time, and the process ends without
+//! waiting for it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-/// What comes of a question: at least one address, or why there is none.
+/// The result of a lookup: at least one address, or the error.
 pub type Answer = io::Result<Vec<SocketAddr>>;
 
-/// In front of an error in the text that the thread writes; no address begins so.
+/// The prefix of an error in the thread's text. No address begins with it.
 const ERROR: &str = "error: ";
 
-/// At most one question, and the thread that looks for its answer.
+/// At most one question, and at most one thread.
 pub struct Resolver {
     look_up: fn(&str, u16) -> Answer,
-    /// What is to be known; none once there is an answer.
-    asked: Option<Question>,
-    /// The thread. It may still be after an older question.
+    /// The current question; `None` once it is answered.
+    question: Option<Question>,
+    /// The running thread. It may belong to an older question.
     lookup: Option<Lookup>,
     answer: Option<Answer>,
-    /// There is an answer, and nobody was told.
-    is_news: bool,
+    /// There is an answer, and [`Resolver::take_event`] has not reported it.
+    has_event: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -38,11 +37,11 @@ struct Question {
     port: u16,
 }
 
-/// A thread under way.
+/// A running thread.
 struct Lookup {
     question: Question,
     from_thread: UnixStream,
-    /// What it has written so far.
+    /// The text received so far.
     text: Vec<u8>,
 }
 
@@ -54,91 +53,92 @@ impl Default for Resolver {
 
 impl Resolver {
     fn new(look_up: fn(&str, u16) -> Answer) -> Resolver {
-        Resolver { look_up, asked: None, lookup: None, answer: None, is_news: false }
+        Resolver { look_up, question: None, lookup: None, answer: None, has_event: false }
     }
 
-    /// Forgets what was asked before, and asks this. An address is its own answer. While a thread runs, its answer is
-    /// waited for, and is this one's if it was asked for the same.
+    /// Replaces the current question. An address needs no lookup. A running thread is awaited, and answers the new question
+    /// if it is the same.
     ///
-    /// `watch` is given a socket that [`Resolver::advance`] is to be called for once it is readable. Dropping it, which
-    /// the resolver does, must end the watch.
-    pub fn ask(&mut self, host: &str, port: u16, watch: impl FnOnce(&UnixStream) -> io::Result<()>) {
-        (self.asked, self.answer, self.is_news) = (None, None, false);
+    /// `register` gets a socket. Call [`Resolver::advance`] when it is readable. The resolver drops the socket, which must end
+    /// the registration.
+    pub fn start(&mut self, host: &str, port: u16, register: impl FnOnce(&UnixStream) -> io::Result<()>) {
+        (self.question, self.answer, self.has_event) = (None, None, false);
         if let Ok(address) = host.parse::<IpAddr>() {
-            return self.settle(Ok(vec![(address, port).into()]));
+            return self.set_answer(Ok(vec![(address, port).into()]));
         }
-        self.asked = Some(Question { host: host.into(), port });
-        self.begin(watch);
+        self.question = Some(Question { host: host.into(), port });
+        self.start_thread(register);
     }
 
-    /// Starts a thread for what is asked, unless one runs.
-    fn begin(&mut self, watch: impl FnOnce(&UnixStream) -> io::Result<()>) {
+    /// Starts a thread for the current question, unless one runs.
+    fn start_thread(&mut self, register: impl FnOnce(&UnixStream) -> io::Result<()>) {
         if self.lookup.is_some() {
             return;
         }
-        let Some(question) = self.asked.clone() else {
+        // The question may have been answered meanwhile, as an address.
+        let Some(question) = self.question.clone() else {
             return;
         };
-        match Lookup::begin(question, self.look_up, watch) {
+        match Lookup::start(question, self.look_up, register) {
             Ok(lookup) => self.lookup = Some(lookup),
-            Err(error) => self.settle(Err(error)),
+            Err(error) => self.set_answer(Err(error)),
         }
     }
 
-    /// Takes what the thread has written. If that was the answer to an older question, the newer one is begun, with
-    /// `watch` as in [`Resolver::ask`].
-    pub fn advance(&mut self, watch: impl FnOnce(&UnixStream) -> io::Result<()>) {
+    /// Reads from the thread. If its answer is for an older question, starts a thread for the current one, with `register` as
+    /// in [`Resolver::start`].
+    pub fn advance(&mut self, register: impl FnOnce(&UnixStream) -> io::Result<()>) {
+        // The text is still incomplete, or the event is a late one of a thread that has ended.
         let Some(answer) = self.lookup.as_mut().and_then(Lookup::answer) else {
             return;
         };
         let answered = self.lookup.take().map(|lookup| lookup.question);
-        match self.asked == answered {
-            true => self.settle(answer),
-            false => self.begin(watch),
+        match self.question == answered {
+            true => self.set_answer(answer),
+            false => self.start_thread(register),
         }
     }
 
-    fn settle(&mut self, answer: Answer) {
-        self.asked = None;
+    fn set_answer(&mut self, answer: Answer) {
+        self.question = None;
         self.answer = Some(answer);
-        self.is_news = true;
+        self.has_event = true;
     }
 
-    /// Whether there is an answer that [`Resolver::take_news`] has not told of.
-    pub fn has_news(&self) -> bool {
-        self.is_news
+    /// Whether there is an answer that [`Resolver::take_event`] has not reported.
+    pub fn has_event(&self) -> bool {
+        self.has_event
     }
 
-    /// Tells once of each answer that there is one.
-    pub fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.is_news)
+    /// Reports each answer once.
+    pub fn take_event(&mut self) -> bool {
+        std::mem::take(&mut self.has_event)
     }
 
-    /// Takes the answer.
     pub fn take_answer(&mut self) -> Option<Answer> {
         self.answer.take()
     }
 }
 
 impl Lookup {
-    fn begin(
+    fn start(
         question: Question,
         look_up: fn(&str, u16) -> Answer,
-        watch: impl FnOnce(&UnixStream) -> io::Result<()>,
+        register: impl FnOnce(&UnixStream) -> io::Result<()>,
     ) -> io::Result<Lookup> {
         let (from_thread, mut to_loop) = UnixStream::pair()?;
         from_thread.set_nonblocking(true)?;
-        watch(&from_thread)?;
+        register(&from_thread)?;
         let Question { host, port } = question.clone();
         let run = move || {
-            // Nobody listens once the server is gone.
+            // A failed write means that the server has ended.
             let _ = to_loop.write_all(write(look_up(&host, port)).as_bytes());
         };
         thread::Builder::new().name("resolver".into()).spawn(run)?;
         Ok(Lookup { question, from_thread, text: Vec::new() })
     }
 
-    /// Reads what there is; the answer once it is whole.
+    /// Reads the available text. Returns the answer once it is complete.
     fn answer(&mut self) -> Option<Answer> {
         match self.from_thread.read_to_end(&mut self.text) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => None,
@@ -162,7 +162,7 @@ fn read(text: &str) -> Answer {
     }
     let addresses: Vec<SocketAddr> = text.lines().filter_map(|line| line.parse().ok()).collect();
     match addresses.is_empty() {
-        // Or the thread came to nothing, which leaves no text either.
+        // A thread that panicked leaves no text either.
         true => Err(io::Error::other("no address was found")),
         false => Ok(addresses),
     }
@@ -175,21 +175,21 @@ mod tests {
 
     use super::*;
 
-    fn watch(_: &UnixStream) -> io::Result<()> {
+    fn register(_: &UnixStream) -> io::Result<()> {
         Ok(())
     }
 
-    /// Advances until there is news; looks at what the thread writes again and again, as nothing watches it.
+    /// Advances until there is an answer, by polling.
     fn wait(resolver: &mut Resolver) -> Answer {
-        while !resolver.take_news() {
+        while !resolver.take_event() {
             thread::sleep(Duration::from_millis(1));
-            resolver.advance(watch);
+            resolver.advance(register);
         }
-        resolver.take_answer().expect("news of an answer")
+        resolver.take_answer().expect("an event has an answer")
     }
 
     #[test]
-    fn answers_survive_being_written() {
+    fn answers_are_read_as_they_were_written() {
         let addresses: Vec<SocketAddr> =
             ["127.0.0.1:6379", "[::1]:1", "[fe80::1%2]:65535"].map(|raw| raw.parse().unwrap()).into();
         assert_eq!(read(&write(Ok(addresses.clone()))).unwrap(), addresses);
@@ -199,34 +199,34 @@ mod tests {
     }
 
     #[test]
-    fn an_address_needs_no_thread() {
+    fn address_needs_no_thread() {
         let mut resolver = Resolver::new(|_, _| unreachable!());
         for (host, expected) in [("10.0.0.1", "10.0.0.1:7"), ("::1", "[::1]:7")] {
-            resolver.ask(host, 7, |_| unreachable!());
-            assert!(resolver.has_news());
+            resolver.start(host, 7, |_| unreachable!());
+            assert!(resolver.has_event());
             assert_eq!(wait(&mut resolver).unwrap(), [expected.parse().unwrap()]);
-            assert!(!resolver.has_news() && resolver.take_answer().is_none());
+            assert!(!resolver.has_event() && resolver.take_answer().is_none());
         }
     }
 
     #[test]
-    fn the_same_question_waits_for_the_thread_that_runs() {
+    fn same_question_waits_for_the_running_thread() {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         let mut resolver = Resolver::new(|_, port| {
             THREADS.fetch_add(1, SeqCst);
             thread::sleep(Duration::from_millis(50));
             Ok(vec![([127, 0, 0, 1], port).into()])
         });
-        (0..5).for_each(|_| resolver.ask("db", 7, watch));
+        (0..5).for_each(|_| resolver.start("db", 7, register));
         assert_eq!(wait(&mut resolver).unwrap(), [([127, 0, 0, 1], 7).into()]);
         assert_eq!(THREADS.load(SeqCst), 1);
-        resolver.ask("db", 7, watch);
+        resolver.start("db", 7, register);
         wait(&mut resolver).unwrap();
         assert_eq!(THREADS.load(SeqCst), 2);
     }
 
     #[test]
-    fn another_question_is_asked_when_the_thread_is_done_and_the_first_answer_is_never_seen() {
+    fn another_question_waits_for_the_thread_and_the_first_answer_is_discarded() {
         static RUNNING: AtomicUsize = AtomicUsize::new(0);
         let mut resolver = Resolver::new(|_, port| {
             assert_eq!(RUNNING.fetch_add(1, SeqCst), 0, "two threads at once");
@@ -234,30 +234,29 @@ mod tests {
             RUNNING.fetch_sub(1, SeqCst);
             Ok(vec![([127, 0, 0, 1], port).into()])
         });
-        resolver.ask("db", 1, watch);
-        resolver.ask("db", 2, watch);
-        resolver.ask("db", 3, watch);
+        resolver.start("db", 1, register);
+        resolver.start("db", 2, register);
+        resolver.start("db", 3, register);
         assert_eq!(wait(&mut resolver).unwrap(), [([127, 0, 0, 1], 3).into()]);
-        // An address in between is answered at once; what the thread says then is of no use to anybody.
-        resolver.ask("db", 4, watch);
-        resolver.ask("10.0.0.1", 5, watch);
+        // An address in between is answered at once, and the thread's answer is discarded.
+        resolver.start("db", 4, register);
+        resolver.start("10.0.0.1", 5, register);
         assert_eq!(wait(&mut resolver).unwrap(), [([10, 0, 0, 1], 5).into()]);
         while resolver.lookup.is_some() {
-            resolver.advance(watch);
+            resolver.advance(register);
         }
-        assert!(!resolver.has_news() && resolver.take_answer().is_none());
+        assert!(!resolver.has_event() && resolver.take_answer().is_none());
     }
 
     #[test]
-    fn what_goes_wrong_is_the_answer() {
+    fn errors_are_answers() {
         let mut resolver = Resolver::new(|_, _| Err(io::Error::other("no such name")));
-        resolver.ask("db", 1, watch);
+        resolver.start("db", 1, register);
         assert_eq!(wait(&mut resolver).unwrap_err().to_string(), "no such name");
-        resolver.ask("db", 1, |_| Err(io::Error::other("not watched")));
-        assert_eq!(wait(&mut resolver).unwrap_err().to_string(), "not watched");
-        let mut resolver =
-            Resolver::new(|_, _| panic!("a thread that comes to nothing, as it should in this test"));
-        resolver.ask("db", 1, watch);
+        resolver.start("db", 1, |_| Err(io::Error::other("not registered")));
+        assert_eq!(wait(&mut resolver).unwrap_err().to_string(), "not registered");
+        let mut resolver = Resolver::new(|_, _| panic!("this test needs a thread that panics"));
+        resolver.start("db", 1, register);
         assert_eq!(wait(&mut resolver).unwrap_err().to_string(), "no address was found");
     }
 }

@@ -1,69 +1,68 @@
-//! Why a connection ends: [`CloseReason`].
+//! Reasons for the end of a connection: [`CloseReason`].
 
 use crate::text::Text;
 
-/// Why a connection ends.
+/// The reason why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {
     /// The client said `/quit`.
     Quit,
-    /// The client closed its side, and all it had sent was dealt with.
+    /// The client closed its side, and all its input was handled.
     EndOfInput,
-    /// The connection broke: reset, timed out, host gone.
-    Lost,
-    /// The write buffer reached its hard limit.
+    /// The connection was reset or timed out.
+    ConnectionLost,
+    /// The queued output reached its hard limit.
     BufferFull,
-    /// The write buffer stayed over its soft limit too long.
+    /// The queued output stayed over its soft limit for too long.
     BufferHigh,
-    /// Nothing was taken of what waits for too long.
+    /// The client read none of its queued output for too long.
     Stalled,
-    /// All clients together held too much, and this one most.
+    /// The queued output of all clients was over its limit, and this client had the most.
     ServerMemory,
-    /// No name was given in time.
+    /// The client gave no name in time.
     NoName,
-    /// Nothing was sent for too long.
+    /// The client sent nothing for too long.
     Idle,
-    /// A line would not end.
+    /// A line went on far beyond the limit.
     EndlessLine,
-    /// The first line was an HTTP request, at the listener for lines.
+    /// An HTTP request came to a line listener.
     HttpRequest,
-    /// The first input was of another protocol than HTTP, or no text.
+    /// Input of another protocol, or binary input, came to a line listener.
     OtherProtocol,
-    /// No place, and no place to wait.
-    Full,
+    /// There was neither a free quota nor room in the queue.
+    ServerFull,
     /// Too many connections from the same address.
     TooManyFromAddress,
     /// Too many new connections from the same address in a short time.
     TooManyArrivals,
-    /// The server ends.
     Shutdown,
-    /// A WebSocket client has closed, as it should.
+    /// A WebSocket client has sent a close frame.
     PeerClosed,
     /// A frame broke the rules of RFC 6455.
     BadFrame,
-    /// A text was no UTF-8.
+    /// A WebSocket text was not UTF-8.
     BadText,
-    /// A message was over the limit.
+    /// A WebSocket message was over the limit.
     TooLarge,
-    /// A message came in too many frames.
+    /// A WebSocket message had too many frames.
     TooManyFrames,
-    /// A WebSocket client did not answer when it was asked whether it is there.
+    /// A WebSocket client did not answer a ping.
     NoPong,
-    /// The last answer of an HTTP connection was given.
-    Answered,
-    /// An HTTP client took too long with the head of a request, or asked for nothing more.
-    NoRequest,
-    /// An idle HTTP connection was closed because a newcomer needed its place.
+    /// The last response of an HTTP connection was sent.
+    ResponseSent,
+    /// An HTTP client took too long to send a request.
+    RequestTimeout,
+    /// An idle HTTP connection made room for a new connection.
     Evicted,
 }
 
 impl CloseReason {
-    /// One word for the log.
+    /// The word for the log.
     pub fn as_str(self) -> &'static str {
         match self {
             CloseReason::Quit => "quit",
             CloseReason::EndOfInput => "end-of-input",
-            CloseReason::Lost => "lost",
+            CloseReason::ConnectionLost => "lost",
             CloseReason::BufferFull => "buffer-full",
             CloseReason::BufferHigh => "buffer-high",
             CloseReason::Stalled => "stalled",
@@ -73,7 +72,7 @@ impl CloseReason {
             CloseReason::EndlessLine => "endless-line",
             CloseReason::HttpRequest => "http-request",
             CloseReason::OtherProtocol => "other-protocol",
-            CloseReason::Full => "full",
+            CloseReason::ServerFull => "full",
             CloseReason::TooManyFromAddress => "too-many-from-address",
             CloseReason::TooManyArrivals => "too-many-arrivals",
             CloseReason::Shutdown => "shutdown",
@@ -83,54 +82,58 @@ impl CloseReason {
             CloseReason::TooLarge => "too-large",
             CloseReason::TooManyFrames => "too-many-frames",
             CloseReason::NoPong => "no-pong",
-            CloseReason::Answered => "answered",
-            CloseReason::NoRequest => "no-request",
+            CloseReason::ResponseSent => "answered",
+            CloseReason::RequestTimeout => "no-request",
             CloseReason::Evicted => "evicted",
         }
     }
 
-    /// The code of the close frame for a WebSocket client (RFC 6455, 7.4.1, and IANA's registry for 1013); `None` if there
-    /// is nobody to tell, or it was answered already.
+    /// The code of the close frame for a WebSocket client (RFC 6455, 7.4.1, and IANA's registry for 1013). `None` if no
+    /// close frame is to be sent.
     pub fn websocket_code(self) -> Option<u16> {
         use CloseReason::{
-            Answered, BadFrame, BadText, BufferFull, BufferHigh, EndOfInput, EndlessLine, Evicted, Full,
-            HttpRequest, Idle, Lost, NoName, NoPong, NoRequest, OtherProtocol, PeerClosed, Quit,
-            ServerMemory, Shutdown, Stalled, TooLarge, TooManyArrivals, TooManyFrames, TooManyFromAddress,
+            BadFrame, BadText, BufferFull, BufferHigh, ConnectionLost, EndOfInput, EndlessLine, Evicted,
+            HttpRequest, Idle, NoName, NoPong, OtherProtocol, PeerClosed, Quit, RequestTimeout, ResponseSent,
+            ServerFull, ServerMemory, Shutdown, Stalled, TooLarge, TooManyArrivals, TooManyFrames,
+            TooManyFromAddress,
         };
         Some(match self {
-            Lost | PeerClosed | Answered | NoRequest | Evicted | HttpRequest | OtherProtocol => return None,
+            ConnectionLost | PeerClosed | ResponseSent | RequestTimeout | Evicted | HttpRequest
+            | OtherProtocol => return None,
             Quit | EndOfInput => 1000,
             Shutdown => 1001,
             BadFrame => 1002,
             BadText => 1007,
             NoName | Idle | EndlessLine | TooManyFromAddress | TooManyArrivals => 1008,
             TooLarge | TooManyFrames => 1009,
-            // Come again: nothing was wrong with what the client said.
-            BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | Full => 1013,
+            // "Try again later": the client's messages were in order.
+            BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | ServerFull => 1013,
         })
     }
 
-    /// Whether what is said still reaches the client until it has left the chat.
+    /// Whether the client still receives messages until it has left the chat.
     pub const fn receives_until_closed(self) -> bool {
-        !self.is_drop() && !matches!(self, CloseReason::Lost | CloseReason::PeerClosed)
+        !self.is_drop() && !matches!(self, CloseReason::ConnectionLost | CloseReason::PeerClosed)
     }
 
-    /// Whether the server gave up on a client that does not read.
+    /// Whether the client was dropped because it read too slowly.
     pub const fn is_drop(self) -> bool {
         use CloseReason::{BufferFull, BufferHigh, ServerMemory, Stalled};
         matches!(self, BufferFull | BufferHigh | Stalled | ServerMemory)
     }
 
-    /// What the client itself is told; `None` if it does not want to know or can't be told.
+    /// The text for the client itself; `None` if it gets none.
     pub fn farewell(self) -> Option<&'static str> {
         Some(match self {
-            CloseReason::EndOfInput | CloseReason::Lost | CloseReason::PeerClosed => return None,
-            CloseReason::Answered | CloseReason::NoRequest | CloseReason::Evicted => return None,
+            CloseReason::EndOfInput | CloseReason::ConnectionLost | CloseReason::PeerClosed => return None,
+            CloseReason::ResponseSent | CloseReason::RequestTimeout | CloseReason::Evicted => return None,
             CloseReason::Quit => "bye",
             CloseReason::BufferFull => "you were dropped: too much was waiting for you to read it",
             CloseReason::BufferHigh => "you were dropped: you were behind with reading for too long",
             CloseReason::Stalled => "you were dropped: you stopped reading",
-            CloseReason::ServerMemory => "you were dropped: the server ran short of memory for what waits",
+            CloseReason::ServerMemory => {
+                "you were dropped: the server ran short of memory for unread messages"
+            }
             CloseReason::NoName => "you gave no name in time. connect again to try again",
             CloseReason::Idle => "you were idle for too long. connect again to go on",
             CloseReason::EndlessLine => "your line does not end. good-bye",
@@ -139,7 +142,7 @@ impl CloseReason {
                  port 7712, unless --http says another"
             }
             CloseReason::OtherProtocol => "that is another protocol. send lines of UTF-8 text, as nc does",
-            CloseReason::Full => "the server is full. try again later",
+            CloseReason::ServerFull => "the server is full. try again later",
             CloseReason::TooManyFromAddress => {
                 "too many connections from your address. close one of them first"
             }
@@ -155,7 +158,7 @@ impl CloseReason {
         })
     }
 
-    /// What the rest of the room is told behind `ann left`.
+    /// The reason that the other members see behind `ann left`.
     pub fn announced_reason(self) -> Option<Text> {
         match self {
             reason if reason.is_drop() => Text::clean("too slow"),

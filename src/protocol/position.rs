@@ -1,27 +1,26 @@
-//! Where somebody is in what was said in a room: an [`Epoch`], which numbering, and a number in it, the [`Position`].
+//! A [`Position`] in a room's messages: an [`Epoch`] and a sequence number in it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What the numbers of a room's messages belong to. A number says nothing in another epoch.
+/// The epoch of a room's sequence numbers. Numbers of two epochs can't be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Epoch {
-    /// A number that the process drew at its start: each counts for itself, and anew when it is started again.
+    /// A random number that each process draws at its start.
     pub process: u64,
-    /// The room's serial number there: one that was closed is another one when it is opened again.
+    /// The room's serial number in the process. A room that is closed and opened again gets a new one.
     pub room: u32,
 }
 
-/// A place between two numbers of a room.
+/// A point between two messages of a room.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Position {
-    /// Which numbering.
     pub epoch: Epoch,
-    /// The last number before it.
+    /// The last sequence number before the point.
     pub seq: u64,
 }
 
-/// It is no position that we have written.
+/// The text is not a position that this server has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PositionError;
 
@@ -41,10 +40,10 @@ impl fmt::Display for Position {
 impl FromStr for Position {
     type Err = PositionError;
 
-    /// Reads what `Display` has written, and nothing else.
+    /// Accepts only what `Display` writes.
     fn from_str(raw: &str) -> Result<Position, PositionError> {
         let position = read(raw).ok_or(PositionError)?;
-        // The numbers of the library may have signs, and zeros in front.
+        // `parse` accepts a sign and leading zeros, which `Display` never writes.
         if position.to_string() == raw { Ok(position) } else { Err(PositionError) }
     }
 }

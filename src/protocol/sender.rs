@@ -1,17 +1,16 @@
-//! The origin of a message: [`Sender`]. A name proves nothing: it may have been another client's a minute ago.
+//! The origin of a message: [`Sender`]. A name is no proof: another client may have had it a minute ago.
 
 use std::fmt;
 
-/// Identifies one client among those of all processes (until a process has had 2^32 connections).
+/// Identifies a client among those of all processes, until a process has had 2^32 connections.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct UniqueId {
-    /// A number that the process drew at its start.
+    /// A random number that the process drew at its start.
     pub process: u64,
-    /// The connection's serial number.
     pub serial: u32,
 }
 
-/// The longest [`UniqueId`] as text, in bytes.
+/// Length of the longest [`UniqueId`] as text.
 pub const UNIQUE_ID_MAX_BYTES: usize = "ffffffffffffffff-4294967295".len();
 
 /// `PROCESS-SERIAL`, as in `00c0ffee00c0ffee-7`.
@@ -24,11 +23,11 @@ impl fmt::Display for UniqueId {
 /// The origin of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sender {
-    /// A client, which held the name while it said that.
+    /// A client that had the name when it sent the message.
     Client(UniqueId),
-    /// An HTTP request: its sender may be anybody, and so may the name, if nobody present had it.
+    /// An HTTP request. Its name is any that no client had.
     Http,
-    /// Unknown. Another program published the message in Redis, as `redis`, or a process that is too old to say relayed it.
+    /// Another program published the message in Redis, or an older process without this field did.
     Unknown,
 }
 

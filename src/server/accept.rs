@@ -265,8 +265,8 @@ impl<N: Net> Server<N> {
                     self.receive(self.admission.listeners[listener], stream, peer);
                 }
                 Err(error) => match AcceptError::from(&error) {
-                    AcceptError::Nobody => self.admission.ready[listener] = false,
-                    AcceptError::ThisOne => {
+                    AcceptError::WouldBlock => self.admission.ready[listener] = false,
+                    AcceptError::ConnectionFailed => {
                         log::debug!("accept failed, going on error={:?}", error.to_string())
                     }
                     AcceptError::Exhausted => {
@@ -278,7 +278,7 @@ impl<N: Net> Server<N> {
                         self.admission.paused_until = Some(self.now.moment + PAUSE);
                         return;
                     }
-                    AcceptError::Broken => self.close_broken(listener, &error),
+                    AcceptError::ListenerBroken => self.close_broken(listener, &error),
                 },
             }
         }
@@ -299,7 +299,7 @@ impl<N: Net> Server<N> {
     /// Takes a slot for a new connection, in the quota that its address and the listener give it.
     fn receive(&mut self, listener: ListenerKind, mut stream: N::Stream, peer: Peer) {
         let host = Host::from(peer);
-        if let Err(error) = self.net.watch(&mut stream, self.roster.next_token()) {
+        if let Err(error) = self.net.register(&mut stream, self.roster.next_token()) {
             log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
         }
@@ -345,7 +345,7 @@ impl<N: Net> Server<N> {
             Quota::Http => self.roster.record_idle(token, Some(self.now.moment)),
             Quota::Client => self.admit(token, arrival),
             Quota::Queue => self.enqueue(token, arrival),
-            Quota::Closing => self.refuse(token, CloseReason::Full),
+            Quota::Closing => self.refuse(token, CloseReason::ServerFull),
             Quota::Refused => debug_assert!(false, "the quota of a connection that is refused at once"),
         }
         self.roster.wake(token);
@@ -374,7 +374,7 @@ impl<N: Net> Server<N> {
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
         self.log_refusal(Some(token), host, reason);
         if is_http {
-            self.complain_of_address(token, reason);
+            self.send_too_many_connections(token, reason);
         }
         self.roster.close(token, reason);
     }

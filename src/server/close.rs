@@ -32,10 +32,10 @@ impl<N: Net> Server<N> {
         }
         self.roster.record_closing(token, self.now.moment);
         self.roster.record_unblocked(token, self.now.moment);
-        self.metrics.closed(reason);
+        self.metrics.record_closed(reason);
         self.log_end(token, reason);
         self.leave_chat(id, reason);
-        if reason == CloseReason::Lost {
+        if reason == CloseReason::ConnectionLost {
             return self.free(token);
         }
         let Some(connection) = self.roster.get_mut(token) else {
@@ -66,7 +66,7 @@ impl<N: Net> Server<N> {
         match state {
             // A peer in the middle of a request gets an answer, and closes as others do.
             State::Http { .. } if self.inboxes.has(token.slot) && self.admission.may_close_slowly() => {
-                self.complain_of_slowness(token);
+                self.send_timeout_response(token);
                 self.part(token, CloseReason::Evicted);
             }
             State::Http { .. } => {
@@ -109,7 +109,7 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
-        if matches!(reason, CloseReason::EndOfInput | CloseReason::Lost) && self.is_unknown(token) {
+        if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && self.is_unknown(token) {
             // A balancer's check, a scan of ports, or somebody who thought better of it.
             return log::debug!("nothing said id={} peer={}", token.serial, connection.host());
         }

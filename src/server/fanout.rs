@@ -108,13 +108,13 @@ fn remote_keeps_members(event: &RemoteEvent) -> bool {
     match event {
         RemoteEvent::Message { .. } | RemoteEvent::Relayed { .. } => true,
         RemoteEvent::Private { .. }
-        | RemoteEvent::Nobody { .. }
+        | RemoteEvent::Undelivered { .. }
         | RemoteEvent::Present { .. }
         | RemoteEvent::Gone { .. }
-        | RemoteEvent::Everyone { .. }
+        | RemoteEvent::AllClients { .. }
         | RemoteEvent::ProcessGone { .. }
         | RemoteEvent::Lost { .. }
-        | RemoteEvent::Unread { .. }
+        | RemoteEvent::Unsubscribed { .. }
         | RemoteEvent::Disconnected
         | RemoteEvent::Connected => false,
     }

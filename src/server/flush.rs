@@ -144,7 +144,7 @@ impl<N: Net> Server<N> {
         if connection.state() == State::PeerClosed {
             return self.roster.wake(token);
         }
-        self.roster.close(token, CloseReason::Lost);
+        self.roster.close(token, CloseReason::ConnectionLost);
         self.roster.abort(token);
     }
 
@@ -152,7 +152,7 @@ impl<N: Net> Server<N> {
     fn close_our_side(&mut self, token: Token) {
         if let Some(connection) = self.roster.get_mut(token) {
             // A peer that is gone already has no use for it.
-            let _ = self.net.finish(&mut connection.stream);
+            let _ = self.net.shutdown_write(&mut connection.stream);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests of HTTP clients: most are answered at once, some make the connection a client of the chat.
+//! HTTP requests: most get a response at once, some make the connection a client of the chat.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,49 +15,49 @@ use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
 use crate::quota::Quota;
-use crate::web::{self, Guard, HttpAction, NotReady};
+use crate::web::{self, AccessRules, HttpAction, NotReady};
 
 impl<N: Net> Server<N> {
-    /// Answers a request, or what was none.
-    pub(super) fn answer(&mut self, token: Token, call: Result<Box<HttpRequest>, Refusal>) {
+    /// Handles a request, or a refusal of the codec.
+    pub(super) fn handle_http(&mut self, token: Token, request: Result<Box<HttpRequest>, Refusal>) {
         self.metrics.requests += 1;
-        let call = match call {
-            Ok(call) => call,
+        let request = match request {
+            Ok(request) => request,
             Err(refusal) => {
                 let origin = refusal.origin.as_deref();
-                return self.respond(token, &web::unreadable(&refusal), origin, AfterHead::Body, true);
+                return self.respond(token, &web::refusal_response(&refusal), origin, AfterHead::Body, true);
             }
         };
-        let guard = self.guard(token);
-        let origin = http::origin_of(call.headers());
-        let mut answer = match web::route(&call, &guard) {
-            Ok(HttpAction::Enter { answer, arrival }) => match self.refusal(token, &arrival) {
-                None => return self.enter(token, &answer, origin, arrival),
+        let rules = self.access_rules(token);
+        let origin = http::origin_of(request.headers());
+        let mut response = match web::route(&request, &rules) {
+            Ok(HttpAction::Enter { response, arrival }) => match self.refusal(token, &arrival) {
+                None => return self.enter(token, &response, origin, arrival),
                 Some(refusal) => refusal,
             },
-            Ok(action) => self.perform(action),
-            Err(answer) => answer,
+            Ok(action) => self.execute(action),
+            Err(response) => response,
         };
-        let follows = if call.method() == Method::HEAD { AfterHead::Nothing } else { AfterHead::Body };
-        let stays = http::keeps_alive(&call);
-        // A client of HTTP/1.0 waits for the end of the connection unless it is told that it stays (RFC 2068, 19.7.1).
-        if stays && call.version() == Version::HTTP_10 {
-            answer = answer.with(header::CONNECTION, "keep-alive");
+        let follows = if request.method() == Method::HEAD { AfterHead::Nothing } else { AfterHead::Body };
+        let stays = http::keeps_alive(&request);
+        // Without this field a client of HTTP/1.0 waits for the connection to close (RFC 2068, 19.7.1).
+        if stays && request.version() == Version::HTTP_10 {
+            response = response.with(header::CONNECTION, "keep-alive");
         }
-        self.respond(token, &answer, origin, follows, !stays);
+        self.respond(token, &response, origin, follows, !stays);
     }
 
-    /// The room that a request publishes in, if it does.
-    pub(super) fn room_of_call(&self, token: Token, call: &HttpRequest) -> Option<RoomId> {
-        match web::route(call, &self.guard(token)) {
+    /// The room that the request publishes to; `None` for other requests and unknown rooms.
+    pub(super) fn publish_room(&self, token: Token, request: &HttpRequest) -> Option<RoomId> {
+        match web::route(request, &self.access_rules(token)) {
             Ok(HttpAction::Publish { room, .. }) => self.fanout.chat().find_room(&room),
             _ => None,
         }
     }
 
-    fn guard(&self, token: Token) -> Guard<'_> {
+    fn access_rules(&self, token: Token) -> AccessRules<'_> {
         let config = &self.config;
-        Guard { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin }
+        AccessRules { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin }
     }
 
     fn is_guarded(&self, token: Token) -> bool {
@@ -65,20 +65,20 @@ impl<N: Net> Server<N> {
         state == Some(State::Http { guarded: true })
     }
 
-    fn perform(&mut self, action: HttpAction) -> HttpResponse {
-        // What was said before counts before.
+    fn execute(&mut self, action: HttpAction) -> HttpResponse {
+        // The batch has earlier messages, so it comes first.
         self.deliver_batch();
         match action {
-            HttpAction::Respond(answer) => answer,
-            HttpAction::Ready => self.readiness(),
-            HttpAction::Metrics => {
+            HttpAction::Respond(response) => response,
+            HttpAction::CheckReadiness => self.readiness(),
+            HttpAction::ReportMetrics => {
                 HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
             }
-            HttpAction::Rooms => web::told(&self.fanout.chat().rooms_for_programs()),
-            HttpAction::History { room, count, after } => {
+            HttpAction::ListRooms => web::event_response(&self.fanout.chat().rooms_for_programs()),
+            HttpAction::ReadHistory { room, count, after } => {
                 match self.fanout.chat().history_for_programs(room, count, after) {
-                    Ok(history) => web::told(&history),
-                    Err(problem) => web::refused(&problem),
+                    Ok(history) => web::event_response(&history),
+                    Err(problem) => web::problem_response(&problem),
                 }
             }
             HttpAction::Publish { room, from, body } => {
@@ -88,11 +88,11 @@ impl<N: Net> Server<N> {
                     self.call_chat(|chat, now, effects| chat.publish(room, from, body, now, effects));
                 self.deliver_batch();
                 match published {
-                    Ok(seq) => web::accepted(seq, self.metrics.deliveries - before),
-                    Err(problem) => web::refused(&problem),
+                    Ok(seq) => web::published(seq, self.metrics.deliveries - before),
+                    Err(problem) => web::problem_response(&problem),
                 }
             }
-            HttpAction::Enter { answer, .. } => answer,
+            HttpAction::Enter { response, .. } => response,
         }
     }
 
@@ -107,30 +107,31 @@ impl<N: Net> Server<N> {
         web::readiness(why_not)
     }
 
-    /// The answer to a request to enter that can't be granted, as far as that can be known before the protocol is
-    /// switched.
+    /// The response that refuses a new client, for reasons that are known before the upgrade.
     fn refusal(&mut self, token: Token, arrival: &Arrival) -> Option<HttpResponse> {
         let waits = arrival.dialect.is_websocket() && self.admission.has_place_or_queue();
         if !self.admission.has_place() && !waits {
-            self.metrics.closed(CloseReason::Full);
+            self.metrics.record_closed(CloseReason::ServerFull);
             let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host());
-            self.log_refusal(Some(token), peer, CloseReason::Full);
-            return Some(web::full());
+            self.log_refusal(Some(token), peer, CloseReason::ServerFull);
+            return Some(web::server_full());
         }
         let opens = arrival.room.as_ref().is_none_or(|room| self.fanout.chat().can_open(room));
         if arrival.dialect != Dialect::Json && !opens {
-            return Some(web::refused(&Problem::TooManyRooms));
+            return Some(web::problem_response(&Problem::TooManyRooms));
         }
-        // A browser can't read an answer that is no upgrade; it is told once it is in.
+        // A page can't read the response to a failed upgrade, so JSON clients get the error as an event.
         let name = arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw);
-        name.and_then(|name| self.fanout.chat().name_taken(name)).map(|problem| web::refused(&problem))
+        name.and_then(|name| self.fanout.chat().name_taken(name))
+            .map(|problem| web::problem_response(&problem))
     }
 
-    /// The connection is a client from now on, with a place or in the queue.
-    fn enter(&mut self, token: Token, answer: &HttpResponse, origin: Option<&str>, arrival: Arrival) {
+    /// Makes the connection a client, which is active or in the queue.
+    fn enter(&mut self, token: Token, response: &HttpResponse, origin: Option<&str>, arrival: Arrival) {
         let is_stream = arrival.dialect == Dialect::Events;
-        self.send_answer(token, answer, origin, AfterHead::Stream, is_stream);
+        self.send_response(token, response, origin, AfterHead::Stream, is_stream);
         let Some(connection) = self.roster.get_mut(token) else {
+            debug_assert!(false, "a connection is freed only when the tick reaps");
             return;
         };
         connection.dialect = arrival.dialect;
@@ -140,54 +141,55 @@ impl<N: Net> Server<N> {
     fn respond(
         &mut self,
         token: Token,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         origin: Option<&str>,
         follows: AfterHead,
         last: bool,
     ) {
-        // It is busy until the answer is written.
+        // The connection is busy until the response is written.
         self.roster.record_idle(token, None);
-        self.send_answer(token, answer, origin, follows, last);
+        self.send_response(token, response, origin, follows, last);
         if let Some(connection) = self.roster.get_mut(token) {
             connection.touch(self.now.moment);
             connection.outbox.count(1);
         }
         if last {
-            self.roster.close(token, CloseReason::Answered);
+            self.roster.close(token, CloseReason::ResponseSent);
         }
     }
 
-    /// Tells an HTTP client that was too slow so, if it was in the middle of a request.
-    pub(super) fn complain_of_slowness(&mut self, token: Token) {
+    /// Sends 408 if the client is in the middle of a request (RFC 9110, 15.5.9).
+    pub(super) fn send_timeout_response(&mut self, token: Token) {
+        // Without an inbox there is no unfinished request.
         let Some(inbox) = self.inboxes.get(token.slot) else {
             return;
         };
         let origin = http::origin_of_unfinished(inbox.unfinished.as_deref(), inbox.bytes());
         let origin = origin.map(String::from);
         let text = "the request took too long (--http-timeout)";
-        let answer = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
-        self.send_answer(token, &answer, origin.as_deref(), AfterHead::Body, true);
+        let response = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
+        self.send_response(token, &response, origin.as_deref(), AfterHead::Body, true);
     }
 
-    /// Answers a connection that is refused for its address, whatever it is about to ask.
-    pub(super) fn complain_of_address(&mut self, token: Token, reason: CloseReason) {
-        self.send_answer(token, &web::too_many_connections(reason), None, AfterHead::Body, true);
+    /// Refuses a connection because of its address, before its first request.
+    pub(super) fn send_too_many_connections(&mut self, token: Token, reason: CloseReason) {
+        self.send_response(token, &web::too_many_connections(reason), None, AfterHead::Body, true);
     }
 
-    /// Queues an answer to a page of that origin, with the time it was made at (RFC 9110, 6.6.1).
-    fn send_answer(
+    /// Queues a response with the fields for `origin` and the date (RFC 9110, 6.6.1).
+    fn send_response(
         &mut self,
         token: Token,
-        answer: &HttpResponse,
+        response: &HttpResponse,
         origin: Option<&str>,
         follows: AfterHead,
         last: bool,
     ) {
-        let mut answer = web::complete(answer.clone(), origin, &self.config.origin);
+        let mut response = web::add_common_headers(response.clone(), origin, &self.config.origin);
         if let Some(date) = http_date(self.now.unix_millis) {
-            answer = answer.with(header::DATE, date);
+            response = response.with(header::DATE, date);
         }
-        self.send_last(token, |out| answer.encode(follows, last, out));
+        self.send_last(token, |out| response.encode(follows, last, out));
     }
 
     fn metrics_text(&self) -> Vec<u8> {
@@ -203,7 +205,7 @@ impl<N: Net> Server<N> {
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let state = Gauges {
             clients,
-            far: census.remote,
+            remote: census.remote,
             remote_ignored: census.remote_ignored,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
@@ -219,8 +221,8 @@ impl<N: Net> Server<N> {
     }
 }
 
-/// The time as HTTP writes it. It has no form for years after 9999; then the field is left out, as it is by a server that
-/// has no clock (RFC 9110, 6.6.1).
+/// The time in HTTP's format, which ends with the year 9999. `None` omits the field, as a server without a clock does
+/// (RFC 9110, 6.6.1).
 fn http_date(unix_millis: u64) -> Option<String> {
     const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
     (unix_millis < YEAR_10000_MILLIS)

@@ -34,7 +34,7 @@ impl<N: Net> Server<N> {
         let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
-        let finished = self.net.finish(&mut connection.stream);
+        let finished = self.net.shutdown_write(&mut connection.stream);
         connection.start_state(State::Lingering, self.now.moment);
         if finished.is_err() || connection.ready.contains(Readiness::EOF) {
             return self.roster.abort(token);
@@ -51,7 +51,7 @@ impl<N: Net> Server<N> {
         };
         // A peer that sends no more can't cause a reset.
         let ended = connection.ready.contains(Readiness::EOF);
-        let bytes = if ended { 0 } else { self.net.unsent(&mut connection.stream) };
+        let bytes = if ended { 0 } else { self.net.unsent_bytes(&mut connection.stream) };
         if bytes == 0 {
             self.untaken.take(token.slot);
             return false;
@@ -91,7 +91,7 @@ impl<N: Net> Server<N> {
             && !reason.is_drop()
             && !connection.outbox.is_empty()
         {
-            self.metrics.closed(CloseReason::Stalled);
+            self.metrics.record_closed(CloseReason::Stalled);
             self.log_drop(token, CloseReason::Stalled);
         }
     }

@@ -1,7 +1,7 @@
-//! The link to Redis: the two sockets, and what the backplane wants done. What their bytes mean is the backplane's.
+//! The two sockets of the link to Redis. The backplane parses their bytes and requests [`LinkAction`]s.
 //!
-//! They are on the same loop as everybody's, and written to and read by the same rules: what a read finds is bounded a
-//! tick, and what a tick has brought goes out in one write.
+//! The sockets are on the same loop as the clients. Reads have a budget per tick, and the output of a tick goes out in one
+//! write.
 
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -13,24 +13,23 @@ use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
 use crate::time::Moment;
 
-/// Slots from here on are the link's. The roster never has as many.
+/// The first slot of the link. The roster never has that many.
 const FIRST_SLOT: u32 = 1 << 31;
 
-/// Bytes read of each socket in one tick.
+/// Budget for reads of one socket per tick.
 const TURN_BYTES: usize = 256 * 1024;
 
-/// What is said of a socket at its end.
+/// The log's reason for the end of input.
 const CLOSED: &str = "it has closed the connection";
 
-/// The link of a process that is one of several.
-pub struct Linked<S> {
-    /// What is to be done, and why.
+/// The link to Redis of a process with `--redis`.
+pub struct RedisLink<S> {
     pub backplane: Backplane,
-    /// While there is a session, or is to be one.
+    /// `None` while there is no session.
     sockets: Option<[Socket<S>; 2]>,
-    /// Sessions tried, so that no event of an old one is taken for one of the new.
+    /// Number of attempts. Events of an older session's sockets are ignored.
     serial: u32,
-    /// Whether the network has found addresses.
+    /// Whether a result of the name lookup is available.
     resolved: bool,
 }
 
@@ -39,18 +38,17 @@ struct Socket<S> {
     ready: Readiness,
 }
 
-impl<S> Linked<S> {
-    /// A link that is not made yet.
-    pub fn new(backplane: Backplane) -> Linked<S> {
-        Linked { backplane, sockets: None, serial: 0, resolved: false }
+impl<S> RedisLink<S> {
+    pub fn new(backplane: Backplane) -> RedisLink<S> {
+        RedisLink { backplane, sockets: None, serial: 0, resolved: false }
     }
 
-    /// The network has found addresses, or none.
+    /// Records that a result of the name lookup is available.
     pub fn record_resolved(&mut self) {
         self.resolved = true;
     }
 
-    /// Notes readiness of one of the sockets; of anything else, nothing.
+    /// Records readiness of one of the sockets. Other tokens are ignored.
     pub fn record_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let index = token.slot.checked_sub(FIRST_SLOT).filter(|_| token.serial == self.serial);
         let sockets = self.sockets.as_mut().zip(index);
@@ -59,26 +57,27 @@ impl<S> Linked<S> {
         }
     }
 
-    /// Whether something can be done at once.
+    /// Whether the link needs a tick at once.
     pub fn has_work(&self) -> bool {
         self.resolved
             || self.sockets.iter().flatten().any(|socket| socket.ready.contains(Readiness::READABLE))
     }
 
-    /// When it next wants a tick.
+    /// The next deadline.
     pub fn next_timeout(&self) -> Option<Moment> {
         self.backplane.next_timeout()
     }
 }
 
 impl<N: Net> Server<N> {
-    /// The link to the other processes of the chat, if there are any; for tests and statistics.
+    /// The link to the other processes, for tests and statistics.
     pub fn backplane(&self) -> Option<&Backplane> {
         self.linked.as_ref().map(|linked| &linked.backplane)
     }
 
-    /// Takes what Redis has sent, and does what is due.
+    /// Reads from Redis, and handles deadlines.
     pub(super) fn receive_link(&mut self) {
+        // Without `--redis` there is no link.
         let Some(linked) = &mut self.linked else {
             return;
         };
@@ -93,14 +92,15 @@ impl<N: Net> Server<N> {
         if let Some(linked) = &mut self.linked {
             linked.backplane.handle_timeout(self.now);
         }
-        self.do_actions();
+        self.run_actions();
     }
 
-    /// Sends what this tick has brought; or with the next, if that is when the first of our own clients hear it.
+    /// Sends the output of this tick. If the flush to local clients is delayed, the link waits for the next tick too.
     pub(super) fn write_link(&mut self) {
         if self.coalescing.is_waiting() {
             return;
         }
+        // Without `--redis` there is no link.
         let Some(linked) = &mut self.linked else {
             return;
         };
@@ -112,16 +112,18 @@ impl<N: Net> Server<N> {
                 linked.backplane.broken(&error.to_string(), self.now);
             }
         }
-        self.do_actions();
+        self.run_actions();
     }
 
     fn read_link(&mut self, link: Link) {
         let mut bytes_left = TURN_BYTES;
-        // One read in any case: clients that fill each tick must not make the link look dead.
+        // At least one read per tick. Otherwise busy clients could starve the link until it times out.
         while bytes_left == TURN_BYTES || (bytes_left > 0 && self.fanout.arena().open_bytes() < TICK_BYTES) {
             let Some(linked) = &mut self.linked else {
+                debug_assert!(false, "only a process with a link reads it");
                 return;
             };
+            // An error of the last read may have closed the sockets.
             let Some(socket) = linked.sockets.as_mut().map(|sockets| &mut sockets[link as usize]) else {
                 return;
             };
@@ -142,12 +144,12 @@ impl<N: Net> Server<N> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => linked.backplane.broken(&error.to_string(), self.now),
             }
-            // Before the next read, so that what came first is told first, and what it brings is bounded.
-            self.do_actions();
+            // Actions run before the next read, so that their order is kept and their output is bounded.
+            self.run_actions();
         }
     }
 
-    fn do_actions(&mut self) {
+    fn run_actions(&mut self) {
         while let Some(linked) = &mut self.linked
             && let Some(action) = linked.backplane.next_action()
         {
@@ -158,20 +160,20 @@ impl<N: Net> Server<N> {
                         linked.backplane.broken(&error.to_string(), self.now);
                     }
                 }
-                LinkAction::Hangup => linked.sockets = None,
-                LinkAction::Tell(event) => self.handle_remote_event(event),
+                LinkAction::Disconnect => linked.sockets = None,
+                LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => linked.backplane.register(&self.fanout.chat().presences()),
             }
         }
     }
 }
 
-impl<S> Linked<S> {
+impl<S> RedisLink<S> {
     fn connect<N: Net<Stream = S>>(&mut self, target: &ConnectTarget, net: &mut N) -> io::Result<()> {
         self.serial = self.serial.wrapping_add(1);
         let mut connect = |link: Link| -> io::Result<Socket<S>> {
             let mut stream = net.connect(target)?;
-            net.watch(&mut stream, Token { slot: FIRST_SLOT + link as u32, serial: self.serial })?;
+            net.register(&mut stream, Token { slot: FIRST_SLOT + link as u32, serial: self.serial })?;
             Ok(Socket { stream, ready: Readiness::default() })
         };
         let [first, second] = Link::BOTH;
@@ -179,8 +181,9 @@ impl<S> Linked<S> {
         Ok(())
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes the pending output until the socket would block.
     fn write<N: Net<Stream = S>>(&mut self, link: Link, net: &mut N) -> io::Result<()> {
+        // There are no sockets between two attempts.
         let Some(socket) = self.sockets.as_mut().map(|sockets| &mut sockets[link as usize]) else {
             return Ok(());
         };

@@ -32,7 +32,7 @@ impl<N: Net> Server<N> {
             return Ok(input);
         };
         let ended = connection.ready.contains(Readiness::EOF);
-        let followed = line::is_more(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
+        let followed = line::has_more_input(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
         let is_too_long = matches!(request, Err(Problem::LineTooLong { .. }));
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));

@@ -228,7 +228,7 @@ impl<N: Net> Server<N> {
                 self.fanout.chat().affected_rooms(token.into(), request),
                 self.fanout.chat().affected_client(request),
             ),
-            Input::Http(Ok(call)) => (self.room_of_call(token, call).into_iter().collect(), None),
+            Input::Http(Ok(call)) => (self.publish_room(token, call).into_iter().collect(), None),
             _ => return None,
         };
         let targets = rooms.into_iter().map(Audience::Room).chain(client.map(Audience::Client));
@@ -313,7 +313,7 @@ impl<N: Net> Server<N> {
     fn deal_with(&mut self, token: Token, inbox: &Inbox, input: Input) {
         match input {
             Input::Request { request, tag } => self.handle(token, request, tag),
-            Input::Http(call) => self.answer(token, call),
+            Input::Http(call) => self.handle_http(token, call),
             Input::Continue => self.send_last(token, |out| out.extend_from_slice(http::CONTINUE)),
             Input::Ping(payload) => self.answer_ping(token, payload),
             Input::Close(code) => self.answer_close(token, code, inbox.has_messages()),
@@ -369,7 +369,7 @@ impl<N: Net> Server<N> {
                 count
             }
             Err(_) => {
-                self.roster.close(token, CloseReason::Lost);
+                self.roster.close(token, CloseReason::ConnectionLost);
                 0
             }
         }
@@ -414,7 +414,7 @@ impl<N: Net> Server<N> {
             self.roster.close(token, reason);
         }
         match outcome {
-            Err(_) => self.roster.close(token, CloseReason::Lost),
+            Err(_) => self.roster.close(token, CloseReason::ConnectionLost),
             Ok(0) if ended && kept_bytes == 0 => {
                 self.roster.close(token, CloseReason::EndOfInput);
             }

@@ -1,4 +1,4 @@
-//! Characters that print as nothing: where a name needs one, and where it may have none ([`visible`]).
+//! Invisible characters: where a name needs one, and where it must have none ([`visible`]).
 
 use icu_properties::props::{
     CanonicalCombiningClass, DefaultIgnorableCodePoint, Emoji, ExtendedPictographic, JoiningType,
@@ -11,8 +11,10 @@ const BLACK_FLAG: char = '\u{1f3f4}';
 const KEYCAP: char = '\u{20e3}';
 const END_OF_TAGS: char = '\u{e007f}';
 
-/// Whether a character prints as nothing, so that two names could differ and look the same: the default-ignorable code
-/// points of Unicode's `DerivedCoreProperties.txt`, the separators, and the blank Braille cell.
+/// Whether a character is invisible, so that two different names could look the same.
+///
+/// These are the default-ignorable code points of Unicode's `DerivedCoreProperties.txt`, the separators, and the blank Braille
+/// cell.
 pub fn is_invisible(c: char) -> bool {
     is_ignorable(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}')
 }
@@ -22,10 +24,10 @@ pub fn is_ignorable(c: char) -> bool {
     !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
-/// A name without the variation selectors that vary nothing.
+/// A name without variation selectors that have no effect.
 ///
-/// Those that do stay, as do the joiners of a script or an emoji, and the tags of a flag. `None` if there is any other
-/// character that prints as nothing.
+/// Effective selectors stay, as do the joiners of a script or an emoji, and the tags of a flag. `None` if there is any other
+/// invisible character.
 pub fn visible(name: &str) -> Option<String> {
     if name.is_ascii() {
         return Some(name.into());
@@ -55,7 +57,7 @@ fn is_variation_selector(c: char) -> bool {
     matches!(c, '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Whether a variation selector follows what it can vary: an emoji or a letter of a script that has variants.
+/// Whether a variation selector follows a character that has variants: an emoji, or a letter of some scripts.
 fn is_varied(before: &[char], selector: char, after: &[char]) -> bool {
     let Some(base) = before.last().copied() else {
         return false;
@@ -74,13 +76,13 @@ fn is_mongolian(c: char) -> bool {
     matches!(c, '\u{1820}'..='\u{18aa}')
 }
 
-/// RFC 5892, appendix A.1 and A.2.
+/// The rule of RFC 5892, appendix A.1 and A.2.
 fn follows_virama(before: &[char]) -> bool {
     let class = CodePointMapData::<CanonicalCombiningClass>::new();
     before.last().is_some_and(|c| class.get(*c) == CanonicalCombiningClass::Virama)
 }
 
-/// RFC 5892, appendix A.1: without the joiner the letters on both sides would be joined.
+/// Whether the letters on both sides would be joined without the non-joiner (RFC 5892, appendix A.1).
 fn joins_letters(before: &[char], after: &[char]) -> bool {
     let kind = |c: &char| CodePointMapData::<JoiningType>::new().get(*c);
     let mut left = before.iter().rev().map(kind).filter(|kind| *kind != JoiningType::Transparent);
@@ -89,14 +91,14 @@ fn joins_letters(before: &[char], after: &[char]) -> bool {
         && matches!(right.next(), Some(JoiningType::RightJoining | JoiningType::DualJoining))
 }
 
-/// UAX 29, GB11: pictograms with selectors and skin tones, joined into one.
+/// Whether the joiner is between two pictograms, which may have selectors and skin tones (UAX 29, GB11).
 fn joins_emoji(before: &[char], after: &[char]) -> bool {
     let pictogram = |c: &char| CodePointSetData::new::<ExtendedPictographic>().contains(*c);
     let extends = |c: &&char| is_variation_selector(**c) || matches!(**c, '\u{1f3fb}'..='\u{1f3ff}');
     before.iter().rev().find(|c| !extends(c)).is_some_and(pictogram) && after.first().is_some_and(pictogram)
 }
 
-/// Whether a tag character belongs to the flag of a part of a country (UTS 51, emoji tag sequence).
+/// Whether a tag character belongs to the flag of a region (UTS 51, emoji tag sequence).
 fn is_in_flag(before: &[char], tag: char, after: &[char]) -> bool {
     let is_tag = |c: &&char| matches!(**c, '\u{e0020}'..=END_OF_TAGS);
     let left = before.iter().rev().take_while(is_tag).filter(|c| **c != END_OF_TAGS).count();
@@ -114,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn joiners_selectors_and_tags_stay_where_something_needs_them() {
+    fn joiners_selectors_and_tags_stay_where_they_have_an_effect() {
         let kept = [
             "ann",
             "❤\u{fe0f}",
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_print_as_nothing_are_refused_elsewhere() {
+    fn invisible_characters_are_refused_elsewhere() {
         let refused = [
             "a\u{200c}b",
             "a\u{200d}b",

@@ -1,8 +1,8 @@
-//! Keys by which look-alikes of a name are found: [`Looks`].
+//! Keys that confusable names share: [`Looks`].
 //!
-//! A key is the skeleton of UTS 39, section 4, in small letters. Skeletons depend on the case: `I` looks like `l`, `i`
-//! does not. So a name has a key for the letters as they are written and one for small letters, mostly the same. Two
-//! names look alike if they share a key. `ivan` and `lvan` share none, `Ivan` and `lvan` do.
+//! A key is the skeleton of UTS 39, section 4, in lower case. Skeletons depend on the case: `I` looks like `l`, `i` does
+//! not. So a name has a key for its spelling and one for its lower case, which are mostly the same. Two names look alike if
+//! they share a key. `ivan` and `lvan` share none, `Ivan` and `lvan` do.
 
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ impl Looks {
         }
         let mut looks = Looks(smallvec![key(&fold(name).collect::<String>())]);
         looks.add(key(name));
-        // In capitals, an `I` of any script is taken for an `l` above; it may be read as an `i` too.
+        // The keys above treat a capital `I` of any script as an `l`. A reader may take it for an `i` too.
         looks.add(key(&name
             .chars()
             .map(|c| if looks_like_capital_i(c) { 'i' } else { c })
@@ -36,12 +36,11 @@ impl Looks {
         looks
     }
 
-    /// Returns the key of the name in small letters.
+    /// The key of the name in lower case.
     pub fn first(&self) -> &str {
         &self.0[0]
     }
 
-    /// Returns the keys.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -63,22 +62,23 @@ impl Looks {
     }
 }
 
-/// Iterates over the lower case of the compatibility form (Unicode 3.13, NFKC), without the characters that print as
-/// nothing. Names with the same result are spellings of one name.
+/// The lower case of the compatibility form (Unicode 3.13, NFKC), without invisible characters. Names with the same result are
+/// spellings of one name.
 pub fn fold(raw: &str) -> impl Iterator<Item = char> + '_ {
-    // Greek has two small letters for one capital; `to_lowercase` knows the one, people mean either.
+    // Greek has two lower-case letters for one capital. `to_lowercase` yields only one of them.
     let lower = |c: char| c.to_lowercase().map(|c| if c == 'ς' { 'σ' } else { c });
     raw.nfkc().filter(|c| !is_ignorable(*c)).flat_map(lower).nfkc()
 }
 
-/// The skeleton has capitals in it (`0` becomes `O`), and small letters may have another skeleton than those.
+/// The skeleton of the lower case of the skeleton. The first skeleton can have capitals (`0` becomes `O`), whose lower case may
+/// have another skeleton.
 fn key(written: &str) -> String {
     let first: String = skeleton(written).collect();
     let small: String = fold(&first).collect();
     skeleton(&small).collect()
 }
 
-/// The same as [`key`], which is slow, for ASCII: there each character has its part of the key.
+/// A fast [`key`] for ASCII, where each character contributes a fixed part of the key.
 fn ascii_key(written: impl Iterator<Item = char>) -> String {
     static PARTS: LazyLock<Vec<LeanString>> =
         LazyLock::new(|| ('\0'..='\x7f').map(|c| key(c.encode_utf8(&mut [0; 4])).into()).collect());
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_ascii_are_those_of_the_slow_way() {
+    fn fast_keys_of_ascii_equal_the_slow_ones() {
         for (one, other) in (' '..='~').flat_map(|one| (' '..='~').map(move |other| (one, other))) {
             let name = format!("{one}{other}");
             let slow = [key(&fold(&name).collect::<String>()), key(&name)];

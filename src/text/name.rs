@@ -12,35 +12,33 @@ use super::invisible::visible;
 use super::looks::{Looks, fold};
 use super::{NAME_MAX_BYTES, is_bidi_control};
 
-/// The prefix of the names the server gives; nobody may choose one of the form `guest-7`.
+/// The prefix of guest names. Clients can't choose a name of the form `guest-7`.
 pub const GUEST_PREFIX: &str = "guest-";
 
-/// Names that would pass for the server or a listener of it (`redis` speaks for foreign `PUBLISH`es, `http` for programs
-/// that publish without a name).
+/// Names that look like the server's own. `redis` is the sender of foreign `PUBLISH`es, `http` of HTTP messages without a
+/// name.
 const RESERVED: [&str; 6] = ["chinwag", "server", "system", "redis", "http", "admin"];
 
-/// A client's name, as it was given, in Unicode's composed form (NFC).
+/// A client's name in Unicode's composed form (NFC).
 ///
-/// Two names are the same if [`Name::same_as`] says so; `Eq` compares the spelling.
+/// [`Name::same_as`] decides whether two names are the same; `Eq` compares the spelling.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name(LeanString);
 
-/// Why a name was refused. [`fmt::Display`] says it to the person who tried.
+/// The reason why a name was refused. [`fmt::Display`] is the text for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NameError {
-    /// Nothing was given.
     Empty,
     /// Over [`NAME_MAX_BYTES`].
     TooLong,
-    /// White space inside.
     Space,
-    /// A control inside, or a character that prints as nothing and that no script needs there.
+    /// A control character, or an invisible character that no script needs there.
     Invisible,
     /// A colon, which ends a name in `ann: hi`.
     Colon,
-    /// Begins like a line of the server, a command, a room or a private message.
+    /// The first character would make it look like a server line, a command, a room or a private message.
     Start(char),
-    /// One of the names that would pass for the server, or a guest's; or one that looks like them.
+    /// A name of the server or of a guest, or one that looks like it.
     Reserved,
 }
 
@@ -63,10 +61,10 @@ impl fmt::Display for NameError {
 }
 
 impl Name {
-    /// Reads a name; white space around it does not count.
+    /// Parses a name. White space around it is ignored.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first rule that the name breaks.
     pub fn parse(raw: &str) -> Result<Name, NameError> {
         let name = Name::check(raw)?;
         if is_reserved(name.as_str()) {
@@ -75,7 +73,7 @@ impl Name {
         Ok(name)
     }
 
-    /// Reads a name that another process of the chat has given or accepted: it may be one that the server gives.
+    /// Parses a name from another process of the chat, which may be a guest name or a name of the server.
     pub fn of_remote(raw: &str) -> Option<Name> {
         let name = Name::check(raw).ok()?;
         let number = name.as_str().strip_prefix(GUEST_PREFIX);
@@ -84,7 +82,6 @@ impl Name {
         (given || !is_reserved(name.as_str())).then_some(name)
     }
 
-    /// Reads a name that may be reserved.
     fn check(raw: &str) -> Result<Name, NameError> {
         let composed: String = raw.trim().nfc().collect();
         let name = visible(&composed).ok_or(NameError::Invisible)?;
@@ -94,7 +91,7 @@ impl Name {
         if name.len() > NAME_MAX_BYTES {
             return Err(NameError::TooLong);
         }
-        // The compatibility form unmasks full-width, small and other variants of what a name may not have.
+        // The compatibility form reveals full-width, small and other variants of forbidden characters.
         if let Some(error) = name.chars().chain(fold(&name)).find_map(bad_in_name) {
             return Err(error);
         }
@@ -104,7 +101,7 @@ impl Name {
         Ok(Name(name.into()))
     }
 
-    /// The sender of messages that a program publishes by Redis.
+    /// The sender of messages that another program publishes in Redis.
     pub fn of_redis() -> Name {
         Name(LeanString::from_static_str("redis"))
     }
@@ -119,23 +116,22 @@ impl Name {
         Name(LeanString::from_static_str("http"))
     }
 
-    /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Memory it takes besides itself: of one longer than fits, its bytes, a reference count and a capacity.
+    /// Bytes of heap memory: a long name has its bytes, a reference count and a capacity there.
     pub fn heap_bytes(&self) -> usize {
         const AROUND: usize = 2 * size_of::<usize>();
         if self.0.is_heap_allocated() { AROUND + self.0.capacity() } else { 0 }
     }
 
-    /// Whether the two are spellings of one name: case, compatibility variants and variation selectors don't count.
+    /// Whether two names differ only in case, compatibility variants and variation selectors.
     pub fn same_as(&self, other: &str) -> bool {
         Name::are_same(&self.0, other)
     }
 
-    /// The same, of what may be no name at all.
+    /// [`Name::same_as`] for text that may be no valid name.
     pub fn are_same(one: &str, other: &str) -> bool {
         one.eq_ignore_ascii_case(other) || fold(one).eq(fold(other))
     }
@@ -150,7 +146,7 @@ impl fmt::Display for Name {
 fn bad_in_name(c: char) -> Option<NameError> {
     match c {
         c if looks_like(c, ':') => Some(NameError::Colon),
-        // The length mark of phonetic alphabets and the colon of tone letters count as letters.
+        // The length mark of phonetic alphabets and the modifier letter colon count as letters in Unicode.
         '\u{2d0}' | '\u{a789}' => Some(NameError::Colon),
         '\t' => Some(NameError::Space),
         c if c.is_control() || is_bidi_control(c) => Some(NameError::Invisible),
@@ -159,13 +155,13 @@ fn bad_in_name(c: char) -> Option<NameError> {
     }
 }
 
-/// Whether a character is that sign, or one that a person could take for it and that is no letter (UTS 39).
+/// Whether a character is that sign, or is confusable with it and no letter (UTS 39).
 fn looks_like(c: char, sign: char) -> bool {
     c == sign || !c.is_ascii() && !c.is_alphanumeric() && skeleton(c.encode_utf8(&mut [0; 4])).eq([sign])
 }
 
-/// `-` and `*` begin the server's lines, `/` commands, `#` rooms, `[` private messages. With the first two go
-/// the dashes and asterisks that look like them.
+/// Whether a name must not begin with `c`. `-` and `*` begin the server's lines, `/` commands, `#` rooms, `[` private
+/// messages. Dashes and asterisks that look like the first two are refused too.
 fn bad_at_start(c: char) -> bool {
     match c {
         '*' | '/' | '#' | '[' => true,
@@ -199,7 +195,7 @@ fn looks_like_a_dash(c: char) -> bool {
     listed || looks_like(c, '-')
 }
 
-/// Whether a name is one of the server's, or a person could take it for one.
+/// Whether a name is one of the server's, or looks like one.
 fn is_reserved(name: &str) -> bool {
     static KEPT: LazyLock<Vec<Looks>> = LazyLock::new(|| {
         RESERVED.iter().flat_map(|word| [Looks::of(word), Looks::of(&word.to_ascii_uppercase())]).collect()
@@ -208,7 +204,7 @@ fn is_reserved(name: &str) -> bool {
     looks_like_a_guest(name) || KEPT.iter().any(|kept| kept.alike(&looks))
 }
 
-/// Whether a name is a guest's with digits of any script, or with letters that look like digits (`guest-lO`).
+/// Whether a name looks like a guest's: with digits of any script, or letters that look like digits (`guest-lO`).
 fn looks_like_a_guest(name: &str) -> bool {
     static DIGITS: LazyLock<String> = LazyLock::new(|| Looks::of("0123456789").keys().collect());
     let plain = |c: char| match c {
@@ -226,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn names_are_accepted_or_refused_with_the_right_reason() {
         for good in [
             "ann",
             "Ann_2",
@@ -343,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn another_process_gives_guests_their_names_and_no_look_alikes() {
+    fn remote_names_may_be_guests_but_no_look_alikes() {
         for given in ["guest-7", "redis", "http", "ann", "علی\u{200c}رضا"] {
             assert_eq!(Name::of_remote(given).unwrap().as_str(), given);
         }
@@ -353,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variation_selector_that_varies_nothing_is_dropped() {
+    fn variation_selector_without_effect_is_dropped() {
         assert_eq!(Name::parse("ann\u{fe0f}").unwrap().as_str(), "ann");
         let longest = format!("{}\u{fe0f}", "x".repeat(NAME_MAX_BYTES));
         assert_eq!(Name::parse(&longest).unwrap().as_str().len(), NAME_MAX_BYTES);

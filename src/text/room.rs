@@ -13,22 +13,20 @@ const LOBBY: &str = "lobby";
 
 /// A room's name: letters, digits, `-`, `_` and `.` of any script, in lower case, without the `#`.
 ///
-/// The character set leaves nothing that could mean something to a terminal, a URL or Redis.
+/// No allowed character has a special meaning in a terminal, a URL or Redis.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct RoomName(LeanString);
 
-/// Why a room name was refused. [`fmt::Display`] says it to the person who tried.
+/// The reason why a room name was refused. [`fmt::Display`] is the text for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RoomNameError {
-    /// Nothing was given.
     Empty,
     /// Over [`NAME_MAX_BYTES`].
     TooLong,
-    /// A character that room names don't have.
     Character,
-    /// `.` or `..`, which in the path of a URL mean something else (RFC 3986, 5.2.4).
+    /// `.` or `..`, which have another meaning in the path of a URL (RFC 3986, 5.2.4).
     Dots,
-    /// It could be taken for `lobby`.
+    /// It looks like `lobby`.
     Lobby,
 }
 
@@ -45,16 +43,15 @@ impl fmt::Display for RoomNameError {
 }
 
 impl RoomName {
-    /// The room that everybody is in at first.
+    /// The room that line clients enter first.
     pub fn lobby() -> RoomName {
         RoomName(LeanString::from_static_str(LOBBY))
     }
 
-    /// Reads a room's name, with or without the `#`; upper and lower case are one room, and a joiner makes
-    /// no other.
+    /// Parses a room's name, with or without the `#`. Case and joiners make no difference.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// The first rule that the name breaks.
     pub fn parse(raw: &str) -> Result<RoomName, RoomNameError> {
         let raw = raw.trim();
         let raw = raw.strip_prefix('#').unwrap_or(raw);
@@ -88,7 +85,7 @@ impl RoomName {
 }
 
 impl fmt::Display for RoomName {
-    /// With the `#`, as people write it.
+    /// Writes the name with the `#`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{}", self.0)
     }
@@ -99,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_names() {
+    fn room_names_are_accepted_or_refused_with_the_right_reason() {
         let table = [
             ("dev", "dev"),
             ("#Dev", "dev"),

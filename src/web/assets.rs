@@ -1,4 +1,4 @@
-//! The chat page: the files in `page/`, part of the binary.
+//! The chat page: the files in `page/`, embedded in the binary.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,6 @@ use http::header::{self, HeaderMap};
 
 use crate::codec::http::HttpResponse;
 
-/// A file of the page.
 #[derive(Debug)]
 pub struct Asset {
     path: &'static str,
@@ -15,7 +14,7 @@ pub struct Asset {
     bytes: &'static [u8],
 }
 
-/// What the page may load: its own files and nothing else, no script or style inside its text (CSP Level 3).
+/// The page may load only its own files, without inline scripts or styles (CSP Level 3).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -62,19 +61,19 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// The file, or word that the browser's copy is still good.
-    pub fn answer(&self, headers: &HeaderMap) -> HttpResponse {
+    /// The file, or 304 if the browser's copy is current.
+    pub fn response(&self, headers: &HeaderMap) -> HttpResponse {
         let tag = self.tag();
-        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-        let known = known.flat_map(|tags| tags.split(',')).any(|one| {
+        let is_cached = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+        let is_cached = is_cached.flat_map(|tags| tags.split(',')).any(|one| {
             let one = one.trim();
             one == "*" || one.trim_start_matches("W/") == tag
         });
-        let answer = match known {
+        let response = match is_cached {
             true => HttpResponse::new(StatusCode::NOT_MODIFIED),
             false => HttpResponse::new(StatusCode::OK).body(self.kind, Cow::Borrowed(self.bytes)),
         };
-        answer
+        response
             .with(header::ETAG, tag)
             .with(header::CACHE_CONTROL, "no-cache")
             .with(header::CONTENT_SECURITY_POLICY, POLICY)
@@ -82,7 +81,7 @@ impl Asset {
             .with(header::REFERRER_POLICY, "no-referrer")
     }
 
-    /// A name for this content (FNV-1a): another content has another one, or a browser would keep the old page.
+    /// The entity tag, a hash of the content (FNV-1a).
     fn tag(&self) -> String {
         let hash = self.bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

@@ -141,7 +141,7 @@ fn before_the_name_one_may_look_around_but_not_take_part() {
     talk.connects(BOB);
     let needs_name = [say("hi"), me("waves"), tell("ann", "hi"), join("dev"), leave(), history(None)];
     for request in needs_name {
-        assert_eq!(talk.asks(BOB, request), [unnamed_problem(BOB, Problem::NameFirst)]);
+        assert_eq!(talk.asks(BOB, request), [unnamed_problem(BOB, Problem::NameRequired)]);
     }
     assert_eq!(talk.asks(BOB, Request::Help), [reply(BOB, Event::Help)]);
     assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("lobby", &["ann"]))]);
@@ -170,16 +170,16 @@ fn a_private_message_reaches_one() {
     talk.asks(BOB, join("dev"));
     assert_eq!(talk.asks(ANN, tell("BOB", "still there?")), [pass(BOB, private("ann", "still there?"))]);
     assert_eq!(talk.asks(ANN, tell("ann", "note")), [pass(ANN, private("ann", "note"))], "to oneself");
-    assert_eq!(talk.asks(ANN, tell("bo", "hm")), [problem(ANN, Problem::NobodyCalled(text("bo")))]);
+    assert_eq!(talk.asks(ANN, tell("bo", "hm")), [problem(ANN, Problem::NoSuchClient(text("bo")))]);
     talk.leaves(BOB, None);
-    assert_eq!(talk.asks(ANN, tell("bob", "bye")), [problem(ANN, Problem::NobodyCalled(text("bob")))]);
+    assert_eq!(talk.asks(ANN, tell("bob", "bye")), [problem(ANN, Problem::NoSuchClient(text("bob")))]);
 }
 
 #[test]
 fn a_private_message_finds_a_guest_once_the_guest_is_here() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
-    let nobody = problem(ANN, Problem::NobodyCalled(text("guest-2")));
+    let nobody = problem(ANN, Problem::NoSuchClient(text("guest-2")));
     assert_eq!(talk.asks(ANN, tell("guest-2", "hi")), [nobody]);
     talk.asks(BOB, Request::StayGuest);
     assert_eq!(talk.asks(ANN, tell("Guest-2", "hi")), [pass(BOB, private("ann", "hi"))]);
@@ -417,7 +417,7 @@ fn a_place_that_is_free_again_is_somebody_elses() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.leaves(ANN, None);
     talk.comes(ANN, "eve");
-    assert_eq!(talk.asks(BOB, tell("ann", "hi")), [problem(BOB, Problem::NobodyCalled(text("ann")))]);
+    assert_eq!(talk.asks(BOB, tell("ann", "hi")), [problem(BOB, Problem::NoSuchClient(text("ann")))]);
     assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN], message(1, "bob", "hi"))]);
     assert_eq!(talk.asks(ANN, say("hello")), [announce([BOB], message(2, "eve", "hello"))]);
 }

@@ -98,7 +98,7 @@ impl Model {
                 ServerMessage::Reply(id, Event::YouJoined { name, room, .. }) => {
                     self.places.insert(*id, (name.clone(), room.clone()));
                 }
-                ServerMessage::Reply(id, Event::YouAre { to: name, .. }) => {
+                ServerMessage::Reply(id, Event::YouWereRenamed { to: name, .. }) => {
                     self.places.get_mut(id).expect("a client that has a name").0 = name.clone();
                 }
                 _ => {}
@@ -197,7 +197,7 @@ fn check_request(id: ClientId, request: &Request, told: &[ServerMessage], before
             );
         }
         Request::Say { .. } | Request::Private { .. } | Request::Join { .. } | Request::Leave(_) => {
-            assert_eq!(refused(Problem::NameFirst), unnamed, "{told:?}");
+            assert_eq!(refused(Problem::NameRequired), unnamed, "{told:?}");
         }
         _ => {}
     }

@@ -34,7 +34,7 @@ fn eve() -> RemoteEvent {
 
 fn everyone(told: bool, clients: &[(u32, &str, &[&str])]) -> RemoteEvent {
     let clients = clients.iter().map(|(client, who, rooms)| (*client, presence(who, 1, rooms)));
-    RemoteEvent::Everyone { process: LOWER, clients: clients.collect(), told }
+    RemoteEvent::AllClients { process: LOWER, clients: clients.collect(), announce: told }
 }
 
 fn in_lobby(who: &[&str]) -> ServerMessage {
@@ -99,7 +99,7 @@ fn far_names_are_taken() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.hears(eve());
     let taken = problem(ANN, Problem::NameTaken(name("EVE")));
-    let doubt = ServerMessage::LocalEvent(LocalEvent::Doubt { process: LOWER });
+    let doubt = ServerMessage::LocalEvent(LocalEvent::ProbeProcess { process: LOWER });
     assert_eq!(talk.asks(ANN, nick("EVE")), [doubt.clone(), taken], "whoever has it may be gone");
     let again = talk.hears(present(HIGHER, 1, presence("eve", 2, &[])));
     assert_eq!(again, [doubt], "two can't have it");
@@ -121,7 +121,7 @@ fn the_later_claim_to_a_name_yields() {
         [(LOWER, 1, false), (LOWER, 0, true), (HIGHER, 0, false), (HIGHER, -1, true)]
     {
         let (mut talk, told) = both_are_ann(process, later_millis);
-        let loses = problem(ANN, Problem::NameYielded { name: name("ann"), to: name("Ann") });
+        let loses = problem(ANN, Problem::NameLost { name: name("ann"), to: name("Ann") });
         assert_eq!(told.contains(&loses), yields, "{process} {later_millis}");
         let ann = talk.chat.name(ANN).unwrap().clone();
         assert_eq!(ann, if yields { guest.clone() } else { name("ann") });
@@ -315,7 +315,7 @@ fn ears_are_shared_from_the_first_to_the_last() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let ears = |told: Vec<ServerMessage>| {
         let ear = |share| match share {
-            LocalEvent::Subscribed { room, any } => Some((room.as_str().to_string(), any)),
+            LocalEvent::Subscribed { room, has_subscribers: any } => Some((room.as_str().to_string(), any)),
             _ => None,
         };
         shared(&told).into_iter().filter_map(ear).collect::<Vec<_>>()
@@ -385,11 +385,11 @@ fn private_words_go_where_the_name_is() {
     };
     let passed = private_event(from.clone(), words.clone());
     assert_eq!(talk.hears(private("ANN")), [ServerMessage::Pass(ANN, passed)]);
-    let nobody = LocalEvent::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
+    let nobody = LocalEvent::Undelivered { process: LOWER, from: from.clone(), to: name("zed") };
     assert_eq!(talk.hears(private("zed")), [ServerMessage::LocalEvent(nobody)]);
-    let told = talk.hears(RemoteEvent::Nobody { from: name("ann"), called: name("eve") });
-    assert_eq!(told, [problem(ANN, Problem::NobodyCalled(text("eve")))]);
-    assert_eq!(talk.hears(RemoteEvent::Nobody { from: name("zed"), called: name("eve") }), []);
+    let told = talk.hears(RemoteEvent::Undelivered { from: name("ann"), to: name("eve") });
+    assert_eq!(told, [problem(ANN, Problem::NoSuchClient(text("eve")))]);
+    assert_eq!(talk.hears(RemoteEvent::Undelivered { from: name("zed"), to: name("eve") }), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use chinwag::codec::http::{HttpResponse, origin_of};
 use chinwag::config::{AllowedHost, AllowedOrigin};
-use chinwag::web::{Guard, HttpAction, complete, route};
+use chinwag::web::{AccessRules, HttpAction, add_common_headers, route};
 use http::header::{self, HeaderName};
 
 use crate::calls::call;
@@ -16,9 +16,9 @@ fn origins(raw: &[&str]) -> Vec<AllowedOrigin> {
 }
 
 /// The status of what is answered.
-fn status(request: impl AsRef<[u8]>, guard: &Guard<'_>) -> u16 {
+fn status(request: impl AsRef<[u8]>, guard: &AccessRules<'_>) -> u16 {
     match route(&call(request), guard) {
-        Ok(HttpAction::Respond(answer) | HttpAction::Enter { answer, .. }) | Err(answer) => {
+        Ok(HttpAction::Respond(answer) | HttpAction::Enter { response: answer, .. }) | Err(answer) => {
             answer.status.as_u16()
         }
         Ok(_) => 200,
@@ -27,16 +27,16 @@ fn status(request: impl AsRef<[u8]>, guard: &Guard<'_>) -> u16 {
 
 /// Whether a listener on a loopback address may be asked for that host, if `--host` allows these.
 fn may_ask_for(host: &str, names: &[&str]) -> bool {
-    may_ask(&Guard { loopback: true, hosts: &hosts(names), origins: &[] }, host)
+    may_ask(&AccessRules { loopback: true, hosts: &hosts(names), origins: &[] }, host)
 }
 
 /// The same for a listener on another address, or on a Unix socket.
 fn may_ask_outside_for(host: &str, names: &[&str]) -> bool {
-    may_ask(&Guard { loopback: false, hosts: &hosts(names), origins: &[] }, host)
+    may_ask(&AccessRules { loopback: false, hosts: &hosts(names), origins: &[] }, host)
 }
 
 /// Whether the listener may be asked for that host: to read, to publish, to listen, and by WebSocket.
-fn may_ask(guard: &Guard<'_>, host: &str) -> bool {
+fn may_ask(guard: &AccessRules<'_>, host: &str) -> bool {
     let ask = |start: &str, fields: &str, body: &str| {
         status(format!("{start} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{body}"), guard)
     };
@@ -168,7 +168,7 @@ fn every_door_has_the_names_that_host_gives_it_and_no_others() {
     }
     assert!(may_ask_outside_for("evil.com", &["chat.example", "*"]));
     let names = hosts(&names);
-    let guard = Guard { loopback: false, hosts: &names, origins: &[] };
+    let guard = AccessRules { loopback: false, hosts: &names, origins: &[] };
     assert_eq!(status("GET /rooms HTTP/1.0\r\n\r\n", &guard), 200, "no browser leaves it out");
 }
 
@@ -176,7 +176,7 @@ fn every_door_has_the_names_that_host_gives_it_and_no_others() {
 fn balancers_may_ask_under_any_name() {
     for loopback in [true, false] {
         let (names, pages) = (hosts(&["chat.example"]), origins(&["*"]));
-        let guard = Guard { loopback, hosts: &names, origins: &pages };
+        let guard = AccessRules { loopback, hosts: &names, origins: &pages };
         let ask = |start: &str| status(format!("{start} HTTP/1.1\r\nHost: evil.com\r\n\r\n"), &guard);
         let rows = [
             ("GET /healthz", 200),
@@ -200,17 +200,17 @@ fn balancers_may_ask_under_any_name() {
 
 #[test]
 fn other_doors_may_be_asked_for_any_host() {
-    let guard = Guard { loopback: false, hosts: &[], origins: &[] };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &[] };
     for host in ["", "evil.com", "\u{e9}", "10.0.0.1:7712"] {
         assert_eq!(status(format!("GET /rooms HTTP/1.1\r\nHost: {host}\r\n\r\n"), &guard), 200, "{host}");
     }
-    let loopback = Guard { loopback: true, ..guard };
+    let loopback = AccessRules { loopback: true, ..guard };
     assert_eq!(status("GET /rooms HTTP/1.0\r\n\r\n", &loopback), 200, "no browser leaves it out");
 }
 
 #[test]
 fn the_host_is_looked_at_before_anything_else() {
-    let guard = Guard { loopback: true, hosts: &[], origins: &origins(&["*"]) };
+    let guard = AccessRules { loopback: true, hosts: &[], origins: &origins(&["*"]) };
     for start in [
         "GET /",
         "GET /nosuch",
@@ -230,7 +230,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 
 /// Whether a page of `origin` may come in and publish at the listener it knows as `host`.
 fn may_talk(origin: &str, host: &str, allowed: &[&str]) -> bool {
-    let guard = Guard { loopback: false, hosts: &[], origins: &origins(allowed) };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &origins(allowed) };
     let fields = format!("HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
     let upgrade = status(format!("GET /ws {fields}{UPGRADE}\r\n"), &guard);
     let raw = status(format!("GET /raw/dev {fields}{UPGRADE}\r\n"), &guard);
@@ -325,11 +325,11 @@ fn an_origin_that_cannot_be_read_is_allowed_with_all_others_only() {
     ] {
         let request = format!("GET /ws HTTP/1.1\r\nHost: h\r\n{field}\r\n{UPGRADE}\r\n");
         for (allowed, expected) in [("null", 403), ("https://app.example", 403), ("*", 101)] {
-            let guard = Guard { loopback: false, hosts: &[], origins: &origins(&[allowed]) };
+            let guard = AccessRules { loopback: false, hosts: &[], origins: &origins(&[allowed]) };
             assert_eq!(status(&request, &guard), expected, "{field} {allowed}");
         }
         let pages = origins(&["*"]);
-        let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+        let guard = AccessRules { loopback: false, hosts: &[], origins: &pages };
         let answer = answered(&request, &guard);
         assert_eq!(self::field(&answer, header::ACCESS_CONTROL_ALLOW_ORIGIN), ["*"], "{field}");
     }
@@ -337,7 +337,7 @@ fn an_origin_that_cannot_be_read_is_allowed_with_all_others_only() {
 
 #[test]
 fn a_program_names_no_origin_and_may_talk() {
-    let guard = Guard { loopback: false, hosts: &[], origins: &[] };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &[] };
     assert_eq!(status(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n"), &guard), 101);
     assert_eq!(
         status("POST /rooms/dev/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", &guard),
@@ -346,11 +346,11 @@ fn a_program_names_no_origin_and_may_talk() {
 }
 
 /// The answer as the server gives it: what lets a page read it is put in last.
-fn answered(request: &str, guard: &Guard<'_>) -> HttpResponse {
+fn answered(request: &str, guard: &AccessRules<'_>) -> HttpResponse {
     let call = call(request);
     match route(&call, guard) {
-        Ok(HttpAction::Respond(answer) | HttpAction::Enter { answer, .. }) | Err(answer) => {
-            complete(answer, origin_of(call.headers()), guard.origins)
+        Ok(HttpAction::Respond(answer) | HttpAction::Enter { response: answer, .. }) | Err(answer) => {
+            add_common_headers(answer, origin_of(call.headers()), guard.origins)
         }
         Ok(other) => panic!("no answer, but {other:?}"),
     }
@@ -362,7 +362,7 @@ fn field(answer: &HttpResponse, name: HeaderName) -> Vec<&str> {
 
 #[test]
 fn a_page_that_origin_allows_may_read_the_answer() {
-    let guard = Guard { loopback: false, hosts: &[], origins: &origins(&["https://app.example"]) };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &origins(&["https://app.example"]) };
     for start in [
         "GET /",
         "GET /healthz",
@@ -389,13 +389,13 @@ fn a_page_that_origin_allows_may_read_the_answer() {
         }
         let program = answered(&format!("{start} HTTP/1.1\r\nHost: h\r\n\r\n"), &guard);
         assert_eq!(field(&program, header::VARY), ["origin"], "a cache must not give it to a page: {start}");
-        let alone = Guard { origins: &[], ..guard };
+        let alone = AccessRules { origins: &[], ..guard };
         let answer = answered(&format!("{start} HTTP/1.1\r\nHost: h\r\n\r\n"), &alone);
         assert_eq!(field(&answer, header::VARY), [""; 0], "{start}");
     }
 }
 
-fn preflight(path: &str, origin: &str, fields: &str, guard: &Guard<'_>) -> HttpResponse {
+fn preflight(path: &str, origin: &str, fields: &str, guard: &AccessRules<'_>) -> HttpResponse {
     let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type\r\n";
     answered(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n{asked}{fields}\r\n"), guard)
 }
@@ -403,7 +403,7 @@ fn preflight(path: &str, origin: &str, fields: &str, guard: &Guard<'_>) -> HttpR
 #[test]
 fn a_page_that_origin_allows_may_ask_what_it_may_do() {
     let pages = origins(&["https://app.example"]);
-    let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &pages };
     let ask = |origin: &str, path: &str| preflight(path, origin, "", &guard);
     let answer = ask("https://app.example", "/rooms/dev/messages");
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
@@ -431,7 +431,7 @@ fn a_page_that_origin_allows_may_ask_what_it_may_do() {
 #[test]
 fn a_public_page_that_origin_allows_may_ask_a_private_server() {
     let pages = origins(&["https://app.example"]);
-    let guard = Guard { loopback: false, hosts: &[], origins: &pages };
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &pages };
     let private = HeaderName::from_static("access-control-allow-private-network");
     let ask = |origin: &str, fields: &str| {
         let answer = preflight("/rooms/dev/messages", origin, fields, &guard);

@@ -32,7 +32,7 @@ pub struct Hall {
 pub fn arrival(dialect: Dialect, who: &str, to: &str) -> Arrival {
     let name = (!who.is_empty()).then(|| name(who));
     let room = (!to.is_empty()).then(|| room(to));
-    Arrival { dialect, name, room, history: None, echo: false, heard: None, problems: Vec::new() }
+    Arrival { dialect, name, room, history: None, echo: false, last_position: None, problems: Vec::new() }
 }
 
 /// It is always the same time in the hall.
@@ -167,7 +167,7 @@ fn in_words(event: &Event) -> String {
                 rooms.iter().map(|(room, count)| format!(" {} {count}", room.as_str())).collect();
             format!("rooms{rooms} +{more}")
         }
-        Event::YouAre { from, to, .. } => format!("you {from} {to}"),
+        Event::YouWereRenamed { from, to, .. } => format!("you {from} {to}"),
         Event::Renamed { room, from, to, .. } => format!("renamed {} {from} {to}", room.as_str()),
         Event::Relayed(Payload::Text(text)) => format!("relayed {text:?}"),
         Event::Relayed(Payload::Binary(bytes)) => format!("relayed bytes {}", bytes.escape_ascii()),

@@ -37,7 +37,7 @@ fn by(event: &Event) -> Option<UniqueId> {
     match event {
         Event::YouJoined { by, .. } | Event::YouLeft { by, .. } | Event::PrivateSent { by, .. } => Some(*by),
         Event::Joined { by, .. } | Event::Left { by, .. } => Some(*by),
-        Event::Renamed { by, .. } | Event::YouAre { by, .. } => Some(*by),
+        Event::Renamed { by, .. } | Event::YouWereRenamed { by, .. } => Some(*by),
         Event::Private { by, .. } => *by,
         Event::Message { message, .. } | Event::HistoryEntry { message, .. } => match message.sender {
             Sender::Client(id) => Some(id),

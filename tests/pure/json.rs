@@ -1,6 +1,6 @@
 //! The JSON listener's reading, by tables: a message in, a request and the `id` of its answer out.
 
-use chinwag::codec::websocket::Whole;
+use chinwag::codec::websocket::WebSocketMessage;
 use chinwag::codec::{Input, Tag, json};
 use chinwag::protocol::{Body, MessageKind, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
@@ -12,7 +12,7 @@ use crate::random::{check, raw_text};
 use crate::words::{harm, name, room, text};
 
 fn asked(message: &str) -> (Result<Request, Problem>, Option<Tag>) {
-    match json::decode(Whole::Text(message)) {
+    match json::decode(WebSocketMessage::Text(message)) {
         Input::Request { request, tag } => (request, tag),
         other => panic!("no request, but {other:?}"),
     }
@@ -196,7 +196,8 @@ fn what_is_no_object_is_no_request() {
         r#"{"type":"say","room":"dev","data":1,"d\u0061ta":2}"#,
     ];
     twice.iter().for_each(|message| check_bad(&[(message, "that is no request in JSON: duplicate field")]));
-    let Input::Request { request, tag } = json::decode(Whole::Binary(br#"{"type":"ping"}"#)) else {
+    let Input::Request { request, tag } = json::decode(WebSocketMessage::Binary(br#"{"type":"ping"}"#))
+    else {
         panic!("no request")
     };
     assert!(matches!((request, tag), (Err(Problem::BadRequest(_)), None)));

@@ -60,7 +60,7 @@ fn listener(to: &str) -> Arrival {
 type Heard = Result<Position, PositionError>;
 
 fn listener_again(to: &str, heard: Heard) -> Arrival {
-    Arrival { heard: Some(heard), ..listener(to) }
+    Arrival { last_position: Some(heard), ..listener(to) }
 }
 
 /// A place in the lobby, the first room of its process.
@@ -388,7 +388,9 @@ fn listener_is_sent_all_that_is_remembered_in_pieces_wherever_it_was() {
 #[test]
 fn who_comes_back_may_have_missed_what_did_not_come_here() {
     let lobby = RoomName::lobby;
-    for news in [RemoteEvent::Unread { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }] {
+    for news in
+        [RemoteEvent::Unsubscribed { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }]
+    {
         let mut hall = Hall::new("");
         hall.chat.set_shared();
         let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");

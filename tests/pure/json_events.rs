@@ -139,7 +139,7 @@ fn other_answers() -> Vec<(Event, &'static str)> {
             r#"{"type":"rooms","rooms":[{"room":"lobby","count":12},{"room":"dev","count":1}],"count":5ID}"#,
         ),
         (
-            Event::YouAre { by: ANN, from: name("ann"), to: name("eve") },
+            Event::YouWereRenamed { by: ANN, from: name("ann"), to: name("eve") },
             r#"{"type":"nick","from":"ann","to":"eve","by":"0000000000000abc-7"ID}"#,
         ),
         (Event::Pong, r#"{"type":"pong"ID}"#),
@@ -254,7 +254,7 @@ fn number(event: &Event) -> usize {
         Event::Left { .. } => 8,
         Event::Crowd { .. } => 9,
         Event::Renamed { .. } => 10,
-        Event::YouAre { .. } => 11,
+        Event::YouWereRenamed { .. } => 11,
         Event::Who { .. } => 12,
         Event::Rooms { .. } => 13,
         Event::Help => 14,
@@ -317,19 +317,19 @@ fn every_problem_has_a_code() {
         (Problem::UnknownCommand(text("x")), "unknown_command"),
         (Problem::Usage("x"), "usage"),
         (Problem::NameTaken(name("x")), "name_taken"),
-        (Problem::NameAlike { name: name("х"), holder: name("x") }, "name_taken"),
-        (Problem::NameYielded { name: name("x"), to: name("x") }, "name_taken"),
-        (Problem::NobodyCalled(text("x")), "nobody"),
+        (Problem::NameConfusable { name: name("х"), holder: name("x") }, "name_taken"),
+        (Problem::NameLost { name: name("x"), to: name("x") }, "name_taken"),
+        (Problem::NoSuchClient(text("x")), "nobody"),
         (Problem::NoSuchRoom(dev()), "no_such_room"),
         (Problem::TooManyRooms, "too_many_rooms"),
         (Problem::AlreadyIn(dev()), "already_in"),
         (Problem::NotIn(dev()), "not_in_room"),
-        (Problem::WhichRoom, "which_room"),
+        (Problem::RoomRequired, "which_room"),
         (Problem::TooManyJoined { max: 64 }, "too_many_joined"),
         (Problem::BadRequest("x".into()), "bad_request"),
         (Problem::UnknownType(text("x")), "unknown_type"),
         (Problem::StillWaiting, "waiting"),
-        (Problem::NameFirst, "name_first"),
+        (Problem::NameRequired, "name_first"),
     ];
     for (problem, code) in rows {
         let why = problem.to_string();
@@ -382,8 +382,8 @@ fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
         };
         assert_eq!(sse_encoded(&event), expected, "{event:?}");
     }
-    assert_eq!(sse_encoded(&Event::Bye(CloseReason::Lost)), "", "nobody is there");
-    assert!(sse::NOTHING.starts_with(b":") && sse::NOTHING.ends_with(b"\n\n"));
+    assert_eq!(sse_encoded(&Event::Bye(CloseReason::ConnectionLost)), "", "nobody is there");
+    assert!(sse::KEEP_ALIVE.starts_with(b":") && sse::KEEP_ALIVE.ends_with(b"\n\n"));
 }
 
 /// Any message: words, or a JSON string as it comes out of the decoder.

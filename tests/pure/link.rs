@@ -106,7 +106,7 @@ impl Rig {
     pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
         let told = |action| match action {
-            LinkAction::Tell(news) => news,
+            LinkAction::Deliver(news) => news,
             other => panic!("{other:?}"),
         };
         self.actions().into_iter().map(told).collect()
@@ -179,7 +179,7 @@ pub fn said(raw: &str) -> LocalEvent {
 }
 
 fn ears(raw: &str, any: bool) -> LocalEvent {
-    LocalEvent::Subscribed { room: room(raw), any }
+    LocalEvent::Subscribed { room: room(raw), has_subscribers: any }
 }
 
 fn news(body: Body) -> RemoteEvent {
@@ -222,7 +222,7 @@ fn what_redis_refuses_at_the_login_ends_the_session() {
             let mut rig = Rig::new("");
             rig.connect();
             rig.receive(link, &format!("-{error}\r\n"));
-            assert_eq!(rig.actions(), [LinkAction::Hangup], "{error}");
+            assert_eq!(rig.actions(), [LinkAction::Disconnect], "{error}");
             assert!(!rig.backplane.is_up());
         }
     }
@@ -304,7 +304,7 @@ fn what_is_said_is_published_with_a_number() {
     rig.backplane.broken("cut", rig.now);
     let age = rig.skip().as_millis();
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
-    assert!(rig.actions().contains(&LinkAction::Hangup));
+    assert!(rig.actions().contains(&LinkAction::Disconnect));
     rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
     rig.sent(Link::Commands);
     rig.log_in();
@@ -365,12 +365,12 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
         let mut rig = Rig::up("");
         rig.hears("chinwag:@presence", beat);
         rig.settle();
-        (0..3).for_each(|_| rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now));
+        (0..3).for_each(|_| rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now));
         assert_eq!(rig.commands(), [["PUBSUB", "NUMSUB", "chinwag:@000000000000000a"]], "once");
         rig.receive(Link::Commands, answer);
         rig
     };
-    let told = [LinkAction::Tell(RemoteEvent::ProcessGone { process: 10 })];
+    let told = [LinkAction::Deliver(RemoteEvent::ProcessGone { process: 10 })];
     let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
     for (answer, gone) in [(counted(0), true), (counted(1), false)] {
         let mut rig = doubted(&answer);
@@ -389,11 +389,11 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
     rig.connect();
     rig.log_in();
     rig.settle();
-    rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now);
+    rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new());
     rig.hears("chinwag:@presence", beat);
     rig.settle();
-    rig.backplane.share(LocalEvent::Doubt { process: 10 }, rig.now);
+    rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
     assert_eq!(rig.commands().len(), 1);
     // It had only lost its link.
     let mut rig = doubted(&counted(0));
@@ -484,7 +484,7 @@ fn a_message_fits_however_it_is_written() {
     assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [RemoteEvent::Relayed { .. }]));
     let endless = "a".repeat(1024 * 1024);
     rig.receive(Link::Subscriptions, &format!("$2000000\r\n{endless}"));
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Hangup]));
+    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Disconnect]));
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn a_command_without_an_answer_in_time_ends_the_session() {
         }
         rig.after_millis(1);
         assert_eq!(rig.backplane.is_up(), !late);
-        assert_eq!(rig.actions().contains(&LinkAction::Hangup), late);
+        assert_eq!(rig.actions().contains(&LinkAction::Disconnect), late);
     }
 }
 
@@ -524,7 +524,11 @@ fn an_answer_that_nobody_asked_for_ends_the_session() {
     for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
         let mut rig = Rig::up("");
         rig.receive(Link::Commands, bytes);
-        assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Hangup]), "{bytes:?}");
+        assert_eq!(
+            (rig.backplane.is_up(), rig.actions()),
+            (false, vec![LinkAction::Disconnect]),
+            "{bytes:?}"
+        );
     }
 }
 
@@ -533,9 +537,9 @@ fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
     for (millis, told) in [(999, false), (1_000, true)] {
         let mut rig = Rig::up("");
         rig.backplane.broken("cut", rig.now);
-        assert_eq!(rig.actions(), [LinkAction::Hangup]);
+        assert_eq!(rig.actions(), [LinkAction::Disconnect]);
         rig.after_millis(millis);
-        let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Tell(news));
+        let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Deliver(news));
         assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), told);
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.sent(Link::Commands);

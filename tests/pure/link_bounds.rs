@@ -127,8 +127,8 @@ fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     rig.hears(PRESENCE, &beat);
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000009"]]);
     rig.receive(Link::Commands, &format!("*4\r\n$1\r\n1\r\n$2000000\r\n{}", "a".repeat(1 << 20)));
-    let nobody = RemoteEvent::Everyone { process: 9, clients: vec![], told: false };
-    let actions = vec![LinkAction::Tell(nobody), LinkAction::Hangup];
+    let nobody = RemoteEvent::AllClients { process: 9, clients: vec![], announce: false };
+    let actions = vec![LinkAction::Deliver(nobody), LinkAction::Disconnect];
     assert_eq!((rig.backplane.is_up(), rig.actions()), (false, actions), "who was known is forgotten");
 
     rig.now.moment += Duration::from_millis(200);
@@ -143,6 +143,6 @@ fn a_process_with_too_many_clients_to_read_does_not_end_each_session() {
     rig.hears(PRESENCE, &packet(8, r#""beat","version":5"#));
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000008"]]);
     rig.receive(Link::Commands, &message_of(&["v", "5"]));
-    let everyone = RemoteEvent::Everyone { process: 8, clients: vec![], told: false };
-    assert_eq!(rig.actions(), [LinkAction::Tell(everyone)]);
+    let everyone = RemoteEvent::AllClients { process: 8, clients: vec![], announce: false };
+    assert_eq!(rig.actions(), [LinkAction::Deliver(everyone)]);
 }

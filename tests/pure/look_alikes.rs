@@ -21,7 +21,7 @@ fn a_look_alike_of_a_present_name_is_refused_by_every_way_in() {
         ("علی\u{200c}رضا", "عليرضا"),
     ];
     for (holder, wanted) in table {
-        let alike = || Problem::NameAlike { name: name(wanted), holder: name(holder) };
+        let alike = || Problem::NameConfusable { name: name(wanted), holder: name(holder) };
         let mut talk = Talk::with("", &[holder, "zoë"]);
         talk.connects(CY);
         assert_eq!(talk.asks(CY, nick(wanted)), [unnamed_problem(CY, alike())]);
@@ -44,12 +44,12 @@ fn a_spelling_of_a_present_name_is_taken_as_before() {
 fn a_look_alike_of_two_names_is_free_when_both_are_gone() {
     let mut talk = Talk::with("", &["Ivan", "bob", "cy"]);
     // `lvan` looks like `Ivan`, and not like `ivan`.
-    let alike = Problem::NameAlike { name: name("lvan"), holder: name("Ivan") };
+    let alike = Problem::NameConfusable { name: name("lvan"), holder: name("Ivan") };
     assert_eq!(talk.asks(BOB, nick("lvan")), [problem(BOB, alike)]);
     talk.asks(ANN, nick("ivan"));
     assert_eq!(talk.asks(BOB, nick("lvan"))[0], reply(BOB, you_are("lvan")));
     // `Ivan` looks like both now, one of which is its own.
-    let alike = Problem::NameAlike { name: name("Ivan"), holder: name("lvan") };
+    let alike = Problem::NameConfusable { name: name("Ivan"), holder: name("lvan") };
     assert_eq!(talk.asks(ANN, nick("Ivan")), [problem(ANN, alike)]);
     assert!(talk.asks(CY, nick("IVAN")).iter().any(|told| matches!(told, ServerMessage::Reply(..))));
     assert_eq!(talk.chat.name(CY).unwrap().as_str(), "cy");
@@ -65,7 +65,7 @@ fn a_look_alike_of_two_names_is_free_when_both_are_gone() {
 fn a_private_message_never_goes_to_a_look_alike() {
     let mut talk = Talk::with("", &["ann", "aIice", "❤\u{fe0f}"]);
     for absent in ["alice", "аIice"] {
-        let nobody = problem(ANN, Problem::NobodyCalled(text(absent)));
+        let nobody = problem(ANN, Problem::NoSuchClient(text(absent)));
         assert_eq!(talk.asks(ANN, tell(absent, "secret")), [nobody], "{absent}");
     }
     for present in ["aIice", "AIICE", "aiice"] {
@@ -81,7 +81,7 @@ fn one_may_take_a_look_alike_of_ones_own_name() {
         talk.asks(ANN, nick("аnn")),
         [reply(ANN, you_are("аnn")), announce([BOB], renamed("ann", "аnn"))]
     );
-    let alike = Problem::NameAlike { name: name("ann"), holder: name("аnn") };
+    let alike = Problem::NameConfusable { name: name("ann"), holder: name("аnn") };
     assert_eq!(talk.asks(BOB, nick("ann")), [problem(BOB, alike)]);
     assert_eq!(talk.chat.census().names, 1 + 1);
 }
@@ -105,7 +105,7 @@ fn look_alikes_at_two_processes_are_settled_as_equal_names_are() {
         let mut talk = Talk::shared(HERE, &["ann", "bob", "cy"]);
         let since = talk.unix_millis().saturating_add_signed(later_millis);
         let told = talk.hears(is_far(1, "аnn", since));
-        let loses = problem(ANN, Problem::NameYielded { name: name("ann"), to: name("аnn") });
+        let loses = problem(ANN, Problem::NameLost { name: name("ann"), to: name("аnn") });
         assert_eq!(told.contains(&loses), yields);
         assert_eq!(talk.chat.name(ANN) == Some(&name("ann")), !yields);
         assert_eq!(is_reached_at(&mut talk, "аnn"), yields.then_some(FAR));
@@ -117,7 +117,7 @@ fn a_name_that_looks_like_two_of_ours_makes_both_yield() {
     let mut talk = Talk::shared(HERE, &["ivan", "lvan", "cy"]);
     let told = talk.hears(is_far(1, "Ivan", 1));
     for (id, own) in [(ANN, "ivan"), (BOB, "lvan")] {
-        let loses = problem(id, Problem::NameYielded { name: name(own), to: name("Ivan") });
+        let loses = problem(id, Problem::NameLost { name: name(own), to: name("Ivan") });
         assert!(told.contains(&loses), "{told:?}");
     }
     assert_eq!(is_reached_at(&mut talk, "ivan"), Some(FAR));

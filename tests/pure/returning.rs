@@ -52,7 +52,7 @@ impl Lobby {
             Effect::Reply(BOB, Event::Gap { count, .. })
             | Effect::Announce { event: Event::Lost { count, .. }, .. } => Some(Gap(count)),
             Effect::Reply(BOB, Event::Position(position)) => Some(At(position.seq)),
-            Effect::Publish(LocalEvent::Subscribed { any, .. }) => Some(Ears(any)),
+            Effect::Publish(LocalEvent::Subscribed { has_subscribers: any, .. }) => Some(Ears(any)),
             Effect::Activated(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
             other => panic!("{other:?}"),
         };
@@ -83,7 +83,7 @@ impl Lobby {
             room: Some(RoomName::lobby()),
             history: None,
             echo: false,
-            heard: Some(Ok(Position { epoch, seq: heard })),
+            last_position: Some(Ok(Position { epoch, seq: heard })),
             problems: Vec::new(),
         };
         self.told(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
@@ -135,7 +135,7 @@ fn messages_that_are_forgotten_before_their_turn_are_counted() {
     lobby.publish(5);
     assert_eq!(lobby.goes_on(), [Gap(Some(3)), Said(8), Said(9)]);
     // A gap's number is not a message that was forgotten.
-    lobby.hears(RemoteEvent::Unread { room: RoomName::lobby() });
+    lobby.hears(RemoteEvent::Unsubscribed { room: RoomName::lobby() });
     lobby.publish(4);
     assert_eq!(lobby.goes_on(), [Gap(Some(2)), Gap(None), Said(13), Said(14)]);
     assert_eq!(lobby.goes_on(), [Said(15), Said(16), At(16)]);

@@ -1,14 +1,14 @@
 //! What HTTP requests ask for, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
-use chinwag::web::{Guard, HttpAction, route};
+use chinwag::web::{AccessRules, HttpAction, route};
 use http::header::{self, HeaderName};
 use serde_json::Value;
 
 use crate::calls::call;
 
 /// A listener that anybody may ask for anything.
-const OPEN: Guard<'_> = Guard { loopback: false, hosts: &[], origins: &[] };
+const OPEN: AccessRules<'_> = AccessRules { loopback: false, hosts: &[], origins: &[] };
 
 /// What a WebSocket client sends (RFC 6455, 1.2).
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -22,18 +22,20 @@ fn asked(start: &str, fields: &str, body: &str) -> String {
 
 fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> String {
     match routed {
-        Ok(HttpAction::Ready) => "ready".into(),
-        Ok(HttpAction::Metrics) => "metrics".into(),
-        Ok(HttpAction::Rooms) => "rooms".into(),
-        Ok(HttpAction::History { room, count, after: None }) => format!("history {room} {count:?}"),
-        Ok(HttpAction::History { room, count, after }) => format!("history {room} {count:?} after {after:?}"),
+        Ok(HttpAction::CheckReadiness) => "ready".into(),
+        Ok(HttpAction::ReportMetrics) => "metrics".into(),
+        Ok(HttpAction::ListRooms) => "rooms".into(),
+        Ok(HttpAction::ReadHistory { room, count, after: None }) => format!("history {room} {count:?}"),
+        Ok(HttpAction::ReadHistory { room, count, after }) => {
+            format!("history {room} {count:?} after {after:?}")
+        }
         Ok(HttpAction::Publish { room, from, body: Body::Text(text) }) => {
             format!("publish {room} {from} text {:?}", text.as_str())
         }
         Ok(HttpAction::Publish { room, from, body: Body::Data(json) }) => {
             format!("publish {room} {from} data {json}")
         }
-        Ok(HttpAction::Enter { answer, arrival }) => {
+        Ok(HttpAction::Enter { response: answer, arrival }) => {
             format!("{} {}", answer.status.as_u16(), arrival_in_words(&arrival))
         }
         Ok(HttpAction::Respond(answer)) => answer.status.as_u16().to_string(),
@@ -47,7 +49,7 @@ fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> Strin
 }
 
 fn arrival_in_words(arrival: &Arrival) -> String {
-    let Arrival { dialect, name, room, history, echo, heard, problems } = arrival;
+    let Arrival { dialect, name, room, history, echo, last_position: heard, problems } = arrival;
     let mut words = vec![dialect.as_str().to_string()];
     words.extend(name.as_ref().map(|name| format!("name={name}")));
     words.extend(room.as_ref().map(|room| format!("room={room}")));
@@ -383,7 +385,7 @@ fn a_query_says_how_a_client_comes_in() {
 fn agreed(path: &str, offers: &[&str]) -> String {
     let fields: String = offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
     match route(&call(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}{fields}\r\n")), &OPEN) {
-        Ok(HttpAction::Enter { answer, .. }) => {
+        Ok(HttpAction::Enter { response: answer, .. }) => {
             let field = |(name, _): &&(HeaderName, _)| *name == header::SEC_WEBSOCKET_PROTOCOL;
             let named: Vec<_> = answer.fields.iter().filter(field).map(|(_, value)| value.as_ref()).collect();
             assert!(named.len() <= 1, "{named:?}");
@@ -472,7 +474,7 @@ fn an_upgrade_is_one_or_says_how_to_ask() {
     let old = route(&call(format!("GET /ws HTTP/1.0\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
     assert_eq!(done(old), "426 upgrade_required");
     let made = route(&call(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n")), &OPEN);
-    let Ok(HttpAction::Enter { answer, .. }) = made else { panic!("no upgrade") };
+    let Ok(HttpAction::Enter { response: answer, .. }) = made else { panic!("no upgrade") };
     // From RFC 6455, 1.3.
     assert_eq!(field(&answer, header::SEC_WEBSOCKET_ACCEPT), ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
     assert_eq!(field(&answer, header::UPGRADE), ["websocket"]);

@@ -167,7 +167,7 @@ fn as_line_clients_hear(event: Event) -> Event {
         Event::Left { name, reason, .. } => left_event(name, reason),
         Event::Crowd { joined, left, count, .. } => Event::Crowd { room: lobby, joined, left, count },
         Event::Renamed { from, to, .. } => renamed_event(from, to),
-        Event::YouAre { to, .. } => you_are_event(to),
+        Event::YouWereRenamed { to, .. } => you_are_event(to),
         Event::YouJoined { name, first, room, others, more, .. } => {
             entered_event(name, first, room, others, more)
         }

@@ -384,7 +384,7 @@ fn a_pong_returns_the_longest_ping() {
 const CLOSES: [(CloseReason, Option<u16>); 21] = [
     (CloseReason::Quit, Some(1000)),
     (CloseReason::EndOfInput, Some(1000)),
-    (CloseReason::Lost, None),
+    (CloseReason::ConnectionLost, None),
     (CloseReason::BufferFull, Some(1013)),
     (CloseReason::BufferHigh, Some(1013)),
     (CloseReason::Stalled, Some(1013)),
@@ -392,7 +392,7 @@ const CLOSES: [(CloseReason, Option<u16>); 21] = [
     (CloseReason::NoName, Some(1008)),
     (CloseReason::Idle, Some(1008)),
     (CloseReason::EndlessLine, Some(1008)),
-    (CloseReason::Full, Some(1013)),
+    (CloseReason::ServerFull, Some(1013)),
     (CloseReason::TooManyFromAddress, Some(1008)),
     (CloseReason::Shutdown, Some(1001)),
     (CloseReason::PeerClosed, None),
@@ -401,8 +401,8 @@ const CLOSES: [(CloseReason, Option<u16>); 21] = [
     (CloseReason::TooLarge, Some(1009)),
     (CloseReason::TooManyFrames, Some(1009)),
     (CloseReason::NoPong, Some(1013)),
-    (CloseReason::Answered, None),
-    (CloseReason::NoRequest, None),
+    (CloseReason::ResponseSent, None),
+    (CloseReason::RequestTimeout, None),
 ];
 
 /// `parse` checks that the reason fits into a control frame.

@@ -84,5 +84,5 @@ pub fn renamed_event(from: Name, to: Name) -> Event {
 
 /// The client has another name; what it was before is not looked at.
 pub fn you_are_event(to: Name) -> Event {
-    Event::YouAre { by: SOMEBODY, from: to.clone(), to }
+    Event::YouWereRenamed { by: SOMEBODY, from: to.clone(), to }
 }

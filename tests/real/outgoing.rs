@@ -21,7 +21,7 @@ fn net() -> MioNet {
 /// A connection that was begun and is watched.
 fn begin(net: &mut MioNet, target: &ConnectTarget) -> Socket {
     let mut stream = net.connect(target).expect("a connection is begun");
-    net.watch(&mut stream, TOKEN).expect("it is watched");
+    net.register(&mut stream, TOKEN).expect("it is watched");
     stream
 }
 
@@ -125,7 +125,7 @@ fn a_connection_that_does_not_stand_yet_would_block() {
     let last = streams.last_mut().unwrap();
     assert_eq!(error(write(&mut net, last, b"PING")), ErrorKind::WouldBlock);
     assert_eq!(error(read(&mut net, last)), ErrorKind::WouldBlock);
-    net.watch(last, TOKEN).unwrap();
+    net.register(last, TOKEN).unwrap();
     // With more room there, the kernel's next attempt succeeds, a second later.
     listener.listen(16).unwrap();
     until_writable(&mut net);

@@ -20,7 +20,7 @@ fn begin(dial: Dial) -> (World, Stream, Wire) {
     let mut world = World::new(1, Weather::default());
     world.dial = dial;
     let mut stream = Net::connect(&mut world, &target()).unwrap();
-    world.watch(&mut stream, TOKEN).unwrap();
+    world.register(&mut stream, TOKEN).unwrap();
     let (to, wire) = world.outgoing().pop().expect("a connection");
     assert_eq!(to, target());
     assert!(world.outgoing().is_empty());

@@ -568,7 +568,7 @@ impl Net for World {
         Ok(())
     }
 
-    fn rest(&mut self, span: Duration) {
+    fn sleep(&mut self, span: Duration) {
         self.rests.push(span);
         self.leap(span);
         self.spent_nanos += u64::from(span.subsec_nanos()) % 1_000_000;
@@ -648,7 +648,7 @@ impl Net for World {
         self.answer.take()
     }
 
-    fn watch(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
         let cable = &mut self.cables[stream.wire];
         cable.token = Some(token);
         if !cable.up.is_empty() || cable.up_ended || cable.reset {
@@ -728,7 +728,7 @@ impl Net for World {
         Ok(count)
     }
 
-    fn unsent(&mut self, stream: &mut Stream) -> u32 {
+    fn unsent_bytes(&mut self, stream: &mut Stream) -> u32 {
         let cable = &mut self.cables[stream.wire];
         if cable.reset || cable.down.is_empty() {
             return 0;
@@ -737,7 +737,7 @@ impl Net for World {
         cable.down.len() as u32
     }
 
-    fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
+    fn shutdown_write(&mut self, stream: &mut Stream) -> io::Result<()> {
         let cable = &mut self.cables[stream.wire];
         cable.down_ended = true;
         match cable.reset {

@@ -1,4 +1,4 @@
-//! The body of a request that comes in chunks (RFC 9112, 7.1).
+//! Decoding chunked request bodies (RFC 9112, 7.1).
 //!
 //! `httparse` reads the sizes, but accepts a line feed without a carriage return in an extension, and a size without
 //! digits. A proxy in front may split such a line elsewhere, so both are refused here.
@@ -6,12 +6,12 @@
 use http::StatusCode;
 use memchr::memchr;
 
-use super::{FIELDS_MAX, Refusal, bad, body_too_long, head_len, refuse, too_long};
+use super::{FIELDS_MAX, Refusal, bad_request, body_too_long, head_len, refuse, too_long};
 
-/// The longest line with the size of a chunk and its extensions, in bytes.
+/// The longest line with the size and the extensions of a chunk.
 pub const SIZE_LINE_MAX_BYTES: usize = 1024;
 
-/// The most bytes of chunk extensions in one body. They are ignored, so they must not cost more than the body.
+/// The most bytes of chunk extensions in one body. They are ignored, so a body must not consist of them.
 pub const EXTENSIONS_MAX_BYTES: usize = 8 * 1024;
 
 /// A position within a chunked body.
@@ -24,41 +24,47 @@ pub struct Chunked {
 /// The next element of the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum ChunkPart {
-    /// A line with the size of a chunk.
+    /// The line with the size of a chunk.
     #[default]
     Size,
-    /// So many bytes of data.
+    /// The remaining bytes of data of a chunk.
     Data(usize),
     /// The CR LF behind the data.
     DataEnd,
     /// Trailer fields and the empty line behind them.
     Trailer,
-    /// Nothing: the body is complete.
-    End,
+    Complete,
 }
 
 impl Chunked {
-    /// Appends the data in `input` to `body`, which may grow to `body_max` bytes. Returns how much of `input` was used.
+    /// Appends the data in `input` to `body`, which may grow to `body_max` bytes. Returns the bytes of `input` used.
+    ///
+    /// # Errors
+    /// The coding is malformed, or the body or its extensions are too long (RFC 9112, 7.1).
     pub fn read(&mut self, input: &[u8], body: &mut Vec<u8>, body_max: usize) -> Result<usize, Refusal> {
         let mut used = 0;
-        while self.next != ChunkPart::End
-            && let Some(bytes) = self.step(&input[used..], body, body_max)?
+        while self.next != ChunkPart::Complete
+            && let Some(bytes) = self.read_part(&input[used..], body, body_max)?
         {
             used += bytes;
         }
         Ok(used)
     }
 
-    /// Whether the whole body was read.
     pub fn is_complete(&self) -> bool {
-        self.next == ChunkPart::End
+        self.next == ChunkPart::Complete
     }
 
-    /// Reads one element. `None`: it is not whole yet.
-    fn step(&mut self, input: &[u8], body: &mut Vec<u8>, body_max: usize) -> Result<Option<usize>, Refusal> {
+    /// Reads one part. `None` if it is incomplete.
+    fn read_part(
+        &mut self,
+        input: &[u8],
+        body: &mut Vec<u8>,
+        body_max: usize,
+    ) -> Result<Option<usize>, Refusal> {
         let (bytes, next) = match self.next {
             ChunkPart::Size => {
-                let Some((bytes, size)) = self.size(input)? else {
+                let Some((bytes, size)) = self.read_size(input)? else {
                     return Ok(None);
                 };
                 let fits = usize::try_from(size).is_ok_and(|size| size <= body_max - body.len());
@@ -77,20 +83,20 @@ impl Chunked {
             ChunkPart::DataEnd => match input {
                 [b'\r', b'\n', ..] => (2, ChunkPart::Size),
                 [] | [b'\r'] => return Ok(None),
-                _ => return Err(bad("a chunk is longer or shorter than its size says")),
+                _ => return Err(bad_request("a chunk is longer or shorter than its size says")),
             },
-            ChunkPart::Trailer => match trailer(input)? {
-                Some(bytes) => (bytes, ChunkPart::End),
+            ChunkPart::Trailer => match trailer_len(input)? {
+                Some(bytes) => (bytes, ChunkPart::Complete),
                 None => return Ok(None),
             },
-            ChunkPart::End => return Ok(None),
+            ChunkPart::Complete => return Ok(None),
         };
         self.next = next;
         Ok(Some(bytes))
     }
 
-    /// Reads a line with a size: its length, and the size.
-    fn size(&mut self, input: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
+    /// Reads a line with a size. Returns the line's length and the size; `None` if the line is incomplete.
+    fn read_size(&mut self, input: &[u8]) -> Result<Option<(usize, u64)>, Refusal> {
         const MALFORMED: &str = "the size of a chunk is malformed";
         let Some(end) = memchr(b'\n', &input[..input.len().min(SIZE_LINE_MAX_BYTES)]) else {
             return match input.len() < SIZE_LINE_MAX_BYTES {
@@ -98,13 +104,14 @@ impl Chunked {
                 false => Err(extensions_too_long()),
             };
         };
-        let line = input[..end].strip_suffix(b"\r").ok_or_else(|| bad("a chunk's size ends with CR LF"))?;
+        let line =
+            input[..end].strip_suffix(b"\r").ok_or_else(|| bad_request("a chunk's size ends with CR LF"))?;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let extensions = &line[digits..];
         let is_extension = extensions.is_empty() || extensions.trim_ascii_start().starts_with(b";");
         let is_text = extensions.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
         if digits == 0 || !is_extension || !is_text {
-            return Err(bad(MALFORMED));
+            return Err(bad_request(MALFORMED));
         }
         self.extension_bytes += extensions.len();
         if self.extension_bytes > EXTENSIONS_MAX_BYTES {
@@ -112,13 +119,13 @@ impl Chunked {
         }
         match httparse::parse_chunk_size(&input[..=end]) {
             Ok(httparse::Status::Complete((bytes, size))) if bytes == end + 1 => Ok(Some((bytes, size))),
-            _ => Err(bad(MALFORMED)),
+            _ => Err(bad_request(MALFORMED)),
         }
     }
 }
 
-/// The length of the trailer section with its empty line, once that is there. The fields are ignored (RFC 9110, 6.5.1).
-fn trailer(input: &[u8]) -> Result<Option<usize>, Refusal> {
+/// Length of the trailer section with its empty line; `None` if it is incomplete. The fields are ignored (RFC 9110, 6.5.1).
+fn trailer_len(input: &[u8]) -> Result<Option<usize>, Refusal> {
     let Some(length) = head_len(input)? else {
         return Ok(None);
     };
@@ -126,7 +133,7 @@ fn trailer(input: &[u8]) -> Result<Option<usize>, Refusal> {
     match httparse::parse_headers(&input[..length], &mut fields) {
         Ok(httparse::Status::Complete((bytes, _))) if bytes == length => Ok(Some(length)),
         Err(httparse::Error::TooManyHeaders) => Err(too_long()),
-        _ => Err(bad("a trailer field is malformed")),
+        _ => Err(bad_request("a trailer field is malformed")),
     }
 }
 

@@ -1,15 +1,15 @@
-//! What the JSON listener tells: every event as an object.
+//! Encoding events as JSON objects.
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::codec::{APART, TOGETHER, Tag, websocket};
+use crate::codec::{CONNECTED, DISCONNECTED, Tag, websocket};
 use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Sender, UniqueId};
 use crate::text::{Name, RoomName, Text};
 
-/// What the server sends: an object whose `type` is the variant's name.
+/// A message of the server: an object whose `type` is the variant's name.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ServerMessage<'a> {
@@ -100,7 +100,7 @@ enum ServerMessage<'a> {
     },
 }
 
-/// What some of them have.
+/// Fields of some messages.
 #[derive(Serialize, Default)]
 struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +136,7 @@ struct RoomCount<'a> {
     count: usize,
 }
 
-/// A message, wherever it is told of.
+/// The fields of a chat message, for `message` and `history`.
 #[derive(Serialize)]
 struct MessageFields<'a> {
     from: &'a str,
@@ -170,9 +170,11 @@ impl<'a> From<&'a Message> for MessageFields<'a> {
     }
 }
 
-/// JSON that is known to be well formed.
+/// Wraps JSON that was checked when it was received.
 fn raw(json: &str) -> Option<&RawValue> {
-    serde_json::from_str(json).ok()
+    let value = serde_json::from_str(json);
+    debug_assert!(value.is_ok(), "JSON is checked when it is received: {json}");
+    value.ok()
 }
 
 /// Appends an event in a WebSocket frame.
@@ -185,37 +187,40 @@ pub fn encode(event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
             close(*reason, out);
         }
         event => {
-            if let Some(told) = told(event, tag) {
-                websocket::text(out, |out| put(&told, out));
+            if let Some(message) = server_message(event, tag) {
+                websocket::text(out, |out| write_json(&message, out));
             }
         }
     }
 }
 
-/// Appends the close frame that ends a WebSocket for that reason.
+/// Appends the close frame for `reason`.
 pub fn close(reason: CloseReason, out: &mut Vec<u8>) {
     if let Some(code) = reason.websocket_code() {
         websocket::close(out, code, reason.farewell().unwrap_or_default());
     }
 }
 
-/// Appends an event as an object; nothing, if this listener has no word for it.
+/// Appends an event as an object. Some events have none in this dialect.
 pub fn write(event: &Event, tag: Option<&Tag>, out: &mut Vec<u8>) {
-    if let Some(told) = told(event, tag) {
-        put(&told, out);
+    if let Some(message) = server_message(event, tag) {
+        write_json(&message, out);
     }
 }
 
 /// Appends a message as an object.
 pub fn write_message(room: &RoomName, message: &Message, tag: Option<&Tag>, out: &mut Vec<u8>) {
-    put(&ServerMessage::Message { room: room.as_str(), said: message.into(), extra: marked(tag) }, out);
+    write_json(
+        &ServerMessage::Message { room: room.as_str(), said: message.into(), extra: extra_with(tag) },
+        out,
+    );
 }
 
-fn put(told: &ServerMessage<'_>, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, told).expect("strings and numbers, into a vector");
+fn write_json(message: &ServerMessage<'_>, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, message).expect("strings and numbers can always be written to a vector");
 }
 
-fn marked(tag: Option<&Tag>) -> Extra<'_> {
+fn extra_with(tag: Option<&Tag>) -> Extra<'_> {
     Extra { id: tag.and_then(|tag| raw(&tag.0)), ..Extra::default() }
 }
 
@@ -223,9 +228,9 @@ fn notice(text: impl Display) -> ServerMessage<'static> {
     ServerMessage::Notice { text: text.to_string() }
 }
 
-/// An event as an object; `None`, if this listener has no word for it.
-fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>> {
-    let extra = marked(tag);
+/// The object for an event; `None` if it has none in this dialect.
+fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>> {
+    let extra = extra_with(tag);
     Some(match event {
         Event::Welcome { id, name } => ServerMessage::Welcome { id: Id(*id), name: name.as_str() },
         Event::Private { by, from, text } => {
@@ -244,7 +249,7 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>>
             count: rooms.len() + more,
             extra,
         },
-        Event::YouAre { by, from, to } => {
+        Event::YouWereRenamed { by, from, to } => {
             let extra = Extra { by: Some(Id(*by)), ..extra };
             ServerMessage::Nick { from: from.as_str(), to: to.as_str(), extra }
         }
@@ -258,8 +263,8 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>>
         Event::Pong => ServerMessage::Pong { extra },
         Event::Bye(reason) => ServerMessage::Bye { reason: reason.farewell().unwrap_or_default() },
         Event::Greeting(line) => notice(line),
-        Event::Disconnected => notice(APART),
-        Event::Connected => notice(TOGETHER),
+        Event::Disconnected => notice(DISCONNECTED),
+        Event::Connected => notice(CONNECTED),
         Event::Delayed => notice("you send fast: your messages are slowed down, none is lost"),
         Event::Waiting(1) => notice("the server is full. you are next, please wait"),
         Event::Waiting(place) => {
@@ -271,7 +276,7 @@ fn told<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMessage<'a>>
     })
 }
 
-/// The same, of something that happened in a room.
+/// The object for an event of a room.
 fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
     Some(match event {
         Event::YouJoined { by, name, room, others, more, epoch, seq, since, .. } => {

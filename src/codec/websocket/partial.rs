@@ -1,115 +1,111 @@
-//! A WebSocket message that is not complete: [`Partial`].
+//! An incomplete WebSocket message: [`Partial`].
 
-use super::{Whole, unmask};
+use super::{WebSocketMessage, unmask};
 use crate::protocol::CloseReason;
 
-/// A message of which some bytes are still to come, in the frame that is open or in others.
+/// A message whose last frame is incomplete or still missing.
 #[derive(Debug)]
 pub struct Partial {
     is_text: bool,
-    /// The payload so far, without the mask.
+    /// The unmasked payload so far.
     payload: Vec<u8>,
-    /// Bytes of a text that are whole characters. At most three more begin a character that is not complete.
-    checked: usize,
-    /// Frames that have begun.
+    /// Length of the text in complete characters. At most three more bytes begin an incomplete one.
+    valid_bytes: usize,
+    /// Frames so far, with the open one.
     frames: usize,
     frame: FrameProgress,
 }
 
-/// The frame that has begun last.
+/// The state of the latest frame.
 #[derive(Clone, Copy, Debug, Default)]
 struct FrameProgress {
-    /// Bytes that are still to come.
-    left: usize,
-    /// The mask for the next of them.
+    remaining_bytes: usize,
+    /// The mask, rotated so that it applies to the next byte.
     mask: [u8; 4],
     is_final: bool,
-    is_over: bool,
+    is_received: bool,
 }
 
 impl Partial {
-    /// A message of no frames yet.
+    /// A message without frames.
     pub(super) fn new(is_text: bool) -> Partial {
-        let frame = FrameProgress { is_over: true, ..FrameProgress::default() };
-        Partial { is_text, payload: Vec::new(), checked: 0, frames: 0, frame }
+        let frame = FrameProgress { is_received: true, ..FrameProgress::default() };
+        Partial { is_text, payload: Vec::new(), valid_bytes: 0, frames: 0, frame }
     }
 
-    /// Begins a frame.
-    pub(super) fn open(&mut self, payload_bytes: usize, mask: [u8; 4], is_final: bool) {
-        debug_assert!(self.frame.is_over, "the last frame goes on");
+    pub(super) fn begin_frame(&mut self, payload_bytes: usize, mask: [u8; 4], is_final: bool) {
+        debug_assert!(self.frame.is_received, "a frame begins only after the last one is complete");
         self.frames += 1;
-        self.frame = FrameProgress { left: payload_bytes, mask, is_final, is_over: false };
+        self.frame = FrameProgress { remaining_bytes: payload_bytes, mask, is_final, is_received: false };
     }
 
-    /// Bytes of the message, with those that are still to come in the frame that is open.
+    /// Length of the message with the missing bytes of the open frame.
     pub fn bytes(&self) -> usize {
-        self.payload.len() + self.frame.left
+        self.payload.len() + self.frame.remaining_bytes
     }
 
-    /// Memory that it takes.
+    /// Bytes of heap memory.
     pub fn memory_bytes(&self) -> usize {
         self.payload.capacity()
     }
 
-    /// Frames that have begun.
     pub(super) fn frames(&self) -> usize {
         self.frames
     }
 
-    /// Whether the next byte of input belongs to the payload of a frame.
+    /// Whether the next byte of input is payload of the open frame.
     pub(super) fn is_within_a_frame(&self) -> bool {
-        !self.frame.is_over
+        !self.frame.is_received
     }
 
-    /// Whether nothing is still to come.
-    pub(super) fn is_whole(&self) -> bool {
-        self.frame.is_over && self.frame.is_final
+    pub(super) fn is_complete(&self) -> bool {
+        self.frame.is_received && self.frame.is_final
     }
 
-    /// Moves bytes of the open frame here from the front of `input`: how many, and the message if it is whole with them.
+    /// Appends payload of the open frame from the front of `input`. Returns the bytes used, and the message if it is complete.
     ///
     /// # Errors
-    /// The text can't become UTF-8 any more.
+    /// The text is not UTF-8 (RFC 6455, 8.1).
     pub(super) fn receive(
         &mut self,
         input: &[u8],
         message_max: usize,
-    ) -> Result<(usize, Option<Whole<'_>>), CloseReason> {
-        let masked = &input[..input.len().min(self.frame.left)];
+    ) -> Result<(usize, Option<WebSocketMessage<'_>>), CloseReason> {
+        let masked = &input[..input.len().min(self.frame.remaining_bytes)];
         let before = self.payload.len();
         self.reserve(masked.len(), message_max);
         self.payload.extend_from_slice(masked);
         unmask(&mut self.payload[before..], self.frame.mask);
-        let is_over = masked.len() == self.frame.left;
+        let is_received = masked.len() == self.frame.remaining_bytes;
         if self.is_text {
-            match self.check(is_over && self.frame.is_final) {
-                Some(checked) => self.checked = checked,
+            match self.valid_len(is_received && self.frame.is_final) {
+                Some(valid_bytes) => self.valid_bytes = valid_bytes,
                 None => return Err(CloseReason::BadText),
             }
         }
-        self.frame.left -= masked.len();
+        self.frame.remaining_bytes -= masked.len();
         self.frame.mask.rotate_left(masked.len() % 4);
-        self.frame.is_over = is_over;
-        Ok((masked.len(), if self.is_whole() { self.whole() } else { None }))
+        self.frame.is_received = is_received;
+        Ok((masked.len(), if self.is_complete() { self.message() } else { None }))
     }
 
-    /// The length of the text in whole characters; `None` if it is no UTF-8, whatever follows.
-    fn check(&self, is_whole: bool) -> Option<usize> {
-        match std::str::from_utf8(&self.payload[self.checked..]) {
+    /// Length of the text in complete characters; `None` if it is not UTF-8.
+    fn valid_len(&self, is_complete: bool) -> Option<usize> {
+        match std::str::from_utf8(&self.payload[self.valid_bytes..]) {
             Ok(_) => Some(self.payload.len()),
-            Err(error) if error.error_len().is_some() || is_whole => None,
-            Err(error) => Some(self.checked + error.valid_up_to()),
+            Err(error) if error.error_len().is_some() || is_complete => None,
+            Err(error) => Some(self.valid_bytes + error.valid_up_to()),
         }
     }
 
-    fn whole(&self) -> Option<Whole<'_>> {
+    fn message(&self) -> Option<WebSocketMessage<'_>> {
         match self.is_text {
-            true => std::str::from_utf8(&self.payload).ok().map(Whole::Text),
-            false => Some(Whole::Binary(&self.payload)),
+            true => std::str::from_utf8(&self.payload).ok().map(WebSocketMessage::Text),
+            false => Some(WebSocketMessage::Binary(&self.payload)),
         }
     }
 
-    /// Makes room by doubling, as a vector does, but never for more than a message may have.
+    /// Doubles the capacity as a vector does, but never beyond the size limit of a message.
     fn reserve(&mut self, more: usize, message_max: usize) {
         let needed = self.payload.len() + more;
         if needed > self.payload.capacity() {

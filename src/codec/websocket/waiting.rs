@@ -1,51 +1,48 @@
-//! Messages of a client that may not be handled yet: [`Waiting`].
+//! Queued input messages of a delayed client: [`Waiting`].
 
-use super::Whole;
+use super::WebSocketMessage;
 use crate::codec::Input;
 
-/// Room for waiting messages whatever the limit on one is, in bytes.
-const LEAST_BYTES: usize = 16 * 1024;
+/// The least capacity of the queue, whatever the size limit of a message is.
+const MIN_BYTES: usize = 16 * 1024;
 
-/// A message's kind and length in front of it.
+/// The kind and the length in front of each message.
 const HEAD_BYTES: usize = 1 + size_of::<u32>();
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 
-/// Whole messages in the order they came, as bytes: a short one costs five bytes more than it has.
+/// A queue of complete messages in one buffer. Each costs five bytes more than its payload.
 #[derive(Debug, Default)]
 pub struct Waiting {
     bytes: Vec<u8>,
-    /// Index of the first one.
+    /// Index of the first message.
     start: usize,
 }
 
 impl Waiting {
-    /// Memory of a message of so many bytes.
+    /// Bytes that a message takes in the queue.
     pub fn bytes_of(message_bytes: usize) -> usize {
         HEAD_BYTES + message_bytes
     }
 
-    /// The most that may wait where messages have at most `message_max` bytes: one of these, or many short ones.
+    /// The capacity for messages of at most `message_max` bytes: one of these, or many short ones.
     pub fn max_bytes(message_max: usize) -> usize {
-        Waiting::bytes_of(message_max.max(LEAST_BYTES))
+        Waiting::bytes_of(message_max.max(MIN_BYTES))
     }
 
-    /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }
 
-    /// Bytes of what waits.
     pub fn bytes(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// Appends a message.
-    pub fn push(&mut self, message: Whole<'_>) {
+    pub fn push(&mut self, message: WebSocketMessage<'_>) {
         let (kind, payload) = match message {
-            Whole::Text(text) => (TEXT, text.as_bytes()),
-            Whole::Binary(bytes) => (BINARY, bytes),
+            WebSocketMessage::Text(text) => (TEXT, text.as_bytes()),
+            WebSocketMessage::Binary(bytes) => (BINARY, bytes),
         };
         self.reserve(Waiting::bytes_of(payload.len()));
         self.bytes.push(kind);
@@ -53,7 +50,7 @@ impl Waiting {
         self.bytes.extend_from_slice(payload);
     }
 
-    /// Makes room: first where messages were taken, then a quarter more at a time, since all of it counts as memory.
+    /// Makes room: first by removing consumed messages, then by growing a quarter, since the capacity counts as memory.
     fn reserve(&mut self, more: usize) {
         if self.bytes.len() + more > self.bytes.capacity() {
             self.bytes.drain(..std::mem::take(&mut self.start));
@@ -63,19 +60,21 @@ impl Waiting {
         }
     }
 
-    /// Memory that it takes.
+    /// Bytes of heap memory.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// Takes the first message.
-    pub fn pop(&mut self, read: fn(Whole<'_>) -> Input) -> Option<Input> {
+    /// Removes the first message and decodes it.
+    pub fn pop(&mut self, read: fn(WebSocketMessage<'_>) -> Input) -> Option<Input> {
         let (head, rest) = self.bytes[self.start..].split_first_chunk::<HEAD_BYTES>()?;
         let [kind, length @ ..] = *head;
         let payload = &rest[..u32::from_le_bytes(length) as usize];
         let message = match kind {
-            TEXT => Whole::Text(std::str::from_utf8(payload).expect("it was checked when it came")),
-            _ => Whole::Binary(payload),
+            TEXT => WebSocketMessage::Text(
+                std::str::from_utf8(payload).expect("text was checked when it was queued"),
+            ),
+            _ => WebSocketMessage::Binary(payload),
         };
         let input = read(message);
         self.start += HEAD_BYTES + payload.len();
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_come_out_as_they_went_in_and_leave_no_room_behind() {
+    fn messages_come_out_in_order_and_free_their_memory() {
         let mut waiting = Waiting::default();
         let payload = |number: usize| vec![b'a' + (number % 26) as u8; number * 7 % 300];
         let (mut pushed, mut next, mut most) = (0, 0, 0);
@@ -111,8 +110,8 @@ mod tests {
             for _ in 0..pushed % 5 + 1 {
                 let payload = payload(pushed);
                 waiting.push(match pushed % 3 {
-                    0 => Whole::Binary(&payload),
-                    _ => Whole::Text(std::str::from_utf8(&payload).unwrap()),
+                    0 => WebSocketMessage::Binary(&payload),
+                    _ => WebSocketMessage::Text(std::str::from_utf8(&payload).unwrap()),
                 });
                 pushed += 1;
             }
