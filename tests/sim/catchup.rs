@@ -1,5 +1,4 @@
-//! Answers and catch-up that are larger than a write buffer: they are sent as the client takes them, and nobody is dropped
-//! for having asked.
+//! Answers and catch-up larger than a write buffer are sent as the client reads. No client is dropped for its request.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -15,13 +14,13 @@ use crate::world::{Weather, Wire, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an `EventSource` knows that was there before anything was said.
+/// The last id of an `EventSource` that connected before any message.
 const BEGINNING: &str = "000000000000c0de-0-0";
 
-/// Both ways to deal with slow clients.
+/// Both policies for slow clients.
 const POLICIES: [&str; 2] = ["drop", "skip"];
 
-/// A text of about so many bytes that begins with its number.
+/// A text of about `bytes` bytes that begins with its number.
 fn text(number: usize, bytes: usize) -> String {
     format!("{number} {}", "x".repeat(bytes))
 }
@@ -34,14 +33,14 @@ fn publish(stage: &mut Stage, numbers: Range<usize>, bytes: usize) {
     stage.run();
 }
 
-/// The same on one connection, which keeps their order in any weather.
+/// Does the same on one connection, which keeps the order of the texts in any weather.
 fn publish_by(stage: &mut Stage, wire: Wire, numbers: Range<usize>, bytes: usize) {
     for number in numbers {
         ask(stage, wire, &post("/rooms/lobby/messages", "", &text(number, bytes)));
     }
 }
 
-/// The numbers at the beginning of texts; how many are missing, where some are.
+/// The number at the beginning of a text, or the count of missing messages.
 #[derive(Debug, PartialEq)]
 enum Heard {
     Number(usize),
@@ -129,7 +128,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         let mut listener = Listener::connect(&mut stage, BEGINNING);
         let publisher = stage.connect_http();
         for _ in 0..30 {
-            // Only remembered messages can be told again: at most a hundred.
+            // The history holds at most a hundred messages, so later ones could not be sent again.
             if said < 90 && rng.bool() {
                 let more = rng.usize(1..5);
                 publish_by(&mut stage, publisher, said..said + more, rng.usize(10..8_000));
@@ -153,7 +152,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
 }
 
 #[test]
-fn listener_that_is_overtaken_by_the_end_of_the_history_is_told_how_much_is_missing() {
+fn listener_that_falls_behind_the_history_is_told_how_much_is_missing() {
     for policy in POLICIES {
         let flags = format!(
             "--rate off --history 10 --write-buffer 16k --write-buffer-soft 4k:10s --slow-client {policy}"
@@ -237,11 +236,11 @@ fn room_stays_open_for_a_listener_that_catches_up() {
 }
 
 #[test]
-fn many_listeners_that_catch_up_delay_a_talk_by_a_few_ticks_only() {
+fn many_listeners_that_catch_up_delay_a_line_by_a_few_ticks_only() {
     let mut stage = Stage::new("--rate off --history 200");
     publish(&mut stage, 1..101, 60_000);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    // They were shown a long history themselves, and are not loaded by it any more.
+    // The two clients were sent a long history themselves; after two seconds that no longer counts as load.
     stage.pass(2 * SECOND);
     stage.unread(ann);
     let listeners: Vec<Listener> = (0..40).map(|_| Listener::connect(&mut stage, BEGINNING)).collect();
@@ -262,7 +261,7 @@ fn many_listeners_that_catch_up_delay_a_talk_by_a_few_ticks_only() {
     stage.end();
 }
 
-/// Somebody in so many rooms, who asks for the lists of them and of those who are there.
+/// A client in `count` rooms that lists its rooms and their members.
 #[test]
 fn lists_of_a_thousand_arrive_whole_though_the_write_buffer_is_smaller() {
     for policy in POLICIES {
@@ -369,7 +368,7 @@ fn answer_over_http_is_taken_slowly_and_arrives_whole() {
     stage.end();
 }
 
-/// What a client that asks again and again for what comes behind the last number has got: numbers of messages and texts.
+/// Polls with the last number until nothing is left. Returns the messages of each answer and their numbers.
 fn pages(mut ask_after: impl FnMut(u64) -> Value) -> Vec<(u64, usize)> {
     let (mut after, mut all) = (0, Vec::new());
     loop {
@@ -387,7 +386,7 @@ fn pages(mut ask_after: impl FnMut(u64) -> Value) -> Vec<(u64, usize)> {
 }
 
 #[test]
-fn programs_that_ask_for_what_is_behind_a_number_get_each_message_once() {
+fn programs_that_poll_with_the_last_number_get_each_message_once() {
     let mut stage = Stage::new("--rate off");
     publish(&mut stage, 1..101, 60_000);
     let expected: Vec<(u64, usize)> = (1..101).map(|n| (n as u64, n)).collect();

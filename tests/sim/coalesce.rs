@@ -1,4 +1,4 @@
-//! Dear flushes are made in parts, and wait a little for what else is coming; others aren't, and don't.
+//! Expensive flushes are made in parts and wait a little for more output; cheap ones are not and do not.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::cluster::Cluster;
 use crate::stage::{Stage, WIDE};
 use crate::world::{Weather, Wire};
 
-/// Times they talk after which the averages have come to what it is like.
+/// Rounds of talk after which the moving averages are stable.
 const LONG: usize = 300;
 
-/// Listeners of the room in which `ann` and `bob` talk. What one of these says is for the others and them: 19 outboxes.
+/// Listeners of the room in which `ann` and `bob` talk. A line goes to the other talker and to them: 19 outboxes.
 const LISTENERS: usize = 18;
 
-/// What a write costs, in µs, where 19 of them are dear and yet one part.
+/// Cost of a write in µs at which a flush of 19 outboxes is expensive and still fits one part.
 const DEAR: u16 = 25;
 
-/// Where two of them cost almost the least that a part may.
+/// Cost of a write in µs at which two writes cost almost the least that a part may.
 const DEARER: u16 = 200;
 
-/// Two talkers and some listeners, each write taking `write_micros`, who have read what they were told.
+/// Two talkers and some listeners, who have read everything so far. Each write takes `write_micros`.
 struct Room {
     stage: Stage,
     ann: Wire,
@@ -40,7 +40,7 @@ impl Room {
         room
     }
 
-    /// What each listener has read since the last time; it must be the same for all.
+    /// Returns what each listener has read since the last call; it must be the same for all.
     #[track_caller]
     fn unread(&mut self) -> Vec<String> {
         let heard: Vec<_> = self.listeners.iter().map(|wire| self.stage.unread(*wire)).collect();
@@ -48,7 +48,7 @@ impl Room {
         heard[0].clone()
     }
 
-    /// So many times `ann` and `bob` speak, or `ann` alone, and everybody hears it.
+    /// Has `ann` and `bob`, or `ann` alone, send a line `times` times, and everybody read it.
     fn talk(&mut self, times: usize, both: bool) {
         self.talk_of("so", times, both);
     }
@@ -65,11 +65,11 @@ impl Room {
         self.stage.world().rests.clear();
     }
 
-    /// `ann` speaks. How many writes the ticks make until all but those who take nothing have heard it.
-    fn parts(&mut self, deaf: usize) -> Vec<u64> {
+    /// Has `ann` send a line. Returns the writes of each tick until all readers but `stalled` have it.
+    fn parts(&mut self, stalled: usize) -> Vec<u64> {
         self.stage.say(self.ann, "first");
         let mut parts = Vec::new();
-        while parts.iter().sum::<u64>() < (LISTENERS + 1 - deaf) as u64 {
+        while parts.iter().sum::<u64>() < (LISTENERS + 1 - stalled) as u64 {
             let writes = self.stage.world().writes;
             self.stage.tick();
             parts.push(self.stage.world().writes - writes);
@@ -77,7 +77,7 @@ impl Room {
         parts
     }
 
-    /// `ann` speaks, and `bob` while the server rests, if it does. How long it rests.
+    /// Has `ann` send a line, and `bob` another while the server sleeps, if it does. Returns how long it slept.
     fn speak_one_after_the_other(&mut self) -> Vec<Duration> {
         self.stage.say(self.ann, "first");
         self.stage.world().sent_meanwhile = vec![(self.bob, b"second\n".to_vec())];
@@ -87,7 +87,7 @@ impl Room {
 }
 
 #[test]
-fn lines_that_come_while_a_dear_flush_waits_go_out_with_it() {
+fn lines_that_come_while_an_expensive_flush_waits_go_out_with_it() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
     let writes = room.stage.world().writes;
@@ -116,7 +116,7 @@ fn a_flush_waits_once() {
 }
 
 #[test]
-fn where_each_flush_carries_one_line_none_waits() {
+fn flushes_of_one_line_each_do_not_wait() {
     let mut room = Room::new("", DEAR);
     room.talk(50, false);
     assert_eq!(room.speak_one_after_the_other().len(), 0);
@@ -125,7 +125,7 @@ fn where_each_flush_carries_one_line_none_waits() {
 }
 
 #[test]
-fn it_ends_when_lines_come_one_by_one_again() {
+fn batching_delay_ends_when_lines_come_one_by_one_again() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
     room.talk(60, false);
@@ -135,7 +135,7 @@ fn it_ends_when_lines_come_one_by_one_again() {
 
 #[test]
 fn a_cheap_flush_does_not_wait() {
-    // Half of 19 writes: 104 µs are worth falling asleep for, 95 are not.
+    // Half of 19 writes: a sleep of 104 µs is worth it, one of 95 µs is not.
     for (write_micros, rests) in [(10, 0), (11, 1)] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, true);
@@ -145,8 +145,8 @@ fn a_cheap_flush_does_not_wait() {
 }
 
 #[test]
-fn flushes_of_much_do_not_wait() {
-    // A talker hears one line, the others two: 1.9 lines a write. 16 KiB cost by the byte.
+fn flushes_of_many_bytes_do_not_wait() {
+    // A talker reads one line, the others two: 1.9 lines a write. From 16 KiB on, a write costs by the byte.
     let around = "ann: \n".len();
     for (length, rests) in [(8_600, 1), (8_700, 0)] {
         let mut room = Room::new("", DEAR);
@@ -157,7 +157,7 @@ fn flushes_of_much_do_not_wait() {
 }
 
 #[test]
-fn coalesce_is_the_longest_wait() {
+fn coalesce_bounds_the_batching_delay() {
     for (flags, wait) in [("--coalesce 1ms", 1_000), ("--coalesce 2ms", 1_500), ("", 1_500)] {
         let mut room = Room::new(flags, 1_000);
         room.talk(LONG, true);
@@ -173,7 +173,7 @@ fn coalesce_is_the_longest_wait() {
 }
 
 #[test]
-fn the_end_waits_for_nothing() {
+fn shutdown_does_not_wait_for_a_batch() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
@@ -185,7 +185,7 @@ fn the_end_waits_for_nothing() {
 }
 
 #[test]
-fn what_one_client_is_told_alone_says_nothing_of_the_room() {
+fn answer_to_one_client_does_not_count_as_talk_in_the_room() {
     let mut room = Room::new("", DEAR);
     room.talk(50, false);
     room.stage.say(room.bob, "/history 50");
@@ -195,10 +195,10 @@ fn what_one_client_is_told_alone_says_nothing_of_the_room() {
 }
 
 #[test]
-fn nobody_rests_while_there_is_something_to_hear() {
+fn server_does_not_sleep_while_input_is_left() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
-    // More than one turn.
+    // More lines than one turn handles.
     let lines: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     room.stage.say(room.ann, &lines.join("\n"));
     let writes = room.stage.world().writes;
@@ -211,7 +211,7 @@ fn nobody_rests_while_there_is_something_to_hear() {
 }
 
 #[test]
-fn who_takes_something_again_in_time_is_not_dropped_for_the_wait() {
+fn client_that_reads_again_in_time_is_not_dropped_because_of_the_batching_delay() {
     let mut room = Room::new("--stall-timeout 5s", 1_000);
     room.talk(LONG, true);
     let listener = room.listeners[0];
@@ -232,7 +232,7 @@ fn who_takes_something_again_in_time_is_not_dropped_for_the_wait() {
 }
 
 #[test]
-fn other_processes_are_told_when_the_first_of_our_own_clients_are() {
+fn other_processes_are_sent_a_line_with_the_first_local_clients() {
     let mut cluster = Cluster::new(2, "--rate off --announce-max 0");
     let far = cluster.join(1, "far");
     let ann = cluster.join(0, "ann");
@@ -256,7 +256,7 @@ fn other_processes_are_told_when_the_first_of_our_own_clients_are() {
 }
 
 #[test]
-fn a_dear_flush_is_made_in_parts_and_who_has_waited_longest_comes_first() {
+fn expensive_flush_is_made_in_parts() {
     let mut room = Room::new("", DEARER);
     room.talk(LONG, false);
     assert_eq!(room.parts(0), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
@@ -265,10 +265,10 @@ fn a_dear_flush_is_made_in_parts_and_who_has_waited_longest_comes_first() {
 }
 
 #[test]
-fn who_takes_nothing_is_no_part_of_a_flush() {
+fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
     let mut room = Room::new("", DEARER);
     room.talk(LONG, false);
-    // The first nine in each round, who would be four parts.
+    // The first nine in each round would make four parts.
     for listener in &room.listeners[..9] {
         room.stage.set_eager(*listener, false);
         room.stage.world().set_window(*listener, 0);
@@ -276,7 +276,7 @@ fn who_takes_nothing_is_no_part_of_a_flush() {
     room.stage.say(room.ann, "so");
     room.stage.run();
     assert_eq!(room.parts(9), [2, 2, 2, 2, 2]);
-    // Nor do lines that nobody takes make a quiet room busy.
+    // Lines that clients do not read do not make a quiet room busy either.
     for _ in 0..LONG {
         room.stage.say(room.ann, "so");
         room.stage.run();
@@ -293,7 +293,7 @@ fn who_takes_nothing_is_no_part_of_a_flush() {
 }
 
 #[test]
-fn a_part_is_no_cheaper_than_half_a_millisecond() {
+fn part_of_a_flush_takes_half_a_millisecond_at_least() {
     for (write_micros, parts) in [(26, vec![19]), (27, vec![18, 1])] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, false);
@@ -303,7 +303,7 @@ fn a_part_is_no_cheaper_than_half_a_millisecond() {
 }
 
 #[test]
-fn what_is_said_during_a_round_goes_out_with_the_rest_of_it() {
+fn line_sent_during_a_round_goes_out_with_the_rest_of_it() {
     let mut room = Room::new("", DEARER);
     room.talk(LONG, false);
     let writes = room.stage.world().writes;
@@ -313,13 +313,13 @@ fn what_is_said_during_a_round_goes_out_with_the_rest_of_it() {
     room.stage.say(room.bob, "second");
     room.stage.run();
     assert_eq!(room.unread(), ["ann: first", "bob: second"]);
-    // The first three were `bob` and two listeners. Those two are written to again, and `ann` for the second.
+    // The first part went to `bob` and two listeners. Those two are written to again, and `ann` for the second line.
     assert_eq!(room.stage.world().writes - writes, 19 + 2 + 1);
     room.stage.end();
 }
 
 #[test]
-fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
+fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
     let mut room = Room::new("--coalesce off", DEARER);
     room.talk(LONG, false);
     let text = "x".repeat(8_000);
@@ -338,7 +338,7 @@ fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behin
         longest = longest.max(arena.open_bytes());
         assert!(arena.memory_bytes() <= 512 * 1024, "{}", arena.memory_bytes());
     }
-    // The line that makes it so long is gone when its tick is over.
+    // The line that makes the block that long is freed at the end of its tick.
     assert!(longest > LONG_BYTES - 2 * text.len(), "a round is ended early: {longest}");
     room.stage.run();
     assert_eq!(room.stage.server.arena().open_bytes(), 0);
@@ -346,7 +346,7 @@ fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behin
 }
 
 #[test]
-fn the_last_words_are_not_said_in_parts() {
+fn shutdown_notice_is_not_sent_in_parts() {
     let mut room = Room::new("--grace 0s", DEARER);
     room.talk(LONG, false);
     room.stage.say(room.ann, "first");
