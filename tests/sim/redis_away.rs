@@ -1,4 +1,4 @@
-//! Redis is away, or a process is: what clients are told, what they hear later, and who is still taken to be there.
+//! Outages of Redis or of a process: what clients are told, which messages arrive later, and who is still listed.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const APART: &str =
 const TOGETHER: &str = "-- the other servers are within reach again";
 
 #[test]
-fn everybody_is_told_once_when_redis_is_away_and_once_when_it_is_back() {
+fn clients_are_told_once_when_redis_is_away_and_once_when_it_is_back() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -40,7 +40,7 @@ fn everybody_is_told_once_when_redis_is_away_and_once_when_it_is_back() {
 }
 
 #[test]
-fn a_blip_is_not_worth_a_word() {
+fn blip_of_the_link_is_not_announced() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -59,7 +59,7 @@ fn a_blip_is_not_worth_a_word() {
 }
 
 #[test]
-fn a_restart_of_half_a_second_is_over_before_anybody_is_told() {
+fn restart_of_half_a_second_is_not_announced() {
     let mut cluster = Cluster::new(10, "");
     let guests: Vec<_> = (0..10).map(|process| cluster.join(process, &format!("c{process}"))).collect();
     cluster.pass(10 * SECOND);
@@ -76,7 +76,7 @@ fn a_restart_of_half_a_second_is_over_before_anybody_is_told() {
 }
 
 #[test]
-fn where_redis_is_away_from_the_start_newcomers_are_told() {
+fn newcomers_are_told_that_redis_is_away_from_the_start() {
     let mut cluster = Cluster::new(0, "");
     cluster.set_redis_down(true, false);
     cluster.start();
@@ -90,7 +90,7 @@ fn where_redis_is_away_from_the_start_newcomers_are_told() {
 }
 
 #[test]
-fn what_is_said_while_redis_is_away_arrives_once_and_in_order() {
+fn messages_sent_while_redis_is_away_arrive_once_and_in_order() {
     let mut cluster = Cluster::new(2, "--rate off");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.say(ann, "m0");
@@ -112,7 +112,7 @@ fn what_is_said_while_redis_is_away_arrives_once_and_in_order() {
 }
 
 #[test]
-fn who_was_on_a_process_that_is_gone_is_soon_forgotten() {
+fn clients_of_a_killed_process_leave_within_half_a_minute() {
     let mut cluster = Cluster::new(3, "");
     let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     let cy = cluster.join(2, "cy");
@@ -135,7 +135,7 @@ fn who_was_on_a_process_that_is_gone_is_soon_forgotten() {
 }
 
 #[test]
-fn a_frozen_process_comes_back_and_is_right_again() {
+fn frozen_process_comes_back_and_agrees_with_the_others_again() {
     for seconds in [3, 12, 25, 600] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -153,7 +153,7 @@ fn a_frozen_process_comes_back_and_is_right_again() {
         cluster.set_frozen(1, false);
         cluster.pass(20 * SECOND);
         cluster.expect(bob, &["ann: are you there?", "-- cy joined"]);
-        // Who was told that he is gone is told that he is back.
+        // Clients that read that he left read that he joined again.
         let back = ["-- bob joined"];
         cluster.expect(ann, if seconds > 20 { &back } else { &[] });
         cluster.expect(cy, if seconds > 20 { &back } else { &[] });
@@ -166,7 +166,7 @@ fn a_frozen_process_comes_back_and_is_right_again() {
 }
 
 #[test]
-fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
+fn process_cut_off_from_redis_is_back_when_the_network_is() {
     for seconds in [3, 8, 40, 300] {
         let mut cluster = Cluster::new(3, "");
         let guests = [cluster.join(0, "ann"), cluster.join(1, "bob"), cluster.join(2, "cy")];
@@ -193,7 +193,7 @@ fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
 }
 
 #[test]
-fn what_was_said_while_nobody_was_there_is_not_lost() {
+fn message_sent_while_a_process_has_no_member_is_not_reported_as_lost() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -203,7 +203,7 @@ fn what_was_said_while_nobody_was_there_is_not_lost() {
     cluster.say(ann, "m1");
     cluster.expect(bob, &["ann: m1"]);
     cluster.say(bob, "/leave");
-    // The subscription ends, and the room is remembered.
+    // The subscription ends, and the process keeps the room's history.
     cluster.pass(25 * SECOND);
     cluster.unread(bob);
     assert_eq!(cluster.redis.numsub("chinwag:dev"), 1);
@@ -216,7 +216,7 @@ fn what_was_said_while_nobody_was_there_is_not_lost() {
 }
 
 #[test]
-fn what_is_in_redis_is_whole_again_after_it_was_deleted() {
+fn deleted_keys_are_written_to_redis_again() {
     for seconds in [0, 6] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -235,13 +235,13 @@ fn what_is_in_redis_is_whole_again_after_it_was_deleted() {
 }
 
 #[test]
-fn what_comes_to_redis_late_does_not_stay_there() {
+fn late_write_to_redis_is_corrected() {
     let mut cluster = Cluster::new(2, "");
     let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(0, "bob"));
     let key = cluster.redis.keys(cluster.millis()).swap_remove(0);
     let before = cluster.redis.hash(&key, cluster.millis());
     assert_eq!(before.len(), 3, "{before:?}");
-    // As if it had been under way since before bob came.
+    // These commands arrive as if they had been delayed since before bob came.
     let (late, millis) = (cluster.redis.open(), cluster.millis());
     for command in [format!("HDEL {key} 1"), format!("HSET {key} v 2")] {
         let words: Vec<String> =
@@ -259,7 +259,7 @@ fn what_comes_to_redis_late_does_not_stay_there() {
 }
 
 #[test]
-fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
+fn room_joined_while_redis_is_away_is_subscribed_to_when_redis_is_back() {
     for leaves in [false, true] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -268,7 +268,7 @@ fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
         cluster.say(ann, "m1");
         cluster.expect(bob, &["-- ann left"]);
         cluster.set_redis_down(true, true);
-        // Some attempts come to nothing in silence.
+        // Some attempts to connect fail without an answer.
         cluster.set_cut_off(1, true);
         cluster.pass(20 * SECOND);
         cluster.say(bob, "/join dev");
@@ -293,7 +293,7 @@ fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
 }
 
 #[test]
-fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
+fn message_that_redis_confirms_late_arrives_once() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -302,7 +302,7 @@ fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
         cluster.redis.set_stalled(true, millis);
         cluster.say(ann, "/msg bob psst");
         cluster.say(ann, "hi");
-        // The process gives up waiting; what it has said is with Redis all the same.
+        // The process times out, but Redis has received its message all the same.
         cluster.pass(6 * SECOND);
         let millis = cluster.millis();
         cluster.redis.set_stalled(false, millis);
@@ -315,7 +315,7 @@ fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
 }
 
 #[test]
-fn what_was_said_is_not_held_back_for_ever_for_a_process_that_is_gone() {
+fn messages_are_not_held_back_for_ever_for_a_killed_process() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -333,7 +333,7 @@ fn what_was_said_is_not_held_back_for_ever_for_a_process_that_is_gone() {
 }
 
 #[test]
-fn who_is_back_waits_for_nobody_if_all_others_are_there() {
+fn reconnected_process_does_not_wait_if_all_others_are_there() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);

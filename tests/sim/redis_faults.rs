@@ -1,5 +1,5 @@
-//! Faults of Redis and of the way to it, each test under its number. In all of them the chat on one process goes on, and
-//! the processes are one chat again by themselves.
+//! Faults of Redis and of the connection to it. In all of them local chat goes on, and the processes become one chat
+//! again by themselves.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub const APART: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
 pub const TOGETHER: &str = "-- the other servers are within reach again";
 
-/// Two on one process, and one on another, who have read all there is.
+/// Two clients on one process and one on another, who have read everything so far.
 pub struct Three {
     pub cluster: Cluster,
     pub ann: Guest,
@@ -26,7 +26,7 @@ impl Three {
     pub fn new(flags: &str) -> Three {
         let mut cluster = Cluster::new(2, flags);
         let (ann, bob, far) = (cluster.join(0, "ann"), cluster.join(0, "bob"), cluster.join(1, "far"));
-        // Until a session counts as one that has lasted.
+        // Time until a session counts as one that has lasted.
         cluster.pass(10 * SECOND);
         [ann, bob, far].into_iter().for_each(|guest| drop(cluster.unread(guest)));
         Three { cluster, ann, bob, far, words: 0 }
@@ -37,7 +37,7 @@ impl Three {
         format!("word {}", self.words)
     }
 
-    /// Those on one process hear each other at once.
+    /// Checks that clients of one process receive each other's messages at once.
     #[track_caller]
     pub fn expect_local_chat(&mut self) {
         let word = self.word();
@@ -47,7 +47,7 @@ impl Three {
         assert_eq!(self.cluster.unread(self.bob).last(), Some(&format!("ann: {word}")));
     }
 
-    /// After a while all hear each other, and everybody knows who is there.
+    /// Checks that after a while all clients receive each other's messages and are listed everywhere.
     #[track_caller]
     pub fn expect_one_chat(&mut self) {
         self.cluster.pass(15 * SECOND);
@@ -70,7 +70,7 @@ impl Three {
 }
 
 #[test]
-fn fault_38_what_redis_speaks_is_in_no_name_and_harmless_in_a_text() {
+fn redis_syntax_is_refused_in_names_and_harmless_in_texts() {
     let mut three = Three::new("");
     let evil = r"a\r\n*1\r\n$8\r\nFLUSHALL\r\n";
     let mut tab = Socket::open(three.cluster.stage(0), "/ws?name=tab&room=lobby");
@@ -102,7 +102,7 @@ fn fault_38_what_redis_speaks_is_in_no_name_and_harmless_in_a_text() {
 }
 
 #[test]
-fn fault_39_after_garbage_there_is_a_new_connection() {
+fn garbage_from_redis_causes_a_new_connection() {
     let nested = "*1\r\n".repeat(100_000);
     let garbage: [&[u8]; 10] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -130,11 +130,11 @@ fn fault_39_after_garbage_there_is_a_new_connection() {
 }
 
 #[test]
-fn fault_39_a_reply_that_is_huge_or_never_ends_costs_no_more_than_the_limit() {
+fn huge_or_endless_reply_uses_no_more_memory_than_the_limit() {
     let begins: [&[u8]; 4] =
         [b"$1000000000\r\n", b"*1000000000\r\n", b"+", b"*2\r\n$3\r\nabc\r\n$700000\r\n"];
     for (begin, conn) in begins.into_iter().flat_map(|begin| [(begin, 0), (begin, 1)]) {
-        // Less than this, and the longest message would not fit.
+        // Below this limit the longest message would not fit.
         let mut three = Three::new("--redis-reply-max 600k");
         let conn = three.cluster.conns(0)[conn];
         three.cluster.redis.garble(conn, begin);
@@ -154,7 +154,7 @@ fn fault_39_a_reply_that_is_huge_or_never_ends_costs_no_more_than_the_limit() {
 }
 
 #[test]
-fn fault_40_redis_stalls() {
+fn chat_recovers_from_a_stall_of_redis() {
     let mut three = Three::new("");
     let millis = three.cluster.millis();
     three.cluster.redis.set_stalled(true, millis);
@@ -174,7 +174,7 @@ fn fault_40_redis_stalls() {
 }
 
 #[test]
-fn fault_40_redis_restarts_and_loads() {
+fn chat_recovers_from_a_restart_of_redis_that_loads() {
     for keep_data in [true, false] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, keep_data);
@@ -193,7 +193,7 @@ fn fault_40_redis_restarts_and_loads() {
 }
 
 #[test]
-fn fault_40_redis_wants_a_password() {
+fn chat_recovers_from_a_password_that_redis_requires() {
     for (user, login) in [(None, ":secret"), (Some("chin"), "chin:secret")] {
         let mut three = Three::new(&format!("--redis redis://{login}@redis"));
         three.cluster.redis.require(user, "another");
@@ -216,7 +216,7 @@ fn fault_40_redis_wants_a_password() {
 }
 
 #[test]
-fn fault_40_connections_are_killed() {
+fn chat_recovers_from_killed_connections() {
     for which in 0..3 {
         let mut three = Three::new("");
         for _ in 0..5 {
@@ -229,8 +229,8 @@ fn fault_40_connections_are_killed() {
             three.cluster.say(three.far, "after");
             three.cluster.say(three.ann, "as well");
             three.cluster.pass(10 * SECOND);
-            // Nobody has heard it here while there was no connection, but that is known; unless the other process was
-            // without one, too, and has waited.
+            // Local clients have missed it while the connection was down, and their process can count it. If the other
+            // process was down, too, it has waited.
             let far = ["-- 1 message from another server was lost", "far: after"][which / 2];
             three.cluster.expect(three.bob, &["ann: as well", far]);
             three.cluster.expect(three.far, &["ann: as well"]);
@@ -242,7 +242,7 @@ fn fault_40_connections_are_killed() {
 }
 
 #[test]
-fn fault_40_who_reads_too_slowly_is_told_what_redis_threw_away() {
+fn clients_of_a_process_that_reads_too_slowly_are_told_what_redis_discarded() {
     let mut three = Three::new("--rate off");
     three.cluster.redis.set_output_max(50_000);
     three.cluster.set_frozen(1, true);
@@ -259,7 +259,7 @@ fn fault_40_who_reads_too_slowly_is_told_what_redis_threw_away() {
 }
 
 #[test]
-fn fault_40_redis_refuses_a_command() {
+fn chat_recovers_from_a_command_that_redis_refuses() {
     for command in
         ["PUBLISH", "SUBSCRIBE", "HSET", "HGET", "HDEL", "HGETALL", "DEL", "PEXPIRE", "PING", "UNSUBSCRIBE"]
     {
@@ -282,7 +282,7 @@ fn fault_40_redis_refuses_a_command() {
 }
 
 #[test]
-fn fault_40_all_keys_are_deleted() {
+fn chat_recovers_from_deleted_keys() {
     let mut three = Three::new("");
     for _ in 0..3 {
         three.cluster.redis.flush_all();
@@ -295,7 +295,7 @@ fn fault_40_all_keys_are_deleted() {
 }
 
 #[test]
-fn fault_40_redis_can_not_be_connected_to() {
+fn chat_recovers_from_refused_and_hanging_connections() {
     for dial in [Dial::Refused, Dial::RefusedLater, Dial::Hangs] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, true);
@@ -311,7 +311,7 @@ fn fault_40_redis_can_not_be_connected_to() {
 }
 
 #[test]
-fn fault_40_the_name_of_redis_can_not_be_resolved() {
+fn chat_recovers_from_a_name_of_redis_that_does_not_resolve() {
     for hangs in [false, true] {
         let mut three = Three::new("");
         let found = three.cluster.stage(0).world().addresses.clone();
@@ -334,7 +334,7 @@ fn fault_40_the_name_of_redis_can_not_be_resolved() {
 }
 
 #[test]
-fn fault_40_of_several_addresses_one_answers() {
+fn process_tries_all_addresses_of_redis() {
     let mut three = Three::new("");
     for process in 0..2 {
         let addresses = (1..=3).map(|last| [127, 0, 0, last].into()).collect();
@@ -346,7 +346,7 @@ fn fault_40_of_several_addresses_one_answers() {
 }
 
 #[test]
-fn fault_40_what_does_not_fit_into_the_queue_is_told_to_the_message() {
+fn messages_over_the_queue_to_redis_are_counted_exactly() {
     let mut three = Three::new("--rate off --redis-queue 64k");
     three.cluster.set_redis_down(true, true);
     for number in 0..2_000 {
@@ -375,7 +375,7 @@ fn fault_40_what_does_not_fit_into_the_queue_is_told_to_the_message() {
 }
 
 #[test]
-fn fault_41_a_room_entered_and_left_all_the_time_is_one_subscription() {
+fn room_that_is_entered_and_left_all_the_time_is_one_subscription() {
     let mut three = Three::new("--rate off");
     let subscribed = three.cluster.redis.commands()["SUBSCRIBE"];
     for _ in 0..10_000 {
@@ -396,7 +396,7 @@ fn fault_41_a_room_entered_and_left_all_the_time_is_one_subscription() {
 }
 
 #[test]
-fn fault_02_clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
+fn clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
     let mut cluster = Cluster::new(2, "--rate off --line-max 4k --write-buffer 1m --write-buffer-soft off");
     let (ann, far) = (cluster.join(0, "ann"), cluster.join(1, "far"));
     let many: Vec<_> = (0..8).map(|number| cluster.join(0, &format!("n{number}"))).collect();

@@ -1,20 +1,20 @@
-//! The virtual Redis by itself: what it answers, and what tests do to it.
+//! The virtual Redis alone: its answers, and the faults that tests cause.
 
 use crate::redis::resp::{array, bulk};
 use crate::redis::{Conn, Redis};
 
-/// A request of words, as clients send it.
+/// Encodes words as a request, as clients send it.
 pub fn request<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let words: Vec<_> = words.into_iter().map(bulk).collect();
     [array(words.len()), words.concat()].concat()
 }
 
-/// With mere line feeds.
+/// Decodes bytes as text with mere line feeds.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace("\r\n", "\n")
 }
 
-/// A Redis, and clients of it who are named by their number.
+/// A virtual Redis and its clients, named by their number.
 struct Bench {
     redis: Redis,
     conns: Vec<Conn>,
@@ -123,7 +123,7 @@ pub const DIALOGUE: &[(&str, &str)] = &[
     ("PING", "+PONG"),
 ];
 
-/// What is no request, and why not.
+/// Invalid requests, with the error.
 pub const BROKEN: [(&str, &str); 5] = [
     ("*1\r\n+PING\r\n", "expected '$', got '+'"),
     ("*x\r\n", "invalid multibulk length"),
@@ -132,7 +132,7 @@ pub const BROKEN: [(&str, &str); 5] = [
     ("*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
 ];
 
-/// What is none by those who are not authenticated.
+/// Requests that are invalid only before authentication.
 pub const BROKEN_BY_STRANGERS: [(&str, &str); 2] =
     [("*11\r\n", "unauthenticated multibulk length"), ("*1\r\n$16385\r\n", "unauthenticated bulk length")];
 
@@ -156,7 +156,7 @@ fn requests_are_answered_however_they_are_cut() {
 }
 
 #[test]
-fn what_is_no_request_ends_the_connection() {
+fn invalid_request_closes_the_connection() {
     for (bytes, text) in BROKEN.into_iter().chain([("PING\r\n", "expected '*', got 'P'")]) {
         let mut bench = Bench::new(1);
         let input = [&request(["PING"]), bytes.as_bytes(), &request(["PING"])].concat();
@@ -248,7 +248,7 @@ fn strangers_are_refused_until_they_authenticate() {
 }
 
 #[test]
-fn while_it_loads_or_refuses_it_does_some_things_still() {
+fn some_commands_work_while_redis_loads_or_refuses() {
     const LOADING: &str = "-LOADING Redis is loading the dataset in memory";
     const FULL: &str = "OOM command not allowed when used memory > 'maxmemory'.";
     let mut bench = Bench::new(1);
@@ -272,7 +272,7 @@ fn while_it_loads_or_refuses_it_does_some_things_still() {
 }
 
 #[test]
-fn a_stall_keeps_the_order_and_a_restart_forgets() {
+fn stall_keeps_the_order_and_restart_loses_the_requests() {
     let mut bench = Bench::new(4);
     bench.send(0, "SUBSCRIBE c");
     bench.told(0);

@@ -1,8 +1,8 @@
-//! Random scenarios on several processes: clients that chat, wander, take each other's names and leave, while Redis, the
-//! net and the processes fail, in any weather. The ledger knows what was said from who heard it where it was said.
+//! Random scenarios on several processes. Clients chat, move, take each other's names and leave, while Redis, the
+//! network and the processes fail, in any weather.
 //!
-//! On each process an *observer* sits in each room from before the first message to the end. What it has heard is what
-//! its process has heard; all others there must have heard the same, for as long as they were there.
+//! On each process an *observer* sits in each room from before the first message to the end. It reads exactly what its
+//! process delivers in the room. All other clients there must have read the same for as long as they were members.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -12,10 +12,10 @@ use crate::cluster::{Cluster, Guest};
 use crate::ledger::{self, Entry};
 use crate::world::Weather;
 
-/// Seeds run when nothing else is asked for.
+/// Number of seeds by default.
 const SEEDS: u64 = 80;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
-/// Names that several want.
+/// Names that several clients ask for.
 const NAMES: [&str; 3] = ["ann", "bob", "Cy"];
 
 struct Actor {
@@ -28,27 +28,27 @@ struct Actor {
 struct Scenario {
     cluster: Cluster,
     rng: fastrand::Rng,
-    /// By process and room.
+    /// Observers by process and room.
     observers: BTreeMap<(usize, &'static str), Guest>,
-    /// One on each process that was started later.
+    /// An observer on each process that was started later.
     late: Vec<Guest>,
     actors: Vec<Actor>,
-    /// Processes that were killed at some time: nobody can know what they had still to say.
+    /// Processes that were killed at some time: their unsent messages are unknown.
     killed: BTreeSet<usize>,
     frozen: BTreeSet<usize>,
     stalled: bool,
-    /// What was done, for who looks for what went wrong.
+    /// A log of all actions, for debugging.
     story: Vec<String>,
 }
 
-/// Something that an observer heard, or another member.
+/// A line that an observer or another member has read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Heard {
     /// The message `number` of an actor.
     Message { actor: usize, number: usize },
-    /// So many were lost.
+    /// So many messages were lost.
     Lost(usize),
-    /// Nobody knows how many were lost.
+    /// An unknown number was lost.
     MaybeLost,
 }
 
@@ -77,7 +77,7 @@ impl Scenario {
             scenario.cluster.say(guest, &format!("/join {room}"));
             scenario.observers.insert((process, room), guest);
         }
-        // Until all are there, and everybody knows.
+        // Time until all have joined, and every process has all of them.
         scenario.pass(10_000);
         scenario
     }
@@ -208,7 +208,7 @@ impl Scenario {
         self.late.push(self.cluster.connect(process, &format!("late{process}")));
     }
 
-    /// All that failed works again.
+    /// Ends all faults.
     fn mend(&mut self) {
         let millis = self.cluster.millis();
         self.stalled = false;
@@ -251,7 +251,7 @@ impl Scenario {
         String::from_utf8_lossy(raw).into_owned()
     }
 
-    /// The stays of a client: the room, and what it heard there.
+    /// Returns the stays of a client: the room, and what it read there.
     fn stays(&self, guest: Guest) -> Vec<(String, Vec<Heard>)> {
         let mut stays: Vec<(String, Vec<Heard>)> = Vec::new();
         for line in self.text(guest).lines() {
@@ -264,8 +264,8 @@ impl Scenario {
         stays
     }
 
-    /// Whatever was said in the room on a process that is alive was heard on all others, or they were told how much they
-    /// have missed.
+    /// Checks that each message of a live process arrived on all others, or that they were told how many they have
+    /// missed.
     fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
         let here = observed.iter().filter(|((_, other), _)| *other == room);
         let here: Vec<(usize, &Vec<Heard>)> = here.map(|((process, _), heard)| (*process, heard)).collect();
@@ -277,7 +277,7 @@ impl Scenario {
                 .collect();
             let told: usize =
                 heard.iter().map(|one| if let Heard::Lost(count) = one { *count } else { 0 }).sum();
-            // What was said on others that came later or are gone is not known.
+            // The messages of processes that came later or are gone are unknown.
             let fits = match self.killed.is_empty() && self.late.is_empty() {
                 _ if heard.contains(&Heard::MaybeLost) => true,
                 true => missing.len() == told,
@@ -291,7 +291,7 @@ impl Scenario {
         matches!(heard, Heard::Message { actor, .. } if self.actors[*actor].guest.process == process)
     }
 
-    /// What a client heard while it was in a room is what the observer heard at some time, without a gap.
+    /// Checks that what a client read in a room is a part of what the observer read, without a gap.
     fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
         let index = self.actors.iter().position(|other| std::ptr::eq(other, actor)).unwrap();
         let own = |heard: &Heard| matches!(heard, Heard::Message { actor, .. } if *actor == index);
@@ -310,7 +310,7 @@ impl Scenario {
         }
     }
 
-    /// What is said to one client reaches it once at most.
+    /// Checks that each private message arrived once at most.
     fn judge_private(&self) {
         let mut heard = BTreeSet::new();
         for (index, actor) in self.actors.iter().enumerate() {
@@ -323,7 +323,7 @@ impl Scenario {
         }
     }
 
-    /// All processes see the same people in a room, each name once, and nobody who is not there.
+    /// Checks that all processes list the same clients in a room, each name once, and only clients that are there.
     fn judge_names(&mut self) {
         let mut views: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
         let places = self.observers.iter().map(|((_, room), guest)| (*room, *guest));
@@ -344,7 +344,7 @@ impl Scenario {
     }
 }
 
-/// What a line says of a message, if it does.
+/// Parses a line about a message, if it is one.
 fn read(line: &str) -> Option<Heard> {
     if let Some(notice) = line.strip_prefix("-- ") {
         let (count, rest) = notice.split_once(' ')?;
@@ -361,7 +361,7 @@ fn read(line: &str) -> Option<Heard> {
     Some(Heard::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
 }
 
-/// Each message once, and those of one sender in their order.
+/// Checks that each message came once, and those of one sender in order.
 fn judge_order(process: usize, room: &str, heard: &[Heard]) {
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
     for one in heard {
@@ -375,7 +375,7 @@ fn judge_order(process: usize, room: &str, heard: &[Heard]) {
     }
 }
 
-/// Plays a scenario and judges it. What has passed on the processes that are left, as a number.
+/// Runs a scenario and checks it. Returns the trace hashes of the processes that are left.
 fn run(seed: u64) -> Vec<u64> {
     let mut scenario = Scenario::new(seed);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -1,5 +1,4 @@
-//! What becomes of a client that reads too slowly, by the kind of what is said, by what it speaks, and by what it does
-//! itself, under both policies.
+//! Slow readers by the kind of the messages, by dialect, and by what they send themselves, under both policies.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Longer than talkers are held for a reader that lags.
 const HELD: Duration = Duration::from_secs(3);
 
-/// Bytes of a text, of which 8 KiB holds no more than 16, however it is told.
+/// Length of a text of which 8 KiB hold at most 16, in every encoding.
 const TEXT_BYTES: usize = 506;
 const TEXTS: usize = 40;
 
 const BUFFER: &str = "--rate off --write-buffer 8k --write-buffer-soft off --stall-timeout off --line-max 1k";
 
-/// What ann says, and how.
+/// How ann sends a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Line,
@@ -33,7 +32,7 @@ enum Kind {
 const KINDS: [Kind; 6] =
     [Kind::Line, Kind::Emote, Kind::Private, Kind::PrivateJson, Kind::Published, Kind::Json];
 
-/// Ann, who talks, by line and by WebSocket.
+/// Ann and her two connections, by line and by WebSocket.
 struct Talker {
     line: Wire,
     tab: Socket,
@@ -80,7 +79,7 @@ fn queued_bytes(stage: &mut Stage, wire: Wire) -> usize {
 }
 
 #[test]
-fn a_slow_line_client_misses_messages_of_every_kind_or_is_dropped_for_them() {
+fn slow_line_client_misses_messages_of_every_kind_or_is_dropped() {
     for kind in KINDS {
         for skip in [true, false] {
             let policy = if skip { "skip" } else { "drop" };
@@ -115,7 +114,7 @@ fn a_slow_line_client_misses_messages_of_every_kind_or_is_dropped_for_them() {
 }
 
 #[test]
-fn a_slow_tab_misses_messages_of_every_kind_or_is_dropped_for_them() {
+fn slow_tab_misses_messages_of_every_kind_or_is_dropped() {
     for kind in KINDS {
         for skip in [true, false] {
             let policy = if skip { "skip" } else { "drop" };
@@ -148,7 +147,7 @@ fn missed_count(text: &str) -> Option<usize> {
 }
 
 #[test]
-fn a_slow_listener_is_dropped_or_misses_what_is_said_and_hears_nothing_private() {
+fn slow_listener_misses_messages_or_is_dropped_and_gets_no_private_ones() {
     for kind in KINDS {
         for policy in ["skip", "drop"] {
             let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
@@ -183,13 +182,13 @@ fn a_slow_listener_is_dropped_or_misses_what_is_said_and_hears_nothing_private()
 }
 
 #[test]
-fn a_half_full_talker_is_given_none_of_its_own_messages_and_none_are_counted_as_missed() {
+fn half_full_talker_is_sent_none_of_its_own_messages_and_misses_none() {
     for policy in ["skip", "drop"] {
         let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
         let (talker, bob) = (Talker::new(&mut stage), stage.join("bob"));
         let cy = stage.join("cy");
         stall(&mut stage, bob);
-        // Half of the buffer, and he is still heard.
+        // At half of the buffer the server still reads from him.
         for _ in 0..6 {
             talker.say(&mut stage, Kind::Line, "bob", &"x".repeat(TEXT_BYTES));
         }
@@ -211,12 +210,12 @@ fn a_half_full_talker_is_given_none_of_its_own_messages_and_none_are_counted_as_
 }
 
 #[test]
-fn a_full_talker_is_still_answered_or_dropped_and_never_skipped_for_its_own_commands() {
+fn answers_to_own_commands_are_never_skipped() {
     for policy in ["skip", "drop"] {
         let mut stage = Stage::new(&format!("{BUFFER} --slow-client {policy}"));
         let bob = stage.join("bob");
         stall(&mut stage, bob);
-        // What a client asks for is never left out, so who reads no answers is not read after a while, or dropped.
+        // Answers are never skipped, so a client that reads none is not read after a while, or dropped.
         for _ in 0..200 {
             stage.say(bob, "/help");
         }

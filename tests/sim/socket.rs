@@ -1,4 +1,4 @@
-//! A WebSocket client for the virtual network: what a browser sends, and what it makes of what comes back.
+//! A WebSocket client for the virtual network: it encodes as a browser does, and decodes the answers.
 
 use crate::stage::Stage;
 use crate::world::Wire;
@@ -14,13 +14,13 @@ pub const PONG: u8 = 10;
 /// A frame of the server: opcode and payload.
 pub type Frame = (u8, Vec<u8>);
 
-/// One client, and how far the test has looked at what it read.
+/// A client, and the position up to which the test has looked at its input.
 pub struct Socket {
     pub wire: Wire,
     seen: usize,
 }
 
-/// The request to switch protocols.
+/// Returns the request to switch protocols.
 pub fn handshake(path: &str, fields: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost:7712\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
@@ -28,12 +28,12 @@ pub fn handshake(path: &str, fields: &str) -> String {
     )
 }
 
-/// A whole frame as clients send them, masked.
+/// Encodes a whole frame as clients do, masked.
 pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     fragment(0x80 | opcode, payload)
 }
 
-/// A frame with that first byte: the FIN bit, RSV bits and opcode.
+/// Encodes a frame with that first byte: the FIN bit, RSV bits and opcode.
 pub fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = vec![first];
@@ -47,7 +47,7 @@ pub fn fragment(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The frames at the beginning of `bytes`, and the length of all of them. What is behind is not whole.
+/// Returns the whole frames at the beginning of `bytes`, and their length together.
 fn parse(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
     let (all, mut frames) = (bytes.len(), Vec::new());
     while let [first, second, rest @ ..] = bytes {
@@ -79,7 +79,7 @@ impl Socket {
         Socket::upgraded(stage, wire)
     }
 
-    /// A client whose request was answered with a switch of protocols.
+    /// Wraps a client whose upgrade was accepted.
     #[track_caller]
     pub fn upgraded(stage: &Stage, wire: Wire) -> Socket {
         let raw = stage.raw(wire);
@@ -90,14 +90,14 @@ impl Socket {
         Socket { wire, seen: head }
     }
 
-    /// The frames read since this was last asked.
+    /// Returns the frames read since the last call.
     pub fn frames(&mut self, stage: &Stage) -> Vec<Frame> {
         let (frames, length) = parse(&stage.raw(self.wire)[self.seen..]);
         self.seen += length;
         frames
     }
 
-    /// Runs, and tells the texts read since the last time.
+    /// Runs, and returns the texts read since the last call.
     pub fn texts(&mut self, stage: &mut Stage) -> Vec<String> {
         stage.run();
         let texts = self.frames(stage).into_iter().filter(|(opcode, _)| *opcode == TEXT);
@@ -108,7 +108,7 @@ impl Socket {
         stage.send(self.wire, &frame(TEXT, json.as_bytes()));
     }
 
-    /// Runs, and tells the code and reason of the close frame with which the server has ended.
+    /// Runs, and returns the code and reason of the server's close frame.
     #[track_caller]
     pub fn closed(&mut self, stage: &mut Stage) -> (u16, String) {
         stage.run();
