@@ -1,4 +1,4 @@
-//! What HTTP requests ask for, by tables: a method, a target and fields go in, an action or an answer comes out.
+//! Routes of HTTP requests, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
 use chinwag::web::{Guard, HttpAction, route};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::calls::call;
 
-/// A listener that anybody may ask for anything.
+/// A listener that accepts any host and origin.
 const OPEN: Guard<'_> = Guard { loopback: false, hosts: &[], origins: &[] };
 
-/// What a WebSocket client sends (RFC 6455, 1.2).
+/// Fields of a WebSocket handshake (RFC 6455, 1.2).
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// What is done about a request with those fields, each with its line end, and that body.
+/// Returns the action for a request with those fields, each with its line end, and that body.
 fn asked(start: &str, fields: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     done(route(&call(format!("{start} HTTP/1.1\r\nHost: h\r\n{fields}{length}\r\n{body}")), &OPEN))
@@ -47,13 +47,13 @@ fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> Strin
 }
 
 fn arrival_in_words(arrival: &Arrival) -> String {
-    let Arrival { dialect, name, room, history, echo, heard, problems } = arrival;
+    let Arrival { dialect, name, room, history, echo, decoded, problems } = arrival;
     let mut words = vec![dialect.as_str().to_string()];
     words.extend(name.as_ref().map(|name| format!("name={name}")));
     words.extend(room.as_ref().map(|room| format!("room={room}")));
     words.extend(history.map(|count| format!("history={count}")));
     words.extend(echo.then(|| "echo".into()));
-    words.extend(heard.map(|heard| match heard {
+    words.extend(decoded.map(|decoded| match decoded {
         Ok(position) => format!("heard={position}"),
         Err(_) => "heard=something".into(),
     }));
@@ -101,7 +101,7 @@ fn every_path_has_its_action() {
 }
 
 #[test]
-fn other_paths_are_not_there() {
+fn unknown_path_is_not_found() {
     check_rows(&[
         ("GET /nosuch", "404 not_found"),
         ("GET /index.html", "404 not_found"),
@@ -125,7 +125,7 @@ fn other_paths_are_not_there() {
 }
 
 #[test]
-fn a_room_name_in_a_path_is_decoded_and_then_judged() {
+fn room_name_in_a_path_is_decoded_before_it_is_checked() {
     let row = |raw: &str| asked(&format!("GET /rooms/{raw}/messages"), "", "");
     for (raw, room) in [
         ("dev", "dev"),
@@ -135,7 +135,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
         ("a.b-c_d", "a.b-c_d"),
         ("%E6%97%A5%E6%9C%AC", "日本"),
         ("%C3%84rger", "ärger"),
-        // White space around a name does not count, at any listener; the ends of lines are no white space here.
+        // White space around a name is ignored at every listener; line ends are not white space here.
         ("%20dev%20", "dev"),
     ] {
         assert_eq!(row(raw), format!("history #{room} None"), "{raw}");
@@ -172,7 +172,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
 }
 
 #[test]
-fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
+fn method_that_a_path_lacks_is_refused_with_a_list() {
     let paths = [
         ("/", "HEAD, GET, OPTIONS"),
         ("/main.js", "HEAD, GET, OPTIONS"),
@@ -210,7 +210,7 @@ fn field(answer: &chinwag::codec::http::HttpResponse, name: HeaderName) -> Vec<&
 }
 
 #[test]
-fn the_server_as_a_whole_has_options_too() {
+fn server_as_a_whole_has_options() {
     let answer = route(&call("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), &OPEN);
     let Ok(HttpAction::Respond(answer)) = answer else { panic!("{answer:?}") };
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
@@ -218,7 +218,7 @@ fn the_server_as_a_whole_has_options_too() {
 }
 
 #[test]
-fn the_page_is_not_sent_to_who_has_it() {
+fn page_is_not_sent_again_with_its_tag() {
     let page = |fields: &str| match route(&call(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")), &OPEN)
     {
         Ok(HttpAction::Respond(answer)) => answer,
@@ -237,7 +237,7 @@ fn the_page_is_not_sent_to_who_has_it() {
 }
 
 #[test]
-fn a_message_is_published() {
+fn post_publishes_a_message() {
     let text = "Content-Type: text/plain\r\n";
     let json = "Content-Type: application/json\r\n";
     let rows = [
@@ -296,14 +296,14 @@ fn a_message_is_published() {
 }
 
 #[test]
-fn who_listens_says_what_it_has_heard() {
-    let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
+fn listener_resumes_at_its_last_event_id() {
+    let decoded = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
     for position in
         ["0000000000c0ffee-3-57", "0000000000000000-0-0", "ffffffffffffffff-4294967295-18446744073709551615"]
     {
-        assert_eq!(heard(position), format!("200 events room=#dev heard={position}"));
+        assert_eq!(decode(position), format!("200 events room=#dev heard={position}"));
     }
-    assert_eq!(heard(""), "200 events room=#dev");
+    assert_eq!(decode(""), "200 events room=#dev");
     for other in [
         "7",
         "x",
@@ -324,14 +324,14 @@ fn who_listens_says_what_it_has_heard() {
         "0000000000c0ffee-4294967296-57",
         "0000000000c0ffee-3-18446744073709551616",
     ] {
-        assert_eq!(heard(other), "200 events room=#dev heard=something", "{other}");
+        assert_eq!(decode(other), "200 events room=#dev heard=something", "{other}");
     }
 }
 
 #[test]
-fn the_query_says_it_where_the_field_does_not() {
+fn query_replaces_a_missing_last_event_id_field() {
     let (field, query) = ("0000000000c0ffee-3-57", "0000000000c0ffee-3-58");
-    let heard = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
+    let decoded = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
     let last = format!("Last-Event-ID: {field}\r\n");
     let rows = [
         (format!("?lastEventId={query}"), "", format!(" heard={query}")),
@@ -348,12 +348,12 @@ fn the_query_says_it_where_the_field_does_not() {
         (format!("?lasteventid={query}"), "", String::new()),
     ];
     for (target, fields, expected) in rows {
-        assert_eq!(heard(&target, fields), format!("200 events room=#dev{expected}"), "{target} {fields}");
+        assert_eq!(decode(&target, fields), format!("200 events room=#dev{expected}"), "{target} {fields}");
     }
 }
 
 #[test]
-fn a_query_says_how_a_client_comes_in() {
+fn query_sets_name_room_echo_and_history() {
     let rows = [
         ("/ws", "101 json room=#lobby"),
         ("/ws?", "101 json room=#lobby"),
@@ -379,7 +379,7 @@ fn a_query_says_how_a_client_comes_in() {
     }
 }
 
-/// The subprotocol that is agreed to, if any, or the error.
+/// Returns the agreed subprotocol, if any, or the error.
 fn agreed(path: &str, offers: &[&str]) -> String {
     let fields: String = offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
     match route(&call(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}{fields}\r\n")), &OPEN) {
@@ -443,7 +443,7 @@ fn malformed_offer_of_subprotocols_is_refused() {
 }
 
 #[test]
-fn an_upgrade_is_one_or_says_how_to_ask() {
+fn malformed_upgrade_is_refused_with_the_required_fields() {
     let rows = [
         ("", "426 upgrade_required"),
         ("Upgrade: websocket\r\n", "426 upgrade_required"),

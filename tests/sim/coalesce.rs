@@ -62,7 +62,7 @@ impl Room {
             self.stage.run();
         }
         self.unread();
-        self.stage.world().rests.clear();
+        self.stage.world().sleeps.clear();
     }
 
     /// Has `ann` send a line. Returns the writes of each tick until all readers but `stalled` have it.
@@ -80,9 +80,9 @@ impl Room {
     /// Has `ann` send a line, and `bob` another while the server sleeps, if it does. Returns how long it slept.
     fn speak_one_after_the_other(&mut self) -> Vec<Duration> {
         self.stage.say(self.ann, "first");
-        self.stage.world().sent_meanwhile = vec![(self.bob, b"second\n".to_vec())];
+        self.stage.world().sent_while_asleep = vec![(self.bob, b"second\n".to_vec())];
         self.stage.run();
-        std::mem::take(&mut self.stage.world().rests)
+        std::mem::take(&mut self.stage.world().sleeps)
     }
 }
 
@@ -91,10 +91,10 @@ fn lines_that_come_while_an_expensive_flush_waits_go_out_with_it() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
     let writes = room.stage.world().writes;
-    let rests = room.speak_one_after_the_other();
-    assert_eq!(rests.len(), 1);
+    let sleeps = room.speak_one_after_the_other();
+    assert_eq!(sleeps.len(), 1);
     // Half of 19 outboxes at 25 µs, as far as the average has come.
-    assert!((235..=237).contains(&rests[0].as_micros()), "{rests:?}");
+    assert!((235..=237).contains(&sleeps[0].as_micros()), "{sleeps:?}");
     assert_eq!(room.unread(), ["ann: first", "bob: second"]);
     assert_eq!(room.stage.world().writes - writes, 20, "one write each, for the talkers too");
     room.stage.end();
@@ -105,13 +105,13 @@ fn a_flush_waits_once() {
     let mut room = Room::new("", DEAR);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
-    room.stage.world().sent_meanwhile = vec![(room.bob, b"second\n".to_vec())];
+    room.stage.world().sent_while_asleep = vec![(room.bob, b"second\n".to_vec())];
     for _ in 0..2 {
         room.stage.tick();
         room.stage.read_eagerly();
     }
     assert_eq!(room.unread(), ["ann: first", "bob: second"], "the second tick has flushed");
-    assert_eq!(room.stage.world().rests.len(), 1);
+    assert_eq!(room.stage.world().sleeps.len(), 1);
     room.stage.end();
 }
 
@@ -136,10 +136,10 @@ fn batching_delay_ends_when_lines_come_one_by_one_again() {
 #[test]
 fn a_cheap_flush_does_not_wait() {
     // Half of 19 writes: a sleep of 104 µs is worth it, one of 95 µs is not.
-    for (write_micros, rests) in [(10, 0), (11, 1)] {
+    for (write_micros, sleeps) in [(10, 0), (11, 1)] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, true);
-        assert_eq!(room.speak_one_after_the_other().len(), rests, "{write_micros}");
+        assert_eq!(room.speak_one_after_the_other().len(), sleeps, "{write_micros}");
         room.stage.end();
     }
 }
@@ -148,10 +148,10 @@ fn a_cheap_flush_does_not_wait() {
 fn flushes_of_many_bytes_do_not_wait() {
     // A talker reads one line, the others two: 1.9 lines a write. From 16 KiB on, a write costs by the byte.
     let around = "ann: \n".len();
-    for (length, rests) in [(8_600, 1), (8_700, 0)] {
+    for (length, sleeps) in [(8_600, 1), (8_700, 0)] {
         let mut room = Room::new("", DEAR);
         room.talk_of(&"x".repeat(length - around), LONG, true);
-        assert_eq!(room.speak_one_after_the_other().len(), rests, "{length}");
+        assert_eq!(room.speak_one_after_the_other().len(), sleeps, "{length}");
         room.stage.end();
     }
 }
@@ -161,9 +161,9 @@ fn coalesce_bounds_the_batching_delay() {
     for (flags, wait) in [("--coalesce 1ms", 1_000), ("--coalesce 2ms", 1_500), ("", 1_500)] {
         let mut room = Room::new(flags, 1_000);
         room.talk(LONG, true);
-        let rests = room.speak_one_after_the_other();
+        let sleeps = room.speak_one_after_the_other();
         // Half of the first part, which is 3 outboxes at 1 ms.
-        assert!((wait - 10..=wait).contains(&rests[0].as_micros()), "{flags}: {rests:?}");
+        assert!((wait - 10..=wait).contains(&sleeps[0].as_micros()), "{flags}: {sleeps:?}");
         room.stage.end();
     }
     let mut room = Room::new("--coalesce off", 1_000);
@@ -181,7 +181,7 @@ fn shutdown_does_not_wait_for_a_batch() {
     room.stage.world().signal(Signal::Terminate);
     room.stage.run();
     assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"], "said before, heard before");
-    assert_eq!(room.stage.world().rests.len(), 1, "the one that was due already");
+    assert_eq!(room.stage.world().sleeps.len(), 1, "the one that was due already");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn server_does_not_sleep_while_input_is_left() {
     room.stage.run();
     let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
     assert_eq!(room.unread(), heard);
-    assert_eq!(room.stage.world().rests.len(), 0);
+    assert_eq!(room.stage.world().sleeps.len(), 0);
     assert_eq!(room.stage.world().writes - writes, 19, "but both turns go out together");
     room.stage.end();
 }
@@ -224,9 +224,9 @@ fn client_that_reads_again_in_time_is_not_dropped_because_of_the_batching_delay(
     assert_eq!(room.stage.world().millis() - stalled_at, 4_999);
     room.stage.world().set_window(listener, WIDE);
     room.stage.set_eager(listener, true);
-    room.stage.world().rests.clear();
-    let rests = room.speak_one_after_the_other();
-    assert!(rests[0] > Duration::from_millis(1), "{rests:?}");
+    room.stage.world().sleeps.clear();
+    let sleeps = room.speak_one_after_the_other();
+    assert!(sleeps[0] > Duration::from_millis(1), "{sleeps:?}");
     assert_eq!(room.unread(), ["ann: so", "ann: first", "bob: second"], "by all");
     room.stage.end();
 }
@@ -260,7 +260,7 @@ fn expensive_flush_is_made_in_parts() {
     let mut room = Room::new("", DEARER);
     room.talk(LONG, false);
     assert_eq!(room.parts(0), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
-    assert_eq!(room.stage.world().rests.len(), 0, "one line a write");
+    assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
     room.stage.end();
 }
 
@@ -281,7 +281,7 @@ fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
         room.stage.say(room.ann, "so");
         room.stage.run();
     }
-    assert_eq!(room.stage.world().rests.len(), 0, "one line a write");
+    assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
     for listener in &room.listeners[..9] {
         room.stage.world().set_window(*listener, WIDE);
         room.stage.set_eager(*listener, true);

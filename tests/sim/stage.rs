@@ -175,7 +175,7 @@ impl Stage {
         self.assert_bounds();
         let metrics = self.server.metrics();
         let counted = (metrics.bytes_in, metrics.bytes_out);
-        assert_eq!(counted, self.world().door_bytes, "bytes read and written are counted");
+        assert_eq!(counted, self.world().accepted_bytes, "bytes read and written are counted");
     }
 
     /// Has eager clients read their input. Returns whether there was any.

@@ -1,5 +1,5 @@
-//! Every limit as it is for those who come by the HTTP listener: the same, by the same code, and those of their own; on both
-//! sides of the bound.
+//! Every limit at the HTTP listener, on both sides of its bound: those that it shares with the line listener, and its
+//! own.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn say(number: usize) -> String {
 }
 
 #[test]
-fn rate_and_burst() {
+fn messages_over_rate_and_burst_are_delayed() {
     let mut stage = Stage::new("--rate 5/s --burst 3");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     tab.texts(&mut stage);
@@ -35,7 +35,7 @@ fn rate_and_burst() {
 }
 
 #[test]
-fn publishing_is_held_to_the_rate_and_asking_is_not() {
+fn publishing_is_throttled_and_reading_is_not() {
     let mut stage = Stage::new("--rate 5/s --burst 2");
     let wire = stage.connect_http();
     let many = post("/rooms/a/messages", "", "x").repeat(4);
@@ -49,7 +49,7 @@ fn publishing_is_held_to_the_rate_and_asking_is_not() {
 }
 
 #[test]
-fn message_max() {
+fn message_max_bounds_messages_and_bodies() {
     let mut stage = Stage::new("--message-max 1000");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     tab.texts(&mut stage);
@@ -66,7 +66,7 @@ fn message_max() {
 }
 
 #[test]
-fn a_message_never_takes_more_than_fits_the_write_buffer_of_who_hears_it() {
+fn escaped_message_never_exceeds_the_write_buffer_of_a_receiver() {
     let mut stage = Stage::new("--message-max 64k --write-buffer 16k --write-buffer-soft off --line-max 1k");
     let mut tab = Socket::open(&mut stage, "/ws");
     let quotes = |length: usize| post("/rooms/lobby/messages", "", &"\"".repeat(length));
@@ -78,7 +78,7 @@ fn a_message_never_takes_more_than_fits_the_write_buffer_of_who_hears_it() {
 }
 
 #[test]
-fn rooms_per_client() {
+fn client_may_join_max_rooms_per_client() {
     let mut stage = Stage::new("--max-rooms-per-client 2");
     let mut tab = Socket::open(&mut stage, "/ws?room=a");
     tab.say(&mut stage, r#"{"type":"join","room":"b"}"#);
@@ -97,7 +97,7 @@ fn rooms_per_client() {
 }
 
 #[test]
-fn ping_interval_and_ping_timeout() {
+fn silent_client_is_pinged_and_closed_without_a_pong() {
     let mut stage = Stage::new("--ping-interval 25s --ping-timeout 10s");
     let mut silent = Socket::open(&mut stage, "/ws?room=");
     let mut alive = Socket::open(&mut stage, "/raw/a");
@@ -119,7 +119,7 @@ fn ping_interval_and_ping_timeout() {
 }
 
 #[test]
-fn idle_timeout_is_about_requests_and_not_about_pongs() {
+fn pongs_do_not_extend_the_idle_timeout() {
     let mut stage = Stage::new("--idle-timeout 60s");
     let mut idle = Socket::open(&mut stage, "/ws?room=");
     let mut busy = Socket::open(&mut stage, "/ws?room=");
@@ -135,7 +135,7 @@ fn idle_timeout_is_about_requests_and_not_about_pongs() {
 }
 
 #[test]
-fn write_buffer_and_stall_timeout() {
+fn tab_is_dropped_over_write_buffer_and_after_stall_timeout() {
     let flags = "--write-buffer 16k --write-buffer-soft off --line-max 1k --history 0 --rate off";
     for (rounds, dropped) in [(12, false), (20, true)] {
         let mut stage = Stage::new(flags);
@@ -171,7 +171,7 @@ fn write_buffer_and_stall_timeout() {
 }
 
 #[test]
-fn who_is_skipped_is_told_in_which_room() {
+fn skipped_tab_is_told_the_room_of_each_gap() {
     let flags =
         "--slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k --rate off --history 0";
     let mut stage = Stage::new(flags);
@@ -203,7 +203,7 @@ fn who_is_skipped_is_told_in_which_room() {
 }
 
 #[test]
-fn max_clients_and_max_waiting() {
+fn clients_over_max_clients_wait_and_those_over_max_waiting_get_503() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 1");
     let ann = stage.join("ann");
     let mut waits = Socket::open(&mut stage, "/ws?name=tab");
@@ -230,7 +230,7 @@ fn max_clients_and_max_waiting() {
 }
 
 #[test]
-fn max_http() {
+fn connections_over_max_http_wait_to_be_accepted() {
     let mut stage = Stage::new("--max-http 2");
     let [first, second, third] = [0; 3].map(|_| stage.connect_http());
     for wire in [first, second, third] {
@@ -283,7 +283,7 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
         stage.pass(SECOND);
         let history_bytes = stage.server.chat().census().history_bytes;
         let held = (stage.server.arena().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
-        // By then the history is full, and what is kept of pages has its size.
+        // By then the history is full, and the arena has reached its size.
         if second == 200 {
             settled = Some(held);
         }

@@ -1,9 +1,9 @@
-//! Random scenarios at both listeners: lines, tabs, programs, publishers, and those who send nonsense, in any weather.
+//! Random scenarios at both listeners: lines, tabs, programs, publishers, and clients that send nonsense, in any
+//! weather.
 //!
-//! The room numbers its messages, and a tab with `echo` hears all of them, its own too. So the ledger here is a simple one:
-//! what a tab has heard are the numbers from its coming on, one after the other; under each number all have heard the same
-//! words; a line client has heard the same words in the same order, and nothing twice. A client that was closed has heard the
-//! beginning of it.
+//! The room numbers its messages, and a tab with `echo` reads all of them, its own too. So the ledger here is a simple
+//! one. A tab has read consecutive numbers from its join on, and under each number all have read the same text. A line
+//! client has read the same texts in the same order, and none twice. A client that was closed has read a prefix.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -112,7 +112,7 @@ impl Scenario {
         self.others.push(wire);
     }
 
-    /// Something that no client should send, or only the half of something.
+    /// Sends bytes that no client should send, or half of a request.
     fn send_nonsense(&mut self) {
         let noise: Vec<u8> = (0..self.rng.usize(0..200)).map(|_| self.rng.u8(..)).collect();
         let wire = self.stage.connect_http();
@@ -154,7 +154,7 @@ impl Scenario {
         }
     }
 
-    /// Compares what everybody has heard.
+    /// Compares what all clients have read.
     fn judge(&mut self) {
         let mut words: BTreeMap<u64, String> = BTreeMap::new();
         for wire in self.tabs.clone() {
@@ -177,10 +177,10 @@ impl Scenario {
         }
     }
 
-    /// The number of the last message before a tab came, and what it has heard since.
+    /// Returns the number of the last message before a tab joined, and the messages it has read since.
     fn heard_by_tab(&self, wire: Wire) -> Option<(u64, Vec<(u64, String)>)> {
         let raw = self.stage.raw(wire);
-        // One that never read was closed in the middle of the answer.
+        // A client that never read was closed in the middle of the answer.
         if !raw.starts_with(b"HTTP/1.1 101") || !raw.windows(4).any(|end| end == b"\r\n\r\n") {
             return None;
         }
@@ -203,7 +203,7 @@ impl Scenario {
 }
 
 #[test]
-fn random_scenarios_at_both_doors_keep_the_numbers() {
+fn random_scenarios_at_both_listeners_keep_the_numbers() {
     let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().unwrap());
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,
