@@ -18,7 +18,7 @@ pub enum Decoded {
 }
 
 /// Decodes bytes that arrive in these pieces.
-pub fn decoded<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
+pub fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
     let decoded = |input| match input {
         Input::Http(Ok(call)) => {
             Decoded::Asked(call.method().to_string(), call.uri().to_string(), call.into_body())

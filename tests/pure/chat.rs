@@ -321,7 +321,7 @@ fn time_of_last_use_is_not_inherited_by_the_next_room_in_a_slot() {
     }
     talk.asks(BOB, join("new"));
     let shown = talk.asks(ANN, join("a"));
-    let past = |told: &Outcome| matches!(told, Outcome::Reply(ANN, Event::HistoryEntry { .. }));
+    let past = |sent: &Outcome| matches!(sent, Outcome::Reply(ANN, Event::HistoryEntry { .. }));
     assert!(shown.last().is_some_and(past), "the other was left before: {shown:?}");
 }
 

@@ -67,9 +67,9 @@ fn carry_out(talk: &mut Talk, op: &Op) -> Vec<Outcome> {
         Op::Leave(id) => talk.leaves(*id, None),
         // As in the server, a client that quits is removed at once.
         Op::Ask(id, request @ Request::Quit(_)) => {
-            let told = talk.asks(*id, request.clone());
+            let sent = talk.asks(*id, request.clone());
             assert_eq!(talk.leaves(*id, None), vec![], "the room was told already");
-            told
+            sent
         }
         Op::Ask(id, request) => talk.asks(*id, request.clone()),
         Op::Wait(millis) => talk.after_millis(*millis),
@@ -84,7 +84,7 @@ struct Model {
 }
 
 impl Model {
-    fn apply(&mut self, op: &Op, told: &[Outcome]) {
+    fn apply(&mut self, op: &Op, sent: &[Outcome]) {
         match op {
             Op::Connect(id) if !self.connected.contains(id) => self.connected.push(*id),
             Op::Leave(id) | Op::Ask(id, Request::Quit(_)) => {
@@ -93,8 +93,8 @@ impl Model {
             }
             _ => {}
         }
-        for told in told {
-            match told {
+        for sent in sent {
+            match sent {
                 Outcome::Reply(id, Event::YouJoined { name, room, .. }) => {
                     self.places.insert(*id, (name.clone(), room.clone()));
                 }
@@ -136,19 +136,19 @@ fn sorted<T: Ord>(some: impl IntoIterator<Item = T>) -> Vec<T> {
 
 /// Checks that each event goes only to the clients that it concerns. `before` is the model before `op`, `after` the one
 /// behind it.
-fn check_sent(op: &Op, told: &[Outcome], before: &Model, after: &Model) {
+fn check_sent(op: &Op, sent: &[Outcome], before: &Model, after: &Model) {
     let actor = match op {
         Op::Connect(id) | Op::Leave(id) | Op::Ask(id, _) => Some(*id),
         Op::Wait(_) => None,
     };
-    for told in told {
-        match told {
+    for sent in sent {
+        match sent {
             Outcome::Reply(id, _) | Outcome::NameGiven(id) | Outcome::Quit(id) => {
-                assert_eq!(Some(*id), actor, "{told:?}")
+                assert_eq!(Some(*id), actor, "{sent:?}")
             }
-            Outcome::Pass(id, _) => assert!(after.places.contains_key(id), "{told:?}"),
+            Outcome::Pass(id, _) => assert!(after.places.contains_key(id), "{sent:?}"),
             Outcome::Everybody(_) | Outcome::LocalEvent(_) => {
-                panic!("there is one process: {told:?}")
+                panic!("there is one process: {sent:?}")
             }
             Outcome::Announce(to, event) => {
                 let sorted_to = sorted(to.iter().copied());
@@ -156,33 +156,33 @@ fn check_sent(op: &Op, told: &[Outcome], before: &Model, after: &Model) {
                 let mut expected = after.members(room);
                 // A summary goes to everybody; anything else goes to all but its cause.
                 expected.retain(|id| matches!(event, Event::Crowd { .. }) || Some(*id) != actor);
-                assert_eq!(sorted_to, expected, "{told:?} in {room}");
+                assert_eq!(sorted_to, expected, "{sent:?} in {room}");
             }
         }
     }
     if let Op::Ask(id, request) = op
         && before.connected.contains(id)
     {
-        check_request(*id, request, told, before);
+        check_request(*id, request, sent, before);
     }
 }
 
 /// Checks requests whose outcome the model can predict.
-fn check_request(id: ClientId, request: &Request, told: &[Outcome], before: &Model) {
+fn check_request(id: ClientId, request: &Request, sent: &[Outcome], before: &Model) {
     let unnamed = before.room_of(id).is_none();
-    let refused = |problem| told == [reply(id, Event::Problem { problem, unnamed })];
+    let refused = |problem| sent == [reply(id, Event::Problem { problem, unnamed })];
     match request {
         Request::Nick(name) => {
             let taken = before.bearer(name).is_some_and(|bearer| bearer != id);
             // If another client's name looks like it, too, the refusal may name that as the reason.
-            assert!(taken || !refused(Problem::NameTaken(name.clone())), "{told:?}");
-            let problem = |told: &Outcome| matches!(told, Outcome::Reply(_, Event::Problem { .. }));
-            assert_eq!(told.iter().any(problem), before.is_taken(id, name), "{told:?}");
+            assert!(taken || !refused(Problem::NameTaken(name.clone())), "{sent:?}");
+            let problem = |sent: &Outcome| matches!(sent, Outcome::Reply(_, Event::Problem { .. }));
+            assert_eq!(sent.iter().any(problem), before.is_taken(id, name), "{sent:?}");
         }
         Request::Say { .. } if !unnamed => {
             let others = before.members(before.room_of(id).unwrap()).len() - 1;
-            let received = told.iter().any(|told| matches!(told, Outcome::Announce(..)));
-            assert_eq!(received, others > 0, "{told:?}");
+            let received = sent.iter().any(|sent| matches!(sent, Outcome::Announce(..)));
+            assert_eq!(received, others > 0, "{sent:?}");
         }
         Request::Private { to, text, .. } if !unnamed => {
             let to_name = Name::parse(to.as_str()).unwrap_or_else(|_| name(to.as_str()));
@@ -191,10 +191,10 @@ fn check_request(id: ClientId, request: &Request, told: &[Outcome], before: &Mod
                 let text = text.clone();
                 pass(to, private_event(from, text))
             });
-            assert_eq!(told.first().filter(|told| matches!(told, Outcome::Pass(..))), expected.as_ref());
+            assert_eq!(sent.first().filter(|sent| matches!(sent, Outcome::Pass(..))), expected.as_ref());
         }
         Request::Say { .. } | Request::Private { .. } | Request::Join { .. } | Request::Leave(_) => {
-            assert_eq!(refused(Problem::NameFirst), unnamed, "{told:?}");
+            assert_eq!(refused(Problem::NameFirst), unnamed, "{sent:?}");
         }
         _ => {}
     }
@@ -214,9 +214,9 @@ fn check_state(talk: &mut Talk, model: &Model) {
     let mut listed = Vec::new();
     for room in ROOMS.map(room) {
         let members = model.members(&room);
-        let told = talk.asks(SPY, Request::Who(Some(room.clone())));
-        let [Outcome::Reply(SPY, Event::Who { names, more: 0, .. })] = &told[..] else {
-            assert_eq!((told, members), (vec![unnamed_problem(SPY, Problem::NoSuchRoom(room))], vec![]));
+        let sent = talk.asks(SPY, Request::Who(Some(room.clone())));
+        let [Outcome::Reply(SPY, Event::Who { names, more: 0, .. })] = &sent[..] else {
+            assert_eq!((sent, members), (vec![unnamed_problem(SPY, Problem::NoSuchRoom(room))], vec![]));
             continue;
         };
         let expected = sorted(members.iter().map(|id| model.places[id].0.to_string()));
@@ -240,10 +240,10 @@ fn every_named_client_is_in_one_room_and_events_go_to_those_they_concern() {
     check(300, &vec(op(), 1..80), |ops| {
         let (mut talk, mut model) = (with_spy(), Model::default());
         for op in ops {
-            let told = carry_out(&mut talk, &op);
+            let sent = carry_out(&mut talk, &op);
             let mut after = Model { connected: model.connected.clone(), places: model.places.clone() };
-            after.apply(&op, &told);
-            check_sent(&op, &told, &model, &after);
+            after.apply(&op, &sent);
+            check_sent(&op, &sent, &model, &after);
             check_state(&mut talk, &after);
             model = after;
         }

@@ -26,7 +26,7 @@ fn room_over_announce_max_members_is_a_crowd() {
 fn announce_max_is_fifty_by_default() {
     let mut talk = Talk::new("--guests");
     (0..49).for_each(|slot| drop(talk.connects(ClientId(slot))));
-    let announced = |told: Vec<Outcome>| told.iter().any(|told| matches!(told, Outcome::Announce(..)));
+    let announced = |sent: Vec<Outcome>| sent.iter().any(|sent| matches!(sent, Outcome::Announce(..)));
     assert!(announced(talk.connects(ClientId(49))), "the 50th");
     assert!(!announced(talk.connects(ClientId(50))), "the 51st");
 }

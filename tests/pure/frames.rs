@@ -128,7 +128,7 @@ fn heard_of(input: Input) -> Decoded {
 }
 
 /// Decodes bytes that arrive in these pieces.
-pub fn decoded<'a>(message_max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
+pub fn decode<'a>(message_max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
     let (mut decoder, mut peer) = (Decoder::new(message_max), Peer::default());
     pieces.into_iter().for_each(|piece| peer.read(&mut decoder, message_max, piece));
     peer.decoded

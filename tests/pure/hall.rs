@@ -61,14 +61,14 @@ impl Hall {
     pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, arrival.dialect);
-        self.told(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
+        self.run(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
     }
 
     /// Enters a line client under that name.
     pub fn comes(&mut self, slot: u32, who: &str) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, Dialect::Line);
-        self.told(|chat, effects| {
+        self.run(|chat, effects| {
             chat.connect(id, slot, now(), effects);
             chat.handle(id, Ok(Request::Nick(name(who))), now(), effects);
         })
@@ -76,40 +76,40 @@ impl Hall {
 
     /// Handles a request. Returns who was sent what.
     pub fn asks(&mut self, slot: u32, request: Request) -> Vec<String> {
-        self.told(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
+        self.run(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
     }
 
     /// Handles an event of the link. Returns who was sent what.
-    pub fn receives(&mut self, news: RemoteEvent) -> Vec<String> {
-        self.told(|chat, effects| chat.apply_remote(news, now(), effects))
+    pub fn receives(&mut self, event: RemoteEvent) -> Vec<String> {
+        self.run(|chat, effects| chat.apply_remote(event, now(), effects))
     }
 
     /// Sends the next piece to a client that catches up. Returns who was sent what.
     pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
-        self.told(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
+        self.run(|chat, effects| chat.catch_up(ClientId(slot), effects))
     }
 
     /// Ends a client's connection. Returns who was sent what.
     pub fn leaves(&mut self, slot: u32) -> Vec<String> {
-        let told = self.told(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));
+        let sent = self.run(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));
         self.dialects.remove(&ClientId(slot));
-        told
+        sent
     }
 
     /// Publishes a text by HTTP. Returns the outcome, and who was sent what.
     pub fn publishes(&mut self, to: &str, from: Name, raw: &str) -> (Result<u64, Problem>, Vec<String>) {
         let mut published = Ok(0);
-        let told = self.told(|chat, effects| {
+        let sent = self.run(|chat, effects| {
             published = chat.publish(room(to), from, Body::Text(text(raw)), now(), effects);
         });
-        (published, told)
+        (published, sent)
     }
 
     /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time.
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
         let mut effects = Vec::new();
         ask(&mut self.chat, &mut effects);
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         for effect in effects {
             let (to, event) = match effect {
                 Effect::Reply(id, event) | Effect::Deliver(id, event) => (vec![id], event),
@@ -128,9 +128,9 @@ impl Hall {
             once.sort_unstable();
             once.dedup();
             assert_eq!(once.len(), to.len(), "nobody hears twice");
-            told.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
+            sent.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
         }
-        told
+        sent
     }
 
     fn line(&self, id: ClientId, event: &Event) -> Option<String> {

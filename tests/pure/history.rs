@@ -7,8 +7,8 @@ use chinwag::protocol::{Event, MessageKind, Request};
 use crate::talk::*;
 
 /// Returns the messages of the history in `told`, in order.
-fn shown(told: Vec<Outcome>) -> Vec<String> {
-    let past = told.into_iter().filter_map(|told| match told {
+fn shown(sent: Vec<Outcome>) -> Vec<String> {
+    let past = sent.into_iter().filter_map(|sent| match sent {
         Outcome::Reply(_, Event::HistoryEntry { message, .. }) => Some(message.body.as_line().into_owned()),
         _ => None,
     });

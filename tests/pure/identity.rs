@@ -160,8 +160,8 @@ fn text_of_a_program_has_the_id_of_that_client() {
     let mut chat = two("");
     let bot = ClientId(2);
     effects(|all| chat.enter(bot, 20, arrival(Dialect::Raw, "bot", "lobby"), now(), all));
-    let told = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
-    assert_eq!(all_by(&told), [id(20)]);
+    let sent = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
+    assert_eq!(all_by(&sent), [id(20)]);
 }
 
 /// A chat of several processes, with local `ann` (connection 7) and `bob` (9).
@@ -173,8 +173,8 @@ fn shared() -> Chat {
     chat
 }
 
-fn handle(chat: &mut Chat, news: RemoteEvent) -> Vec<Effect> {
-    effects(|all| chat.apply_remote(news, now(), all))
+fn handle(chat: &mut Chat, event: RemoteEvent) -> Vec<Effect> {
+    effects(|all| chat.apply_remote(event, now(), all))
 }
 
 fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {
@@ -213,12 +213,12 @@ fn remote_clients_keep_the_id_of_their_process() {
 fn other_processes_are_sent_the_same_ids_as_local_clients() {
     let mut chat = shared();
     handle(&mut chat, far_presence("eve", &["lobby"]));
-    let shares = |told: Vec<Effect>| -> Vec<LocalEvent> {
+    let shares = |sent: Vec<Effect>| -> Vec<LocalEvent> {
         let share = |effect| match effect {
             Effect::Publish(share) => Some(share),
             _ => None,
         };
-        told.into_iter().filter_map(share).collect()
+        sent.into_iter().filter_map(share).collect()
     };
     let numbers: Vec<u32> = chat.presences().iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [7, 9]);
@@ -226,8 +226,8 @@ fn other_processes_are_sent_the_same_ids_as_local_clients() {
     assert!(
         matches!(&said[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Client(id(7)))
     );
-    let told = shares(asked(&mut chat, ANN, tell("eve")));
-    assert!(matches!(&told[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{told:?}");
+    let sent = shares(asked(&mut chat, ANN, tell("eve")));
+    assert!(matches!(&sent[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{sent:?}");
     let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
     assert!(matches!(&gone[..], [LocalEvent::Gone { client: 7, .. }, ..]), "{gone:?}");
     let published = shares(effects(|all| {

@@ -231,9 +231,9 @@ fn history_is_sent_in_one_piece() {
     let mut hall = Hall::with("--history-shown 2", &["ann"]);
     ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let shown = |hall: &mut Hall, history| {
-        let told = hall.enters(BOB, Arrival { history, ..json("bob", "lobby") });
+        let sent = hall.enters(BOB, Arrival { history, ..json("bob", "lobby") });
         hall.leaves(BOB);
-        told.into_iter().skip(2).collect::<Vec<_>>()
+        sent.into_iter().skip(2).collect::<Vec<_>>()
     };
     let entered = "bob< entered lobby 2 seq 3".to_string();
     let some = |raw: &str| vec![entered.clone(), format!("bob< history lobby {raw}")];
@@ -275,9 +275,9 @@ fn programs_receive_each_others_bytes_and_people_their_texts() {
 fn program_may_publish_without_joining() {
     let mut hall = Hall::with("", &["ann"]);
     hall.comes(BOB, "bob");
-    let (seq, told) = hall.publishes("lobby", Name::of_http(), "hi");
+    let (seq, sent) = hall.publishes("lobby", Name::of_http(), "hi");
     assert_eq!(seq, Ok(1));
-    assert_eq!(told, ["bob< said lobby 1 http hi", "ann< said lobby 1 http hi"]);
+    assert_eq!(sent, ["bob< said lobby 1 http hi", "ann< said lobby 1 http hi"]);
     assert_eq!(hall.publishes("lobby", name("bot"), "hi").0, Ok(2));
     for taken in ["ann", "ANN", "bob"] {
         let refused = (Err(Problem::NameTaken(name(taken))), vec![]);
@@ -368,19 +368,19 @@ fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
     (0..9).for_each(|_| drop(hall.asks(ANN, say("lobby", &long))));
     let [other_process, other_room, unreadable] = elsewhere(4);
     for heard in [other_process, other_room, unreadable, in_lobby(0)] {
-        let mut told = hall.enters(BOB, listener_again("lobby", heard));
+        let mut sent = hall.enters(BOB, listener_again("lobby", heard));
         let gaps = usize::from(heard != in_lobby(0));
-        assert_eq!(told.iter().filter(|told| *told == "bob< gap lobby").count(), gaps);
-        told.drain(..gaps);
+        assert_eq!(sent.iter().filter(|sent| *sent == "bob< gap lobby").count(), gaps);
+        sent.drain(..gaps);
         // Each counts for twice its length, and a piece is an eighth of the buffer.
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(sent.len(), 1, "{sent:?}");
         while hall.chat.is_catching_up(ClientId(BOB)) {
-            told.extend(hall.goes_on(BOB));
+            sent.extend(hall.goes_on(BOB));
         }
-        assert_eq!(told.pop().as_deref(), Some("bob< at 0000000000000001-0-9"));
+        assert_eq!(sent.pop().as_deref(), Some("bob< at 0000000000000001-0-9"));
         let said =
-            |(index, told): (usize, &String)| told.starts_with(&format!("bob< said lobby {} ", index + 1));
-        assert!(told.len() == 9 && told.iter().enumerate().all(said), "{told:?}");
+            |(index, sent): (usize, &String)| sent.starts_with(&format!("bob< said lobby {} ", index + 1));
+        assert!(sent.len() == 9 && sent.iter().enumerate().all(said), "{sent:?}");
         hall.leaves(BOB);
     }
 }
@@ -388,7 +388,8 @@ fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
 #[test]
 fn listener_that_reconnects_is_told_of_a_gap_in_the_subscription() {
     let lobby = RoomName::lobby;
-    for news in [RemoteEvent::Unread { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }] {
+    for event in [RemoteEvent::Unread { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }]
+    {
         let mut hall = Hall::new("");
         hall.chat.set_shared();
         let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");
@@ -397,17 +398,17 @@ fn listener_that_reconnects_is_told_of_a_gap_in_the_subscription() {
         assert_eq!(hall.asks(ANN, say("lobby", "a")), ["bob< said lobby 1 ann a"]);
         hall.leaves(BOB);
         hall.asks(ANN, say("lobby", "b"));
-        let told = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(told, ["bob< said lobby 2 ann b", &now(2)]);
+        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
+        assert_eq!(sent, ["bob< said lobby 2 ann b", &now(2)]);
         hall.leaves(BOB);
-        hall.receives(news);
-        let told = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(told, ["bob< gap lobby", "bob< said lobby 2 ann b", &now(3)], "and nothing twice");
-        let told = hall.enters(CY, listener_again("lobby", in_lobby(2)));
-        assert_eq!(told, ["cy< gap lobby", "cy< at 0000000000000001-0-3"]);
+        hall.receives(event);
+        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
+        assert_eq!(sent, ["bob< gap lobby", "bob< said lobby 2 ann b", &now(3)], "and nothing twice");
+        let sent = hall.enters(CY, listener_again("lobby", in_lobby(2)));
+        assert_eq!(sent, ["cy< gap lobby", "cy< at 0000000000000001-0-3"]);
         hall.leaves(CY);
-        let told = hall.enters(CY, listener_again("lobby", in_lobby(3)));
-        assert_eq!(told, ["cy< at 0000000000000001-0-3"], "who was here since then knows");
+        let sent = hall.enters(CY, listener_again("lobby", in_lobby(3)));
+        assert_eq!(sent, ["cy< at 0000000000000001-0-3"], "who was here since then knows");
     }
 }
 
@@ -435,13 +436,13 @@ fn listener_keeps_a_room_open_and_nothing_else() {
 #[test]
 fn crowd_sends_joins_and_leaves_only_to_the_client_itself() {
     let mut hall = Hall::with("--announce-max 2", &["ann", "bob"]);
-    let told = hall.enters(CY, json("cy", "lobby"));
-    assert_eq!(told, ["cy< welcome cy", "cy< entered lobby 3 seq 0"]);
+    let sent = hall.enters(CY, json("cy", "lobby"));
+    assert_eq!(sent, ["cy< welcome cy", "cy< entered lobby 3 seq 0"]);
     assert_eq!(hall.asks(CY, nick("eve")), ["cy< you cy eve"]);
     assert_eq!(hall.asks(CY, leave("lobby")), ["cy< gone lobby eve 2"]);
     assert_eq!(hall.asks(BOB, leave("lobby")), ["ann< left lobby bob 1", "bob< gone lobby bob 1"]);
     let listeners = [listener("lobby"), listener("lobby")];
     (DAN..).zip(listeners).for_each(|(slot, listener)| drop(hall.enters(slot, listener)));
-    let told = hall.asks(BOB, join("lobby"));
-    assert_eq!(told, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
+    let sent = hall.asks(BOB, join("lobby"));
+    assert_eq!(sent, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
 }

@@ -159,7 +159,7 @@ fn answers() -> Vec<(Event, &'static str)> {
 }
 
 /// Events without an `id`.
-fn news() -> Vec<(Event, &'static str)> {
+fn without_id() -> Vec<(Event, &'static str)> {
     let (dan, dev) = (|| name("dan"), || room("dev"));
     vec![
         (
@@ -278,7 +278,7 @@ fn number(event: &Event) -> usize {
 }
 
 fn all_events() -> Vec<Event> {
-    let told = [answers(), news()].concat().into_iter().map(|(event, _)| event);
+    let told = [answers(), without_id()].concat().into_iter().map(|(event, _)| event);
     told.chain(not_for_this_door()).collect()
 }
 
@@ -300,7 +300,7 @@ fn event_is_an_object_and_an_answer_has_the_id() {
             );
         }
     }
-    for (event, expected) in news() {
+    for (event, expected) in without_id() {
         assert_eq!(encoded(&event, None), expected, "{event:?}");
     }
     for event in not_for_this_door() {

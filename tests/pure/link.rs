@@ -182,7 +182,7 @@ fn ears(raw: &str, any: bool) -> LocalEvent {
     LocalEvent::Subscribed { room: room(raw), any }
 }
 
-fn news(body: Body) -> RemoteEvent {
+fn remote_message(body: Body) -> RemoteEvent {
     RemoteEvent::Message {
         room: RoomName::lobby(),
         from: chinwag::text::Name::of_redis(),
@@ -326,17 +326,20 @@ fn messages_are_published_with_a_number() {
 fn payload_of_another_program_is_data_or_text_or_ignored() {
     let mut rig = Rig::up("--message-max 64k");
     rig.listens("lobby");
-    let data = |raw: &str| [news(Body::Data(raw.into()))];
+    let data = |raw: &str| [remote_message(Body::Data(raw.into()))];
     assert_eq!(rig.on_message("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
     assert_eq!(rig.on_message("chinwag:lobby", "12"), data("12"));
-    assert_eq!(rig.on_message("chinwag:lobby", "hello\x1b[2J"), [news(Body::Text(text("hello[2J")))]);
+    assert_eq!(
+        rig.on_message("chinwag:lobby", "hello\x1b[2J"),
+        [remote_message(Body::Text(text("hello[2J")))]
+    );
     assert_eq!(rig.on_message("chinwag:lobby", r#"{"chinwag":12}"#), [], "it begins as ours do");
     assert_eq!(rig.on_message("chinwag:lobby", " \n"), []);
     assert_eq!(rig.on_message("chinwag:lobby", &"a".repeat(65 * 1024)), []);
     assert_eq!(rig.on_message("chinwag:Lobby", "hi"), [], "no room is called so");
     assert_eq!(rig.on_message("chinwag:@presence", "hi"), []);
     let longest = "a".repeat(64 * 1024);
-    assert_eq!(rig.on_message("chinwag:lobby", &longest), [news(Body::Text(text(&longest)))]);
+    assert_eq!(rig.on_message("chinwag:lobby", &longest), [remote_message(Body::Text(text(&longest)))]);
     let counts = rig.backplane.counts();
     assert_eq!((counts.received, counts.ignored), (4, 5));
 }

@@ -51,7 +51,7 @@ fn look_alike_of_two_names_is_free_when_both_are_gone() {
     // `Ivan` looks like two names now, one of which is its own.
     let alike = Problem::NameAlike { name: name("Ivan"), holder: name("lvan") };
     assert_eq!(talk.asks(ANN, nick("Ivan")), [problem(ANN, alike)]);
-    assert!(talk.asks(CY, nick("IVAN")).iter().any(|told| matches!(told, Outcome::Reply(..))));
+    assert!(talk.asks(CY, nick("IVAN")).iter().any(|sent| matches!(sent, Outcome::Reply(..))));
     assert_eq!(talk.chat.name(CY).unwrap().as_str(), "cy");
     talk.leaves(ANN, None);
     talk.leaves(BOB, None);
@@ -93,7 +93,7 @@ fn is_far(client: u32, who: &str, since_unix_millis: u64) -> RemoteEvent {
 
 /// Returns the process that a private message to that name goes to.
 fn is_reached_at(talk: &mut Talk, to: &str) -> Option<u64> {
-    talk.asks(CY, tell(to, "hi")).iter().find_map(|told| match told {
+    talk.asks(CY, tell(to, "hi")).iter().find_map(|sent| match sent {
         Outcome::LocalEvent(LocalEvent::Private { process, .. }) => Some(*process),
         _ => None,
     })
@@ -104,9 +104,9 @@ fn look_alikes_at_two_processes_are_settled_as_equal_names_are() {
     for (later_millis, yields) in [(-1, true), (1, false)] {
         let mut talk = Talk::shared(HERE, &["ann", "bob", "cy"]);
         let since = talk.unix_millis().saturating_add_signed(later_millis);
-        let told = talk.receives(is_far(1, "аnn", since));
+        let sent = talk.receives(is_far(1, "аnn", since));
         let loses = problem(ANN, Problem::NameYielded { name: name("ann"), to: name("аnn") });
-        assert_eq!(told.contains(&loses), yields);
+        assert_eq!(sent.contains(&loses), yields);
         assert_eq!(talk.chat.name(ANN) == Some(&name("ann")), !yields);
         assert_eq!(is_reached_at(&mut talk, "аnn"), yields.then_some(FAR));
     }
@@ -115,10 +115,10 @@ fn look_alikes_at_two_processes_are_settled_as_equal_names_are() {
 #[test]
 fn remote_name_that_looks_like_two_local_ones_makes_both_yield() {
     let mut talk = Talk::shared(HERE, &["ivan", "lvan", "cy"]);
-    let told = talk.receives(is_far(1, "Ivan", 1));
+    let sent = talk.receives(is_far(1, "Ivan", 1));
     for (id, own) in [(ANN, "ivan"), (BOB, "lvan")] {
         let loses = problem(id, Problem::NameYielded { name: name(own), to: name("Ivan") });
-        assert!(told.contains(&loses), "{told:?}");
+        assert!(sent.contains(&loses), "{sent:?}");
     }
     assert_eq!(is_reached_at(&mut talk, "ivan"), Some(FAR));
 }
@@ -167,7 +167,7 @@ fn claim_is_renewed_only_by_a_rename_to_a_name_that_was_not_claimed_before() {
             claims.extend(talk.asks(ANN, nick(next)));
         }
         let last = name(names.last().unwrap());
-        let shared = claims.iter().rev().find_map(|told| match told {
+        let shared = claims.iter().rev().find_map(|sent| match sent {
             Outcome::LocalEvent(LocalEvent::Present { presence, .. }) => {
                 Some(presence.since_unix_millis > between)
             }

@@ -107,7 +107,7 @@ impl LineReader {
 }
 
 /// Decodes bytes that arrive in these pieces.
-pub fn decoded<'a>(stage: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
+pub fn decode<'a>(stage: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
     let mut reader = LineReader::new(stage);
     pieces.into_iter().for_each(|piece| reader.read(piece));
     reader.end()

@@ -41,12 +41,12 @@ fn in_lobby(who: &[&str]) -> Outcome {
     reply(ANN, Event::Who { room: RoomName::lobby(), names: names(who), more: 0 })
 }
 
-fn shared(told: &[Outcome]) -> Vec<LocalEvent> {
-    let share = |told: &Outcome| match told {
+fn shared(sent: &[Outcome]) -> Vec<LocalEvent> {
+    let share = |sent: &Outcome| match sent {
         Outcome::LocalEvent(share) => Some(share.clone()),
         _ => None,
     };
-    told.iter().filter_map(share).collect()
+    sent.iter().filter_map(share).collect()
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn clients_in_a_first_snapshot_are_listed_without_an_announcement() {
     assert_eq!(talk.receives(everyone(false, &[(1, "eve", &["lobby"]), (2, "fay", &["lobby"])])), []);
     assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann", "eve", "fay"])]);
     let changed = everyone(true, &[(2, "fay", &["dev"]), (3, "gus", &["lobby"])]);
-    let told = [announce([ANN], left("eve")), announce([ANN], left("fay")), announce([ANN], joined("gus"))];
-    assert_eq!(talk.receives(changed), told);
+    let sent = [announce([ANN], left("eve")), announce([ANN], left("fay")), announce([ANN], joined("gus"))];
+    assert_eq!(talk.receives(changed), sent);
     let gone = talk.receives(RemoteEvent::ProcessGone { process: LOWER });
     assert_eq!(gone, [announce([ANN], left_because("gus", "its server is gone"))]);
     assert_eq!((talk.chat.census().remote, talk.chat.census().rooms), (0, 1));
@@ -110,8 +110,8 @@ fn names_of_remote_clients_are_taken() {
 fn both_are_ann(process: u64, later_millis: i64) -> (Talk, Vec<Outcome>) {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let since = talk.unix_millis().saturating_add_signed(later_millis);
-    let told = talk.receives(present(process, 1, presence("Ann", since, &["lobby"])));
-    (talk, told)
+    let sent = talk.receives(present(process, 1, presence("Ann", since, &["lobby"])));
+    (talk, sent)
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn later_claim_to_a_name_yields() {
     for (process, later_millis, yields) in
         [(LOWER, 1, false), (LOWER, 0, true), (HIGHER, 0, false), (HIGHER, -1, true)]
     {
-        let (mut talk, told) = both_are_ann(process, later_millis);
+        let (mut talk, sent) = both_are_ann(process, later_millis);
         let loses = problem(ANN, Problem::NameYielded { name: name("ann"), to: name("Ann") });
-        assert_eq!(told.contains(&loses), yields, "{process} {later_millis}");
+        assert_eq!(sent.contains(&loses), yields, "{process} {later_millis}");
         let ann = talk.chat.name(ANN).unwrap().clone();
         assert_eq!(ann, if yields { guest.clone() } else { name("ann") });
         let private = shared(&talk.asks(BOB, tell("ann", "hi")));
@@ -134,9 +134,9 @@ fn later_claim_to_a_name_yields() {
         if yields {
             let expected =
                 [loses, reply(ANN, you_are(guest.as_str())), announce([BOB], renamed("ann", guest.as_str()))];
-            assert_eq!(told[..3], expected);
+            assert_eq!(sent[..3], expected);
             assert!(
-                matches!(&shared(&told)[..], [LocalEvent::Present { client: 1, presence }] if presence.name == guest)
+                matches!(&shared(&sent)[..], [LocalEvent::Present { client: 1, presence }] if presence.name == guest)
             );
         }
     }
@@ -154,8 +154,8 @@ fn name_claimed_at_two_other_processes_is_the_winners_once_the_loser_has_yielded
     talk.receives(present(LOWER, 1, presence("eve", 5, &["lobby"])));
     talk.receives(present(HIGHER, 1, presence("eve", 4, &["lobby"])));
     talk.receives(present(LOWER, 1, presence("fay", 6, &["lobby"])));
-    let told = shared(&talk.asks(ANN, tell("eve", "hi")));
-    assert!(matches!(told[..], [LocalEvent::Private { process: HIGHER, .. }]), "{told:?}");
+    let sent = shared(&talk.asks(ANN, tell("eve", "hi")));
+    assert!(matches!(sent[..], [LocalEvent::Private { process: HIGHER, .. }]), "{sent:?}");
     talk.receives(RemoteEvent::ProcessGone { process: HIGHER });
     assert!(!talk.chat.is_taken(&name("eve")));
 }
@@ -202,8 +202,8 @@ fn freed_local_name_goes_to_a_remote_claim() {
             true => talk.leaves(ANN, None),
             false => talk.asks(ANN, nick("cy")),
         };
-        let told = shared(&talk.asks(BOB, tell("ann", "hi")));
-        assert!(matches!(told[..], [LocalEvent::Private { process: LOWER, .. }]), "{told:?}");
+        let sent = shared(&talk.asks(BOB, tell("ann", "hi")));
+        assert!(matches!(sent[..], [LocalEvent::Private { process: LOWER, .. }]), "{sent:?}");
     }
 }
 
@@ -250,10 +250,10 @@ fn remote_client_is_in_as_many_of_its_rooms_as_max_rooms_allows() {
 #[test]
 fn local_message_is_sent_to_local_clients_first_and_then_published() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
-    let told = talk.asks(ANN, say("hi"));
-    let [Outcome::Announce(to, _), Outcome::LocalEvent(LocalEvent::Message { room, message })] = &told[..]
+    let sent = talk.asks(ANN, say("hi"));
+    let [Outcome::Announce(to, _), Outcome::LocalEvent(LocalEvent::Message { room, message })] = &sent[..]
     else {
-        panic!("{told:?}");
+        panic!("{sent:?}");
     };
     // The lowest number stands for messages before ann came.
     assert_eq!((&to[..], room, message.seq), (&[BOB][..], &RoomName::lobby(), 1));
@@ -264,7 +264,7 @@ fn local_message_is_sent_to_local_clients_first_and_then_published() {
 fn remote_message_gets_a_number_of_the_local_room() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     talk.asks(ANN, say("hi"));
-    let news = |at_unix_millis| RemoteEvent::Message {
+    let remote_message = |at_unix_millis| RemoteEvent::Message {
         room: RoomName::lobby(),
         from: name("eve"),
         sender: Sender::Client(EVE),
@@ -273,9 +273,9 @@ fn remote_message_gets_a_number_of_the_local_room() {
         at_unix_millis,
     };
     for (at, expected_at, seq) in [(Some(12), 12, 2), (None, talk.unix_millis(), 3)] {
-        let told = talk.receives(news(at));
-        let [Outcome::Announce(to, Event::Message { message, .. })] = &told[..] else {
-            panic!("{told:?}");
+        let sent = talk.receives(remote_message(at));
+        let [Outcome::Announce(to, Event::Message { message, .. })] = &sent[..] else {
+            panic!("{sent:?}");
         };
         assert_eq!((to.len(), message.seq, message.at_unix_millis), (2, seq, expected_at));
         assert_eq!((message.kind, message.from.as_str()), (MessageKind::Emote, "eve"));
@@ -302,22 +302,22 @@ fn remote_relayed_payload_is_a_message_if_it_is_text() {
         payload,
         at_unix_millis: 1,
     };
-    let told = talk.receives(relayed(Payload::Text("hi".into())));
-    let texts = told.iter().filter(|told| matches!(told, Outcome::Announce(_, Event::Message { .. })));
-    assert_eq!(texts.count(), 1, "{told:?}");
-    let told = talk.receives(relayed(Payload::Binary([0].into())));
-    assert!(matches!(&told[..], [Outcome::Announce(_, Event::Relayed(_))]), "{told:?}");
+    let sent = talk.receives(relayed(Payload::Text("hi".into())));
+    let texts = sent.iter().filter(|sent| matches!(sent, Outcome::Announce(_, Event::Message { .. })));
+    assert_eq!(texts.count(), 1, "{sent:?}");
+    let sent = talk.receives(relayed(Payload::Binary([0].into())));
+    assert!(matches!(&sent[..], [Outcome::Announce(_, Event::Relayed(_))]), "{sent:?}");
 }
 
 #[test]
 fn subscription_lasts_from_the_first_local_member_to_the_last() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
-    let ears = |told: Vec<Outcome>| {
+    let ears = |sent: Vec<Outcome>| {
         let ear = |share| match share {
             LocalEvent::Subscribed { room, any } => Some((room.as_str().to_string(), any)),
             _ => None,
         };
-        shared(&told).into_iter().filter_map(ear).collect::<Vec<_>>()
+        shared(&sent).into_iter().filter_map(ear).collect::<Vec<_>>()
     };
     let pair = |room: &str, any| (room.to_string(), any);
     talk.receives(present(LOWER, 1, presence("eve", 1, &["dev", "lobby"])));
@@ -333,7 +333,7 @@ fn subscription_lasts_from_the_first_local_member_to_the_last() {
 fn joins_moves_and_leaves_are_shared_once_each() {
     let mut talk = Talk::shared(HERE, &[]);
     talk.connects(ANN);
-    let listed_rooms = |told: Vec<Outcome>| {
+    let listed_rooms = |sent: Vec<Outcome>| {
         let rooms = |share| match share {
             LocalEvent::Present { presence, .. } => {
                 Some(presence.rooms.iter().map(|room| room.as_str().to_string()).collect())
@@ -341,7 +341,7 @@ fn joins_moves_and_leaves_are_shared_once_each() {
             LocalEvent::Gone { .. } => Some(vec![]),
             _ => None,
         };
-        shared(&told).into_iter().filter_map(rooms).collect::<Vec<Vec<String>>>()
+        shared(&sent).into_iter().filter_map(rooms).collect::<Vec<Vec<String>>>()
     };
     assert_eq!(listed_rooms(talk.asks(ANN, nick("ann"))), [["lobby"]]);
     assert_eq!(listed_rooms(talk.asks(ANN, join("dev"))), [["dev"]]);
@@ -356,8 +356,8 @@ fn newcomer_in_the_slot_of_another_has_another_number() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
     let numbers = |talk: &Talk| talk.chat.presences().iter().map(|(client, _)| *client).collect::<Vec<_>>();
     let before = numbers(&talk);
-    let told = shared(&talk.asks(ANN, nick("anna")));
-    assert!(matches!(told[..], [LocalEvent::Present { client, .. }] if client == before[0]), "{told:?}");
+    let sent = shared(&talk.asks(ANN, nick("anna")));
+    assert!(matches!(sent[..], [LocalEvent::Present { client, .. }] if client == before[0]), "{sent:?}");
     assert_eq!(numbers(&talk), before, "whatever its name");
     let gone = LocalEvent::Gone { client: before[0], reason: None };
     assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
@@ -373,10 +373,10 @@ fn newcomer_in_the_slot_of_another_has_another_number() {
 fn private_message_goes_to_the_process_of_the_name() {
     let mut talk = Talk::shared(HERE, &["ann"]);
     talk.receives(eve());
-    let told = talk.asks(ANN, tell("eve", "psst"));
+    let sent = talk.asks(ANN, tell("eve", "psst"));
     let (by, to, from) = (UniqueId { process: HERE, serial: 1 }, name("eve"), name("ann"));
     let expected = LocalEvent::Private { process: LOWER, to, by, from, text: text("psst") };
-    assert_eq!(told, [Outcome::LocalEvent(expected)]);
+    assert_eq!(sent, [Outcome::LocalEvent(expected)]);
     let (from, words) = (name("eve"), text("what?"));
     let private = |to: &str| {
         let (to, by, from, text) = (name(to), Some(EVE), from.clone(), words.clone());
@@ -386,8 +386,8 @@ fn private_message_goes_to_the_process_of_the_name() {
     assert_eq!(talk.receives(private("ANN")), [Outcome::Pass(ANN, passed)]);
     let nobody = LocalEvent::Nobody { process: LOWER, from: from.clone(), called: name("zed") };
     assert_eq!(talk.receives(private("zed")), [Outcome::LocalEvent(nobody)]);
-    let told = talk.receives(RemoteEvent::Nobody { from: name("ann"), called: name("eve") });
-    assert_eq!(told, [problem(ANN, Problem::NobodyCalled(text("eve")))]);
+    let sent = talk.receives(RemoteEvent::Nobody { from: name("ann"), called: name("eve") });
+    assert_eq!(sent, [problem(ANN, Problem::NobodyCalled(text("eve")))]);
     assert_eq!(talk.receives(RemoteEvent::Nobody { from: name("zed"), called: name("eve") }), []);
 }
 
@@ -399,11 +399,11 @@ fn disconnection_removes_remote_clients_and_is_announced_to_all() {
     assert_eq!(talk.receives(RemoteEvent::Disconnected), [Outcome::Everybody(Event::Disconnected)]);
     assert_eq!(talk.asks(ANN, who("lobby")), [in_lobby(&["ann"])]);
     talk.connects(BOB);
-    let told = talk.asks(BOB, nick("eve"));
-    assert!(told.contains(&reply(BOB, Event::Disconnected)), "{told:?}");
+    let sent = talk.asks(BOB, nick("eve"));
+    assert!(sent.contains(&reply(BOB, Event::Disconnected)), "{sent:?}");
     assert_eq!(talk.receives(RemoteEvent::Connected), [Outcome::Everybody(Event::Connected)]);
-    let told = talk.receives(eve());
-    assert!(told.contains(&reply(BOB, you_are(name_of_guest(51).as_str()))), "{told:?}");
+    let sent = talk.receives(eve());
+    assert!(sent.contains(&reply(BOB, you_are(name_of_guest(51).as_str()))), "{sent:?}");
 }
 
 #[test]

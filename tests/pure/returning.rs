@@ -42,11 +42,11 @@ impl Lobby {
         lobby
     }
 
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
         let mut effects = Vec::new();
         ask(&mut self.chat, Now { moment: Moment::default(), unix_millis: 0 }, &mut effects);
         self.room = effects.iter().find_map(announced_to).or(self.room);
-        let told = |effect| match effect {
+        let sent = |effect| match effect {
             Effect::Reply(BOB, Event::Message { message, .. })
             | Effect::Announce { event: Event::Message { message, .. }, .. } => Some(Said(message.seq)),
             Effect::Reply(BOB, Event::Gap { count, .. })
@@ -56,22 +56,22 @@ impl Lobby {
             Effect::Activated(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
             other => panic!("{other:?}"),
         };
-        effects.into_iter().filter_map(told).collect()
+        effects.into_iter().filter_map(sent).collect()
     }
 
     /// Publishes texts of which two make a piece.
     fn publish(&mut self, count: usize) -> Vec<Outcome> {
         let body = || Body::Text(text(&"x".repeat(300)));
         let publish = |lobby: &mut Lobby| {
-            lobby.told(|chat, now, effects| {
+            lobby.run(|chat, now, effects| {
                 chat.publish(RoomName::lobby(), name("bot"), body(), now, effects).expect("a number");
             })
         };
         (0..count).flat_map(|_| publish(self)).collect()
     }
 
-    fn receives(&mut self, news: RemoteEvent) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
+    fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
 
     /// Connects bob as a listener that resumes at that number.
@@ -86,11 +86,11 @@ impl Lobby {
             heard: Some(Ok(Position { epoch, seq: heard })),
             problems: Vec::new(),
         };
-        self.told(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
+        self.run(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
     }
 
     fn goes_on(&mut self) -> Vec<Outcome> {
-        self.told(|chat, _, effects| chat.catch_up(BOB, effects))
+        self.run(|chat, _, effects| chat.catch_up(BOB, effects))
     }
 
     fn has_listener(&self) -> bool {
@@ -99,7 +99,7 @@ impl Lobby {
     }
 
     fn leaves(&mut self) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.leave(BOB, None, now, effects))
+        self.run(|chat, now, effects| chat.leave(BOB, None, now, effects))
     }
 }
 

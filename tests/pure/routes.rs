@@ -47,13 +47,13 @@ fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> Strin
 }
 
 fn arrival_in_words(arrival: &Arrival) -> String {
-    let Arrival { dialect, name, room, history, echo, decoded, problems } = arrival;
+    let Arrival { dialect, name, room, history, echo, heard, problems } = arrival;
     let mut words = vec![dialect.as_str().to_string()];
     words.extend(name.as_ref().map(|name| format!("name={name}")));
     words.extend(room.as_ref().map(|room| format!("room={room}")));
     words.extend(history.map(|count| format!("history={count}")));
     words.extend(echo.then(|| "echo".into()));
-    words.extend(decoded.map(|decoded| match decoded {
+    words.extend(heard.map(|heard| match heard {
         Ok(position) => format!("heard={position}"),
         Err(_) => "heard=something".into(),
     }));
@@ -297,13 +297,13 @@ fn post_publishes_a_message() {
 
 #[test]
 fn listener_resumes_at_its_last_event_id() {
-    let decoded = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
+    let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
     for position in
         ["0000000000c0ffee-3-57", "0000000000000000-0-0", "ffffffffffffffff-4294967295-18446744073709551615"]
     {
-        assert_eq!(decode(position), format!("200 events room=#dev heard={position}"));
+        assert_eq!(heard(position), format!("200 events room=#dev heard={position}"));
     }
-    assert_eq!(decode(""), "200 events room=#dev");
+    assert_eq!(heard(""), "200 events room=#dev");
     for other in [
         "7",
         "x",
@@ -324,14 +324,14 @@ fn listener_resumes_at_its_last_event_id() {
         "0000000000c0ffee-4294967296-57",
         "0000000000c0ffee-3-18446744073709551616",
     ] {
-        assert_eq!(decode(other), "200 events room=#dev heard=something", "{other}");
+        assert_eq!(heard(other), "200 events room=#dev heard=something", "{other}");
     }
 }
 
 #[test]
 fn query_replaces_a_missing_last_event_id_field() {
     let (field, query) = ("0000000000c0ffee-3-57", "0000000000c0ffee-3-58");
-    let decoded = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
+    let heard = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
     let last = format!("Last-Event-ID: {field}\r\n");
     let rows = [
         (format!("?lastEventId={query}"), "", format!(" heard={query}")),
@@ -348,7 +348,7 @@ fn query_replaces_a_missing_last_event_id_field() {
         (format!("?lasteventid={query}"), "", String::new()),
     ];
     for (target, fields, expected) in rows {
-        assert_eq!(decode(&target, fields), format!("200 events room=#dev{expected}"), "{target} {fields}");
+        assert_eq!(heard(&target, fields), format!("200 events room=#dev{expected}"), "{target} {fields}");
     }
 }
 

@@ -80,8 +80,8 @@ impl Talk {
     }
 
     /// Handles an event from another process. Returns who was sent what.
-    pub fn receives(&mut self, news: RemoteEvent) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
+    pub fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
 
     /// Returns the wall clock.
@@ -92,37 +92,37 @@ impl Talk {
     /// Connects a client that gives that name.
     pub fn comes(&mut self, id: ClientId, who: &str) {
         self.connects(id);
-        let told = self.asks(id, nick(who));
-        assert!(told.contains(&Outcome::NameGiven(id)), "{told:?}");
+        let sent = self.asks(id, nick(who));
+        assert!(sent.contains(&Outcome::NameGiven(id)), "{sent:?}");
     }
 
     /// Connects a client. Returns who was sent what.
     pub fn connects(&mut self, id: ClientId) -> Vec<Outcome> {
         self.serial += 1;
         let serial = self.serial;
-        self.told(|chat, now, effects| chat.connect(id, serial, now, effects))
+        self.run(|chat, now, effects| chat.connect(id, serial, now, effects))
     }
 
     /// Handles a request. Returns who was sent what.
     pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
+        self.run(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
     }
 
     /// Handles unreadable input. Returns who was sent what.
     pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
+        self.run(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
     }
 
     /// Ends a connection. Returns who was sent what.
     pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<Outcome> {
-        self.told(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
+        self.run(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
     }
 
     /// Lets time pass, and the chat do all that is due. Returns who was sent what.
     pub fn after_millis(&mut self, millis: u64) -> Vec<Outcome> {
         self.now.moment += Duration::from_millis(millis);
         self.now.unix_millis += millis;
-        self.told(Chat::handle_timeout)
+        self.run(Chat::handle_timeout)
     }
 
     /// Lets seconds pass.
@@ -132,11 +132,11 @@ impl Talk {
 
     /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time. An announcement that
     /// reaches no client is left out.
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
         let mut effects = Vec::new();
         ask(&mut self.chat, self.now, &mut effects);
-        let told = effects.into_iter().filter_map(|effect| self.told_of(effect));
-        told.collect()
+        let sent = effects.into_iter().filter_map(|effect| self.told_of(effect));
+        sent.collect()
     }
 
     fn told_of(&self, effect: Effect) -> Option<Outcome> {

@@ -5,7 +5,7 @@ use chinwag::codec::{json, websocket};
 use chinwag::protocol::{CloseReason, Event};
 
 use crate::frames::{
-    BINARY, CLOSE, CONTINUATION, Decoded, FIN, PING, PONG, TEXT, close, decoded, frame, frame_masked, header,
+    BINARY, CLOSE, CONTINUATION, Decoded, FIN, PING, PONG, TEXT, close, decode, frame, frame_masked, header,
     parse,
 };
 

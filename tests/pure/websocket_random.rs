@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::frames::{
-    BINARY, CONTINUATION, Decoded, FIN, PING, PONG, Peer, TEXT, close, decoded, frame, frame_masked, header,
+    BINARY, CONTINUATION, Decoded, FIN, PING, PONG, Peer, TEXT, close, decode, frame, frame_masked, header,
 };
 use crate::random::{check, raw_text};
 
