@@ -1,11 +1,11 @@
-//! What strangers send does not decide how much a page keeps and draws. Counted in elements, not in time.
+//! The page keeps and draws a bounded amount whatever strangers send. The tests count elements, not time.
 
 use serde_json::{Value, json};
 
 use crate::server::{Person, Server};
 use crate::webdriver::{Browser, Page};
 
-/// Counts the elements that are made from now on.
+/// Counts the elements that are created from now on.
 fn count_elements(page: &Page) {
     page.value(
         "((make) => { window.made = 0; document.createElement = (tag) => { window.made++; \
@@ -29,7 +29,7 @@ fn crowd(server: &Server, count: usize) -> Vec<Person> {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
+fn two_hundred_strangers_share_one_entry_until_the_reader_accepts_one() {
     const STRANGERS: usize = 200;
     const MESSAGES: usize = 9;
     let server = Server::start("");
@@ -42,7 +42,7 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
             stranger.say(&format!("/msg ann psst {number}"));
         }
     }
-    // The server may read all of one before it reads another.
+    // The server may read all of one client before it reads another.
     strangers.iter_mut().for_each(|stranger| stranger.say("/msg watcher done"));
     (0..STRANGERS).for_each(|_| watcher.hear("[s"));
     watcher.say("that was all");
@@ -56,7 +56,7 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
     ann.see("#requests-dialog[open]");
     assert_eq!(elements(&ann, "#request-list li"), 100);
     assert!(ann.all("#request-more")[0].starts_with("Left out: "));
-    // While the reader looks, nobody new comes and nothing moves.
+    // While the reader looks at the list, it stays as it is.
     let shown = ann.all("#request-list .label");
     let mut late = server.join("late");
     late.say("/msg ann me too");
@@ -74,12 +74,12 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
     ann.see("#requests-dialog:not([open])");
     ann.wait("document.querySelectorAll('#private-list li').length === 1", json!([]));
     assert_eq!(ann.all("#private-list .label"), [shown[0].clone()]);
-    // What a stranger said while a hundred others were waiting is left out, so the first words may be missing.
+    // Messages of a stranger beyond a hundred waiting ones are left out, so the first of them may be missing.
     let (all, kept) = ((0..MESSAGES).map(|number| format!("psst {number}")).collect::<Vec<_>>(), ann.texts());
     assert!(!kept.is_empty() && all.ends_with(&kept), "{kept:?}");
     ann.wait("document.getElementById('requests-count').textContent === '98'", json!([]));
 
-    // Who was accepted needs to ask no more; who is ignored is not heard.
+    // An accepted stranger needs no further request; messages of an ignored one are not shown.
     let at = |label: &str| label[1..].parse::<usize>().expect("a number");
     let (accepted, ignored) = (at(&shown[0]), at(&shown[1]));
     strangers[ignored].say("/msg ann are you there?");
@@ -91,7 +91,7 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
+fn answer_to_a_private_message_of_the_reader_opens_directly() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
@@ -102,7 +102,7 @@ fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
     ann.hear("hello");
     assert_eq!(ann.value("document.getElementById('requests').hidden", json!([])), true);
 
-    // Under the same name there may be somebody else now, and the page says so.
+    // The name may have another owner now, and the page says so.
     drop(bob);
     ann.click("#room-list .row");
     ann.wait(
@@ -119,7 +119,7 @@ fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
+fn page_keeps_a_bounded_number_of_private_conversations_and_names_the_closed_ones() {
     let server = Server::start("--rate 1000/s --burst 100");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");
@@ -127,7 +127,7 @@ fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
     for number in 0..50 {
         ann.say(&format!("/msg x{number} "));
     }
-    // The first one has a message that failed, and was quiet longest all the same.
+    // The first conversation was idle longest, and is kept because a message in it failed.
     ann.wait("document.title === 'x49 – chinwag'", json!([]));
     ann.wait("document.querySelectorAll('#private-list li').length === 50", json!([]));
     ann.wait("document.querySelector('#private-list li:last-child .label').textContent === 'x49'", json!([]));
@@ -142,7 +142,7 @@ fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn flood_of_messages_leaves_so_many_entries() {
+fn flood_of_messages_leaves_a_bounded_number_of_entries() {
     const TALKERS: usize = 60;
     let server = Server::start("");
     let browser = Browser::start();
@@ -153,7 +153,7 @@ fn flood_of_messages_leaves_so_many_entries() {
             talker.say(&format!("flood {number}"));
         }
     }
-    // The server may read all of one before it reads another.
+    // The server may read all of one client before it reads another.
     (0..9 * TALKERS).for_each(|_| watcher.hear("s"));
     watcher.say("that was all");
     ann.hear("that was all");
@@ -163,7 +163,7 @@ fn flood_of_messages_leaves_so_many_entries() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn comings_and_goings_take_no_messages_place() {
+fn joins_and_leaves_displace_no_message() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
@@ -186,14 +186,14 @@ fn comings_and_goings_take_no_messages_place() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn page_that_gets_no_frames_still_counts_what_is_unread() {
+fn page_without_animation_frames_still_counts_unread_messages() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     ann.say("/join dev");
     ann.wait("document.title === '#dev – chinwag'", json!([]));
-    // As in a tab that is hidden.
+    // A hidden tab gets no animation frames either.
     ann.value("(window.requestAnimationFrame = () => 0) && null", json!([]));
     bob.say("anybody?");
     bob.say("/msg ann psst");
@@ -201,7 +201,8 @@ fn page_that_gets_no_frames_still_counts_what_is_unread() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// A chat and a session of the page's own modules, with a connection that only notes what is sent; and then `script`.
+/// A chat and a session of the page's own modules, with a connection that only records what is sent. Then runs
+/// `script`.
 fn with_session(page: &Page, script: &str) -> Value {
     let begin = "const [{ Chat }, { Session }] = await Promise.all([import('/state.js'), import('/session.js')]);\
         const connection = Object.assign(new EventTarget(), { state: 'online', sent: [], welcomed() {},\
@@ -247,7 +248,7 @@ fn long_answers_may_come_in_pieces() {
     );
     assert_eq!(anew, json!(["ann", "cy"]), "an answer to another request is not a piece of the last");
 
-    // The last number may be that of a gap; then the answer that follows ends the history.
+    // The last number may be that of a gap; then the next answer ends the history.
     let gap = with_session(
         &ann,
         "const who = last();\

@@ -1,4 +1,4 @@
-//! What others write is text, whatever it looks like.
+//! Texts of others are shown as text, whatever they contain.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::webdriver::Browser;
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn markup_in_messages_and_names_is_only_text() {
+fn markup_in_messages_and_names_is_shown_as_text() {
     const NAME: &str = "<img/src=x/onerror=harmed=1>";
     const SAID: &str = "<img src=x onerror=\"window.harmed = 1\"><script>window.harmed = 1</script>";
     let server = Server::start("");
@@ -51,8 +51,8 @@ fn only_web_addresses_become_links() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_can_not_chat_through_the_line_listener() {
-    // What a page can send without being asked for permission: it never sees the answer, and need not.
+fn page_can_not_chat_through_the_line_listener() {
+    // A page can send this without permission; it never reads the answer, and need not.
     const FORGE: &str = "(() => { window.ended = 0; \
         const body = '\\n/nick boss\\nforged\\n'; \
         for (const path of ['/', '/%0Aann%0Aforged', '/' + 'x'.repeat(6000)]) \
@@ -68,7 +68,7 @@ fn a_page_can_not_chat_through_the_line_listener() {
         let page = browser.join(server.http(), "ann");
         page.value(FORGE, json!([format!("http://{}", server.line())]));
         page.wait("window.ended === 9", json!([]));
-        // Whatever else was on its way is there before this.
+        // Anything else on its way would arrive before this.
         page.say("that was all");
         page.hear("that was all");
         let shown = page.value("document.body.innerText", json!([])).to_string();

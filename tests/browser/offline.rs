@@ -1,4 +1,4 @@
-//! The way to the server breaks, and the page comes back.
+//! The connection to the server breaks, and the page reconnects.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ fn wait_until_cut_off(page: &Page) {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_catches_up_on_what_was_said_while_it_was_away() {
+fn page_catches_up_on_messages_sent_while_it_was_offline() {
     let server = Server::start("");
     let browser = Browser::start();
     let proxy = Proxy::to(server.http());
@@ -42,7 +42,7 @@ fn a_page_catches_up_on_what_was_said_while_it_was_away() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_says_how_much_it_missed() {
+fn page_says_how_much_it_missed() {
     const SAID: usize = 9;
     let server = Server::start("--history 5");
     let browser = Browser::start();
@@ -67,7 +67,7 @@ fn a_page_says_how_much_it_missed() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_notices_that_the_server_began_anew() {
+fn page_notices_that_the_server_was_restarted() {
     let (old, new) = (Server::start(""), Server::start(""));
     let browser = Browser::start();
     let proxy = Proxy::to(old.http());
@@ -92,7 +92,7 @@ fn a_page_notices_that_the_server_began_anew() {
 
 #[test]
 #[ignore = "needs chromium, chromium-driver and redis-server"]
-fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_missed_something() {
+fn page_whose_process_was_not_subscribed_meanwhile_says_that_it_may_have_missed_messages() {
     let redis = Redis::start();
     let [here, there] = ["here", "there"].map(|user| Server::start(&redis.flag_as(user)));
     let browser = Browser::start();
@@ -103,7 +103,8 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
     bob.say("one");
     ann.hear("one");
 
-    // The same process again. It would have listened on for a while, but nobody else is there when its link breaks.
+    // The page reconnects to the same process. That would have stayed subscribed for a while, but its link breaks while
+    // the room has no other member.
     proxy.cut();
     wait_until_cut_off(&ann);
     bob.hear("-- ann left");
@@ -115,7 +116,7 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
     assert_eq!(ann.texts(), ["one", "two"]);
     assert_eq!(ann.all(".gap span"), ["You may have missed messages"]);
 
-    // Another one, which has heard `two` and was not in the room since: the same happened to it.
+    // The page reconnects to another process that has received `two`, and was not subscribed since.
     proxy.cut();
     wait_until_cut_off(&ann);
     let mut cy = here.join("cy");
@@ -134,13 +135,13 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
 
 #[test]
 #[ignore = "needs chromium, chromium-driver and redis-server"]
-fn a_page_that_comes_back_at_another_process_finds_what_it_missed_and_shows_nothing_twice() {
+fn page_that_reconnects_to_another_process_shows_missed_messages_once() {
     let redis = Redis::start();
     let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));
     let browser = Browser::start();
     let proxy = Proxy::to(here.http());
     let mut bob = here.join("bob");
-    // Said before anybody was at the other process: so that one's numbers are lower.
+    // The other process has no member yet and does not receive this, so its numbers are lower.
     bob.say("zero");
     let mut cy = there.join("cy");
     bob.hear("-- cy joined");

@@ -1,5 +1,6 @@
-//! The cases of the Autobahn test suite (fuzzing client, sections 1 to 7, 9 and 10) against `/raw` with an echo, on a real
-//! socket. The suite itself runs on Python 2.7; this is what its cases send, and the strict outcome of each.
+//! The cases of the Autobahn test suite (fuzzing client, sections 1 to 7, 9 and 10) against `/raw` with an echo, on a
+//! real socket. The suite itself runs on Python 2.7, so this repeats the frames of its cases and the strict outcome of
+//! each.
 //!
 //! Sections 12 and 13 are about compression, which the server does not offer.
 
@@ -20,7 +21,7 @@ const PONG: u8 = 10;
 
 const HELLO: &[u8] = b"Hello, world!";
 
-/// A frame as clients send it.
+/// Encodes a frame as clients do.
 fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     const MASK: [u8; 4] = [0xa5, 0x01, 0xfe, 0x7f];
     let payload = payload.as_ref();
@@ -47,7 +48,7 @@ fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(FIN | CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-/// One message in fragments of that size.
+/// Encodes one message in fragments of that size.
 fn fragmented(opcode: u8, payload: &[u8], size: usize) -> Vec<u8> {
     let last = payload.len().div_ceil(size).max(1) - 1;
     let fragment = |(number, part): (usize, &[u8])| {
@@ -57,7 +58,7 @@ fn fragmented(opcode: u8, payload: &[u8], size: usize) -> Vec<u8> {
     payload.chunks(size).enumerate().flat_map(fragment).collect()
 }
 
-/// What the server sends: opcode and payload.
+/// A frame of the server: opcode and payload.
 type Frame = (u8, Vec<u8>);
 
 fn echo(payload: impl AsRef<[u8]>) -> Frame {
@@ -68,7 +69,7 @@ fn pong(payload: impl AsRef<[u8]>) -> Frame {
     (PONG, payload.as_ref().to_vec())
 }
 
-/// One connection to the echo.
+/// A connection to the echo.
 struct Peer {
     socket: TcpStream,
     unread: Vec<u8>,
@@ -97,7 +98,7 @@ impl Peer {
         self.socket.write_all(bytes).unwrap();
     }
 
-    /// The next frame; `None` at the end.
+    /// Reads the next frame; `None` at the end.
     fn read(&mut self) -> Option<Frame> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -116,7 +117,7 @@ impl Peer {
     }
 }
 
-/// The frame at the front, and its length.
+/// Returns the frame at the front, and its length.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let [first, second, rest @ ..] = bytes else { return None };
     assert_eq!((first & 0xf0, second & 0x80), (0x80, 0), "a server's frame is whole and unmasked");
@@ -130,19 +131,19 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some(((first & 0x0f, payload.to_vec()), 2 + length_bytes + length))
 }
 
-/// How a case ends.
+/// The expected end of a case.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum End {
     /// The client closes with 1000, and the server answers.
     Clean,
-    /// The server closes with that code, without waiting for more than was sent.
+    /// The server closes with that code as soon as it has read the offending bytes.
     Code(u16),
 }
 
-/// A case in a table: its number, what is sent, what comes back, and the end.
+/// A row of a table: number of the case, input, output, and end.
 type Row<T> = (&'static str, Vec<Vec<u8>>, Vec<Frame>, T);
 
-/// One case: what is sent, in pieces of `chop` bytes, and exactly what comes back.
+/// Runs a case: sends the input in pieces of `chop` bytes, and checks the output.
 #[track_caller]
 fn case(server: &Server, name: &str, sent: &[Vec<u8>], chop: usize, expected: &[Frame], end: End) {
     let mut peer = Peer::connect(server);
@@ -160,7 +161,7 @@ fn case(server: &Server, name: &str, sent: &[Vec<u8>], chop: usize, expected: &[
     assert_eq!(peer.read(), None, "case {name}: something follows the close");
 }
 
-/// The same whole, and byte by byte.
+/// Runs a case with the input in one piece, and byte by byte.
 #[track_caller]
 fn case_whole_and_in_bytes(server: &Server, name: &str, sent: &[Vec<u8>], expected: &[Frame], end: End) {
     case(server, name, sent, usize::MAX, expected, end);
@@ -207,7 +208,7 @@ fn autobahn_2_each_ping_gets_its_pong() {
 }
 
 #[test]
-fn autobahn_3_and_4_reserved_bits_and_opcodes_end_the_connection_behind_what_was_good() {
+fn autobahn_3_and_4_reserved_bits_and_opcodes_fail_the_connection_behind_good_frames() {
     let server = Server::start(FLAGS);
     let bad: Vec<(String, u8)> = (1..8)
         .flat_map(|rsv| {
@@ -226,7 +227,7 @@ fn autobahn_3_and_4_reserved_bits_and_opcodes_end_the_connection_behind_what_was
 }
 
 #[test]
-fn autobahn_5_fragments_make_a_message_with_pings_between_them() {
+fn autobahn_5_fragments_with_pings_between_them_make_a_message() {
     let server = Server::start(FLAGS);
     let first = |payload: &str| frame(TEXT, payload);
     let more = |payload: &str| frame(CONTINUE, payload);
@@ -268,7 +269,7 @@ fn autobahn_5_fragments_make_a_message_with_pings_between_them() {
     }
 }
 
-/// UTF-8 that is right: sections 6.2, 6.5, 6.7, 6.9, 6.11, 6.22 and 6.23.
+/// Valid UTF-8: sections 6.2, 6.5, 6.7, 6.9, 6.11, 6.22 and 6.23.
 const GOOD: [&[u8]; 20] = [
     "Hello-µ@ßöäüàá-UTF-8!!".as_bytes(),
     "κόσμε".as_bytes(),
@@ -292,7 +293,8 @@ const GOOD: [&[u8]; 20] = [
     "\u{feff}".as_bytes(),
 ];
 
-/// UTF-8 that is wrong: sections 6.3, 6.6, 6.8, 6.10 and 6.12 to 6.21. How much of it is still right, or could be.
+/// Invalid UTF-8: sections 6.3, 6.6, 6.8, 6.10 and 6.12 to 6.21, with the length of the part that is or could become
+/// valid.
 const BAD: [(&[u8], usize); 40] = [
     (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", 12),
     (b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 12),
@@ -337,7 +339,7 @@ const BAD: [(&[u8], usize); 40] = [
 ];
 
 #[test]
-fn autobahn_6_text_is_utf8_and_refused_at_the_first_byte_that_is_not() {
+fn autobahn_6_text_is_refused_at_the_first_invalid_byte() {
     let server = Server::start(FLAGS);
     for good in GOOD {
         let name = good.escape_ascii().to_string();
@@ -355,7 +357,8 @@ fn autobahn_6_text_is_utf8_and_refused_at_the_first_byte_that_is_not() {
         let fails = End::Code(1007);
         case_whole_and_in_bytes(&server, &name, &[text(bad)], &[], fails);
         case(&server, &name, &[fragmented(TEXT, bad, 1)], usize::MAX, &[], fails);
-        // 6.4.1 and 6.4.2: the message goes on in other frames, 6.4.3 and 6.4.4: the frame goes on. Nothing more is sent.
+        // In 6.4.1 and 6.4.2 the message goes on in other frames, in 6.4.3 and 6.4.4 the frame goes on. Nothing more is
+        // sent.
         case(&server, &name, &[frame(TEXT, &bad[..=right])], usize::MAX, &[], fails);
         let rest = [bad, &[b'x'; 99]].concat();
         let mut begun = text(&rest);
@@ -365,7 +368,7 @@ fn autobahn_6_text_is_utf8_and_refused_at_the_first_byte_that_is_not() {
 }
 
 #[test]
-fn autobahn_7_closes_are_answered_and_nothing_behind_them_is() {
+fn autobahn_7_closes_are_answered_and_input_behind_them_is_ignored() {
     let server = Server::start(FLAGS);
     let bye = || close(1000, "");
     let large = vec![b'*'; 256 * 1024];

@@ -1,4 +1,4 @@
-//! The guide's recipes for proxies, as they are printed there, but for the ports.
+//! The guide's recipes for proxies, with other ports.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -10,13 +10,13 @@ use crate::harness::{Client, Launch, Running, eventually, require};
 const OPERATING: &str = include_str!("../../src/guide/operating.md");
 const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
 
-/// The block of that page in that language.
+/// Returns the page's block in that language.
 fn recipe(page: &str, language: &str) -> String {
     let (_, rest) = page.split_once(&format!("```{language}\n")).expect("it is there");
     rest.split("```").next().expect("it ends").to_string()
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free just now.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -31,7 +31,7 @@ fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
     running
 }
 
-/// What comes back on a connection of its own, up to the end of the head.
+/// Sends a request on a connection of its own, and returns the answer up to the end of its head.
 fn ask(port: u16, request: &str) -> String {
     let mut client = Client::connect(([127, 0, 0, 1], port).into());
     client.send(request.as_bytes());
@@ -40,7 +40,7 @@ fn ask(port: u16, request: &str) -> String {
 
 #[test]
 #[ignore = "needs nginx"]
-fn nginx_passes_pages_websockets_and_events_on_at_any_port() {
+fn nginx_forwards_pages_websockets_and_events_at_any_port() {
     let server = Launch::new("--host chat.example.org").with_door().start();
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
