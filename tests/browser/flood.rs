@@ -44,9 +44,9 @@ fn two_hundred_strangers_share_one_entry_until_the_reader_accepts_one() {
     }
     // The server may read all of one client before it reads another.
     strangers.iter_mut().for_each(|stranger| stranger.say("/msg watcher done"));
-    (0..STRANGERS).for_each(|_| watcher.hear("[s"));
+    (0..STRANGERS).for_each(|_| watcher.expect("[s"));
     watcher.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     ann.wait("document.getElementById('requests-count').textContent === '100'", json!([]));
     assert_eq!(elements(&ann, "#private-list li"), 0);
     let made = number(&ann, "window.made");
@@ -61,9 +61,9 @@ fn two_hundred_strangers_share_one_entry_until_the_reader_accepts_one() {
     let mut late = server.join("late");
     late.say("/msg ann me too");
     late.say("/msg watcher done");
-    watcher.hear("[late] done");
+    watcher.expect("[late] done");
     watcher.say("late has said it");
-    ann.hear("late has said it");
+    ann.expect("late has said it");
     assert_eq!(ann.all("#request-list .label"), shown);
 
     ann.click("#request-list li:nth-child(2) button.quiet");
@@ -84,7 +84,7 @@ fn two_hundred_strangers_share_one_entry_until_the_reader_accepts_one() {
     let (accepted, ignored) = (at(&shown[0]), at(&shown[1]));
     strangers[ignored].say("/msg ann are you there?");
     strangers[accepted].say("/msg ann thank you");
-    ann.hear("thank you");
+    ann.expect("thank you");
     assert_eq!(ann.all("#requests-count"), ["98"]);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -97,9 +97,9 @@ fn answer_to_a_private_message_of_the_reader_opens_directly() {
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     ann.say("/msg bob hi");
-    bob.hear("[ann] hi");
+    bob.expect("[ann] hi");
     bob.say("/msg ann hello");
-    ann.hear("hello");
+    ann.expect("hello");
     assert_eq!(ann.value("document.getElementById('requests').hidden", json!([])), true);
 
     // The name may have another owner now, and the page says so.
@@ -113,7 +113,7 @@ fn answer_to_a_private_message_of_the_reader_opens_directly() {
     again.say("/msg ann hello again");
     ann.see("#private-list .badge:not([hidden])");
     ann.click("#private-list .row");
-    ann.hear("hello again");
+    ann.expect("hello again");
     assert!(ann.all(".line span").contains(&"bob is here anew, or is somebody else now".into()));
 }
 
@@ -132,11 +132,11 @@ fn page_keeps_a_bounded_number_of_private_conversations_and_names_the_closed_one
     ann.wait("document.querySelectorAll('#private-list li').length === 50", json!([]));
     ann.wait("document.querySelector('#private-list li:last-child .label').textContent === 'x49'", json!([]));
     assert!(!ann.all("#private-list .label").contains(&"first".into()));
-    let told = "[...document.querySelectorAll('.line span')].map((e) => e.textContent)";
-    let told = ann.value(told, json!([]));
+    let notices = "[...document.querySelectorAll('.line span')].map((e) => e.textContent)";
+    let notices = ann.value(notices, json!([]));
     assert!(
-        told.to_string().contains("Closed the conversation with first: no more than 50 are kept"),
-        "{told}"
+        notices.to_string().contains("Closed the conversation with first: no more than 50 are kept"),
+        "{notices}"
     );
 }
 
@@ -154,9 +154,9 @@ fn flood_of_messages_leaves_a_bounded_number_of_entries() {
         }
     }
     // The server may read all of one client before it reads another.
-    (0..9 * TALKERS).for_each(|_| watcher.hear("s"));
+    (0..9 * TALKERS).for_each(|_| watcher.expect("s"));
     watcher.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     assert_eq!(elements(&ann, "#entries li"), 500);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -169,17 +169,17 @@ fn joins_and_leaves_displace_no_message() {
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     bob.say("to be kept");
-    ann.hear("to be kept");
+    ann.expect("to be kept");
     for _ in 0..6 {
         let guests = crowd(&server, 40);
-        bob.hear("-- s039 joined");
+        bob.expect("-- s039 joined");
         drop(guests);
         for _ in 0..40 {
-            bob.hear("-- s0");
+            bob.expect("-- s0");
         }
     }
     bob.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     assert_eq!(elements(&ann, "#entries .line"), 100);
     assert_eq!(ann.texts(), ["to be kept", "that was all"]);
 }
@@ -209,12 +209,12 @@ fn with_session(page: &Page, script: &str) -> Value {
             send(request) { this.sent.push(request); return true; } });\
         const chat = new Chat();\
         const session = new Session(connection, chat, 'ann');\
-        const hear = (detail) => connection.dispatchEvent(new CustomEvent('message', { detail }));\
+        const receive = (detail) => connection.dispatchEvent(new CustomEvent('message', { detail }));\
         const last = () => connection.sent.at(-1).id;\
         const message = (seq) => ({ from: 'bob', by: 'b', text: `m${seq}`, seq, at: seq });\
-        hear({ type: 'welcome', id: 'a', name: 'ann' });\
+        receive({ type: 'welcome', id: 'a', name: 'ann' });\
         session.join('dev');\
-        hear({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: last() });\
+        receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: last() });\
         const room = chat.find('room', 'dev');";
     page.value(&format!("(async () => {{ {begin} {script} }})()"), json!([]))
 }
@@ -228,12 +228,12 @@ fn long_answers_may_come_in_pieces() {
     let history = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
-         hear({ type: 'message', room: 'dev', ...message(5) });\
-         hear({ type: 'history', room: 'dev', messages: [3, 4].map(message) });\
-         hear({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: who });\
-         hear({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: who });\
-         hear({ type: 'message', room: 'dev', ...message(6) });\
+         receive({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         receive({ type: 'message', room: 'dev', ...message(5) });\
+         receive({ type: 'history', room: 'dev', messages: [3, 4].map(message) });\
+         receive({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: who });\
+         receive({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: who });\
+         receive({ type: 'message', room: 'dev', ...message(6) });\
          return [room.entries.map((entry) => entry.text), [...room.members]];",
     );
     assert_eq!(history, json!([["m1", "m2", "m3", "m4", "m5", "m6"], ["ann", "bob", "cy"]]));
@@ -241,9 +241,9 @@ fn long_answers_may_come_in_pieces() {
     let anew = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'who', room: 'dev', names: ['ann', 'bob'], count: 2, id: who });\
+         receive({ type: 'who', room: 'dev', names: ['ann', 'bob'], count: 2, id: who });\
          session.who(room);\
-         hear({ type: 'who', room: 'dev', names: ['ann', 'cy'], count: 2, id: last() });\
+         receive({ type: 'who', room: 'dev', names: ['ann', 'cy'], count: 2, id: last() });\
          return [...room.members];",
     );
     assert_eq!(anew, json!(["ann", "cy"]), "an answer to another request is not a piece of the last");
@@ -252,8 +252,8 @@ fn long_answers_may_come_in_pieces() {
     let gap = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
-         hear({ type: 'who', room: 'dev', names: ['ann'], count: 1, id: who });\
+         receive({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         receive({ type: 'who', room: 'dev', names: ['ann'], count: 1, id: who });\
          return [room.entries.map((entry) => entry.text), room.lastSeq];",
     );
     assert_eq!(gap, json!([["m1", "m2"], 4]));

@@ -17,14 +17,14 @@ fn markup_in_messages_and_names_is_shown_as_text() {
     let mut eve = server.join(NAME);
     eve.say(SAID);
     eve.say(&format!("/msg ann {SAID}"));
-    ann.hear(SAID);
+    ann.expect(SAID);
     ann.click("#requests");
     assert_eq!(ann.all("#request-list .label"), [NAME]);
     assert_eq!(ann.all("#request-list .text"), [SAID]);
     ann.click("#request-list button:not(.quiet)");
     ann.see("#private-list .row");
     ann.click("#private-list .row");
-    ann.hear(SAID);
+    ann.expect(SAID);
 
     assert_eq!(ann.all("#entries .name"), [NAME]);
     assert_eq!(ann.all("#private-list .label"), [NAME]);
@@ -42,7 +42,7 @@ fn only_web_addresses_become_links() {
     let mut eve = server.join("eve");
     let said = "javascript:alert(1) data:text/html,x https://example.org/a_(b)?c=d. http://";
     eve.say(said);
-    ann.hear(said);
+    ann.expect(said);
     let links =
         "[...document.querySelectorAll('#entries a')].map((a) => [a.getAttribute('href'), a.rel, a.target])";
     let expected = json!([["https://example.org/a_(b)?c=d", "noopener noreferrer nofollow", "_blank"]]);
@@ -70,7 +70,7 @@ fn page_can_not_chat_through_the_line_listener() {
         page.wait("window.ended === 9", json!([]));
         // Anything else on its way would arrive before this.
         page.say("that was all");
-        page.hear("that was all");
+        page.expect("that was all");
         let shown = page.value("document.body.innerText", json!([])).to_string();
         assert!(!["boss", "forged", "guest-"].iter().any(|part| shown.contains(part)), "{flags} {shown}");
         assert_eq!(page.texts(), ["that was all"]);

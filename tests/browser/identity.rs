@@ -14,20 +14,20 @@ fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
     let ann = browser.join(proxy.address(), "ann");
     let mut bob = server.join("bob");
     ann.say("mine");
-    bob.hear("ann: mine");
+    bob.expect("ann: mine");
 
     proxy.cut();
     ann.wait("document.body.dataset.connection !== 'online'", json!([]));
-    bob.hear("-- ann left");
+    bob.expect("-- ann left");
     // A message in the send queue must not count as sent because another client sent the same text.
     ann.say("the same");
     ann.see(".pending");
     server.publish("ann", "I resign");
     server.publish("ann", "the same");
-    bob.hear("ann (http): the same");
+    bob.expect("ann (http): the same");
     proxy.mend(server.http());
 
-    bob.hear("ann: the same");
+    bob.expect("ann: the same");
     ann.see(".own.sent + .own.sent, .own.sent ~ .own.sent");
     assert_eq!(ann.texts(), ["mine", "I resign", "the same", "the same"]);
     assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
@@ -39,7 +39,7 @@ fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
     ann.wait("document.querySelectorAll('.own .text').length === 2", json!([]));
     assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
     let stranger = browser.join(server.http(), "cy");
-    stranger.hear("I resign");
+    stranger.expect("I resign");
     assert_eq!(stranger.all(".own"), Vec::<String>::new());
 }
 
@@ -54,9 +54,9 @@ fn rename_of_the_next_owner_of_the_readers_old_name_is_not_shown_as_the_readers(
     ann.wait("document.getElementById('own-name').textContent === 'amy'", json!([]));
     let mut other = server.join("ann");
     other.say("I am ann");
-    ann.hear("I am ann");
+    ann.expect("I am ann");
     other.say("/nick eve");
-    other.hear("-- you are now eve");
+    other.expect("-- you are now eve");
     ann.wait(
         "[...document.querySelectorAll('.line span')].some((e) => e.textContent === 'ann is eve now')",
         json!([]),

@@ -42,12 +42,12 @@ fn furnish(server: &Server, ann: &Page) -> [Person; 2] {
     bob.say("morning. the new build is on the test machine, have a look when you can");
     bob.say("notes are at https://example.org/notes?draft=1");
     cy.say("/me puts the kettle on");
-    ann.hear("Cy puts the kettle on");
+    ann.expect("Cy puts the kettle on");
     ann.say("reading them now");
-    bob.hear("ann: reading them now");
+    bob.expect("ann: reading them now");
     cy.say("the second half is unclear to me, so I have put a question at the end of it");
     server.publish("ci", "the build is green");
-    ann.hear("the build is green");
+    ann.expect("the build is green");
     ann.say("/msg bob are you there?");
     ann.see(".own.sent");
     ann.click("#room-list .row");

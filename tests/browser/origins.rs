@@ -51,12 +51,12 @@ fn page_of_an_allowed_origin_publishes_reads_errors_and_listens() {
     let wrong = json!({ "method": "POST", "body": "x" });
     assert_eq!(ask(&page, &server, "/rooms", wrong), "405 method_not_allowed");
 
-    let listen = "(window.heard = [], window.source = new EventSource(arguments[0]), \
-        window.source.onmessage = (event) => window.heard.push(JSON.parse(event.data).text), true)";
+    let listen = "(window.received = [], window.source = new EventSource(arguments[0]), \
+        window.source.onmessage = (event) => window.received.push(JSON.parse(event.data).text), true)";
     let events = format!("http://{}/rooms/lobby/events?lastEventId=nowhere", server.http());
     page.value(listen, json!([events]));
     ann.say("two");
-    page.wait("window.heard.includes('two')", json!([]));
+    page.wait("window.received.includes('two')", json!([]));
 
     let page = browser.open(stranger.http(), OTHER_PAGE);
     assert_eq!(ask(&page, &server, room, post("1")), "TypeError");

@@ -69,9 +69,9 @@ impl Server {
     pub fn join(&self, name: &str) -> Person {
         let socket = TcpStream::connect_timeout(&self.line, PATIENCE).expect("the server accepts");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut person = Person { socket: BufReader::new(socket), heard: Vec::new() };
+        let mut person = Person { socket: BufReader::new(socket), lines: Vec::new() };
         person.say(name);
-        person.hear(&format!("-- hello {name}. you are"));
+        person.expect(&format!("-- hello {name}. you are"));
         person
     }
 
@@ -193,7 +193,7 @@ impl Drop for Redis {
 /// A line client by `nc`.
 pub struct Person {
     socket: BufReader<TcpStream>,
-    heard: Vec<String>,
+    lines: Vec<String>,
 }
 
 impl Person {
@@ -203,12 +203,12 @@ impl Person {
     }
 
     /// Reads up to a line that begins with this.
-    pub fn hear(&mut self, beginning: &str) {
+    pub fn expect(&mut self, beginning: &str) {
         loop {
             let mut line = String::new();
             let read = self.socket.read_line(&mut line);
-            assert!(read.is_ok_and(|bytes| bytes > 0), "no {beginning:?} in {:#?}", self.heard);
-            self.heard.push(line.trim_end().to_string());
+            assert!(read.is_ok_and(|bytes| bytes > 0), "no {beginning:?} in {:#?}", self.lines);
+            self.lines.push(line.trim_end().to_string());
             if line.starts_with(beginning) {
                 return;
             }
@@ -217,7 +217,7 @@ impl Person {
 
     /// Returns how often it has read exactly this line so far.
     pub fn count(&self, line: &str) -> usize {
-        self.heard.iter().filter(|heard| *heard == line).count()
+        self.lines.iter().filter(|read| *read == line).count()
     }
 }
 

@@ -32,12 +32,12 @@ fn three_pages_and_a_line_client_see_each_other_and_each_message_once() {
     }
     bob.say("hi from bob");
     for (name, _) in &pages {
-        bob.hear(&format!("{name}: hi from {name}"));
+        bob.expect(&format!("{name}: hi from {name}"));
     }
     // Anything else on its way would arrive before this.
     bob.say("that was all");
     let seen = pages.each_ref().map(|(_, page)| {
-        page.hear("that was all");
+        page.expect("that was all");
         assert_eq!(page.all(".pending, .failed"), Vec::<String>::new());
         page.texts()
     });
@@ -73,13 +73,13 @@ fn unread_messages_are_counted_and_private_ones_are_separate() {
     unread(&ann, "#private-list", "bob", "");
     assert_eq!(ann.texts(), ["psst", "here"]);
     ann.say("what is it?");
-    bob.hear("[ann] what is it?");
+    bob.expect("[ann] what is it?");
     ann.see(".own.sent");
     assert_eq!(ann.texts(), ["psst", "here", "what is it?"]);
 
     ann.click("#room-list .row");
     title(&ann, "#lobby – chinwag");
-    ann.hear("anybody?");
+    ann.expect("anybody?");
     bob.say("/msg ann one");
     bob.say("/msg ann two");
     unread(&ann, "#private-list", "bob", "2");
@@ -104,10 +104,10 @@ fn page_asks_for_a_name_and_again_if_it_is_taken() {
     title(&page, "#dev – chinwag");
     page.say("//slash");
     page.say("/me waves");
-    page.hear("/slash");
+    page.expect("/slash");
     bob.say("/join dev");
     bob.say("hello");
-    page.hear("hello");
+    page.expect("hello");
 
     // The page remembers the name in a window that never asked for one; but the name is taken there.
     let second = browser.open(server.http(), "");
@@ -125,7 +125,7 @@ fn refused_message_can_be_sent_again() {
     ann.see(".failed .failure");
     let mut eve = server.join("eve");
     ann.click(".failure button");
-    eve.hear("[ann] are you there?");
+    eve.expect("[ann] are you there?");
     ann.see(".own.sent");
     assert_eq!(ann.all(".failed"), Vec::<String>::new());
 }

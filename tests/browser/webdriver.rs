@@ -185,7 +185,7 @@ impl Page<'_> {
 
     /// Waits for a message with exactly this text.
     #[track_caller]
-    pub fn hear(&self, text: &str) {
+    pub fn expect(&self, text: &str) {
         let texts = "[...document.querySelectorAll('#entries .message .text')].map((e) => e.textContent)";
         self.wait(&format!("{texts}.includes(arguments[0])"), json!([text]));
     }

@@ -106,14 +106,14 @@ impl Peer {
             Step::Used { bytes, input } => {
                 assert!((1..=self.unused.len()).contains(&bytes), "used {bytes} of {}", self.unused.len());
                 self.unused.drain(..bytes);
-                self.decoded.extend(input.map(heard_of));
+                self.decoded.extend(input.map(decoded));
             }
         }
         true
     }
 }
 
-fn heard_of(input: Input) -> Decoded {
+fn decoded(input: Input) -> Decoded {
     match input {
         Input::Request { request: Ok(Request::Relay(Payload::Text(text))), tag: None } => {
             Decoded::Text(text.into())

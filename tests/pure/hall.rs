@@ -127,7 +127,7 @@ impl Hall {
             let mut once = to.clone();
             once.sort_unstable();
             once.dedup();
-            assert_eq!(once.len(), to.len(), "nobody hears twice");
+            assert_eq!(once.len(), to.len(), "a client is sent an event twice");
             sent.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
         }
         sent

@@ -6,7 +6,7 @@ use chinwag::protocol::{Event, MessageKind, Request};
 
 use crate::talk::*;
 
-/// Returns the messages of the history in `told`, in order.
+/// Returns the messages of the history in `sent`, in order.
 fn shown(sent: Vec<Outcome>) -> Vec<String> {
     let past = sent.into_iter().filter_map(|sent| match sent {
         Outcome::Reply(_, Event::HistoryEntry { message, .. }) => Some(message.body.as_line().into_owned()),

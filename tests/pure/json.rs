@@ -149,8 +149,8 @@ fn errors_are_in_terms_of_json() {
             "that is no request in JSON: invalid value: integer `-1`, expected a whole number from 0 at",
         ),
     ]);
-    let told = json::body("{\"a\":").unwrap_err().to_string();
-    assert!(told.starts_with("the body is no JSON: EOF while parsing"), "{told}");
+    let error = json::body("{\"a\":").unwrap_err().to_string();
+    assert!(error.starts_with("the body is no JSON: EOF while parsing"), "{error}");
 }
 
 #[test]

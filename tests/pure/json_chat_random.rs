@@ -98,7 +98,7 @@ impl Model {
     }
 
     /// Returns the members of a room that use `dialect`.
-    fn ears(&self, to: &str, speak: Dialect) -> BTreeSet<ClientId> {
+    fn members(&self, to: &str, speak: Dialect) -> BTreeSet<ClientId> {
         let there = self.here.iter().filter(|(slot, rooms)| dialect(**slot) == speak && rooms.contains(to));
         there.map(|(slot, _)| ClientId(*slot)).collect()
     }
@@ -124,12 +124,12 @@ fn moved(speaks: Dialect, mut places: BTreeSet<String>, request: &Request) -> BT
 fn check_state(hall: &Hall, model: &Model) {
     for (id, to) in hall.rooms.iter().filter(|(id, _)| hall.chat.room_name(**id).is_some()) {
         for speak in Dialect::IN_ROOMS {
-            let ears = hall.chat.audience(*id, speak, &[]).concat();
-            let once: BTreeSet<_> = ears.iter().copied().collect();
-            assert_eq!(once.len(), ears.len(), "somebody is in {to} twice: {ears:?}");
-            assert_eq!(once, model.ears(&to[1..], speak), "{speak:?} in {to}");
-            for one in &ears {
-                let others: Vec<_> = ears.iter().copied().filter(|other| other != one).collect();
+            let members = hall.chat.audience(*id, speak, &[]).concat();
+            let once: BTreeSet<_> = members.iter().copied().collect();
+            assert_eq!(once.len(), members.len(), "somebody is in {to} twice: {members:?}");
+            assert_eq!(once, model.members(&to[1..], speak), "{speak:?} in {to}");
+            for one in &members {
+                let others: Vec<_> = members.iter().copied().filter(|other| other != one).collect();
                 assert_eq!(hall.chat.audience(*id, speak, &[*one]).concat(), others, "but for {one:?}");
             }
         }

@@ -278,8 +278,8 @@ fn number(event: &Event) -> usize {
 }
 
 fn all_events() -> Vec<Event> {
-    let told = [answers(), without_id()].concat().into_iter().map(|(event, _)| event);
-    told.chain(not_for_this_door()).collect()
+    let encoded_here = [answers(), without_id()].concat().into_iter().map(|(event, _)| event);
+    encoded_here.chain(not_for_this_door()).collect()
 }
 
 #[test]

@@ -99,17 +99,17 @@ impl Rig {
 
     /// Makes a local client listen to a room, and confirms the subscription.
     pub fn listens(&mut self, room: &str) {
-        self.backplane.share(ears(room, true), self.now);
+        self.backplane.share(subscribed(room, true), self.now);
         self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{room}")]));
     }
 
     pub fn on_message(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
-        let told = |action| match action {
+        let event = |action| match action {
             LinkAction::Tell(news) => news,
             other => panic!("{other:?}"),
         };
-        self.actions().into_iter().map(told).collect()
+        self.actions().into_iter().map(event).collect()
     }
 
     pub fn actions(&mut self) -> Vec<LinkAction> {
@@ -178,7 +178,7 @@ pub fn said(raw: &str) -> LocalEvent {
     LocalEvent::Message { room: RoomName::lobby(), message: Rc::new(message) }
 }
 
-fn ears(raw: &str, any: bool) -> LocalEvent {
+fn subscribed(raw: &str, any: bool) -> LocalEvent {
     LocalEvent::Subscribed { room: room(raw), any }
 }
 
@@ -198,7 +198,7 @@ fn session_begins_with_the_login_and_ends_with_a_command_that_confirms_the_rest(
     let config = Config::from_flags("--redis redis://bob:pa%20ss@localhost/3 --redis-prefix x:");
     let now = Now::default();
     let mut backplane = Backplane::new(&config, config.redis.clone().unwrap(), PROCESS, now);
-    backplane.share(ears("dev", true), now);
+    backplane.share(subscribed("dev", true), now);
     backplane.handle_timeout(now);
     assert!(matches!(backplane.next_action(), Some(LinkAction::Resolve { .. })));
     backplane.resolved(Ok(vec![address(1)]), now);
@@ -377,14 +377,14 @@ fn process_without_a_subscription_to_its_own_channel_is_removed() {
         rig.receive(Link::Commands, answer);
         rig
     };
-    let told = [LinkAction::Tell(RemoteEvent::ProcessGone { process: 10 })];
+    let removal = [LinkAction::Tell(RemoteEvent::ProcessGone { process: 10 })];
     let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
     for (answer, gone) in [(counted(0), true), (counted(1), false)] {
         let mut rig = doubted(&answer);
         rig.after_millis(2_999);
         assert_eq!(rig.actions(), []);
         rig.after_millis(1);
-        assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
+        assert_eq!(rig.actions(), if gone { &removal[..] } else { &[] });
     }
     // A process that is waited for after a break is not doubted.
     let mut rig = Rig::up("");
@@ -452,8 +452,8 @@ fn numbers_of_any_size_are_accepted() {
     };
     for process in [1, 2] {
         rig.on_message("chinwag:lobby", &payload(process, 0));
-        let told = rig.on_message("chinwag:lobby", &payload(process, max));
-        assert_eq!(told, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
+        let events = rig.on_message("chinwag:lobby", &payload(process, max));
+        assert_eq!(events, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
         assert_eq!(rig.on_message("chinwag:lobby", &payload(process, max)), []);
     }
     assert_eq!(rig.backplane.counts().lost, max);
@@ -537,13 +537,13 @@ fn unexpected_answer_ends_the_session() {
 
 #[test]
 fn outage_is_announced_only_after_a_second() {
-    for (millis, told) in [(999, false), (1_000, true)] {
+    for (millis, announced) in [(999, false), (1_000, true)] {
         let mut rig = Rig::up("");
         rig.backplane.broken("cut", rig.now);
         assert_eq!(rig.actions(), [LinkAction::Hangup]);
         rig.after_millis(millis);
         let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Tell(news));
-        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), told);
+        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), announced);
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.sent(Link::Commands);
         rig.log_in();
@@ -561,7 +561,7 @@ fn outage_is_announced_only_after_a_second() {
         );
         let own = format!("{HEAD}:\"hello\",\"version\":2}}");
         let received = rig.on_message("chinwag:@presence", &own);
-        assert_eq!(received.contains(&RemoteEvent::Connected), told);
+        assert_eq!(received.contains(&RemoteEvent::Connected), announced);
     }
 }
 

@@ -50,14 +50,14 @@ fn clients_that_left_in_a_tick_are_removed_before_the_version_is_written() {
         ]
     );
     // Other processes get the events in order: a name is free before it is taken.
-    let [told] = &words[4..] else { panic!("{words:?}") };
+    let [published] = &words[4..] else { panic!("{words:?}") };
     assert!(
-        told.starts_with(&format!(r#"PUBLISH chinwag:@presence {HEAD}:"clients","version":3,"#)),
-        "{told}"
+        published.starts_with(&format!(r#"PUBLISH chinwag:@presence {HEAD}:"clients","version":3,"#)),
+        "{published}"
     );
-    let places = [r#""id":3"#, r#""id":4"#, r#""id":5"#, r#""id":6"#].map(|id| told.find(id));
-    assert!(places.is_sorted() && places[0].is_some(), "{told}");
-    assert!(!told.contains(r#""di""#), "only the last of several in a row counts: {told}");
+    let places = [r#""id":3"#, r#""id":4"#, r#""id":5"#, r#""id":6"#].map(|id| published.find(id));
+    assert!(places.is_sorted() && places[0].is_some(), "{published}");
+    assert!(!published.contains(r#""di""#), "only the last of several in a row counts: {published}");
 }
 
 #[test]

@@ -312,20 +312,24 @@ fn remote_relayed_payload_is_a_message_if_it_is_text() {
 #[test]
 fn subscription_lasts_from_the_first_local_member_to_the_last() {
     let mut talk = Talk::shared(HERE, &["ann", "bob"]);
-    let ears = |sent: Vec<Outcome>| {
-        let ear = |share| match share {
+    let subscriptions = |sent: Vec<Outcome>| {
+        let subscription = |share| match share {
             LocalEvent::Subscribed { room, any } => Some((room.as_str().to_string(), any)),
             _ => None,
         };
-        shared(&sent).into_iter().filter_map(ear).collect::<Vec<_>>()
+        shared(&sent).into_iter().filter_map(subscription).collect::<Vec<_>>()
     };
     let pair = |room: &str, any| (room.to_string(), any);
     talk.receives(present(LOWER, 1, presence("eve", 1, &["dev", "lobby"])));
-    assert_eq!(ears(talk.asks(ANN, join("dev"))), [pair("dev", true)], "the far one there does not count");
-    assert_eq!(ears(talk.asks(BOB, join("dev"))), [pair("lobby", false)]);
-    assert_eq!(ears(talk.leaves(ANN, None)), []);
+    assert_eq!(
+        subscriptions(talk.asks(ANN, join("dev"))),
+        [pair("dev", true)],
+        "the remote member does not count"
+    );
+    assert_eq!(subscriptions(talk.asks(BOB, join("dev"))), [pair("lobby", false)]);
+    assert_eq!(subscriptions(talk.leaves(ANN, None)), []);
     assert_eq!(talk.chat.rooms_with_subscribers(), 1);
-    assert_eq!(ears(talk.leaves(BOB, None)), [pair("dev", false)]);
+    assert_eq!(subscriptions(talk.leaves(BOB, None)), [pair("dev", false)]);
     assert_eq!(talk.chat.rooms_with_subscribers(), 0);
 }
 

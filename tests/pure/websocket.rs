@@ -418,8 +418,8 @@ fn close_reasons_have_a_code_and_a_text() {
         let mut bye = Vec::new();
         json::encode(&Event::Bye(reason), None, &mut bye);
         let frames = parse(&bye);
-        let told = reason.farewell().map(|why| format!(r#"{{"type":"bye","reason":"{why}"}}"#));
-        let told = told.map(|told| (FIN | TEXT, told.into_bytes()));
-        assert_eq!(frames, Vec::from_iter(told.into_iter().chain(parse(&out))), "{reason:?}");
+        let bye = reason.farewell().map(|why| format!(r#"{{"type":"bye","reason":"{why}"}}"#));
+        let bye = bye.map(|bye| (FIN | TEXT, bye.into_bytes()));
+        assert_eq!(frames, Vec::from_iter(bye.into_iter().chain(parse(&out))), "{reason:?}");
     }
 }

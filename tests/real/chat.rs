@@ -42,7 +42,7 @@ fn message_reaches_the_others_and_not_its_sender() {
 fn tcp_and_unix_clients_are_in_one_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_door().start();
+    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_listeners().start();
     let mut ann = server.join("ann");
     let mut bob = Client::connect_unix(&path);
     bob.enter("bob");
@@ -88,13 +88,13 @@ fn all_clients_read_all_messages_in_the_same_order() {
             sender
         })
     });
-    let heard = listeners.each_mut().map(|listener| {
+    let received = listeners.each_mut().map(|listener| {
         (0..SENDERS.len() * EACH).map(|_| listener.line().expect("a line")).collect::<Vec<_>>()
     });
-    assert_eq!(heard[0], heard[1]);
+    assert_eq!(received[0], received[1]);
     for name in SENDERS {
         let prefix = format!("{name}: ");
-        let said: Vec<_> = heard[0].iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
+        let said: Vec<_> = received[0].iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
         let expected: Vec<_> = (1..=EACH).map(|n| n.to_string()).collect();
         assert_eq!(said, expected, "what {name} said");
     }

@@ -120,7 +120,7 @@ impl Redis {
     /// Starts a process of its chat, which may not be linked yet.
     pub fn launch(&self, flags: &str) -> Server {
         // Tests may send any number of lines at once.
-        Launch::new("--rate off").args(flags).env("CHINWAG_REDIS", self.url()).with_door().start()
+        Launch::new("--rate off").args(flags).env("CHINWAG_REDIS", self.url()).with_listeners().start()
     }
 
     /// Starts a process of its chat, and waits for the link.

@@ -12,10 +12,11 @@ use tempfile::TempDir;
 use crate::harness::{Client, Launch, PATIENCE, Server, eventually};
 
 /// Starts a server that also has a Unix socket. Returns the folder of the socket, and its path.
-fn start_with_unix_door(flags: &str) -> (Server, TempDir, PathBuf) {
+fn start_with_unix_listener(flags: &str) -> (Server, TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let server = Launch::new(flags).arg("--line").arg(format!("unix:{}", path.display())).with_door().start();
+    let server =
+        Launch::new(flags).arg("--line").arg(format!("unix:{}", path.display())).with_listeners().start();
     (server, folder, path)
 }
 
@@ -144,7 +145,7 @@ fn half_close_of_a_throttled_client_loses_nothing() {
 /// Keeps sending to a server that has closed, until any reset would have arrived.
 fn type_on(client: &mut Client) {
     for _ in 0..5 {
-        client.send(b"never heard\n");
+        client.send(b"unread\n");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -154,7 +155,7 @@ fn close_with_unread_input_still_delivers_the_reason() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     // More than one read, so that some is unread when the server closes.
-    let input = format!("/quit\n{}", "never heard\n".repeat(20_000));
+    let input = format!("/quit\n{}", "unread\n".repeat(20_000));
     ann.send(input.as_bytes());
     server.log.wait_for("disconnect ");
     type_on(&mut ann);
@@ -212,11 +213,11 @@ fn reset_closes_only_that_client() {
     });
     ann.expect("bob: 1");
     cy.reset();
-    let mut heard: Vec<_> = (2..=LINES + 1).map(|_| ann.line().expect("ann stays")).collect();
-    let left = heard.iter().position(|line| line == "-- cy left").expect("cy left");
-    heard.remove(left);
+    let mut received: Vec<_> = (2..=LINES + 1).map(|_| ann.line().expect("ann stays")).collect();
+    let left = received.iter().position(|line| line == "-- cy left").expect("cy left");
+    received.remove(left);
     let expected: Vec<_> = (2..=LINES).map(|n| format!("bob: {n}")).collect();
-    assert_eq!(heard, expected);
+    assert_eq!(received, expected);
     talker.join().expect("bob stays");
     let line = server.log.wait_for("disconnect ");
     assert!(line.contains(r#"name="cy" reason=lost"#), "{line}");
@@ -237,12 +238,12 @@ fn reader_with_a_zero_window_is_dropped_and_told_when_it_reads_again() {
     let mut said = 0;
     loop {
         bob.say(&line(said));
-        let mut heard = ann.line();
-        let dropped = heard.as_deref() == Some("-- slow left (too slow)");
+        let mut received = ann.line();
+        let dropped = received.as_deref() == Some("-- slow left (too slow)");
         if dropped {
-            heard = ann.line();
+            received = ann.line();
         }
-        assert_eq!(heard, Some(format!("bob: {}", line(said))), "what the others hear");
+        assert_eq!(received, Some(format!("bob: {}", line(said))), "the lines of the others");
         said += 1;
         if dropped {
             break;
@@ -253,9 +254,9 @@ fn reader_with_a_zero_window_is_dropped_and_told_when_it_reads_again() {
     // Output in the server is discarded, but no line is cut, doubled, or out of order.
     let mut taken = 0;
     let last = loop {
-        let heard = slow.line().expect("a last word");
-        if heard != format!("bob: {}", line(taken)) {
-            break heard;
+        let received = slow.line().expect("a last word");
+        if received != format!("bob: {}", line(taken)) {
+            break received;
         }
         taken += 1;
     };
@@ -275,7 +276,7 @@ fn reader_that_stops_is_dropped_at_each_limit() {
         ("--write-buffer 4m --write-buffer-soft 4m:1m --stall-timeout 300ms", "stalled"),
     ];
     for (flags, reason) in table {
-        let (server, _folder, path) = start_with_unix_door(&format!("--rate off {flags}"));
+        let (server, _folder, path) = start_with_unix_listener(&format!("--rate off {flags}"));
         // The room has no other listener, which would have to read all the time.
         let mut bob = server.join("bob");
         let mut slow = join_by_unix(&path, "slow");
@@ -295,7 +296,7 @@ fn reader_that_stops_is_dropped_at_each_limit() {
 #[test]
 fn skipped_reader_is_told_how_much_it_missed() {
     const LINES: usize = 200;
-    let (server, _folder, path) = start_with_unix_door(
+    let (server, _folder, path) = start_with_unix_listener(
         "--rate off --slow-client skip --write-buffer 64k --write-buffer-soft 32k:300ms",
     );
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
@@ -307,14 +308,14 @@ fn skipped_reader_is_told_how_much_it_missed() {
         ann.expect(&format!("bob: {}", line(n)));
     }
     let mut taken = 0;
-    let told = loop {
-        let heard = slow.line().expect("slow stays");
-        if heard != format!("bob: {}", line(taken)) {
-            break heard;
+    let lines = loop {
+        let received = slow.line().expect("slow stays");
+        if received != format!("bob: {}", line(taken)) {
+            break received;
         }
         taken += 1;
     };
-    assert_eq!(told, format!("-- you missed {} messages: you read too slowly", LINES - taken));
+    assert_eq!(lines, format!("-- you missed {} messages: you read too slowly", LINES - taken));
     bob.say("again");
     slow.expect("bob: again");
 }
@@ -358,12 +359,12 @@ fn sigterm_under_load_closes_all_clients_in_order() {
         }
     }
     let threads = talkers.into_iter().map(|client| {
-        let (progress, heard) = mpsc::channel();
-        (thread::spawn(move || talk_to_the_end(client, progress)), heard)
+        let (progress, received) = mpsc::channel();
+        (thread::spawn(move || talk_to_the_end(client, progress)), received)
     });
     let threads: Vec<_> = threads.collect();
-    for (_, heard) in &threads {
-        (0..50).for_each(|_| heard.recv_timeout(PATIENCE).expect("talk"));
+    for (_, received) in &threads {
+        (0..50).for_each(|_| received.recv_timeout(PATIENCE).expect("talk"));
     }
     server.signal(Signal::TERM);
     for (thread, _) in threads {
@@ -376,7 +377,7 @@ fn sigterm_under_load_closes_all_clients_in_order() {
 fn client_that_does_not_read_delays_the_shutdown_by_the_grace_at_most() {
     // Without the grace the stall timeout would end it.
     let (mut server, _folder, path) =
-        start_with_unix_door("--rate off --slow-client skip --stall-timeout 5m --grace 500ms");
+        start_with_unix_listener("--rate off --slow-client skip --stall-timeout 5m --grace 500ms");
     let _stuffed = stuff(&server, &path);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().code(), Some(0));
@@ -385,7 +386,7 @@ fn client_that_does_not_read_delays_the_shutdown_by_the_grace_at_most() {
 #[test]
 fn second_sigterm_ends_the_server_at_once() {
     let (mut server, _folder, path) =
-        start_with_unix_door("--rate off --slow-client skip --stall-timeout 5m --grace 5m");
+        start_with_unix_listener("--rate off --slow-client skip --stall-timeout 5m --grace 5m");
     let _stuffed = stuff(&server, &path);
     server.signal(Signal::TERM);
     eventually("closed listeners", || {

@@ -151,11 +151,11 @@ fn error_names_the_problem_if_systemd_accepts_itself() {
     command.stderr(File::create(&log).unwrap());
     let _manager = Running::start(&mut command);
     let _client = eventually("a socket", || UnixStream::connect(&path).ok());
-    let told = eventually("what is wrong", || {
+    let log = eventually("what is wrong", || {
         let log = std::fs::read_to_string(&log).unwrap();
         log.contains("does not listen").then_some(log)
     });
-    assert_eq!(told.matches("chinwag: LISTEN_FDS: descriptor 3 ").count(), 1, "{told}");
+    assert_eq!(log.matches("chinwag: LISTEN_FDS: descriptor 3 ").count(), 1, "{log}");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn server_starts_answers_and_logs_after_the_year_9999() {
     // The `faketime` program would stay between the test and the server.
     let script = r#"LD_PRELOAD=$(faketime now printenv LD_PRELOAD); export LD_PRELOAD
         FAKETIME=+8000y FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 exec "$0" "$@""#;
-    let server = Launch::in_shell(script, "").with_door().start();
+    let server = Launch::in_shell(script, "").with_listeners().start();
     let mut client = Client::connect(server.http_address());
     client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(client.line().unwrap().starts_with("HTTP/1.1 200 "));

@@ -18,10 +18,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A line and an HTTP listener on free ports of the loopback address, with their addresses on standard output.
-const DOOR: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
+const LISTENERS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
 /// Number of lines shown when a test fails.
-const REMEMBERED_LINES: usize = 20;
+const SHOWN_LINES: usize = 20;
 
 /// Polls until a condition is met.
 #[track_caller]
@@ -88,8 +88,8 @@ impl Launch {
     }
 
     /// Adds listeners that the test can find.
-    pub fn with_door(mut self) -> Launch {
-        self.0.args(DOOR.split_whitespace());
+    pub fn with_listeners(mut self) -> Launch {
+        self.0.args(LISTENERS.split_whitespace());
         self
     }
 
@@ -140,7 +140,7 @@ pub struct Server {
 impl Server {
     /// Starts a server with these flags, and listeners on free ports.
     pub fn start(flags: &str) -> Server {
-        Launch::new(flags).with_door().start()
+        Launch::new(flags).with_listeners().start()
     }
 
     /// Returns the address of its first line listener.
@@ -317,7 +317,7 @@ impl Log {
 pub struct Client {
     socket: BufReader<Socket>,
     /// The last lines, printed when a test fails.
-    heard: VecDeque<String>,
+    last_lines: VecDeque<String>,
     /// The program in between, if there is one, killed on drop.
     _program: Option<Running>,
 }
@@ -359,7 +359,7 @@ impl Client {
     fn on(socket: Socket, program: Option<Running>) -> Client {
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Client { socket: BufReader::new(socket), heard: VecDeque::new(), _program: program }
+        Client { socket: BufReader::new(socket), last_lines: VecDeque::new(), _program: program }
     }
 
     /// Sends a name, and reads up to the greeting.
@@ -398,14 +398,14 @@ impl Client {
         let mut line = String::new();
         let read = self.socket.read_line(&mut line);
         if let Err(error) = read {
-            panic!("{error} behind {:#?} and {line:?}", self.heard);
+            panic!("{error} behind {:#?} and {line:?}", self.last_lines);
         }
         if line.is_empty() {
             return None;
         }
         let line = line.strip_suffix('\n').unwrap_or_else(|| panic!("half a line: {line:?}")).to_string();
-        self.heard.truncate(REMEMBERED_LINES);
-        self.heard.push_front(line.clone());
+        self.last_lines.truncate(SHOWN_LINES);
+        self.last_lines.push_front(line.clone());
         Some(line)
     }
 
@@ -419,7 +419,7 @@ impl Client {
     /// Checks the next line.
     #[track_caller]
     pub fn expect(&mut self, expected: &str) {
-        assert_eq!(self.line().as_deref(), Some(expected), "latest first: {:#?}", self.heard);
+        assert_eq!(self.line().as_deref(), Some(expected), "latest first: {:#?}", self.last_lines);
     }
 
     /// Reads up to a line that begins with `start`, and returns it.
@@ -429,7 +429,7 @@ impl Client {
             match self.line() {
                 Some(line) if line.starts_with(start) => return line,
                 Some(_) => {}
-                None => panic!("the end instead of {start:?}; latest first: {:#?}", self.heard),
+                None => panic!("the end instead of {start:?}; latest first: {:#?}", self.last_lines),
             }
         }
     }
@@ -437,7 +437,7 @@ impl Client {
     /// Checks that nothing is left, and that the connection was closed without a reset.
     #[track_caller]
     pub fn expect_end(&mut self) {
-        assert_eq!(self.line(), None, "latest first: {:#?}", self.heard);
+        assert_eq!(self.line(), None, "latest first: {:#?}", self.last_lines);
     }
 }
 

@@ -42,9 +42,9 @@ fn scripts_that_ask_for_the_same_name_all_get_their_lines_through() {
          {{ echo ci; sleep 0.1; echo job 12 is green; }} | nc -N 127.0.0.1 {port}; wait"
     );
     assert!(shell("nc", &line).status.success());
-    let mut heard: Vec<String> = (1..=12).map(|_| bob.skip_to("guest-")).collect();
-    heard.sort_by_key(|line| line.split(' ').nth(2).and_then(|number| number.parse::<u32>().ok()));
-    for (number, line) in heard.iter().enumerate() {
+    let mut received: Vec<String> = (1..=12).map(|_| bob.skip_to("guest-")).collect();
+    received.sort_by_key(|line| line.split(' ').nth(2).and_then(|number| number.parse::<u32>().ok()));
+    for (number, line) in received.iter().enumerate() {
         assert!(line.starts_with("guest-"), "{line}");
         assert!(line.ends_with(&format!(": job {} is green", number + 1)), "{line}");
     }
@@ -82,7 +82,7 @@ fn person_with_a_taken_name_is_asked_again() {
 #[test]
 #[ignore = "needs curl"]
 fn curl_at_the_line_listener_is_told_the_right_one() {
-    let told = |flags: &str, curl: &str| {
+    let answer = |flags: &str, curl: &str| {
         let server = Server::start(flags);
         let mut ann = server.client();
         ann.say(if flags.is_empty() { "ann" } else { "/nick ann" });
@@ -96,17 +96,17 @@ fn curl_at_the_line_listener_is_told_the_right_one() {
     let forged = r"--http0.9 --data-binary '
 /nick boss
 hello'";
-    assert!(told("", &format!("curl -s {forged}")).contains(HINT));
-    assert!(told("", "curl -s --http0.9 -X x-any").contains(HINT));
+    assert!(answer("", &format!("curl -s {forged}")).contains(HINT));
+    assert!(answer("", "curl -s --http0.9 -X x-any").contains(HINT));
     // Guests are sent nothing before, so the answer is one that every client understands.
-    assert!(told("--guests", "curl -sw '%{http_code}'").ends_with(&format!("{HINT}\n400")));
+    assert!(answer("--guests", "curl -sw '%{http_code}'").ends_with(&format!("{HINT}\n400")));
 }
 
 #[test]
 fn nc_at_the_http_listener_is_told_the_right_one() {
     const REFUSAL: &str = "{\"error\":{\"code\":\"bad_request\",\"text\":\"that is no HTTP request. \
                            nc and telnet use the listener for lines: port 7711";
-    let server = crate::harness::Launch::new("--http 127.0.0.1:0").with_door().start();
+    let server = crate::harness::Launch::new("--http 127.0.0.1:0").with_listeners().start();
     for line in ["ann", "ann\r", "hello all\r", "/nick ann"] {
         let mut client = Client::connect(server.http_address());
         client.say(line);

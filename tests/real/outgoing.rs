@@ -61,9 +61,9 @@ fn error<T>(result: io::Result<T>) -> ErrorKind {
 fn exchange(net: &mut MioNet, stream: &mut Socket, mut other: impl Read + Write) {
     until_writable(net);
     assert_eq!(write(net, stream, b"PING").unwrap(), 4);
-    let mut heard = [0; 4];
-    other.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"PING");
+    let mut received = [0; 4];
+    other.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"PING");
     assert_eq!(error(read(net, stream)), ErrorKind::WouldBlock);
     other.write_all(b"PONG").unwrap();
     until_readable(net);
@@ -103,11 +103,11 @@ fn refusal_is_an_event_and_its_error_is_reported_once() {
         let mut net = net();
         let mut stream = begin(&mut net, &target);
         until_readable(&mut net);
-        let told = match write_first {
+        let reason = match write_first {
             true => error(write(&mut net, &mut stream, b"PING")),
             false => error(read(&mut net, &mut stream)),
         };
-        assert_eq!(told, ErrorKind::ConnectionRefused);
+        assert_eq!(reason, ErrorKind::ConnectionRefused);
         assert_eq!(error(write(&mut net, &mut stream, b"PING")), ErrorKind::BrokenPipe);
         assert_eq!(read(&mut net, &mut stream).unwrap(), b"");
     }

@@ -105,7 +105,7 @@ fn bound_addresses_are_printed_as_one_line_of_json() {
 #[test]
 fn variables_are_flags_and_flags_come_first() {
     let long = "x".repeat(300);
-    let told = |server: Server| {
+    let refusal = |server: Server| {
         let mut ann = server.client();
         ann.skip_to("-- hello guest-1. ");
         ann.say(&long);
@@ -113,10 +113,10 @@ fn variables_are_flags_and_flags_come_first() {
         ann.line().unwrap()
     };
     let variables = |launch: Launch| launch.env("CHINWAG_LINE_MAX", "200").env("CHINWAG_GUESTS", "1");
-    let by_variable = variables(Launch::new("")).with_door().start();
-    assert_eq!(told(by_variable), "-- that line was not sent: it is over 200 bytes");
-    let by_flag = variables(Launch::new("--line-max 256")).with_door().start();
-    assert_eq!(told(by_flag), "-- that line was not sent: it is over 256 bytes");
+    let by_variable = variables(Launch::new("")).with_listeners().start();
+    assert_eq!(refusal(by_variable), "-- that line was not sent: it is over 200 bytes");
+    let by_flag = variables(Launch::new("--line-max 256")).with_listeners().start();
+    assert_eq!(refusal(by_flag), "-- that line was not sent: it is over 256 bytes");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn listeners_may_come_from_a_variable() {
 
 #[test]
 fn variable_that_is_no_flag_causes_a_warning() {
-    let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_door().start();
+    let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_listeners().start();
     let line = server.log.wait_for("CHINWAG_LINEMAX");
     assert!(line.contains("WARN"), "{line}");
     let checked = Launch::new("--check").env("CHINWAG_LINEMAX", "200").run();
@@ -158,7 +158,7 @@ fn sighup_reads_the_message_of_the_day_again() {
     let motd = tempfile::NamedTempFile::new().unwrap();
     let write = |text: &str| std::fs::write(motd.path(), text).unwrap();
     write("be kind\n");
-    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    let server = Launch::new("--motd").arg(motd.path()).with_listeners().start();
     server.client().expect("-- be kind");
     write("be brave\nand kind\n");
     server.client().expect("-- be kind");
@@ -174,7 +174,7 @@ fn sighup_reads_the_message_of_the_day_again() {
 fn reload_that_fails_keeps_the_old_message_of_the_day() {
     let motd = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(motd.path(), "be kind\n").unwrap();
-    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    let server = Launch::new("--motd").arg(motd.path()).with_listeners().start();
     let mut ann = server.join("ann");
     motd.close().unwrap();
     server.signal(Signal::HUP);
@@ -242,22 +242,22 @@ fn service_manager_is_notified_of_the_start_and_the_end() {
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
+    let notice = || {
         let mut buffer = [0; 256];
         let count = manager.recv(&mut buffer).expect("a notice");
         String::from_utf8(buffer[..count].into()).unwrap()
     };
-    let server = Launch::new("").env("NOTIFY_SOCKET", &path).with_door().start();
-    assert_eq!(told().trim_end(), "READY=1");
+    let server = Launch::new("").env("NOTIFY_SOCKET", &path).with_listeners().start();
+    assert_eq!(notice().trim_end(), "READY=1");
     server.join("ann");
     server.stop();
-    assert_eq!(told().trim_end(), "STOPPING=1");
+    assert_eq!(notice().trim_end(), "STOPPING=1");
 }
 
 #[test]
 fn server_starts_without_its_service_manager() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Launch::new("").env("NOTIFY_SOCKET", folder.path().join("gone")).with_door().start();
+    let server = Launch::new("").env("NOTIFY_SOCKET", folder.path().join("gone")).with_listeners().start();
     server.join("ann");
     server.log.wait_for("NOTIFY_SOCKET");
 }

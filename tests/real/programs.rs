@@ -19,7 +19,7 @@ pub fn shell(program: &str, line: &str) -> Output {
 fn server_with_path() -> (Server, TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_door().start();
+    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_listeners().start();
     (server, folder, path)
 }
 

@@ -41,7 +41,7 @@ fn ask(port: u16, request: &str) -> String {
 #[test]
 #[ignore = "needs nginx"]
 fn nginx_forwards_pages_websockets_and_events_at_any_port() {
-    let server = Launch::new("--host chat.example.org").with_door().start();
+    let server = Launch::new("--host chat.example.org").with_listeners().start();
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let location = recipe(OPERATING, "nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
@@ -61,11 +61,11 @@ fn nginx_forwards_pages_websockets_and_events_at_any_port() {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     assert!(ask(port, &format!("GET / HTTP/1.1\r\n{host}\r\n")).starts_with("HTTP/1.1 200 "));
-    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{origin}{upgrade}\r\n"));
-    assert!(told.starts_with("HTTP/1.1 101 "), "a page of this host and port: {told}");
+    let answer = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{origin}{upgrade}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 101 "), "a page of this host and port: {answer}");
     let other = "Origin: http://chat.example.org:1\r\n";
-    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{other}{upgrade}\r\n"));
-    assert!(told.starts_with("HTTP/1.1 403 "), "a page of another port: {told}");
+    let answer = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{other}{upgrade}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 403 "), "a page of another port: {answer}");
     let mut listener = Client::connect(([127, 0, 0, 1], port).into());
     listener.send(format!("GET /rooms/lobby/events HTTP/1.1\r\n{host}\r\n").as_bytes());
     listener.skip_to("\r");

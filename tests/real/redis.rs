@@ -39,17 +39,17 @@ fn messages_reach_all_clients_on_three_processes_once_and_in_order() {
         client.send((said.join("\n") + "\n").as_bytes());
     }
     for (client, others) in people.iter_mut().zip([["bob", "cy"], ["ann", "cy"], ["ann", "bob"]]) {
-        let heard: Vec<String> = (0..200).map(|_| client.line().unwrap()).collect();
+        let received: Vec<String> = (0..200).map(|_| client.line().unwrap()).collect();
         for other in others {
-            assert_eq!(lines_by(other, &heard), said);
+            assert_eq!(lines_by(other, &received), said);
         }
     }
-    let heard: Vec<String> = (0..300)
+    let received: Vec<String> = (0..300)
         .map(|_| next_event(&mut listener))
         .map(|event| format!("{}: {}", event["from"].as_str().unwrap(), event["text"].as_str().unwrap()))
         .collect();
     for name in ["ann", "bob", "cy"] {
-        assert_eq!(lines_by(name, &heard), said);
+        assert_eq!(lines_by(name, &received), said);
     }
     // A duplicate would arrive before this.
     let [ann, bob, cy] = &mut people;
@@ -270,7 +270,7 @@ fn redis_may_start_later_than_the_chat() {
     let url = redis.url();
     let mut redis = redis;
     redis.kill();
-    let start = || Launch::new("").env("CHINWAG_REDIS", &url).with_door().start();
+    let start = || Launch::new("").env("CHINWAG_REDIS", &url).with_listeners().start();
     let servers = vec![start(), start()];
     let [mut ann, mut al] = ["ann", "al"].map(|name| servers[0].join(name));
     let mut bob = servers[1].join("bob");

@@ -29,7 +29,7 @@ const COMMANDS: [&str; 11] = [
 
 /// Starts a process with that URL, without a wait for the link.
 fn start(url: &str) -> Server {
-    Launch::new("--rate off").env("CHINWAG_REDIS", url).with_door().start()
+    Launch::new("--rate off").env("CHINWAG_REDIS", url).with_listeners().start()
 }
 
 /// Checks that two processes with these URLs reach Redis and are one chat.
@@ -179,7 +179,7 @@ fn password_is_never_shown() {
     let mut redis = Redis::with_port("");
     let url = |password: &str| format!("redis://:{password}@{}", redis.place());
     // The log has errors from the wrong password, and the lines after the right one.
-    let launch = || Launch::new("--log trace").with_door();
+    let launch = || Launch::new("--log trace").with_listeners();
     let wrong = launch().env("CHINWAG_REDIS", url(ESCAPED)).start();
     wrong.log.wait_for("redis down");
     redis.require_password(PASSWORD);

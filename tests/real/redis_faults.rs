@@ -16,7 +16,7 @@ const SOON: &str = "--redis-timeout 300ms";
 
 /// Messages that a client has read from another.
 #[derive(Default, Debug)]
-struct Heard {
+struct Received {
     /// The numbers in the messages, in order of arrival.
     numbers: Vec<usize>,
     /// The number of messages reported as lost.
@@ -29,34 +29,35 @@ fn count(client: &mut Client, numbers: RangeInclusive<usize>) {
 }
 
 /// Reads messages of `name` up to the line `done`, and reports of lost ones.
-fn hear(client: &mut Client, name: &str) -> Heard {
-    let mut heard = Heard::default();
+fn receive(client: &mut Client, name: &str) -> Received {
+    let mut received = Received::default();
     loop {
         let line = client.line().expect("more");
-        if let Some(told) = line.strip_prefix("-- ") {
-            let count = told.split(' ').next().and_then(|count| count.parse::<usize>().ok());
-            heard.lost += count.filter(|_| told.contains(" from ") && told.contains(" lost")).unwrap_or(0);
+        if let Some(notice) = line.strip_prefix("-- ") {
+            let count = notice.split(' ').next().and_then(|count| count.parse::<usize>().ok());
+            received.lost +=
+                count.filter(|_| notice.contains(" from ") && notice.contains(" lost")).unwrap_or(0);
         } else if let Some(said) = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")) {
             if said == "done" {
-                return heard;
+                return received;
             }
-            heard.numbers.push(said.parse().expect("a number"));
+            received.numbers.push(said.parse().expect("a number"));
         }
     }
 }
 
 /// Checks that each of `1..=said` was received once and in order, or was reported as lost.
 #[track_caller]
-fn assert_complete(heard: &Heard, said: usize) {
-    assert!(heard.numbers.is_sorted_by(|a, b| a < b), "in order and none twice: {heard:?}");
-    assert_eq!(heard.numbers.len() + heard.lost, said, "{heard:?}");
+fn assert_complete(received: &Received, said: usize) {
+    assert!(received.numbers.is_sorted_by(|a, b| a < b), "in order and none twice: {received:?}");
+    assert_eq!(received.numbers.len() + received.lost, said, "{received:?}");
 }
 
 /// Checks that each of `1..=said` was received once and in order: a process that reconnects first waits for the others
 /// before it sends its backlog.
 #[track_caller]
-fn assert_heard(heard: &Heard, said: usize) {
-    assert_eq!((&heard.numbers, heard.lost), (&(1..=said).collect(), 0));
+fn assert_all_received(received: &Received, said: usize) {
+    assert_eq!((&received.numbers, received.lost), (&(1..=said).collect(), 0));
 }
 
 /// Two processes, with two clients on the first and one on the second.
@@ -99,10 +100,10 @@ impl Talk {
         eventually("subscriptions", || (self.cluster.subscribers() == 2).then_some(()));
         self.ann.say("done");
         self.bob.say("done");
-        let near = hear(&mut self.al, "ann");
+        let near = receive(&mut self.al, "ann");
         assert_eq!(near.numbers, (1..=2 * LINES).collect::<Vec<_>>());
-        assert_complete(&hear(&mut self.bob, "ann"), 2 * LINES);
-        assert_complete(&hear(&mut self.ann, "bob"), 2 * LINES);
+        assert_complete(&receive(&mut self.bob, "ann"), 2 * LINES);
+        assert_complete(&receive(&mut self.ann, "bob"), 2 * LINES);
         self.cluster.acquaint(&mut [&mut self.ann, &mut self.al, &mut self.bob]);
         self.ann.say("as before");
         self.bob.expect("ann: as before");
@@ -169,8 +170,8 @@ fn chat_recovers_from_a_redis_stalled_beyond_the_timeout() {
     eventually("subscriptions", || (talk.cluster.subscribers() == 2).then_some(()));
     talk.ann.say("done");
     talk.bob.say("done");
-    assert_heard(&hear(&mut talk.bob, "ann"), 2 * LINES);
-    assert_heard(&hear(&mut talk.ann, "bob"), 2 * LINES);
+    assert_all_received(&receive(&mut talk.bob, "ann"), 2 * LINES);
+    assert_all_received(&receive(&mut talk.ann, "bob"), 2 * LINES);
     talk.cluster.acquaint(&mut [&mut talk.ann, &mut talk.al, &mut talk.bob]);
 }
 
@@ -186,7 +187,7 @@ fn messages_sent_while_redis_is_stalled_arrive_once_afterwards() {
     count(&mut ann, LINES + 1..=2 * LINES);
     cluster.redis.signal(Signal::CONT);
     ann.say("done");
-    assert_heard(&hear(&mut bob, "ann"), 2 * LINES);
+    assert_all_received(&receive(&mut bob, "ann"), 2 * LINES);
     assert!(!cluster.servers[1].log.text().contains("redis down"));
 }
 
@@ -215,19 +216,19 @@ fn process_that_redis_drops_as_too_slow_reports_the_loss() {
     slow.signal(Signal::CONT);
     eventually("its next session", || (slow.log.text().matches("redis up").count() == 2).then_some(()));
     ann.say("done");
-    let mut heard = Heard::default();
+    let mut received = Received::default();
     loop {
         let line = bob.line().unwrap();
-        if let Some(told) = line.strip_prefix("-- ") {
-            heard.lost += told.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+        if let Some(notice) = line.strip_prefix("-- ") {
+            received.lost += notice.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
         } else if line == "ann: done" {
             break;
         } else if let Some(said) = line.strip_prefix("ann: ") {
-            heard.numbers.push(said.split(' ').next().unwrap().parse().unwrap());
+            received.numbers.push(said.split(' ').next().unwrap().parse().unwrap());
         }
     }
-    assert_complete(&heard, LINES);
-    assert!(heard.lost > 0);
+    assert_complete(&received, LINES);
+    assert!(received.lost > 0);
 }
 
 #[test]
@@ -329,7 +330,7 @@ fn server_that_is_no_redis_does_no_harm() {
         (stranger(b"+ENDLESS"), "a reply is larger than --redis-reply-max"),
         (stranger(b"$900000000\r\n"), "a reply is larger than --redis-reply-max"),
     ] {
-        let server = Launch::new("--redis-reply-max 64k").env("CHINWAG_REDIS", url).with_door().start();
+        let server = Launch::new("--redis-reply-max 64k").env("CHINWAG_REDIS", url).with_listeners().start();
         let down = server.log.wait_for("redis down");
         assert!(down.contains(reason), "{down}");
         let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));

@@ -21,7 +21,7 @@ fn chat(server: &Server) {
 
 #[test]
 fn chat_works_with_standard_error_closed() {
-    let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_door().start();
+    let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_listeners().start();
     chat(&server);
     server.stop();
 }
@@ -29,7 +29,7 @@ fn chat_works_with_standard_error_closed() {
 #[test]
 fn chat_works_with_standard_error_on_a_full_disk() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let server = Launch::new("--log trace").stderr(full).with_door().start();
+    let server = Launch::new("--log trace").stderr(full).with_listeners().start();
     chat(&server);
     server.stop();
 }
@@ -38,7 +38,7 @@ fn chat_works_with_standard_error_on_a_full_disk() {
 fn chat_works_with_standard_error_a_broken_pipe() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
     chat(&server);
     server.stop();
 }
@@ -47,7 +47,7 @@ fn chat_works_with_standard_error_a_broken_pipe() {
 fn chat_works_with_standard_error_a_full_pipe() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fill(&mut writer);
-    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
     chat(&server);
     // Once the pipe is read, the log goes on with new lines, and counts the lost ones.
     server.log.follow(reader);

@@ -316,7 +316,7 @@ fn python_stays_connected_while_it_is_throttled() {
     let mut ann = server.join("ann");
     let mut script = pasting_script(&server, &["/usr/bin/python3"], "paste.py");
     (0..250).for_each(|number| drop(ann.skip_to(&format!("py: m{number}"))));
-    script.expect("heard 250");
+    script.expect("received 250");
     script.expect("closed 1000");
     // Messages sent before its close are delivered, and then it leaves.
     (0..20).for_each(|number| ann.expect(&format!("py: last{number}")));
@@ -332,7 +332,7 @@ fn node_gets_its_pongs_while_it_is_throttled() {
     let mut script = pasting_script(&server, &program, "paste.js");
     script.expect("unanswered 0");
     script.expect("closed 3000 true");
-    script.expect("heard 60");
+    script.expect("received 60");
 }
 
 #[test]

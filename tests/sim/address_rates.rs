@@ -21,7 +21,7 @@ fn join_from(stage: &mut Stage, address: &str, name: &str) -> Wire {
 }
 
 /// Counts the lines of `talker` that a client has read since the last call.
-fn heard(stage: &mut Stage, wire: Wire) -> usize {
+fn received(stage: &mut Stage, wire: Wire) -> usize {
     stage.unread(wire).iter().filter(|line| line.contains(": said")).count()
 }
 
@@ -36,11 +36,11 @@ fn new_connections_do_not_escape_the_rate_of_lines() {
             (0..3).for_each(|_| stage.say(talker, "said"));
             stage.run();
         }
-        assert_eq!(heard(&mut stage, bob), at_once, "{address:?}");
+        assert_eq!(received(&mut stage, bob), at_once, "{address:?}");
         stage.pass(2 * SECOND);
-        assert_eq!(heard(&mut stage, bob), 10.min(60 - at_once), "{address:?}");
+        assert_eq!(received(&mut stage, bob), 10.min(60 - at_once), "{address:?}");
         stage.pass(20 * SECOND);
-        assert_eq!(at_once + 10.min(60 - at_once) + heard(&mut stage, bob), 60, "nothing is lost");
+        assert_eq!(at_once + 10.min(60 - at_once) + received(&mut stage, bob), 60, "nothing is lost");
         stage.end();
     }
 }
@@ -57,7 +57,7 @@ fn other_addresses_are_not_delayed_and_those_of_one_network_share_a_rate() {
         (0..10).for_each(|_| stage.say(*talker, "said"));
         stage.run();
     }
-    assert_eq!(heard(&mut stage, bob), 10 + 10);
+    assert_eq!(received(&mut stage, bob), 10 + 10);
     stage.end();
 }
 
@@ -73,11 +73,15 @@ fn new_connections_do_not_escape_the_rate_of_posts() {
         })
         .collect();
     stage.run();
-    assert_eq!(heard(&mut stage, bob), 10);
+    assert_eq!(received(&mut stage, bob), 10);
     let answered = |stage: &Stage| wires.iter().filter(|wire| stage.text(**wire).contains(" 202 ")).count();
     assert_eq!(answered(&stage), 10);
     stage.pass(4 * SECOND);
-    assert_eq!((heard(&mut stage, bob), answered(&stage)), (20, 30), "the others wait, and none is refused");
+    assert_eq!(
+        (received(&mut stage, bob), answered(&stage)),
+        (20, 30),
+        "the others wait, and none is refused"
+    );
     stage.end();
 }
 
@@ -99,9 +103,9 @@ fn tabs_and_lines_of_an_address_share_its_rate() {
         stage.send(tabs[1], &frame(TEXT, b"said"));
     }
     stage.run();
-    assert_eq!(heard(&mut stage, bob), 10);
+    assert_eq!(received(&mut stage, bob), 10);
     stage.pass(10 * SECOND);
-    assert_eq!(heard(&mut stage, bob), 14);
+    assert_eq!(received(&mut stage, bob), 14);
     stage.end();
 }
 
@@ -115,9 +119,9 @@ fn bytes_of_an_address_are_limited_over_all_its_connections() {
         stage.say(talker, &format!("said {}", "x".repeat(3_995)));
         stage.run();
     }
-    assert_eq!(heard(&mut stage, bob), 32);
+    assert_eq!(received(&mut stage, bob), 32);
     stage.pass(SECOND);
-    assert_eq!(heard(&mut stage, bob), 8);
+    assert_eq!(received(&mut stage, bob), 8);
     stage.end();
 }
 
@@ -226,7 +230,7 @@ fn rates_by_address_can_be_lifted() {
         stage.world().end(talker);
         stage.world().end(http);
     }
-    assert_eq!(heard(&mut stage, bob), 300);
+    assert_eq!(received(&mut stage, bob), 300);
     assert!(stage.server.roster().address_rates().is_empty());
     stage.end();
 }

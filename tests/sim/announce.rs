@@ -85,13 +85,13 @@ fn client_with_a_nearly_full_buffer_gets_what_fits_and_is_told_how_much_is_missi
     // 60 lines of 100 bytes with their names: 40 fit into 4 KiB.
     let lines: Vec<String> = (0..60).map(|number| format!("{number:094}")).collect();
     stage.say(wires[0], &lines.join("\n"));
-    let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    let received: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
     stage.run_past_holds();
-    stage.expect(wires[2], &heard.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.expect(wires[2], &received.iter().map(String::as_str).collect::<Vec<_>>());
     stage.world().set_window(bob, WIDE);
     stage.set_eager(bob, true);
     stage.run();
-    let mut of_bob = heard[..40].to_vec();
+    let mut of_bob = received[..40].to_vec();
     of_bob.push("-- you missed 20 messages: you read too slowly".to_string());
     assert_eq!(stage.unread(bob), of_bob);
     assert_eq!(stage.server.metrics().missed, 20);

@@ -42,25 +42,25 @@ fn publish_by(stage: &mut Stage, wire: Wire, numbers: Range<usize>, bytes: usize
 
 /// The number at the beginning of a text, or the count of missing messages.
 #[derive(Debug, PartialEq)]
-enum Heard {
+enum Received {
     Number(usize),
     Missed(Option<usize>),
 }
 
-fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Heard> {
+fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Received> {
     let numbered = |text: String| match text.split_once(' ') {
-        Some(("missed", count)) => Heard::Missed(Some(count.parse().unwrap())),
-        Some((number, _)) => Heard::Number(number.parse().unwrap()),
+        Some(("missed", count)) => Received::Missed(Some(count.parse().unwrap())),
+        Some((number, _)) => Received::Number(number.parse().unwrap()),
         None => {
             assert_eq!(text, "missed");
-            Heard::Missed(None)
+            Received::Missed(None)
         }
     };
-    listener.heard(stage).into_iter().map(numbered).collect()
+    listener.received(stage).into_iter().map(numbered).collect()
 }
 
-fn all(range: Range<usize>) -> Vec<Heard> {
-    range.map(Heard::Number).collect()
+fn all(range: Range<usize>) -> Vec<Received> {
+    range.map(Received::Number).collect()
 }
 
 fn held_bytes(server: &Server<World>) -> u64 {
@@ -93,7 +93,7 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
         let mut listener = Listener::connect(&mut stage, BEGINNING);
         stage.world().set_window(listener.wire, 8_000);
         stage.set_eager(listener.wire, false);
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut said = 51;
         for _ in 0..400 {
             stage.pass(Duration::from_millis(100));
@@ -103,12 +103,12 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
                 said += 1;
             }
             assert!(held_bytes(&stage.server) < 32_000, "one piece at a time");
-            heard.extend(numbers(&mut listener, &stage));
+            received.extend(numbers(&mut listener, &stage));
         }
         stage.set_eager(listener.wire, true);
         stage.run();
-        heard.extend(numbers(&mut listener, &stage));
-        assert_eq!(heard, all(1..said));
+        received.extend(numbers(&mut listener, &stage));
+        assert_eq!(received, all(1..said));
         assert_eq!((stage.server.metrics().dropped(), stage.server.metrics().missed), (0, 0));
         stage.end();
     }
@@ -124,7 +124,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         let mut stage = Stage::with_weather(&flags, seed, weather);
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut said = 1;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut listener = Listener::connect(&mut stage, BEGINNING);
         let publisher = stage.connect_http();
         for _ in 0..30 {
@@ -137,7 +137,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
             stage.set_eager(listener.wire, rng.bool());
             stage.pass(Duration::from_millis(rng.u64(0..300)));
             if rng.u8(0..4) == 0 && stage.raw(listener.wire).windows(4).any(|end| end == b"\r\n\r\n") {
-                heard.extend(numbers(&mut listener, &stage));
+                received.extend(numbers(&mut listener, &stage));
                 stage.world().reset(listener.wire);
                 listener = listener.again(&mut stage);
             }
@@ -145,8 +145,8 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         stage.set_eager(listener.wire, true);
         stage.world().weather = Weather::default();
         stage.run();
-        heard.extend(numbers(&mut listener, &stage));
-        assert_eq!(heard, all(1..said), "seed {seed}");
+        received.extend(numbers(&mut listener, &stage));
+        assert_eq!(received, all(1..said), "seed {seed}");
         stage.end();
     }
 }
@@ -166,13 +166,13 @@ fn listener_that_falls_behind_the_history_is_told_how_much_is_missing() {
         publish(&mut stage, 11..31, 3_000);
         stage.set_eager(listener.wire, true);
         stage.run();
-        let heard = numbers(&mut listener, &stage);
-        let sent = heard.iter().take_while(|heard| matches!(heard, Heard::Number(_))).count();
-        assert!((1..10).contains(&sent), "{heard:?}");
+        let received = numbers(&mut listener, &stage);
+        let sent = received.iter().take_while(|received| matches!(received, Received::Number(_))).count();
+        assert!((1..10).contains(&sent), "{received:?}");
         let mut expected = all(1..sent + 1);
-        expected.push(Heard::Missed(Some(20 - sent)));
+        expected.push(Received::Missed(Some(20 - sent)));
         expected.extend(all(21..31));
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
         stage.end();
     }
 }
@@ -256,7 +256,7 @@ fn many_listeners_that_catch_up_delay_a_line_by_a_few_ticks_only() {
     assert!(stage.peak_memory < 4 << 20, "{} bytes of output at once", stage.peak_memory);
     stage.run();
     for mut listener in listeners {
-        assert_eq!(listener.heard(&stage).len(), 120);
+        assert_eq!(listener.received(&stage).len(), 120);
     }
     stage.end();
 }

@@ -43,9 +43,9 @@ impl Room {
     /// Returns what each listener has read since the last call; it must be the same for all.
     #[track_caller]
     fn unread(&mut self) -> Vec<String> {
-        let heard: Vec<_> = self.listeners.iter().map(|wire| self.stage.unread(*wire)).collect();
-        assert!(heard.iter().all(|lines| *lines == heard[0]), "{heard:?}");
-        heard[0].clone()
+        let received: Vec<_> = self.listeners.iter().map(|wire| self.stage.unread(*wire)).collect();
+        assert!(received.iter().all(|lines| *lines == received[0]), "{received:?}");
+        received[0].clone()
     }
 
     /// Has `ann` and `bob`, or `ann` alone, send a line `times` times, and everybody read it.
@@ -180,7 +180,7 @@ fn shutdown_does_not_wait_for_a_batch() {
     room.stage.tick();
     room.stage.world().signal(Signal::Terminate);
     room.stage.run();
-    assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"], "said before, heard before");
+    assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"], "the line comes first");
     assert_eq!(room.stage.world().sleeps.len(), 1, "the one that was due already");
 }
 
@@ -203,8 +203,8 @@ fn server_does_not_sleep_while_input_is_left() {
     room.stage.say(room.ann, &lines.join("\n"));
     let writes = room.stage.world().writes;
     room.stage.run();
-    let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
-    assert_eq!(room.unread(), heard);
+    let received: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    assert_eq!(room.unread(), received);
     assert_eq!(room.stage.world().sleeps.len(), 0);
     assert_eq!(room.stage.world().writes - writes, 19, "but both turns go out together");
     room.stage.end();
@@ -287,8 +287,8 @@ fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
         room.stage.set_eager(*listener, true);
     }
     room.stage.run();
-    let heard = room.unread();
-    assert_eq!(heard.len(), 2 + LONG, "by all");
+    let received = room.unread();
+    assert_eq!(received.len(), 2 + LONG, "by all");
     room.stage.end();
 }
 
@@ -323,14 +323,14 @@ fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
     let mut room = Room::new("--coalesce off", DEARER);
     room.talk(LONG, false);
     let text = "x".repeat(8_000);
-    let (mut heard, mut longest) = ([0; LISTENERS], 0);
+    let (mut received, mut longest) = ([0; LISTENERS], 0);
     for said in 1..500 {
         room.stage.say(room.ann, &text);
         room.stage.tick();
         room.stage.read_eagerly();
-        for (heard, wire) in heard.iter_mut().zip(&room.listeners) {
-            *heard += room.stage.unread(*wire).len();
-            assert!(said - *heard <= 9, "{heard} of {said}");
+        for (received, wire) in received.iter_mut().zip(&room.listeners) {
+            *received += room.stage.unread(*wire).len();
+            assert!(said - *received <= 9, "{received} of {said}");
         }
         let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.list_bytes()).sum();
         assert_eq!(slices, 0, "nobody holds more than one slice");

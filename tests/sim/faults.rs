@@ -16,7 +16,7 @@ fn numbered(count: usize) -> Vec<u8> {
 }
 
 /// Returns the numbers of the lines from `name` that a client has read.
-fn heard(stage: &Stage, wire: Wire, name: &str) -> Vec<usize> {
+fn received(stage: &Stage, wire: Wire, name: &str) -> Vec<usize> {
     let text = stage.text(wire);
     let prefix = format!("{name}: line ");
     text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect()
@@ -29,7 +29,7 @@ fn input_beyond_a_turn_is_read_without_another_event() {
     // Many turns' worth of bytes and of lines, in one event.
     stage.send(ann, &numbered(20_000));
     stage.run();
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..20_000));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..20_000));
     stage.end();
 }
 
@@ -42,13 +42,13 @@ fn flooding_client_delays_the_others_by_no_more_than_its_turn() {
         stage.tick();
         stage.read_eagerly();
     }
-    let before = heard(&stage, bob, "hose").len();
+    let before = received(&stage, bob, "hose").len();
     stage.say(ann, "line 7");
-    while heard(&stage, bob, "ann").is_empty() {
+    while received(&stage, bob, "ann").is_empty() {
         stage.tick();
         stage.read_eagerly();
     }
-    let meanwhile = heard(&stage, bob, "hose").len() - before;
+    let meanwhile = received(&stage, bob, "hose").len() - before;
     assert!(meanwhile <= 2 * 64, "{meanwhile} lines of the hose went first");
     assert!(before < 50_000 - 1_000, "the hose was not running");
     stage.end();
@@ -64,7 +64,7 @@ fn endless_line_delays_the_others_by_no_more_than_its_turn() {
     stage.say(ann, "line 7");
     stage.tick();
     stage.read_eagerly();
-    assert_eq!(heard(&stage, bob, "ann"), [7], "in the next tick");
+    assert_eq!(received(&stage, bob, "ann"), [7], "in the next tick");
     // Four reads of 8 KiB are a turn; one client's line takes two.
     assert!(stage.world().reads - reads <= 2 * 4 + 2);
     stage.end();
@@ -288,7 +288,7 @@ fn throttled_lines_are_delivered_after_a_half_close() {
     stage.send(ann, &numbered(40));
     stage.world().end(ann);
     stage.pass(7 * SECOND);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..40));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..40));
     stage.expect_contains(bob, "-- ann left\n");
     stage.end();
 }
@@ -309,7 +309,7 @@ fn slow_reader_has_time_to_read_everything_after_a_half_close() {
     stage.pass(5 * SECOND);
     stage.set_eager(bob, true);
     stage.run();
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..300));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..300));
     assert_eq!(stage.server.metrics().dropped(), 0);
     stage.end();
 }
@@ -544,7 +544,7 @@ fn drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
     stage.send(wires[0], &numbered(1_000));
     stage.run_past_holds();
     for index in [1, 3, 4] {
-        assert_eq!(heard(&stage, wires[index], "ann"), Vec::from_iter(0..1_000), "{}", names[index]);
+        assert_eq!(received(&stage, wires[index], "ann"), Vec::from_iter(0..1_000), "{}", names[index]);
         assert_eq!(stage.text(wires[index]).matches("-- cy left (too slow)").count(), 1);
     }
     assert_eq!(stage.server.metrics().dropped_full, 1);
@@ -563,7 +563,7 @@ fn a_thousand_clients_overflow_in_the_same_tick() {
     stage.send(ann, &numbered(600));
     stage.run_past_holds();
     assert_eq!(stage.server.metrics().dropped_full, 1_000);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..600));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..600));
     assert_eq!(stage.text(bob).matches("left (too slow)").count(), 1_000);
     stage.end();
 }
@@ -579,7 +579,7 @@ fn every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
     stage.world().signal(Signal::Terminate);
     stage.pass(3 * SECOND);
     assert!(stage.stopped);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..50));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..50));
     for wire in [ann, bob, unnamed] {
         assert!(stage.text(wire).ends_with("-- the server is shutting down\n"));
     }

@@ -170,8 +170,8 @@ fn tab_that_floods_is_served_within_its_budget_and_loses_nothing() {
         stage.send(wire, &text.repeat(50));
         stage.run();
     }
-    let heard = stage.unread(bob).iter().filter(|line| line.starts_with("ann: ")).count();
-    assert_eq!(heard, 500);
+    let received = stage.unread(bob).iter().filter(|line| line.starts_with("ann: ")).count();
+    assert_eq!(received, 500);
     stage.end();
 }
 

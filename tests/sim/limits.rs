@@ -52,8 +52,8 @@ fn the_rest_of_an_over_long_line_is_discarded_up_to_a_mebibyte() {
         stage.send(ann, &vec![b'x'; 128 + rest]);
         stage.send(ann, b"\nstill here\n");
         stage.run();
-        let heard = stage.unread(bob);
-        assert_eq!(heard, [if closed { "-- ann left" } else { "ann: still here" }]);
+        let received = stage.unread(bob);
+        assert_eq!(received, [if closed { "-- ann left" } else { "ann: still here" }]);
         stage.end();
     }
 }
@@ -380,8 +380,8 @@ fn waiting_client_has_four_kilobytes_read_ahead_and_loses_no_line() {
         assert_eq!(stage.server.metrics().bytes_in as usize, names + bytes.min(4_096), "all that was read");
         stage.say(ann, "/quit");
         stage.run();
-        let heard = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();
-        assert_eq!(heard, said.lines().skip(1).filter(|line| !line.is_empty()).count(), "{bytes} bytes");
+        let received = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();
+        assert_eq!(received, said.lines().skip(1).filter(|line| !line.is_empty()).count(), "{bytes} bytes");
         stage.end();
     }
 }

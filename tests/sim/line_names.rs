@@ -53,9 +53,9 @@ fn piped_message_behind_a_refused_name_is_delivered_wherever_it_is_cut() {
                     stage.world().end(script);
                 }
                 stage.pass(SECOND);
-                let mut heard = vec!["-- guest-3 joined", "guest-3: job is green", "guest-3: ok"];
-                heard.extend(ended.then_some("-- guest-3 left"));
-                assert_eq!(stage.unread(bob), heard, "{first} cut at {cut}");
+                let mut received = vec!["-- guest-3 joined", "guest-3: job is green", "guest-3: ok"];
+                received.extend(ended.then_some("-- guest-3 left"));
+                assert_eq!(stage.unread(bob), received, "{first} cut at {cut}");
                 stage.expect_contains(script, "-- hello guest-3. you are in #lobby with ");
                 stage.expect_contains(script, &format!("-- {reason}\n"));
                 assert!(!stage.text(script).contains(&format!("{reason}. what's")), "asked again");
@@ -88,10 +88,10 @@ fn storms_do_not_change_the_lines_of_a_pipe() {
         stage.send(script, b"ci\r\nfail\r\nok 3\r\n/me waves\r\nlast");
         stage.world().end(script);
         stage.pass(5 * SECOND);
-        let heard = ["joined", "fail", "ok 3", "* guest-3 waves", "last", "left"];
+        let received = ["joined", "fail", "ok 3", "* guest-3 waves", "last", "left"];
         let lines = stage.unread(bob);
-        assert_eq!(lines.len(), heard.len(), "seed {seed}: {lines:?}");
-        for (line, part) in lines.iter().zip(heard) {
+        assert_eq!(lines.len(), received.len(), "seed {seed}: {lines:?}");
+        for (line, part) in lines.iter().zip(received) {
             assert!(line.contains("guest-3") && line.contains(part), "seed {seed}: {lines:?}");
         }
     }
@@ -150,10 +150,10 @@ fn line_with_another_right_behind_it_is_no_answer() {
             stage.world().end(script);
         }
         stage.pass(SECOND);
-        let mut heard = vec!["-- guest-3 joined", "guest-3: green"];
-        heard.extend(behind.contains("yo").then_some("guest-3: yo"));
-        heard.extend(ends.then_some("-- guest-3 left"));
-        assert_eq!(stage.unread(bob), heard, "{behind:?} {ends}");
+        let mut received = vec!["-- guest-3 joined", "guest-3: green"];
+        received.extend(behind.contains("yo").then_some("guest-3: yo"));
+        received.extend(ends.then_some("-- guest-3 left"));
+        assert_eq!(stage.unread(bob), received, "{behind:?} {ends}");
     }
 }
 
@@ -166,13 +166,13 @@ fn messages_and_moves_in_front_of_a_name_are_carried_out_if_they_are_piped() {
         ("/join dev\nhello\n", &["-- guest-3 joined", "-- guest-3 left"]),
         ("/help\nann\nhello\n", &["-- ann joined", "ann: hello", "-- ann left"]),
     ];
-    for (input, heard) in table {
+    for (input, received) in table {
         let (mut stage, bob) = with_ci("");
         let script = stage.connect();
         stage.send(script, input.as_bytes());
         stage.world().end(script);
         stage.pass(SECOND);
-        stage.expect(bob, heard);
+        stage.expect(bob, received);
     }
     // A client that waits for the reply gets the name.
     let (mut stage, bob) = with_ci("");
@@ -252,9 +252,9 @@ fn line_typed_in_the_queue_is_sent_under_a_guest_name() {
         stage.pass(SECOND);
         stage.say(dan, "/quit");
         stage.pass(SECOND);
-        let mut heard = vec!["-- dan left", "-- guest-4 joined", "guest-4: job is green"];
-        heard.extend(ended.then_some("-- guest-4 left"));
-        assert_eq!(stage.unread(bob), heard);
+        let mut received = vec!["-- dan left", "-- guest-4 joined", "guest-4: job is green"];
+        received.extend(ended.then_some("-- guest-4 left"));
+        assert_eq!(stage.unread(bob), received);
     }
     // A person that has typed a name is asked again.
     let (mut stage, bob) = with_ci("--max-clients 3");

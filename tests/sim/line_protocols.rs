@@ -34,9 +34,9 @@ fn with_bob(flags: &str) -> (Stage, Wire) {
 
 /// Checks that the client got this answer and was closed, and that bob has read nothing.
 #[track_caller]
-fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, told: &str) {
+fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, answer: &str) {
     stage.run();
-    stage.expect_contains(wire, told);
+    stage.expect_contains(wire, answer);
     assert!(!stage.text(wire).contains("hello guest"), "{}", stage.text(wire));
     assert!(stage.world().is_over(wire), "still open");
     stage.pass(2 * SECOND);
@@ -48,14 +48,14 @@ fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, told: &str) {
 #[test]
 fn other_protocols_never_become_guests_however_they_are_cut() {
     for flags in ["", "--guests"] {
-        for (input, told) in OTHERS {
+        for (input, answer) in OTHERS {
             for cut in 0..input.len() {
                 let (mut stage, bob) = with_bob(flags);
                 let wire = stage.connect();
                 stage.send(wire, &input[..cut]);
                 stage.run();
                 stage.send(wire, &input[cut..]);
-                assert_sent_away(&mut stage, wire, bob, told);
+                assert_sent_away(&mut stage, wire, bob, answer);
             }
         }
     }
@@ -81,7 +81,7 @@ fn http_request_gets_an_http_answer_if_nothing_was_sent_before() {
 #[test]
 fn other_protocols_do_not_wait_in_the_queue() {
     for flags in ["--max-clients 1", "--max-clients 1 --guests"] {
-        for (input, told) in OTHERS {
+        for (input, answer) in OTHERS {
             for cut in 0..input.len() {
                 let (mut stage, bob) = with_bob(flags);
                 let wire = stage.connect();
@@ -89,7 +89,7 @@ fn other_protocols_do_not_wait_in_the_queue() {
                 stage.run();
                 assert_eq!(stage.server.waiting(), usize::from(!stage.world().is_over(wire)));
                 stage.send(wire, &input[cut..]);
-                assert_sent_away(&mut stage, wire, bob, told);
+                assert_sent_away(&mut stage, wire, bob, answer);
                 assert_eq!(stage.server.waiting(), 0);
                 stage.end();
             }

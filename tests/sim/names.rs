@@ -135,12 +135,12 @@ fn later_of_two_look_alikes_at_two_processes_becomes_a_guest_and_is_told() {
         let late = cluster.join(1 - first, late_name);
         (0..2).for_each(|process| cluster.set_cut_off(process, false));
         cluster.run();
-        let told = cluster.unread(late);
+        let lines = cluster.unread(late);
         let yielded = format!(
             "-- somebody on another server had the name {early_name} before you, and {late_name} looks like it"
         );
-        assert_eq!(told[0], yielded);
-        assert!(told[1].starts_with("-- you are now guest-"), "{told:?}");
+        assert_eq!(lines[0], yielded);
+        assert!(lines[1].starts_with("-- you are now guest-"), "{lines:?}");
         assert!(!cluster.unread(early).iter().any(|line| line.contains("you are now")));
         cluster.end();
     }

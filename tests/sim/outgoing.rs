@@ -87,11 +87,11 @@ fn refusal_is_reported_once_by_the_call_or_by_the_next_poll() {
             poll(&mut world),
             [PollEvent::Connection { token: TOKEN, readable: true, writable: true }]
         );
-        let told = match write_first {
+        let reason = match write_first {
             true => error(write(&mut world, &mut stream)),
             false => error(read(&mut world, &mut stream)),
         };
-        assert_eq!(told, ErrorKind::ConnectionRefused);
+        assert_eq!(reason, ErrorKind::ConnectionRefused);
         assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::BrokenPipe);
         assert_eq!(read(&mut world, &mut stream).unwrap(), b"");
     }

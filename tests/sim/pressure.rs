@@ -66,18 +66,18 @@ impl Room {
         }
     }
 
-    fn heard(&self, wire: Wire) -> usize {
+    fn received(&self, wire: Wire) -> usize {
         self.stage.raw(wire).windows(MARK.len()).filter(|window| *window == MARK).count()
     }
 
     /// Checks that all readers have read so many messages; the program on the raw listener reads only `relayed` ones.
     #[track_caller]
-    fn assert_heard(&self, count: usize, relayed: usize, context: &str) {
+    fn assert_all_received(&self, count: usize, relayed: usize, context: &str) {
         let metrics = self.stage.server.metrics();
         assert_eq!((metrics.dropped(), metrics.missed), (0, 0), "{context}");
         for (index, reader) in self.readers.iter().enumerate() {
             let expected = if index == 2 { relayed } else { count };
-            assert_eq!(self.heard(reader.wire), expected, "{context}, reader {index}");
+            assert_eq!(self.received(reader.wire), expected, "{context}, reader {index}");
         }
     }
 
@@ -123,7 +123,7 @@ fn ten_long_texts_of_one_client_drop_no_reader() {
             let wire = talker(&mut room.stage, "/ws?name=talker");
             (0..10).for_each(|_| room.stage.send(wire, &say(&text(65_000))));
             room.pass(seconds * SECOND);
-            room.assert_heard(10, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.assert_all_received(10, 0, &format!("{policy}, {bytes} bytes a millisecond"));
             room.end();
         }
     }
@@ -140,7 +140,11 @@ fn talkers_of_every_dialect_without_limits_of_their_own_wait_for_readers() {
                 (0..10).for_each(|_| room.stage.send(wire, &message(&text(65_000))));
                 room.pass(seconds * SECOND);
                 let relayed = if listener.starts_with("/raw") { 10 } else { 0 };
-                room.assert_heard(10, relayed, &format!("{policy}, {listener}, {bytes} bytes a millisecond"));
+                room.assert_all_received(
+                    10,
+                    relayed,
+                    &format!("{policy}, {listener}, {bytes} bytes a millisecond"),
+                );
                 room.end();
             }
         }
@@ -155,7 +159,7 @@ fn texts_that_double_when_they_are_escaped_drop_no_reader() {
     let message = post("/rooms/lobby/messages", "", &quotes);
     (0..6).for_each(|_| room.stage.send(wire, message.as_bytes()));
     room.pass(8 * SECOND);
-    room.assert_heard(6, 0, "quotes");
+    room.assert_all_received(6, 0, "quotes");
     room.end();
 }
 
@@ -173,7 +177,7 @@ fn many_talkers_at_once_drop_no_reader() {
                 [&message, &message].into_iter().for_each(|message| room.stage.send(*wire, message));
             }
             room.pass(seconds * SECOND);
-            room.assert_heard(48, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.assert_all_received(48, 0, &format!("{policy}, {bytes} bytes a millisecond"));
             room.end();
         }
     }
@@ -188,7 +192,7 @@ fn many_tiny_messages_drop_no_reader() {
             room.stage.send(*wire, "~|\n".repeat(1_500).as_bytes());
         }
         room.pass(20 * SECOND);
-        room.assert_heard(9_000, 0, policy);
+        room.assert_all_received(9_000, 0, policy);
         room.end();
     }
 }
@@ -209,7 +213,7 @@ fn private_messages_of_many_to_one_drop_no_reader() {
             }
         }
         room.pass(7 * SECOND);
-        room.assert_heard(10, 10, policy);
+        room.assert_all_received(10, 10, policy);
         readers[2..].iter().for_each(|reader| room.slow_down(reader.wire, HUNDRED_MBIT));
         room.end();
     }
@@ -232,7 +236,7 @@ fn reader_in_many_rooms_is_not_dropped_for_the_talk_in_all_of_them() {
         }
     }
     room.pass(8 * SECOND);
-    assert_eq!((room.heard(tab.wire), room.stage.server.metrics().dropped()), (12, 0));
+    assert_eq!((room.received(tab.wire), room.stage.server.metrics().dropped()), (12, 0));
     room.end();
 }
 
@@ -242,7 +246,7 @@ fn relayed_binary_message_waits_as_well() {
     let wire = talker(&mut room.stage, "/raw/lobby?name=talker");
     (0..10).for_each(|_| room.stage.send(wire, &frame(BINARY, text(65_000).as_bytes())));
     room.pass(SECOND);
-    assert_eq!((room.heard(room.readers[2].wire), room.stage.server.metrics().dropped()), (10, 0));
+    assert_eq!((room.received(room.readers[2].wire), room.stage.server.metrics().dropped()), (10, 0));
     room.end();
 }
 
@@ -259,7 +263,7 @@ fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
     for number in 1..400 {
         room.stage.say(ann, &text(4_000));
         let mut steps = 0;
-        while room.heard(tab) < number {
+        while room.received(tab) < number {
             room.pass(STEP);
             steps += 1;
         }
@@ -268,7 +272,7 @@ fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
         (longest, sum) = (longest.max(late.as_millis()), sum + late.as_millis());
         room.pass(5 * STEP);
     }
-    assert_eq!(room.heard(tab), 399, "nothing is lost for the others");
+    assert_eq!(room.received(tab), 399, "nothing is lost for the others");
     let metrics = room.stage.server.metrics();
     assert_eq!(metrics.dropped(), u64::from(policy == "drop"), "{policy}, {bytes}");
     assert!(policy == "drop" || metrics.missed > 0, "it was too slow for all that was said");
@@ -373,14 +377,14 @@ fn bytes_over_rate_bytes_and_burst_bytes_are_delayed() {
     let mut stage = Stage::new(&format!("{limits} --history 0"));
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     (0..3).for_each(|_| stage.say(ann, &"x".repeat(1_000)));
-    let heard = |stage: &Stage| stage.text(bob).matches("ann: ").count();
+    let received = |stage: &Stage| stage.text(bob).matches("ann: ").count();
     stage.expect(ann, &["-- bob joined", "-- you send fast: your lines are slowed down, none is lost"]);
-    assert_eq!(heard(&stage), 2);
+    assert_eq!(received(&stage), 2);
     // 952 bytes of the 1,024 a second are missing.
     stage.pass(Duration::from_millis(929));
-    assert_eq!(heard(&stage), 2);
+    assert_eq!(received(&stage), 2);
     stage.pass(Duration::from_millis(1));
-    assert_eq!(heard(&stage), 3);
+    assert_eq!(received(&stage), 3);
     // Commands send nothing to others, and use up no bytes.
     stage.say(ann, "/rooms");
     stage.run();
@@ -397,25 +401,26 @@ fn rate_bytes_holds_at_every_listener() {
         let wire = talker(&mut stage, listener);
         (0..3).for_each(|_| stage.send(wire, &message(&text(2_048))));
         stage.run();
-        let heard = |stage: &Stage| stage.text(bob).matches("~|").count();
-        assert_eq!(heard(&stage), 2, "{listener}");
+        let received = |stage: &Stage| stage.text(bob).matches("~|").count();
+        assert_eq!(received(&stage), 2, "{listener}");
         stage.pass(2 * SECOND - STEP);
-        assert_eq!(heard(&stage), 2, "{listener}");
+        assert_eq!(received(&stage), 2, "{listener}");
         stage.pass(STEP);
-        assert_eq!(heard(&stage), 3, "{listener}");
+        assert_eq!(received(&stage), 3, "{listener}");
         stage.end();
     }
 }
 
 #[test]
 fn rate_off_lifts_the_limit_on_bytes_unless_rate_bytes_is_given() {
-    for (flags, heard) in [("--rate off", 3), ("--rate off --rate-bytes 1k/s", 2), ("--rate-bytes off", 3)] {
+    for (flags, received) in [("--rate off", 3), ("--rate off --rate-bytes 1k/s", 2), ("--rate-bytes off", 3)]
+    {
         let mut stage = Stage::new(flags);
         let bob = stage.join("bob");
         let wire = talker(&mut stage, "/ws?name=talker");
         (0..3).for_each(|_| stage.send(wire, &say(&text(65_000))));
         stage.pass(SECOND);
-        assert_eq!(stage.text(bob).matches("~|").count(), heard, "{flags}");
+        assert_eq!(stage.text(bob).matches("~|").count(), received, "{flags}");
         stage.end();
     }
 }

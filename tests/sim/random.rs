@@ -258,7 +258,7 @@ impl Scenario {
     }
 
     /// Prints all that clients have read.
-    fn tell(&self) {
+    fn print(&self) {
         let actors = self
             .actors
             .iter()
@@ -288,7 +288,7 @@ fn run(seed: u64) -> u64 {
     if let Err(panic) = outcome {
         eprintln!("SIM_SEED={seed} fails, with {flags}");
         if env::var("SIM_SEED").is_ok() {
-            scenario.tell();
+            scenario.print();
         }
         std::panic::resume_unwind(panic);
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 
 const SECOND: Duration = Duration::from_secs(1);
-const APART: &str =
+const DISCONNECTED: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
-const TOGETHER: &str = "-- the other servers are within reach again";
+const CONNECTED: &str = "-- the other servers are within reach again";
 
 #[test]
 fn clients_are_told_once_when_redis_is_away_and_once_when_it_is_back() {
@@ -18,22 +18,22 @@ fn clients_are_told_once_when_redis_is_away_and_once_when_it_is_back() {
     cluster.pass(SECOND * 9 / 10);
     cluster.expect(ann, &[]);
     cluster.pass(60 * SECOND);
-    cluster.expect(ann, &[APART]);
+    cluster.expect(ann, &[DISCONNECTED]);
     cluster.ask(ann, "/who", &["-- in #lobby: ann"]);
     let cy = cluster.connect(0, "cy");
     cluster.run();
     assert_eq!(
         cluster.unread(cy)[1..],
-        ["-- hello cy. you are in #lobby with ann. /help lists the commands", APART]
+        ["-- hello cy. you are in #lobby with ann. /help lists the commands", DISCONNECTED]
     );
     cluster.expect(ann, &["-- cy joined"]);
     cluster.say(cy, "hi");
     cluster.expect(ann, &["cy: hi"]);
     cluster.set_redis_down(false, true);
     cluster.pass(10 * SECOND);
-    cluster.expect(ann, &[TOGETHER]);
-    cluster.expect(cy, &[TOGETHER]);
-    cluster.expect(bob, &[APART, TOGETHER, "cy: hi"]);
+    cluster.expect(ann, &[CONNECTED]);
+    cluster.expect(cy, &[CONNECTED]);
+    cluster.expect(bob, &[DISCONNECTED, CONNECTED, "cy: hi"]);
     cluster.ask(ann, "/who", &["-- in #lobby: ann, cy, bob"]);
     cluster.ask(bob, "/who", &["-- in #lobby: bob, ann, cy"]);
     cluster.end();
@@ -82,10 +82,10 @@ fn newcomers_are_told_that_redis_is_away_from_the_start() {
     cluster.start();
     let ann = cluster.join(0, "ann");
     cluster.pass(3 * SECOND);
-    cluster.expect(ann, &[APART]);
+    cluster.expect(ann, &[DISCONNECTED]);
     cluster.set_redis_down(false, false);
     cluster.pass(10 * SECOND);
-    cluster.expect(ann, &[TOGETHER]);
+    cluster.expect(ann, &[CONNECTED]);
     cluster.end();
 }
 
@@ -101,13 +101,13 @@ fn messages_sent_while_redis_is_away_arrive_once_and_in_order() {
         cluster.say(ann, &format!("m{number}"));
         cluster.pass(SECOND / 10);
     }
-    cluster.expect(bob, &[APART]);
+    cluster.expect(bob, &[DISCONNECTED]);
     cluster.set_redis_down(false, false);
     cluster.pass(10 * SECOND);
-    let heard = cluster.unread(bob);
+    let received = cluster.unread(bob);
     let expected: Vec<String> = (1..=100).map(|number| format!("ann: m{number}")).collect();
-    assert_eq!(heard[0], TOGETHER);
-    assert_eq!(heard[1..], expected);
+    assert_eq!(received[0], CONNECTED);
+    assert_eq!(received[1..], expected);
     cluster.end();
 }
 
@@ -179,12 +179,12 @@ fn process_cut_off_from_redis_is_back_when_the_network_is() {
         cluster.pass(seconds * SECOND);
         cluster.set_cut_off(1, false);
         cluster.pass(15 * SECOND);
-        let told = guests.map(|guest| cluster.unread(guest));
-        let said = |told: &[String], line: &str| told.iter().filter(|told| *told == line).count();
-        assert_eq!(said(&told[0], "bob: I am cut off"), 1, "{told:?}");
-        assert_eq!(said(&told[2], "bob: I am cut off"), 1, "{told:?}");
-        let lost = said(&told[1], "-- 1 message from another server was lost");
-        assert_eq!(said(&told[1], "ann: is he?") + lost, 1, "{told:?}");
+        let lines = guests.map(|guest| cluster.unread(guest));
+        let said = |lines: &[String], line: &str| lines.iter().filter(|lines| *lines == line).count();
+        assert_eq!(said(&lines[0], "bob: I am cut off"), 1, "{lines:?}");
+        assert_eq!(said(&lines[2], "bob: I am cut off"), 1, "{lines:?}");
+        let lost = said(&lines[1], "-- 1 message from another server was lost");
+        assert_eq!(said(&lines[1], "ann: is he?") + lost, 1, "{lines:?}");
         assert_eq!(cluster.who(guests[1]), ["ann", "bob", "cy"]);
         assert_eq!(cluster.who(guests[0]), ["ann", "bob", "cy"]);
         cluster.ask(guests[0], "/rooms", &["-- rooms: #lobby (3)"]);
@@ -281,8 +281,8 @@ fn room_joined_while_redis_is_away_is_subscribed_to_when_redis_is_back() {
         cluster.pass(8 * SECOND);
         cluster.say(bob, "/join dev");
         cluster.run();
-        let told = cluster.unread(bob);
-        assert!(!told.iter().any(|line| line.ends_with("lost")), "he has missed nothing: {told:?}");
+        let lines = cluster.unread(bob);
+        assert!(!lines.iter().any(|line| line.ends_with("lost")), "he has missed nothing: {lines:?}");
         cluster.say(ann, "m2");
         cluster.expect(bob, &["ann: m2"]);
         assert_eq!(cluster.redis.numsub("chinwag:dev"), 2);
@@ -307,9 +307,9 @@ fn message_that_redis_confirms_late_arrives_once() {
         let millis = cluster.millis();
         cluster.redis.set_stalled(false, millis);
         cluster.pass(20 * SECOND);
-        let told = cluster.unread(bob);
-        let said = |line: &str| told.iter().filter(|told| *told == line).count();
-        assert_eq!((said("[ann] psst"), said("ann: hi")), (1, 1), "round {round}: {told:?}");
+        let lines = cluster.unread(bob);
+        let said = |line: &str| lines.iter().filter(|lines| *lines == line).count();
+        assert_eq!((said("[ann] psst"), said("ann: hi")), (1, 1), "round {round}: {lines:?}");
     }
     cluster.end();
 }

@@ -42,8 +42,8 @@ fn first_member_that_joins_while_cut_off_is_told_of_no_earlier_loss() {
     cluster.pass(10 * SECOND);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(!told.iter().any(|line| line.contains("lost")), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(!lines.iter().any(|line| line.contains("lost")), "{lines:?}");
     cluster.end();
 }
 
@@ -66,8 +66,8 @@ fn messages_published_before_a_room_had_members_are_not_reported_as_lost_after_a
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- 3 messages from other servers were lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- 3 messages from other servers were lost".into()), "{lines:?}");
     cluster.end();
 }
 
@@ -85,8 +85,8 @@ fn loss_that_can_not_be_counted_is_reported_without_a_number() {
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- messages from other servers may have been lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- messages from other servers may have been lost".into()), "{lines:?}");
     cluster.end();
 }
 
@@ -108,8 +108,8 @@ fn message_of_a_sender_that_has_left_since_is_reported_as_lost() {
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(20 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- 1 message from another server was lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- 1 message from another server was lost".into()), "{lines:?}");
     cluster.end();
 }
 
@@ -137,8 +137,8 @@ fn missing_right_at_redis_is_announced_once() {
         let bob = cluster.join(1, "bob");
         cluster.redis.refuse(command, Some("NOPERM this user has no permissions to run that command"));
         cluster.pass(300 * SECOND);
-        let told = cluster.unread(bob);
-        assert!(told.len() <= 2, "{command}: {told:?}");
+        let lines = cluster.unread(bob);
+        assert!(lines.len() <= 2, "{command}: {lines:?}");
         cluster.redis.refuse(command, None);
         cluster.pass(30 * SECOND);
         cluster.say(bob, "/who");

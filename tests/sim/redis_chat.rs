@@ -96,8 +96,8 @@ fn private_messages_pass_between_processes_both_ways() {
     cluster.stage(1).world().reset(bob.wire);
     cluster.say(ann, "/msg bob still there?");
     cluster.run();
-    let told = cluster.unread(ann);
-    assert!(told.contains(&"-- nobody is called bob. /who lists the names".to_string()), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.contains(&"-- nobody is called bob. /who lists the names".to_string()), "{lines:?}");
     cluster.end();
 }
 
@@ -159,8 +159,8 @@ fn listener_receives_messages_of_other_processes() {
     assert_eq!(cluster.redis.numsub("chinwag:lobby"), 2);
     cluster.say(ann, "hi");
     cluster.run();
-    let heard = String::from_utf8_lossy(cluster.stage(1).raw(wire)).into_owned();
-    assert_eq!(heard.matches(r#""from":"ann","text":"hi""#).count(), 1, "{heard}");
+    let received = String::from_utf8_lossy(cluster.stage(1).raw(wire)).into_owned();
+    assert_eq!(received.matches(r#""from":"ann","text":"hi""#).count(), 1, "{received}");
     cluster.ask(ann, "/who", &["-- in #lobby: ann"]);
     cluster.end();
 }
@@ -192,7 +192,7 @@ fn programs_and_tabs_receive_messages_of_other_processes() {
     cluster.expect(bob, &["[tab] one two"]);
     let texts = tab.texts(cluster.stage(1));
     assert!(texts.len() == 1 && texts[0].contains(r#""id":"b""#), "{texts:?}");
-    assert_eq!(one.frames(cluster.stage(0)), [], "programs hear programs");
+    assert_eq!(one.frames(cluster.stage(0)), [], "programs are sent only messages of programs");
     cluster.end();
 }
 

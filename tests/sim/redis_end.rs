@@ -22,7 +22,7 @@ fn ending(flags: &str) -> (Cluster, Vec<Guest>, Guest) {
     (cluster, guests, eve)
 }
 
-fn told(cluster: &mut Cluster, guests: &[Guest]) -> usize {
+fn count_told(cluster: &mut Cluster, guests: &[Guest]) -> usize {
     guests.iter().filter(|guest| String::from_utf8_lossy(cluster.read(**guest)).contains(GONE)).count()
 }
 
@@ -46,13 +46,13 @@ fn other_processes_remove_all_clients_of_an_ending_one_at_once() {
 fn clients_of_an_ending_process_are_told_evenly_over_three_quarters_of_the_grace() {
     let (mut cluster, guests, _) = ending("--grace 8s");
     for number in 0..CLIENTS {
-        assert_eq!(told(&mut cluster, &guests), number + 1, "after {} ms", 500 * number);
+        assert_eq!(count_told(&mut cluster, &guests), number + 1, "after {} ms", 500 * number);
         assert!(!cluster.stage(0).stopped);
         cluster.pass(Duration::from_millis(499));
-        assert_eq!(told(&mut cluster, &guests), number + 1);
+        assert_eq!(count_told(&mut cluster, &guests), number + 1);
         cluster.pass(Duration::from_millis(1));
     }
-    assert_eq!(told(&mut cluster, &guests), CLIENTS);
+    assert_eq!(count_told(&mut cluster, &guests), CLIENTS);
     cluster.pass(Duration::from_secs(2));
     assert!(cluster.stage(0).stopped);
 }

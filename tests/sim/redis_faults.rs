@@ -9,9 +9,9 @@ use crate::web::post;
 use crate::world::Dial;
 
 const SECOND: Duration = Duration::from_secs(1);
-pub const APART: &str =
+pub const DISCONNECTED: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
-pub const TOGETHER: &str = "-- the other servers are within reach again";
+pub const CONNECTED: &str = "-- the other servers are within reach again";
 
 /// Two clients on one process and one on another, who have read everything so far.
 pub struct Three {
@@ -122,8 +122,8 @@ fn garbage_from_redis_causes_a_new_connection() {
         three.cluster.redis.garble(conn, bytes);
         three.expect_local_chat();
         three.cluster.pass(20 * SECOND);
-        let told = three.cluster.unread(three.bob);
-        assert!(told.is_empty(), "{told:?} after {:?}", String::from_utf8_lossy(bytes));
+        let lines = three.cluster.unread(three.bob);
+        assert!(lines.is_empty(), "{lines:?} after {:?}", String::from_utf8_lossy(bytes));
         three.expect_one_chat();
         three.cluster.end();
     }
@@ -162,13 +162,13 @@ fn chat_recovers_from_a_stall_of_redis() {
         three.expect_local_chat();
         three.cluster.pass(2 * SECOND);
     }
-    assert_eq!(three.cluster.unread(three.far), [APART]);
+    assert_eq!(three.cluster.unread(three.far), [DISCONNECTED]);
     let millis = three.cluster.millis();
     three.cluster.redis.set_stalled(false, millis);
     three.cluster.pass(20 * SECOND);
-    let told = three.cluster.unread(three.far);
-    let words = |told: &[String]| told.iter().filter(|line| line.starts_with("ann: word")).count();
-    assert!(told.contains(&TOGETHER.to_string()) && words(&told) == 20, "{told:?}");
+    let lines = three.cluster.unread(three.far);
+    let words = |lines: &[String]| lines.iter().filter(|line| line.starts_with("ann: word")).count();
+    assert!(lines.contains(&CONNECTED.to_string()) && words(&lines) == 20, "{lines:?}");
     three.expect_one_chat();
     three.cluster.end();
 }
@@ -185,8 +185,8 @@ fn chat_recovers_from_a_restart_of_redis_that_loads() {
         }
         three.cluster.redis.set_loading(false);
         three.cluster.pass(20 * SECOND);
-        let told = three.cluster.unread(three.far);
-        assert_eq!((told.len(), &told[..2]), (22, &[APART.to_string(), TOGETHER.to_string()][..]));
+        let lines = three.cluster.unread(three.far);
+        assert_eq!((lines.len(), &lines[..2]), (22, &[DISCONNECTED.to_string(), CONNECTED.to_string()][..]));
         three.expect_one_chat();
         three.cluster.end();
     }
@@ -359,16 +359,16 @@ fn messages_over_the_queue_to_redis_are_counted_exactly() {
     three.cluster.unread(three.bob);
     three.cluster.set_redis_down(false, true);
     three.cluster.pass(20 * SECOND);
-    let told = three.cluster.unread(three.far);
-    let lost: Vec<usize> = told
+    let lines = three.cluster.unread(three.far);
+    let lost: Vec<usize> = lines
         .iter()
         .filter(|line| line.ends_with("lost"))
         .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
         .collect();
-    let heard: Vec<&String> = told.iter().filter(|line| line.starts_with("ann: ")).collect();
-    assert_eq!(lost, [2_000 - heard.len()], "{told:?}");
+    let received: Vec<&String> = lines.iter().filter(|line| line.starts_with("ann: ")).collect();
+    assert_eq!(lost, [2_000 - received.len()], "{lines:?}");
     let expected: Vec<String> = (lost[0]..2_000).map(|number| format!("ann: m{number}")).collect();
-    assert!(heard.len() > 100 && heard.into_iter().eq(&expected), "{told:?}");
+    assert!(received.len() > 100 && received.into_iter().eq(&expected), "{lines:?}");
     assert_eq!(three.cluster.counts(0).shed, lost[0] as u64);
     three.expect_one_chat();
     three.cluster.end();
@@ -408,11 +408,11 @@ fn clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
     let before = cluster.counts(0).received;
     cluster.say(far, "are you there");
     cluster.step(1);
-    let heard = (0..50).any(|_| {
+    let received = (0..50).any(|_| {
         many.iter().for_each(|guest| cluster.say(*guest, "/history 100"));
         cluster.step(0);
         cluster.step(1);
         cluster.counts(0).received > before
     });
-    assert!(heard, "the link was not read in 50 ticks");
+    assert!(received, "the link was not read in 50 ticks");
 }

@@ -43,7 +43,7 @@ struct Scenario {
 
 /// A line that an observer or another member has read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Heard {
+enum Received {
     /// The message `number` of an actor.
     Message { actor: usize, number: usize },
     /// So many messages were lost.
@@ -226,14 +226,14 @@ impl Scenario {
     }
 
     fn judge(&mut self) {
-        let observed: BTreeMap<(usize, &str), Vec<Heard>> = self
+        let observed: BTreeMap<(usize, &str), Vec<Received>> = self
             .observers
             .clone()
             .into_iter()
             .map(|(place, guest)| (place, self.stays(guest).pop().expect("a room").1))
             .collect();
-        for ((process, room), heard) in &observed {
-            judge_order(*process, room, heard);
+        for ((process, room), received) in &observed {
+            judge_order(*process, room, received);
         }
         for room in ROOMS {
             self.judge_room(room, &observed);
@@ -252,12 +252,12 @@ impl Scenario {
     }
 
     /// Returns the stays of a client: the room, and what it read there.
-    fn stays(&self, guest: Guest) -> Vec<(String, Vec<Heard>)> {
-        let mut stays: Vec<(String, Vec<Heard>)> = Vec::new();
+    fn stays(&self, guest: Guest) -> Vec<(String, Vec<Received>)> {
+        let mut stays: Vec<(String, Vec<Received>)> = Vec::new();
         for line in self.text(guest).lines() {
             match (ledger::read(line), stays.last_mut()) {
                 (Entry::Entered(room), _) => stays.push((room, Vec::new())),
-                (_, Some((_, heard))) => heard.extend(read(line)),
+                (_, Some((_, received))) => received.extend(read(line)),
                 (_, None) => {}
             }
         }
@@ -266,58 +266,60 @@ impl Scenario {
 
     /// Checks that each message of a live process arrived on all others, or that they were told how many they have
     /// missed.
-    fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+    fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Received>>) {
         let here = observed.iter().filter(|((_, other), _)| *other == room);
-        let here: Vec<(usize, &Vec<Heard>)> = here.map(|((process, _), heard)| (*process, heard)).collect();
-        for (process, heard) in &here {
+        let here: Vec<(usize, &Vec<Received>)> =
+            here.map(|((process, _), received)| (*process, received)).collect();
+        for (process, received) in &here {
             let others = here.iter().filter(|(other, _)| other != process);
-            let missing: Vec<&Heard> = others
+            let missing: Vec<&Received> = others
                 .flat_map(|(other, all)| all.iter().filter(|one| self.is_of(one, *other)))
-                .filter(|one| !heard.contains(one))
+                .filter(|one| !received.contains(one))
                 .collect();
-            let told: usize =
-                heard.iter().map(|one| if let Heard::Lost(count) = one { *count } else { 0 }).sum();
+            let reported: usize =
+                received.iter().map(|one| if let Received::Lost(count) = one { *count } else { 0 }).sum();
             // The messages of processes that came later or are gone are unknown.
             let fits = match self.killed.is_empty() && self.late.is_empty() {
-                _ if heard.contains(&Heard::MaybeLost) => true,
-                true => missing.len() == told,
-                false => missing.len() <= told,
+                _ if received.contains(&Received::MaybeLost) => true,
+                true => missing.len() == reported,
+                false => missing.len() <= reported,
             };
-            assert!(fits, "process {process} in {room}: told of {told} of {missing:?}");
+            assert!(fits, "process {process} in {room}: told of {reported} of {missing:?}");
         }
     }
 
-    fn is_of(&self, heard: &Heard, process: usize) -> bool {
-        matches!(heard, Heard::Message { actor, .. } if self.actors[*actor].guest.process == process)
+    fn is_of(&self, received: &Received, process: usize) -> bool {
+        matches!(received, Received::Message { actor, .. } if self.actors[*actor].guest.process == process)
     }
 
     /// Checks that what a client read in a room is a part of what the observer read, without a gap.
-    fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+    fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Received>>) {
         let index = self.actors.iter().position(|other| std::ptr::eq(other, actor)).unwrap();
-        let own = |heard: &Heard| matches!(heard, Heard::Message { actor, .. } if *actor == index);
+        let own =
+            |received: &Received| matches!(received, Received::Message { actor, .. } if *actor == index);
         let stays = self.stays(actor.guest);
-        for (place, (room, heard)) in stays.iter().enumerate() {
+        for (place, (room, received)) in stays.iter().enumerate() {
             let Some(all) = observed.get(&(actor.guest.process, room.as_str())) else {
                 continue;
             };
-            let all: Vec<&Heard> = all.iter().filter(|heard| !own(heard)).collect();
-            let heard: Vec<&Heard> = heard.iter().collect();
+            let all: Vec<&Received> = all.iter().filter(|received| !own(received)).collect();
+            let received: Vec<&Received> = received.iter().collect();
             let fits = match place + 1 == stays.len() && actor.here {
-                true => all.ends_with(&heard),
-                false => heard.is_empty() || all.windows(heard.len()).any(|window| window == heard),
+                true => all.ends_with(&received),
+                false => received.is_empty() || all.windows(received.len()).any(|window| window == received),
             };
-            assert!(fits, "c{index} heard {heard:?} in {room}, of {all:?}");
+            assert!(fits, "c{index} received {received:?} in {room}, of {all:?}");
         }
     }
 
     /// Checks that each private message arrived once at most.
     fn judge_private(&self) {
-        let mut heard = BTreeSet::new();
+        let mut received = BTreeSet::new();
         for (index, actor) in self.actors.iter().enumerate() {
             if self.cluster.is_alive(actor.guest.process) {
                 for line in self.text(actor.guest).lines().filter(|line| line.starts_with('[')) {
                     let (_, text) = line.split_once("] ").unwrap();
-                    assert!(heard.insert(text.to_string()), "c{index} heard {line} again");
+                    assert!(received.insert(text.to_string()), "c{index} received {line} again");
                 }
             }
         }
@@ -345,12 +347,12 @@ impl Scenario {
 }
 
 /// Parses a line about a message, if it is one.
-fn read(line: &str) -> Option<Heard> {
+fn read(line: &str) -> Option<Received> {
     if let Some(notice) = line.strip_prefix("-- ") {
         let (count, rest) = notice.split_once(' ')?;
         return match rest.ends_with("may have been lost") {
-            true => Some(Heard::MaybeLost),
-            false => rest.ends_with("lost").then(|| Heard::Lost(count.parse().unwrap())),
+            true => Some(Received::MaybeLost),
+            false => rest.ends_with("lost").then(|| Received::Lost(count.parse().unwrap())),
         };
     }
     let spoken = match line.strip_prefix("* ") {
@@ -358,14 +360,14 @@ fn read(line: &str) -> Option<Heard> {
         None => line.split_once(": ")?.1,
     };
     let (actor, number) = spoken.split(' ').next()?.strip_prefix('m')?.split_once('-')?;
-    Some(Heard::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
+    Some(Received::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
 }
 
 /// Checks that each message came once, and those of one sender in order.
-fn judge_order(process: usize, room: &str, heard: &[Heard]) {
+fn judge_order(process: usize, room: &str, received: &[Received]) {
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
-    for one in heard {
-        if let Heard::Message { actor, number } = one {
+    for one in received {
+        if let Received::Message { actor, number } = one {
             let before = last.insert(*actor, *number);
             assert!(
                 before.is_none_or(|before| before < *number),

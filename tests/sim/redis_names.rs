@@ -47,9 +47,9 @@ fn later_of_two_claims_to_a_name_becomes_a_guest_and_is_told() {
         (0..2).for_each(|process| cluster.set_cut_off(process, false));
         cluster.run();
         let guest = format!("guest-{}", if first == 0 { 2002 } else { 1003 });
-        let told = cluster.unread(late);
+        let lines = cluster.unread(late);
         assert_eq!(
-            told[..2],
+            lines[..2],
             [
                 "-- somebody on another server had the name ann before you".to_string(),
                 format!("-- you are now {guest}")
@@ -133,8 +133,8 @@ fn name_given_up_by_the_later_claim_stays_with_the_first() {
     cluster.run();
     cluster.say(cy, "/nick ann");
     cluster.run();
-    let told = cluster.unread(cy);
-    assert_eq!(told.last().unwrap(), "-- the name ann is taken", "{told:?}");
+    let lines = cluster.unread(cy);
+    assert_eq!(lines.last().unwrap(), "-- the name ann is taken", "{lines:?}");
     assert_eq!(cluster.who(late), ["ann", "cy", "guest-2002"]);
     cluster.unread(early);
     cluster.ask(cy, "/msg ann you?", &[]);
@@ -195,8 +195,8 @@ fn client_of_a_crashed_process_has_its_name_back_as_soon_as_the_crash_is_noticed
     let third = cluster.start();
     let bob = cluster.connect(third, "bob");
     cluster.pass(3 * SECOND);
-    let told = cluster.unread(ann);
-    assert!(told.contains(&"-- bob left (its server is gone)".into()), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.contains(&"-- bob left (its server is gone)".into()), "{lines:?}");
     assert_eq!(cluster.who(ann), ["ann", "bob"]);
     cluster.unread(bob);
     cluster.say(ann, "/msg bob welcome back");
@@ -280,16 +280,16 @@ fn owner_of_a_name_is_not_told_of_a_rename_of_hers() {
             false => (0..2).for_each(|process| cluster.set_cut_off(process, false)),
         }
         cluster.pass(10 * SECOND);
-        let told = moves(&mut cluster, &mut ann, 1);
-        assert!(!told.iter().any(|text| text.contains(r#""ann""#)), "outage: {outage}: {told:?}");
+        let moved = moves(&mut cluster, &mut ann, 1);
+        assert!(!moved.iter().any(|text| text.contains(r#""ann""#)), "outage: {outage}: {moved:?}");
         let lines = cluster.unread(cy);
         assert!(!lines.iter().any(|line| line.contains("-- ann ")), "outage: {outage}: {lines:?}");
         // After a blip the other one is announced; after an outage it is only listed.
         let joined = lines.iter().filter(|line| *line == "-- guest-1001 joined").count();
         assert_eq!(joined, usize::from(!outage), "{lines:?}");
         assert_eq!(cluster.who(cy), ["ann", "cy", "guest-1001"]);
-        let told = moves(&mut cluster, &mut late, 0);
-        assert!(told.iter().any(|text| text.contains(r#""to":"guest-1001""#)), "{told:?}");
+        let moved = moves(&mut cluster, &mut late, 0);
+        assert!(moved.iter().any(|text| text.contains(r#""to":"guest-1001""#)), "{moved:?}");
         // From now on each is announced under its own name.
         late.say(cluster.stage(0), r#"{"type":"nick","name":"zoe"}"#);
         cluster.expect(cy, &["-- guest-1001 is now zoe"]);
@@ -364,8 +364,8 @@ fn client_that_takes_a_name_claimed_meanwhile_is_not_announced_as_its_owner() {
     (0..2).for_each(|process| cluster.set_cut_off(process, false));
     cluster.run();
     cluster.expect(cy, &["-- ann left", "-- guest-1002 joined"]);
-    let told = cluster.unread(ann);
-    assert!(told.iter().any(|line| line.contains("had the name zoe before you")), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.iter().any(|line| line.contains("had the name zoe before you")), "{lines:?}");
     assert_eq!(cluster.who(cy), ["cy", "guest-1002", "zoe"]);
     cluster.say(bob, "it is mine");
     cluster.expect(cy, &["zoe: it is mine"]);

@@ -104,10 +104,10 @@ fn name_belongs_to_the_first_claim_by_the_wall_clock() {
         let second = take(&mut cluster, 1);
         (0..2).for_each(|process| cluster.set_cut_off(process, false));
         cluster.run();
-        let told = cluster.unread(first);
-        assert!(told.iter().any(|line| line.contains("had the name ann before you")), "{told:?}");
-        let told = cluster.unread(second);
-        assert!(!told.iter().any(|line| line.contains("before you")), "{told:?}");
+        let lines = cluster.unread(first);
+        assert!(lines.iter().any(|line| line.contains("had the name ann before you")), "{lines:?}");
+        let lines = cluster.unread(second);
+        assert!(!lines.iter().any(|line| line.contains("before you")), "{lines:?}");
         // The number of its first guest name is not given again.
         assert_eq!(cluster.who(second), ["ann", "guest-1002"]);
         assert_eq!(cluster.who(first), ["ann", "guest-1002"]);
@@ -132,9 +132,9 @@ fn stall_shorter_than_redis_timeout_keeps_the_session_and_a_longer_one_ends_it()
         cluster.pass(30 * SECOND);
         let sessions = cluster.counts(0).sessions;
         assert_eq!(sessions > 1, down, "{stall} s");
-        let told = cluster.unread(bob);
-        assert_eq!(told.iter().filter(|line| *line == "ann: during").count(), 1, "{told:?}");
-        assert_eq!(told.len(), if down { 3 } else { 1 }, "{told:?}");
+        let lines = cluster.unread(bob);
+        assert_eq!(lines.iter().filter(|line| *line == "ann: during").count(), 1, "{lines:?}");
+        assert_eq!(lines.len(), if down { 3 } else { 1 }, "{lines:?}");
         // Afterwards the state is the same as before.
         for guest in [ann, bob] {
             assert_eq!(cluster.who(guest), ["ann", "bob"]);

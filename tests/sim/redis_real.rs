@@ -144,8 +144,8 @@ impl Twins {
         }
         self.clients[who].1.write_all(requests).unwrap();
         for (conn, stream) in &mut self.clients {
-            let told = self.redis.take_output(*conn);
-            let mut really = vec![0; told.len()];
+            let answer = self.redis.take_output(*conn);
+            let mut really = vec![0; answer.len()];
             let mut count = 0;
             while count < really.len() {
                 match stream.read(&mut really[count..]) {
@@ -153,8 +153,8 @@ impl Twins {
                     _ => break,
                 }
             }
-            let (told, really) = (without_millis(&told), without_millis(&really[..count]));
-            assert_eq!(told, really, "{:?}", text(requests));
+            let (answer, really) = (without_millis(&answer), without_millis(&really[..count]));
+            assert_eq!(answer, really, "{:?}", text(requests));
         }
     }
 
@@ -184,9 +184,9 @@ impl Twins {
 }
 
 /// Removes the rest of a long time to live, which differs between the two.
-fn without_millis(told: &[u8]) -> String {
-    let told = String::from_utf8_lossy(told);
-    let lines = told.split("\r\n").map(|line| if line.starts_with(LONG_START) { LONG_START } else { line });
+fn without_millis(answer: &[u8]) -> String {
+    let answer = String::from_utf8_lossy(answer);
+    let lines = answer.split("\r\n").map(|line| if line.starts_with(LONG_START) { LONG_START } else { line });
     lines.collect::<Vec<_>>().join("\r\n")
 }
 

@@ -66,10 +66,10 @@ fn a_thousand_rooms_on_three_processes_are_one_subscription_per_room_and_process
     for (number, members) in rooms.iter().enumerate() {
         let speaker = (number % SAMPLE == 0).then_some(number / SAMPLE % members.len());
         for (index, guest) in members.iter().enumerate() {
-            let hears = speaker.is_some_and(|speaker| speaker != index);
-            let told = cluster.unread(*guest);
-            assert_eq!(told.len(), usize::from(hears), "{told:?}");
-            assert!(told.iter().all(|line| line.ends_with(&format!(": word {number}"))), "{told:?}");
+            let receives = speaker.is_some_and(|speaker| speaker != index);
+            let lines = cluster.unread(*guest);
+            assert_eq!(lines.len(), usize::from(receives), "{lines:?}");
+            assert!(lines.iter().all(|line| line.ends_with(&format!(": word {number}"))), "{lines:?}");
         }
     }
 
@@ -119,8 +119,8 @@ impl FullHouse {
         // Each process also writes its version and one heartbeat.
         assert_eq!(count(&self.cluster, "HSET") - sets, FULL / CLIENTS_A_COMMAND + 1 + 2 + 2);
         assert_eq!(self.cluster.redis.hash(HASH, self.cluster.millis()).len(), FULL + 2);
-        let told = self.cluster.unread(self.eve);
-        assert_eq!(told.iter().filter(|line| **line == format!("n0: {word}")).count(), 1, "{told:?}");
+        let lines = self.cluster.unread(self.eve);
+        assert_eq!(lines.iter().filter(|line| **line == format!("n0: {word}")).count(), 1, "{lines:?}");
         for guest in [self.eve, self.crowd[0]] {
             self.cluster.unread(guest);
             self.cluster.ask(guest, "/rooms", &[&format!("-- rooms: #lobby ({})", FULL + 1)]);
@@ -180,9 +180,9 @@ fn give_names(cluster: &mut Cluster, crowd: &[Guest]) {
 }
 
 /// Counts the clients that have read a line with that part.
-fn told(cluster: &mut Cluster, crowd: &[Guest], part: &str) -> usize {
-    let is_told = |guest: &&Guest| cluster.unread(**guest).iter().any(|line| line.contains(part));
-    crowd.iter().filter(is_told).count()
+fn count_readers(cluster: &mut Cluster, crowd: &[Guest], part: &str) -> usize {
+    let has_read = |guest: &&Guest| cluster.unread(**guest).iter().any(|line| line.contains(part));
+    crowd.iter().filter(has_read).count()
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     let crowd: Vec<Guest> =
         (0..CROWD).map(|_| Guest { process: 1, wire: cluster.stage(1).connect() }).collect();
     cluster.run();
-    told(&mut cluster, &crowd, "");
+    count_readers(&mut cluster, &crowd, "");
     let (asked, published) = (count(&cluster, "PUBSUB"), count(&cluster, "PUBLISH"));
 
     // All ask before another process can know that theirs is gone.
@@ -203,7 +203,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     cluster.redis.set_stalled(true, millis);
     give_names(&mut cluster, &crowd);
     cluster.pass(SECOND);
-    assert_eq!(told(&mut cluster, &crowd, "is taken"), CROWD);
+    assert_eq!(count_readers(&mut cluster, &crowd, "is taken"), CROWD);
     cluster.redis.set_stalled(false, millis);
     cluster.run();
     assert_eq!(count(&cluster, "PUBSUB") - asked, 1, "their process is asked for once");
@@ -213,7 +213,7 @@ fn all_clients_of_a_large_process_that_died_get_their_names_elsewhere_three_seco
     let polls = cluster.stage(2).world().polls;
     give_names(&mut cluster, &crowd);
     cluster.pass(SECOND);
-    assert_eq!(told(&mut cluster, &crowd, "-- hello "), CROWD);
+    assert_eq!(count_readers(&mut cluster, &crowd, "-- hello "), CROWD);
     let published = count(&cluster, "PUBLISH") - published;
     assert!(published < 20, "published {published} times");
     let polls = cluster.stage(2).world().polls - polls;
@@ -239,10 +239,10 @@ fn later_of_two_crowds_with_the_same_names_become_guests_after_an_outage() {
         cluster.pass(SECOND);
         crowd
     });
-    crowds.iter().for_each(|crowd| _ = told(&mut cluster, crowd, ""));
+    crowds.iter().for_each(|crowd| _ = count_readers(&mut cluster, crowd, ""));
     cluster.set_redis_down(false, true);
     cluster.pass(10 * SECOND);
-    let lost = crowds.map(|crowd| told(&mut cluster, &crowd, "had the name "));
+    let lost = crowds.map(|crowd| count_readers(&mut cluster, &crowd, "had the name "));
     assert_eq!(lost, [0, CROWD]);
     for process in 0..2 {
         let census = cluster.stage(process).server.chat().census();

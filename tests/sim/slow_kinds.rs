@@ -96,8 +96,8 @@ fn slow_line_client_misses_messages_of_every_kind_or_is_dropped() {
             assert_eq!(counts, (skip, u64::from(!skip)), "{kind:?} {policy}");
             read_again(&mut stage, bob);
             let lines = stage.unread(bob);
-            let heard = lines.iter().filter(|line| line.contains(&text)).count();
-            let missed = TEXTS - heard;
+            let received = lines.iter().filter(|line| line.contains(&text)).count();
+            let missed = TEXTS - received;
             let last = match skip {
                 true => format!("-- you missed {missed} messages: you read too slowly"),
                 false => "-- you were dropped: too much was waiting for you to read it".to_string(),
@@ -132,9 +132,9 @@ fn slow_tab_misses_messages_of_every_kind_or_is_dropped() {
             assert_eq!(counts, (skip, u64::from(!skip)), "{kind:?} {policy}");
             read_again(&mut stage, bob.wire);
             let texts = bob.texts(&mut stage);
-            let heard = texts.iter().filter(|line| line.contains(&text)).count();
-            let told: usize = texts.iter().filter_map(|line| missed_count(line)).sum();
-            assert_eq!(told, if skip { TEXTS - heard } else { 0 }, "{kind:?} {policy}: {texts:?}");
+            let received = texts.iter().filter(|line| line.contains(&text)).count();
+            let missed: usize = texts.iter().filter_map(|line| missed_count(line)).sum();
+            assert_eq!(missed, if skip { TEXTS - received } else { 0 }, "{kind:?} {policy}: {texts:?}");
             stage.end();
         }
     }
@@ -170,9 +170,9 @@ fn slow_listener_misses_messages_or_is_dropped_and_gets_no_private_ones() {
                 "{kind:?}"
             );
             read_again(&mut stage, tail);
-            let heard = stage.text(tail).contains(&text);
+            let received = stage.text(tail).contains(&text);
             assert_eq!(
-                heard,
+                received,
                 !private && policy == "skip",
                 "{kind:?} {policy}: what waits for a dropped one is given up"
             );

@@ -144,8 +144,11 @@ fn listener_receives_messages_and_those_since_its_last_id() {
     let again = stage.connect_http();
     let since = "GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n\
                  Last-Event-ID: 000000000000c0de-0-1\r\n\r\n";
-    let heard = ask(&mut stage, again, since);
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && !heard.contains("-0-1\n"), "{heard}");
+    let received = ask(&mut stage, again, since);
+    assert!(
+        received.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && !received.contains("-0-1\n"),
+        "{received}"
+    );
     let rooms = ask_once(&mut stage, &get("/rooms"));
     assert!(rooms.contains(r#"{"room":"lobby","count":1}"#), "who listens is no member: {rooms}");
     stage.pass(Duration::from_secs(26));

@@ -316,11 +316,14 @@ fn listener_resumes_at_the_id_in_its_query() {
     ["one", "two", "three"].iter().for_each(|text| stage.say(ann, text));
     stage.run();
     let events = |id: &str| format!("/rooms/lobby/events?lastEventId=000000000000c0de-0-{id}");
-    let heard = ask_once(&mut stage, &get(&events("1")));
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && heard.contains("c0de-0-3\n"), "{heard}");
+    let received = ask_once(&mut stage, &get(&events("1")));
+    assert!(
+        received.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && received.contains("c0de-0-3\n"),
+        "{received}"
+    );
     let field = "Last-Event-ID: 000000000000c0de-0-2\r\n";
-    let heard = ask_once(&mut stage, &with_fields(&format!("GET {}", events("1")), field, ""));
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-3\n"), "the field is newer: {heard}");
+    let received = ask_once(&mut stage, &with_fields(&format!("GET {}", events("1")), field, ""));
+    assert!(received.contains("\r\n\r\nid: 000000000000c0de-0-3\n"), "the field is newer: {received}");
     let lost = ask_once(&mut stage, &get("/rooms/lobby/events?lastEventId=nowhere"));
     assert!(lost.contains("event: missed\n") && lost.contains("\"text\":\"one\""), "{lost}");
     let mut tab = Socket::open(&mut stage, "/ws");

@@ -35,7 +35,7 @@ fn pongs(stage: &mut Stage, tab: &mut Socket) -> Vec<Vec<u8>> {
 }
 
 /// Returns the messages of `tab` that `ann` has read since the last call.
-fn heard(stage: &mut Stage, ann: Wire) -> Vec<String> {
+fn received(stage: &mut Stage, ann: Wire) -> Vec<String> {
     stage.run();
     let lines = stage.unread(ann);
     lines.iter().filter_map(|line| line.strip_prefix("tab: ")).map(String::from).collect()
@@ -227,7 +227,7 @@ fn throttled_client_gets_its_pongs_and_loses_no_message() {
                 stage.send(tab.wire, &frame(PING, &second.to_be_bytes()));
                 assert_eq!(pongs(&mut stage, &mut tab), [second.to_be_bytes()], "{dialect}");
             }
-            all.extend(heard(&mut stage, ann));
+            all.extend(received(&mut stage, ann));
             assert_eq!(all.len(), second as usize + 1, "{dialect}: one a second");
             stage.pass(SECOND);
         }
@@ -254,7 +254,7 @@ fn fragments_wait_as_messages_do_however_they_are_cut() {
         let expected: Vec<_> = (0..30).map(|number| vec![number]).collect();
         assert_eq!(pongs(&mut stage, &mut tab), expected, "in pieces of {piece}");
         stage.pass(30 * SECOND);
-        assert_eq!(heard(&mut stage, ann), messages(30), "in pieces of {piece}");
+        assert_eq!(received(&mut stage, ann), messages(30), "in pieces of {piece}");
         stage.end();
     }
 }
@@ -276,7 +276,7 @@ fn client_with_a_full_queue_of_messages_is_not_read_and_loses_nothing() {
     }
     assert!((10..38).contains(&seconds), "answered after {seconds} s, with the last messages waiting");
     stage.pass(40 * SECOND);
-    assert_eq!(heard(&mut stage, ann), messages(count));
+    assert_eq!(received(&mut stage, ann), messages(count));
     stage.end();
 }
 
@@ -340,7 +340,7 @@ fn client_that_lags_gets_its_pong_as_soon_as_it_reads() {
 fn close_of_a_throttled_client_is_answered_at_once_and_its_messages_are_delivered() {
     let (mut stage, ann, mut tab) = ann_and_tab(SLOW);
     stage.send(tab.wire, &[&says(10)[..], &frame(PING, b"?"), &close(3000), &say(99)].concat());
-    let mut all = heard(&mut stage, ann);
+    let mut all = received(&mut stage, ann);
     assert_eq!(all, ["m0"]);
     let frames = tab.frames(&stage);
     let end = [pong(b"?"), (CLOSE, 3000_u16.to_be_bytes().to_vec())];
@@ -376,7 +376,7 @@ fn messages_before_a_close_outlive_the_connection() {
             stage.say(ann, "/who");
             stage.pass(SECOND);
         }
-        assert_eq!(heard(&mut stage, ann), messages(5));
+        assert_eq!(received(&mut stage, ann), messages(5));
         assert_eq!(tab.frames(&stage).iter().filter(|(opcode, _)| *opcode == CLOSE).count(), 1);
         assert_eq!(stage.server.roster().len(), 1);
         stage.end();
@@ -432,7 +432,7 @@ fn broken_frame_closes_the_connection_after_the_queued_messages() {
         stage.send(tab.wire, &[&says(5)[..], &frame(PING, b"?"), &broken, &frame(PING, b"!")].concat());
         assert_eq!(pongs(&mut stage, &mut tab), [b"?"]);
         stage.pass(5 * SECOND);
-        assert_eq!(heard(&mut stage, ann), messages(5));
+        assert_eq!(received(&mut stage, ann), messages(5));
         assert_eq!(tab.closed(&mut stage).0, code);
         stage.end();
     }
@@ -445,7 +445,7 @@ fn end_of_input_closes_the_connection_after_the_queued_messages() {
     stage.world().end(tab.wire);
     assert_eq!(pongs(&mut stage, &mut tab), [b"?"]);
     stage.pass(5 * SECOND);
-    assert_eq!(heard(&mut stage, ann), messages(5));
+    assert_eq!(received(&mut stage, ann), messages(5));
     assert_eq!(stage.server.roster().len(), 1);
     stage.end();
 }
@@ -458,7 +458,7 @@ fn raw_client_that_misses_a_message_is_closed_with_the_reason_under_either_polic
         );
         // Number of messages, seconds without reading, whether a little is read all along, and the reason.
         let rows = [(40, 1, false, "too much"), (3, 4, false, "stopped reading"), (14, 6, true, "behind")];
-        for (count, seconds, trickles, told) in rows {
+        for (count, seconds, trickles, part) in rows {
             let mut stage = Stage::new(&flags);
             let mut program = Socket::open(&mut stage, "/raw/lobby");
             let talker = Socket::open(&mut stage, "/raw/lobby");
@@ -474,7 +474,7 @@ fn raw_client_that_misses_a_message_is_closed_with_the_reason_under_either_polic
             }
             go_on(&mut stage, &program);
             let (code, reason) = program.closed(&mut stage);
-            assert_eq!((code, reason.contains(told)), (1013, true), "{policy}: {reason}");
+            assert_eq!((code, reason.contains(part)), (1013, true), "{policy}: {reason}");
             assert_eq!(stage.server.metrics().missed, 0, "{policy}");
             stage.end();
         }

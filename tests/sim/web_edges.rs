@@ -153,8 +153,8 @@ fn waiting_tabs_are_told_their_positions_and_are_pinged() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 8");
     let ann = stage.join("ann");
     let mut tabs: Vec<Socket> = (0..4).map(|_| Socket::open(&mut stage, "/ws?room=")).collect();
-    let told: Vec<String> = tabs.iter_mut().map(|tab| tab.texts(&mut stage).concat()).collect();
-    assert!(told[0].contains("you are next") && told[3].contains('4'), "{told:?}");
+    let notices: Vec<String> = tabs.iter_mut().map(|tab| tab.texts(&mut stage).concat()).collect();
+    assert!(notices[0].contains("you are next") && notices[3].contains('4'), "{notices:?}");
     stage.pass(26 * SECOND);
     for tab in &mut tabs[1..] {
         assert_eq!(tab.frames(&stage), [(PING, vec![])]);
@@ -177,8 +177,8 @@ fn throttled_message_of_a_waiting_tab_is_handled_once_the_tab_is_in() {
     let two = [r#"{"type":"say","text":"one"}"#, r#"{"type":"say","text":"two","id":"x2"}"#];
     stage.send(tab.wire, &two.map(|message| frame(TEXT, message.as_bytes())).concat());
     stage.run();
-    let told = tab.texts(&mut stage).concat();
-    assert!(told.contains("wait") && told.contains("error"), "the first came too early: {told}");
+    let texts = tab.texts(&mut stage).concat();
+    assert!(texts.contains("wait") && texts.contains("error"), "the first came too early: {texts}");
     stage.world().reset(ann);
     let welcome = tab.texts(&mut stage).concat();
     assert!(welcome.contains(r#""type":"welcome""#) && !welcome.contains("x2"), "{welcome}");

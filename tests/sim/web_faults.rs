@@ -94,8 +94,8 @@ fn length_over_the_limit_is_refused_by_its_header() {
     stage.run();
     assert_eq!(tab.frames(&stage), [], "1,024 and one for every 8 bytes of the limit are taken");
     stage.send(tab.wire, &fragment(CONTINUE, &[]));
-    let told = "your message is in too many frames: send longer ones";
-    assert_eq!(tab.closed(&mut stage), (1009, told.into()), "their number counts too");
+    let texts = "your message is in too many frames: send longer ones";
+    assert_eq!(tab.closed(&mut stage), (1009, texts.into()), "their number counts too");
     stage.end();
 }
 

@@ -383,16 +383,16 @@ impl Scenario {
         let said = of_programs.filter_map(|line| line.text.strip_prefix("program")?.split_once(": "));
         let said: Vec<&str> = said.map(|(_, text)| text).collect();
         let frames = self.frames(actor).into_iter().filter(|(opcode, _)| *opcode == TEXT);
-        let heard: Vec<String> = frames.map(|(_, text)| String::from_utf8(text).unwrap()).collect();
+        let received: Vec<String> = frames.map(|(_, text)| String::from_utf8(text).unwrap()).collect();
         let mut rest = said.iter();
         assert!(
-            heard.iter().all(|text| rest.any(|said| said == text)),
-            "{}: {heard:?} of {said:?}",
+            received.iter().all(|text| rest.any(|said| said == text)),
+            "{}: {received:?} of {said:?}",
             actor.name
         );
         let all = !self.was_dropped(actor) && actor.fate != Fate::Closed;
-        assert!(!all || heard.len() == said.len(), "{}: {} of {}", actor.name, heard.len(), said.len());
-        assert!(said.starts_with(&heard.iter().map(String::as_str).collect::<Vec<_>>()), "a gap");
+        assert!(!all || received.len() == said.len(), "{}: {} of {}", actor.name, received.len(), said.len());
+        assert!(said.starts_with(&received.iter().map(String::as_str).collect::<Vec<_>>()), "a gap");
     }
 
     /// Checks that the room has each message of the actor once and in order, and all unless the connection ended early.
@@ -408,9 +408,9 @@ impl Scenario {
     /// it.
     fn was_dropped(&self, actor: &Actor) -> bool {
         let raw = self.stage.raw(actor.wire);
-        let told = raw.windows(16).any(|part| part == b"you were dropped");
+        let has_reason = raw.windows(16).any(|part| part == b"you were dropped");
         actor.fate == Fate::Broke
-            || told
+            || has_reason
             || (self.stage.gave_up_on(actor.wire) && self.stage.server.metrics().dropped() > 0)
     }
 }

@@ -22,9 +22,9 @@ fn messages_over_rate_and_burst_are_delayed() {
         tab.say(&mut stage, &say(number));
     }
     let texts = tab.texts(&mut stage);
-    let (heard, notices): (Vec<_>, Vec<_>) =
+    let (received, notices): (Vec<_>, Vec<_>) =
         texts.iter().partition(|text| text.contains(r#""type":"message""#));
-    assert_eq!((heard.len(), notices.len()), (3, 1), "{texts:?}");
+    assert_eq!((received.len(), notices.len()), (3, 1), "{texts:?}");
     assert!(notices[0].contains("none is lost"), "{notices:?}");
     assert!(!notices[0].contains("\"id\""), "it answers nothing: {notices:?}");
     stage.pass(SECOND);
@@ -153,8 +153,8 @@ fn tab_is_dropped_over_write_buffer_and_after_stall_timeout() {
         stage.world().set_window(tab.wire, WIDE);
         stage.run();
         let texts = tab.texts(&mut stage);
-        let told = texts.iter().any(|text| text.contains("too much was waiting"));
-        assert_eq!(told, dropped, "{rounds}");
+        let has_reason = texts.iter().any(|text| text.contains("too much was waiting"));
+        assert_eq!(has_reason, dropped, "{rounds}");
         stage.end();
     }
     let mut stage = Stage::new("--stall-timeout 10s");
@@ -191,12 +191,12 @@ fn skipped_tab_is_told_the_room_of_each_gap() {
     stage.set_eager(tab.wire, true);
     stage.world().set_window(tab.wire, WIDE);
     let texts = tab.texts(&mut stage);
-    let heard = |room: &str| {
+    let received = |room: &str| {
         let of_room = |text: &&String| text.contains(&format!(r#""message","room":"{room}""#));
         texts.iter().filter(of_room).count()
     };
     for room in ["lobby", "dev"] {
-        let missed = format!(r#"{{"type":"missed","count":{},"room":"{room}"}}"#, 10 - heard(room));
+        let missed = format!(r#"{{"type":"missed","count":{},"room":"{room}"}}"#, 10 - received(room));
         assert!(texts.contains(&missed), "{missed} {texts:?}");
     }
     stage.end();

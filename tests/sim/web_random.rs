@@ -158,13 +158,13 @@ impl Scenario {
     fn judge(&mut self) {
         let mut words: BTreeMap<u64, String> = BTreeMap::new();
         for wire in self.tabs.clone() {
-            let Some((first, heard)) = self.heard_by_tab(wire) else {
+            let Some((first, received)) = self.received_by_tab(wire) else {
                 continue;
             };
-            for (place, (seq, text)) in heard.into_iter().enumerate() {
-                assert_eq!(seq, first + 1 + place as u64, "a tab misses a message or hears it twice");
+            for (place, (seq, text)) in received.into_iter().enumerate() {
+                assert_eq!(seq, first + 1 + place as u64, "a tab misses a message or receives it twice");
                 let known = words.entry(seq).or_insert_with(|| text.clone());
-                assert_eq!(*known, text, "two tabs have heard different words as number {seq}");
+                assert_eq!(*known, text, "two tabs have read different texts as number {seq}");
             }
         }
         let order: BTreeMap<&str, u64> = words.iter().map(|(seq, text)| (text.as_str(), *seq)).collect();
@@ -173,12 +173,12 @@ impl Scenario {
             let lines = text.lines().filter(|line| !line.starts_with("-- "));
             let said = lines.filter_map(|line| line.split_once(": ").map(|(_, said)| said));
             let known: Vec<u64> = said.filter_map(|said| order.get(said.trim_end()).copied()).collect();
-            assert!(known.is_sorted_by(|a, b| a < b), "a line client hears another order: {known:?}");
+            assert!(known.is_sorted_by(|a, b| a < b), "a line client reads another order: {known:?}");
         }
     }
 
     /// Returns the number of the last message before a tab joined, and the messages it has read since.
-    fn heard_by_tab(&self, wire: Wire) -> Option<(u64, Vec<(u64, String)>)> {
+    fn received_by_tab(&self, wire: Wire) -> Option<(u64, Vec<(u64, String)>)> {
         let raw = self.stage.raw(wire);
         // A client that never read was closed in the middle of the answer.
         if !raw.starts_with(b"HTTP/1.1 101") || !raw.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -187,18 +187,18 @@ impl Scenario {
         let frames = Socket::upgraded(&self.stage, wire).frames(&self.stage);
         let texts = frames.iter().filter(|(opcode, _)| *opcode == TEXT);
         let events = texts.map(|(_, text)| serde_json::from_slice::<Value>(text).expect("JSON"));
-        let (mut first, mut heard) = (None, Vec::new());
+        let (mut first, mut received) = (None, Vec::new());
         for event in events {
             match event["type"].as_str() {
                 Some("joined") if event["seq"].is_u64() => first = event["seq"].as_u64(),
                 Some("message") => {
                     let text = event["text"].as_str().expect("a text").trim_end().to_string();
-                    heard.push((event["seq"].as_u64().expect("a number"), text));
+                    received.push((event["seq"].as_u64().expect("a number"), text));
                 }
                 _ => {}
             }
         }
-        first.map(|first| (first, heard))
+        first.map(|first| (first, received))
     }
 }
 

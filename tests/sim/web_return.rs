@@ -41,7 +41,7 @@ impl Listener {
 
     /// Returns what it has received since the last call: the texts of messages, `missed N`, and `missed` without a
     /// number.
-    pub fn heard(&mut self, stage: &Stage) -> Vec<String> {
+    pub fn received(&mut self, stage: &Stage) -> Vec<String> {
         let all = String::from_utf8(stage.raw(self.wire).to_vec()).expect("UTF-8");
         let (head, stream) = all.split_once("\r\n\r\n").expect("the head of the answer");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -87,14 +87,14 @@ fn listener_that_reconnects_after_no_message_misses_nothing() {
     say_all(&mut stage, ann, &["before"]);
     let mut listener = Listener::connect(&mut stage, "");
     stage.run();
-    assert_eq!(listener.heard(&stage), [""; 0]);
+    assert_eq!(listener.received(&stage), [""; 0]);
     assert_eq!(listener.last_event_id, "000000000000c0de-0-1");
     stage.world().end(listener.wire);
     stage.run();
     say_all(&mut stage, ann, &["one", "two"]);
     let mut again = listener.again(&mut stage);
     stage.run();
-    assert_eq!(again.heard(&stage), ["one", "two"]);
+    assert_eq!(again.received(&stage), ["one", "two"]);
     stage.end();
 }
 
@@ -105,16 +105,16 @@ fn listener_is_told_once_how_many_messages_are_gone_from_the_history() {
     let mut listener = Listener::connect(&mut stage, "");
     stage.run();
     say_all(&mut stage, ann, &["one"]);
-    assert_eq!(listener.heard(&stage), ["one"]);
+    assert_eq!(listener.received(&stage), ["one"]);
     stage.world().end(listener.wire);
     stage.run();
     say_all(&mut stage, ann, &["two", "three", "four", "five"]);
     let mut again = listener.again(&mut stage);
     stage.run();
-    assert_eq!(again.heard(&stage), ["missed 2", "four", "five"]);
+    assert_eq!(again.received(&stage), ["missed 2", "four", "five"]);
     let mut third = again.again(&mut stage);
     stage.run();
-    assert_eq!(third.heard(&stage), [""; 0]);
+    assert_eq!(third.received(&stage), [""; 0]);
     stage.end();
 }
 
@@ -125,10 +125,10 @@ fn listener_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_mess
     let mut listener = Listener::connect(&mut before, "");
     before.run();
     say_all(&mut before, ann, &["one", "two"]);
-    assert_eq!(listener.heard(&before), ["one", "two"]);
+    assert_eq!(listener.received(&before), ["one", "two"]);
     before.world().signal(Signal::Terminate);
     before.run();
-    assert_eq!(listener.heard(&before), ["bye"]);
+    assert_eq!(listener.received(&before), ["bye"]);
 
     let mut after = process(2, "");
     let bob = after.join("bob");
@@ -136,12 +136,12 @@ fn listener_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_mess
     say_all(&mut after, bob, &["three", "four"]);
     let mut again = listener.again(&mut after);
     after.run();
-    assert_eq!(again.heard(&after), ["missed", "three", "four"]);
+    assert_eq!(again.received(&after), ["missed", "three", "four"]);
     say_all(&mut after, bob, &["five"]);
-    assert_eq!(again.heard(&after), ["five"]);
+    assert_eq!(again.received(&after), ["five"]);
     let mut third = again.again(&mut after);
     say_all(&mut after, bob, &["six"]);
-    assert_eq!(third.heard(&after), ["six"], "it belongs here now");
+    assert_eq!(third.received(&after), ["six"], "it belongs here now");
     after.end();
 }
 
@@ -156,26 +156,26 @@ fn listener_that_reconnects_to_another_process_gets_the_history_of_that_one() {
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.heard(cluster.stage(0)), ["one"]);
+    assert_eq!(listener.received(cluster.stage(0)), ["one"]);
     cluster.stage(0).world().end(listener.wire);
     cluster.say(cy, "two");
     cluster.run();
     let mut there = listener.again(cluster.stage(1));
     cluster.run();
-    assert_eq!(there.heard(cluster.stage(1)), ["missed", "one", "two"]);
+    assert_eq!(there.received(cluster.stage(1)), ["missed", "one", "two"]);
     cluster.say(ann, "three");
     cluster.run();
-    assert_eq!(there.heard(cluster.stage(1)), ["three"]);
+    assert_eq!(there.received(cluster.stage(1)), ["three"]);
     let mut again = there.again(cluster.stage(1));
     cluster.say(cy, "four");
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["four"], "it belongs there now");
+    assert_eq!(again.received(cluster.stage(1)), ["four"], "it belongs there now");
     let mut back = listener.again(cluster.stage(0));
     cluster.run();
     assert_eq!(
-        back.heard(cluster.stage(0)),
+        back.received(cluster.stage(0)),
         ["two", "three", "four"],
-        "what it has heard here still counts here"
+        "the id of this process is still valid"
     );
     cluster.end();
 }
@@ -188,14 +188,14 @@ fn listener_is_told_that_its_process_was_not_subscribed_meanwhile() {
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.heard(cluster.stage(1)), ["one"]);
+    assert_eq!(listener.received(cluster.stage(1)), ["one"]);
     cluster.stage(1).world().end(listener.wire);
     cluster.pass(5 * SECOND);
     cluster.say(ann, "two");
     cluster.run();
     let mut again = listener.again(cluster.stage(1));
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["two"], "it has listened on for a while");
+    assert_eq!(again.received(cluster.stage(1)), ["two"], "it has listened on for a while");
     cluster.stage(1).world().end(again.wire);
     cluster.pass(30 * SECOND);
     assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "nobody of that process is there");
@@ -205,7 +205,7 @@ fn listener_is_told_that_its_process_was_not_subscribed_meanwhile() {
     cluster.run();
     cluster.say(ann, "four");
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["missed", "four"]);
+    assert_eq!(again.received(cluster.stage(1)), ["missed", "four"]);
     cluster.end();
 }
 
@@ -246,9 +246,9 @@ fn tab_is_sent_the_number_of_the_last_gap() {
     cluster.run();
     assert_eq!(joined(cluster.stage(0)), ("00000000000003e8-0".into(), 1, 0));
     for since in 0..2 {
-        let told = joined(cluster.stage(1));
-        assert_eq!(told, ("00000000000007d0-0".into(), since, since));
-        assert_eq!(joined(cluster.stage(1)), told, "the process has listened on");
+        let numbers = joined(cluster.stage(1));
+        assert_eq!(numbers, ("00000000000007d0-0".into(), since, since));
+        assert_eq!(joined(cluster.stage(1)), numbers, "the process has listened on");
         cluster.pass(30 * SECOND);
     }
     cluster.end();

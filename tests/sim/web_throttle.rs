@@ -31,12 +31,12 @@ fn throttled_client_that_answers_pings_is_not_closed() {
     for number in 0..250 {
         tab.say(&mut stage, &format!(r#"{{"type":"ping","id":{number}}}"#));
     }
-    let mut heard = 0;
+    let mut received = 0;
     for _ in 0..60 {
         stage.pass(SECOND);
-        heard += answers(&mut stage, &mut tab);
+        received += answers(&mut stage, &mut tab);
     }
-    assert_eq!(heard, 250, "none is lost, it just takes longer");
+    assert_eq!(received, 250, "none is lost, it just takes longer");
     stage.end();
 }
 
@@ -63,7 +63,7 @@ fn dead_client_is_closed_after_it_was_throttled() {
         tab.say(&mut stage, r#"{"type":"ping"}"#);
     }
     stage.pass(44 * SECOND);
-    assert_eq!(stage.server.roster().len(), 1, "35 s from the last that was heard of it");
+    assert_eq!(stage.server.roster().len(), 1, "35 s after its last input");
     stage.pass(5 * SECOND);
     assert_eq!(stage.server.roster().len(), 0);
     stage.end();

@@ -31,8 +31,8 @@ async function main() {
   const socket = await open("/ws?name=node");
   const welcome = await socket.until((event) => event.type === "welcome");
   assert.strictEqual(welcome.name, "node");
-  const heard = await socket.until((event) => event.type === "message");
-  assert.deepStrictEqual([heard.from, heard.text], ["ann", "hi node"]);
+  const received = await socket.until((event) => event.type === "message");
+  assert.deepStrictEqual([received.from, received.text], ["ann", "hi node"]);
   socket.send('{"type":"say","room":"lobby","text":"hal', { fin: false });
   socket.send('lo ☃","id":"x"}', { fin: true });
   const receipt = await socket.until((event) => event.type === "message");

@@ -19,8 +19,8 @@ async def main(base):
         welcome = await until(socket, "welcome")
         assert welcome["name"] == "py", welcome
         await until(socket, "joined")
-        heard = await until(socket, "message")
-        assert (heard["from"], heard["text"]) == ("ann", "hi py"), heard
+        received = await until(socket, "message")
+        assert (received["from"], received["text"]) == ("ann", "hi py"), received
         # Sent in three frames.
         await socket.send(['{"type":"say","room":"lobby",', '"text":"hallo ☃', '","id":1}'])
         receipt = await until(socket, "message")

@@ -18,14 +18,14 @@ async def main(base):
         begun = time.monotonic()
         for number in range(COUNT):
             await socket.send(json.dumps({"type": "say", "room": "lobby", "text": f"m{number}", "id": number}))
-        heard = 0
-        while heard < COUNT:
+        received = 0
+        while received < COUNT:
             event = json.loads(await socket.recv())
             if event["type"] == "message":
-                assert event["text"] == f"m{heard}", event
-                heard += 1
+                assert event["text"] == f"m{received}", event
+                received += 1
         assert time.monotonic() - begun > 3 * 1.5, "it was not slowed down"
-        print("heard", heard, flush=True)
+        print("received", received, flush=True)
         for number in range(20):
             await socket.send(json.dumps({"type": "say", "room": "lobby", "text": f"last{number}"}))
         await asyncio.wait_for(socket.close(), 5)

@@ -203,11 +203,11 @@ impl Redis {
 
     fn subscribe(&mut self, call: &Request) -> Reply {
         let channels = &mut self.client(call).channels;
-        let told = call.args.iter().map(|channel| {
+        let replies = call.args.iter().map(|channel| {
             channels.insert(channel.clone());
             [array(3), bulk("subscribe"), bulk(channel), number(channels.len())].concat()
         });
-        Ok(told.flatten().collect())
+        Ok(replies.flatten().collect())
     }
 
     fn unsubscribe(&mut self, call: &Request) -> Reply {
@@ -217,11 +217,11 @@ impl Redis {
         if unwanted.is_empty() {
             return Ok([array(3), bulk("unsubscribe"), NOTHING.into(), number(0)].concat());
         }
-        let told = unwanted.iter().map(|channel| {
+        let replies = unwanted.iter().map(|channel| {
             channels.remove(channel);
             [array(3), bulk("unsubscribe"), bulk(channel), number(channels.len())].concat()
         });
-        Ok(told.flatten().collect())
+        Ok(replies.flatten().collect())
     }
 
     fn publish_call(&mut self, call: &Request) -> Reply {
@@ -284,8 +284,8 @@ impl Redis {
 
     fn hgetall(&mut self, call: &Request) -> Reply {
         let fields = self.fields(&call.args[0])?;
-        let told = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
-        let reply = array(2 * fields.len()).into_iter().chain(told.flatten()).collect();
+        let words = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
+        let reply = array(2 * fields.len()).into_iter().chain(words.flatten()).collect();
         self.remove_if_empty(&call.args[0]);
         Ok(reply)
     }
