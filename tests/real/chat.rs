@@ -57,22 +57,6 @@ fn tcp_and_unix_clients_are_in_one_room() {
 }
 
 #[test]
-fn rooms_are_separate() {
-    let server = Server::start("");
-    let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
-    ann.expect("-- bob joined");
-    ann.say("/join dev");
-    ann.expect("-- you are alone in #dev");
-    bob.expect("-- ann left");
-    ann.say("unheard");
-    ann.say("/leave");
-    ann.expect("-- you are in #lobby with bob");
-    bob.expect("-- ann joined");
-    ann.say("heard");
-    bob.expect("ann: heard");
-}
-
-#[test]
 fn all_clients_read_all_messages_in_the_same_order() {
     const EACH: usize = 300;
     const SENDERS: [&str; 3] = ["ann", "bob", "cy"];

@@ -1,7 +1,7 @@
 //! Messages of one tick are fanned out as a batch, and clients read the same lines as without batches.
 
 use crate::socket::Socket;
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::post;
 use crate::world::Wire;
 
@@ -80,16 +80,14 @@ fn client_with_a_nearly_full_buffer_gets_what_fits_and_is_told_how_much_is_missi
     let flags = "--line-max 1k --write-buffer 4k --write-buffer-soft off --slow-client skip";
     let (mut stage, wires) = lobby(flags, &["ann", "bob", "cy"]);
     let bob = wires[1];
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     // 60 lines of 100 bytes with their names: 40 fit into 4 KiB.
     let lines: Vec<String> = (0..60).map(|number| format!("{number:094}")).collect();
     stage.say(wires[0], &lines.join("\n"));
     let received: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
     stage.run_past_holds();
     stage.expect(wires[2], &received.iter().map(String::as_str).collect::<Vec<_>>());
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let mut of_bob = received[..40].to_vec();
     of_bob.push("-- you missed 20 messages: you read too slowly".to_string());

@@ -44,8 +44,7 @@ fn closing_tab(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_http_from(address, WIDE);
     stage.send(wire, handshake("/ws?room=big", "").as_bytes());
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     stage.send(wire, &frame(1, br#"{"type":"history","room":"big","count":100}"#));
     stage.send(wire, &frame(CLOSE, &1000_u16.to_be_bytes()));
     stage.run();
@@ -57,8 +56,7 @@ fn closing_line(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_from(Some(address), WIDE);
     stage.send(wire, b"\n/join big\n");
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     stage.send(wire, b"/history 100\n/quit\n");
     stage.run();
     wire
@@ -69,8 +67,7 @@ fn dropped_listener(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_http_from(address, WIDE);
     stage.send(wire, get("/rooms/big/events").as_bytes());
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     let publisher = stage.connect_http();
     for _ in 0..70 {
         ask(stage, publisher, &post("/rooms/big/messages", "", &"x".repeat(4_000)));
@@ -183,8 +180,7 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
         stage.say(slow, "/join slow");
         stage.run();
         stage.unread(slow);
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
         let talker = stage.join("talker");
         stage.say(talker, "/join slow");
         (0..10).for_each(|_| stage.say(talker, &"x".repeat(4_000)));
@@ -197,8 +193,7 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
         let memory = stage.server.arena().memory_bytes();
         assert!(memory <= 1024 * 1024 + 512 * 1024, "{kind}: {memory}");
         assert_eq!(stage.server.metrics().dropped_memory, 0, "{kind}");
-        stage.world().set_window(slow, WIDE);
-        stage.set_eager(slow, true);
+        stage.read_again(slow);
         stage.run();
         stage.expect_contains(slow, "talker: still there?");
         stage.end();
@@ -217,8 +212,7 @@ fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_block() {
             let slow = stage.join(&format!("slow-{room}-{number}"));
             stage.say(slow, &format!("/join room-{room}"));
             stage.run();
-            stage.world().set_window(slow, 0);
-            stage.set_eager(slow, false);
+            stage.stall(slow);
         }
     }
     // A dozen kilobytes.
@@ -288,8 +282,7 @@ fn http_connection_with_a_pending_answer_or_message_does_not_give_way() {
     assert_eq!(ask(&mut stage, newcomer, &get("/healthz")), "");
     for wire in [reading, other] {
         assert!(!stage.world().is_closed(wire));
-        stage.world().set_window(wire, WIDE);
-        stage.set_eager(wire, true);
+        stage.read_again(wire);
     }
     stage.pass(2 * SECOND);
     assert!(stage.text(newcomer).starts_with("HTTP/1.1 200 "), "now that they are idle");

@@ -136,6 +136,11 @@ impl Cluster {
         self.set_dial(index);
     }
 
+    /// Cuts the first two processes off from Redis and so from each other, or reconnects them.
+    pub fn set_two_cut_off(&mut self, cut_off: bool) {
+        (0..2).for_each(|process| self.set_cut_off(process, cut_off));
+    }
+
     /// Takes Redis down, or brings it back with all its data or none.
     pub fn set_redis_down(&mut self, down: bool, keep_data: bool) {
         self.redis.restart(keep_data);

@@ -6,7 +6,7 @@ use chinwag::arena::LONG_BYTES;
 use chinwag::net::Signal;
 
 use crate::cluster::Cluster;
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::world::{Weather, Wire};
 
 /// Rounds of talk after which the moving averages are stable.
@@ -215,15 +215,13 @@ fn client_that_reads_again_in_time_is_not_dropped_because_of_the_batching_delay(
     let mut room = Room::new("--stall-timeout 5s", 1_000);
     room.talk(LONG, true);
     let listener = room.listeners[0];
-    room.stage.set_eager(listener, false);
-    room.stage.world().set_window(listener, 0);
+    room.stage.stall(listener);
     room.stage.say(room.ann, "so");
     room.stage.run();
     let stalled_at = room.stage.world().millis();
     room.stage.pass(Duration::from_millis(4_999));
     assert_eq!(room.stage.world().millis() - stalled_at, 4_999);
-    room.stage.world().set_window(listener, WIDE);
-    room.stage.set_eager(listener, true);
+    room.stage.read_again(listener);
     room.stage.world().sleeps.clear();
     let sleeps = room.speak_one_after_the_other();
     assert!(sleeps[0] > Duration::from_millis(1), "{sleeps:?}");
@@ -270,8 +268,7 @@ fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
     room.talk(LONG, false);
     // The first nine in each round would make four parts.
     for listener in &room.listeners[..9] {
-        room.stage.set_eager(*listener, false);
-        room.stage.world().set_window(*listener, 0);
+        room.stage.stall(*listener);
     }
     room.stage.say(room.ann, "so");
     room.stage.run();
@@ -283,8 +280,7 @@ fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
     }
     assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
     for listener in &room.listeners[..9] {
-        room.stage.world().set_window(*listener, WIDE);
-        room.stage.set_eager(*listener, true);
+        room.stage.read_again(*listener);
     }
     room.stage.run();
     let received = room.unread();

@@ -122,8 +122,7 @@ fn dropped_client_is_counted_once_under_its_reason() {
     for (reason, flags, lines) in rows {
         let mut stage = Stage::new(&format!("--rate off {flags}"));
         let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-        stage.set_eager(bob, false);
-        stage.world().set_window(bob, 0);
+        stage.stall(bob);
         (0..lines).for_each(|_| stage.say(ann, &"x".repeat(506)));
         stage.pass(2 * SECOND);
         // The farewell to the client has timed out by then, too.
@@ -143,8 +142,7 @@ fn skipped_messages_are_counted() {
     let flags = "--rate off --slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k";
     let mut stage = Stage::new(flags);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.set_eager(bob, false);
-    stage.world().set_window(bob, 0);
+    stage.stall(bob);
     let before = samples(&mut stage);
     (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
     stage.run_past_holds();

@@ -318,8 +318,7 @@ fn slow_reader_has_time_to_read_everything_after_a_half_close() {
 fn client_that_stops_reading_after_a_half_close_is_dropped_and_counted() {
     let mut stage = Stage::new("--rate off --stall-timeout 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.set_eager(bob, false);
-    stage.world().set_window(bob, 0);
+    stage.stall(bob);
     stage.say(ann, "hi");
     stage.run();
     stage.world().end(bob);
@@ -366,14 +365,12 @@ fn client_that_had_stalled_has_the_whole_timeout_for_its_farewell() {
     let mut stage = Stage::new("--stall-timeout 10s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
-    stage.set_eager(ann, false);
-    stage.world().set_window(ann, 0);
+    stage.stall(ann);
     stage.say(bob, "hi");
     stage.pass(9 * SECOND);
     stage.say(ann, "/quit");
     stage.pass(9 * SECOND);
-    stage.world().set_window(ann, WIDE);
-    stage.set_eager(ann, true);
+    stage.read_again(ann);
     stage.expect(ann, &["bob: hi", "-- bye"]);
     stage.end();
 }
@@ -431,8 +428,7 @@ fn reset_in_the_middle_of_a_write_ends_that_client_only() {
 fn vanished_peer_is_dropped_within_the_bound() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     stage.say(ann, "are you there?");
     stage.pass(9 * SECOND);
     stage.expect(ann, &["-- bob joined"]);
@@ -468,8 +464,7 @@ fn with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
 #[track_caller]
 fn assert_dropped(mut stage: Stage, ann: Wire, bob: Wire, why: &str) {
     stage.expect(ann, &["-- bob left (too slow)"]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     let first_line: String = "ann: ".chars().chain("x".repeat(100).chars()).collect();
@@ -539,8 +534,7 @@ fn drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
     let mut stage = Stage::new("--rate off --write-buffer 8k --write-buffer-soft off");
     let names = ["ann", "bob", "cy", "dan", "eve"];
     let wires: Vec<Wire> = names.iter().map(|name| stage.join(name)).collect();
-    stage.world().set_window(wires[2], 0);
-    stage.set_eager(wires[2], false);
+    stage.stall(wires[2]);
     stage.send(wires[0], &numbered(1_000));
     stage.run_past_holds();
     for index in [1, 3, 4] {
@@ -557,8 +551,7 @@ fn a_thousand_clients_overflow_in_the_same_tick() {
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let slow: Vec<Wire> = (0..1_000).map(|n| stage.join(&format!("slow{n}"))).collect();
     for wire in &slow {
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
     stage.send(ann, &numbered(600));
     stage.run_past_holds();
@@ -589,8 +582,7 @@ fn every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
 fn shutdown_waits_for_slow_readers_until_the_grace_is_over() {
     let mut stage = Stage::new("--rate off --grace 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     stage.say(ann, "hi");
     stage.run();
     stage.world().signal(Signal::Terminate);
@@ -604,8 +596,7 @@ fn shutdown_waits_for_slow_readers_until_the_grace_is_over() {
 fn flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
     let mut stage = Stage::new("--rate off --grace 1s --write-buffer 64k --write-buffer-soft 1k:60s");
     let flood = stage.join("flood");
-    stage.world().set_window(flood, 0);
-    stage.set_eager(flood, false);
+    stage.stall(flood);
     stage.world().signal(Signal::Terminate);
     let began = stage.world().millis();
     // Every tick has more input to discard, which takes some of the time.
@@ -625,8 +616,7 @@ fn flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
 fn second_signal_ends_the_server_at_once() {
     let mut stage = Stage::new("--grace 60s");
     let ann = stage.join("ann");
-    stage.set_eager(ann, false);
-    stage.world().set_window(ann, 0);
+    stage.stall(ann);
     stage.world().signal(Signal::Terminate);
     stage.pass(5 * SECOND);
     assert!(!stage.stopped);

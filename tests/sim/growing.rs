@@ -55,8 +55,7 @@ fn unread_history_fits_half_of_the_write_buffer_in_every_dialect() {
         let bob = stage.join("bob");
         for wire in [tab.wire, bob] {
             stage.run();
-            stage.world().set_window(wire, 0);
-            stage.set_eager(wire, false);
+            stage.stall(wire);
         }
         stage.say(bob, "/history 100");
         tab.say(&mut stage, r#"{"type":"history","room":"lobby","count":100}"#);

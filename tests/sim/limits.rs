@@ -21,14 +21,8 @@ fn pair(flags: &str) -> (Stage, Wire, Wire) {
 /// A pair of which `bob` reads nothing from now on.
 fn pair_with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
     let (mut stage, ann, bob) = pair(&format!("--rate off {flags}"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     (stage, ann, bob)
-}
-
-fn outbox_bytes(stage: &mut Stage, wire: Wire) -> usize {
-    let token = stage.world().token(wire).unwrap();
-    stage.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
 }
 
 #[test]
@@ -66,7 +60,7 @@ fn client_over_write_buffer_is_dropped() {
     (0..16).for_each(|_| stage.say(ann, &line));
     stage.run_past_holds();
     stage.expect(ann, &[]);
-    assert_eq!(outbox_bytes(&mut stage, bob), 8 * 1024);
+    assert_eq!(stage.queued_bytes(bob), 8 * 1024);
     stage.say(ann, "");
     stage.say(ann, "x");
     stage.expect(ann, &["-- bob left (too slow)"]);
@@ -122,12 +116,12 @@ fn client_without_a_name_has_a_write_buffer_of_4_kib() {
     let mut stage = Stage::new("--rate off");
     let mute = stage.connect_from(None, 0);
     stage.run();
-    let greeting = outbox_bytes(&mut stage, mute);
+    let greeting = stage.queued_bytes(mute);
     let answer = "-- nobody is in #lobby\n".len();
     let fit = (4 * 1024 - greeting) / answer;
     (0..fit).for_each(|_| stage.say(mute, "/who"));
     stage.run();
-    assert_eq!(outbox_bytes(&mut stage, mute), greeting + fit * answer);
+    assert_eq!(stage.queued_bytes(mute), greeting + fit * answer);
     assert_eq!(stage.server.metrics().dropped_full, 0);
     stage.say(mute, "/who");
     stage.run();
@@ -171,8 +165,7 @@ fn client_that_holds_most_is_dropped_over_memory() {
     for (number, wire) in slow.iter().enumerate() {
         stage.say(*wire, &format!("/join r{number}"));
         stage.run();
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
     let line = "x".repeat(4_000);
     let fill = |stage: &mut Stage, room: usize, lines: usize| {
@@ -186,7 +179,7 @@ fn client_that_holds_most_is_dropped_over_memory() {
     fill(&mut stage, 4, 64);
     fill(&mut stage, 5, 50);
     assert_eq!(stage.server.metrics().dropped_memory, 1);
-    let gone = |stage: &mut Stage, wire| outbox_bytes(stage, wire) < 1_000;
+    let gone = |stage: &mut Stage, wire| stage.queued_bytes(wire) < 1_000;
     assert!(gone(&mut stage, slow[4]) && !gone(&mut stage, slow[0]));
     (6..8).for_each(|room| fill(&mut stage, room, 50));
     assert!(stage.server.metrics().dropped_memory >= 2);
@@ -203,8 +196,7 @@ fn client_that_holds_much_is_dropped_and_not_those_that_share_its_blocks() {
     stage.say(hog, "/join hogs");
     stage.run();
     for wire in others.iter().chain([&hog]) {
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
     // Their output lies side by side in the arena: much for the hog, little for each of the others.
     for _ in 0..40 {
@@ -215,7 +207,7 @@ fn client_that_holds_much_is_dropped_and_not_those_that_share_its_blocks() {
         stage.run_past_holds();
     }
     assert_eq!(stage.server.metrics().dropped_memory, 1);
-    assert!(outbox_bytes(&mut stage, hog) < 1_000);
+    assert!(stage.queued_bytes(hog) < 1_000);
     stage.end();
 }
 
@@ -230,8 +222,7 @@ fn leftover_does_not_pin_a_block_for_long() {
         let slow = stage.join(&format!("slow{number}"));
         stage.say(slow, "/join elsewhere");
         stage.run();
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
         stage.world().set_window(bob, 0);
         stage.say(ann, &format!("/msg slow{number} psst"));
         (0..20).for_each(|_| stage.say(ann, &"x".repeat(4_000)));
@@ -252,8 +243,7 @@ fn output_queued_for_many_is_in_memory_once() {
     let ann = stage.join("ann");
     for number in 0..100 {
         let slow = stage.join(&format!("slow{number}"));
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
     }
     for _ in 0..50 {
         stage.say(ann, &"x".repeat(4_000));
@@ -330,10 +320,9 @@ fn client_that_lags_is_not_read_until_it_has_caught_up() {
     (0..100).for_each(|_| stage.say(bob, "/help"));
     stage.say(bob, "done");
     stage.run();
-    assert!(outbox_bytes(&mut stage, bob) < 2 * 1024, "answers pile up");
+    assert!(stage.queued_bytes(bob) < 2 * 1024, "answers pile up");
     stage.expect(ann, &[]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.expect(ann, &["bob: done"]);
     stage.end();
 }
@@ -420,15 +409,6 @@ fn client_that_leaves_the_queue_frees_its_number_and_one_that_half_closes_is_ser
     stage.say(ann, "/quit");
     stage.run();
     stage.expect_contains(pipe, "-- in #lobby: pipe\n");
-    stage.end();
-}
-
-#[test]
-fn max_waiting_of_0_refuses_at_once() {
-    let mut stage = Stage::new("--max-clients 1 --max-waiting 0");
-    stage.join("ann");
-    let late = stage.connect();
-    stage.expect(late, &["-- the server is full. try again later"]);
     stage.end();
 }
 
@@ -558,8 +538,7 @@ fn slow_clients_may_be_skipped_and_are_told_what_they_missed() {
     (0..20).for_each(|_| stage.say(ann, &line));
     stage.pass(30 * SECOND);
     stage.expect(ann, &[]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     assert_eq!(lines.len(), 17);
@@ -578,8 +557,7 @@ fn skipped_client_is_told_so_before_the_shutdown() {
     stage.run_past_holds();
     stage.world().signal(Signal::Terminate);
     stage.run();
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     let last = ["-- you missed 4 messages: you read too slowly", "-- the server is shutting down"];
@@ -599,8 +577,7 @@ fn answers_to_its_own_commands_are_not_skipped() {
     stage.run();
     stage.say(bob, "/who");
     stage.run();
-    stage.set_eager(bob, true);
-    stage.world().set_window(bob, WIDE);
+    stage.read_again(bob);
     stage.run();
     stage.expect_contains(bob, "-- in #lobby: ann, bob\n");
     let missed = stage.unread(bob).iter().filter(|line| line.starts_with("-- you missed")).count();

@@ -129,11 +129,11 @@ fn look_alike_of_a_name_at_another_process_is_taken() {
 fn later_of_two_look_alikes_at_two_processes_becomes_a_guest_and_is_told() {
     for (first, early_name, late_name) in [(0, "ann", "аnn"), (1, "аnn", "ann"), (0, "Ivan", "lvan")] {
         let mut cluster = Cluster::new(2, "");
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let early = cluster.join(first, early_name);
         cluster.pass(Duration::from_millis(100));
         let late = cluster.join(1 - first, late_name);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         let lines = cluster.unread(late);
         let yielded = format!(

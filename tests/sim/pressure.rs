@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::socket::{BINARY, Socket, TEXT, frame};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::{ask, get, post};
 use crate::world::Wire;
 
@@ -303,8 +303,7 @@ fn talker_is_not_held_for_rooms_that_it_is_not_in() {
     }
     let wire = talker(&mut room.stage, "http");
     let stalled = room.stage.join("stalled");
-    room.stage.set_eager(stalled, false);
-    room.stage.world().set_window(stalled, 0);
+    room.stage.stall(stalled);
     room.stage.send(wire, &TALKERS[2].1(&text(65_000)).repeat(3));
     room.stage.run();
     assert!(room.stage.server.metrics().holds > 0, "the lobby waits");
@@ -322,16 +321,14 @@ fn hold_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
     for case in ["reads", "resets", "joins"] {
         let mut stage = Stage::new("--rate off --history 0");
         let (ann, bob, slow) = (stage.join("ann"), stage.join("bob"), stage.join("slow"));
-        stage.set_eager(slow, false);
-        stage.world().set_window(slow, 0);
+        stage.stall(slow);
         (0..40).for_each(|_| stage.say(ann, &"x".repeat(3_000)));
         stage.say(ann, "last");
         stage.pass(SECOND / 10);
         assert!(!stage.text(bob).contains("last"), "{case}: it waits");
         match case {
             "reads" => {
-                stage.set_eager(slow, true);
-                stage.world().set_window(slow, WIDE);
+                stage.read_again(slow);
             }
             "resets" => stage.world().reset(slow),
             _ => stage.say(slow, "/join elsewhere"),

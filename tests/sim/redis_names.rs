@@ -39,12 +39,12 @@ fn later_of_two_claims_to_a_name_becomes_a_guest_and_is_told() {
         let mut cluster = Cluster::new(2, "");
         let cy = cluster.join(0, "cy");
         // The two processes do not learn of each other's client: both are cut off.
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let early = cluster.join(first, "ann");
         cluster.pass(SECOND / 10);
         let late = cluster.join(1 - first, "ann");
         cluster.unread(cy);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         let guest = format!("guest-{}", if first == 0 { 2002 } else { 1003 });
         let lines = cluster.unread(late);
@@ -122,7 +122,7 @@ fn names_taken_twice_while_redis_is_away_are_settled_when_it_is_back() {
 fn name_given_up_by_the_later_claim_stays_with_the_first() {
     let mut cluster = Cluster::new(3, "");
     let cy = cluster.join(2, "cy");
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
     let late = cluster.join(1, "ann");
@@ -146,7 +146,7 @@ fn name_given_up_by_the_later_claim_stays_with_the_first() {
 fn name_stays_taken_by_its_first_owner_when_the_later_one_gives_it_up() {
     let mut cluster = Cluster::new(3, "");
     let (bob, cy) = (cluster.join(1, "bob"), cluster.join(2, "cy"));
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
     // The later owner gives the name up before it must, by leaving or by another name.
@@ -266,7 +266,7 @@ fn owner_of_a_name_is_not_told_of_a_rename_of_hers() {
         let cy = cluster.join(1, "cy");
         match outage {
             true => cluster.set_redis_down(true, true),
-            false => (0..2).for_each(|process| cluster.set_cut_off(process, true)),
+            false => cluster.set_two_cut_off(true),
         }
         cluster.pass(SECOND * if outage { 3 } else { 0 });
         let mut ann = Socket::open(cluster.stage(1), "/ws?name=ann&room=lobby");
@@ -277,7 +277,7 @@ fn owner_of_a_name_is_not_told_of_a_rename_of_hers() {
         cluster.unread(cy);
         match outage {
             true => cluster.set_redis_down(false, true),
-            false => (0..2).for_each(|process| cluster.set_cut_off(process, false)),
+            false => cluster.set_two_cut_off(false),
         }
         cluster.pass(10 * SECOND);
         let moved = moves(&mut cluster, &mut ann, 1);
@@ -302,7 +302,7 @@ fn owner_of_a_name_is_not_told_of_a_rename_of_hers() {
 fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
     for moves in [false, true] {
         let mut cluster = Cluster::new(2, "");
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let (early, cy) = (cluster.join(1, "ann"), cluster.join(1, "cy"));
         cluster.unread(early);
         cluster.pass(SECOND / 10);
@@ -314,7 +314,7 @@ fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
         }
         cluster.say(late, "/quit");
         cluster.run();
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         for guest in [early, cy] {
             let lines = cluster.unread(guest);
@@ -329,7 +329,7 @@ fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
 fn third_process_announces_two_clients_of_one_name_one_after_the_other() {
     let mut cluster = Cluster::new(3, "");
     let cy = cluster.join(2, "cy");
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
     let late = cluster.join(1, "ann");
@@ -354,14 +354,14 @@ fn client_that_takes_a_name_claimed_meanwhile_is_not_announced_as_its_owner() {
     let cy = cluster.join(1, "cy");
     cluster.run();
     [ann, bob, cy].into_iter().for_each(|guest| drop(cluster.unread(guest)));
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     cluster.say(bob, "/nick zoe");
     cluster.run();
     cluster.pass(SECOND / 10);
     cluster.say(ann, "/nick zoe");
     cluster.run();
     cluster.unread(cy);
-    (0..2).for_each(|process| cluster.set_cut_off(process, false));
+    cluster.set_two_cut_off(false);
     cluster.run();
     cluster.expect(cy, &["-- ann left", "-- guest-1002 joined"]);
     let lines = cluster.unread(ann);

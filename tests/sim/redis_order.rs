@@ -98,11 +98,11 @@ fn name_belongs_to_the_first_claim_by_the_wall_clock() {
                 guest
             }
         };
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let first = take(&mut cluster, 0);
         cluster.pass(SECOND / 10);
         let second = take(&mut cluster, 1);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         let lines = cluster.unread(first);
         assert!(lines.iter().any(|line| line.contains("had the name ann before you")), "{lines:?}");

@@ -139,6 +139,24 @@ impl Stage {
         self.eager.insert(wire, eager);
     }
 
+    /// Makes the client read nothing, with full socket buffers.
+    pub fn stall(&mut self, wire: Wire) {
+        self.set_eager(wire, false);
+        self.world().set_window(wire, 0);
+    }
+
+    /// Ends a stall: the client reads its input at once again.
+    pub fn read_again(&mut self, wire: Wire) {
+        self.world().set_window(wire, WIDE);
+        self.set_eager(wire, true);
+    }
+
+    /// Returns the queued output of a client, in bytes; 0 if it is gone.
+    pub fn queued_bytes(&mut self, wire: Wire) -> usize {
+        let token = self.world().token(wire).unwrap();
+        self.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
+    }
+
     // Time.
 
     /// Runs until nothing more can happen without time passing.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::socket::{BINARY, CLOSE, CONTINUE, Frame, PING, PONG, Socket, TEXT, fragment, frame};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,14 +57,12 @@ fn ann_and_tab(flags: &str) -> (Stage, Wire, Socket) {
 
 /// The tab stops reading.
 fn stop(stage: &mut Stage, tab: &Socket) {
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
 }
 
 /// The tab reads again.
 fn go_on(stage: &mut Stage, tab: &Socket) {
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
 }
 
 /// Checks the output of a program at `/raw` with `echo` when those bytes come in one piece, in two pieces with every

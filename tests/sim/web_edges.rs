@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::socket::{BINARY, CLOSE, CONTINUE, PING, PONG, Socket, TEXT, fragment, frame, handshake};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::{ask, ask_once, get};
 use crate::world::Wire;
 
@@ -25,15 +25,13 @@ fn ann_and_a_stalled_tab(flags: &str) -> (Stage, Wire, Socket) {
     let mut stage = Stage::new(flags);
     let ann = stage.join("ann");
     let tab = Socket::open(&mut stage, "/ws?name=tab");
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     (stage, ann, tab)
 }
 
 /// Has the tab read the rest, and returns its close frame.
 fn end_of(stage: &mut Stage, tab: &mut Socket) -> (u16, String) {
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
     tab.closed(stage)
 }
 
@@ -79,8 +77,7 @@ fn pongs_of_a_flood_stay_within_the_write_buffer() {
         stage.run();
         assert!(outbox_bytes(&mut stage, tab.wire) <= 8 * 1024);
     }
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
     stage.run();
     assert!(tab.frames(&stage).iter().any(|(opcode, _)| *opcode == PONG));
     stage.end();

@@ -181,15 +181,13 @@ fn broken_frames_of_one_client_do_not_affect_others() {
 fn pipelined_requests_of_a_client_that_does_not_read_cost_one_answer() {
     let mut stage = Stage::new("");
     let wire = stage.connect_http();
-    stage.set_eager(wire, false);
-    stage.world().set_window(wire, 0);
+    stage.stall(wire);
     stage.send(wire, get("/main.js").repeat(60).as_bytes());
     stage.run();
     let one = ask_once(&mut stage, &get("/main.js")).len();
     let held = stage.server.arena().held_bytes() as usize;
     assert!((1..one + 100).contains(&held), "{held} bytes wait, an answer is {one}");
-    stage.set_eager(wire, true);
-    stage.world().set_window(wire, crate::stage::WIDE);
+    stage.read_again(wire);
     stage.run();
     assert_eq!(String::from_utf8_lossy(stage.raw(wire)).matches("HTTP/1.1 200").count(), 60);
     stage.end();

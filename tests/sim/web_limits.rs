@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::socket::{PING, PONG, Socket, TEXT, frame, handshake};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::{ask, ask_once, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,25 +78,6 @@ fn escaped_message_never_exceeds_the_write_buffer_of_a_receiver() {
 }
 
 #[test]
-fn client_may_join_max_rooms_per_client() {
-    let mut stage = Stage::new("--max-rooms-per-client 2");
-    let mut tab = Socket::open(&mut stage, "/ws?room=a");
-    tab.say(&mut stage, r#"{"type":"join","room":"b"}"#);
-    tab.say(&mut stage, r#"{"type":"join","room":"c","id":1}"#);
-    let texts = tab.texts(&mut stage);
-    assert!(texts.last().unwrap().contains(r#""code":"too_many_joined""#), "{texts:?}");
-    tab.say(&mut stage, r#"{"type":"leave","room":"a","id":2}"#);
-    tab.say(&mut stage, r#"{"type":"join","room":"c","id":3}"#);
-    let texts = tab.texts(&mut stage);
-    assert!(
-        texts[0].starts_with(r#"{"type":"left","room":"a""#) && texts[0].ends_with(r#""id":2}"#),
-        "{texts:?}"
-    );
-    assert!(texts[1].starts_with(r#"{"type":"joined","room":"c""#), "{texts:?}");
-    stage.end();
-}
-
-#[test]
 fn silent_client_is_pinged_and_closed_without_a_pong() {
     let mut stage = Stage::new("--ping-interval 25s --ping-timeout 10s");
     let mut silent = Socket::open(&mut stage, "/ws?room=");
@@ -141,16 +122,14 @@ fn tab_is_dropped_over_write_buffer_and_after_stall_timeout() {
         let mut stage = Stage::new(flags);
         let ann = stage.join("ann");
         let mut tab = Socket::open(&mut stage, "/ws?name=tab");
-        stage.set_eager(tab.wire, false);
-        stage.world().set_window(tab.wire, 0);
+        stage.stall(tab.wire);
         stage.run();
         for _ in 0..rounds {
             stage.say(ann, &"x".repeat(950));
             stage.run();
         }
         stage.run_past_holds();
-        stage.set_eager(tab.wire, true);
-        stage.world().set_window(tab.wire, WIDE);
+        stage.read_again(tab.wire);
         stage.run();
         let texts = tab.texts(&mut stage);
         let has_reason = texts.iter().any(|text| text.contains("too much was waiting"));
@@ -160,8 +139,7 @@ fn tab_is_dropped_over_write_buffer_and_after_stall_timeout() {
     let mut stage = Stage::new("--stall-timeout 10s");
     let ann = stage.join("ann");
     let tab = Socket::open(&mut stage, "/ws?name=tab");
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     stage.say(ann, "hello?");
     stage.pass(9 * SECOND);
     assert_eq!(stage.server.chat().census().clients, 2);
@@ -181,15 +159,13 @@ fn skipped_tab_is_told_the_room_of_each_gap() {
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     tab.say(&mut stage, r#"{"type":"join","room":"dev"}"#);
     stage.run();
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     for _ in 0..10 {
         stage.say(ann, &"x".repeat(900));
         stage.say(bob, &"x".repeat(900));
     }
     stage.run_past_holds();
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
     let texts = tab.texts(&mut stage);
     let received = |room: &str| {
         let of_room = |text: &&String| text.contains(&format!(r#""message","room":"{room}""#));

@@ -60,8 +60,7 @@ impl Scenario {
             }
         }
         for wire in [&self.lines[..], &self.tabs, &self.others].concat() {
-            self.stage.set_eager(wire, true);
-            self.stage.world().set_window(wire, WIDE);
+            self.stage.read_again(wire);
         }
         self.stage.world().weather = Weather::default();
         self.stage.pass(Duration::from_secs(20));

@@ -92,8 +92,7 @@ fn slow_reader_is_not_closed_though_its_pongs_are_not_read() {
     let mut stage = Stage::new(flags);
     let ann = stage.join("ann");
     let tab = Socket::open(&mut stage, "/ws?name=tab");
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     for _ in 0..20 {
         stage.say(ann, &"x".repeat(900));
     }
