@@ -7,10 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Launch, Running, Server, eventually, require};
-
-/// Ports to try. By default the kernel gives none of these to other sockets, so they stay free while Redis is down.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
+use crate::harness::{Client, Launch, PORTS, Running, Server, eventually, require};
 
 /// A `redis-server` in a folder of its own, killed on drop.
 pub struct Redis {
@@ -181,7 +178,7 @@ impl Cluster {
     }
 
     /// Returns how many processes are subscribed to the lobby.
-    pub fn subscribers(&self) -> usize {
+    fn subscribers(&self) -> usize {
         self.redis.subscribers_of(std::slice::from_ref(&self.lobby))[0]
     }
 
@@ -201,17 +198,17 @@ impl Cluster {
         for client in people {
             eventually("everybody in /who", || (who(client).len() == count).then_some(()));
         }
-        let everybody = self.servers.len();
-        eventually("subscriptions", || (self.subscribers() == everybody).then_some(()));
+        self.await_subscribers(self.servers.len());
     }
 
     /// Waits until every process has logged so many sessions with Redis.
     pub fn await_sessions(&self, count: usize) {
-        for server in &self.servers {
-            eventually("a session", || {
-                (server.log.text().matches("redis up").count() >= count).then_some(())
-            });
-        }
+        self.servers.iter().for_each(|server| server.log.wait_for_count("redis up", count));
+    }
+
+    /// Waits until exactly so many processes are subscribed to the lobby.
+    pub fn await_subscribers(&self, count: usize) {
+        eventually("subscriptions", || (self.subscribers() == count).then_some(()));
     }
 }
 

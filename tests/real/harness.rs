@@ -17,6 +17,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// Longest wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Ports for listeners that must be bound by number. By default the kernel gives none of these to other sockets, so they
+/// stay free while nothing listens there.
+pub const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
 /// A line and an HTTP listener on free ports of the loopback address, with their addresses on standard output.
 const LISTENERS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
@@ -300,6 +304,14 @@ impl Log {
             // Lines are recorded whole, so each has its end.
             logged.text.lines().find(|line| line.contains(part)).map(String::from)
         })
+    }
+
+    /// Waits until so many lines contain `part`.
+    #[track_caller]
+    pub fn wait_for_count(&self, part: &str, count: usize) {
+        self.wait(&format!("{part:?}, {count} times"), |logged| {
+            (logged.text.lines().filter(|line| line.contains(part)).count() >= count).then_some(())
+        });
     }
 
     /// Returns the output so far.

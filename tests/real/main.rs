@@ -13,6 +13,8 @@ mod autobahn;
 mod chat;
 mod faults;
 mod guide;
+#[path = "../sim/frames.rs"]
+mod frames;
 mod handover;
 mod limits;
 mod lines;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::{fs, path::Path};
 
 use crate::cluster::Cluster;
-use crate::harness::{Client, Launch, Running, eventually, require};
+use crate::harness::{Client, Launch, PORTS, Running, eventually, require};
 
 const OPERATING: &str = include_str!("../../src/guide/operating.md");
 const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
@@ -16,9 +16,10 @@ fn recipe(page: &str, language: &str) -> String {
     rest.split("```").next().expect("it ends").to_string()
 }
 
-/// Returns a port that was free just now.
+/// Returns a port that was free just now, and that no socket gets by chance.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free))
 }
 
 fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {

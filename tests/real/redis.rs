@@ -230,8 +230,10 @@ fn process_that_ends_leaves_nothing_in_redis() {
     ann.expect("-- bob left (its server is gone)");
     drop(bob);
     assert_eq!(who(&mut ann), ["ann"]);
-    assert_eq!(cluster.redis.cli(&["KEYS", "*"]).lines().count(), 1);
-    eventually("the end of its connections", || (cluster.subscribers() == 1).then_some(()));
+    eventually("the end of its key", || {
+        (cluster.redis.cli(&["KEYS", "*"]).lines().count() == 1).then_some(())
+    });
+    cluster.await_subscribers(1);
 }
 
 #[test]

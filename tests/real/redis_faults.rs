@@ -17,7 +17,7 @@ const SOON: &str = "--redis-timeout 300ms";
 /// Messages that a client has read from another.
 #[derive(Default, Debug)]
 struct Received {
-    /// The numbers in the messages, in order of arrival.
+    /// The first words of the messages, which are numbers, in order of arrival.
     numbers: Vec<usize>,
     /// The number of messages reported as lost.
     lost: usize,
@@ -41,7 +41,8 @@ fn receive(client: &mut Client, name: &str) -> Received {
             if said == "done" {
                 return received;
             }
-            received.numbers.push(said.parse().expect("a number"));
+            let number = said.split(' ').next().expect("a word");
+            received.numbers.push(number.parse().expect("a number"));
         }
     }
 }
@@ -97,7 +98,7 @@ impl Talk {
     /// Waits for the recovery, and checks the received lines.
     fn done(mut self) {
         // `/who` comes only after all lines were read: it would skip them.
-        eventually("subscriptions", || (self.cluster.subscribers() == 2).then_some(()));
+        self.cluster.await_subscribers(2);
         self.ann.say("done");
         self.bob.say("done");
         let near = receive(&mut self.al, "ann");
@@ -167,7 +168,7 @@ fn chat_recovers_from_a_redis_stalled_beyond_the_timeout() {
     talk.al.skip_to("-- anna is now ann");
     talk.cluster.redis.signal(Signal::CONT);
     talk.cluster.await_sessions(2);
-    eventually("subscriptions", || (talk.cluster.subscribers() == 2).then_some(()));
+    talk.cluster.await_subscribers(2);
     talk.ann.say("done");
     talk.bob.say("done");
     assert_all_received(&receive(&mut talk.bob, "ann"), 2 * LINES);
@@ -212,21 +213,11 @@ fn process_that_redis_drops_as_too_slow_reports_the_loss() {
         assert!(al.skip_to("ann: ").starts_with(&format!("ann: {n} ")));
     }
     talk.join().unwrap();
-    eventually("the end of the connection", || (cluster.subscribers() == 1).then_some(()));
+    cluster.await_subscribers(1);
     slow.signal(Signal::CONT);
-    eventually("its next session", || (slow.log.text().matches("redis up").count() == 2).then_some(()));
+    slow.log.wait_for_count("redis up", 2);
     ann.say("done");
-    let mut received = Received::default();
-    loop {
-        let line = bob.line().unwrap();
-        if let Some(notice) = line.strip_prefix("-- ") {
-            received.lost += notice.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-        } else if line == "ann: done" {
-            break;
-        } else if let Some(said) = line.strip_prefix("ann: ") {
-            received.numbers.push(said.split(' ').next().unwrap().parse().unwrap());
-        }
-    }
+    let received = receive(&mut bob, "ann");
     assert_complete(&received, LINES);
     assert!(received.lost > 0);
 }

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Launch, PATIENCE, Server, require};
+use crate::harness::{Client, Launch, PATIENCE, Server, eventually, require};
 use crate::programs::shell;
 
 fn web(server: &Server) -> String {
@@ -56,7 +56,8 @@ fn curl_publishes_reads_and_follows() {
     let rooms = curl(&server, "http://@/rooms");
     assert_eq!(rooms, "{\"type\":\"rooms\",\"rooms\":[{\"room\":\"lobby\",\"count\":1}],\"count\":1}\n");
     // The listener is connected as soon as the metrics count it.
-    while !curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n") {}
+    let is_counted = || curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n");
+    eventually("the listener in the metrics", || is_counted().then_some(()));
     let published = curl(&server, "--data 'the build is green' 'http://@/rooms/lobby/messages?from=ci'");
     assert_eq!(published, "{\"seq\":1,\"queued_for\":2}\n");
     ann.expect("ci (http): the build is green");

@@ -28,6 +28,7 @@ mod deadlines;
 mod farewells;
 mod faults;
 mod floods;
+mod frames;
 mod growing;
 mod guide;
 mod identity;
