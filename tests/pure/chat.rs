@@ -223,7 +223,7 @@ fn join_of_the_current_room_is_an_error() {
 }
 
 #[test]
-fn who_command_lists_a_room_and_an_unknown_room_is_an_error() {
+fn room_is_listed_by_who_and_an_unknown_room_is_an_error() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
     talk.asks(BOB, join("dev"));
     talk.asks(BOB, say("remembered"));

@@ -231,7 +231,7 @@ fn nick_takes_a_name() {
 }
 
 #[test]
-fn who_and_join_take_a_room() {
+fn join_and_who_take_a_room() {
     check_lines(&[
         ("/who", who(None)),
         ("/WHO  ", who(None)),

@@ -1,4 +1,4 @@
-//! Faults that only a real kernel causes.
+//! Faults that only a real kernel causes, by their numbers in `src/guide/faults.md`.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn join_by_unix(path: &Path, name: &str) -> Client {
 }
 
 #[test]
-fn server_without_descriptors_retries_accept_without_a_spin() {
+fn fault_05_server_without_descriptors_retries_accept_without_a_spin() {
     let server = Server::start("");
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
     ann.expect("-- bob joined");
@@ -56,7 +56,7 @@ fn server_without_descriptors_retries_accept_without_a_spin() {
 }
 
 #[test]
-fn connect_storm_of_500_does_not_delay_present_clients() {
+fn fault_07_connect_storm_of_500_does_not_delay_present_clients() {
     const THREADS: usize = 4;
     const EACH: usize = 125;
     let server = Server::start("--rate off");
@@ -94,7 +94,7 @@ fn connect_storm_of_500_does_not_delay_present_clients() {
 }
 
 #[test]
-fn churn_leaves_no_descriptor_behind() {
+fn fault_09_churn_leaves_no_descriptor_behind() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     let before = server.descriptors().len();
@@ -112,7 +112,7 @@ fn churn_leaves_no_descriptor_behind() {
 }
 
 #[test]
-fn input_before_a_half_close_is_delivered_and_answered() {
+fn fault_10_input_before_a_half_close_is_delivered_and_answered() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let mut ann = server.client();
@@ -128,7 +128,7 @@ fn input_before_a_half_close_is_delivered_and_answered() {
 }
 
 #[test]
-fn half_close_of_a_throttled_client_loses_nothing() {
+fn fault_10_half_close_of_a_throttled_client_loses_nothing() {
     let server = Server::start("--rate 20/s --burst 2");
     let mut bob = server.join("bob");
     let mut ann = server.client();
@@ -152,7 +152,7 @@ fn type_on(client: &mut Client) {
 }
 
 #[test]
-fn close_with_unread_input_still_delivers_the_reason() {
+fn fault_11_close_with_unread_input_still_delivers_the_reason() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     // More than one read, so that some is unread when the server closes.
@@ -165,7 +165,7 @@ fn close_with_unread_input_still_delivers_the_reason() {
 }
 
 #[test]
-fn endless_line_is_reported_before_the_close() {
+fn fault_11_endless_line_is_reported_before_the_close() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     ann.send(&[b'x'; 2 << 20]);
@@ -178,7 +178,7 @@ fn endless_line_is_reported_before_the_close() {
 
 #[test]
 #[ignore = "needs python3"]
-fn dropped_client_that_keeps_typing_is_told_why() {
+fn fault_11_dropped_client_that_keeps_typing_is_told_why() {
     let server = Server::start("--rate off --history 0 --write-buffer 64k --write-buffer-soft 32k:1m");
     let mut ann = server.join("ann");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/real/scripts/typist.py");
@@ -199,7 +199,7 @@ fn dropped_client_that_keeps_typing_is_told_why() {
 }
 
 #[test]
-fn reset_closes_only_that_client() {
+fn fault_12_reset_closes_only_that_client() {
     const LINES: usize = 2_000;
     let server = Server::start("--rate off");
     let (mut ann, mut bob, cy) = (server.join("ann"), server.join("bob"), server.join("cy"));
@@ -225,7 +225,7 @@ fn reset_closes_only_that_client() {
 }
 
 #[test]
-fn reader_with_a_zero_window_is_dropped_and_told_when_it_reads_again() {
+fn fault_14_reader_with_a_zero_window_is_dropped_and_told_when_it_reads_again() {
     const MOST: usize = 20_000;
     let server = Server::start("--rate off --write-buffer 64k --write-buffer-soft 32k:1m");
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
@@ -270,7 +270,7 @@ fn reader_with_a_zero_window_is_dropped_and_told_when_it_reads_again() {
 }
 
 #[test]
-fn reader_that_stops_is_dropped_at_each_limit() {
+fn fault_14_reader_that_stops_is_dropped_at_each_limit() {
     let table = [
         ("--write-buffer 64k --write-buffer-soft 64k:1m --stall-timeout 1m", "buffer-full"),
         ("--write-buffer 4m --write-buffer-soft 64k:300ms --stall-timeout 1m", "buffer-high"),
@@ -348,7 +348,7 @@ fn talk_to_the_end(mut client: Client, progress: mpsc::Sender<()>) {
 }
 
 #[test]
-fn sigterm_under_load_closes_all_clients_in_order() {
+fn fault_18_sigterm_under_load_closes_all_clients_in_order() {
     let mut server = Server::start("--rate off");
     let mut talkers = Vec::new();
     for pair in ["a", "b", "c", "d"] {
@@ -375,7 +375,7 @@ fn sigterm_under_load_closes_all_clients_in_order() {
 }
 
 #[test]
-fn client_that_does_not_read_delays_the_shutdown_by_the_grace_at_most() {
+fn fault_18_client_that_does_not_read_delays_the_shutdown_by_the_grace_at_most() {
     // Without the grace the stall timeout would end it.
     let (mut server, _folder, path) =
         start_with_unix_listener("--rate off --slow-client skip --stall-timeout 5m --grace 500ms");
@@ -385,7 +385,7 @@ fn client_that_does_not_read_delays_the_shutdown_by_the_grace_at_most() {
 }
 
 #[test]
-fn second_sigterm_ends_the_server_at_once() {
+fn fault_18_second_sigterm_ends_the_server_at_once() {
     let (mut server, _folder, path) =
         start_with_unix_listener("--rate off --slow-client skip --stall-timeout 5m --grace 5m");
     let _stuffed = stuff(&server, &path);
@@ -403,7 +403,7 @@ fn second_sigterm_ends_the_server_at_once() {
 }
 
 #[test]
-fn interrupted_telnet_client_gets_its_timing_mark_at_once() {
+fn fault_25_interrupted_telnet_client_gets_its_timing_mark_at_once() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     // Interrupt process, and `DO TIMING-MARK`. No line end follows, since Ctrl-C discards the line.
@@ -414,7 +414,7 @@ fn interrupted_telnet_client_gets_its_timing_mark_at_once() {
 }
 
 #[test]
-fn telnet_synch_with_urgent_data_is_ignored() {
+fn fault_25_telnet_synch_with_urgent_data_is_ignored() {
     let server = Server::start("");
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
     ann.expect("-- bob joined");

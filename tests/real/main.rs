@@ -12,9 +12,9 @@ mod shown;
 mod autobahn;
 mod chat;
 mod faults;
-mod guide;
 #[path = "../sim/frames.rs"]
 mod frames;
+mod guide;
 mod handover;
 mod limits;
 mod lines;

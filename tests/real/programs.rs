@@ -75,7 +75,7 @@ fn nc_talks_over_a_unix_socket() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn lines_piped_into_nc_are_delivered_and_answered() {
+fn fault_10_lines_piped_into_nc_are_delivered_and_answered() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let output = shell("nc", &format!(r"printf 'ann\nhi\n' | nc -N 127.0.0.1 {}", server.port()));
@@ -90,7 +90,7 @@ fn lines_piped_into_nc_are_delivered_and_answered() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn long_pipe_into_nc_is_delivered_to_its_end() {
+fn fault_10_long_pipe_into_nc_is_delivered_to_its_end() {
     let server = Server::start("--rate off");
     let mut bob = server.join("bob");
     let line = format!("{{ echo ann; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
@@ -230,7 +230,7 @@ fn person_types_into_telnet() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn control_c_in_telnet_is_no_message_and_the_chat_goes_on() {
+fn fault_25_control_c_in_telnet_is_no_message_and_the_chat_goes_on() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let mut person = Person::at("telnet", &["127.0.0.1", &server.port()]);
@@ -248,7 +248,7 @@ fn control_c_in_telnet_is_no_message_and_the_chat_goes_on() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn negotiation_in_telnet_is_ignored() {
+fn fault_25_negotiation_in_telnet_is_ignored() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let mut person = Person::at("telnet", &["127.0.0.1", &server.port()]);

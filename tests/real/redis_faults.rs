@@ -113,7 +113,7 @@ impl Talk {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn chat_recovers_from_a_killed_redis() {
+fn fault_40_chat_recovers_from_a_killed_redis() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         cluster.redis.kill();
         cluster.servers.iter().for_each(|server| drop(server.log.wait_for("redis down")));
@@ -123,7 +123,7 @@ fn chat_recovers_from_a_killed_redis() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn chat_recovers_from_a_killed_redis_at_a_port() {
+fn fault_40_chat_recovers_from_a_killed_redis_at_a_port() {
     let redis = Redis::with_port("");
     let url = format!("--redis redis://{}", redis.place());
     Talk::start(redis, [&url, &url]).outlives(|cluster| {
@@ -134,7 +134,7 @@ fn chat_recovers_from_a_killed_redis_at_a_port() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn chat_recovers_from_killed_subscriptions() {
+fn fault_40_chat_recovers_from_killed_subscriptions() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         assert_eq!(cluster.redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]), "2");
     });
@@ -142,7 +142,7 @@ fn chat_recovers_from_killed_subscriptions() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn chat_recovers_from_killed_command_connections() {
+fn fault_40_chat_recovers_from_killed_command_connections() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         assert_eq!(cluster.redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "2");
     });
@@ -150,7 +150,7 @@ fn chat_recovers_from_killed_command_connections() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn chat_recovers_from_a_redis_stalled_beyond_the_timeout() {
+fn fault_40_chat_recovers_from_a_redis_stalled_beyond_the_timeout() {
     let mut talk = Talk::start(Redis::start(), [SOON; 2]);
     count(&mut talk.ann, 1..=LINES);
     count(&mut talk.bob, 1..=LINES);
@@ -194,7 +194,7 @@ fn messages_sent_while_redis_is_stalled_arrive_once_afterwards() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn process_that_redis_drops_as_too_slow_reports_the_loss() {
+fn fault_39_process_that_redis_drops_as_too_slow_reports_the_loss() {
     const LINES: usize = 3_000;
     // The client of that process reads all the time, and must not be dropped as slow.
     let flags = "--write-buffer 8m --memory 64m";
@@ -315,7 +315,7 @@ fn stranger(says: &'static [u8]) -> String {
 }
 
 #[test]
-fn server_that_is_no_redis_does_no_harm() {
+fn fault_39_server_that_is_no_redis_does_no_harm() {
     for (url, reason) in [
         (stranger(b"SSH-2.0-OpenSSH_9.2\r\n"), "it does not speak Redis's protocol"),
         (stranger(b"+ENDLESS"), "a reply is larger than --redis-reply-max"),

@@ -1,4 +1,4 @@
-//! Faults of standard error, where the log goes, do not affect the chat.
+//! Fault 19: faults of standard error, where the log goes, do not affect the chat.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -20,14 +20,14 @@ fn chat(server: &Server) {
 }
 
 #[test]
-fn chat_works_with_standard_error_closed() {
+fn fault_19_chat_works_with_standard_error_closed() {
     let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_listeners().start();
     chat(&server);
     server.stop();
 }
 
 #[test]
-fn chat_works_with_standard_error_on_a_full_disk() {
+fn fault_19_chat_works_with_standard_error_on_a_full_disk() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let server = Launch::new("--log trace").stderr(full).with_listeners().start();
     chat(&server);
@@ -35,7 +35,7 @@ fn chat_works_with_standard_error_on_a_full_disk() {
 }
 
 #[test]
-fn chat_works_with_standard_error_a_broken_pipe() {
+fn fault_19_chat_works_with_standard_error_a_broken_pipe() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
@@ -44,7 +44,7 @@ fn chat_works_with_standard_error_a_broken_pipe() {
 }
 
 #[test]
-fn chat_works_with_standard_error_a_full_pipe() {
+fn fault_19_chat_works_with_standard_error_a_full_pipe() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fill(&mut writer);
     let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
@@ -62,7 +62,7 @@ fn chat_works_with_standard_error_a_full_pipe() {
 }
 
 #[test]
-fn bad_flags_exit_2_without_a_standard_error() {
+fn fault_19_bad_flags_exit_2_without_a_standard_error() {
     let output = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--lien").run();
     assert_eq!(output.status.code(), Some(2));
     let full = File::options().write(true).open("/dev/full").unwrap();

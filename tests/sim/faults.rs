@@ -1,4 +1,5 @@
-//! Faults and abuse that the server must survive. Those that need a real socket are in `tests/real`.
+//! Faults and abuse that the server must survive, by their numbers in `src/guide/faults.md`. Those that need a real
+//! socket are in `tests/real`.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ fn received(stage: &Stage, wire: Wire, name: &str) -> Vec<usize> {
 }
 
 #[test]
-fn input_beyond_a_turn_is_read_without_another_event() {
+fn fault_01_input_beyond_a_turn_is_read_without_another_event() {
     let mut stage = Stage::new("--rate off --write-buffer 16m");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     // Many turns' worth of bytes and of lines, in one event.
@@ -34,7 +35,7 @@ fn input_beyond_a_turn_is_read_without_another_event() {
 }
 
 #[test]
-fn flooding_client_delays_the_others_by_no_more_than_its_turn() {
+fn fault_02_flooding_client_delays_the_others_by_no_more_than_its_turn() {
     let mut stage = Stage::new("--rate off --write-buffer 16m");
     let (hose, ann, bob) = (stage.join("hose"), stage.join("ann"), stage.join("bob"));
     stage.send(hose, &numbered(50_000));
@@ -55,7 +56,7 @@ fn flooding_client_delays_the_others_by_no_more_than_its_turn() {
 }
 
 #[test]
-fn endless_line_delays_the_others_by_no_more_than_its_turn() {
+fn fault_02_endless_line_delays_the_others_by_no_more_than_its_turn() {
     let mut stage = Stage::new("--rate off");
     let (hose, ann, bob) = (stage.join("hose"), stage.join("ann"), stage.join("bob"));
     stage.send(hose, &[b'x'; 900 * 1024]);
@@ -71,7 +72,7 @@ fn endless_line_delays_the_others_by_no_more_than_its_turn() {
 }
 
 #[test]
-fn event_for_the_previous_owner_of_a_slot_does_nothing() {
+fn fault_03_event_for_the_previous_owner_of_a_slot_does_nothing() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let ann = stage.join("ann");
@@ -94,7 +95,7 @@ fn event_for_the_previous_owner_of_a_slot_does_nothing() {
 }
 
 #[test]
-fn later_events_of_a_batch_are_ignored_for_a_connection_that_the_batch_has_closed() {
+fn fault_03_later_events_of_a_batch_are_ignored_for_a_connection_that_the_batch_has_closed() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let token = stage.world().token(ann).unwrap();
@@ -108,7 +109,7 @@ fn later_events_of_a_batch_are_ignored_for_a_connection_that_the_batch_has_close
 }
 
 #[test]
-fn spurious_events_and_interrupted_calls_change_nothing() {
+fn fault_04_spurious_events_and_interrupted_calls_change_nothing() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.world().weather = Weather { interrupted: 500, spurious: 900, ..Weather::default() };
@@ -125,7 +126,7 @@ fn spurious_events_and_interrupted_calls_change_nothing() {
 }
 
 #[test]
-fn server_without_descriptors_neither_spins_nor_hangs() {
+fn fault_05_server_without_descriptors_neither_spins_nor_hangs() {
     let mut stage = Stage::new("");
     stage.world().descriptors = 3;
     let first: Vec<Wire> = (0..3).map(|n| stage.join(&format!("c{n}"))).collect();
@@ -142,7 +143,7 @@ fn server_without_descriptors_neither_spins_nor_hangs() {
 }
 
 #[test]
-fn accepting_resumes_by_itself_when_descriptors_are_free_again() {
+fn fault_05_accepting_resumes_by_itself_when_descriptors_are_free_again() {
     let mut stage = Stage::new("");
     for error in [24, 23, 105, 12] {
         stage.world().accept_errors.push_back(error);
@@ -154,7 +155,7 @@ fn accepting_resumes_by_itself_when_descriptors_are_free_again() {
 }
 
 #[test]
-fn connection_that_fails_in_accept_delays_no_other() {
+fn fault_06_connection_that_fails_in_accept_delays_no_other() {
     let mut stage = Stage::new("");
     stage.world().accept_errors.extend([103, 71, 4, 113, 110]);
     let ann = stage.connect();
@@ -164,7 +165,7 @@ fn connection_that_fails_in_accept_delays_no_other() {
 }
 
 #[test]
-fn connect_storm_does_not_delay_present_clients() {
+fn fault_07_connect_storm_does_not_delay_present_clients() {
     const CLIENTS: usize = 5_000;
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -193,7 +194,7 @@ fn connect_storm_does_not_delay_present_clients() {
 }
 
 #[test]
-fn connect_storm_is_accepted_in_portions() {
+fn fault_07_connect_storm_is_accepted_in_portions() {
     let mut stage = Stage::new("");
     for _ in 0..1_000 {
         stage.connect();
@@ -231,7 +232,7 @@ fn conversation(weather: Weather) -> Vec<String> {
 }
 
 #[test]
-fn single_bytes_in_and_out_make_no_difference() {
+fn fault_08_single_bytes_in_and_out_make_no_difference() {
     let calm = conversation(Weather::default());
     assert_eq!(conversation(Weather { single: 1000, ..Weather::default() }), calm);
     assert_eq!(conversation(Weather { short: 1000, ..Weather::default() }), calm);
@@ -239,7 +240,7 @@ fn single_bytes_in_and_out_make_no_difference() {
 }
 
 #[test]
-fn a_million_connections_leave_nothing_behind() {
+fn fault_09_a_million_connections_leave_nothing_behind() {
     const CONNECTIONS: usize = 1_000_000;
     const AT_ONCE: usize = 200;
     let mut stage = Stage::new("--rate off --announce-max 0 --history 0");
@@ -267,7 +268,7 @@ fn a_million_connections_leave_nothing_behind() {
 }
 
 #[test]
-fn input_before_a_half_close_is_delivered_and_answered() {
+fn fault_10_input_before_a_half_close_is_delivered_and_answered() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let ann = stage.connect();
@@ -280,7 +281,7 @@ fn input_before_a_half_close_is_delivered_and_answered() {
 }
 
 #[test]
-fn throttled_lines_are_delivered_after_a_half_close() {
+fn fault_10_throttled_lines_are_delivered_after_a_half_close() {
     let mut stage = Stage::new("--rate 5/s --burst 10");
     let bob = stage.join("bob");
     let ann = stage.connect();
@@ -294,7 +295,7 @@ fn throttled_lines_are_delivered_after_a_half_close() {
 }
 
 #[test]
-fn slow_reader_has_time_to_read_everything_after_a_half_close() {
+fn fault_10_slow_reader_has_time_to_read_everything_after_a_half_close() {
     let mut stage = Stage::new("--rate off --stall-timeout 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.set_eager(bob, false);
@@ -315,7 +316,7 @@ fn slow_reader_has_time_to_read_everything_after_a_half_close() {
 }
 
 #[test]
-fn client_that_stops_reading_after_a_half_close_is_dropped_and_counted() {
+fn fault_10_client_that_stops_reading_after_a_half_close_is_dropped_and_counted() {
     let mut stage = Stage::new("--rate off --stall-timeout 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.stall(bob);
@@ -329,7 +330,7 @@ fn client_that_stops_reading_after_a_half_close_is_dropped_and_counted() {
 }
 
 #[test]
-fn farewell_arrives_though_input_was_unread() {
+fn fault_11_farewell_arrives_though_input_was_unread() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
@@ -347,7 +348,7 @@ fn farewell_arrives_though_input_was_unread() {
 }
 
 #[test]
-fn discarding_input_after_the_end_is_limited_to_a_turn() {
+fn fault_11_discarding_input_after_the_end_is_limited_to_a_turn() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
@@ -361,7 +362,7 @@ fn discarding_input_after_the_end_is_limited_to_a_turn() {
 }
 
 #[test]
-fn client_that_had_stalled_has_the_whole_timeout_for_its_farewell() {
+fn fault_11_client_that_had_stalled_has_the_whole_timeout_for_its_farewell() {
     let mut stage = Stage::new("--stall-timeout 10s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -376,7 +377,7 @@ fn client_that_had_stalled_has_the_whole_timeout_for_its_farewell() {
 }
 
 #[test]
-fn client_that_reads_its_farewell_byte_by_byte_is_closed_after_a_minute() {
+fn fault_11_client_that_reads_its_farewell_byte_by_byte_is_closed_after_a_minute() {
     let mut stage = Stage::new("--rate off --stall-timeout 10s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.set_eager(ann, false);
@@ -393,7 +394,7 @@ fn client_that_reads_its_farewell_byte_by_byte_is_closed_after_a_minute() {
 }
 
 #[test]
-fn peer_that_never_closes_is_closed_after_the_linger_time() {
+fn fault_11_peer_that_never_closes_is_closed_after_the_linger_time() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
@@ -405,7 +406,7 @@ fn peer_that_never_closes_is_closed_after_the_linger_time() {
 }
 
 #[test]
-fn reset_in_the_middle_of_a_write_ends_that_client_only() {
+fn fault_12_reset_in_the_middle_of_a_write_ends_that_client_only() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let cy = stage.connect_from(None, 40);
@@ -425,7 +426,7 @@ fn reset_in_the_middle_of_a_write_ends_that_client_only() {
 }
 
 #[test]
-fn vanished_peer_is_dropped_within_the_bound() {
+fn fault_13_vanished_peer_is_dropped_within_the_bound() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.stall(bob);
@@ -440,7 +441,7 @@ fn vanished_peer_is_dropped_within_the_bound() {
 }
 
 #[test]
-fn vanished_peer_without_queued_output_is_closed_when_the_kernel_reports_it() {
+fn fault_13_vanished_peer_without_queued_output_is_closed_when_the_kernel_reports_it() {
     // `src/net/bind.rs` tests that TCP keepalive makes the kernel report it within a minute.
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -474,7 +475,7 @@ fn assert_dropped(mut stage: Stage, ann: Wire, bob: Wire, why: &str) {
 }
 
 #[test]
-fn reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
+fn fault_14_reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
     let (mut stage, ann, bob) = with_a_stalled_reader("--write-buffer 8k --write-buffer-soft off");
     for _ in 0..77 {
         stage.say(ann, &"x".repeat(100));
@@ -486,7 +487,7 @@ fn reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
 }
 
 #[test]
-fn reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
+fn fault_14_reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
     let (mut stage, ann, bob) =
         with_a_stalled_reader("--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off");
     for _ in 0..30 {
@@ -499,7 +500,7 @@ fn reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
 }
 
 #[test]
-fn reader_with_a_zero_window_is_dropped_when_it_stalls() {
+fn fault_14_reader_with_a_zero_window_is_dropped_when_it_stalls() {
     let (mut stage, ann, bob) = with_a_stalled_reader("--stall-timeout 3s");
     for _ in 0..3 {
         stage.say(ann, &"x".repeat(100));
@@ -511,7 +512,7 @@ fn reader_with_a_zero_window_is_dropped_when_it_stalls() {
 }
 
 #[test]
-fn unnamed_client_that_never_reads_costs_four_kilobytes() {
+fn fault_15_unnamed_client_that_never_reads_costs_four_kilobytes() {
     let mut stage = Stage::new("--rate off");
     let mute = stage.connect_from(None, 0);
     let mut most = 0;
@@ -530,7 +531,7 @@ fn unnamed_client_that_never_reads_costs_four_kilobytes() {
 }
 
 #[test]
-fn drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
+fn fault_16_drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
     let mut stage = Stage::new("--rate off --write-buffer 8k --write-buffer-soft off");
     let names = ["ann", "bob", "cy", "dan", "eve"];
     let wires: Vec<Wire> = names.iter().map(|name| stage.join(name)).collect();
@@ -546,7 +547,7 @@ fn drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
 }
 
 #[test]
-fn a_thousand_clients_overflow_in_the_same_tick() {
+fn fault_17_a_thousand_clients_overflow_in_the_same_tick() {
     let mut stage = Stage::new("--rate off --write-buffer 8k --write-buffer-soft off --announce-max 2000");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let slow: Vec<Wire> = (0..1_000).map(|n| stage.join(&format!("slow{n}"))).collect();
@@ -562,7 +563,7 @@ fn a_thousand_clients_overflow_in_the_same_tick() {
 }
 
 #[test]
-fn every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
+fn fault_18_every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let unnamed = stage.connect();
@@ -579,7 +580,7 @@ fn every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
 }
 
 #[test]
-fn shutdown_waits_for_slow_readers_until_the_grace_is_over() {
+fn fault_18_shutdown_waits_for_slow_readers_until_the_grace_is_over() {
     let mut stage = Stage::new("--rate off --grace 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.stall(bob);
@@ -593,7 +594,7 @@ fn shutdown_waits_for_slow_readers_until_the_grace_is_over() {
 }
 
 #[test]
-fn flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
+fn fault_18_flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
     let mut stage = Stage::new("--rate off --grace 1s --write-buffer 64k --write-buffer-soft 1k:60s");
     let flood = stage.join("flood");
     stage.stall(flood);
@@ -613,7 +614,7 @@ fn flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
 }
 
 #[test]
-fn second_signal_ends_the_server_at_once() {
+fn fault_18_second_signal_ends_the_server_at_once() {
     let mut stage = Stage::new("--grace 60s");
     let ann = stage.join("ann");
     stage.stall(ann);
@@ -626,7 +627,7 @@ fn second_signal_ends_the_server_at_once() {
 }
 
 #[test]
-fn leap_of_the_clock_closes_no_connection() {
+fn fault_20_leap_of_the_clock_closes_no_connection() {
     let mut stage = Stage::new("--idle-timeout 60s --name-timeout 60s --rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let unnamed = stage.connect();
@@ -647,7 +648,7 @@ fn leap_of_the_clock_closes_no_connection() {
 }
 
 #[test]
-fn over_long_line_causes_one_error_and_uses_no_memory() {
+fn fault_21_over_long_line_causes_one_error_and_uses_no_memory() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -664,7 +665,7 @@ fn over_long_line_causes_one_error_and_uses_no_memory() {
 }
 
 #[test]
-fn line_that_does_not_end_closes_the_connection() {
+fn fault_21_line_that_does_not_end_closes_the_connection() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -681,7 +682,7 @@ fn line_that_does_not_end_closes_the_connection() {
 }
 
 #[test]
-fn utf_8_may_be_cut_at_every_byte_and_other_bytes_are_refused() {
+fn fault_22_utf_8_may_be_cut_at_every_byte_and_other_bytes_are_refused() {
     let line = "grüße an 你 und 🦀\n".as_bytes();
     for cut in 1..line.len() {
         let mut stage = Stage::new("--rate off");
@@ -701,7 +702,7 @@ fn utf_8_may_be_cut_at_every_byte_and_other_bytes_are_refused() {
 }
 
 #[test]
-fn carriage_returns_end_lines_and_zeros_and_empty_lines_are_ignored() {
+fn fault_23_carriage_returns_end_lines_and_zeros_and_empty_lines_are_ignored() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -712,7 +713,7 @@ fn carriage_returns_end_lines_and_zeros_and_empty_lines_are_ignored() {
 }
 
 #[test]
-fn control_sequences_reach_no_other_client() {
+fn fault_24_control_sequences_reach_no_other_client() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let nasty = "\x1b[2J\x1b]0;owned\x07\x1bP1$q\x1b\\\u{9b}31m\u{90}\u{202e}\u{2066}\u{2069}\x7f\x08ok";
@@ -743,7 +744,7 @@ fn control_sequences_reach_no_other_client() {
 }
 
 #[test]
-fn telnet_commands_are_ignored() {
+fn fault_25_telnet_commands_are_ignored() {
     let mut stage = Stage::new("--rate off");
     let bob = stage.join("bob");
     let ann = stage.connect();
@@ -770,7 +771,7 @@ fn telnet_commands_are_ignored() {
 }
 
 #[test]
-fn interrupted_telnet_client_is_sent_the_timing_mark_and_prints_again() {
+fn fault_25_interrupted_telnet_client_is_sent_the_timing_mark_and_prints_again() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     // Ctrl-C sends an interrupt and a request for a timing mark, and no line end.
@@ -781,7 +782,7 @@ fn interrupted_telnet_client_is_sent_the_timing_mark_and_prints_again() {
 }
 
 #[test]
-fn refused_name_is_answered_with_the_reason_and_another_prompt() {
+fn fault_26_refused_name_is_answered_with_the_reason_and_another_prompt() {
     let mut stage = Stage::new("--rate off");
     stage.join("Ann");
     let bob = stage.connect();
@@ -812,7 +813,7 @@ fn refused_name_is_answered_with_the_reason_and_another_prompt() {
 }
 
 #[test]
-fn floods_of_commands_and_moves_are_throttled_like_messages() {
+fn fault_27_floods_of_commands_and_moves_are_throttled_like_messages() {
     let mut stage = Stage::new("--rate 5/s --burst 10");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);

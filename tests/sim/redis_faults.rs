@@ -1,4 +1,4 @@
-//! Faults of Redis and of the connection to it. In all of them local chat goes on, and the processes become one chat
+//! Faults of Redis and of the connection to it, by their numbers in `src/guide/faults.md`. In all of them local chat goes on, and the processes become one chat
 //! again by themselves.
 
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Three {
 }
 
 #[test]
-fn redis_syntax_is_refused_in_names_and_harmless_in_texts() {
+fn fault_38_redis_syntax_is_refused_in_names_and_harmless_in_texts() {
     let mut three = Three::new("");
     let evil = r"a\r\n*1\r\n$8\r\nFLUSHALL\r\n";
     let mut tab = Socket::open(three.cluster.stage(0), "/ws?name=tab&room=lobby");
@@ -102,7 +102,7 @@ fn redis_syntax_is_refused_in_names_and_harmless_in_texts() {
 }
 
 #[test]
-fn garbage_from_redis_causes_a_new_connection() {
+fn fault_39_garbage_from_redis_causes_a_new_connection() {
     let nested = "*1\r\n".repeat(100_000);
     let garbage: [&[u8]; 10] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -130,7 +130,7 @@ fn garbage_from_redis_causes_a_new_connection() {
 }
 
 #[test]
-fn huge_or_endless_reply_uses_no_more_memory_than_the_limit() {
+fn fault_39_huge_or_endless_reply_uses_no_more_memory_than_the_limit() {
     let begins: [&[u8]; 4] =
         [b"$1000000000\r\n", b"*1000000000\r\n", b"+", b"*2\r\n$3\r\nabc\r\n$700000\r\n"];
     for (begin, conn) in begins.into_iter().flat_map(|begin| [(begin, 0), (begin, 1)]) {
@@ -154,7 +154,7 @@ fn huge_or_endless_reply_uses_no_more_memory_than_the_limit() {
 }
 
 #[test]
-fn chat_recovers_from_a_stall_of_redis() {
+fn fault_40_chat_recovers_from_a_stall_of_redis() {
     let mut three = Three::new("");
     let millis = three.cluster.millis();
     three.cluster.redis.set_stalled(true, millis);
@@ -174,7 +174,7 @@ fn chat_recovers_from_a_stall_of_redis() {
 }
 
 #[test]
-fn chat_recovers_from_a_restart_of_redis_that_loads() {
+fn fault_40_chat_recovers_from_a_restart_of_redis_that_loads() {
     for keep_data in [true, false] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, keep_data);
@@ -193,7 +193,7 @@ fn chat_recovers_from_a_restart_of_redis_that_loads() {
 }
 
 #[test]
-fn chat_recovers_from_a_password_that_redis_requires() {
+fn fault_40_chat_recovers_from_a_password_that_redis_requires() {
     for (user, login) in [(None, ":secret"), (Some("chin"), "chin:secret")] {
         let mut three = Three::new(&format!("--redis redis://{login}@redis"));
         three.cluster.redis.require(user, "another");
@@ -216,7 +216,7 @@ fn chat_recovers_from_a_password_that_redis_requires() {
 }
 
 #[test]
-fn chat_recovers_from_killed_connections() {
+fn fault_40_chat_recovers_from_killed_connections() {
     for which in 0..3 {
         let mut three = Three::new("");
         for _ in 0..5 {
@@ -242,7 +242,7 @@ fn chat_recovers_from_killed_connections() {
 }
 
 #[test]
-fn clients_of_a_process_that_reads_too_slowly_are_told_what_redis_discarded() {
+fn fault_40_clients_of_a_process_that_reads_too_slowly_are_told_what_redis_discarded() {
     let mut three = Three::new("--rate off");
     three.cluster.redis.set_output_max(50_000);
     three.cluster.set_frozen(1, true);
@@ -259,7 +259,7 @@ fn clients_of_a_process_that_reads_too_slowly_are_told_what_redis_discarded() {
 }
 
 #[test]
-fn chat_recovers_from_a_command_that_redis_refuses() {
+fn fault_40_chat_recovers_from_a_command_that_redis_refuses() {
     for command in
         ["PUBLISH", "SUBSCRIBE", "HSET", "HGET", "HDEL", "HGETALL", "DEL", "PEXPIRE", "PING", "UNSUBSCRIBE"]
     {
@@ -282,7 +282,7 @@ fn chat_recovers_from_a_command_that_redis_refuses() {
 }
 
 #[test]
-fn chat_recovers_from_deleted_keys() {
+fn fault_40_chat_recovers_from_deleted_keys() {
     let mut three = Three::new("");
     for _ in 0..3 {
         three.cluster.redis.flush_all();
@@ -295,7 +295,7 @@ fn chat_recovers_from_deleted_keys() {
 }
 
 #[test]
-fn chat_recovers_from_refused_and_hanging_connections() {
+fn fault_40_chat_recovers_from_refused_and_hanging_connections() {
     for dial in [Dial::Refused, Dial::RefusedLater, Dial::Hangs] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, true);
@@ -311,7 +311,7 @@ fn chat_recovers_from_refused_and_hanging_connections() {
 }
 
 #[test]
-fn chat_recovers_from_a_name_of_redis_that_does_not_resolve() {
+fn fault_40_chat_recovers_from_a_name_of_redis_that_does_not_resolve() {
     for hangs in [false, true] {
         let mut three = Three::new("");
         let found = three.cluster.stage(0).world().addresses.clone();
@@ -334,7 +334,7 @@ fn chat_recovers_from_a_name_of_redis_that_does_not_resolve() {
 }
 
 #[test]
-fn process_tries_all_addresses_of_redis() {
+fn fault_40_process_tries_all_addresses_of_redis() {
     let mut three = Three::new("");
     for process in 0..2 {
         let addresses = (1..=3).map(|last| [127, 0, 0, last].into()).collect();
@@ -346,7 +346,7 @@ fn process_tries_all_addresses_of_redis() {
 }
 
 #[test]
-fn messages_over_the_queue_to_redis_are_counted_exactly() {
+fn fault_40_messages_over_the_queue_to_redis_are_counted_exactly() {
     let mut three = Three::new("--rate off --redis-queue 64k");
     three.cluster.set_redis_down(true, true);
     for number in 0..2_000 {
@@ -375,7 +375,7 @@ fn messages_over_the_queue_to_redis_are_counted_exactly() {
 }
 
 #[test]
-fn room_that_is_entered_and_left_all_the_time_is_one_subscription() {
+fn fault_41_room_that_is_entered_and_left_all_the_time_is_one_subscription() {
     let mut three = Three::new("--rate off");
     let subscribed = three.cluster.redis.commands()["SUBSCRIBE"];
     for _ in 0..10_000 {
@@ -396,7 +396,7 @@ fn room_that_is_entered_and_left_all_the_time_is_one_subscription() {
 }
 
 #[test]
-fn clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
+fn fault_02_clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
     let mut cluster = Cluster::new(2, "--rate off --line-max 4k --write-buffer 1m --write-buffer-soft off");
     let (ann, far) = (cluster.join(0, "ann"), cluster.join(1, "far"));
     let many: Vec<_> = (0..8).map(|number| cluster.join(0, &format!("n{number}"))).collect();

@@ -36,7 +36,7 @@ fn end_of(stage: &mut Stage, tab: &mut Socket) -> (u16, String) {
 }
 
 #[test]
-fn message_cut_at_every_byte_is_the_same_message() {
+fn fault_29_message_cut_at_every_byte_is_the_same_message() {
     let text = "a€\u{10348}z";
     for cut in 0..=text.len() {
         let (start, end) = text.as_bytes().split_at(cut);
@@ -55,7 +55,7 @@ fn message_cut_at_every_byte_is_the_same_message() {
 }
 
 #[test]
-fn refused_message_uses_no_memory() {
+fn fault_30_refused_message_uses_no_memory() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/raw/lobby");
     let head = [&[0x82, 0xff][..], &(1_u64 << 63).to_be_bytes()].concat();
@@ -69,7 +69,7 @@ fn refused_message_uses_no_memory() {
 }
 
 #[test]
-fn pongs_of_a_flood_stay_within_the_write_buffer() {
+fn fault_31_pongs_of_a_flood_stay_within_the_write_buffer() {
     let (mut stage, _, mut tab) =
         ann_and_a_stalled_tab("--write-buffer 8k --write-buffer-soft off --line-max 1k");
     for _ in 0..200 {
@@ -84,7 +84,7 @@ fn pongs_of_a_flood_stay_within_the_write_buffer() {
 }
 
 #[test]
-fn client_that_does_not_read_the_close_is_freed_after_the_stall_timeout() {
+fn fault_32_client_that_does_not_read_the_close_is_freed_after_the_stall_timeout() {
     let (mut stage, _, tab) = ann_and_a_stalled_tab("--stall-timeout 10s");
     stage.send(tab.wire, &frame(CLOSE, &1000_u16.to_be_bytes()));
     stage.pass(9 * SECOND);
@@ -95,7 +95,7 @@ fn client_that_does_not_read_the_close_is_freed_after_the_stall_timeout() {
 }
 
 #[test]
-fn page_of_another_origin_is_refused_at_the_raw_path() {
+fn fault_33_page_of_another_origin_is_refused_at_the_raw_path() {
     for (flags, status) in [("", "403"), ("--origin http://evil.example", "101")] {
         let mut stage = Stage::new(flags);
         let answer = ask_once(&mut stage, &handshake("/raw/lobby", "Origin: http://evil.example\r\n"));
@@ -105,7 +105,7 @@ fn page_of_another_origin_is_refused_at_the_raw_path() {
 }
 
 #[test]
-fn body_of_one_byte_a_second_is_cut_off() {
+fn fault_34_body_of_one_byte_a_second_is_cut_off() {
     let mut stage = Stage::new("--http-timeout 10s");
     let wire = stage.connect_http();
     let head = "POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\r\n";

@@ -1,4 +1,4 @@
-//! Faults at the HTTP listener.
+//! Faults at the HTTP listener, by their numbers in `src/guide/faults.md`.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn code_after(bytes: &[u8]) -> u16 {
 }
 
 #[test]
-fn malformed_frame_is_closed_with_1002() {
+fn fault_28_malformed_frame_is_closed_with_1002() {
     let unmasked = [0x81, 2, b'h', b'i'];
     let long_ping = fragment(0x80 | PING, &[0; 126]);
     // A length of 5 in two bytes, and in eight.
@@ -55,7 +55,7 @@ fn malformed_frame_is_closed_with_1002() {
 }
 
 #[test]
-fn invalid_utf8_is_closed_with_1007() {
+fn fault_29_invalid_utf8_is_closed_with_1007() {
     let euro = "€".as_bytes();
     let cut = [fragment(TEXT, &euro[..2]), frame_end(&euro[2..])].concat();
     let mut stage = Stage::new("");
@@ -76,7 +76,7 @@ fn frame_end(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn length_over_the_limit_is_refused_by_its_header() {
+fn fault_30_length_over_the_limit_is_refused_by_its_header() {
     for length in [1 << 63, u64::MAX, 65_537] {
         let head = [&[0x82, 0xff][..], &u64::to_be_bytes(length), &[1, 2, 3, 4]].concat();
         assert_eq!(code_after(&head), 1009, "{length}");
@@ -100,7 +100,7 @@ fn length_over_the_limit_is_refused_by_its_header() {
 }
 
 #[test]
-fn each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
+fn fault_31_each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     tab.texts(&mut stage);
@@ -119,7 +119,7 @@ fn each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
 }
 
 #[test]
-fn close_is_answered_once_and_ends_the_input() {
+fn fault_32_close_is_answered_once_and_ends_the_input() {
     let close = frame(CLOSE, &[&3000_u16.to_be_bytes()[..], b"done"].concat());
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
     // The order of turns in a tick differs by seed.
@@ -138,7 +138,7 @@ fn close_is_answered_once_and_ends_the_input() {
 }
 
 #[test]
-fn unanswered_close_ends_the_connection() {
+fn fault_32_unanswered_close_ends_the_connection() {
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
@@ -194,7 +194,7 @@ fn pipelined_requests_of_a_client_that_does_not_read_cost_one_answer() {
 }
 
 #[test]
-fn foreign_origins_and_hosts_are_refused() {
+fn fault_33_foreign_origins_and_hosts_are_refused() {
     let rows = [
         ("", "Origin: http://localhost:7712\r\n", "101"),
         ("", "", "101"),
@@ -237,7 +237,7 @@ fn foreign_origins_and_hosts_are_refused() {
 }
 
 #[test]
-fn slow_head_is_cut_off() {
+fn fault_34_slow_head_is_cut_off() {
     let mut stage = Stage::new("");
     let slow = stage.connect_http();
     let head = get("/healthz");
@@ -263,7 +263,7 @@ fn slow_head_is_cut_off() {
 }
 
 #[test]
-fn ambiguous_request_is_refused_and_closed() {
+fn fault_35_ambiguous_request_is_refused_and_closed() {
     let heads = [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: 5\r\nContent-Length: 5\r\n",
@@ -309,7 +309,7 @@ fn ambiguous_request_is_refused_and_closed() {
 }
 
 #[test]
-fn invalid_message_to_publish_is_refused() {
+fn fault_36_invalid_message_to_publish_is_refused() {
     let json = "Content-Type: application/json\r\n";
     let deep = "[".repeat(65) + &"]".repeat(65);
     let long = "x".repeat(65_537);
@@ -339,7 +339,7 @@ fn invalid_message_to_publish_is_refused() {
 }
 
 #[test]
-fn metrics_contain_no_input_of_clients() {
+fn fault_37_metrics_contain_no_input_of_clients() {
     let mut stage = Stage::new("");
     let ann = stage.join("qqq");
     stage.say(ann, "/join rrr");
