@@ -51,7 +51,8 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line).expect("a line of text");
         let addresses: Value = serde_json::from_str(&line).expect("the addresses as JSON");
         let first = |door: &str| addresses[door][0].as_str().and_then(|text| text.parse().ok());
-        let (line, http) = (first("line").expect("a line door"), first("http").expect("an HTTP door"));
+        let (line, http) =
+            (first("line").expect("a line listener"), first("http").expect("an HTTP listener"));
         Server { child, line, http }
     }
 

@@ -158,7 +158,7 @@ fn message_reaches_everybody_else_in_the_room() {
     talk.asks(DAN, join("dev"));
     assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN, CY], message(1, "bob", "hi"))]);
     assert_eq!(talk.asks(ANN, me("waves")), [announce([BOB, CY], act(2, "ann", "waves"))]);
-    assert_eq!(talk.asks(DAN, say("anybody?")), [], "nobody is there");
+    assert_eq!(talk.asks(DAN, say("anybody?")), [], "the room has no other member");
     talk.asks(CY, join("dev"));
     assert_eq!(talk.asks(CY, say("me")), [announce([DAN], message(2, "cy", "me"))], "each room counts");
 }

@@ -223,7 +223,7 @@ fn rename_is_announced_in_every_room_of_the_client() {
     assert_eq!(hall.asks(ANN, nick("eve")), ["ann< you eve eve"]);
     assert_eq!(hall.asks(BOB, Request::Who(Some(room("dev")))), ["bob< who dev eve bob +0"]);
     hall.enters(DAN, json("dan", ""));
-    assert_eq!(hall.asks(DAN, nick("dora")), ["dan< you dan dora"], "nowhere, to nobody");
+    assert_eq!(hall.asks(DAN, nick("dora")), ["dan< you dan dora"], "the client is in no room");
 }
 
 #[test]
@@ -283,7 +283,11 @@ fn program_may_publish_without_joining() {
         let refused = (Err(Problem::NameTaken(name(taken))), vec![]);
         assert_eq!(hall.publishes("lobby", name(taken), "hi"), refused, "not in another's name");
     }
-    assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]), "to nobody, but remembered");
+    assert_eq!(
+        hall.publishes("dev", name("bot"), "hi"),
+        (Ok(1), vec![]),
+        "without members, but kept in the history"
+    );
     assert_eq!(hall.asks(ANN, Request::Rooms), ["ann< rooms lobby 2 +0"]);
     assert_eq!(hall.asks(ANN, join("dev")), ["ann< entered dev 1 seq 1", "ann< history dev [1 bot hi]"]);
 }
@@ -324,9 +328,9 @@ fn listener_is_sent_missed_messages_and_then_live_ones() {
         assert_eq!(
             hall.enters(BOB, listener_again("lobby", heard)),
             [gap, said, &now].concat(),
-            "heard {heard:?}"
+            "resume at {heard:?}"
         );
-        assert_eq!(hall.leaves(BOB), [""; 0], "nobody notices");
+        assert_eq!(hall.leaves(BOB), [""; 0], "no other client is told");
     }
     assert_eq!(hall.enters(BOB, listener("lobby")), now, "who never was here has missed nothing");
     assert_eq!(hall.asks(ANN, say("lobby", "e")), ["bob< said lobby 5 ann e"]);
@@ -342,7 +346,7 @@ fn listener_is_told_the_count_of_messages_that_are_not_kept() {
     let now = "bob< at 0000000000000001-0-3";
     assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< gap lobby 2", now]);
     hall.leaves(BOB);
-    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "it was told once");
+    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "the gap is not sent again");
 }
 
 #[test]

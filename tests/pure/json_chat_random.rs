@@ -126,7 +126,7 @@ fn check_state(hall: &Hall, model: &Model) {
         for speak in Dialect::IN_ROOMS {
             let members = hall.chat.audience(*id, speak, &[]).concat();
             let once: BTreeSet<_> = members.iter().copied().collect();
-            assert_eq!(once.len(), members.len(), "somebody is in {to} twice: {members:?}");
+            assert_eq!(once.len(), members.len(), "a client is in {to} twice: {members:?}");
             assert_eq!(once, model.members(&to[1..], speak), "{speak:?} in {to}");
             for one in &members {
                 let others: Vec<_> = members.iter().copied().filter(|other| other != one).collect();

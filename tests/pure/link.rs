@@ -307,7 +307,7 @@ fn messages_are_published_with_a_number() {
     // Only confirmed messages are not sent again.
     rig.backplane.broken("cut", rig.now);
     let age = rig.skip().as_millis();
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
+    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "no other process is there");
     assert!(rig.actions().contains(&LinkAction::Hangup));
     rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
     rig.sent(Link::Commands);

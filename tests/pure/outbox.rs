@@ -175,7 +175,7 @@ impl Bench {
     fn compact_all(&mut self) {
         let slices = self.outboxes.iter_mut().flat_map(Outbox::held_mut);
         self.arena.compact(Compaction::All, slices);
-        assert_eq!(self.arena.sparse_bytes(), 0, "whatever was sparse is free");
+        assert_eq!(self.arena.sparse_bytes(), 0, "all sparse blocks are free");
     }
 
     fn check(&mut self) {

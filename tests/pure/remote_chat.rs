@@ -100,7 +100,7 @@ fn names_of_remote_clients_are_taken() {
     talk.receives(eve());
     let taken = problem(ANN, Problem::NameTaken(name("EVE")));
     let doubt = Outcome::LocalEvent(LocalEvent::Doubt { process: LOWER });
-    assert_eq!(talk.asks(ANN, nick("EVE")), [doubt.clone(), taken], "whoever has it may be gone");
+    assert_eq!(talk.asks(ANN, nick("EVE")), [doubt.clone(), taken], "the process of its owner may be dead");
     let again = talk.receives(present(HIGHER, 1, presence("eve", 2, &[])));
     assert_eq!(again, [doubt], "two can't have it");
     assert_eq!(talk.receives(present(HIGHER, 1, presence("fay", 2, &[]))), []);
@@ -288,7 +288,7 @@ fn remote_message_gets_a_number_of_the_local_room() {
         body: Body::Text(text("hi")),
         at_unix_millis: None,
     };
-    assert_eq!(talk.receives(elsewhere), [], "nobody is there");
+    assert_eq!(talk.receives(elsewhere), [], "the room has no local member");
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn newcomer_in_the_slot_of_another_has_another_number() {
     let before = numbers(&talk);
     let sent = shared(&talk.asks(ANN, nick("anna")));
     assert!(matches!(sent[..], [LocalEvent::Present { client, .. }] if client == before[0]), "{sent:?}");
-    assert_eq!(numbers(&talk), before, "whatever its name");
+    assert_eq!(numbers(&talk), before, "the number stays after a rename");
     let gone = LocalEvent::Gone { client: before[0], reason: None };
     assert_eq!(shared(&talk.leaves(ANN, None)), [gone]);
     talk.comes(ANN, "mallory");

@@ -201,7 +201,7 @@ fn method_that_a_path_lacks_is_refused_with_a_list() {
         let head = asked(&format!("HEAD {path}"), "", "");
         let get = asked(&format!("GET {path}"), "", "");
         let streams = path.ends_with("/events");
-        assert_eq!(head, if streams { "200".into() } else { get }, "nobody listens who asks for a head");
+        assert_eq!(head, if streams { "200".into() } else { get }, "HEAD does not open a stream");
     }
 }
 

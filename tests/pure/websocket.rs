@@ -324,7 +324,7 @@ fn bytes_that_can_not_become_utf8_are_refused_within_a_frame() {
         assert_eq!(decode(MAX, [&frame(FIN | BINARY, &rest)[..]]), [binary(&rest)]);
     }
     let code = close(1005, "why");
-    assert_eq!(decode(MAX, [&code[..code.len() - 3]]), [BAD_FRAME], "the code is wrong whatever follows");
+    assert_eq!(decode(MAX, [&code[..code.len() - 3]]), [BAD_FRAME], "the code alone is wrong");
 }
 
 /// An incomplete character is allowed at the end of a frame, and not at the end of a message.

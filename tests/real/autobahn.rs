@@ -344,7 +344,7 @@ fn autobahn_7_closes_are_answered_and_input_behind_them_is_ignored() {
         ("7.1.2", vec![bye(), bye()], vec![], 1000),
         ("7.1.3", vec![bye(), ping("")], vec![], 1000),
         ("7.1.4", vec![bye(), text(HELLO)], vec![], 1000),
-        ("7.1.5", vec![frame(TEXT, "fragment1"), bye(), frame(CONTINUE, "fragment2")], vec![], 1000),
+        ("7.1.5", vec![fragment(TEXT, "fragment1"), bye(), frame(CONTINUE, "fragment2")], vec![], 1000),
         ("7.1.6", vec![text(&large), text(HELLO), bye(), ping("")], vec![echo(&large), echo(HELLO)], 1000),
         ("7.3.1", vec![frame(CLOSE, "")], vec![], 1000),
         ("7.3.2", vec![frame(CLOSE, "a")], vec![], 1002),

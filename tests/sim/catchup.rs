@@ -231,7 +231,7 @@ fn room_stays_open_for_a_listener_that_catches_up() {
     stage.world().end(wire);
     stage.run();
     let answer = ask_once(&mut stage, &post("/rooms/other/messages", "", "hi"));
-    assert!(answer.starts_with("HTTP/1.1 202 "), "nobody is there any more: {answer}");
+    assert!(answer.starts_with("HTTP/1.1 202 "), "no client is there any more: {answer}");
     stage.end();
 }
 

@@ -158,7 +158,7 @@ fn closing_connections_never_keep_a_newcomer_out_of_a_free_slot() {
 fn newcomer_waits_a_second_for_a_closing_connection_and_then_takes_its_slot() {
     let mut stage = stage_with_history("--max-clients 1 --max-waiting 0 --max-http 1 --max-closing 1");
     let closing: Vec<Wire> = (0..3).map(|_| closing_request(&mut stage, ADDRESS)).collect();
-    assert_eq!(stage.server.roster().len(), 3, "places that nobody needs are lent");
+    assert_eq!(stage.server.roster().len(), 3, "unused slots are lent");
     let newcomer = stage.connect();
     stage.pass(SECOND - Duration::from_millis(100));
     stage.expect(newcomer, &[]);

@@ -16,10 +16,10 @@ const LONG: usize = 300;
 const LISTENERS: usize = 18;
 
 /// Cost of a write in µs at which a flush of 19 outboxes is expensive and still fits one part.
-const DEAR: u16 = 25;
+const ONE_PART_MICROS: u16 = 25;
 
 /// Cost of a write in µs at which two writes cost almost the least that a part may.
-const DEARER: u16 = 200;
+const MANY_PARTS_MICROS: u16 = 200;
 
 /// Two talkers and some listeners, who have read everything so far. Each write takes `write_micros`.
 struct Room {
@@ -88,7 +88,7 @@ impl Room {
 
 #[test]
 fn lines_that_come_while_an_expensive_flush_waits_go_out_with_it() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     let writes = room.stage.world().writes;
     let sleeps = room.speak_one_after_the_other();
@@ -102,7 +102,7 @@ fn lines_that_come_while_an_expensive_flush_waits_go_out_with_it() {
 
 #[test]
 fn a_flush_waits_once() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
     room.stage.world().sent_while_asleep = vec![(room.bob, b"second\n".to_vec())];
@@ -117,7 +117,7 @@ fn a_flush_waits_once() {
 
 #[test]
 fn flushes_of_one_line_each_do_not_wait() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(50, false);
     assert_eq!(room.speak_one_after_the_other().len(), 0);
     assert_eq!(room.unread(), ["ann: first"]);
@@ -126,7 +126,7 @@ fn flushes_of_one_line_each_do_not_wait() {
 
 #[test]
 fn batching_delay_ends_when_lines_come_one_by_one_again() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.talk(60, false);
     assert_eq!(room.speak_one_after_the_other().len(), 0);
@@ -149,7 +149,7 @@ fn flushes_of_many_bytes_do_not_wait() {
     // A talker reads one line, the others two: 1.9 lines a write. From 16 KiB on, a write costs by the byte.
     let around = "ann: \n".len();
     for (length, sleeps) in [(8_600, 1), (8_700, 0)] {
-        let mut room = Room::new("", DEAR);
+        let mut room = Room::new("", ONE_PART_MICROS);
         room.talk_of(&"x".repeat(length - around), LONG, true);
         assert_eq!(room.speak_one_after_the_other().len(), sleeps, "{length}");
         room.stage.end();
@@ -174,7 +174,7 @@ fn coalesce_bounds_the_batching_delay() {
 
 #[test]
 fn shutdown_does_not_wait_for_a_batch() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
     room.stage.tick();
@@ -186,7 +186,7 @@ fn shutdown_does_not_wait_for_a_batch() {
 
 #[test]
 fn answer_to_one_client_does_not_count_as_talk_in_the_room() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(50, false);
     room.stage.say(room.bob, "/history 50");
     room.stage.run();
@@ -196,7 +196,7 @@ fn answer_to_one_client_does_not_count_as_talk_in_the_room() {
 
 #[test]
 fn server_does_not_sleep_while_input_is_left() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     // More lines than one turn handles.
     let lines: Vec<String> = (0..100).map(|number| number.to_string()).collect();
@@ -237,7 +237,7 @@ fn other_processes_are_sent_a_line_with_the_first_local_clients() {
     for number in 0..LISTENERS {
         cluster.join(0, &format!("l{number}"));
     }
-    cluster.stage(0).world().weather = Weather { write_micros: DEAR, ..Weather::default() };
+    cluster.stage(0).world().weather = Weather { write_micros: ONE_PART_MICROS, ..Weather::default() };
     for _ in 0..LONG {
         cluster.say(ann, "so\nso");
         cluster.run();
@@ -255,7 +255,7 @@ fn other_processes_are_sent_a_line_with_the_first_local_clients() {
 
 #[test]
 fn expensive_flush_is_made_in_parts() {
-    let mut room = Room::new("", DEARER);
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     assert_eq!(room.parts(0), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
     assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
@@ -264,7 +264,7 @@ fn expensive_flush_is_made_in_parts() {
 
 #[test]
 fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
-    let mut room = Room::new("", DEARER);
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     // The first nine in each round would make four parts.
     for listener in &room.listeners[..9] {
@@ -300,7 +300,7 @@ fn part_of_a_flush_takes_half_a_millisecond_at_least() {
 
 #[test]
 fn line_sent_during_a_round_goes_out_with_the_rest_of_it() {
-    let mut room = Room::new("", DEARER);
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     let writes = room.stage.world().writes;
     room.stage.say(room.ann, "first");
@@ -316,7 +316,7 @@ fn line_sent_during_a_round_goes_out_with_the_rest_of_it() {
 
 #[test]
 fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
-    let mut room = Room::new("--coalesce off", DEARER);
+    let mut room = Room::new("--coalesce off", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     let text = "x".repeat(8_000);
     let (mut received, mut longest) = ([0; LISTENERS], 0);
@@ -329,7 +329,7 @@ fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
             assert!(said - *received <= 9, "{received} of {said}");
         }
         let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.list_bytes()).sum();
-        assert_eq!(slices, 0, "nobody holds more than one slice");
+        assert_eq!(slices, 0, "no client holds more than one slice");
         let arena = room.stage.server.arena();
         longest = longest.max(arena.open_bytes());
         assert!(arena.memory_bytes() <= 512 * 1024, "{}", arena.memory_bytes());
@@ -343,7 +343,7 @@ fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
 
 #[test]
 fn shutdown_notice_is_not_sent_in_parts() {
-    let mut room = Room::new("--grace 0s", DEARER);
+    let mut room = Room::new("--grace 0s", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     room.stage.say(room.ann, "first");
     room.stage.tick();

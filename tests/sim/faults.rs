@@ -829,6 +829,6 @@ fn fault_27_floods_of_commands_and_moves_are_throttled_like_messages() {
     stage.pass(10 * SECOND);
     assert_eq!(stage.unread(bob).len(), 41, "all hundred moves are made");
     let text = stage.text(ann);
-    assert_eq!(text.matches("-- you send fast").count(), 1, "told once");
+    assert_eq!(text.matches("-- you send fast").count(), 1, "the notice comes once");
     stage.end();
 }

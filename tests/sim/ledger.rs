@@ -98,7 +98,7 @@ pub fn compare(name: &str, stay: &Stay, expected: &[Line], whole: bool) {
             Entry::Entered(_) | Entry::Own(_) => unreachable!("not part of a stay"),
         }
     }
-    assert!(at <= expected.len(), "{name} was told of more missed lines than there were");
+    assert!(at <= expected.len(), "{name} read of more missed lines than there were");
     assert!(!whole || at == expected.len(), "{name} in {}: {at} of {} lines", stay.room, expected.len());
 }
 

@@ -218,7 +218,7 @@ impl Scenario {
         let last = stays.into_iter().last().unwrap();
         let line = |entry| match entry {
             ledger::Entry::Room(line) => line,
-            other => panic!("an observer was told {other:?}"),
+            other => panic!("an observer read {other:?}"),
         };
         last.entries.into_iter().map(line).collect()
     }

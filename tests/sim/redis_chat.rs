@@ -105,17 +105,17 @@ fn private_messages_pass_between_processes_both_ways() {
 fn room_is_one_subscription_per_process_whatever_its_members() {
     const LOBBY: &str = "chinwag:lobby";
     let mut cluster = Cluster::new(2, "");
-    assert_eq!(cluster.redis.numsub(LOBBY), 0, "nobody is there");
+    assert_eq!(cluster.redis.numsub(LOBBY), 0, "no client is there");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(0, "bob"));
     assert_eq!(cluster.redis.numsub(LOBBY), 1);
     let cy = cluster.join(1, "cy");
     assert_eq!(cluster.redis.numsub(LOBBY), 2);
     cluster.say(cy, "/join dev");
     cluster.run();
-    assert_eq!(cluster.redis.numsub("chinwag:dev"), 1, "only where somebody is");
+    assert_eq!(cluster.redis.numsub("chinwag:dev"), 1, "only the process with a member");
     let subscribed = cluster.redis.commands()["SUBSCRIBE"];
     cluster.pass(9 * SECOND);
-    assert_eq!(cluster.redis.numsub(LOBBY), 2, "somebody may come back");
+    assert_eq!(cluster.redis.numsub(LOBBY), 2, "the subscription outlasts its last member");
     cluster.say(cy, "/leave");
     cluster.pass(60 * SECOND);
     assert_eq!(cluster.redis.commands()["SUBSCRIBE"], subscribed);

@@ -247,7 +247,7 @@ impl Scenario {
 
     fn text(&self, guest: Guest) -> String {
         let raw = self.cluster.read(guest);
-        assert!(!String::from_utf8_lossy(raw).contains("dropped"), "somebody was dropped");
+        assert!(!String::from_utf8_lossy(raw).contains("dropped"), "a client was dropped");
         String::from_utf8_lossy(raw).into_owned()
     }
 
@@ -284,7 +284,7 @@ impl Scenario {
                 true => missing.len() == reported,
                 false => missing.len() <= reported,
             };
-            assert!(fits, "process {process} in {room}: told of {reported} of {missing:?}");
+            assert!(fits, "process {process} in {room}: reported {reported} of {missing:?}");
         }
     }
 
@@ -342,7 +342,11 @@ impl Scenario {
             assert_eq!(views.len(), 1, "in {room} they differ: {views:?}");
         }
         let here = self.actors.iter().filter(|actor| actor.here).count();
-        assert_eq!(seen, here + self.observers.len() + self.late.len(), "somebody is missing, or a ghost");
+        assert_eq!(
+            seen,
+            here + self.observers.len() + self.late.len(),
+            "a client is missing, or listed after its end"
+        );
     }
 }
 

@@ -75,7 +75,7 @@ fn a_thousand_rooms_on_three_processes_are_one_subscription_per_room_and_process
 
     rooms.iter().flatten().for_each(|guest| cluster.say(*guest, "/quit"));
     cluster.pass(9 * SECOND);
-    assert_eq!(subscribed(&cluster), each_once, "somebody may come back");
+    assert_eq!(subscribed(&cluster), each_once, "the subscription outlasts its last member");
     cluster.pass(11 * SECOND);
     assert_eq!(subscribed(&cluster), BTreeMap::new());
     assert_eq!(count(&cluster, "UNSUBSCRIBE"), PROCESSES * (1 + ROOMS));
@@ -148,7 +148,7 @@ fn clients_of_a_full_process_leave_elsewhere_when_it_ends_or_is_dead() {
             true => {
                 cluster.kill(0);
                 cluster.run();
-                assert_eq!(cluster.stage(1).server.chat().census().remote, FULL, "nobody can know yet");
+                assert_eq!(cluster.stage(1).server.chat().census().far, FULL, "no process can know yet");
                 cluster.pass(20 * SECOND);
             }
             false => {

@@ -1,8 +1,8 @@
 //! A server on a [`World`], and clients that a test moves: [`Stage`].
 //!
-//! Three oracles check every tick. No event is lost (*stall*), no connection and no server exceeds its limits
-//! (*bounds*), and at the end of each test an empty server holds nothing (*end*). The fourth, the ledger of messages,
-//! is in `ledger.rs`.
+//! Three oracles check every tick and the end of each test. No event is lost (*stall*). No connection and no server
+//! exceeds its limits (*bounds*). An empty server holds nothing (*end*). The fourth, the ledger of messages, is in
+//! `ledger.rs`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -324,10 +324,10 @@ impl Stage {
     pub fn assert_empty(&mut self) {
         self.run();
         assert_eq!(self.server.roster().len(), 0, "connections are left");
-        assert_eq!(self.server.waiting(), 0, "somebody still waits");
+        assert_eq!(self.server.waiting(), 0, "a client still waits");
         assert_eq!(self.server.arena().held_bytes(), 0, "output is left");
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
-        assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
+        assert!(self.server.roster().pressure().is_empty(), "a client is counted as a slow reader");
         assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
         let memory = self.server.arena().memory_bytes();
         assert!(memory <= KEPT_BYTES, "the open page keeps {memory} bytes");

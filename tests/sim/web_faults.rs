@@ -67,7 +67,7 @@ fn fault_29_invalid_utf8_is_closed_with_1007() {
     assert_eq!(code_after(&frame(TEXT, b"\xff")), 1007);
     assert_eq!(code_after(&frame(TEXT, &euro[..2])), 1007);
     assert_eq!(code_after(&[fragment(TEXT, &euro[..2]), frame_end(b"x")].concat()), 1007);
-    assert_eq!(code_after(&fragment(TEXT, b"\xc0\xaf")), 1007, "told before the message ends");
+    assert_eq!(code_after(&fragment(TEXT, b"\xc0\xaf")), 1007, "refused before the message ends");
     assert_eq!(code_after(&frame(CLOSE, b"\x03\xe8\xff")), 1007);
 }
 

@@ -295,7 +295,7 @@ fn stays_of_tab(name: &str, events: &[Value]) -> Vec<(Stay, bool)> {
             kind @ ("joined" | "left" | "message" | "missed") => {
                 let of_room = stays.iter_mut().rev().find(|(stay, _)| stay.room == room);
                 let (stay, ended) =
-                    of_room.unwrap_or_else(|| panic!("{name} is told {event} of no room of its own"));
+                    of_room.unwrap_or_else(|| panic!("{name} read {event} of a room it is not in"));
                 match line_of(event) {
                     _ if own && kind == "left" => *ended = true,
                     Some(line) => stay.entries.push(ledger::read(&line)),
@@ -335,7 +335,7 @@ impl Scenario {
         let last = ledger::stays(&self.stage.text(wire)).into_iter().last().unwrap();
         let line = |entry| match entry {
             Entry::Room(line) => line,
-            other => panic!("an observer was told {other:?}"),
+            other => panic!("an observer read {other:?}"),
         };
         last.entries.into_iter().map(line).collect()
     }

@@ -29,7 +29,7 @@ fn messages_over_rate_and_burst_are_delayed() {
     assert!(!notices[0].contains("\"id\""), "it answers nothing: {notices:?}");
     stage.pass(SECOND);
     let texts = tab.texts(&mut stage);
-    assert_eq!(texts.len(), 3, "none is lost, and it is told once: {texts:?}");
+    assert_eq!(texts.len(), 3, "none is lost, and the notice comes once: {texts:?}");
     assert!(texts[2].ends_with(r#""id":5}"#));
     stage.end();
 }

@@ -198,7 +198,7 @@ fn listener_is_told_that_its_process_was_not_subscribed_meanwhile() {
     assert_eq!(again.received(cluster.stage(1)), ["two"], "it has listened on for a while");
     cluster.stage(1).world().end(again.wire);
     cluster.pass(30 * SECOND);
-    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "nobody of that process is there");
+    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "the process has no member there");
     cluster.say(ann, "three");
     cluster.run();
     let mut again = again.again(cluster.stage(1));

@@ -436,7 +436,7 @@ impl World {
         }
         for (backlog, listener) in self.backlogs.iter().zip(self.listeners) {
             let anyone = !backlog.is_empty() && listener == Edge::Armed && self.listeners_open;
-            assert!(!anyone, "somebody at the listener, nobody told");
+            assert!(!anyone, "a connection waits at a listener without an event");
         }
     }
 

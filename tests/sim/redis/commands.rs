@@ -137,7 +137,7 @@ impl Redis {
 
     /// Returns the client of the request.
     fn client(&mut self, call: &Request) -> &mut Client {
-        self.clients.get_mut(&call.conn).expect("whoever asks is there")
+        self.clients.get_mut(&call.conn).expect("the client of a request exists")
     }
 
     /// Returns the fields of a hash, and creates it if the key is missing.
