@@ -39,7 +39,7 @@ fn scripts_that_ask_for_the_same_name_all_get_their_lines_through() {
     let line = format!(
         "for i in 1 2 3 4 5 6 7 8 9 10; do printf \"ci\\njob $i is green\\n\" | nc -N 127.0.0.1 {port} & done; \
          {{ echo ci; echo job 11 is green; }} | nc -N 127.0.0.1 {port}; \
-         {{ echo ci; sleep 0.1; echo job 12 is green; }} | nc -N 127.0.0.1 {port}; wait"
+         {{ echo ci; sleep 0.02; echo job 12 is green; }} | nc -N 127.0.0.1 {port}; wait"
     );
     assert!(shell("nc", &line).status.success());
     let mut received: Vec<String> = (1..=12).map(|_| bob.skip_to("guest-")).collect();
@@ -56,7 +56,7 @@ fn long_pipe_with_a_taken_name_is_delivered_to_its_end() {
     let server = Server::start("--rate off");
     let mut bob = server.join("bob");
     let _ci = server.join("ci");
-    let line = format!("{{ echo ci; sleep 0.1; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
+    let line = format!("{{ echo ci; sleep 0.02; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
     assert!(shell("nc", &line).status.success());
     bob.expect("-- ci joined");
     bob.expect("-- guest-3 joined");
