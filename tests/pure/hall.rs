@@ -86,7 +86,7 @@ impl Hall {
 
     /// Sends the next piece to a client that catches up. Returns who was sent what.
     pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
-        self.run(|chat, effects| chat.catch_up(ClientId(slot), effects))
+        self.run(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
     }
 
     /// Ends a client's connection. Returns who was sent what.

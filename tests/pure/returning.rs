@@ -90,7 +90,7 @@ impl Lobby {
     }
 
     fn goes_on(&mut self) -> Vec<Outcome> {
-        self.run(|chat, _, effects| chat.catch_up(BOB, effects))
+        self.run(|chat, now, effects| chat.catch_up(BOB, now, effects))
     }
 
     fn has_listener(&self) -> bool {

@@ -148,7 +148,7 @@ fn clients_of_a_full_process_leave_elsewhere_when_it_ends_or_is_dead() {
             true => {
                 cluster.kill(0);
                 cluster.run();
-                assert_eq!(cluster.stage(1).server.chat().census().far, FULL, "no process can know yet");
+                assert_eq!(cluster.stage(1).server.chat().census().remote, FULL, "no process can know yet");
                 cluster.pass(20 * SECOND);
             }
             false => {
