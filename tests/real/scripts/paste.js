@@ -1,4 +1,4 @@
-// A program on Node's `ws`: sends far more at once than it may, and its pings are answered all the same.
+// A program on Node's `ws`: sends far more at once than the rate allows, and its pings are answered at once.
 
 const WebSocket = require("ws");
 const assert = require("assert");
@@ -17,7 +17,7 @@ socket.on("open", () => {
     socket.ping(payload);
   }
 });
-// When the other program has received half of all, every ping was answered long ago.
+// Every ping is answered long before the other program has received half of the messages.
 const other = new WebSocket(process.argv[2] + "/raw/files");
 let received = 0;
 other.on("message", (data) => {

@@ -1,4 +1,4 @@
-"""A program on Python's `websockets`: sends far more at once than it may, and lives on: its pings are answered."""
+"""A program on Python's `websockets`: sends far more at once than the rate allows, and stays connected by its pongs."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ COUNT = 250
 
 
 async def main(base):
-    # Four times as long as all that is sent takes, the library would not wait for a pong.
+    # The messages take several times as long as the library waits for a pong.
     patience = {"ping_interval": 0.2, "ping_timeout": 1.5}
     async with websockets.connect(f"{base}/ws?name=py", subprotocols=["chinwag.json"], **patience) as socket:
         assert socket.subprotocol == "chinwag.json", socket.subprotocol
@@ -24,7 +24,7 @@ async def main(base):
             if event["type"] == "message":
                 assert event["text"] == f"m{received}", event
                 received += 1
-        assert time.monotonic() - begun > 3 * 1.5, "it was not slowed down"
+        assert time.monotonic() - begun > 3 * 1.5, "it was not throttled"
         print("received", received, flush=True)
         for number in range(20):
             await socket.send(json.dumps({"type": "say", "room": "lobby", "text": f"last{number}"}))
