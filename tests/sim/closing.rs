@@ -46,7 +46,7 @@ fn closing_tab(stage: &mut Stage, address: &str) -> Wire {
     stage.run();
     stage.stall(wire);
     stage.send(wire, &frame(1, br#"{"type":"history","room":"big","count":100}"#));
-    stage.send(wire, &frame(CLOSE, &1000_u16.to_be_bytes()));
+    stage.send(wire, &frame(CLOSE, 1000_u16.to_be_bytes()));
     stage.run();
     wire
 }

@@ -249,10 +249,10 @@ fn each_kind_of_end_is_counted_as_what_it_is() {
             },
             2,
         ),
-        ("peer closed", "", |stage| close(stage, &frame(CLOSE, &1000u16.to_be_bytes())), 0),
+        ("peer closed", "", |stage| close(stage, &frame(CLOSE, 1000u16.to_be_bytes())), 0),
         ("bad frame", "", |stage| close(stage, &[0xff, 0xff]), 0),
         ("bad text", "", |stage| close(stage, &frame(TEXT, b"\xff")), 0),
-        ("too large", "--message-max 16k", |stage| close(stage, &frame(TEXT, &vec![b'x'; 17 << 10])), 0),
+        ("too large", "--message-max 16k", |stage| close(stage, &frame(TEXT, vec![b'x'; 17 << 10])), 0),
         ("no pong", "--ping-interval 5s --ping-timeout 5s", |stage| close(stage, b""), 0),
         (
             "answered",

@@ -175,7 +175,7 @@ fn programs_and_tabs_receive_messages_of_other_processes() {
     let mut tab = Socket::open(cluster.stage(1), "/ws?name=tab&room=lobby");
     cluster.expect(ann, &["-- two joined", "-- tab joined"]);
     tab.texts(cluster.stage(1));
-    cluster.stage(0).send(one.wire, &frame(BINARY, &[0, 255, 10]));
+    cluster.stage(0).send(one.wire, &frame(BINARY, [0, 255, 10]));
     cluster.stage(0).send(one.wire, &frame(TEXT, "snow \u{1b}\u{2603}".as_bytes()));
     cluster.expect(ann, &["one: snow \u{2603}"]);
     let relayed = [(BINARY, vec![0, 255, 10]), (TEXT, "snow \u{1b}\u{2603}".as_bytes().to_vec())];

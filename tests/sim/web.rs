@@ -108,7 +108,7 @@ fn programs_relay_any_bytes_and_people_see_the_texts() {
     let mut one = Socket::open(&mut stage, "/raw/lobby?name=one&echo=1");
     let mut two = Socket::open(&mut stage, "/raw/lobby?name=two");
     stage.expect(ann, &["-- one joined", "-- two joined"]);
-    stage.send(one.wire, &frame(BINARY, &[0, 255, 10]));
+    stage.send(one.wire, &frame(BINARY, [0, 255, 10]));
     // A message in two fragments, with a ping between them.
     stage.send(one.wire, &fragment(TEXT, "sn".as_bytes()));
     stage.send(one.wire, &frame(PING, b"?"));

@@ -20,7 +20,7 @@ fn says(count: usize) -> Vec<u8> {
 }
 
 fn close(code: u16) -> Vec<u8> {
-    frame(CLOSE, &code.to_be_bytes())
+    frame(CLOSE, code.to_be_bytes())
 }
 
 fn pong(payload: &[u8]) -> Frame {
@@ -96,7 +96,7 @@ fn pong_comes_in_the_place_of_its_ping() {
         frame(TEXT, b"one"),
         frame(PING, b"a"),
         frame(BINARY, b"two"),
-        frame(PING, &[0xff; 125]),
+        frame(PING, [0xff; 125]),
         frame(PING, b""),
         frame(TEXT, b"three"),
     ];
@@ -149,7 +149,7 @@ fn client_that_reads_nothing_gets_one_pong_for_its_newest_ping() {
     stage.say(ann, "this waits");
     stage.run();
     for number in 0..1_000_u32 {
-        stage.send(tab.wire, &frame(PING, &number.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, number.to_be_bytes()));
         stage.run();
     }
     go_on(&mut stage, &tab);
@@ -189,7 +189,7 @@ fn client_that_always_lags_gets_pongs() {
         for _ in 0..(if second == 0 { 20 } else { 4 }) {
             stage.say(ann, &"x".repeat(1_000));
         }
-        stage.send(tab.wire, &frame(PING, &second.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, second.to_be_bytes()));
         stage.pass(SECOND);
         // As many bytes as are sent in a second.
         stage.world().set_window(tab.wire, 4_300);
@@ -222,7 +222,7 @@ fn throttled_client_gets_its_pongs_and_loses_no_message() {
         let mut all = Vec::new();
         for second in 0..250_u32 {
             if second % 20 == 0 {
-                stage.send(tab.wire, &frame(PING, &second.to_be_bytes()));
+                stage.send(tab.wire, &frame(PING, second.to_be_bytes()));
                 assert_eq!(pongs(&mut stage, &mut tab), [second.to_be_bytes()], "{dialect}");
             }
             all.extend(received(&mut stage, ann));
@@ -239,7 +239,7 @@ fn fragments_wait_as_messages_do_however_they_are_cut() {
     let fragmented = |number: usize| {
         let text = format!(r#"{{"type":"say","room":"lobby","text":"m{number}"}}"#);
         let (start, end) = text.as_bytes().split_at(number % 30);
-        let asks = frame(PING, &[number as u8]);
+        let asks = frame(PING, [number as u8]);
         [fragment(TEXT, start), asks, fragment(0x80 | CONTINUE, end)].concat()
     };
     let bytes: Vec<u8> = (0..30).flat_map(fragmented).collect();
@@ -286,7 +286,7 @@ fn queue_of_messages_holds_16_kib_or_one_message_max() {
             let mut stage = Stage::new(&format!("{SLOW} {flags}"));
             let mut program = Socket::open(&mut stage, "/raw/lobby");
             // The burst pays for one, and the next is decoded already.
-            stage.send(program.wire, &frame(BINARY, &[7; 1_019]).repeat(2 + count));
+            stage.send(program.wire, &frame(BINARY, [7; 1_019]).repeat(2 + count));
             stage.send(program.wire, &frame(PING, b"?"));
             assert_eq!(pongs(&mut stage, &mut program).len(), answered, "{flags}: {count} messages wait");
             stage.pass(SECOND);
@@ -363,7 +363,7 @@ fn messages_before_a_close_outlive_the_connection() {
     let happens: [fn(&mut Stage, Wire); 3] = [
         |stage, wire| stage.world().end(wire),
         |stage, wire| stage.world().reset(wire),
-        |stage, wire| stage.send(wire, &frame(PING, &[1; 100]).repeat(1_000)),
+        |stage, wire| stage.send(wire, &frame(PING, [1; 100]).repeat(1_000)),
     ];
     for happen in happens {
         let (mut stage, ann, mut tab) = ann_and_tab(&format!("{SLOW} --idle-timeout 3s --ping-interval 2s"));
@@ -461,7 +461,7 @@ fn raw_client_that_misses_a_message_is_closed_with_the_reason_under_either_polic
             let mut program = Socket::open(&mut stage, "/raw/lobby");
             let talker = Socket::open(&mut stage, "/raw/lobby");
             stop(&mut stage, &program);
-            (0..count).for_each(|_| stage.send(talker.wire, &frame(BINARY, &[7; 1_000])));
+            (0..count).for_each(|_| stage.send(talker.wire, &frame(BINARY, [7; 1_000])));
             for _ in 0..seconds {
                 stage.pass(SECOND);
                 if trickles {

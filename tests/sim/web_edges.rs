@@ -76,7 +76,7 @@ fn fault_31_pongs_of_a_flood_stay_within_the_write_buffer() {
     let (mut stage, _, mut tab) =
         ann_and_a_stalled_tab("--write-buffer 8k --write-buffer-soft off --line-max 1k");
     for _ in 0..200 {
-        stage.send(tab.wire, &frame(PING, &[7; 125]).repeat(1_000));
+        stage.send(tab.wire, &frame(PING, [7; 125]).repeat(1_000));
         stage.run();
         assert!(outbox_bytes(&mut stage, tab.wire) <= 8 * 1024);
     }
@@ -89,7 +89,7 @@ fn fault_31_pongs_of_a_flood_stay_within_the_write_buffer() {
 #[test]
 fn fault_32_client_that_does_not_read_the_close_is_freed_after_the_stall_timeout() {
     let (mut stage, _, tab) = ann_and_a_stalled_tab("--stall-timeout 10s");
-    stage.send(tab.wire, &frame(CLOSE, &1000_u16.to_be_bytes()));
+    stage.send(tab.wire, &frame(CLOSE, 1000_u16.to_be_bytes()));
     stage.pass(9 * SECOND);
     assert_eq!(stage.server.roster().len(), 2);
     stage.pass(2 * SECOND);
@@ -191,10 +191,10 @@ fn throttled_message_of_a_waiting_tab_is_handled_once_the_tab_is_in() {
 fn largest_message_by_default_is_64_kib() {
     let mut stage = Stage::new("");
     let mut program = Socket::open(&mut stage, "/raw/lobby?echo=1");
-    stage.send(program.wire, &frame(BINARY, &[7; 65_536]));
+    stage.send(program.wire, &frame(BINARY, [7; 65_536]));
     stage.run();
     assert_eq!(program.frames(&stage), [(BINARY, vec![7; 65_536])]);
-    stage.send(program.wire, &frame(BINARY, &[7; 65_537]));
+    stage.send(program.wire, &frame(BINARY, [7; 65_537]));
     assert_eq!(program.closed(&mut stage).0, 1009);
     stage.end();
 }

@@ -28,7 +28,7 @@ fn code_after(bytes: &[u8]) -> u16 {
 #[test]
 fn fault_28_malformed_frame_is_closed_with_1002() {
     let unmasked = [0x81, 2, b'h', b'i'];
-    let long_ping = fragment(0x80 | PING, &[0; 126]);
+    let long_ping = fragment(0x80 | PING, [0; 126]);
     // A length of 5 in two bytes, and in eight.
     let long_length = [&[0x81, 0xfe, 0, 5, 0, 0, 0, 0][..], b"hello"].concat();
     let longer_length = [&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0][..], b"hello"].concat();
@@ -46,8 +46,8 @@ fn fault_28_malformed_frame_is_closed_with_1002() {
         ("a length in eight bytes", &longer_length),
         ("a continuation of nothing", &fragment(0x80 | CONTINUE, b"x")),
         ("a message within a message", &nested),
-        ("a close with one byte", &frame(CLOSE, &[3])),
-        ("a close with a code that is none", &frame(CLOSE, &1005_u16.to_be_bytes())),
+        ("a close with one byte", &frame(CLOSE, [3])),
+        ("a close with a code that is none", &frame(CLOSE, 1005_u16.to_be_bytes())),
     ];
     for (what, bytes) in rows {
         assert_eq!(code_after(bytes), 1002, "{what}");
@@ -83,17 +83,17 @@ fn fault_30_length_over_the_limit_is_refused_by_its_header() {
     }
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/raw/lobby");
-    stage.send(tab.wire, &fragment(BINARY, &[7; 40_000]));
-    stage.send(tab.wire, &fragment(CONTINUE, &[7; 25_537]));
+    stage.send(tab.wire, &fragment(BINARY, [7; 40_000]));
+    stage.send(tab.wire, &fragment(CONTINUE, [7; 25_537]));
     assert_eq!(tab.closed(&mut stage).0, 1009, "the sum of the fragments counts");
     let mut tab = Socket::open(&mut stage, "/raw/lobby");
-    stage.send(tab.wire, &fragment(BINARY, &[]));
+    stage.send(tab.wire, &fragment(BINARY, []));
     for _ in 0..1_023 + 65_536 / 8 {
-        stage.send(tab.wire, &fragment(CONTINUE, &[]));
+        stage.send(tab.wire, &fragment(CONTINUE, []));
     }
     stage.run();
     assert_eq!(tab.frames(&stage), [], "1,024 and one for every 8 bytes of the limit are taken");
-    stage.send(tab.wire, &fragment(CONTINUE, &[]));
+    stage.send(tab.wire, &fragment(CONTINUE, []));
     let texts = "your message is in too many frames: send longer ones";
     assert_eq!(tab.closed(&mut stage), (1009, texts.into()), "their number counts too");
     stage.end();
@@ -105,14 +105,14 @@ fn fault_31_each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     tab.texts(&mut stage);
     for number in 0..1_000_u32 {
-        stage.send(tab.wire, &frame(PING, &number.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, number.to_be_bytes()));
     }
     stage.run();
     let pongs: Vec<_> = (0..1_000_u32).map(|number| (PONG, number.to_be_bytes().to_vec())).collect();
     assert!(tab.frames(&stage) == pongs, "each with its own payload, in their order");
     stage.set_eager(tab.wire, false);
     for _ in 0..50_000 {
-        stage.send(tab.wire, &frame(PING, &[1; 100]));
+        stage.send(tab.wire, &frame(PING, [1; 100]));
     }
     stage.run();
     stage.end();
@@ -120,7 +120,7 @@ fn fault_31_each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
 
 #[test]
 fn fault_32_close_is_answered_once_and_ends_the_input() {
-    let close = frame(CLOSE, &[&3000_u16.to_be_bytes()[..], b"done"].concat());
+    let close = frame(CLOSE, [&3000_u16.to_be_bytes()[..], b"done"].concat());
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
     // The order of turns in a tick differs by seed.
     for seed in 0..10 {
@@ -159,7 +159,7 @@ fn broken_frames_of_one_client_do_not_affect_others() {
     let mut stage = Stage::new("");
     let mut two = Socket::open(&mut stage, "/raw/lobby?echo=1");
     stage.send(two.wire, &fragment(TEXT, b"one "));
-    for nonsense in [frame(CLOSE, &[3, 232]), frame(TEXT, b"\xff"), fragment(TEXT, b"x"), frame(CLOSE, b"")] {
+    for nonsense in [frame(CLOSE, [3, 232]), frame(TEXT, b"\xff"), fragment(TEXT, b"x"), frame(CLOSE, b"")] {
         let one = Socket::open(&mut stage, "/raw/other");
         stage.send(one.wire, &nonsense);
         stage.run();

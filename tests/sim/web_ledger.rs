@@ -216,7 +216,7 @@ impl Scenario {
     fn close(&mut self, index: usize) {
         let actor = &mut self.actors[index];
         if actor.kind != Kind::Line {
-            actor.unsent.extend([frame(PING, b"?"), frame(CLOSE, &3000_u16.to_be_bytes())].concat());
+            actor.unsent.extend([frame(PING, b"?"), frame(CLOSE, 3000_u16.to_be_bytes())].concat());
             actor.fate = Fate::Closed;
         }
     }
