@@ -1,11 +1,11 @@
-//! What strangers send does not decide how much a page keeps and draws. Counted in elements, not in time.
+//! The page keeps and draws a bounded amount whatever strangers send. The tests count elements, not time.
 
 use serde_json::{Value, json};
 
 use crate::server::{Person, Server};
 use crate::webdriver::{Browser, Page};
 
-/// Counts the elements that are made from now on.
+/// Counts the elements that are created from now on.
 fn count_elements(page: &Page) {
     page.value(
         "((make) => { window.made = 0; document.createElement = (tag) => { window.made++; \
@@ -29,7 +29,7 @@ fn crowd(server: &Server, count: usize) -> Vec<Person> {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
+fn two_hundred_strangers_share_one_entry_until_the_reader_accepts_one() {
     const STRANGERS: usize = 200;
     const MESSAGES: usize = 9;
     let server = Server::start("");
@@ -42,11 +42,11 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
             stranger.say(&format!("/msg ann psst {number}"));
         }
     }
-    // The server may read all of one before it reads another.
+    // The server may read all of one client before it reads another.
     strangers.iter_mut().for_each(|stranger| stranger.say("/msg watcher done"));
-    (0..STRANGERS).for_each(|_| watcher.hear("[s"));
+    (0..STRANGERS).for_each(|_| watcher.expect("[s"));
     watcher.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     ann.wait("document.getElementById('requests-count').textContent === '100'", json!([]));
     assert_eq!(elements(&ann, "#private-list li"), 0);
     let made = number(&ann, "window.made");
@@ -56,14 +56,14 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
     ann.see("#requests-dialog[open]");
     assert_eq!(elements(&ann, "#request-list li"), 100);
     assert!(ann.all("#request-more")[0].starts_with("Left out: "));
-    // While the reader looks, nobody new comes and nothing moves.
+    // While the reader looks at the list, it stays as it is.
     let shown = ann.all("#request-list .label");
     let mut late = server.join("late");
     late.say("/msg ann me too");
     late.say("/msg watcher done");
-    watcher.hear("[late] done");
+    watcher.expect("[late] done");
     watcher.say("late has said it");
-    ann.hear("late has said it");
+    ann.expect("late has said it");
     assert_eq!(ann.all("#request-list .label"), shown);
 
     ann.click("#request-list li:nth-child(2) button.quiet");
@@ -74,35 +74,35 @@ fn two_hundred_strangers_are_one_entry_until_the_reader_accepts_one() {
     ann.see("#requests-dialog:not([open])");
     ann.wait("document.querySelectorAll('#private-list li').length === 1", json!([]));
     assert_eq!(ann.all("#private-list .label"), [shown[0].clone()]);
-    // What a stranger said while a hundred others were waiting is left out, so the first words may be missing.
+    // Messages of a stranger beyond a hundred waiting ones are left out, so the first of them may be missing.
     let (all, kept) = ((0..MESSAGES).map(|number| format!("psst {number}")).collect::<Vec<_>>(), ann.texts());
     assert!(!kept.is_empty() && all.ends_with(&kept), "{kept:?}");
     ann.wait("document.getElementById('requests-count').textContent === '98'", json!([]));
 
-    // Who was accepted needs to ask no more; who is ignored is not heard.
+    // An accepted stranger needs no further request; messages of an ignored one are not shown.
     let at = |label: &str| label[1..].parse::<usize>().expect("a number");
     let (accepted, ignored) = (at(&shown[0]), at(&shown[1]));
     strangers[ignored].say("/msg ann are you there?");
     strangers[accepted].say("/msg ann thank you");
-    ann.hear("thank you");
+    ann.expect("thank you");
     assert_eq!(ann.all("#requests-count"), ["98"]);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
+fn answer_to_a_private_message_of_the_reader_opens_directly() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     ann.say("/msg bob hi");
-    bob.hear("[ann] hi");
+    bob.expect("[ann] hi");
     bob.say("/msg ann hello");
-    ann.hear("hello");
+    ann.expect("hello");
     assert_eq!(ann.value("document.getElementById('requests').hidden", json!([])), true);
 
-    // Under the same name there may be somebody else now, and the page says so.
+    // The name may have another owner now, and the page says so.
     drop(bob);
     ann.click("#room-list .row");
     ann.wait(
@@ -113,13 +113,13 @@ fn answer_of_somebody_the_reader_wrote_to_opens_directly() {
     again.say("/msg ann hello again");
     ann.see("#private-list .badge:not([hidden])");
     ann.click("#private-list .row");
-    ann.hear("hello again");
+    ann.expect("hello again");
     assert!(ann.all(".line span").contains(&"bob is here anew, or is somebody else now".into()));
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
+fn page_keeps_a_bounded_number_of_private_conversations_and_names_the_closed_ones() {
     let server = Server::start("--rate 1000/s --burst 100");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");
@@ -127,22 +127,22 @@ fn page_keeps_so_many_private_conversations_and_says_which_it_closes() {
     for number in 0..50 {
         ann.say(&format!("/msg x{number} "));
     }
-    // The first one has a message that failed, and was quiet longest all the same.
+    // The first conversation was idle longest, and is kept because a message in it failed.
     ann.wait("document.title === 'x49 – chinwag'", json!([]));
     ann.wait("document.querySelectorAll('#private-list li').length === 50", json!([]));
     ann.wait("document.querySelector('#private-list li:last-child .label').textContent === 'x49'", json!([]));
     assert!(!ann.all("#private-list .label").contains(&"first".into()));
-    let told = "[...document.querySelectorAll('.line span')].map((e) => e.textContent)";
-    let told = ann.value(told, json!([]));
+    let notices = "[...document.querySelectorAll('.line span')].map((e) => e.textContent)";
+    let notices = ann.value(notices, json!([]));
     assert!(
-        told.to_string().contains("Closed the conversation with first: no more than 50 are kept"),
-        "{told}"
+        notices.to_string().contains("Closed the conversation with first: no more than 50 are kept"),
+        "{notices}"
     );
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn flood_of_messages_leaves_so_many_entries() {
+fn flood_of_messages_leaves_a_bounded_number_of_entries() {
     const TALKERS: usize = 60;
     let server = Server::start("");
     let browser = Browser::start();
@@ -153,47 +153,47 @@ fn flood_of_messages_leaves_so_many_entries() {
             talker.say(&format!("flood {number}"));
         }
     }
-    // The server may read all of one before it reads another.
-    (0..9 * TALKERS).for_each(|_| watcher.hear("s"));
+    // The server may read all of one client before it reads another.
+    (0..9 * TALKERS).for_each(|_| watcher.expect("s"));
     watcher.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     assert_eq!(elements(&ann, "#entries li"), 500);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn comings_and_goings_take_no_messages_place() {
+fn joins_and_leaves_displace_no_message() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     bob.say("to be kept");
-    ann.hear("to be kept");
+    ann.expect("to be kept");
     for _ in 0..6 {
         let guests = crowd(&server, 40);
-        bob.hear("-- s039 joined");
+        bob.expect("-- s039 joined");
         drop(guests);
         for _ in 0..40 {
-            bob.hear("-- s0");
+            bob.expect("-- s0");
         }
     }
     bob.say("that was all");
-    ann.hear("that was all");
+    ann.expect("that was all");
     assert_eq!(elements(&ann, "#entries .line"), 100);
     assert_eq!(ann.texts(), ["to be kept", "that was all"]);
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn page_that_gets_no_frames_still_counts_what_is_unread() {
+fn page_without_animation_frames_still_counts_unread_messages() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
     let ann = browser.join(server.http(), "ann");
     ann.say("/join dev");
     ann.wait("document.title === '#dev – chinwag'", json!([]));
-    // As in a tab that is hidden.
+    // A hidden tab gets no animation frames either.
     ann.value("(window.requestAnimationFrame = () => 0) && null", json!([]));
     bob.say("anybody?");
     bob.say("/msg ann psst");
@@ -201,19 +201,20 @@ fn page_that_gets_no_frames_still_counts_what_is_unread() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// A chat and a session of the page's own modules, with a connection that only notes what is sent; and then `script`.
+/// A chat and a session of the page's own modules, with a connection that only records what is sent. Then runs
+/// `script`.
 fn with_session(page: &Page, script: &str) -> Value {
     let begin = "const [{ Chat }, { Session }] = await Promise.all([import('/state.js'), import('/session.js')]);\
         const connection = Object.assign(new EventTarget(), { state: 'online', sent: [], welcomed() {},\
             send(request) { this.sent.push(request); return true; } });\
         const chat = new Chat();\
         const session = new Session(connection, chat, 'ann');\
-        const hear = (detail) => connection.dispatchEvent(new CustomEvent('message', { detail }));\
+        const receive = (detail) => connection.dispatchEvent(new CustomEvent('message', { detail }));\
         const last = () => connection.sent.at(-1).id;\
         const message = (seq) => ({ from: 'bob', by: 'b', text: `m${seq}`, seq, at: seq });\
-        hear({ type: 'welcome', id: 'a', name: 'ann' });\
+        receive({ type: 'welcome', id: 'a', name: 'ann' });\
         session.join('dev');\
-        hear({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: last() });\
+        receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: last() });\
         const room = chat.find('room', 'dev');";
     page.value(&format!("(async () => {{ {begin} {script} }})()"), json!([]))
 }
@@ -227,12 +228,12 @@ fn long_answers_may_come_in_pieces() {
     let history = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
-         hear({ type: 'message', room: 'dev', ...message(5) });\
-         hear({ type: 'history', room: 'dev', messages: [3, 4].map(message) });\
-         hear({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: who });\
-         hear({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: who });\
-         hear({ type: 'message', room: 'dev', ...message(6) });\
+         receive({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         receive({ type: 'message', room: 'dev', ...message(5) });\
+         receive({ type: 'history', room: 'dev', messages: [3, 4].map(message) });\
+         receive({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: who });\
+         receive({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: who });\
+         receive({ type: 'message', room: 'dev', ...message(6) });\
          return [room.entries.map((entry) => entry.text), [...room.members]];",
     );
     assert_eq!(history, json!([["m1", "m2", "m3", "m4", "m5", "m6"], ["ann", "bob", "cy"]]));
@@ -240,19 +241,19 @@ fn long_answers_may_come_in_pieces() {
     let anew = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'who', room: 'dev', names: ['ann', 'bob'], count: 2, id: who });\
+         receive({ type: 'who', room: 'dev', names: ['ann', 'bob'], count: 2, id: who });\
          session.who(room);\
-         hear({ type: 'who', room: 'dev', names: ['ann', 'cy'], count: 2, id: last() });\
+         receive({ type: 'who', room: 'dev', names: ['ann', 'cy'], count: 2, id: last() });\
          return [...room.members];",
     );
     assert_eq!(anew, json!(["ann", "cy"]), "an answer to another request is not a piece of the last");
 
-    // The last number may be that of a gap; then the answer that follows ends the history.
+    // The last number may be that of a gap; then the next answer ends the history.
     let gap = with_session(
         &ann,
         "const who = last();\
-         hear({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
-         hear({ type: 'who', room: 'dev', names: ['ann'], count: 1, id: who });\
+         receive({ type: 'history', room: 'dev', messages: [1, 2].map(message) });\
+         receive({ type: 'who', room: 'dev', names: ['ann'], count: 1, id: who });\
          return [room.entries.map((entry) => entry.text), room.lastSeq];",
     );
     assert_eq!(gap, json!([["m1", "m2"], 4]));

@@ -1,4 +1,4 @@
-//! What others write is text, whatever it looks like.
+//! Texts of others are shown as text, whatever they contain.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::webdriver::Browser;
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn markup_in_messages_and_names_is_only_text() {
+fn markup_in_messages_and_names_is_shown_as_text() {
     const NAME: &str = "<img/src=x/onerror=harmed=1>";
     const SAID: &str = "<img src=x onerror=\"window.harmed = 1\"><script>window.harmed = 1</script>";
     let server = Server::start("");
@@ -17,14 +17,14 @@ fn markup_in_messages_and_names_is_only_text() {
     let mut eve = server.join(NAME);
     eve.say(SAID);
     eve.say(&format!("/msg ann {SAID}"));
-    ann.hear(SAID);
+    ann.expect(SAID);
     ann.click("#requests");
     assert_eq!(ann.all("#request-list .label"), [NAME]);
     assert_eq!(ann.all("#request-list .text"), [SAID]);
     ann.click("#request-list button:not(.quiet)");
     ann.see("#private-list .row");
     ann.click("#private-list .row");
-    ann.hear(SAID);
+    ann.expect(SAID);
 
     assert_eq!(ann.all("#entries .name"), [NAME]);
     assert_eq!(ann.all("#private-list .label"), [NAME]);
@@ -42,7 +42,7 @@ fn only_web_addresses_become_links() {
     let mut eve = server.join("eve");
     let said = "javascript:alert(1) data:text/html,x https://example.org/a_(b)?c=d. http://";
     eve.say(said);
-    ann.hear(said);
+    ann.expect(said);
     let links =
         "[...document.querySelectorAll('#entries a')].map((a) => [a.getAttribute('href'), a.rel, a.target])";
     let expected = json!([["https://example.org/a_(b)?c=d", "noopener noreferrer nofollow", "_blank"]]);
@@ -51,8 +51,8 @@ fn only_web_addresses_become_links() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_can_not_chat_through_the_line_listener() {
-    // What a page can send without being asked for permission: it never sees the answer, and need not.
+fn page_can_not_chat_through_the_line_listener() {
+    // A page can send this without permission; it never reads the answer, and need not.
     const FORGE: &str = "(() => { window.ended = 0; \
         const body = '\\n/nick boss\\nforged\\n'; \
         for (const path of ['/', '/%0Aann%0Aforged', '/' + 'x'.repeat(6000)]) \
@@ -68,9 +68,9 @@ fn a_page_can_not_chat_through_the_line_listener() {
         let page = browser.join(server.http(), "ann");
         page.value(FORGE, json!([format!("http://{}", server.line())]));
         page.wait("window.ended === 9", json!([]));
-        // Whatever else was on its way is there before this.
+        // Anything else on its way would arrive before this.
         page.say("that was all");
-        page.hear("that was all");
+        page.expect("that was all");
         let shown = page.value("document.body.innerText", json!([])).to_string();
         assert!(!["boss", "forged", "guest-"].iter().any(|part| shown.contains(part)), "{flags} {shown}");
         assert_eq!(page.texts(), ["that was all"]);

@@ -1,4 +1,4 @@
-//! Names prove nothing: the page knows what is its reader's own by id.
+//! Names prove nothing: the page recognises its reader's own messages by id.
 
 use serde_json::json;
 
@@ -14,38 +14,38 @@ fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
     let ann = browser.join(proxy.address(), "ann");
     let mut bob = server.join("bob");
     ann.say("mine");
-    bob.hear("ann: mine");
+    bob.expect("ann: mine");
 
     proxy.cut();
     ann.wait("document.body.dataset.connection !== 'online'", json!([]));
-    bob.hear("-- ann left");
-    // What waits to be sent here must not be taken for sent because somebody else said the same.
+    bob.expect("-- ann left");
+    // A message in the send queue must not count as sent because another client sent the same text.
     ann.say("the same");
     ann.see(".pending");
     server.publish("ann", "I resign");
     server.publish("ann", "the same");
-    bob.hear("ann (http): the same");
+    bob.expect("ann (http): the same");
     proxy.mend(server.http());
 
-    bob.hear("ann: the same");
+    bob.expect("ann: the same");
     ann.see(".own.sent + .own.sent, .own.sent ~ .own.sent");
     assert_eq!(ann.texts(), ["mine", "I resign", "the same", "the same"]);
     assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
     assert_eq!(ann.all(".message:not(.own) .via"), ["via http"; 2]);
     assert_eq!(ann.all(".own .via, .failed"), Vec::<String>::new());
 
-    // What was its own stays so under another connection, and a page that is loaded again.
+    // Own messages stay own under another connection, and after a reload.
     ann.value("location.reload()", json!([]));
     ann.wait("document.querySelectorAll('.own .text').length === 2", json!([]));
     assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
     let stranger = browser.join(server.http(), "cy");
-    stranger.hear("I resign");
+    stranger.expect("I resign");
     assert_eq!(stranger.all(".own"), Vec::<String>::new());
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn rename_of_somebody_who_took_the_readers_old_name_is_not_the_readers() {
+fn rename_of_the_next_owner_of_the_readers_old_name_is_not_shown_as_the_readers() {
     let server = Server::start("");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");
@@ -54,9 +54,9 @@ fn rename_of_somebody_who_took_the_readers_old_name_is_not_the_readers() {
     ann.wait("document.getElementById('own-name').textContent === 'amy'", json!([]));
     let mut other = server.join("ann");
     other.say("I am ann");
-    ann.hear("I am ann");
+    ann.expect("I am ann");
     other.say("/nick eve");
-    other.hear("-- you are now eve");
+    other.expect("-- you are now eve");
     ann.wait(
         "[...document.querySelectorAll('.line span')].some((e) => e.textContent === 'ann is eve now')",
         json!([]),
@@ -76,7 +76,8 @@ fn rightful_owner_of_a_name_keeps_it_when_a_namesake_at_another_server_gives_it_
     let ann = browser.join(server.http(), "ann");
     ann.wait("document.querySelectorAll('#member-list li').length === 1", json!([]));
     server.wait_for_link();
-    // A process whose ann came later, and is about to learn that. Whoever is subscribed to its channel counts as alive.
+    // Another process has a later ann, and is about to learn of the conflict. A subscriber to its channel makes it
+    // count as alive.
     let _alive = redis.subscribe(&format!("chinwag:@{OTHER}"));
     redis.command(&format!("HSET chinwag:@{OTHER} v 1 1 '{{{}}}'", namesake("ann")));
     redis.command(&format!(
@@ -87,7 +88,7 @@ fn rightful_owner_of_a_name_keeps_it_when_a_namesake_at_another_server_gives_it_
         "PUBLISH chinwag:@presence '{{\"chinwag\":\"{OTHER}\",\"type\":\"clients\",\"version\":2,\"clients\":[{{\"id\":1,{}}}]}}'",
         namesake("zoe")
     ));
-    // Nothing is said of the namesake before it has a name of its own, and nothing of that is a rename of ann.
+    // The namesake is not announced before it has a name of its own, and its rename is not one of ann.
     ann.wait(
         "[...document.querySelectorAll('.line span')].some((e) => e.textContent.startsWith('zoe '))",
         json!([]),

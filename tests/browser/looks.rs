@@ -1,4 +1,4 @@
-//! How the page looks, for a person to judge: `target/screenshots/`. What a program can judge is asserted.
+//! Screenshots of the page for a person to judge, in `target/screenshots/`. Measurable properties are asserted.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::webdriver::{Browser, Page};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// An empty page is far below that.
+/// A screenshot of an empty page is far smaller.
 const PNG_LEAST_BYTES: usize = 10_000;
 
 fn resize(page: &Page, width: u32, height: u32) {
@@ -23,7 +23,7 @@ fn prefer(page: &Page, scheme: &str) {
     let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
     page.chromium("Emulation.setEmulatedMedia", features);
     page.wait("matchMedia(`(prefers-color-scheme: ${arguments[0]})`).matches", json!([scheme]));
-    // A colour that is still changing would be neither.
+    // A colour in transition would be neither.
     page.wait("document.getAnimations().every((animation) => animation.playState !== 'running')", json!([]));
 }
 
@@ -36,18 +36,18 @@ fn keep(page: &Page, name: &str, width: u32, height: u32) {
     fs::write(folder.join(format!("{name}.png")), png).expect("a file");
 }
 
-/// A room with something in it, and with those who said it.
+/// Fills a room with messages and their senders.
 fn furnish(server: &Server, ann: &Page) -> [Person; 2] {
     let (mut bob, mut cy) = (server.join("bob"), server.join("Cy"));
     bob.say("morning. the new build is on the test machine, have a look when you can");
     bob.say("notes are at https://example.org/notes?draft=1");
     cy.say("/me puts the kettle on");
-    ann.hear("Cy puts the kettle on");
+    ann.expect("Cy puts the kettle on");
     ann.say("reading them now");
-    bob.hear("ann: reading them now");
+    bob.expect("ann: reading them now");
     cy.say("the second half is unclear to me, so I have put a question at the end of it");
     server.publish("ci", "the build is green");
-    ann.hear("the build is green");
+    ann.expect("the build is green");
     ann.say("/msg bob are you there?");
     ann.see(".own.sent");
     ann.click("#room-list .row");
@@ -60,7 +60,7 @@ fn furnish(server: &Server, ann: &Page) -> [Person; 2] {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn the_page_can_be_looked_at_wide_and_narrow_light_and_dark() {
+fn page_is_readable_wide_and_narrow_light_and_dark() {
     let server = Server::start("");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");
@@ -84,7 +84,7 @@ fn the_page_can_be_looked_at_wide_and_narrow_light_and_dark() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_narrow_page_has_drawers() {
+fn narrow_page_has_drawers() {
     let server = Server::start("");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");

@@ -1,4 +1,4 @@
-//! The way to the server breaks, and the page comes back.
+//! The connection to the server breaks, and the page reconnects.
 
 use serde_json::json;
 
@@ -12,18 +12,18 @@ fn wait_until_cut_off(page: &Page) {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_catches_up_on_what_was_said_while_it_was_away() {
+fn page_catches_up_on_messages_sent_while_it_was_offline() {
     let server = Server::start("");
     let browser = Browser::start();
     let proxy = Proxy::to(server.http());
     let ann = browser.join(proxy.address(), "ann");
     let mut bob = server.join("bob");
     bob.say("before");
-    ann.hear("before");
+    ann.expect("before");
 
     proxy.cut();
     wait_until_cut_off(&ann);
-    bob.hear("-- ann left");
+    bob.expect("-- ann left");
     for text in ["one", "two", "three"] {
         bob.say(text);
     }
@@ -31,10 +31,10 @@ fn a_page_catches_up_on_what_was_said_while_it_was_away() {
     ann.see(".pending");
     proxy.mend(server.http());
 
-    bob.hear("ann: written meanwhile");
+    bob.expect("ann: written meanwhile");
     ann.see(".own.sent");
     bob.say("after");
-    ann.hear("after");
+    ann.expect("after");
     assert_eq!(ann.texts(), ["before", "one", "two", "three", "written meanwhile", "after"]);
     assert_eq!(ann.all(".gap, .anew, .failed"), Vec::<String>::new());
     assert_eq!(bob.count("ann: written meanwhile"), 1);
@@ -42,7 +42,7 @@ fn a_page_catches_up_on_what_was_said_while_it_was_away() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_says_how_much_it_missed() {
+fn page_says_how_much_it_missed() {
     const SAID: usize = 9;
     let server = Server::start("--history 5");
     let browser = Browser::start();
@@ -50,24 +50,24 @@ fn a_page_says_how_much_it_missed() {
     let ann = browser.join(proxy.address(), "ann");
     let (mut bob, mut cy) = (server.join("bob"), server.join("cy"));
     bob.say("before");
-    ann.hear("before");
+    ann.expect("before");
 
     proxy.cut();
     wait_until_cut_off(&ann);
     for n in 1..=SAID {
         bob.say(&n.to_string());
     }
-    cy.hear(&format!("bob: {SAID}"));
+    cy.expect(&format!("bob: {SAID}"));
     proxy.mend(server.http());
 
-    ann.hear(&SAID.to_string());
+    ann.expect(&SAID.to_string());
     assert_eq!(ann.texts(), ["before", "5", "6", "7", "8", "9"]);
     assert_eq!(ann.all(".gap span"), ["You missed 4 messages"]);
 }
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_page_notices_that_the_server_began_anew() {
+fn page_notices_that_the_server_was_restarted() {
     let (old, new) = (Server::start(""), Server::start(""));
     let browser = Browser::start();
     let proxy = Proxy::to(old.http());
@@ -76,57 +76,58 @@ fn a_page_notices_that_the_server_began_anew() {
     for text in ["one", "two", "three"] {
         bob.say(text);
     }
-    ann.hear("three");
+    ann.expect("three");
 
     proxy.cut();
     wait_until_cut_off(&ann);
     cy.say("in the new one");
     proxy.mend(new.http());
 
-    cy.hear("-- ann joined");
+    cy.expect("-- ann joined");
     cy.say("welcome back");
-    ann.hear("welcome back");
+    ann.expect("welcome back");
     assert_eq!(ann.texts(), ["one", "two", "three", "in the new one", "welcome back"]);
     assert_eq!(ann.all(".anew span"), ["The room has begun anew"]);
 }
 
 #[test]
 #[ignore = "needs chromium, chromium-driver and redis-server"]
-fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_missed_something() {
+fn page_whose_process_was_not_subscribed_meanwhile_says_that_it_may_have_missed_messages() {
     let redis = Redis::start();
     let [here, there] = ["here", "there"].map(|user| Server::start(&redis.flag_as(user)));
     let browser = Browser::start();
     let proxy = Proxy::to(here.http());
     let mut bob = there.join("bob");
     let ann = browser.join(proxy.address(), "ann");
-    bob.hear("-- ann joined");
+    bob.expect("-- ann joined");
     bob.say("one");
-    ann.hear("one");
+    ann.expect("one");
 
-    // The same process again. It would have listened on for a while, but nobody else is there when its link breaks.
+    // The page reconnects to the same process. That would have stayed subscribed for a while, but its link breaks while
+    // the room has no other member.
     proxy.cut();
     wait_until_cut_off(&ann);
-    bob.hear("-- ann left");
+    bob.expect("-- ann left");
     redis.interrupt("here", &here);
     proxy.mend(here.http());
-    bob.hear("-- ann joined");
+    bob.expect("-- ann joined");
     bob.say("two");
-    ann.hear("two");
+    ann.expect("two");
     assert_eq!(ann.texts(), ["one", "two"]);
     assert_eq!(ann.all(".gap span"), ["You may have missed messages"]);
 
-    // Another one, which has heard `two` and was not in the room since: the same happened to it.
+    // The page reconnects to another process that has received `two`, and was not subscribed since.
     proxy.cut();
     wait_until_cut_off(&ann);
     let mut cy = here.join("cy");
-    bob.hear("-- cy joined");
+    bob.expect("-- cy joined");
     drop(bob);
-    cy.hear("-- bob left");
+    cy.expect("-- bob left");
     redis.interrupt("there", &there);
     proxy.mend(there.http());
-    cy.hear("-- ann joined");
+    cy.expect("-- ann joined");
     cy.say("three");
-    ann.hear("three");
+    ann.expect("three");
     assert_eq!(ann.texts(), ["one", "two", "three"]);
     assert_eq!(ann.all(".gap span"), ["You may have missed messages"; 2]);
     assert_eq!(ann.all(".anew, .failed"), Vec::<String>::new());
@@ -134,35 +135,35 @@ fn a_page_whose_process_was_not_in_the_room_meanwhile_says_that_it_may_have_miss
 
 #[test]
 #[ignore = "needs chromium, chromium-driver and redis-server"]
-fn a_page_that_comes_back_at_another_process_finds_what_it_missed_and_shows_nothing_twice() {
+fn page_that_reconnects_to_another_process_shows_missed_messages_once() {
     let redis = Redis::start();
     let (here, there) = (Server::start(&redis.flag()), Server::start(&redis.flag()));
     let browser = Browser::start();
     let proxy = Proxy::to(here.http());
     let mut bob = here.join("bob");
-    // Said before anybody was at the other process: so that one's numbers are lower.
+    // The other process has no member yet and does not receive this, so its numbers are lower.
     bob.say("zero");
     let mut cy = there.join("cy");
-    bob.hear("-- cy joined");
+    bob.expect("-- cy joined");
     let ann = browser.join(proxy.address(), "ann");
-    cy.hear("-- ann joined");
+    cy.expect("-- ann joined");
     for text in ["one", "two"] {
         bob.say(text);
     }
     ann.say("three");
     ann.see(".own.sent");
-    cy.hear("ann: three");
+    cy.expect("ann: three");
 
     proxy.cut();
     wait_until_cut_off(&ann);
-    cy.hear("-- ann left");
+    cy.expect("-- ann left");
     bob.say("four");
-    cy.hear("bob: four");
+    cy.expect("bob: four");
     proxy.mend(there.http());
 
-    cy.hear("-- ann joined");
+    cy.expect("-- ann joined");
     cy.say("five");
-    ann.hear("five");
+    ann.expect("five");
     assert_eq!(ann.texts(), ["zero", "one", "two", "three", "four", "five"]);
     assert_eq!(ann.all(".gap, .anew, .failed"), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
-//! Pages of other origins: those that `--origin` names may publish, read errors and listen, others may not. One of them is
-//! the page in the README.
+//! Pages of other origins: those that `--origin` names may publish, read errors and listen; others may not. One of them
+//! is the page in the README.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 use crate::server::Server;
 use crate::webdriver::{Browser, Page};
 
-/// A page of another server, without the chat page's own policy on what it may load.
+/// A page of another server, without the chat page's content security policy.
 const OTHER_PAGE: &str = "healthz";
 
-/// What a page reads of an answer: its status and the code of its error, or that the browser keeps it back.
+/// Returns what a page reads of an answer: its status and error code, or that the browser withholds it.
 fn ask(page: &Page<'_>, server: &Server, path: &str, init: serde_json::Value) -> String {
     let expression = "fetch(arguments[0], arguments[1]).then(\
         async (answer) => `${answer.status} ${(await answer.json()).error?.code ?? ''}`.trim(), \
@@ -24,7 +24,7 @@ fn ask(page: &Page<'_>, server: &Server, path: &str, init: serde_json::Value) ->
 #[ignore = "needs chromium and chromium-driver"]
 fn page_of_an_allowed_origin_publishes_reads_errors_and_listens() {
     let (other, stranger) = (Server::start(""), Server::start(""));
-    // As people write it, not as browsers do.
+    // With capital letters, as people may write it.
     let server = Server::start(&format!("--origin HTTP://{}", other.http()));
     let browser = Browser::start();
     let page = browser.open(other.http(), OTHER_PAGE);
@@ -51,12 +51,12 @@ fn page_of_an_allowed_origin_publishes_reads_errors_and_listens() {
     let wrong = json!({ "method": "POST", "body": "x" });
     assert_eq!(ask(&page, &server, "/rooms", wrong), "405 method_not_allowed");
 
-    let listen = "(window.heard = [], window.source = new EventSource(arguments[0]), \
-        window.source.onmessage = (event) => window.heard.push(JSON.parse(event.data).text), true)";
+    let listen = "(window.received = [], window.source = new EventSource(arguments[0]), \
+        window.source.onmessage = (event) => window.received.push(JSON.parse(event.data).text), true)";
     let events = format!("http://{}/rooms/lobby/events?lastEventId=nowhere", server.http());
     page.value(listen, json!([events]));
     ann.say("two");
-    page.wait("window.heard.includes('two')", json!([]));
+    page.wait("window.received.includes('two')", json!([]));
 
     let page = browser.open(stranger.http(), OTHER_PAGE);
     assert_eq!(ask(&page, &server, room, post("1")), "TypeError");
@@ -71,7 +71,7 @@ fn page_without_an_origin_is_allowed_as_null() {
     for (flags, expected) in [("--origin null", "202"), ("--origin https://app.example", "TypeError")] {
         let server = Server::start(flags);
         let page = browser.open(other.http(), OTHER_PAGE);
-        // A sandbox takes the origin away, as a file has none.
+        // A sandbox removes the origin, as opening a file does.
         let script = format!(
             "fetch('http://{}/rooms/lobby/messages', {{ method: 'POST', body: 'hi' }})\
              .then((answer) => answer.status, (error) => error.name)\

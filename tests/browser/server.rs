@@ -1,5 +1,5 @@
-//! What the page talks to: the [`Server`], somebody at its line door, and a [`Proxy`] that can break the way there; and
-//! a [`Redis`] for servers that are one chat.
+//! The page's environment: the [`Server`], a client at its line listener, a [`Proxy`] that can break the connection,
+//! and a [`Redis`] for several servers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The longest that anything is waited for: a page that was cut off takes its time before it tries again.
+/// Longest wait of any test; a page that was cut off waits a while before it reconnects.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const DOORS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
-/// Waits until there is something.
+/// Polls until there is a result.
 #[track_caller]
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -31,7 +31,7 @@ fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A server process. It is killed with the value.
+/// A server process, killed on drop.
 pub struct Server {
     child: Child,
     line: SocketAddr,
@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with these flags, and a line and an HTTP door on free ports.
+    /// Starts a server with these flags, and a line and an HTTP listener on free ports.
     pub fn start(flags: &str) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chinwag"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -51,31 +51,32 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line).expect("a line of text");
         let addresses: Value = serde_json::from_str(&line).expect("the addresses as JSON");
         let first = |door: &str| addresses[door][0].as_str().and_then(|text| text.parse().ok());
-        let (line, http) = (first("line").expect("a line door"), first("http").expect("an HTTP door"));
+        let (line, http) =
+            (first("line").expect("a line listener"), first("http").expect("an HTTP listener"));
         Server { child, line, http }
     }
 
-    /// Where its page is.
+    /// Returns the address of the page.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where its lines are.
+    /// Returns the address of the line listener.
     pub fn line(&self) -> SocketAddr {
         self.line
     }
 
-    /// Somebody at the line door, who is in the lobby and has read that.
+    /// Joins a line client that has read its greeting.
     pub fn join(&self, name: &str) -> Person {
         let socket = TcpStream::connect_timeout(&self.line, PATIENCE).expect("the server accepts");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let mut person = Person { socket: BufReader::new(socket), heard: Vec::new() };
+        let mut person = Person { socket: BufReader::new(socket), lines: Vec::new() };
         person.say(name);
-        person.hear(&format!("-- hello {name}. you are"));
+        person.expect(&format!("-- hello {name}. you are"));
         person
     }
 
-    /// A program publishes that in the lobby, under that name.
+    /// Publishes a text in the lobby under that name.
     pub fn publish(&self, from: &str, text: &str) {
         let length = text.len();
         let answer = self.ask(&format!(
@@ -91,7 +92,7 @@ impl Server {
         eventually("the link to Redis", || self.ask(ready).starts_with("HTTP/1.1 200 ").then_some(()));
     }
 
-    /// Waits until so many are in the lobby.
+    /// Waits until the lobby has so many members.
     pub fn wait_for_members(&self, count: usize) {
         let rooms = "GET /rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let expected = format!(r#"{{"room":"lobby","count":{count}}}"#);
@@ -107,7 +108,7 @@ impl Server {
         answer
     }
 
-    /// How often its link to Redis has come up.
+    /// Returns how often its link to Redis has come up.
     fn sessions(&self) -> u64 {
         let page = self.ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let count = page.lines().find_map(|line| line.strip_prefix("chinwag_redis_sessions_total "));
@@ -117,13 +118,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A `redis-server` with a Unix socket, in a folder of its own. It is killed with the value.
+/// A `redis-server` with a Unix socket in a folder of its own, killed on drop.
 pub struct Redis {
     folder: TempDir,
     child: Child,
@@ -139,36 +140,36 @@ impl Redis {
         Redis { folder, child }
     }
 
-    /// The flag for a server that is to be in the chat.
+    /// Returns the flag for a server of this chat.
     pub fn flag(&self) -> String {
         format!("--redis unix://{}", self.socket().display())
     }
 
-    /// The same, for a server that is to be told from others: it logs in as that user.
+    /// Returns the flag for a server that logs in as that user, which identifies its connections.
     pub fn flag_as(&self, user: &str) -> String {
         assert_eq!(self.command(&format!("ACL SETUSER {user} on nopass ~* &* +@all")), "+OK");
         format!("{}?user={user}&pass=any", self.flag())
     }
 
-    /// Ends both connections of the server that logs in as that user, and waits until it has others.
+    /// Closes both connections of the server that logs in as that user, and waits until it has new ones.
     pub fn interrupt(&self, user: &str, server: &Server) {
         let before = server.sessions();
         assert_eq!(self.command(&format!("CLIENT KILL USER {user}")), ":2");
         eventually("another session", || (server.sessions() > before).then_some(()));
     }
 
-    /// Somebody who is subscribed to that channel for as long as the value lives.
+    /// Subscribes to that channel until the value is dropped.
     pub fn subscribe(&self, channel: &str) -> UnixStream {
         let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
         socket.write_all(format!("SUBSCRIBE {channel}\r\n").as_bytes()).expect("Redis takes it");
-        // The answer begins when it is so.
+        // The answer begins once the subscription is made.
         socket.read_exact(&mut [0]).expect("an answer");
         socket
     }
 
-    /// Its answer to a command, which is a line.
+    /// Returns the answer to a command, which is a line.
     pub fn command(&self, command: &str) -> String {
-        // It may just have been started.
+        // Redis may still be starting.
         let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.write_all(format!("{command}\r\n").as_bytes()).expect("Redis takes it");
@@ -184,16 +185,16 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Redis may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Somebody with `nc`.
+/// A line client by `nc`.
 pub struct Person {
     socket: BufReader<TcpStream>,
-    heard: Vec<String>,
+    lines: Vec<String>,
 }
 
 impl Person {
@@ -202,26 +203,26 @@ impl Person {
         self.socket.get_mut().write_all(format!("{line}\n").as_bytes()).expect("the server takes it");
     }
 
-    /// Reads up to a line that begins like this.
-    pub fn hear(&mut self, beginning: &str) {
+    /// Reads up to a line that begins with this.
+    pub fn expect(&mut self, beginning: &str) {
         loop {
             let mut line = String::new();
             let read = self.socket.read_line(&mut line);
-            assert!(read.is_ok_and(|bytes| bytes > 0), "no {beginning:?} in {:#?}", self.heard);
-            self.heard.push(line.trim_end().to_string());
+            assert!(read.is_ok_and(|bytes| bytes > 0), "no {beginning:?} in {:#?}", self.lines);
+            self.lines.push(line.trim_end().to_string());
             if line.starts_with(beginning) {
                 return;
             }
         }
     }
 
-    /// How often it has read just this line so far.
+    /// Returns how often it has read exactly this line so far.
     pub fn count(&self, line: &str) -> usize {
-        self.heard.iter().filter(|heard| *heard == line).count()
+        self.lines.iter().filter(|read| *read == line).count()
     }
 }
 
-/// A way to a server that can be broken off and mended, under one address.
+/// A proxy in front of a server, which can be cut and mended under one address.
 pub struct Proxy {
     address: SocketAddr,
     state: Arc<Mutex<Way>>,
@@ -229,14 +230,14 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Way {
-    /// Where it leads; `None` while it is broken.
+    /// The server's address; `None` while the proxy is cut.
     target: Option<SocketAddr>,
-    /// Both ends of what goes through it.
+    /// Both ends of all connections through it.
     open: Vec<TcpStream>,
 }
 
 impl Proxy {
-    /// A way to that address. Its thread ends with the test.
+    /// Starts a proxy to that address. Its thread ends with the test.
     pub fn to(target: SocketAddr) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -245,29 +246,29 @@ impl Proxy {
         let state = Arc::clone(&proxy.state);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                // A connection that does not come about is closed again, which is what a broken way looks like.
+                // A failed connection is closed again, as behind a broken network.
                 let _ = state.lock().expect("nobody panics with it").carry(client);
             }
         });
         proxy
     }
 
-    /// What the browser is told to open.
+    /// Returns the address that the browser opens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Breaks off all that goes through it, and lets nothing through any more.
+    /// Closes all connections, and refuses new ones.
     pub fn cut(&self) {
         let mut way = self.state.lock().expect("nobody panics with it");
         way.target = None;
         for socket in way.open.drain(..) {
-            // It may be closed already.
+            // The connection may be closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// Lets connections through again.
+    /// Accepts connections again.
     pub fn mend(&self, target: SocketAddr) {
         self.state.lock().expect("nobody panics with it").target = Some(target);
     }
@@ -281,7 +282,7 @@ impl Way {
             [(client.try_clone()?, server.try_clone()?), (server.try_clone()?, client.try_clone()?)]
         {
             thread::spawn(move || {
-                // However one side ends, the other is told.
+                // The end of either side is passed on.
                 let _ = io::copy(&mut from, &mut to);
                 let _ = to.shutdown(Shutdown::Write);
             });

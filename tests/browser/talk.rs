@@ -1,11 +1,11 @@
-//! People talk, some of them in a browser.
+//! People chat, some of them in a browser.
 
 use serde_json::json;
 
 use crate::server::Server;
 use crate::webdriver::{Browser, Page};
 
-/// Waits for a row in the list of conversations with that name and so many unread messages.
+/// Waits for a row in the list of conversations with that name and number of unread messages.
 fn unread(page: &Page, list: &str, name: &str, count: &str) {
     let row = "[...document.querySelectorAll(arguments[0] + ' .row')]\
         .find((row) => row.querySelector('.label').textContent === arguments[1])";
@@ -21,7 +21,7 @@ fn title(page: &Page, expected: &str) {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn three_pages_and_a_line_see_each_other_and_everything_once() {
+fn three_pages_and_a_line_client_see_each_other_and_each_message_once() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
@@ -32,12 +32,12 @@ fn three_pages_and_a_line_see_each_other_and_everything_once() {
     }
     bob.say("hi from bob");
     for (name, _) in &pages {
-        bob.hear(&format!("{name}: hi from {name}"));
+        bob.expect(&format!("{name}: hi from {name}"));
     }
-    // Whatever else was on its way is there before this.
+    // Anything else on its way would arrive before this.
     bob.say("that was all");
     let seen = pages.each_ref().map(|(_, page)| {
-        page.hear("that was all");
+        page.expect("that was all");
         assert_eq!(page.all(".pending, .failed"), Vec::<String>::new());
         page.texts()
     });
@@ -52,7 +52,7 @@ fn three_pages_and_a_line_see_each_other_and_everything_once() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn what_is_unread_is_counted_and_private_talk_is_apart() {
+fn unread_messages_are_counted_and_private_ones_are_separate() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
@@ -64,7 +64,7 @@ fn what_is_unread_is_counted_and_private_talk_is_apart() {
     unread(&ann, "#room-list", "lobby", "1");
     bob.say("/msg ann psst");
     bob.say("/msg ann here");
-    // A stranger asks first, however much it writes.
+    // A stranger needs the reader's consent, however much it writes.
     title(&ann, "(2) #dev – chinwag");
     ann.click("#requests");
     ann.wait("document.querySelector('#request-list .note').textContent === '2 messages'", json!([]));
@@ -73,13 +73,13 @@ fn what_is_unread_is_counted_and_private_talk_is_apart() {
     unread(&ann, "#private-list", "bob", "");
     assert_eq!(ann.texts(), ["psst", "here"]);
     ann.say("what is it?");
-    bob.hear("[ann] what is it?");
+    bob.expect("[ann] what is it?");
     ann.see(".own.sent");
     assert_eq!(ann.texts(), ["psst", "here", "what is it?"]);
 
     ann.click("#room-list .row");
     title(&ann, "#lobby – chinwag");
-    ann.hear("anybody?");
+    ann.expect("anybody?");
     bob.say("/msg ann one");
     bob.say("/msg ann two");
     unread(&ann, "#private-list", "bob", "2");
@@ -90,7 +90,7 @@ fn what_is_unread_is_counted_and_private_talk_is_apart() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn a_name_is_asked_for_and_a_taken_one_again() {
+fn page_asks_for_a_name_and_again_if_it_is_taken() {
     let server = Server::start("");
     let browser = Browser::start();
     let mut bob = server.join("bob");
@@ -104,12 +104,12 @@ fn a_name_is_asked_for_and_a_taken_one_again() {
     title(&page, "#dev – chinwag");
     page.say("//slash");
     page.say("/me waves");
-    page.hear("/slash");
+    page.expect("/slash");
     bob.say("/join dev");
     bob.say("hello");
-    page.hear("hello");
+    page.expect("hello");
 
-    // Remembered, in a window that was never asked; but there it is taken now.
+    // The page remembers the name in a window that never asked for one; but the name is taken there.
     let second = browser.open(server.http(), "");
     second.see("#name-dialog[open]");
     assert_eq!(second.value("document.getElementById('name-field').value", json!([])), "ann");
@@ -117,7 +117,7 @@ fn a_name_is_asked_for_and_a_taken_one_again() {
 
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
-fn what_the_server_refuses_can_be_sent_again() {
+fn refused_message_can_be_sent_again() {
     let server = Server::start("");
     let browser = Browser::start();
     let ann = browser.join(server.http(), "ann");
@@ -125,12 +125,12 @@ fn what_the_server_refuses_can_be_sent_again() {
     ann.see(".failed .failure");
     let mut eve = server.join("eve");
     ann.click(".failure button");
-    eve.hear("[ann] are you there?");
+    eve.expect("[ann] are you there?");
     ann.see(".own.sent");
     assert_eq!(ann.all(".failed"), Vec::<String>::new());
 }
 
-/// What a browser makes of offered subprotocols: it gives up one that is answered none of them.
+/// A browser gives up a connection if none of its offered subprotocols is accepted.
 #[test]
 #[ignore = "needs chromium and chromium-driver"]
 fn page_gets_the_subprotocol_it_offers() {

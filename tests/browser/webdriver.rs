@@ -12,24 +12,24 @@ use tempfile::TempDir;
 
 use crate::server::PATIENCE;
 
-/// Without a screen and a sandbox, and calling nobody by itself.
+/// Chromium runs without a screen and a sandbox, and contacts no server by itself.
 const ARGUMENTS: &str = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run \
     --disable-background-networking --disable-component-update --disable-sync --window-size=1280,800";
 
-/// The key of an element's id, as the standard has it.
+/// Key of an element's id in the standard.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// The Enter key, as the standard has it.
+/// The Enter key in the standard.
 const ENTER: char = '\u{e007}';
 
-/// A browser with nothing remembered. It is ended with the value.
+/// A browser without stored data, ended on drop.
 pub struct Browser {
     driver: Child,
-    /// Held, so that the driver can go on printing.
+    /// Kept open, so that the driver can keep printing.
     _output: BufReader<ChildStdout>,
     port: u16,
     session: String,
-    /// Profile and temporary files of the browser; removed when that has ended.
+    /// Profile and temporary files of the browser, removed after its end.
     _folder: TempDir,
 }
 
@@ -54,7 +54,7 @@ impl Browser {
         browser
     }
 
-    /// A window of its own, so that it is in sight, with the page at that address.
+    /// Opens the page at that address in a window of its own, which makes it visible.
     pub fn open(&self, address: impl Display, rest: &str) -> Page<'_> {
         self.open_url(&format!("http://{address}/{rest}"))
     }
@@ -66,14 +66,14 @@ impl Browser {
         page
     }
 
-    /// The page of somebody who is in the lobby.
+    /// Opens the page and joins the lobby.
     pub fn join(&self, address: impl Display, name: &str) -> Page<'_> {
         let page = self.open(address, &format!("?name={name}"));
         page.wait("document.querySelector('#member-list .you:not([hidden])')", json!([]));
         page
     }
 
-    /// What the pages have complained about.
+    /// Returns the errors in the log of the pages.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.command("POST", "/se/log", json!({ "type": "browser" }));
         let entries = log.as_array().expect("a log");
@@ -97,7 +97,7 @@ impl Browser {
     fn exchange(&self, method: &str, path: &str, body: &Value) -> std::io::Result<Value> {
         let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        // A GET must have none.
+        // A GET must not have a body.
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\
@@ -126,7 +126,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The end of the session is the end of the browser; without one there is nothing to end.
+        // The end of the session ends the browser. An error means that there is none.
         let _ = self.exchange("DELETE", &format!("/session/{}", self.session), &Value::Null);
         let _ = self.driver.kill();
         let _ = self.driver.wait();
@@ -148,13 +148,13 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    /// The value of a JavaScript expression, with `arguments` as given.
+    /// Returns the value of a JavaScript expression, with `arguments`.
     pub fn value(&self, expression: &str, arguments: Value) -> Value {
         let script = format!("return ({expression});");
         self.command("POST", "/execute/sync", json!({ "script": script, "args": arguments }))
     }
 
-    /// Waits until an expression is true, or whatever counts as that in JavaScript.
+    /// Waits until an expression is truthy.
     #[track_caller]
     pub fn wait(&self, expression: &str, arguments: Value) {
         let condition = format!("Boolean({expression})");
@@ -166,12 +166,12 @@ impl Page<'_> {
         }
     }
 
-    /// The texts of the open conversation's messages.
+    /// Returns the texts of the open conversation's messages.
     pub fn texts(&self) -> Vec<String> {
         self.all("#entries .message .text")
     }
 
-    /// The texts of all elements that a selector finds.
+    /// Returns the texts of all elements that a selector finds.
     pub fn all(&self, selector: &str) -> Vec<String> {
         let expression = "[...document.querySelectorAll(arguments[0])].map((element) => element.textContent)";
         let texts = self.value(expression, json!([selector]));
@@ -183,9 +183,9 @@ impl Page<'_> {
             .collect()
     }
 
-    /// Waits for a message with just this text.
+    /// Waits for a message with exactly this text.
     #[track_caller]
-    pub fn hear(&self, text: &str) {
+    pub fn expect(&self, text: &str) {
         let texts = "[...document.querySelectorAll('#entries .message .text')].map((e) => e.textContent)";
         self.wait(&format!("{texts}.includes(arguments[0])"), json!([text]));
     }
@@ -196,7 +196,7 @@ impl Page<'_> {
         self.wait("document.querySelector(arguments[0])", json!([selector]));
     }
 
-    /// Writes a line into the box and presses Enter.
+    /// Types a line into the box and presses Enter.
     #[track_caller]
     pub fn say(&self, text: &str) {
         self.type_into("#input", &format!("{text}{ENTER}"));
@@ -214,19 +214,19 @@ impl Page<'_> {
         self.element_command(selector, "click", json!({}));
     }
 
-    /// A command of Chromium's own protocol.
+    /// Runs a command of Chromium's DevTools protocol.
     pub fn chromium(&self, command: &str, parameters: Value) {
         self.command("POST", "/goog/cdp/execute", json!({ "cmd": command, "params": parameters }));
     }
 
-    /// What is seen, as a PNG.
+    /// Returns a screenshot as a PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         let encoded = self.command("GET", "/screenshot", Value::Null);
         base64(encoded.as_str().expect("a text"))
     }
 
-    /// A command for an element, which is waited for: what a test clicks on may come with a message that is still on
-    /// its way, and chromedriver refuses a click on what isn't shown yet.
+    /// Runs a command on an element, and retries until the element is shown: chromedriver refuses to click on one that
+    /// a message has yet to bring.
     #[track_caller]
     fn element_command(&self, selector: &str, command: &str, body: Value) {
         self.wait("document.querySelector(arguments[0])?.checkVisibility()", json!([selector]));
@@ -241,7 +241,7 @@ impl Page<'_> {
     }
 }
 
-/// The bytes of a base64 text (RFC 4648).
+/// Decodes a base64 text (RFC 4648).
 fn base64(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::new();

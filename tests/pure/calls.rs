@@ -1,4 +1,4 @@
-//! A harness for HTTP: [`heard`] decodes as the server does, and tells what was asked for.
+//! A harness for HTTP: [`decode`] decodes as the server does, and returns the requests.
 
 use chinwag::codec::http::{self, HttpRequest, unused_max_bytes};
 use chinwag::codec::{Input, Step};
@@ -6,31 +6,31 @@ use chinwag::codec::{Input, Step};
 /// The limit on bodies in these tests.
 pub const BODY_MAX: usize = 100;
 
-/// What the codec made of some bytes.
+/// A result of the codec.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Heard {
+pub enum Decoded {
     /// A request: method, target, and body.
     Asked(String, String, Vec<u8>),
-    /// The client waits to be told to send the body.
+    /// The client expects `100 Continue` before it sends the body.
     Continue,
-    /// It is refused, with that status; behind it nothing is read.
+    /// The request is refused with that status, and nothing behind it is read.
     Refused(u16),
 }
 
-/// What is heard when the bytes come in these pieces.
-pub fn heard<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
-    let heard = |input| match input {
+/// Decodes bytes that arrive in these pieces.
+pub fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
+    let decoded = |input| match input {
         Input::Http(Ok(call)) => {
-            Heard::Asked(call.method().to_string(), call.uri().to_string(), call.into_body())
+            Decoded::Asked(call.method().to_string(), call.uri().to_string(), call.into_body())
         }
-        Input::Http(Err(refusal)) => Heard::Refused(refusal.status.as_u16()),
-        Input::Continue => Heard::Continue,
+        Input::Http(Err(refusal)) => Decoded::Refused(refusal.status.as_u16()),
+        Input::Continue => Decoded::Continue,
         other => panic!("HTTP can't be {other:?}"),
     };
-    inputs(pieces).into_iter().map(heard).collect()
+    inputs(pieces).into_iter().map(decoded).collect()
 }
 
-/// The only request in `bytes`.
+/// Decodes the only request in `bytes`.
 #[track_caller]
 pub fn call(bytes: impl AsRef<[u8]>) -> HttpRequest {
     match inputs([bytes.as_ref()]).pop() {

@@ -1,4 +1,4 @@
-//! The chat, as conversations: names, messages, rooms, endings.
+//! The chat, as conversations: names, messages, rooms, and ends of connections.
 
 use chinwag::chat::{Census, ClientId};
 use chinwag::protocol::{Event, Problem, Request};
@@ -10,7 +10,7 @@ use crate::words::{entered_event, name, names, room, text};
 // Names.
 
 #[test]
-fn whoever_connects_is_asked_for_a_name_and_enters_the_lobby_with_it() {
+fn new_client_is_asked_for_a_name_and_enters_the_lobby_with_it() {
     let mut talk = Talk::new("");
     assert_eq!(talk.connects(ANN), [reply(ANN, Event::AskName)]);
     assert_eq!(talk.asks(ANN, nick("ann")), [named(ANN), reply(ANN, hello("ann", &[]))]);
@@ -27,7 +27,7 @@ fn whoever_connects_is_asked_for_a_name_and_enters_the_lobby_with_it() {
 }
 
 #[test]
-fn the_message_of_the_day_greets_whoever_connects_from_then_on() {
+fn message_of_the_day_greets_clients_that_connect_afterwards() {
     let mut talk = Talk::new("");
     assert_eq!(talk.connects(ANN), [reply(ANN, Event::AskName)]);
     talk.chat.set_motd(vec![text("be kind"), text("no shouting")]);
@@ -41,7 +41,7 @@ fn the_message_of_the_day_greets_whoever_connects_from_then_on() {
 }
 
 #[test]
-fn an_empty_answer_keeps_the_guest_name() {
+fn empty_answer_keeps_the_guest_name() {
     let mut talk = Talk::new("");
     talk.connects(ANN);
     talk.connects(BOB);
@@ -54,7 +54,7 @@ fn an_empty_answer_keeps_the_guest_name() {
 }
 
 #[test]
-fn with_guests_nobody_is_asked() {
+fn guests_flag_skips_the_prompt() {
     let mut talk = Talk::new("--guests");
     assert_eq!(talk.connects(ANN), [named(ANN), reply(ANN, hello("guest-1", &[]))]);
     assert_eq!(
@@ -69,7 +69,7 @@ fn with_guests_nobody_is_asked() {
 }
 
 #[test]
-fn a_guest_name_is_never_given_twice() {
+fn guest_name_is_never_given_twice() {
     let mut talk = Talk::new("--guests");
     talk.connects(ANN);
     talk.leaves(ANN, None);
@@ -77,7 +77,7 @@ fn a_guest_name_is_never_given_twice() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_refused_whatever_its_case() {
+fn taken_name_is_refused_whatever_its_case() {
     let mut talk = Talk::with("", &["ann", "zoë"]);
     talk.connects(CY);
     for taken in ["ann", "ANN", "Ａnn", "zoë", "ZOE\u{308}"] {
@@ -91,7 +91,7 @@ fn a_name_that_is_taken_is_refused_whatever_its_case() {
 }
 
 #[test]
-fn two_who_are_asked_at_once_do_not_get_one_name() {
+fn two_clients_with_a_prompt_do_not_get_one_name() {
     let mut talk = Talk::new("");
     talk.connects(ANN);
     talk.connects(BOB);
@@ -100,7 +100,7 @@ fn two_who_are_asked_at_once_do_not_get_one_name() {
 }
 
 #[test]
-fn a_name_is_free_again_when_its_bearer_leaves_or_takes_another() {
+fn name_is_free_again_when_its_owner_leaves_or_takes_another() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
     talk.leaves(ANN, None);
     assert_eq!(
@@ -115,7 +115,7 @@ fn a_name_is_free_again_when_its_bearer_leaves_or_takes_another() {
 }
 
 #[test]
-fn one_may_change_the_case_of_ones_own_name() {
+fn client_may_change_the_case_of_its_own_name() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     assert_eq!(
         talk.asks(ANN, nick("ANN")),
@@ -127,7 +127,7 @@ fn one_may_change_the_case_of_ones_own_name() {
 }
 
 #[test]
-fn a_line_that_could_not_be_read_is_answered_and_nobody_else_hears_of_it() {
+fn unreadable_line_is_answered_to_its_sender_only() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     assert_eq!(talk.errs(ANN, Problem::NotUtf8), [problem(ANN, Problem::NotUtf8)]);
     talk.connects(CY);
@@ -136,7 +136,7 @@ fn a_line_that_could_not_be_read_is_answered_and_nobody_else_hears_of_it() {
 }
 
 #[test]
-fn before_the_name_one_may_look_around_but_not_take_part() {
+fn client_without_a_name_may_list_but_not_send() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
     let needs_name = [say("hi"), me("waves"), tell("ann", "hi"), join("dev"), leave(), history(None)];
@@ -147,24 +147,24 @@ fn before_the_name_one_may_look_around_but_not_take_part() {
     assert_eq!(talk.asks(BOB, Request::Who(None)), [reply(BOB, in_room("lobby", &["ann"]))]);
     assert_eq!(talk.asks(BOB, Request::Rooms), [reply(BOB, rooms(&[("lobby", 1)]))]);
     assert_eq!(talk.asks(BOB, who("dev")), [unnamed_problem(BOB, Problem::NoSuchRoom(room("dev")))]);
-    assert_eq!(talk.asks(BOB, quit(Some("never mind"))), [ServerMessage::Quit(BOB)]);
+    assert_eq!(talk.asks(BOB, quit(Some("never mind"))), [Outcome::Quit(BOB)]);
 }
 
 // Messages.
 
 #[test]
-fn what_is_said_reaches_everybody_else_in_the_room() {
+fn message_reaches_everybody_else_in_the_room() {
     let mut talk = Talk::with("", &["ann", "bob", "cy", "dan"]);
     talk.asks(DAN, join("dev"));
     assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN, CY], message(1, "bob", "hi"))]);
     assert_eq!(talk.asks(ANN, me("waves")), [announce([BOB, CY], act(2, "ann", "waves"))]);
-    assert_eq!(talk.asks(DAN, say("anybody?")), [], "nobody is there");
+    assert_eq!(talk.asks(DAN, say("anybody?")), [], "the room has no other member");
     talk.asks(CY, join("dev"));
     assert_eq!(talk.asks(CY, say("me")), [announce([DAN], message(2, "cy", "me"))], "each room counts");
 }
 
 #[test]
-fn a_private_message_reaches_one() {
+fn private_message_reaches_one_client() {
     let mut talk = Talk::with("", &["ann", "Bob", "cy"]);
     assert_eq!(talk.asks(ANN, tell("bob", "psst")), [pass(BOB, private("ann", "psst"))]);
     talk.asks(BOB, join("dev"));
@@ -176,7 +176,7 @@ fn a_private_message_reaches_one() {
 }
 
 #[test]
-fn a_private_message_finds_a_guest_once_the_guest_is_here() {
+fn private_message_finds_a_guest_once_it_has_entered() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
     let nobody = problem(ANN, Problem::NoSuchClient(text("guest-2")));
@@ -188,7 +188,7 @@ fn a_private_message_finds_a_guest_once_the_guest_is_here() {
 // Rooms.
 
 #[test]
-fn who_moves_leaves_one_room_and_enters_another() {
+fn client_that_joins_a_room_leaves_the_other() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
     assert_eq!(
         talk.asks(CY, join("dev")),
@@ -213,7 +213,7 @@ fn who_moves_leaves_one_room_and_enters_another() {
 }
 
 #[test]
-fn to_go_where_one_is_is_an_error() {
+fn join_of_the_current_room_is_an_error() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     let already = |id, raw| problem(id, Problem::AlreadyIn(room(raw)));
     assert_eq!(talk.asks(ANN, leave()), [already(ANN, "lobby")]);
@@ -223,7 +223,7 @@ fn to_go_where_one_is_is_an_error() {
 }
 
 #[test]
-fn who_lists_a_room_and_nobody_is_in_a_room_that_is_not_there() {
+fn room_is_listed_by_who_and_an_unknown_room_is_an_error() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
     talk.asks(BOB, join("dev"));
     talk.asks(BOB, say("remembered"));
@@ -248,7 +248,7 @@ fn rooms_are_listed_by_size_and_then_by_name_without_the_empty_ones() {
 }
 
 #[test]
-fn there_are_only_so_many_rooms() {
+fn max_rooms_bounds_the_rooms() {
     let mut talk = Talk::with("--max-rooms 2 --history 0", &["ann", "bob", "cy"]);
     talk.asks(ANN, join("dev"));
     assert_eq!(talk.asks(BOB, join("ops")), [problem(BOB, Problem::TooManyRooms)]);
@@ -275,7 +275,7 @@ fn there_are_only_so_many_rooms() {
 }
 
 #[test]
-fn a_room_with_only_a_history_makes_way_the_longest_unused_first() {
+fn empty_rooms_with_a_history_are_evicted_the_longest_unused_first() {
     let mut talk = Talk::with("--max-rooms 3", &["ann", "bob"]);
     for to in ["busy", "quiet"] {
         talk.asks(ANN, join(to));
@@ -303,7 +303,7 @@ fn a_room_with_only_a_history_makes_way_the_longest_unused_first() {
 }
 
 #[test]
-fn how_long_a_room_was_unused_says_nothing_of_the_next_one_in_its_place() {
+fn time_of_last_use_is_not_inherited_by_the_next_room_in_a_slot() {
     let mut talk = Talk::with("--max-rooms 3 --history-memory 1k", &["ann", "bob"]);
     talk.after_seconds(1);
     talk.asks(ANN, join("dev"));
@@ -321,12 +321,12 @@ fn how_long_a_room_was_unused_says_nothing_of_the_next_one_in_its_place() {
     }
     talk.asks(BOB, join("new"));
     let shown = talk.asks(ANN, join("a"));
-    let past = |told: &ServerMessage| matches!(told, ServerMessage::Reply(ANN, Event::HistoryEntry { .. }));
+    let past = |sent: &Outcome| matches!(sent, Outcome::Reply(ANN, Event::HistoryEntry { .. }));
     assert!(shown.last().is_some_and(past), "the other was left before: {shown:?}");
 }
 
 #[test]
-fn the_lobby_never_makes_way() {
+fn lobby_is_never_evicted() {
     let mut talk = Talk::with("--max-rooms 2", &["ann", "bob"]);
     talk.asks(ANN, say("remembered"));
     talk.asks(ANN, join("dev"));
@@ -361,7 +361,7 @@ fn fifty_names_and_fifty_rooms_are_listed_and_the_rest_is_counted() {
 }
 
 #[test]
-fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
+fn ten_names_are_sent_on_entering_and_the_rest_is_counted() {
     let mut talk = Talk::new("--guests");
     (0..10).for_each(|slot| drop(talk.connects(ClientId(slot))));
     let ten: Vec<_> = (1..=10).map(|n| name(&format!("guest-{n}"))).collect();
@@ -371,28 +371,28 @@ fn ten_names_are_told_on_entering_and_the_rest_is_counted() {
     }
 }
 
-// Endings.
+// Ends of connections.
 
 #[test]
-fn who_quits_is_let_go_and_the_room_hears_why() {
+fn client_that_quits_is_closed_and_the_room_is_sent_the_reason() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
-    assert_eq!(talk.asks(CY, quit(None)), [announce([ANN, BOB], left("cy")), ServerMessage::Quit(CY)]);
+    assert_eq!(talk.asks(CY, quit(None)), [announce([ANN, BOB], left("cy")), Outcome::Quit(CY)]);
     assert_eq!(
         talk.asks(BOB, quit(Some("gone fishing"))),
-        [announce([ANN], left_because("bob", "gone fishing")), ServerMessage::Quit(BOB)]
+        [announce([ANN], left_because("bob", "gone fishing")), Outcome::Quit(BOB)]
     );
-    assert_eq!(talk.asks(ANN, quit(None)), [ServerMessage::Quit(ANN)]);
+    assert_eq!(talk.asks(ANN, quit(None)), [Outcome::Quit(ANN)]);
 }
 
 #[test]
-fn whose_connection_ends_leaves_and_the_room_hears_why() {
+fn client_whose_connection_ends_leaves_and_the_room_is_sent_the_reason() {
     let mut talk = Talk::with("", &["ann", "bob", "cy"]);
     assert_eq!(talk.leaves(BOB, Some("too slow")), [announce([ANN, CY], left_because("bob", "too slow"))]);
     assert_eq!(talk.leaves(CY, None), [announce([ANN], left("cy"))]);
 }
 
 #[test]
-fn who_left_is_heard_of_no_more_and_hears_no_more() {
+fn client_that_left_neither_sends_nor_receives() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.asks(BOB, quit(None));
     assert_eq!(talk.leaves(BOB, Some("too slow")), [], "once is enough");
@@ -404,7 +404,7 @@ fn who_left_is_heard_of_no_more_and_hears_no_more() {
 }
 
 #[test]
-fn who_leaves_before_giving_a_name_is_not_missed() {
+fn client_that_leaves_without_a_name_is_not_announced() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
     assert_eq!(talk.chat.name(BOB), Some(&name("guest-2")));
@@ -413,7 +413,7 @@ fn who_leaves_before_giving_a_name_is_not_missed() {
 }
 
 #[test]
-fn a_place_that_is_free_again_is_somebody_elses() {
+fn slot_that_is_used_again_belongs_to_the_new_client() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.leaves(ANN, None);
     talk.comes(ANN, "eve");
@@ -423,7 +423,7 @@ fn a_place_that_is_free_again_is_somebody_elses() {
 }
 
 #[test]
-fn when_everybody_has_left_nothing_is_left() {
+fn chat_is_empty_when_everybody_has_left() {
     let mut talk = Talk::with("--history 0", &["ann", "bob", "cy"]);
     talk.asks(ANN, join("dev"));
     talk.asks(BOB, join("ops"));
@@ -441,7 +441,7 @@ fn when_everybody_has_left_nothing_is_left() {
 }
 
 #[test]
-fn a_room_with_a_history_outlives_its_members() {
+fn room_with_a_history_outlives_its_members() {
     let mut talk = Talk::with("", &["ann"]);
     talk.asks(ANN, join("dev"));
     talk.asks(ANN, say("remember me"));

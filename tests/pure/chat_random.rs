@@ -1,4 +1,4 @@
-//! The chat, at random: what holds after whatever anybody does.
+//! The chat at random: invariants that hold after any requests.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ const NAMES: [&str; 12] =
     ["ann", "Ann", "аnn", "ANИ", "bob", "BOB", "ВОВ", "Ivan", "ivan", "lvan", "zoë", "ZOE\u{308}"];
 const ROOMS: [&str; 5] = ["lobby", "dev", "ops", "bar", "zoo"];
 
-/// All limits so low that they are met.
+/// Limits low enough to be reached.
 const FLAGS: &str = "--announce-max 2 --max-rooms 3 --history 3 --history-shown 2 --history-memory 1k";
 
-/// Never gives a name, and so can look without being seen.
+/// Never gives a name, and so can list rooms without being listed.
 const SPY: ClientId = ClientId(CLIENTS);
 
-/// Something that happens.
+/// An action of a client, or of the server.
 #[derive(Clone, Debug)]
 enum Op {
     Connect(ClientId),
@@ -60,23 +60,23 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn carry_out(talk: &mut Talk, op: &Op) -> Vec<ServerMessage> {
+fn carry_out(talk: &mut Talk, op: &Op) -> Vec<Outcome> {
     match op {
         Op::Connect(id) if talk.chat.name(*id).is_some() => vec![],
         Op::Connect(id) => talk.connects(*id),
         Op::Leave(id) => talk.leaves(*id, None),
-        // As the server does: who has said good-bye is taken out.
+        // As in the server, a client that quits is removed at once.
         Op::Ask(id, request @ Request::Quit(_)) => {
-            let told = talk.asks(*id, request.clone());
+            let sent = talk.asks(*id, request.clone());
             assert_eq!(talk.leaves(*id, None), vec![], "the room was told already");
-            told
+            sent
         }
         Op::Ask(id, request) => talk.asks(*id, request.clone()),
         Op::Wait(millis) => talk.after_millis(*millis),
     }
 }
 
-/// Who is where under which name, by what the clients were told.
+/// The room and name of each client, from what the clients were sent.
 #[derive(Debug, Default)]
 struct Model {
     connected: Vec<ClientId>,
@@ -84,7 +84,7 @@ struct Model {
 }
 
 impl Model {
-    fn apply(&mut self, op: &Op, told: &[ServerMessage]) {
+    fn apply(&mut self, op: &Op, sent: &[Outcome]) {
         match op {
             Op::Connect(id) if !self.connected.contains(id) => self.connected.push(*id),
             Op::Leave(id) | Op::Ask(id, Request::Quit(_)) => {
@@ -93,12 +93,12 @@ impl Model {
             }
             _ => {}
         }
-        for told in told {
-            match told {
-                ServerMessage::Reply(id, Event::YouJoined { name, room, .. }) => {
+        for sent in sent {
+            match sent {
+                Outcome::Reply(id, Event::YouJoined { name, room, .. }) => {
                     self.places.insert(*id, (name.clone(), room.clone()));
                 }
-                ServerMessage::Reply(id, Event::YouWereRenamed { to: name, .. }) => {
+                Outcome::Reply(id, Event::YouWereRenamed { to: name, .. }) => {
                     self.places.get_mut(id).expect("a client that has a name").0 = name.clone();
                 }
                 _ => {}
@@ -115,12 +115,12 @@ impl Model {
         self.places.iter().filter(|(_, place)| place.1 == *room).map(|(id, _)| *id).collect()
     }
 
-    /// Who has this name.
+    /// Returns the owner of a name.
     fn bearer(&self, name: &Name) -> Option<ClientId> {
         self.places.iter().find(|(_, place)| place.0.same_as(name.as_str())).map(|(id, _)| *id)
     }
 
-    /// Whether somebody else than `id` has a name that looks like this one.
+    /// Returns whether another client than `id` has a name that looks like this one.
     fn is_taken(&self, id: ClientId, name: &Name) -> bool {
         let looks = Looks::of(name.as_str());
         let alike = |place: &(Name, RoomName)| Looks::of(place.0.as_str()).alike(&looks);
@@ -134,55 +134,55 @@ fn sorted<T: Ord>(some: impl IntoIterator<Item = T>) -> Vec<T> {
     all
 }
 
-/// Nobody is told anything but whom it concerns. `before` is the model before `op`, `after` the one behind it.
-fn check_told(op: &Op, told: &[ServerMessage], before: &Model, after: &Model) {
+/// Checks that each event goes only to the clients that it concerns. `before` is the model before `op`, `after` the one
+/// behind it.
+fn check_sent(op: &Op, sent: &[Outcome], before: &Model, after: &Model) {
     let actor = match op {
         Op::Connect(id) | Op::Leave(id) | Op::Ask(id, _) => Some(*id),
         Op::Wait(_) => None,
     };
-    for told in told {
-        match told {
-            ServerMessage::Reply(id, _) | ServerMessage::NameGiven(id) | ServerMessage::Quit(id) => {
-                assert_eq!(Some(*id), actor, "{told:?}")
+    for sent in sent {
+        match sent {
+            Outcome::Reply(id, _) | Outcome::NameGiven(id) | Outcome::Quit(id) => {
+                assert_eq!(Some(*id), actor, "{sent:?}")
             }
-            ServerMessage::Pass(id, _) => assert!(after.places.contains_key(id), "{told:?}"),
-            ServerMessage::Everybody(_) | ServerMessage::LocalEvent(_) => {
-                panic!("there is one process: {told:?}")
+            Outcome::Pass(id, _) => assert!(after.places.contains_key(id), "{sent:?}"),
+            Outcome::Everybody(_) | Outcome::LocalEvent(_) => {
+                panic!("there is one process: {sent:?}")
             }
-            ServerMessage::Announce(to, event) => {
+            Outcome::Announce(to, event) => {
                 let sorted_to = sorted(to.iter().copied());
                 let room = after.room_of(to[0]).expect("a member");
                 let mut expected = after.members(room);
-                // A summary is news to everybody; anything else is to all but its cause.
+                // A summary goes to everybody; anything else goes to all but its cause.
                 expected.retain(|id| matches!(event, Event::Crowd { .. }) || Some(*id) != actor);
-                assert_eq!(sorted_to, expected, "{told:?} in {room}");
+                assert_eq!(sorted_to, expected, "{sent:?} in {room}");
             }
         }
     }
     if let Op::Ask(id, request) = op
         && before.connected.contains(id)
     {
-        check_request(*id, request, told, before);
+        check_request(*id, request, sent, before);
     }
 }
 
-/// Requests whose outcome the model knows.
-fn check_request(id: ClientId, request: &Request, told: &[ServerMessage], before: &Model) {
+/// Checks requests whose outcome the model can predict.
+fn check_request(id: ClientId, request: &Request, sent: &[Outcome], before: &Model) {
     let unnamed = before.room_of(id).is_none();
-    let refused = |problem| told == [reply(id, Event::Problem { problem, unnamed })];
+    let refused = |problem| sent == [reply(id, Event::Problem { problem, unnamed })];
     match request {
         Request::Nick(name) => {
             let taken = before.bearer(name).is_some_and(|bearer| bearer != id);
-            // Where somebody else looks like it too, that may be the reason that is told.
-            assert!(taken || !refused(Problem::NameTaken(name.clone())), "{told:?}");
-            let problem =
-                |told: &ServerMessage| matches!(told, ServerMessage::Reply(_, Event::Problem { .. }));
-            assert_eq!(told.iter().any(problem), before.is_taken(id, name), "{told:?}");
+            // If another client's name looks like it, too, the refusal may name that as the reason.
+            assert!(taken || !refused(Problem::NameTaken(name.clone())), "{sent:?}");
+            let problem = |sent: &Outcome| matches!(sent, Outcome::Reply(_, Event::Problem { .. }));
+            assert_eq!(sent.iter().any(problem), before.is_taken(id, name), "{sent:?}");
         }
         Request::Say { .. } if !unnamed => {
             let others = before.members(before.room_of(id).unwrap()).len() - 1;
-            let heard = told.iter().any(|told| matches!(told, ServerMessage::Announce(..)));
-            assert_eq!(heard, others > 0, "{told:?}");
+            let received = sent.iter().any(|sent| matches!(sent, Outcome::Announce(..)));
+            assert_eq!(received, others > 0, "{sent:?}");
         }
         Request::Private { to, text, .. } if !unnamed => {
             let to_name = Name::parse(to.as_str()).unwrap_or_else(|_| name(to.as_str()));
@@ -191,19 +191,16 @@ fn check_request(id: ClientId, request: &Request, told: &[ServerMessage], before
                 let text = text.clone();
                 pass(to, private_event(from, text))
             });
-            assert_eq!(
-                told.first().filter(|told| matches!(told, ServerMessage::Pass(..))),
-                expected.as_ref()
-            );
+            assert_eq!(sent.first().filter(|sent| matches!(sent, Outcome::Pass(..))), expected.as_ref());
         }
         Request::Say { .. } | Request::Private { .. } | Request::Join { .. } | Request::Leave(_) => {
-            assert_eq!(refused(Problem::NameRequired), unnamed, "{told:?}");
+            assert_eq!(refused(Problem::NameRequired), unnamed, "{sent:?}");
         }
         _ => {}
     }
 }
 
-/// The chat and the model agree on who is where, and on how many there are of everything.
+/// Checks that the chat and the model agree on every client's room and on all counts.
 fn check_state(talk: &mut Talk, model: &Model) {
     let Census { clients, names, members, history_bytes, .. } = talk.chat.census();
     assert_eq!(clients, model.connected.len() + 1, "with the spy");
@@ -217,9 +214,9 @@ fn check_state(talk: &mut Talk, model: &Model) {
     let mut listed = Vec::new();
     for room in ROOMS.map(room) {
         let members = model.members(&room);
-        let told = talk.asks(SPY, Request::Who(Some(room.clone())));
-        let [ServerMessage::Reply(SPY, Event::Who { names, more: 0, .. })] = &told[..] else {
-            assert_eq!((told, members), (vec![unnamed_problem(SPY, Problem::NoSuchRoom(room))], vec![]));
+        let sent = talk.asks(SPY, Request::Who(Some(room.clone())));
+        let [Outcome::Reply(SPY, Event::Who { names, more: 0, .. })] = &sent[..] else {
+            assert_eq!((sent, members), (vec![unnamed_problem(SPY, Problem::NoSuchRoom(room))], vec![]));
             continue;
         };
         let expected = sorted(members.iter().map(|id| model.places[id].0.to_string()));
@@ -239,14 +236,14 @@ fn with_spy() -> Talk {
 }
 
 #[test]
-fn everybody_with_a_name_is_in_one_room_and_news_go_to_whom_they_concern() {
+fn every_named_client_is_in_one_room_and_events_go_to_those_they_concern() {
     check(300, &vec(op(), 1..80), |ops| {
         let (mut talk, mut model) = (with_spy(), Model::default());
         for op in ops {
-            let told = carry_out(&mut talk, &op);
+            let sent = carry_out(&mut talk, &op);
             let mut after = Model { connected: model.connected.clone(), places: model.places.clone() };
-            after.apply(&op, &told);
-            check_told(&op, &told, &model, &after);
+            after.apply(&op, &sent);
+            check_sent(&op, &sent, &model, &after);
             check_state(&mut talk, &after);
             model = after;
         }
@@ -254,7 +251,7 @@ fn everybody_with_a_name_is_in_one_room_and_news_go_to_whom_they_concern() {
 }
 
 #[test]
-fn the_same_happens_twice() {
+fn same_requests_have_the_same_outcome() {
     check(100, &vec(op(), 1..80), |ops| {
         let (mut one, mut other) = (with_spy(), with_spy());
         for op in ops {
@@ -264,7 +261,7 @@ fn the_same_happens_twice() {
 }
 
 #[test]
-fn nobody_is_left_when_all_have_left() {
+fn chat_is_empty_when_all_have_left() {
     check(100, &vec(op(), 1..80), |ops| {
         let mut talk = with_spy();
         ops.iter().for_each(|op| drop(carry_out(&mut talk, op)));

@@ -1,11 +1,11 @@
-//! Bodies in chunks (RFC 9112, 7.1), by tables: what a client sends, and the body or the refusal, however the bytes are cut.
+//! Chunked bodies (RFC 9112, 7.1), by tables: the input, and the body or the refusal, however the bytes are cut.
 
 use chinwag::codec::http::{HEAD_MAX_BYTES, unused_max_bytes};
 use chinwag::codec::{Input, Step, Unfinished, http};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::calls::{BODY_MAX, Heard, heard};
+use crate::calls::{BODY_MAX, Decoded, decode};
 use crate::http::{asked, check, check_fields_refused, get};
 use crate::random::check as check_random;
 
@@ -16,11 +16,11 @@ const NEXT: &str = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n";
 const SIZE_LINE_MAX_BYTES: usize = 1024;
 const EXTENSIONS_MAX_BYTES: usize = 8 * 1024;
 
-fn post(body: &str) -> Heard {
+fn post(body: &str) -> Decoded {
     asked("POST", "/x", body)
 }
 
-/// Checks that the chunks are that body, alone and with a request behind them.
+/// Checks that the chunks decode to that body, alone and with a request behind them.
 #[track_caller]
 fn check_body(chunks: &str, body: &str) {
     check(format!("{HEAD}{chunks}").as_bytes(), &[post(body)]);
@@ -31,8 +31,8 @@ fn check_body(chunks: &str, body: &str) {
 #[track_caller]
 fn check_chunks_refused(status: u16, chunks: impl AsRef<[u8]>) {
     let input = [HEAD.as_bytes(), chunks.as_ref()].concat();
-    check(&input, &[Heard::Refused(status)]);
-    check(&[&input, NEXT.as_bytes()].concat(), &[Heard::Refused(status)]);
+    check(&input, &[Decoded::Refused(status)]);
+    check(&[&input, NEXT.as_bytes()].concat(), &[Decoded::Refused(status)]);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn chunks_are_joined_to_a_body() {
         ("a\r\n0123456789\r\n0\r\n\r\n", "0123456789"),
         ("10\r\n0123456789abcdef\r\n00\r\n\r\n", "0123456789abcdef"),
         ("0000000000000005\r\nhello\r\n0000000000000000\r\n\r\n", "hello"),
-        // Data is data, whatever it looks like.
+        // Chunk data that looks like framing.
         ("7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n", "0\r\n\r\n\r\n"),
         ("2\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
         ("3\r\n€\r\n0\r\n\r\n", "€"),
@@ -72,7 +72,7 @@ fn extensions_and_trailers_are_ignored() {
 }
 
 #[test]
-fn chunks_that_are_not_whole_are_no_body_yet() {
+fn incomplete_chunks_are_no_body_yet() {
     for chunks in [
         "",
         "5",
@@ -90,7 +90,7 @@ fn chunks_that_are_not_whole_are_no_body_yet() {
 }
 
 #[test]
-fn chunks_that_two_readers_could_understand_in_two_ways_are_refused() {
+fn ambiguous_chunks_are_refused() {
     for chunks in [
         // Bare line ends.
         "5\nhello\r\n0\r\n\r\n",
@@ -140,7 +140,7 @@ fn chunks_that_two_readers_could_understand_in_two_ways_are_refused() {
 }
 
 #[test]
-fn a_transfer_coding_is_chunked_and_nothing_else() {
+fn transfer_coding_other_than_chunked_is_refused() {
     check_fields_refused(
         400,
         &[
@@ -186,32 +186,32 @@ fn a_transfer_coding_is_chunked_and_nothing_else() {
     }
     for coding in ["chunked", "gzip, chunked", "identity"] {
         let old = format!("POST /x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: {coding}\r\n\r\n0\r\n\r\n");
-        check(old.as_bytes(), &[Heard::Refused(400)]);
+        check(old.as_bytes(), &[Decoded::Refused(400)]);
     }
     let read = "GET /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
     check(format!("{read}{NEXT}").as_bytes(), &[asked("GET", "/x", "hi"), get("/next")]);
     let upgrade = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n";
-    check(upgrade.as_bytes(), &[Heard::Refused(400)]);
+    check(upgrade.as_bytes(), &[Decoded::Refused(400)]);
 }
 
 #[test]
-fn a_client_that_waits_before_its_chunks_is_told_once_to_send_them() {
+fn client_that_expects_100_continue_before_its_chunks_is_sent_it_once() {
     let head = HEAD.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
-    check(head.as_bytes(), &[Heard::Continue]);
+    check(head.as_bytes(), &[Decoded::Continue]);
     let whole = format!("{head}2\r\nhi\r\n0\r\n\r\n{NEXT}");
-    check(whole.as_bytes(), &[Heard::Continue, post("hi"), get("/next")]);
-    check(format!("{head}x\r\n").as_bytes(), &[Heard::Continue, Heard::Refused(400)]);
+    check(whole.as_bytes(), &[Decoded::Continue, post("hi"), get("/next")]);
+    check(format!("{head}x\r\n").as_bytes(), &[Decoded::Continue, Decoded::Refused(400)]);
     let old = "POST /x HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi";
     check(old.as_bytes(), &[post("hi")]);
 }
 
 #[test]
-fn the_sum_of_the_chunks_has_the_limit_of_a_body() {
+fn sum_of_the_chunks_has_the_limit_of_a_body() {
     let longest = "x".repeat(BODY_MAX);
     check_body(&format!("{BODY_MAX:x}\r\n{longest}\r\n0\r\n\r\n"), &longest);
     let bytes = "1\r\nx\r\n".repeat(BODY_MAX);
     check_body(&format!("{bytes}0\r\n\r\n"), &longest);
-    // Refused by the size, before the data has come.
+    // The size alone exceeds the limit, before the data has come.
     check_chunks_refused(413, format!("{bytes}1\r\n"));
     check_chunks_refused(413, format!("{:x}\r\n", BODY_MAX + 1));
     for size in ["100000000", "7fffffffffffffff", "8000000000000000", "ffffffffffffffff", "FFFFFFFFFFFFFFFF"]
@@ -227,14 +227,14 @@ fn extensions_have_a_limit_for_a_chunk_and_for_a_body() {
     let longest = SIZE_LINE_MAX_BYTES - 3;
     let whole = |chunks: &str| format!("{HEAD}{chunks}0\r\n\r\n");
     check(whole(&chunk(longest)).as_bytes(), &[post("x")]);
-    check(whole(&chunk(longest + 1)).as_bytes(), &[Heard::Refused(413)]);
+    check(whole(&chunk(longest + 1)).as_bytes(), &[Decoded::Refused(413)]);
     let endless = format!("{HEAD}1;{}", "e".repeat(SIZE_LINE_MAX_BYTES));
-    check(endless.as_bytes(), &[Heard::Refused(413)]);
+    check(endless.as_bytes(), &[Decoded::Refused(413)]);
     let eighth = EXTENSIONS_MAX_BYTES / 16;
     check(whole(&chunk(eighth).repeat(16)).as_bytes(), &[post(&"x".repeat(16))]);
     let over = chunk(eighth).repeat(16) + "1;\r\nx\r\n";
-    check(whole(&over).as_bytes(), &[Heard::Refused(413)]);
-    // The next body begins anew.
+    check(whole(&over).as_bytes(), &[Decoded::Refused(413)]);
+    // The next body has its own allowance.
     let twice = whole(&chunk(eighth).repeat(16)).repeat(2);
     check(twice.as_bytes(), &[post(&"x".repeat(16)), post(&"x".repeat(16))]);
 }
@@ -243,15 +243,15 @@ fn extensions_have_a_limit_for_a_chunk_and_for_a_body() {
 fn trailers_have_the_limits_of_a_head() {
     let trailer = |bytes: usize| format!("0\r\nX: {}\r\n\r\n", "y".repeat(bytes - "X: \r\n\r\n".len()));
     check(format!("{HEAD}{}", trailer(HEAD_MAX_BYTES)).as_bytes(), &[post("")]);
-    check(format!("{HEAD}{}", trailer(HEAD_MAX_BYTES + 1)).as_bytes(), &[Heard::Refused(431)]);
+    check(format!("{HEAD}{}", trailer(HEAD_MAX_BYTES + 1)).as_bytes(), &[Decoded::Refused(431)]);
     let fields = |count: usize| format!("{HEAD}0\r\n{}\r\n", "X: y\r\n".repeat(count));
     check(fields(64).as_bytes(), &[post("")]);
-    check(fields(65).as_bytes(), &[Heard::Refused(431)]);
+    check(fields(65).as_bytes(), &[Decoded::Refused(431)]);
 }
 
-/// A body of single bytes, each with as much around it as is allowed: what waits meanwhile is bounded.
+/// A body of single bytes with as many extensions as allowed: the buffered input is bounded.
 #[test]
-fn small_chunks_with_much_around_them_take_no_memory() {
+fn small_chunks_with_much_overhead_use_no_memory() {
     let mut unfinished: Option<Box<Unfinished>> = None;
     let mut unused = HEAD.as_bytes().to_vec();
     let body_max = 100_000;
@@ -275,7 +275,7 @@ fn small_chunks_with_much_around_them_take_no_memory() {
 }
 
 #[test]
-fn a_refusal_knows_the_page_that_asked_as_far_as_it_was_read() {
+fn refusal_has_the_origin_if_that_was_read() {
     let origin_of = |input: &str| {
         let mut unfinished = None;
         let mut unused = input.as_bytes();
@@ -315,7 +315,7 @@ fn a_refusal_knows_the_page_that_asked_as_far_as_it_was_read() {
         ("Origin: https://a\r\n\r\n".into(), None),
         ("BAD\r\nOriginal: https://a\r\n\r\n".into(), None),
         (format!("GET / HTTP/1.1\r\nX: {long}\r\nOrigin: https://a\r\n\r\n"), None),
-        // One that can't be read is nobody's.
+        // An ambiguous origin counts as none.
         ("BAD\r\nOrigin: https://a\r\nOrigin: https://b\r\n\r\n".into(), Some("*".into())),
         ("BAD\r\nOrigin:\r\n\r\n".into(), Some("*".into())),
         ("BAD\r\nOrigin: a\u{e9}\r\n\r\n".into(), Some("*".into())),
@@ -325,7 +325,7 @@ fn a_refusal_knows_the_page_that_asked_as_far_as_it_was_read() {
     }
 }
 
-/// Chunks as a client may cut a body, with extensions.
+/// Chunks of a random body, with extensions.
 fn chunks() -> impl Strategy<Value = (String, String)> {
     vec(("[a-z\r\n0;]{1,9}", "(;[a-z]{0,3}(=\"[a-z ]*\")?)?", 0_usize..3), 0..9).prop_map(|chunks| {
         let body = chunks.iter().map(|(data, ..)| data.as_str()).collect();
@@ -341,7 +341,7 @@ fn any_body_is_the_same_however_it_is_chunked_and_cut() {
     check_random(1_000, &(chunks(), 1_usize..40), |((chunks, body), piece)| {
         let input = format!("{HEAD}{chunks}0\r\n\r\n{NEXT}");
         let expected = [post(&body), get("/next")];
-        assert_eq!(heard([input.as_bytes()]), expected);
-        assert_eq!(heard(input.as_bytes().chunks(piece)), expected);
+        assert_eq!(decode([input.as_bytes()]), expected);
+        assert_eq!(decode(input.as_bytes().chunks(piece)), expected);
     });
 }

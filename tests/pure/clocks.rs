@@ -1,4 +1,4 @@
-//! Timers, allowances and the steady clock, at random, against simpler ones.
+//! Timers, token buckets and the monotonic clock, at random, against simpler models.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn at(millis: u64) -> Moment {
     Moment::from_millis(millis)
 }
 
-/// Deadlines used as `roster.rs` does: moved at will, and set only where the guess would be late.
+/// Deadlines used as `roster.rs` does: they move freely, and arm a timer only if the guess would be late.
 #[derive(Default)]
 struct Deadlines {
     timers: Timers,
@@ -52,14 +52,14 @@ impl Deadlines {
         self.real.remove(&slot);
     }
 
-    /// The truth: the earliest deadline of all.
+    /// Returns the earliest deadline of all, by the model.
     fn earliest(&self) -> Option<Moment> {
         self.real.values().min().copied()
     }
 }
 
 #[test]
-fn nobody_is_due_early_and_nobody_is_forgotten() {
+fn no_timer_fires_early_and_none_is_lost() {
     let step = (0u32..40, proptest::option::weighted(0.8, 0u64..1_000), any::<bool>());
     check(500, &vec(step, 1..400), |steps| {
         let mut deadlines = Deadlines::default();
@@ -84,16 +84,16 @@ fn nobody_is_due_early_and_nobody_is_forgotten() {
 }
 
 #[test]
-fn moving_a_deadline_later_queues_nothing() {
+fn deadline_that_moves_later_queues_nothing() {
     let mut deadlines = Deadlines::default();
     (1..10_000).for_each(|millis| deadlines.set(0, Some(at(millis))));
     assert_eq!((deadlines.timers.len(), deadlines.timers.first()), (1, Some((at(1), 0))));
     assert_eq!(deadlines.next(), Some((at(9_999), 0)));
 }
 
-/// A bucket of tokens as the textbook has it; counts in nanoseconds of filling.
+/// A token bucket as in a textbook; it counts nanoseconds of filling.
 struct Bucket {
-    /// What one message takes, what a burst takes, and what is left, in nanoseconds times the rate's number.
+    /// The cost of a message, the capacity, and the level, in nanoseconds times the rate's number.
     each: u128,
     capacity: u128,
     level: u128,
@@ -113,7 +113,7 @@ impl Bucket {
         self.now = now;
     }
 
-    /// Takes one, or tells in how many whole milliseconds there will be one.
+    /// Takes a token, or returns in how many whole milliseconds there will be one.
     fn take(&mut self) -> Result<(), u64> {
         if self.level < self.each {
             return Err((self.each - self.level).div_ceil(1_000_000 * self.number) as u64);
@@ -124,7 +124,7 @@ impl Bucket {
 }
 
 #[test]
-fn an_allowance_is_a_token_bucket() {
+fn token_bucket_behaves_as_the_model() {
     let rates = vec!["1/s", "3/s", "5/s", "7/m", "999/s", "10000/s", "1/h", "1000000/s"];
     let waits = vec(prop_oneof![4 => Just(0), 3 => 0u64..300, 1 => 0u64..20_000], 1..200);
     check(500, &(select(rates), 1u64..20, waits), |(rate, burst, waits)| {
@@ -135,7 +135,7 @@ fn an_allowance_is_a_token_bucket() {
         for wait in waits {
             now += Duration::from_millis(wait);
             bucket.fill(now);
-            // The allowance rounds each message down to a nanosecond.
+            // The bucket under test rounds each message down to a nanosecond.
             let rested = bucket.capacity - bucket.level <= 200 * bucket.number;
             assert_eq!(allowance.is_full_again(now), rested);
             let expected = bucket.take().map_err(|millis| now + Duration::from_millis(millis));
@@ -148,7 +148,7 @@ fn an_allowance_is_a_token_bucket() {
 }
 
 #[test]
-fn who_waits_as_told_may_go_on_then() {
+fn client_that_waits_as_long_as_required_has_a_token() {
     check(200, &(1u32..2_000, 1u64..20), |(rate, burst)| {
         let rate = format!("{rate}/s").parse::<OrOff<Rate>>().expect("a rate").expect("not off");
         let (pace, mut allowance) = (Throttle::new(rate, burst), TokenBucket::default());
@@ -164,8 +164,8 @@ fn who_waits_as_told_may_go_on_then() {
 }
 
 #[test]
-fn the_steady_clock_never_leaps_and_never_goes_back() {
-    /// As much later than asked as is still taken for time that passed.
+fn monotonic_clock_never_leaps_and_never_goes_back() {
+    /// Longest oversleep that still counts as time that passed.
     const LATE_MILLIS: u64 = 1_000;
     let asked = proptest::option::weighted(0.9, (0u64..3_000).prop_map(Duration::from_millis));
     let reading = prop_oneof![8 => 0u64..4_000, 1 => 0u64..10_000_000];

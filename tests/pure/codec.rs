@@ -1,34 +1,34 @@
-//! The line listener's reading, by tables: bytes in, and exactly these requests out, however the bytes are cut.
+//! Decoding of the line listener, by tables: bytes in, and exactly these requests out, however the bytes are cut.
 
 use chinwag::config::DISCARD_MAX_BYTES;
 use chinwag::protocol::{MessageKind, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 
-use crate::ear::{Heard, LINE_MAX, Stage, heard};
+use crate::reader::{Decoded, LINE_MAX, Stage, decode};
 use crate::words::{name, room, say_request, text};
 
-/// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
+/// Checks that `input` decodes to exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-pub fn check(codec: Stage, input: &[u8], expected: &[Heard]) {
+pub fn check(codec: Stage, input: &[u8], expected: &[Decoded]) {
     let shown = input.escape_ascii();
-    assert_eq!(heard(codec, [input]), expected, "\"{shown}\" whole");
+    assert_eq!(decode(codec, [input]), expected, "\"{shown}\" whole");
     for cut in 1..input.len() {
         let (one, other) = input.split_at(cut);
-        assert_eq!(heard(codec, [one, other]), expected, "\"{shown}\" cut at {cut}");
+        assert_eq!(decode(codec, [one, other]), expected, "\"{shown}\" cut at {cut}");
     }
-    assert_eq!(heard(codec, input.chunks(1)), expected, "\"{shown}\" byte by byte");
+    assert_eq!(decode(codec, input.chunks(1)), expected, "\"{shown}\" byte by byte");
 }
 
-/// Rows of what somebody sends, and what it says. The input ends behind it.
-type Rows<'a> = &'a [(&'a [u8], &'a [Heard])];
+/// Rows of input and what it decodes to. The input ends behind it.
+type Rows<'a> = &'a [(&'a [u8], &'a [Decoded])];
 
-/// Checks what a client sends that was not asked for a name, or has given it.
+/// Checks the input of a client that has given its name or was not asked for one.
 #[track_caller]
 fn check_chat(rows: Rows) {
     rows.iter().for_each(|(input, expected)| check(Stage::Chatting, input, expected));
 }
 
-/// Checks what a client sends that is asked for its name.
+/// Checks the input of a client that was asked for its name.
 #[track_caller]
 fn check_answers(rows: Rows) {
     rows.iter().for_each(|(input, expected)| check(Stage::Naming, input, expected));
@@ -36,69 +36,69 @@ fn check_answers(rows: Rows) {
 
 /// Checks single lines of chat.
 #[track_caller]
-fn check_lines(rows: &[(&str, Heard)]) {
+fn check_lines(rows: &[(&str, Decoded)]) {
     for (line, expected) in rows {
         check(Stage::Chatting, format!("{line}\n").as_bytes(), std::slice::from_ref(expected));
     }
 }
 
-pub fn nick(raw: &str) -> Heard {
-    Heard::Asked(Request::Nick(name(raw)))
+pub fn nick(raw: &str) -> Decoded {
+    Decoded::Asked(Request::Nick(name(raw)))
 }
 
-pub fn say(raw: &str) -> Heard {
-    Heard::Asked(say_request(MessageKind::Say, text(raw)))
+pub fn say(raw: &str) -> Decoded {
+    Decoded::Asked(say_request(MessageKind::Say, text(raw)))
 }
 
-fn me(raw: &str) -> Heard {
-    Heard::Asked(say_request(MessageKind::Emote, text(raw)))
+fn me(raw: &str) -> Decoded {
+    Decoded::Asked(say_request(MessageKind::Emote, text(raw)))
 }
 
-fn tell(to: &str, raw: &str) -> Heard {
-    Heard::Asked(Request::Private { to: text(to), text: text(raw), receipt: false })
+fn tell(to: &str, raw: &str) -> Decoded {
+    Decoded::Asked(Request::Private { to: text(to), text: text(raw), receipt: false })
 }
 
-fn join(raw: &str) -> Heard {
-    Heard::Asked(Request::Join { room: room(raw), history: None, echo: false })
+fn join(raw: &str) -> Decoded {
+    Decoded::Asked(Request::Join { room: room(raw), history: None, echo: false })
 }
 
-fn who(raw: Option<&str>) -> Heard {
-    Heard::Asked(Request::Who(raw.map(room)))
+fn who(raw: Option<&str>) -> Decoded {
+    Decoded::Asked(Request::Who(raw.map(room)))
 }
 
-fn history(count: Option<usize>) -> Heard {
-    Heard::Asked(Request::History { room: None, count, after: None })
+fn history(count: Option<usize>) -> Decoded {
+    Decoded::Asked(Request::History { room: None, count, after: None })
 }
 
-fn quit(reason: Option<&str>) -> Heard {
-    Heard::Asked(Request::Quit(reason.map(text)))
+fn quit(reason: Option<&str>) -> Decoded {
+    Decoded::Asked(Request::Quit(reason.map(text)))
 }
 
-fn bad_name(error: NameError) -> Heard {
-    Heard::Refused(Problem::BadName(error))
+fn bad_name(error: NameError) -> Decoded {
+    Decoded::Refused(Problem::BadName(error))
 }
 
-fn bad_room(error: RoomNameError) -> Heard {
-    Heard::Refused(Problem::BadRoomName(error))
+fn bad_room(error: RoomNameError) -> Decoded {
+    Decoded::Refused(Problem::BadRoomName(error))
 }
 
-fn usage(usage: &'static str) -> Heard {
-    Heard::Refused(Problem::Usage(usage))
+fn usage(usage: &'static str) -> Decoded {
+    Decoded::Refused(Problem::Usage(usage))
 }
 
-fn unknown(word: &str) -> Heard {
-    Heard::Refused(Problem::UnknownCommand(text(word)))
+fn unknown(word: &str) -> Decoded {
+    Decoded::Refused(Problem::UnknownCommand(text(word)))
 }
 
-pub const STAY: Heard = Heard::Asked(Request::StayGuest);
-const HELP: Heard = Heard::Asked(Request::Help);
-const ROOMS: Heard = Heard::Asked(Request::Rooms);
-const LEAVE: Heard = Heard::Asked(Request::Leave(None));
-pub const NOT_UTF8: Heard = Heard::Refused(Problem::NotUtf8);
-pub const TOO_LONG: Heard = Heard::Refused(Problem::LineTooLong { max_bytes: LINE_MAX });
+pub const STAY: Decoded = Decoded::Asked(Request::StayGuest);
+const HELP: Decoded = Decoded::Asked(Request::Help);
+const ROOMS: Decoded = Decoded::Asked(Request::Rooms);
+const LEAVE: Decoded = Decoded::Asked(Request::Leave(None));
+pub const NOT_UTF8: Decoded = Decoded::Refused(Problem::NotUtf8);
+pub const TOO_LONG: Decoded = Decoded::Refused(Problem::LineTooLong { max_bytes: LINE_MAX });
 
 #[test]
-fn the_first_line_is_the_name() {
+fn first_line_is_the_name() {
     let longest = "x".repeat(32);
     check_answers(&[
         (b"ann\n", &[nick("ann")]),
@@ -113,7 +113,7 @@ fn the_first_line_is_the_name() {
 }
 
 #[test]
-fn an_empty_first_line_keeps_the_guest_name() {
+fn empty_first_line_keeps_the_guest_name() {
     check_answers(&[
         (b"\n", &[STAY]),
         (b"\r\n", &[STAY]),
@@ -125,7 +125,7 @@ fn an_empty_first_line_keeps_the_guest_name() {
 }
 
 #[test]
-fn a_refused_name_is_asked_for_again() {
+fn refused_name_is_asked_for_again() {
     check_answers(&[
         (b"ann lee\nann\nhi\n", &[bad_name(NameError::Space), nick("ann"), say("hi")]),
         (b"a:b\n\n", &[bad_name(NameError::Colon), STAY]),
@@ -146,12 +146,12 @@ fn a_refused_name_is_asked_for_again() {
     ]);
 }
 
-fn start(c: char) -> Heard {
+fn start(c: char) -> Decoded {
     bad_name(NameError::Start(c))
 }
 
 #[test]
-fn a_first_line_with_a_slash_is_a_command() {
+fn first_line_with_a_slash_is_a_command() {
     check_answers(&[
         (b"/nick bot\nhi\n", &[nick("bot"), say("hi")]),
         (b"  /NICK  bot \n", &[nick("bot")]),
@@ -163,7 +163,7 @@ fn a_first_line_with_a_slash_is_a_command() {
 }
 
 #[test]
-fn a_line_is_what_its_end_says() {
+fn lf_and_cr_lf_end_a_line() {
     check_chat(&[
         (b"one\ntwo\r\nthree\n", &[say("one"), say("two"), say("three")]),
         (b"\n\r\n\n \n\t\n", &[]),
@@ -178,7 +178,7 @@ fn a_line_is_what_its_end_says() {
 }
 
 #[test]
-fn the_last_line_needs_no_end() {
+fn last_line_needs_no_end() {
     check_chat(&[
         (b"", &[]),
         (b"hi", &[say("hi")]),
@@ -191,7 +191,7 @@ fn the_last_line_needs_no_end() {
 }
 
 #[test]
-fn two_slashes_say_one() {
+fn two_slashes_send_one() {
     check_lines(&[
         ("//help", say("/help")),
         ("//", say("/")),
@@ -202,7 +202,7 @@ fn two_slashes_say_one() {
 }
 
 #[test]
-fn commands_without_an_argument() {
+fn commands_without_an_argument_ignore_case_and_space() {
     check_lines(&[
         ("/help", HELP),
         ("/HELP  ", HELP),
@@ -231,7 +231,7 @@ fn nick_takes_a_name() {
 }
 
 #[test]
-fn who_and_join_take_a_room() {
+fn join_and_who_take_a_room() {
     check_lines(&[
         ("/who", who(None)),
         ("/WHO  ", who(None)),
@@ -250,7 +250,7 @@ fn who_and_join_take_a_room() {
 }
 
 #[test]
-fn no_two_rooms_look_the_same() {
+fn names_of_rooms_that_look_the_same_are_one() {
     let bad = || bad_room(RoomNameError::Character);
     check_lines(&[("/join dev\u{fe0f}", bad()), ("/join dev\u{34f}", bad()), ("/join \u{3164}", bad())]);
 }
@@ -306,7 +306,7 @@ fn quit_takes_a_reason_or_nothing() {
 }
 
 #[test]
-fn an_unknown_command_is_never_said() {
+fn unknown_command_is_never_sent_as_a_message() {
     let slash = || usage("/COMMAND, with no space behind the slash. /help lists the commands");
     check_lines(&[
         ("/hlep", unknown("hlep")),
@@ -322,7 +322,7 @@ fn an_unknown_command_is_never_said() {
 }
 
 #[test]
-fn nothing_a_terminal_obeys_comes_through() {
+fn control_characters_are_removed() {
     check_lines(&[
         ("\x1b[31mred\x1b[0m", say("[31mred[0m")),
         ("\x1b]0;title\x07text", say("]0;titletext")),
@@ -343,7 +343,7 @@ fn nothing_a_terminal_obeys_comes_through() {
 }
 
 #[test]
-fn what_is_not_utf8_is_refused_and_the_next_line_is_heard() {
+fn invalid_utf8_is_refused_and_the_next_line_is_decoded() {
     let bad: &[&[u8]] = &[
         b"\x80",
         b"\x9b31m",          // a C1 control as a single byte
@@ -367,36 +367,36 @@ fn what_is_not_utf8_is_refused_and_the_next_line_is_heard() {
 }
 
 #[test]
-fn telnet_commands_are_swallowed() {
+fn telnet_commands_are_ignored() {
     check_chat(&[
         (b"\xff\xfb\x18hi\n", &[say("hi")]),
         (b"h\xff\xfd\x01\xff\xfe\x03i\n", &[say("hi")]),
-        // Who asks for a timing mark is answered at once, without a line's end.
-        (b"\xff\xf4\xff\xfd\x06", &[Heard::Asked(Request::Ping)]),
+        // A request for a timing mark is answered at once, without a line end.
+        (b"\xff\xf4\xff\xfd\x06", &[Decoded::Asked(Request::Ping)]),
         (b"\xff\xf4\xff\xfd\x03\n", &[]),
         (b"/me \xff\xf1waves\n", &[me("waves")]),
         (b"caf\xc3\xff\xf1\xa9\n", &[say("café")]),
-        // Options that have the numbers of LF and CR: no line ends here.
+        // Options with the numbers of LF and CR end no line.
         (b"h\xff\xfb\ni\n", &[say("hi")]),
         (b"h\xff\xfb\r\ni\n", &[say("h"), say("i")]),
-        // A doubled IAC is a byte 255, which no UTF-8 has; so is one that begins no command.
+        // A doubled IAC is a byte 255, which is never valid UTF-8; so is one that begins no command.
         (b"a\xff\xffb\nhi\n", &[NOT_UTF8, say("hi")]),
         (b"a\xffb\nhi\n", &[NOT_UTF8, say("hi")]),
         (b"a\xff\nhi\n", &[NOT_UTF8, say("hi")]),
-        // The end of input cuts one off.
+        // The end of input cuts a command off.
         (b"hi\xff\xfb", &[say("hi")]),
     ]);
     check_answers(&[(b"\xff\xfd\x03\xff\xfb\x18ann\r\nhi\r\n", &[nick("ann"), say("hi")])]);
 }
 
 #[test]
-fn telnet_subnegotiations_are_swallowed_within_the_limit_on_lines() {
+fn telnet_subnegotiations_are_ignored_within_the_limit_on_lines() {
     let endless = [b"hi\xff\xfa\x18", &[b'x'; LINE_MAX + 9][..], b"\nyo\n"].concat();
     check_chat(&[
         (b"\xff\xfa\x1f\0\x50\0\x18\xff\xf0hi\n", &[say("hi")]),
         (b"h\xff\xfa\x1f\0\n\0\n\xff\xf0i\n", &[say("hi")]),
         (b"h\xff\xfa\x1f\xff\xff\n\xff\xf0i\nyo\n", &[say("hi"), say("yo")]),
-        // The byte 255 is doubled in there, and what follows it ends nothing.
+        // Within a subnegotiation the byte 255 is doubled, and a line feed behind it ends nothing.
         (b"h\xff\xfa\x1f\xff\xff\xf0\n\xff\xf0i\nyo\n", &[say("hi"), say("yo")]),
         (b"hi\xff\xfa\x18never ends\nyo\n", &[say("hi")]),
         (b"hi\xff\xfa\x18never ends\xff", &[say("hi")]),
@@ -405,7 +405,7 @@ fn telnet_subnegotiations_are_swallowed_within_the_limit_on_lines() {
 }
 
 #[test]
-fn a_line_has_at_most_line_max_bytes_and_its_end_does_not_count() {
+fn line_has_at_most_line_max_bytes_without_its_end() {
     let (fits, too_long) =
         ([LINE_MAX - 1, LINE_MAX], [LINE_MAX + 1, LINE_MAX + 2, LINE_MAX + 3, 3 * LINE_MAX]);
     for end in ["\n", "\r\n"] {
@@ -432,33 +432,32 @@ fn a_line_has_at_most_line_max_bytes_and_its_end_does_not_count() {
 }
 
 #[test]
-fn each_over_long_line_is_one_error() {
+fn over_long_line_causes_one_error() {
     let long = "y".repeat(5 * LINE_MAX);
     let input = format!("{long}\n{long}\r\nhi\n{long}");
     check(Stage::Chatting, input.as_bytes(), &[TOO_LONG, TOO_LONG, say("hi"), TOO_LONG]);
 }
 
-/// The most that a line may have: what is decoded, and what is thrown away.
+/// Longest line that is not fatal: the part that is decoded, and the part that is discarded.
 const LINE_WITH_DISCARD: usize = LINE_MAX + DISCARD_MAX_BYTES;
 
-/// [`check`] for inputs of a megabyte, which can't be cut everywhere: cut where something changes, in reads of the
-/// size that the server makes, and byte by byte.
+/// [`check`] for inputs of a megabyte: cut at the bounds, in reads of the server's size, and byte by byte.
 #[track_caller]
-fn check_large(input: &[u8], expected: &[Heard]) {
+fn check_large(input: &[u8], expected: &[Decoded]) {
     let codec = Stage::Chatting;
-    assert!(heard(codec, [input]) == expected, "whole");
+    assert!(decode(codec, [input]) == expected, "whole");
     for around in [LINE_MAX, LINE_WITH_DISCARD] {
         for cut in around - 1..(around + 4).min(input.len()) {
             let (one, other) = input.split_at(cut);
-            assert!(heard(codec, [one, other]) == expected, "cut at {cut}");
+            assert!(decode(codec, [one, other]) == expected, "cut at {cut}");
         }
     }
-    assert!(heard(codec, input.chunks(8 * 1024)) == expected, "in reads of 8 KiB");
-    assert!(heard(codec, input.chunks(1)) == expected, "byte by byte");
+    assert!(decode(codec, input.chunks(8 * 1024)) == expected, "in reads of 8 KiB");
+    assert!(decode(codec, input.chunks(1)) == expected, "byte by byte");
 }
 
 #[test]
-fn an_over_long_line_is_thrown_away_up_to_a_mebibyte() {
+fn over_long_line_is_discarded_up_to_a_mebibyte() {
     assert_eq!(DISCARD_MAX_BYTES, 1024 * 1024);
     let line = vec![b'x'; LINE_WITH_DISCARD];
     check_large(&[&line, &b"\nhi\n"[..]].concat(), &[TOO_LONG, say("hi")]);
@@ -466,8 +465,8 @@ fn an_over_long_line_is_thrown_away_up_to_a_mebibyte() {
 }
 
 #[test]
-fn a_line_longer_than_that_is_the_end() {
+fn line_over_a_mebibyte_closes_the_connection() {
     let line = vec![b'x'; LINE_WITH_DISCARD + 1];
-    check_large(&[&line, &b"\nhi\n"[..]].concat(), &[TOO_LONG, Heard::Endless]);
-    check_large(&line, &[TOO_LONG, Heard::Endless]);
+    check_large(&[&line, &b"\nhi\n"[..]].concat(), &[TOO_LONG, Decoded::Endless]);
+    check_large(&line, &[TOO_LONG, Decoded::Endless]);
 }

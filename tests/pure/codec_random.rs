@@ -1,15 +1,15 @@
-//! The line listener's reading, at random: whatever comes, cut wherever.
+//! Decoding of the line listener at random: any input, cut anywhere.
 
 use chinwag::protocol::{Problem, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::ear::{Heard, LINE_MAX, Stage, heard};
 use crate::random::{check, tricky};
+use crate::reader::{Decoded, LINE_MAX, Stage, decode};
 use crate::words::harm;
 
-/// Bytes rich in what lines, commands, telnet and terminals are made of, and sometimes longer than a line may be.
+/// Bytes rich in line ends, commands, telnet and terminal sequences, and sometimes longer than a line may be.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let special =
         select(vec![&b"\n"[..], b"\r\n", b"\r", b"\xff", b"\xff\xfa", b"\xff\xf0", b"\xff\xfb", b"\xff\xff"]);
@@ -35,7 +35,7 @@ fn codec() -> impl Strategy<Value = Stage> {
     select(vec![Stage::Naming, Stage::Chatting, Stage::Entering])
 }
 
-/// `input` in pieces that begin at `cuts`.
+/// Splits `input` at `cuts`.
 fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     cuts.extend([0, input.len()]);
@@ -43,29 +43,29 @@ fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|ends| &input[ends[0]..ends[1]]).collect()
 }
 
-/// What was heard, but for the empty line in front of another protocol: with that in view it answers nothing.
-fn meaning(mut heard: Vec<Heard>) -> Vec<Heard> {
-    if matches!(heard[..], [Heard::Asked(Request::StayGuest), Heard::Foreign(_)]) {
-        heard.remove(0);
+/// Removes the empty line in front of another protocol: if both arrive together, that line answers nothing.
+fn meaning(mut decoded: Vec<Decoded>) -> Vec<Decoded> {
+    if matches!(decoded[..], [Decoded::Asked(Request::StayGuest), Decoded::Foreign(_)]) {
+        decoded.remove(0);
     }
-    heard
+    decoded
 }
 
-// That decoding makes progress and leaves little is checked on the way, by `ear::Ear`.
+// `reader::LineReader` checks on the way that decoding makes progress and leaves little.
 #[test]
 fn cuts_change_nothing() {
     check(3_000, &(codec(), input(), vec(any::<Index>(), 0..12)), |(codec, input, cuts)| {
-        let whole = meaning(heard(codec, [&input[..]]));
-        assert_eq!(meaning(heard(codec, pieces(&input, &cuts))), whole, "cut somewhere");
-        assert_eq!(meaning(heard(codec, input.chunks(1))), whole, "byte by byte");
+        let whole = meaning(decode(codec, [&input[..]]));
+        assert_eq!(meaning(decode(codec, pieces(&input, &cuts))), whole, "cut somewhere");
+        assert_eq!(meaning(decode(codec, input.chunks(1))), whole, "byte by byte");
     });
 }
 
 #[test]
-fn nothing_harmful_is_ever_heard() {
+fn no_harmful_character_is_ever_decoded() {
     check(3_000, &(codec(), input()), |(codec, input)| {
-        for heard in heard(codec, [&input[..]]) {
-            for word in words(&heard) {
+        for decoded in decode(codec, [&input[..]]) {
+            for word in words(&decoded) {
                 assert_eq!(harm(&word), None, "{word:?}");
                 assert!(!word.trim().is_empty(), "{word:?}");
             }
@@ -73,10 +73,10 @@ fn nothing_harmful_is_ever_heard() {
     });
 }
 
-/// All that of a request or problem which others, or the client itself, may be shown.
-fn words(heard: &Heard) -> Vec<String> {
-    match heard {
-        Heard::Asked(request) => match request {
+/// All texts of a request or problem that clients may be shown.
+fn words(decoded: &Decoded) -> Vec<String> {
+    match decoded {
+        Decoded::Asked(request) => match request {
             Request::Nick(name) => vec![name.to_string()],
             Request::Say { body, .. } => vec![body.as_line().into_owned()],
             Request::Quit(Some(text)) => vec![text.to_string()],
@@ -89,7 +89,7 @@ fn words(heard: &Heard) -> Vec<String> {
             | Request::Help
             | Request::Ping => vec![],
         },
-        Heard::Refused(Problem::NotUtf8) | Heard::Endless | Heard::Foreign(_) => vec![],
-        Heard::Refused(problem) => vec![problem.to_string()],
+        Decoded::Refused(Problem::NotUtf8) | Decoded::Endless | Decoded::Foreign(_) => vec![],
+        Decoded::Refused(problem) => vec![problem.to_string()],
     }
 }

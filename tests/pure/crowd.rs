@@ -1,4 +1,4 @@
-//! Large rooms, as conversations: who comes and goes is not announced but summed up every ten seconds.
+//! Crowds, as conversations: joins and leaves are not announced but summed up every ten seconds.
 
 use chinwag::chat::{Census, ClientId};
 use chinwag::time::Moment;
@@ -6,7 +6,7 @@ use chinwag::time::Moment;
 use crate::talk::*;
 
 #[test]
-fn a_room_of_announce_max_members_announces_and_one_more_is_a_crowd() {
+fn room_over_announce_max_members_is_a_crowd() {
     let mut talk = Talk::new("--guests --announce-max 2");
     talk.connects(ANN);
     assert_eq!(
@@ -23,17 +23,16 @@ fn a_room_of_announce_max_members_announces_and_one_more_is_a_crowd() {
 }
 
 #[test]
-fn fifty_members_announce_unless_told_otherwise() {
+fn announce_max_is_fifty_by_default() {
     let mut talk = Talk::new("--guests");
     (0..49).for_each(|slot| drop(talk.connects(ClientId(slot))));
-    let announced =
-        |told: Vec<ServerMessage>| told.iter().any(|told| matches!(told, ServerMessage::Announce(..)));
+    let announced = |sent: Vec<Outcome>| sent.iter().any(|sent| matches!(sent, Outcome::Announce(..)));
     assert!(announced(talk.connects(ClientId(49))), "the 50th");
     assert!(!announced(talk.connects(ClientId(50))), "the 51st");
 }
 
 #[test]
-fn a_crowd_is_told_of_a_new_name_by_the_next_message_only() {
+fn rename_in_a_crowd_is_not_announced() {
     let mut talk = Talk::with("--announce-max 2", &["ann", "bob", "cy"]);
     assert_eq!(talk.asks(ANN, nick("eve")), [reply(ANN, you_are("eve"))]);
     talk.leaves(CY, None);
@@ -44,13 +43,13 @@ fn a_crowd_is_told_of_a_new_name_by_the_next_message_only() {
 }
 
 #[test]
-fn what_is_said_in_a_crowd_reaches_all_of_it() {
+fn message_in_a_crowd_reaches_all_of_it() {
     let mut talk = Talk::with("--announce-max 2", &["ann", "bob", "cy", "dan"]);
     assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN, CY, DAN], message(1, "bob", "hi"))]);
 }
 
 #[test]
-fn a_summary_comes_ten_seconds_after_the_first_that_was_not_announced() {
+fn summary_comes_ten_seconds_after_the_first_unannounced_change() {
     let mut talk = Talk::with("--announce-max 2", &["ann", "bob"]);
     assert_eq!(talk.chat.next_timeout(), None);
     talk.after_seconds(5);
@@ -82,7 +81,7 @@ fn each_crowd_has_its_own_summary() {
 }
 
 #[test]
-fn a_crowd_that_has_dispersed_is_told_nothing() {
+fn crowd_that_has_dispersed_is_sent_no_summary() {
     let mut talk = Talk::with("--announce-max 1 --history 0", &["ann", "bob"]);
     talk.leaves(ANN, None);
     talk.leaves(BOB, None);
@@ -91,8 +90,8 @@ fn a_crowd_that_has_dispersed_is_told_nothing() {
 }
 
 #[test]
-fn a_room_is_not_told_earlier_because_of_a_room_that_is_gone() {
-    // With no room small enough to announce, "old" owes a summary from its first member on.
+fn summary_is_not_sent_earlier_because_of_a_closed_room() {
+    // No room is small enough to announce, so "old" owes a summary from its first member on.
     let mut talk = Talk::with("--announce-max 0 --history 0", &["ann"]);
     talk.after_seconds(10);
     talk.asks(ANN, join("old"));

@@ -1,4 +1,4 @@
-//! The line listener's writing: every event, and the bytes of it. This is the protocol.
+//! Encoding of the line listener: every event, and its bytes. This is the protocol.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn message(kind: MessageKind, from: &str, what: &str) -> Rc<Message> {
     message_of(Sender::Client(SOMEBODY), kind, name(from), what)
 }
 
-/// A message that nobody's client sent.
+/// A message that no client has sent.
 fn sent_by_none(sender: Sender, from: Name, what: &str) -> Rc<Message> {
     message_of(sender, MessageKind::Say, from, what)
 }
@@ -236,27 +236,27 @@ fn farewells() -> Vec<(CloseReason, &'static str)> {
 }
 
 #[test]
-fn what_people_say_is_a_line() {
+fn messages_of_people_are_lines() {
     check_rows(&chat());
 }
 
 #[test]
-fn what_was_said_before_is_told_by_the_server() {
+fn history_is_sent_as_server_lines() {
     check_rows(&what_was_said());
 }
 
 #[test]
-fn who_is_where_is_a_server_line() {
+fn lists_and_moves_are_server_lines() {
     check_rows(&rooms_and_people());
 }
 
 #[test]
-fn what_concerns_the_connection_is_a_server_line() {
+fn notices_about_the_connection_are_server_lines() {
     check_rows(&the_connection());
 }
 
 #[test]
-fn a_problem_is_a_server_line_that_asks_for_the_name_again_if_there_is_none() {
+fn problem_is_a_server_line_with_a_prompt_if_the_client_has_no_name() {
     for (problem, why) in problems() {
         let event = |unnamed| Event::Problem { problem: problem.clone(), unnamed };
         check_rows(&[(event(false), &format!("-- {why}\n"))]);
@@ -265,23 +265,23 @@ fn a_problem_is_a_server_line_that_asks_for_the_name_again_if_there_is_none() {
 }
 
 #[test]
-fn a_farewell_is_a_server_line() {
+fn farewell_is_a_server_line() {
     for (reason, line) in farewells() {
         check_rows(&[(Event::Bye(reason), line)]);
     }
 }
 
 #[test]
-fn a_long_list_is_told_whole() {
+fn long_list_is_sent_whole() {
     let all: Vec<_> = (1..=100).map(|n| format!("name{n}")).collect();
     let all: Vec<_> = all.iter().map(String::as_str).collect();
     let who = Event::Who { room: room("dev"), names: names(&all), more: 0 };
     assert_eq!(encoded(&who), format!("-- in #dev: {}\n", all.join(", ")));
 }
 
-/// What `/who` and `/rooms` get from a client that has no name yet, and is the first to come.
+/// Answers of `/who` and `/rooms` for the first client before it has a name.
 #[test]
-fn an_empty_list_says_that_it_is_empty() {
+fn empty_list_has_a_text_of_its_own() {
     let nobody = Event::Who { room: room("lobby"), names: vec![], more: 0 };
     let nowhere = Event::Rooms { rooms: vec![], more: 0 };
     for line in [encoded(&nobody), encoded(&nowhere)] {
@@ -289,7 +289,7 @@ fn an_empty_list_says_that_it_is_empty() {
     }
 }
 
-/// The numbers of all kinds of events. A new kind fails to compile here, and then fails
+/// Numbers all kinds of events. A new kind fails to compile here, and then fails
 /// [`every_kind_of_event_is_in_the_tables`] until it has a row.
 fn number(event: &Event) -> usize {
     match event {
@@ -316,7 +316,7 @@ fn number(event: &Event) -> usize {
         Event::Lost { .. } => 32,
         Event::Disconnected => 33,
         Event::Connected => 34,
-        // No client of this listener is told that, or it is no text.
+        // No client of this listener is sent these, or they are no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
         Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
     }
@@ -337,7 +337,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::AlreadyIn(_) => 10,
         Problem::NameRequired => 11,
         Problem::NameLost { .. } => 12,
-        // Only other listeners ask for what these refuse.
+        // Only requests of other listeners have these problems.
         Problem::NotIn(_) | Problem::RoomRequired | Problem::TooManyJoined { .. } => 13,
         Problem::BadRequest(_) | Problem::UnknownType(_) | Problem::StillWaiting => 13,
     }
@@ -353,7 +353,7 @@ fn every_kind_of_event_is_in_the_tables() {
     assert_eq!(numbers, (0..=34).collect());
 }
 
-/// Any name that parses; a guest's where the random text is none.
+/// Any name that parses, or that of a guest.
 fn any_name() -> impl Strategy<Value = Name> {
     raw_text().prop_map(|raw| Name::parse(&raw).unwrap_or_else(|_| name("guest-7")))
 }
@@ -384,12 +384,12 @@ fn any_problem() -> impl Strategy<Value = Problem> {
         any_text().prop_map(Problem::UnknownCommand),
         any_room().prop_map(Problem::NoSuchRoom),
         any_room().prop_map(Problem::AlreadyIn),
-        // What a name is refused for is shown.
+        // The text of a refused name is shown.
         raw_text().prop_map(|raw| Name::parse(&raw).map_or_else(Problem::BadName, Problem::NameTaken)),
     ]
 }
 
-/// Any event by which the server itself speaks, with any words in it.
+/// Any event of the server itself, with any text in it.
 fn any_server_event() -> impl Strategy<Value = Event> {
     let entered = (any_name(), any::<bool>(), any_room(), vec(any_name(), 0..4), 0usize..3);
     let any_count = || 0usize..5;
@@ -417,7 +417,7 @@ fn any_server_event() -> impl Strategy<Value = Event> {
 }
 
 #[test]
-fn whatever_the_words_the_server_speaks_in_whole_lines_that_say_so() {
+fn server_events_with_any_text_are_whole_server_lines() {
     check(2_000, &any_server_event(), |event| {
         let line = encoded(&event);
         assert!(line.ends_with('\n'), "{line:?}");
@@ -429,7 +429,7 @@ fn whatever_the_words_the_server_speaks_in_whole_lines_that_say_so() {
 }
 
 #[test]
-fn whatever_the_words_a_message_is_one_line_and_never_passes_for_another_kind() {
+fn message_with_any_text_is_one_line_and_never_looks_like_another_kind() {
     let event = prop_oneof![
         3 => any_message().prop_map(said_event),
         1 => (any_name(), any_text()).prop_map(|(from, text)| private_event(from, text)),

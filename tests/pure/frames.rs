@@ -1,11 +1,11 @@
-//! A harness for WebSocket: what a client sends ([`frame`]), how the server hears it ([`Peer`]), and what a client makes
-//! of what it is sent ([`parse`]), written from RFC 6455 and not from the code under test.
+//! A harness for WebSocket, written from RFC 6455 and not from the code under test. [`frame`] encodes as a client,
+//! [`Peer`] decodes as the server, and [`parse`] decodes as a client.
 
 use chinwag::codec::websocket::{Decoder, UNUSED_MAX_BYTES};
 use chinwag::codec::{Input, Step, Unfinished, raw};
 use chinwag::protocol::{CloseReason, Payload, Request};
 
-/// FIN, the bit that says that a message ends here.
+/// The FIN bit, set in the last frame of a message.
 pub const FIN: u8 = 0x80;
 pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;
@@ -16,15 +16,15 @@ pub const PONG: u8 = FIN | 10;
 
 const MASK_BIT: u8 = 0x80;
 
-/// What a client masks with in these tests.
+/// Masking key of clients in these tests.
 pub const MASK: [u8; 4] = [0x12, 0x00, 0xff, 0x80];
 
-/// A frame of a client, with the shortest length.
+/// Encodes a frame of a client, with the shortest length.
 pub fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame_masked(first, payload.as_ref(), MASK)
 }
 
-/// The same with that mask.
+/// Encodes a frame with that masking key.
 pub fn frame_masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut bytes = header(first, payload.len() as u64, length_bytes(payload.len()));
     bytes.extend_from_slice(&mask);
@@ -40,7 +40,7 @@ fn length_bytes(payload: usize) -> usize {
     }
 }
 
-/// The header of a masked frame, without the mask: its length in 0, 2 or 8 bytes behind the first two.
+/// Encodes the header of a masked frame without the mask. Its length takes 0, 2 or 8 bytes behind the first two.
 pub fn header(first: u8, length: u64, length_bytes: usize) -> Vec<u8> {
     let short = match length_bytes {
         0 => length as u8,
@@ -50,33 +50,33 @@ pub fn header(first: u8, length: u64, length_bytes: usize) -> Vec<u8> {
     [&[first, MASK_BIT | short], &length.to_be_bytes()[8 - length_bytes..]].concat()
 }
 
-/// A close frame of a client.
+/// Encodes a close frame of a client.
 pub fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     frame(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-/// What the decoder made of some bytes.
+/// A result of the decoder.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Heard {
+pub enum Decoded {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
-    /// It closes, with that code.
+    /// The client closes with that code.
     Close(u16),
-    /// There is no going on with it.
+    /// The connection fails for that reason.
     Failed(CloseReason),
 }
 
-/// The reading side of one connection. The decoder is everybody's.
+/// The input of one connection. Connections share the decoder.
 #[derive(Default)]
 pub struct Peer {
     unfinished: Option<Box<Unfinished>>,
     unused: Vec<u8>,
-    pub heard: Vec<Heard>,
+    pub decoded: Vec<Decoded>,
 }
 
 impl Peer {
-    /// One read. Behind the end nothing is read.
+    /// Handles one read. Behind the end nothing is decoded.
     pub fn read(&mut self, decoder: &mut Decoder, message_max: usize, bytes: &[u8]) {
         self.unused.extend_from_slice(bytes);
         while self.decode(decoder) {}
@@ -87,10 +87,10 @@ impl Peer {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.heard.last(), Some(Heard::Close(_) | Heard::Failed(_)))
+        matches!(self.decoded.last(), Some(Decoded::Close(_) | Decoded::Failed(_)))
     }
 
-    /// Whether it is in the middle of a message or a frame.
+    /// Returns whether no message and no frame is incomplete.
     pub fn is_idle(&self) -> bool {
         self.unfinished.is_none() && self.unused.is_empty()
     }
@@ -102,40 +102,40 @@ impl Peer {
         match decoder.decode(&mut self.unfinished, &self.unused, usize::MAX, |m| Some(raw::decode(m))) {
             Step::Incomplete => return false,
             Step::Blocked => panic!("there is room for all"),
-            Step::Fail(reason) => self.heard.push(Heard::Failed(reason)),
+            Step::Fail(reason) => self.decoded.push(Decoded::Failed(reason)),
             Step::Used { bytes, input } => {
                 assert!((1..=self.unused.len()).contains(&bytes), "used {bytes} of {}", self.unused.len());
                 self.unused.drain(..bytes);
-                self.heard.extend(input.map(heard_of));
+                self.decoded.extend(input.map(decoded));
             }
         }
         true
     }
 }
 
-fn heard_of(input: Input) -> Heard {
+fn decoded(input: Input) -> Decoded {
     match input {
         Input::Request { request: Ok(Request::Relay(Payload::Text(text))), tag: None } => {
-            Heard::Text(text.into())
+            Decoded::Text(text.into())
         }
         Input::Request { request: Ok(Request::Relay(Payload::Binary(bytes))), tag: None } => {
-            Heard::Binary(bytes.into())
+            Decoded::Binary(bytes.into())
         }
-        Input::Ping(payload) => Heard::Ping(payload.into()),
-        Input::Close(code) => Heard::Close(code),
+        Input::Ping(payload) => Decoded::Ping(payload.into()),
+        Input::Close(code) => Decoded::Close(code),
         other => panic!("a raw message can't be {other:?}"),
     }
 }
 
-/// What is heard when the bytes come in these pieces.
-pub fn heard<'a>(message_max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
+/// Decodes bytes that arrive in these pieces.
+pub fn decode<'a>(message_max: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
     let (mut decoder, mut peer) = (Decoder::new(message_max), Peer::default());
     pieces.into_iter().for_each(|piece| peer.read(&mut decoder, message_max, piece));
-    peer.heard
+    peer.decoded
 }
 
-/// Frames of the server, as first bytes and payloads (RFC 6455, 5.2). Not masked, no bits reserved, each length as short as
-/// can be.
+/// Decodes frames of the server to first bytes and payloads (RFC 6455, 5.2). They must be unmasked, without reserved
+/// bits, and have the shortest length.
 #[track_caller]
 pub fn parse(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();

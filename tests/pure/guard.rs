@@ -1,4 +1,4 @@
-//! Who may ask, by tables: which hosts, and which pages.
+//! Hosts and origins that the HTTP listener accepts, by tables.
 
 use chinwag::codec::http::{HttpResponse, origin_of};
 use chinwag::config::{AllowedHost, AllowedOrigin};
@@ -15,7 +15,7 @@ fn origins(raw: &[&str]) -> Vec<AllowedOrigin> {
     raw.iter().map(|word| word.parse().expect("an origin")).collect()
 }
 
-/// The status of what is answered.
+/// Returns the status of the answer.
 fn status(request: impl AsRef<[u8]>, guard: &AccessRules<'_>) -> u16 {
     match route(&call(request), guard) {
         Ok(HttpAction::Respond(answer) | HttpAction::Enter { response: answer, .. }) | Err(answer) => {
@@ -25,17 +25,17 @@ fn status(request: impl AsRef<[u8]>, guard: &AccessRules<'_>) -> u16 {
     }
 }
 
-/// Whether a listener on a loopback address may be asked for that host, if `--host` allows these.
+/// Returns whether a listener on a loopback address accepts that host, if `--host` allows these.
 fn may_ask_for(host: &str, names: &[&str]) -> bool {
     may_ask(&AccessRules { loopback: true, hosts: &hosts(names), origins: &[] }, host)
 }
 
-/// The same for a listener on another address, or on a Unix socket.
+/// Returns the same for a listener on another address, or on a Unix socket.
 fn may_ask_outside_for(host: &str, names: &[&str]) -> bool {
     may_ask(&AccessRules { loopback: false, hosts: &hosts(names), origins: &[] }, host)
 }
 
-/// Whether the listener may be asked for that host: to read, to publish, to listen, and by WebSocket.
+/// Returns whether the listener accepts that host: to read, to publish, to follow, and by WebSocket.
 fn may_ask(guard: &AccessRules<'_>, host: &str) -> bool {
     let ask = |start: &str, fields: &str, body: &str| {
         status(format!("{start} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{body}"), guard)
@@ -57,7 +57,7 @@ fn may_ask(guard: &AccessRules<'_>, host: &str) -> bool {
 }
 
 #[test]
-fn a_loopback_door_has_the_names_of_this_machine() {
+fn loopback_listener_accepts_the_names_of_this_machine() {
     for host in [
         "localhost",
         "localhost:7712",
@@ -76,9 +76,9 @@ fn a_loopback_door_has_the_names_of_this_machine() {
     }
 }
 
-/// Fault 33: what a page's owner could point at this machine.
+/// Names that an attacker could point at this machine.
 #[test]
-fn no_other_name_is_a_loopback_doors() {
+fn loopback_listener_refuses_other_names() {
     for host in [
         "",
         "evil.com",
@@ -113,7 +113,7 @@ fn no_other_name_is_a_loopback_doors() {
 }
 
 #[test]
-fn host_allows_more() {
+fn host_flag_allows_more_names() {
     assert!(may_ask_for("chat.example", &["chat.example"]));
     assert!(may_ask_for("Chat.Example:8080", &["x", "chat.example"]));
     assert!(may_ask_for("chat.example:8080", &["chat.example:8080"]));
@@ -126,14 +126,14 @@ fn host_allows_more() {
 
 /// DNS rebinding at a listener that is not on a loopback address.
 #[test]
-fn every_door_has_the_names_that_host_gives_it_and_no_others() {
+fn every_listener_accepts_the_names_of_host_and_no_others() {
     let names = ["chat.example", "*.example.org"];
     for host in [
         "chat.example",
         "chat.example:7712",
         "Chat.Example.",
         "a.example.org",
-        // Nobody can point these elsewhere.
+        // An attacker can't point these at another machine.
         "localhost:7712",
         "chat.localhost",
         "127.0.0.1",
@@ -173,7 +173,7 @@ fn every_door_has_the_names_that_host_gives_it_and_no_others() {
 }
 
 #[test]
-fn balancers_may_ask_under_any_name() {
+fn health_checks_are_answered_under_any_name() {
     for loopback in [true, false] {
         let (names, pages) = (hosts(&["chat.example"]), origins(&["*"]));
         let guard = AccessRules { loopback, hosts: &names, origins: &pages };
@@ -199,7 +199,7 @@ fn balancers_may_ask_under_any_name() {
 }
 
 #[test]
-fn other_doors_may_be_asked_for_any_host() {
+fn public_listener_without_host_accepts_any_name() {
     let guard = AccessRules { loopback: false, hosts: &[], origins: &[] };
     for host in ["", "evil.com", "\u{e9}", "10.0.0.1:7712"] {
         assert_eq!(status(format!("GET /rooms HTTP/1.1\r\nHost: {host}\r\n\r\n"), &guard), 200, "{host}");
@@ -209,7 +209,7 @@ fn other_doors_may_be_asked_for_any_host() {
 }
 
 #[test]
-fn the_host_is_looked_at_before_anything_else() {
+fn host_is_checked_before_anything_else() {
     let guard = AccessRules { loopback: true, hosts: &[], origins: &origins(&["*"]) };
     for start in [
         "GET /",
@@ -228,7 +228,7 @@ fn the_host_is_looked_at_before_anything_else() {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Whether a page of `origin` may come in and publish at the listener it knows as `host`.
+/// Returns whether a page of `origin` may connect and publish at the listener it knows as `host`.
 fn may_talk(origin: &str, host: &str, allowed: &[&str]) -> bool {
     let guard = AccessRules { loopback: false, hosts: &[], origins: &origins(allowed) };
     let fields = format!("HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n");
@@ -243,7 +243,7 @@ fn may_talk(origin: &str, host: &str, allowed: &[&str]) -> bool {
 }
 
 #[test]
-fn a_page_may_talk_to_the_door_that_served_it() {
+fn page_may_talk_to_the_listener_that_served_it() {
     for (origin, host) in [
         ("http://localhost:7712", "localhost:7712"),
         ("http://LOCALHOST:7712", "localhost:7712"),
@@ -252,7 +252,7 @@ fn a_page_may_talk_to_the_door_that_served_it() {
         ("http://h:80", "h"),
         ("http://[::1]:7712", "[::1]:7712"),
         ("http://h.:7712", "h.:7712"),
-        // A proxy in front speaks TLS.
+        // A proxy in front terminates TLS.
         ("https://chat.example", "chat.example"),
         ("https://chat.example", "chat.example:443"),
         ("https://chat.example:8443", "chat.example:8443"),
@@ -262,7 +262,7 @@ fn a_page_may_talk_to_the_door_that_served_it() {
 }
 
 #[test]
-fn no_other_page_may() {
+fn page_of_another_origin_is_refused() {
     for (origin, host) in [
         ("http://evil.com", "h"),
         ("http://h:81", "h"),
@@ -298,7 +298,7 @@ fn no_other_page_may() {
 }
 
 #[test]
-fn origin_allows_more() {
+fn origin_flag_allows_more_pages() {
     assert!(may_talk("https://app.example", "h", &["https://x", "https://app.example"]));
     assert!(may_talk("HTTPS://App.example", "h", &["https://app.example"]));
     assert!(may_talk("https://app.example", "h", &["HTTPS://App.Example:443"]));
@@ -315,7 +315,7 @@ fn origin_allows_more() {
 }
 
 #[test]
-fn an_origin_that_cannot_be_read_is_allowed_with_all_others_only() {
+fn unreadable_origin_is_allowed_only_with_all_others() {
     for field in [
         "Origin: \u{e9}",
         "Origin:",
@@ -336,7 +336,7 @@ fn an_origin_that_cannot_be_read_is_allowed_with_all_others_only() {
 }
 
 #[test]
-fn a_program_names_no_origin_and_may_talk() {
+fn program_without_an_origin_is_accepted() {
     let guard = AccessRules { loopback: false, hosts: &[], origins: &[] };
     assert_eq!(status(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n"), &guard), 101);
     assert_eq!(
@@ -345,7 +345,7 @@ fn a_program_names_no_origin_and_may_talk() {
     );
 }
 
-/// The answer as the server gives it: what lets a page read it is put in last.
+/// Returns the answer as the server sends it, with the fields that let a page read it.
 fn answered(request: &str, guard: &AccessRules<'_>) -> HttpResponse {
     let call = call(request);
     match route(&call, guard) {
@@ -361,7 +361,7 @@ fn field(answer: &HttpResponse, name: HeaderName) -> Vec<&str> {
 }
 
 #[test]
-fn a_page_that_origin_allows_may_read_the_answer() {
+fn page_of_an_allowed_origin_may_read_the_answer() {
     let guard = AccessRules { loopback: false, hosts: &[], origins: &origins(&["https://app.example"]) };
     for start in [
         "GET /",
@@ -376,7 +376,7 @@ fn a_page_that_origin_allows_may_read_the_answer() {
         let ask = |origin: &str| {
             answered(&format!("{start} HTTP/1.1\r\nHost: h\r\nOrigin: {origin}\r\n\r\n"), &guard)
         };
-        // Two of them are as good as none (Fetch, 4.9).
+        // Two of these fields are invalid (Fetch, 4.9).
         let ours = ask("https://app.example");
         assert_eq!(field(&ours, header::ACCESS_CONTROL_ALLOW_ORIGIN), ["https://app.example"], "{start}");
         assert_eq!(field(&ours, header::VARY), ["origin"], "{start}");
@@ -401,7 +401,7 @@ fn preflight(path: &str, origin: &str, fields: &str, guard: &AccessRules<'_>) ->
 }
 
 #[test]
-fn a_page_that_origin_allows_may_ask_what_it_may_do() {
+fn preflight_of_an_allowed_origin_lists_methods_and_fields() {
     let pages = origins(&["https://app.example"]);
     let guard = AccessRules { loopback: false, hosts: &[], origins: &pages };
     let ask = |origin: &str, path: &str| preflight(path, origin, "", &guard);
@@ -429,7 +429,7 @@ fn a_page_that_origin_allows_may_ask_what_it_may_do() {
 }
 
 #[test]
-fn a_public_page_that_origin_allows_may_ask_a_private_server() {
+fn public_page_of_an_allowed_origin_may_access_a_private_server() {
     let pages = origins(&["https://app.example"]);
     let guard = AccessRules { loopback: false, hosts: &[], origins: &pages };
     let private = HeaderName::from_static("access-control-allow-private-network");

@@ -1,5 +1,6 @@
-//! A harness for conversations between clients of all listeners: [`Hall`] hands requests to the chat, and tells in a few words
-//! who was told what, `bob< said dev 1 ann hi`. What a client's listener has no word for is left out.
+//! A harness for conversations between clients of all listeners. [`Hall`] passes requests to the chat, and returns who
+//! was sent what in a short form, `bob< said dev 1 ann hi`. Events that a client's listener does not encode are left
+//! out.
 
 use std::collections::BTreeMap;
 
@@ -14,40 +15,40 @@ use chinwag::time::{Moment, Now};
 
 use crate::words::{name, room, text};
 
-/// What clients 0, 1, ... are called in these tests, whatever their names are.
+/// Labels of clients 0, 1, ... in these tests, whatever their names are.
 const LABELS: [&str; 8] = ["ann", "bob", "cy", "dan", "eve", "fay", "gus", "hal"];
 
-/// The process that it is all in.
+/// The number of the process.
 pub const PROCESS: u64 = 1;
 
-/// A chat, and who speaks what.
+/// A chat, and the dialect of each client.
 pub struct Hall {
     pub chat: Chat,
     dialects: BTreeMap<ClientId, Dialect>,
-    /// Every room that anything was announced in.
+    /// All rooms that an event was sent in.
     pub rooms: BTreeMap<RoomId, String>,
 }
 
-/// Somebody enters by that listener under that name, and goes to that room; none if it is empty.
+/// An arrival by that listener, under that name, in that room or in none if it is empty.
 pub fn arrival(dialect: Dialect, who: &str, to: &str) -> Arrival {
     let name = (!who.is_empty()).then(|| name(who));
     let room = (!to.is_empty()).then(|| room(to));
     Arrival { dialect, name, room, history: None, echo: false, last_position: None, problems: Vec::new() }
 }
 
-/// It is always the same time in the hall.
+/// The time, which is constant.
 fn now() -> Now {
     Now { moment: Moment::default(), unix_millis: 1_700_000_000_000 }
 }
 
 impl Hall {
-    /// A chat under those flags in which nobody is.
+    /// Creates an empty chat under those flags.
     pub fn new(flags: &str) -> Hall {
         let chat = Chat::new(&Config::from_flags(flags), PROCESS);
         Hall { chat, dialects: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
-    /// A chat under those flags; clients 0, 1, ... came to the lobby by the JSON listener, under these names.
+    /// Creates a chat under those flags, with clients 0, 1, ... of the JSON listener in the lobby under these names.
     pub fn with(flags: &str, people: &[&str]) -> Hall {
         let mut hall = Hall::new(flags);
         for (slot, who) in people.iter().enumerate() {
@@ -56,59 +57,59 @@ impl Hall {
         hall
     }
 
-    /// Somebody enters; who is told what.
+    /// Enters a client. Returns who was sent what.
     pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, arrival.dialect);
-        self.told(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
+        self.run(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
     }
 
-    /// Somebody comes by the line listener and gives that name.
+    /// Enters a line client under that name.
     pub fn comes(&mut self, slot: u32, who: &str) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, Dialect::Line);
-        self.told(|chat, effects| {
+        self.run(|chat, effects| {
             chat.connect(id, slot, now(), effects);
             chat.handle(id, Ok(Request::Nick(name(who))), now(), effects);
         })
     }
 
-    /// Somebody asks for something; who is told what.
+    /// Handles a request. Returns who was sent what.
     pub fn asks(&mut self, slot: u32, request: Request) -> Vec<String> {
-        self.told(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
+        self.run(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
     }
 
-    /// Something comes from another process, or is known of the link.
-    pub fn hears(&mut self, news: RemoteEvent) -> Vec<String> {
-        self.told(|chat, effects| chat.apply_remote(news, now(), effects))
+    /// Handles an event of the link. Returns who was sent what.
+    pub fn receives(&mut self, event: RemoteEvent) -> Vec<String> {
+        self.run(|chat, effects| chat.apply_remote(event, now(), effects))
     }
 
-    /// Somebody who catches up has taken the last piece; who is told what.
+    /// Sends the next piece to a client that catches up. Returns who was sent what.
     pub fn goes_on(&mut self, slot: u32) -> Vec<String> {
-        self.told(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
+        self.run(|chat, effects| chat.catch_up(ClientId(slot), now(), effects))
     }
 
-    /// Somebody's connection ends; who is told what.
+    /// Ends a client's connection. Returns who was sent what.
     pub fn leaves(&mut self, slot: u32) -> Vec<String> {
-        let told = self.told(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));
+        let sent = self.run(|chat, effects| chat.leave(ClientId(slot), None, now(), effects));
         self.dialects.remove(&ClientId(slot));
-        told
+        sent
     }
 
-    /// A program publishes a text by HTTP: what comes of it, and who is told what.
+    /// Publishes a text by HTTP. Returns the outcome, and who was sent what.
     pub fn publishes(&mut self, to: &str, from: Name, raw: &str) -> (Result<u64, Problem>, Vec<String>) {
         let mut published = Ok(0);
-        let told = self.told(|chat, effects| {
+        let sent = self.run(|chat, effects| {
             published = chat.publish(room(to), from, Body::Text(text(raw)), now(), effects);
         });
-        (published, told)
+        (published, sent)
     }
 
-    /// Carries effects out as `server/deliver.rs` does: afterwards, for those who are members then.
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
+    /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time.
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
         let mut effects = Vec::new();
         ask(&mut self.chat, &mut effects);
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         for effect in effects {
             let (to, event) = match effect {
                 Effect::Reply(id, event) | Effect::Deliver(id, event) => (vec![id], event),
@@ -120,16 +121,16 @@ impl Hall {
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
                 Effect::Activated(_) | Effect::Quit(_) => continue,
-                // Only with other processes.
+                // These effects concern only other processes.
                 Effect::SendToAll(_) | Effect::Publish(_) => continue,
             };
             let mut once = to.clone();
             once.sort_unstable();
             once.dedup();
-            assert_eq!(once.len(), to.len(), "nobody hears twice");
-            told.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
+            assert_eq!(once.len(), to.len(), "a client is sent an event twice");
+            sent.extend(to.into_iter().filter_map(|id| self.line(id, &event)));
         }
-        told
+        sent
     }
 
     fn line(&self, id: ClientId, event: &Event) -> Option<String> {

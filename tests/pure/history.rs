@@ -1,4 +1,4 @@
-//! What rooms remember, as conversations.
+//! The history of rooms, as conversations.
 
 use std::time::Duration;
 
@@ -6,19 +6,17 @@ use chinwag::protocol::{Event, MessageKind, Request};
 
 use crate::talk::*;
 
-/// The messages that `told` shows, in order.
-fn shown(told: Vec<ServerMessage>) -> Vec<String> {
-    let past = told.into_iter().filter_map(|told| match told {
-        ServerMessage::Reply(_, Event::HistoryEntry { message, .. }) => {
-            Some(message.body.as_line().into_owned())
-        }
+/// Returns the messages of the history in `sent`, in order.
+fn shown(sent: Vec<Outcome>) -> Vec<String> {
+    let past = sent.into_iter().filter_map(|sent| match sent {
+        Outcome::Reply(_, Event::HistoryEntry { message, .. }) => Some(message.body.as_line().into_owned()),
         _ => None,
     });
     past.collect()
 }
 
 #[test]
-fn whoever_enters_a_room_is_shown_what_was_said_and_how_long_ago() {
+fn newcomer_is_sent_the_history_and_its_age() {
     let mut talk = Talk::with("", &["ann"]);
     talk.asks(ANN, say("hello?"));
     talk.after_seconds(60);
@@ -53,7 +51,7 @@ fn history_belongs_to_the_room() {
 }
 
 #[test]
-fn a_message_is_remembered_under_the_name_of_its_time() {
+fn message_is_kept_under_the_name_of_its_time() {
     let mut talk = Talk::with("", &["ann"]);
     talk.asks(ANN, say("hi"));
     talk.asks(ANN, nick("eve"));
@@ -61,7 +59,7 @@ fn a_message_is_remembered_under_the_name_of_its_time() {
 }
 
 #[test]
-fn nobody_is_told_that_nothing_was_said_where_something_was() {
+fn history_of_a_room_with_messages_is_never_called_empty() {
     let mut talk = Talk::with("--history-shown 0", &["ann"]);
     talk.asks(ANN, say("hi"));
     for request in [history(Some(0)), history(None)] {
@@ -70,7 +68,7 @@ fn nobody_is_told_that_nothing_was_said_where_something_was() {
 }
 
 #[test]
-fn private_messages_are_not_remembered() {
+fn private_messages_are_not_kept() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.asks(ANN, tell("bob", "psst"));
     assert_eq!(talk.asks(ANN, history(None)), [reply(ANN, Event::HistoryEmpty)]);
@@ -78,7 +76,7 @@ fn private_messages_are_not_remembered() {
 }
 
 #[test]
-fn history_shown_on_entering_and_asked_for() {
+fn history_is_sent_on_entering_and_on_request() {
     let mut talk = Talk::with("--history-shown 2", &["ann"]);
     ["one", "two", "three"].iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
     talk.connects(BOB);
@@ -90,7 +88,7 @@ fn history_shown_on_entering_and_asked_for() {
 }
 
 #[test]
-fn twenty_are_shown_on_entering_and_a_hundred_remembered_unless_told_otherwise() {
+fn twenty_messages_are_sent_on_entering_and_a_hundred_kept_by_default() {
     let mut talk = Talk::with("", &["ann"]);
     let all: Vec<_> = (1..=101).map(|n| format!("message {n}")).collect();
     all.iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
@@ -100,7 +98,7 @@ fn twenty_are_shown_on_entering_and_a_hundred_remembered_unless_told_otherwise()
 }
 
 #[test]
-fn without_history_nothing_is_remembered_and_messages_are_numbered_all_the_same() {
+fn history_of_0_keeps_nothing_and_messages_are_numbered() {
     let mut talk = Talk::with("--history 0", &["ann", "bob"]);
     talk.asks(ANN, say("one"));
     assert_eq!(talk.asks(ANN, say("two")), [announce([BOB], message(2, "ann", "two"))]);
@@ -109,7 +107,7 @@ fn without_history_nothing_is_remembered_and_messages_are_numbered_all_the_same(
 }
 
 #[test]
-fn a_room_remembers_so_many_and_forgets_the_oldest() {
+fn room_keeps_as_many_messages_as_history_allows_and_evicts_the_oldest() {
     let mut talk = Talk::with("--history 2", &["ann"]);
     ["one", "two", "three"].iter().for_each(|raw| drop(talk.asks(ANN, say(raw))));
     assert_eq!(shown(talk.asks(ANN, history(Some(9)))), ["two", "three"]);
@@ -118,20 +116,20 @@ fn a_room_remembers_so_many_and_forgets_the_oldest() {
     assert_eq!(talk.chat.census().history_bytes, two + 2, "one of three bytes went, one of five came");
 }
 
-/// What so many messages of two bytes take, as the chat counts.
+/// Returns the size of so many messages of two bytes, as the chat counts it.
 fn memory_of(messages: usize) -> usize {
     let mut talk = Talk::with("", &["ann"]);
     talk.asks(ANN, say("xx"));
     messages * talk.chat.census().history_bytes
 }
 
-/// A chat that has memory for so many messages of two bytes, in all rooms together.
+/// Creates a chat with memory for so many messages of two bytes, in all rooms together.
 fn with_memory_for(messages: usize, flags: &str, people: &[&str]) -> Talk {
     Talk::with(&format!("{flags} --history-memory {}", memory_of(messages)), people)
 }
 
 #[test]
-fn past_the_memory_the_oldest_of_all_rooms_goes_first() {
+fn oldest_message_of_all_rooms_is_evicted_over_history_memory() {
     let mut talk = with_memory_for(3, "", &["ann", "bob"]);
     talk.asks(BOB, join("dev"));
     talk.asks(BOB, say("d1"));
@@ -149,7 +147,7 @@ fn past_the_memory_the_oldest_of_all_rooms_goes_first() {
 }
 
 #[test]
-fn a_message_larger_than_the_memory_is_said_and_not_remembered() {
+fn message_larger_than_history_memory_is_sent_and_not_kept() {
     let mut talk = with_memory_for(1, "", &["ann", "bob"]);
     talk.asks(ANN, say("l1"));
     assert_eq!(talk.asks(ANN, say("far too long")), [announce([BOB], message(2, "ann", "far too long"))]);
@@ -158,7 +156,7 @@ fn a_message_larger_than_the_memory_is_said_and_not_remembered() {
 }
 
 #[test]
-fn a_room_without_members_is_gone_with_its_last_message() {
+fn room_without_members_is_closed_with_its_last_message() {
     let mut talk = with_memory_for(2, "", &["ann", "bob"]);
     talk.asks(BOB, join("dev"));
     talk.asks(BOB, say("d1"));
@@ -172,7 +170,7 @@ fn a_room_without_members_is_gone_with_its_last_message() {
 }
 
 #[test]
-fn a_room_forgets_nothing_because_of_a_room_that_is_gone() {
+fn closed_room_causes_no_eviction_in_others() {
     let mut talk = with_memory_for(3, "--max-rooms 3", &["ann", "bob"]);
     talk.asks(BOB, join("old"));
     talk.asks(BOB, say("o1"));
@@ -189,7 +187,7 @@ fn a_room_forgets_nothing_because_of_a_room_that_is_gone() {
 }
 
 #[test]
-fn memory_is_bounded_however_many_rooms_and_messages() {
+fn history_memory_is_bounded_however_many_rooms_and_messages() {
     let mut talk = with_memory_for(10, "--history 3", &["ann"]);
     let most = memory_of(10);
     for n in 0..500 {

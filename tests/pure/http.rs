@@ -1,5 +1,5 @@
-//! HTTP requests, by tables (RFC 9112): what a client sends, and exactly what it asks for or why it is refused, however
-//! the bytes are cut. And answers.
+//! HTTP requests, by tables (RFC 9112): the input, and the request or the refusal, however the bytes are cut. The end
+//! of the file tests answers.
 
 use std::borrow::Cow;
 
@@ -10,28 +10,28 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::calls::{BODY_MAX, Heard, call, heard};
+use crate::calls::{BODY_MAX, Decoded, call, decode};
 use crate::random::check as check_random;
 
 /// Requests up to this long are cut everywhere; longer ones near their ends.
 const SHORT: usize = 500;
 const NEAR: usize = 12;
 
-/// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
+/// Checks that `input` decodes to exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-pub fn check(input: &[u8], expected: &[Heard]) {
+pub fn check(input: &[u8], expected: &[Decoded]) {
     let shown = input[..input.len().min(SHORT)].escape_ascii();
-    assert_eq!(heard([input]), expected, "\"{shown}\" whole");
+    assert_eq!(decode([input]), expected, "\"{shown}\" whole");
     let all = 1..input.len();
     for cut in all.filter(|cut| input.len() <= SHORT || *cut < NEAR || input.len() - cut < NEAR) {
         let (one, other) = input.split_at(cut);
-        assert_eq!(heard([one, other]), expected, "\"{shown}\" cut at {cut}");
+        assert_eq!(decode([one, other]), expected, "\"{shown}\" cut at {cut}");
     }
-    assert_eq!(heard(input.chunks(1)), expected, "\"{shown}\" byte by byte");
+    assert_eq!(decode(input.chunks(1)), expected, "\"{shown}\" byte by byte");
 }
 
 #[track_caller]
-fn check_rows(rows: &[(&str, &[Heard])]) {
+fn check_rows(rows: &[(&str, &[Decoded])]) {
     rows.iter().for_each(|(input, expected)| check(input.as_bytes(), expected));
 }
 
@@ -39,9 +39,9 @@ fn check_rows(rows: &[(&str, &[Heard])]) {
 #[track_caller]
 pub fn check_refused(status: u16, heads: &[&[u8]]) {
     for head in heads {
-        check(head, &[Heard::Refused(status)]);
+        check(head, &[Decoded::Refused(status)]);
         let behind = [b"GET /rooms HTTP/1.1\r\nHost: h\r\n\r\n", *head].concat();
-        check(&behind, &[get("/rooms"), Heard::Refused(status)]);
+        check(&behind, &[get("/rooms"), Decoded::Refused(status)]);
     }
 }
 
@@ -54,16 +54,16 @@ pub fn check_fields_refused(status: u16, fields: &[&str]) {
     }
 }
 
-pub fn asked(method: &str, target: &str, body: &str) -> Heard {
-    Heard::Asked(method.into(), target.into(), body.into())
+pub fn asked(method: &str, target: &str, body: &str) -> Decoded {
+    Decoded::Asked(method.into(), target.into(), body.into())
 }
 
-pub fn get(target: &str) -> Heard {
+pub fn get(target: &str) -> Decoded {
     asked("GET", target, "")
 }
 
 #[test]
-fn a_request_has_a_method_a_target_and_maybe_a_body() {
+fn request_has_a_method_a_target_and_maybe_a_body() {
     check_rows(&[
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", &[get("/")]),
         ("GET /rooms?limit=3&x=%20 HTTP/1.1\r\nhost:h\r\n\r\n", &[get("/rooms?limit=3&x=%20")]),
@@ -86,7 +86,7 @@ fn a_request_has_a_method_a_target_and_maybe_a_body() {
 }
 
 #[test]
-fn what_is_not_whole_is_nothing_yet() {
+fn incomplete_request_is_not_decoded_yet() {
     check_rows(&[
         ("", &[]),
         ("\r", &[]),
@@ -98,7 +98,7 @@ fn what_is_not_whole_is_nothing_yet() {
 }
 
 #[test]
-fn requests_may_follow_each_other() {
+fn pipelined_requests_are_decoded_one_by_one() {
     let post = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi";
     let get_b = "GET /b HTTP/1.1\r\nHost: h\r\n\r\n";
     check_rows(&[
@@ -110,23 +110,23 @@ fn requests_may_follow_each_other() {
 }
 
 #[test]
-fn who_waits_to_be_told_to_send_the_body_is_told_once() {
+fn client_that_expects_100_continue_is_sent_it_once() {
     let expect = |value: &str, length: usize| {
         format!("POST / HTTP/1.1\r\nHost: h\r\nExpect: {value}\r\nContent-Length: {length}\r\n\r\n")
     };
     check_rows(&[
-        (&expect("100-continue", 2), &[Heard::Continue]),
-        (&(expect("100-Continue", 2) + "hi"), &[Heard::Continue, asked("POST", "/", "hi")]),
+        (&expect("100-continue", 2), &[Decoded::Continue]),
+        (&(expect("100-Continue", 2) + "hi"), &[Decoded::Continue, asked("POST", "/", "hi")]),
         (&expect("100-continue", 0), &[asked("POST", "/", "")]),
-        (&expect("200-ok", 2), &[Heard::Refused(417)]),
-        (&expect("", 2), &[Heard::Refused(417)]),
-        (&expect("100-continue", BODY_MAX + 1), &[Heard::Refused(413)]),
+        (&expect("200-ok", 2), &[Decoded::Refused(417)]),
+        (&expect("", 2), &[Decoded::Refused(417)]),
+        (&expect("100-continue", BODY_MAX + 1), &[Decoded::Refused(413)]),
     ]);
 }
 
-/// Fault 35.
+/// Such requests allow request smuggling.
 #[test]
-fn what_two_readers_could_understand_in_two_ways_is_refused() {
+fn ambiguous_request_is_refused() {
     check_fields_refused(
         400,
         &[
@@ -168,7 +168,7 @@ fn what_two_readers_could_understand_in_two_ways_is_refused() {
 }
 
 #[test]
-fn a_first_line_has_three_parts_and_one_form() {
+fn request_line_has_three_parts_and_one_form() {
     check_refused(
         400,
         &[
@@ -203,12 +203,12 @@ fn a_first_line_has_three_parts_and_one_form() {
 }
 
 #[test]
-fn before_the_first_version_there_were_no_versions() {
-    assert!(matches!(heard([&b"GET /\r\n\r\n"[..]])[..], [Heard::Refused(400 | 505)]));
+fn request_line_without_a_version_is_refused() {
+    assert!(matches!(decode([&b"GET /\r\n\r\n"[..]])[..], [Decoded::Refused(400 | 505)]));
 }
 
 #[test]
-fn a_body_has_a_limit() {
+fn body_has_a_limit() {
     let post = |length: &str| format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
     let longest = "x".repeat(BODY_MAX);
     let head = post(&BODY_MAX.to_string());
@@ -219,46 +219,47 @@ fn a_body_has_a_limit() {
     }
 }
 
-/// A head of so many bytes.
+/// A head of that length.
 fn head_of(bytes: usize) -> Vec<u8> {
     let (start, end) = ("GET / HTTP/1.1\r\nHost: h\r\nX: ", "\r\n\r\n");
     [start, &"x".repeat(bytes - start.len() - end.len()), end].concat().into()
 }
 
 #[test]
-fn a_head_has_a_limit() {
+fn head_has_a_limit() {
     check(&head_of(HEAD_MAX_BYTES - 1), &[get("/")]);
     check(&head_of(HEAD_MAX_BYTES), &[get("/")]);
-    check(&head_of(HEAD_MAX_BYTES + 1), &[Heard::Refused(431)]);
+    check(&head_of(HEAD_MAX_BYTES + 1), &[Decoded::Refused(431)]);
     check(&head_of(HEAD_MAX_BYTES)[..HEAD_MAX_BYTES - 1], &[]);
-    check(&head_of(HEAD_MAX_BYTES * 2)[..HEAD_MAX_BYTES], &[Heard::Refused(431)]);
+    check(&head_of(HEAD_MAX_BYTES * 2)[..HEAD_MAX_BYTES], &[Decoded::Refused(431)]);
     let endless = ["GET /", &"x".repeat(HEAD_MAX_BYTES)].concat();
-    check(endless.as_bytes(), &[Heard::Refused(431)]);
+    check(endless.as_bytes(), &[Decoded::Refused(431)]);
 }
 
 #[test]
 fn fields_have_a_limit() {
     let fields = |count: usize| format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(count - 1));
     check(fields(64).as_bytes(), &[get("/")]);
-    check(fields(65).as_bytes(), &[Heard::Refused(431)]);
+    check(fields(65).as_bytes(), &[Decoded::Refused(431)]);
 }
 
-/// Fault 35. Cut behind the head, what follows is what the client sends after the answer, so this is looked at whole.
+/// The client may send only after the answer. A cut behind the head would make the rest such input, so this is tested
+/// whole.
 #[test]
-fn nothing_follows_an_upgrade() {
+fn input_behind_an_upgrade_is_refused() {
     let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n";
     check(format!("{head}\r\n").as_bytes(), &[get("/ws")]);
     for behind in ["x", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x00"] {
-        assert_eq!(heard([format!("{head}\r\n{behind}").as_bytes()]), [Heard::Refused(400)]);
+        assert_eq!(decode([format!("{head}\r\n{behind}").as_bytes()]), [Decoded::Refused(400)]);
     }
     let with_body = format!("{head}Content-Length: 2\r\n\r\nhi");
-    check(with_body.as_bytes(), &[Heard::Refused(400)]);
+    check(with_body.as_bytes(), &[Decoded::Refused(400)]);
     let other = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n";
     check(other.repeat(2).as_bytes(), &[get("/"), get("/")]);
 }
 
 #[test]
-fn a_connection_stays_open_as_its_version_and_the_client_say() {
+fn connection_stays_open_by_version_and_connection_field() {
     let rows = [
         ("HTTP/1.1", "", true),
         ("HTTP/1.1", "Connection: close\r\n", false),
@@ -276,7 +277,7 @@ fn a_connection_stays_open_as_its_version_and_the_client_say() {
 }
 
 #[test]
-fn an_answer_is_a_status_fields_and_a_body() {
+fn answer_has_a_status_fields_and_a_body() {
     let answer = |status, body: &'static [u8]| {
         HttpResponse { body: Cow::Borrowed(body), ..HttpResponse::new(status) }.with(header::ETAG, "\"x\"")
     };
@@ -305,14 +306,14 @@ fn an_answer_is_a_status_fields_and_a_body() {
     let mut out = Vec::new();
     answer(StatusCode::NO_CONTENT, b"").encode(AfterHead::Body, false, &mut out);
     answer(StatusCode::NOT_MODIFIED, b"").encode(AfterHead::Body, false, &mut out);
-    // To `HEAD`, of a stream.
+    // The answer to `HEAD`, for a stream.
     answer(StatusCode::OK, b"").encode(AfterHead::Nothing, false, &mut out);
     let statuses = ["204 No Content", "304 Not Modified", "200 OK"];
     let expected = statuses.map(|status| format!("HTTP/1.1 {status}\r\netag: \"x\"\r\n\r\n")).concat();
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
-/// Bytes rich in what requests are made of.
+/// Bytes rich in the syntax of requests.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let pieces = vec![
         "\r\n",
@@ -357,13 +358,13 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 
-// That decoding makes progress, uses no more than there is and leaves little is checked on the way, by `calls`.
+// `calls` checks on the way that decoding makes progress, consumes no more than there is and leaves little.
 #[test]
-fn cuts_change_nothing_whatever_comes() {
+fn cuts_change_nothing_for_any_input() {
     check_random(3_000, &(garbage(), any::<Index>()), |(bytes, cut)| {
-        let whole = heard([&bytes[..]]);
+        let whole = decode([&bytes[..]]);
         let (one, other) = bytes.split_at(cut.index(bytes.len() + 1));
-        assert_eq!(heard([one, other]), whole, "cut");
-        assert_eq!(heard(bytes.chunks(1)), whole, "byte by byte");
+        assert_eq!(decode([one, other]), whole, "cut");
+        assert_eq!(decode(bytes.chunks(1)), whole, "byte by byte");
     });
 }

@@ -1,4 +1,4 @@
-//! Who did something is told by id, and not by name: names are given up, taken again, and borrowed by whoever publishes.
+//! Events name their client by id and not by name, since names are given up, taken again, and borrowed by publishers.
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::encode;
@@ -27,12 +27,12 @@ fn effects(ask: impl FnOnce(&mut Vec<Effect>)) -> Vec<Effect> {
     effects
 }
 
-/// The id of that connection here.
+/// The id of a local connection.
 fn id(serial: u32) -> UniqueId {
     UniqueId { process: PROCESS, serial }
 }
 
-/// Whose doing an event is; `None` if it names no client.
+/// Returns the client that caused an event; `None` if it names no client.
 fn by(event: &Event) -> Option<UniqueId> {
     match event {
         Event::YouJoined { by, .. } | Event::YouLeft { by, .. } | Event::PrivateSent { by, .. } => Some(*by),
@@ -47,7 +47,7 @@ fn by(event: &Event) -> Option<UniqueId> {
     }
 }
 
-/// All ids in what came of something, in order.
+/// Returns all client ids in the effects, in order.
 fn all_by(effects: &[Effect]) -> Vec<UniqueId> {
     let event = |effect: &Effect| match effect {
         Effect::Reply(_, event) | Effect::Deliver(_, event) | Effect::Announce { event, .. } => by(event),
@@ -117,7 +117,7 @@ fn every_event_of_a_client_has_its_id() {
 }
 
 #[test]
-fn client_in_the_same_place_under_the_same_name_has_another_id() {
+fn client_in_the_same_slot_under_the_same_name_has_another_id() {
     let mut chat = two("");
     asked(&mut chat, ANN, say("before"));
     effects(|all| chat.leave(ANN, None, now(), all));
@@ -128,7 +128,7 @@ fn client_in_the_same_place_under_the_same_name_has_another_id() {
 }
 
 #[test]
-fn published_message_is_marked_and_is_no_clients() {
+fn published_message_is_marked_and_has_no_client_id() {
     let mut chat = two("");
     effects(|all| chat.leave(ANN, None, now(), all));
     let body = || Body::Text(text("I resign"));
@@ -156,15 +156,15 @@ fn published_message_is_marked_and_is_no_clients() {
 }
 
 #[test]
-fn text_of_a_program_is_a_message_of_that_client() {
+fn text_of_a_program_has_the_id_of_that_client() {
     let mut chat = two("");
     let bot = ClientId(2);
     effects(|all| chat.enter(bot, 20, arrival(Dialect::Raw, "bot", "lobby"), now(), all));
-    let told = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
-    assert_eq!(all_by(&told), [id(20)]);
+    let sent = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
+    assert_eq!(all_by(&sent), [id(20)]);
 }
 
-/// A process that is one of several, with `ann` (connection 7) and `bob` (9).
+/// A chat of several processes, with local `ann` (connection 7) and `bob` (9).
 fn shared() -> Chat {
     let mut chat = Chat::new(&Config::from_flags(""), PROCESS);
     chat.set_shared();
@@ -173,8 +173,8 @@ fn shared() -> Chat {
     chat
 }
 
-fn heard(chat: &mut Chat, news: RemoteEvent) -> Vec<Effect> {
-    effects(|all| chat.apply_remote(news, now(), all))
+fn handle(chat: &mut Chat, event: RemoteEvent) -> Vec<Effect> {
+    effects(|all| chat.apply_remote(event, now(), all))
 }
 
 fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {
@@ -184,11 +184,11 @@ fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {
 }
 
 #[test]
-fn clients_of_other_processes_have_the_id_that_they_have_there() {
+fn remote_clients_keep_the_id_of_their_process() {
     let mut chat = shared();
     let eve = UniqueId { process: OTHER, serial: 3 };
-    assert_eq!(all_by(&heard(&mut chat, far_presence("eve", &["lobby"]))), [eve], "joined");
-    assert_eq!(all_by(&heard(&mut chat, far_presence("eva", &["lobby"]))), [eve], "renamed");
+    assert_eq!(all_by(&handle(&mut chat, far_presence("eve", &["lobby"]))), [eve], "joined");
+    assert_eq!(all_by(&handle(&mut chat, far_presence("eva", &["lobby"]))), [eve], "renamed");
     let said = RemoteEvent::Message {
         room: RoomName::lobby(),
         from: name("eva"),
@@ -197,7 +197,7 @@ fn clients_of_other_processes_have_the_id_that_they_have_there() {
         body: Body::Text(text("hi")),
         at_unix_millis: None,
     };
-    assert_eq!(all_by(&heard(&mut chat, said)), [eve]);
+    assert_eq!(all_by(&handle(&mut chat, said)), [eve]);
     let private = RemoteEvent::Private {
         process: OTHER,
         to: name("ann"),
@@ -205,20 +205,20 @@ fn clients_of_other_processes_have_the_id_that_they_have_there() {
         from: name("eva"),
         text: text("psst"),
     };
-    assert_eq!(all_by(&heard(&mut chat, private)), [eve]);
-    assert_eq!(all_by(&heard(&mut chat, far_presence("eva", &[]))), [eve], "left");
+    assert_eq!(all_by(&handle(&mut chat, private)), [eve]);
+    assert_eq!(all_by(&handle(&mut chat, far_presence("eva", &[]))), [eve], "left");
 }
 
 #[test]
-fn other_processes_are_told_the_id_that_clients_here_are_told() {
+fn other_processes_are_sent_the_same_ids_as_local_clients() {
     let mut chat = shared();
-    heard(&mut chat, far_presence("eve", &["lobby"]));
-    let shares = |told: Vec<Effect>| -> Vec<LocalEvent> {
+    handle(&mut chat, far_presence("eve", &["lobby"]));
+    let shares = |sent: Vec<Effect>| -> Vec<LocalEvent> {
         let share = |effect| match effect {
             Effect::Publish(share) => Some(share),
             _ => None,
         };
-        told.into_iter().filter_map(share).collect()
+        sent.into_iter().filter_map(share).collect()
     };
     let numbers: Vec<u32> = chat.presences().iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [7, 9]);
@@ -226,8 +226,8 @@ fn other_processes_are_told_the_id_that_clients_here_are_told() {
     assert!(
         matches!(&said[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Client(id(7)))
     );
-    let told = shares(asked(&mut chat, ANN, tell("eve")));
-    assert!(matches!(&told[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{told:?}");
+    let sent = shares(asked(&mut chat, ANN, tell("eve")));
+    assert!(matches!(&sent[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{sent:?}");
     let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
     assert!(matches!(&gone[..], [LocalEvent::Gone { client: 7, .. }, ..]), "{gone:?}");
     let published = shares(effects(|all| {
@@ -240,18 +240,18 @@ fn other_processes_are_told_the_id_that_clients_here_are_told() {
 }
 
 #[test]
-fn namesake_at_another_process_that_gives_the_name_up_is_not_taken_for_the_owner() {
+fn remote_namesake_that_gives_the_name_up_is_not_taken_for_the_owner() {
     let mut chat = shared();
-    let arrived = heard(&mut chat, far_presence("ann", &["lobby"]));
+    let arrived = handle(&mut chat, far_presence("ann", &["lobby"]));
     let theirs = UniqueId { process: OTHER, serial: 3 };
     assert_eq!(all_by(&arrived), [], "line clients would take it for ann");
-    let renamed = heard(&mut chat, far_presence("amy", &["lobby"]));
+    let renamed = handle(&mut chat, far_presence("amy", &["lobby"]));
     assert_eq!(all_by(&renamed), [theirs], "it is not ann with connection 7 who has another name");
     assert_eq!(chat.name(ANN), Some(&name("ann")));
 }
 
 #[test]
-fn message_in_the_history_costs_its_sender_and_a_long_name_too() {
+fn history_counts_the_sender_and_long_name_of_a_message() {
     let bytes_of = |from: &str| {
         let mut chat = two("");
         effects(|all| {
@@ -265,7 +265,7 @@ fn message_in_the_history_costs_its_sender_and_a_long_name_too() {
 }
 
 #[test]
-fn history_in_one_piece_fits_whatever_ids_and_marks_are_in_it() {
+fn history_in_one_piece_fits_with_any_ids_and_marks() {
     const MOST_BYTES: usize = 16 * 1024;
     let mut chat = Chat::new(
         &Config::from_flags("--write-buffer 32k --write-buffer-soft 16k:10s --message-max 1k --history 1000"),

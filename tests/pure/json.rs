@@ -1,4 +1,4 @@
-//! The JSON listener's reading, by tables: a message in, a request and the `id` of its answer out.
+//! Decoding of the JSON listener, by tables: a message in, a request and the `id` of its answer out.
 
 use chinwag::codec::websocket::WebSocketMessage;
 use chinwag::codec::{Input, Tag, json};
@@ -25,7 +25,7 @@ fn check_requests(rows: &[(&str, Request)]) {
     }
 }
 
-/// Checks messages that are no request of the form that this listener asks for, with the beginning of the complaint.
+/// Checks messages that are valid JSON and no request of this listener, with the beginning of the error.
 #[track_caller]
 fn check_bad(rows: &[(&str, &str)]) {
     for (message, complaint) in rows {
@@ -89,7 +89,7 @@ fn every_type_is_a_request() {
 }
 
 #[test]
-fn every_field_that_a_type_needs_is_asked_for() {
+fn missing_field_is_named() {
     check_bad(&[
         (r#"{}"#, "a request has a type"),
         (r#"{"type":null}"#, "a request has a type"),
@@ -119,7 +119,7 @@ fn every_field_that_a_type_needs_is_asked_for() {
 }
 
 #[test]
-fn a_field_of_another_type_is_no_request() {
+fn field_of_another_type_is_refused() {
     let fields = [
         (r#""type":"X""#, &["1", "[]", "{}", "true"][..]),
         (r#""room":"X""#, &["1", "[\"dev\"]", "{}", "false"]),
@@ -141,7 +141,7 @@ fn a_field_of_another_type_is_no_request() {
 }
 
 #[test]
-fn what_is_wrong_is_told_in_words_of_json() {
+fn errors_are_in_terms_of_json() {
     check_bad(&[
         ("[]", "that is no request in JSON: a request is an object, as in {\"type\":\"rooms\"}"),
         (
@@ -149,12 +149,12 @@ fn what_is_wrong_is_told_in_words_of_json() {
             "that is no request in JSON: invalid value: integer `-1`, expected a whole number from 0 at",
         ),
     ]);
-    let told = json::body("{\"a\":").unwrap_err().to_string();
-    assert!(told.starts_with("the body is no JSON: EOF while parsing"), "{told}");
+    let error = json::body("{\"a\":").unwrap_err().to_string();
+    assert!(error.starts_with("the body is no JSON: EOF while parsing"), "{error}");
 }
 
 #[test]
-fn what_is_no_object_is_no_request() {
+fn message_that_is_no_object_is_refused() {
     for message in [
         "",
         " ",
@@ -204,7 +204,7 @@ fn what_is_no_object_is_no_request() {
 }
 
 #[test]
-fn names_and_rooms_and_types_are_judged() {
+fn invalid_names_rooms_and_types_are_refused() {
     let rows = [
         (r#"{"type":"join","room":""}"#, Problem::BadRoomName(RoomNameError::Empty)),
         (r#"{"type":"join","room":"a b"}"#, Problem::BadRoomName(RoomNameError::Character)),
@@ -226,7 +226,7 @@ fn names_and_rooms_and_types_are_judged() {
 }
 
 #[test]
-fn an_id_comes_back_as_it_was_sent() {
+fn id_comes_back_as_it_was_sent() {
     let longest = format!("\"{}\"", "x".repeat(62));
     for id in [
         "1",
@@ -254,7 +254,7 @@ fn an_id_comes_back_as_it_was_sent() {
 }
 
 #[test]
-fn who_marks_a_message_gets_it_back() {
+fn message_with_an_id_has_a_receipt() {
     for (message, expected) in [
         (r#"{"type":"say","room":"dev","text":"hi","id":1}"#, true),
         (r#"{"type":"me","room":"dev","text":"hi","id":1}"#, true),
@@ -271,7 +271,7 @@ fn who_marks_a_message_gets_it_back() {
     }
 }
 
-/// What is said by `data`.
+/// Returns the `data` of a message.
 fn data(raw: &str) -> Result<String, Problem> {
     match asked(&format!(r#"{{"type":"say","data": {raw} ,"room":"dev"}}"#)).0? {
         Request::Say { body: Body::Data(json), kind: MessageKind::Say, .. } => Ok(json.into()),
@@ -280,7 +280,7 @@ fn data(raw: &str) -> Result<String, Problem> {
 }
 
 #[test]
-fn data_is_passed_on_digit_for_digit_without_the_white_space() {
+fn data_is_passed_on_digit_for_digit_without_white_space() {
     for same in [
         "null",
         "true",
@@ -330,7 +330,7 @@ fn data_is_nested_64_deep_at_most() {
             let published = json::body(&nested(open, close, depth)).expect_err("too deep");
             assert_eq!(published, refused);
         }
-        // Nested just as deeply where nobody looks.
+        // The same depth in a field that is ignored.
         let elsewhere = format!(r#"{{"type":"ping","x":{}}}"#, nested(open, close, 20_000));
         assert_eq!(asked(&elsewhere).0, Ok(Request::Ping));
     }
@@ -338,7 +338,7 @@ fn data_is_nested_64_deep_at_most() {
     assert!(data(&format!("[{}[]]", "[],".repeat(100))).is_ok(), "side by side nothing is nested");
 }
 
-/// Messages rich in what requests are made of.
+/// Messages rich in the syntax of requests.
 fn message() -> impl Strategy<Value = String> {
     let pieces = vec![
         "{",
@@ -377,7 +377,7 @@ fn message() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn nothing_harmful_is_ever_heard() {
+fn no_harmful_character_is_ever_decoded() {
     check(5_000, &message(), |message| {
         let shown = match asked(&message).0 {
             Ok(Request::Say { body: Body::Text(text), .. }) => vec![text.to_string()],
@@ -412,7 +412,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn data_means_what_it_meant() {
+fn data_keeps_its_meaning() {
     check(2_000, &value(), |raw| {
         let sent = data(&raw).expect("data");
         let parsed = |raw: &str| serde_json::from_str::<serde_json::Value>(raw).expect("JSON");

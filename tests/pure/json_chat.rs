@@ -56,27 +56,27 @@ fn listener(to: &str) -> Arrival {
     arrival(Dialect::Events, "", to)
 }
 
-/// What a listener says it has heard.
-type Heard = Result<Position, PositionError>;
+/// The position at which a listener resumes.
+type Resume = Result<Position, PositionError>;
 
-fn listener_again(to: &str, heard: Heard) -> Arrival {
-    Arrival { last_position: Some(heard), ..listener(to) }
+fn listener_again(to: &str, resume: Resume) -> Arrival {
+    Arrival { last_position: Some(resume), ..listener(to) }
 }
 
-/// A place in the lobby, the first room of its process.
-fn in_lobby(seq: u64) -> Heard {
+/// A position in the lobby, the first room of its process.
+fn in_lobby(seq: u64) -> Resume {
     Ok(Position { epoch: Epoch { process: PROCESS, room: 0 }, seq })
 }
 
-/// Quotas that say nothing of the lobby.
-fn elsewhere(seq: u64) -> [Heard; 3] {
+/// Positions outside the lobby.
+fn elsewhere(seq: u64) -> [Resume; 3] {
     let other_process = Epoch { process: PROCESS + 1, room: 0 };
     let other_room = Epoch { process: PROCESS, room: 1 };
     [Ok(Position { epoch: other_process, seq }), Ok(Position { epoch: other_room, seq }), Err(PositionError)]
 }
 
 #[test]
-fn who_enters_is_welcomed_and_in_the_room_that_it_asked_for() {
+fn new_client_is_welcomed_and_enters_the_room_of_its_query() {
     let mut hall = Hall::new("");
     assert_eq!(hall.enters(ANN, json("ann", "lobby")), ["ann< welcome ann", "ann< entered lobby 1 seq 0"]);
     assert_eq!(
@@ -91,7 +91,7 @@ fn who_enters_is_welcomed_and_in_the_room_that_it_asked_for() {
 }
 
 #[test]
-fn who_asks_for_a_name_that_is_taken_is_a_guest() {
+fn client_that_asks_for_a_taken_name_becomes_a_guest() {
     let mut hall = Hall::with("", &["ann"]);
     assert_eq!(
         hall.enters(BOB, json("Ann", "lobby")),
@@ -112,7 +112,7 @@ fn who_asks_for_a_name_that_is_taken_is_a_guest() {
 }
 
 #[test]
-fn one_may_be_in_several_rooms() {
+fn client_may_be_in_several_rooms() {
     let mut hall = Hall::with("", &["ann", "bob", "cy"]);
     assert_eq!(hall.asks(ANN, join("dev")), ["ann< entered dev 1 seq 0"], "and still in the lobby");
     assert_eq!(hall.asks(BOB, join("dev")), ["ann< joined dev bob 2", "bob< entered dev 2 seq 0"]);
@@ -129,7 +129,7 @@ fn one_may_be_in_several_rooms() {
 }
 
 #[test]
-fn who_leaves_a_room_stays_in_the_others() {
+fn client_that_leaves_a_room_stays_in_the_others() {
     let mut hall = Hall::with("--history 0", &["ann", "bob", "cy"]);
     [ANN, BOB, CY].into_iter().for_each(|who| drop(hall.asks(who, join("dev"))));
     assert_eq!(
@@ -148,7 +148,7 @@ fn who_leaves_a_room_stays_in_the_others() {
 }
 
 #[test]
-fn who_is_gone_is_gone_from_every_room() {
+fn client_whose_connection_ends_leaves_every_room() {
     let mut hall = Hall::with("--history 0", &["ann", "bob", "cy"]);
     hall.asks(ANN, join("dev"));
     hall.asks(BOB, join("dev"));
@@ -164,7 +164,7 @@ fn who_is_gone_is_gone_from_every_room() {
 }
 
 #[test]
-fn there_are_only_so_many_rooms_for_one() {
+fn max_rooms_per_client_bounds_the_rooms_of_a_client() {
     let mut hall = Hall::with("--max-rooms-per-client 2", &["ann"]);
     hall.asks(ANN, join("dev"));
     assert_eq!(hall.asks(ANN, join("ops")), ["ann< problem too_many_joined"]);
@@ -174,7 +174,7 @@ fn there_are_only_so_many_rooms_for_one() {
 }
 
 #[test]
-fn who_wants_an_echo_hears_itself_in_that_room() {
+fn client_with_an_echo_receives_its_own_messages_in_that_room() {
     let mut hall = Hall::with("", &["ann"]);
     hall.enters(BOB, Arrival { echo: true, ..json("bob", "lobby") });
     hall.asks(BOB, join("dev"));
@@ -187,7 +187,7 @@ fn who_wants_an_echo_hears_itself_in_that_room() {
 }
 
 #[test]
-fn who_wants_a_receipt_gets_the_message() {
+fn client_that_asks_for_a_receipt_gets_the_message() {
     let mut hall = Hall::with("", &["ann", "bob"]);
     assert_eq!(
         hall.asks(ANN, says("lobby", "hi", true)),
@@ -205,7 +205,7 @@ fn who_wants_a_receipt_gets_the_message() {
 }
 
 #[test]
-fn another_name_is_news_in_every_room_one_is_in() {
+fn rename_is_announced_in_every_room_of_the_client() {
     let mut hall = Hall::with("", &["ann", "bob", "cy"]);
     hall.asks(ANN, join("dev"));
     hall.asks(BOB, join("dev"));
@@ -223,17 +223,17 @@ fn another_name_is_news_in_every_room_one_is_in() {
     assert_eq!(hall.asks(ANN, nick("eve")), ["ann< you eve eve"]);
     assert_eq!(hall.asks(BOB, Request::Who(Some(room("dev")))), ["bob< who dev eve bob +0"]);
     hall.enters(DAN, json("dan", ""));
-    assert_eq!(hall.asks(DAN, nick("dora")), ["dan< you dan dora"], "nowhere, to nobody");
+    assert_eq!(hall.asks(DAN, nick("dora")), ["dan< you dan dora"], "the client is in no room");
 }
 
 #[test]
-fn what_was_said_is_shown_in_one_piece() {
+fn history_is_sent_in_one_piece() {
     let mut hall = Hall::with("--history-shown 2", &["ann"]);
     ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let shown = |hall: &mut Hall, history| {
-        let told = hall.enters(BOB, Arrival { history, ..json("bob", "lobby") });
+        let sent = hall.enters(BOB, Arrival { history, ..json("bob", "lobby") });
         hall.leaves(BOB);
-        told.into_iter().skip(2).collect::<Vec<_>>()
+        sent.into_iter().skip(2).collect::<Vec<_>>()
     };
     let entered = "bob< entered lobby 2 seq 3".to_string();
     let some = |raw: &str| vec![entered.clone(), format!("bob< history lobby {raw}")];
@@ -250,7 +250,7 @@ fn what_was_said_is_shown_in_one_piece() {
 }
 
 #[test]
-fn programs_hear_each_other_byte_for_byte_and_people_hear_their_words() {
+fn programs_receive_each_others_bytes_and_people_their_texts() {
     let mut hall = Hall::with("", &["ann"]);
     assert_eq!(hall.enters(BOB, raw("bob", "lobby")), ["ann< joined lobby bob 2"]);
     hall.enters(CY, Arrival { echo: true, ..raw("cy", "lobby") });
@@ -272,24 +272,28 @@ fn programs_hear_each_other_byte_for_byte_and_people_hear_their_words() {
 }
 
 #[test]
-fn a_program_may_publish_without_coming_in() {
+fn program_may_publish_without_joining() {
     let mut hall = Hall::with("", &["ann"]);
     hall.comes(BOB, "bob");
-    let (seq, told) = hall.publishes("lobby", Name::of_http(), "hi");
+    let (seq, sent) = hall.publishes("lobby", Name::of_http(), "hi");
     assert_eq!(seq, Ok(1));
-    assert_eq!(told, ["bob< said lobby 1 http hi", "ann< said lobby 1 http hi"]);
+    assert_eq!(sent, ["bob< said lobby 1 http hi", "ann< said lobby 1 http hi"]);
     assert_eq!(hall.publishes("lobby", name("bot"), "hi").0, Ok(2));
     for taken in ["ann", "ANN", "bob"] {
         let refused = (Err(Problem::NameTaken(name(taken))), vec![]);
         assert_eq!(hall.publishes("lobby", name(taken), "hi"), refused, "not in another's name");
     }
-    assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]), "to nobody, but remembered");
+    assert_eq!(
+        hall.publishes("dev", name("bot"), "hi"),
+        (Ok(1), vec![]),
+        "without members, but kept in the history"
+    );
     assert_eq!(hall.asks(ANN, Request::Rooms), ["ann< rooms lobby 2 +0"]);
     assert_eq!(hall.asks(ANN, join("dev")), ["ann< entered dev 1 seq 1", "ann< history dev [1 bot hi]"]);
 }
 
 #[test]
-fn a_room_that_was_published_to_stays_only_for_its_history() {
+fn room_without_members_stays_open_only_for_its_history() {
     let mut hall = Hall::new("--history 0");
     assert_eq!(hall.publishes("dev", name("bot"), "hi"), (Ok(1), vec![]));
     assert_eq!(hall.chat.census(), Default::default());
@@ -304,7 +308,7 @@ fn a_room_that_was_published_to_stays_only_for_its_history() {
 }
 
 #[test]
-fn a_listener_is_told_what_it_missed_and_then_everything() {
+fn listener_is_sent_missed_messages_and_then_live_ones() {
     let mut hall = Hall::with("--history 3", &["ann"]);
     ["a", "b", "c", "d"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let remembered = ["bob< said lobby 2 ann b", "bob< said lobby 3 ann c", "bob< said lobby 4 ann d"];
@@ -314,7 +318,7 @@ fn a_listener_is_told_what_it_missed_and_then_everything() {
         (in_lobby(2), &[], &remembered[1..]),
         (in_lobby(1), &[], &remembered),
         (in_lobby(0), &["bob< gap lobby 1"], &remembered),
-        // No number of ours; it must be forged.
+        // A number that was never given; it must be forged.
         (in_lobby(5), &["bob< gap lobby"], &remembered),
     ];
     let rows =
@@ -324,9 +328,9 @@ fn a_listener_is_told_what_it_missed_and_then_everything() {
         assert_eq!(
             hall.enters(BOB, listener_again("lobby", heard)),
             [gap, said, &now].concat(),
-            "heard {heard:?}"
+            "resume at {heard:?}"
         );
-        assert_eq!(hall.leaves(BOB), [""; 0], "nobody notices");
+        assert_eq!(hall.leaves(BOB), [""; 0], "no other client is told");
     }
     assert_eq!(hall.enters(BOB, listener("lobby")), now, "who never was here has missed nothing");
     assert_eq!(hall.asks(ANN, say("lobby", "e")), ["bob< said lobby 5 ann e"]);
@@ -336,17 +340,17 @@ fn a_listener_is_told_what_it_missed_and_then_everything() {
 }
 
 #[test]
-fn a_listener_is_told_how_much_was_said_where_nothing_is_remembered() {
+fn listener_is_told_the_count_of_messages_that_are_not_kept() {
     let mut hall = Hall::with("--history 0", &["ann"]);
     ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let now = "bob< at 0000000000000001-0-3";
     assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< gap lobby 2", now]);
     hall.leaves(BOB);
-    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "it was told once");
+    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "the gap is not sent again");
 }
 
 #[test]
-fn a_room_that_is_opened_again_is_another_one() {
+fn room_that_is_opened_again_has_another_epoch() {
     let mut hall = Hall::new("--history 0");
     let heard = |room| Ok(Position { epoch: Epoch { process: PROCESS, room }, seq: 0 });
     for (serial, gap) in [(1, &["ann< gap dev"][..]), (2, &["ann< gap dev"]), (3, &["ann< gap dev"])] {
@@ -362,33 +366,33 @@ fn a_room_that_is_opened_again_is_another_one() {
 }
 
 #[test]
-fn listener_is_sent_all_that_is_remembered_in_pieces_wherever_it_was() {
+fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
     let mut hall = Hall::with("--write-buffer 16k --write-buffer-soft off", &["ann"]);
     let long = "x".repeat(1_800);
     (0..9).for_each(|_| drop(hall.asks(ANN, say("lobby", &long))));
     let [other_process, other_room, unreadable] = elsewhere(4);
     for heard in [other_process, other_room, unreadable, in_lobby(0)] {
-        let mut told = hall.enters(BOB, listener_again("lobby", heard));
+        let mut sent = hall.enters(BOB, listener_again("lobby", heard));
         let gaps = usize::from(heard != in_lobby(0));
-        assert_eq!(told.iter().filter(|told| *told == "bob< gap lobby").count(), gaps);
-        told.drain(..gaps);
-        // Each counts for twice its length, and an eighth of the buffer is a piece.
-        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(sent.iter().filter(|sent| *sent == "bob< gap lobby").count(), gaps);
+        sent.drain(..gaps);
+        // Each counts for twice its length, and a piece is an eighth of the buffer.
+        assert_eq!(sent.len(), 1, "{sent:?}");
         while hall.chat.is_catching_up(ClientId(BOB)) {
-            told.extend(hall.goes_on(BOB));
+            sent.extend(hall.goes_on(BOB));
         }
-        assert_eq!(told.pop().as_deref(), Some("bob< at 0000000000000001-0-9"));
+        assert_eq!(sent.pop().as_deref(), Some("bob< at 0000000000000001-0-9"));
         let said =
-            |(index, told): (usize, &String)| told.starts_with(&format!("bob< said lobby {} ", index + 1));
-        assert!(told.len() == 9 && told.iter().enumerate().all(said), "{told:?}");
+            |(index, sent): (usize, &String)| sent.starts_with(&format!("bob< said lobby {} ", index + 1));
+        assert!(sent.len() == 9 && sent.iter().enumerate().all(said), "{sent:?}");
         hall.leaves(BOB);
     }
 }
 
 #[test]
-fn who_comes_back_may_have_missed_what_did_not_come_here() {
+fn listener_that_reconnects_is_told_of_a_gap_in_the_subscription() {
     let lobby = RoomName::lobby;
-    for news in
+    for event in
         [RemoteEvent::Unsubscribed { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }]
     {
         let mut hall = Hall::new("");
@@ -399,22 +403,22 @@ fn who_comes_back_may_have_missed_what_did_not_come_here() {
         assert_eq!(hall.asks(ANN, say("lobby", "a")), ["bob< said lobby 1 ann a"]);
         hall.leaves(BOB);
         hall.asks(ANN, say("lobby", "b"));
-        let told = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(told, ["bob< said lobby 2 ann b", &now(2)]);
+        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
+        assert_eq!(sent, ["bob< said lobby 2 ann b", &now(2)]);
         hall.leaves(BOB);
-        hall.hears(news);
-        let told = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(told, ["bob< gap lobby", "bob< said lobby 2 ann b", &now(3)], "and nothing twice");
-        let told = hall.enters(CY, listener_again("lobby", in_lobby(2)));
-        assert_eq!(told, ["cy< gap lobby", "cy< at 0000000000000001-0-3"]);
+        hall.receives(event);
+        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
+        assert_eq!(sent, ["bob< gap lobby", "bob< said lobby 2 ann b", &now(3)], "and nothing twice");
+        let sent = hall.enters(CY, listener_again("lobby", in_lobby(2)));
+        assert_eq!(sent, ["cy< gap lobby", "cy< at 0000000000000001-0-3"]);
         hall.leaves(CY);
-        let told = hall.enters(CY, listener_again("lobby", in_lobby(3)));
-        assert_eq!(told, ["cy< at 0000000000000001-0-3"], "who was here since then knows");
+        let sent = hall.enters(CY, listener_again("lobby", in_lobby(3)));
+        assert_eq!(sent, ["cy< at 0000000000000001-0-3"], "who was here since then knows");
     }
 }
 
 #[test]
-fn a_listener_keeps_a_room_open_and_nothing_else() {
+fn listener_keeps_a_room_open_and_nothing_else() {
     let mut hall = Hall::new("--history 0 --max-rooms 3");
     hall.enters(ANN, listener("dev"));
     hall.enters(BOB, listener("dev"));
@@ -435,15 +439,15 @@ fn a_listener_keeps_a_room_open_and_nothing_else() {
 }
 
 #[test]
-fn a_large_room_tells_only_who_comes_and_goes_itself() {
+fn crowd_sends_joins_and_leaves_only_to_the_client_itself() {
     let mut hall = Hall::with("--announce-max 2", &["ann", "bob"]);
-    let told = hall.enters(CY, json("cy", "lobby"));
-    assert_eq!(told, ["cy< welcome cy", "cy< entered lobby 3 seq 0"]);
+    let sent = hall.enters(CY, json("cy", "lobby"));
+    assert_eq!(sent, ["cy< welcome cy", "cy< entered lobby 3 seq 0"]);
     assert_eq!(hall.asks(CY, nick("eve")), ["cy< you cy eve"]);
     assert_eq!(hall.asks(CY, leave("lobby")), ["cy< gone lobby eve 2"]);
     assert_eq!(hall.asks(BOB, leave("lobby")), ["ann< left lobby bob 1", "bob< gone lobby bob 1"]);
     let listeners = [listener("lobby"), listener("lobby")];
     (DAN..).zip(listeners).for_each(|(slot, listener)| drop(hall.enters(slot, listener)));
-    let told = hall.asks(BOB, join("lobby"));
-    assert_eq!(told, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
+    let sent = hall.asks(BOB, join("lobby"));
+    assert_eq!(sent, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
 }

@@ -1,4 +1,5 @@
-//! The chat at random, with clients of all listeners: who is where, and that nobody is left out or hears twice.
+//! The chat at random, with clients of all listeners: the members of all rooms, and that each message reaches each
+//! member once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,7 @@ const ROOMS: [&str; 4] = ["lobby", "dev", "ops", "qa"];
 const NAMES: [&str; 4] = ["ann", "bob", "cy", "dan"];
 const CLIENTS: u32 = 8;
 
-/// What client `slot` speaks, whenever it is here.
+/// Returns the dialect of client `slot`.
 fn dialect(slot: u32) -> Dialect {
     [Dialect::Json, Dialect::Line, Dialect::Json, Dialect::Raw, Dialect::Events][slot as usize % 5]
 }
@@ -56,7 +57,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Who is here, and in which rooms as far as the model can tell: from what the clients themselves were told.
+/// The connected clients and their rooms, from what the clients themselves were sent.
 #[derive(Default)]
 struct Model {
     here: BTreeMap<u32, BTreeSet<String>>,
@@ -80,7 +81,7 @@ impl Model {
             (Op::Ask(request), Some(places)) if dialect(slot) != Dialect::Events => {
                 hall.asks(slot, request.clone());
                 match request {
-                    // The server closes who says good-bye.
+                    // The server closes a client that quits.
                     Request::Quit(_) => {
                         hall.leaves(slot);
                         self.here.remove(&slot);
@@ -96,14 +97,14 @@ impl Model {
         }
     }
 
-    /// Those in that room who speak `dialect`.
-    fn ears(&self, to: &str, speak: Dialect) -> BTreeSet<ClientId> {
+    /// Returns the members of a room that use `dialect`.
+    fn members(&self, to: &str, speak: Dialect) -> BTreeSet<ClientId> {
         let there = self.here.iter().filter(|(slot, rooms)| dialect(**slot) == speak && rooms.contains(to));
         there.map(|(slot, _)| ClientId(*slot)).collect()
     }
 }
 
-/// Where somebody is who was there and asked for that. At most three rooms for one.
+/// Returns the rooms of a client after a request. A client has at most three.
 fn moved(speaks: Dialect, mut places: BTreeSet<String>, request: &Request) -> BTreeSet<String> {
     match request {
         Request::Join { room, .. } if speaks == Dialect::Line => places = [room.as_str().into()].into(),
@@ -119,16 +120,16 @@ fn moved(speaks: Dialect, mut places: BTreeSet<String>, request: &Request) -> BT
     places
 }
 
-/// The chat and the model agree on who is where; each client's seat is the one it is heard from.
+/// Checks that the chat and the model agree on all rooms, and each membership on its client.
 fn check_state(hall: &Hall, model: &Model) {
     for (id, to) in hall.rooms.iter().filter(|(id, _)| hall.chat.room_name(**id).is_some()) {
         for speak in Dialect::IN_ROOMS {
-            let ears = hall.chat.audience(*id, speak, &[]).concat();
-            let once: BTreeSet<_> = ears.iter().copied().collect();
-            assert_eq!(once.len(), ears.len(), "somebody is in {to} twice: {ears:?}");
-            assert_eq!(once, model.ears(&to[1..], speak), "{speak:?} in {to}");
-            for one in &ears {
-                let others: Vec<_> = ears.iter().copied().filter(|other| other != one).collect();
+            let members = hall.chat.audience(*id, speak, &[]).concat();
+            let once: BTreeSet<_> = members.iter().copied().collect();
+            assert_eq!(once.len(), members.len(), "a client is in {to} twice: {members:?}");
+            assert_eq!(once, model.members(&to[1..], speak), "{speak:?} in {to}");
+            for one in &members {
+                let others: Vec<_> = members.iter().copied().filter(|other| other != one).collect();
                 assert_eq!(hall.chat.audience(*id, speak, &[*one]).concat(), others, "but for {one:?}");
             }
         }
@@ -138,9 +139,9 @@ fn check_state(hall: &Hall, model: &Model) {
     assert_eq!(members, model.here.values().map(BTreeSet::len).sum::<usize>());
 }
 
-// That nobody hears anything twice is checked on the way, by `hall`.
+// `hall` checks on the way that no client is sent a message twice.
 #[test]
-fn everybody_is_where_it_went_and_nobody_is_told_twice() {
+fn every_client_is_in_the_rooms_it_joined_and_receives_each_message_once() {
     check(400, &vec((0..CLIENTS, op()), 1..100), |ops| {
         let (mut hall, mut model) = (Hall::new("--max-rooms-per-client 3 --history 2"), Model::default());
         for (slot, op) in ops {
@@ -154,7 +155,7 @@ fn everybody_is_where_it_went_and_nobody_is_told_twice() {
 }
 
 #[test]
-fn without_a_history_nothing_is_left() {
+fn chat_without_a_history_is_empty_when_all_have_left() {
     check(200, &vec((0..CLIENTS, op()), 1..100), |ops| {
         let (mut hall, mut model) = (Hall::new("--history 0 --announce-max 2"), Model::default());
         ops.iter().for_each(|(slot, op)| model.carry_out(&mut hall, *slot, op));

@@ -1,4 +1,4 @@
-//! The JSON listener's writing, and that of server-sent events: every event, and the text of it. This is the protocol.
+//! Encoding of the JSON listener, and of server-sent events: every event, and its text. This is the protocol.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::frames::{FIN, TEXT, parse};
 use crate::random::{check, raw_text};
 use crate::words::{harm, name, names, room, text};
 
-/// An event as an object, with that `id`; empty, if this listener has no word for it.
+/// Encodes an event with that `id`; empty, if this listener does not encode it.
 fn encoded(event: &Event, id: Option<&str>) -> String {
     let tag = id.map(|id| Tag(id.into()));
     let (mut object, mut frame) = (Vec::new(), Vec::new());
@@ -37,7 +37,7 @@ fn message_of(sender: Sender, from: Name, kind: MessageKind, body: Body) -> Rc<M
     Rc::new(Message { from, sender, kind, body, seq: 7, at_unix_millis: 1_700_000_000_000 })
 }
 
-/// A message that nobody's client sent.
+/// A message that no client has sent.
 fn sent_by_none(sender: Sender, from: Name) -> Event {
     in_dev(message_of(sender, from, MessageKind::Say, Body::Text(text("done"))))
 }
@@ -58,10 +58,10 @@ fn in_dev(message: Rc<Message>) -> Event {
 const ANN: UniqueId = UniqueId { process: 0xabc, serial: 7 };
 const BOB: UniqueId = UniqueId { process: u64::MAX, serial: u32::MAX };
 
-/// Any numbering.
+/// An arbitrary epoch.
 const EPOCH: Epoch = Epoch { process: 0xc0ffee, room: 3 };
 
-/// What is marked with the `id` of the request that it answers: `ID` stands for that.
+/// Answers in rooms, which carry the `id` of their request: `ID` stands for that.
 fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     let dev = || room("dev");
     let entered = |others: &[&str], more| {
@@ -116,7 +116,7 @@ fn answers_in_rooms() -> Vec<(Event, &'static str)> {
     ]
 }
 
-/// The same of what is asked for elsewhere.
+/// Other answers.
 fn other_answers() -> Vec<(Event, &'static str)> {
     let dev = || room("dev");
     let rooms = |more| Event::Rooms { rooms: vec![(room("lobby"), 12), (room("dev"), 1)], more };
@@ -158,8 +158,8 @@ fn answers() -> Vec<(Event, &'static str)> {
     [answers_in_rooms(), other_answers()].concat()
 }
 
-/// What is marked with nothing.
-fn news() -> Vec<(Event, &'static str)> {
+/// Events without an `id`.
+fn without_id() -> Vec<(Event, &'static str)> {
     let (dan, dev) = (|| name("dan"), || room("dev"));
     vec![
         (
@@ -231,7 +231,7 @@ fn news() -> Vec<(Event, &'static str)> {
     ]
 }
 
-/// What other listeners are told.
+/// Events that only other listeners encode.
 fn not_for_this_door() -> Vec<Event> {
     let past = Event::HistoryEntry { message: said(MessageKind::Say, "hi"), age: Duration::ZERO };
     let relayed = Event::Relayed(Payload::Text("hi".into()));
@@ -239,7 +239,7 @@ fn not_for_this_door() -> Vec<Event> {
     vec![Event::AskName, Event::Help, past, Event::HistoryEmpty, relayed, position]
 }
 
-/// The numbers of all kinds of events. A new kind fails to compile here, and then fails
+/// Numbers all kinds of events. A new kind fails to compile here, and then fails
 /// [`every_kind_of_event_is_in_the_tables`] until it has a row.
 fn number(event: &Event) -> usize {
     match event {
@@ -278,8 +278,8 @@ fn number(event: &Event) -> usize {
 }
 
 fn all_events() -> Vec<Event> {
-    let told = [answers(), news()].concat().into_iter().map(|(event, _)| event);
-    told.chain(not_for_this_door()).collect()
+    let encoded_here = [answers(), without_id()].concat().into_iter().map(|(event, _)| event);
+    encoded_here.chain(not_for_this_door()).collect()
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn every_kind_of_event_is_in_the_tables() {
 }
 
 #[test]
-fn an_event_is_an_object_and_an_answer_is_marked() {
+fn event_is_an_object_and_an_answer_has_the_id() {
     for (event, expected) in answers() {
         assert_eq!(encoded(&event, None), expected.replace("ID}", "}"), "{event:?}");
         for id in ["7", "-1.50e+07", r#""a\u001b\"""#] {
@@ -300,7 +300,7 @@ fn an_event_is_an_object_and_an_answer_is_marked() {
             );
         }
     }
-    for (event, expected) in news() {
+    for (event, expected) in without_id() {
         assert_eq!(encoded(&event, None), expected, "{event:?}");
     }
     for event in not_for_this_door() {
@@ -339,7 +339,7 @@ fn every_problem_has_a_code() {
 }
 
 #[test]
-fn a_raw_client_is_told_what_programs_say_and_the_end() {
+fn raw_client_is_sent_payloads_of_programs_and_the_close() {
     let encoded = |event: &Event| {
         let mut out = Vec::new();
         raw::encode(event, &mut out);
@@ -368,7 +368,7 @@ fn sse_encoded(event: &Event) -> String {
 }
 
 #[test]
-fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
+fn listener_is_sent_messages_gaps_and_the_end() {
     for event in all_events() {
         let object = encoded(&event, None);
         let expected = match &event {
@@ -386,7 +386,7 @@ fn who_listens_is_told_what_is_said_what_it_missed_and_the_end() {
     assert!(sse::KEEP_ALIVE.starts_with(b":") && sse::KEEP_ALIVE.ends_with(b"\n\n"));
 }
 
-/// Any message: words, or a JSON string as it comes out of the decoder.
+/// Any message: a text, or a JSON string as the decoder returns it.
 fn any_message() -> impl Strategy<Value = Rc<Message>> {
     let words = raw_text().prop_map(|raw| Text::clean_lines(&raw).map_or(Body::Data("1".into()), Body::Text));
     let quoted = raw_text().prop_map(|raw| serde_json::to_string(&raw).expect("a string"));
@@ -400,7 +400,7 @@ fn any_message() -> impl Strategy<Value = Rc<Message>> {
 }
 
 #[test]
-fn whatever_is_said_is_one_object_and_one_event() {
+fn any_message_is_one_object_and_one_event() {
     check(3_000, &any_message(), |message| {
         let event = in_dev(message.clone());
         let object = encoded(&event, None);
@@ -421,7 +421,7 @@ fn whatever_is_said_is_one_object_and_one_event() {
 }
 
 #[test]
-fn whatever_is_said_does_nothing_to_the_terminal_of_a_line_client() {
+fn any_message_is_harmless_to_the_terminal_of_a_line_client() {
     check(3_000, &any_message(), |message| {
         let mut line = Vec::new();
         chinwag::codec::line::encode(&in_dev(message), &mut line);

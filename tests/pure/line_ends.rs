@@ -1,22 +1,22 @@
-//! Where a line ends, how it is edited on the way, and what is no line at all.
+//! Ends of lines, editing within a line, and input of other protocols.
 
 use chinwag::protocol::CloseReason;
 
 use crate::codec::{NOT_UTF8, STAY, TOO_LONG, check, nick, say};
-use crate::ear::{Heard, LINE_MAX, Stage, heard};
+use crate::reader::{Decoded, LINE_MAX, Stage, decode};
 
-const HTTP: Heard = Heard::Foreign(CloseReason::HttpRequest);
-const OTHER: Heard = Heard::Foreign(CloseReason::OtherProtocol);
+const HTTP: Decoded = Decoded::Foreign(CloseReason::HttpRequest);
+const OTHER: Decoded = Decoded::Foreign(CloseReason::OtherProtocol);
 
 #[test]
 fn cr_and_cr_nul_end_a_line_and_cr_lf_is_one_end() {
-    let rows: [(&[u8], &[Heard]); 8] = [
+    let rows: [(&[u8], &[Decoded]); 8] = [
         (b"ann\rhi\r", &[nick("ann"), say("hi")]),
         (b"ann\r\0hi\r\0", &[nick("ann"), say("hi")]),
         (b"ann\r\nhi\r\n", &[nick("ann"), say("hi")]),
         (b"ann\n\rhi\n\r", &[nick("ann"), say("hi")]),
         (b"ann\r\r\nhi\r\r\0", &[nick("ann"), say("hi")]),
-        // The LF of a refused name's end is no empty line, which would answer the question.
+        // The LF of a refused name's end is no empty line, which would answer the prompt.
         (b"a b\r\nann\r\n", &[bad_name(), nick("ann")]),
         (b"a b\r\0ann\r\0", &[bad_name(), nick("ann")]),
         (b"a b\r\r\nhi\r\n", &[bad_name(), STAY, say("hi")]),
@@ -24,12 +24,12 @@ fn cr_and_cr_nul_end_a_line_and_cr_lf_is_one_end() {
     rows.into_iter().for_each(|(input, expected)| check(Stage::Naming, input, expected));
 }
 
-fn bad_name() -> Heard {
-    Heard::Refused(chinwag::protocol::Problem::BadName(chinwag::text::NameError::Space))
+fn bad_name() -> Decoded {
+    Decoded::Refused(chinwag::protocol::Problem::BadName(chinwag::text::NameError::Space))
 }
 
 #[test]
-fn telnet_commands_inside_a_lines_end_change_nothing() {
+fn telnet_commands_within_a_line_end_change_nothing() {
     for command in [&b"\xff\xf1"[..], b"\xff\xfb\x18", b"\xff\xfa\x1f\r\n\0\xff\xf0", b"\xff\xf1\xff\xf1"] {
         for second in [&b"\n"[..], b"\0", b""] {
             let input = [b"a b\r", command, second, b"ann\rhi\r", command, second, b"yo\r"].concat();
@@ -51,29 +51,29 @@ fn every_line_end_ends_an_over_long_line() {
 }
 
 #[test]
-fn a_line_is_edited_while_it_is_typed() {
-    let rows: [(&[u8], &[Heard]); 9] = [
+fn line_is_edited_while_it_is_typed() {
+    let rows: [(&[u8], &[Decoded]); 9] = [
         (b"anm\x08n\rhj\x7fi\r", &[nick("ann"), say("hi")]),
         (b"anm\xff\xf7n\r\nhj\xff\xf7i\r\n", &[nick("ann"), say("hi")]),
         (b"bob\xff\xf8ann\nno\xff\xf8hi\n", &[nick("ann"), say("hi")]),
         ("zo\u{eb}\u{8}\u{eb}\n\u{1f98a}\u{7f}\u{1f980}\n".as_bytes(), &[nick("zo\u{eb}"), say("\u{1f980}")]),
-        // Nothing is left, and that is an empty line.
+        // All is erased, which leaves an empty line.
         (b"ab\x08\x08\x08\nhi\x7f\x7f\nyo\n", &[STAY, say("yo")]),
-        // An ended line can't be edited any more.
+        // A line can't be edited after its end.
         (b"ann\n\x08\x7fhi\n", &[nick("ann"), say("hi")]),
         (b"ann\n/x\x08quiz\x7ft\x08\x08\x08\x08\x08ho\n", &[nick("ann"), say("ho")]),
         (b"ann\ncaf\xe9\x08e\ncaf\xe9\n", &[nick("ann"), say("cafe"), NOT_UTF8]),
         (b"ann\nhi\x08", &[nick("ann"), say("h")]),
     ];
     rows.into_iter().for_each(|(input, expected)| check(Stage::Naming, input, expected));
-    // What was erased counts against the limit all the same: memory is bounded by what comes.
+    // Erased bytes count against the limit, too: memory is bounded by the bytes received.
     let erased = [&b"x\x08".repeat(LINE_MAX / 2 - 1)[..], b"hi"].concat();
     check(Stage::Chatting, &[&erased[..], b"\nyo\n"].concat(), &[say("hi"), say("yo")]);
     check(Stage::Chatting, &[b"x", &erased[..], b"\nyo\n"].concat(), &[TOO_LONG, say("yo")]);
 }
 
 #[test]
-fn a_byte_order_mark_before_the_first_line_is_ignored() {
+fn byte_order_mark_before_the_first_line_is_ignored() {
     let mark = "\u{feff}";
     for stage in [Stage::Naming, Stage::Entering] {
         let first = |raw| if stage == Stage::Naming { nick(raw) } else { say(raw) };
@@ -83,19 +83,19 @@ fn a_byte_order_mark_before_the_first_line_is_ignored() {
         let longest = "x".repeat(LINE_MAX);
         let expected = if stage == Stage::Naming { too_long_name() } else { say(&longest) };
         check(stage, format!("{mark}{longest}\n").as_bytes(), &[expected]);
-        // Half of one is none.
+        // An incomplete mark is not ignored.
         check(stage, b"\xef\xbbann\n", &[NOT_UTF8]);
     }
     check(Stage::Naming, format!("{mark}\nhi\n").as_bytes(), &[STAY, say("hi")]);
     check(Stage::Naming, format!("{mark}/nick ann\n").as_bytes(), &[nick("ann")]);
 }
 
-fn too_long_name() -> Heard {
-    Heard::Refused(chinwag::protocol::Problem::BadName(chinwag::text::NameError::TooLong))
+fn too_long_name() -> Decoded {
+    Decoded::Refused(chinwag::protocol::Problem::BadName(chinwag::text::NameError::TooLong))
 }
 
 #[test]
-fn a_first_line_of_another_protocol_is_the_end_wherever_it_is_cut() {
+fn first_line_of_another_protocol_closes_the_connection_wherever_it_is_cut() {
     for stage in [Stage::Naming, Stage::Entering] {
         for (input, expected) in [
             (&b"POST / HTTP/1.1\r\nHost: a\r\n\r\n\n/nick boss\nhello\n"[..], HTTP),
@@ -119,23 +119,24 @@ fn a_first_line_of_another_protocol_is_the_end_wherever_it_is_cut() {
 fn empty_lines_before_another_protocol_do_not_hide_it() {
     let request = b"\r\n\r\n\nGET / HTTP/1.1\r\n\r\nhello\n";
     check(Stage::Entering, request, &[HTTP]);
-    assert_eq!(heard(Stage::Naming, [&request[..]]), [HTTP]);
-    // Who sees only the empty line has to take it for an answer.
-    assert_eq!(heard(Stage::Naming, request.chunks(1)), [STAY, HTTP]);
-    assert_eq!(heard(Stage::Naming, [&b"\r\n"[..], b"GE", b"T / HTTP/1.1\r\nhello\n"]), [STAY, HTTP]);
-    // A NUL belongs to a CR in front of it, and not if a mark lies between the two.
+    assert_eq!(decode(Stage::Naming, [&request[..]]), [HTTP]);
+    // An empty line alone has to count as an answer.
+    assert_eq!(decode(Stage::Naming, request.chunks(1)), [STAY, HTTP]);
+    assert_eq!(decode(Stage::Naming, [&b"\r\n"[..], b"GE", b"T / HTTP/1.1\r\nhello\n"]), [STAY, HTTP]);
+    // A NUL belongs to a CR right in front of it, and not if a byte order mark lies between the two.
     let binary = b"\r\xef\xbb\xbf\0";
-    assert_eq!(heard(Stage::Naming, [&binary[..]]), [OTHER]);
-    assert_eq!(heard(Stage::Naming, binary.chunks(1)), [STAY, OTHER]);
+    assert_eq!(decode(Stage::Naming, [&binary[..]]), [OTHER]);
+    assert_eq!(decode(Stage::Naming, binary.chunks(1)), [STAY, OTHER]);
 }
 
-/// The check for other protocols looks no further than the line does, so that no cut matters. (A random test found it.)
+/// The check for other protocols covers no more bytes than the line does, so cuts don't matter. (A random test found
+/// this.)
 #[test]
-fn request_behind_an_endless_telnet_command_is_the_rest_of_a_line_that_is_too_long() {
+fn request_behind_an_endless_telnet_command_is_the_rest_of_an_over_long_line() {
     for length in [LINE_MAX, LINE_MAX + 4] {
         let input = [b"\xff\xfa", &vec![b'z'; length][..], b"\xff\xf0GET / HTTP/1.1\r\n\n"].concat();
-        let whole = heard(Stage::Entering, [&input[..]]);
-        assert_eq!(heard(Stage::Entering, input.chunks(1)), whole, "{length}");
+        let whole = decode(Stage::Entering, [&input[..]]);
+        assert_eq!(decode(Stage::Entering, input.chunks(1)), whole, "{length}");
         assert_eq!(whole.first(), Some(&TOO_LONG), "{length}");
     }
 }

@@ -1,4 +1,4 @@
-//! The link to Redis without a Redis: the exact bytes that go out, what comes of those that come in, and when.
+//! The link to Redis without a Redis: the exact bytes it sends, its reaction to received bytes, and all delays.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use chinwag::time::{Moment, Now};
 use crate::words::{name, room, text};
 
 const PROCESS: u64 = 0xC0FFEE;
-/// What it is called in Redis.
+/// The process's key in Redis.
 const OWN: &str = "chinwag:@0000000000c0ffee";
 pub const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
 
@@ -22,7 +22,7 @@ pub const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
 pub struct Rig {
     pub backplane: Backplane,
     pub now: Now,
-    /// The version of its clients that the process has put into Redis.
+    /// The version of the clients that the process has written to Redis.
     version: String,
 }
 
@@ -34,7 +34,7 @@ impl Rig {
         Rig { backplane: Backplane::new(&config, url, PROCESS, now), now, version: String::new() }
     }
 
-    /// One whose first session is up and told.
+    /// Creates a link whose first session is up and announced.
     pub fn up(flags: &str) -> Rig {
         let mut rig = Rig::new(flags);
         rig.connect();
@@ -45,7 +45,7 @@ impl Rig {
         rig
     }
 
-    /// Goes on as far as the sockets.
+    /// Connects both sockets.
     pub fn connect(&mut self) {
         self.backplane.handle_timeout(self.now);
         let resolve = LinkAction::Resolve { host: "localhost".into(), port: 6379 };
@@ -60,7 +60,7 @@ impl Rig {
         self.receive(Link::Subscriptions, &message_of(&["pong", ""]));
     }
 
-    /// The chat does what it is asked, and Redis answers everything.
+    /// Lets the chat handle all events, and Redis answer everything.
     pub fn settle(&mut self) {
         loop {
             let actions = self.actions();
@@ -73,7 +73,7 @@ impl Rig {
         }
     }
 
-    /// Redis answers what was sent as if nobody listened and nothing was there; how many commands that were.
+    /// Answers all commands as an empty Redis without subscribers would. Returns their number.
     fn answer_all(&mut self) -> usize {
         let commands = self.commands();
         for words in &commands {
@@ -97,19 +97,19 @@ impl Rig {
         self.backplane.receive(link, bytes.as_bytes(), self.now);
     }
 
-    /// Somebody here listens to a room, and Redis confirms the subscription.
+    /// Makes a local client listen to a room, and confirms the subscription.
     pub fn listens(&mut self, room: &str) {
-        self.backplane.share(ears(room, true), self.now);
+        self.backplane.share(subscribed(room, true), self.now);
         self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{room}")]));
     }
 
-    pub fn hears(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
+    pub fn on_message(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
         self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
-        let told = |action| match action {
+        let event = |action| match action {
             LinkAction::Deliver(news) => news,
             other => panic!("{other:?}"),
         };
-        self.actions().into_iter().map(told).collect()
+        self.actions().into_iter().map(event).collect()
     }
 
     pub fn actions(&mut self) -> Vec<LinkAction> {
@@ -121,7 +121,7 @@ impl Rig {
         String::from_utf8(std::mem::take(self.backplane.output(link))).unwrap()
     }
 
-    /// What was sent to the commands' connection, a command a line; none of its words has a line of its own.
+    /// Returns the commands sent so far as words; no word contains a line end.
     pub fn commands(&mut self) -> Vec<Vec<String>> {
         let sent = self.sent(Link::Commands);
         let words = |command: &str| command.split("\r\n").skip(2).step_by(2).map(String::from).collect();
@@ -138,7 +138,7 @@ impl Rig {
         self.after(Duration::from_millis(millis));
     }
 
-    /// Goes to the next thing that is due, and tells how long that takes.
+    /// Advances the clock to the next deadline. Returns how long that takes.
     fn skip(&mut self) -> Duration {
         let span = self.backplane.next_timeout().unwrap().since(self.now.moment);
         self.after(span);
@@ -161,7 +161,7 @@ fn bulk(word: &str) -> String {
     format!("${}\r\n{word}\r\n", word.len())
 }
 
-/// An array of words.
+/// Encodes an array of words.
 pub fn message_of(words: &[&str]) -> String {
     format!("*{}\r\n{}", words.len(), words.iter().map(|word| bulk(word)).collect::<String>())
 }
@@ -178,11 +178,11 @@ pub fn said(raw: &str) -> LocalEvent {
     LocalEvent::Message { room: RoomName::lobby(), message: Rc::new(message) }
 }
 
-fn ears(raw: &str, any: bool) -> LocalEvent {
+fn subscribed(raw: &str, any: bool) -> LocalEvent {
     LocalEvent::Subscribed { room: room(raw), has_subscribers: any }
 }
 
-fn news(body: Body) -> RemoteEvent {
+fn remote_message(body: Body) -> RemoteEvent {
     RemoteEvent::Message {
         room: RoomName::lobby(),
         from: chinwag::text::Name::of_redis(),
@@ -194,11 +194,11 @@ fn news(body: Body) -> RemoteEvent {
 }
 
 #[test]
-fn a_session_begins_with_the_login_and_ends_with_a_question_whose_answer_says_that_all_is_done() {
+fn session_begins_with_the_login_and_ends_with_a_command_that_confirms_the_rest() {
     let config = Config::from_flags("--redis redis://bob:pa%20ss@localhost/3 --redis-prefix x:");
     let now = Now::default();
     let mut backplane = Backplane::new(&config, config.redis.clone().unwrap(), PROCESS, now);
-    backplane.share(ears("dev", true), now);
+    backplane.share(subscribed("dev", true), now);
     backplane.handle_timeout(now);
     assert!(matches!(backplane.next_action(), Some(LinkAction::Resolve { .. })));
     backplane.resolved(Ok(vec![address(1)]), now);
@@ -216,7 +216,7 @@ fn a_session_begins_with_the_login_and_ends_with_a_question_whose_answer_says_th
 }
 
 #[test]
-fn what_redis_refuses_at_the_login_ends_the_session() {
+fn error_at_the_login_ends_the_session() {
     for error in ["NOAUTH Authentication required.", "WRONGPASS no", "LOADING wait", "NOPERM no"] {
         for link in Link::BOTH {
             let mut rig = Rig::new("");
@@ -229,7 +229,7 @@ fn what_redis_refuses_at_the_login_ends_the_session() {
 }
 
 #[test]
-fn each_attempt_waits_about_twice_as_long_as_the_one_before_and_takes_the_next_address() {
+fn each_attempt_doubles_the_delay_and_takes_the_next_address() {
     let mut rig = Rig::new("");
     let mut pauses = Vec::new();
     for attempt in 0..12 {
@@ -248,7 +248,7 @@ fn each_attempt_waits_about_twice_as_long_as_the_one_before_and_takes_the_next_a
 }
 
 #[test]
-fn who_is_here_is_registered_before_anybody_is_told() {
+fn clients_are_registered_before_they_are_announced() {
     let mut rig = Rig::new("");
     rig.connect();
     rig.log_in();
@@ -277,7 +277,7 @@ fn who_is_here_is_registered_before_anybody_is_told() {
 }
 
 #[test]
-fn who_is_not_there_at_a_check_is_registered_again() {
+fn client_that_is_missing_at_a_check_is_registered_again() {
     for (reply, again) in [("$-1\r\n", true), ("$2\r\n99\r\n", true), ("$1\r\n1\r\n", false)] {
         let mut rig = Rig::up("");
         rig.after_millis(5_000);
@@ -288,7 +288,7 @@ fn who_is_not_there_at_a_check_is_registered_again() {
 }
 
 #[test]
-fn what_is_said_is_published_with_a_number() {
+fn messages_are_published_with_a_number() {
     let mut rig = Rig::up("");
     rig.backplane.share(said("hi"), rig.now);
     rig.backplane.share(said("again"), rig.now);
@@ -297,13 +297,17 @@ fn what_is_said_is_published_with_a_number() {
     let expected =
         [["PUBLISH", "chinwag:lobby", &payload(1, "hi")], ["PUBLISH", "chinwag:lobby", &payload(2, "again")]];
     assert_eq!(rig.commands(), expected);
-    assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "our own come back to us, and are known");
+    assert_eq!(
+        rig.on_message("chinwag:lobby", &payload(1, "hi")),
+        [],
+        "our own come back to us, and are known"
+    );
     rig.receive(Link::Commands, ":2\r\n");
     assert_eq!(rig.backplane.counts().published, 1);
-    // Only what was confirmed is not sent again.
+    // Only confirmed messages are not sent again.
     rig.backplane.broken("cut", rig.now);
     let age = rig.skip().as_millis();
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "there is nobody to send it to");
+    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "no other process is there");
     assert!(rig.actions().contains(&LinkAction::Disconnect));
     rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
     rig.sent(Link::Commands);
@@ -319,26 +323,29 @@ fn what_is_said_is_published_with_a_number() {
 }
 
 #[test]
-fn what_other_programs_publish_is_data_or_words_or_nothing() {
+fn payload_of_another_program_is_data_or_text_or_ignored() {
     let mut rig = Rig::up("--message-max 64k");
     rig.listens("lobby");
-    let data = |raw: &str| [news(Body::Data(raw.into()))];
-    assert_eq!(rig.hears("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
-    assert_eq!(rig.hears("chinwag:lobby", "12"), data("12"));
-    assert_eq!(rig.hears("chinwag:lobby", "hello\x1b[2J"), [news(Body::Text(text("hello[2J")))]);
-    assert_eq!(rig.hears("chinwag:lobby", r#"{"chinwag":12}"#), [], "it begins as ours do");
-    assert_eq!(rig.hears("chinwag:lobby", " \n"), []);
-    assert_eq!(rig.hears("chinwag:lobby", &"a".repeat(65 * 1024)), []);
-    assert_eq!(rig.hears("chinwag:Lobby", "hi"), [], "no room is called so");
-    assert_eq!(rig.hears("chinwag:@presence", "hi"), []);
+    let data = |raw: &str| [remote_message(Body::Data(raw.into()))];
+    assert_eq!(rig.on_message("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
+    assert_eq!(rig.on_message("chinwag:lobby", "12"), data("12"));
+    assert_eq!(
+        rig.on_message("chinwag:lobby", "hello\x1b[2J"),
+        [remote_message(Body::Text(text("hello[2J")))]
+    );
+    assert_eq!(rig.on_message("chinwag:lobby", r#"{"chinwag":12}"#), [], "it begins as ours do");
+    assert_eq!(rig.on_message("chinwag:lobby", " \n"), []);
+    assert_eq!(rig.on_message("chinwag:lobby", &"a".repeat(65 * 1024)), []);
+    assert_eq!(rig.on_message("chinwag:Lobby", "hi"), [], "no room is called so");
+    assert_eq!(rig.on_message("chinwag:@presence", "hi"), []);
     let longest = "a".repeat(64 * 1024);
-    assert_eq!(rig.hears("chinwag:lobby", &longest), [news(Body::Text(text(&longest)))]);
+    assert_eq!(rig.on_message("chinwag:lobby", &longest), [remote_message(Body::Text(text(&longest)))]);
     let counts = rig.backplane.counts();
     assert_eq!((counts.received, counts.ignored), (4, 5));
 }
 
 #[test]
-fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
+fn invalid_message_of_another_process_counts_as_missed() {
     let mut rig = Rig::up("");
     rig.listens("lobby");
     let payload = |n: u64, text: &str| {
@@ -346,42 +353,42 @@ fn a_message_of_another_process_that_may_not_be_passed_on_is_missed() {
             r#"{{"chinwag":"000000000000000a","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#
         )
     };
-    assert!(matches!(rig.hears("chinwag:lobby", &payload(1, "hi"))[..], [RemoteEvent::Message { .. }]));
-    assert_eq!(rig.hears("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
+    assert!(matches!(rig.on_message("chinwag:lobby", &payload(1, "hi"))[..], [RemoteEvent::Message { .. }]));
+    assert_eq!(rig.on_message("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
     let lost = |count| [RemoteEvent::Lost { room: RoomName::lobby(), count }];
-    assert_eq!(rig.hears("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(Some(1)));
-    assert_eq!(rig.hears("chinwag:lobby", &payload(3, " ")), lost(Some(1)));
+    assert_eq!(rig.on_message("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(Some(1)));
+    assert_eq!(rig.on_message("chinwag:lobby", &payload(3, " ")), lost(Some(1)));
     assert!(matches!(
-        rig.hears("chinwag:lobby", &payload(6, "hi"))[..],
+        rig.on_message("chinwag:lobby", &payload(6, "hi"))[..],
         [RemoteEvent::Lost { count: Some(2), .. }, RemoteEvent::Message { .. }]
     ));
     assert_eq!(rig.backplane.counts().lost, 4);
 }
 
 #[test]
-fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
+fn process_without_a_subscription_to_its_own_channel_is_removed() {
     let beat = r#"{"chinwag":"000000000000000a","type":"beat","version":0}"#;
     let doubted = |answer: &str| {
         let mut rig = Rig::up("");
-        rig.hears("chinwag:@presence", beat);
+        rig.on_message("chinwag:@presence", beat);
         rig.settle();
         (0..3).for_each(|_| rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now));
         assert_eq!(rig.commands(), [["PUBSUB", "NUMSUB", "chinwag:@000000000000000a"]], "once");
         rig.receive(Link::Commands, answer);
         rig
     };
-    let told = [LinkAction::Deliver(RemoteEvent::ProcessGone { process: 10 })];
+    let removal = [LinkAction::Deliver(RemoteEvent::ProcessGone { process: 10 })];
     let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
     for (answer, gone) in [(counted(0), true), (counted(1), false)] {
         let mut rig = doubted(&answer);
         rig.after_millis(2_999);
         assert_eq!(rig.actions(), []);
         rig.after_millis(1);
-        assert_eq!(rig.actions(), if gone { &told[..] } else { &[] });
+        assert_eq!(rig.actions(), if gone { &removal[..] } else { &[] });
     }
-    // Who is waited for after a break is not doubted.
+    // A process that is waited for after a break is not doubted.
     let mut rig = Rig::up("");
-    rig.hears("chinwag:@presence", beat);
+    rig.on_message("chinwag:@presence", beat);
     rig.settle();
     rig.backplane.broken("test", rig.now);
     rig.actions();
@@ -391,20 +398,20 @@ fn a_process_that_does_not_hear_what_is_for_it_is_gone() {
     rig.settle();
     rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
     assert_eq!(rig.commands(), Vec::<Vec<String>>::new());
-    rig.hears("chinwag:@presence", beat);
+    rig.on_message("chinwag:@presence", beat);
     rig.settle();
     rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
     assert_eq!(rig.commands().len(), 1);
-    // It had only lost its link.
+    // The process had only lost its link.
     let mut rig = doubted(&counted(0));
     rig.after_millis(2_999);
-    rig.hears("chinwag:@presence", beat);
+    rig.on_message("chinwag:@presence", beat);
     rig.after_millis(1);
     assert_eq!(rig.actions(), []);
 }
 
 #[test]
-fn any_error_ends_the_session_and_the_message_is_said_in_the_next() {
+fn any_error_ends_the_session_and_the_message_is_published_in_the_next() {
     for error in ["NOPERM this user may not", "OOM no memory", "BUSY Redis is busy", "lower case"] {
         let mut rig = Rig::up("");
         rig.backplane.share(said("hi"), rig.now);
@@ -423,7 +430,7 @@ fn any_error_ends_the_session_and_the_message_is_said_in_the_next() {
         rig.answer_all();
         let commands = rig.commands();
         assert_eq!(commands[1], said[0]);
-        // Not before Redis has taken the message is all in order.
+        // The recovery is complete only after Redis has taken the message.
         rig.receive(Link::Commands, ":0\r\n");
         assert_eq!(rig.commands(), [["PING"]]);
         rig.receive(Link::Commands, ":0\r\n:0\r\n");
@@ -434,7 +441,7 @@ fn any_error_ends_the_session_and_the_message_is_said_in_the_next() {
 }
 
 #[test]
-fn numbers_may_be_as_large_as_they_like() {
+fn numbers_of_any_size_are_accepted() {
     let mut rig = Rig::up("");
     rig.listens("lobby");
     let max = u64::MAX;
@@ -444,27 +451,27 @@ fn numbers_may_be_as_large_as_they_like() {
         )
     };
     for process in [1, 2] {
-        rig.hears("chinwag:lobby", &payload(process, 0));
-        let told = rig.hears("chinwag:lobby", &payload(process, max));
-        assert_eq!(told, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
-        assert_eq!(rig.hears("chinwag:lobby", &payload(process, max)), []);
+        rig.on_message("chinwag:lobby", &payload(process, 0));
+        let events = rig.on_message("chinwag:lobby", &payload(process, max));
+        assert_eq!(events, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
+        assert_eq!(rig.on_message("chinwag:lobby", &payload(process, max)), []);
     }
     assert_eq!(rig.backplane.counts().lost, max);
     let clients = |version| {
         format!(r#"{{"chinwag":"000000000000000a","type":"clients","version":{version},"clients":[]}}"#)
     };
     rig.settle();
-    rig.hears("chinwag:@presence", &clients(max));
+    rig.on_message("chinwag:@presence", &clients(max));
     let whole = message_of(&["v", &max.to_string()]);
     assert_eq!(rig.commands(), [["HGETALL", "chinwag:@000000000000000a"]]);
     rig.receive(Link::Commands, &whole);
     rig.actions();
-    assert_eq!(rig.hears("chinwag:@presence", &clients(0)), []);
-    assert_eq!(rig.hears("chinwag:@presence", &clients(max)), []);
+    assert_eq!(rig.on_message("chinwag:@presence", &clients(0)), []);
+    assert_eq!(rig.on_message("chinwag:@presence", &clients(max)), []);
 }
 
 #[test]
-fn all_clients_of_a_large_process_fit_whatever_may_wait() {
+fn all_clients_of_a_large_process_fit_with_the_smallest_queue() {
     let mut rig = Rig::up("--redis-queue 64k");
     rig.backplane.share(said("hi"), rig.now);
     let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
@@ -476,19 +483,19 @@ fn all_clients_of_a_large_process_fit_whatever_may_wait() {
 }
 
 #[test]
-fn a_message_fits_however_it_is_written() {
+fn message_fits_however_it_is_escaped() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     rig.listens("lobby");
     let head = r#"{"chinwag":"000000000000000a","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
     let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
-    assert!(matches!(rig.hears("chinwag:lobby", &payload)[..], [RemoteEvent::Relayed { .. }]));
+    assert!(matches!(rig.on_message("chinwag:lobby", &payload)[..], [RemoteEvent::Relayed { .. }]));
     let endless = "a".repeat(1024 * 1024);
     rig.receive(Link::Subscriptions, &format!("$2000000\r\n{endless}"));
     assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Disconnect]));
 }
 
 #[test]
-fn a_command_without_an_answer_in_time_ends_the_session() {
+fn command_without_an_answer_in_time_ends_the_session() {
     for late in [false, true] {
         let mut rig = Rig::up("--redis-timeout 2s");
         rig.backplane.share(said("hi"), rig.now);
@@ -504,7 +511,7 @@ fn a_command_without_an_answer_in_time_ends_the_session() {
 }
 
 #[test]
-fn a_sign_of_life_that_does_not_come_back_ends_the_session() {
+fn heartbeat_that_does_not_come_back_ends_the_session() {
     let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
     for silent in [false, true] {
         let mut rig = Rig::up("--redis-timeout 2s");
@@ -512,7 +519,7 @@ fn a_sign_of_life_that_does_not_come_back_ends_the_session() {
         rig.settle();
         rig.after_millis(1_999);
         if !silent {
-            assert_eq!(rig.hears("chinwag:@presence", &beat), []);
+            assert_eq!(rig.on_message("chinwag:@presence", &beat), []);
         }
         rig.after_millis(1);
         assert_eq!(rig.backplane.is_up(), !silent);
@@ -520,7 +527,7 @@ fn a_sign_of_life_that_does_not_come_back_ends_the_session() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_ends_the_session() {
+fn unexpected_answer_ends_the_session() {
     for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
         let mut rig = Rig::up("");
         rig.receive(Link::Commands, bytes);
@@ -533,14 +540,14 @@ fn an_answer_that_nobody_asked_for_ends_the_session() {
 }
 
 #[test]
-fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
-    for (millis, told) in [(999, false), (1_000, true)] {
+fn outage_is_announced_only_after_a_second() {
+    for (millis, announced) in [(999, false), (1_000, true)] {
         let mut rig = Rig::up("");
         rig.backplane.broken("cut", rig.now);
         assert_eq!(rig.actions(), [LinkAction::Disconnect]);
         rig.after_millis(millis);
         let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Deliver(news));
-        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), told);
+        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), announced);
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.sent(Link::Commands);
         rig.log_in();
@@ -557,13 +564,13 @@ fn everybody_is_told_only_if_the_link_is_away_for_a_second() {
             "nor now"
         );
         let own = format!("{HEAD}:\"hello\",\"version\":2}}");
-        let heard = rig.hears("chinwag:@presence", &own);
-        assert_eq!(heard.contains(&RemoteEvent::Connected), told);
+        let received = rig.on_message("chinwag:@presence", &own);
+        assert_eq!(received.contains(&RemoteEvent::Connected), announced);
     }
 }
 
 #[test]
-fn who_leaves_is_gone_at_once_and_says_nothing_more_of_its_clients() {
+fn ending_process_leaves_at_once_and_sends_no_more_of_its_clients() {
     let mut rig = Rig::up("");
     rig.backplane.leave();
     rig.backplane.share(LocalEvent::Gone { client: 3, reason: None }, rig.now);

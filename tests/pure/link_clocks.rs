@@ -1,5 +1,5 @@
-//! The link's order, deadlines and clocks: commands for those who came and went in one tick, a timeout that is longer than
-//! the time between two signs of life, and a wall clock that is set while the steady one goes on.
+//! The link's order, deadlines and clocks: joins and leaves within one tick, a timeout longer than the heartbeat
+//! interval, and a wall clock that is set.
 
 use chinwag::backplane::Link;
 use chinwag::protocol::{LocalEvent, Presence};
@@ -19,19 +19,19 @@ fn in_lobby(raw: &str, since: u64) -> String {
     format!(r#"{{"name":"{raw}","since":{since},"rooms":["lobby"]}}"#)
 }
 
-/// A sign of life of our own comes back.
+/// Delivers the process's own heartbeat.
 fn echo(rig: &mut Rig) {
-    assert_eq!(rig.hears("chinwag:@presence", &format!("{HEAD}:\"beat\",\"version\":1}}")), []);
+    assert_eq!(rig.on_message("chinwag:@presence", &format!("{HEAD}:\"beat\",\"version\":1}}")), []);
 }
 
 #[test]
-fn clients_that_went_in_a_tick_are_removed_before_the_version_says_that_all_is_whole() {
+fn clients_that_left_in_a_tick_are_removed_before_the_version_is_written() {
     let mut rig = Rig::up("");
     rig.backplane.register(&[(3, presence("ann", 5)), (4, presence("bob", 6))]);
     rig.settle();
     let now = rig.now;
     let mut share = |share| rig.backplane.share(share, now);
-    // One goes, another takes its name, one comes and goes, and one comes and is renamed.
+    // One client leaves, another takes its name, one joins and leaves, and one joins and is renamed.
     share(LocalEvent::Gone { client: 3, reason: None });
     share(LocalEvent::Present { client: 4, presence: presence("ann", 7) });
     share(LocalEvent::Present { client: 5, presence: presence("cy", 8) });
@@ -49,19 +49,19 @@ fn clients_that_went_in_a_tick_are_removed_before_the_version_says_that_all_is_w
             format!("PEXPIRE {OWN} 20000"),
         ]
     );
-    // To the others each is told in its turn: the name is free before it is taken.
-    let [told] = &words[4..] else { panic!("{words:?}") };
+    // Other processes get the events in order: a name is free before it is taken.
+    let [published] = &words[4..] else { panic!("{words:?}") };
     assert!(
-        told.starts_with(&format!(r#"PUBLISH chinwag:@presence {HEAD}:"clients","version":3,"#)),
-        "{told}"
+        published.starts_with(&format!(r#"PUBLISH chinwag:@presence {HEAD}:"clients","version":3,"#)),
+        "{published}"
     );
-    let places = [r#""id":3"#, r#""id":4"#, r#""id":5"#, r#""id":6"#].map(|id| told.find(id));
-    assert!(places.is_sorted() && places[0].is_some(), "{told}");
-    assert!(!told.contains(r#""di""#), "only the last of several in a row counts: {told}");
+    let places = [r#""id":3"#, r#""id":4"#, r#""id":5"#, r#""id":6"#].map(|id| published.find(id));
+    assert!(places.is_sorted() && places[0].is_some(), "{published}");
+    assert!(!published.contains(r#""di""#), "only the last of several in a row counts: {published}");
 }
 
 #[test]
-fn words_and_their_speaker_go_out_in_the_order_in_which_they_came() {
+fn messages_and_joins_are_published_in_the_order_in_which_they_came() {
     let mut rig = Rig::up("");
     rig.backplane.share(LocalEvent::Present { client: 3, presence: presence("ann", 5) }, rig.now);
     rig.backplane.share(said("hello"), rig.now);
@@ -80,9 +80,9 @@ fn words_and_their_speaker_go_out_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn timeout_longer_than_a_heartbeat_counts_from_the_first_that_is_not_answered() {
+fn timeout_longer_than_the_heartbeat_interval_counts_from_the_first_unanswered_heartbeat() {
     let mut rig = Rig::up("--redis-timeout 12s");
-    // Signs of life go out at 5, 10 and 15 seconds, and come back, but no command is answered.
+    // Heartbeats go out at 5, 10 and 15 seconds, and come back, but no command is answered.
     for second in 1..=16 {
         rig.after_millis(1_000);
         rig.commands();
@@ -97,10 +97,10 @@ fn timeout_longer_than_a_heartbeat_counts_from_the_first_that_is_not_answered() 
 }
 
 #[test]
-fn answers_put_off_the_timeout_even_if_each_is_late() {
+fn late_answers_extend_the_timeout() {
     let mut rig = Rig::up("--redis-timeout 12s");
     for _ in 0..10 {
-        // The sign of life of five seconds ago is answered eleven seconds late.
+        // The heartbeat of five seconds ago is answered eleven seconds late.
         rig.after_millis(5_000);
         let sent = rig.commands();
         rig.after_millis(4_900);
@@ -112,7 +112,7 @@ fn answers_put_off_the_timeout_even_if_each_is_late() {
 }
 
 #[test]
-fn echo_that_does_not_come_back_is_missed_after_the_timeout_however_many_heartbeats_follow() {
+fn missing_heartbeat_ends_the_session_after_the_timeout_however_many_follow() {
     let mut rig = Rig::up("--redis-timeout 12s");
     for second in 1..=16 {
         rig.after_millis(1_000);
@@ -126,7 +126,7 @@ fn echo_that_does_not_come_back_is_missed_after_the_timeout_however_many_heartbe
 }
 
 #[test]
-fn deadlines_of_the_link_go_by_the_steady_clock() {
+fn deadlines_of_the_link_go_by_the_monotonic_clock() {
     for ahead in [true, false] {
         let mut rig = Rig::up("--redis-timeout 2s");
         rig.backplane.share(said("hi"), rig.now);
@@ -138,15 +138,15 @@ fn deadlines_of_the_link_go_by_the_steady_clock() {
         rig.now.unix_millis = set(rig.now.unix_millis);
         rig.after_millis(1);
         assert!(!rig.backplane.is_up());
-        // Nor does it put off the next attempt.
+        // A clock that is set does not delay the next attempt either.
         let next = rig.backplane.next_timeout().unwrap().since(rig.now.moment);
         assert!(next.as_millis() < 200, "{next:?}");
     }
 }
 
 #[test]
-fn age_of_a_message_is_by_the_clock_on_which_more_time_has_passed() {
-    // Steady and wall clock: a process that was stopped, one whose clock was set back, and one that is well.
+fn age_of_a_message_is_that_of_the_clock_on_which_more_time_has_passed() {
+    // Monotonic and wall clock of three processes: one was stopped, one has its clock set back, and one is undisturbed.
     for (steady, wall, age) in [(0, HOUR_MILLIS, HOUR_MILLIS), (30_000, 0, 30_000), (9_000, 9_000, 9_000)] {
         let mut rig = Rig::up("--redis-timeout 1m");
         rig.listens("lobby");
@@ -159,7 +159,7 @@ fn age_of_a_message_is_by_the_clock_on_which_more_time_has_passed() {
         }
         rig.now.unix_millis = 1_700_000_000_000 + wall;
         let ask = r#"{"chinwag":"0000000000000009","type":"ask","epoch":1,"n":0}"#;
-        rig.hears("chinwag:lobby", ask);
+        rig.on_message("chinwag:lobby", ask);
         let mark = format!(r#"{HEAD}:"mark","epoch":1,"n":1,"first":{age},"last":{age}}}"#);
         assert_eq!(rig.commands(), [["PUBLISH", "chinwag:lobby", &mark]]);
     }

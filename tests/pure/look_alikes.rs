@@ -1,4 +1,4 @@
-//! Names that look alike: one at a time is present, here and at other processes.
+//! Names that look alike: only one of them is present at a time, locally and on other processes.
 
 use chinwag::protocol::{LocalEvent, Presence, Problem, RemoteEvent, UniqueId};
 
@@ -9,7 +9,7 @@ const HERE: u64 = 50;
 const FAR: u64 = 7;
 
 #[test]
-fn a_look_alike_of_a_present_name_is_refused_by_every_way_in() {
+fn look_alike_of_a_present_name_is_refused_everywhere() {
     let table = [
         ("ann", "аnn"),
         ("anna", "ΑΝΝΑ"),
@@ -31,7 +31,7 @@ fn a_look_alike_of_a_present_name_is_refused_by_every_way_in() {
 }
 
 #[test]
-fn a_spelling_of_a_present_name_is_taken_as_before() {
+fn other_case_of_a_present_name_is_taken() {
     let mut talk = Talk::with("", &["ann", "علی\u{200c}رضا", "❤\u{fe0f}"]);
     talk.connects(DAN);
     for spelling in ["ANN", "Ａnn", "ann\u{fe0f}", "علیرضا", "❤", "❤\u{fe0e}"] {
@@ -41,17 +41,17 @@ fn a_spelling_of_a_present_name_is_taken_as_before() {
 }
 
 #[test]
-fn a_look_alike_of_two_names_is_free_when_both_are_gone() {
+fn look_alike_of_two_names_is_free_when_both_are_gone() {
     let mut talk = Talk::with("", &["Ivan", "bob", "cy"]);
     // `lvan` looks like `Ivan`, and not like `ivan`.
     let alike = Problem::NameConfusable { name: name("lvan"), holder: name("Ivan") };
     assert_eq!(talk.asks(BOB, nick("lvan")), [problem(BOB, alike)]);
     talk.asks(ANN, nick("ivan"));
     assert_eq!(talk.asks(BOB, nick("lvan"))[0], reply(BOB, you_are("lvan")));
-    // `Ivan` looks like both now, one of which is its own.
+    // `Ivan` looks like two names now, one of which is its own.
     let alike = Problem::NameConfusable { name: name("Ivan"), holder: name("lvan") };
     assert_eq!(talk.asks(ANN, nick("Ivan")), [problem(ANN, alike)]);
-    assert!(talk.asks(CY, nick("IVAN")).iter().any(|told| matches!(told, ServerMessage::Reply(..))));
+    assert!(talk.asks(CY, nick("IVAN")).iter().any(|sent| matches!(sent, Outcome::Reply(..))));
     assert_eq!(talk.chat.name(CY).unwrap().as_str(), "cy");
     talk.leaves(ANN, None);
     talk.leaves(BOB, None);
@@ -62,7 +62,7 @@ fn a_look_alike_of_two_names_is_free_when_both_are_gone() {
 }
 
 #[test]
-fn a_private_message_never_goes_to_a_look_alike() {
+fn private_message_never_goes_to_a_look_alike() {
     let mut talk = Talk::with("", &["ann", "aIice", "❤\u{fe0f}"]);
     for absent in ["alice", "аIice"] {
         let nobody = problem(ANN, Problem::NoSuchClient(text(absent)));
@@ -75,7 +75,7 @@ fn a_private_message_never_goes_to_a_look_alike() {
 }
 
 #[test]
-fn one_may_take_a_look_alike_of_ones_own_name() {
+fn client_may_take_a_look_alike_of_its_own_name() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     assert_eq!(
         talk.asks(ANN, nick("аnn")),
@@ -91,10 +91,10 @@ fn is_far(client: u32, who: &str, since_unix_millis: u64) -> RemoteEvent {
     RemoteEvent::Present { id: UniqueId { process: FAR, serial: client }, presence }
 }
 
-/// The process that a private message to that name would go to.
+/// Returns the process that a private message to that name goes to.
 fn is_reached_at(talk: &mut Talk, to: &str) -> Option<u64> {
-    talk.asks(CY, tell(to, "hi")).iter().find_map(|told| match told {
-        ServerMessage::LocalEvent(LocalEvent::Private { process, .. }) => Some(*process),
+    talk.asks(CY, tell(to, "hi")).iter().find_map(|sent| match sent {
+        Outcome::LocalEvent(LocalEvent::Private { process, .. }) => Some(*process),
         _ => None,
     })
 }
@@ -104,32 +104,32 @@ fn look_alikes_at_two_processes_are_settled_as_equal_names_are() {
     for (later_millis, yields) in [(-1, true), (1, false)] {
         let mut talk = Talk::shared(HERE, &["ann", "bob", "cy"]);
         let since = talk.unix_millis().saturating_add_signed(later_millis);
-        let told = talk.hears(is_far(1, "аnn", since));
+        let sent = talk.receives(is_far(1, "аnn", since));
         let loses = problem(ANN, Problem::NameLost { name: name("ann"), to: name("аnn") });
-        assert_eq!(told.contains(&loses), yields);
+        assert_eq!(sent.contains(&loses), yields);
         assert_eq!(talk.chat.name(ANN) == Some(&name("ann")), !yields);
         assert_eq!(is_reached_at(&mut talk, "аnn"), yields.then_some(FAR));
     }
 }
 
 #[test]
-fn a_name_that_looks_like_two_of_ours_makes_both_yield() {
+fn remote_name_that_looks_like_two_local_ones_makes_both_yield() {
     let mut talk = Talk::shared(HERE, &["ivan", "lvan", "cy"]);
-    let told = talk.hears(is_far(1, "Ivan", 1));
+    let sent = talk.receives(is_far(1, "Ivan", 1));
     for (id, own) in [(ANN, "ivan"), (BOB, "lvan")] {
         let loses = problem(id, Problem::NameLost { name: name(own), to: name("Ivan") });
-        assert!(told.contains(&loses), "{told:?}");
+        assert!(sent.contains(&loses), "{sent:?}");
     }
     assert_eq!(is_reached_at(&mut talk, "ivan"), Some(FAR));
 }
 
 #[test]
-fn all_look_alikes_elsewhere_keep_their_names_when_a_name_is_free() {
+fn remote_look_alikes_keep_their_names_when_a_name_is_freed() {
     for leaves in [false, true] {
         let mut talk = Talk::shared(HERE, &["Ivan", "bob", "cy"]);
         let later = talk.unix_millis() + 1;
         for (client, who) in [(1, "ivan"), (2, "lvan"), (3, "lvan")] {
-            talk.hears(is_far(client, who, later));
+            talk.receives(is_far(client, who, later));
         }
         assert_eq!(talk.chat.census().conflicts, 3);
         assert_eq!(is_reached_at(&mut talk, "lvan"), None);
@@ -141,13 +141,13 @@ fn all_look_alikes_elsewhere_keep_their_names_when_a_name_is_free() {
             assert_eq!(is_reached_at(&mut talk, who), Some(FAR), "{who}");
         }
         assert_eq!(talk.chat.census().conflicts, 1);
-        talk.hears(RemoteEvent::ProcessGone { process: FAR });
+        talk.receives(RemoteEvent::ProcessGone { process: FAR });
         assert_eq!((talk.chat.census().conflicts, talk.chat.census().further_keys), (0, 0));
     }
 }
 
 #[test]
-fn a_claim_is_renewed_by_a_rename_to_a_name_that_was_not_kept_before_and_by_no_other() {
+fn claim_is_renewed_only_by_a_rename_to_a_name_that_was_not_claimed_before() {
     let table = [
         ("ann", &["ANN"][..], false),
         ("ann", &["ann"], false),
@@ -167,14 +167,14 @@ fn a_claim_is_renewed_by_a_rename_to_a_name_that_was_not_kept_before_and_by_no_o
             claims.extend(talk.asks(ANN, nick(next)));
         }
         let last = name(names.last().unwrap());
-        let shared = claims.iter().rev().find_map(|told| match told {
-            ServerMessage::LocalEvent(LocalEvent::Present { presence, .. }) => {
+        let shared = claims.iter().rev().find_map(|sent| match sent {
+            Outcome::LocalEvent(LocalEvent::Present { presence, .. }) => {
                 Some(presence.since_unix_millis > between)
             }
             _ => None,
         });
         assert!(shared.is_none_or(|later| later == renewed), "{first} {names:?}: {claims:?}");
-        talk.hears(is_far(1, last.as_str(), between));
+        talk.receives(is_far(1, last.as_str(), between));
         assert_eq!(talk.chat.name(ANN) != Some(&last), renewed, "{first} {names:?}");
     }
 }

@@ -1,21 +1,22 @@
-//! The pure parts, without a socket: what goes in, and exactly what comes out.
+//! The pure parts, without a socket: input, and exactly the expected output.
 //!
 //! - `codec`: bytes in, requests out, however the bytes are cut into reads; `codec_random` the same at random, both
-//!   with the help of `ear`. `encode`: events in, bytes out.
+//!   with the help of `reader`. `encode`: events in, bytes out.
 //! - `websocket`: frames in, messages out; `websocket_random` the same at random, both with the help of `frames`.
-//!   `http`: requests and answers; `routes`: what is done about a request; `guard`: who may ask; with the help of `calls`.
-//! - `json`: messages in, requests out. `json_events`: events in, what WebSocket and event clients see of them out.
-//! - `chat`: a request in, who is told what; `crowd` and `history` the same for two parts of it. They are written as
-//!   conversations, with the help of `talk`. `chat_random`: what holds whatever anybody does. `json_chat` and
+//!   `http`: requests and answers; `routes`: the action for a request; `guard`: accepted hosts and origins; with the
+//!   help of `calls`.
+//! - `json`: messages in, requests out. `json_events`: events in, the output for WebSocket and event clients out.
+//! - `chat`: a request in, events for clients out; `crowd` and `history` the same for two parts of it. They are written
+//!   as conversations, with the help of `talk`. `chat_random`: invariants under any requests. `json_chat` and
 //!   `json_chat_random` are the same with clients of all listeners, with the help of `hall`.
-//! - `line_ends`: where lines end, how they are edited, and what is no line.
-//! - `far_chat`: the chat as one of several: what other processes tell, and what they are told.
+//! - `line_ends`: ends of lines, editing, and other protocols.
+//! - `remote_chat`: the chat as one of several processes: events from them and for them.
 //! - `look_alikes`: names that look alike.
 //! - `link`: the link to Redis, from bytes to bytes.
-//! - `outbox`: outboxes and pages against plain vectors of bytes.
-//! - `clocks`: timers, allowances and the steady clock against simpler ones.
+//! - `outbox`: outboxes and the arena against plain vectors of bytes.
+//! - `clocks`: timers, token buckets and the monotonic clock against simpler models.
 //!
-//! `words` and `random` are what they share. `PROPTEST_RNG_SEED` runs a random test that failed again.
+//! All share `words` and `random`. `PROPTEST_RNG_SEED` runs a random test that failed again.
 
 mod calls;
 mod chat;
@@ -25,9 +26,7 @@ mod clocks;
 mod codec;
 mod codec_random;
 mod crowd;
-mod ear;
 mod encode;
-mod far_chat;
 mod frames;
 mod guard;
 mod hall;
@@ -45,6 +44,8 @@ mod link_clocks;
 mod look_alikes;
 mod outbox;
 mod random;
+mod reader;
+mod remote_chat;
 mod returning;
 mod routes;
 mod talk;

@@ -1,4 +1,4 @@
-//! Outboxes and arena, at random, against plain vectors of bytes.
+//! Outboxes and the arena, at random, against plain vectors of bytes.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -14,10 +14,10 @@ use crate::random::check;
 const OUTBOXES: usize = 4;
 const SOFT_BYTES: usize = 5_000;
 
-/// Slices that one `writev(2)` is given at most: fewer than any kernel's `IOV_MAX`.
+/// Most slices of one `writev(2)`: fewer than any kernel's `IOV_MAX`.
 const SLICES_MOST: usize = 16;
 
-/// What a peer's kernel says to one write.
+/// The result of one write to a peer.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Takes(usize),
@@ -25,7 +25,7 @@ enum Answer {
     Interrupted,
 }
 
-/// Something that happens. Between two `Turn`s is a tick.
+/// An action of the server. A tick lies between two `Turn`s.
 #[derive(Clone, Debug)]
 enum Op {
     /// A frame goes to some outboxes.
@@ -33,7 +33,7 @@ enum Op {
         bytes: usize,
         to: [bool; OUTBOXES],
     },
-    /// An outbox is flushed; past the answers, the peer takes no more.
+    /// Flushes an outbox. After these results, the peer takes no more.
     Flush {
         who: usize,
         answers: Vec<Answer>,
@@ -67,11 +67,11 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What one outbox should hold: the frames, each without what the peer already has of it.
+/// Expected content of one outbox: its frames, without the bytes that the peer already has.
 #[derive(Clone, Debug, Default)]
 struct Model {
     frames: VecDeque<Vec<u8>>,
-    /// Whether the peer has the beginning of the first one.
+    /// Whether the peer has a part of the first one.
     begun: bool,
     missed: u64,
     stalled_since: Option<Moment>,
@@ -82,7 +82,7 @@ impl Model {
         self.frames.iter().map(Vec::len).sum()
     }
 
-    /// The peer takes the first `bytes`.
+    /// Removes `bytes` that the peer takes.
     fn take(&mut self, mut bytes: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while bytes > 0 {
@@ -104,7 +104,7 @@ impl Model {
     }
 }
 
-/// Outboxes on their arena, each next to its model.
+/// Outboxes in one arena, each with its model.
 #[derive(Default)]
 struct Bench {
     arena: Arena,
@@ -141,7 +141,7 @@ impl Bench {
         self.check();
     }
 
-    /// Encodes a frame that no other one looks like, and queues it as `server/deliver.rs` does.
+    /// Encodes a unique frame, and queues it as `server/deliver.rs` does.
     fn send(&mut self, bytes: usize, to: [bool; OUTBOXES]) {
         self.frames += 1;
         let frame: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + self.frames * 7) as u8).collect();
@@ -171,11 +171,11 @@ impl Bench {
         assert_eq!(outbox.over_soft_since().is_some(), high);
     }
 
-    /// Copies all that sealed pages still hold.
+    /// Copies all frames that sealed blocks still hold.
     fn compact_all(&mut self) {
         let slices = self.outboxes.iter_mut().flat_map(Outbox::held_mut);
         self.arena.compact(Compaction::All, slices);
-        assert_eq!(self.arena.sparse_bytes(), 0, "whatever was sparse is free");
+        assert_eq!(self.arena.sparse_bytes(), 0, "all sparse blocks are free");
     }
 
     fn check(&mut self) {
@@ -197,7 +197,7 @@ impl Bench {
         assert!(self.arena.sparse_bytes() <= self.arena.memory_bytes());
     }
 
-    /// Every peer reads all that is left, in as many writes as that takes.
+    /// Has every peer read all output, in as many writes as that takes.
     fn drain(&mut self) {
         for who in 0..OUTBOXES {
             while !self.outboxes[who].is_empty() {
@@ -238,8 +238,8 @@ fn each_peer_gets_its_frames_whole_and_in_order_whatever_happens() {
 }
 
 #[test]
-fn memory_is_given_back_when_all_is_read() {
-    /// The open page keeps this much at most, and as much again for where its frames end.
+fn memory_is_freed_when_all_is_read() {
+    /// Bytes that the open block keeps at most, and as many again for the ends of its frames.
     const KEPT_BYTES: usize = 256 * 1024;
     check(150, &vec(op(), 1..120), |ops| {
         let mut bench = Bench::default();
@@ -250,7 +250,7 @@ fn memory_is_given_back_when_all_is_read() {
             (0, 0, 0)
         );
         assert!(bench.arena.memory_bytes() <= 2 * KEPT_BYTES, "{} bytes", bench.arena.memory_bytes());
-        // Sealed and freed, the open page takes with it all there is, if no other page was left behind.
+        // Sealed and freed, the open block leaves nothing behind unless another block was left.
         bench.send(SEALED_AT_BYTES, [true; OUTBOXES]);
         assert!(bench.arena.end_round(), "sealed");
         bench.drain();
@@ -259,7 +259,7 @@ fn memory_is_given_back_when_all_is_read() {
 }
 
 #[test]
-fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
+fn closing_outbox_finishes_the_frame_in_flight() {
     check(300, &(vec(op(), 1..60), 0..OUTBOXES), |(ops, who)| {
         let mut bench = Bench::default();
         ops.iter().for_each(|op| bench.carry_out(op));
@@ -273,9 +273,9 @@ fn an_outbox_that_gives_up_in_the_middle_of_a_frame_finishes_it() {
     });
 }
 
-/// Where one page's slice ends, the next page's may begin.
+/// The end of one block's slice may be the beginning of the next block's.
 #[test]
-fn slices_of_two_pages_never_become_one() {
+fn slices_of_two_blocks_never_become_one() {
     let mut bench = Bench::default();
     let (mine, others) = ([true, false, false, false], [false, true, true, true]);
     bench.carry_out(&Op::Send { bytes: 100, to: mine });
@@ -286,9 +286,9 @@ fn slices_of_two_pages_never_become_one() {
     bench.drain();
 }
 
-/// What many slow clients of one room wait for is in memory once, and each holds one slice a page.
+/// Output queued for many slow clients of one room is in memory once, and each holds one slice per block.
 #[test]
-fn a_broadcast_is_in_memory_once() {
+fn broadcast_is_in_memory_once() {
     let mut bench = Bench::default();
     for _ in 0..100 {
         bench.carry_out(&Op::Send { bytes: 10_000, to: [true; OUTBOXES] });
@@ -303,9 +303,9 @@ fn a_broadcast_is_in_memory_once() {
     bench.drain();
 }
 
-/// One client that reads slowly what others have read long ago does not keep their arena.
+/// A slow client does not pin blocks whose other readers have finished long ago.
 #[test]
-fn sparse_pages_are_worth_copying() {
+fn sparse_blocks_are_compacted() {
     let mut bench = Bench::default();
     for _ in 0..50 {
         bench.carry_out(&Op::Send { bytes: 100, to: [true, false, false, false] });
@@ -319,7 +319,7 @@ fn sparse_pages_are_worth_copying() {
     bench.drain();
 }
 
-/// An outbox that is alone with its arena, and a peer that takes so many bytes at a time.
+/// An outbox alone in its arena, and a peer that takes so many bytes at a time.
 #[derive(Default)]
 struct Alone {
     outbox: Outbox,
@@ -354,7 +354,7 @@ impl Alone {
 }
 
 #[test]
-fn large_answer_is_not_charged_and_what_comes_behind_it_is() {
+fn large_answer_is_not_charged_and_output_behind_it_is() {
     let mut alone = Alone::default();
     alone.push(SOFT_BYTES, true);
     assert_eq!(alone.costs(), (SOFT_BYTES, SOFT_BYTES), "a small one is charged as all is");
@@ -376,7 +376,7 @@ fn large_answer_is_not_charged_and_what_comes_behind_it_is() {
 }
 
 #[test]
-fn a_slice_is_appended_only_where_nothing_is_in_the_way() {
+fn slice_is_appended_only_to_a_contiguous_one() {
     let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
     let frame = |text: &str| arena.frame(|out| out.extend_from_slice(text.as_bytes()));
     let [one, two, other, three] = ["one\n", "two\n", "not mine\n", "three\n"].map(frame);

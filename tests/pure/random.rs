@@ -1,11 +1,11 @@
-//! Random tests: [`check`] runs one, and says how to run it again.
+//! Random tests: [`check`] runs one, and prints how to run it again.
 
 use std::hash::{BuildHasher, RandomState};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// Runs `test` on so many random inputs, and on ever smaller ones once it panics.
+/// Runs `test` on so many random inputs, and shrinks an input on which it panics.
 #[track_caller]
 pub fn check<S: Strategy>(cases: u32, input: &S, test: impl Fn(S::Value)) {
     let seed = match Config::default().rng_seed {
@@ -23,7 +23,7 @@ pub fn check<S: Strategy>(cases: u32, input: &S, test: impl Fn(S::Value)) {
     }
 }
 
-/// Anything a client might type or a bad client might send: plain text, and much that means something to somebody.
+/// Any input of a client: plain text, and much that has a meaning somewhere.
 pub fn raw_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "[a-z]{1,8}",
@@ -33,7 +33,7 @@ pub fn raw_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-/// What could pass for something else, or do something to a terminal.
+/// Texts that could look like something else, or control a terminal.
 const TRICKY: &[&str] = &[
     " ",
     "-",

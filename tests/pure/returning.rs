@@ -1,4 +1,4 @@
-//! A listener that comes back is sent what was said a piece at a time, whatever happens meanwhile.
+//! A listener that resumes is sent missed messages a piece at a time, whatever happens meanwhile.
 
 use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::config::Config;
@@ -10,15 +10,15 @@ use crate::words::{name, text};
 
 const BOB: ClientId = ClientId(1);
 
-/// What the listener and the other processes are told.
+/// Output to the listener and to other processes.
 #[derive(Debug, PartialEq)]
-enum ServerMessage {
+enum Outcome {
     Said(u64),
     Gap(Option<u64>),
     At(u64),
     Ears(bool),
 }
-use ServerMessage::{At, Ears, Gap, Said};
+use Outcome::{At, Ears, Gap, Said};
 
 fn announced_to(effect: &Effect) -> Option<RoomId> {
     match effect {
@@ -33,7 +33,7 @@ struct Lobby {
 }
 
 impl Lobby {
-    /// The lobby of a process that is one of several, where so many messages were said.
+    /// Creates the lobby of one of several processes, with so many messages.
     fn new(flags: &str, said: usize) -> Lobby {
         let mut chat = Chat::new(&Config::from_flags(flags), 1);
         chat.set_shared();
@@ -42,11 +42,11 @@ impl Lobby {
         lobby
     }
 
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<ServerMessage> {
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
         let mut effects = Vec::new();
         ask(&mut self.chat, Now { moment: Moment::default(), unix_millis: 0 }, &mut effects);
         self.room = effects.iter().find_map(announced_to).or(self.room);
-        let told = |effect| match effect {
+        let sent = |effect| match effect {
             Effect::Reply(BOB, Event::Message { message, .. })
             | Effect::Announce { event: Event::Message { message, .. }, .. } => Some(Said(message.seq)),
             Effect::Reply(BOB, Event::Gap { count, .. })
@@ -56,26 +56,26 @@ impl Lobby {
             Effect::Activated(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
             other => panic!("{other:?}"),
         };
-        effects.into_iter().filter_map(told).collect()
+        effects.into_iter().filter_map(sent).collect()
     }
 
-    /// Texts of which two make a piece.
-    fn publish(&mut self, count: usize) -> Vec<ServerMessage> {
+    /// Publishes texts of which two make a piece.
+    fn publish(&mut self, count: usize) -> Vec<Outcome> {
         let body = || Body::Text(text(&"x".repeat(300)));
         let publish = |lobby: &mut Lobby| {
-            lobby.told(|chat, now, effects| {
+            lobby.run(|chat, now, effects| {
                 chat.publish(RoomName::lobby(), name("bot"), body(), now, effects).expect("a number");
             })
         };
         (0..count).flat_map(|_| publish(self)).collect()
     }
 
-    fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
+    fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
 
-    /// Bob begins to listen, and has heard the lobby up to that number.
-    fn listens(&mut self, heard: u64) -> Vec<ServerMessage> {
+    /// Connects bob as a listener that resumes at that number.
+    fn listens(&mut self, heard: u64) -> Vec<Outcome> {
         let epoch = Epoch { process: 1, room: 0 };
         let arrival = Arrival {
             dialect: Dialect::Events,
@@ -86,11 +86,11 @@ impl Lobby {
             last_position: Some(Ok(Position { epoch, seq: heard })),
             problems: Vec::new(),
         };
-        self.told(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
+        self.run(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
     }
 
-    fn goes_on(&mut self) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.catch_up(BOB, now, effects))
+    fn goes_on(&mut self) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.catch_up(BOB, now, effects))
     }
 
     fn has_listener(&self) -> bool {
@@ -98,13 +98,13 @@ impl Lobby {
         !self.chat.audience(room, Dialect::Events, &[]).is_empty()
     }
 
-    fn leaves(&mut self) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.leave(BOB, None, now, effects))
+    fn leaves(&mut self) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.leave(BOB, None, now, effects))
     }
 }
 
 #[test]
-fn pieces_follow_each_other_up_to_the_end_and_then_what_is_said_is_announced() {
+fn pieces_are_sent_up_to_the_end_and_then_live_messages() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
     assert!(lobby.chat.is_catching_up(BOB));
@@ -119,23 +119,23 @@ fn pieces_follow_each_other_up_to_the_end_and_then_what_is_said_is_announced() {
 }
 
 #[test]
-fn gap_that_comes_while_a_listener_catches_up_is_told_once() {
+fn gap_that_comes_while_a_listener_catches_up_is_sent_once() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
-    lobby.hears(RemoteEvent::Lost { room: RoomName::lobby(), count: Some(3) });
+    lobby.receives(RemoteEvent::Lost { room: RoomName::lobby(), count: Some(3) });
     assert_eq!(lobby.goes_on(), [Gap(None), Said(3), Said(4)]);
     lobby.publish(1);
     assert_eq!(lobby.goes_on(), [Said(5), Said(7), At(7)], "the gap has a number of its own");
 }
 
 #[test]
-fn messages_that_are_forgotten_before_their_turn_are_counted() {
+fn messages_that_are_evicted_before_their_turn_are_counted() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k --history 4", 6);
     assert_eq!(lobby.listens(1), [Gap(Some(1)), Ears(true), Said(3), Said(4)]);
     lobby.publish(5);
     assert_eq!(lobby.goes_on(), [Gap(Some(3)), Said(8), Said(9)]);
-    // A gap's number is not a message that was forgotten.
-    lobby.hears(RemoteEvent::Unsubscribed { room: RoomName::lobby() });
+    // A gap's number is not an evicted message.
+    lobby.receives(RemoteEvent::Unsubscribed { room: RoomName::lobby() });
     lobby.publish(4);
     assert_eq!(lobby.goes_on(), [Gap(Some(2)), Gap(None), Said(13), Said(14)]);
     assert_eq!(lobby.goes_on(), [Said(15), Said(16), At(16)]);

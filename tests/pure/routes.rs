@@ -1,4 +1,4 @@
-//! What HTTP requests ask for, by tables: a method, a target and fields go in, an action or an answer comes out.
+//! Routes of HTTP requests, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
 use chinwag::web::{AccessRules, HttpAction, route};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::calls::call;
 
-/// A listener that anybody may ask for anything.
+/// A listener that accepts any host and origin.
 const OPEN: AccessRules<'_> = AccessRules { loopback: false, hosts: &[], origins: &[] };
 
-/// What a WebSocket client sends (RFC 6455, 1.2).
+/// Fields of a WebSocket handshake (RFC 6455, 1.2).
 const UPGRADE: &str = "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// What is done about a request with those fields, each with its line end, and that body.
+/// Returns the action for a request with those fields, each with its line end, and that body.
 fn asked(start: &str, fields: &str, body: &str) -> String {
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     done(route(&call(format!("{start} HTTP/1.1\r\nHost: h\r\n{fields}{length}\r\n{body}")), &OPEN))
@@ -103,7 +103,7 @@ fn every_path_has_its_action() {
 }
 
 #[test]
-fn other_paths_are_not_there() {
+fn unknown_path_is_not_found() {
     check_rows(&[
         ("GET /nosuch", "404 not_found"),
         ("GET /index.html", "404 not_found"),
@@ -127,7 +127,7 @@ fn other_paths_are_not_there() {
 }
 
 #[test]
-fn a_room_name_in_a_path_is_decoded_and_then_judged() {
+fn room_name_in_a_path_is_decoded_before_it_is_checked() {
     let row = |raw: &str| asked(&format!("GET /rooms/{raw}/messages"), "", "");
     for (raw, room) in [
         ("dev", "dev"),
@@ -137,7 +137,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
         ("a.b-c_d", "a.b-c_d"),
         ("%E6%97%A5%E6%9C%AC", "日本"),
         ("%C3%84rger", "ärger"),
-        // White space around a name does not count, at any listener; the ends of lines are no white space here.
+        // White space around a name is ignored at every listener; line ends are not white space here.
         ("%20dev%20", "dev"),
     ] {
         assert_eq!(row(raw), format!("history #{room} None"), "{raw}");
@@ -174,7 +174,7 @@ fn a_room_name_in_a_path_is_decoded_and_then_judged() {
 }
 
 #[test]
-fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
+fn method_that_a_path_lacks_is_refused_with_a_list() {
     let paths = [
         ("/", "HEAD, GET, OPTIONS"),
         ("/main.js", "HEAD, GET, OPTIONS"),
@@ -203,7 +203,7 @@ fn a_method_that_a_path_lacks_is_refused_and_those_it_has_are_named() {
         let head = asked(&format!("HEAD {path}"), "", "");
         let get = asked(&format!("GET {path}"), "", "");
         let streams = path.ends_with("/events");
-        assert_eq!(head, if streams { "200".into() } else { get }, "nobody listens who asks for a head");
+        assert_eq!(head, if streams { "200".into() } else { get }, "HEAD does not open a stream");
     }
 }
 
@@ -212,7 +212,7 @@ fn field(answer: &chinwag::codec::http::HttpResponse, name: HeaderName) -> Vec<&
 }
 
 #[test]
-fn the_server_as_a_whole_has_options_too() {
+fn server_as_a_whole_has_options() {
     let answer = route(&call("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"), &OPEN);
     let Ok(HttpAction::Respond(answer)) = answer else { panic!("{answer:?}") };
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
@@ -220,7 +220,7 @@ fn the_server_as_a_whole_has_options_too() {
 }
 
 #[test]
-fn the_page_is_not_sent_to_who_has_it() {
+fn page_is_not_sent_again_with_its_tag() {
     let page = |fields: &str| match route(&call(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")), &OPEN)
     {
         Ok(HttpAction::Respond(answer)) => answer,
@@ -239,7 +239,7 @@ fn the_page_is_not_sent_to_who_has_it() {
 }
 
 #[test]
-fn a_message_is_published() {
+fn post_publishes_a_message() {
     let text = "Content-Type: text/plain\r\n";
     let json = "Content-Type: application/json\r\n";
     let rows = [
@@ -298,7 +298,7 @@ fn a_message_is_published() {
 }
 
 #[test]
-fn who_listens_says_what_it_has_heard() {
+fn listener_resumes_at_its_last_event_id() {
     let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
     for position in
         ["0000000000c0ffee-3-57", "0000000000000000-0-0", "ffffffffffffffff-4294967295-18446744073709551615"]
@@ -331,7 +331,7 @@ fn who_listens_says_what_it_has_heard() {
 }
 
 #[test]
-fn the_query_says_it_where_the_field_does_not() {
+fn query_replaces_a_missing_last_event_id_field() {
     let (field, query) = ("0000000000c0ffee-3-57", "0000000000c0ffee-3-58");
     let heard = |target: &str, fields: &str| asked(&format!("GET /rooms/dev/events{target}"), fields, "");
     let last = format!("Last-Event-ID: {field}\r\n");
@@ -355,7 +355,7 @@ fn the_query_says_it_where_the_field_does_not() {
 }
 
 #[test]
-fn a_query_says_how_a_client_comes_in() {
+fn query_sets_name_room_echo_and_history() {
     let rows = [
         ("/ws", "101 json room=#lobby"),
         ("/ws?", "101 json room=#lobby"),
@@ -381,7 +381,7 @@ fn a_query_says_how_a_client_comes_in() {
     }
 }
 
-/// The subprotocol that is agreed to, if any, or the error.
+/// Returns the agreed subprotocol, if any, or the error.
 fn agreed(path: &str, offers: &[&str]) -> String {
     let fields: String = offers.iter().map(|offer| format!("Sec-WebSocket-Protocol: {offer}\r\n")).collect();
     match route(&call(format!("GET {path} HTTP/1.1\r\nHost: h\r\n{UPGRADE}{fields}\r\n")), &OPEN) {
@@ -445,7 +445,7 @@ fn malformed_offer_of_subprotocols_is_refused() {
 }
 
 #[test]
-fn an_upgrade_is_one_or_says_how_to_ask() {
+fn malformed_upgrade_is_refused_with_the_required_fields() {
     let rows = [
         ("", "426 upgrade_required"),
         ("Upgrade: websocket\r\n", "426 upgrade_required"),

@@ -1,4 +1,4 @@
-//! A harness to write conversations with: [`Talk`] hands requests to the chat and tells who was told what.
+//! A harness for conversations: [`Talk`] passes requests to the chat, and returns who was sent what.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ pub const BOB: ClientId = ClientId(1);
 pub const CY: ClientId = ClientId(2);
 pub const DAN: ClientId = ClientId(3);
 
-/// What all calendars show when a conversation begins, in milliseconds since the Unix epoch.
+/// The wall clock at the beginning of a conversation, in milliseconds since the Unix epoch.
 const BEGIN_UNIX_MILLIS: u64 = 1_700_000_000_000;
 
-/// An effect, with those whom an announcement reaches instead of a room.
+/// An effect. An announcement has the clients that it reaches instead of a room.
 #[derive(Clone, PartialEq, Debug)]
-pub enum ServerMessage {
+pub enum Outcome {
     Reply(ClientId, Event),
     Pass(ClientId, Event),
     Announce(Vec<ClientId>, Event),
@@ -40,12 +40,12 @@ pub enum ServerMessage {
 pub struct Talk {
     pub chat: Chat,
     now: Now,
-    /// Of the next connection.
+    /// The number of the next connection.
     serial: u32,
 }
 
 impl Talk {
-    /// A chat under those flags in which nobody is.
+    /// Creates an empty chat under those flags.
     pub fn new(flags: &str) -> Talk {
         Talk::of_process(1, flags)
     }
@@ -55,7 +55,7 @@ impl Talk {
         Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS }, serial: 0 }
     }
 
-    /// A chat under those flags; clients 0, 1, ... came to the lobby under these names, one after the other.
+    /// Creates a chat under those flags, with clients 0, 1, ... in the lobby under these names.
     pub fn with(flags: &str, people: &[&str]) -> Talk {
         let mut talk = Talk::new(flags);
         for (slot, who) in people.iter().enumerate() {
@@ -64,12 +64,12 @@ impl Talk {
         talk
     }
 
-    /// The same, in a process with that number, which is one of several.
+    /// Creates the chat of a process with that number, one of several.
     pub fn shared(process: u64, people: &[&str]) -> Talk {
         Talk::shared_with("", process, people)
     }
 
-    /// The same, under these flags.
+    /// Creates such a chat under these flags.
     pub fn shared_with(flags: &str, process: u64, people: &[&str]) -> Talk {
         let mut talk = Talk::of_process(process, flags);
         talk.chat.set_shared();
@@ -79,85 +79,85 @@ impl Talk {
         talk
     }
 
-    /// Something comes from another process; who is told what.
-    pub fn hears(&mut self, news: RemoteEvent) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.apply_remote(news, now, effects))
+    /// Handles an event from another process. Returns who was sent what.
+    pub fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
 
-    /// What all calendars show.
+    /// Returns the wall clock.
     pub fn unix_millis(&self) -> u64 {
         self.now.unix_millis
     }
 
-    /// Somebody connects and gives that name, whoever is told what.
+    /// Connects a client that gives that name.
     pub fn comes(&mut self, id: ClientId, who: &str) {
         self.connects(id);
-        let told = self.asks(id, nick(who));
-        assert!(told.contains(&ServerMessage::NameGiven(id)), "{told:?}");
+        let sent = self.asks(id, nick(who));
+        assert!(sent.contains(&Outcome::NameGiven(id)), "{sent:?}");
     }
 
-    /// Somebody connects; who is told what.
-    pub fn connects(&mut self, id: ClientId) -> Vec<ServerMessage> {
+    /// Connects a client. Returns who was sent what.
+    pub fn connects(&mut self, id: ClientId) -> Vec<Outcome> {
         self.serial += 1;
         let serial = self.serial;
-        self.told(|chat, now, effects| chat.connect(id, serial, now, effects))
+        self.run(|chat, now, effects| chat.connect(id, serial, now, effects))
     }
 
-    /// Somebody asks for something; who is told what.
-    pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
+    /// Handles a request. Returns who was sent what.
+    pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
     }
 
-    /// Somebody sends what can't be read; who is told what.
-    pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
+    /// Handles unreadable input. Returns who was sent what.
+    pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
     }
 
-    /// Somebody's connection ends; who is told what.
-    pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<ServerMessage> {
-        self.told(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
+    /// Ends a connection. Returns who was sent what.
+    pub fn leaves(&mut self, id: ClientId, reason: Option<&str>) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.leave(id, reason.map(text), now, effects))
     }
 
-    /// Time passes, and the chat does what is due; who is told what.
-    pub fn after_millis(&mut self, millis: u64) -> Vec<ServerMessage> {
+    /// Lets time pass, and the chat do all that is due. Returns who was sent what.
+    pub fn after_millis(&mut self, millis: u64) -> Vec<Outcome> {
         self.now.moment += Duration::from_millis(millis);
         self.now.unix_millis += millis;
-        self.told(Chat::handle_timeout)
+        self.run(Chat::handle_timeout)
     }
 
-    /// The same in seconds.
-    pub fn after_seconds(&mut self, seconds: u64) -> Vec<ServerMessage> {
+    /// Lets seconds pass.
+    pub fn after_seconds(&mut self, seconds: u64) -> Vec<Outcome> {
         self.after_millis(seconds * 1_000)
     }
 
-    /// Carries effects out as `server/deliver.rs` does: afterwards, for those who are members then. An announcement
-    /// that reaches nobody is no news to anybody, and left out.
-    fn told(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<ServerMessage> {
+    /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time. An announcement that
+    /// reaches no client is left out.
+    fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
         let mut effects = Vec::new();
         ask(&mut self.chat, self.now, &mut effects);
-        let told = effects.into_iter().filter_map(|effect| self.told_of(effect));
-        told.collect()
+        let sent = effects.into_iter().filter_map(|effect| self.told_of(effect));
+        sent.collect()
     }
 
-    fn told_of(&self, effect: Effect) -> Option<ServerMessage> {
+    fn told_of(&self, effect: Effect) -> Option<Outcome> {
         Some(match effect {
-            Effect::Reply(id, event) => ServerMessage::Reply(id, as_line_clients_hear(event)),
-            Effect::Deliver(id, event) => ServerMessage::Pass(id, as_line_clients_hear(event)),
-            Effect::Activated(id) => ServerMessage::NameGiven(id),
-            Effect::Quit(id) => ServerMessage::Quit(id),
-            Effect::SendToAll(event) => ServerMessage::Everybody(event),
-            Effect::Publish(share) => ServerMessage::LocalEvent(share),
+            Effect::Reply(id, event) => Outcome::Reply(id, as_line_clients_read(event)),
+            Effect::Deliver(id, event) => Outcome::Pass(id, as_line_clients_read(event)),
+            Effect::Activated(id) => Outcome::NameGiven(id),
+            Effect::Quit(id) => Outcome::Quit(id),
+            Effect::SendToAll(event) => Outcome::Everybody(event),
+            Effect::Publish(share) => Outcome::LocalEvent(share),
             Effect::Announce { room, except, event } => {
                 let to = self.chat.audience(room, Dialect::Line, except.as_slice()).concat();
-                return (!to.is_empty()).then(|| ServerMessage::Announce(to, as_line_clients_hear(event)));
+                return (!to.is_empty()).then(|| Outcome::Announce(to, as_line_clients_read(event)));
             }
         })
     }
 }
 
-/// An event without what a line client is not told: in which room it was, how many are there, and which client did it.
-/// `json_chat` and `identity` look at those.
-fn as_line_clients_hear(event: Event) -> Event {
+/// Removes the fields that line clients are not sent: the room, the number of members, and the client id. `json_chat`
+/// and `identity` test those.
+fn as_line_clients_read(event: Event) -> Event {
     let lobby = RoomName::lobby();
     match event {
         Event::Message { message, .. } => said_event(of_somebody(&message)),
@@ -175,7 +175,7 @@ fn as_line_clients_hear(event: Event) -> Event {
     }
 }
 
-/// The message, as that of some client.
+/// Replaces the sender of a message by an arbitrary client.
 fn of_somebody(message: &Message) -> Rc<Message> {
     Rc::new(Message { sender: Sender::Client(SOMEBODY), ..message.clone() })
 }
@@ -220,39 +220,39 @@ pub fn quit(reason: Option<&str>) -> Request {
 
 // Effects.
 
-pub fn reply(id: ClientId, event: Event) -> ServerMessage {
-    ServerMessage::Reply(id, event)
+pub fn reply(id: ClientId, event: Event) -> Outcome {
+    Outcome::Reply(id, event)
 }
 
-pub fn pass(id: ClientId, event: Event) -> ServerMessage {
-    ServerMessage::Pass(id, event)
+pub fn pass(id: ClientId, event: Event) -> Outcome {
+    Outcome::Pass(id, event)
 }
 
-pub fn announce(to: impl Into<Vec<ClientId>>, event: Event) -> ServerMessage {
-    ServerMessage::Announce(to.into(), event)
+pub fn announce(to: impl Into<Vec<ClientId>>, event: Event) -> Outcome {
+    Outcome::Announce(to.into(), event)
 }
 
-pub fn named(id: ClientId) -> ServerMessage {
-    ServerMessage::NameGiven(id)
+pub fn named(id: ClientId) -> Outcome {
+    Outcome::NameGiven(id)
 }
 
-pub fn problem(id: ClientId, problem: Problem) -> ServerMessage {
-    ServerMessage::Reply(id, Event::Problem { problem, unnamed: false })
+pub fn problem(id: ClientId, problem: Problem) -> Outcome {
+    Outcome::Reply(id, Event::Problem { problem, unnamed: false })
 }
 
-/// A problem of somebody who still has to give a name.
-pub fn unnamed_problem(id: ClientId, problem: Problem) -> ServerMessage {
-    ServerMessage::Reply(id, Event::Problem { problem, unnamed: true })
+/// A problem of a client without a name.
+pub fn unnamed_problem(id: ClientId, problem: Problem) -> Outcome {
+    Outcome::Reply(id, Event::Problem { problem, unnamed: true })
 }
 
 // Events.
 
-/// The first room, after the name was given.
+/// Entering the first room, after the name was given.
 pub fn hello(who: &str, others: &[&str]) -> Event {
     entered_event(name(who), true, room("lobby"), names(others), 0)
 }
 
-/// Another room.
+/// Entering another room.
 pub fn entered(who: &str, raw: &str, others: &[&str]) -> Event {
     entered_event(name(who), false, room(raw), names(others), 0)
 }
@@ -293,23 +293,23 @@ pub fn rooms(all: &[(&str, usize)]) -> Event {
     Event::Rooms { rooms: all.iter().map(|(raw, count)| (room(raw), *count)).collect(), more: 0 }
 }
 
-/// The room's message number `seq`, said when the conversation began.
+/// The room's message number `seq`, sent when the conversation began.
 pub fn message(seq: u64, from: &str, raw: &str) -> Event {
     said_event(said(0, MessageKind::Say, seq, from, raw))
 }
 
-/// The room's message number `seq`, told when the conversation began.
+/// The room's emote number `seq`, sent when the conversation began.
 pub fn act(seq: u64, from: &str, raw: &str) -> Event {
     said_event(said(0, MessageKind::Emote, seq, from, raw))
 }
 
-/// A message said when the conversation began, remembered `age_seconds` later.
+/// A message sent when the conversation began, in the history `age_seconds` later.
 pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
     let age = Duration::from_secs(age_seconds);
     Event::HistoryEntry { message: said(0, MessageKind::Say, seq, from, raw), age }
 }
 
-/// A message said so many seconds after the beginning.
+/// A message sent so many seconds after the beginning.
 pub fn said(seconds: u64, kind: MessageKind, seq: u64, from: &str, raw: &str) -> Rc<Message> {
     let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
     let (sender, body) = (Sender::Client(SOMEBODY), Body::Text(text(raw)));

@@ -1,71 +1,71 @@
-//! WebSocket frames, by tables (RFC 6455): what a client sends, and exactly what it says, however the bytes are cut; and
-//! what the server sends.
+//! WebSocket frames, by tables (RFC 6455): the input and exactly its messages, however the bytes are cut; and the
+//! server's output.
 
 use chinwag::codec::{json, websocket};
 use chinwag::protocol::{CloseReason, Event};
 
 use crate::frames::{
-    BINARY, CLOSE, CONTINUATION, FIN, Heard, PING, PONG, TEXT, close, frame, frame_masked, header, heard,
+    BINARY, CLOSE, CONTINUATION, Decoded, FIN, PING, PONG, TEXT, close, decode, frame, frame_masked, header,
     parse,
 };
 
 /// The limit on messages in most of these tests.
 const MAX: usize = 256;
 
-/// The most frames of a message of that limit: 1,024, and one for every 8 bytes of it.
+/// Most frames of a message of that length: 1,024, and one for every 8 bytes.
 const FRAMES_MAX: usize = 1024 + MAX / 8;
 
 /// Frames up to this long are cut everywhere; longer ones near their ends.
 const SHORT: usize = 400;
 const NEAR: usize = 20;
 
-/// `input` says exactly `expected`: whole, cut in two anywhere, and byte by byte.
+/// Checks that `input` decodes to exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
-fn check(message_max: usize, input: &[u8], expected: &[Heard]) {
+fn check(message_max: usize, input: &[u8], expected: &[Decoded]) {
     let shown = input[..input.len().min(SHORT)].escape_ascii();
-    assert_eq!(heard(message_max, [input]), expected, "\"{shown}\" whole");
+    assert_eq!(decode(message_max, [input]), expected, "\"{shown}\" whole");
     let all = 1..input.len();
     for cut in all.filter(|cut| input.len() <= SHORT || *cut < NEAR || input.len() - cut < NEAR) {
         let (one, other) = input.split_at(cut);
-        assert_eq!(heard(message_max, [one, other]), expected, "\"{shown}\" cut at {cut}");
+        assert_eq!(decode(message_max, [one, other]), expected, "\"{shown}\" cut at {cut}");
     }
-    assert_eq!(heard(message_max, input.chunks(1)), expected, "\"{shown}\" byte by byte");
+    assert_eq!(decode(message_max, input.chunks(1)), expected, "\"{shown}\" byte by byte");
 }
 
 #[track_caller]
-fn check_rows(rows: &[(Vec<Vec<u8>>, Vec<Heard>)]) {
+fn check_rows(rows: &[(Vec<Vec<u8>>, Vec<Decoded>)]) {
     rows.iter().for_each(|(frames, expected)| check(MAX, &frames.concat(), expected));
 }
 
-/// Checks what is the end of the conversation, and that it is so behind a good message too.
+/// Checks input that fails the connection, also behind a good message.
 #[track_caller]
 fn check_failures(reason: CloseReason, rows: &[Vec<u8>]) {
     for row in rows {
-        check(MAX, row, &[Heard::Failed(reason)]);
+        check(MAX, row, &[Decoded::Failed(reason)]);
         let behind = [frame(FIN | TEXT, "hi"), row.clone()].concat();
-        check(MAX, &behind, &[text("hi"), Heard::Failed(reason)]);
+        check(MAX, &behind, &[text("hi"), Decoded::Failed(reason)]);
     }
 }
 
-fn text(raw: &str) -> Heard {
-    Heard::Text(raw.into())
+fn text(raw: &str) -> Decoded {
+    Decoded::Text(raw.into())
 }
 
-fn binary(raw: &[u8]) -> Heard {
-    Heard::Binary(raw.into())
+fn binary(raw: &[u8]) -> Decoded {
+    Decoded::Binary(raw.into())
 }
 
-fn ping(raw: &[u8]) -> Heard {
-    Heard::Ping(raw.into())
+fn ping(raw: &[u8]) -> Decoded {
+    Decoded::Ping(raw.into())
 }
 
-const BAD_FRAME: Heard = Heard::Failed(CloseReason::BadFrame);
-const BAD_TEXT: Heard = Heard::Failed(CloseReason::BadText);
-const TOO_LARGE: Heard = Heard::Failed(CloseReason::TooLarge);
-const TOO_MANY_FRAMES: Heard = Heard::Failed(CloseReason::TooManyFrames);
+const BAD_FRAME: Decoded = Decoded::Failed(CloseReason::BadFrame);
+const BAD_TEXT: Decoded = Decoded::Failed(CloseReason::BadText);
+const TOO_LARGE: Decoded = Decoded::Failed(CloseReason::TooLarge);
+const TOO_MANY_FRAMES: Decoded = Decoded::Failed(CloseReason::TooManyFrames);
 
 #[test]
-fn a_frame_is_a_message() {
+fn frame_is_a_message() {
     check_rows(&[
         (vec![frame(FIN | TEXT, "hello")], vec![text("hello")]),
         (vec![frame(FIN | TEXT, "")], vec![text("")]),
@@ -85,7 +85,7 @@ fn a_frame_is_a_message() {
 }
 
 #[test]
-fn every_mask_is_taken_off() {
+fn every_mask_is_removed() {
     for mask in [[0; 4], [0xff; 4], [1, 2, 3, 4], [0x80, 0, 0, 0x7f]] {
         for length in 0..10 {
             let payload = &"abcdefghij"[..length];
@@ -95,7 +95,7 @@ fn every_mask_is_taken_off() {
 }
 
 #[test]
-fn every_length_up_to_the_limit_is_taken() {
+fn every_length_up_to_the_limit_is_accepted() {
     for length in [0, 1, 124, 125, 126, 127, 0xfffe, 0xffff, 0x1_0000, 0x1_0001] {
         let payload = "x".repeat(length);
         let bytes = frame(FIN | TEXT, &payload);
@@ -107,7 +107,7 @@ fn every_length_up_to_the_limit_is_taken() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_by_its_header_alone() {
+fn too_large_frame_is_refused_by_its_header_alone() {
     for length in [MAX as u64 + 1, 0xffff, 0x1_0000, u64::from(u32::MAX), 1 << 62, 1 << 63, u64::MAX] {
         for first in [FIN | TEXT, FIN | BINARY, TEXT, BINARY] {
             let length_bytes = if length > 0xffff { 8 } else { 2 };
@@ -121,14 +121,14 @@ fn what_is_too_large_is_refused_by_its_header_alone() {
 }
 
 #[test]
-fn a_length_has_its_shortest_form() {
+fn length_must_have_its_shortest_form() {
     let rows = [(0, 2), (125, 2), (0, 8), (125, 8), (126, 8), (0xffff, 8)];
     let head = |(length, bytes)| [header(FIN | TEXT, length, bytes), vec![0; 4]].concat();
     check_failures(CloseReason::BadFrame, &rows.map(head));
 }
 
 #[test]
-fn what_is_reserved_or_not_masked_is_refused() {
+fn reserved_bits_and_unmasked_frames_are_refused() {
     for rsv in [0x40, 0x20, 0x10, 0x70] {
         let rows = [TEXT, BINARY, PING].map(|first| frame(FIN | rsv | first, "x"));
         check_failures(CloseReason::BadFrame, &rows);
@@ -147,7 +147,7 @@ fn what_is_reserved_or_not_masked_is_refused() {
 }
 
 #[test]
-fn a_control_frame_is_short_and_whole() {
+fn control_frame_must_be_short_and_whole() {
     for control in [CLOSE, PING, PONG] {
         let long = [header(control, 126, 2), vec![0; 4]].concat();
         let endless = [header(control, 1 << 63, 8), vec![0; 4]].concat();
@@ -157,7 +157,7 @@ fn a_control_frame_is_short_and_whole() {
 }
 
 #[test]
-fn a_message_may_come_in_several_frames() {
+fn message_may_come_in_several_frames() {
     let part = |payload: &str| frame(CONTINUATION, payload);
     let last = |payload: &str| frame(FIN | CONTINUATION, payload);
     check_rows(&[
@@ -171,12 +171,12 @@ fn a_message_may_come_in_several_frames() {
             vec![frame(TEXT, "a"), frame(PING, "1"), part("b"), frame(PONG, ""), frame(PING, "2"), last("c")],
             vec![ping(b"1"), ping(b"2"), text("abc")],
         ),
-        (vec![frame(TEXT, "a"), close(1000, "")], vec![Heard::Close(1000)]),
+        (vec![frame(TEXT, "a"), close(1000, "")], vec![Decoded::Close(1000)]),
     ]);
 }
 
 #[test]
-fn one_message_at_a_time_and_each_from_its_beginning() {
+fn fragments_of_two_messages_must_not_mix() {
     check_failures(
         CloseReason::BadFrame,
         &[
@@ -195,7 +195,7 @@ fn one_message_at_a_time_and_each_from_its_beginning() {
 }
 
 #[test]
-fn a_message_in_frames_has_the_same_limit() {
+fn fragmented_message_has_the_same_limit() {
     let half = "x".repeat(MAX / 2);
     let (begun, rest) = (frame(TEXT, &half), frame(FIN | CONTINUATION, &half));
     check(MAX, &[begun.clone(), rest].concat(), &[text(&half.repeat(2))]);
@@ -223,10 +223,10 @@ fn short_frames_are_bounded_in_proportion_to_the_limit() {
     };
     for limit in [16 * 1024, 64 * 1024] {
         let most = 1024 + limit / 8;
-        assert_eq!(heard(limit, [&message(most)[..]]), [text(&"x".repeat(most))], "{limit}");
-        assert_eq!(heard(limit, [&message(most + 1)[..]]), [TOO_MANY_FRAMES], "{limit}");
+        assert_eq!(decode(limit, [&message(most)[..]]), [text(&"x".repeat(most))], "{limit}");
+        assert_eq!(decode(limit, [&message(most + 1)[..]]), [TOO_MANY_FRAMES], "{limit}");
     }
-    // The end of a message may be the frame that is one too many.
+    // The last frame of a message may be the one too many.
     let full = [frame(BINARY, ""), frame(CONTINUATION, "").repeat(FRAMES_MAX - 1)].concat();
     check(MAX, &[full.clone(), frame(FIN | CONTINUATION, "")].concat(), &[TOO_MANY_FRAMES]);
     check(MAX, &[full, frame(PING, "?")].concat(), &[ping(b"?")]);
@@ -235,7 +235,7 @@ fn short_frames_are_bounded_in_proportion_to_the_limit() {
 }
 
 #[test]
-fn pings_and_pongs_between_the_frames_of_a_message_are_no_part_of_it() {
+fn pings_and_pongs_between_fragments_are_no_part_of_the_message() {
     let full = "x".repeat(MAX);
     let (begun, last) = (frame(TEXT, &full), frame(FIN | CONTINUATION, ""));
     check(MAX, &[begun, frame(PING, "?"), last.clone()].concat(), &[ping(b"?"), text(&full)]);
@@ -244,16 +244,16 @@ fn pings_and_pongs_between_the_frames_of_a_message_are_no_part_of_it() {
 }
 
 #[test]
-fn who_closes_may_say_why() {
+fn close_frame_may_have_a_code_and_a_reason() {
     check_rows(&[
-        (vec![frame(CLOSE, "")], vec![Heard::Close(1000)]),
-        (vec![close(1000, "")], vec![Heard::Close(1000)]),
-        (vec![close(1001, "good-bye")], vec![Heard::Close(1001)]),
-        (vec![close(1000, "é".repeat(61))], vec![Heard::Close(1000)]),
-        (vec![close(1000, ""), frame(FIN | TEXT, "more")], vec![Heard::Close(1000)]),
+        (vec![frame(CLOSE, "")], vec![Decoded::Close(1000)]),
+        (vec![close(1000, "")], vec![Decoded::Close(1000)]),
+        (vec![close(1001, "good-bye")], vec![Decoded::Close(1001)]),
+        (vec![close(1000, "é".repeat(61))], vec![Decoded::Close(1000)]),
+        (vec![close(1000, ""), frame(FIN | TEXT, "more")], vec![Decoded::Close(1000)]),
     ]);
     for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
-        check(MAX, &close(code, "why"), &[Heard::Close(code)]);
+        check(MAX, &close(code, "why"), &[Decoded::Close(code)]);
     }
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
         check(MAX, &close(code, "why"), &[BAD_FRAME]);
@@ -261,7 +261,8 @@ fn who_closes_may_say_why() {
     check_failures(CloseReason::BadFrame, &[frame(CLOSE, [3])]);
 }
 
-/// What is no UTF-8: an end without a beginning, overlong forms, half a pair, past the last character, half a character.
+/// Invalid UTF-8: a continuation without a beginning, overlong forms, a lone surrogate, past the last character, an
+/// incomplete character.
 const BAD_UTF8: [&[u8]; 9] = [
     b"\x80",
     b"\xff",
@@ -275,7 +276,7 @@ const BAD_UTF8: [&[u8]; 9] = [
 ];
 
 #[test]
-fn a_text_is_utf8_and_so_is_the_reason_of_a_close() {
+fn texts_and_close_reasons_must_be_utf8() {
     for bad in BAD_UTF8 {
         check_failures(CloseReason::BadText, &[frame(FIN | TEXT, bad), close(1000, bad)]);
         check(MAX, &frame(FIN | BINARY, bad), &[binary(bad)]);
@@ -288,7 +289,7 @@ fn a_text_is_utf8_and_so_is_the_reason_of_a_close() {
     }
 }
 
-/// What has arrived of a frame is judged before the frame is complete: how many bytes it takes to refuse each.
+/// A frame is checked before it is complete: the number of bytes after which each is refused.
 #[test]
 fn bytes_that_can_not_become_utf8_are_refused_within_a_frame() {
     let rows: [(&[u8], usize); 12] = [
@@ -312,33 +313,33 @@ fn bytes_that_can_not_become_utf8_are_refused_within_a_frame() {
             let bytes = [before.clone(), frame(first, &rest)].concat();
             let cut = bytes.len() - rest.len() + needed;
             let shown = payload.escape_ascii();
-            assert_eq!(heard(MAX, [&bytes[..cut - 1]]), [], "{shown}: nothing is wrong yet");
-            assert_eq!(heard(MAX, [&bytes[..cut]]), [BAD_TEXT], "{shown}: it is at once");
-            assert_eq!(heard(MAX, bytes[..cut].chunks(1)), [BAD_TEXT], "{shown} byte by byte");
+            assert_eq!(decode(MAX, [&bytes[..cut - 1]]), [], "{shown}: nothing is wrong yet");
+            assert_eq!(decode(MAX, [&bytes[..cut]]), [BAD_TEXT], "{shown}: it is at once");
+            assert_eq!(decode(MAX, bytes[..cut].chunks(1)), [BAD_TEXT], "{shown} byte by byte");
         }
         let reason = close(1000, &rest[..90]);
         let cut = reason.len() - 90 + needed;
-        assert_eq!(heard(MAX, [&reason[..cut - 1]]), []);
-        assert_eq!(heard(MAX, [&reason[..cut]]), [BAD_TEXT], "the reason of a close too");
-        assert_eq!(heard(MAX, [&frame(FIN | BINARY, &rest)[..]]), [binary(&rest)]);
+        assert_eq!(decode(MAX, [&reason[..cut - 1]]), []);
+        assert_eq!(decode(MAX, [&reason[..cut]]), [BAD_TEXT], "the reason of a close too");
+        assert_eq!(decode(MAX, [&frame(FIN | BINARY, &rest)[..]]), [binary(&rest)]);
     }
     let code = close(1005, "why");
-    assert_eq!(heard(MAX, [&code[..code.len() - 3]]), [BAD_FRAME], "the code is wrong whatever follows");
+    assert_eq!(decode(MAX, [&code[..code.len() - 3]]), [BAD_FRAME], "the code alone is wrong");
 }
 
-/// A character that is not complete at the end of a frame is not wrong, at the end of a message it is.
+/// An incomplete character is allowed at the end of a frame, and not at the end of a message.
 #[test]
-fn an_open_character_is_wrong_only_at_the_end_of_the_message() {
+fn incomplete_character_is_refused_only_at_the_end_of_the_message() {
     for part in [&b"\xc3"[..], b"\xe2\x82", b"\xf0\x9f\xa6"] {
-        assert_eq!(heard(MAX, [&frame(TEXT, part)[..]]), []);
-        assert_eq!(heard(MAX, [&[frame(TEXT, part), frame(CONTINUATION, "")].concat()[..]]), []);
+        assert_eq!(decode(MAX, [&frame(TEXT, part)[..]]), []);
+        assert_eq!(decode(MAX, [&[frame(TEXT, part), frame(CONTINUATION, "")].concat()[..]]), []);
         check(MAX, &[frame(TEXT, part), frame(FIN | CONTINUATION, "")].concat(), &[BAD_TEXT]);
         check(MAX, &[frame(TEXT, part), frame(PING, "?")].concat(), &[ping(b"?")]);
     }
 }
 
 #[test]
-fn a_character_may_be_in_two_frames() {
+fn character_may_be_in_two_frames() {
     let words = "é李🦀";
     for cut in 0..=words.len() {
         let (one, other) = words.as_bytes().split_at(cut);
@@ -350,7 +351,7 @@ fn a_character_may_be_in_two_frames() {
     check(MAX, &frames.concat(), &[text(words)]);
 }
 
-// What the server sends.
+// Output of the server.
 
 const LENGTHS: [usize; 13] = [0, 1, 2, 124, 125, 126, 127, 128, 0xfffe, 0xffff, 0x1_0000, 0x1_0001, 200_000];
 
@@ -374,7 +375,7 @@ fn every_message_is_one_frame() {
 }
 
 #[test]
-fn a_pong_returns_the_longest_ping() {
+fn pong_returns_the_longest_ping() {
     let mut out = Vec::new();
     websocket::pong(&mut out, &[0xff; 125]);
     assert_eq!(parse(&out), [(PONG, vec![0xff; 125])]);
@@ -407,7 +408,7 @@ const CLOSES: [(CloseReason, Option<u16>); 21] = [
 
 /// `parse` checks that the reason fits into a control frame.
 #[test]
-fn the_end_is_a_close_frame_with_a_code_and_the_reason() {
+fn close_reasons_have_a_code_and_a_text() {
     for (reason, code) in CLOSES {
         let mut out = Vec::new();
         json::close(reason, &mut out);
@@ -417,8 +418,8 @@ fn the_end_is_a_close_frame_with_a_code_and_the_reason() {
         let mut bye = Vec::new();
         json::encode(&Event::Bye(reason), None, &mut bye);
         let frames = parse(&bye);
-        let told = reason.farewell().map(|why| format!(r#"{{"type":"bye","reason":"{why}"}}"#));
-        let told = told.map(|told| (FIN | TEXT, told.into_bytes()));
-        assert_eq!(frames, Vec::from_iter(told.into_iter().chain(parse(&out))), "{reason:?}");
+        let bye = reason.farewell().map(|why| format!(r#"{{"type":"bye","reason":"{why}"}}"#));
+        let bye = bye.map(|bye| (FIN | TEXT, bye.into_bytes()));
+        assert_eq!(frames, Vec::from_iter(bye.into_iter().chain(parse(&out))), "{reason:?}");
     }
 }

@@ -6,13 +6,13 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::frames::{
-    BINARY, CONTINUATION, FIN, Heard, PING, PONG, Peer, TEXT, close, frame, frame_masked, header, heard,
+    BINARY, CONTINUATION, Decoded, FIN, PING, PONG, Peer, TEXT, close, decode, frame, frame_masked, header,
 };
 use crate::random::{check, raw_text};
 
 const MAX: usize = 512;
 
-/// `input` in pieces that begin at `cuts`.
+/// Splits `input` at `cuts`.
 fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     cuts.extend([0, input.len()]);
@@ -20,20 +20,20 @@ fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     cuts.windows(2).map(|ends| &input[ends[0]..ends[1]]).collect()
 }
 
-/// A message in any frames, maybe with pings between them, and what it says.
-fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
-    let text = raw_text().prop_map(Heard::Text);
-    let binary = vec(any::<u8>(), 0..300).prop_map(Heard::Binary);
+/// A message in random frames, some with pings between them, and its decoded form.
+fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
+    let text = raw_text().prop_map(Decoded::Text);
+    let binary = vec(any::<u8>(), 0..300).prop_map(Decoded::Binary);
     let cuts = vec((any::<Index>(), any::<[u8; 4]>(), any::<bool>()), 0..5);
     (prop_oneof![text, binary], cuts).prop_map(|(said, cuts)| {
         let (opcode, payload) = match &said {
-            Heard::Text(text) => (TEXT, text.as_bytes()),
-            Heard::Binary(bytes) => (BINARY, &bytes[..]),
+            Decoded::Text(text) => (TEXT, text.as_bytes()),
+            Decoded::Binary(bytes) => (BINARY, &bytes[..]),
             other => unreachable!("{other:?}"),
         };
         let places: Vec<_> = cuts.iter().map(|(cut, ..)| *cut).collect();
         let parts = pieces(payload, &places);
-        let (mut bytes, mut heard) = (Vec::new(), Vec::new());
+        let (mut bytes, mut decoded) = (Vec::new(), Vec::new());
         for (number, part) in parts.iter().enumerate() {
             let opcode = if number == 0 { opcode } else { CONTINUATION };
             let fin = if number + 1 == parts.len() { FIN } else { 0 };
@@ -41,23 +41,23 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
             bytes.extend(frame_masked(fin | opcode, part, mask));
             if asks && fin == 0 {
                 bytes.extend([frame(PING, mask), frame(PONG, mask)].concat());
-                heard.push(Heard::Ping(mask.to_vec()));
+                decoded.push(Decoded::Ping(mask.to_vec()));
             }
         }
-        heard.push(said);
-        (bytes, heard)
+        decoded.push(said);
+        (bytes, decoded)
     })
 }
 
-/// Several messages, and what they say.
-fn messages() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
+/// Several messages, and their decoded form.
+fn messages() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
     vec(message(), 0..5).prop_map(|messages| {
-        let (bytes, heard): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
-        (bytes.concat(), heard.concat())
+        let (bytes, decoded): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+        (bytes.concat(), decoded.concat())
     })
 }
 
-/// What is rich in frames, good and bad.
+/// Bytes rich in frames, good and bad.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let any_frame =
         (any::<u8>(), vec(any::<u8>(), 0..140)).prop_map(|(first, payload)| frame(first, payload));
@@ -78,28 +78,28 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_message_in_any_frames_and_pieces_is_heard_as_it_was_said() {
+fn any_message_in_any_frames_and_pieces_is_decoded() {
     check(1_000, &(messages(), vec(any::<Index>(), 0..9)), |((bytes, said), cuts)| {
         let (mut decoder, mut peer) = (Decoder::new(MAX), Peer::default());
         pieces(&bytes, &cuts).into_iter().for_each(|piece| peer.read(&mut decoder, MAX, piece));
-        assert_eq!(peer.heard, said);
+        assert_eq!(peer.decoded, said);
         assert!(peer.is_idle());
-        assert_eq!(heard(MAX, bytes.chunks(1)), said, "byte by byte");
+        assert_eq!(decode(MAX, bytes.chunks(1)), said, "byte by byte");
     });
 }
 
-// That decoding makes progress, uses no more than there is and leaves little is checked on the way, by `frames::Peer`.
+// `frames::Peer` checks on the way that decoding makes progress, consumes no more than there is and leaves little.
 #[test]
-fn cuts_change_nothing_whatever_comes() {
+fn cuts_change_nothing_for_any_input() {
     check(3_000, &(garbage(), vec(any::<Index>(), 0..9)), |(bytes, cuts)| {
-        let whole = heard(MAX, [&bytes[..]]);
-        assert_eq!(heard(MAX, pieces(&bytes, &cuts)), whole, "cut somewhere");
-        assert_eq!(heard(MAX, bytes.chunks(1)), whole, "byte by byte");
+        let whole = decode(MAX, [&bytes[..]]);
+        assert_eq!(decode(MAX, pieces(&bytes, &cuts)), whole, "cut somewhere");
+        assert_eq!(decode(MAX, bytes.chunks(1)), whole, "byte by byte");
     });
 }
 
 #[test]
-fn connections_that_share_a_decoder_never_hear_of_each_other() {
+fn connections_that_share_a_decoder_do_not_affect_each_other() {
     let input = || prop_oneof![1 => messages().prop_map(|(bytes, _)| bytes), 1 => garbage()];
     let turns = vec((0..3_usize, 1..40_usize), 0..60);
     check(1_500, &([input(), input(), input()], turns), |(inputs, turns)| {
@@ -113,7 +113,7 @@ fn connections_that_share_a_decoder_never_hear_of_each_other() {
             peers[who].read(&mut decoder, MAX, piece);
         }
         for (peer, input) in peers.iter().zip(&inputs) {
-            assert_eq!(peer.heard, heard(MAX, [&input[..]]));
+            assert_eq!(peer.decoded, decode(MAX, [&input[..]]));
         }
     });
 }

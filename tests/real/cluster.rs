@@ -1,5 +1,4 @@
-//! What the tests with Redis share: [`Redis`], a real one of the test's own, and [`Cluster`], processes that are one chat
-//! by it.
+//! The set-up of tests with Redis: [`Redis`], a real one for each test, and [`Cluster`], processes that are one chat.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,40 +7,36 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Launch, Running, Server, eventually, require};
+use crate::harness::{Client, Launch, PORTS, Running, Server, eventually, require};
 
-/// Ports to try. As systems are set up, none of these is given to a socket that asks for any, nor to one that connects
-/// somewhere, so nobody takes it while Redis is away.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
-
-/// A `redis-server`, in a folder of its own. It is killed with the value.
+/// A `redis-server` in a folder of its own, killed on drop.
 pub struct Redis {
     folder: TempDir,
-    /// Its TCP port; 0 where it only has a Unix socket.
+    /// Its TCP port; 0 if it only has a Unix socket.
     port: u16,
     options: Vec<String>,
-    /// What `redis-cli` has to say to it.
+    /// The password for `redis-cli`.
     password: Option<String>,
     child: Child,
 }
 
 impl Redis {
-    /// With a Unix socket only: no port can be taken.
+    /// Starts one with a Unix socket only, which needs no free port.
     pub fn start() -> Redis {
         Redis::with("")
     }
 
-    /// The same, with these options.
+    /// Starts one with these options.
     pub fn with(options: &str) -> Redis {
         Redis::try_start(0, options).expect("redis-server starts")
     }
 
-    /// With a TCP port too.
+    /// Starts one with a TCP port, too.
     pub fn with_port(options: &str) -> Redis {
         eventually("a free port", || Redis::try_start(fastrand::u16(PORTS), options))
     }
 
-    /// `None` if the port is taken.
+    /// Returns `None` if the port is taken.
     fn try_start(port: u16, options: &str) -> Option<Redis> {
         require("redis-server");
         require("redis-cli");
@@ -51,12 +46,12 @@ impl Redis {
         Some(Redis { folder, port, options, password: None, child })
     }
 
-    /// Where it listens, as `--redis` has it.
+    /// Returns its address in the form of `--redis`.
     pub fn url(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
-    /// The host and port of its TCP listener.
+    /// Returns the host and port of its TCP listener.
     pub fn place(&self) -> String {
         assert_ne!(self.port, 0, "it has no port");
         format!("127.0.0.1:{}", self.port)
@@ -66,7 +61,7 @@ impl Redis {
         socket_in(self.folder.path())
     }
 
-    /// What `redis-cli` prints for those arguments.
+    /// Returns the output of `redis-cli` with those arguments.
     pub fn cli(&self, args: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.arg("-s").arg(self.socket()).args(args);
@@ -77,13 +72,13 @@ impl Redis {
         String::from_utf8(output.stdout).expect("UTF-8").trim_end().into()
     }
 
-    /// Wants a password from everybody, from now on.
+    /// Requires a password from now on.
     pub fn require_password(&mut self, password: &str) {
         assert_eq!(self.cli(&["CONFIG", "SET", "requirepass", password]), "OK");
         self.password = Some(password.into());
     }
 
-    /// How many connections are subscribed to each of these channels.
+    /// Returns how many connections are subscribed to each of these channels.
     pub fn subscribers_of(&self, channels: &[String]) -> Vec<usize> {
         let words: Vec<&str> =
             ["PUBSUB", "NUMSUB"].into_iter().chain(channels.iter().map(String::as_str)).collect();
@@ -91,7 +86,7 @@ impl Redis {
         counted.lines().skip(1).step_by(2).map(|count| count.parse().expect("a count")).collect()
     }
 
-    /// How often it was told to do what, by the names of the commands, in order.
+    /// Returns the calls of each command, sorted by name.
     pub fn commands(&self) -> Vec<(String, usize)> {
         let stats = self.cli(&["INFO", "commandstats"]);
         let command = |line: &str| {
@@ -107,25 +102,25 @@ impl Redis {
         kill_process(Pid::from_child(&self.child), signal).expect("Redis is there");
     }
 
-    /// Ends it without a chance to say anything.
+    /// Kills it.
     pub fn kill(&mut self) {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
     }
 
-    /// Starts it again where it was.
+    /// Starts it again at the same addresses.
     pub fn restart(&mut self) {
         let again = || spawn(self.folder.path(), self.port, &self.options);
         self.child = eventually("Redis in its place again", again);
     }
 
-    /// A process of the chat that it makes, which is not linked yet.
+    /// Starts a process of its chat, which may not be linked yet.
     pub fn launch(&self, flags: &str) -> Server {
-        // So that a test may say as much as it likes at once.
-        Launch::new("--rate off").args(flags).env("CHINWAG_REDIS", self.url()).with_door().start()
+        // Tests may send any number of lines at once.
+        Launch::new("--rate off").args(flags).env("CHINWAG_REDIS", self.url()).with_listeners().start()
     }
 
-    /// A process of the chat that it makes.
+    /// Starts a process of its chat, and waits for the link.
     pub fn linked(&self, flags: &str) -> Server {
         let server = self.launch(flags);
         server.log.wait_for("redis up");
@@ -135,7 +130,7 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Redis may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -145,13 +140,13 @@ fn socket_in(folder: &Path) -> PathBuf {
     folder.join("redis.sock")
 }
 
-/// Starts it, and waits until it takes connections; `None` if it ends instead, as it does when its port is taken.
+/// Starts Redis, and waits until it accepts connections; `None` if it exits because its port is taken.
 fn spawn(folder: &Path, port: u16, options: &[String]) -> Option<Child> {
     let mut command = Command::new("redis-server");
     command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port", &port.to_string()]);
     command.arg("--dir").arg(folder).arg("--unixsocket").arg(socket_in(folder)).args(options);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
-    // Its Unix socket comes last.
+    // Redis opens its Unix socket last.
     eventually("Redis", || match child.try_wait().expect("our own child") {
         Some(_) => Some(false),
         None => UnixStream::connect(socket_in(folder)).is_ok().then_some(true),
@@ -168,7 +163,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many, with these flags.
+    /// Starts so many processes with these flags.
     pub fn start(count: usize, flags: &str) -> Cluster {
         Cluster::by(Redis::start(), count, flags)
     }
@@ -182,12 +177,12 @@ impl Cluster {
         Cluster { redis, servers, lobby: "chinwag:lobby".into() }
     }
 
-    /// How many processes are subscribed to the lobby.
-    pub fn subscribers(&self) -> usize {
+    /// Returns how many processes are subscribed to the lobby.
+    fn subscribers(&self) -> usize {
         self.redis.subscribers_of(std::slice::from_ref(&self.lobby))[0]
     }
 
-    /// One on each process, by these names, in the lobby and acquainted.
+    /// Joins one client on each process, and waits until they receive each other's messages.
     pub fn people<const N: usize>(&self, names: [&str; N]) -> [Client; N] {
         assert_eq!(self.servers.len(), N);
         let mut servers = self.servers.iter();
@@ -196,28 +191,28 @@ impl Cluster {
         people
     }
 
-    /// Waits until each of these, who are all there are, knows of all, and hears all that is said in the lobby. There is
-    /// somebody on each process.
+    /// Waits until each of these, which are all clients there are, lists all, and receives all messages in the lobby.
+    /// Each process must have one of them.
     pub fn acquaint(&self, people: &mut [&mut Client]) {
         let count = people.len();
         for client in people {
             eventually("everybody in /who", || (who(client).len() == count).then_some(()));
         }
-        let everybody = self.servers.len();
-        eventually("subscriptions", || (self.subscribers() == everybody).then_some(()));
+        self.await_subscribers(self.servers.len());
     }
 
-    /// Waits until every process has been linked so often.
+    /// Waits until every process has logged so many sessions with Redis.
     pub fn await_sessions(&self, count: usize) {
-        for server in &self.servers {
-            eventually("a session", || {
-                (server.log.text().matches("redis up").count() >= count).then_some(())
-            });
-        }
+        self.servers.iter().for_each(|server| server.log.wait_for_count("redis up", count));
+    }
+
+    /// Waits until exactly so many processes are subscribed to the lobby.
+    pub fn await_subscribers(&self, count: usize) {
+        eventually("subscriptions", || (self.subscribers() == count).then_some(()));
     }
 }
 
-/// Who is in the lobby, as somebody there sees it, in alphabetical order.
+/// Returns the names in the lobby by that client's `/who`, sorted.
 pub fn who(client: &mut Client) -> Vec<String> {
     client.say("/who");
     let answer = client.skip_to("-- in #lobby: ");

@@ -1,4 +1,4 @@
-//! The command lines of the README and the guide, run by a shell as they are printed there, but for the ports.
+//! The command lines of the README and the guide, run by a shell as they are printed there, with other ports.
 
 use crate::harness::Server;
 use crate::programs::shell;
@@ -10,7 +10,7 @@ const PROTOCOL: &str = include_str!("../../src/guide/protocol.md");
 /// A command line, and the lines that it prints.
 type Example<'a> = (&'a str, Vec<&'a str>);
 
-/// The command lines behind a `$` that need that program, in their order.
+/// Returns the command lines behind a `$` that need that program, in order.
 fn examples<'a>(page: &'a str, program: &str) -> Vec<Example<'a>> {
     let blocks = page.split("\n```").skip(1).step_by(2);
     let mut examples: Vec<Example<'a>> = Vec::new();
@@ -28,7 +28,7 @@ fn examples<'a>(page: &'a str, program: &str) -> Vec<Example<'a>> {
     examples
 }
 
-/// What a shell prints for a command line, at that server. A command that follows a stream is stopped after a second.
+/// Returns the output of a command line at that server. A command that follows a stream is stopped after a second.
 fn run(server: &Server, program: &str, command: &str) -> String {
     let command = command.replace("localhost:7712", &server.http_address().to_string());
     let command = command.replace("localhost 7711", &format!("localhost {}", server.port()));

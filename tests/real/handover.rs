@@ -1,5 +1,5 @@
-//! Sockets that a service manager hands over (`sd_listen_fds(3)`): what each is for, those that are none, and those that
-//! end while the server runs. And what a listener's address lets in.
+//! Sockets from a service manager (`sd_listen_fds(3)`): the purpose of each, descriptors that are no listeners, and
+//! listeners that end while the server runs. The last tests are about addresses of listeners.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -10,13 +10,13 @@ use std::path::Path;
 
 use socket2::SockRef;
 
-use crate::harness::{Client, Launch, Running, eventually, require};
+use crate::harness::{Client, Launch, PORTS, Running, eventually, require};
 
-/// Hands over standard input as descriptor 3, and standard error as 4.
+/// Passes standard input as descriptor 3, and standard error as 4.
 const TWO: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" "$@" 3<&0 4<&2 </dev/null 2>/dev/null"#;
 const ONE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 </dev/null"#;
 
-/// So few that no limit on open files is worth a second line.
+/// So few clients that the limit on open files causes no second line in the log.
 const FEW: &str = "--max-clients 10 --max-waiting 0";
 
 fn listener() -> (TcpListener, String) {
@@ -26,7 +26,7 @@ fn listener() -> (TcpListener, String) {
 }
 
 #[test]
-fn names_of_handed_over_sockets_say_what_they_are_for() {
+fn names_of_passed_sockets_set_their_kind() {
     for (names, is_http) in [
         (Some("line:http"), [false, true]),
         (Some("http:line"), [true, false]),
@@ -60,7 +60,7 @@ fn names_of_handed_over_sockets_say_what_they_are_for() {
 }
 
 #[test]
-fn descriptor_that_does_not_listen_ends_the_start_with_one_clear_line() {
+fn descriptor_that_does_not_listen_fails_the_start_with_one_clear_line() {
     let (listener, address) = listener();
     let connection = TcpStream::connect(&address).unwrap();
     let (accepted, _) = listener.accept().unwrap();
@@ -87,7 +87,7 @@ fn descriptor_that_does_not_listen_ends_the_start_with_one_clear_line() {
 }
 
 #[test]
-fn listener_that_ends_is_closed_and_with_the_last_the_server_ends() {
+fn listener_that_fails_is_closed_and_the_last_one_ends_the_server() {
     let (listener, address) = listener();
     let ours = listener.try_clone().unwrap();
     let mut server =
@@ -119,7 +119,7 @@ fn listener_that_ends_is_closed_and_with_the_last_the_server_ends() {
 
 #[test]
 #[ignore = "needs systemd-socket-activate"]
-fn systemd_hands_over_both_sockets_by_their_names() {
+fn systemd_passes_both_sockets_by_their_names() {
     require("systemd-socket-activate");
     let folder = tempfile::tempdir().unwrap();
     let [line, http] = ["line", "http"].map(|name| folder.path().join(name));
@@ -141,7 +141,7 @@ fn systemd_hands_over_both_sockets_by_their_names() {
 
 #[test]
 #[ignore = "needs systemd-socket-activate"]
-fn systemd_that_accepts_itself_is_told_what_is_wrong() {
+fn error_names_the_problem_if_systemd_accepts_itself() {
     require("systemd-socket-activate");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("line");
@@ -151,15 +151,15 @@ fn systemd_that_accepts_itself_is_told_what_is_wrong() {
     command.stderr(File::create(&log).unwrap());
     let _manager = Running::start(&mut command);
     let _client = eventually("a socket", || UnixStream::connect(&path).ok());
-    let told = eventually("what is wrong", || {
+    let log = eventually("what is wrong", || {
         let log = std::fs::read_to_string(&log).unwrap();
         log.contains("does not listen").then_some(log)
     });
-    assert_eq!(told.matches("chinwag: LISTEN_FDS: descriptor 3 ").count(), 1, "{told}");
+    assert_eq!(log.matches("chinwag: LISTEN_FDS: descriptor 3 ").count(), 1, "{log}");
 }
 
 #[test]
-fn unix_sockets_have_the_mode_that_was_asked_for_or_what_the_umask_leaves() {
+fn unix_sockets_have_the_configured_mode_or_that_of_the_umask() {
     let folder = tempfile::tempdir().unwrap();
     let [line, http] = ["line", "http"].map(|name| folder.path().join(name));
     let [line_flag, http_flag] = [&line, &http].map(|path| format!("unix:{}", path.display()));
@@ -181,7 +181,7 @@ fn unix_sockets_have_the_mode_that_was_asked_for_or_what_the_umask_leaves() {
 }
 
 #[test]
-fn socket_of_a_server_whose_queue_is_full_is_in_use_at_once() {
+fn socket_of_a_server_with_a_full_queue_is_reported_in_use_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("busy");
     let listener = UnixListener::bind(&path).unwrap();
@@ -211,9 +211,10 @@ fn by_ipv6(port: u16) -> Client {
 }
 
 #[test]
-fn wildcard_address_of_ipv6_is_for_ipv6_alone_and_both_can_be_had_together() {
-    let server = Launch::new("--print-addresses --http none --line [::]:0").start();
-    let port = server.address().port();
+fn ipv6_wildcard_is_for_ipv6_only_and_works_beside_the_ipv4_one() {
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free));
+    let server = Launch::new(&format!("--print-addresses --http none --line [::]:{port}")).start();
     by_ipv6(port).enter("ann");
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "IPv4 is another listener");
     let flags = format!("--print-addresses --http none --line 0.0.0.0:{port}");
@@ -233,10 +234,10 @@ fn wildcard_address_of_ipv6_is_for_ipv6_alone_and_both_can_be_had_together() {
 #[ignore = "needs faketime"]
 fn server_starts_answers_and_logs_after_the_year_9999() {
     require("faketime");
-    // The program of that name would stay between us and the server.
+    // The `faketime` program would stay between the test and the server.
     let script = r#"LD_PRELOAD=$(faketime now printenv LD_PRELOAD); export LD_PRELOAD
         FAKETIME=+8000y FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 exec "$0" "$@""#;
-    let server = Launch::in_shell(script, "").with_door().start();
+    let server = Launch::in_shell(script, "").with_listeners().start();
     let mut client = Client::connect(server.http_address());
     client.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(client.line().unwrap().starts_with("HTTP/1.1 200 "));

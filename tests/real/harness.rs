@@ -1,4 +1,4 @@
-//! What the tests share: [`Launch`] starts a [`Server`] process, [`Client`] talks to it, and every wait is bounded.
+//! The test harness: [`Launch`] starts a [`Server`] process, [`Client`] talks to it, and every wait is bounded.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,22 +14,26 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// The longest that anything is waited for.
+/// Longest wait of a test.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A TCP listener on a free port of the loopback, and its address on standard output.
-const DOOR: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
+/// Ports for listeners that must be bound by number. By default the kernel gives none of these to other sockets, so they
+/// stay free while nothing listens there.
+pub const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Lines shown of what a client heard before a test failed.
-const REMEMBERED_LINES: usize = 20;
+/// A line and an HTTP listener on free ports of the loopback address, with their addresses on standard output.
+const LISTENERS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";
 
-/// Waits for a condition that nothing tells of.
+/// Number of lines shown when a test fails.
+const SHOWN_LINES: usize = 20;
+
+/// Polls until a condition is met.
 #[track_caller]
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     look_until(PATIENCE, Duration::from_millis(5), what, condition)
 }
 
-/// The same, for what takes its time by design.
+/// Polls for a condition that takes its time by design.
 #[track_caller]
 pub fn eventually_within<T>(limit: Duration, what: &str, condition: impl FnMut() -> Option<T>) -> T {
     look_until(limit, Duration::from_millis(100), what, condition)
@@ -52,16 +56,16 @@ fn look_until<T>(
     }
 }
 
-/// How the binary is to be started.
+/// The command that starts the binary.
 pub struct Launch(Command);
 
 impl Launch {
-    /// With these flags, separated by spaces, and with nothing of our own environment that could matter to it.
+    /// Creates a launch with these flags, separated by spaces, and an empty environment.
     pub fn new(flags: &str) -> Launch {
         Launch::command(Command::new(env!("CARGO_BIN_EXE_chinwag")), flags)
     }
 
-    /// By a shell script that runs it as `"$0" "$@"`, best with `exec`, so that signals reach it.
+    /// Creates one by a shell script that runs the binary as `"$0" "$@"`, best with `exec`, so that signals reach it.
     pub fn in_shell(script: &str, flags: &str) -> Launch {
         let mut shell = Command::new("sh");
         shell.args(["-c", script, env!("CARGO_BIN_EXE_chinwag")]);
@@ -75,21 +79,21 @@ impl Launch {
         Launch(command)
     }
 
-    /// With these flags too, separated by spaces.
+    /// Adds flags, separated by spaces.
     pub fn args(mut self, flags: &str) -> Launch {
         self.0.args(flags.split_whitespace());
         self
     }
 
-    /// With one more argument, which may have spaces in it.
+    /// Adds an argument, which may contain spaces.
     pub fn arg(mut self, arg: impl AsRef<std::ffi::OsStr>) -> Launch {
         self.0.arg(arg);
         self
     }
 
-    /// With a listener that the test can find.
-    pub fn with_door(mut self) -> Launch {
-        self.0.args(DOOR.split_whitespace());
+    /// Adds listeners that the test can find.
+    pub fn with_listeners(mut self) -> Launch {
+        self.0.args(LISTENERS.split_whitespace());
         self
     }
 
@@ -123,49 +127,49 @@ impl Launch {
         server
     }
 
-    /// Runs the binary where it is to end by itself, at once.
+    /// Runs the binary where it must exit by itself at once.
     pub fn run(mut self) -> Output {
         Running::start(&mut self.0).output()
     }
 }
 
-/// A server process. It is killed with the value; after a failure its log is shown.
+/// A server process, killed on drop. After a failure its log is printed.
 pub struct Server {
     child: Child,
     pub log: Log,
-    /// The line of JSON that it printed.
+    /// The line of JSON that it has printed.
     pub addresses: String,
 }
 
 impl Server {
-    /// A server with these flags, and a TCP listener on a free port.
+    /// Starts a server with these flags, and listeners on free ports.
     pub fn start(flags: &str) -> Server {
-        Launch::new(flags).with_door().start()
+        Launch::new(flags).with_listeners().start()
     }
 
-    /// The address of its first TCP listener.
+    /// Returns the address of its first line listener.
     pub fn address(&self) -> SocketAddr {
         let address = self.addresses.strip_prefix(r#"{"line":[""#).and_then(|rest| rest.split('"').next());
         address.expect("a TCP listener").parse().expect("an address")
     }
 
-    /// The port of that listener, as outside programs want it.
+    /// Returns the port of that listener as an argument for programs.
     pub fn port(&self) -> String {
         self.address().port().to_string()
     }
 
-    /// The address of its first HTTP listener.
+    /// Returns the address of its first HTTP listener.
     pub fn http_address(&self) -> SocketAddr {
         let address = self.addresses.split(r#""http":[""#).nth(1).and_then(|rest| rest.split('"').next());
         address.expect("an HTTP listener").parse().expect("an address")
     }
 
-    /// Somebody who has just connected, and has read nothing yet.
+    /// Connects a client that has read nothing yet.
     pub fn client(&self) -> Client {
         Client::connect(self.address())
     }
 
-    /// Somebody who is in the lobby, and has read that.
+    /// Joins a client that has read its greeting.
     pub fn join(&self, name: &str) -> Client {
         let mut client = self.client();
         client.enter(name);
@@ -184,19 +188,19 @@ impl Server {
         self.child.try_wait().expect("our own child").is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     pub fn wait(&mut self) -> ExitStatus {
         eventually("the server's end", || self.child.try_wait().expect("our own child"))
     }
 
-    /// Asks it to end, and returns all it has logged.
+    /// Sends SIGTERM, and returns the whole log.
     pub fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         assert_eq!(self.wait().code(), Some(0));
         self.log.whole()
     }
 
-    /// The descriptors it has open.
+    /// Returns its open descriptors.
     pub fn descriptors(&self) -> Vec<u64> {
         let folder = format!("/proc/{}/fd", self.pid());
         let entries = std::fs::read_dir(folder).expect("the server is there");
@@ -206,7 +210,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -215,7 +219,7 @@ impl Drop for Server {
     }
 }
 
-/// A process of ours that is killed with the value.
+/// A child process, killed on drop.
 pub struct Running(Child);
 
 impl Running {
@@ -223,7 +227,7 @@ impl Running {
         Running(command.spawn().expect("the program starts"))
     }
 
-    /// What it has printed, once it has ended by itself. It must not print more than a pipe holds.
+    /// Returns its output once it has ended by itself. It must not print more than a pipe holds.
     pub fn output(mut self) -> Output {
         let status = eventually("the end of a process", || self.0.try_wait().expect("our own child"));
         let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
@@ -244,7 +248,7 @@ impl Drop for Running {
     }
 }
 
-/// Output of a process, read as it comes so that the process never waits for us.
+/// Output of a process, read in the background so that the process never blocks.
 #[derive(Clone, Default)]
 pub struct Log(Arc<(Mutex<Logged>, Condvar)>);
 
@@ -255,7 +259,7 @@ struct Logged {
 }
 
 impl Log {
-    /// Reads on in the background, to the end.
+    /// Reads in the background up to the end.
     pub fn follow(&self, output: impl Read + Send + 'static) {
         let log = self.clone();
         log.note(|logged| logged.ended = false);
@@ -275,7 +279,7 @@ impl Log {
         self.0.1.notify_all();
     }
 
-    /// Waits until `look` finds what it looks for, as long as there may be more to come.
+    /// Waits until `look` returns a result, as long as the output goes on.
     #[track_caller]
     fn wait<T>(&self, what: &str, look: impl Fn(&Logged) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
@@ -293,60 +297,68 @@ impl Log {
         }
     }
 
-    /// The first line with `part` in it, once there is one.
+    /// Waits for a line that contains `part`, and returns the first.
     #[track_caller]
     pub fn wait_for(&self, part: &str) -> String {
         self.wait(&format!("{part:?}"), |logged| {
-            // A line is noted whole, so whatever is there has its end.
+            // Lines are recorded whole, so each has its end.
             logged.text.lines().find(|line| line.contains(part)).map(String::from)
         })
     }
 
-    /// What there is so far.
+    /// Waits until so many lines contain `part`.
+    #[track_caller]
+    pub fn wait_for_count(&self, part: &str, count: usize) {
+        self.wait(&format!("{part:?}, {count} times"), |logged| {
+            (logged.text.lines().filter(|line| line.contains(part)).count() >= count).then_some(())
+        });
+    }
+
+    /// Returns the output so far.
     pub fn text(&self) -> String {
         self.0.0.lock().expect("nobody panics with it").text.clone()
     }
 
-    /// All there is, once it has ended.
+    /// Waits for the end, and returns all output.
     pub fn whole(&self) -> String {
         self.wait("the log's end", |logged| logged.ended.then(|| logged.text.clone()))
     }
 }
 
-/// Somebody with a line to the server: a socket of our own, or the standard input and output of a program.
+/// A client: a socket of the test, or the standard input and output of a program.
 pub struct Client {
     socket: BufReader<Socket>,
-    /// The last lines, for who has to find out why a test failed.
-    heard: VecDeque<String>,
-    /// The program between us and the server, if there is one. Held to be killed.
+    /// The last lines, printed when a test fails.
+    last_lines: VecDeque<String>,
+    /// The program in between, if there is one, killed on drop.
     _program: Option<Running>,
 }
 
 impl Client {
-    /// A connection to a TCP listener.
+    /// Connects to a TCP listener.
     pub fn connect(address: SocketAddr) -> Client {
         Client::over(Client::unconnected(), &address.into())
     }
 
-    /// A connection to a Unix socket.
+    /// Connects to a Unix socket.
     pub fn connect_unix(path: &Path) -> Client {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
         Client::over(socket, &SockAddr::unix(path).expect("a path"))
     }
 
-    /// A TCP socket that may still be told how to behave.
+    /// Creates a TCP socket for options to be set.
     pub fn unconnected() -> Socket {
         raise_descriptor_limit();
         Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket")
     }
 
-    /// A connection over a socket that is not connected yet.
+    /// Connects a socket.
     pub fn over(socket: Socket, address: &SockAddr) -> Client {
         socket.connect_timeout(address, PATIENCE).expect("the server accepts");
         Client::on(socket, None)
     }
 
-    /// Whoever is behind the standard input and output of a program, which must be installed.
+    /// Runs a program, which must be installed, and talks to its standard input and output.
     pub fn through(program: &str, args: &[&str]) -> Client {
         require(program);
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
@@ -359,10 +371,10 @@ impl Client {
     fn on(socket: Socket, program: Option<Running>) -> Client {
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        Client { socket: BufReader::new(socket), heard: VecDeque::new(), _program: program }
+        Client { socket: BufReader::new(socket), last_lines: VecDeque::new(), _program: program }
     }
 
-    /// Gives a name, and reads up to the answer that it is in the lobby.
+    /// Sends a name, and reads up to the greeting.
     pub fn enter(&mut self, name: &str) {
         self.say(name);
         self.skip_to(&format!("-- hello {name}. you are"));
@@ -378,70 +390,70 @@ impl Client {
         self.socket.get_mut().write_all(bytes).expect("the server takes it");
     }
 
-    /// Says that nothing more is sent, and goes on reading.
+    /// Closes the sending side, and keeps reading.
     pub fn end_input(&mut self) {
         self.socket.get_ref().shutdown(Shutdown::Write).expect("the socket is open");
     }
 
-    /// Breaks the connection off: the server gets a reset, not an end.
+    /// Resets the connection.
     pub fn reset(self) {
         self.socket.get_ref().set_linger(Some(Duration::ZERO)).expect("a socket option");
     }
 
-    /// The same connection, for a thread that only writes.
+    /// Returns the same connection, for a thread that only writes.
     pub fn writer(&self) -> Socket {
         self.socket.get_ref().try_clone().expect("a descriptor")
     }
 
-    /// The next line; `None` at the end. Never half a line, never a reset.
+    /// Reads the next line; `None` at the end. A partial line and a reset are errors.
     pub fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.socket.read_line(&mut line);
         if let Err(error) = read {
-            panic!("{error} behind {:#?} and {line:?}", self.heard);
+            panic!("{error} behind {:#?} and {line:?}", self.last_lines);
         }
         if line.is_empty() {
             return None;
         }
         let line = line.strip_suffix('\n').unwrap_or_else(|| panic!("half a line: {line:?}")).to_string();
-        self.heard.truncate(REMEMBERED_LINES);
-        self.heard.push_front(line.clone());
+        self.last_lines.truncate(SHOWN_LINES);
+        self.last_lines.push_front(line.clone());
         Some(line)
     }
 
-    /// The next bytes, whatever they are.
+    /// Reads so many bytes.
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         self.socket.read_exact(&mut bytes).expect("so many bytes");
         bytes
     }
 
-    /// The next line is this one.
+    /// Checks the next line.
     #[track_caller]
     pub fn expect(&mut self, expected: &str) {
-        assert_eq!(self.line().as_deref(), Some(expected), "latest first: {:#?}", self.heard);
+        assert_eq!(self.line().as_deref(), Some(expected), "latest first: {:#?}", self.last_lines);
     }
 
-    /// Reads on to the line that begins so.
+    /// Reads up to a line that begins with `start`, and returns it.
     #[track_caller]
     pub fn skip_to(&mut self, start: &str) -> String {
         loop {
             match self.line() {
                 Some(line) if line.starts_with(start) => return line,
                 Some(_) => {}
-                None => panic!("the end instead of {start:?}; latest first: {:#?}", self.heard),
+                None => panic!("the end instead of {start:?}; latest first: {:#?}", self.last_lines),
             }
         }
     }
 
-    /// There is nothing more, and the connection was closed in order.
+    /// Checks that nothing is left, and that the connection was closed without a reset.
     #[track_caller]
     pub fn expect_end(&mut self) {
-        assert_eq!(self.line(), None, "latest first: {:#?}", self.heard);
+        assert_eq!(self.line(), None, "latest first: {:#?}", self.last_lines);
     }
 }
 
-/// Fails where a program is not installed: a test that needs it has not passed.
+/// Fails if a program is not installed, since a test that needs it has not passed.
 #[track_caller]
 pub fn require(program: &str) {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -449,7 +461,8 @@ pub fn require(program: &str) {
     assert!(installed, "{program} is not installed; tests/run installs what the tests need");
 }
 
-/// Several tests run at once and each may have hundreds of sockets; 1,024 in all, the usual limit, may be too few.
+/// Raises the limit on open files. Several tests run at once with hundreds of sockets each, and the usual limit of
+/// 1,024 is too low.
 fn raise_descriptor_limit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| drop(rlimit::increase_nofile_limit(8 * 1024)));

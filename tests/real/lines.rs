@@ -1,4 +1,4 @@
-//! Lines as programs send them: piped, typed character by character, or not at all and another protocol instead.
+//! Lines of programs: piped, or typed character by character. Also connections that send nothing or another protocol.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use crate::harness::{Client, Server};
 use crate::programs::{Person, shell};
 
 #[test]
-fn connections_that_say_nothing_leave_no_line_in_the_log() {
+fn connections_that_send_nothing_leave_no_line_in_the_log() {
     for flags in ["", "--guests"] {
         let server = Server::start(flags);
         let mut ann = server.client();
@@ -31,7 +31,7 @@ fn connections_that_say_nothing_leave_no_line_in_the_log() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn scripts_that_want_the_same_name_are_all_heard() {
+fn scripts_that_ask_for_the_same_name_all_get_their_lines_through() {
     let server = Server::start("--max-per-ip off");
     let mut bob = server.join("bob");
     let _ci = server.join("ci");
@@ -39,12 +39,12 @@ fn scripts_that_want_the_same_name_are_all_heard() {
     let line = format!(
         "for i in 1 2 3 4 5 6 7 8 9 10; do printf \"ci\\njob $i is green\\n\" | nc -N 127.0.0.1 {port} & done; \
          {{ echo ci; echo job 11 is green; }} | nc -N 127.0.0.1 {port}; \
-         {{ echo ci; sleep 0.1; echo job 12 is green; }} | nc -N 127.0.0.1 {port}; wait"
+         {{ echo ci; sleep 0.02; echo job 12 is green; }} | nc -N 127.0.0.1 {port}; wait"
     );
     assert!(shell("nc", &line).status.success());
-    let mut heard: Vec<String> = (1..=12).map(|_| bob.skip_to("guest-")).collect();
-    heard.sort_by_key(|line| line.split(' ').nth(2).and_then(|number| number.parse::<u32>().ok()));
-    for (number, line) in heard.iter().enumerate() {
+    let mut received: Vec<String> = (1..=12).map(|_| bob.skip_to("guest-")).collect();
+    received.sort_by_key(|line| line.split(' ').nth(2).and_then(|number| number.parse::<u32>().ok()));
+    for (number, line) in received.iter().enumerate() {
         assert!(line.starts_with("guest-"), "{line}");
         assert!(line.ends_with(&format!(": job {} is green", number + 1)), "{line}");
     }
@@ -52,11 +52,11 @@ fn scripts_that_want_the_same_name_are_all_heard() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn a_long_pipe_whose_name_is_taken_is_heard_to_its_end() {
+fn long_pipe_with_a_taken_name_is_delivered_to_its_end() {
     let server = Server::start("--rate off");
     let mut bob = server.join("bob");
     let _ci = server.join("ci");
-    let line = format!("{{ echo ci; sleep 0.1; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
+    let line = format!("{{ echo ci; sleep 0.02; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
     assert!(shell("nc", &line).status.success());
     bob.expect("-- ci joined");
     bob.expect("-- guest-3 joined");
@@ -68,7 +68,7 @@ fn a_long_pipe_whose_name_is_taken_is_heard_to_its_end() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn a_person_whose_name_is_taken_is_asked_again() {
+fn person_with_a_taken_name_is_asked_again() {
     let server = Server::start("");
     let _bob = server.join("bob");
     let mut person = Person::at("nc", &["127.0.0.1", &server.port()]);
@@ -81,8 +81,8 @@ fn a_person_whose_name_is_taken_is_asked_again() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_at_the_wrong_listener_is_told_which_is_right() {
-    let told = |flags: &str, curl: &str| {
+fn curl_at_the_line_listener_is_told_the_right_one() {
+    let answer = |flags: &str, curl: &str| {
         let server = Server::start(flags);
         let mut ann = server.client();
         ann.say(if flags.is_empty() { "ann" } else { "/nick ann" });
@@ -96,17 +96,17 @@ fn curl_at_the_wrong_listener_is_told_which_is_right() {
     let forged = r"--http0.9 --data-binary '
 /nick boss
 hello'";
-    assert!(told("", &format!("curl -s {forged}")).contains(HINT));
-    assert!(told("", "curl -s --http0.9 -X x-any").contains(HINT));
-    // Nothing came before, so it is an answer that every client understands.
-    assert!(told("--guests", "curl -sw '%{http_code}'").ends_with(&format!("{HINT}\n400")));
+    assert!(answer("", &format!("curl -s {forged}")).contains(HINT));
+    assert!(answer("", "curl -s --http0.9 -X x-any").contains(HINT));
+    // Guests are sent nothing before, so the answer is one that every client understands.
+    assert!(answer("--guests", "curl -sw '%{http_code}'").ends_with(&format!("{HINT}\n400")));
 }
 
 #[test]
-fn nc_at_the_http_listener_is_told_which_is_right() {
+fn nc_at_the_http_listener_is_told_the_right_one() {
     const REFUSAL: &str = "{\"error\":{\"code\":\"bad_request\",\"text\":\"that is no HTTP request. \
                            nc and telnet use the listener for lines: port 7711";
-    let server = crate::harness::Launch::new("--http 127.0.0.1:0").with_door().start();
+    let server = crate::harness::Launch::new("--http 127.0.0.1:0").with_listeners().start();
     for line in ["ann", "ann\r", "hello all\r", "/nick ann"] {
         let mut client = Client::connect(server.http_address());
         client.say(line);
@@ -124,7 +124,7 @@ fn lines_typed_in_telnets_character_mode_are_edited() {
     person.presses_control(']');
     person.sees("telnet> ");
     person.types("mode character");
-    // Each key is sent by itself, and Enter as CR NUL.
+    // Telnet sends each key by itself, and Enter as CR NUL.
     person.presses("anm\u{7f}n\r");
     bob.expect("-- ann joined");
     person.presses("hellp\u{8}o");

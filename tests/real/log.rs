@@ -1,13 +1,13 @@
-//! The log: a line for each client that comes and one for each that goes, and none for what they say.
+//! The log has a line for each connect and disconnect, and none for messages.
 
 use crate::harness::Server;
 
-/// What a line says, without its time.
+/// Returns a line without its time.
 fn said(line: &str) -> &str {
     line.split_once("] ").unwrap_or_else(|| panic!("no log line: {line:?}")).1
 }
 
-/// The value of `key=` in a line.
+/// Returns the value of `key=` in a line.
 fn value<'a>(line: &'a str, key: &str) -> &'a str {
     let words = line.split(' ').filter_map(|word| word.split_once('='));
     let mut values = words.filter(|(name, _)| *name == key).map(|(_, value)| value);
@@ -15,7 +15,7 @@ fn value<'a>(line: &'a str, key: &str) -> &'a str {
 }
 
 #[test]
-fn the_log_has_one_line_for_each_coming_and_going_and_none_for_a_message() {
+fn log_has_one_line_for_each_connect_and_disconnect_and_none_for_a_message() {
     let server = Server::start("--rate off");
     let address = server.address();
     let mut ann = server.join("ann");
@@ -51,7 +51,7 @@ fn the_log_has_one_line_for_each_coming_and_going_and_none_for_a_message() {
         let seconds: f64 = value(went, "seconds").parse().unwrap();
         assert!((0.0..60.0).contains(&seconds), "{went}");
     }
-    // Ann: the question, hello, bob's coming, his hundred lines and his going.
+    // Frames for ann: the prompt, the greeting, bob's join, his hundred lines and his leave.
     assert_eq!(value(ann_went, "frames_out"), "104");
     assert!(ending.starts_with("ending clients=0"), "{ending}");
     assert!(ended.starts_with("ended accepted=2 refused=0 lines_in=103 "), "{ended}");
@@ -68,7 +68,7 @@ fn names_are_quoted_in_the_log() {
 }
 
 #[test]
-fn the_log_can_be_turned_off() {
+fn log_can_be_turned_off() {
     let server = Server::start("--log off");
     server.join("ann");
     assert_eq!(server.stop(), "");

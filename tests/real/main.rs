@@ -1,8 +1,8 @@
 //! The server as a process, on real sockets, with real clients.
 //!
-//! Each test starts its own server on a free port, says and hears lines, and waits for what it expects, never for a
-//! while. Tests that need an outside program are ignored by a plain `cargo test`; `tests/run` installs the programs
-//! and runs them too.
+//! Each test starts its own server on a free port, exchanges lines, and waits for expected ones, never for a fixed
+//! time. Tests that need an outside program are ignored by a plain `cargo test`; `tests/run` installs the programs and
+//! runs them, too.
 
 mod cluster;
 mod harness;
@@ -12,6 +12,8 @@ mod shown;
 mod autobahn;
 mod chat;
 mod faults;
+#[path = "../sim/frames.rs"]
+mod frames;
 mod guide;
 mod handover;
 mod limits;

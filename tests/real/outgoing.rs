@@ -1,4 +1,4 @@
-//! Connections that the server makes, and names it asks for, on the real network and without a process of their own.
+//! Connections and name look-ups of the server on the real network, in the test's own process.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -18,14 +18,14 @@ fn net() -> MioNet {
     MioNet::new(Vec::new()).expect("a network without listeners")
 }
 
-/// A connection that was begun and is watched.
+/// Starts a connection and registers it with the poll.
 fn begin(net: &mut MioNet, target: &ConnectTarget) -> Socket {
     let mut stream = net.connect(target).expect("a connection is begun");
     net.register(&mut stream, TOKEN).expect("it is watched");
     stream
 }
 
-/// Polls until there is an event that is wanted.
+/// Polls until there is a wanted event.
 fn poll_for(net: &mut MioNet, wanted: impl Fn(&PollEvent) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     let mut events = Vec::new();
@@ -57,13 +57,13 @@ fn error<T>(result: io::Result<T>) -> ErrorKind {
     result.err().expect("an error").kind()
 }
 
-/// Says PING and hears PONG, to and from the other end.
+/// Sends PING and reads PONG, on both ends.
 fn exchange(net: &mut MioNet, stream: &mut Socket, mut other: impl Read + Write) {
     until_writable(net);
     assert_eq!(write(net, stream, b"PING").unwrap(), 4);
-    let mut heard = [0; 4];
-    other.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"PING");
+    let mut received = [0; 4];
+    other.read_exact(&mut received).unwrap();
+    assert_eq!(&received, b"PING");
     assert_eq!(error(read(net, stream)), ErrorKind::WouldBlock);
     other.write_all(b"PONG").unwrap();
     until_readable(net);
@@ -74,7 +74,7 @@ fn exchange(net: &mut MioNet, stream: &mut Socket, mut other: impl Read + Write)
 }
 
 #[test]
-fn bytes_go_both_ways_by_tcp_with_the_options_of_every_connection() {
+fn tcp_connection_carries_bytes_both_ways_and_has_the_usual_options() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut net = net();
     let mut stream = begin(&mut net, &ConnectTarget::Tcp(listener.local_addr().unwrap()));
@@ -84,7 +84,7 @@ fn bytes_go_both_ways_by_tcp_with_the_options_of_every_connection() {
 }
 
 #[test]
-fn bytes_go_both_ways_by_a_unix_socket() {
+fn unix_connection_carries_bytes_both_ways() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
@@ -94,8 +94,8 @@ fn bytes_go_both_ways_by_a_unix_socket() {
 }
 
 #[test]
-fn a_refusal_is_an_event_and_its_reason_is_told_once() {
-    // Bound, so that nobody else listens there, and not listening itself.
+fn refusal_is_an_event_and_its_error_is_reported_once() {
+    // The port is bound but not listened on, so no other process can take it.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let target = ConnectTarget::Tcp(socket.local_addr().unwrap().as_socket().unwrap());
@@ -103,11 +103,11 @@ fn a_refusal_is_an_event_and_its_reason_is_told_once() {
         let mut net = net();
         let mut stream = begin(&mut net, &target);
         until_readable(&mut net);
-        let told = match write_first {
+        let reason = match write_first {
             true => error(write(&mut net, &mut stream, b"PING")),
             false => error(read(&mut net, &mut stream)),
         };
-        assert_eq!(told, ErrorKind::ConnectionRefused);
+        assert_eq!(reason, ErrorKind::ConnectionRefused);
         assert_eq!(error(write(&mut net, &mut stream, b"PING")), ErrorKind::BrokenPipe);
         assert_eq!(read(&mut net, &mut stream).unwrap(), b"");
     }
@@ -115,7 +115,7 @@ fn a_refusal_is_an_event_and_its_reason_is_told_once() {
 
 /// The kernel drops the requests of a listener whose queue is full, so they hang.
 #[test]
-fn a_connection_that_does_not_stand_yet_would_block() {
+fn connection_that_is_not_established_would_block() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
@@ -126,14 +126,14 @@ fn a_connection_that_does_not_stand_yet_would_block() {
     assert_eq!(error(write(&mut net, last, b"PING")), ErrorKind::WouldBlock);
     assert_eq!(error(read(&mut net, last)), ErrorKind::WouldBlock);
     net.register(last, TOKEN).unwrap();
-    // With more room there, the kernel's next attempt succeeds, a second later.
+    // With a longer queue the kernel's next attempt succeeds, a second later.
     listener.listen(16).unwrap();
     until_writable(&mut net);
     assert_eq!(write(&mut net, last, b"PING").unwrap(), 4);
 }
 
 #[test]
-fn what_is_known_of_a_unix_socket_is_known_at_once() {
+fn outcome_of_a_unix_connect_is_known_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let connect = |path: &Path| net().connect(&ConnectTarget::Unix(path.into()));
     assert_eq!(error(connect(&folder.path().join("none"))), ErrorKind::NotFound);
@@ -147,7 +147,7 @@ fn what_is_known_of_a_unix_socket_is_known_at_once() {
 }
 
 #[test]
-fn names_are_looked_up_and_an_event_tells_of_it() {
+fn name_is_looked_up_and_an_event_reports_the_answer() {
     let mut net = net();
     let answer = |net: &mut MioNet, host: &str| {
         net.resolve(host, 7);

@@ -1,4 +1,4 @@
-//! Back-pressure on real sockets: the kernel's buffers in between, and a reader that takes 10 Mbit/s.
+//! Back-pressure on real sockets, with the kernel's buffers in between and readers at 10 Mbit/s.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +13,7 @@ const TEXTS: usize = 10;
 const TEXT_BYTES: usize = 65_000;
 const READERS: usize = 20;
 
-/// Reads `most` bytes at about 10 Mbit/s, and tells how many came.
+/// Reads `most` bytes at about 10 Mbit/s. Returns how many arrived.
 fn read_slowly(mut stream: impl Read, most: usize) -> usize {
     let begun_at = Instant::now();
     let (mut count, mut buffer) = (0, [0; 12_500]);
@@ -28,7 +28,7 @@ fn read_slowly(mut stream: impl Read, most: usize) -> usize {
     count
 }
 
-/// Reads up to where that was told.
+/// Reads up to that text.
 fn read_to(mut stream: impl Read, part: &str) {
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.contains(part) {
@@ -38,7 +38,7 @@ fn read_to(mut stream: impl Read, part: &str) {
 }
 
 #[test]
-fn ten_texts_of_65_000_bytes_drop_none_of_twenty_who_read_10_mbit() {
+fn ten_texts_of_65_000_bytes_drop_none_of_twenty_readers_at_10_mbit() {
     let server = Server::start("--rate off");
     let mut readers = Vec::new();
     for number in 0..READERS {

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::harness::{Client, Launch, PATIENCE, Server};
 
-/// The one line on standard error of a process that has printed nothing else.
+/// Returns the only line on standard error of a process that has printed nothing else.
 #[track_caller]
 fn only_line(output: &Output) -> &str {
     let stderr = std::str::from_utf8(&output.stderr).unwrap();
@@ -20,7 +20,7 @@ fn only_line(output: &Output) -> &str {
 }
 
 #[test]
-fn bad_flags_exit_2_with_one_line_that_says_which() {
+fn bad_flags_exit_2_with_one_line_that_names_them() {
     let table = [
         ("--lien 127.0.0.1:0", "--lien"),
         ("--line 7711", "HOST:PORT"),
@@ -36,17 +36,17 @@ fn bad_flags_exit_2_with_one_line_that_says_which() {
 }
 
 #[test]
-fn a_bad_variable_exits_2_like_a_bad_flag() {
+fn bad_variable_exits_2_like_a_bad_flag() {
     let output = Launch::new("--line none").env("CHINWAG_LINE_MAX", "much").run();
     assert_eq!(output.status.code(), Some(2));
     assert!(only_line(&output).contains("much"), "{output:?}");
 }
 
 #[test]
-fn a_port_in_use_exits_1_with_one_line_that_says_what_to_do() {
+fn port_in_use_exits_1_with_one_line_that_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // Few enough that no limit on open files is worth a second line.
+    // So few clients that the limit on open files causes no second line in the log.
     let output = Launch::new("--max-clients 10 --max-waiting 0 --line").arg(&address).run();
     assert_eq!(output.status.code(), Some(1));
     let line = only_line(&output);
@@ -54,14 +54,14 @@ fn a_port_in_use_exits_1_with_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn too_few_descriptors_for_anybody_exit_1() {
+fn too_few_descriptors_for_any_client_exit_1() {
     let output = Launch::in_shell(r#"ulimit -n 50; exec "$0" "$@""#, "--line 127.0.0.1:0").run();
     assert_eq!(output.status.code(), Some(1));
     assert!(only_line(&output).contains("ulimit -n"), "{output:?}");
 }
 
 #[test]
-fn check_says_whether_it_would_start_and_does_not() {
+fn check_validates_the_configuration_and_does_not_start() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Launch::new("--check --line").arg(address).run();
@@ -105,7 +105,7 @@ fn bound_addresses_are_printed_as_one_line_of_json() {
 #[test]
 fn variables_are_flags_and_flags_come_first() {
     let long = "x".repeat(300);
-    let told = |server: Server| {
+    let refusal = |server: Server| {
         let mut ann = server.client();
         ann.skip_to("-- hello guest-1. ");
         ann.say(&long);
@@ -113,22 +113,22 @@ fn variables_are_flags_and_flags_come_first() {
         ann.line().unwrap()
     };
     let variables = |launch: Launch| launch.env("CHINWAG_LINE_MAX", "200").env("CHINWAG_GUESTS", "1");
-    let by_variable = variables(Launch::new("")).with_door().start();
-    assert_eq!(told(by_variable), "-- that line was not sent: it is over 200 bytes");
-    let by_flag = variables(Launch::new("--line-max 256")).with_door().start();
-    assert_eq!(told(by_flag), "-- that line was not sent: it is over 256 bytes");
+    let by_variable = variables(Launch::new("")).with_listeners().start();
+    assert_eq!(refusal(by_variable), "-- that line was not sent: it is over 200 bytes");
+    let by_flag = variables(Launch::new("--line-max 256")).with_listeners().start();
+    assert_eq!(refusal(by_flag), "-- that line was not sent: it is over 256 bytes");
 }
 
 #[test]
-fn doors_may_come_from_a_variable() {
+fn listeners_may_come_from_a_variable() {
     let launch = Launch::new("");
     let launch = launch.env("CHINWAG_LINE", "127.0.0.1:0").env("CHINWAG_PRINT_ADDRESSES", "true");
     launch.start().join("ann");
 }
 
 #[test]
-fn a_variable_that_is_no_flag_is_warned_of() {
-    let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_door().start();
+fn variable_that_is_no_flag_causes_a_warning() {
+    let server = Launch::new("").env("CHINWAG_LINEMAX", "200").with_listeners().start();
     let line = server.log.wait_for("CHINWAG_LINEMAX");
     assert!(line.contains("WARN"), "{line}");
     let checked = Launch::new("--check").env("CHINWAG_LINEMAX", "200").run();
@@ -138,7 +138,7 @@ fn a_variable_that_is_no_flag_is_warned_of() {
 }
 
 #[test]
-fn sigterm_and_sigint_end_it_with_0_and_tell_everybody() {
+fn sigterm_and_sigint_end_the_server_with_0_and_tell_every_client() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut server = Server::start("");
         let (mut ann, mut unnamed) = (server.join("ann"), server.client());
@@ -158,7 +158,7 @@ fn sighup_reads_the_message_of_the_day_again() {
     let motd = tempfile::NamedTempFile::new().unwrap();
     let write = |text: &str| std::fs::write(motd.path(), text).unwrap();
     write("be kind\n");
-    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    let server = Launch::new("--motd").arg(motd.path()).with_listeners().start();
     server.client().expect("-- be kind");
     write("be brave\nand kind\n");
     server.client().expect("-- be kind");
@@ -171,10 +171,10 @@ fn sighup_reads_the_message_of_the_day_again() {
 }
 
 #[test]
-fn a_reload_that_fails_leaves_the_old_message_of_the_day() {
+fn reload_that_fails_keeps_the_old_message_of_the_day() {
     let motd = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(motd.path(), "be kind\n").unwrap();
-    let server = Launch::new("--motd").arg(motd.path()).with_door().start();
+    let server = Launch::new("--motd").arg(motd.path()).with_listeners().start();
     let mut ann = server.join("ann");
     motd.close().unwrap();
     server.signal(Signal::HUP);
@@ -186,7 +186,7 @@ fn a_reload_that_fails_leaves_the_old_message_of_the_day() {
 }
 
 #[test]
-fn the_file_of_a_unix_socket_goes_with_the_server() {
+fn file_of_a_unix_socket_is_removed_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let listener = format!("unix:{}", path.display());
@@ -197,7 +197,7 @@ fn the_file_of_a_unix_socket_goes_with_the_server() {
 }
 
 #[test]
-fn the_file_of_a_killed_server_does_not_stop_the_next() {
+fn file_of_a_killed_server_does_not_stop_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let listener = format!("unix:{}", path.display());
@@ -210,16 +210,15 @@ fn the_file_of_a_killed_server_does_not_stop_the_next() {
     Client::connect_unix(&path).enter("ann");
 }
 
-/// Gives the server its standard input as descriptor 3, the way a service manager hands a socket over
-/// (`sd_listen_fds(3)`).
+/// Passes standard input to the server as descriptor 3, as a service manager does (`sd_listen_fds(3)`).
 const HAND_OVER: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 </dev/null"#;
 
 #[test]
-fn a_tcp_listener_is_taken_over_from_the_service_manager() {
+fn tcp_listener_is_taken_over_from_the_service_manager() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Launch::in_shell(HAND_OVER, "--print-addresses").stdin(OwnedFd::from(listener)).start();
-    // Its only listener: the default one is opened where no other is.
+    // The default listener is opened only if there is no other.
     assert_eq!(server.addresses, format!(r#"{{"line":["{address}"],"http":[],"unix":[]}}"#));
     let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));
     bob.say("hi");
@@ -227,7 +226,7 @@ fn a_tcp_listener_is_taken_over_from_the_service_manager() {
 }
 
 #[test]
-fn a_unix_listener_is_taken_over_and_its_file_left_alone() {
+fn unix_listener_is_taken_over_and_its_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
     let listener = UnixListener::bind(&path).unwrap();
@@ -238,27 +237,27 @@ fn a_unix_listener_is_taken_over_and_its_file_left_alone() {
 }
 
 #[test]
-fn the_service_manager_is_told_of_the_start_and_the_end() {
+fn service_manager_is_notified_of_the_start_and_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let told = || {
+    let notice = || {
         let mut buffer = [0; 256];
         let count = manager.recv(&mut buffer).expect("a notice");
         String::from_utf8(buffer[..count].into()).unwrap()
     };
-    let server = Launch::new("").env("NOTIFY_SOCKET", &path).with_door().start();
-    assert_eq!(told().trim_end(), "READY=1");
+    let server = Launch::new("").env("NOTIFY_SOCKET", &path).with_listeners().start();
+    assert_eq!(notice().trim_end(), "READY=1");
     server.join("ann");
     server.stop();
-    assert_eq!(told().trim_end(), "STOPPING=1");
+    assert_eq!(notice().trim_end(), "STOPPING=1");
 }
 
 #[test]
-fn a_service_manager_that_is_gone_is_no_reason_not_to_start() {
+fn server_starts_without_its_service_manager() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Launch::new("").env("NOTIFY_SOCKET", folder.path().join("gone")).with_door().start();
+    let server = Launch::new("").env("NOTIFY_SOCKET", folder.path().join("gone")).with_listeners().start();
     server.join("ann");
     server.log.wait_for("NOTIFY_SOCKET");
 }

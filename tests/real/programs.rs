@@ -1,4 +1,4 @@
-//! The programs people use: `nc`, `ncat`, `telnet`, `socat`, each as Debian packages it.
+//! Common clients: `nc`, `ncat`, `telnet`, `socat`, each as Debian packages it.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -19,18 +19,18 @@ pub fn shell(program: &str, line: &str) -> Output {
 fn server_with_path() -> (Server, TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
-    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_door().start();
+    let server = Launch::new("--line").arg(format!("unix:{}", path.display())).with_listeners().start();
     (server, folder, path)
 }
 
-/// Somebody behind a program gives a name, talks with somebody who is not, and leaves.
+/// Has a person behind a program give a name, chat with a plain client, and leave.
 fn talk(server: &Server, mut person: Client) {
     let mut bob = server.join("bob");
     person.skip_to("-- welcome to chinwag. what's your name?");
     person.say("ann");
     person.expect("-- hello ann. you are in #lobby with bob. /help lists the commands");
     bob.expect("-- ann joined");
-    // Not any letter: a telnet without a terminal takes the byte 80 for a Ctrl-C.
+    // Some letters have to be avoided: a telnet without a terminal takes the byte 80 for a Ctrl-C.
     person.say("hi, zoë 🦊");
     bob.expect("ann: hi, zoë 🦊");
     bob.say("hello");
@@ -54,7 +54,7 @@ fn two_people_with_nc_talk() {
     bob.expect("ann: hi");
     bob.say("/me waves");
     ann.expect("* bob waves");
-    // Whoever closes the window is gone.
+    // Closing the window ends the connection.
     drop(bob);
     ann.expect("-- bob left");
 }
@@ -75,7 +75,7 @@ fn nc_talks_over_a_unix_socket() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn fault_10_what_is_piped_into_nc_is_heard_and_answered() {
+fn fault_10_lines_piped_into_nc_are_delivered_and_answered() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let output = shell("nc", &format!(r"printf 'ann\nhi\n' | nc -N 127.0.0.1 {}", server.port()));
@@ -90,7 +90,7 @@ fn fault_10_what_is_piped_into_nc_is_heard_and_answered() {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn fault_10_a_long_pipe_into_nc_is_heard_to_its_end() {
+fn fault_10_long_pipe_into_nc_is_delivered_to_its_end() {
     let server = Server::start("--rate off");
     let mut bob = server.join("bob");
     let line = format!("{{ echo ann; seq 1 2000; }} | nc -N 127.0.0.1 {}", server.port());
@@ -132,7 +132,7 @@ fn socat_talks_over_a_unix_socket() {
 
 #[test]
 #[ignore = "needs socat"]
-fn what_is_piped_into_socat_is_heard_and_answered() {
+fn lines_piped_into_socat_are_delivered_and_answered() {
     let (server, _folder, path) = server_with_path();
     let mut bob = server.join("bob");
     let line = format!(r"printf 'ann\nhi\n' | socat -t 10 - UNIX-CONNECT:{}", path.display());
@@ -150,7 +150,7 @@ fn telnet_talks() {
     talk(&server, Client::through("telnet", &["127.0.0.1", &server.port()]));
 }
 
-/// A person at a terminal, in front of a program.
+/// A person at a terminal with a program.
 pub struct Person(PtySession);
 
 impl Person {
@@ -177,7 +177,7 @@ impl Person {
         self.0.send_control(key).expect("the terminal takes it");
     }
 
-    /// Presses keys that are no line.
+    /// Presses keys without Enter.
     pub fn presses(&mut self, keys: &str) {
         self.0.send(keys).expect("the terminal takes it");
         self.0.flush().expect("the terminal takes it");
@@ -191,7 +191,7 @@ impl Person {
     }
 }
 
-/// An evening on the chat, typed: the name, talk, the help, good-bye.
+/// Types a whole session: the name, messages, the help, and the goodbye.
 fn evening(server: &Server, person: &mut Person) {
     let mut bob = server.join("bob");
     person.sees("-- welcome to chinwag. what's your name?");
@@ -211,7 +211,7 @@ fn evening(server: &Server, person: &mut Person) {
 
 #[test]
 #[ignore = "needs nc (netcat-openbsd)"]
-fn a_person_types_into_nc() {
+fn person_types_into_nc() {
     let server = Server::start("");
     let mut person = Person::at("nc", &["127.0.0.1", &server.port()]);
     evening(&server, &mut person);
@@ -219,7 +219,7 @@ fn a_person_types_into_nc() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn a_person_types_into_telnet() {
+fn person_types_into_telnet() {
     let server = Server::start("");
     let mut person = Person::at("telnet", &["127.0.0.1", &server.port()]);
     person.sees("Escape character is");
@@ -230,7 +230,7 @@ fn a_person_types_into_telnet() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn fault_25_control_c_in_telnet_is_no_message_and_the_talk_goes_on() {
+fn fault_25_control_c_in_telnet_is_no_message_and_the_chat_goes_on() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let mut person = Person::at("telnet", &["127.0.0.1", &server.port()]);
@@ -238,7 +238,7 @@ fn fault_25_control_c_in_telnet_is_no_message_and_the_talk_goes_on() {
     person.types("ann");
     person.sees("-- hello ann.");
     bob.expect("-- ann joined");
-    // Now it asks for a timing mark, and shows nothing before it has the answer.
+    // Telnet requests a timing mark, and shows nothing before it has the answer.
     person.presses_control('c');
     person.types("still here");
     bob.expect("ann: still here");
@@ -248,7 +248,7 @@ fn fault_25_control_c_in_telnet_is_no_message_and_the_talk_goes_on() {
 
 #[test]
 #[ignore = "needs telnet"]
-fn fault_25_negotiation_in_telnet_is_swallowed() {
+fn fault_25_negotiation_in_telnet_is_ignored() {
     let server = Server::start("");
     let mut bob = server.join("bob");
     let mut person = Person::at("telnet", &["127.0.0.1", &server.port()]);

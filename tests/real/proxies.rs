@@ -1,24 +1,25 @@
-//! The guide's recipes for proxies, as they are printed there, but for the ports.
+//! The guide's recipes for proxies, with other ports.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::{fs, path::Path};
 
 use crate::cluster::Cluster;
-use crate::harness::{Client, Launch, Running, eventually, require};
+use crate::harness::{Client, Launch, PORTS, Running, eventually, require};
 
 const OPERATING: &str = include_str!("../../src/guide/operating.md");
 const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
 
-/// The block of that page in that language.
+/// Returns the page's block in that language.
 fn recipe(page: &str, language: &str) -> String {
     let (_, rest) = page.split_once(&format!("```{language}\n")).expect("it is there");
     rest.split("```").next().expect("it ends").to_string()
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free just now, and that no socket gets by chance.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free))
 }
 
 fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
@@ -31,7 +32,7 @@ fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
     running
 }
 
-/// What comes back on a connection of its own, up to the end of the head.
+/// Sends a request on a connection of its own, and returns the answer up to the end of its head.
 fn ask(port: u16, request: &str) -> String {
     let mut client = Client::connect(([127, 0, 0, 1], port).into());
     client.send(request.as_bytes());
@@ -40,8 +41,8 @@ fn ask(port: u16, request: &str) -> String {
 
 #[test]
 #[ignore = "needs nginx"]
-fn nginx_passes_pages_websockets_and_events_on_at_any_port() {
-    let server = Launch::new("--host chat.example.org").with_door().start();
+fn nginx_forwards_pages_websockets_and_events_at_any_port() {
+    let server = Launch::new("--host chat.example.org").with_listeners().start();
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let location = recipe(OPERATING, "nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
@@ -61,11 +62,11 @@ fn nginx_passes_pages_websockets_and_events_on_at_any_port() {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     assert!(ask(port, &format!("GET / HTTP/1.1\r\n{host}\r\n")).starts_with("HTTP/1.1 200 "));
-    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{origin}{upgrade}\r\n"));
-    assert!(told.starts_with("HTTP/1.1 101 "), "a page of this host and port: {told}");
+    let answer = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{origin}{upgrade}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 101 "), "a page of this host and port: {answer}");
     let other = "Origin: http://chat.example.org:1\r\n";
-    let told = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{other}{upgrade}\r\n"));
-    assert!(told.starts_with("HTTP/1.1 403 "), "a page of another port: {told}");
+    let answer = ask(port, &format!("GET /ws HTTP/1.1\r\n{host}{other}{upgrade}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 403 "), "a page of another port: {answer}");
     let mut listener = Client::connect(([127, 0, 0, 1], port).into());
     listener.send(format!("GET /rooms/lobby/events HTTP/1.1\r\n{host}\r\n").as_bytes());
     listener.skip_to("\r");

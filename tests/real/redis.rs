@@ -1,4 +1,4 @@
-//! Several processes that are one chat, by a real Redis.
+//! Several processes that are one chat by a real Redis.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::cluster::{Cluster, Redis, who};
 use crate::harness::{Client, Launch, Server, eventually, eventually_within};
 
-/// Somebody who listens to the lobby by HTTP, and has read that.
+/// Connects a listener to the lobby, and reads the head of the answer.
 fn listener(server: &Server) -> Client {
     let mut listener = Client::connect(server.http_address());
     listener.send(b"GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -16,13 +16,13 @@ fn listener(server: &Server) -> Client {
     listener
 }
 
-/// The next message that a listener hears.
+/// Returns the next message of a listener.
 fn next_event(listener: &mut Client) -> serde_json::Value {
     let line = listener.skip_to("data: ");
     serde_json::from_str(line.strip_prefix("data: ").expect("so it begins")).expect("JSON")
 }
 
-/// What of these lines is by somebody.
+/// Returns the messages of `name` among these lines.
 fn lines_by(name: &str, lines: &[String]) -> Vec<String> {
     let by = |line: &String| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_string());
     lines.iter().filter_map(by).collect()
@@ -30,7 +30,7 @@ fn lines_by(name: &str, lines: &[String]) -> Vec<String> {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_line_reaches_everybody_on_three_processes_once_and_in_order() {
+fn messages_reach_all_clients_on_three_processes_once_and_in_order() {
     let cluster = Cluster::start(3, "");
     let mut people = cluster.people(["ann", "bob", "cy"]);
     let mut listener = listener(&cluster.servers[2]);
@@ -39,19 +39,19 @@ fn a_line_reaches_everybody_on_three_processes_once_and_in_order() {
         client.send((said.join("\n") + "\n").as_bytes());
     }
     for (client, others) in people.iter_mut().zip([["bob", "cy"], ["ann", "cy"], ["ann", "bob"]]) {
-        let heard: Vec<String> = (0..200).map(|_| client.line().unwrap()).collect();
+        let received: Vec<String> = (0..200).map(|_| client.line().unwrap()).collect();
         for other in others {
-            assert_eq!(lines_by(other, &heard), said);
+            assert_eq!(lines_by(other, &received), said);
         }
     }
-    let heard: Vec<String> = (0..300)
+    let received: Vec<String> = (0..300)
         .map(|_| next_event(&mut listener))
         .map(|event| format!("{}: {}", event["from"].as_str().unwrap(), event["text"].as_str().unwrap()))
         .collect();
     for name in ["ann", "bob", "cy"] {
-        assert_eq!(lines_by(name, &heard), said);
+        assert_eq!(lines_by(name, &received), said);
     }
-    // What came twice would be in front of this.
+    // A duplicate would arrive before this.
     let [ann, bob, cy] = &mut people;
     ann.say("that was all");
     bob.expect("ann: that was all");
@@ -63,7 +63,7 @@ fn a_line_reaches_everybody_on_three_processes_once_and_in_order() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn names_rooms_and_private_words_are_those_of_one_chat() {
+fn names_rooms_and_private_messages_work_across_processes() {
     let cluster = Cluster::start(3, "");
     let [mut ann, mut bob, mut cy] = cluster.people(["ann", "bob", "cy"]);
     assert_eq!(who(&mut cy), ["ann", "bob", "cy"]);
@@ -95,12 +95,12 @@ fn names_rooms_and_private_words_are_those_of_one_chat() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_process_has_one_subscription_for_each_room_that_somebody_is_in() {
+fn process_has_one_subscription_for_each_room_with_local_members() {
     const ROOMS: usize = 20;
     const MEMBERS: usize = 10;
     let cluster = Cluster::start(3, "--max-per-ip off");
     let Cluster { redis, servers, .. } = &cluster;
-    // In the lobby to the end, so that its subscriptions stay.
+    // They stay in the lobby, so its subscriptions stay.
     let _people = cluster.people(["ann", "bob", "cy"]);
     let mut members = Vec::new();
     for (index, server) in servers.iter().enumerate() {
@@ -111,23 +111,23 @@ fn a_process_has_one_subscription_for_each_room_that_somebody_is_in() {
         }
     }
     members.iter_mut().for_each(|(_, client)| drop(client.skip_to("-- you are")));
-    // How many subscriptions there are to each of these rooms.
+    // Returns the number of subscriptions to each of these rooms.
     let subscribed = |rooms: Range<usize>| {
         let channels = rooms.map(|room| format!("chinwag:r{room}"));
         redis.subscribers_of(&channels.collect::<Vec<_>>())
     };
     eventually("subscriptions", || (subscribed(0..ROOMS) == [3; ROOMS]).then_some(()));
     assert_eq!(redis.cli(&["PUBSUB", "NUMPAT"]), "0");
-    // Those, the lobby, what is for all processes, and what is for one.
+    // These rooms, the lobby, the channel of all processes, and that of one.
     let connections = redis.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]);
     assert_eq!(connections.matches(&format!(" sub={} ", ROOMS + 3)).count(), 3, "{connections}");
     let asked = |command: &str| {
         let commands = redis.commands();
         commands.iter().find(|(name, _)| name == command).map_or(0, |(_, count)| *count)
     };
-    // One for what is subscribed to begin with, one for the lobby, and one for each room.
+    // One command for the channels of the start, one for the lobby, and one for each room.
     assert_eq!(asked("subscribe"), 3 * (ROOMS + 2));
-    // Somebody stays in the first room, and nobody in the others.
+    // One member per process stays in the first room, and none in the others.
     let mut stayed = 0;
     members.retain(|(room, _)| {
         stayed += usize::from(*room == 0);
@@ -142,7 +142,7 @@ fn a_process_has_one_subscription_for_each_room_that_somebody_is_in() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn what_other_programs_publish_is_said_by_redis() {
+fn messages_of_other_redis_clients_are_shown_as_from_redis() {
     let cluster = Cluster::start(2, "");
     let [mut ann, mut bob] = cluster.people(["ann", "bob"]);
     let mut listener = listener(&cluster.servers[0]);
@@ -155,7 +155,7 @@ fn what_other_programs_publish_is_said_by_redis() {
     ann.expect(r#"redis: {"build":"green","took":1.50}"#);
     bob.expect(r#"redis: {"build":"green","took":1.50}"#);
     assert_eq!(next_event(&mut listener)["data"]["build"], "green");
-    // Nothing that is no line, or pretends to be a process, does harm.
+    // Payloads that are no line, or pretend to come from a process, do no harm.
     cluster.redis.cli(&["PUBLISH", "chinwag:@presence", "hello"]);
     cluster.redis.cli(&["PUBLISH", "chinwag:lobby", r#"{"chinwag":"7","type":"bye"}"#]);
     cluster.redis.cli(&["PUBLISH", "chinwag:lobby", "two\r\nlines, and a bell \u{7}"]);
@@ -165,7 +165,7 @@ fn what_other_programs_publish_is_said_by_redis() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_prefix_of_its_own_makes_a_chat_of_its_own() {
+fn another_prefix_makes_another_chat() {
     let mut cluster = Cluster::start(2, "--redis-prefix room:");
     cluster.lobby = "room:lobby".into();
     let [mut ann, mut bob] = cluster.people(["ann", "bob"]);
@@ -189,7 +189,7 @@ fn a_prefix_of_its_own_makes_a_chat_of_its_own() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_flood_arrives_whole_and_in_order() {
+fn flood_arrives_whole_and_in_order() {
     const LINES: usize = 5_000;
     let cluster = Cluster::start(2, "");
     let [mut ann, mut bob] = cluster.people(["ann", "bob"]);
@@ -204,7 +204,7 @@ fn a_flood_arrives_whole_and_in_order() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn who_comes_late_knows_who_is_there() {
+fn process_that_starts_late_lists_all_clients() {
     let mut cluster = Cluster::start(2, "");
     let [mut ann, mut bob] = cluster.people(["ann", "bob"]);
     ann.say("before");
@@ -212,7 +212,7 @@ fn who_comes_late_knows_who_is_there() {
     let late = cluster.redis.linked("");
     let mut cy = late.join("cy");
     cluster.servers.push(late);
-    // Nobody was told that cy joined if that was before the processes had heard of each other.
+    // Cy's join is not announced if it came before the processes were connected.
     cluster.acquaint(&mut [&mut ann, &mut bob, &mut cy]);
     ann.say("welcome");
     cy.expect("ann: welcome");
@@ -220,7 +220,7 @@ fn who_comes_late_knows_who_is_there() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_process_that_ends_leaves_nothing_behind() {
+fn process_that_ends_leaves_nothing_in_redis() {
     let mut cluster = Cluster::start(2, "");
     let [mut ann, bob] = cluster.people(["ann", "bob"]);
     assert_eq!(cluster.redis.cli(&["KEYS", "*"]).lines().count(), 2);
@@ -230,13 +230,15 @@ fn a_process_that_ends_leaves_nothing_behind() {
     ann.expect("-- bob left (its server is gone)");
     drop(bob);
     assert_eq!(who(&mut ann), ["ann"]);
-    assert_eq!(cluster.redis.cli(&["KEYS", "*"]).lines().count(), 1);
-    eventually("the end of its connections", || (cluster.subscribers() == 1).then_some(()));
+    eventually("the end of its key", || {
+        (cluster.redis.cli(&["KEYS", "*"]).lines().count() == 1).then_some(())
+    });
+    cluster.await_subscribers(1);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_process_that_is_killed_is_missed_within_half_a_minute() {
+fn clients_of_a_killed_process_leave_within_half_a_minute() {
     let mut cluster = Cluster::start(3, "");
     let [mut ann, mut bob, _cy] = cluster.people(["ann", "bob", "cy"]);
     let killed = cluster.servers.pop().expect("three");
@@ -257,7 +259,7 @@ fn a_process_that_is_killed_is_missed_within_half_a_minute() {
     }
     ann.say("/nick cy");
     bob.expect("-- ann is now cy");
-    // Its clients in Redis have gone by themselves.
+    // Its key in Redis expires.
     eventually("the end of its key", || {
         (cluster.redis.cli(&["KEYS", "*"]).lines().count() == 2).then_some(())
     });
@@ -265,12 +267,12 @@ fn a_process_that_is_killed_is_missed_within_half_a_minute() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn redis_may_come_later_than_the_chat() {
+fn redis_may_start_later_than_the_chat() {
     let redis = Redis::start();
     let url = redis.url();
     let mut redis = redis;
     redis.kill();
-    let start = || Launch::new("").env("CHINWAG_REDIS", &url).with_door().start();
+    let start = || Launch::new("").env("CHINWAG_REDIS", &url).with_listeners().start();
     let servers = vec![start(), start()];
     let [mut ann, mut al] = ["ann", "al"].map(|name| servers[0].join(name));
     let mut bob = servers[1].join("bob");
@@ -288,7 +290,7 @@ fn redis_may_come_later_than_the_chat() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn who_is_seen_to_join_hears_what_is_said_then() {
+fn client_that_is_announced_receives_messages_from_then_on() {
     let cluster = Cluster::start(2, "");
     let [mut ann, mut bob] = cluster.people(["ann", "bob"]);
     for room in 1..=50 {

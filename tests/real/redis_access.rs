@@ -1,4 +1,4 @@
-//! As whom the processes speak to Redis, and where it is.
+//! Addresses of Redis, and users and rights at it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Redis};
 use crate::harness::{Launch, Server, eventually, eventually_within};
 
-/// It has what must be escaped in a URL.
+/// A password with characters that a URL must escape.
 const PASSWORD: &str = "s3cret/w%rd@?";
 const ESCAPED: &str = "s3cret%2Fw%25rd%40%3F";
 
-/// All that chinwag has to be allowed at a Redis with its own users, besides the key pattern and the channel pattern. The
-/// guide lists them too. `SELECT` only where the URL has a database.
+/// All commands that chinwag needs at a Redis with its own users, besides the key pattern and the channel pattern. The
+/// guide lists them, too. `SELECT` is needed only if the URL has a database.
 const COMMANDS: [&str; 11] = [
     "del",
     "hdel",
@@ -27,12 +27,12 @@ const COMMANDS: [&str; 11] = [
     "unsubscribe",
 ];
 
-/// A process with that Redis, whether it is linked or not.
+/// Starts a process with that URL, without a wait for the link.
 fn start(url: &str) -> Server {
-    Launch::new("--rate off").env("CHINWAG_REDIS", url).with_door().start()
+    Launch::new("--rate off").env("CHINWAG_REDIS", url).with_listeners().start()
 }
 
-/// Two processes that have reached Redis, each by one of these URLs, are one chat.
+/// Checks that two processes with these URLs reach Redis and are one chat.
 fn assert_joined(redis: Redis, urls: [&str; 2]) -> Cluster {
     let servers = Vec::from(urls.map(start));
     servers.iter().for_each(|server| drop(server.log.wait_for("redis up")));
@@ -43,7 +43,7 @@ fn assert_joined(redis: Redis, urls: [&str; 2]) -> Cluster {
     cluster
 }
 
-/// A process that has not reached Redis, for a reason that is in its log, is a chat of its own.
+/// Checks that a process that can't reach Redis logs the reason, and is a chat of its own.
 fn assert_alone(server: &Server, reason: &str) {
     let down = server.log.wait_for("redis down");
     assert!(down.contains(reason), "{down}");
@@ -54,7 +54,7 @@ fn assert_alone(server: &Server, reason: &str) {
     assert!(!server.log.text().contains("redis up"));
 }
 
-/// A user at Redis with that password, who may do this and nothing else.
+/// Creates a user at Redis with that password and only these rights.
 fn set_user(redis: &Redis, name: &str, rules: &str) {
     let password = format!(">{PASSWORD}");
     let begin = ["ACL", "SETUSER", name, "reset", "on", &password];
@@ -62,7 +62,7 @@ fn set_user(redis: &Redis, name: &str, rules: &str) {
     assert_eq!(redis.cli(&words), "OK");
 }
 
-/// The least rules that do.
+/// Returns the minimal rules.
 fn least_rules() -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|command| format!("+{command}")).collect();
     format!("~chinwag:@* &chinwag:* {}", commands.join(" "))
@@ -75,7 +75,7 @@ fn redis_is_reached_by_tcp_and_by_a_unix_socket() {
     let (tcp, name) = (format!("redis://{}", redis.place()), redis.place().replace("127.0.0.1", "localhost"));
     let unix = redis.url();
     let cluster = assert_joined(redis, [&tcp, &unix]);
-    // A name is resolved.
+    // A host name is resolved.
     let third = start(&format!("redis://{name}"));
     third.log.wait_for("redis up");
     drop(cluster);
@@ -83,7 +83,7 @@ fn redis_is_reached_by_tcp_and_by_a_unix_socket() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_password_and_a_database_are_given_in_either_url() {
+fn password_and_database_work_in_either_url() {
     let mut redis = Redis::with_port("");
     redis.require_password(PASSWORD);
     let tcp = format!("redis://:{ESCAPED}@{}/3", redis.place());
@@ -103,7 +103,7 @@ fn guide_lists_the_rights_that_a_user_needs() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_user_needs_no_more_than_these_rights() {
+fn user_needs_no_more_than_the_documented_rights() {
     let redis = Redis::with_port("");
     set_user(&redis, "chat", &least_rules());
     set_user(&redis, "chat2", &format!("{} +select", least_rules()));
@@ -129,7 +129,7 @@ fn a_user_needs_no_more_than_these_rights() {
     let ended = cluster.servers.pop().expect("two").stop();
     assert!(!ended.contains("redis down"), "{ended}");
     start(&format!("redis://chat2:{ESCAPED}@{}/2", cluster.redis.place())).log.wait_for("redis up");
-    // Nothing was refused, and nothing is allowed that was not used; PUBSUB by this test, too.
+    // Redis has refused no command, and all allowed commands were used; this test has used PUBSUB itself.
     assert_eq!(cluster.redis.cli(&["ACL", "LOG"]), "");
     let ours = cluster.redis.commands().into_iter().map(|(name, _)| name);
     let ours = ours.filter(|name| !["acl", "config", "info"].iter().any(|test| name.starts_with(test)));
@@ -140,11 +140,11 @@ fn a_user_needs_no_more_than_these_rights() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn what_redis_refuses_is_in_the_log_and_local_chat_goes_on() {
+fn refused_login_is_logged_and_local_chat_goes_on() {
     let mut redis = Redis::with_port("");
     let place = redis.place();
     let url = |login: &str| format!("redis://{login}@{place}");
-    // It has no password yet.
+    // Redis has no password yet.
     assert_alone(&start(&url(":secret")), "without any password configured");
     assert_alone(&start(&url("nobody:secret")), "WRONGPASS");
     redis.require_password(PASSWORD);
@@ -155,7 +155,7 @@ fn what_redis_refuses_is_in_the_log_and_local_chat_goes_on() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn rights_that_are_missing_are_in_the_log_and_local_chat_goes_on() {
+fn missing_rights_are_logged_and_local_chat_goes_on() {
     let redis = Redis::with_port("");
     let url = format!("redis://chat:{ESCAPED}@{}", redis.place());
     set_user(&redis, "chat", &least_rules().replace("&chinwag:*", "&chat:*"));
@@ -175,20 +175,18 @@ fn rights_that_are_missing_are_in_the_log_and_local_chat_goes_on() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn the_password_is_nowhere_to_be_seen() {
+fn password_is_never_shown() {
     let mut redis = Redis::with_port("");
     let url = |password: &str| format!("redis://:{password}@{}", redis.place());
-    // Whatever Redis says of it, before it is right and after.
-    let launch = || Launch::new("--log trace").with_door();
+    // The log has errors from the wrong password, and the lines after the right one.
+    let launch = || Launch::new("--log trace").with_listeners();
     let wrong = launch().env("CHINWAG_REDIS", url(ESCAPED)).start();
     wrong.log.wait_for("redis down");
     redis.require_password(PASSWORD);
     wrong.log.wait_for("redis up");
     let cmdline = fs::read_to_string(format!("/proc/{}/cmdline", wrong.pid())).unwrap();
     drop(redis);
-    eventually("the end of Redis in the log", || {
-        (wrong.log.text().matches("redis down").count() > 1).then_some(())
-    });
+    wrong.log.wait_for_count("redis down", 2);
     let log = wrong.stop();
     for seen in [cmdline, log] {
         assert!(!seen.contains("s3cret"), "{seen}");
@@ -196,14 +194,14 @@ fn the_password_is_nowhere_to_be_seen() {
 }
 
 #[test]
-fn a_host_without_an_address_is_told_in_the_log_and_local_chat_goes_on() {
-    // No label of a name is as long: no name server is asked.
+fn host_without_an_address_is_logged_and_local_chat_goes_on() {
+    // A label of a name can't be that long, so no name server is asked.
     let server = start(&format!("redis://{}:6379", "a".repeat(64)));
     assert_alone(&server, "failed to lookup address information");
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_told_in_the_log_and_local_chat_goes_on() {
+fn refused_connection_is_logged_and_local_chat_goes_on() {
     assert_alone(&start("redis://127.0.0.1:1"), "Connection refused");
     let folder = tempfile::tempdir().unwrap();
     let nothing = format!("unix://{}", folder.path().join("nothing").display());

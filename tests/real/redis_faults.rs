@@ -1,4 +1,4 @@
-//! What happens to Redis, and to the connections to it, while people talk.
+//! Faults of Redis, and of the connections to it, while people chat.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -11,55 +11,57 @@ use rustix::process::Signal;
 use crate::cluster::{Cluster, Redis, who};
 use crate::harness::{Client, Launch, eventually};
 
-/// So that a Redis that stands still is noticed soon.
+/// A short timeout, so that a stalled Redis is noticed soon.
 const SOON: &str = "--redis-timeout 300ms";
 
-/// What one has heard of another.
+/// Messages that a client has read from another.
 #[derive(Default, Debug)]
-struct Heard {
-    /// The numbers that were said, as they came.
+struct Received {
+    /// The first words of the messages, which are numbers, in order of arrival.
     numbers: Vec<usize>,
-    /// How many messages were told to be lost.
+    /// The number of messages reported as lost.
     lost: usize,
 }
 
-/// Says these numbers, a line for each.
+/// Sends these numbers, a line for each.
 fn count(client: &mut Client, numbers: RangeInclusive<usize>) {
     client.send(numbers.map(|n| format!("{n}\n")).collect::<String>().as_bytes());
 }
 
-/// Reads what somebody says up to the line `done`, and what is told of lost messages.
-fn hear(client: &mut Client, name: &str) -> Heard {
-    let mut heard = Heard::default();
+/// Reads messages of `name` up to the line `done`, and reports of lost ones.
+fn receive(client: &mut Client, name: &str) -> Received {
+    let mut received = Received::default();
     loop {
         let line = client.line().expect("more");
-        if let Some(told) = line.strip_prefix("-- ") {
-            let count = told.split(' ').next().and_then(|count| count.parse::<usize>().ok());
-            heard.lost += count.filter(|_| told.contains(" from ") && told.contains(" lost")).unwrap_or(0);
+        if let Some(notice) = line.strip_prefix("-- ") {
+            let count = notice.split(' ').next().and_then(|count| count.parse::<usize>().ok());
+            received.lost +=
+                count.filter(|_| notice.contains(" from ") && notice.contains(" lost")).unwrap_or(0);
         } else if let Some(said) = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")) {
             if said == "done" {
-                return heard;
+                return received;
             }
-            heard.numbers.push(said.parse().expect("a number"));
+            let number = said.split(' ').next().expect("a word");
+            received.numbers.push(number.parse().expect("a number"));
         }
     }
 }
 
-/// Each of `1..=said` was heard, once and in order, or was told to be lost.
+/// Checks that each of `1..=said` was received once and in order, or was reported as lost.
 #[track_caller]
-fn assert_complete(heard: &Heard, said: usize) {
-    assert!(heard.numbers.is_sorted_by(|a, b| a < b), "in order and none twice: {heard:?}");
-    assert_eq!(heard.numbers.len() + heard.lost, said, "{heard:?}");
+fn assert_complete(received: &Received, said: usize) {
+    assert!(received.numbers.is_sorted_by(|a, b| a < b), "in order and none twice: {received:?}");
+    assert_eq!(received.numbers.len() + received.lost, said, "{received:?}");
 }
 
-/// Each of `1..=said` was heard, once and in order: whoever is back first waits for the others before it sends what it
-/// has kept.
+/// Checks that each of `1..=said` was received once and in order: a process that reconnects first waits for the others
+/// before it sends its backlog.
 #[track_caller]
-fn assert_heard(heard: &Heard, said: usize) {
-    assert_eq!((&heard.numbers, heard.lost), (&(1..=said).collect(), 0));
+fn assert_all_received(received: &Received, said: usize) {
+    assert_eq!((&received.numbers, received.lost), (&(1..=said).collect(), 0));
 }
 
-/// Two processes, with two people on the first and one on the second.
+/// Two processes, with two clients on the first and one on the second.
 struct Talk {
     cluster: Cluster,
     ann: Client,
@@ -67,7 +69,7 @@ struct Talk {
     bob: Client,
 }
 
-/// Lines said before something happens, and again after.
+/// Lines sent before a fault, and again after it.
 const LINES: usize = 100;
 
 impl Talk {
@@ -80,9 +82,9 @@ impl Talk {
         Talk { cluster, ann, al, bob }
     }
 
-    /// Everybody talks before and after something happens that ends the sessions of both processes. Who is on the same
-    /// process hears all; who is not hears it, or is told that it was lost on the way to a connection that is no more; and
-    /// then all is as it was.
+    /// Has all clients send lines before and after a fault that ends the sessions of both processes. Clients of the
+    /// same process must receive all. Others must receive them, or be told of those lost on a closed connection.
+    /// Afterwards the chat must work as before.
     fn outlives(mut self, mishap: impl FnOnce(&mut Cluster)) {
         count(&mut self.ann, 1..=LINES);
         count(&mut self.bob, 1..=LINES);
@@ -93,16 +95,16 @@ impl Talk {
         self.done();
     }
 
-    /// Waits until all is as it was, and looks at what was heard.
+    /// Waits for the recovery, and checks the received lines.
     fn done(mut self) {
-        // Nobody asks who is there before having heard everything: that would skip it.
-        eventually("subscriptions", || (self.cluster.subscribers() == 2).then_some(()));
+        // `/who` comes only after all lines were read: it would skip them.
+        self.cluster.await_subscribers(2);
         self.ann.say("done");
         self.bob.say("done");
-        let near = hear(&mut self.al, "ann");
+        let near = receive(&mut self.al, "ann");
         assert_eq!(near.numbers, (1..=2 * LINES).collect::<Vec<_>>());
-        assert_complete(&hear(&mut self.bob, "ann"), 2 * LINES);
-        assert_complete(&hear(&mut self.ann, "bob"), 2 * LINES);
+        assert_complete(&receive(&mut self.bob, "ann"), 2 * LINES);
+        assert_complete(&receive(&mut self.ann, "bob"), 2 * LINES);
         self.cluster.acquaint(&mut [&mut self.ann, &mut self.al, &mut self.bob]);
         self.ann.say("as before");
         self.bob.expect("ann: as before");
@@ -111,7 +113,7 @@ impl Talk {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_40_redis_is_killed_and_comes_back() {
+fn fault_40_chat_recovers_from_a_killed_redis() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         cluster.redis.kill();
         cluster.servers.iter().for_each(|server| drop(server.log.wait_for("redis down")));
@@ -121,7 +123,7 @@ fn fault_40_redis_is_killed_and_comes_back() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_40_redis_is_killed_and_comes_back_at_its_port() {
+fn fault_40_chat_recovers_from_a_killed_redis_at_a_port() {
     let redis = Redis::with_port("");
     let url = format!("--redis redis://{}", redis.place());
     Talk::start(redis, [&url, &url]).outlives(|cluster| {
@@ -132,7 +134,7 @@ fn fault_40_redis_is_killed_and_comes_back_at_its_port() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_40_redis_ends_the_subscriptions() {
+fn fault_40_chat_recovers_from_killed_subscriptions() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         assert_eq!(cluster.redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]), "2");
     });
@@ -140,7 +142,7 @@ fn fault_40_redis_ends_the_subscriptions() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_40_redis_ends_the_connections_for_commands() {
+fn fault_40_chat_recovers_from_killed_command_connections() {
     Talk::start(Redis::start(), [""; 2]).outlives(|cluster| {
         assert_eq!(cluster.redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "2");
     });
@@ -148,7 +150,7 @@ fn fault_40_redis_ends_the_connections_for_commands() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_40_redis_stands_still_for_longer_than_its_time() {
+fn fault_40_chat_recovers_from_a_redis_stalled_beyond_the_timeout() {
     let mut talk = Talk::start(Redis::start(), [SOON; 2]);
     count(&mut talk.ann, 1..=LINES);
     count(&mut talk.bob, 1..=LINES);
@@ -158,7 +160,7 @@ fn fault_40_redis_stands_still_for_longer_than_its_time() {
     for server in &talk.cluster.servers {
         assert!(server.log.wait_for("redis down").contains("it does not answer"));
     }
-    // Nobody on the same process has noticed anything but what is told.
+    // Clients of the same process have noticed nothing but the notice.
     talk.ann.say("/nick anna");
     talk.al.skip_to(&format!("ann: {}", 2 * LINES));
     talk.al.skip_to("-- ann is now anna");
@@ -166,38 +168,38 @@ fn fault_40_redis_stands_still_for_longer_than_its_time() {
     talk.al.skip_to("-- anna is now ann");
     talk.cluster.redis.signal(Signal::CONT);
     talk.cluster.await_sessions(2);
-    eventually("subscriptions", || (talk.cluster.subscribers() == 2).then_some(()));
+    talk.cluster.await_subscribers(2);
     talk.ann.say("done");
     talk.bob.say("done");
-    assert_heard(&hear(&mut talk.bob, "ann"), 2 * LINES);
-    assert_heard(&hear(&mut talk.ann, "bob"), 2 * LINES);
+    assert_all_received(&receive(&mut talk.bob, "ann"), 2 * LINES);
+    assert_all_received(&receive(&mut talk.ann, "bob"), 2 * LINES);
     talk.cluster.acquaint(&mut [&mut talk.ann, &mut talk.al, &mut talk.bob]);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
-fn what_is_said_while_redis_stands_still_is_heard_once_when_it_goes_on() {
-    // The second process waits longer, so that its subscription is still there.
+fn messages_sent_while_redis_is_stalled_arrive_once_afterwards() {
+    // The second process has a longer timeout, so its subscription lasts.
     let Talk { cluster, mut ann, mut bob, .. } = Talk::start(Redis::start(), [SOON, "--redis-timeout 1m"]);
     cluster.redis.signal(Signal::STOP);
     count(&mut ann, 1..=LINES);
     cluster.servers[0].log.wait_for("redis down");
-    // Redis has got those already, by the connection that was given up, and gets them again by the next.
+    // Redis has the earlier lines already, from the connection that timed out, and gets them again from the next.
     count(&mut ann, LINES + 1..=2 * LINES);
     cluster.redis.signal(Signal::CONT);
     ann.say("done");
-    assert_heard(&hear(&mut bob, "ann"), 2 * LINES);
+    assert_all_received(&receive(&mut bob, "ann"), 2 * LINES);
     assert!(!cluster.servers[1].log.text().contains("redis down"));
 }
 
 #[test]
 #[ignore = "needs redis-server"]
-fn fault_39_redis_gives_up_on_a_process_that_reads_too_slowly() {
+fn fault_39_process_that_redis_drops_as_too_slow_reports_the_loss() {
     const LINES: usize = 3_000;
-    // Its own client is quick, and must not be taken for slow.
+    // The client of that process reads all the time, and must not be dropped as slow.
     let flags = "--write-buffer 8m --memory 64m";
     let Talk { cluster, mut ann, mut al, mut bob } = Talk::start(Redis::start(), [flags; 2]);
-    // More than what one process can have on its way at a time, so that the other is not given up on.
+    // More than one process can have in flight, so that the other one is not dropped.
     cluster.redis.cli(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 512kb 512kb 1"]);
     let slow = &cluster.servers[1];
     slow.signal(Signal::STOP);
@@ -211,34 +213,24 @@ fn fault_39_redis_gives_up_on_a_process_that_reads_too_slowly() {
         assert!(al.skip_to("ann: ").starts_with(&format!("ann: {n} ")));
     }
     talk.join().unwrap();
-    eventually("the end of the connection", || (cluster.subscribers() == 1).then_some(()));
+    cluster.await_subscribers(1);
     slow.signal(Signal::CONT);
-    eventually("its next session", || (slow.log.text().matches("redis up").count() == 2).then_some(()));
+    slow.log.wait_for_count("redis up", 2);
     ann.say("done");
-    let mut heard = Heard::default();
-    loop {
-        let line = bob.line().unwrap();
-        if let Some(told) = line.strip_prefix("-- ") {
-            heard.lost += told.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
-        } else if line == "ann: done" {
-            break;
-        } else if let Some(said) = line.strip_prefix("ann: ") {
-            heard.numbers.push(said.split(' ').next().unwrap().parse().unwrap());
-        }
-    }
-    assert_complete(&heard, LINES);
-    assert!(heard.lost > 0);
+    let received = receive(&mut bob, "ann");
+    assert_complete(&received, LINES);
+    assert!(received.lost > 0);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
-fn what_is_in_redis_comes_back_by_itself_when_somebody_empties_it() {
+fn keys_deleted_from_redis_are_written_again() {
     let mut talk = Talk::start(Redis::start(), [""; 2]);
     let keys = |cluster: &Cluster| cluster.redis.cli(&["KEYS", "chinwag:@*"]).lines().count();
     assert_eq!(keys(&talk.cluster), 2);
     assert_eq!(talk.cluster.redis.cli(&["FLUSHALL"]), "OK");
     eventually("what was there", || (keys(&talk.cluster) == 2).then_some(()));
-    // Nobody was taken for gone meanwhile, and somebody new learns of all.
+    // No client was removed meanwhile, and a new process lists all.
     talk.ann.say("here");
     talk.bob.expect("ann: here");
     let late = talk.cluster.redis.linked("");
@@ -248,7 +240,7 @@ fn what_is_in_redis_comes_back_by_itself_when_somebody_empties_it() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn everybody_is_told_when_the_others_are_out_of_reach_and_when_they_are_back() {
+fn all_clients_are_told_of_an_outage_and_of_its_end() {
     let Talk { mut cluster, mut ann, mut al, mut bob } = Talk::start(Redis::start(), [""; 2]);
     cluster.redis.kill();
     for client in [&mut ann, &mut al, &mut bob] {
@@ -259,7 +251,7 @@ fn everybody_is_told_when_the_others_are_out_of_reach_and_when_they_are_back() {
     assert_eq!((who(&mut ann), who(&mut bob)), (vec!["al".into(), "ann".into()], vec!["bob".into()]));
     al.say("are you there?");
     ann.expect("al: are you there?");
-    // Who comes now is told too.
+    // A client that joins now is told, too.
     let mut cy = cluster.servers[1].join("cy");
     cy.expect("-- the other servers are out of reach: until they are back you hear only who is on this one");
     cluster.redis.restart();
@@ -271,14 +263,14 @@ fn everybody_is_told_when_the_others_are_out_of_reach_and_when_they_are_back() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_name_that_two_took_while_apart_stays_with_the_first() {
+fn name_taken_twice_during_an_outage_stays_with_the_first() {
     let Talk { mut cluster, mut ann, mut al, mut bob } = Talk::start(Redis::start(), [""; 2]);
     cluster.redis.kill();
     bob.skip_to("-- the other servers are out of reach");
     al.skip_to("-- the other servers are out of reach");
     bob.say("/nick zed");
     bob.expect("-- you are now zed");
-    // Of two who took it in the same millisecond, either may keep it.
+    // If both took it in the same millisecond, either may keep it.
     let millis = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     let taken = millis();
     eventually("another millisecond", || (millis() > taken).then_some(()));
@@ -287,7 +279,7 @@ fn a_name_that_two_took_while_apart_stays_with_the_first() {
     cluster.redis.restart();
     al.skip_to("-- somebody on another server had the name zed before you");
     al.skip_to("-- you are now guest-");
-    // To who does not know yet that one has given in, both are there.
+    // Until the rename arrives, a client may list both.
     for client in [&mut ann, &mut bob] {
         eventually("a guest and one zed", || {
             let names = who(client).join(" ");
@@ -300,7 +292,7 @@ fn a_name_that_two_took_while_apart_stays_with_the_first() {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_process_ends_in_time_though_redis_stands_still() {
+fn process_ends_in_time_though_redis_is_stalled() {
     let Talk { mut cluster, mut ann, .. } = Talk::start(Redis::start(), ["--grace 1s"; 2]);
     cluster.redis.signal(Signal::STOP);
     ann.say("is anybody there?");
@@ -309,7 +301,7 @@ fn a_process_ends_in_time_though_redis_stands_still() {
     assert!(log.contains("ended"), "{log}");
 }
 
-/// The URL of something that takes two connections, and says this on both for ever.
+/// Starts a listener that takes two connections and sends this on both for ever. Returns its URL.
 fn stranger(says: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -323,13 +315,13 @@ fn stranger(says: &'static [u8]) -> String {
 }
 
 #[test]
-fn fault_39_something_that_is_no_redis_does_no_harm() {
+fn fault_39_server_that_is_no_redis_does_no_harm() {
     for (url, reason) in [
         (stranger(b"SSH-2.0-OpenSSH_9.2\r\n"), "it does not speak Redis's protocol"),
         (stranger(b"+ENDLESS"), "a reply is larger than --redis-reply-max"),
         (stranger(b"$900000000\r\n"), "a reply is larger than --redis-reply-max"),
     ] {
-        let server = Launch::new("--redis-reply-max 64k").env("CHINWAG_REDIS", url).with_door().start();
+        let server = Launch::new("--redis-reply-max 64k").env("CHINWAG_REDIS", url).with_listeners().start();
         let down = server.log.wait_for("redis down");
         assert!(down.contains(reason), "{down}");
         let (mut ann, mut bob) = (server.join("ann"), server.join("bob"));

@@ -1,4 +1,4 @@
-//! A real Redis that refuses what it is told, in each way that it can be made to.
+//! A real Redis that refuses commands, in each way that can be configured.
 
 use std::thread;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::cluster::{Cluster, Redis};
 use crate::harness::{Client, Server, eventually, eventually_within};
 
-/// Between two looks at the same thing.
+/// Pause between two polls.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a balancer is told of a process.
+/// Returns the readiness that a load balancer reads from a process.
 fn readiness(server: &Server) -> String {
     let mut balancer = Client::connect(server.http_address());
     balancer.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -18,7 +18,7 @@ fn readiness(server: &Server) -> String {
     status + &balancer.line().expect("a body")
 }
 
-/// A Redis refuses writes, in that word, between those commands: everybody is told once, and what was said is heard.
+/// Has Redis refuse writes with that error between two commands: clients are told once, and no message is lost.
 #[track_caller]
 fn outlasts(redis: Redis, word: &str, begin: &[&str], end: &[&str]) {
     let cluster = Cluster::by(redis, 2, "");
@@ -38,7 +38,7 @@ fn outlasts(redis: Redis, word: &str, begin: &[&str], end: &[&str]) {
         total.and_then(|total| total.trim().parse::<usize>().ok()).expect("a count")
     };
     let before = connections();
-    // Each attempt of either process is two connections, and each look at this is one.
+    // Each attempt of either process makes two connections, and each poll makes one.
     let mut looks = 0;
     eventually_within(Duration::from_secs(30), "some attempts", || {
         looks += 1;

@@ -1,4 +1,4 @@
-//! Fault 19: nothing that happens to standard error, where the log goes, happens to the chat.
+//! Fault 19: faults of standard error, where the log goes, do not affect the chat.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -7,7 +7,7 @@ use rustix::io::ioctl_fionbio;
 
 use crate::harness::{Launch, Server, eventually};
 
-/// Enough of everything that is logged: joins, talk, ends, and a failure at the end.
+/// Causes all kinds of log lines: joins, ends, and a failure at the end.
 fn chat(server: &Server) {
     for round in 0..20 {
         let (mut ann, mut bob) = (server.join(&format!("ann{round}")), server.join(&format!("bob{round}")));
@@ -20,36 +20,36 @@ fn chat(server: &Server) {
 }
 
 #[test]
-fn fault_19_standard_error_closed() {
-    let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_door().start();
+fn fault_19_chat_works_with_standard_error_closed() {
+    let server = Launch::in_shell(r#"exec "$0" "$@" 2>&-"#, "--log trace").with_listeners().start();
     chat(&server);
     server.stop();
 }
 
 #[test]
-fn fault_19_standard_error_on_a_full_disk() {
+fn fault_19_chat_works_with_standard_error_on_a_full_disk() {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let server = Launch::new("--log trace").stderr(full).with_door().start();
+    let server = Launch::new("--log trace").stderr(full).with_listeners().start();
     chat(&server);
     server.stop();
 }
 
 #[test]
-fn fault_19_standard_error_a_pipe_that_nobody_holds() {
+fn fault_19_chat_works_with_standard_error_a_broken_pipe() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
     chat(&server);
     server.stop();
 }
 
 #[test]
-fn fault_19_standard_error_a_full_pipe_that_nobody_reads() {
+fn fault_19_chat_works_with_standard_error_a_full_pipe() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fill(&mut writer);
-    let server = Launch::new("--log trace").stderr(writer).with_door().start();
+    let server = Launch::new("--log trace").stderr(writer).with_listeners().start();
     chat(&server);
-    // Once somebody reads, the log goes on with what is new, and says how much of the old is lost.
+    // Once the pipe is read, the log goes on with new lines, and counts the lost ones.
     server.log.follow(reader);
     let mut visitors = 0..;
     let line = eventually("the log to go on", || {
@@ -70,13 +70,13 @@ fn fault_19_bad_flags_exit_2_without_a_standard_error() {
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// Writes until not a byte more fits.
+/// Writes until the pipe is full.
 fn fill(pipe: &mut std::io::PipeWriter) {
     ioctl_fionbio(&*pipe, true).unwrap();
     for piece in [&[b'x'; 4096][..], b"x"] {
         let error = std::iter::repeat_with(|| pipe.write_all(piece)).find_map(Result::err).unwrap();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
-    // The mode is the pipe's, not ours alone: the server must find one that would make it wait.
+    // The mode belongs to the pipe: the server must get one whose writes would block.
     ioctl_fionbio(&*pipe, false).unwrap();
 }

@@ -1,25 +1,25 @@
-//! Browsers' and programs' listener, with the programs people use: `curl`, Python's `websockets`, Node's `ws`, and the parser
-//! of Prometheus. The browser itself is in `tests/browser`.
+//! The HTTP listener with common clients: `curl`, Python's `websockets`, Node's `ws`, and the parser of Prometheus. The
+//! browser is in `tests/browser`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Launch, PATIENCE, Server, require};
+use crate::harness::{Client, Launch, PATIENCE, Server, eventually, require};
 use crate::programs::shell;
 
 fn web(server: &Server) -> String {
     server.http_address().to_string()
 }
 
-/// What `curl` prints for those arguments, with `@` for the server.
+/// Returns the output of `curl` with those arguments; `@` is replaced by the server.
 fn curl(server: &Server, args: &str) -> String {
     let line = format!("curl --silent --max-time 10 {}", args.replace('@', &web(server)));
     String::from_utf8(shell("curl", &line).stdout).expect("UTF-8")
 }
 
-/// Bytes sent over a plain socket whose sending side is then closed, and all that comes back.
+/// Sends bytes on a plain socket, closes its sending side, and returns all that comes back.
 fn exchange(server: &Server, request: &str) -> String {
     let mut socket = TcpStream::connect(web(server)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -31,7 +31,7 @@ fn exchange(server: &Server, request: &str) -> String {
 }
 
 #[test]
-fn a_request_is_answered_though_its_sender_says_nothing_more() {
+fn request_before_a_half_close_is_answered() {
     let server = Server::start("");
     let answer = exchange(&server, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(
@@ -55,8 +55,9 @@ fn curl_publishes_reads_and_follows() {
     let mut tail = Client::through("curl", &["--silent", "--no-buffer", &tail]);
     let rooms = curl(&server, "http://@/rooms");
     assert_eq!(rooms, "{\"type\":\"rooms\",\"rooms\":[{\"room\":\"lobby\",\"count\":1}],\"count\":1}\n");
-    // Who listens is in as soon as the metrics count it.
-    while !curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n") {}
+    // The listener is connected as soon as the metrics count it.
+    let is_counted = || curl(&server, "http://@/metrics").contains("chinwag_clients{door=\"events\"} 1\n");
+    eventually("the listener in the metrics", || is_counted().then_some(()));
     let published = curl(&server, "--data 'the build is green' 'http://@/rooms/lobby/messages?from=ci'");
     assert_eq!(published, "{\"seq\":1,\"queued_for\":2}\n");
     ann.expect("ci (http): the build is green");
@@ -81,7 +82,7 @@ fn curl_publishes_reads_and_follows() {
     assert!(history.contains(r#""messages":[{"from":"http","data":{"a":1.50},"seq":3,"#), "{history}");
 }
 
-/// AfterHead the lobby with curl, from where the events had that `id`; nobody else does.
+/// Follows the lobby with curl from that event `id` on.
 fn follow_again(server: &Server, last_event_id: &str) -> Client {
     let tail = format!("http://{}/rooms/lobby/events", web(server));
     let field = format!("Last-Event-ID: {last_event_id}");
@@ -90,13 +91,13 @@ fn follow_again(server: &Server, last_event_id: &str) -> Client {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_goes_on_where_it_was_and_is_told_if_that_is_not_known() {
+fn curl_resumes_at_its_last_id_and_is_told_if_that_is_unknown() {
     let publish = |server: &Server, text: &str| {
         curl(server, &format!("--data {text} http://@/rooms/lobby/messages"));
     };
     let server = Server::start("--history 2");
     publish(&server, "one");
-    // Who was nowhere is told all there is, and where it is then.
+    // A listener with an unknown id is sent the whole history, and the current id.
     let mut tail = follow_again(&server, "nowhere");
     tail.expect("event: missed");
     tail.expect(r#"data: {"type":"missed","room":"lobby"}"#);
@@ -121,7 +122,7 @@ fn curl_goes_on_where_it_was_and_is_told_if_that_is_not_known() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_that_comes_back_reads_once_all_that_was_said_though_it_is_more_than_the_write_buffer() {
+fn curl_that_reconnects_reads_each_message_once_beyond_the_write_buffer() {
     const MESSAGES: usize = 100;
     let server = Server::start("--rate off");
     let mut poster = TcpStream::connect(web(&server)).unwrap();
@@ -157,7 +158,7 @@ fn curl_that_comes_back_reads_once_all_that_was_said_though_it_is_more_than_the_
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_is_told_what_is_wrong() {
+fn curl_gets_the_right_status_for_each_error() {
     let server = Server::start("");
     let status =
         |args: &str| curl(&server, &format!("--output /dev/null --write-out '%{{http_code}}' {args}"));
@@ -184,7 +185,7 @@ fn curl_is_told_what_is_wrong() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_publishes_what_it_reads_from_a_pipe() {
+fn curl_publishes_text_from_a_pipe() {
     let server = Server::start("");
     let mut ann = server.join("ann");
     let room = format!("'http://{}/rooms/lobby/messages?from=ci'", web(&server));
@@ -205,7 +206,7 @@ fn curl_publishes_what_it_reads_from_a_pipe() {
     );
 }
 
-/// A script publishes bodies of unknown length, many on one connection, and one that is too long.
+/// Runs a script that publishes bodies of unknown length, many on one connection, and one that is too long.
 fn script_streams(program: &[&str], script: &str) {
     let server = Server::start("--rate off");
     let mut ann = server.join("ann");
@@ -233,7 +234,7 @@ fn node_streams_a_body() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_is_answered_under_the_names_that_host_gives_every_door() {
+fn curl_is_answered_under_the_names_of_the_host_flag() {
     let server = Launch::new("--line 127.0.0.1:0 --http 0.0.0.0:0 --print-addresses")
         .arg("--host")
         .arg("chat.example,b\u{fc}cher.example")
@@ -257,7 +258,7 @@ fn curl_is_answered_under_the_names_that_host_gives_every_door() {
 
 #[test]
 #[ignore = "needs curl"]
-fn curl_uses_a_connection_again_and_a_unix_socket() {
+fn curl_reuses_a_connection_and_uses_a_unix_socket() {
     let server = Server::start("");
     let many =
         "--output /dev/null --output /dev/null --write-out '%{num_connects} ' http://@/ http://@/main.js";
@@ -272,7 +273,7 @@ fn curl_uses_a_connection_again_and_a_unix_socket() {
     assert!(!path.exists());
 }
 
-/// A script talks with a line client, and is told when the server ends.
+/// Runs a script that chats with a line client, and is told when the server ends.
 fn script_talks(program: &[&str], script: &str, name: &str) {
     let server = Server::start("");
     let mut ann = server.join("ann");
@@ -298,11 +299,11 @@ fn python_talks() {
 #[ignore = "needs node-ws"]
 fn node_talks() {
     require("node");
-    // Where Debian has its packages for it, whoever's `node` it is.
+    // The path of Debian's packages, for a `node` from elsewhere.
     script_talks(&["env", "NODE_PATH=/usr/share/nodejs", "node"], "client.js", "node");
 }
 
-/// A script at the HTTP listener, behind flags under which what it sends at once takes longer than it waits for a pong.
+/// Starts a script at the HTTP listener that sends more at once than the rate lets through within its pong timeout.
 fn pasting_script(server: &Server, program: &[&str], script: &str) -> Client {
     let script = format!("{}/tests/real/scripts/{script}", env!("CARGO_MANIFEST_DIR"));
     let base = format!("ws://{}", web(server));
@@ -311,28 +312,28 @@ fn pasting_script(server: &Server, program: &[&str], script: &str) -> Client {
 
 #[test]
 #[ignore = "needs python3-websockets"]
-fn python_stays_connected_while_it_is_slowed_down() {
+fn python_stays_connected_while_it_is_throttled() {
     let server = Server::start("--rate 50/s --burst 5");
     let mut ann = server.join("ann");
     let mut script = pasting_script(&server, &["/usr/bin/python3"], "paste.py");
     (0..250).for_each(|number| drop(ann.skip_to(&format!("py: m{number}"))));
-    script.expect("heard 250");
+    script.expect("received 250");
     script.expect("closed 1000");
-    // What it said before it closed comes all the same, and then it leaves.
+    // Messages sent before its close are delivered, and then it leaves.
     (0..20).for_each(|number| ann.expect(&format!("py: last{number}")));
     ann.expect("-- py left");
 }
 
 #[test]
 #[ignore = "needs node-ws"]
-fn node_gets_its_pongs_while_it_is_slowed_down() {
+fn node_gets_its_pongs_while_it_is_throttled() {
     require("node");
     let server = Server::start("--rate 20/s --burst 5");
     let program = ["env", "NODE_PATH=/usr/share/nodejs", "node"];
     let mut script = pasting_script(&server, &program, "paste.js");
     script.expect("unanswered 0");
     script.expect("closed 3000 true");
-    script.expect("heard 60");
+    script.expect("received 60");
 }
 
 #[test]
@@ -355,7 +356,7 @@ fn prometheus_reads_the_metrics() {
 }
 
 #[test]
-fn the_end_is_told_to_websockets_under_load() {
+fn websockets_are_told_of_the_shutdown_under_load() {
     let server = Server::start("--rate off --history 0");
     let mut ann = server.join("ann");
     let mut socket = TcpStream::connect(web(&server)).unwrap();

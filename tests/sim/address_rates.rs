@@ -1,5 +1,5 @@
-//! Rates by address: new connections do not escape them, at whichever listener; other addresses are not concerned, and
-//! this machine is exempt.
+//! Rates by address hold for new connections at every listener. Other addresses have their own, and this machine has
+//! none.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const ADDRESS: &str = "10.0.0.1";
 const OTHER: &str = "10.0.0.2";
 
-/// A client of that address with a name.
+/// Joins a client from `address` under `name`.
 fn join_from(stage: &mut Stage, address: &str, name: &str) -> Wire {
     let wire = stage.connect_from(Some(address), WIDE);
     stage.say(wire, name);
@@ -20,8 +20,8 @@ fn join_from(stage: &mut Stage, address: &str, name: &str) -> Wire {
     wire
 }
 
-/// The lines of `talker` that a client has read since this was last asked.
-fn heard(stage: &mut Stage, wire: Wire) -> usize {
+/// Counts the lines of `talker` that a client has read since the last call.
+fn received(stage: &mut Stage, wire: Wire) -> usize {
     stage.unread(wire).iter().filter(|line| line.contains(": said")).count()
 }
 
@@ -36,17 +36,17 @@ fn new_connections_do_not_escape_the_rate_of_lines() {
             (0..3).for_each(|_| stage.say(talker, "said"));
             stage.run();
         }
-        assert_eq!(heard(&mut stage, bob), at_once, "{address:?}");
+        assert_eq!(received(&mut stage, bob), at_once, "{address:?}");
         stage.pass(2 * SECOND);
-        assert_eq!(heard(&mut stage, bob), 10.min(60 - at_once), "{address:?}");
+        assert_eq!(received(&mut stage, bob), 10.min(60 - at_once), "{address:?}");
         stage.pass(20 * SECOND);
-        assert_eq!(at_once + 10.min(60 - at_once) + heard(&mut stage, bob), 60, "nothing is lost");
+        assert_eq!(at_once + 10.min(60 - at_once) + received(&mut stage, bob), 60, "nothing is lost");
         stage.end();
     }
 }
 
 #[test]
-fn other_addresses_are_not_delayed_and_those_of_one_network_are_together() {
+fn other_addresses_are_not_delayed_and_those_of_one_network_share_a_rate() {
     let mut stage = Stage::new("--rate-per-ip 5/s");
     let bob = stage.join("bob");
     let addresses = ["2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:3::1"];
@@ -57,7 +57,7 @@ fn other_addresses_are_not_delayed_and_those_of_one_network_are_together() {
         (0..10).for_each(|_| stage.say(*talker, "said"));
         stage.run();
     }
-    assert_eq!(heard(&mut stage, bob), 10 + 10);
+    assert_eq!(received(&mut stage, bob), 10 + 10);
     stage.end();
 }
 
@@ -73,11 +73,15 @@ fn new_connections_do_not_escape_the_rate_of_posts() {
         })
         .collect();
     stage.run();
-    assert_eq!(heard(&mut stage, bob), 10);
+    assert_eq!(received(&mut stage, bob), 10);
     let answered = |stage: &Stage| wires.iter().filter(|wire| stage.text(**wire).contains(" 202 ")).count();
     assert_eq!(answered(&stage), 10);
     stage.pass(4 * SECOND);
-    assert_eq!((heard(&mut stage, bob), answered(&stage)), (20, 30), "the others wait, and none is refused");
+    assert_eq!(
+        (received(&mut stage, bob), answered(&stage)),
+        (20, 30),
+        "the others wait, and none is refused"
+    );
     stage.end();
 }
 
@@ -99,14 +103,14 @@ fn tabs_and_lines_of_an_address_share_its_rate() {
         stage.send(tabs[1], &frame(TEXT, b"said"));
     }
     stage.run();
-    assert_eq!(heard(&mut stage, bob), 10);
+    assert_eq!(received(&mut stage, bob), 10);
     stage.pass(10 * SECOND);
-    assert_eq!(heard(&mut stage, bob), 14);
+    assert_eq!(received(&mut stage, bob), 14);
     stage.end();
 }
 
 #[test]
-fn bytes_of_an_address_are_limited_whatever_connections_they_come_by() {
+fn bytes_of_an_address_are_limited_over_all_its_connections() {
     let mut stage = Stage::new("--rate-bytes-per-ip 64k/s --max-per-ip off");
     let bob = stage.join("bob");
     // 128 KiB at once, by forty connections of 4,000 bytes each.
@@ -115,9 +119,9 @@ fn bytes_of_an_address_are_limited_whatever_connections_they_come_by() {
         stage.say(talker, &format!("said {}", "x".repeat(3_995)));
         stage.run();
     }
-    assert_eq!(heard(&mut stage, bob), 32);
+    assert_eq!(received(&mut stage, bob), 32);
     stage.pass(SECOND);
-    assert_eq!(heard(&mut stage, bob), 8);
+    assert_eq!(received(&mut stage, bob), 8);
     stage.end();
 }
 
@@ -168,7 +172,7 @@ fn pings_of_an_address_are_delayed_and_all_answered() {
     assert_eq!(pongs(&stage), 10);
     stage.pass(3 * SECOND);
     assert_eq!(pongs(&stage), 20);
-    // On this machine there is no such limit.
+    // Clients on this machine have no such limit.
     let mut local = Socket::open(&mut stage, "/ws?room=");
     stage.send(local.wire, &frame(PING, b"here").repeat(40));
     stage.run();
@@ -226,13 +230,13 @@ fn rates_by_address_can_be_lifted() {
         stage.world().end(talker);
         stage.world().end(http);
     }
-    assert_eq!(heard(&mut stage, bob), 300);
+    assert_eq!(received(&mut stage, bob), 300);
     assert!(stage.server.roster().address_rates().is_empty());
     stage.end();
 }
 
 #[test]
-fn addresses_are_forgotten_once_they_have_used_up_nothing() {
+fn addresses_are_removed_once_their_allowance_is_full_again() {
     let mut stage = Stage::new("");
     for number in 0..50 {
         join_from(&mut stage, &format!("10.0.1.{number}"), &format!("t{number}"));

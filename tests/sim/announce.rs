@@ -1,11 +1,11 @@
-//! Messages to a room are handed round together, and nobody can tell.
+//! Messages of one tick are fanned out as a batch, and clients read the same lines as without batches.
 
 use crate::socket::Socket;
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::post;
 use crate::world::Wire;
 
-/// Everybody in the lobby, with nothing unread.
+/// A stage and its clients in the lobby, with nothing unread.
 fn lobby(flags: &str, names: &[&str]) -> (Stage, Vec<Wire>) {
     let mut stage = Stage::new(&format!("--rate off --announce-max 100 {flags}"));
     let wires: Vec<Wire> = names.iter().map(|name| stage.join(name)).collect();
@@ -16,7 +16,7 @@ fn lobby(flags: &str, names: &[&str]) -> (Stage, Vec<Wire>) {
 }
 
 #[test]
-fn of_a_tick_of_talk_everybody_hears_what_the_others_say_in_one_order() {
+fn messages_of_one_tick_reach_every_other_member_in_one_order() {
     let names = ["ann", "bob", "cy", "di"];
     let (mut stage, wires) = lobby("", &names);
     let before = stage.server.metrics().deliveries;
@@ -41,7 +41,7 @@ fn of_a_tick_of_talk_everybody_hears_what_the_others_say_in_one_order() {
 }
 
 #[test]
-fn what_one_is_told_alone_keeps_its_place_among_the_messages() {
+fn private_message_keeps_its_place_among_the_messages_of_a_tick() {
     let (mut stage, wires) = lobby("", &["ann", "bob"]);
     stage.say(wires[0], "one\n/msg bob two\nthree\n/who\nfour");
     stage.expect(wires[1], &["ann: one", "[ann] two", "ann: three", "ann: four"]);
@@ -50,7 +50,7 @@ fn what_one_is_told_alone_keeps_its_place_among_the_messages() {
 }
 
 #[test]
-fn who_comes_or_goes_between_two_messages_hears_the_right_one() {
+fn client_that_moves_between_two_messages_reaches_the_right_room_with_each() {
     let (mut stage, wires) = lobby("", &["ann", "bob", "cy"]);
     stage.say(wires[2], "/join dev");
     stage.run();
@@ -62,7 +62,7 @@ fn who_comes_or_goes_between_two_messages_hears_the_right_one() {
 }
 
 #[test]
-fn what_was_said_before_a_publisher_is_not_counted_for_it() {
+fn published_message_is_not_counted_with_those_before_it() {
     let (mut stage, wires) = lobby("", &["ann", "bob", "cy"]);
     let http = stage.connect_http();
     stage.run();
@@ -76,22 +76,20 @@ fn what_was_said_before_a_publisher_is_not_counted_for_it() {
 }
 
 #[test]
-fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
+fn client_with_a_nearly_full_buffer_gets_what_fits_and_is_told_how_much_is_missing() {
     let flags = "--line-max 1k --write-buffer 4k --write-buffer-soft off --slow-client skip";
     let (mut stage, wires) = lobby(flags, &["ann", "bob", "cy"]);
     let bob = wires[1];
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     // 60 lines of 100 bytes with their names: 40 fit into 4 KiB.
     let lines: Vec<String> = (0..60).map(|number| format!("{number:094}")).collect();
     stage.say(wires[0], &lines.join("\n"));
-    let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    let received: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
     stage.run_past_holds();
-    stage.expect(wires[2], &heard.iter().map(String::as_str).collect::<Vec<_>>());
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.expect(wires[2], &received.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.read_again(bob);
     stage.run();
-    let mut of_bob = heard[..40].to_vec();
+    let mut of_bob = received[..40].to_vec();
     of_bob.push("-- you missed 20 messages: you read too slowly".to_string());
     assert_eq!(stage.unread(bob), of_bob);
     assert_eq!(stage.server.metrics().missed, 20);
@@ -99,13 +97,13 @@ fn who_has_room_for_a_part_gets_that_part_and_is_told_how_much_is_missing() {
 }
 
 #[test]
-fn who_hears_itself_does_so_in_the_order_of_all() {
+fn client_with_an_echo_reads_its_own_messages_in_the_order_of_the_room() {
     let mut stage = Stage::new("--rate off");
     let mut echo = Socket::open(&mut stage, "/ws?name=echo&room=a&echo=1");
     let other = Socket::open(&mut stage, "/ws?name=other&room=a");
     stage.run();
     echo.texts(&mut stage);
-    // Whose turn comes first differs from round to round.
+    // The order of turns differs from round to round.
     for round in 0..20 {
         other.say(&mut stage, r#"{"type":"say","room":"a","text":"x"}"#);
         echo.say(&mut stage, r#"{"type":"say","room":"a","text":"x"}"#);

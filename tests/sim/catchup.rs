@@ -1,5 +1,4 @@
-//! Answers and catch-up that are larger than a write buffer: they are sent as the client takes them, and nobody is dropped
-//! for having asked.
+//! Answers and catch-up larger than a write buffer are sent as the client reads. No client is dropped for its request.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -15,13 +14,13 @@ use crate::world::{Weather, Wire, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What an `EventSource` knows that was there before anything was said.
+/// The last id of an `EventSource` that connected before any message.
 const BEGINNING: &str = "000000000000c0de-0-0";
 
-/// Both ways to deal with slow clients.
+/// Both policies for slow clients.
 const POLICIES: [&str; 2] = ["drop", "skip"];
 
-/// A text of about so many bytes that begins with its number.
+/// A text of about `bytes` bytes that begins with its number.
 fn text(number: usize, bytes: usize) -> String {
     format!("{number} {}", "x".repeat(bytes))
 }
@@ -34,34 +33,34 @@ fn publish(stage: &mut Stage, numbers: Range<usize>, bytes: usize) {
     stage.run();
 }
 
-/// The same on one connection, which keeps their order in any weather.
+/// Does the same on one connection, which keeps the order of the texts in any weather.
 fn publish_by(stage: &mut Stage, wire: Wire, numbers: Range<usize>, bytes: usize) {
     for number in numbers {
         ask(stage, wire, &post("/rooms/lobby/messages", "", &text(number, bytes)));
     }
 }
 
-/// The numbers at the beginning of texts; how many are missing, where some are.
+/// The number at the beginning of a text, or the count of missing messages.
 #[derive(Debug, PartialEq)]
-enum Heard {
+enum Received {
     Number(usize),
     Missed(Option<usize>),
 }
 
-fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Heard> {
+fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Received> {
     let numbered = |text: String| match text.split_once(' ') {
-        Some(("missed", count)) => Heard::Missed(Some(count.parse().unwrap())),
-        Some((number, _)) => Heard::Number(number.parse().unwrap()),
+        Some(("missed", count)) => Received::Missed(Some(count.parse().unwrap())),
+        Some((number, _)) => Received::Number(number.parse().unwrap()),
         None => {
             assert_eq!(text, "missed");
-            Heard::Missed(None)
+            Received::Missed(None)
         }
     };
-    listener.heard(stage).into_iter().map(numbered).collect()
+    listener.received(stage).into_iter().map(numbered).collect()
 }
 
-fn all(range: Range<usize>) -> Vec<Heard> {
-    range.map(Heard::Number).collect()
+fn all(range: Range<usize>) -> Vec<Received> {
+    range.map(Received::Number).collect()
 }
 
 fn held_bytes(server: &Server<World>) -> u64 {
@@ -94,7 +93,7 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
         let mut listener = Listener::connect(&mut stage, BEGINNING);
         stage.world().set_window(listener.wire, 8_000);
         stage.set_eager(listener.wire, false);
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut said = 51;
         for _ in 0..400 {
             stage.pass(Duration::from_millis(100));
@@ -104,12 +103,12 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
                 said += 1;
             }
             assert!(held_bytes(&stage.server) < 32_000, "one piece at a time");
-            heard.extend(numbers(&mut listener, &stage));
+            received.extend(numbers(&mut listener, &stage));
         }
         stage.set_eager(listener.wire, true);
         stage.run();
-        heard.extend(numbers(&mut listener, &stage));
-        assert_eq!(heard, all(1..said));
+        received.extend(numbers(&mut listener, &stage));
+        assert_eq!(received, all(1..said));
         assert_eq!((stage.server.metrics().dropped(), stage.server.metrics().missed), (0, 0));
         stage.end();
     }
@@ -125,11 +124,11 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         let mut stage = Stage::with_weather(&flags, seed, weather);
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut said = 1;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         let mut listener = Listener::connect(&mut stage, BEGINNING);
         let publisher = stage.connect_http();
         for _ in 0..30 {
-            // Only remembered messages can be told again: at most a hundred.
+            // The history holds at most a hundred messages, so later ones could not be sent again.
             if said < 90 && rng.bool() {
                 let more = rng.usize(1..5);
                 publish_by(&mut stage, publisher, said..said + more, rng.usize(10..8_000));
@@ -138,7 +137,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
             stage.set_eager(listener.wire, rng.bool());
             stage.pass(Duration::from_millis(rng.u64(0..300)));
             if rng.u8(0..4) == 0 && stage.raw(listener.wire).windows(4).any(|end| end == b"\r\n\r\n") {
-                heard.extend(numbers(&mut listener, &stage));
+                received.extend(numbers(&mut listener, &stage));
                 stage.world().reset(listener.wire);
                 listener = listener.again(&mut stage);
             }
@@ -146,14 +145,14 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         stage.set_eager(listener.wire, true);
         stage.world().weather = Weather::default();
         stage.run();
-        heard.extend(numbers(&mut listener, &stage));
-        assert_eq!(heard, all(1..said), "seed {seed}");
+        received.extend(numbers(&mut listener, &stage));
+        assert_eq!(received, all(1..said), "seed {seed}");
         stage.end();
     }
 }
 
 #[test]
-fn listener_that_is_overtaken_by_the_end_of_the_history_is_told_how_much_is_missing() {
+fn listener_that_falls_behind_the_history_is_told_how_much_is_missing() {
     for policy in POLICIES {
         let flags = format!(
             "--rate off --history 10 --write-buffer 16k --write-buffer-soft 4k:10s --slow-client {policy}"
@@ -167,13 +166,13 @@ fn listener_that_is_overtaken_by_the_end_of_the_history_is_told_how_much_is_miss
         publish(&mut stage, 11..31, 3_000);
         stage.set_eager(listener.wire, true);
         stage.run();
-        let heard = numbers(&mut listener, &stage);
-        let sent = heard.iter().take_while(|heard| matches!(heard, Heard::Number(_))).count();
-        assert!((1..10).contains(&sent), "{heard:?}");
+        let received = numbers(&mut listener, &stage);
+        let sent = received.iter().take_while(|received| matches!(received, Received::Number(_))).count();
+        assert!((1..10).contains(&sent), "{received:?}");
         let mut expected = all(1..sent + 1);
-        expected.push(Heard::Missed(Some(20 - sent)));
+        expected.push(Received::Missed(Some(20 - sent)));
         expected.extend(all(21..31));
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
         stage.end();
     }
 }
@@ -232,16 +231,16 @@ fn room_stays_open_for_a_listener_that_catches_up() {
     stage.world().end(wire);
     stage.run();
     let answer = ask_once(&mut stage, &post("/rooms/other/messages", "", "hi"));
-    assert!(answer.starts_with("HTTP/1.1 202 "), "nobody is there any more: {answer}");
+    assert!(answer.starts_with("HTTP/1.1 202 "), "no client is there any more: {answer}");
     stage.end();
 }
 
 #[test]
-fn many_listeners_that_catch_up_delay_a_talk_by_a_few_ticks_only() {
+fn many_listeners_that_catch_up_delay_a_line_by_a_few_ticks_only() {
     let mut stage = Stage::new("--rate off --history 200");
     publish(&mut stage, 1..101, 60_000);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    // They were shown a long history themselves, and are not loaded by it any more.
+    // The two clients were sent a long history themselves; after two seconds that no longer counts as load.
     stage.pass(2 * SECOND);
     stage.unread(ann);
     let listeners: Vec<Listener> = (0..40).map(|_| Listener::connect(&mut stage, BEGINNING)).collect();
@@ -257,12 +256,12 @@ fn many_listeners_that_catch_up_delay_a_talk_by_a_few_ticks_only() {
     assert!(stage.peak_memory < 4 << 20, "{} bytes of output at once", stage.peak_memory);
     stage.run();
     for mut listener in listeners {
-        assert_eq!(listener.heard(&stage).len(), 120);
+        assert_eq!(listener.received(&stage).len(), 120);
     }
     stage.end();
 }
 
-/// Somebody in so many rooms, who asks for the lists of them and of those who are there.
+/// A client in `count` rooms that lists its rooms and their members.
 #[test]
 fn lists_of_a_thousand_arrive_whole_though_the_write_buffer_is_smaller() {
     for policy in POLICIES {
@@ -369,7 +368,7 @@ fn answer_over_http_is_taken_slowly_and_arrives_whole() {
     stage.end();
 }
 
-/// What a client that asks again and again for what comes behind the last number has got: numbers of messages and texts.
+/// Polls with the last number until nothing is left. Returns the messages of each answer and their numbers.
 fn pages(mut ask_after: impl FnMut(u64) -> Value) -> Vec<(u64, usize)> {
     let (mut after, mut all) = (0, Vec::new());
     loop {
@@ -387,7 +386,7 @@ fn pages(mut ask_after: impl FnMut(u64) -> Value) -> Vec<(u64, usize)> {
 }
 
 #[test]
-fn programs_that_ask_for_what_is_behind_a_number_get_each_message_once() {
+fn programs_that_poll_with_the_last_number_get_each_message_once() {
     let mut stage = Stage::new("--rate off");
     publish(&mut stage, 1..101, 60_000);
     let expected: Vec<(u64, usize)> = (1..101).map(|n| (n as u64, n)).collect();

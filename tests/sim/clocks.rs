@@ -1,5 +1,5 @@
-//! The clock on the wall shows what nobody expects: years after 9999, 1970, or another time than a moment ago. Deadlines go
-//! by the steady clock, so nothing comes of it but what people are shown.
+//! The wall clock shows years after 9999, 1970, or another time than before. Deadlines go by the monotonic clock, so
+//! only the times shown to people change.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::web::{ask_once, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Milliseconds: the last that HTTP can write, and the first of the year 10000.
+/// The first millisecond of the year 10000, which no HTTP date can hold.
 const YEAR_10000: u64 = 253_402_300_800_000;
 
-/// What is said by line, JSON, HTTP and to a listener while the clock shows that time.
+/// Sends messages by line, JSON and HTTP while the clock shows that time, and returns what clients read.
 fn talk(stage: &mut Stage) -> String {
     let ann = stage.join("ann");
     let mut tab = Socket::open(stage, "/ws?name=tab&room=lobby");
@@ -50,7 +50,7 @@ fn http_answers_have_no_date_once_the_year_has_five_digits() {
 }
 
 #[test]
-fn clock_that_is_set_while_people_talk_ends_nothing() {
+fn clock_that_is_set_closes_no_connection() {
     let mut stage = Stage::new("--name-timeout 10s --idle-timeout 1h --ping-interval 25s");
     let (ann, unnamed) = (stage.join("ann"), stage.connect());
     stage.say(ann, "before");
@@ -66,7 +66,7 @@ fn clock_that_is_set_while_people_talk_ends_nothing() {
     stage.say(unnamed, "cy");
     stage.run();
     stage.expect_contains(unnamed, "-- hello cy. ");
-    // What was said an hour ahead of the clock was said just now.
+    // A message from an hour ahead of the clock has an age of zero.
     stage.world().epoch_millis += 3_600_000;
     stage.say(bob, "from the future");
     stage.run();
@@ -77,7 +77,7 @@ fn clock_that_is_set_while_people_talk_ends_nothing() {
 }
 
 #[test]
-fn processes_with_clocks_apart_are_one_chat() {
+fn processes_with_different_clocks_are_one_chat() {
     for (first, second) in [(0, u64::MAX), (u64::MAX, 0), (1_600_000_000_000, YEAR_10000)] {
         let mut cluster = Cluster::new(2, "");
         cluster.stage(0).world().epoch_millis = first;
@@ -88,7 +88,7 @@ fn processes_with_clocks_apart_are_one_chat() {
         cluster.expect(bob, &["ann: hi"]);
         cluster.say(bob, "ho");
         cluster.expect(ann, &["bob: ho"]);
-        // Nobody is lost because the clocks differ, or because one of them is set.
+        // No client is lost because the clocks differ, or because one of them is set.
         cluster.pass(60 * SECOND);
         (0..2).for_each(|process| cluster.stage(process).world().epoch_millis = first);
         cluster.pass(60 * SECOND);
@@ -118,7 +118,7 @@ fn messages_of_other_processes_from_any_time_are_shown() {
         cluster.redis.publish("chinwag:lobby", payload.as_bytes());
         cluster.expect(ann, &[&format!("eve: at {at}")]);
     }
-    // Times that are none are not understood, and counted; the message is noticed to be lost with the next.
+    // Invalid times make a message unreadable, which is counted. The next message shows the gap.
     for at in ["-1", "18446744073709551616", "1.5", "\"now\""] {
         let payload = format!(
             r#"{{"chinwag":"{process}","type":"say","epoch":1,"n":4,"at":{at},"from":"eve","text":"never"}}"#

@@ -1,5 +1,5 @@
-//! Closing connections: they count against their address, their slot and the memory until their descriptor is closed,
-//! and they are the first to go when any of these is short. Idle HTTP connections give way to newcomers, too.
+//! Closing connections count against their address, their slot and the memory until their descriptor is closed. They
+//! are the first to be cut off when any of these is short. Idle HTTP connections are evicted for newcomers, too.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn get_and_close(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
-/// A connection whose last answer is the history, of which the client takes 2 kB and no more.
+/// A connection whose last answer is the history, of which the client reads only 2 kB.
 fn closing_request(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_http_from(address, 2_048);
     stage.set_eager(wire, false);
@@ -44,10 +44,9 @@ fn closing_tab(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_http_from(address, WIDE);
     stage.send(wire, handshake("/ws?room=big", "").as_bytes());
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     stage.send(wire, &frame(1, br#"{"type":"history","room":"big","count":100}"#));
-    stage.send(wire, &frame(CLOSE, &1000_u16.to_be_bytes()));
+    stage.send(wire, &frame(CLOSE, 1000_u16.to_be_bytes()));
     stage.run();
     wire
 }
@@ -57,20 +56,18 @@ fn closing_line(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_from(Some(address), WIDE);
     stage.send(wire, b"\n/join big\n");
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     stage.send(wire, b"/history 100\n/quit\n");
     stage.run();
     wire
 }
 
-/// A listener that a server of two clients drops, and that reads nothing more.
+/// A listener that is dropped and reads nothing more.
 fn dropped_listener(stage: &mut Stage, address: &str) -> Wire {
     let wire = stage.connect_http_from(address, WIDE);
     stage.send(wire, get("/rooms/big/events").as_bytes());
     stage.run();
-    stage.world().set_window(wire, 0);
-    stage.set_eager(wire, false);
+    stage.stall(wire);
     let publisher = stage.connect_http();
     for _ in 0..70 {
         ask(stage, publisher, &post("/rooms/big/messages", "", &"x".repeat(4_000)));
@@ -94,7 +91,7 @@ fn closing_connection_counts_against_its_address_until_its_descriptor_is_closed(
         refused.iter().for_each(|wire| stage.expect(*wire, &[TOO_MANY]));
         let other = stage.connect_from(Some("10.0.0.2"), WIDE);
         stage.expect(other, &[WELCOME]);
-        // A peer that does not read is given up in the end, and only then its address may have another.
+        // A peer that does not read is cut off in the end, and only then may its address have another connection.
         stage.pass(30 * SECOND);
         assert!(stage.world().is_closed(first), "{kind}");
         let admitted = stage.connect_from(Some(ADDRESS), WIDE);
@@ -104,7 +101,7 @@ fn closing_connection_counts_against_its_address_until_its_descriptor_is_closed(
 }
 
 #[test]
-fn refused_connections_are_sent_the_reason_at_both_listeners_and_again_and_again() {
+fn refused_connections_are_sent_the_reason_at_both_listeners_every_time() {
     let mut stage = Stage::new("--max-per-ip 2");
     let inside = [(); 2].map(|()| stage.connect_from(Some(ADDRESS), WIDE));
     inside.iter().for_each(|wire| stage.expect(*wire, &[WELCOME]));
@@ -137,8 +134,8 @@ fn address_holds_few_refused_connections_and_the_next_are_closed_without_a_word(
 }
 
 #[test]
-fn closing_connections_never_keep_a_newcomer_out_of_a_free_place() {
-    // Enough of a kind at once to take all slots; to drop a listener takes longer.
+fn closing_connections_never_keep_a_newcomer_out_of_a_free_slot() {
+    // Each kind fills all slots at once. The fourth is left out, since dropping a listener takes longer.
     for (kind, closing) in KINDS.into_iter().take(3).enumerate() {
         let quotas = "--max-clients 3 --max-waiting 1 --max-http 4 --max-closing 2";
         let mut stage =
@@ -161,7 +158,7 @@ fn closing_connections_never_keep_a_newcomer_out_of_a_free_place() {
 fn newcomer_waits_a_second_for_a_closing_connection_and_then_takes_its_slot() {
     let mut stage = stage_with_history("--max-clients 1 --max-waiting 0 --max-http 1 --max-closing 1");
     let closing: Vec<Wire> = (0..3).map(|_| closing_request(&mut stage, ADDRESS)).collect();
-    assert_eq!(stage.server.roster().len(), 3, "places that nobody needs are lent");
+    assert_eq!(stage.server.roster().len(), 3, "unused slots are lent");
     let newcomer = stage.connect();
     stage.pass(SECOND - Duration::from_millis(100));
     stage.expect(newcomer, &[]);
@@ -183,8 +180,7 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
         stage.say(slow, "/join slow");
         stage.run();
         stage.unread(slow);
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
         let talker = stage.join("talker");
         stage.say(talker, "/join slow");
         (0..10).for_each(|_| stage.say(talker, &"x".repeat(4_000)));
@@ -197,8 +193,7 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
         let memory = stage.server.arena().memory_bytes();
         assert!(memory <= 1024 * 1024 + 512 * 1024, "{kind}: {memory}");
         assert_eq!(stage.server.metrics().dropped_memory, 0, "{kind}");
-        stage.world().set_window(slow, WIDE);
-        stage.set_eager(slow, true);
+        stage.read_again(slow);
         stage.run();
         stage.expect_contains(slow, "talker: still there?");
         stage.end();
@@ -206,19 +201,18 @@ fn closing_connections_are_cut_off_for_memory_before_any_client_is_dropped() {
 }
 
 #[test]
-fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_page() {
+fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_block() {
     let flags =
         "--rate off --history 0 --memory 8m --write-buffer 8m --write-buffer-soft off --stall-timeout off";
     let mut stage = Stage::new(flags);
     let talker = stage.join("talker");
-    // Ten in each of three rooms share what they wait for, so dropping one of them frees nothing.
+    // Ten clients in each of three rooms share their queued output, so dropping one of them frees nothing.
     for room in 0..3 {
         for number in 0..10 {
             let slow = stage.join(&format!("slow-{room}-{number}"));
             stage.say(slow, &format!("/join room-{room}"));
             stage.run();
-            stage.world().set_window(slow, 0);
-            stage.set_eager(slow, false);
+            stage.stall(slow);
         }
     }
     // A dozen kilobytes.
@@ -233,7 +227,7 @@ fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_page() {
         talk(&mut stage);
     }
     let before = stage.server.metrics().compactions;
-    // Sixty arena, each of them sealed, and over the limit.
+    // Sixty sealed blocks of the arena, over the limit.
     (0..320).for_each(|_| talk(&mut stage));
     let passes = stage.server.metrics().compactions - before;
     assert!((1..=12).contains(&passes), "{passes} passes for sixty pages");
@@ -260,7 +254,7 @@ fn idle_http_connections_give_way_to_newcomers_the_longest_idle_first() {
 }
 
 #[test]
-fn connection_that_never_asks_gives_way_too_and_one_in_the_middle_of_a_request_is_answered() {
+fn connection_without_a_request_gives_way_and_one_in_the_middle_of_a_request_is_answered() {
     let mut stage = Stage::new("--max-http 2 --http-timeout 1h");
     let (mute, slow) = (stage.connect_http(), stage.connect_http());
     stage.send(slow, b"GET /healthz HTTP/1.1\r\n");
@@ -275,7 +269,7 @@ fn connection_that_never_asks_gives_way_too_and_one_in_the_middle_of_a_request_i
 }
 
 #[test]
-fn http_connection_with_an_answer_under_way_or_a_message_that_waits_does_not_give_way() {
+fn http_connection_with_a_pending_answer_or_message_does_not_give_way() {
     let mut stage = stage_with_history("--max-http 2 --http-timeout 1h --stall-timeout 1h");
     let reading = stage.connect_http_from(ADDRESS, 2_048);
     stage.set_eager(reading, false);
@@ -288,8 +282,7 @@ fn http_connection_with_an_answer_under_way_or_a_message_that_waits_does_not_giv
     assert_eq!(ask(&mut stage, newcomer, &get("/healthz")), "");
     for wire in [reading, other] {
         assert!(!stage.world().is_closed(wire));
-        stage.world().set_window(wire, WIDE);
-        stage.set_eager(wire, true);
+        stage.read_again(wire);
     }
     stage.pass(2 * SECOND);
     assert!(stage.text(newcomer).starts_with("HTTP/1.1 200 "), "now that they are idle");
@@ -309,7 +302,7 @@ fn http_connection_with_an_answer_under_way_or_a_message_that_waits_does_not_giv
 }
 
 #[test]
-fn server_without_newcomers_lets_idle_connections_be_and_sleeps() {
+fn server_without_newcomers_keeps_idle_connections_and_sleeps() {
     let mut stage = Stage::new("--max-http 2 --http-timeout 1h");
     let idle = [(); 2].map(|()| stage.connect_http());
     stage.pass(SECOND);

@@ -1,8 +1,7 @@
 //! Several servers that are one chat: [`Cluster`], a [`Stage`] for each process, and one virtual Redis between them.
 //!
-//! All have one clock. It stands still while anything can happen without it, and then goes to the next moment at which
-//! any of them wants to be woken. In unkind weather, what passes between a process and Redis is cut into pieces, and
-//! held up.
+//! All have one clock. It stands still while anything can happen without it, and then jumps to the next deadline of any
+//! process. In unkind weather, bytes between a process and Redis are delayed and cut into pieces.
 
 use std::time::Duration;
 
@@ -12,17 +11,17 @@ use crate::redis::{Conn, Redis};
 use crate::stage::Stage;
 use crate::world::{Dial, Weather, Wire, World};
 
-/// When all clocks begin.
+/// The time at which all clocks begin.
 const START_MILLIS: u64 = 1_000;
 
-/// Somebody at one of the processes.
+/// A client at one of the processes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Guest {
     pub process: usize,
     pub wire: Wire,
 }
 
-/// The processes, and what is between them.
+/// The processes, and the virtual Redis that connects them.
 pub struct Cluster {
     pub redis: Redis,
     processes: Vec<Process>,
@@ -31,16 +30,16 @@ pub struct Cluster {
     weather: Weather,
     rng: fastrand::Rng,
     millis: u64,
-    /// Nobody listens where Redis was.
+    /// Redis is down: connections to its address are refused.
     down: bool,
 }
 
 struct Process {
-    /// `None` once it was killed.
+    /// `None` once the process was killed.
     stage: Option<Stage>,
-    /// It does not run, and nobody reads what is sent to it.
+    /// The process is stopped, and bytes sent to it stay unread.
     frozen: bool,
-    /// Nothing passes between it and Redis.
+    /// Nothing passes between the process and Redis.
     cut_off: bool,
     pipes: Vec<Pipe>,
 }
@@ -48,9 +47,9 @@ struct Process {
 /// A connection from a process to Redis.
 struct Pipe {
     wire: Wire,
-    /// `None` while it is not made.
+    /// `None` until the connection is established.
     conn: Option<Conn>,
-    /// What Redis has sent and the process not got.
+    /// Bytes that Redis has sent and the process has not received.
     down: Vec<u8>,
     ended: bool,
 }
@@ -81,7 +80,7 @@ impl Cluster {
 
     // Processes.
 
-    /// One more. The guests of the first are numbered from 1001, those of the second from 2001.
+    /// Starts another process. Guests of the first are numbered from 1001, those of the second from 2001.
     pub fn start(&mut self) -> usize {
         let index = self.processes.len();
         let mut world = World::new(self.seed.wrapping_mul(1_000).wrapping_add(index as u64), self.weather);
@@ -105,7 +104,7 @@ impl Cluster {
         self.processes[index].stage.as_mut().expect("it was killed")
     }
 
-    /// How things are with the link of a process.
+    /// Returns the state of a process's link.
     pub fn link(&mut self, index: usize) -> LinkState {
         self.stage(index).server.backplane().expect("a link").state()
     }
@@ -114,7 +113,7 @@ impl Cluster {
         self.stage(index).server.backplane().expect("a link").counts()
     }
 
-    /// It ends without a word.
+    /// Kills a process without a goodbye.
     pub fn kill(&mut self, index: usize) {
         self.processes[index].stage = None;
         for conn in self.processes[index].pipes.drain(..).filter_map(|pipe| pipe.conn) {
@@ -122,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// It is stopped (`SIGSTOP`) or goes on.
+    /// Stops (`SIGSTOP`) or continues a process.
     pub fn set_frozen(&mut self, index: usize, frozen: bool) {
         let millis = self.millis;
         self.processes[index].frozen = frozen;
@@ -131,13 +130,18 @@ impl Cluster {
         world.leap(Duration::from_millis(behind));
     }
 
-    /// Nothing passes any more between it and Redis, or all does again.
+    /// Cuts a process off from Redis, or reconnects it.
     pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
         self.processes[index].cut_off = cut_off;
         self.set_dial(index);
     }
 
-    /// Redis is gone, and nobody listens in its place; or is there again, with all its data or none.
+    /// Cuts the first two processes off from Redis and so from each other, or reconnects them.
+    pub fn set_two_cut_off(&mut self, cut_off: bool) {
+        (0..2).for_each(|process| self.set_cut_off(process, cut_off));
+    }
+
+    /// Takes Redis down, or brings it back with all its data or none.
     pub fn set_redis_down(&mut self, down: bool, keep_data: bool) {
         self.redis.restart(keep_data);
         self.down = down;
@@ -148,7 +152,7 @@ impl Cluster {
         self.down
     }
 
-    /// The process's connections at Redis: for subscriptions, and for commands.
+    /// Returns the process's connections at Redis: for subscriptions, and for commands.
     pub fn conns(&self, index: usize) -> Vec<Conn> {
         self.processes[index].pipes.iter().filter(|pipe| !pipe.ended).filter_map(|pipe| pipe.conn).collect()
     }
@@ -166,7 +170,7 @@ impl Cluster {
 
     // Clients.
 
-    /// Somebody connects to a process, gives the name, and reads up to the greeting.
+    /// Connects a client to a process, sends the name, and reads up to the greeting.
     #[track_caller]
     pub fn join(&mut self, process: usize, name: &str) -> Guest {
         let guest = self.connect(process, name);
@@ -176,7 +180,7 @@ impl Cluster {
         guest
     }
 
-    /// Somebody connects to a process, and sends the name.
+    /// Connects a client to a process and sends the name.
     pub fn connect(&mut self, process: usize, name: &str) -> Guest {
         let wire = self.stage(process).connect();
         self.stage(process).say(wire, name);
@@ -187,24 +191,24 @@ impl Cluster {
         self.stage(guest.process).say(guest.wire, line);
     }
 
-    /// The whole lines it has read since this was last asked.
+    /// Returns the whole lines that the client has read since the last call.
     pub fn unread(&mut self, guest: Guest) -> Vec<String> {
         self.stage(guest.process).unread(guest.wire)
     }
 
-    /// All it has read so far, as it came.
+    /// Returns all bytes that the client has read so far.
     pub fn read(&self, guest: Guest) -> &[u8] {
         self.processes[guest.process].stage.as_ref().expect("it was killed").raw(guest.wire)
     }
 
-    /// Runs, and compares what it was told since the last time.
+    /// Runs, and compares the lines that the client has read since the last call.
     #[track_caller]
     pub fn expect(&mut self, guest: Guest, lines: &[&str]) {
         self.run();
         assert_eq!(self.unread(guest), lines);
     }
 
-    /// Asks something, and compares the answer.
+    /// Sends a line, and compares the answer.
     #[track_caller]
     pub fn ask(&mut self, guest: Guest, line: &str, answer: &[&str]) {
         self.run();
@@ -213,7 +217,7 @@ impl Cluster {
         self.expect(guest, answer);
     }
 
-    /// Whom it sees in its room, in the order of the alphabet.
+    /// Returns the names in the client's room, sorted.
     #[track_caller]
     pub fn who(&mut self, guest: Guest) -> Vec<String> {
         self.run();
@@ -236,7 +240,7 @@ impl Cluster {
         self.millis
     }
 
-    /// Lets everything happen that can happen without time passing.
+    /// Runs until nothing more can happen without time passing.
     pub fn run(&mut self) {
         for rounds in 0.. {
             assert!(rounds < 1_000_000, "the servers spin");
@@ -244,7 +248,7 @@ impl Cluster {
             if self.is_rough() {
                 self.rng.shuffle(&mut order);
             }
-            // Not `any`: each has its turn.
+            // Not `any`: each process has its turn.
             if order.into_iter().filter(|index| self.step(*index)).count() == 0 {
                 return;
             }
@@ -263,7 +267,7 @@ impl Cluster {
         }
     }
 
-    /// A process has one tick, if it runs. Whether anything happened.
+    /// Runs one tick of a process unless it is stopped. Returns whether anything happened.
     pub fn step(&mut self, index: usize) -> bool {
         let pumped = self.pump(index);
         let process = &mut self.processes[index];
@@ -280,7 +284,7 @@ impl Cluster {
         self.weather.short > 0
     }
 
-    /// Moves bytes and closings between a process and Redis. Whether there were any.
+    /// Moves bytes and closings between a process and Redis. Returns whether there were any.
     fn pump(&mut self, index: usize) -> bool {
         let rough = self.is_rough();
         let Process { stage, frozen, cut_off, pipes } = &mut self.processes[index];
@@ -293,7 +297,7 @@ impl Cluster {
         let mut any = false;
         for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
             any |= match rough && self.rng.u8(0..8) == 0 {
-                // It is held up, if there is anything to hold up.
+                // A delayed connection counts as moved while it holds anything back.
                 true => true,
                 false => pipe.pump(&mut self.redis, world, self.millis, rough.then_some(&mut self.rng)),
             };
@@ -309,7 +313,7 @@ impl Cluster {
         any
     }
 
-    /// Everybody leaves, and nothing is left.
+    /// Disconnects all clients, and checks that nothing is left.
     pub fn end(mut self) {
         for index in 0..self.count() {
             if self.is_alive(index) {
@@ -329,7 +333,7 @@ impl Cluster {
 }
 
 impl Pipe {
-    /// Moves what there is, or a piece of it. Whether there was anything.
+    /// Moves all bytes, or a piece of them. Returns whether there were any.
     fn pump(
         &mut self,
         redis: &mut Redis,

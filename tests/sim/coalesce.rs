@@ -1,4 +1,4 @@
-//! Dear flushes are made in parts, and wait a little for what else is coming; others aren't, and don't.
+//! Expensive flushes are made in parts and wait a little for more output; cheap ones are not and do not.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use chinwag::arena::LONG_BYTES;
 use chinwag::net::Signal;
 
 use crate::cluster::Cluster;
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::world::{Weather, Wire};
 
-/// Times they talk after which the averages have come to what it is like.
+/// Rounds of talk after which the moving averages are stable.
 const LONG: usize = 300;
 
-/// Listeners of the room in which `ann` and `bob` talk. What one of these says is for the others and them: 19 outboxes.
+/// Listeners of the room in which `ann` and `bob` talk. A line goes to the other talker and to them: 19 outboxes.
 const LISTENERS: usize = 18;
 
-/// What a write costs, in µs, where 19 of them are dear and yet one part.
-const DEAR: u16 = 25;
+/// Cost of a write in µs at which a flush of 19 outboxes is expensive and still fits one part.
+const ONE_PART_MICROS: u16 = 25;
 
-/// Where two of them cost almost the least that a part may.
-const DEARER: u16 = 200;
+/// Cost of a write in µs at which two writes cost almost the least that a part may.
+const MANY_PARTS_MICROS: u16 = 200;
 
-/// Two talkers and some listeners, each write taking `write_micros`, who have read what they were told.
+/// Two talkers and some listeners, who have read everything so far. Each write takes `write_micros`.
 struct Room {
     stage: Stage,
     ann: Wire,
@@ -40,15 +40,15 @@ impl Room {
         room
     }
 
-    /// What each listener has read since the last time; it must be the same for all.
+    /// Returns what each listener has read since the last call; it must be the same for all.
     #[track_caller]
     fn unread(&mut self) -> Vec<String> {
-        let heard: Vec<_> = self.listeners.iter().map(|wire| self.stage.unread(*wire)).collect();
-        assert!(heard.iter().all(|lines| *lines == heard[0]), "{heard:?}");
-        heard[0].clone()
+        let received: Vec<_> = self.listeners.iter().map(|wire| self.stage.unread(*wire)).collect();
+        assert!(received.iter().all(|lines| *lines == received[0]), "{received:?}");
+        received[0].clone()
     }
 
-    /// So many times `ann` and `bob` speak, or `ann` alone, and everybody hears it.
+    /// Has `ann` and `bob`, or `ann` alone, send a line `times` times, and everybody read it.
     fn talk(&mut self, times: usize, both: bool) {
         self.talk_of("so", times, both);
     }
@@ -62,14 +62,14 @@ impl Room {
             self.stage.run();
         }
         self.unread();
-        self.stage.world().rests.clear();
+        self.stage.world().sleeps.clear();
     }
 
-    /// `ann` speaks. How many writes the ticks make until all but those who take nothing have heard it.
-    fn parts(&mut self, deaf: usize) -> Vec<u64> {
+    /// Has `ann` send a line. Returns the writes of each tick until all readers but `stalled` have it.
+    fn parts(&mut self, stalled: usize) -> Vec<u64> {
         self.stage.say(self.ann, "first");
         let mut parts = Vec::new();
-        while parts.iter().sum::<u64>() < (LISTENERS + 1 - deaf) as u64 {
+        while parts.iter().sum::<u64>() < (LISTENERS + 1 - stalled) as u64 {
             let writes = self.stage.world().writes;
             self.stage.tick();
             parts.push(self.stage.world().writes - writes);
@@ -77,24 +77,24 @@ impl Room {
         parts
     }
 
-    /// `ann` speaks, and `bob` while the server rests, if it does. How long it rests.
+    /// Has `ann` send a line, and `bob` another while the server sleeps, if it does. Returns how long it slept.
     fn speak_one_after_the_other(&mut self) -> Vec<Duration> {
         self.stage.say(self.ann, "first");
-        self.stage.world().sent_meanwhile = vec![(self.bob, b"second\n".to_vec())];
+        self.stage.world().sent_while_asleep = vec![(self.bob, b"second\n".to_vec())];
         self.stage.run();
-        std::mem::take(&mut self.stage.world().rests)
+        std::mem::take(&mut self.stage.world().sleeps)
     }
 }
 
 #[test]
-fn lines_that_come_while_a_dear_flush_waits_go_out_with_it() {
-    let mut room = Room::new("", DEAR);
+fn lines_that_come_while_an_expensive_flush_waits_go_out_with_it() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     let writes = room.stage.world().writes;
-    let rests = room.speak_one_after_the_other();
-    assert_eq!(rests.len(), 1);
+    let sleeps = room.speak_one_after_the_other();
+    assert_eq!(sleeps.len(), 1);
     // Half of 19 outboxes at 25 µs, as far as the average has come.
-    assert!((235..=237).contains(&rests[0].as_micros()), "{rests:?}");
+    assert!((235..=237).contains(&sleeps[0].as_micros()), "{sleeps:?}");
     assert_eq!(room.unread(), ["ann: first", "bob: second"]);
     assert_eq!(room.stage.world().writes - writes, 20, "one write each, for the talkers too");
     room.stage.end();
@@ -102,22 +102,22 @@ fn lines_that_come_while_a_dear_flush_waits_go_out_with_it() {
 
 #[test]
 fn a_flush_waits_once() {
-    let mut room = Room::new("", DEAR);
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
-    room.stage.world().sent_meanwhile = vec![(room.bob, b"second\n".to_vec())];
+    room.stage.world().sent_while_asleep = vec![(room.bob, b"second\n".to_vec())];
     for _ in 0..2 {
         room.stage.tick();
         room.stage.read_eagerly();
     }
     assert_eq!(room.unread(), ["ann: first", "bob: second"], "the second tick has flushed");
-    assert_eq!(room.stage.world().rests.len(), 1);
+    assert_eq!(room.stage.world().sleeps.len(), 1);
     room.stage.end();
 }
 
 #[test]
-fn where_each_flush_carries_one_line_none_waits() {
-    let mut room = Room::new("", DEAR);
+fn flushes_of_one_line_each_do_not_wait() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(50, false);
     assert_eq!(room.speak_one_after_the_other().len(), 0);
     assert_eq!(room.unread(), ["ann: first"]);
@@ -125,8 +125,8 @@ fn where_each_flush_carries_one_line_none_waits() {
 }
 
 #[test]
-fn it_ends_when_lines_come_one_by_one_again() {
-    let mut room = Room::new("", DEAR);
+fn batching_delay_ends_when_lines_come_one_by_one_again() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.talk(60, false);
     assert_eq!(room.speak_one_after_the_other().len(), 0);
@@ -135,35 +135,35 @@ fn it_ends_when_lines_come_one_by_one_again() {
 
 #[test]
 fn a_cheap_flush_does_not_wait() {
-    // Half of 19 writes: 104 µs are worth falling asleep for, 95 are not.
-    for (write_micros, rests) in [(10, 0), (11, 1)] {
+    // Half of 19 writes: a sleep of 104 µs is worth it, one of 95 µs is not.
+    for (write_micros, sleeps) in [(10, 0), (11, 1)] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, true);
-        assert_eq!(room.speak_one_after_the_other().len(), rests, "{write_micros}");
+        assert_eq!(room.speak_one_after_the_other().len(), sleeps, "{write_micros}");
         room.stage.end();
     }
 }
 
 #[test]
-fn flushes_of_much_do_not_wait() {
-    // A talker hears one line, the others two: 1.9 lines a write. 16 KiB cost by the byte.
+fn flushes_of_many_bytes_do_not_wait() {
+    // A talker reads one line, the others two: 1.9 lines a write. From 16 KiB on, a write costs by the byte.
     let around = "ann: \n".len();
-    for (length, rests) in [(8_600, 1), (8_700, 0)] {
-        let mut room = Room::new("", DEAR);
+    for (length, sleeps) in [(8_600, 1), (8_700, 0)] {
+        let mut room = Room::new("", ONE_PART_MICROS);
         room.talk_of(&"x".repeat(length - around), LONG, true);
-        assert_eq!(room.speak_one_after_the_other().len(), rests, "{length}");
+        assert_eq!(room.speak_one_after_the_other().len(), sleeps, "{length}");
         room.stage.end();
     }
 }
 
 #[test]
-fn coalesce_is_the_longest_wait() {
+fn coalesce_bounds_the_batching_delay() {
     for (flags, wait) in [("--coalesce 1ms", 1_000), ("--coalesce 2ms", 1_500), ("", 1_500)] {
         let mut room = Room::new(flags, 1_000);
         room.talk(LONG, true);
-        let rests = room.speak_one_after_the_other();
+        let sleeps = room.speak_one_after_the_other();
         // Half of the first part, which is 3 outboxes at 1 ms.
-        assert!((wait - 10..=wait).contains(&rests[0].as_micros()), "{flags}: {rests:?}");
+        assert!((wait - 10..=wait).contains(&sleeps[0].as_micros()), "{flags}: {sleeps:?}");
         room.stage.end();
     }
     let mut room = Room::new("--coalesce off", 1_000);
@@ -173,20 +173,20 @@ fn coalesce_is_the_longest_wait() {
 }
 
 #[test]
-fn the_end_waits_for_nothing() {
-    let mut room = Room::new("", DEAR);
+fn shutdown_does_not_wait_for_a_batch() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
     room.stage.say(room.ann, "first");
     room.stage.tick();
     room.stage.world().signal(Signal::Terminate);
     room.stage.run();
-    assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"], "said before, heard before");
-    assert_eq!(room.stage.world().rests.len(), 1, "the one that was due already");
+    assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"], "the line comes first");
+    assert_eq!(room.stage.world().sleeps.len(), 1, "the one that was due already");
 }
 
 #[test]
-fn what_one_client_is_told_alone_says_nothing_of_the_room() {
-    let mut room = Room::new("", DEAR);
+fn answer_to_one_client_does_not_count_as_talk_in_the_room() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(50, false);
     room.stage.say(room.bob, "/history 50");
     room.stage.run();
@@ -195,51 +195,49 @@ fn what_one_client_is_told_alone_says_nothing_of_the_room() {
 }
 
 #[test]
-fn nobody_rests_while_there_is_something_to_hear() {
-    let mut room = Room::new("", DEAR);
+fn server_does_not_sleep_while_input_is_left() {
+    let mut room = Room::new("", ONE_PART_MICROS);
     room.talk(LONG, true);
-    // More than one turn.
+    // More lines than one turn handles.
     let lines: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     room.stage.say(room.ann, &lines.join("\n"));
     let writes = room.stage.world().writes;
     room.stage.run();
-    let heard: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
-    assert_eq!(room.unread(), heard);
-    assert_eq!(room.stage.world().rests.len(), 0);
+    let received: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    assert_eq!(room.unread(), received);
+    assert_eq!(room.stage.world().sleeps.len(), 0);
     assert_eq!(room.stage.world().writes - writes, 19, "but both turns go out together");
     room.stage.end();
 }
 
 #[test]
-fn who_takes_something_again_in_time_is_not_dropped_for_the_wait() {
+fn client_that_reads_again_in_time_is_not_dropped_because_of_the_batching_delay() {
     let mut room = Room::new("--stall-timeout 5s", 1_000);
     room.talk(LONG, true);
     let listener = room.listeners[0];
-    room.stage.set_eager(listener, false);
-    room.stage.world().set_window(listener, 0);
+    room.stage.stall(listener);
     room.stage.say(room.ann, "so");
     room.stage.run();
     let stalled_at = room.stage.world().millis();
     room.stage.pass(Duration::from_millis(4_999));
     assert_eq!(room.stage.world().millis() - stalled_at, 4_999);
-    room.stage.world().set_window(listener, WIDE);
-    room.stage.set_eager(listener, true);
-    room.stage.world().rests.clear();
-    let rests = room.speak_one_after_the_other();
-    assert!(rests[0] > Duration::from_millis(1), "{rests:?}");
+    room.stage.read_again(listener);
+    room.stage.world().sleeps.clear();
+    let sleeps = room.speak_one_after_the_other();
+    assert!(sleeps[0] > Duration::from_millis(1), "{sleeps:?}");
     assert_eq!(room.unread(), ["ann: so", "ann: first", "bob: second"], "by all");
     room.stage.end();
 }
 
 #[test]
-fn other_processes_are_told_when_the_first_of_our_own_clients_are() {
+fn other_processes_are_sent_a_line_with_the_first_local_clients() {
     let mut cluster = Cluster::new(2, "--rate off --announce-max 0");
     let far = cluster.join(1, "far");
     let ann = cluster.join(0, "ann");
     for number in 0..LISTENERS {
         cluster.join(0, &format!("l{number}"));
     }
-    cluster.stage(0).world().weather = Weather { write_micros: DEAR, ..Weather::default() };
+    cluster.stage(0).world().weather = Weather { write_micros: ONE_PART_MICROS, ..Weather::default() };
     for _ in 0..LONG {
         cluster.say(ann, "so\nso");
         cluster.run();
@@ -256,44 +254,42 @@ fn other_processes_are_told_when_the_first_of_our_own_clients_are() {
 }
 
 #[test]
-fn a_dear_flush_is_made_in_parts_and_who_has_waited_longest_comes_first() {
-    let mut room = Room::new("", DEARER);
+fn expensive_flush_is_made_in_parts() {
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     assert_eq!(room.parts(0), [3, 2, 2, 2, 2, 2, 2, 2, 2]);
-    assert_eq!(room.stage.world().rests.len(), 0, "one line a write");
+    assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
     room.stage.end();
 }
 
 #[test]
-fn who_takes_nothing_is_no_part_of_a_flush() {
-    let mut room = Room::new("", DEARER);
+fn clients_whose_socket_is_full_are_not_part_of_a_flush() {
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
-    // The first nine in each round, who would be four parts.
+    // The first nine in each round would make four parts.
     for listener in &room.listeners[..9] {
-        room.stage.set_eager(*listener, false);
-        room.stage.world().set_window(*listener, 0);
+        room.stage.stall(*listener);
     }
     room.stage.say(room.ann, "so");
     room.stage.run();
     assert_eq!(room.parts(9), [2, 2, 2, 2, 2]);
-    // Nor do lines that nobody takes make a quiet room busy.
+    // Lines that clients do not read do not make a quiet room busy either.
     for _ in 0..LONG {
         room.stage.say(room.ann, "so");
         room.stage.run();
     }
-    assert_eq!(room.stage.world().rests.len(), 0, "one line a write");
+    assert_eq!(room.stage.world().sleeps.len(), 0, "one line a write");
     for listener in &room.listeners[..9] {
-        room.stage.world().set_window(*listener, WIDE);
-        room.stage.set_eager(*listener, true);
+        room.stage.read_again(*listener);
     }
     room.stage.run();
-    let heard = room.unread();
-    assert_eq!(heard.len(), 2 + LONG, "by all");
+    let received = room.unread();
+    assert_eq!(received.len(), 2 + LONG, "by all");
     room.stage.end();
 }
 
 #[test]
-fn a_part_is_no_cheaper_than_half_a_millisecond() {
+fn part_of_a_flush_takes_half_a_millisecond_at_least() {
     for (write_micros, parts) in [(26, vec![19]), (27, vec![18, 1])] {
         let mut room = Room::new("", write_micros);
         room.talk(LONG, false);
@@ -303,8 +299,8 @@ fn a_part_is_no_cheaper_than_half_a_millisecond() {
 }
 
 #[test]
-fn what_is_said_during_a_round_goes_out_with_the_rest_of_it() {
-    let mut room = Room::new("", DEARER);
+fn line_sent_during_a_round_goes_out_with_the_rest_of_it() {
+    let mut room = Room::new("", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     let writes = room.stage.world().writes;
     room.stage.say(room.ann, "first");
@@ -313,32 +309,32 @@ fn what_is_said_during_a_round_goes_out_with_the_rest_of_it() {
     room.stage.say(room.bob, "second");
     room.stage.run();
     assert_eq!(room.unread(), ["ann: first", "bob: second"]);
-    // The first three were `bob` and two listeners. Those two are written to again, and `ann` for the second.
+    // The first part went to `bob` and two listeners. Those two are written to again, and `ann` for the second line.
     assert_eq!(room.stage.world().writes - writes, 19 + 2 + 1);
     room.stage.end();
 }
 
 #[test]
-fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
-    let mut room = Room::new("--coalesce off", DEARER);
+fn endless_talk_reaches_everybody_within_a_round_and_leaves_nothing_behind() {
+    let mut room = Room::new("--coalesce off", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     let text = "x".repeat(8_000);
-    let (mut heard, mut longest) = ([0; LISTENERS], 0);
+    let (mut received, mut longest) = ([0; LISTENERS], 0);
     for said in 1..500 {
         room.stage.say(room.ann, &text);
         room.stage.tick();
         room.stage.read_eagerly();
-        for (heard, wire) in heard.iter_mut().zip(&room.listeners) {
-            *heard += room.stage.unread(*wire).len();
-            assert!(said - *heard <= 9, "{heard} of {said}");
+        for (received, wire) in received.iter_mut().zip(&room.listeners) {
+            *received += room.stage.unread(*wire).len();
+            assert!(said - *received <= 9, "{received} of {said}");
         }
         let slices: usize = room.stage.server.roster().iter().map(|(_, c)| c.outbox.list_bytes()).sum();
-        assert_eq!(slices, 0, "nobody holds more than one slice");
+        assert_eq!(slices, 0, "no client holds more than one slice");
         let arena = room.stage.server.arena();
         longest = longest.max(arena.open_bytes());
         assert!(arena.memory_bytes() <= 512 * 1024, "{}", arena.memory_bytes());
     }
-    // The line that makes it so long is gone when its tick is over.
+    // The line that makes the block that long is freed at the end of its tick.
     assert!(longest > LONG_BYTES - 2 * text.len(), "a round is ended early: {longest}");
     room.stage.run();
     assert_eq!(room.stage.server.arena().open_bytes(), 0);
@@ -346,8 +342,8 @@ fn talk_without_an_end_reaches_everybody_within_a_round_and_leaves_nothing_behin
 }
 
 #[test]
-fn the_last_words_are_not_said_in_parts() {
-    let mut room = Room::new("--grace 0s", DEARER);
+fn shutdown_notice_is_not_sent_in_parts() {
+    let mut room = Room::new("--grace 0s", MANY_PARTS_MICROS);
     room.talk(LONG, false);
     room.stage.say(room.ann, "first");
     room.stage.tick();

@@ -1,5 +1,5 @@
-//! What `/metrics` tells is what happened, to the last one. (Bytes are compared with the world's own count after every tick
-//! of every test: see `Stage::tick`.)
+//! `/metrics` counts every event exactly once. `Stage::tick` compares the bytes with the world's own count after every
+//! tick of every test.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Samples by name and label, as Prometheus would read them.
 type Samples = BTreeMap<String, f64>;
 
-/// All samples. To ask for them is a request on a connection of its own.
+/// Returns all samples. The request for them uses a connection of its own.
 fn samples(stage: &mut Stage) -> Samples {
     let page = ask_once(stage, &get("/metrics"));
     let body = page.split_once("\r\n\r\n").expect("a body").1;
@@ -22,7 +22,7 @@ fn samples(stage: &mut Stage) -> Samples {
     pairs.map(|(name, value)| (name.replace("chinwag_", ""), value.parse().expect("a number"))).collect()
 }
 
-/// The samples of those names.
+/// Checks the samples of these names.
 #[track_caller]
 fn check(samples: &Samples, expected: &[(&str, f64)]) {
     for (name, value) in expected {
@@ -30,7 +30,7 @@ fn check(samples: &Samples, expected: &[(&str, f64)]) {
     }
 }
 
-/// How much those have grown.
+/// Checks by how much these samples have grown.
 #[track_caller]
 fn check_growth(before: &Samples, after: &Samples, expected: &[(&str, f64)]) {
     for (name, growth) in expected {
@@ -39,7 +39,7 @@ fn check_growth(before: &Samples, after: &Samples, expected: &[(&str, f64)]) {
 }
 
 #[test]
-fn messages_deliveries_and_requests() {
+fn messages_deliveries_and_requests_are_counted() {
     let mut stage = Stage::new("--rate off");
     let (ann, _bob) = (stage.join("ann"), stage.join("bob"));
     let tab = Socket::open(&mut stage, "/ws?name=tab");
@@ -55,9 +55,9 @@ fn messages_deliveries_and_requests() {
     let after = samples(&mut stage);
     let expected = [
         ("messages_received_total", 5.0),
-        // Two of each of those who are in the room, three of the program; one to bob, and the answer.
+        // Each line client's message goes to two, the program's to three, the private one to bob, and one answer.
         ("deliveries_total", 2.0 + 2.0 + 3.0 + 1.0 + 1.0),
-        // The second question for the samples is one.
+        // The second request for the samples is one of the two.
         ("http_requests_total", 2.0),
         ("connections_accepted_total", 2.0),
         ("connections_refused_total", 0.0),
@@ -80,7 +80,7 @@ fn messages_deliveries_and_requests() {
 }
 
 #[test]
-fn who_waits_who_is_refused_and_who_only_asks() {
+fn waiting_refused_and_http_connections_are_counted() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 1 --http-timeout 5s");
     stage.join("ann");
     for waiting in [1.0, 1.0] {
@@ -97,7 +97,7 @@ fn who_waits_who_is_refused_and_who_only_asks() {
 }
 
 #[test]
-fn who_is_slowed_down() {
+fn throttled_clients_are_counted() {
     let mut stage = Stage::new("--rate 1/s --burst 2");
     let ann = stage.join("ann");
     stage.pass(2 * SECOND);
@@ -110,9 +110,9 @@ fn who_is_slowed_down() {
     stage.end();
 }
 
-/// Whoever is dropped is counted once, under the reason that the log has, even if it never hears of it.
+/// A dropped client is counted once, under the reason in the log, even if it never reads that reason.
 #[test]
-fn who_is_dropped_and_why() {
+fn dropped_client_is_counted_once_under_its_reason() {
     let soft = "--write-buffer-soft off --stall-timeout off";
     let rows = [
         ("buffer-full", format!("--write-buffer 8k --line-max 1k {soft}"), 20),
@@ -122,11 +122,10 @@ fn who_is_dropped_and_why() {
     for (reason, flags, lines) in rows {
         let mut stage = Stage::new(&format!("--rate off {flags}"));
         let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-        stage.set_eager(bob, false);
-        stage.world().set_window(bob, 0);
+        stage.stall(bob);
         (0..lines).for_each(|_| stage.say(ann, &"x".repeat(506)));
         stage.pass(2 * SECOND);
-        // Long enough to give up on the last words too.
+        // The farewell to the client has timed out by then, too.
         stage.pass(100 * SECOND);
         let all = samples(&mut stage);
         for other in ["buffer-full", "buffer-high", "stalled", "server-memory"] {
@@ -139,26 +138,25 @@ fn who_is_dropped_and_why() {
 }
 
 #[test]
-fn what_is_left_out() {
+fn skipped_messages_are_counted() {
     let flags = "--rate off --slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k";
     let mut stage = Stage::new(flags);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.set_eager(bob, false);
-    stage.world().set_window(bob, 0);
+    stage.stall(bob);
     let before = samples(&mut stage);
     (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
     stage.run_past_holds();
     let after = samples(&mut stage);
-    // "ann: " and its end make 512 bytes of each.
+    // With `ann: ` and its line end each line is 512 bytes.
     check_growth(&before, &after, &[("deliveries_total", 16.0), ("missed_total", 4.0)]);
     check(&after, &[("queued_bytes", 16.0 * 512.0), ("messages_received_total", 22.0)]);
     stage.world().set_window(bob, WIDE);
     stage.end();
 }
 
-/// Each bucket has what the one before it has, and the last has all ticks.
+/// Each bucket includes the one before it, and the last counts all ticks.
 #[test]
-fn how_long_ticks_take() {
+fn tick_durations_are_counted_in_cumulative_buckets() {
     let mut stage = Stage::new("--rate off");
     stage.join("ann");
     let all = samples(&mut stage);
@@ -174,9 +172,9 @@ fn how_long_ticks_take() {
     stage.end();
 }
 
-/// Every way to end that is not being dropped counts as no drop, and only a refusal as one.
+/// Ends other than a drop count as no drop, and only a refusal counts as one.
 #[test]
-fn each_way_to_end_is_counted_as_what_it_is() {
+fn each_kind_of_end_is_counted_as_what_it_is() {
     type End = fn(&mut Stage);
     let rows: [(&str, &str, End, u64); 14] = [
         (
@@ -251,10 +249,10 @@ fn each_way_to_end_is_counted_as_what_it_is() {
             },
             2,
         ),
-        ("peer closed", "", |stage| close(stage, &frame(CLOSE, &1000u16.to_be_bytes())), 0),
+        ("peer closed", "", |stage| close(stage, &frame(CLOSE, 1000u16.to_be_bytes())), 0),
         ("bad frame", "", |stage| close(stage, &[0xff, 0xff]), 0),
         ("bad text", "", |stage| close(stage, &frame(TEXT, b"\xff")), 0),
-        ("too large", "--message-max 16k", |stage| close(stage, &frame(TEXT, &vec![b'x'; 17 << 10])), 0),
+        ("too large", "--message-max 16k", |stage| close(stage, &frame(TEXT, vec![b'x'; 17 << 10])), 0),
         ("no pong", "--ping-interval 5s --ping-timeout 5s", |stage| close(stage, b""), 0),
         (
             "answered",
@@ -278,7 +276,7 @@ fn each_way_to_end_is_counted_as_what_it_is() {
     }
 }
 
-/// Opens a tab, and sends that.
+/// Opens a tab and sends these bytes.
 fn close(stage: &mut Stage, bytes: &[u8]) {
     let tab = Socket::open(stage, "/ws?name=tab");
     stage.send(tab.wire, bytes);

@@ -12,7 +12,7 @@ const IDLE: &str = "-- you were idle for too long. connect again to go on";
 const NO_NAME: &str = "-- you gave no name in time. connect again to try again";
 
 #[test]
-fn idle_time_counts_from_the_name_and_not_from_the_question_for_it() {
+fn idle_time_counts_from_the_name_and_not_from_the_prompt() {
     let mut stage = Stage::new("--name-timeout 60s --idle-timeout 60s");
     let ann = stage.connect();
     stage.pass(59 * SECOND);
@@ -25,7 +25,7 @@ fn idle_time_counts_from_the_name_and_not_from_the_question_for_it() {
 }
 
 #[test]
-fn time_for_the_name_counts_from_the_question_and_not_from_the_queue() {
+fn time_for_the_name_counts_from_the_prompt_and_not_from_the_queue() {
     let mut stage = Stage::new("--name-timeout 60s --max-clients 1 --max-waiting 1");
     let ann = stage.join("ann");
     let bob = stage.connect();
@@ -39,7 +39,7 @@ fn time_for_the_name_counts_from_the_question_and_not_from_the_queue() {
 }
 
 #[test]
-fn idle_time_counts_from_the_last_line_that_was_handled_and_not_from_the_last_that_came() {
+fn idle_time_counts_from_the_last_line_handled_and_not_from_the_last_received() {
     let mut stage = Stage::new("--idle-timeout 10s --rate 1/s --burst 1");
     let ann = stage.join("ann");
     (0..20).for_each(|number| stage.say(ann, &format!("{number}")));
@@ -52,7 +52,7 @@ fn idle_time_counts_from_the_last_line_that_was_handled_and_not_from_the_last_th
 }
 
 #[test]
-fn a_request_has_its_whole_time_after_the_last_answer() {
+fn request_has_its_whole_timeout_after_the_last_answer() {
     let mut stage = Stage::new("--http-timeout 10s");
     let wire = stage.connect_http();
     for _ in 0..5 {
@@ -67,7 +67,7 @@ fn a_request_has_its_whole_time_after_the_last_answer() {
 }
 
 #[test]
-fn a_tab_is_pinged_a_whole_interval_after_what_it_sent_last() {
+fn tab_is_pinged_a_whole_interval_after_it_last_sent() {
     let mut stage = Stage::new("--ping-interval 20s --ping-timeout 10s");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     tab.texts(&mut stage);

@@ -1,5 +1,5 @@
-//! Faults and abuse that the server must survive, each test under its number; those that need a real socket are in
-//! `tests/real`.
+//! Faults and abuse that the server must survive, by their numbers in `src/guide/faults.md`. Those that need a real
+//! socket are in `tests/real`.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ fn numbered(count: usize) -> Vec<u8> {
     (0..count).flat_map(|number| format!("line {number}\n").into_bytes()).collect()
 }
 
-/// The numbers of the lines that somebody heard from `name`.
-fn heard(stage: &Stage, wire: Wire, name: &str) -> Vec<usize> {
+/// Returns the numbers of the lines from `name` that a client has read.
+fn received(stage: &Stage, wire: Wire, name: &str) -> Vec<usize> {
     let text = stage.text(wire);
     let prefix = format!("{name}: line ");
     text.lines().filter_map(|line| line.strip_prefix(&prefix)?.parse().ok()).collect()
 }
 
 #[test]
-fn fault_01_what_the_budget_left_is_read_without_another_event() {
+fn fault_01_input_beyond_a_turn_is_read_without_another_event() {
     let mut stage = Stage::new("--rate off --write-buffer 16m");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     // Many turns' worth of bytes and of lines, in one event.
     stage.send(ann, &numbered(20_000));
     stage.run();
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..20_000));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..20_000));
     stage.end();
 }
 
 #[test]
-fn fault_02_a_firehose_delays_the_others_by_no_more_than_its_turn() {
+fn fault_02_flooding_client_delays_the_others_by_no_more_than_its_turn() {
     let mut stage = Stage::new("--rate off --write-buffer 16m");
     let (hose, ann, bob) = (stage.join("hose"), stage.join("ann"), stage.join("bob"));
     stage.send(hose, &numbered(50_000));
@@ -43,20 +43,20 @@ fn fault_02_a_firehose_delays_the_others_by_no_more_than_its_turn() {
         stage.tick();
         stage.read_eagerly();
     }
-    let before = heard(&stage, bob, "hose").len();
+    let before = received(&stage, bob, "hose").len();
     stage.say(ann, "line 7");
-    while heard(&stage, bob, "ann").is_empty() {
+    while received(&stage, bob, "ann").is_empty() {
         stage.tick();
         stage.read_eagerly();
     }
-    let meanwhile = heard(&stage, bob, "hose").len() - before;
+    let meanwhile = received(&stage, bob, "hose").len() - before;
     assert!(meanwhile <= 2 * 64, "{meanwhile} lines of the hose went first");
     assert!(before < 50_000 - 1_000, "the hose was not running");
     stage.end();
 }
 
 #[test]
-fn fault_02_a_line_without_end_delays_the_others_by_no_more_than_its_turn() {
+fn fault_02_endless_line_delays_the_others_by_no_more_than_its_turn() {
     let mut stage = Stage::new("--rate off");
     let (hose, ann, bob) = (stage.join("hose"), stage.join("ann"), stage.join("bob"));
     stage.send(hose, &[b'x'; 900 * 1024]);
@@ -65,14 +65,14 @@ fn fault_02_a_line_without_end_delays_the_others_by_no_more_than_its_turn() {
     stage.say(ann, "line 7");
     stage.tick();
     stage.read_eagerly();
-    assert_eq!(heard(&stage, bob, "ann"), [7], "in the next tick");
+    assert_eq!(received(&stage, bob, "ann"), [7], "in the next tick");
     // Four reads of 8 KiB are a turn; one client's line takes two.
     assert!(stage.world().reads - reads <= 2 * 4 + 2);
     stage.end();
 }
 
 #[test]
-fn fault_03_an_event_for_who_had_the_slot_before_does_nothing() {
+fn fault_03_event_for_the_previous_owner_of_a_slot_does_nothing() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let ann = stage.join("ann");
@@ -95,7 +95,7 @@ fn fault_03_an_event_for_who_had_the_slot_before_does_nothing() {
 }
 
 #[test]
-fn fault_03_events_of_one_batch_may_be_for_who_the_batch_itself_ends() {
+fn fault_03_later_events_of_a_batch_are_ignored_for_a_connection_that_the_batch_has_closed() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let token = stage.world().token(ann).unwrap();
@@ -126,7 +126,7 @@ fn fault_04_spurious_events_and_interrupted_calls_change_nothing() {
 }
 
 #[test]
-fn fault_05_without_descriptors_there_is_no_spin_and_no_hang() {
+fn fault_05_server_without_descriptors_neither_spins_nor_hangs() {
     let mut stage = Stage::new("");
     stage.world().descriptors = 3;
     let first: Vec<Wire> = (0..3).map(|n| stage.join(&format!("c{n}"))).collect();
@@ -143,7 +143,7 @@ fn fault_05_without_descriptors_there_is_no_spin_and_no_hang() {
 }
 
 #[test]
-fn fault_05_accepting_goes_on_by_itself_when_descriptors_are_there_again() {
+fn fault_05_accepting_resumes_by_itself_when_descriptors_are_free_again() {
     let mut stage = Stage::new("");
     for error in [24, 23, 105, 12] {
         stage.world().accept_errors.push_back(error);
@@ -155,17 +155,17 @@ fn fault_05_accepting_goes_on_by_itself_when_descriptors_are_there_again() {
 }
 
 #[test]
-fn fault_06_a_connection_that_fails_at_the_door_holds_up_nobody() {
+fn fault_06_connection_that_fails_in_accept_delays_no_other() {
     let mut stage = Stage::new("");
     stage.world().accept_errors.extend([103, 71, 4, 113, 110]);
     let ann = stage.connect();
-    // No time passes: the next one is accepted in the same breath.
+    // No time passes: the next connection is accepted in the same tick.
     stage.expect(ann, &["-- welcome to chinwag. what's your name?"]);
     stage.end();
 }
 
 #[test]
-fn fault_07_connect_storm() {
+fn fault_07_connect_storm_does_not_delay_present_clients() {
     const CLIENTS: usize = 5_000;
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -194,7 +194,7 @@ fn fault_07_connect_storm() {
 }
 
 #[test]
-fn fault_07_a_storm_comes_in_by_portions() {
+fn fault_07_connect_storm_is_accepted_in_portions() {
     let mut stage = Stage::new("");
     for _ in 0..1_000 {
         stage.connect();
@@ -206,7 +206,7 @@ fn fault_07_a_storm_comes_in_by_portions() {
     stage.end();
 }
 
-/// A conversation with a bit of everything; what each client read of it.
+/// Runs a conversation with all kinds of commands. Returns what each client read.
 fn conversation(weather: Weather) -> Vec<String> {
     let mut stage = Stage::with_weather("--rate off", 1, weather);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -268,7 +268,7 @@ fn fault_09_a_million_connections_leave_nothing_behind() {
 }
 
 #[test]
-fn fault_10_what_was_said_before_a_half_close_is_heard_and_answered() {
+fn fault_10_input_before_a_half_close_is_delivered_and_answered() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let ann = stage.connect();
@@ -281,7 +281,7 @@ fn fault_10_what_was_said_before_a_half_close_is_heard_and_answered() {
 }
 
 #[test]
-fn fault_10_lines_that_the_rate_holds_back_are_heard_after_a_half_close() {
+fn fault_10_throttled_lines_are_delivered_after_a_half_close() {
     let mut stage = Stage::new("--rate 5/s --burst 10");
     let bob = stage.join("bob");
     let ann = stage.connect();
@@ -289,13 +289,13 @@ fn fault_10_lines_that_the_rate_holds_back_are_heard_after_a_half_close() {
     stage.send(ann, &numbered(40));
     stage.world().end(ann);
     stage.pass(7 * SECOND);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..40));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..40));
     stage.expect_contains(bob, "-- ann left\n");
     stage.end();
 }
 
 #[test]
-fn fault_10_who_reads_slowly_after_a_half_close_has_the_time_it_takes() {
+fn fault_10_slow_reader_has_time_to_read_everything_after_a_half_close() {
     let mut stage = Stage::new("--rate off --stall-timeout 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.set_eager(bob, false);
@@ -310,17 +310,16 @@ fn fault_10_who_reads_slowly_after_a_half_close_has_the_time_it_takes() {
     stage.pass(5 * SECOND);
     stage.set_eager(bob, true);
     stage.run();
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..300));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..300));
     assert_eq!(stage.server.metrics().dropped(), 0);
     stage.end();
 }
 
 #[test]
-fn fault_10_who_stops_reading_after_a_half_close_is_dropped_and_counted() {
+fn fault_10_client_that_stops_reading_after_a_half_close_is_dropped_and_counted() {
     let mut stage = Stage::new("--rate off --stall-timeout 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.set_eager(bob, false);
-    stage.world().set_window(bob, 0);
+    stage.stall(bob);
     stage.say(ann, "hi");
     stage.run();
     stage.world().end(bob);
@@ -331,11 +330,11 @@ fn fault_10_who_stops_reading_after_a_half_close_is_dropped_and_counted() {
 }
 
 #[test]
-fn fault_11_the_last_words_arrive_though_input_was_unread() {
+fn fault_11_farewell_arrives_though_input_was_unread() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
-    // More than a turn's worth, which nobody will ever look at.
+    // More than a turn's worth, which is discarded unread.
     stage.send(ann, &vec![b'x'; 300_000]);
     stage.set_eager(ann, false);
     stage.pass(Duration::from_millis(500));
@@ -349,7 +348,7 @@ fn fault_11_the_last_words_arrive_though_input_was_unread() {
 }
 
 #[test]
-fn fault_11_what_is_thrown_away_after_the_end_has_its_budget_too() {
+fn fault_11_discarding_input_after_the_end_is_limited_to_a_turn() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
@@ -363,24 +362,22 @@ fn fault_11_what_is_thrown_away_after_the_end_has_its_budget_too() {
 }
 
 #[test]
-fn fault_11_who_stalled_before_has_as_long_for_the_last_words_as_anybody() {
+fn fault_11_client_that_had_stalled_has_the_whole_timeout_for_its_farewell() {
     let mut stage = Stage::new("--stall-timeout 10s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
-    stage.set_eager(ann, false);
-    stage.world().set_window(ann, 0);
+    stage.stall(ann);
     stage.say(bob, "hi");
     stage.pass(9 * SECOND);
     stage.say(ann, "/quit");
     stage.pass(9 * SECOND);
-    stage.world().set_window(ann, WIDE);
-    stage.set_eager(ann, true);
+    stage.read_again(ann);
     stage.expect(ann, &["bob: hi", "-- bye"]);
     stage.end();
 }
 
 #[test]
-fn fault_11_who_takes_the_last_words_byte_by_byte_has_a_minute() {
+fn fault_11_client_that_reads_its_farewell_byte_by_byte_is_closed_after_a_minute() {
     let mut stage = Stage::new("--rate off --stall-timeout 10s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.set_eager(ann, false);
@@ -397,7 +394,7 @@ fn fault_11_who_takes_the_last_words_byte_by_byte_has_a_minute() {
 }
 
 #[test]
-fn fault_11_a_peer_that_never_closes_is_not_waited_for() {
+fn fault_11_peer_that_never_closes_is_closed_after_the_linger_time() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     stage.say(ann, "/quit");
@@ -409,7 +406,7 @@ fn fault_11_a_peer_that_never_closes_is_not_waited_for() {
 }
 
 #[test]
-fn fault_12_a_reset_in_the_middle_of_a_write_ends_that_client_only() {
+fn fault_12_reset_in_the_middle_of_a_write_ends_that_client_only() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let cy = stage.connect_from(None, 40);
@@ -429,11 +426,10 @@ fn fault_12_a_reset_in_the_middle_of_a_write_ends_that_client_only() {
 }
 
 #[test]
-fn fault_13_a_peer_that_vanished_is_dropped_within_the_bound() {
+fn fault_13_vanished_peer_is_dropped_within_the_bound() {
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     stage.say(ann, "are you there?");
     stage.pass(9 * SECOND);
     stage.expect(ann, &["-- bob joined"]);
@@ -445,8 +441,8 @@ fn fault_13_a_peer_that_vanished_is_dropped_within_the_bound() {
 }
 
 #[test]
-fn fault_13_a_peer_that_vanished_while_nothing_waits_for_it_is_reported_by_the_kernel() {
-    // That TCP keepalive makes the kernel report it within a minute is tested in `src/net/bind.rs`.
+fn fault_13_vanished_peer_without_queued_output_is_closed_when_the_kernel_reports_it() {
+    // `src/net/bind.rs` tests that TCP keepalive makes the kernel report it within a minute.
     let mut stage = Stage::new("");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.world().reset(bob);
@@ -455,7 +451,7 @@ fn fault_13_a_peer_that_vanished_while_nothing_waits_for_it_is_reported_by_the_k
     stage.end();
 }
 
-/// Somebody who reads nothing from now on, among others who do.
+/// A stage with `ann` and with `bob`, who reads nothing from now on.
 fn with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
     let mut stage = Stage::new(&format!("--rate off {flags}"));
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -465,12 +461,11 @@ fn with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
     (stage, ann, bob)
 }
 
-/// `bob` was dropped just now; once he reads, he is told `why`, after the rest of the line he was in.
+/// Checks that `bob` was just dropped: once he reads, he gets `why` after the rest of the unfinished line.
 #[track_caller]
 fn assert_dropped(mut stage: Stage, ann: Wire, bob: Wire, why: &str) {
     stage.expect(ann, &["-- bob left (too slow)"]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     let first_line: String = "ann: ".chars().chain("x".repeat(100).chars()).collect();
@@ -480,7 +475,7 @@ fn assert_dropped(mut stage: Stage, ann: Wire, bob: Wire, why: &str) {
 }
 
 #[test]
-fn fault_14_a_reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
+fn fault_14_reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
     let (mut stage, ann, bob) = with_a_stalled_reader("--write-buffer 8k --write-buffer-soft off");
     for _ in 0..77 {
         stage.say(ann, &"x".repeat(100));
@@ -492,7 +487,7 @@ fn fault_14_a_reader_with_a_zero_window_is_dropped_at_the_hard_limit() {
 }
 
 #[test]
-fn fault_14_a_reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
+fn fault_14_reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
     let (mut stage, ann, bob) =
         with_a_stalled_reader("--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off");
     for _ in 0..30 {
@@ -505,7 +500,7 @@ fn fault_14_a_reader_with_a_zero_window_is_dropped_at_the_soft_limit() {
 }
 
 #[test]
-fn fault_14_a_reader_with_a_zero_window_is_dropped_when_it_stalls() {
+fn fault_14_reader_with_a_zero_window_is_dropped_when_it_stalls() {
     let (mut stage, ann, bob) = with_a_stalled_reader("--stall-timeout 3s");
     for _ in 0..3 {
         stage.say(ann, &"x".repeat(100));
@@ -517,7 +512,7 @@ fn fault_14_a_reader_with_a_zero_window_is_dropped_when_it_stalls() {
 }
 
 #[test]
-fn fault_15_who_never_gives_a_name_and_never_reads_costs_four_kilobytes() {
+fn fault_15_unnamed_client_that_never_reads_costs_four_kilobytes() {
     let mut stage = Stage::new("--rate off");
     let mute = stage.connect_from(None, 0);
     let mut most = 0;
@@ -536,16 +531,15 @@ fn fault_15_who_never_gives_a_name_and_never_reads_costs_four_kilobytes() {
 }
 
 #[test]
-fn fault_16_a_drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
+fn fault_16_drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
     let mut stage = Stage::new("--rate off --write-buffer 8k --write-buffer-soft off");
     let names = ["ann", "bob", "cy", "dan", "eve"];
     let wires: Vec<Wire> = names.iter().map(|name| stage.join(name)).collect();
-    stage.world().set_window(wires[2], 0);
-    stage.set_eager(wires[2], false);
+    stage.stall(wires[2]);
     stage.send(wires[0], &numbered(1_000));
     stage.run_past_holds();
     for index in [1, 3, 4] {
-        assert_eq!(heard(&stage, wires[index], "ann"), Vec::from_iter(0..1_000), "{}", names[index]);
+        assert_eq!(received(&stage, wires[index], "ann"), Vec::from_iter(0..1_000), "{}", names[index]);
         assert_eq!(stage.text(wires[index]).matches("-- cy left (too slow)").count(), 1);
     }
     assert_eq!(stage.server.metrics().dropped_full, 1);
@@ -553,24 +547,23 @@ fn fault_16_a_drop_in_the_middle_of_a_broadcast_harms_nobody_else() {
 }
 
 #[test]
-fn fault_17_a_thousand_overflow_in_the_same_tick() {
+fn fault_17_a_thousand_clients_overflow_in_the_same_tick() {
     let mut stage = Stage::new("--rate off --write-buffer 8k --write-buffer-soft off --announce-max 2000");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let slow: Vec<Wire> = (0..1_000).map(|n| stage.join(&format!("slow{n}"))).collect();
     for wire in &slow {
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
     stage.send(ann, &numbered(600));
     stage.run_past_holds();
     assert_eq!(stage.server.metrics().dropped_full, 1_000);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..600));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..600));
     assert_eq!(stage.text(bob).matches("left (too slow)").count(), 1_000);
     stage.end();
 }
 
 #[test]
-fn fault_18_everyone_is_told_of_the_end_and_has_what_was_said_before() {
+fn fault_18_every_client_is_told_of_the_shutdown_after_all_earlier_messages() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let unnamed = stage.connect();
@@ -580,18 +573,17 @@ fn fault_18_everyone_is_told_of_the_end_and_has_what_was_said_before() {
     stage.world().signal(Signal::Terminate);
     stage.pass(3 * SECOND);
     assert!(stage.stopped);
-    assert_eq!(heard(&stage, bob, "ann"), Vec::from_iter(0..50));
+    assert_eq!(received(&stage, bob, "ann"), Vec::from_iter(0..50));
     for wire in [ann, bob, unnamed] {
         assert!(stage.text(wire).ends_with("-- the server is shutting down\n"));
     }
 }
 
 #[test]
-fn fault_18_the_end_waits_for_slow_readers_for_the_grace_and_no_longer() {
+fn fault_18_shutdown_waits_for_slow_readers_until_the_grace_is_over() {
     let mut stage = Stage::new("--rate off --grace 2s");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     stage.say(ann, "hi");
     stage.run();
     stage.world().signal(Signal::Terminate);
@@ -602,14 +594,13 @@ fn fault_18_the_end_waits_for_slow_readers_for_the_grace_and_no_longer() {
 }
 
 #[test]
-fn fault_18_who_sends_without_end_and_does_not_read_does_not_hold_up_the_end() {
+fn fault_18_flooding_client_that_does_not_read_does_not_delay_the_shutdown() {
     let mut stage = Stage::new("--rate off --grace 1s --write-buffer 64k --write-buffer-soft 1k:60s");
     let flood = stage.join("flood");
-    stage.world().set_window(flood, 0);
-    stage.set_eager(flood, false);
+    stage.stall(flood);
     stage.world().signal(Signal::Terminate);
     let began = stage.world().millis();
-    // Every tick there is more to throw away, and it takes some of the time.
+    // Every tick has more input to discard, which takes some of the time.
     for _ in 0..10_000 {
         if stage.stopped {
             break;
@@ -623,11 +614,10 @@ fn fault_18_who_sends_without_end_and_does_not_read_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn fault_18_a_second_signal_ends_at_once() {
+fn fault_18_second_signal_ends_the_server_at_once() {
     let mut stage = Stage::new("--grace 60s");
     let ann = stage.join("ann");
-    stage.set_eager(ann, false);
-    stage.world().set_window(ann, 0);
+    stage.stall(ann);
     stage.world().signal(Signal::Terminate);
     stage.pass(5 * SECOND);
     assert!(!stage.stopped);
@@ -637,7 +627,7 @@ fn fault_18_a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn fault_20_a_leap_of_the_clock_costs_nobody_the_connection() {
+fn fault_20_leap_of_the_clock_closes_no_connection() {
     let mut stage = Stage::new("--idle-timeout 60s --name-timeout 60s --rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let unnamed = stage.connect();
@@ -658,7 +648,7 @@ fn fault_20_a_leap_of_the_clock_costs_nobody_the_connection() {
 }
 
 #[test]
-fn fault_21_an_over_long_line_is_one_error_and_no_memory() {
+fn fault_21_over_long_line_causes_one_error_and_uses_no_memory() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -675,7 +665,7 @@ fn fault_21_an_over_long_line_is_one_error_and_no_memory() {
 }
 
 #[test]
-fn fault_21_a_line_that_does_not_end_is_the_end() {
+fn fault_21_line_that_does_not_end_closes_the_connection() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -692,7 +682,7 @@ fn fault_21_a_line_that_does_not_end_is_the_end() {
 }
 
 #[test]
-fn fault_22_utf_8_cut_at_every_byte_and_bytes_that_are_none() {
+fn fault_22_utf_8_may_be_cut_at_every_byte_and_other_bytes_are_refused() {
     let line = "grüße an 你 und 🦀\n".as_bytes();
     for cut in 1..line.len() {
         let mut stage = Stage::new("--rate off");
@@ -712,7 +702,7 @@ fn fault_22_utf_8_cut_at_every_byte_and_bytes_that_are_none() {
 }
 
 #[test]
-fn fault_23_carriage_returns_zeros_and_empty_lines() {
+fn fault_23_carriage_returns_end_lines_and_zeros_and_empty_lines_are_ignored() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -723,7 +713,7 @@ fn fault_23_carriage_returns_zeros_and_empty_lines() {
 }
 
 #[test]
-fn fault_24_nothing_a_terminal_obeys_reaches_another_client() {
+fn fault_24_control_sequences_reach_no_other_client() {
     let mut stage = Stage::new("--rate off");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let nasty = "\x1b[2J\x1b]0;owned\x07\x1bP1$q\x1b\\\u{9b}31m\u{90}\u{202e}\u{2066}\u{2069}\x7f\x08ok";
@@ -754,11 +744,11 @@ fn fault_24_nothing_a_terminal_obeys_reaches_another_client() {
 }
 
 #[test]
-fn fault_25_telnet_commands_are_swallowed() {
+fn fault_25_telnet_commands_are_ignored() {
     let mut stage = Stage::new("--rate off");
     let bob = stage.join("bob");
     let ann = stage.connect();
-    // What a telnet client sends unasked: WILL, DO, a window's size with a line feed in it, cut anywhere.
+    // A telnet client sends these unasked, cut anywhere: WILL, DO, and a window size that contains a line feed.
     for piece in
         [&b"\xff"[..], b"\xfb\x18\xff\xfd", b"\x01\xff\xfa\x1f\x00", b"\n\x00\x18\xff", b"\xf0an", b"n\r\n"]
     {
@@ -781,10 +771,10 @@ fn fault_25_telnet_commands_are_swallowed() {
 }
 
 #[test]
-fn fault_25_after_an_interrupt_a_telnet_client_is_answered_so_that_it_goes_on_printing() {
+fn fault_25_interrupted_telnet_client_is_sent_the_timing_mark_and_prints_again() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
-    // Ctrl-C: interrupt process, and the question for a timing mark; no line end.
+    // Ctrl-C sends an interrupt and a request for a timing mark, and no line end.
     stage.send(ann, b"\xff\xf4\xff\xfd\x06");
     stage.run();
     assert!(stage.raw(ann).ends_with(b"\xff\xfb\x06"), "no timing mark");
@@ -792,7 +782,7 @@ fn fault_25_after_an_interrupt_a_telnet_client_is_answered_so_that_it_goes_on_pr
 }
 
 #[test]
-fn fault_26_names_are_refused_with_the_reason_and_asked_for_again() {
+fn fault_26_refused_name_is_answered_with_the_reason_and_another_prompt() {
     let mut stage = Stage::new("--rate off");
     stage.join("Ann");
     let bob = stage.connect();
@@ -823,7 +813,7 @@ fn fault_26_names_are_refused_with_the_reason_and_asked_for_again() {
 }
 
 #[test]
-fn fault_27_floods_of_commands_and_moves_are_slowed_down_like_messages() {
+fn fault_27_floods_of_commands_and_moves_are_throttled_like_messages() {
     let mut stage = Stage::new("--rate 5/s --burst 10");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.unread(ann);
@@ -832,13 +822,13 @@ fn fault_27_floods_of_commands_and_moves_are_slowed_down_like_messages() {
         stage.say(ann, "/leave");
     }
     stage.run();
-    // The name was one of the ten.
+    // The name was one of the ten lines of the burst.
     assert_eq!(stage.unread(bob).len(), 9);
     stage.pass(10 * SECOND);
     assert_eq!(stage.unread(bob).len(), 50);
     stage.pass(10 * SECOND);
     assert_eq!(stage.unread(bob).len(), 41, "all hundred moves are made");
     let text = stage.text(ann);
-    assert_eq!(text.matches("-- you send fast").count(), 1, "told once");
+    assert_eq!(text.matches("-- you send fast").count(), 1, "the notice comes once");
     stage.end();
 }

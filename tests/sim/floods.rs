@@ -1,5 +1,5 @@
-//! Floods of what costs its sender little: a bystander's line must not wait for them. Virtual time does not pass while the
-//! server works, so these tests count ticks, and the work of each.
+//! Floods of cheap requests must not delay a bystander's line. Virtual time stands still while the server works, so
+//! these tests count ticks and the work of each.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Ticks from a line of `ann` until `bob` has it, while `flood` sends more before each of them; and the most bytes that
-/// were written in one of these ticks.
+/// Counts the ticks from a line of `ann` until `bob` has it, while `flood` sends more before each tick. Also returns
+/// the most bytes written in one of these ticks.
 fn ticks_of_a_line(
     stage: &mut Stage,
     [ann, bob]: [Wire; 2],
@@ -88,7 +88,7 @@ fn line_does_not_wait_for_a_flood_of_pings() {
         });
         assert!(ticks <= 2, "round {round}: {ticks} ticks");
         let read = stage.server.metrics().bytes_in - before;
-        // As long as none of them is known for its load, each has a turn.
+        // Each connection has a turn until its address counts as loaded.
         assert!(round < 3 || read < 128 * 1024 * ticks as u64, "round {round}: {read} bytes read");
     }
     stage.run();
@@ -120,7 +120,7 @@ fn line_does_not_wait_for_closing_connections_that_go_on_sending() {
 }
 
 #[test]
-fn address_that_is_loaded_is_served_after_others_and_by_new_connections_too() {
+fn loaded_address_is_served_after_others_on_new_connections_too() {
     let (mut stage, _) = stage_with_history("--max-per-ip off");
     let request = get("/rooms/big/messages");
     let loaded = stage.connect_http_from("10.0.0.1", WIDE);
@@ -140,7 +140,7 @@ fn address_that_is_loaded_is_served_after_others_and_by_new_connections_too() {
 }
 
 #[test]
-fn connection_of_this_machine_is_not_loaded_by_the_others() {
+fn local_connection_does_not_count_the_load_of_other_local_ones() {
     let (mut stage, _) = stage_with_history("");
     let request = get("/rooms/big/messages");
     let loaded = stage.connect_http();
@@ -170,13 +170,13 @@ fn tab_that_floods_is_served_within_its_budget_and_loses_nothing() {
         stage.send(wire, &text.repeat(50));
         stage.run();
     }
-    let heard = stage.unread(bob).iter().filter(|line| line.starts_with("ann: ")).count();
-    assert_eq!(heard, 500);
+    let received = stage.unread(bob).iter().filter(|line| line.starts_with("ann: ")).count();
+    assert_eq!(received, 500);
     stage.end();
 }
 
 #[test]
-fn line_is_not_put_off_for_answers_in_the_same_tick() {
+fn line_is_not_delayed_by_answers_in_the_same_tick() {
     let (mut stage, pair) = stage_with_history("");
     let tabs: Vec<Socket> = (0..6).map(|_| Socket::open(&mut stage, "/ws?room=big&history=0")).collect();
     stage.pass(2 * SECOND);

@@ -1,4 +1,4 @@
-//! Text that grows when it is escaped: what a dialect makes of it stays within the bounds of who reads it.
+//! Texts that grow when they are escaped stay within the bounds of their reader in every dialect.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::socket::{Socket, TEXT, frame};
 use crate::stage::Stage;
 use crate::web::{ask, get};
 
-/// Texts of which JSON makes up to twice as many bytes, and some of which it makes no more.
+/// JSON doubles the size of the first two texts, and leaves that of the others.
 const TEXTS: [&str; 4] = ["\"", "\\", "é", "x"];
 
 const FLAGS: &str = "--rate off --write-buffer 8k --write-buffer-soft off --line-max 2k --history-shown 100";
 
-/// A server whose lobby has heard sixty lines of that text.
+/// A server with sixty lines of that text in the lobby's history.
 fn stage_with_talk(text: &str) -> Stage {
     let mut stage = Stage::new(FLAGS);
     let ann = stage.join("ann");
@@ -23,7 +23,7 @@ fn stage_with_talk(text: &str) -> Stage {
 }
 
 #[test]
-fn no_history_is_too_long_for_its_reader_however_its_text_is_escaped() {
+fn escaped_history_is_never_too_long_for_its_reader() {
     for text in TEXTS {
         let mut stage = stage_with_talk(text);
         let bob = stage.join("bob");
@@ -46,17 +46,16 @@ fn no_history_is_too_long_for_its_reader_however_its_text_is_escaped() {
     }
 }
 
-/// A client that reads nothing for now, and asks for the history once, has at most half of its write buffer queued.
+/// A client that asks for the history and reads nothing has at most half of its write buffer queued.
 #[test]
-fn a_history_that_nobody_reads_yet_fits_half_of_the_write_buffer_in_every_dialect() {
+fn unread_history_fits_half_of_the_write_buffer_in_every_dialect() {
     for text in TEXTS {
         let mut stage = stage_with_talk(text);
         let tab = Socket::open(&mut stage, "/ws?name=tab");
         let bob = stage.join("bob");
         for wire in [tab.wire, bob] {
             stage.run();
-            stage.world().set_window(wire, 0);
-            stage.set_eager(wire, false);
+            stage.stall(wire);
         }
         stage.say(bob, "/history 100");
         tab.say(&mut stage, r#"{"type":"history","room":"lobby","count":100}"#);
@@ -78,9 +77,9 @@ fn escaped(text: &str) -> String {
     }
 }
 
-/// [`Stage::end`] checks that the open page has given its memory back.
+/// [`Stage::end`] checks that the open block is freed.
 #[test]
-fn page_that_many_answers_have_grown_in_one_tick_gives_its_memory_back() {
+fn block_that_many_answers_have_grown_in_one_tick_is_freed() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     for _ in 0..50 {

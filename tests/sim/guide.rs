@@ -1,4 +1,4 @@
-//! The examples of the guide and the README, played as they are printed there.
+//! The examples of the guide and the README, replayed as they are printed there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::world::Wire;
 const README: &str = include_str!("../../README.md");
 const PROTOCOL: &str = include_str!("../../src/guide/protocol.md");
 
-/// Longer than the server waits for more input before it takes a line for an answer.
+/// Longer than the server waits for more input before a line counts as an answer.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
-/// The code blocks of a page in that language.
+/// Returns the code blocks of a page in that language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
     let start = format!("```{language}\n");
     page.split(start.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
@@ -27,7 +27,7 @@ enum Actor {
     Web(Socket),
 }
 
-/// The clients of a transcript by name, and what each was sent and has not shown yet.
+/// The clients of a transcript by name, and the output of each that the transcript has not shown yet.
 struct Cast {
     stage: Stage,
     actors: BTreeMap<String, Actor>,
@@ -39,7 +39,7 @@ impl Cast {
         Cast { stage: Stage::new("--rate off"), actors: BTreeMap::new(), unread: BTreeMap::new() }
     }
 
-    /// A client sends something; with `GET` it connects to the HTTP listener.
+    /// Sends a line of a client; with `GET` the client connects to the HTTP listener.
     fn send(&mut self, who: &str, what: &str) {
         if let Some(path) = what.strip_prefix("GET ") {
             let socket = Socket::open(&mut self.stage, path);
@@ -64,7 +64,7 @@ impl Cast {
         }
     }
 
-    /// The next text that a client was sent is this. A client that is new here connects to the line listener.
+    /// Checks the next text that a client was sent. A client that is new connects to the line listener.
     #[track_caller]
     fn expect(&mut self, who: &str, shown: &str) {
         if !self.actors.contains_key(who) {
@@ -131,7 +131,7 @@ fn two_terminals_of_the_readme_show_what_the_server_sends() {
             if wires.len() == index {
                 wires.push(stage.connect());
             }
-            // On with this terminal until it shows a line that the server has not sent yet.
+            // The terminal goes on until it shows a line that the server has not sent yet.
             loop {
                 stage.pass(A_MOMENT);
                 unread[index].extend(stage.unread(wires[index]));

@@ -1,4 +1,4 @@
-//! A name proves nothing: who said something is told by id, and what came without a client is marked, at every listener.
+//! A name proves nothing. Every listener shows the sender's id, and marks messages that no client sent.
 
 use serde_json::Value;
 
@@ -11,18 +11,18 @@ fn parsed(texts: &[String]) -> Vec<Value> {
     texts.iter().map(|text| serde_json::from_str(text).expect("JSON")).collect()
 }
 
-/// The events of that type, as objects.
+/// Returns the events of that type, as objects.
 fn of_type(texts: &[String], kind: &str) -> Vec<Value> {
     parsed(texts).into_iter().filter(|event| event["type"] == kind).collect()
 }
 
-/// What says who it was: `from`, `by` and `via`.
+/// Returns the fields that identify the sender: `from`, `by` and `via`.
 fn origin(message: &Value) -> (Value, Value, Value) {
     (message["from"].clone(), message["by"].clone(), message["via"].clone())
 }
 
 #[test]
-fn message_published_under_the_name_of_somebody_who_is_away_is_marked_at_every_listener() {
+fn message_published_under_the_name_of_an_absent_client_is_marked_at_every_listener() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let mut ann = Socket::open(&mut stage, "/ws?name=ann");
@@ -65,7 +65,7 @@ fn message_published_under_the_name_of_somebody_who_is_away_is_marked_at_every_l
 }
 
 #[test]
-fn client_tells_its_own_rename_from_that_of_somebody_who_has_its_old_name() {
+fn client_can_distinguish_its_own_rename_from_that_of_the_next_owner_of_its_name() {
     let mut stage = Stage::new("");
     let mut ann = Socket::open(&mut stage, "/ws?name=ann&echo=1");
     let id = of_type(&ann.texts(&mut stage), "welcome")[0]["id"].clone();
@@ -115,7 +115,7 @@ fn clients_of_other_processes_have_one_id_everywhere_and_published_messages_stay
 }
 
 #[test]
-fn message_of_an_older_process_is_shown_and_is_no_clients() {
+fn message_of_an_older_process_is_shown_without_a_client_id() {
     let mut cluster = Cluster::new(1, "");
     let ann = cluster.join(0, "ann");
     let mut tab = Socket::open(cluster.stage(0), "/ws?name=tab");

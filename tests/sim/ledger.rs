@@ -1,34 +1,33 @@
-//! The ledger: every message that was accepted reached every member of its room, once, in one order; or the member was
-//! told.
+//! The ledger checks that every accepted message reached every member of its room once, in one order. If not, the
+//! member must have been told.
 //!
-//! It looks at nothing but what clients read. In each room sits an *observer* who reads everything at once and never
-//! leaves. What the observer saw between `-- ann joined` and `-- ann left` is, to the line, what ann must have seen in
-//! that stay, but for her own lines. A client that was dropped saw the beginning of it, and nothing else; one that was
-//! skipped saw it with gaps of exactly the lengths it was told.
+//! It uses only what clients read. Each room has an *observer* that reads everything at once and never leaves. Between
+//! `-- ann joined` and `-- ann left` the observer reads exactly the lines that ann must have read, except her own. A
+//! dropped client read a prefix of them. A skipped client read them with gaps of exactly the reported lengths.
 
 /// A line that went to a whole room.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Line {
-    /// Who caused it.
+    /// Name of the client that caused it.
     pub by: String,
-    /// As it was printed.
+    /// The line as it was printed.
     pub text: String,
 }
 
-/// What a line of a client's stream means for the ledger.
+/// Meaning of a line of a client's stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Entry {
-    /// It went to the whole room.
+    /// A line for the whole room.
     Room(Line),
     /// The client is in a room from here on.
     Entered(String),
-    /// So many lines for the room were left out.
+    /// So many lines for the room were skipped.
     Missed(usize),
-    /// It is for this client alone.
+    /// A line for this client alone.
     Own(String),
 }
 
-/// Reads one line of a stream.
+/// Classifies one line of a stream.
 pub fn read(line: &str) -> Entry {
     let room = |by: &str| Entry::Room(Line { by: by.into(), text: line.into() });
     let Some(notice) = line.strip_prefix("-- ") else {
@@ -57,7 +56,7 @@ pub struct Stay {
     pub entries: Vec<Entry>,
 }
 
-/// The stays of a client, from all it has read.
+/// Splits all that a client has read into its stays.
 pub fn stays(text: &str) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
     for line in text.split_terminator('\n') {
@@ -71,8 +70,8 @@ pub fn stays(text: &str) -> Vec<Stay> {
     stays
 }
 
-/// What the observer of a room saw of the `count`th stay of `name` (from 0): the lines of others between its coming
-/// and its going. And whether the going was seen.
+/// Returns what a room's observer saw during the `count`th stay of `name` (from 0): the lines of others between its
+/// join and its leave. The flag says whether it saw the leave.
 pub fn expected(observed: &[Line], name: &str, count: usize) -> (Vec<Line>, bool) {
     let joined = format!("-- {name} joined");
     let mut comings = observed.iter().enumerate().filter(|(_, line)| line.text == joined);
@@ -86,7 +85,7 @@ pub fn expected(observed: &[Line], name: &str, count: usize) -> (Vec<Line>, bool
     (lines, end.is_some())
 }
 
-/// Compares a stay with what it should have been. `whole`: it may not end early.
+/// Compares a stay with the expected lines. If `whole`, it must not end early.
 pub fn compare(name: &str, stay: &Stay, expected: &[Line], whole: bool) {
     let mut at = 0;
     for entry in &stay.entries {
@@ -99,11 +98,11 @@ pub fn compare(name: &str, stay: &Stay, expected: &[Line], whole: bool) {
             Entry::Entered(_) | Entry::Own(_) => unreachable!("not part of a stay"),
         }
     }
-    assert!(at <= expected.len(), "{name} was told of more missed lines than there were");
+    assert!(at <= expected.len(), "{name} read of more missed lines than there were");
     assert!(!whole || at == expected.len(), "{name} in {}: {at} of {} lines", stay.room, expected.len());
 }
 
-/// The numbers of the messages of `name` in what the observers saw, in the order of each room.
+/// Returns the numbers of the messages of `name` that the observers saw, in the order of each room.
 pub fn numbers(observed: &[Line], name: &str) -> Vec<usize> {
     let of = |line: &Line| {
         let (_, text) =
@@ -114,7 +113,7 @@ pub fn numbers(observed: &[Line], name: &str) -> Vec<usize> {
 }
 
 #[test]
-fn lines_are_read_for_what_they_are() {
+fn lines_are_classified_by_their_kind() {
     let line = |by: &str, text: &str| Entry::Room(Line { by: by.into(), text: text.into() });
     assert_eq!(read("ann: m1 x"), line("ann", "ann: m1 x"));
     assert_eq!(read("* ann m2"), line("ann", "* ann m2"));

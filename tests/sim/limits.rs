@@ -1,5 +1,5 @@
-//! Every limit on a client or the server, on both sides of its bound. Those of the chat alone (rooms, history, lists)
-//! are in `tests/pure`; those of the flags themselves in `src/config.rs`.
+//! Every limit on a client or the server is tested on both sides of its bound. `tests/pure` has the limits of the chat
+//! alone (rooms, history, lists), `src/config.rs` those of the flags.
 
 use std::time::Duration;
 
@@ -18,21 +18,15 @@ fn pair(flags: &str) -> (Stage, Wire, Wire) {
     (stage, ann, bob)
 }
 
-/// `bob`, of a pair, reads nothing from now on.
+/// A pair of which `bob` reads nothing from now on.
 fn pair_with_a_stalled_reader(flags: &str) -> (Stage, Wire, Wire) {
     let (mut stage, ann, bob) = pair(&format!("--rate off {flags}"));
-    stage.world().set_window(bob, 0);
-    stage.set_eager(bob, false);
+    stage.stall(bob);
     (stage, ann, bob)
 }
 
-fn outbox_bytes(stage: &mut Stage, wire: Wire) -> usize {
-    let token = stage.world().token(wire).unwrap();
-    stage.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
-}
-
 #[test]
-fn line_max() {
+fn line_max_bounds_a_line_without_its_end() {
     let (mut stage, ann, bob) = pair("--rate off --line-max 128");
     let (longest, over) = ("x".repeat(128), "x".repeat(129));
     stage.say(ann, &longest);
@@ -52,21 +46,21 @@ fn the_rest_of_an_over_long_line_is_discarded_up_to_a_mebibyte() {
         stage.send(ann, &vec![b'x'; 128 + rest]);
         stage.send(ann, b"\nstill here\n");
         stage.run();
-        let heard = stage.unread(bob);
-        assert_eq!(heard, [if closed { "-- ann left" } else { "ann: still here" }]);
+        let received = stage.unread(bob);
+        assert_eq!(received, [if closed { "-- ann left" } else { "ann: still here" }]);
         stage.end();
     }
 }
 
 #[test]
-fn write_buffer() {
+fn client_over_write_buffer_is_dropped() {
     let (mut stage, ann, bob) = pair_with_a_stalled_reader("--write-buffer 8k --write-buffer-soft off");
     // Each line is 512 bytes with `ann: ` and its end; sixteen are the whole buffer.
     let line = "x".repeat(512 - 6);
     (0..16).for_each(|_| stage.say(ann, &line));
     stage.run_past_holds();
     stage.expect(ann, &[]);
-    assert_eq!(outbox_bytes(&mut stage, bob), 8 * 1024);
+    assert_eq!(stage.queued_bytes(bob), 8 * 1024);
     stage.say(ann, "");
     stage.say(ann, "x");
     stage.expect(ann, &["-- bob left (too slow)"]);
@@ -74,7 +68,7 @@ fn write_buffer() {
 }
 
 #[test]
-fn a_busy_tick_does_not_drop_who_reads() {
+fn busy_tick_does_not_drop_a_client_that_reads() {
     let (mut stage, ann, bob) = pair("--rate off --write-buffer 8k --write-buffer-soft off");
     let line = "x".repeat(506);
     (0..64).for_each(|_| stage.say(ann, &line));
@@ -84,7 +78,7 @@ fn a_busy_tick_does_not_drop_who_reads() {
 }
 
 #[test]
-fn write_buffer_soft() {
+fn client_over_write_buffer_soft_for_too_long_is_dropped() {
     for (lines, dropped) in [(4, false), (5, true)] {
         let flags = "--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off";
         let (mut stage, ann, _bob) = pair_with_a_stalled_reader(flags);
@@ -99,7 +93,7 @@ fn write_buffer_soft() {
 }
 
 #[test]
-fn a_reader_who_catches_up_in_time_is_not_behind_any_more() {
+fn reader_that_catches_up_in_time_is_not_dropped() {
     let flags = "--write-buffer 64k --write-buffer-soft 2k:5s --stall-timeout off";
     let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
     for _ in 0..5 {
@@ -118,16 +112,16 @@ fn a_reader_who_catches_up_in_time_is_not_behind_any_more() {
 }
 
 #[test]
-fn the_write_buffer_of_who_has_no_name() {
+fn client_without_a_name_has_a_write_buffer_of_4_kib() {
     let mut stage = Stage::new("--rate off");
     let mute = stage.connect_from(None, 0);
     stage.run();
-    let greeting = outbox_bytes(&mut stage, mute);
+    let greeting = stage.queued_bytes(mute);
     let answer = "-- nobody is in #lobby\n".len();
     let fit = (4 * 1024 - greeting) / answer;
     (0..fit).for_each(|_| stage.say(mute, "/who"));
     stage.run();
-    assert_eq!(outbox_bytes(&mut stage, mute), greeting + fit * answer);
+    assert_eq!(stage.queued_bytes(mute), greeting + fit * answer);
     assert_eq!(stage.server.metrics().dropped_full, 0);
     stage.say(mute, "/who");
     stage.run();
@@ -136,12 +130,12 @@ fn the_write_buffer_of_who_has_no_name() {
 }
 
 #[test]
-fn stall_timeout() {
+fn stalled_client_is_dropped_after_stall_timeout() {
     for (wait, dropped) in [(2_990, false), (3_010, true)] {
         let (mut stage, ann, bob) = pair_with_a_stalled_reader("--stall-timeout 3s");
         stage.say(ann, "hello?");
         stage.pass(2 * SECOND);
-        // A single byte is progress, and time starts over.
+        // A single byte is progress, and restarts the timeout.
         stage.world().set_window(bob, 1);
         stage.run();
         stage.world().set_window(bob, 0);
@@ -153,7 +147,7 @@ fn stall_timeout() {
 }
 
 #[test]
-fn stall_timeout_off() {
+fn stalled_client_is_kept_with_stall_timeout_off() {
     let (mut stage, ann, _bob) = pair_with_a_stalled_reader("--stall-timeout off");
     stage.say(ann, "hello?");
     stage.pass(3_600 * SECOND);
@@ -162,8 +156,8 @@ fn stall_timeout_off() {
 }
 
 #[test]
-fn memory() {
-    // Each of these reads nothing of a room of its own, so nothing is shared.
+fn client_that_holds_most_is_dropped_over_memory() {
+    // Each of the slow clients is alone in its room with the talker, so no output is shared.
     let flags = "--rate off --memory 1m --write-buffer 256k --write-buffer-soft off --stall-timeout off";
     let mut stage = Stage::new(flags);
     let talker = stage.join("talker");
@@ -171,8 +165,7 @@ fn memory() {
     for (number, wire) in slow.iter().enumerate() {
         stage.say(*wire, &format!("/join r{number}"));
         stage.run();
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
     let line = "x".repeat(4_000);
     let fill = |stage: &mut Stage, room: usize, lines: usize| {
@@ -182,11 +175,11 @@ fn memory() {
     };
     (0..4).for_each(|room| fill(&mut stage, room, 50));
     assert_eq!(stage.server.metrics().dropped(), 0, "800 KiB of 1 MiB");
-    // The one who holds most goes first.
+    // The client that holds most is dropped first.
     fill(&mut stage, 4, 64);
     fill(&mut stage, 5, 50);
     assert_eq!(stage.server.metrics().dropped_memory, 1);
-    let gone = |stage: &mut Stage, wire| outbox_bytes(stage, wire) < 1_000;
+    let gone = |stage: &mut Stage, wire| stage.queued_bytes(wire) < 1_000;
     assert!(gone(&mut stage, slow[4]) && !gone(&mut stage, slow[0]));
     (6..8).for_each(|room| fill(&mut stage, room, 50));
     assert!(stage.server.metrics().dropped_memory >= 2);
@@ -195,7 +188,7 @@ fn memory() {
 }
 
 #[test]
-fn one_who_holds_much_is_dropped_and_not_those_who_share_its_pages() {
+fn client_that_holds_much_is_dropped_and_not_those_that_share_its_blocks() {
     let flags = "--rate off --memory 512k --write-buffer 512k --write-buffer-soft off --stall-timeout off";
     let mut stage = Stage::new(flags);
     let (talker, hog) = (stage.join("talker"), stage.join("hog"));
@@ -203,10 +196,9 @@ fn one_who_holds_much_is_dropped_and_not_those_who_share_its_pages() {
     stage.say(hog, "/join hogs");
     stage.run();
     for wire in others.iter().chain([&hog]) {
-        stage.world().set_window(*wire, 0);
-        stage.set_eager(*wire, false);
+        stage.stall(*wire);
     }
-    // What they wait for lies side by side on the arena: much for the hog, little for each of the others.
+    // Their output lies side by side in the arena: much for the hog, little for each of the others.
     for _ in 0..40 {
         for (room, bytes) in [("hogs", 4_000), ("hogs", 4_000), ("hogs", 4_000), ("lobby", 400)] {
             stage.say(talker, &format!("/join {room}"));
@@ -215,23 +207,22 @@ fn one_who_holds_much_is_dropped_and_not_those_who_share_its_pages() {
         stage.run_past_holds();
     }
     assert_eq!(stage.server.metrics().dropped_memory, 1);
-    assert!(outbox_bytes(&mut stage, hog) < 1_000);
+    assert!(stage.queued_bytes(hog) < 1_000);
     stage.end();
 }
 
 #[test]
-fn a_leftover_does_not_pin_a_page_for_long() {
+fn leftover_does_not_pin_a_block_for_long() {
     let flags = "--rate off --write-buffer 1m --write-buffer-soft off --stall-timeout off --announce-max 0";
     let mut stage = Stage::new(flags);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     stage.set_eager(bob, false);
-    // Each of forty who don't read is told one word in private, and then a page is filled for bob, who reads it all.
+    // Each of forty stalled clients is sent one private word. Then a block is filled for bob, who reads all of it.
     for number in 0..40 {
         let slow = stage.join(&format!("slow{number}"));
         stage.say(slow, "/join elsewhere");
         stage.run();
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
         stage.world().set_window(bob, 0);
         stage.say(ann, &format!("/msg slow{number} psst"));
         (0..20).for_each(|_| stage.say(ann, &"x".repeat(4_000)));
@@ -246,14 +237,13 @@ fn a_leftover_does_not_pin_a_page_for_long() {
 }
 
 #[test]
-fn what_many_wait_for_is_in_memory_once() {
+fn output_queued_for_many_is_in_memory_once() {
     let flags = "--rate off --write-buffer 256k --write-buffer-soft off --stall-timeout off --announce-max 0";
     let mut stage = Stage::new(flags);
     let ann = stage.join("ann");
     for number in 0..100 {
         let slow = stage.join(&format!("slow{number}"));
-        stage.world().set_window(slow, 0);
-        stage.set_eager(slow, false);
+        stage.stall(slow);
     }
     for _ in 0..50 {
         stage.say(ann, &"x".repeat(4_000));
@@ -267,7 +257,7 @@ fn what_many_wait_for_is_in_memory_once() {
 }
 
 #[test]
-fn rate_and_burst() {
+fn lines_over_rate_and_burst_are_delayed() {
     let (mut stage, ann, bob) = pair("--rate 5/s --burst 3");
     stage.pass(SECOND);
     (0..8).for_each(|number| stage.say(ann, &format!("{number}")));
@@ -280,7 +270,7 @@ fn rate_and_burst() {
     stage.pass(SECOND);
     stage.expect(bob, &["ann: 4", "ann: 5", "ann: 6", "ann: 7"]);
     stage.expect(ann, &[]);
-    // After a rest it may send its burst again, and is told again when it sends more.
+    // After a second it may send its burst again, and is told again when it sends more.
     stage.pass(SECOND);
     (0..4).for_each(|number| stage.say(ann, &format!("{number}")));
     stage.expect(bob, &["ann: 0", "ann: 1", "ann: 2"]);
@@ -289,21 +279,21 @@ fn rate_and_burst() {
 }
 
 #[test]
-fn who_gets_the_place_of_one_that_was_slowed_down_is_not() {
+fn newcomer_in_the_slot_of_a_throttled_client_is_not_throttled() {
     let (mut stage, ann, bob) = pair("--rate 1/m --burst 3");
     let slot = stage.world().token(ann).unwrap().slot;
     stage.world().reset(bob);
     (0..3).for_each(|number| stage.say(ann, &format!("{number}")));
     stage.expect(ann, &["-- you send fast: your lines are slowed down, none is lost", "-- bob left"]);
     stage.world().reset(ann);
-    // Who must wait is not read: that she is gone comes out when something is said to her.
+    // A throttled client is not read, so the reset is noticed when something is sent to her.
     stage.join("dan");
     let cy = stage.connect();
     stage.run();
     assert_eq!(stage.world().token(cy).unwrap().slot, slot, "the slot is used again");
     ["cy", "one", "two"].into_iter().for_each(|line| stage.say(cy, line));
     assert!(!stage.text(cy).contains("slowed down"), "{}", stage.text(cy));
-    // Once all have rested, nothing is left that would wake the server.
+    // Once all buckets are full, no deadline wakes the server.
     stage.pass(6 * 60 * SECOND);
     let polls = stage.world().polls;
     stage.pass(3_600 * SECOND);
@@ -312,7 +302,7 @@ fn who_gets_the_place_of_one_that_was_slowed_down_is_not() {
 }
 
 #[test]
-fn a_paste_takes_longer_and_loses_nothing() {
+fn paste_takes_longer_and_loses_nothing() {
     let (mut stage, ann, bob) = pair("");
     stage.pass(2 * SECOND);
     (0..1_000).for_each(|number| stage.say(ann, &format!("{number} {}", "x".repeat(90))));
@@ -324,22 +314,21 @@ fn a_paste_takes_longer_and_loses_nothing() {
 }
 
 #[test]
-fn who_is_behind_with_reading_is_not_read_until_it_has_caught_up() {
+fn client_that_lags_is_not_read_until_it_has_caught_up() {
     let flags = "--write-buffer 64k --write-buffer-soft 1k:60s --stall-timeout off";
     let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
     (0..100).for_each(|_| stage.say(bob, "/help"));
     stage.say(bob, "done");
     stage.run();
-    assert!(outbox_bytes(&mut stage, bob) < 2 * 1024, "answers pile up");
+    assert!(stage.queued_bytes(bob) < 2 * 1024, "answers pile up");
     stage.expect(ann, &[]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.expect(ann, &["bob: done"]);
     stage.end();
 }
 
 #[test]
-fn max_clients_and_the_queue() {
+fn clients_over_max_clients_wait_and_those_over_max_waiting_are_refused() {
     let mut stage = Stage::new("--max-clients 2 --max-waiting 3");
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     let waiting: Vec<Wire> = (0..3).map(|_| stage.connect()).collect();
@@ -350,7 +339,7 @@ fn max_clients_and_the_queue() {
     stage.expect(refused, &["-- the server is full. try again later"]);
     assert!(stage.world().is_over(refused));
     stage.world().end(refused);
-    // What somebody says while waiting is heard when its turn comes.
+    // Lines sent while waiting are handled when the client's turn comes.
     stage.send(waiting[0], b"cy\nhi\n");
     stage.run();
     assert_eq!(stage.server.waiting(), 3);
@@ -363,7 +352,7 @@ fn max_clients_and_the_queue() {
 }
 
 #[test]
-fn of_who_waits_four_kilobytes_are_kept_the_rest_is_left_unread_and_all_is_heard() {
+fn waiting_client_has_four_kilobytes_read_ahead_and_loses_no_line() {
     for bytes in [4_095, 4_096, 4_097, 20_000] {
         let mut stage = Stage::new("--max-clients 2 --rate off");
         let (ann, bob) = (stage.join("ann"), stage.join("bob"));
@@ -380,14 +369,14 @@ fn of_who_waits_four_kilobytes_are_kept_the_rest_is_left_unread_and_all_is_heard
         assert_eq!(stage.server.metrics().bytes_in as usize, names + bytes.min(4_096), "all that was read");
         stage.say(ann, "/quit");
         stage.run();
-        let heard = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();
-        assert_eq!(heard, said.lines().skip(1).filter(|line| !line.is_empty()).count(), "{bytes} bytes");
+        let received = stage.unread(bob).iter().filter(|line| line.starts_with("cy: ")).count();
+        assert_eq!(received, said.lines().skip(1).filter(|line| !line.is_empty()).count(), "{bytes} bytes");
         stage.end();
     }
 }
 
 #[test]
-fn places_in_a_long_queue_are_told_again_when_they_have_halved() {
+fn position_in_a_long_queue_is_sent_again_when_it_has_halved() {
     let mut stage = Stage::new("--max-clients 1 --rate off");
     let ann = stage.join("ann");
     let queue: Vec<Wire> = (0..100).map(|_| stage.connect()).collect();
@@ -405,7 +394,7 @@ fn places_in_a_long_queue_are_told_again_when_they_have_halved() {
 }
 
 #[test]
-fn who_leaves_the_queue_frees_its_number_and_who_half_closes_is_still_heard() {
+fn client_that_leaves_the_queue_frees_its_number_and_one_that_half_closes_is_served() {
     let mut stage = Stage::new("--max-clients 1 --rate off");
     let ann = stage.join("ann");
     let (gone, reset, pipe) = (stage.connect(), stage.connect(), stage.connect());
@@ -424,19 +413,10 @@ fn who_leaves_the_queue_frees_its_number_and_who_half_closes_is_still_heard() {
 }
 
 #[test]
-fn a_queue_of_none_refuses_at_once() {
-    let mut stage = Stage::new("--max-clients 1 --max-waiting 0");
-    stage.join("ann");
-    let late = stage.connect();
-    stage.expect(late, &["-- the server is full. try again later"]);
-    stage.end();
-}
-
-#[test]
-fn more_connections_than_slots_wait_at_the_door() {
+fn more_connections_than_slots_wait_in_the_kernel() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 0 --rate off");
     stage.join("ann");
-    // Each is refused, and closes only when it has been told; the kernel keeps the rest meanwhile.
+    // Each is refused, and closed only after it was told; the kernel keeps the rest meanwhile.
     let crowd: Vec<Wire> = (0..500).map(|_| stage.connect()).collect();
     stage.run();
     assert!(stage.server.roster().len() <= 65);
@@ -448,7 +428,7 @@ fn more_connections_than_slots_wait_at_the_door() {
 }
 
 #[test]
-fn max_per_ip() {
+fn connections_over_max_per_ip_are_refused() {
     let mut stage = Stage::new("--max-per-ip 2 --rate off");
     let from = |stage: &mut Stage, address: &str| stage.connect_from(Some(address), WIDE);
     let welcome = "-- welcome to chinwag. what's your name?";
@@ -469,7 +449,7 @@ fn max_per_ip() {
             stage.expect(local, &[welcome]);
         }
     }
-    // Those who are refused do not count, however many knock.
+    // Refused connections do not count, however many there are.
     for _ in 0..5 {
         from(&mut stage, "10.0.0.1");
     }
@@ -482,7 +462,7 @@ fn max_per_ip() {
 }
 
 #[test]
-fn name_timeout() {
+fn client_without_a_name_is_closed_after_name_timeout() {
     let mut stage = Stage::new("--name-timeout 5s");
     let (mute, quick) = (stage.connect(), stage.connect());
     stage.pass(Duration::from_millis(4_900));
@@ -497,7 +477,7 @@ fn name_timeout() {
 }
 
 #[test]
-fn who_trickles_bytes_still_has_to_give_a_name_in_time() {
+fn client_that_trickles_bytes_is_closed_after_name_timeout() {
     let mut stage = Stage::new("--name-timeout 5s");
     let mute = stage.connect();
     for _ in 0..6 {
@@ -509,7 +489,7 @@ fn who_trickles_bytes_still_has_to_give_a_name_in_time() {
 }
 
 #[test]
-fn who_is_slowed_down_is_not_idle() {
+fn throttled_client_is_not_idle() {
     let (mut stage, ann, bob) = pair("--idle-timeout 10s --rate 1/s --burst 1");
     (0..30).for_each(|number| stage.say(ann, &format!("{number}")));
     stage.say(bob, "/help");
@@ -524,7 +504,7 @@ fn who_is_slowed_down_is_not_idle() {
 }
 
 #[test]
-fn idle_timeout() {
+fn idle_client_is_closed_after_idle_timeout() {
     let (mut stage, ann, bob) = pair("--idle-timeout 10s");
     stage.pass(9 * SECOND);
     stage.say(ann, "awake");
@@ -537,7 +517,7 @@ fn idle_timeout() {
 }
 
 #[test]
-fn a_quiet_server_sleeps() {
+fn quiet_server_sleeps() {
     let mut stage = Stage::new("");
     for number in 0..100 {
         stage.join(&format!("c{number}"));
@@ -558,8 +538,7 @@ fn slow_clients_may_be_skipped_and_are_told_what_they_missed() {
     (0..20).for_each(|_| stage.say(ann, &line));
     stage.pass(30 * SECOND);
     stage.expect(ann, &[]);
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     assert_eq!(lines.len(), 17);
@@ -571,15 +550,14 @@ fn slow_clients_may_be_skipped_and_are_told_what_they_missed() {
 }
 
 #[test]
-fn who_was_skipped_is_told_so_before_the_end() {
+fn skipped_client_is_told_so_before_the_shutdown() {
     let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft off --grace 60s";
     let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
     (0..20).for_each(|_| stage.say(ann, &"x".repeat(506)));
     stage.run_past_holds();
     stage.world().signal(Signal::Terminate);
     stage.run();
-    stage.world().set_window(bob, WIDE);
-    stage.set_eager(bob, true);
+    stage.read_again(bob);
     stage.run();
     let lines = stage.unread(bob);
     let last = ["-- you missed 4 messages: you read too slowly", "-- the server is shutting down"];
@@ -590,7 +568,7 @@ fn who_was_skipped_is_told_so_before_the_end() {
 fn answers_to_its_own_commands_are_not_skipped() {
     let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft off --stall-timeout 1s";
     let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
-    // Over the buffer by messages, yet under the size from which it is not read.
+    // Messages exceed the buffer, and yet less is queued than stops reading from the client.
     stage.world().set_window(bob, 6 * 1024);
     let line = "x".repeat(506);
     (0..30).for_each(|_| stage.say(ann, &line));
@@ -599,8 +577,7 @@ fn answers_to_its_own_commands_are_not_skipped() {
     stage.run();
     stage.say(bob, "/who");
     stage.run();
-    stage.set_eager(bob, true);
-    stage.world().set_window(bob, WIDE);
+    stage.read_again(bob);
     stage.run();
     stage.expect_contains(bob, "-- in #lobby: ann, bob\n");
     let missed = stage.unread(bob).iter().filter(|line| line.starts_with("-- you missed")).count();
@@ -609,7 +586,7 @@ fn answers_to_its_own_commands_are_not_skipped() {
 }
 
 #[test]
-fn announce_max() {
+fn joins_and_leaves_over_announce_max_are_summed_up() {
     let mut stage = Stage::new("--announce-max 3 --rate off");
     let (ann, bob, cy) = (stage.join("ann"), stage.join("bob"), stage.join("cy"));
     let dan = stage.join("dan");
@@ -626,7 +603,7 @@ fn announce_max() {
 }
 
 #[test]
-fn history_is_shown_as_far_as_it_fits_into_half_the_write_buffer() {
+fn history_is_sent_as_far_as_it_fits_into_half_the_write_buffer() {
     let (mut stage, ann, bob) = pair("--rate off --write-buffer 8k --write-buffer-soft off");
     (0..20).for_each(|number| stage.say(ann, &format!("{number:0500}")));
     stage.run();
@@ -640,7 +617,7 @@ fn history_is_shown_as_far_as_it_fits_into_half_the_write_buffer() {
 }
 
 #[test]
-fn guests_start_at_once() {
+fn guests_join_at_once() {
     let mut stage = Stage::new("--guests");
     let ann = stage.connect();
     stage.say(ann, "hello?");

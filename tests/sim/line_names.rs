@@ -1,4 +1,4 @@
-//! What a line is while a client has no name: an answer, or something that was sent without knowledge of the question.
+//! Lines from a client without a name: answers to the prompt, and lines that were sent before the prompt was read.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const REFUSED: [(&str, &str); 8] = [
     ("/nick", "usage: /nick NAME"),
 ];
 
-/// A server with bob, who hears everything, and somebody who has the name.
+/// A server with bob, who reads everything, and with the owner of the name ci.
 fn with_ci(flags: &str) -> (Stage, Wire) {
     in_weather(flags, 1, Weather::default())
 }
@@ -39,7 +39,7 @@ fn in_weather(flags: &str, seed: u64, weather: Weather) -> (Stage, Wire) {
 }
 
 #[test]
-fn piped_message_behind_a_refused_name_is_heard_wherever_it_is_cut() {
+fn piped_message_behind_a_refused_name_is_delivered_wherever_it_is_cut() {
     for (first, reason) in REFUSED {
         let input = format!("{first}\njob is green\nok\n");
         for cut in 0..=input.len() {
@@ -53,9 +53,9 @@ fn piped_message_behind_a_refused_name_is_heard_wherever_it_is_cut() {
                     stage.world().end(script);
                 }
                 stage.pass(SECOND);
-                let mut heard = vec!["-- guest-3 joined", "guest-3: job is green", "guest-3: ok"];
-                heard.extend(ended.then_some("-- guest-3 left"));
-                assert_eq!(stage.unread(bob), heard, "{first} cut at {cut}");
+                let mut received = vec!["-- guest-3 joined", "guest-3: job is green", "guest-3: ok"];
+                received.extend(ended.then_some("-- guest-3 left"));
+                assert_eq!(stage.unread(bob), received, "{first} cut at {cut}");
                 stage.expect_contains(script, "-- hello guest-3. you are in #lobby with ");
                 stage.expect_contains(script, &format!("-- {reason}\n"));
                 assert!(!stage.text(script).contains(&format!("{reason}. what's")), "asked again");
@@ -81,24 +81,24 @@ fn segments_that_come_a_moment_later_are_no_answers() {
 }
 
 #[test]
-fn storms_change_nothing_in_what_is_heard_of_a_pipe() {
+fn storms_do_not_change_the_lines_of_a_pipe() {
     for seed in 0..200 {
         let (mut stage, bob) = in_weather("", seed, Weather { accept_fails: 0, ..Weather::storm() });
         let script = stage.connect();
         stage.send(script, b"ci\r\nfail\r\nok 3\r\n/me waves\r\nlast");
         stage.world().end(script);
         stage.pass(5 * SECOND);
-        let heard = ["joined", "fail", "ok 3", "* guest-3 waves", "last", "left"];
+        let received = ["joined", "fail", "ok 3", "* guest-3 waves", "last", "left"];
         let lines = stage.unread(bob);
-        assert_eq!(lines.len(), heard.len(), "seed {seed}: {lines:?}");
-        for (line, part) in lines.iter().zip(heard) {
+        assert_eq!(lines.len(), received.len(), "seed {seed}: {lines:?}");
+        for (line, part) in lines.iter().zip(received) {
             assert!(line.contains("guest-3") && line.contains(part), "seed {seed}: {lines:?}");
         }
     }
 }
 
 #[test]
-fn a_person_who_reads_the_refusal_gives_another_name() {
+fn person_that_reads_the_refusal_gives_another_name() {
     let (mut stage, bob) = with_ci("");
     let person = stage.connect();
     stage.expect(person, &[WELCOME]);
@@ -123,7 +123,7 @@ fn a_person_who_reads_the_refusal_gives_another_name() {
 }
 
 #[test]
-fn a_program_that_answers_the_moment_it_is_asked_again_gets_its_name() {
+fn program_that_answers_the_second_prompt_at_once_gets_its_name() {
     let (mut stage, bob) = with_ci("");
     let program = stage.connect();
     stage.say(program, "ci");
@@ -137,7 +137,7 @@ fn a_program_that_answers_the_moment_it_is_asked_again_gets_its_name() {
 }
 
 #[test]
-fn answer_that_something_follows_at_once_is_none() {
+fn line_with_another_right_behind_it_is_no_answer() {
     for (behind, ends) in [("", true), ("\nyo\n", false), ("\nyo\n", true), ("\n\n", false)] {
         let (mut stage, bob) = with_ci("");
         let script = stage.connect();
@@ -150,10 +150,10 @@ fn answer_that_something_follows_at_once_is_none() {
             stage.world().end(script);
         }
         stage.pass(SECOND);
-        let mut heard = vec!["-- guest-3 joined", "guest-3: green"];
-        heard.extend(behind.contains("yo").then_some("guest-3: yo"));
-        heard.extend(ends.then_some("-- guest-3 left"));
-        assert_eq!(stage.unread(bob), heard, "{behind:?} {ends}");
+        let mut received = vec!["-- guest-3 joined", "guest-3: green"];
+        received.extend(behind.contains("yo").then_some("guest-3: yo"));
+        received.extend(ends.then_some("-- guest-3 left"));
+        assert_eq!(stage.unread(bob), received, "{behind:?} {ends}");
     }
 }
 
@@ -166,15 +166,15 @@ fn messages_and_moves_in_front_of_a_name_are_carried_out_if_they_are_piped() {
         ("/join dev\nhello\n", &["-- guest-3 joined", "-- guest-3 left"]),
         ("/help\nann\nhello\n", &["-- ann joined", "ann: hello", "-- ann left"]),
     ];
-    for (input, heard) in table {
+    for (input, received) in table {
         let (mut stage, bob) = with_ci("");
         let script = stage.connect();
         stage.send(script, input.as_bytes());
         stage.world().end(script);
         stage.pass(SECOND);
-        stage.expect(bob, heard);
+        stage.expect(bob, received);
     }
-    // Somebody who waits for the reply gets it.
+    // A client that waits for the reply gets the name.
     let (mut stage, bob) = with_ci("");
     let person = stage.connect();
     stage.say(person, "/join dev");
@@ -189,7 +189,7 @@ fn messages_and_moves_in_front_of_a_name_are_carried_out_if_they_are_piped() {
 }
 
 #[test]
-fn a_refused_name_and_nothing_else_is_only_refused() {
+fn refused_name_alone_is_only_refused() {
     for (first, reason) in REFUSED {
         for end in ["", "\n"] {
             let (mut stage, bob) = with_ci("");
@@ -205,7 +205,7 @@ fn a_refused_name_and_nothing_else_is_only_refused() {
 }
 
 #[test]
-fn a_name_that_is_too_long_for_a_line_makes_a_guest() {
+fn name_longer_than_a_line_makes_a_guest() {
     let (mut stage, bob) = with_ci("--line-max 128");
     let script = stage.connect();
     stage.send(script, &b"x".repeat(3_000));
@@ -217,7 +217,7 @@ fn a_name_that_is_too_long_for_a_line_makes_a_guest() {
 }
 
 #[test]
-fn the_other_half_of_a_lines_end_is_no_answer_and_no_message() {
+fn second_half_of_a_line_end_is_no_answer_and_no_message() {
     for second in ["\n", "\0"] {
         let (mut stage, bob) = with_ci("");
         let person = stage.connect();
@@ -239,7 +239,7 @@ fn the_other_half_of_a_lines_end_is_no_answer_and_no_message() {
 }
 
 #[test]
-fn line_typed_in_the_queue_is_heard_under_a_guest_name() {
+fn line_typed_in_the_queue_is_sent_under_a_guest_name() {
     for ended in [false, true] {
         let (mut stage, bob) = with_ci("--max-clients 3");
         let dan = stage.join("dan");
@@ -252,11 +252,11 @@ fn line_typed_in_the_queue_is_heard_under_a_guest_name() {
         stage.pass(SECOND);
         stage.say(dan, "/quit");
         stage.pass(SECOND);
-        let mut heard = vec!["-- dan left", "-- guest-4 joined", "guest-4: job is green"];
-        heard.extend(ended.then_some("-- guest-4 left"));
-        assert_eq!(stage.unread(bob), heard);
+        let mut received = vec!["-- dan left", "-- guest-4 joined", "guest-4: job is green"];
+        received.extend(ended.then_some("-- guest-4 left"));
+        assert_eq!(stage.unread(bob), received);
     }
-    // A person who has typed a name is asked again.
+    // A person that has typed a name is asked again.
     let (mut stage, bob) = with_ci("--max-clients 3");
     let dan = stage.join("dan");
     let person = stage.connect();
@@ -273,7 +273,7 @@ fn line_typed_in_the_queue_is_heard_under_a_guest_name() {
 }
 
 #[test]
-fn client_that_gives_no_name_that_can_be_had_is_closed_in_the_end() {
+fn client_that_gives_only_refused_names_is_closed_in_the_end() {
     let (mut stage, bob) = with_ci("--name-timeout 10s");
     let person = stage.connect();
     for _ in 0..9 {
@@ -287,7 +287,7 @@ fn client_that_gives_no_name_that_can_be_had_is_closed_in_the_end() {
 }
 
 #[test]
-fn guests_are_heard_at_once_with_all_they_sent() {
+fn guests_join_at_once_with_all_lines_they_sent() {
     for cut in 0.."one\ntwo\n".len() {
         let mut stage = Stage::new("--guests --rate off");
         let bob = stage.connect();

@@ -1,4 +1,4 @@
-//! Other protocols at the line listener, and connections that say nothing: nobody else notices either.
+//! Clients of other protocols at the line listener, and connections that send nothing, are invisible to everybody else.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a web page can make a browser send.
+/// A request that a web page can make a browser send.
 const FORGED: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n\n/nick boss\nhello\n";
 
-/// What others send, and a part of what they are told.
+/// First bytes of other protocols, and a part of the answer to each.
 const OTHERS: [(&[u8], &str); 8] = [
     (FORGED, "400 Bad Request"),
     (b"get /%0ahello HTTP/1.0\r\n\r\nhello\n", "400 Bad Request"),
@@ -22,7 +22,7 @@ const OTHERS: [(&[u8], &str); 8] = [
     (b"*1\r\n$4\r\nPING\r\n", "that is another protocol"),
 ];
 
-/// A server with bob in its lobby, who notices everything.
+/// A server with bob in its lobby, who reads everything.
 fn with_bob(flags: &str) -> (Stage, Wire) {
     let mut stage = Stage::new(&format!("--rate off {flags}"));
     let bob = stage.connect();
@@ -32,11 +32,11 @@ fn with_bob(flags: &str) -> (Stage, Wire) {
     (stage, bob)
 }
 
-/// The wire was told so and closed, and bob has noticed nothing.
+/// Checks that the client got this answer and was closed, and that bob has read nothing.
 #[track_caller]
-fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, told: &str) {
+fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, answer: &str) {
     stage.run();
-    stage.expect_contains(wire, told);
+    stage.expect_contains(wire, answer);
     assert!(!stage.text(wire).contains("hello guest"), "{}", stage.text(wire));
     assert!(stage.world().is_over(wire), "still open");
     stage.pass(2 * SECOND);
@@ -46,23 +46,23 @@ fn assert_sent_away(stage: &mut Stage, wire: Wire, bob: Wire, told: &str) {
 }
 
 #[test]
-fn another_protocol_is_never_a_guest_however_it_is_cut() {
+fn other_protocols_never_become_guests_however_they_are_cut() {
     for flags in ["", "--guests"] {
-        for (input, told) in OTHERS {
+        for (input, answer) in OTHERS {
             for cut in 0..input.len() {
                 let (mut stage, bob) = with_bob(flags);
                 let wire = stage.connect();
                 stage.send(wire, &input[..cut]);
                 stage.run();
                 stage.send(wire, &input[cut..]);
-                assert_sent_away(&mut stage, wire, bob, told);
+                assert_sent_away(&mut stage, wire, bob, answer);
             }
         }
     }
 }
 
 #[test]
-fn an_http_request_gets_an_http_answer_where_nothing_was_said_before() {
+fn http_request_gets_an_http_answer_if_nothing_was_sent_before() {
     let (mut stage, _) = with_bob("--guests --line-max 128");
     for request in [FORGED.to_vec(), format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(500)).into_bytes()] {
         let wire = stage.connect();
@@ -79,9 +79,9 @@ fn an_http_request_gets_an_http_answer_where_nothing_was_said_before() {
 }
 
 #[test]
-fn another_protocol_does_not_wait_for_a_place() {
+fn other_protocols_do_not_wait_in_the_queue() {
     for flags in ["--max-clients 1", "--max-clients 1 --guests"] {
-        for (input, told) in OTHERS {
+        for (input, answer) in OTHERS {
             for cut in 0..input.len() {
                 let (mut stage, bob) = with_bob(flags);
                 let wire = stage.connect();
@@ -89,7 +89,7 @@ fn another_protocol_does_not_wait_for_a_place() {
                 stage.run();
                 assert_eq!(stage.server.waiting(), usize::from(!stage.world().is_over(wire)));
                 stage.send(wire, &input[cut..]);
-                assert_sent_away(&mut stage, wire, bob, told);
+                assert_sent_away(&mut stage, wire, bob, answer);
                 assert_eq!(stage.server.waiting(), 0);
                 stage.end();
             }
@@ -98,7 +98,7 @@ fn another_protocol_does_not_wait_for_a_place() {
 }
 
 #[test]
-fn a_request_line_longer_than_what_is_kept_does_not_wait_for_a_place() {
+fn request_line_longer_than_the_inbox_does_not_wait_in_the_queue() {
     for flags in ["--max-clients 1", "--max-clients 1 --line-max 64k", "--max-clients 1 --line-max 128"] {
         let (mut stage, bob) = with_bob(flags);
         let wire = stage.connect();
@@ -108,7 +108,7 @@ fn a_request_line_longer_than_what_is_kept_does_not_wait_for_a_place() {
 }
 
 #[test]
-fn a_request_behind_an_empty_line_is_the_end_of_a_guest() {
+fn request_behind_an_empty_line_closes_the_guest() {
     let (mut stage, bob) = with_bob("");
     let wire = stage.connect();
     stage.send(wire, b"\r\n");
@@ -116,7 +116,7 @@ fn a_request_behind_an_empty_line_is_the_end_of_a_guest() {
     stage.send(wire, FORGED);
     stage.expect(bob, &["-- guest-2 joined", "-- guest-2 left"]);
     stage.expect_contains(wire, "400 Bad Request");
-    // Together they are seen for what they are.
+    // An empty line and a request in one segment are recognised together.
     let wire = stage.connect();
     stage.send(wire, &[b"\r\n\r\n", FORGED].concat());
     assert_sent_away(&mut stage, wire, bob, "400 Bad Request");
@@ -124,7 +124,7 @@ fn a_request_behind_an_empty_line_is_the_end_of_a_guest() {
 }
 
 #[test]
-fn a_person_may_be_called_get_and_speak_of_requests() {
+fn person_may_be_called_get_and_write_about_requests() {
     let (mut stage, bob) = with_bob("");
     let get = stage.join("GET");
     stage.say(get, "GET / HTTP/1.1");
@@ -137,7 +137,7 @@ fn a_person_may_be_called_get_and_speak_of_requests() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_not_noticed() {
+fn connection_that_sends_nothing_is_invisible() {
     for flags in ["", "--guests", "--guests --max-clients 1"] {
         let (mut stage, bob) = with_bob(flags);
         for how in 0..4 {
@@ -145,7 +145,7 @@ fn a_connection_that_says_nothing_is_not_noticed() {
             match how {
                 0 => stage.world().end(wire),
                 1 => stage.world().reset(wire),
-                // A telnet client says what it can do, and thinks better of it.
+                // A telnet client that sends its options and closes.
                 2 => {
                     stage.send(wire, b"\xff\xfb\x18\xff\xfd\x03");
                     stage.run();
@@ -160,7 +160,7 @@ fn a_connection_that_says_nothing_is_not_noticed() {
             stage.expect(bob, &[]);
             assert!(!stage.text(wire).contains("-- hello"), "{}", stage.text(wire));
         }
-        // They have used up no numbers of guests either.
+        // These connections have used up no guest numbers either.
         stage.say(bob, "/quit");
         stage.run();
         let next = stage.connect();
@@ -173,7 +173,7 @@ fn a_connection_that_says_nothing_is_not_noticed() {
 }
 
 #[test]
-fn a_guest_who_only_listens_is_let_in_after_a_moment() {
+fn guest_that_sends_nothing_joins_after_a_moment() {
     let (mut stage, bob) = with_bob("--guests");
     let listener = stage.connect();
     stage.pass(SECOND / 5);

@@ -1,4 +1,4 @@
-//! Listeners that can't accept any more: each is closed, the others go on, and with the last the server ends.
+//! A listener that fails for good is closed and the others go on. Without any listener the server ends.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::web::{ask_once, get};
 const BROKEN: [i32; 4] = [9, 22, 88, 95];
 
 #[test]
-fn listener_that_can_not_accept_any_more_is_closed_and_not_tried_again() {
+fn listener_that_fails_for_good_is_closed_and_not_polled_again() {
     for error in BROKEN {
         let mut stage = Stage::new("");
         let ann = stage.join("ann");
@@ -22,7 +22,7 @@ fn listener_that_can_not_accept_any_more_is_closed_and_not_tried_again() {
         stage.pass(Duration::from_secs(60));
         assert_eq!(stage.world().accepts, accepts, "error {error}");
         assert_eq!(stage.text(refused), "");
-        // Whoever is there stays, and the other listener goes on.
+        // Present clients stay, and the other listener goes on.
         assert!(ask_once(&mut stage, &get("/healthz")).starts_with("HTTP/1.1 200 "));
         stage.say(ann, "/who");
         stage.run();
@@ -50,7 +50,7 @@ fn server_without_a_listener_tells_everybody_and_ends() {
 
 #[test]
 fn errors_of_one_connection_and_of_the_machine_close_no_listener() {
-    // ECONNABORTED, EPROTO, EPERM, ENETUNREACH; ENFILE, EMFILE, ENOBUFS, ENOMEM, and one that nobody knows.
+    // ECONNABORTED, EPROTO, EPERM, ENETUNREACH; ENFILE, EMFILE, ENOBUFS, ENOMEM, and an unknown one.
     for error in [103, 71, 1, 101, 23, 24, 105, 12, 131] {
         let mut stage = Stage::new("");
         stage.world().accept_errors.push_back(error);

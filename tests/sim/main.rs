@@ -1,20 +1,20 @@
 //! The whole server on a virtual network and a virtual clock.
 //!
-//! `faults.rs` has the faults of the guide's list that need no real socket, each under its number; `limits.rs` every
-//! limit, on both sides of its bound; `random.rs` random scenarios from seeds. A few hundred seeds run by default:
+//! - `faults.rs`: faults of the guide's list that need no real socket, each under its number.
+//! - `limits.rs`: every limit on both sides of its bound; `sequences.rs`: limits exceeded again and again.
+//! - `random.rs`: random scenarios from seeds.
+//! - `slow_kinds.rs`: slow clients by the kind of message; `growing.rs`: texts that escaping makes longer.
+//! - `deadlines.rs`: the start of each deadline.
+//! - `names.rs`: names that look alike, in every dialect and at two processes.
+//! - `redis.rs`: a virtual Redis. One test compares it with a real `redis-server`; a plain `cargo test` ignores that.
+//! - `cluster.rs`: several servers around it. `redis_chat.rs` and the files after it check that their clients see one chat.
+//!
+//! Random tests run a few hundred seeds by default:
 //!
 //! ```text
 //! SIM_SEEDS=1000000 cargo test --profile sim --test sim random  # a million, with the server's own checks
-//! SIM_SEED=17 cargo test --test sim random                      # one again, with all it says
+//! SIM_SEED=17 cargo test --test sim random                      # one again, with all its output
 //! ```
-//!
-//! `sequences.rs` goes over a limit again and again, `slow_kinds.rs` has slow clients by the kind of what is said, `growing.rs`
-//! text that escaping makes longer, `deadlines.rs` from when each deadline counts.
-//! `names.rs` has names that look alike, in every dialect and at two processes.
-//!
-//! `redis.rs` is a Redis that is as virtual; the one test that needs a real `redis-server`, to compare them, is ignored
-//! by a plain `cargo test`. `cluster.rs` puts several servers around it; `redis_chat.rs` and the files after it are what
-//! they must be to their clients: one chat.
 
 mod address_rates;
 mod announce;
@@ -25,12 +25,13 @@ mod cluster;
 mod coalesce;
 mod counts;
 mod deadlines;
+mod farewells;
 mod faults;
 mod floods;
+mod frames;
 mod growing;
 mod guide;
 mod identity;
-mod last_words;
 mod ledger;
 mod limits;
 mod line_names;
@@ -66,7 +67,7 @@ mod web_edges;
 mod web_faults;
 mod web_ledger;
 mod web_limits;
-mod web_pace;
 mod web_random;
 mod web_return;
+mod web_throttle;
 mod world;

@@ -1,4 +1,4 @@
-//! Names on the wire: what every dialect accepts, refuses, and answers.
+//! Names on the wire, as every dialect accepts, refuses, and answers them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::socket::{Socket, handshake};
 use crate::stage::Stage;
 use crate::web::{ask_once, post};
 
-/// Names that only look like one that is kept for the server.
+/// Names that look like one that is reserved for the server.
 const FORGED: [&str; 6] = ["аdmin", "ѕуѕtem", "guest-٧", "guest-lO", "ｒedis", "һttр"];
 
 /// Names with joiners and selectors that their scripts need.
@@ -20,7 +20,7 @@ fn encoded(name: &str) -> String {
 }
 
 #[test]
-fn a_name_that_could_be_taken_for_the_servers_is_refused_in_every_dialect() {
+fn name_that_looks_like_one_of_the_server_is_refused_in_every_dialect() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
@@ -52,7 +52,7 @@ fn a_name_that_could_be_taken_for_the_servers_is_refused_in_every_dialect() {
 }
 
 #[test]
-fn a_name_with_the_joiners_and_selectors_of_its_script_is_kept_as_it_is_written() {
+fn name_with_the_joiners_and_selectors_of_its_script_is_kept_as_written() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     for proper in PROPER {
@@ -76,7 +76,7 @@ fn a_name_with_the_joiners_and_selectors_of_its_script_is_kept_as_it_is_written(
 }
 
 #[test]
-fn a_look_alike_of_somebody_present_is_taken_in_every_dialect() {
+fn look_alike_of_a_present_name_is_taken_in_every_dialect() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     let bob = stage.join("bob");
@@ -112,7 +112,7 @@ fn a_look_alike_of_somebody_present_is_taken_in_every_dialect() {
 }
 
 #[test]
-fn a_look_alike_of_somebody_at_another_process_is_taken() {
+fn look_alike_of_a_name_at_another_process_is_taken() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -126,28 +126,28 @@ fn a_look_alike_of_somebody_at_another_process_is_taken() {
 }
 
 #[test]
-fn of_two_look_alikes_at_two_processes_the_later_is_a_guest_and_is_told() {
+fn later_of_two_look_alikes_at_two_processes_becomes_a_guest_and_is_told() {
     for (first, early_name, late_name) in [(0, "ann", "аnn"), (1, "аnn", "ann"), (0, "Ivan", "lvan")] {
         let mut cluster = Cluster::new(2, "");
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let early = cluster.join(first, early_name);
         cluster.pass(Duration::from_millis(100));
         let late = cluster.join(1 - first, late_name);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
-        let told = cluster.unread(late);
+        let lines = cluster.unread(late);
         let yielded = format!(
             "-- somebody on another server had the name {early_name} before you, and {late_name} looks like it"
         );
-        assert_eq!(told[0], yielded);
-        assert!(told[1].starts_with("-- you are now guest-"), "{told:?}");
+        assert_eq!(lines[0], yielded);
+        assert!(lines[1].starts_with("-- you are now guest-"), "{lines:?}");
         assert!(!cluster.unread(early).iter().any(|line| line.contains("you are now")));
         cluster.end();
     }
 }
 
 #[test]
-fn a_room_that_looks_like_the_lobby_is_refused_and_a_joiner_makes_no_other_room() {
+fn room_that_looks_like_the_lobby_is_refused_and_a_joiner_makes_no_other_room() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.say(ann, "/join lоbby");

@@ -1,5 +1,5 @@
-//! Connections that the server makes, and names it asks for, as the virtual network has them: what `tests/real/outgoing.rs`
-//! sees of the real one must be so here.
+//! Connections and name look-ups of the server on the virtual network, which must behave as the real one does in
+//! `tests/real/outgoing.rs`.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ fn target() -> ConnectTarget {
     ConnectTarget::Tcp(([127, 0, 0, 1], 6379).into())
 }
 
-/// A connection that was begun and is watched.
+/// Starts a connection and registers it with the poll.
 fn begin(dial: Dial) -> (World, Stream, Wire) {
     let mut world = World::new(1, Weather::default());
     world.dial = dial;
@@ -47,7 +47,7 @@ fn error<T>(result: io::Result<T>) -> ErrorKind {
 }
 
 #[test]
-fn a_connection_stands_with_the_first_writable_event_and_both_are_heard() {
+fn connection_is_established_with_the_first_writable_event_and_carries_bytes_both_ways() {
     let (mut world, mut stream, wire) = begin(Dial::Answered);
     assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::WouldBlock);
     assert_eq!(error(read(&mut world, &mut stream)), ErrorKind::WouldBlock);
@@ -65,7 +65,7 @@ fn a_connection_stands_with_the_first_writable_event_and_both_are_heard() {
 }
 
 #[test]
-fn what_is_sent_before_it_stands_is_read_once_it_does() {
+fn bytes_sent_before_a_connection_is_established_are_read_afterwards() {
     let (mut world, mut stream, wire) = begin(Dial::Answered);
     world.send(wire, b"hello");
     assert_eq!(error(read(&mut world, &mut stream)), ErrorKind::WouldBlock);
@@ -74,7 +74,7 @@ fn what_is_sent_before_it_stands_is_read_once_it_does() {
 }
 
 #[test]
-fn a_refusal_is_known_at_once_or_with_the_next_poll_and_is_told_once() {
+fn refusal_is_reported_once_by_the_call_or_by_the_next_poll() {
     let mut world = World::new(1, Weather::default());
     world.dial = Dial::Refused;
     let refused = Net::connect(&mut world, &target()).unwrap_err();
@@ -87,18 +87,18 @@ fn a_refusal_is_known_at_once_or_with_the_next_poll_and_is_told_once() {
             poll(&mut world),
             [PollEvent::Connection { token: TOKEN, readable: true, writable: true }]
         );
-        let told = match write_first {
+        let reason = match write_first {
             true => error(write(&mut world, &mut stream)),
             false => error(read(&mut world, &mut stream)),
         };
-        assert_eq!(told, ErrorKind::ConnectionRefused);
+        assert_eq!(reason, ErrorKind::ConnectionRefused);
         assert_eq!(error(write(&mut world, &mut stream)), ErrorKind::BrokenPipe);
         assert_eq!(read(&mut world, &mut stream).unwrap(), b"");
     }
 }
 
 #[test]
-fn one_that_hangs_is_never_heard_of_until_the_test_says_so() {
+fn hanging_connection_has_no_event_until_the_test_settles_it() {
     for (dial, readable) in [(Dial::Answered, false), (Dial::RefusedLater, true)] {
         let (mut world, mut stream, wire) = begin(Dial::Hangs);
         assert_eq!(poll(&mut world), []);
@@ -109,7 +109,7 @@ fn one_that_hangs_is_never_heard_of_until_the_test_says_so() {
 }
 
 #[test]
-fn a_connection_takes_a_descriptor_and_gives_it_back() {
+fn connection_takes_a_descriptor_and_gives_it_back() {
     let mut world = World::new(1, Weather::default());
     world.descriptors = 1;
     let stream = Net::connect(&mut world, &target()).unwrap();
@@ -119,7 +119,7 @@ fn a_connection_takes_a_descriptor_and_gives_it_back() {
 }
 
 #[test]
-fn names_have_the_addresses_that_the_test_gives_them() {
+fn names_resolve_to_the_addresses_that_the_test_sets() {
     let mut world = World::new(1, Weather::default());
     world.resolve("db", 7);
     assert!(world.resolved().is_none());

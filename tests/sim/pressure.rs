@@ -1,43 +1,43 @@
-//! Back-pressure: a client that reads steadily at 1 Mbit/s or more is never dropped, nor skipped, for what others say within
-//! their limits. The talkers wait; a reader that is slower than that costs them a second.
+//! Back-pressure: a client that reads at least 1 Mbit/s is never dropped or skipped for messages within the limits.
+//! Talkers wait for it. A slower reader delays them by a second at most.
 
 use std::time::Duration;
 
 use crate::socket::{BINARY, Socket, TEXT, frame};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::{ask, get, post};
 use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How often a reader of the tests reads.
+/// Time between two reads of a reader.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Bytes in a millisecond.
+/// One Mbit/s, in bytes per millisecond.
 const ONE_MBIT: usize = 125;
 const TEN_MBIT: usize = 1_250;
 const HUNDRED_MBIT: usize = 12_500;
 
-/// What a socket's buffers take before they are full, at least.
+/// Capacity of a socket's buffers, at least.
 const WINDOW: usize = 16 * 1024;
 
 /// Ends each message of the tests, and nothing else.
 const MARK: &[u8] = b"~|";
 
-/// A client that reads so many bytes in a millisecond.
+/// A client that reads so many bytes per millisecond.
 struct Reader {
     wire: Wire,
     bytes: usize,
 }
 
-/// A room in which readers of every dialect are.
+/// A room with readers of every dialect.
 struct Room {
     stage: Stage,
     readers: Vec<Reader>,
 }
 
 impl Room {
-    /// Readers of every dialect, each at that rate.
+    /// Joins readers of every dialect, each at that rate.
     fn new(flags: &str, bytes: usize) -> Room {
         let mut stage = Stage::new(flags);
         let line = stage.join("line");
@@ -56,7 +56,7 @@ impl Room {
         self.readers.push(Reader { wire, bytes });
     }
 
-    /// Lets time pass in which the readers read.
+    /// Lets time pass while the readers read.
     fn pass(&mut self, span: Duration) {
         for _ in 0..span.as_millis() / STEP.as_millis() {
             self.stage.pass(STEP);
@@ -66,18 +66,18 @@ impl Room {
         }
     }
 
-    fn heard(&self, wire: Wire) -> usize {
+    fn received(&self, wire: Wire) -> usize {
         self.stage.raw(wire).windows(MARK.len()).filter(|window| *window == MARK).count()
     }
 
-    /// All readers heard so many messages: the program on the raw listener only `relayed` ones.
+    /// Checks that all readers have read so many messages; the program on the raw listener reads only `relayed` ones.
     #[track_caller]
-    fn assert_heard(&self, count: usize, relayed: usize, context: &str) {
+    fn assert_all_received(&self, count: usize, relayed: usize, context: &str) {
         let metrics = self.stage.server.metrics();
         assert_eq!((metrics.dropped(), metrics.missed), (0, 0), "{context}");
         for (index, reader) in self.readers.iter().enumerate() {
             let expected = if index == 2 { relayed } else { count };
-            assert_eq!(self.heard(reader.wire), expected, "{context}, reader {index}");
+            assert_eq!(self.received(reader.wire), expected, "{context}, reader {index}");
         }
     }
 
@@ -96,10 +96,10 @@ fn say(text: &str) -> Vec<u8> {
     frame(TEXT, format!(r#"{{"type":"say","room":"lobby","text":"{text}"}}"#).as_bytes())
 }
 
-/// What a text is at a listener.
+/// Encodes a text as a message for a listener.
 type Message = fn(&str) -> Vec<u8>;
 
-/// Who talks: by the name of the listener, and what a text of so many bytes is there.
+/// Talkers by the name of their listener, with the encoding of their messages.
 const TALKERS: [(&str, Message); 4] = [
     ("/ws?name=talker", say),
     ("/raw/lobby?name=talker", |text| frame(TEXT, text.as_bytes())),
@@ -116,14 +116,14 @@ fn talker(stage: &mut Stage, listener: &str) -> Wire {
 }
 
 #[test]
-fn ten_long_texts_of_one_client_drop_no_reader_at_any_speed() {
+fn ten_long_texts_of_one_client_drop_no_reader() {
     for policy in ["drop", "skip"] {
         for (bytes, seconds) in [(ONE_MBIT, 12), (TEN_MBIT, 11), (HUNDRED_MBIT, 11)] {
             let mut room = Room::new(&format!("--slow-client {policy} --burst 10"), bytes);
             let wire = talker(&mut room.stage, "/ws?name=talker");
             (0..10).for_each(|_| room.stage.send(wire, &say(&text(65_000))));
             room.pass(seconds * SECOND);
-            room.assert_heard(10, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.assert_all_received(10, 0, &format!("{policy}, {bytes} bytes a millisecond"));
             room.end();
         }
     }
@@ -140,7 +140,11 @@ fn talkers_of_every_dialect_without_limits_of_their_own_wait_for_readers() {
                 (0..10).for_each(|_| room.stage.send(wire, &message(&text(65_000))));
                 room.pass(seconds * SECOND);
                 let relayed = if listener.starts_with("/raw") { 10 } else { 0 };
-                room.assert_heard(10, relayed, &format!("{policy}, {listener}, {bytes} bytes a millisecond"));
+                room.assert_all_received(
+                    10,
+                    relayed,
+                    &format!("{policy}, {listener}, {bytes} bytes a millisecond"),
+                );
                 room.end();
             }
         }
@@ -155,7 +159,7 @@ fn texts_that_double_when_they_are_escaped_drop_no_reader() {
     let message = post("/rooms/lobby/messages", "", &quotes);
     (0..6).for_each(|_| room.stage.send(wire, message.as_bytes()));
     room.pass(8 * SECOND);
-    room.assert_heard(6, 0, "quotes");
+    room.assert_all_received(6, 0, "quotes");
     room.end();
 }
 
@@ -173,7 +177,7 @@ fn many_talkers_at_once_drop_no_reader() {
                 [&message, &message].into_iter().for_each(|message| room.stage.send(*wire, message));
             }
             room.pass(seconds * SECOND);
-            room.assert_heard(48, 0, &format!("{policy}, {bytes} bytes a millisecond"));
+            room.assert_all_received(48, 0, &format!("{policy}, {bytes} bytes a millisecond"));
             room.end();
         }
     }
@@ -188,7 +192,7 @@ fn many_tiny_messages_drop_no_reader() {
             room.stage.send(*wire, "~|\n".repeat(1_500).as_bytes());
         }
         room.pass(20 * SECOND);
-        room.assert_heard(9_000, 0, policy);
+        room.assert_all_received(9_000, 0, policy);
         room.end();
     }
 }
@@ -209,14 +213,14 @@ fn private_messages_of_many_to_one_drop_no_reader() {
             }
         }
         room.pass(7 * SECOND);
-        room.assert_heard(10, 10, policy);
+        room.assert_all_received(10, 10, policy);
         readers[2..].iter().for_each(|reader| room.slow_down(reader.wire, HUNDRED_MBIT));
         room.end();
     }
 }
 
 #[test]
-fn a_reader_in_many_rooms_is_not_dropped_for_the_talk_of_all() {
+fn reader_in_many_rooms_is_not_dropped_for_the_talk_in_all_of_them() {
     let mut room = Room::new("--rate off", ONE_MBIT);
     let mut tab = Socket::open(&mut room.stage, "/ws?name=busy&room=a");
     for name in ["b", "c", "d", "e", "f"] {
@@ -232,22 +236,22 @@ fn a_reader_in_many_rooms_is_not_dropped_for_the_talk_of_all() {
         }
     }
     room.pass(8 * SECOND);
-    assert_eq!((room.heard(tab.wire), room.stage.server.metrics().dropped()), (12, 0));
+    assert_eq!((room.received(tab.wire), room.stage.server.metrics().dropped()), (12, 0));
     room.end();
 }
 
 #[test]
-fn a_relayed_message_of_bytes_waits_as_well() {
+fn relayed_binary_message_waits_as_well() {
     let mut room = Room::new("--rate off", TEN_MBIT);
     let wire = talker(&mut room.stage, "/raw/lobby?name=talker");
     (0..10).for_each(|_| room.stage.send(wire, &frame(BINARY, text(65_000).as_bytes())));
     room.pass(SECOND);
-    assert_eq!((room.heard(room.readers[2].wire), room.stage.server.metrics().dropped()), (10, 0));
+    assert_eq!((room.received(room.readers[2].wire), room.stage.server.metrics().dropped()), (10, 0));
     room.end();
 }
 
-/// Says something every 50 ms while one member reads that slowly, and tells how long messages were held up: the longest
-/// time for one, and for all together.
+/// Sends a message every 50 ms while one member reads slowly. Returns the longest delay of a message, and the sum of
+/// all delays.
 fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
     let flags = format!("--slow-client {policy} --rate off --history 0 --stall-timeout 10s");
     let mut room = Room::new(&flags, HUNDRED_MBIT);
@@ -259,16 +263,16 @@ fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
     for number in 1..400 {
         room.stage.say(ann, &text(4_000));
         let mut steps = 0;
-        while room.heard(tab) < number {
+        while room.received(tab) < number {
             room.pass(STEP);
             steps += 1;
         }
-        // It is read within a step or two where nothing holds it up.
+        // Without a delay it is read within a step or two.
         let late = (steps as u32 * STEP).saturating_sub(3 * STEP);
         (longest, sum) = (longest.max(late.as_millis()), sum + late.as_millis());
         room.pass(5 * STEP);
     }
-    assert_eq!(room.heard(tab), 399, "nothing is lost for the others");
+    assert_eq!(room.received(tab), 399, "nothing is lost for the others");
     let metrics = room.stage.server.metrics();
     assert_eq!(metrics.dropped(), u64::from(policy == "drop"), "{policy}, {bytes}");
     assert!(policy == "drop" || metrics.missed > 0, "it was too slow for all that was said");
@@ -278,9 +282,9 @@ fn holds(policy: &str, bytes: usize) -> (Duration, Duration) {
 }
 
 #[test]
-fn a_reader_that_is_too_slow_holds_a_room_up_for_a_second_in_all() {
+fn reader_that_is_too_slow_delays_a_room_by_a_second_in_all() {
     for policy in ["drop", "skip"] {
-        // Nothing at all, a dribble, and a third of the floor.
+        // No bytes at all, a trickle, and a third of the minimum.
         for bytes in [0, 1, 40] {
             let (longest, sum) = holds(policy, bytes);
             let most = SECOND + 2 * STEP;
@@ -291,7 +295,7 @@ fn a_reader_that_is_too_slow_holds_a_room_up_for_a_second_in_all() {
 }
 
 #[test]
-fn a_talker_is_not_slowed_down_for_rooms_that_it_is_not_in() {
+fn talker_is_not_held_for_rooms_that_it_is_not_in() {
     let mut room = Room::new("--rate off", HUNDRED_MBIT);
     let (ann, bob) = (room.stage.join("ann"), room.stage.join("bob"));
     for wire in [ann, bob] {
@@ -299,8 +303,7 @@ fn a_talker_is_not_slowed_down_for_rooms_that_it_is_not_in() {
     }
     let wire = talker(&mut room.stage, "http");
     let stalled = room.stage.join("stalled");
-    room.stage.set_eager(stalled, false);
-    room.stage.world().set_window(stalled, 0);
+    room.stage.stall(stalled);
     room.stage.send(wire, &TALKERS[2].1(&text(65_000)).repeat(3));
     room.stage.run();
     assert!(room.stage.server.metrics().holds > 0, "the lobby waits");
@@ -314,25 +317,23 @@ fn a_talker_is_not_slowed_down_for_rooms_that_it_is_not_in() {
 }
 
 #[test]
-fn a_wait_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
+fn hold_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
     for case in ["reads", "resets", "joins"] {
         let mut stage = Stage::new("--rate off --history 0");
         let (ann, bob, slow) = (stage.join("ann"), stage.join("bob"), stage.join("slow"));
-        stage.set_eager(slow, false);
-        stage.world().set_window(slow, 0);
+        stage.stall(slow);
         (0..40).for_each(|_| stage.say(ann, &"x".repeat(3_000)));
         stage.say(ann, "last");
         stage.pass(SECOND / 10);
         assert!(!stage.text(bob).contains("last"), "{case}: it waits");
         match case {
             "reads" => {
-                stage.set_eager(slow, true);
-                stage.world().set_window(slow, WIDE);
+                stage.read_again(slow);
             }
             "resets" => stage.world().reset(slow),
             _ => stage.say(slow, "/join elsewhere"),
         }
-        // Who has so much waiting is not read, so the command has to wait for the bound.
+        // A client with that much queued is not read, so its command has to wait for the bound.
         stage.pass(if case == "joins" { SECOND } else { SECOND / 100 });
         assert!(stage.text(bob).contains("last"), "{case}: it waits no longer");
         stage.end();
@@ -340,21 +341,21 @@ fn a_wait_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
 }
 
 #[test]
-fn one_who_talks_much_does_not_keep_others_waiting_in_a_room_of_slow_readers() {
+fn client_that_talks_much_does_not_delay_others_in_a_room_of_slow_readers() {
     let mut room = Room::new("--rate off", ONE_MBIT);
     let hog = talker(&mut room.stage, "/ws?name=hog");
     (0..40).for_each(|_| room.stage.send(hog, &say(&text(60_000))));
     room.pass(SECOND);
     let ann = room.stage.join("ann");
     room.stage.say(ann, "a word");
-    // What is queued is over the mark by one message of the hog at most, and then it is her turn.
+    // The queue exceeds the watermark by one message of the hog at most, and then it is her turn.
     room.pass(2 * SECOND);
     room.stage.expect_contains(room.readers[0].wire, "ann: a word\n");
     room.end();
 }
 
 #[test]
-fn a_server_that_has_waited_for_readers_sleeps_for_ever_again() {
+fn server_that_has_waited_for_readers_sleeps_without_a_deadline_again() {
     let mut room = Room::new("--rate off --ping-interval 1h", TEN_MBIT);
     let wire = talker(&mut room.stage, "http");
     room.stage.send(wire, &TALKERS[2].1(&text(65_000)).repeat(10));
@@ -368,20 +369,20 @@ fn a_server_that_has_waited_for_readers_sleeps_for_ever_again() {
 }
 
 #[test]
-fn rate_bytes_and_burst_bytes() {
+fn bytes_over_rate_bytes_and_burst_bytes_are_delayed() {
     let limits = "--rate-bytes 1k/s --burst-bytes 2k --line-max 1k --message-max 1k --write-buffer-soft off";
     let mut stage = Stage::new(&format!("{limits} --history 0"));
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     (0..3).for_each(|_| stage.say(ann, &"x".repeat(1_000)));
-    let heard = |stage: &Stage| stage.text(bob).matches("ann: ").count();
+    let received = |stage: &Stage| stage.text(bob).matches("ann: ").count();
     stage.expect(ann, &["-- bob joined", "-- you send fast: your lines are slowed down, none is lost"]);
-    assert_eq!(heard(&stage), 2);
+    assert_eq!(received(&stage), 2);
     // 952 bytes of the 1,024 a second are missing.
     stage.pass(Duration::from_millis(929));
-    assert_eq!(heard(&stage), 2);
+    assert_eq!(received(&stage), 2);
     stage.pass(Duration::from_millis(1));
-    assert_eq!(heard(&stage), 3);
-    // Commands say nothing to others, and cost no bytes.
+    assert_eq!(received(&stage), 3);
+    // Commands send nothing to others, and use up no bytes.
     stage.say(ann, "/rooms");
     stage.run();
     stage.expect_contains(ann, "#lobby");
@@ -389,7 +390,7 @@ fn rate_bytes_and_burst_bytes() {
 }
 
 #[test]
-fn rate_bytes_holds_for_every_door() {
+fn rate_bytes_holds_at_every_listener() {
     let flags = "--rate-bytes 1k/s --burst-bytes 4k --line-max 4k --message-max 4k --write-buffer-soft off";
     for (listener, message) in TALKERS {
         let mut stage = Stage::new(flags);
@@ -397,25 +398,26 @@ fn rate_bytes_holds_for_every_door() {
         let wire = talker(&mut stage, listener);
         (0..3).for_each(|_| stage.send(wire, &message(&text(2_048))));
         stage.run();
-        let heard = |stage: &Stage| stage.text(bob).matches("~|").count();
-        assert_eq!(heard(&stage), 2, "{listener}");
+        let received = |stage: &Stage| stage.text(bob).matches("~|").count();
+        assert_eq!(received(&stage), 2, "{listener}");
         stage.pass(2 * SECOND - STEP);
-        assert_eq!(heard(&stage), 2, "{listener}");
+        assert_eq!(received(&stage), 2, "{listener}");
         stage.pass(STEP);
-        assert_eq!(heard(&stage), 3, "{listener}");
+        assert_eq!(received(&stage), 3, "{listener}");
         stage.end();
     }
 }
 
 #[test]
-fn rate_off_lifts_the_limit_on_bytes_unless_that_is_given() {
-    for (flags, heard) in [("--rate off", 3), ("--rate off --rate-bytes 1k/s", 2), ("--rate-bytes off", 3)] {
+fn rate_off_lifts_the_limit_on_bytes_unless_rate_bytes_is_given() {
+    for (flags, received) in [("--rate off", 3), ("--rate off --rate-bytes 1k/s", 2), ("--rate-bytes off", 3)]
+    {
         let mut stage = Stage::new(flags);
         let bob = stage.join("bob");
         let wire = talker(&mut stage, "/ws?name=talker");
         (0..3).for_each(|_| stage.send(wire, &say(&text(65_000))));
         stage.pass(SECOND);
-        assert_eq!(stage.text(bob).matches("~|").count(), heard, "{flags}");
+        assert_eq!(stage.text(bob).matches("~|").count(), received, "{flags}");
         stage.end();
     }
 }

@@ -1,4 +1,4 @@
-//! Random scenarios: clients that chat, wander, stall, break and leave, in any weather, each run judged by the ledger.
+//! Random scenarios: clients chat, move, stall, break and leave in any weather, and the ledger checks each run.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,18 +8,18 @@ use crate::ledger::{self, Line};
 use crate::stage::{Stage, WIDE};
 use crate::world::{Weather, Wire};
 
-/// Seeds run when nothing else is asked for.
+/// Number of seeds by default.
 const SEEDS: u64 = 400;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
 
-/// What becomes of a client in the end.
+/// How a client ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
-    /// Here to the end, then closes its side.
+    /// Stays to the end, then closes its side.
     Stays,
     /// Said `/quit`.
     Quit,
-    /// Closed its side, and reads on.
+    /// Closed its side, and keeps reading.
     Ended,
     /// Broke the connection.
     Broke,
@@ -32,7 +32,7 @@ struct Actor {
     fate: Fate,
     /// Messages sent so far; they are numbered.
     sent: usize,
-    /// Bytes of lines that are begun and not sent to the end.
+    /// Bytes of lines that are not sent to the end.
     unsent: Vec<u8>,
     /// Reads only now and then, and little.
     sluggish: bool,
@@ -75,7 +75,7 @@ impl Scenario {
         let mut rng = fastrand::Rng::with_seed(seed);
         let flags = flags(&mut rng);
         let mut stage = Stage::with_weather(&flags, seed, Weather::default());
-        // Observers read everything at once; that the world is kind while they come makes them come first.
+        // Observers read everything at once. The weather is kind while they join, so they join first.
         let observers: Vec<Wire> = ROOMS.iter().map(|room| stage.join(&format!("obs-{room}"))).collect();
         stage.say(observers[1], "/join dev");
         stage.run();
@@ -92,7 +92,7 @@ impl Scenario {
         self.finish();
     }
 
-    /// One thing happens, and some of its consequences.
+    /// Makes one thing happen, and some of its consequences.
     fn step(&mut self) {
         if self.actors.is_empty() || (self.actors.len() < 12 && self.rng.u8(0..20) == 0) {
             self.enter();
@@ -160,7 +160,7 @@ impl Scenario {
         }
     }
 
-    /// Sends a part of what is to be sent, cut anywhere.
+    /// Sends a part of the unsent bytes, cut anywhere.
     fn send_some(&mut self, index: usize) {
         let actor = &mut self.actors[index];
         let count = match self.rng.bool() {
@@ -182,7 +182,7 @@ impl Scenario {
         self.stage.pass(Duration::from_millis(millis));
     }
 
-    /// Everyone sends the rest and reads the rest.
+    /// Has every client send the rest and read the rest.
     fn finish(&mut self) {
         for index in 0..self.actors.len() {
             let actor = &mut self.actors[index];
@@ -192,7 +192,7 @@ impl Scenario {
                 self.stage.set_eager(actor.wire, true);
             }
         }
-        // At five lines a second, what was sent takes a while; and whoever waits for a place gets it only as others go.
+        // At five lines a second the rest takes a while, and queued clients come in only as others leave.
         self.pass(400_000);
         for index in 0..self.actors.len() {
             if self.actors[index].fate == Fate::Stays {
@@ -212,13 +212,13 @@ impl Scenario {
         }
     }
 
-    /// All lines an observer saw in its room.
+    /// Returns all lines that an observer read in its room.
     fn observed(&self, wire: Wire) -> Vec<Line> {
         let stays = ledger::stays(&self.stage.text(wire));
         let last = stays.into_iter().last().unwrap();
         let line = |entry| match entry {
             ledger::Entry::Room(line) => line,
-            other => panic!("an observer was told {other:?}"),
+            other => panic!("an observer read {other:?}"),
         };
         last.entries.into_iter().map(line).collect()
     }
@@ -240,7 +240,8 @@ impl Scenario {
         }
     }
 
-    /// What it sent is in the rooms: each message once, in order, all of it unless the connection ended early.
+    /// Checks that the rooms have each message of the actor once and in order, and all unless the connection ended
+    /// early.
     fn judge_messages(&self, actor: &Actor, observed: &BTreeMap<&str, Vec<Line>>) {
         let mut numbers = Vec::new();
         for lines in observed.values() {
@@ -256,8 +257,8 @@ impl Scenario {
         assert!(!all || numbers.len() == actor.sent, "{}: {} of {}", actor.name, numbers.len(), actor.sent);
     }
 
-    /// Everything anybody read.
-    fn tell(&self) {
+    /// Prints all that clients have read.
+    fn print(&self) {
         let actors = self
             .actors
             .iter()
@@ -267,8 +268,8 @@ impl Scenario {
         }
     }
 
-    /// Whether its part ended before its time, by its own doing or the server's. The server must have said so, unless
-    /// it had nobody to say it to.
+    /// Returns whether the client ended before its time, by its own doing or the server's. The server must have given
+    /// the reason if the client could read it.
     fn was_dropped(&self, actor: &Actor, text: &str) -> bool {
         actor.fate == Fate::Broke
             || text.contains("-- you were dropped")
@@ -287,7 +288,7 @@ fn run(seed: u64) -> u64 {
     if let Err(panic) = outcome {
         eprintln!("SIM_SEED={seed} fails, with {flags}");
         if env::var("SIM_SEED").is_ok() {
-            scenario.tell();
+            scenario.print();
         }
         std::panic::resume_unwind(panic);
     }

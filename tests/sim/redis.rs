@@ -1,9 +1,9 @@
-//! A Redis that is not there: [`Redis`] takes the bytes of its clients and has bytes for them, without a socket, a
-//! thread or a clock. Tests break it as real ones break: it stalls, restarts, loads, refuses, closes, and talks nonsense.
+//! A virtual Redis: [`Redis`] takes the bytes of its clients and has bytes for them, without a socket, a thread or a
+//! clock. Tests make it fail as real ones fail: it stalls, restarts, loads, refuses, closes, and sends garbage.
 //!
-//! What it says is what Redis 7.0 says, byte for byte; `redis_real.rs` compares them. It is less in this: it knows
-//! few commands and no options of theirs, only requests in arrays, and one keyspace for all databases. Fields come in
-//! the order in which they were set, as in the small hashes of a real one; `UNSUBSCRIBE` of everything is sorted.
+//! Its answers are those of Redis 7.0, byte for byte; `redis_real.rs` compares them. It has only some commands and none
+//! of their options, takes requests only as arrays, and has one keyspace for all databases. Fields come in the order in
+//! which they were set, as in the small hashes of a real one; `UNSUBSCRIBE` of everything is sorted.
 
 mod commands;
 pub mod resp;
@@ -19,7 +19,7 @@ pub struct Conn(usize);
 
 #[derive(Default)]
 struct Client {
-    /// The beginning of a request.
+    /// A request that is not complete yet.
     input: Vec<u8>,
     output: Vec<u8>,
     channels: BTreeSet<Vec<u8>>,
@@ -32,13 +32,13 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 enum Value {
     Hash(Fields),
-    /// What is in it nobody asks.
+    /// No test asks for its content.
     Text,
 }
 
 struct Entry {
     value: Value,
-    /// The last moment at which it is there.
+    /// The last moment at which the key exists.
     until_millis: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ pub struct Redis {
     clients: BTreeMap<Conn, Client>,
     opened: usize,
     keys: BTreeMap<Vec<u8>, Entry>,
-    /// The one user and the password, if it takes one.
+    /// The only user and its password, if one is required.
     required: Option<(String, String)>,
     loading: bool,
     stalled: bool,
@@ -75,7 +75,7 @@ impl Redis {
         Redis::default()
     }
 
-    // What clients do.
+    // Calls of clients.
 
     pub fn open(&mut self) -> Conn {
         let conn = Conn(self.opened);
@@ -84,7 +84,7 @@ impl Redis {
         conn
     }
 
-    /// The client is gone. A stalled Redis learns that behind all that the client has sent before.
+    /// Closes a connection. A stalled Redis handles that behind all that the client has sent before.
     pub fn close(&mut self, conn: Conn) {
         match self.stalled {
             true => self.arrivals.push(Arrival::Gone(conn)),
@@ -92,7 +92,7 @@ impl Redis {
         }
     }
 
-    /// Executes what the client sends; later, if stalled.
+    /// Executes the client's requests, or queues them while stalled.
     pub fn receive(&mut self, conn: Conn, bytes: &[u8], now_millis: u64) {
         match self.stalled {
             true => self.arrivals.push(Arrival::Input(conn, bytes.to_vec())),
@@ -104,15 +104,14 @@ impl Redis {
         self.clients.get_mut(&conn).map(|client| mem::take(&mut client.output)).unwrap_or_default()
     }
 
-    /// Whether Redis has closed it: nothing more comes once the output is taken.
+    /// Returns whether Redis has closed the connection: nothing follows its last output.
     pub fn is_closed(&self, conn: Conn) -> bool {
         self.clients.get(&conn).is_none_or(|client| client.closed)
     }
 
-    // What tests do to it, at once even if it is stalled.
+    // Faults that tests cause, which happen at once even during a stall.
 
-    /// Whoever connects from now on has to authenticate. Without a user it is `requirepass`; with one, the default user
-    /// is off.
+    /// Makes new connections authenticate. Without a user it is `requirepass`; with one, the default user is off.
     pub fn require(&mut self, user: Option<&str>, password: &str) {
         self.required = Some((user.unwrap_or("default").into(), password.into()));
     }
@@ -121,7 +120,7 @@ impl Redis {
         self.loading = loading;
     }
 
-    /// What arrives during a stall is executed at its end, in the order of arrival.
+    /// Starts or ends a stall. What arrives during a stall is executed at its end, in the order of arrival.
     pub fn set_stalled(&mut self, stalled: bool, now_millis: u64) {
         self.stalled = stalled;
         if stalled {
@@ -135,8 +134,8 @@ impl Redis {
         }
     }
 
-    /// A new process, which is not stalled. The connections are closed; their output and what arrived in a stall are
-    /// lost. What else tests have set remains.
+    /// Restarts Redis, not stalled. Connections are closed; their output and what arrived in a stall are lost. Other
+    /// settings of tests remain.
     pub fn restart(&mut self, keep_data: bool) {
         self.clients.clear();
         self.arrivals.clear();
@@ -146,27 +145,27 @@ impl Redis {
         }
     }
 
-    /// `CLIENT KILL`; the output is lost.
+    /// Closes a connection as `CLIENT KILL` does; its output is lost.
     pub fn kill(&mut self, conn: Conn) {
         self.clients.remove(&conn);
     }
 
-    /// `CLIENT KILL TYPE pubsub`.
+    /// Closes subscribers as `CLIENT KILL TYPE pubsub` does.
     pub fn kill_pubsub(&mut self) {
         self.clients.retain(|_, client| client.channels.is_empty());
     }
 
-    /// Puts these bytes into the output as they are.
+    /// Appends these bytes to the output as they are.
     pub fn garble(&mut self, conn: Conn, bytes: &[u8]) {
         self.deliver(conn, bytes);
     }
 
-    /// A subscriber with more output than this is closed, and the output is lost.
+    /// Sets the output limit of subscribers. One over it is closed, and its output is lost.
     pub fn set_output_max(&mut self, bytes: usize) {
         self.output_max = Some(bytes);
     }
 
-    /// From now on that command, in upper case, is answered with that error; without one it works again.
+    /// Answers that command, in upper case, with that error from now on; `None` makes it work again.
     pub fn refuse(&mut self, command: &str, error: Option<&str>) {
         match error {
             Some(error) => self.refused.insert(command.to_string(), error.to_string()),
@@ -174,8 +173,7 @@ impl Redis {
         };
     }
 
-    /// From now on each command with that key or channel, but `SUBSCRIBE`, is answered with that error; without one it works
-    /// again.
+    /// Answers each command with that key or channel, but `SUBSCRIBE`, with that error; `None` makes it work again.
     pub fn refuse_name(&mut self, name: &str, error: Option<&str>) {
         match error {
             Some(error) => self.refused_names.insert(name.into(), error.to_string()),
@@ -183,7 +181,8 @@ impl Redis {
         };
     }
 
-    /// `PUBLISH`, and to how many. Those count, too, whom this very message has made too slow.
+    /// Publishes, and returns the number of receivers. Subscribers that this message closes as too slow are counted,
+    /// too.
     pub fn publish(&mut self, channel: &str, payload: &[u8]) -> usize {
         let message = [array(3), bulk("message"), bulk(channel), bulk(payload)].concat();
         let subscribers = self.subscribers(channel);
@@ -197,9 +196,9 @@ impl Redis {
         self.keys.clear();
     }
 
-    // What tests look at.
+    // State that tests look at.
 
-    /// The open connections.
+    /// Returns the open connections.
     pub fn connections(&self) -> Vec<Conn> {
         self.clients.iter().filter(|(_, client)| !client.closed).map(|(conn, _)| *conn).collect()
     }
@@ -209,12 +208,12 @@ impl Redis {
         self.clients.iter().filter(|(_, client)| listens(client)).map(|(conn, _)| *conn).collect()
     }
 
-    /// `PUBSUB NUMSUB`.
+    /// Returns the number of subscribers, as `PUBSUB NUMSUB` does.
     pub fn numsub(&self, channel: &str) -> usize {
         self.subscribers(channel).len()
     }
 
-    /// Those with subscribers, and how many these are.
+    /// Returns the channels with subscribers, and how many they have.
     pub fn channels(&self) -> BTreeMap<String, usize> {
         let mut channels = BTreeMap::new();
         for channel in self.clients.values().flat_map(|client| &client.channels) {
@@ -228,7 +227,7 @@ impl Redis {
         there.map(|(key, _)| text(key)).collect()
     }
 
-    /// The fields of a hash; none if it isn't there, or is not one.
+    /// Returns the fields of a hash, or none if the key is missing or not a hash.
     pub fn hash(&self, key: &str, now_millis: u64) -> BTreeMap<String, String> {
         match self.entry(key, now_millis).map(|entry| &entry.value) {
             Some(Value::Hash(fields)) => {
@@ -238,17 +237,17 @@ impl Redis {
         }
     }
 
-    /// How long a key is there for. Nothing if it isn't, or forever.
+    /// Returns the time to live of a key; `None` if it is missing or has no limit.
     pub fn ttl_millis(&self, key: &str, now_millis: u64) -> Option<u64> {
         Some(self.entry(key, now_millis)?.until_millis? - now_millis)
     }
 
-    /// How often each command, by its first word in upper case, was executed. Those that were refused don't count.
+    /// Returns how often each command was executed, by its first word in upper case. Refused ones don't count.
     pub fn commands(&self) -> &BTreeMap<String, usize> {
         &self.commands
     }
 
-    // How it works.
+    // Internals.
 
     fn entry(&self, key: &str, now_millis: u64) -> Option<&Entry> {
         self.keys.get(key.as_bytes()).filter(|entry| entry.is_there(now_millis))

@@ -1,16 +1,16 @@
-//! Redis is away, or a process is: what clients are told, what they hear later, and who is still taken to be there.
+//! Outages of Redis or of a process: what clients are told, which messages arrive later, and who is still listed.
 
 use std::time::Duration;
 
 use crate::cluster::Cluster;
 
 const SECOND: Duration = Duration::from_secs(1);
-const APART: &str =
+const DISCONNECTED: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
-const TOGETHER: &str = "-- the other servers are within reach again";
+const CONNECTED: &str = "-- the other servers are within reach again";
 
 #[test]
-fn everybody_is_told_once_when_redis_is_away_and_once_when_it_is_back() {
+fn clients_are_told_once_when_redis_is_away_and_once_when_it_is_back() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -18,29 +18,29 @@ fn everybody_is_told_once_when_redis_is_away_and_once_when_it_is_back() {
     cluster.pass(SECOND * 9 / 10);
     cluster.expect(ann, &[]);
     cluster.pass(60 * SECOND);
-    cluster.expect(ann, &[APART]);
+    cluster.expect(ann, &[DISCONNECTED]);
     cluster.ask(ann, "/who", &["-- in #lobby: ann"]);
     let cy = cluster.connect(0, "cy");
     cluster.run();
     assert_eq!(
         cluster.unread(cy)[1..],
-        ["-- hello cy. you are in #lobby with ann. /help lists the commands", APART]
+        ["-- hello cy. you are in #lobby with ann. /help lists the commands", DISCONNECTED]
     );
     cluster.expect(ann, &["-- cy joined"]);
     cluster.say(cy, "hi");
     cluster.expect(ann, &["cy: hi"]);
     cluster.set_redis_down(false, true);
     cluster.pass(10 * SECOND);
-    cluster.expect(ann, &[TOGETHER]);
-    cluster.expect(cy, &[TOGETHER]);
-    cluster.expect(bob, &[APART, TOGETHER, "cy: hi"]);
+    cluster.expect(ann, &[CONNECTED]);
+    cluster.expect(cy, &[CONNECTED]);
+    cluster.expect(bob, &[DISCONNECTED, CONNECTED, "cy: hi"]);
     cluster.ask(ann, "/who", &["-- in #lobby: ann, cy, bob"]);
     cluster.ask(bob, "/who", &["-- in #lobby: bob, ann, cy"]);
     cluster.end();
 }
 
 #[test]
-fn a_blip_is_not_worth_a_word() {
+fn blip_of_the_link_is_not_announced() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -59,7 +59,7 @@ fn a_blip_is_not_worth_a_word() {
 }
 
 #[test]
-fn a_restart_of_half_a_second_is_over_before_anybody_is_told() {
+fn restart_of_half_a_second_is_not_announced() {
     let mut cluster = Cluster::new(10, "");
     let guests: Vec<_> = (0..10).map(|process| cluster.join(process, &format!("c{process}"))).collect();
     cluster.pass(10 * SECOND);
@@ -76,21 +76,21 @@ fn a_restart_of_half_a_second_is_over_before_anybody_is_told() {
 }
 
 #[test]
-fn where_redis_is_away_from_the_start_newcomers_are_told() {
+fn newcomers_are_told_that_redis_is_away_from_the_start() {
     let mut cluster = Cluster::new(0, "");
     cluster.set_redis_down(true, false);
     cluster.start();
     let ann = cluster.join(0, "ann");
     cluster.pass(3 * SECOND);
-    cluster.expect(ann, &[APART]);
+    cluster.expect(ann, &[DISCONNECTED]);
     cluster.set_redis_down(false, false);
     cluster.pass(10 * SECOND);
-    cluster.expect(ann, &[TOGETHER]);
+    cluster.expect(ann, &[CONNECTED]);
     cluster.end();
 }
 
 #[test]
-fn what_is_said_while_redis_is_away_arrives_once_and_in_order() {
+fn messages_sent_while_redis_is_away_arrive_once_and_in_order() {
     let mut cluster = Cluster::new(2, "--rate off");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.say(ann, "m0");
@@ -101,18 +101,18 @@ fn what_is_said_while_redis_is_away_arrives_once_and_in_order() {
         cluster.say(ann, &format!("m{number}"));
         cluster.pass(SECOND / 10);
     }
-    cluster.expect(bob, &[APART]);
+    cluster.expect(bob, &[DISCONNECTED]);
     cluster.set_redis_down(false, false);
     cluster.pass(10 * SECOND);
-    let heard = cluster.unread(bob);
+    let received = cluster.unread(bob);
     let expected: Vec<String> = (1..=100).map(|number| format!("ann: m{number}")).collect();
-    assert_eq!(heard[0], TOGETHER);
-    assert_eq!(heard[1..], expected);
+    assert_eq!(received[0], CONNECTED);
+    assert_eq!(received[1..], expected);
     cluster.end();
 }
 
 #[test]
-fn who_was_on_a_process_that_is_gone_is_soon_forgotten() {
+fn clients_of_a_killed_process_leave_within_half_a_minute() {
     let mut cluster = Cluster::new(3, "");
     let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     let cy = cluster.join(2, "cy");
@@ -135,7 +135,7 @@ fn who_was_on_a_process_that_is_gone_is_soon_forgotten() {
 }
 
 #[test]
-fn a_frozen_process_comes_back_and_is_right_again() {
+fn frozen_process_comes_back_and_agrees_with_the_others_again() {
     for seconds in [3, 12, 25, 600] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -153,7 +153,7 @@ fn a_frozen_process_comes_back_and_is_right_again() {
         cluster.set_frozen(1, false);
         cluster.pass(20 * SECOND);
         cluster.expect(bob, &["ann: are you there?", "-- cy joined"]);
-        // Who was told that he is gone is told that he is back.
+        // Clients that read that he left read that he joined again.
         let back = ["-- bob joined"];
         cluster.expect(ann, if seconds > 20 { &back } else { &[] });
         cluster.expect(cy, if seconds > 20 { &back } else { &[] });
@@ -166,7 +166,7 @@ fn a_frozen_process_comes_back_and_is_right_again() {
 }
 
 #[test]
-fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
+fn process_cut_off_from_redis_is_back_when_the_network_is() {
     for seconds in [3, 8, 40, 300] {
         let mut cluster = Cluster::new(3, "");
         let guests = [cluster.join(0, "ann"), cluster.join(1, "bob"), cluster.join(2, "cy")];
@@ -179,12 +179,12 @@ fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
         cluster.pass(seconds * SECOND);
         cluster.set_cut_off(1, false);
         cluster.pass(15 * SECOND);
-        let told = guests.map(|guest| cluster.unread(guest));
-        let said = |told: &[String], line: &str| told.iter().filter(|told| *told == line).count();
-        assert_eq!(said(&told[0], "bob: I am cut off"), 1, "{told:?}");
-        assert_eq!(said(&told[2], "bob: I am cut off"), 1, "{told:?}");
-        let lost = said(&told[1], "-- 1 message from another server was lost");
-        assert_eq!(said(&told[1], "ann: is he?") + lost, 1, "{told:?}");
+        let lines = guests.map(|guest| cluster.unread(guest));
+        let said = |lines: &[String], line: &str| lines.iter().filter(|lines| *lines == line).count();
+        assert_eq!(said(&lines[0], "bob: I am cut off"), 1, "{lines:?}");
+        assert_eq!(said(&lines[2], "bob: I am cut off"), 1, "{lines:?}");
+        let lost = said(&lines[1], "-- 1 message from another server was lost");
+        assert_eq!(said(&lines[1], "ann: is he?") + lost, 1, "{lines:?}");
         assert_eq!(cluster.who(guests[1]), ["ann", "bob", "cy"]);
         assert_eq!(cluster.who(guests[0]), ["ann", "bob", "cy"]);
         cluster.ask(guests[0], "/rooms", &["-- rooms: #lobby (3)"]);
@@ -193,7 +193,7 @@ fn who_is_cut_off_from_redis_is_back_when_the_net_is() {
 }
 
 #[test]
-fn what_was_said_while_nobody_was_there_is_not_lost() {
+fn message_sent_while_a_process_has_no_member_is_not_reported_as_lost() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -203,7 +203,7 @@ fn what_was_said_while_nobody_was_there_is_not_lost() {
     cluster.say(ann, "m1");
     cluster.expect(bob, &["ann: m1"]);
     cluster.say(bob, "/leave");
-    // The subscription ends, and the room is remembered.
+    // The subscription ends, and the process keeps the room's history.
     cluster.pass(25 * SECOND);
     cluster.unread(bob);
     assert_eq!(cluster.redis.numsub("chinwag:dev"), 1);
@@ -216,7 +216,7 @@ fn what_was_said_while_nobody_was_there_is_not_lost() {
 }
 
 #[test]
-fn what_is_in_redis_is_whole_again_after_it_was_deleted() {
+fn deleted_keys_are_written_to_redis_again() {
     for seconds in [0, 6] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -235,13 +235,13 @@ fn what_is_in_redis_is_whole_again_after_it_was_deleted() {
 }
 
 #[test]
-fn what_comes_to_redis_late_does_not_stay_there() {
+fn late_write_to_redis_is_corrected() {
     let mut cluster = Cluster::new(2, "");
     let (ann, _bob) = (cluster.join(0, "ann"), cluster.join(0, "bob"));
     let key = cluster.redis.keys(cluster.millis()).swap_remove(0);
     let before = cluster.redis.hash(&key, cluster.millis());
     assert_eq!(before.len(), 3, "{before:?}");
-    // As if it had been under way since before bob came.
+    // These commands arrive as if they had been delayed since before bob came.
     let (late, millis) = (cluster.redis.open(), cluster.millis());
     for command in [format!("HDEL {key} 1"), format!("HSET {key} v 2")] {
         let words: Vec<String> =
@@ -259,7 +259,7 @@ fn what_comes_to_redis_late_does_not_stay_there() {
 }
 
 #[test]
-fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
+fn room_joined_while_redis_is_away_is_subscribed_to_when_redis_is_back() {
     for leaves in [false, true] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -268,7 +268,7 @@ fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
         cluster.say(ann, "m1");
         cluster.expect(bob, &["-- ann left"]);
         cluster.set_redis_down(true, true);
-        // Some attempts come to nothing in silence.
+        // Some attempts to connect fail without an answer.
         cluster.set_cut_off(1, true);
         cluster.pass(20 * SECOND);
         cluster.say(bob, "/join dev");
@@ -281,8 +281,8 @@ fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
         cluster.pass(8 * SECOND);
         cluster.say(bob, "/join dev");
         cluster.run();
-        let told = cluster.unread(bob);
-        assert!(!told.iter().any(|line| line.ends_with("lost")), "he has missed nothing: {told:?}");
+        let lines = cluster.unread(bob);
+        assert!(!lines.iter().any(|line| line.ends_with("lost")), "he has missed nothing: {lines:?}");
         cluster.say(ann, "m2");
         cluster.expect(bob, &["ann: m2"]);
         assert_eq!(cluster.redis.numsub("chinwag:dev"), 2);
@@ -293,7 +293,7 @@ fn a_room_that_is_found_while_redis_is_away_is_heard_when_it_is_back() {
 }
 
 #[test]
-fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
+fn message_that_redis_confirms_late_arrives_once() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -302,20 +302,20 @@ fn what_redis_was_slow_to_confirm_is_not_heard_twice() {
         cluster.redis.set_stalled(true, millis);
         cluster.say(ann, "/msg bob psst");
         cluster.say(ann, "hi");
-        // The process gives up waiting; what it has said is with Redis all the same.
+        // The process times out, but Redis has received its message all the same.
         cluster.pass(6 * SECOND);
         let millis = cluster.millis();
         cluster.redis.set_stalled(false, millis);
         cluster.pass(20 * SECOND);
-        let told = cluster.unread(bob);
-        let said = |line: &str| told.iter().filter(|told| *told == line).count();
-        assert_eq!((said("[ann] psst"), said("ann: hi")), (1, 1), "round {round}: {told:?}");
+        let lines = cluster.unread(bob);
+        let said = |line: &str| lines.iter().filter(|lines| *lines == line).count();
+        assert_eq!((said("[ann] psst"), said("ann: hi")), (1, 1), "round {round}: {lines:?}");
     }
     cluster.end();
 }
 
 #[test]
-fn what_was_said_is_not_held_back_for_ever_for_a_process_that_is_gone() {
+fn messages_are_not_held_back_for_ever_for_a_killed_process() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -333,7 +333,7 @@ fn what_was_said_is_not_held_back_for_ever_for_a_process_that_is_gone() {
 }
 
 #[test]
-fn who_is_back_waits_for_nobody_if_all_others_are_there() {
+fn reconnected_process_does_not_wait_if_all_others_are_there() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);

@@ -1,4 +1,5 @@
-//! Short breaks of the link: what was lost is told, and nothing else; and who is dead does not live on because of them.
+//! Short breaks of the link: lost messages are reported and no others, and dead processes do not stay listed because of
+//! a break.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::cluster::Cluster;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One of the two connections of a process breaks.
+/// Breaks one of the two connections of a process.
 fn blip(cluster: &mut Cluster, process: usize) {
     let connections = cluster.conns(process);
     cluster.redis.kill(connections[0]);
@@ -24,7 +25,7 @@ fn publish(cluster: &mut Cluster, process: usize) {
 }
 
 #[test]
-fn who_comes_first_while_the_net_is_down_has_missed_nothing_of_before() {
+fn first_member_that_joins_while_cut_off_is_told_of_no_earlier_loss() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.say(ann, "/join dev");
@@ -41,13 +42,13 @@ fn who_comes_first_while_the_net_is_down_has_missed_nothing_of_before() {
     cluster.pass(10 * SECOND);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(!told.iter().any(|line| line.contains("lost")), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(!lines.iter().any(|line| line.contains("lost")), "{lines:?}");
     cluster.end();
 }
 
 #[test]
-fn what_a_program_said_before_somebody_came_is_not_missed_in_a_blip() {
+fn messages_published_before_a_room_had_members_are_not_reported_as_lost_after_a_blip() {
     let mut cluster = Cluster::new(2, "");
     let bob = cluster.join(1, "bob");
     (0..30).for_each(|_| publish(&mut cluster, 0));
@@ -58,20 +59,20 @@ fn what_a_program_said_before_somebody_came_is_not_missed_in_a_blip() {
     blip(&mut cluster, 1);
     cluster.pass(10 * SECOND);
     cluster.expect(bob, &[]);
-    // From then on it is known how many there were.
+    // From then on the process can count them.
     cluster.set_cut_off(1, true);
     (0..3).for_each(|_| publish(&mut cluster, 0));
     cluster.pass(10 * SECOND);
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- 3 messages from other servers were lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- 3 messages from other servers were lost".into()), "{lines:?}");
     cluster.end();
 }
 
 #[test]
-fn what_nobody_can_count_is_told_without_a_number() {
+fn loss_that_can_not_be_counted_is_reported_without_a_number() {
     let mut cluster = Cluster::new(2, "");
     let bob = cluster.join(1, "bob");
     publish(&mut cluster, 0);
@@ -84,13 +85,13 @@ fn what_nobody_can_count_is_told_without_a_number() {
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- messages from other servers may have been lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- messages from other servers may have been lost".into()), "{lines:?}");
     cluster.end();
 }
 
 #[test]
-fn what_was_said_by_who_has_left_since_is_missed_by_who_was_cut_off() {
+fn message_of_a_sender_that_has_left_since_is_reported_as_lost() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     for guest in [ann, bob] {
@@ -107,13 +108,13 @@ fn what_was_said_by_who_has_left_since_is_missed_by_who_was_cut_off() {
     cluster.unread(bob);
     cluster.set_cut_off(1, false);
     cluster.pass(20 * SECOND);
-    let told = cluster.unread(bob);
-    assert!(told.contains(&"-- 1 message from another server was lost".into()), "{told:?}");
+    let lines = cluster.unread(bob);
+    assert!(lines.contains(&"-- 1 message from another server was lost".into()), "{lines:?}");
     cluster.end();
 }
 
 #[test]
-fn who_is_dead_does_not_live_on_because_the_link_breaks() {
+fn killed_process_is_removed_though_the_link_breaks_again_and_again() {
     for pause in [4, 15] {
         let mut cluster = Cluster::new(2, "");
         let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -130,14 +131,14 @@ fn who_is_dead_does_not_live_on_because_the_link_breaks() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_no_news_each_time() {
+fn missing_right_at_redis_is_announced_once() {
     for command in ["HGET", "PEXPIRE", "PUBLISH"] {
         let mut cluster = Cluster::new(2, "");
         let bob = cluster.join(1, "bob");
         cluster.redis.refuse(command, Some("NOPERM this user has no permissions to run that command"));
         cluster.pass(300 * SECOND);
-        let told = cluster.unread(bob);
-        assert!(told.len() <= 2, "{command}: {told:?}");
+        let lines = cluster.unread(bob);
+        assert!(lines.len() <= 2, "{command}: {lines:?}");
         cluster.redis.refuse(command, None);
         cluster.pass(30 * SECOND);
         cluster.say(bob, "/who");
@@ -146,7 +147,7 @@ fn a_right_that_is_missing_is_no_news_each_time() {
 }
 
 #[test]
-fn last_words_in_a_blip_are_said_before_the_end() {
+fn message_sent_in_a_blip_is_published_before_the_shutdown() {
     let mut cluster = Cluster::new(2, "--grace 5s");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.pass(10 * SECOND);
@@ -165,7 +166,7 @@ fn last_words_in_a_blip_are_said_before_the_end() {
 }
 
 #[test]
-fn an_end_without_redis_waits_for_what_was_said_and_else_for_nothing() {
+fn shutdown_without_redis_waits_only_if_messages_are_unpublished() {
     for said in [false, true] {
         let mut cluster = Cluster::new(1, "--grace 5s");
         let ann = cluster.join(0, "ann");

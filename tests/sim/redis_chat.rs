@@ -1,5 +1,5 @@
-//! Several processes are one chat: what clients of one hear of those of another, to the line. What happens to names is
-//! in `redis_names.rs`, and what happens while Redis or a process is away in `redis_away.rs`.
+//! Several processes are one chat: what clients of one read of those of another, to the line. `redis_names.rs` has
+//! conflicts of names, and `redis_away.rs` outages of Redis or a process.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::web::{get, post};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_message_reaches_everybody_on_every_process_once() {
+fn message_reaches_every_client_on_every_process_once() {
     let mut cluster = Cluster::new(3, "");
     let ann = cluster.join(0, "ann");
     let others =
@@ -32,7 +32,7 @@ fn a_message_reaches_everybody_on_every_process_once() {
 }
 
 #[test]
-fn who_comes_goes_and_changes_its_name_is_told_on_every_process() {
+fn joins_leaves_and_renames_are_announced_on_every_process() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     let bob = cluster.connect(1, "bob");
@@ -65,7 +65,7 @@ fn who_comes_goes_and_changes_its_name_is_told_on_every_process() {
 }
 
 #[test]
-fn who_comes_to_a_process_that_has_just_started_finds_everybody() {
+fn process_that_has_just_started_lists_all_clients() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     let bob = cluster.join(1, "bob");
@@ -82,7 +82,7 @@ fn who_comes_to_a_process_that_has_just_started_finds_everybody() {
 }
 
 #[test]
-fn what_is_said_to_one_goes_there_and_back() {
+fn private_messages_pass_between_processes_both_ways() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob, cy) = (cluster.join(0, "ann"), cluster.join(1, "bob"), cluster.join(2, "cy"));
     [ann, bob, cy].into_iter().for_each(|guest| drop(cluster.unread(guest)));
@@ -92,30 +92,30 @@ fn what_is_said_to_one_goes_there_and_back() {
     cluster.expect(ann, &["[bob] what?"]);
     cluster.expect(cy, &[]);
     cluster.ask(ann, "/msg zoe psst", &["-- nobody is called zoe. /who lists the names"]);
-    // Bob goes, and before anybody can know, ann says something to him.
+    // Bob disconnects, and ann sends him a message before her process is informed.
     cluster.stage(1).world().reset(bob.wire);
     cluster.say(ann, "/msg bob still there?");
     cluster.run();
-    let told = cluster.unread(ann);
-    assert!(told.contains(&"-- nobody is called bob. /who lists the names".to_string()), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.contains(&"-- nobody is called bob. /who lists the names".to_string()), "{lines:?}");
     cluster.end();
 }
 
 #[test]
-fn a_room_is_one_subscription_whatever_the_members() {
+fn room_is_one_subscription_per_process_whatever_its_members() {
     const LOBBY: &str = "chinwag:lobby";
     let mut cluster = Cluster::new(2, "");
-    assert_eq!(cluster.redis.numsub(LOBBY), 0, "nobody is there");
+    assert_eq!(cluster.redis.numsub(LOBBY), 0, "no client is there");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(0, "bob"));
     assert_eq!(cluster.redis.numsub(LOBBY), 1);
     let cy = cluster.join(1, "cy");
     assert_eq!(cluster.redis.numsub(LOBBY), 2);
     cluster.say(cy, "/join dev");
     cluster.run();
-    assert_eq!(cluster.redis.numsub("chinwag:dev"), 1, "only where somebody is");
+    assert_eq!(cluster.redis.numsub("chinwag:dev"), 1, "only the process with a member");
     let subscribed = cluster.redis.commands()["SUBSCRIBE"];
     cluster.pass(9 * SECOND);
-    assert_eq!(cluster.redis.numsub(LOBBY), 2, "somebody may come back");
+    assert_eq!(cluster.redis.numsub(LOBBY), 2, "the subscription outlasts its last member");
     cluster.say(cy, "/leave");
     cluster.pass(60 * SECOND);
     assert_eq!(cluster.redis.commands()["SUBSCRIBE"], subscribed);
@@ -136,7 +136,7 @@ fn a_room_is_one_subscription_whatever_the_members() {
 }
 
 #[test]
-fn who_only_speaks_in_a_room_is_heard_elsewhere_without_a_subscription() {
+fn publisher_without_membership_reaches_other_processes_without_a_subscription() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     cluster.ask(ann, "/join dev", &["-- you are alone in #dev"]);
@@ -150,7 +150,7 @@ fn who_only_speaks_in_a_room_is_heard_elsewhere_without_a_subscription() {
 }
 
 #[test]
-fn who_only_listens_hears_the_other_processes() {
+fn listener_receives_messages_of_other_processes() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     let wire = cluster.stage(1).connect_http();
@@ -159,14 +159,14 @@ fn who_only_listens_hears_the_other_processes() {
     assert_eq!(cluster.redis.numsub("chinwag:lobby"), 2);
     cluster.say(ann, "hi");
     cluster.run();
-    let heard = String::from_utf8_lossy(cluster.stage(1).raw(wire)).into_owned();
-    assert_eq!(heard.matches(r#""from":"ann","text":"hi""#).count(), 1, "{heard}");
+    let received = String::from_utf8_lossy(cluster.stage(1).raw(wire)).into_owned();
+    assert_eq!(received.matches(r#""from":"ann","text":"hi""#).count(), 1, "{received}");
     cluster.ask(ann, "/who", &["-- in #lobby: ann"]);
     cluster.end();
 }
 
 #[test]
-fn programs_and_tabs_hear_those_of_other_processes() {
+fn programs_and_tabs_receive_messages_of_other_processes() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(1, "ann");
     let mut one = Socket::open(cluster.stage(0), "/raw/lobby?name=one&echo=1");
@@ -175,7 +175,7 @@ fn programs_and_tabs_hear_those_of_other_processes() {
     let mut tab = Socket::open(cluster.stage(1), "/ws?name=tab&room=lobby");
     cluster.expect(ann, &["-- two joined", "-- tab joined"]);
     tab.texts(cluster.stage(1));
-    cluster.stage(0).send(one.wire, &frame(BINARY, &[0, 255, 10]));
+    cluster.stage(0).send(one.wire, &frame(BINARY, [0, 255, 10]));
     cluster.stage(0).send(one.wire, &frame(TEXT, "snow \u{1b}\u{2603}".as_bytes()));
     cluster.expect(ann, &["one: snow \u{2603}"]);
     let relayed = [(BINARY, vec![0, 255, 10]), (TEXT, "snow \u{1b}\u{2603}".as_bytes().to_vec())];
@@ -192,12 +192,12 @@ fn programs_and_tabs_hear_those_of_other_processes() {
     cluster.expect(bob, &["[tab] one two"]);
     let texts = tab.texts(cluster.stage(1));
     assert!(texts.len() == 1 && texts[0].contains(r#""id":"b""#), "{texts:?}");
-    assert_eq!(one.frames(cluster.stage(0)), [], "programs hear programs");
+    assert_eq!(one.frames(cluster.stage(0)), [], "programs are sent only messages of programs");
     cluster.end();
 }
 
 #[test]
-fn a_tab_in_many_rooms_is_in_all_of_them_elsewhere() {
+fn tab_in_many_rooms_is_listed_in_all_of_them_elsewhere() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(1, "ann");
     let mut tab = Socket::open(cluster.stage(0), "/ws?name=tab&room=a");
@@ -219,7 +219,7 @@ fn a_tab_in_many_rooms_is_in_all_of_them_elsewhere() {
 }
 
 #[test]
-fn what_another_program_publishes_is_said_by_redis() {
+fn message_of_another_redis_client_is_shown_as_from_redis() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -238,7 +238,7 @@ fn what_another_program_publishes_is_said_by_redis() {
     assert!(texts[0].contains(r#""from":"redis","text":"hello""#), "{texts:?}");
     assert!(texts[1].contains(r#""from":"redis","data":{"a":[1.50]}"#), "{texts:?}");
     let large = vec![b'x'; 65 * 1024];
-    // What is no text, says nothing, is too long, or looks like ours and is not.
+    // Payloads that are no text, are empty or too long, or look like ours and are not.
     for payload in [
         &[0xff, 0xfe][..],
         b"",
@@ -258,7 +258,7 @@ fn what_another_program_publishes_is_said_by_redis() {
 }
 
 #[test]
-fn the_prefix_keeps_chats_apart() {
+fn prefix_separates_chats() {
     let mut cluster = Cluster::new(2, "--redis-prefix room:");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);

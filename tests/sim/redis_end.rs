@@ -1,4 +1,5 @@
-//! The end of one of several processes: it leaves the others at once, and its clients by and by.
+//! Shutdown of one of several processes: its clients leave the others at once, and are disconnected one after the
+//! other.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::cluster::{Cluster, Guest};
 const CLIENTS: usize = 12;
 const GONE: &str = "-- the server is shutting down";
 
-/// Two processes, one with many clients and one with one, and the first is told to end.
+/// Two processes, one with many clients and one with one. The first was told to end.
 fn ending(flags: &str) -> (Cluster, Vec<Guest>, Guest) {
     let mut cluster = Cluster::new(2, flags);
     let eve = cluster.join(1, "eve");
@@ -21,18 +22,18 @@ fn ending(flags: &str) -> (Cluster, Vec<Guest>, Guest) {
     (cluster, guests, eve)
 }
 
-fn told(cluster: &mut Cluster, guests: &[Guest]) -> usize {
+fn count_told(cluster: &mut Cluster, guests: &[Guest]) -> usize {
     guests.iter().filter(|guest| String::from_utf8_lossy(cluster.read(**guest)).contains(GONE)).count()
 }
 
 #[test]
-fn the_others_know_at_once_that_all_its_clients_are_gone() {
+fn other_processes_remove_all_clients_of_an_ending_one_at_once() {
     let (mut cluster, _, eve) = ending("--grace 8s");
     let expected: Vec<String> =
         (0..CLIENTS).map(|number| format!("-- n{number} left (its server is gone)")).collect();
     assert_eq!(cluster.unread(eve), expected);
     cluster.ask(eve, "/who", &["-- in #lobby: eve"]);
-    // Its name is free, so whoever comes again under it gets it.
+    // Its name is free, so the next client that asks for it gets it.
     let again = cluster.join(1, "n3");
     cluster.ask(again, "/who", &["-- in #lobby: eve, n3"]);
     cluster.expect(eve, &["-- n3 joined"]);
@@ -42,22 +43,22 @@ fn the_others_know_at_once_that_all_its_clients_are_gone() {
 }
 
 #[test]
-fn its_clients_are_told_evenly_over_three_quarters_of_the_grace() {
+fn clients_of_an_ending_process_are_told_evenly_over_three_quarters_of_the_grace() {
     let (mut cluster, guests, _) = ending("--grace 8s");
     for number in 0..CLIENTS {
-        assert_eq!(told(&mut cluster, &guests), number + 1, "after {} ms", 500 * number);
+        assert_eq!(count_told(&mut cluster, &guests), number + 1, "after {} ms", 500 * number);
         assert!(!cluster.stage(0).stopped);
         cluster.pass(Duration::from_millis(499));
-        assert_eq!(told(&mut cluster, &guests), number + 1);
+        assert_eq!(count_told(&mut cluster, &guests), number + 1);
         cluster.pass(Duration::from_millis(1));
     }
-    assert_eq!(told(&mut cluster, &guests), CLIENTS);
+    assert_eq!(count_told(&mut cluster, &guests), CLIENTS);
     cluster.pass(Duration::from_secs(2));
     assert!(cluster.stage(0).stopped);
 }
 
 #[test]
-fn who_has_not_been_told_yet_still_speaks_with_everybody() {
+fn client_of_an_ending_process_chats_with_all_until_it_is_told() {
     let (mut cluster, guests, eve) = ending("--grace 8s");
     let last = guests[CLIENTS - 1];
     cluster.unread(eve);
@@ -73,7 +74,7 @@ fn who_has_not_been_told_yet_still_speaks_with_everybody() {
 }
 
 #[test]
-fn what_it_leaves_in_redis_is_nothing() {
+fn ending_process_leaves_nothing_in_redis() {
     let (mut cluster, ..) = ending("--grace 8s");
     cluster.pass(Duration::from_secs(9));
     let millis = cluster.millis();
@@ -84,7 +85,7 @@ fn what_it_leaves_in_redis_is_nothing() {
 }
 
 #[test]
-fn it_ends_within_the_grace_without_a_redis() {
+fn process_ends_within_the_grace_without_a_redis() {
     let mut cluster = Cluster::new(1, "--grace 4s");
     let ann = cluster.join(0, "ann");
     cluster.set_redis_down(true, false);

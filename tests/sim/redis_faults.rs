@@ -1,5 +1,5 @@
-//! Faults of Redis and of the way to it, each test under its number. In all of them the chat on one process goes on, and
-//! the processes are one chat again by themselves.
+//! Faults of Redis and of the connection to it, by their numbers in `src/guide/faults.md`. In all of them local chat goes on, and the processes become one chat
+//! again by themselves.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::web::post;
 use crate::world::Dial;
 
 const SECOND: Duration = Duration::from_secs(1);
-pub const APART: &str =
+pub const DISCONNECTED: &str =
     "-- the other servers are out of reach: until they are back you hear only who is on this one";
-pub const TOGETHER: &str = "-- the other servers are within reach again";
+pub const CONNECTED: &str = "-- the other servers are within reach again";
 
-/// Two on one process, and one on another, who have read all there is.
+/// Two clients on one process and one on another, who have read everything so far.
 pub struct Three {
     pub cluster: Cluster,
     pub ann: Guest,
@@ -26,7 +26,7 @@ impl Three {
     pub fn new(flags: &str) -> Three {
         let mut cluster = Cluster::new(2, flags);
         let (ann, bob, far) = (cluster.join(0, "ann"), cluster.join(0, "bob"), cluster.join(1, "far"));
-        // Until a session counts as one that has lasted.
+        // Time until a session counts as one that has lasted.
         cluster.pass(10 * SECOND);
         [ann, bob, far].into_iter().for_each(|guest| drop(cluster.unread(guest)));
         Three { cluster, ann, bob, far, words: 0 }
@@ -37,7 +37,7 @@ impl Three {
         format!("word {}", self.words)
     }
 
-    /// Those on one process hear each other at once.
+    /// Checks that clients of one process receive each other's messages at once.
     #[track_caller]
     pub fn expect_local_chat(&mut self) {
         let word = self.word();
@@ -47,7 +47,7 @@ impl Three {
         assert_eq!(self.cluster.unread(self.bob).last(), Some(&format!("ann: {word}")));
     }
 
-    /// After a while all hear each other, and everybody knows who is there.
+    /// Checks that after a while all clients receive each other's messages and are listed everywhere.
     #[track_caller]
     pub fn expect_one_chat(&mut self) {
         self.cluster.pass(15 * SECOND);
@@ -70,7 +70,7 @@ impl Three {
 }
 
 #[test]
-fn fault_38_what_redis_speaks_is_in_no_name_and_harmless_in_a_text() {
+fn fault_38_redis_syntax_is_refused_in_names_and_harmless_in_texts() {
     let mut three = Three::new("");
     let evil = r"a\r\n*1\r\n$8\r\nFLUSHALL\r\n";
     let mut tab = Socket::open(three.cluster.stage(0), "/ws?name=tab&room=lobby");
@@ -102,7 +102,7 @@ fn fault_38_what_redis_speaks_is_in_no_name_and_harmless_in_a_text() {
 }
 
 #[test]
-fn fault_39_after_garbage_there_is_a_new_connection() {
+fn fault_39_garbage_from_redis_causes_a_new_connection() {
     let nested = "*1\r\n".repeat(100_000);
     let garbage: [&[u8]; 10] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -122,19 +122,19 @@ fn fault_39_after_garbage_there_is_a_new_connection() {
         three.cluster.redis.garble(conn, bytes);
         three.expect_local_chat();
         three.cluster.pass(20 * SECOND);
-        let told = three.cluster.unread(three.bob);
-        assert!(told.is_empty(), "{told:?} after {:?}", String::from_utf8_lossy(bytes));
+        let lines = three.cluster.unread(three.bob);
+        assert!(lines.is_empty(), "{lines:?} after {:?}", String::from_utf8_lossy(bytes));
         three.expect_one_chat();
         three.cluster.end();
     }
 }
 
 #[test]
-fn fault_39_a_reply_that_is_huge_or_never_ends_costs_no_more_than_the_limit() {
+fn fault_39_huge_or_endless_reply_uses_no_more_memory_than_the_limit() {
     let begins: [&[u8]; 4] =
         [b"$1000000000\r\n", b"*1000000000\r\n", b"+", b"*2\r\n$3\r\nabc\r\n$700000\r\n"];
     for (begin, conn) in begins.into_iter().flat_map(|begin| [(begin, 0), (begin, 1)]) {
-        // Less than this, and the longest message would not fit.
+        // Below this limit the longest message would not fit.
         let mut three = Three::new("--redis-reply-max 600k");
         let conn = three.cluster.conns(0)[conn];
         three.cluster.redis.garble(conn, begin);
@@ -154,7 +154,7 @@ fn fault_39_a_reply_that_is_huge_or_never_ends_costs_no_more_than_the_limit() {
 }
 
 #[test]
-fn fault_40_redis_stalls() {
+fn fault_40_chat_recovers_from_a_stall_of_redis() {
     let mut three = Three::new("");
     let millis = three.cluster.millis();
     three.cluster.redis.set_stalled(true, millis);
@@ -162,19 +162,19 @@ fn fault_40_redis_stalls() {
         three.expect_local_chat();
         three.cluster.pass(2 * SECOND);
     }
-    assert_eq!(three.cluster.unread(three.far), [APART]);
+    assert_eq!(three.cluster.unread(three.far), [DISCONNECTED]);
     let millis = three.cluster.millis();
     three.cluster.redis.set_stalled(false, millis);
     three.cluster.pass(20 * SECOND);
-    let told = three.cluster.unread(three.far);
-    let words = |told: &[String]| told.iter().filter(|line| line.starts_with("ann: word")).count();
-    assert!(told.contains(&TOGETHER.to_string()) && words(&told) == 20, "{told:?}");
+    let lines = three.cluster.unread(three.far);
+    let words = |lines: &[String]| lines.iter().filter(|line| line.starts_with("ann: word")).count();
+    assert!(lines.contains(&CONNECTED.to_string()) && words(&lines) == 20, "{lines:?}");
     three.expect_one_chat();
     three.cluster.end();
 }
 
 #[test]
-fn fault_40_redis_restarts_and_loads() {
+fn fault_40_chat_recovers_from_a_restart_of_redis_that_loads() {
     for keep_data in [true, false] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, keep_data);
@@ -185,15 +185,15 @@ fn fault_40_redis_restarts_and_loads() {
         }
         three.cluster.redis.set_loading(false);
         three.cluster.pass(20 * SECOND);
-        let told = three.cluster.unread(three.far);
-        assert_eq!((told.len(), &told[..2]), (22, &[APART.to_string(), TOGETHER.to_string()][..]));
+        let lines = three.cluster.unread(three.far);
+        assert_eq!((lines.len(), &lines[..2]), (22, &[DISCONNECTED.to_string(), CONNECTED.to_string()][..]));
         three.expect_one_chat();
         three.cluster.end();
     }
 }
 
 #[test]
-fn fault_40_redis_wants_a_password() {
+fn fault_40_chat_recovers_from_a_password_that_redis_requires() {
     for (user, login) in [(None, ":secret"), (Some("chin"), "chin:secret")] {
         let mut three = Three::new(&format!("--redis redis://{login}@redis"));
         three.cluster.redis.require(user, "another");
@@ -216,7 +216,7 @@ fn fault_40_redis_wants_a_password() {
 }
 
 #[test]
-fn fault_40_connections_are_killed() {
+fn fault_40_chat_recovers_from_killed_connections() {
     for which in 0..3 {
         let mut three = Three::new("");
         for _ in 0..5 {
@@ -229,8 +229,8 @@ fn fault_40_connections_are_killed() {
             three.cluster.say(three.far, "after");
             three.cluster.say(three.ann, "as well");
             three.cluster.pass(10 * SECOND);
-            // Nobody has heard it here while there was no connection, but that is known; unless the other process was
-            // without one, too, and has waited.
+            // Local clients have missed it while the connection was down, and their process can count it. If the other
+            // process was down, too, it has waited.
             let far = ["-- 1 message from another server was lost", "far: after"][which / 2];
             three.cluster.expect(three.bob, &["ann: as well", far]);
             three.cluster.expect(three.far, &["ann: as well"]);
@@ -242,7 +242,7 @@ fn fault_40_connections_are_killed() {
 }
 
 #[test]
-fn fault_40_who_reads_too_slowly_is_told_what_redis_threw_away() {
+fn fault_40_clients_of_a_process_that_reads_too_slowly_are_told_what_redis_discarded() {
     let mut three = Three::new("--rate off");
     three.cluster.redis.set_output_max(50_000);
     three.cluster.set_frozen(1, true);
@@ -259,7 +259,7 @@ fn fault_40_who_reads_too_slowly_is_told_what_redis_threw_away() {
 }
 
 #[test]
-fn fault_40_redis_refuses_a_command() {
+fn fault_40_chat_recovers_from_a_command_that_redis_refuses() {
     for command in
         ["PUBLISH", "SUBSCRIBE", "HSET", "HGET", "HDEL", "HGETALL", "DEL", "PEXPIRE", "PING", "UNSUBSCRIBE"]
     {
@@ -282,7 +282,7 @@ fn fault_40_redis_refuses_a_command() {
 }
 
 #[test]
-fn fault_40_all_keys_are_deleted() {
+fn fault_40_chat_recovers_from_deleted_keys() {
     let mut three = Three::new("");
     for _ in 0..3 {
         three.cluster.redis.flush_all();
@@ -295,7 +295,7 @@ fn fault_40_all_keys_are_deleted() {
 }
 
 #[test]
-fn fault_40_redis_can_not_be_connected_to() {
+fn fault_40_chat_recovers_from_refused_and_hanging_connections() {
     for dial in [Dial::Refused, Dial::RefusedLater, Dial::Hangs] {
         let mut three = Three::new("");
         three.cluster.set_redis_down(false, true);
@@ -311,7 +311,7 @@ fn fault_40_redis_can_not_be_connected_to() {
 }
 
 #[test]
-fn fault_40_the_name_of_redis_can_not_be_resolved() {
+fn fault_40_chat_recovers_from_a_name_of_redis_that_does_not_resolve() {
     for hangs in [false, true] {
         let mut three = Three::new("");
         let found = three.cluster.stage(0).world().addresses.clone();
@@ -334,7 +334,7 @@ fn fault_40_the_name_of_redis_can_not_be_resolved() {
 }
 
 #[test]
-fn fault_40_of_several_addresses_one_answers() {
+fn fault_40_process_tries_all_addresses_of_redis() {
     let mut three = Three::new("");
     for process in 0..2 {
         let addresses = (1..=3).map(|last| [127, 0, 0, last].into()).collect();
@@ -346,7 +346,7 @@ fn fault_40_of_several_addresses_one_answers() {
 }
 
 #[test]
-fn fault_40_what_does_not_fit_into_the_queue_is_told_to_the_message() {
+fn fault_40_messages_over_the_queue_to_redis_are_counted_exactly() {
     let mut three = Three::new("--rate off --redis-queue 64k");
     three.cluster.set_redis_down(true, true);
     for number in 0..2_000 {
@@ -359,23 +359,23 @@ fn fault_40_what_does_not_fit_into_the_queue_is_told_to_the_message() {
     three.cluster.unread(three.bob);
     three.cluster.set_redis_down(false, true);
     three.cluster.pass(20 * SECOND);
-    let told = three.cluster.unread(three.far);
-    let lost: Vec<usize> = told
+    let lines = three.cluster.unread(three.far);
+    let lost: Vec<usize> = lines
         .iter()
         .filter(|line| line.ends_with("lost"))
         .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
         .collect();
-    let heard: Vec<&String> = told.iter().filter(|line| line.starts_with("ann: ")).collect();
-    assert_eq!(lost, [2_000 - heard.len()], "{told:?}");
+    let received: Vec<&String> = lines.iter().filter(|line| line.starts_with("ann: ")).collect();
+    assert_eq!(lost, [2_000 - received.len()], "{lines:?}");
     let expected: Vec<String> = (lost[0]..2_000).map(|number| format!("ann: m{number}")).collect();
-    assert!(heard.len() > 100 && heard.into_iter().eq(&expected), "{told:?}");
+    assert!(received.len() > 100 && received.into_iter().eq(&expected), "{lines:?}");
     assert_eq!(three.cluster.counts(0).shed, lost[0] as u64);
     three.expect_one_chat();
     three.cluster.end();
 }
 
 #[test]
-fn fault_41_a_room_entered_and_left_all_the_time_is_one_subscription() {
+fn fault_41_room_that_is_entered_and_left_all_the_time_is_one_subscription() {
     let mut three = Three::new("--rate off");
     let subscribed = three.cluster.redis.commands()["SUBSCRIBE"];
     for _ in 0..10_000 {
@@ -408,11 +408,11 @@ fn fault_02_clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
     let before = cluster.counts(0).received;
     cluster.say(far, "are you there");
     cluster.step(1);
-    let heard = (0..50).any(|_| {
+    let received = (0..50).any(|_| {
         many.iter().for_each(|guest| cluster.say(*guest, "/history 100"));
         cluster.step(0);
         cluster.step(1);
         cluster.counts(0).received > before
     });
-    assert!(heard, "the link was not read in 50 ticks");
+    assert!(received, "the link was not read in 50 ticks");
 }

@@ -1,20 +1,20 @@
-//! The virtual Redis by itself: what it answers, and what tests do to it.
+//! The virtual Redis alone: its answers, and the faults that tests cause.
 
 use crate::redis::resp::{array, bulk};
 use crate::redis::{Conn, Redis};
 
-/// A request of words, as clients send it.
+/// Encodes words as a request, as clients send it.
 pub fn request<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let words: Vec<_> = words.into_iter().map(bulk).collect();
     [array(words.len()), words.concat()].concat()
 }
 
-/// With mere line feeds.
+/// Decodes bytes as text with mere line feeds.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace("\r\n", "\n")
 }
 
-/// A Redis, and clients of it who are named by their number.
+/// A virtual Redis and its clients, named by their number.
 struct Bench {
     redis: Redis,
     conns: Vec<Conn>,
@@ -37,18 +37,18 @@ impl Bench {
         self.redis.receive(self.conns[who], &request(words.split(' ')), self.now_millis);
     }
 
-    fn told(&mut self, who: usize) -> String {
+    fn output(&mut self, who: usize) -> String {
         text(&self.redis.take_output(self.conns[who]))
     }
 
     #[track_caller]
     fn ask(&mut self, who: usize, words: &str, reply: &str) {
         self.send(who, words);
-        assert_eq!(self.told(who), format!("{reply}\n"), "{words}");
+        assert_eq!(self.output(who), format!("{reply}\n"), "{words}");
     }
 
     fn is_lost(&mut self, who: usize) -> bool {
-        self.redis.is_closed(self.conns[who]) && self.told(who).is_empty()
+        self.redis.is_closed(self.conns[who]) && self.output(who).is_empty()
     }
 }
 
@@ -123,7 +123,7 @@ pub const DIALOGUE: &[(&str, &str)] = &[
     ("PING", "+PONG"),
 ];
 
-/// What is no request, and why not.
+/// Invalid requests, with the error.
 pub const BROKEN: [(&str, &str); 5] = [
     ("*1\r\n+PING\r\n", "expected '$', got '+'"),
     ("*x\r\n", "invalid multibulk length"),
@@ -132,7 +132,7 @@ pub const BROKEN: [(&str, &str); 5] = [
     ("*1\r\n$+4\r\nPING\r\n", "invalid bulk length"),
 ];
 
-/// What is none by those who are not authenticated.
+/// Requests that are invalid only before authentication.
 pub const BROKEN_BY_STRANGERS: [(&str, &str); 2] =
     [("*11\r\n", "unauthenticated multibulk length"), ("*1\r\n$16385\r\n", "unauthenticated bulk length")];
 
@@ -147,7 +147,7 @@ fn requests_are_answered_however_they_are_cut() {
     let mut play = |pieces: &[&[u8]]| {
         let who = bench.open();
         pieces.iter().for_each(|piece| bench.redis.receive(bench.conns[who], piece, 1_000));
-        assert_eq!(bench.told(who), whole);
+        assert_eq!(bench.output(who), whole);
     };
     for at in 0..all.len() {
         play(&[&all[..at], &all[at..]]);
@@ -156,17 +156,17 @@ fn requests_are_answered_however_they_are_cut() {
 }
 
 #[test]
-fn what_is_no_request_ends_the_connection() {
+fn invalid_request_closes_the_connection() {
     for (bytes, text) in BROKEN.into_iter().chain([("PING\r\n", "expected '*', got 'P'")]) {
         let mut bench = Bench::new(1);
         let input = [&request(["PING"]), bytes.as_bytes(), &request(["PING"])].concat();
         bench.redis.receive(bench.conns[0], &input, 0);
-        assert_eq!(bench.told(0), format!("+PONG\n-ERR Protocol error: {text}\n"));
+        assert_eq!(bench.output(0), format!("+PONG\n-ERR Protocol error: {text}\n"));
         assert!(bench.is_lost(0) && bench.redis.connections().is_empty());
     }
     let mut bench = Bench::new(1);
     bench.redis.receive(bench.conns[0], &[b"*0\r\n*-1\r\n", &request(["PING"])[..]].concat(), 0);
-    assert_eq!(bench.told(0), "+PONG\n", "arrays of nothing are no requests");
+    assert_eq!(bench.output(0), "+PONG\n", "arrays of nothing are no requests");
 }
 
 #[test]
@@ -174,14 +174,14 @@ fn subscribers_get_what_is_published_in_order() {
     let mut bench = Bench::new(4);
     bench.send(0, "SUBSCRIBE one two");
     bench.send(1, "SUBSCRIBE two");
-    assert!(bench.told(0).ends_with(":2\n") && bench.told(1).ends_with(":1\n"));
+    assert!(bench.output(0).ends_with(":2\n") && bench.output(1).ends_with(":1\n"));
     bench.ask(2, "PUBLISH one a", ":1");
     bench.ask(3, "PUBLISH two b", ":2");
     bench.ask(2, "PUBLISH none c", ":0");
     bench.ask(2, "PUBSUB NUMSUB two none", "*4\n$3\ntwo\n:2\n$4\nnone\n:0");
     assert_eq!(bench.redis.publish("one", b"d"), 1);
-    assert_eq!(bench.told(0), message("one", "a") + &message("two", "b") + &message("one", "d"));
-    assert_eq!(bench.told(1), message("two", "b"));
+    assert_eq!(bench.output(0), message("one", "a") + &message("two", "b") + &message("one", "d"));
+    assert_eq!(bench.output(1), message("two", "b"));
     assert_eq!(
         bench.redis.channels().into_iter().collect::<Vec<_>>(),
         [("one".into(), 1), ("two".into(), 2)]
@@ -237,7 +237,7 @@ fn strangers_are_refused_until_they_authenticate() {
     for (bytes, text) in BROKEN_BY_STRANGERS {
         let stranger = bench.open();
         bench.redis.receive(bench.conns[stranger], bytes.as_bytes(), 0);
-        assert_eq!(bench.told(stranger), format!("-ERR Protocol error: {text}\n"));
+        assert_eq!(bench.output(stranger), format!("-ERR Protocol error: {text}\n"));
     }
     bench.redis.require(Some("bob"), "secret");
     let stranger = bench.open();
@@ -248,7 +248,7 @@ fn strangers_are_refused_until_they_authenticate() {
 }
 
 #[test]
-fn while_it_loads_or_refuses_it_does_some_things_still() {
+fn some_commands_work_while_redis_loads_or_refuses() {
     const LOADING: &str = "-LOADING Redis is loading the dataset in memory";
     const FULL: &str = "OOM command not allowed when used memory > 'maxmemory'.";
     let mut bench = Bench::new(1);
@@ -272,10 +272,10 @@ fn while_it_loads_or_refuses_it_does_some_things_still() {
 }
 
 #[test]
-fn a_stall_keeps_the_order_and_a_restart_forgets() {
+fn stall_keeps_the_order_and_restart_loses_the_requests() {
     let mut bench = Bench::new(4);
     bench.send(0, "SUBSCRIBE c");
-    bench.told(0);
+    bench.output(0);
     bench.redis.set_stalled(true, 1_000);
     bench.send(1, "PUBLISH c first");
     bench.send(2, "PUBLISH c second");
@@ -284,10 +284,13 @@ fn a_stall_keeps_the_order_and_a_restart_forgets() {
     bench.send(1, "PUBLISH c never");
     bench.send(2, "HSET h a 1");
     bench.send(2, "PEXPIRE h 5");
-    assert_eq!((bench.told(0), bench.told(2), bench.redis.connections().len()), ("".into(), "".into(), 4));
+    assert_eq!(
+        (bench.output(0), bench.output(2), bench.redis.connections().len()),
+        ("".into(), "".into(), 4)
+    );
     bench.redis.set_stalled(false, 9_000);
     let messages = ["first", "second", "third"].map(|payload| message("c", payload)).concat();
-    assert_eq!((bench.told(0), bench.told(2)), (messages, ":1\n:1\n:1\n".into()));
+    assert_eq!((bench.output(0), bench.output(2)), (messages, ":1\n:1\n:1\n".into()));
     assert_eq!((bench.redis.ttl_millis("h", 9_000), bench.redis.connections().len()), (Some(5), 3));
     bench.now_millis = 9_000;
     for keep_data in [true, false] {
@@ -313,11 +316,11 @@ fn connections_are_killed_garbled_and_closed_for_being_slow() {
     assert!(bench.is_lost(0) && bench.redis.numsub("c") == 2);
     bench.redis.set_output_max(2 * message("c", "x").replace('\n', "\r\n").len());
     assert_eq!((bench.redis.publish("c", b"x"), bench.redis.publish("c", b"x")), (2, 2));
-    assert_eq!(bench.told(1), message("c", "x").repeat(2));
+    assert_eq!(bench.output(1), message("c", "x").repeat(2));
     bench.ask(3, "PUBLISH c x", ":2");
     assert!(bench.is_lost(2) && !bench.redis.is_closed(bench.conns[1]));
     bench.send(3, &format!("PING {}", "x".repeat(10_000)));
-    assert!(bench.told(3).len() > 10_000, "only subscribers are limited");
+    assert!(bench.output(3).len() > 10_000, "only subscribers are limited");
     bench.redis.kill_pubsub();
     assert!(bench.is_lost(1) && bench.redis.connections() == bench.conns[3..]);
     bench.redis.garble(bench.conns[3], b"\xff?");

@@ -1,8 +1,8 @@
-//! Random scenarios on several processes: clients that chat, wander, take each other's names and leave, while Redis, the
-//! net and the processes fail, in any weather. The ledger knows what was said from who heard it where it was said.
+//! Random scenarios on several processes. Clients chat, move, take each other's names and leave, while Redis, the
+//! network and the processes fail, in any weather.
 //!
-//! On each process an *observer* sits in each room from before the first message to the end. What it has heard is what
-//! its process has heard; all others there must have heard the same, for as long as they were there.
+//! On each process an *observer* sits in each room from before the first message to the end. It reads exactly what its
+//! process delivers in the room. All other clients there must have read the same for as long as they were members.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -12,10 +12,10 @@ use crate::cluster::{Cluster, Guest};
 use crate::ledger::{self, Entry};
 use crate::world::Weather;
 
-/// Seeds run when nothing else is asked for.
+/// Number of seeds by default.
 const SEEDS: u64 = 80;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
-/// Names that several want.
+/// Names that several clients ask for.
 const NAMES: [&str; 3] = ["ann", "bob", "Cy"];
 
 struct Actor {
@@ -28,27 +28,27 @@ struct Actor {
 struct Scenario {
     cluster: Cluster,
     rng: fastrand::Rng,
-    /// By process and room.
+    /// Observers by process and room.
     observers: BTreeMap<(usize, &'static str), Guest>,
-    /// One on each process that was started later.
+    /// An observer on each process that was started later.
     late: Vec<Guest>,
     actors: Vec<Actor>,
-    /// Processes that were killed at some time: nobody can know what they had still to say.
+    /// Processes that were killed at some time: their unsent messages are unknown.
     killed: BTreeSet<usize>,
     frozen: BTreeSet<usize>,
     stalled: bool,
-    /// What was done, for who looks for what went wrong.
+    /// A log of all actions, for debugging.
     story: Vec<String>,
 }
 
-/// Something that an observer heard, or another member.
+/// A line that an observer or another member has read.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Heard {
+enum Received {
     /// The message `number` of an actor.
     Message { actor: usize, number: usize },
-    /// So many were lost.
+    /// So many messages were lost.
     Lost(usize),
-    /// Nobody knows how many were lost.
+    /// An unknown number was lost.
     MaybeLost,
 }
 
@@ -77,7 +77,7 @@ impl Scenario {
             scenario.cluster.say(guest, &format!("/join {room}"));
             scenario.observers.insert((process, room), guest);
         }
-        // Until all are there, and everybody knows.
+        // Time until all have joined, and every process has all of them.
         scenario.pass(10_000);
         scenario
     }
@@ -208,7 +208,7 @@ impl Scenario {
         self.late.push(self.cluster.connect(process, &format!("late{process}")));
     }
 
-    /// All that failed works again.
+    /// Ends all faults.
     fn mend(&mut self) {
         let millis = self.cluster.millis();
         self.stalled = false;
@@ -226,14 +226,14 @@ impl Scenario {
     }
 
     fn judge(&mut self) {
-        let observed: BTreeMap<(usize, &str), Vec<Heard>> = self
+        let observed: BTreeMap<(usize, &str), Vec<Received>> = self
             .observers
             .clone()
             .into_iter()
             .map(|(place, guest)| (place, self.stays(guest).pop().expect("a room").1))
             .collect();
-        for ((process, room), heard) in &observed {
-            judge_order(*process, room, heard);
+        for ((process, room), received) in &observed {
+            judge_order(*process, room, received);
         }
         for room in ROOMS {
             self.judge_room(room, &observed);
@@ -247,83 +247,85 @@ impl Scenario {
 
     fn text(&self, guest: Guest) -> String {
         let raw = self.cluster.read(guest);
-        assert!(!String::from_utf8_lossy(raw).contains("dropped"), "somebody was dropped");
+        assert!(!String::from_utf8_lossy(raw).contains("dropped"), "a client was dropped");
         String::from_utf8_lossy(raw).into_owned()
     }
 
-    /// The stays of a client: the room, and what it heard there.
-    fn stays(&self, guest: Guest) -> Vec<(String, Vec<Heard>)> {
-        let mut stays: Vec<(String, Vec<Heard>)> = Vec::new();
+    /// Returns the stays of a client: the room, and what it read there.
+    fn stays(&self, guest: Guest) -> Vec<(String, Vec<Received>)> {
+        let mut stays: Vec<(String, Vec<Received>)> = Vec::new();
         for line in self.text(guest).lines() {
             match (ledger::read(line), stays.last_mut()) {
                 (Entry::Entered(room), _) => stays.push((room, Vec::new())),
-                (_, Some((_, heard))) => heard.extend(read(line)),
+                (_, Some((_, received))) => received.extend(read(line)),
                 (_, None) => {}
             }
         }
         stays
     }
 
-    /// Whatever was said in the room on a process that is alive was heard on all others, or they were told how much they
-    /// have missed.
-    fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+    /// Checks that each message of a live process arrived on all others, or that they were told how many they have
+    /// missed.
+    fn judge_room(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Received>>) {
         let here = observed.iter().filter(|((_, other), _)| *other == room);
-        let here: Vec<(usize, &Vec<Heard>)> = here.map(|((process, _), heard)| (*process, heard)).collect();
-        for (process, heard) in &here {
+        let here: Vec<(usize, &Vec<Received>)> =
+            here.map(|((process, _), received)| (*process, received)).collect();
+        for (process, received) in &here {
             let others = here.iter().filter(|(other, _)| other != process);
-            let missing: Vec<&Heard> = others
+            let missing: Vec<&Received> = others
                 .flat_map(|(other, all)| all.iter().filter(|one| self.is_of(one, *other)))
-                .filter(|one| !heard.contains(one))
+                .filter(|one| !received.contains(one))
                 .collect();
-            let told: usize =
-                heard.iter().map(|one| if let Heard::Lost(count) = one { *count } else { 0 }).sum();
-            // What was said on others that came later or are gone is not known.
+            let reported: usize =
+                received.iter().map(|one| if let Received::Lost(count) = one { *count } else { 0 }).sum();
+            // The messages of processes that came later or are gone are unknown.
             let fits = match self.killed.is_empty() && self.late.is_empty() {
-                _ if heard.contains(&Heard::MaybeLost) => true,
-                true => missing.len() == told,
-                false => missing.len() <= told,
+                _ if received.contains(&Received::MaybeLost) => true,
+                true => missing.len() == reported,
+                false => missing.len() <= reported,
             };
-            assert!(fits, "process {process} in {room}: told of {told} of {missing:?}");
+            assert!(fits, "process {process} in {room}: reported {reported} of {missing:?}");
         }
     }
 
-    fn is_of(&self, heard: &Heard, process: usize) -> bool {
-        matches!(heard, Heard::Message { actor, .. } if self.actors[*actor].guest.process == process)
+    fn is_of(&self, received: &Received, process: usize) -> bool {
+        matches!(received, Received::Message { actor, .. } if self.actors[*actor].guest.process == process)
     }
 
-    /// What a client heard while it was in a room is what the observer heard at some time, without a gap.
-    fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Heard>>) {
+    /// Checks that what a client read in a room is a part of what the observer read, without a gap.
+    fn judge_stays(&self, actor: &Actor, observed: &BTreeMap<(usize, &str), Vec<Received>>) {
         let index = self.actors.iter().position(|other| std::ptr::eq(other, actor)).unwrap();
-        let own = |heard: &Heard| matches!(heard, Heard::Message { actor, .. } if *actor == index);
+        let own =
+            |received: &Received| matches!(received, Received::Message { actor, .. } if *actor == index);
         let stays = self.stays(actor.guest);
-        for (place, (room, heard)) in stays.iter().enumerate() {
+        for (place, (room, received)) in stays.iter().enumerate() {
             let Some(all) = observed.get(&(actor.guest.process, room.as_str())) else {
                 continue;
             };
-            let all: Vec<&Heard> = all.iter().filter(|heard| !own(heard)).collect();
-            let heard: Vec<&Heard> = heard.iter().collect();
+            let all: Vec<&Received> = all.iter().filter(|received| !own(received)).collect();
+            let received: Vec<&Received> = received.iter().collect();
             let fits = match place + 1 == stays.len() && actor.here {
-                true => all.ends_with(&heard),
-                false => heard.is_empty() || all.windows(heard.len()).any(|window| window == heard),
+                true => all.ends_with(&received),
+                false => received.is_empty() || all.windows(received.len()).any(|window| window == received),
             };
-            assert!(fits, "c{index} heard {heard:?} in {room}, of {all:?}");
+            assert!(fits, "c{index} received {received:?} in {room}, of {all:?}");
         }
     }
 
-    /// What is said to one client reaches it once at most.
+    /// Checks that each private message arrived once at most.
     fn judge_private(&self) {
-        let mut heard = BTreeSet::new();
+        let mut received = BTreeSet::new();
         for (index, actor) in self.actors.iter().enumerate() {
             if self.cluster.is_alive(actor.guest.process) {
                 for line in self.text(actor.guest).lines().filter(|line| line.starts_with('[')) {
                     let (_, text) = line.split_once("] ").unwrap();
-                    assert!(heard.insert(text.to_string()), "c{index} heard {line} again");
+                    assert!(received.insert(text.to_string()), "c{index} received {line} again");
                 }
             }
         }
     }
 
-    /// All processes see the same people in a room, each name once, and nobody who is not there.
+    /// Checks that all processes list the same clients in a room, each name once, and only clients that are there.
     fn judge_names(&mut self) {
         let mut views: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
         let places = self.observers.iter().map(|((_, room), guest)| (*room, *guest));
@@ -340,17 +342,21 @@ impl Scenario {
             assert_eq!(views.len(), 1, "in {room} they differ: {views:?}");
         }
         let here = self.actors.iter().filter(|actor| actor.here).count();
-        assert_eq!(seen, here + self.observers.len() + self.late.len(), "somebody is missing, or a ghost");
+        assert_eq!(
+            seen,
+            here + self.observers.len() + self.late.len(),
+            "a client is missing, or listed after its end"
+        );
     }
 }
 
-/// What a line says of a message, if it does.
-fn read(line: &str) -> Option<Heard> {
+/// Parses a line about a message, if it is one.
+fn read(line: &str) -> Option<Received> {
     if let Some(notice) = line.strip_prefix("-- ") {
         let (count, rest) = notice.split_once(' ')?;
         return match rest.ends_with("may have been lost") {
-            true => Some(Heard::MaybeLost),
-            false => rest.ends_with("lost").then(|| Heard::Lost(count.parse().unwrap())),
+            true => Some(Received::MaybeLost),
+            false => rest.ends_with("lost").then(|| Received::Lost(count.parse().unwrap())),
         };
     }
     let spoken = match line.strip_prefix("* ") {
@@ -358,14 +364,14 @@ fn read(line: &str) -> Option<Heard> {
         None => line.split_once(": ")?.1,
     };
     let (actor, number) = spoken.split(' ').next()?.strip_prefix('m')?.split_once('-')?;
-    Some(Heard::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
+    Some(Received::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
 }
 
-/// Each message once, and those of one sender in their order.
-fn judge_order(process: usize, room: &str, heard: &[Heard]) {
+/// Checks that each message came once, and those of one sender in order.
+fn judge_order(process: usize, room: &str, received: &[Received]) {
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
-    for one in heard {
-        if let Heard::Message { actor, number } = one {
+    for one in received {
+        if let Received::Message { actor, number } = one {
             let before = last.insert(*actor, *number);
             assert!(
                 before.is_none_or(|before| before < *number),
@@ -375,7 +381,7 @@ fn judge_order(process: usize, room: &str, heard: &[Heard]) {
     }
 }
 
-/// Plays a scenario and judges it. What has passed on the processes that are left, as a number.
+/// Runs a scenario and checks it. Returns the trace hashes of the processes that are left.
 fn run(seed: u64) -> Vec<u64> {
     let mut scenario = Scenario::new(seed);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -1,4 +1,4 @@
-//! Names when several processes give them: one has each, whoever took it first.
+//! Names across processes: each has one owner, the client that took it first.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::socket::Socket;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_name_that_somebody_has_on_another_process_is_taken() {
+fn name_of_a_client_on_another_process_is_taken() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -34,22 +34,22 @@ fn a_name_that_somebody_has_on_another_process_is_taken() {
 }
 
 #[test]
-fn of_two_who_claim_a_name_at_once_the_later_is_a_guest_and_is_told() {
+fn later_of_two_claims_to_a_name_becomes_a_guest_and_is_told() {
     for first in [0, 1] {
         let mut cluster = Cluster::new(2, "");
         let cy = cluster.join(0, "cy");
-        // Neither can know of the other: what they say to each other is held up.
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        // The two processes do not learn of each other's client: both are cut off.
+        cluster.set_two_cut_off(true);
         let early = cluster.join(first, "ann");
         cluster.pass(SECOND / 10);
         let late = cluster.join(1 - first, "ann");
         cluster.unread(cy);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         let guest = format!("guest-{}", if first == 0 { 2002 } else { 1003 });
-        let told = cluster.unread(late);
+        let lines = cluster.unread(late);
         assert_eq!(
-            told[..2],
+            lines[..2],
             [
                 "-- somebody on another server had the name ann before you".to_string(),
                 format!("-- you are now {guest}")
@@ -76,7 +76,7 @@ fn of_two_who_claim_a_name_at_once_the_later_is_a_guest_and_is_told() {
 }
 
 #[test]
-fn of_two_who_claim_a_name_in_the_same_moment_one_has_it() {
+fn one_of_two_simultaneous_claims_to_a_name_wins() {
     let mut cluster = Cluster::new(2, "");
     let (one, two) = (cluster.connect(0, "ann"), cluster.connect(1, "ann"));
     cluster.run();
@@ -119,22 +119,22 @@ fn names_taken_twice_while_redis_is_away_are_settled_when_it_is_back() {
 }
 
 #[test]
-fn a_name_given_up_on_another_process_stays_taken_for_who_had_it_first() {
+fn name_given_up_by_the_later_claim_stays_with_the_first() {
     let mut cluster = Cluster::new(3, "");
     let cy = cluster.join(2, "cy");
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
     let late = cluster.join(1, "ann");
-    // The third process knows of the later one first.
+    // The third process receives the later claim first.
     cluster.set_cut_off(1, false);
     cluster.run();
     cluster.set_cut_off(0, false);
     cluster.run();
     cluster.say(cy, "/nick ann");
     cluster.run();
-    let told = cluster.unread(cy);
-    assert_eq!(told.last().unwrap(), "-- the name ann is taken", "{told:?}");
+    let lines = cluster.unread(cy);
+    assert_eq!(lines.last().unwrap(), "-- the name ann is taken", "{lines:?}");
     assert_eq!(cluster.who(late), ["ann", "cy", "guest-2002"]);
     cluster.unread(early);
     cluster.ask(cy, "/msg ann you?", &[]);
@@ -143,13 +143,13 @@ fn a_name_given_up_on_another_process_stays_taken_for_who_had_it_first() {
 }
 
 #[test]
-fn a_name_is_taken_from_the_moment_its_other_holder_goes() {
+fn name_stays_taken_by_its_first_owner_when_the_later_one_gives_it_up() {
     let mut cluster = Cluster::new(3, "");
     let (bob, cy) = (cluster.join(1, "bob"), cluster.join(2, "cy"));
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
-    // Who takes the name later gives it up by going, or by taking another, before it must.
+    // The later owner gives the name up before it must, by leaving or by another name.
     let late = cluster.join(1, "ann");
     cluster.say(bob, "/nick zoe");
     cluster.set_cut_off(1, false);
@@ -167,7 +167,7 @@ fn a_name_is_taken_from_the_moment_its_other_holder_goes() {
 }
 
 #[test]
-fn a_program_that_loses_its_name_is_told_in_its_own_way() {
+fn json_client_that_loses_its_name_gets_an_error_and_a_nick_event() {
     let mut cluster = Cluster::new(2, "");
     let cy = cluster.join(1, "cy");
     cluster.set_cut_off(1, true);
@@ -187,7 +187,7 @@ fn a_program_that_loses_its_name_is_told_in_its_own_way() {
 }
 
 #[test]
-fn who_comes_back_after_a_crash_has_its_name_as_soon_as_that_is_noticed() {
+fn client_of_a_crashed_process_has_its_name_back_as_soon_as_the_crash_is_noticed() {
     let mut cluster = Cluster::new(2, "");
     let (ann, _) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -195,8 +195,8 @@ fn who_comes_back_after_a_crash_has_its_name_as_soon_as_that_is_noticed() {
     let third = cluster.start();
     let bob = cluster.connect(third, "bob");
     cluster.pass(3 * SECOND);
-    let told = cluster.unread(ann);
-    assert!(told.contains(&"-- bob left (its server is gone)".into()), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.contains(&"-- bob left (its server is gone)".into()), "{lines:?}");
     assert_eq!(cluster.who(ann), ["ann", "bob"]);
     cluster.unread(bob);
     cluster.say(ann, "/msg bob welcome back");
@@ -206,7 +206,7 @@ fn who_comes_back_after_a_crash_has_its_name_as_soon_as_that_is_noticed() {
 }
 
 #[test]
-fn who_comes_back_elsewhere_after_a_crash_gets_its_name_three_seconds_later() {
+fn client_of_a_crashed_process_can_take_its_name_elsewhere_three_seconds_later() {
     let mut cluster = Cluster::new(2, "");
     let (ann, _) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -227,12 +227,12 @@ fn who_comes_back_elsewhere_after_a_crash_gets_its_name_three_seconds_later() {
 }
 
 #[test]
-fn who_has_the_place_of_somebody_who_left_in_a_blip_is_not_taken_for_her() {
+fn newcomer_in_the_slot_of_a_client_that_left_in_a_blip_is_another_client() {
     for by_web in [false, true] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
         cluster.pass(10 * SECOND);
-        // What happens now is not told to the second process: it finds it in Redis later.
+        // The second process is not sent these changes, and finds them in Redis later.
         let conn = cluster.conns(1)[0];
         cluster.redis.kill(conn);
         cluster.run();
@@ -251,7 +251,7 @@ fn who_has_the_place_of_somebody_who_left_in_a_blip_is_not_taken_for_her() {
     }
 }
 
-/// All that a WebSocket client is told of renames, joins and leaves, in order.
+/// Returns all renames, joins and leaves that a WebSocket client has read, in order.
 fn moves(cluster: &mut Cluster, tab: &mut Socket, process: usize) -> Vec<String> {
     cluster.run();
     let texts = tab.texts(cluster.stage(process));
@@ -260,13 +260,13 @@ fn moves(cluster: &mut Cluster, tab: &mut Socket, process: usize) -> Vec<String>
 }
 
 #[test]
-fn rightful_owner_is_not_told_that_she_was_renamed() {
+fn owner_of_a_name_is_not_told_of_a_rename_of_hers() {
     for outage in [false, true] {
         let mut cluster = Cluster::new(2, "");
         let cy = cluster.join(1, "cy");
         match outage {
             true => cluster.set_redis_down(true, true),
-            false => (0..2).for_each(|process| cluster.set_cut_off(process, true)),
+            false => cluster.set_two_cut_off(true),
         }
         cluster.pass(SECOND * if outage { 3 } else { 0 });
         let mut ann = Socket::open(cluster.stage(1), "/ws?name=ann&room=lobby");
@@ -277,20 +277,20 @@ fn rightful_owner_is_not_told_that_she_was_renamed() {
         cluster.unread(cy);
         match outage {
             true => cluster.set_redis_down(false, true),
-            false => (0..2).for_each(|process| cluster.set_cut_off(process, false)),
+            false => cluster.set_two_cut_off(false),
         }
         cluster.pass(10 * SECOND);
-        let told = moves(&mut cluster, &mut ann, 1);
-        assert!(!told.iter().any(|text| text.contains(r#""ann""#)), "outage: {outage}: {told:?}");
+        let moved = moves(&mut cluster, &mut ann, 1);
+        assert!(!moved.iter().any(|text| text.contains(r#""ann""#)), "outage: {outage}: {moved:?}");
         let lines = cluster.unread(cy);
         assert!(!lines.iter().any(|line| line.contains("-- ann ")), "outage: {outage}: {lines:?}");
-        // In a blip the other has come; after an outage it only comes to light who is there.
+        // After a blip the other one is announced; after an outage it is only listed.
         let joined = lines.iter().filter(|line| *line == "-- guest-1001 joined").count();
         assert_eq!(joined, usize::from(!outage), "{lines:?}");
         assert_eq!(cluster.who(cy), ["ann", "cy", "guest-1001"]);
-        let told = moves(&mut cluster, &mut late, 0);
-        assert!(told.iter().any(|text| text.contains(r#""to":"guest-1001""#)), "{told:?}");
-        // What becomes of either from now on is told under its own name.
+        let moved = moves(&mut cluster, &mut late, 0);
+        assert!(moved.iter().any(|text| text.contains(r#""to":"guest-1001""#)), "{moved:?}");
+        // From now on each is announced under its own name.
         late.say(cluster.stage(0), r#"{"type":"nick","name":"zoe"}"#);
         cluster.expect(cy, &["-- guest-1001 is now zoe"]);
         ann.say(cluster.stage(1), r#"{"type":"nick","name":"anna"}"#);
@@ -302,19 +302,19 @@ fn rightful_owner_is_not_told_that_she_was_renamed() {
 fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
     for moves in [false, true] {
         let mut cluster = Cluster::new(2, "");
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let (early, cy) = (cluster.join(1, "ann"), cluster.join(1, "cy"));
         cluster.unread(early);
         cluster.pass(SECOND / 10);
         let late = cluster.join(0, "ann");
-        // The owner's process learns that the other has come and gone, all at once.
+        // The owner's process learns all at once that the other came and went.
         if moves {
             cluster.say(late, "/join dev");
             cluster.run();
         }
         cluster.say(late, "/quit");
         cluster.run();
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
         for guest in [early, cy] {
             let lines = cluster.unread(guest);
@@ -326,14 +326,14 @@ fn loser_of_a_name_that_leaves_first_does_not_leave_as_the_owner() {
 }
 
 #[test]
-fn third_process_tells_of_two_with_one_name_one_after_the_other() {
+fn third_process_announces_two_clients_of_one_name_one_after_the_other() {
     let mut cluster = Cluster::new(3, "");
     let cy = cluster.join(2, "cy");
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     let early = cluster.join(0, "ann");
     cluster.pass(SECOND / 10);
     let late = cluster.join(1, "ann");
-    // The third process takes the later one for the only ann.
+    // The third process takes the later claim for the only one.
     cluster.set_cut_off(1, false);
     cluster.run();
     cluster.expect(cy, &["-- ann joined"]);
@@ -348,24 +348,24 @@ fn third_process_tells_of_two_with_one_name_one_after_the_other() {
 }
 
 #[test]
-fn client_that_renames_itself_to_a_name_taken_meanwhile_is_not_told_as_its_owner() {
+fn client_that_takes_a_name_claimed_meanwhile_is_not_announced_as_its_owner() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     let cy = cluster.join(1, "cy");
     cluster.run();
     [ann, bob, cy].into_iter().for_each(|guest| drop(cluster.unread(guest)));
-    (0..2).for_each(|process| cluster.set_cut_off(process, true));
+    cluster.set_two_cut_off(true);
     cluster.say(bob, "/nick zoe");
     cluster.run();
     cluster.pass(SECOND / 10);
     cluster.say(ann, "/nick zoe");
     cluster.run();
     cluster.unread(cy);
-    (0..2).for_each(|process| cluster.set_cut_off(process, false));
+    cluster.set_two_cut_off(false);
     cluster.run();
     cluster.expect(cy, &["-- ann left", "-- guest-1002 joined"]);
-    let told = cluster.unread(ann);
-    assert!(told.iter().any(|line| line.contains("had the name zoe before you")), "{told:?}");
+    let lines = cluster.unread(ann);
+    assert!(lines.iter().any(|line| line.contains("had the name zoe before you")), "{lines:?}");
     assert_eq!(cluster.who(cy), ["cy", "guest-1002", "zoe"]);
     cluster.say(bob, "it is mine");
     cluster.expect(cy, &["zoe: it is mine"]);

@@ -1,5 +1,5 @@
-//! What is known of a process is the same however it was learnt: from each change as it came, or from the whole later. And
-//! of two who took a name, the clock on the wall says who was first.
+//! Processes reach the same state from single changes and from a whole snapshot. Of two claims to a name, the earlier
+//! by the wall clock wins.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Guest};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// All that somebody in the lobby can see of names and rooms.
+/// Returns all names and rooms that a client in the lobby can list.
 fn seen(cluster: &mut Cluster, guest: Guest) -> (Vec<String>, BTreeSet<String>) {
     let who = cluster.who(guest);
     cluster.say(guest, "/rooms");
@@ -55,7 +55,7 @@ fn changes_of_one_tick_leave_the_same_state_everywhere() {
             }
             cluster.run();
         }
-        // Whoever has asked for a name that was taken, and has none, answers no more.
+        // Clients that have asked for a taken name, and got none, were closed by then.
         cluster.pass(61 * SECOND);
         let own = cluster.join(0, "own");
         let late = cluster.start();
@@ -66,7 +66,7 @@ fn changes_of_one_tick_leave_the_same_state_everywhere() {
         assert_eq!((&own, &own), (&watcher, &newcomer), "seed {seed}");
         let names: BTreeSet<&String> = own.0.iter().collect();
         assert_eq!(names.len(), own.0.len(), "seed {seed}: a name given twice: {own:?}");
-        // In Redis there is each client, and nothing of those who are gone.
+        // Redis has each client, and nothing of clients that are gone.
         let millis = cluster.millis();
         let clients: usize = cluster
             .redis
@@ -84,7 +84,7 @@ fn changes_of_one_tick_leave_the_same_state_everywhere() {
 }
 
 #[test]
-fn name_belongs_to_whoever_took_it_first_by_the_clock_on_the_wall() {
+fn name_belongs_to_the_first_claim_by_the_wall_clock() {
     for renames in [false, true] {
         let mut cluster = Cluster::new(2, "");
         cluster.stage(1).world().epoch_millis -= 3_600_000;
@@ -98,17 +98,17 @@ fn name_belongs_to_whoever_took_it_first_by_the_clock_on_the_wall() {
                 guest
             }
         };
-        (0..2).for_each(|process| cluster.set_cut_off(process, true));
+        cluster.set_two_cut_off(true);
         let first = take(&mut cluster, 0);
         cluster.pass(SECOND / 10);
         let second = take(&mut cluster, 1);
-        (0..2).for_each(|process| cluster.set_cut_off(process, false));
+        cluster.set_two_cut_off(false);
         cluster.run();
-        let told = cluster.unread(first);
-        assert!(told.iter().any(|line| line.contains("had the name ann before you")), "{told:?}");
-        let told = cluster.unread(second);
-        assert!(!told.iter().any(|line| line.contains("before you")), "{told:?}");
-        // The number that it has had before it gave a name is not given again.
+        let lines = cluster.unread(first);
+        assert!(lines.iter().any(|line| line.contains("had the name ann before you")), "{lines:?}");
+        let lines = cluster.unread(second);
+        assert!(!lines.iter().any(|line| line.contains("before you")), "{lines:?}");
+        // The number of its first guest name is not given again.
         assert_eq!(cluster.who(second), ["ann", "guest-1002"]);
         assert_eq!(cluster.who(first), ["ann", "guest-1002"]);
         cluster.end();
@@ -116,7 +116,7 @@ fn name_belongs_to_whoever_took_it_first_by_the_clock_on_the_wall() {
 }
 
 #[test]
-fn stall_shorter_than_a_long_timeout_is_sat_out_and_a_longer_one_is_not() {
+fn stall_shorter_than_redis_timeout_keeps_the_session_and_a_longer_one_ends_it() {
     for (stall, down) in [(11, false), (30, true)] {
         let mut cluster = Cluster::new(2, "--redis-timeout 12s");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
@@ -132,10 +132,10 @@ fn stall_shorter_than_a_long_timeout_is_sat_out_and_a_longer_one_is_not() {
         cluster.pass(30 * SECOND);
         let sessions = cluster.counts(0).sessions;
         assert_eq!(sessions > 1, down, "{stall} s");
-        let told = cluster.unread(bob);
-        assert_eq!(told.iter().filter(|line| *line == "ann: during").count(), 1, "{told:?}");
-        assert_eq!(told.len(), if down { 3 } else { 1 }, "{told:?}");
-        // And then all is as it was.
+        let lines = cluster.unread(bob);
+        assert_eq!(lines.iter().filter(|line| *line == "ann: during").count(), 1, "{lines:?}");
+        assert_eq!(lines.len(), if down { 3 } else { 1 }, "{lines:?}");
+        // Afterwards the state is the same as before.
         for guest in [ann, bob] {
             assert_eq!(cluster.who(guest), ["ann", "bob"]);
         }

@@ -1,4 +1,4 @@
-//! The virtual Redis beside a real one: both get the same requests, and say the same byte for byte.
+//! Comparison of the virtual Redis with a real one: both get the same requests, and must answer the same bytes.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::redis::{Conn, Redis};
 use crate::redis_itself::{BROKEN, BROKEN_BY_STRANGERS, DIALOGUE, request, text};
 
-/// The longest that a real one is waited for.
+/// Longest wait for the real one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Words of random requests; a small letter stands for one of [`CHOICES`].
@@ -45,7 +45,7 @@ const TEMPLATES: [&str; 27] = [
 
 const CHANNELS: [&str; 2] = ["one", "two"];
 
-/// Longer than any test takes, and with an end that doesn't alter what it begins with.
+/// Longer than any test takes, and with digits at its end that change nothing in its first ones.
 const LONG_MILLIS: &str = "155555555555555";
 const LONG_START: &str = ":155555";
 
@@ -60,7 +60,7 @@ const CHOICES: [(&str, &[&str]); 8] = [
     ("w", &["secret", "wrong"]),
 ];
 
-/// Words of which one may be missing, or too many.
+/// Returns random words, sometimes with one missing or too many.
 fn random_words(rng: &mut fastrand::Rng) -> Vec<&'static str> {
     let template = rng.choice(TEMPLATES).expect("there are some");
     let mut words: Vec<_> = template.split(' ').collect();
@@ -77,7 +77,7 @@ fn random_words(rng: &mut fastrand::Rng) -> Vec<&'static str> {
     words
 }
 
-/// A `redis-server` of our own, killed with the value.
+/// A `redis-server` process, killed on drop.
 struct Real {
     child: Child,
     folder: tempfile::TempDir,
@@ -94,7 +94,7 @@ impl Real {
         Real { child, folder }
     }
 
-    /// Connects, and waits for it to start if it has not yet.
+    /// Connects, and waits for the server to start if necessary.
     fn open(&self) -> UnixStream {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -117,7 +117,7 @@ impl Drop for Real {
     }
 }
 
-/// The virtual one and a real one, which get the same and are to say the same.
+/// A virtual and a real Redis that get the same requests and must send the same answers.
 struct Twins {
     redis: Redis,
     real: Real,
@@ -136,7 +136,7 @@ impl Twins {
         (self.redis.open(), self.real.open())
     }
 
-    /// Requests by one client, which the real one gets at once and the virtual one in pieces.
+    /// Sends requests of one client: to the real one at once, to the virtual one in pieces.
     fn talk(&mut self, who: usize, requests: &[u8], piece: usize) {
         let now_millis = 1_000 + self.start.elapsed().as_millis() as u64;
         for piece in requests.chunks(piece) {
@@ -144,8 +144,8 @@ impl Twins {
         }
         self.clients[who].1.write_all(requests).unwrap();
         for (conn, stream) in &mut self.clients {
-            let told = self.redis.take_output(*conn);
-            let mut really = vec![0; told.len()];
+            let answer = self.redis.take_output(*conn);
+            let mut really = vec![0; answer.len()];
             let mut count = 0;
             while count < really.len() {
                 match stream.read(&mut really[count..]) {
@@ -153,12 +153,12 @@ impl Twins {
                     _ => break,
                 }
             }
-            let (told, really) = (without_millis(&told), without_millis(&really[..count]));
-            assert_eq!(told, really, "{:?}", text(requests));
+            let (answer, really) = (without_millis(&answer), without_millis(&really[..count]));
+            assert_eq!(answer, really, "{:?}", text(requests));
         }
     }
 
-    /// The same, by a client who is thrown out for it, and replaced.
+    /// Sends bytes for which both must close the client, and replaces it.
     fn blunder(&mut self, who: usize, bytes: &str) {
         self.talk(who, bytes.as_bytes(), usize::MAX);
         let (conn, stream) = &mut self.clients[who];
@@ -167,14 +167,14 @@ impl Twins {
         self.clients[who] = self.open();
     }
 
-    /// One to four requests by somebody.
+    /// Sends one to four requests of a random client.
     fn random(&mut self, rng: &mut fastrand::Rng) {
         let who = rng.usize(0..self.clients.len());
         let mut requests = Vec::new();
         for _ in 0..rng.usize(1..5) {
             let words = random_words(rng);
             if words == ["UNSUBSCRIBE"] {
-                // Of several, in which order one is told of them a real one decides.
+                // A real Redis confirms several in an unspecified order.
                 requests.extend(request(["UNSUBSCRIBE", CHANNELS[0]]));
             }
             requests.extend(request(words));
@@ -183,16 +183,16 @@ impl Twins {
     }
 }
 
-/// What is left of a long time is not the same for both.
-fn without_millis(told: &[u8]) -> String {
-    let told = String::from_utf8_lossy(told);
-    let lines = told.split("\r\n").map(|line| if line.starts_with(LONG_START) { LONG_START } else { line });
+/// Removes the rest of a long time to live, which differs between the two.
+fn without_millis(answer: &[u8]) -> String {
+    let answer = String::from_utf8_lossy(answer);
+    let lines = answer.split("\r\n").map(|line| if line.starts_with(LONG_START) { LONG_START } else { line });
     lines.collect::<Vec<_>>().join("\r\n")
 }
 
 #[test]
 #[ignore = "needs redis-server"]
-fn a_real_one_says_the_same() {
+fn virtual_redis_answers_the_same_as_a_real_one() {
     let modes = [
         (None, ""),
         (Some(None), "--requirepass secret"),
@@ -226,7 +226,7 @@ fn a_real_one_says_the_same() {
         }
         let commands = twins.redis.commands();
         assert!(commands.len() == 17 && commands.values().all(|count| *count > 30), "{commands:?}");
-        // Nothing is left over from what was before.
+        // No output of earlier requests is left over.
         (0..3).for_each(|who| twins.talk(who, &request(["PING"]), usize::MAX));
     }
 }

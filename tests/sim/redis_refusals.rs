@@ -1,10 +1,10 @@
-//! A Redis that answers commands with errors: clients and balancers are told that the link is down, once, whichever the
-//! command and the error; nothing that was said is lost; and the link comes back by itself.
+//! A Redis that answers commands with errors. Clients and load balancers are told once that the link is down, whichever
+//! the command and the error. No message is lost, and the link recovers by itself.
 
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Guest};
-use crate::redis_faults::{APART, TOGETHER, Three};
+use crate::redis_faults::{CONNECTED, DISCONNECTED, Three};
 use crate::web::get;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -12,7 +12,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 const READONLY: &str = "READONLY You can't write against a read only replica.";
 
-/// Errors of a real Redis, and one that nobody knows.
+/// Errors of a real Redis, and an unknown one.
 const ERRORS: [&str; 16] = [
     READONLY,
     "MOVED 3999 127.0.0.1:6381",
@@ -32,11 +32,11 @@ const ERRORS: [&str; 16] = [
     "NEWS of a later version",
 ];
 
-/// All that a process sends in the long run.
+/// All commands that a process sends in the long run.
 const COMMANDS: [&str; 10] =
     ["PUBLISH", "SUBSCRIBE", "HSET", "HGET", "HDEL", "HGETALL", "DEL", "PEXPIRE", "PING", "PUBSUB"];
 
-/// What a balancer is told of a process.
+/// Returns the readiness that a load balancer reads from a process.
 fn readiness(cluster: &mut Cluster, process: usize) -> String {
     let wire = cluster.stage(process).connect_http();
     cluster.stage(process).send(wire, get("/readyz").as_bytes());
@@ -70,7 +70,7 @@ fn provoke(three: &mut Three) {
         cluster.say(guest, "/quit");
         cluster.run();
     }
-    // Somebody has the name, and is asked for.
+    // The name is taken, so its owner is looked up.
     cluster.say(*ann, "/nick far");
     cluster.say(*far, "/nick ann");
     cluster.run();
@@ -78,14 +78,14 @@ fn provoke(three: &mut Three) {
     cluster.pass(6 * SECOND);
 }
 
-/// How often each of these lines was read.
-fn told(cluster: &mut Cluster, guest: Guest) -> (usize, usize, Vec<String>) {
+/// Returns how often a client has read each of these lines.
+fn unread_outages(cluster: &mut Cluster, guest: Guest) -> (usize, usize, Vec<String>) {
     let lines = cluster.unread(guest);
     let count = |wanted: &str| lines.iter().filter(|line| *line == wanted).count();
-    (count(APART), count(TOGETHER), lines)
+    (count(DISCONNECTED), count(CONNECTED), lines)
 }
 
-/// Redis refuses a command for half a minute: it is told once, and once more when it is over.
+/// Has Redis refuse a command for half a minute: clients are told once at its start and once at its end.
 #[track_caller]
 fn outlasts(command: &str, error: &str) {
     let mut three = Three::new("--rate off");
@@ -102,19 +102,19 @@ fn outlasts(command: &str, error: &str) {
         }
         assert!((0..2).all(|process| !three.cluster.link(process).up), "{command}: {error}");
     }
-    let (apart, together, lines) = told(&mut three.cluster, three.far);
-    assert_eq!((apart, together), (1, 0), "{command}: {error}: {lines:?}");
+    let (outages, recoveries, lines) = unread_outages(&mut three.cluster, three.far);
+    assert_eq!((outages, recoveries), (1, 0), "{command}: {error}: {lines:?}");
     assert_eq!(three.cluster.who(three.far), ["far"]);
     assert_eq!(three.cluster.who(three.ann), ["ann", "bob"]);
     three.expect_local_chat();
     three.cluster.redis.refuse(command, None);
     three.cluster.pass(10 * SECOND);
     (0..2).for_each(|process| expect_ready(&mut three.cluster, process));
-    let (apart, together, lines) = told(&mut three.cluster, three.far);
-    assert_eq!((apart, together), (0, 1), "{command}: {error}: {lines:?}");
+    let (outages, recoveries, lines) = unread_outages(&mut three.cluster, three.far);
+    assert_eq!((outages, recoveries), (0, 1), "{command}: {error}: {lines:?}");
     let said: Vec<String> = (0..200).step_by(10).map(|number| format!("ann: said {number}")).collect();
-    let heard: Vec<&String> = lines.iter().filter(|line| line.starts_with("ann: said ")).collect();
-    assert!(heard.ends_with(&said.iter().collect::<Vec<_>>()), "{command}: {error}: {lines:?}");
+    let received: Vec<&String> = lines.iter().filter(|line| line.starts_with("ann: said ")).collect();
+    assert!(received.ends_with(&said.iter().collect::<Vec<_>>()), "{command}: {error}: {lines:?}");
     assert!(!lines.iter().any(|line| line.contains("lost")), "{command}: {error}: {lines:?}");
     assert_eq!(three.cluster.counts(0).shed, 0);
     three.expect_one_chat();
@@ -141,7 +141,7 @@ fn several_refused_commands_are_one_outage() {
     }
     three.cluster.pass(60 * SECOND);
     expect_not_ready(&mut three.cluster, 0, "READONLY");
-    // Half of a recovery is none.
+    // Half of the commands working is no recovery.
     three.cluster.redis.refuse("DEL", None);
     three.cluster.redis.refuse("HSET", Some("OOM command not allowed"));
     three.cluster.pass(10 * SECOND);
@@ -150,7 +150,7 @@ fn several_refused_commands_are_one_outage() {
         three.cluster.redis.refuse(command, None);
     }
     three.cluster.pass(10 * SECOND);
-    three.cluster.expect(three.bob, &[APART, TOGETHER]);
+    three.cluster.expect(three.bob, &[DISCONNECTED, CONNECTED]);
     three.expect_one_chat();
     three.cluster.end();
 }
@@ -168,11 +168,11 @@ fn redis_that_refuses_writes_from_the_start_is_never_called_healthy() {
             assert!((0..2).all(|process| !cluster.link(process).up), "{command}");
         }
         expect_not_ready(&mut cluster, 1, "READONLY");
-        cluster.expect(bob, &[APART]);
+        cluster.expect(bob, &[DISCONNECTED]);
         assert_eq!((cluster.counts(0).sessions, cluster.counts(0).published), (0, 0));
         cluster.redis.refuse(command, None);
         cluster.pass(10 * SECOND);
-        cluster.expect(bob, &[TOGETHER, "ann: hello?"]);
+        cluster.expect(bob, &[CONNECTED, "ann: hello?"]);
         expect_ready(&mut cluster, 1);
         cluster.end();
     }
@@ -191,8 +191,8 @@ fn message_is_not_published_again_and_again_while_redis_refuses_writes() {
     assert_eq!(three.cluster.redis.take_output(program), b"", "the link is known to be down");
     three.cluster.redis.refuse("PEXPIRE", None);
     three.cluster.pass(10 * SECOND);
-    let heard = String::from_utf8(three.cluster.redis.take_output(program)).unwrap();
-    assert_eq!(heard.matches("once").count(), 1, "{heard}");
+    let received = String::from_utf8(three.cluster.redis.take_output(program)).unwrap();
+    assert_eq!(received.matches("once").count(), 1, "{received}");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn refused_room_keeps_the_link_down_and_loses_no_message() {
     }
     three.cluster.pass(10 * SECOND);
     [three.ann, three.bob, three.far].into_iter().for_each(|guest| drop(three.cluster.unread(guest)));
-    // As where the rights of a user at Redis name the channels: it may still subscribe.
+    // The rights of a user at Redis can name channels; the user may still subscribe.
     three.cluster.redis.refuse_name("chinwag:dev", Some("NOPERM no permissions to access a channel"));
     three.cluster.say(three.ann, "one");
     three.cluster.pass(10 * SECOND);
@@ -216,11 +216,11 @@ fn refused_room_keeps_the_link_down_and_loses_no_message() {
     three.cluster.say(three.ann, "two");
     three.cluster.redis.refuse_name("chinwag:dev", None);
     three.cluster.pass(15 * SECOND);
-    let (apart, together, lines) = told(&mut three.cluster, three.ann);
-    assert_eq!((apart, together), (1, 1), "{lines:?}");
+    let (outages, recoveries, lines) = unread_outages(&mut three.cluster, three.ann);
+    assert_eq!((outages, recoveries), (1, 1), "{lines:?}");
     let lines = three.cluster.unread(three.far);
-    let heard: Vec<&String> = lines.iter().filter(|line| !line.starts_with("-- ")).collect();
-    assert_eq!(heard, ["ann: one", "ann: two"], "{lines:?}");
+    let received: Vec<&String> = lines.iter().filter(|line| !line.starts_with("-- ")).collect();
+    assert_eq!(received, ["ann: one", "ann: two"], "{lines:?}");
     for guest in [three.ann, three.far] {
         three.cluster.say(guest, "/join lobby");
     }
@@ -232,7 +232,7 @@ fn refused_room_keeps_the_link_down_and_loses_no_message() {
 #[test]
 fn process_whose_own_key_is_refused_is_gone_for_the_others_and_comes_back() {
     let mut three = Three::new("");
-    // Its slot is at another node, as it were; the key of the second process is here.
+    // Its slot is at another node of a cluster; the key of the second process is here.
     let key = three.cluster.redis.keys(three.cluster.millis()).swap_remove(0);
     let moved = format!("MOVED 3999 127.0.0.1:6381 {key}");
     three.cluster.redis.refuse_name(&key, Some(&moved));
@@ -241,8 +241,10 @@ fn process_whose_own_key_is_refused_is_gone_for_the_others_and_comes_back() {
         three.cluster.pass(SECOND);
     }
     let down: Vec<usize> = (0..2).filter(|process| !three.cluster.link(*process).up).collect();
-    let told_of: Vec<bool> =
-        [three.bob, three.far].map(|guest| told(&mut three.cluster, guest).0 == 1).into_iter().collect();
+    let told_of: Vec<bool> = [three.bob, three.far]
+        .map(|guest| unread_outages(&mut three.cluster, guest).0 == 1)
+        .into_iter()
+        .collect();
     assert!(!down.is_empty() && (0..2).all(|process| told_of[process] == down.contains(&process)));
     for process in down {
         expect_not_ready(&mut three.cluster, process, "MOVED");
@@ -254,7 +256,7 @@ fn process_whose_own_key_is_refused_is_gone_for_the_others_and_comes_back() {
 }
 
 #[test]
-fn reason_is_no_longer_told_once_redis_is_away_for_another() {
+fn reason_is_no_longer_given_once_redis_is_away_for_another() {
     let mut three = Three::new("");
     three.cluster.redis.refuse("HSET", Some(READONLY));
     three.cluster.pass(20 * SECOND);
@@ -270,7 +272,7 @@ fn reason_is_no_longer_told_once_redis_is_away_for_another() {
 }
 
 #[test]
-fn refused_right_of_words_in_lower_case_is_not_repeated_to_strangers() {
+fn refused_right_in_lower_case_words_is_not_shown_to_strangers() {
     let mut three = Three::new("");
     three.cluster.redis.refuse("PEXPIRE", Some("secret-host.internal says no"));
     three.cluster.pass(10 * SECOND);

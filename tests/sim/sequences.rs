@@ -1,5 +1,5 @@
-//! Sequences over a limit: in, in, refused, and refused again, then one place free, and refused again. Each refusal is told,
-//! and none changes what is counted.
+//! Sequences over a limit: in, in, refused, refused again, then one place free, and refused again. Each refusal has its
+//! reason, and none changes a count.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ const WELCOME: &str = "-- welcome to chinwag. what's your name?";
 const TOO_MANY: &str = "-- too many connections from your address. close one of them first";
 const FULL: &str = "-- the server is full. try again later";
 
-/// Connects one after the other, and tells how many of them were let in; the others are told why not.
+/// Connects one client after the other. Returns those that were let in; the others must have read the refusal.
 fn let_in(stage: &mut Stage, address: Option<&str>, attempts: usize, refusal: &str) -> Vec<Wire> {
     let mut inside = Vec::new();
     for attempt in 0..attempts {
@@ -31,10 +31,10 @@ fn let_in(stage: &mut Stage, address: Option<&str>, attempts: usize, refusal: &s
 }
 
 #[test]
-fn an_address_never_has_more_than_its_connections_however_often_it_is_refused() {
+fn address_never_exceeds_its_connections_however_often_it_is_refused() {
     for max in [1, 2, 5] {
         let mut stage = Stage::new(&format!("--max-per-ip {max} --rate off"));
-        // IPv4, the same mapped into IPv6, and an address of its own.
+        // IPv4, IPv4 mapped into IPv6, and IPv6.
         for address in ["10.0.0.1", "::ffff:10.0.0.2", "2001:db8::1"] {
             assert!(address.parse::<IpAddr>().is_ok());
             let mut inside = let_in(&mut stage, Some(address), max + 7, TOO_MANY);
@@ -46,7 +46,7 @@ fn an_address_never_has_more_than_its_connections_however_often_it_is_refused() 
                 inside.extend(let_in(&mut stage, Some(address), 4, TOO_MANY));
                 assert_eq!(inside.len(), max, "{address}");
             }
-            // All leave, and as many may come again.
+            // All leave, and as many may connect again.
             inside.into_iter().for_each(|wire| stage.world().end(wire));
             stage.run();
             assert_eq!(let_in(&mut stage, Some(address), max + 3, TOO_MANY).len(), max, "{address}");
@@ -98,7 +98,7 @@ fn a_full_queue_stays_full_however_many_it_refuses() {
 }
 
 #[test]
-fn a_client_is_never_in_more_rooms_than_it_may_be() {
+fn client_is_never_in_more_rooms_than_allowed() {
     let mut stage = Stage::new("--max-rooms-per-client 3 --rate off");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=");
     let mut joins = |stage: &mut Stage, tab: &mut Socket, room: String| -> bool {
@@ -128,7 +128,7 @@ fn a_client_is_never_in_more_rooms_than_it_may_be() {
 }
 
 #[test]
-fn there_are_never_more_rooms_than_there_may_be() {
+fn server_never_has_more_rooms_than_allowed() {
     let mut stage = Stage::new("--max-rooms 3 --history 0 --rate off");
     let ann = stage.join("ann");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=");

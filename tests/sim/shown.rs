@@ -1,6 +1,6 @@
-//! How examples show what differs from run to run: with an ellipsis. (`tests/real` uses this file, too.)
+//! Examples show text that differs from run to run by an ellipsis. (`tests/real` uses this file, too.)
 
-/// Whether `shown` is `real` with an ellipsis for each part that differs from run to run.
+/// Returns whether `shown` is `real` with an ellipsis for each part that differs from run to run.
 pub fn is_shown_as(real: &str, shown: &str) -> bool {
     let mut parts = shown.split('…');
     let Some(mut rest) = real.strip_prefix(parts.next().unwrap_or_default()) else {

@@ -1,8 +1,8 @@
 //! A server on a [`World`], and clients that a test moves: [`Stage`].
 //!
-//! Every tick is watched by three oracles: nothing is forgotten (the *stall* oracle), no connection and no server holds
-//! more than it may (*bounds*), and, at the end of each test, an empty server holds nothing (*end*). The fourth, the
-//! ledger of messages, is in `ledger.rs`.
+//! Three oracles check every tick and the end of each test. No event is lost (*stall*). No connection and no server
+//! exceeds its limits (*bounds*). An empty server holds nothing (*end*). The fourth, the ledger of messages, is in
+//! `ledger.rs`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -18,15 +18,15 @@ use chinwag::server::{Control, Server};
 
 use crate::world::{Weather, Wire, World};
 
-/// More than any answer to one request: a full history of lines is many frames, each of at most this.
+/// Longer than any frame of an answer; a full history of lines is many of these.
 const FRAME_MAX_BYTES: usize = 16 * 1024;
 
-/// What the open page may keep between bursts: its bytes, and the ends of its frames.
+/// Bytes that the open block may keep between bursts: content and ends of frames.
 const KEPT_BYTES: usize = 2 * 256 * 1024;
-/// More than any list of a thousand names or rooms, or one message in a history.
+/// Longer than a list of a thousand names or rooms, or one message in a history.
 const ANSWER_MAX_BYTES: usize = 192 * 1024;
 
-/// The second listener.
+/// The HTTP listener.
 pub const HTTP: ListenerKind = ListenerKind { dialect: Dialect::Http, loopback: true };
 
 /// A window that never closes.
@@ -36,15 +36,15 @@ pub const WIDE: usize = usize::MAX;
 pub struct Stage {
     pub server: Server<World>,
     config: Config,
-    /// What each client has read.
+    /// Bytes that each client has read.
     read: BTreeMap<Wire, Vec<u8>>,
-    /// Clients that read whatever comes.
+    /// Whether each client reads its input at once.
     eager: BTreeMap<Wire, bool>,
-    /// How far a test has looked at what a client read.
+    /// Position up to which a test has looked at a client's input.
     seen: BTreeMap<Wire, usize>,
     pub stopped: bool,
     pub peak_memory: usize,
-    /// How much there was of everything before anybody came.
+    /// Sizes of all collections before the first client.
     holdings: Vec<(&'static str, usize)>,
 }
 
@@ -61,7 +61,7 @@ impl Stage {
         Stage::with_listeners(flags, world, HTTP)
     }
 
-    /// The HTTP listener is not on a loopback address.
+    /// Creates a stage whose HTTP listener is not on a loopback address.
     pub fn outside(flags: &str) -> Stage {
         let http = ListenerKind { loopback: false, ..HTTP };
         Stage::with_listeners(flags, World::new(1, Weather::default()), http)
@@ -89,7 +89,7 @@ impl Stage {
 
     // Clients.
 
-    /// Connects somebody from this machine who reads at once.
+    /// Connects a local client that reads at once.
     pub fn connect(&mut self) -> Wire {
         self.connect_from(None, WIDE)
     }
@@ -98,12 +98,12 @@ impl Stage {
         self.connect_at(0, address, window)
     }
 
-    /// Connects somebody at the HTTP listener.
+    /// Connects a client at the HTTP listener.
     pub fn connect_http(&mut self) -> Wire {
         self.connect_at(1, None, WIDE)
     }
 
-    /// Connects somebody at the HTTP listener from an address of the network.
+    /// Connects a client at the HTTP listener from a remote address.
     pub fn connect_http_from(&mut self, address: &str, window: usize) -> Wire {
         self.connect_at(1, Some(address), window)
     }
@@ -116,7 +116,7 @@ impl Stage {
         wire
     }
 
-    /// Connects, gives the name, and reads up to the greeting.
+    /// Connects a client, sends the name, and reads up to the greeting.
     pub fn join(&mut self, name: &str) -> Wire {
         let wire = self.connect();
         self.say(wire, name);
@@ -134,24 +134,42 @@ impl Stage {
         self.world().send(wire, bytes);
     }
 
-    /// The client stops reading, or starts again.
+    /// Makes the client stop reading, or start again.
     pub fn set_eager(&mut self, wire: Wire, eager: bool) {
         self.eager.insert(wire, eager);
     }
 
+    /// Makes the client read nothing, with full socket buffers.
+    pub fn stall(&mut self, wire: Wire) {
+        self.set_eager(wire, false);
+        self.world().set_window(wire, 0);
+    }
+
+    /// Ends a stall: the client reads its input at once again.
+    pub fn read_again(&mut self, wire: Wire) {
+        self.world().set_window(wire, WIDE);
+        self.set_eager(wire, true);
+    }
+
+    /// Returns the queued output of a client, in bytes; 0 if it is gone.
+    pub fn queued_bytes(&mut self, wire: Wire) -> usize {
+        let token = self.world().token(wire).unwrap();
+        self.server.roster().get(token).map_or(0, |connection| connection.outbox.queued_bytes())
+    }
+
     // Time.
 
-    /// Lets everything happen that can happen without time passing.
+    /// Runs until nothing more can happen without time passing.
     pub fn run(&mut self) {
         self.pass(Duration::ZERO);
     }
 
-    /// Runs for as long as readers that take nothing can hold up who talks to them.
+    /// Runs for as long as a reader that lags can hold talkers.
     pub fn run_past_holds(&mut self) {
         self.pass(HOLD_MAX);
     }
 
-    /// Lets time pass, and everything happen meanwhile.
+    /// Lets time pass, and everything due happen.
     pub fn pass(&mut self, span: Duration) {
         let until = self.world().millis() + span.as_millis() as u64;
         self.world().until_millis = until;
@@ -165,7 +183,7 @@ impl Stage {
         }
     }
 
-    /// One tick, under the eyes of the oracles.
+    /// Runs one tick and checks the oracles.
     pub fn tick(&mut self) {
         if self.stopped {
             return;
@@ -175,10 +193,10 @@ impl Stage {
         self.assert_bounds();
         let metrics = self.server.metrics();
         let counted = (metrics.bytes_in, metrics.bytes_out);
-        assert_eq!(counted, self.world().door_bytes, "bytes read and written are counted");
+        assert_eq!(counted, self.world().accepted_bytes, "bytes read and written are counted");
     }
 
-    /// Eager clients read what is there. Whether there was anything.
+    /// Has eager clients read their input. Returns whether there was any.
     pub fn read_eagerly(&mut self) -> bool {
         let eager: Vec<Wire> =
             self.eager.iter().filter(|(_, eager)| **eager).map(|(wire, _)| *wire).collect();
@@ -189,31 +207,31 @@ impl Stage {
         any
     }
 
-    /// A client reads at most `most` bytes.
+    /// Has a client read at most `most` bytes.
     pub fn receive(&mut self, wire: Wire, most: usize) -> usize {
         let bytes = self.world().receive(wire, most);
         self.read.get_mut(&wire).unwrap().extend(&bytes);
         bytes.len()
     }
 
-    // What clients have read.
+    // Client input.
 
-    /// All a client has read so far.
+    /// Returns all text that a client has read so far.
     pub fn text(&self, wire: Wire) -> String {
         String::from_utf8(self.read[&wire].clone()).expect("whole characters only")
     }
 
-    /// All a client has read so far, as it came.
+    /// Returns all bytes that a client has read so far.
     pub fn raw(&self, wire: Wire) -> &[u8] {
         &self.read[&wire]
     }
 
-    /// Whether the server closed without having been able to say why: it waited for the client to read in vain.
+    /// Returns whether the server closed the socket because the client did not read the reason in time.
     pub fn gave_up_on(&self, wire: Wire) -> bool {
         self.server.net().gave_up_on(wire)
     }
 
-    /// The whole lines a client has read since this was last asked.
+    /// Returns the whole lines that a client has read since the last call.
     pub fn unread(&mut self, wire: Wire) -> Vec<String> {
         let seen = self.seen.entry(wire).or_default();
         let new = &self.read[&wire][*seen..];
@@ -222,7 +240,7 @@ impl Stage {
         String::from_utf8_lossy(&new[..whole]).lines().map(String::from).collect()
     }
 
-    /// Runs, and compares what the client was told since the last time.
+    /// Runs, and compares the lines that the client has read since the last call.
     #[track_caller]
     pub fn expect(&mut self, wire: Wire, lines: &[&str]) {
         self.run();
@@ -273,7 +291,7 @@ impl Stage {
                 _ => self.config.message_max + 14,
             };
             assert!(inbox <= most + 8 * 1024, "{token:?} holds {inbox} bytes of input");
-            // One message that is not complete or many that wait, behind one that was read already.
+            // One incomplete message or many queued ones, behind one that was handled already.
             let messages = self.server.inboxes().message_bytes(token.slot);
             let most = (self.config.message_max.max(16 * 1024) + 5) * 5 / 4;
             assert!(messages <= most, "{token:?} holds {messages} bytes of messages");
@@ -284,7 +302,7 @@ impl Stage {
         assert!(memory <= most, "the pages hold {memory} bytes");
     }
 
-    /// Everybody leaves, and nothing is left.
+    /// Disconnects all clients, and checks that nothing is left.
     pub fn end(mut self) {
         self.send_all_home();
         // Long enough for delayed lines, farewells and the next try of a failed accept.
@@ -292,7 +310,7 @@ impl Stage {
         self.assert_empty();
     }
 
-    /// Everybody reads what there is and sends no more, and the weather is kind.
+    /// Has all clients read their input and send no more, in kind weather.
     pub fn send_all_home(&mut self) {
         let wires: Vec<Wire> = self.read.keys().copied().collect();
         for wire in wires {
@@ -306,10 +324,10 @@ impl Stage {
     pub fn assert_empty(&mut self) {
         self.run();
         assert_eq!(self.server.roster().len(), 0, "connections are left");
-        assert_eq!(self.server.waiting(), 0, "somebody still waits");
+        assert_eq!(self.server.waiting(), 0, "a client still waits");
         assert_eq!(self.server.arena().held_bytes(), 0, "output is left");
         assert_eq!(self.server.roster().armed_timers(), 0, "deadlines are left");
-        assert!(self.server.roster().pressure().is_empty(), "somebody is taken for a slow reader");
+        assert!(self.server.roster().pressure().is_empty(), "a client is counted as a slow reader");
         assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
         let memory = self.server.arena().memory_bytes();
         assert!(memory <= KEPT_BYTES, "the open page keeps {memory} bytes");

@@ -1,5 +1,5 @@
-//! The HTTP listener on virtual sockets: requests, WebSocket clients and listeners among line clients. The faults of the
-//! guide's list that come in by this listener are in `web_faults.rs`, its limits in `web_limits.rs`.
+//! The HTTP listener on virtual sockets: requests, WebSocket clients and listeners among line clients. Faults are in
+//! `web_faults.rs`, limits in `web_limits.rs`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::socket::{BINARY, CONTINUE, PING, PONG, Socket, TEXT, fragment, frame,
 use crate::stage::Stage;
 use crate::world::Wire;
 
-/// Sends a request and tells the answer, all that has come since the last.
+/// Sends a request and returns all bytes that were read since.
 pub fn ask(stage: &mut Stage, wire: Wire, request: &str) -> String {
     let before = stage.raw(wire).len();
     stage.send(wire, request.as_bytes());
@@ -15,7 +15,7 @@ pub fn ask(stage: &mut Stage, wire: Wire, request: &str) -> String {
     String::from_utf8_lossy(&stage.raw(wire)[before..]).into_owned()
 }
 
-/// A request on a connection of its own.
+/// Sends a request on a connection of its own.
 pub fn ask_once(stage: &mut Stage, request: &str) -> String {
     let wire = stage.connect_http();
     ask(stage, wire, request)
@@ -39,7 +39,7 @@ pub fn chunked(coding: &str, chunks: &str) -> String {
 const JSON: &str = "Content-Type: application/json\r\n";
 
 #[test]
-fn a_line_a_tab_and_a_program_talk() {
+fn line_client_tab_and_publisher_chat() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=lobby");
@@ -72,7 +72,7 @@ fn a_line_a_tab_and_a_program_talk() {
 }
 
 #[test]
-fn a_tab_is_in_many_rooms_and_hears_itself_where_it_wants_to() {
+fn tab_joins_many_rooms_and_has_an_echo_where_it_asks_for_it() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=");
     let mut other = Socket::open(&mut stage, "/ws?room=a&echo=1");
@@ -102,14 +102,14 @@ fn a_tab_is_in_many_rooms_and_hears_itself_where_it_wants_to() {
 }
 
 #[test]
-fn programs_relay_what_they_like_and_people_see_the_texts() {
+fn programs_relay_any_bytes_and_people_see_the_texts() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     let mut one = Socket::open(&mut stage, "/raw/lobby?name=one&echo=1");
     let mut two = Socket::open(&mut stage, "/raw/lobby?name=two");
     stage.expect(ann, &["-- one joined", "-- two joined"]);
-    stage.send(one.wire, &frame(BINARY, &[0, 255, 10]));
-    // A message in pieces, with a question between them.
+    stage.send(one.wire, &frame(BINARY, [0, 255, 10]));
+    // A message in two fragments, with a ping between them.
     stage.send(one.wire, &fragment(TEXT, "sn".as_bytes()));
     stage.send(one.wire, &frame(PING, b"?"));
     stage.send(one.wire, &fragment(0x80 | CONTINUE, "ow \u{1b}\u{2603}".as_bytes()));
@@ -127,7 +127,7 @@ fn programs_relay_what_they_like_and_people_see_the_texts() {
 }
 
 #[test]
-fn who_listens_hears_messages_and_what_was_said_since() {
+fn listener_receives_messages_and_those_since_its_last_id() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     let tail = stage.connect_http();
@@ -144,8 +144,11 @@ fn who_listens_hears_messages_and_what_was_said_since() {
     let again = stage.connect_http();
     let since = "GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n\
                  Last-Event-ID: 000000000000c0de-0-1\r\n\r\n";
-    let heard = ask(&mut stage, again, since);
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && !heard.contains("-0-1\n"), "{heard}");
+    let received = ask(&mut stage, again, since);
+    assert!(
+        received.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && !received.contains("-0-1\n"),
+        "{received}"
+    );
     let rooms = ask_once(&mut stage, &get("/rooms"));
     assert!(rooms.contains(r#"{"room":"lobby","count":1}"#), "who listens is no member: {rooms}");
     stage.pass(Duration::from_secs(26));
@@ -173,7 +176,7 @@ fn requests_on_one_connection_are_answered_in_order() {
 }
 
 #[test]
-fn what_a_path_can_do_is_told() {
+fn errors_of_a_path_name_its_methods_and_types() {
     let mut stage = Stage::new("");
     for (request, expected) in [
         (post("/healthz", "", ""), "HTTP/1.1 405 "),
@@ -199,7 +202,7 @@ fn what_a_path_can_do_is_told() {
 }
 
 #[test]
-fn a_browser_keeps_the_page_until_it_changes() {
+fn page_is_not_sent_again_until_it_changes() {
     let mut stage = Stage::new("");
     let page = ask_once(&mut stage, &get("/"));
     let tag = page.split("etag: ").nth(1).unwrap().split("\r\n").next().unwrap();
@@ -210,7 +213,7 @@ fn a_browser_keeps_the_page_until_it_changes() {
 }
 
 #[test]
-fn the_body_is_asked_for_when_the_client_waits_to_be_asked() {
+fn client_that_expects_100_continue_is_sent_it() {
     let mut stage = Stage::new("");
     let wire = stage.connect_http();
     let head = "POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
@@ -221,7 +224,7 @@ fn the_body_is_asked_for_when_the_client_waits_to_be_asked() {
 }
 
 #[test]
-fn a_name_that_is_somebodys_can_be_neither_taken_nor_published_under() {
+fn name_in_use_can_be_neither_taken_nor_published_under() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     let answer = ask_once(&mut stage, &post("/rooms/lobby/messages?from=Ann", "", "x"));
@@ -239,7 +242,7 @@ fn a_name_that_is_somebodys_can_be_neither_taken_nor_published_under() {
 }
 
 #[test]
-fn the_end_is_told_at_every_door() {
+fn shutdown_is_announced_at_every_listener() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/ws");
     let mut program = Socket::open(&mut stage, "/raw/lobby");

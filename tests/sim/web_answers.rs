@@ -1,5 +1,5 @@
-//! The header fields of every answer, as a table: the type, what caches may do, which pages may read it, whether the
-//! connection stays, and the date. And who may ask at a listener that is not on a loopback address.
+//! Header fields of every answer, as a table: type, caching, the origins that may read it, whether the connection
+//! stays, and the date. Also the hosts accepted by a listener that is not on a loopback address.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::web::{ask, ask_once, get};
 const APP: &str = "https://app.example";
 const JSON: &str = "application/json";
 
-/// What a row of the table says of an answer: status, type, `cache-control`, and whether the connection stays.
+/// Expected fields of an answer: status, type, `cache-control`, and whether the connection stays.
 type Row<'a> = (&'a str, u16, Option<&'a str>, &'a str, bool);
 
-/// A head and what follows it.
+/// The head of an answer.
 struct Head {
     status: u16,
     fields: Vec<(String, String)>,
@@ -36,7 +36,7 @@ impl Head {
         self.fields.iter().filter(|(one, _)| one == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The only field of that name, or none.
+    /// Returns the only field of that name, if there is one.
     #[track_caller]
     fn one(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
@@ -45,7 +45,7 @@ impl Head {
     }
 }
 
-/// Compares an answer with its row; `origin` is that of the page that asked, and whether it may read the answer.
+/// Compares an answer with its row. `origin` is that of the request, and whether it may read the answer.
 #[track_caller]
 fn compare(what: &str, answer: &str, row: Row<'_>, origin: Option<(&str, bool)>, varies: bool) {
     let (_, status, kind, cache, stays) = row;
@@ -108,7 +108,7 @@ const TABLE: [Row<'static>; 25] = [
 ];
 
 #[test]
-fn every_answer_has_its_fields() {
+fn every_answer_has_its_header_fields() {
     for (flags, varies) in [("", false), ("--origin https://app.example", true)] {
         let mut stage = Stage::new(flags);
         let _ann = stage.join("ann");
@@ -129,7 +129,7 @@ fn every_answer_has_its_fields() {
 }
 
 #[test]
-fn every_answer_to_what_a_page_sends_has_its_fields() {
+fn every_answer_to_a_request_of_a_page_has_its_header_fields() {
     let deep = "[".repeat(65) + &"]".repeat(65);
     let long = "x".repeat(9_000);
     let upgrade = handshake("/raw/lobby", "");
@@ -171,7 +171,7 @@ fn every_answer_to_what_a_page_sends_has_its_fields() {
             let answer = ask_once(&mut stage, &with_fields(start, &(field + fields), body));
             compare(&format!("{start} {fields:.60}"), &answer, row, origin, true);
         }
-        // Another page is told no more than that it may not ask, or that its request can't be read.
+        // Another origin is told only that it is refused, or that its request is malformed.
         let evil = "https://evil.example";
         let answer = ask_once(&mut stage, &with_fields(start, &format!("Origin: {evil}\r\n{fields}"), body));
         let status = if *stays { 403 } else { *status };
@@ -182,7 +182,7 @@ fn every_answer_to_what_a_page_sends_has_its_fields() {
 }
 
 #[test]
-fn a_page_that_is_known_has_its_fields() {
+fn not_modified_answer_has_its_header_fields() {
     let mut stage = Stage::new("--origin https://app.example");
     let page = Head::of(&ask_once(&mut stage, &get("/")));
     let tag = page.one("etag").unwrap();
@@ -193,7 +193,7 @@ fn a_page_that_is_known_has_its_fields() {
 }
 
 #[test]
-fn a_preflight_has_its_fields() {
+fn preflight_answer_has_its_header_fields() {
     let mut stage = Stage::new("--origin https://app.example");
     let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: cache-control\r\n";
     let ask = |stage: &mut Stage, origin: &str| {
@@ -213,7 +213,7 @@ fn a_preflight_has_its_fields() {
 }
 
 #[test]
-fn a_full_server_and_a_slow_client_have_their_fields() {
+fn answers_of_a_full_server_and_to_a_slow_request_have_their_header_fields() {
     let flags = "--origin https://app.example --max-clients 1 --max-waiting 0 --http-timeout 10s";
     let mut stage = Stage::new(flags);
     let _ann = stage.join("ann");
@@ -247,19 +247,19 @@ fn a_full_server_and_a_slow_client_have_their_fields() {
 }
 
 #[test]
-fn an_address_with_too_many_connections_is_answered_with_all_fields() {
+fn answer_to_an_address_with_too_many_connections_has_its_header_fields() {
     let mut stage = Stage::new("--origin https://app.example --max-per-ip 1");
     let _first = stage.connect_http_from("10.0.0.1", WIDE);
     let refused = stage.connect_http_from("10.0.0.1", WIDE);
     stage.run();
     let answer = String::from_utf8_lossy(stage.raw(refused)).into_owned();
-    // Which page would have asked is not known.
+    // The origin is not known before a request.
     compare("connect", &answer, ("", 429, Some(JSON), "no-store", false), None, true);
     stage.end();
 }
 
 #[test]
-fn a_door_outside_answers_to_the_names_it_is_given() {
+fn public_listener_answers_to_its_configured_hosts() {
     let starts = [
         ("GET /", 200),
         ("GET /rooms", 200),
@@ -282,7 +282,7 @@ fn a_door_outside_answers_to_the_names_it_is_given() {
             "GET /ws" | "GET /raw/lobby" => (&*upgrade, ""),
             _ => ("", ""),
         };
-        // The name of the page is that of the host: so it is after the name was pointed here.
+        // DNS rebinding makes the page's origin the same as the host.
         let page = format!("Origin: http://{host}\r\n");
         let request = format!("{start} HTTP/1.1\r\nHost: {host}\r\n{page}{fields}\r\n{body}");
         Head::of(&ask_once(stage, &request)).status
@@ -310,17 +310,20 @@ fn a_door_outside_answers_to_the_names_it_is_given() {
 }
 
 #[test]
-fn a_listener_goes_on_where_its_address_says() {
+fn listener_resumes_at_the_id_in_its_query() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     ["one", "two", "three"].iter().for_each(|text| stage.say(ann, text));
     stage.run();
     let events = |id: &str| format!("/rooms/lobby/events?lastEventId=000000000000c0de-0-{id}");
-    let heard = ask_once(&mut stage, &get(&events("1")));
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && heard.contains("c0de-0-3\n"), "{heard}");
+    let received = ask_once(&mut stage, &get(&events("1")));
+    assert!(
+        received.contains("\r\n\r\nid: 000000000000c0de-0-2\n") && received.contains("c0de-0-3\n"),
+        "{received}"
+    );
     let field = "Last-Event-ID: 000000000000c0de-0-2\r\n";
-    let heard = ask_once(&mut stage, &with_fields(&format!("GET {}", events("1")), field, ""));
-    assert!(heard.contains("\r\n\r\nid: 000000000000c0de-0-3\n"), "the field is newer: {heard}");
+    let received = ask_once(&mut stage, &with_fields(&format!("GET {}", events("1")), field, ""));
+    assert!(received.contains("\r\n\r\nid: 000000000000c0de-0-3\n"), "the field is newer: {received}");
     let lost = ask_once(&mut stage, &get("/rooms/lobby/events?lastEventId=nowhere"));
     assert!(lost.contains("event: missed\n") && lost.contains("\"text\":\"one\""), "{lost}");
     let mut tab = Socket::open(&mut stage, "/ws");

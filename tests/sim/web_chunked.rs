@@ -1,5 +1,5 @@
-//! Bodies in chunks at the HTTP listener. What the codec makes of them is in `tests/pure/chunked.rs`; here is what the server
-//! does meanwhile, and afterwards.
+//! Bodies in chunks at the HTTP listener. `tests/pure/chunked.rs` tests the codec; here are limits, timeouts and the
+//! connection afterwards.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn unused_bytes(stage: &mut Stage, wire: Wire) -> usize {
 }
 
 #[test]
-fn a_body_in_chunks_is_a_message_however_it_is_cut() {
+fn chunked_body_is_published_however_it_is_cut() {
     let request =
         chunked("chunked", "3;a=\"b\"\r\nthe\r\n6\r\n build\r\n0\r\nX: y\r\n\r\n") + &get("/healthz");
     for cut in (1..request.len()).step_by(7) {
@@ -42,7 +42,7 @@ fn a_body_in_chunks_is_a_message_however_it_is_cut() {
 }
 
 #[test]
-fn a_client_that_expects_to_be_told_sends_its_chunks_then() {
+fn client_that_expects_100_continue_sends_its_chunks_after_it() {
     let mut stage = Stage::new("");
     let wire = stage.connect_http();
     let head = chunked("chunked", "").replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
@@ -53,7 +53,7 @@ fn a_client_that_expects_to_be_told_sends_its_chunks_then() {
 }
 
 #[test]
-fn chunks_are_refused_at_the_first_that_is_too_much() {
+fn chunks_are_refused_at_the_first_over_the_limit() {
     let mut stage = Stage::new("--message-max 1000");
     let hundred = format!("64\r\n{}\r\n", "x".repeat(100));
     let most = chunked("chunked", &(hundred.repeat(10) + "0\r\n\r\n"));
@@ -62,14 +62,14 @@ fn chunks_are_refused_at_the_first_that_is_too_much() {
     assert_eq!(ask(&mut stage, wire, &chunked("chunked", &hundred.repeat(10))), "");
     let answer = ask(&mut stage, wire, "1\r\n");
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close\r\n"), "{answer}");
-    // The client goes on sending, as one does that has not read the answer yet.
+    // The client keeps sending because it has not read the answer yet.
     assert_eq!(ask(&mut stage, wire, &hundred.repeat(10)), "", "nothing behind it is read");
     assert!(!stage.gave_up_on(wire));
     stage.end();
 }
 
 #[test]
-fn slow_chunks_are_told_of_the_timeout() {
+fn slow_chunks_are_answered_with_a_timeout() {
     let mut stage = Stage::new("--http-timeout 10s");
     let wire = stage.connect_http();
     stage.send(wire, chunked("chunked", "").as_bytes());
@@ -86,7 +86,7 @@ fn slow_chunks_are_told_of_the_timeout() {
 }
 
 #[test]
-fn chunks_with_much_around_them_hold_no_input() {
+fn overhead_of_chunks_holds_no_input() {
     let mut stage = Stage::new("--http-timeout 60s");
     let wire = stage.connect_http();
     stage.send(wire, chunked("chunked", "").as_bytes());
@@ -109,7 +109,7 @@ fn chunks_with_much_around_them_hold_no_input() {
 }
 
 #[test]
-fn messages_in_chunks_are_held_to_the_rate() {
+fn chunked_messages_are_held_to_the_rate() {
     let mut stage = Stage::new("--rate 5/s --burst 2");
     let wire = stage.connect_http();
     let many = chunked("chunked", "1\r\nx\r\n0\r\n\r\n").repeat(4);
@@ -120,7 +120,7 @@ fn messages_in_chunks_are_held_to_the_rate() {
 }
 
 #[test]
-fn a_body_that_ends_early_is_no_message() {
+fn body_that_ends_early_is_not_published() {
     for chunks in ["", "5", "5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n"] {
         let mut stage = Stage::new("");
         let ann = stage.join("ann");

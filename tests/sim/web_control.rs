@@ -1,15 +1,14 @@
-//! Control frames (RFC 6455, 5.5): each is answered in its place, and those of a client whose messages must wait are
-//! answered meanwhile.
+//! Control frames (RFC 6455, 5.5) are answered in order, and also while messages of their client must wait.
 
 use std::time::Duration;
 
 use crate::socket::{BINARY, CLOSE, CONTINUE, Frame, PING, PONG, Socket, TEXT, fragment, frame};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What one client may send at once under `--burst 1` is one message, and the others wait for a second each.
+/// Under `--burst 1` a client may send one message at once; each of the others waits for a second.
 const SLOW: &str = "--rate 1/s --burst 1";
 
 fn say(number: usize) -> Vec<u8> {
@@ -21,22 +20,22 @@ fn says(count: usize) -> Vec<u8> {
 }
 
 fn close(code: u16) -> Vec<u8> {
-    frame(CLOSE, &code.to_be_bytes())
+    frame(CLOSE, code.to_be_bytes())
 }
 
 fn pong(payload: &[u8]) -> Frame {
     (PONG, payload.to_vec())
 }
 
-/// The pongs read since this was last asked.
+/// Returns the payloads of pongs read since the last call.
 fn pongs(stage: &mut Stage, tab: &mut Socket) -> Vec<Vec<u8>> {
     stage.run();
     let frames = tab.frames(stage).into_iter().filter(|(opcode, _)| *opcode == PONG);
     frames.map(|(_, payload)| payload).collect()
 }
 
-/// The messages of `tab` that `ann` has read since this was last asked.
-fn heard(stage: &mut Stage, ann: Wire) -> Vec<String> {
+/// Returns the messages of `tab` that `ann` has read since the last call.
+fn received(stage: &mut Stage, ann: Wire) -> Vec<String> {
     stage.run();
     let lines = stage.unread(ann);
     lines.iter().filter_map(|line| line.strip_prefix("tab: ")).map(String::from).collect()
@@ -58,18 +57,16 @@ fn ann_and_tab(flags: &str) -> (Stage, Wire, Socket) {
 
 /// The tab stops reading.
 fn stop(stage: &mut Stage, tab: &Socket) {
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
 }
 
 /// The tab reads again.
 fn go_on(stage: &mut Stage, tab: &Socket) {
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
 }
 
-/// What a program at `/raw` with `echo` reads when those bytes come in one piece, in two with the cut anywhere, and byte
-/// by byte.
+/// Checks the output of a program at `/raw` with `echo`: for those bytes in one piece, in two pieces with every cut,
+/// and byte by byte.
 #[track_caller]
 fn check_echo(bytes: &[u8], expected: &[Frame]) {
     let cuts = (0..bytes.len()).map(|cut| vec![&bytes[..cut], &bytes[cut..]]);
@@ -86,7 +83,7 @@ fn check_echo(bytes: &[u8], expected: &[Frame]) {
 }
 
 #[test]
-fn ten_pings_get_ten_pongs_in_their_order() {
+fn ten_pings_get_ten_pongs_in_order() {
     let pings: Vec<u8> =
         (0..10).flat_map(|number| frame(PING, format!("payload-{number}").as_bytes())).collect();
     let expected: Vec<_> = (0..10).map(|number| pong(format!("payload-{number}").as_bytes())).collect();
@@ -99,7 +96,7 @@ fn pong_comes_in_the_place_of_its_ping() {
         frame(TEXT, b"one"),
         frame(PING, b"a"),
         frame(BINARY, b"two"),
-        frame(PING, &[0xff; 125]),
+        frame(PING, [0xff; 125]),
         frame(PING, b""),
         frame(TEXT, b"three"),
     ];
@@ -130,7 +127,7 @@ fn ping_between_fragments_is_answered_before_their_message() {
 }
 
 #[test]
-fn pong_that_nobody_asked_for_says_nothing() {
+fn unsolicited_pong_is_ignored() {
     check_echo(
         &[frame(PONG, b"x"), frame(PONG, b""), frame(TEXT, b"hi")].concat(),
         &[(TEXT, b"hi".to_vec())],
@@ -146,13 +143,13 @@ fn nothing_is_answered_behind_a_close() {
 }
 
 #[test]
-fn client_that_takes_nothing_gets_one_pong_for_its_newest_ping() {
+fn client_that_reads_nothing_gets_one_pong_for_its_newest_ping() {
     let (mut stage, ann, mut tab) = ann_and_tab("--rate off");
     stop(&mut stage, &tab);
     stage.say(ann, "this waits");
     stage.run();
     for number in 0..1_000_u32 {
-        stage.send(tab.wire, &frame(PING, &number.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, number.to_be_bytes()));
         stage.run();
     }
     go_on(&mut stage, &tab);
@@ -163,7 +160,7 @@ fn client_that_takes_nothing_gets_one_pong_for_its_newest_ping() {
 }
 
 #[test]
-fn pong_waits_for_a_client_that_reads_and_dies_with_one_that_goes() {
+fn pending_pong_is_freed_with_its_connection() {
     for reset in [false, true] {
         let (mut stage, ann, tab) = ann_and_tab("--rate off --stall-timeout 10s");
         stop(&mut stage, &tab);
@@ -180,9 +177,9 @@ fn pong_waits_for_a_client_that_reads_and_dies_with_one_that_goes() {
     }
 }
 
-/// It takes some of what it is sent now and then, and is never under the soft limit.
+/// The client reads a little now and then, and stays over the soft limit.
 #[test]
-fn client_that_is_always_behind_gets_a_pong_all_the_same() {
+fn client_that_always_lags_gets_pongs() {
     let flags =
         "--slow-client skip --write-buffer 256k --write-buffer-soft 4k:10s --stall-timeout off --rate off";
     let (mut stage, ann, mut tab) = ann_and_tab(flags);
@@ -192,9 +189,9 @@ fn client_that_is_always_behind_gets_a_pong_all_the_same() {
         for _ in 0..(if second == 0 { 20 } else { 4 }) {
             stage.say(ann, &"x".repeat(1_000));
         }
-        stage.send(tab.wire, &frame(PING, &second.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, second.to_be_bytes()));
         stage.pass(SECOND);
-        // As much as comes.
+        // As many bytes as are sent in a second.
         stage.world().set_window(tab.wire, 4_300);
         stage.run();
         stage.receive(tab.wire, usize::MAX);
@@ -210,7 +207,7 @@ fn client_that_is_always_behind_gets_a_pong_all_the_same() {
 }
 
 #[test]
-fn slowed_client_gets_its_pongs_and_loses_no_message() {
+fn throttled_client_gets_its_pongs_and_loses_no_message() {
     for dialect in ["/ws?name=tab", "/raw/lobby?name=tab"] {
         let mut stage = Stage::new(SLOW);
         let ann = stage.join("ann");
@@ -225,10 +222,10 @@ fn slowed_client_gets_its_pongs_and_loses_no_message() {
         let mut all = Vec::new();
         for second in 0..250_u32 {
             if second % 20 == 0 {
-                stage.send(tab.wire, &frame(PING, &second.to_be_bytes()));
+                stage.send(tab.wire, &frame(PING, second.to_be_bytes()));
                 assert_eq!(pongs(&mut stage, &mut tab), [second.to_be_bytes()], "{dialect}");
             }
-            all.extend(heard(&mut stage, ann));
+            all.extend(received(&mut stage, ann));
             assert_eq!(all.len(), second as usize + 1, "{dialect}: one a second");
             stage.pass(SECOND);
         }
@@ -242,7 +239,7 @@ fn fragments_wait_as_messages_do_however_they_are_cut() {
     let fragmented = |number: usize| {
         let text = format!(r#"{{"type":"say","room":"lobby","text":"m{number}"}}"#);
         let (start, end) = text.as_bytes().split_at(number % 30);
-        let asks = frame(PING, &[number as u8]);
+        let asks = frame(PING, [number as u8]);
         [fragment(TEXT, start), asks, fragment(0x80 | CONTINUE, end)].concat()
     };
     let bytes: Vec<u8> = (0..30).flat_map(fragmented).collect();
@@ -255,14 +252,14 @@ fn fragments_wait_as_messages_do_however_they_are_cut() {
         let expected: Vec<_> = (0..30).map(|number| vec![number]).collect();
         assert_eq!(pongs(&mut stage, &mut tab), expected, "in pieces of {piece}");
         stage.pass(30 * SECOND);
-        assert_eq!(heard(&mut stage, ann), messages(30), "in pieces of {piece}");
+        assert_eq!(received(&mut stage, ann), messages(30), "in pieces of {piece}");
         stage.end();
     }
 }
 
-/// At most 16 KiB of messages wait, or one of `--message-max`; `Stage` checks the bytes after every tick.
+/// At most 16 KiB of messages wait, or one of `--message-max`. `Stage` checks the bytes after every tick.
 #[test]
-fn past_the_bound_the_client_is_held_up_and_nothing_is_lost() {
+fn client_with_a_full_queue_of_messages_is_not_read_and_loses_nothing() {
     let count = 400;
     let padded = |number: usize| format!(r#"{{"type":"say","room":"lobby","text":"m{number}"}}{:80}"#, "");
     let bytes: Vec<u8> = (0..count).flat_map(|number| frame(TEXT, padded(number).as_bytes())).collect();
@@ -277,19 +274,19 @@ fn past_the_bound_the_client_is_held_up_and_nothing_is_lost() {
     }
     assert!((10..38).contains(&seconds), "answered after {seconds} s, with the last messages waiting");
     stage.pass(40 * SECOND);
-    assert_eq!(heard(&mut stage, ann), messages(count));
+    assert_eq!(received(&mut stage, ann), messages(count));
     stage.end();
 }
 
 #[test]
-fn as_many_messages_wait_as_fit_into_the_largest_one_of_either_bound() {
-    // A message of 1,019 bytes takes 1,024 while it waits.
+fn queue_of_messages_holds_16_kib_or_one_message_max() {
+    // A queued message of 1,019 bytes takes 1,024.
     for (flags, most) in [("--message-max 1k", 16), ("--message-max 64k", 64), ("--message-max 20k", 20)] {
         for (count, answered) in [(most, 1), (most + 1, 0)] {
             let mut stage = Stage::new(&format!("{SLOW} {flags}"));
             let mut program = Socket::open(&mut stage, "/raw/lobby");
-            // One is paid for, the next is in hand.
-            stage.send(program.wire, &frame(BINARY, &[7; 1_019]).repeat(2 + count));
+            // The burst pays for one, and the next is decoded already.
+            stage.send(program.wire, &frame(BINARY, [7; 1_019]).repeat(2 + count));
             stage.send(program.wire, &frame(PING, b"?"));
             assert_eq!(pongs(&mut stage, &mut program).len(), answered, "{flags}: {count} messages wait");
             stage.pass(SECOND);
@@ -301,7 +298,7 @@ fn as_many_messages_wait_as_fit_into_the_largest_one_of_either_bound() {
 }
 
 #[test]
-fn client_in_the_queue_for_a_place_gets_its_pongs() {
+fn client_in_the_queue_gets_its_pongs() {
     let mut stage = Stage::new(&format!("--max-clients 1 {SLOW}"));
     let ann = stage.join("ann");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
@@ -316,14 +313,14 @@ fn client_in_the_queue_for_a_place_gets_its_pongs() {
 }
 
 #[test]
-fn client_that_is_behind_gets_its_pong_as_soon_as_it_reads() {
+fn client_that_lags_gets_its_pong_as_soon_as_it_reads() {
     let (mut stage, ann, mut tab) = ann_and_tab("--rate off --write-buffer-soft 4k:10s");
     stop(&mut stage, &tab);
     for _ in 0..20 {
         stage.say(ann, &"x".repeat(1_000));
     }
     stage.run();
-    // It asks for something too, which has to wait, and then twice whether the server is there.
+    // It also sends a request, which has to wait, and two pings.
     let asks = [frame(TEXT, br#"{"type":"rooms","id":1}"#), frame(PING, b"a"), frame(PING, b"b")].concat();
     stage.send(tab.wire, &asks);
     stage.run();
@@ -338,10 +335,10 @@ fn client_that_is_behind_gets_its_pong_as_soon_as_it_reads() {
 }
 
 #[test]
-fn close_of_a_slowed_client_is_answered_at_once_and_its_messages_are_heard() {
+fn close_of_a_throttled_client_is_answered_at_once_and_its_messages_are_delivered() {
     let (mut stage, ann, mut tab) = ann_and_tab(SLOW);
     stage.send(tab.wire, &[&says(10)[..], &frame(PING, b"?"), &close(3000), &say(99)].concat());
-    let mut all = heard(&mut stage, ann);
+    let mut all = received(&mut stage, ann);
     assert_eq!(all, ["m0"]);
     let frames = tab.frames(&stage);
     let end = [pong(b"?"), (CLOSE, 3000_u16.to_be_bytes().to_vec())];
@@ -360,13 +357,13 @@ fn close_of_a_slowed_client_is_answered_at_once_and_its_messages_are_heard() {
     stage.end();
 }
 
-/// Whatever happens to a client that has closed, its messages are heard, nothing follows the close, and nothing is left.
+/// After a client's close its messages are delivered, nothing follows the close, and nothing is left.
 #[test]
 fn messages_before_a_close_outlive_the_connection() {
     let happens: [fn(&mut Stage, Wire); 3] = [
         |stage, wire| stage.world().end(wire),
         |stage, wire| stage.world().reset(wire),
-        |stage, wire| stage.send(wire, &frame(PING, &[1; 100]).repeat(1_000)),
+        |stage, wire| stage.send(wire, &frame(PING, [1; 100]).repeat(1_000)),
     ];
     for happen in happens {
         let (mut stage, ann, mut tab) = ann_and_tab(&format!("{SLOW} --idle-timeout 3s --ping-interval 2s"));
@@ -377,7 +374,7 @@ fn messages_before_a_close_outlive_the_connection() {
             stage.say(ann, "/who");
             stage.pass(SECOND);
         }
-        assert_eq!(heard(&mut stage, ann), messages(5));
+        assert_eq!(received(&mut stage, ann), messages(5));
         assert_eq!(tab.frames(&stage).iter().filter(|(opcode, _)| *opcode == CLOSE).count(), 1);
         assert_eq!(stage.server.roster().len(), 1);
         stage.end();
@@ -385,7 +382,7 @@ fn messages_before_a_close_outlive_the_connection() {
 }
 
 #[test]
-fn client_that_has_closed_is_not_sent_another_close_by_the_end_of_the_server() {
+fn client_that_has_closed_is_not_sent_another_close_at_shutdown() {
     let (mut stage, _, mut tab) = ann_and_tab(SLOW);
     stage.send(tab.wire, &[says(5), close(1000)].concat());
     assert_eq!(tab.closed(&mut stage).0, 1000);
@@ -396,7 +393,7 @@ fn client_that_has_closed_is_not_sent_another_close_by_the_end_of_the_server() {
 }
 
 #[test]
-fn client_that_has_closed_and_does_not_read_is_given_up() {
+fn client_that_has_closed_and_does_not_read_is_dropped() {
     let (mut stage, ann, tab) = ann_and_tab(&format!("{SLOW} --stall-timeout 3s"));
     stop(&mut stage, &tab);
     stage.send(tab.wire, &[says(60), close(1000)].concat());
@@ -408,7 +405,7 @@ fn client_that_has_closed_and_does_not_read_is_given_up() {
 }
 
 #[test]
-fn close_of_a_client_that_is_behind_tells_what_was_left_out_first() {
+fn client_that_closes_is_told_first_how_much_it_missed() {
     let flags = "--slow-client skip --write-buffer 8k --write-buffer-soft 4k:1s --line-max 1k --rate off";
     let (mut stage, ann, mut tab) = ann_and_tab(flags);
     stop(&mut stage, &tab);
@@ -427,26 +424,26 @@ fn close_of_a_client_that_is_behind_tells_what_was_left_out_first() {
 }
 
 #[test]
-fn broken_frame_behind_waiting_messages_ends_the_client_after_them() {
+fn broken_frame_closes_the_connection_after_the_queued_messages() {
     for (broken, code) in [(frame(TEXT, b"\xff"), 1007), (fragment(0xc1, b"x"), 1002)] {
         let (mut stage, ann, mut tab) = ann_and_tab(SLOW);
         stage.send(tab.wire, &[&says(5)[..], &frame(PING, b"?"), &broken, &frame(PING, b"!")].concat());
         assert_eq!(pongs(&mut stage, &mut tab), [b"?"]);
         stage.pass(5 * SECOND);
-        assert_eq!(heard(&mut stage, ann), messages(5));
+        assert_eq!(received(&mut stage, ann), messages(5));
         assert_eq!(tab.closed(&mut stage).0, code);
         stage.end();
     }
 }
 
 #[test]
-fn end_of_input_behind_waiting_messages_ends_the_client_after_them() {
+fn end_of_input_closes_the_connection_after_the_queued_messages() {
     let (mut stage, ann, mut tab) = ann_and_tab(SLOW);
     stage.send(tab.wire, &[&says(5)[..], &frame(PING, b"?")].concat());
     stage.world().end(tab.wire);
     assert_eq!(pongs(&mut stage, &mut tab), [b"?"]);
     stage.pass(5 * SECOND);
-    assert_eq!(heard(&mut stage, ann), messages(5));
+    assert_eq!(received(&mut stage, ann), messages(5));
     assert_eq!(stage.server.roster().len(), 1);
     stage.end();
 }
@@ -457,14 +454,14 @@ fn raw_client_that_misses_a_message_is_closed_with_the_reason_under_either_polic
         let flags = format!(
             "--slow-client {policy} --write-buffer 16k --write-buffer-soft 8k:5s --stall-timeout 3s --rate off --line-max 1k"
         );
-        // How much comes, for how long it is not read, and whether a little is read all along.
+        // Number of messages, seconds without reading, whether a little is read all along, and the reason.
         let rows = [(40, 1, false, "too much"), (3, 4, false, "stopped reading"), (14, 6, true, "behind")];
-        for (count, seconds, trickles, told) in rows {
+        for (count, seconds, trickles, part) in rows {
             let mut stage = Stage::new(&flags);
             let mut program = Socket::open(&mut stage, "/raw/lobby");
             let talker = Socket::open(&mut stage, "/raw/lobby");
             stop(&mut stage, &program);
-            (0..count).for_each(|_| stage.send(talker.wire, &frame(BINARY, &[7; 1_000])));
+            (0..count).for_each(|_| stage.send(talker.wire, &frame(BINARY, [7; 1_000])));
             for _ in 0..seconds {
                 stage.pass(SECOND);
                 if trickles {
@@ -475,7 +472,7 @@ fn raw_client_that_misses_a_message_is_closed_with_the_reason_under_either_polic
             }
             go_on(&mut stage, &program);
             let (code, reason) = program.closed(&mut stage);
-            assert_eq!((code, reason.contains(told)), (1013, true), "{policy}: {reason}");
+            assert_eq!((code, reason.contains(part)), (1013, true), "{policy}: {reason}");
             assert_eq!(stage.server.metrics().missed, 0, "{policy}");
             stage.end();
         }

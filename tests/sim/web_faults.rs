@@ -1,4 +1,4 @@
-//! The faults that come in by the HTTP listener, each under its number.
+//! Faults at the HTTP listener, by their numbers in `src/guide/faults.md`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::stage::Stage;
 use crate::web::{ask, ask_once, chunked, get, post};
 use crate::world::Weather;
 
-/// The close code after those bytes, sent in one piece, and a byte at a time.
+/// Returns the close code for those bytes, sent in one piece and a byte at a time.
 #[track_caller]
 fn code_after(bytes: &[u8]) -> u16 {
     let codes = [bytes.len(), 1].map(|piece| {
@@ -26,10 +26,10 @@ fn code_after(bytes: &[u8]) -> u16 {
 }
 
 #[test]
-fn fault_28_a_frame_that_breaks_the_rules_is_1002() {
+fn fault_28_malformed_frame_is_closed_with_1002() {
     let unmasked = [0x81, 2, b'h', b'i'];
-    let long_ping = fragment(0x80 | PING, &[0; 126]);
-    // 5 in two bytes of length, and in eight.
+    let long_ping = fragment(0x80 | PING, [0; 126]);
+    // A length of 5 in two bytes, and in eight.
     let long_length = [&[0x81, 0xfe, 0, 5, 0, 0, 0, 0][..], b"hello"].concat();
     let longer_length = [&[0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0][..], b"hello"].concat();
     let nested = [fragment(TEXT, b"a"), frame(TEXT, b"b")].concat();
@@ -46,8 +46,8 @@ fn fault_28_a_frame_that_breaks_the_rules_is_1002() {
         ("a length in eight bytes", &longer_length),
         ("a continuation of nothing", &fragment(0x80 | CONTINUE, b"x")),
         ("a message within a message", &nested),
-        ("a close with one byte", &frame(CLOSE, &[3])),
-        ("a close with a code that is none", &frame(CLOSE, &1005_u16.to_be_bytes())),
+        ("a close with one byte", &frame(CLOSE, [3])),
+        ("a close with a code that is none", &frame(CLOSE, 1005_u16.to_be_bytes())),
     ];
     for (what, bytes) in rows {
         assert_eq!(code_after(bytes), 1002, "{what}");
@@ -55,7 +55,7 @@ fn fault_28_a_frame_that_breaks_the_rules_is_1002() {
 }
 
 #[test]
-fn fault_29_what_is_no_utf8_is_1007() {
+fn fault_29_invalid_utf8_is_closed_with_1007() {
     let euro = "€".as_bytes();
     let cut = [fragment(TEXT, &euro[..2]), frame_end(&euro[2..])].concat();
     let mut stage = Stage::new("");
@@ -67,7 +67,7 @@ fn fault_29_what_is_no_utf8_is_1007() {
     assert_eq!(code_after(&frame(TEXT, b"\xff")), 1007);
     assert_eq!(code_after(&frame(TEXT, &euro[..2])), 1007);
     assert_eq!(code_after(&[fragment(TEXT, &euro[..2]), frame_end(b"x")].concat()), 1007);
-    assert_eq!(code_after(&fragment(TEXT, b"\xc0\xaf")), 1007, "told before the message ends");
+    assert_eq!(code_after(&fragment(TEXT, b"\xc0\xaf")), 1007, "refused before the message ends");
     assert_eq!(code_after(&frame(CLOSE, b"\x03\xe8\xff")), 1007);
 }
 
@@ -76,53 +76,53 @@ fn frame_end(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn fault_30_a_length_is_refused_before_anything_is_kept() {
+fn fault_30_length_over_the_limit_is_refused_by_its_header() {
     for length in [1 << 63, u64::MAX, 65_537] {
         let head = [&[0x82, 0xff][..], &u64::to_be_bytes(length), &[1, 2, 3, 4]].concat();
         assert_eq!(code_after(&head), 1009, "{length}");
     }
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/raw/lobby");
-    stage.send(tab.wire, &fragment(BINARY, &[7; 40_000]));
-    stage.send(tab.wire, &fragment(CONTINUE, &[7; 25_537]));
+    stage.send(tab.wire, &fragment(BINARY, [7; 40_000]));
+    stage.send(tab.wire, &fragment(CONTINUE, [7; 25_537]));
     assert_eq!(tab.closed(&mut stage).0, 1009, "the sum of the fragments counts");
     let mut tab = Socket::open(&mut stage, "/raw/lobby");
-    stage.send(tab.wire, &fragment(BINARY, &[]));
+    stage.send(tab.wire, &fragment(BINARY, []));
     for _ in 0..1_023 + 65_536 / 8 {
-        stage.send(tab.wire, &fragment(CONTINUE, &[]));
+        stage.send(tab.wire, &fragment(CONTINUE, []));
     }
     stage.run();
     assert_eq!(tab.frames(&stage), [], "1,024 and one for every 8 bytes of the limit are taken");
-    stage.send(tab.wire, &fragment(CONTINUE, &[]));
-    let told = "your message is in too many frames: send longer ones";
-    assert_eq!(tab.closed(&mut stage), (1009, told.into()), "their number counts too");
+    stage.send(tab.wire, &fragment(CONTINUE, []));
+    let texts = "your message is in too many frames: send longer ones";
+    assert_eq!(tab.closed(&mut stage), (1009, texts.into()), "their number counts too");
     stage.end();
 }
 
 #[test]
-fn fault_31_each_ping_of_a_flood_is_answered_as_long_as_the_answers_are_read() {
+fn fault_31_each_ping_of_a_flood_is_answered_as_long_as_the_client_reads() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     tab.texts(&mut stage);
     for number in 0..1_000_u32 {
-        stage.send(tab.wire, &frame(PING, &number.to_be_bytes()));
+        stage.send(tab.wire, &frame(PING, number.to_be_bytes()));
     }
     stage.run();
     let pongs: Vec<_> = (0..1_000_u32).map(|number| (PONG, number.to_be_bytes().to_vec())).collect();
     assert!(tab.frames(&stage) == pongs, "each with its own payload, in their order");
     stage.set_eager(tab.wire, false);
     for _ in 0..50_000 {
-        stage.send(tab.wire, &frame(PING, &[1; 100]));
+        stage.send(tab.wire, &frame(PING, [1; 100]));
     }
     stage.run();
     stage.end();
 }
 
 #[test]
-fn fault_32_a_close_is_answered_once_and_nothing_is_heard_after_it() {
-    let close = frame(CLOSE, &[&3000_u16.to_be_bytes()[..], b"done"].concat());
+fn fault_32_close_is_answered_once_and_ends_the_input() {
+    let close = frame(CLOSE, [&3000_u16.to_be_bytes()[..], b"done"].concat());
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
-    // Whoever has its turn first in the tick.
+    // The order of turns in a tick differs by seed.
     for seed in 0..10 {
         let mut stage = Stage::with_weather("", seed, Weather::default());
         let ann = stage.join("ann");
@@ -138,7 +138,7 @@ fn fault_32_a_close_is_answered_once_and_nothing_is_heard_after_it() {
 }
 
 #[test]
-fn fault_32_a_close_that_is_not_answered_is_an_end_all_the_same() {
+fn fault_32_unanswered_close_ends_the_connection() {
     let say = frame(TEXT, br#"{"type":"say","room":"lobby","text":"too late"}"#);
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
@@ -155,11 +155,11 @@ fn fault_32_a_close_that_is_not_answered_is_an_end_all_the_same() {
 }
 
 #[test]
-fn what_one_client_does_to_its_frames_is_nothing_to_the_others() {
+fn broken_frames_of_one_client_do_not_affect_others() {
     let mut stage = Stage::new("");
     let mut two = Socket::open(&mut stage, "/raw/lobby?echo=1");
     stage.send(two.wire, &fragment(TEXT, b"one "));
-    for nonsense in [frame(CLOSE, &[3, 232]), frame(TEXT, b"\xff"), fragment(TEXT, b"x"), frame(CLOSE, b"")] {
+    for nonsense in [frame(CLOSE, [3, 232]), frame(TEXT, b"\xff"), fragment(TEXT, b"x"), frame(CLOSE, b"")] {
         let one = Socket::open(&mut stage, "/raw/other");
         stage.send(one.wire, &nonsense);
         stage.run();
@@ -178,25 +178,23 @@ fn what_one_client_does_to_its_frames_is_nothing_to_the_others() {
 }
 
 #[test]
-fn who_asks_much_and_reads_nothing_costs_one_answer() {
+fn pipelined_requests_of_a_client_that_does_not_read_cost_one_answer() {
     let mut stage = Stage::new("");
     let wire = stage.connect_http();
-    stage.set_eager(wire, false);
-    stage.world().set_window(wire, 0);
+    stage.stall(wire);
     stage.send(wire, get("/main.js").repeat(60).as_bytes());
     stage.run();
     let one = ask_once(&mut stage, &get("/main.js")).len();
     let held = stage.server.arena().held_bytes() as usize;
     assert!((1..one + 100).contains(&held), "{held} bytes wait, an answer is {one}");
-    stage.set_eager(wire, true);
-    stage.world().set_window(wire, crate::stage::WIDE);
+    stage.read_again(wire);
     stage.run();
     assert_eq!(String::from_utf8_lossy(stage.raw(wire)).matches("HTTP/1.1 200").count(), 60);
     stage.end();
 }
 
 #[test]
-fn fault_33_pages_of_others_and_names_of_others_are_refused() {
+fn fault_33_foreign_origins_and_hosts_are_refused() {
     let rows = [
         ("", "Origin: http://localhost:7712\r\n", "101"),
         ("", "", "101"),
@@ -239,7 +237,7 @@ fn fault_33_pages_of_others_and_names_of_others_are_refused() {
 }
 
 #[test]
-fn fault_34_a_head_that_takes_its_time_is_cut_off() {
+fn fault_34_slow_head_is_cut_off() {
     let mut stage = Stage::new("");
     let slow = stage.connect_http();
     let head = get("/healthz");
@@ -265,7 +263,7 @@ fn fault_34_a_head_that_takes_its_time_is_cut_off() {
 }
 
 #[test]
-fn fault_35_what_can_be_read_in_two_ways_is_refused_and_closed() {
+fn fault_35_ambiguous_request_is_refused_and_closed() {
     let heads = [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Content-Length: 5\r\nContent-Length: 5\r\n",
@@ -311,7 +309,7 @@ fn fault_35_what_can_be_read_in_two_ways_is_refused_and_closed() {
 }
 
 #[test]
-fn fault_36_what_can_not_be_published_is_refused() {
+fn fault_36_invalid_message_to_publish_is_refused() {
     let json = "Content-Type: application/json\r\n";
     let deep = "[".repeat(65) + &"]".repeat(65);
     let long = "x".repeat(65_537);
@@ -341,7 +339,7 @@ fn fault_36_what_can_not_be_published_is_refused() {
 }
 
 #[test]
-fn fault_37_nothing_that_clients_say_is_in_the_metrics() {
+fn fault_37_metrics_contain_no_input_of_clients() {
     let mut stage = Stage::new("");
     let ann = stage.join("qqq");
     stage.say(ann, "/join rrr");

@@ -1,6 +1,6 @@
-//! Random scenarios at both listeners under the ledger of `ledger.rs`: what a line client at rest has observed in a room is,
-//! to the line, what tabs and line clients must have heard there, comings and goings too, and programs must have heard
-//! what programs have said.
+//! Random scenarios at both listeners under the ledger of `ledger.rs`. Tabs and line clients must have read, to the
+//! line, what an idle line client has observed in the room, joins and leaves too. Programs must have read what programs
+//! have sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::world::{Weather, Wire};
 const SEEDS: u64 = 150;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
 
-/// What a client speaks.
+/// Protocol of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Line,
@@ -24,11 +24,11 @@ enum Kind {
     Program,
 }
 
-/// What becomes of a client in the end.
+/// How a client ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Stays,
-    /// Sent a frame that breaks the rules, behind all else.
+    /// Sent a malformed frame, behind all else.
     Spoiled,
     /// Sent a close frame, behind all else.
     Closed,
@@ -41,7 +41,7 @@ struct Actor {
     wire: Wire,
     fate: Fate,
     sent: usize,
-    /// Messages or lines to be sent, cut anywhere.
+    /// Messages or lines that are not sent yet.
     unsent: Vec<u8>,
     /// Reads little, and only now and then.
     sluggish: bool,
@@ -52,7 +52,7 @@ struct Scenario {
     rng: fastrand::Rng,
     observers: Vec<Wire>,
     actors: Vec<Actor>,
-    /// Publishers, each with the number of its message, and those who send half a request.
+    /// Publishers with the number of their message, and clients that send half a request.
     publishers: Vec<Wire>,
     vandals: Vec<Wire>,
     flags: String,
@@ -171,7 +171,7 @@ impl Scenario {
         actor.unsent.extend(frames.concat());
     }
 
-    /// A tab comes to the other room or leaves it; a request that can't be done is none.
+    /// Moves a tab in or out of the other room. Requests that are not possible are skipped.
     fn wander(&mut self, index: usize) {
         let what = if self.rng.bool() { "join" } else { "leave" };
         let actor = &mut self.actors[index];
@@ -195,7 +195,7 @@ impl Scenario {
         let length = self.rng.usize(0..request.len());
         self.stage.send(wire, &request.as_bytes()[..length]);
         let noise: Vec<u8> = (0..self.rng.usize(0..50)).map(|_| self.rng.u8(..)).collect();
-        // In the place of a body's last bytes, noise would be one.
+        // Noise instead of a body's last bytes would be a body.
         let in_head = length < request.find("\r\n\r\n").unwrap_or_default();
         if in_head {
             self.stage.send(wire, &noise);
@@ -216,7 +216,7 @@ impl Scenario {
     fn close(&mut self, index: usize) {
         let actor = &mut self.actors[index];
         if actor.kind != Kind::Line {
-            actor.unsent.extend([frame(PING, b"?"), frame(CLOSE, &3000_u16.to_be_bytes())].concat());
+            actor.unsent.extend([frame(PING, b"?"), frame(CLOSE, 3000_u16.to_be_bytes())].concat());
             actor.fate = Fate::Closed;
         }
     }
@@ -226,7 +226,7 @@ impl Scenario {
         self.stage.world().reset(self.actors[index].wire);
     }
 
-    /// Nothing may follow an upgrade before its answer.
+    /// Returns whether the client may send: nothing may follow an upgrade before its answer.
     fn may_send(&self, actor: &Actor) -> bool {
         actor.kind == Kind::Line || self.stage.raw(actor.wire).windows(4).any(|end| end == b"\r\n\r\n")
     }
@@ -247,7 +247,7 @@ impl Scenario {
         }
     }
 
-    /// Everyone reads the rest and sends the rest, and goes, one after the other.
+    /// Has every client read the rest and send the rest, then disconnects one after the other.
     fn finish(&mut self) {
         for index in 0..self.actors.len() {
             if self.actors[index].fate != Fate::Broke {
@@ -269,9 +269,9 @@ impl Scenario {
     }
 }
 
-// What was heard.
+// What clients have read.
 
-/// What a tab was told, as the line that an observer sees of it; `None` for what concerns the tab alone.
+/// Returns an event as the line that an observer reads; `None` if it is for the tab alone.
 fn line_of(event: &Value) -> Option<String> {
     let word = |key: &str| event[key].as_str().unwrap_or_default();
     Some(match word("type") {
@@ -284,7 +284,7 @@ fn line_of(event: &Value) -> Option<String> {
     })
 }
 
-/// The stays of a tab in its rooms, in the order of its coming, and which of them it has ended itself.
+/// Returns the stays of a tab in the order of its joins, and whether it has ended each itself.
 fn stays_of_tab(name: &str, events: &[Value]) -> Vec<(Stay, bool)> {
     let mut stays: Vec<(Stay, bool)> = Vec::new();
     for event in events {
@@ -295,7 +295,7 @@ fn stays_of_tab(name: &str, events: &[Value]) -> Vec<(Stay, bool)> {
             kind @ ("joined" | "left" | "message" | "missed") => {
                 let of_room = stays.iter_mut().rev().find(|(stay, _)| stay.room == room);
                 let (stay, ended) =
-                    of_room.unwrap_or_else(|| panic!("{name} is told {event} of no room of its own"));
+                    of_room.unwrap_or_else(|| panic!("{name} read {event} of a room it is not in"));
                 match line_of(event) {
                     _ if own && kind == "left" => *ended = true,
                     Some(line) => stay.entries.push(ledger::read(&line)),
@@ -335,7 +335,7 @@ impl Scenario {
         let last = ledger::stays(&self.stage.text(wire)).into_iter().last().unwrap();
         let line = |entry| match entry {
             Entry::Room(line) => line,
-            other => panic!("an observer was told {other:?}"),
+            other => panic!("an observer read {other:?}"),
         };
         last.entries.into_iter().map(line).collect()
     }
@@ -370,32 +370,32 @@ impl Scenario {
             let count = counts.entry(stay.room.clone()).or_default();
             let (expected, _) = ledger::expected(&observed[&*stay.room], &actor.name, *count);
             *count += 1;
-            // What is said between its close and its last message is no part of what it hears.
+            // Messages after its close frame are not sent to it.
             let all = ended || !(self.was_dropped(actor) || actor.fate == Fate::Closed);
             ledger::compare(&actor.name, &stay, &expected, all);
         }
     }
 
-    /// A program hears what programs have said while it was there.
+    /// Checks that a program has read all that programs sent while it was connected.
     fn judge_program(&self, actor: &Actor, observed: &[Line]) {
         let (expected, _) = ledger::expected(observed, &actor.name, 0);
         let of_programs = expected.iter().filter(|line| !line.text.starts_with("-- "));
         let said = of_programs.filter_map(|line| line.text.strip_prefix("program")?.split_once(": "));
         let said: Vec<&str> = said.map(|(_, text)| text).collect();
         let frames = self.frames(actor).into_iter().filter(|(opcode, _)| *opcode == TEXT);
-        let heard: Vec<String> = frames.map(|(_, text)| String::from_utf8(text).unwrap()).collect();
+        let received: Vec<String> = frames.map(|(_, text)| String::from_utf8(text).unwrap()).collect();
         let mut rest = said.iter();
         assert!(
-            heard.iter().all(|text| rest.any(|said| said == text)),
-            "{}: {heard:?} of {said:?}",
+            received.iter().all(|text| rest.any(|said| said == text)),
+            "{}: {received:?} of {said:?}",
             actor.name
         );
         let all = !self.was_dropped(actor) && actor.fate != Fate::Closed;
-        assert!(!all || heard.len() == said.len(), "{}: {} of {}", actor.name, heard.len(), said.len());
-        assert!(said.starts_with(&heard.iter().map(String::as_str).collect::<Vec<_>>()), "a gap");
+        assert!(!all || received.len() == said.len(), "{}: {} of {}", actor.name, received.len(), said.len());
+        assert!(said.starts_with(&received.iter().map(String::as_str).collect::<Vec<_>>()), "a gap");
     }
 
-    /// What it sent is in the room: each message once, in order, all of it unless the connection ended early.
+    /// Checks that the room has each message of the actor once and in order, and all unless the connection ended early.
     fn judge_sent(&self, actor: &Actor, observed: &[Line]) {
         let numbers = ledger::numbers(observed, &actor.name);
         let expected: Vec<usize> = (0..numbers.len()).collect();
@@ -404,12 +404,13 @@ impl Scenario {
         assert!(!all || numbers.len() == actor.sent, "{}: {} of {}", actor.name, numbers.len(), actor.sent);
     }
 
-    /// Whether its part ended before its time, and the server has said so, unless it had nobody to say it to.
+    /// Returns whether the client ended before its time. The server must have given the reason if the client could read
+    /// it.
     fn was_dropped(&self, actor: &Actor) -> bool {
         let raw = self.stage.raw(actor.wire);
-        let told = raw.windows(16).any(|part| part == b"you were dropped");
+        let has_reason = raw.windows(16).any(|part| part == b"you were dropped");
         actor.fate == Fate::Broke
-            || told
+            || has_reason
             || (self.stage.gave_up_on(actor.wire) && self.stage.server.metrics().dropped() > 0)
     }
 }
@@ -429,7 +430,7 @@ fn run(seed: u64) {
 }
 
 #[test]
-fn random_scenarios_at_both_doors_keep_the_ledger() {
+fn random_scenarios_at_both_listeners_keep_the_ledger() {
     let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().expect("a number"));
     match number("SIM_SEED") {
         Some(seed) => run(seed),
@@ -439,7 +440,7 @@ fn random_scenarios_at_both_doors_keep_the_ledger() {
 
 #[test]
 #[should_panic(expected = "line 0 differs")]
-fn a_tab_that_hears_other_words_is_noticed() {
+fn ledger_notices_a_tab_with_other_messages() {
     let line = Line { by: "b".into(), text: "b: m0".into() };
     let events = [
         serde_json::json!({"type": "joined", "room": "lobby", "name": "a", "count": 2, "epoch": "x", "seq": 0, "since": 0}),

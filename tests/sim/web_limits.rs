@@ -1,10 +1,10 @@
-//! Every limit as it is for those who come by the HTTP listener: the same, by the same code, and those of their own; on both
-//! sides of the bound.
+//! Every limit at the HTTP listener, on both sides of its bound: those that it shares with the line listener, and its
+//! own.
 
 use std::time::Duration;
 
 use crate::socket::{PING, PONG, Socket, TEXT, frame, handshake};
-use crate::stage::{Stage, WIDE};
+use crate::stage::Stage;
 use crate::web::{ask, ask_once, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ fn say(number: usize) -> String {
 }
 
 #[test]
-fn rate_and_burst() {
+fn messages_over_rate_and_burst_are_delayed() {
     let mut stage = Stage::new("--rate 5/s --burst 3");
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     tab.texts(&mut stage);
@@ -22,20 +22,20 @@ fn rate_and_burst() {
         tab.say(&mut stage, &say(number));
     }
     let texts = tab.texts(&mut stage);
-    let (heard, notices): (Vec<_>, Vec<_>) =
+    let (received, notices): (Vec<_>, Vec<_>) =
         texts.iter().partition(|text| text.contains(r#""type":"message""#));
-    assert_eq!((heard.len(), notices.len()), (3, 1), "{texts:?}");
+    assert_eq!((received.len(), notices.len()), (3, 1), "{texts:?}");
     assert!(notices[0].contains("none is lost"), "{notices:?}");
     assert!(!notices[0].contains("\"id\""), "it answers nothing: {notices:?}");
     stage.pass(SECOND);
     let texts = tab.texts(&mut stage);
-    assert_eq!(texts.len(), 3, "none is lost, and it is told once: {texts:?}");
+    assert_eq!(texts.len(), 3, "none is lost, and the notice comes once: {texts:?}");
     assert!(texts[2].ends_with(r#""id":5}"#));
     stage.end();
 }
 
 #[test]
-fn publishing_is_held_to_the_rate_and_asking_is_not() {
+fn publishing_is_throttled_and_reading_is_not() {
     let mut stage = Stage::new("--rate 5/s --burst 2");
     let wire = stage.connect_http();
     let many = post("/rooms/a/messages", "", "x").repeat(4);
@@ -49,7 +49,7 @@ fn publishing_is_held_to_the_rate_and_asking_is_not() {
 }
 
 #[test]
-fn message_max() {
+fn message_max_bounds_messages_and_bodies() {
     let mut stage = Stage::new("--message-max 1000");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     tab.texts(&mut stage);
@@ -66,7 +66,7 @@ fn message_max() {
 }
 
 #[test]
-fn a_message_never_takes_more_than_fits_the_write_buffer_of_who_hears_it() {
+fn escaped_message_never_exceeds_the_write_buffer_of_a_receiver() {
     let mut stage = Stage::new("--message-max 64k --write-buffer 16k --write-buffer-soft off --line-max 1k");
     let mut tab = Socket::open(&mut stage, "/ws");
     let quotes = |length: usize| post("/rooms/lobby/messages", "", &"\"".repeat(length));
@@ -78,26 +78,7 @@ fn a_message_never_takes_more_than_fits_the_write_buffer_of_who_hears_it() {
 }
 
 #[test]
-fn rooms_per_client() {
-    let mut stage = Stage::new("--max-rooms-per-client 2");
-    let mut tab = Socket::open(&mut stage, "/ws?room=a");
-    tab.say(&mut stage, r#"{"type":"join","room":"b"}"#);
-    tab.say(&mut stage, r#"{"type":"join","room":"c","id":1}"#);
-    let texts = tab.texts(&mut stage);
-    assert!(texts.last().unwrap().contains(r#""code":"too_many_joined""#), "{texts:?}");
-    tab.say(&mut stage, r#"{"type":"leave","room":"a","id":2}"#);
-    tab.say(&mut stage, r#"{"type":"join","room":"c","id":3}"#);
-    let texts = tab.texts(&mut stage);
-    assert!(
-        texts[0].starts_with(r#"{"type":"left","room":"a""#) && texts[0].ends_with(r#""id":2}"#),
-        "{texts:?}"
-    );
-    assert!(texts[1].starts_with(r#"{"type":"joined","room":"c""#), "{texts:?}");
-    stage.end();
-}
-
-#[test]
-fn ping_interval_and_ping_timeout() {
+fn silent_client_is_pinged_and_closed_without_a_pong() {
     let mut stage = Stage::new("--ping-interval 25s --ping-timeout 10s");
     let mut silent = Socket::open(&mut stage, "/ws?room=");
     let mut alive = Socket::open(&mut stage, "/raw/a");
@@ -119,7 +100,7 @@ fn ping_interval_and_ping_timeout() {
 }
 
 #[test]
-fn idle_timeout_is_about_requests_and_not_about_pongs() {
+fn pongs_do_not_extend_the_idle_timeout() {
     let mut stage = Stage::new("--idle-timeout 60s");
     let mut idle = Socket::open(&mut stage, "/ws?room=");
     let mut busy = Socket::open(&mut stage, "/ws?room=");
@@ -135,33 +116,30 @@ fn idle_timeout_is_about_requests_and_not_about_pongs() {
 }
 
 #[test]
-fn write_buffer_and_stall_timeout() {
+fn tab_is_dropped_over_write_buffer_and_after_stall_timeout() {
     let flags = "--write-buffer 16k --write-buffer-soft off --line-max 1k --history 0 --rate off";
     for (rounds, dropped) in [(12, false), (20, true)] {
         let mut stage = Stage::new(flags);
         let ann = stage.join("ann");
         let mut tab = Socket::open(&mut stage, "/ws?name=tab");
-        stage.set_eager(tab.wire, false);
-        stage.world().set_window(tab.wire, 0);
+        stage.stall(tab.wire);
         stage.run();
         for _ in 0..rounds {
             stage.say(ann, &"x".repeat(950));
             stage.run();
         }
         stage.run_past_holds();
-        stage.set_eager(tab.wire, true);
-        stage.world().set_window(tab.wire, WIDE);
+        stage.read_again(tab.wire);
         stage.run();
         let texts = tab.texts(&mut stage);
-        let told = texts.iter().any(|text| text.contains("too much was waiting"));
-        assert_eq!(told, dropped, "{rounds}");
+        let has_reason = texts.iter().any(|text| text.contains("too much was waiting"));
+        assert_eq!(has_reason, dropped, "{rounds}");
         stage.end();
     }
     let mut stage = Stage::new("--stall-timeout 10s");
     let ann = stage.join("ann");
     let tab = Socket::open(&mut stage, "/ws?name=tab");
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     stage.say(ann, "hello?");
     stage.pass(9 * SECOND);
     assert_eq!(stage.server.chat().census().clients, 2);
@@ -171,7 +149,7 @@ fn write_buffer_and_stall_timeout() {
 }
 
 #[test]
-fn who_is_skipped_is_told_in_which_room() {
+fn skipped_tab_is_told_the_room_of_each_gap() {
     let flags =
         "--slow-client skip --write-buffer 8k --write-buffer-soft off --line-max 1k --rate off --history 0";
     let mut stage = Stage::new(flags);
@@ -181,29 +159,27 @@ fn who_is_skipped_is_told_in_which_room() {
     let mut tab = Socket::open(&mut stage, "/ws?name=tab");
     tab.say(&mut stage, r#"{"type":"join","room":"dev"}"#);
     stage.run();
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     for _ in 0..10 {
         stage.say(ann, &"x".repeat(900));
         stage.say(bob, &"x".repeat(900));
     }
     stage.run_past_holds();
-    stage.set_eager(tab.wire, true);
-    stage.world().set_window(tab.wire, WIDE);
+    stage.read_again(tab.wire);
     let texts = tab.texts(&mut stage);
-    let heard = |room: &str| {
+    let received = |room: &str| {
         let of_room = |text: &&String| text.contains(&format!(r#""message","room":"{room}""#));
         texts.iter().filter(of_room).count()
     };
     for room in ["lobby", "dev"] {
-        let missed = format!(r#"{{"type":"missed","count":{},"room":"{room}"}}"#, 10 - heard(room));
+        let missed = format!(r#"{{"type":"missed","count":{},"room":"{room}"}}"#, 10 - received(room));
         assert!(texts.contains(&missed), "{missed} {texts:?}");
     }
     stage.end();
 }
 
 #[test]
-fn max_clients_and_max_waiting() {
+fn clients_over_max_clients_wait_and_those_over_max_waiting_get_503() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 1");
     let ann = stage.join("ann");
     let mut waits = Socket::open(&mut stage, "/ws?name=tab");
@@ -230,7 +206,7 @@ fn max_clients_and_max_waiting() {
 }
 
 #[test]
-fn max_http() {
+fn connections_over_max_http_wait_to_be_accepted() {
     let mut stage = Stage::new("--max-http 2");
     let [first, second, third] = [0; 3].map(|_| stage.connect_http());
     for wire in [first, second, third] {
@@ -283,7 +259,7 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
         stage.pass(SECOND);
         let history_bytes = stage.server.chat().census().history_bytes;
         let held = (stage.server.arena().memory_bytes(), history_bytes, stage.server.roster().armed_timers());
-        // By then the history is full, and what is kept of pages has its size.
+        // By then the history is full, and the arena has reached its size.
         if second == 200 {
             settled = Some(held);
         }

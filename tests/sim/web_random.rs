@@ -1,9 +1,9 @@
-//! Random scenarios at both listeners: lines, tabs, programs, publishers, and those who send nonsense, in any weather.
+//! Random scenarios at both listeners: lines, tabs, programs, publishers, and clients that send nonsense, in any
+//! weather.
 //!
-//! The room numbers its messages, and a tab with `echo` hears all of them, its own too. So the ledger here is a simple one:
-//! what a tab has heard are the numbers from its coming on, one after the other; under each number all have heard the same
-//! words; a line client has heard the same words in the same order, and nothing twice. A client that was closed has heard the
-//! beginning of it.
+//! The room numbers its messages, and a tab with `echo` reads all of them, its own too. So the ledger here is a simple
+//! one. A tab has read consecutive numbers from its join on, and under each number all have read the same text. A line
+//! client has read the same texts in the same order, and none twice. A client that was closed has read a prefix.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,8 +60,7 @@ impl Scenario {
             }
         }
         for wire in [&self.lines[..], &self.tabs, &self.others].concat() {
-            self.stage.set_eager(wire, true);
-            self.stage.world().set_window(wire, WIDE);
+            self.stage.read_again(wire);
         }
         self.stage.world().weather = Weather::default();
         self.stage.pass(Duration::from_secs(20));
@@ -112,7 +111,7 @@ impl Scenario {
         self.others.push(wire);
     }
 
-    /// Something that no client should send, or only the half of something.
+    /// Sends bytes that no client should send, or half of a request.
     fn send_nonsense(&mut self) {
         let noise: Vec<u8> = (0..self.rng.usize(0..200)).map(|_| self.rng.u8(..)).collect();
         let wire = self.stage.connect_http();
@@ -154,17 +153,17 @@ impl Scenario {
         }
     }
 
-    /// Compares what everybody has heard.
+    /// Compares what all clients have read.
     fn judge(&mut self) {
         let mut words: BTreeMap<u64, String> = BTreeMap::new();
         for wire in self.tabs.clone() {
-            let Some((first, heard)) = self.heard_by_tab(wire) else {
+            let Some((first, received)) = self.received_by_tab(wire) else {
                 continue;
             };
-            for (place, (seq, text)) in heard.into_iter().enumerate() {
-                assert_eq!(seq, first + 1 + place as u64, "a tab misses a message or hears it twice");
+            for (place, (seq, text)) in received.into_iter().enumerate() {
+                assert_eq!(seq, first + 1 + place as u64, "a tab misses a message or receives it twice");
                 let known = words.entry(seq).or_insert_with(|| text.clone());
-                assert_eq!(*known, text, "two tabs have heard different words as number {seq}");
+                assert_eq!(*known, text, "two tabs have read different texts as number {seq}");
             }
         }
         let order: BTreeMap<&str, u64> = words.iter().map(|(seq, text)| (text.as_str(), *seq)).collect();
@@ -173,37 +172,37 @@ impl Scenario {
             let lines = text.lines().filter(|line| !line.starts_with("-- "));
             let said = lines.filter_map(|line| line.split_once(": ").map(|(_, said)| said));
             let known: Vec<u64> = said.filter_map(|said| order.get(said.trim_end()).copied()).collect();
-            assert!(known.is_sorted_by(|a, b| a < b), "a line client hears another order: {known:?}");
+            assert!(known.is_sorted_by(|a, b| a < b), "a line client reads another order: {known:?}");
         }
     }
 
-    /// The number of the last message before a tab came, and what it has heard since.
-    fn heard_by_tab(&self, wire: Wire) -> Option<(u64, Vec<(u64, String)>)> {
+    /// Returns the number of the last message before a tab joined, and the messages it has read since.
+    fn received_by_tab(&self, wire: Wire) -> Option<(u64, Vec<(u64, String)>)> {
         let raw = self.stage.raw(wire);
-        // One that never read was closed in the middle of the answer.
+        // A client that never read was closed in the middle of the answer.
         if !raw.starts_with(b"HTTP/1.1 101") || !raw.windows(4).any(|end| end == b"\r\n\r\n") {
             return None;
         }
         let frames = Socket::upgraded(&self.stage, wire).frames(&self.stage);
         let texts = frames.iter().filter(|(opcode, _)| *opcode == TEXT);
         let events = texts.map(|(_, text)| serde_json::from_slice::<Value>(text).expect("JSON"));
-        let (mut first, mut heard) = (None, Vec::new());
+        let (mut first, mut received) = (None, Vec::new());
         for event in events {
             match event["type"].as_str() {
                 Some("joined") if event["seq"].is_u64() => first = event["seq"].as_u64(),
                 Some("message") => {
                     let text = event["text"].as_str().expect("a text").trim_end().to_string();
-                    heard.push((event["seq"].as_u64().expect("a number"), text));
+                    received.push((event["seq"].as_u64().expect("a number"), text));
                 }
                 _ => {}
             }
         }
-        first.map(|first| (first, heard))
+        first.map(|first| (first, received))
     }
 }
 
 #[test]
-fn random_scenarios_at_both_doors_keep_the_numbers() {
+fn random_scenarios_at_both_listeners_keep_the_numbers() {
     let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().unwrap());
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,

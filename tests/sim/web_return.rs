@@ -1,5 +1,5 @@
-//! Listeners and tabs that come back, to the same process or to another: each is told what was said meanwhile, or that
-//! something may be missing.
+//! Listeners and tabs that reconnect, to the same process or to another, get the messages since then, or are told that
+//! some may be missing.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::world::{Weather, Wire, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Somebody who listens to the lobby, and what its `EventSource` would know.
+/// A listener in the lobby, with the state that an `EventSource` keeps.
 pub struct Listener {
     pub wire: Wire,
-    /// Of what it has read, so much is of no interest any more.
+    /// Length of the input that the test has handled.
     seen: usize,
     pub last_event_id: String,
 }
 
 impl Listener {
-    /// Begins to listen, with what it knows of before.
+    /// Connects with that last id.
     pub fn connect(stage: &mut Stage, last_event_id: &str) -> Listener {
         let wire = stage.connect_http();
         let known = match last_event_id {
@@ -34,13 +34,14 @@ impl Listener {
         Listener { wire, seen: 0, last_event_id: last_event_id.into() }
     }
 
-    /// Its connection breaks, and it begins again; there it says what it knows.
+    /// Reconnects with the last id.
     pub fn again(&self, stage: &mut Stage) -> Listener {
         Listener::connect(stage, &self.last_event_id)
     }
 
-    /// What it has heard since this was last asked: the texts of messages, `missed N`, `missed` without a number.
-    pub fn heard(&mut self, stage: &Stage) -> Vec<String> {
+    /// Returns what it has received since the last call: the texts of messages, `missed N`, and `missed` without a
+    /// number.
+    pub fn received(&mut self, stage: &Stage) -> Vec<String> {
         let all = String::from_utf8(stage.raw(self.wire).to_vec()).expect("UTF-8");
         let (head, stream) = all.split_once("\r\n\r\n").expect("the head of the answer");
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -50,7 +51,7 @@ impl Listener {
         events.into_iter().filter_map(|event| self.take_in(event)).collect()
     }
 
-    /// Reads an event as HTML, 9.2.6 has it.
+    /// Parses an event as in HTML, 9.2.6.
     fn take_in(&mut self, event: &str) -> Option<String> {
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         if let Some(id) = field("id") {
@@ -67,7 +68,7 @@ impl Listener {
     }
 }
 
-/// A process with that number, which is in a chat of its own.
+/// Starts a process with that number, in a chat of its own.
 fn process(number: u64, flags: &str) -> Stage {
     let mut world = World::new(1, Weather::default());
     world.process_id = number;
@@ -80,135 +81,135 @@ fn say_all(stage: &mut Stage, wire: Wire, lines: &[&str]) {
 }
 
 #[test]
-fn a_listener_that_breaks_off_before_anything_was_said_misses_nothing() {
+fn listener_that_reconnects_after_no_message_misses_nothing() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     say_all(&mut stage, ann, &["before"]);
     let mut listener = Listener::connect(&mut stage, "");
     stage.run();
-    assert_eq!(listener.heard(&stage), [""; 0]);
+    assert_eq!(listener.received(&stage), [""; 0]);
     assert_eq!(listener.last_event_id, "000000000000c0de-0-1");
     stage.world().end(listener.wire);
     stage.run();
     say_all(&mut stage, ann, &["one", "two"]);
     let mut again = listener.again(&mut stage);
     stage.run();
-    assert_eq!(again.heard(&stage), ["one", "two"]);
+    assert_eq!(again.received(&stage), ["one", "two"]);
     stage.end();
 }
 
 #[test]
-fn a_listener_is_told_how_many_are_forgotten_and_once() {
+fn listener_is_told_once_how_many_messages_are_gone_from_the_history() {
     let mut stage = Stage::new("--history 2");
     let ann = stage.join("ann");
     let mut listener = Listener::connect(&mut stage, "");
     stage.run();
     say_all(&mut stage, ann, &["one"]);
-    assert_eq!(listener.heard(&stage), ["one"]);
+    assert_eq!(listener.received(&stage), ["one"]);
     stage.world().end(listener.wire);
     stage.run();
     say_all(&mut stage, ann, &["two", "three", "four", "five"]);
     let mut again = listener.again(&mut stage);
     stage.run();
-    assert_eq!(again.heard(&stage), ["missed 2", "four", "five"]);
+    assert_eq!(again.received(&stage), ["missed 2", "four", "five"]);
     let mut third = again.again(&mut stage);
     stage.run();
-    assert_eq!(third.heard(&stage), [""; 0]);
+    assert_eq!(third.received(&stage), [""; 0]);
     stage.end();
 }
 
 #[test]
-fn a_listener_that_comes_back_after_a_restart_is_told_that_it_may_have_missed_something() {
+fn listener_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_messages() {
     let mut before = process(1, "");
     let ann = before.join("ann");
     let mut listener = Listener::connect(&mut before, "");
     before.run();
     say_all(&mut before, ann, &["one", "two"]);
-    assert_eq!(listener.heard(&before), ["one", "two"]);
+    assert_eq!(listener.received(&before), ["one", "two"]);
     before.world().signal(Signal::Terminate);
     before.run();
-    assert_eq!(listener.heard(&before), ["bye"]);
+    assert_eq!(listener.received(&before), ["bye"]);
 
     let mut after = process(2, "");
     let bob = after.join("bob");
-    // As many as the listener has heard: by their numbers alone they would not be news.
+    // As many messages as the listener has received: by their numbers alone they would look old.
     say_all(&mut after, bob, &["three", "four"]);
     let mut again = listener.again(&mut after);
     after.run();
-    assert_eq!(again.heard(&after), ["missed", "three", "four"]);
+    assert_eq!(again.received(&after), ["missed", "three", "four"]);
     say_all(&mut after, bob, &["five"]);
-    assert_eq!(again.heard(&after), ["five"]);
+    assert_eq!(again.received(&after), ["five"]);
     let mut third = again.again(&mut after);
     say_all(&mut after, bob, &["six"]);
-    assert_eq!(third.heard(&after), ["six"], "it belongs here now");
+    assert_eq!(third.received(&after), ["six"], "it belongs here now");
     after.end();
 }
 
 #[test]
-fn a_listener_that_comes_back_to_another_process_gets_what_that_one_has() {
+fn listener_that_reconnects_to_another_process_gets_the_history_of_that_one() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
-    // Said before anybody was at the other process: so that one's numbers are lower.
+    // The other process has no member yet and does not receive this, so its numbers are lower.
     cluster.say(ann, "zero");
     let cy = cluster.join(1, "cy");
     let mut listener = Listener::connect(cluster.stage(0), "");
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.heard(cluster.stage(0)), ["one"]);
+    assert_eq!(listener.received(cluster.stage(0)), ["one"]);
     cluster.stage(0).world().end(listener.wire);
     cluster.say(cy, "two");
     cluster.run();
     let mut there = listener.again(cluster.stage(1));
     cluster.run();
-    assert_eq!(there.heard(cluster.stage(1)), ["missed", "one", "two"]);
+    assert_eq!(there.received(cluster.stage(1)), ["missed", "one", "two"]);
     cluster.say(ann, "three");
     cluster.run();
-    assert_eq!(there.heard(cluster.stage(1)), ["three"]);
+    assert_eq!(there.received(cluster.stage(1)), ["three"]);
     let mut again = there.again(cluster.stage(1));
     cluster.say(cy, "four");
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["four"], "it belongs there now");
+    assert_eq!(again.received(cluster.stage(1)), ["four"], "it belongs there now");
     let mut back = listener.again(cluster.stage(0));
     cluster.run();
     assert_eq!(
-        back.heard(cluster.stage(0)),
+        back.received(cluster.stage(0)),
         ["two", "three", "four"],
-        "what it has heard here still counts here"
+        "the id of this process is still valid"
     );
     cluster.end();
 }
 
 #[test]
-fn a_listener_is_told_that_its_process_was_not_in_the_room_meanwhile() {
+fn listener_is_told_that_its_process_was_not_subscribed_meanwhile() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     let mut listener = Listener::connect(cluster.stage(1), "");
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.heard(cluster.stage(1)), ["one"]);
+    assert_eq!(listener.received(cluster.stage(1)), ["one"]);
     cluster.stage(1).world().end(listener.wire);
     cluster.pass(5 * SECOND);
     cluster.say(ann, "two");
     cluster.run();
     let mut again = listener.again(cluster.stage(1));
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["two"], "it has listened on for a while");
+    assert_eq!(again.received(cluster.stage(1)), ["two"], "it has listened on for a while");
     cluster.stage(1).world().end(again.wire);
     cluster.pass(30 * SECOND);
-    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "nobody of that process is there");
+    assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "the process has no member there");
     cluster.say(ann, "three");
     cluster.run();
     let mut again = again.again(cluster.stage(1));
     cluster.run();
     cluster.say(ann, "four");
     cluster.run();
-    assert_eq!(again.heard(cluster.stage(1)), ["missed", "four"]);
+    assert_eq!(again.received(cluster.stage(1)), ["missed", "four"]);
     cluster.end();
 }
 
-/// The answer to a `join` of the lobby: what its numbers belong to, the last one, and that of the last gap.
+/// Returns the epoch, the last number, and the number of the last gap from the answer to a `join` of the lobby.
 fn joined(stage: &mut Stage) -> (String, u64, u64) {
     let mut tab = Socket::open(stage, "/ws?room=lobby&history=9");
     let texts = tab.texts(stage);
@@ -224,7 +225,7 @@ fn joined(stage: &mut Stage) -> (String, u64, u64) {
 }
 
 #[test]
-fn a_tab_can_tell_what_its_numbers_belong_to() {
+fn tab_is_sent_the_epoch_of_its_numbers() {
     let mut stage = process(7, "");
     let ann = stage.join("ann");
     assert_eq!(joined(&mut stage), ("0000000000000007-0".into(), 0, 0));
@@ -237,7 +238,7 @@ fn a_tab_can_tell_what_its_numbers_belong_to() {
 }
 
 #[test]
-fn a_tab_can_tell_that_its_process_was_not_in_the_room_meanwhile() {
+fn tab_is_sent_the_number_of_the_last_gap() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     assert_eq!(joined(cluster.stage(0)), ("00000000000003e8-0".into(), 0, 0));
@@ -245,9 +246,9 @@ fn a_tab_can_tell_that_its_process_was_not_in_the_room_meanwhile() {
     cluster.run();
     assert_eq!(joined(cluster.stage(0)), ("00000000000003e8-0".into(), 1, 0));
     for since in 0..2 {
-        let told = joined(cluster.stage(1));
-        assert_eq!(told, ("00000000000007d0-0".into(), since, since));
-        assert_eq!(joined(cluster.stage(1)), told, "the process has listened on");
+        let numbers = joined(cluster.stage(1));
+        assert_eq!(numbers, ("00000000000007d0-0".into(), since, since));
+        assert_eq!(joined(cluster.stage(1)), numbers, "the process has listened on");
         cluster.pass(30 * SECOND);
     }
     cluster.end();

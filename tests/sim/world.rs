@@ -1,9 +1,9 @@
-//! A network that is not there: [`World`] implements [`Net`] on queues of bytes and a clock that only tests move.
+//! A virtual network: [`World`] implements [`Net`] on queues of bytes and a clock that only tests move.
 //!
-//! It is a harsher `epoll`: an edge comes only after a call has answered `WouldBlock`, pending edges are coalesced,
-//! shuffled and spread over several polls, and between them come events for nobody and for those who are gone. Reads
-//! and writes are short, interrupted, or both. All of it follows from one seed, and everything that passes is hashed, so
-//! that two runs can be compared.
+//! It behaves as a harsher `epoll`. An edge comes only after a call has returned `WouldBlock`. Pending edges are
+//! coalesced, shuffled and spread over several polls, between events for unknown and closed connections. Reads and
+//! writes are short, interrupted, or both. All of it follows from one seed, and a hash of all calls makes two runs
+//! comparable.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, VecDeque};
@@ -17,7 +17,7 @@ use slab::Slab;
 use chinwag::net::{ConnectTarget, ListenerId, Net, Peer, PollEvent, Signal, Token};
 use chinwag::time::Moment;
 
-/// How unkind the world is; each number but the last is a chance in a thousand.
+/// Faults of the network; each number but the last is a chance in a thousand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     /// A read or write moves less than it could.
@@ -28,16 +28,16 @@ pub struct Weather {
     pub interrupted: u16,
     /// A pending event waits for a later poll.
     pub late: u16,
-    /// A poll tells of something that is not so.
+    /// A poll reports an event that did not happen.
     pub spurious: u16,
     /// An accept fails.
     pub accept_fails: u16,
-    /// What a write takes, in microseconds.
+    /// Duration of a write, in microseconds.
     pub write_micros: u16,
 }
 
 impl Weather {
-    /// Everything happens.
+    /// All faults at once.
     pub fn storm() -> Weather {
         Weather {
             short: 300,
@@ -51,27 +51,28 @@ impl Weather {
     }
 }
 
-/// What comes of a connection that the server makes.
+/// Outcome of a connection that the server makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dial {
-    /// It stands from the next poll on.
+    /// It is established from the next poll on.
     Answered,
-    /// There is none: the call itself fails.
+    /// The call itself fails.
     Refused,
-    /// That becomes known with the next poll.
+    /// It fails with the next poll.
     RefusedLater,
-    /// Nothing, until the test says otherwise.
+    /// Nothing happens until the test decides.
     Hangs,
 }
 
 /// `ECONNREFUSED`.
 pub const REFUSED: i32 = 111;
 
-/// The client's handle of a connection, or that of whom the server has connected to: its number in the world.
+/// The remote end of a connection, by its number in the world: that of a client, or that which the server has connected
+/// to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Wire(pub usize);
 
-/// The server's handle of a connection. Dropping it closes it, as with a real socket.
+/// The server's end of a connection. Dropping it closes it, as with a real socket.
 #[derive(Debug)]
 pub struct Stream {
     wire: usize,
@@ -88,29 +89,29 @@ impl Drop for Stream {
 #[derive(Debug)]
 struct Cable {
     peer: Peer,
-    /// The server has made it.
+    /// Made by the server.
     outgoing: bool,
     token: Option<Token>,
     open: Rc<Cell<bool>>,
     closed: bool,
-    /// What the client sent and the server has not read.
+    /// Bytes that the client sent and the server has not read.
     up: VecDeque<u8>,
-    /// The client sends no more.
+    /// The client has closed its side.
     up_ended: bool,
-    /// What the server sent and the client has not read, at most `window`.
+    /// Bytes that the server sent and the client has not read, at most `window`.
     down: VecDeque<u8>,
     window: usize,
-    /// The server sends no more.
+    /// The server has closed its side.
     down_ended: bool,
-    /// Broken by the client, or by the server closing with input unread.
+    /// Reset by the client, or by the server closing with input unread.
     reset: bool,
     readable: Edge,
     writable: Edge,
-    /// What is to come of it; none once it has.
+    /// Outcome of the connect, until it is settled.
     dial: Option<Dial>,
-    /// Nothing came of it.
+    /// The connect has failed.
     refused: bool,
-    /// Why, until the server was told.
+    /// Error of the socket, until the server has read it.
     error: Option<i32>,
 }
 
@@ -128,7 +129,7 @@ impl Cable {
             window,
             down_ended: false,
             reset: false,
-            readable: Edge::PendingRequest,
+            readable: Edge::Armed,
             writable: Edge::Pending,
             dial: None,
             refused: false,
@@ -136,11 +137,11 @@ impl Cable {
         }
     }
 
-    /// The kernel learns what came of a connection that the server makes.
+    /// Settles the connect of a connection that the server makes.
     fn settle_dial(&mut self) {
         match self.dial {
             Some(Dial::Answered) => {}
-            // After the reason there is the end of input, and nothing can be written.
+            // A failed connect reads as the end of input, and nothing can be written.
             Some(Dial::RefusedLater) => {
                 (self.refused, self.error, self.up_ended) = (true, Some(REFUSED), true)
             }
@@ -154,77 +155,77 @@ impl Cable {
     }
 }
 
-/// What the kernel owes the server for one kind of readiness.
+/// State of one edge-triggered event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Edge {
-    /// ServerMessage; the server has not come to `WouldBlock` since.
-    ServerMessage,
-    /// The server waits for it.
-    PendingRequest,
-    /// It is due.
+    /// Reported, and the server has not come to `WouldBlock` since.
+    Reported,
+    /// The next readiness is to be reported.
+    Armed,
+    /// The next poll may report it.
     Pending,
 }
 
-/// All connections there are or were, and the time.
+/// All past and present connections, and the time.
 pub struct World {
     pub rng: fastrand::Rng,
     pub weather: Weather,
     millis: u64,
-    /// What calls took so far.
+    /// Time that calls have taken so far.
     spent_nanos: u64,
-    /// The rests the server took, and what clients send during the next.
-    pub rests: Vec<Duration>,
-    pub sent_meanwhile: Vec<(Wire, Vec<u8>)>,
-    /// The moment up to which a poll may sleep.
+    /// Times for which the server slept, and bytes that clients send during the next sleep.
+    pub sleeps: Vec<Duration>,
+    pub sent_while_asleep: Vec<(Wire, Vec<u8>)>,
+    /// Time up to which a poll may sleep.
     pub until_millis: u64,
-    /// Whether the last poll found nothing to do at the moment up to which it may sleep.
+    /// Whether the last poll had nothing to report up to that time.
     pub idle: bool,
-    /// When it would have ended by itself, if it would.
+    /// Time at which that poll would have timed out, if it had a timeout.
     pub wakes_at_millis: Option<u64>,
-    /// What the server takes for a number that no other process has. It asks once, at its start.
+    /// The unique number of the process, which it takes once at its start.
     pub process_id: u64,
     cables: Slab<Cable>,
-    /// Who waits at each listener: the one for lines, and the one for HTTP.
+    /// Connections that wait at the line listener and at the HTTP listener.
     backlogs: [VecDeque<usize>; 2],
     listeners: [Edge; 2],
-    doors_open: bool,
-    /// What the clock on the wall shows when the steady one shows nothing.
+    listeners_open: bool,
+    /// Wall clock at the time 0 of the monotonic clock.
     pub epoch_millis: u64,
     pub closed_listeners: BTreeSet<ListenerId>,
-    /// Errors that the next accepts answer with.
+    /// Errors that the next accepts return.
     pub accept_errors: VecDeque<i32>,
     /// Descriptors left; accepting without one is `EMFILE`.
     pub descriptors: usize,
     signals: VecDeque<Signal>,
-    /// What comes of the connections that the server makes from now on.
+    /// Outcome of the connections that the server makes from now on.
     pub dial: Dial,
-    /// Those it has made and no test has taken.
+    /// Connections that it has made and no test has taken.
     outgoing: Vec<(ConnectTarget, Wire)>,
-    /// The addresses of every name, or why there are none.
+    /// Addresses of every name, or the error of the look-up.
     pub addresses: Result<Vec<IpAddr>, String>,
-    /// While it is set, no name is answered.
+    /// Holds back the answer of every look-up.
     pub hold_addresses: bool,
-    /// The names it asked for, with their ports.
+    /// Names that it has looked up, with their ports.
     pub asked: Vec<(String, u16)>,
-    /// Whether the last of them is still to be answered.
+    /// Whether the last of these is not answered yet.
     resolving: bool,
     answer: Option<io::Result<Vec<SocketAddr>>>,
-    /// Events that the next poll tells, whatever is so.
+    /// Events that the next poll reports in any case.
     pub injected: Vec<PollEvent>,
     pub hash: u64,
     pub polls: u64,
     pub accepts: u64,
     pub reads: u64,
     pub writes: u64,
-    /// Bytes that the server has read from those who came in by a listener, and written to them.
-    pub door_bytes: (u64, u64),
-    pub calls: Vec<(Token, HttpRequest)>,
+    /// Bytes that the server has read from accepted connections, and written to them.
+    pub accepted_bytes: (u64, u64),
+    pub calls: Vec<(Token, SocketCall)>,
     pub record_calls: bool,
 }
 
 /// A call on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HttpRequest {
+pub enum SocketCall {
     Read,
     Write,
 }
@@ -236,16 +237,16 @@ impl World {
             weather,
             millis: 1_000,
             spent_nanos: 0,
-            rests: Vec::new(),
-            sent_meanwhile: Vec::new(),
+            sleeps: Vec::new(),
+            sent_while_asleep: Vec::new(),
             until_millis: 1_000,
             idle: false,
             wakes_at_millis: None,
             process_id: 0xc0de,
             cables: Slab::new(),
             backlogs: Default::default(),
-            listeners: [Edge::PendingRequest; 2],
-            doors_open: true,
+            listeners: [Edge::Armed; 2],
+            listeners_open: true,
             accept_errors: VecDeque::new(),
             epoch_millis: 1_600_000_000_000,
             closed_listeners: BTreeSet::new(),
@@ -264,7 +265,7 @@ impl World {
             accepts: 0,
             reads: 0,
             writes: 0,
-            door_bytes: (0, 0),
+            accepted_bytes: (0, 0),
             calls: Vec::new(),
             record_calls: false,
         }
@@ -274,8 +275,8 @@ impl World {
         in_a_thousand > 0 && self.rng.u16(0..1000) < in_a_thousand
     }
 
-    /// Mixes what happened into the trace hash.
-    fn note(&mut self, what: &[u64]) {
+    /// Mixes a call into the trace hash.
+    fn record(&mut self, what: &[u64]) {
         mix(&mut self.hash, what);
     }
 
@@ -283,7 +284,7 @@ impl World {
         self.millis
     }
 
-    /// The clock leaps, as after a suspend.
+    /// Makes the clock leap, as after a suspend.
     pub fn leap(&mut self, span: Duration) {
         self.millis += span.as_millis() as u64;
         self.until_millis = self.until_millis.max(self.millis);
@@ -293,7 +294,7 @@ impl World {
         self.signals.push_back(signal);
     }
 
-    // What clients do.
+    // Calls of clients.
 
     pub fn connect(&mut self, listener: ListenerId, address: Option<IpAddr>, window: usize) -> Wire {
         let peer = address.map_or(Peer::Local, Peer::Ip);
@@ -311,21 +312,21 @@ impl World {
         }
     }
 
-    /// The client sends no more.
+    /// Closes the client's side.
     pub fn end(&mut self, wire: Wire) {
         let cable = &mut self.cables[wire.0];
         cable.up_ended = true;
         raise(&mut cable.readable);
     }
 
-    /// The client breaks the connection.
+    /// Resets the connection.
     pub fn reset(&mut self, wire: Wire) {
         let cable = &mut self.cables[wire.0];
         cable.reset = true;
         (cable.readable, cable.writable) = (Edge::Pending, Edge::Pending);
     }
 
-    /// The client reads at most `most` bytes.
+    /// Has the client read at most `most` bytes.
     pub fn receive(&mut self, wire: Wire, most: usize) -> Vec<u8> {
         let cable = &mut self.cables[wire.0];
         let count = most.min(cable.down.len());
@@ -342,31 +343,31 @@ impl World {
         raise(&mut cable.writable);
     }
 
-    /// Forgets a connection that is over on both sides; its number is used again.
+    /// Frees a connection that is closed on both sides; its number is used again.
     pub fn retire(&mut self, wire: Wire) {
         self.settle();
         assert!(self.cables[wire.0].closed, "the server still has it");
         self.cables.remove(wire.0);
     }
 
-    /// Whether the client has read all that will ever come.
+    /// Returns whether the client has read all that will ever come.
     pub fn is_over(&self, wire: Wire) -> bool {
         let cable = &self.cables[wire.0];
         cable.reset || (cable.down.is_empty() && (cable.down_ended || cable.closed))
     }
 
-    /// Whether the connection was broken, by whichever side.
+    /// Returns whether either side has reset the connection.
     pub fn is_reset(&self, wire: Wire) -> bool {
         self.cables[wire.0].reset
     }
 
-    /// Whether the server has closed without having said that it was done.
+    /// Returns whether the server has closed the socket without closing its side first.
     pub fn gave_up_on(&self, wire: Wire) -> bool {
         let cable = &self.cables[wire.0];
         cable.closed && !cable.down_ended
     }
 
-    /// Whether the server has closed its socket.
+    /// Returns whether the server has closed its socket.
     pub fn is_closed(&self, wire: Wire) -> bool {
         self.cables[wire.0].closed
     }
@@ -375,28 +376,28 @@ impl World {
         self.cables[wire.0].token
     }
 
-    // What those do whom the server connects to. Once it has, they send and receive as clients do.
+    // Calls of those that the server connects to. Once connected, they send and receive as clients do.
 
-    /// The connections that the server has made since this was last asked, and where to.
+    /// Returns the connections that the server has made since the last call, and their targets.
     pub fn outgoing(&mut self) -> Vec<(ConnectTarget, Wire)> {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// What comes of one, or has.
+    /// Returns the outcome of a connection.
     pub fn comes_to(&self, wire: Wire) -> Dial {
         let cable = &self.cables[wire.0];
         cable.dial.unwrap_or(if cable.refused { Dial::RefusedLater } else { Dial::Answered })
     }
 
-    /// Says what comes of one that hangs.
+    /// Sets the outcome of a hanging connection.
     pub fn settle_dial(&mut self, wire: Wire, dial: Dial) {
         assert_eq!(self.cables[wire.0].dial.replace(dial), Some(Dial::Hangs), "it does not hang");
     }
 
-    // What the kernel does.
+    // The kernel.
 
-    /// Notices sockets that the server has dropped. Input unread makes that a reset, which also destroys what the
-    /// client has not read yet.
+    /// Handles sockets that the server has dropped. With unread input that is a reset, which also destroys output that
+    /// the client has not read.
     fn settle(&mut self) {
         for (index, cable) in &mut self.cables {
             if cable.open.get() || cable.closed {
@@ -412,10 +413,10 @@ impl World {
         }
     }
 
-    /// The stall oracle. `known` tells what the server has latched for a token: readable, writable, output waiting.
+    /// The stall oracle. `known` returns what the server has latched for a token: readable, writable, queued output.
     ///
-    /// Whatever a socket has for the server must be announced, or be known already; and a server with output that
-    /// can't be sent must have been promised an event.
+    /// Whatever is ready on a socket must be announced or latched already. A server with output that can't be sent must
+    /// get an event.
     pub fn assert_nothing_is_forgotten(&mut self, known: impl Fn(Token) -> Option<(bool, bool, bool)>) {
         self.settle();
         for (index, cable) in &self.cables {
@@ -425,17 +426,17 @@ impl World {
             };
             let has_input = !cable.up.is_empty() || cable.reset;
             assert!(
-                !has_input || readable || cable.readable != Edge::ServerMessage,
+                !has_input || readable || cable.readable != Edge::Reported,
                 "wire {index}: input is forgotten"
             );
             assert!(
-                !output || writable || cable.writable != Edge::ServerMessage,
+                !output || writable || cable.writable != Edge::Reported,
                 "wire {index}: output is forgotten"
             );
         }
         for (backlog, listener) in self.backlogs.iter().zip(self.listeners) {
-            let anyone = !backlog.is_empty() && listener == Edge::PendingRequest && self.doors_open;
-            assert!(!anyone, "somebody at the listener, nobody told");
+            let anyone = !backlog.is_empty() && listener == Edge::Armed && self.listeners_open;
+            assert!(!anyone, "a connection waits at a listener without an event");
         }
     }
 
@@ -452,9 +453,11 @@ impl World {
             events.push(PollEvent::Resolved);
         }
         for listener in 0..self.listeners.len() {
-            if self.listeners[listener] == Edge::Pending && self.doors_open && !self.chance(self.weather.late)
+            if self.listeners[listener] == Edge::Pending
+                && self.listeners_open
+                && !self.chance(self.weather.late)
             {
-                self.listeners[listener] = Edge::ServerMessage;
+                self.listeners[listener] = Edge::Reported;
                 events.push(PollEvent::Listener(listener));
             }
         }
@@ -472,7 +475,7 @@ impl World {
         self.rng.shuffle(events);
     }
 
-    /// Adds events for nobody, for those who are gone, and for things that are not so.
+    /// Adds false events, and events for unknown or closed connections.
     fn mislead(&mut self, events: &mut Vec<PollEvent>) {
         while self.chance(self.weather.spurious) {
             let (readable, writable) = (self.rng.bool(), self.rng.bool());
@@ -489,7 +492,7 @@ impl World {
         }
     }
 
-    /// Whether the server is to learn the addresses of a name.
+    /// Returns whether the answer of a look-up is due.
     fn answers(&self) -> bool {
         self.resolving && !self.hold_addresses
     }
@@ -501,13 +504,13 @@ impl World {
                 && [cable.readable, cable.writable].contains(&Edge::Pending)
         };
         !self.signals.is_empty()
-            || (self.listeners.contains(&Edge::Pending) && self.doors_open)
+            || (self.listeners.contains(&Edge::Pending) && self.listeners_open)
             || !self.injected.is_empty()
             || self.answers()
             || self.cables.iter().any(|(_, cable)| of_cable(cable))
     }
 
-    /// How much of `most` moves this time.
+    /// Returns how many of `most` bytes move this time.
     fn portion(&mut self, most: usize) -> usize {
         match most {
             0 | 1 => most,
@@ -533,7 +536,7 @@ fn mix(hash: &mut u64, what: &[u64]) {
 }
 
 fn raise(edge: &mut Edge) {
-    if *edge == Edge::PendingRequest {
+    if *edge == Edge::Armed {
         *edge = Edge::Pending;
     }
 }
@@ -541,7 +544,7 @@ fn raise(edge: &mut Edge) {
 fn take(edge: &mut Edge) -> bool {
     let pending = *edge == Edge::Pending;
     if pending {
-        *edge = Edge::ServerMessage;
+        *edge = Edge::Reported;
     }
     pending
 }
@@ -564,15 +567,15 @@ impl Net for World {
         }
         self.collect(events);
         let (count, millis) = (events.len() as u64, self.millis);
-        self.note(&[2, count, millis]);
+        self.record(&[2, count, millis]);
         Ok(())
     }
 
     fn sleep(&mut self, span: Duration) {
-        self.rests.push(span);
+        self.sleeps.push(span);
         self.leap(span);
         self.spent_nanos += u64::from(span.subsec_nanos()) % 1_000_000;
-        for (wire, bytes) in std::mem::take(&mut self.sent_meanwhile) {
+        for (wire, bytes) in std::mem::take(&mut self.sent_while_asleep) {
             self.send(wire, &bytes);
         }
     }
@@ -596,7 +599,10 @@ impl Net for World {
     fn accept(&mut self, listener: ListenerId) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
         self.settle();
-        if listener >= self.listeners.len() || !self.doors_open || self.closed_listeners.contains(&listener) {
+        if listener >= self.listeners.len()
+            || !self.listeners_open
+            || self.closed_listeners.contains(&listener)
+        {
             return Err(ErrorKind::WouldBlock.into());
         }
         if let Some(error) = self.accept_errors.pop_front() {
@@ -611,11 +617,11 @@ impl Net for World {
             return Err(io::Error::from_raw_os_error(24));
         }
         let Some(wire) = self.backlogs[listener].pop_front() else {
-            self.listeners[listener] = Edge::PendingRequest;
+            self.listeners[listener] = Edge::Armed;
             return Err(ErrorKind::WouldBlock.into());
         };
         self.descriptors -= 1;
-        self.note(&[3, wire as u64]);
+        self.record(&[3, wire as u64]);
         let cable = &self.cables[wire];
         Ok((Stream { wire, open: cable.open.clone() }, cable.peer))
     }
@@ -630,18 +636,18 @@ impl Net for World {
         }
         self.descriptors -= 1;
         let mut cable = Cable::new(Peer::Local, usize::MAX);
-        (cable.outgoing, cable.dial, cable.writable) = (true, Some(self.dial), Edge::PendingRequest);
+        (cable.outgoing, cable.dial, cable.writable) = (true, Some(self.dial), Edge::Armed);
         let open = cable.open.clone();
         let wire = self.cables.insert(cable);
         self.outgoing.push((target.clone(), Wire(wire)));
-        self.note(&[7, wire as u64]);
+        self.record(&[7, wire as u64]);
         Ok(Stream { wire, open })
     }
 
     fn resolve(&mut self, host: &str, port: u16) {
         self.asked.push((host.into(), port));
         (self.resolving, self.answer) = (true, None);
-        self.note(&[8]);
+        self.record(&[8]);
     }
 
     fn resolved(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
@@ -654,7 +660,7 @@ impl Net for World {
         if !cable.up.is_empty() || cable.up_ended || cable.reset {
             cable.readable = Edge::Pending;
         }
-        self.note(&[4, u64::from(token.slot), u64::from(token.serial)]);
+        self.record(&[4, u64::from(token.slot), u64::from(token.serial)]);
         Ok(())
     }
 
@@ -664,9 +670,9 @@ impl Net for World {
         let most = self.cables[stream.wire].up.len().min(buffer.len());
         let count = self.portion(most);
         if self.record_calls {
-            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, HttpRequest::Read)));
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, SocketCall::Read)));
         }
-        self.note(&[5, stream.wire as u64, count as u64]);
+        self.record(&[5, stream.wire as u64, count as u64]);
         let cable = &mut self.cables[stream.wire];
         if let Some(error) = cable.error.take() {
             return Err(io::Error::from_raw_os_error(error));
@@ -675,14 +681,14 @@ impl Net for World {
             return Err(ErrorKind::ConnectionReset.into());
         }
         if cable.dial.is_some() {
-            cable.readable = Edge::PendingRequest;
+            cable.readable = Edge::Armed;
             return Err(ErrorKind::WouldBlock.into());
         }
         if count == 0 {
             return match cable.up_ended {
                 true => Ok(0),
                 false => {
-                    cable.readable = Edge::PendingRequest;
+                    cable.readable = Edge::Armed;
                     Err(ErrorKind::WouldBlock.into())
                 }
             };
@@ -690,7 +696,7 @@ impl Net for World {
         for (place, byte) in buffer.iter_mut().zip(cable.up.drain(..count)) {
             *place = byte;
         }
-        self.door_bytes.0 += if cable.outgoing { 0 } else { count as u64 };
+        self.accepted_bytes.0 += if cable.outgoing { 0 } else { count as u64 };
         Ok(count)
     }
 
@@ -706,7 +712,7 @@ impl Net for World {
             return Err(ErrorKind::BrokenPipe.into());
         }
         if cable.dial.is_some() {
-            cable.writable = Edge::PendingRequest;
+            cable.writable = Edge::Armed;
             return Err(ErrorKind::WouldBlock.into());
         }
         assert!(!cable.down_ended, "written after the end");
@@ -715,16 +721,16 @@ impl Net for World {
         let room = cable.window.saturating_sub(cable.down.len());
         let count = self.portion(room.min(bytes.len()));
         if self.record_calls {
-            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, HttpRequest::Write)));
+            self.calls.extend(self.cables[stream.wire].token.map(|token| (token, SocketCall::Write)));
         }
-        self.note(&[6, stream.wire as u64, count as u64]);
+        self.record(&[6, stream.wire as u64, count as u64]);
         let cable = &mut self.cables[stream.wire];
         if count == 0 {
-            cable.writable = Edge::PendingRequest;
+            cable.writable = Edge::Armed;
             return Err(ErrorKind::WouldBlock.into());
         }
         cable.down.extend(&bytes[..count]);
-        self.door_bytes.1 += if cable.outgoing { 0 } else { count as u64 };
+        self.accepted_bytes.1 += if cable.outgoing { 0 } else { count as u64 };
         Ok(count)
     }
 
@@ -733,7 +739,7 @@ impl Net for World {
         if cable.reset || cable.down.is_empty() {
             return 0;
         }
-        cable.writable = Edge::PendingRequest;
+        cable.writable = Edge::Armed;
         cable.down.len() as u32
     }
 
@@ -751,7 +757,7 @@ impl Net for World {
     }
 
     fn close_listeners(&mut self) {
-        self.doors_open = false;
+        self.listeners_open = false;
         while let Some(wire) = self.backlogs.iter_mut().find_map(VecDeque::pop_front) {
             self.cables[wire].reset = true;
             self.cables[wire].closed = true;

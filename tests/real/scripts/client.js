@@ -1,11 +1,11 @@
-// A program on Node's `ws`: talks, answers pings, breaks a rule, and stays until the server ends.
+// A program on Node's `ws`: chats, answers pings, sends too large a message, and stays until the server ends.
 
 const WebSocket = require("ws");
 const assert = require("assert");
 
 const base = process.argv[2];
 
-/** A socket whose messages are asked for one by one. */
+/** Opens a socket whose messages can be awaited one by one. */
 function open(path) {
   const socket = new WebSocket(base + path);
   const events = [];
@@ -31,8 +31,8 @@ async function main() {
   const socket = await open("/ws?name=node");
   const welcome = await socket.until((event) => event.type === "welcome");
   assert.strictEqual(welcome.name, "node");
-  const heard = await socket.until((event) => event.type === "message");
-  assert.deepStrictEqual([heard.from, heard.text], ["ann", "hi node"]);
+  const received = await socket.until((event) => event.type === "message");
+  assert.deepStrictEqual([received.from, received.text], ["ann", "hi node"]);
   socket.send('{"type":"say","room":"lobby","text":"hal', { fin: false });
   socket.send('lo ☃","id":"x"}', { fin: true });
   const receipt = await socket.until((event) => event.type === "message");

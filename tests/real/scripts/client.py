@@ -1,4 +1,4 @@
-"""A program on Python's `websockets`: talks, answers pings, breaks a rule, and stays until the server ends."""
+"""A program on Python's `websockets`: chats, answers pings, sends too large a message, and stays until the server ends."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ async def main(base):
         welcome = await until(socket, "welcome")
         assert welcome["name"] == "py", welcome
         await until(socket, "joined")
-        heard = await until(socket, "message")
-        assert (heard["from"], heard["text"]) == ("ann", "hi py"), heard
-        # Sent in three frames.
+        received = await until(socket, "message")
+        assert (received["from"], received["text"]) == ("ann", "hi py"), received
+        # One message in three frames.
         await socket.send(['{"type":"say","room":"lobby",', '"text":"hallo ☃', '","id":1}'])
         receipt = await until(socket, "message")
         assert receipt["text"] == "hallo ☃" and receipt["id"] == 1, receipt

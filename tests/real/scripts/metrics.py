@@ -1,4 +1,4 @@
-"""Reads a page of metrics with Prometheus's own parser, and says what it found."""
+"""Reads a page of metrics with Prometheus's own parser, and prints what it found."""
 
 import sys
 

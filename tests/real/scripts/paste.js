@@ -1,4 +1,4 @@
-// A program on Node's `ws`: sends far more at once than it may, and its pings are answered all the same.
+// A program on Node's `ws`: sends far more at once than the rate allows, and its pings are answered at once.
 
 const WebSocket = require("ws");
 const assert = require("assert");
@@ -17,19 +17,19 @@ socket.on("open", () => {
     socket.ping(payload);
   }
 });
-// When the other program has heard half of all, every ping was answered long ago.
+// Every ping is answered long before the other program has received half of the messages.
 const other = new WebSocket(process.argv[2] + "/raw/files");
-let heard = 0;
+let received = 0;
 other.on("message", (data) => {
-  assert.strictEqual(String(data), `m${heard}`);
-  heard += 1;
-  if (heard === COUNT / 2) {
+  assert.strictEqual(String(data), `m${received}`);
+  received += 1;
+  if (received === COUNT / 2) {
     console.log("unanswered", unanswered.size);
     socket.close(3000);
   }
-  if (heard === COUNT) {
-    console.log("heard", heard);
+  if (received === COUNT) {
+    console.log("received", received);
     other.close();
   }
 });
-socket.on("close", (code) => console.log("closed", code, heard < COUNT));
+socket.on("close", (code) => console.log("closed", code, received < COUNT));

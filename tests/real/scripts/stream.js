@@ -2,7 +2,7 @@
 
 const base = process.argv[2];
 
-/** Publishes the pieces as one message, and gives the status of the answer. */
+/** Publishes the pieces as one message, and returns the status of the answer. */
 async function publish(pieces) {
   const encoder = new TextEncoder();
   const body = new ReadableStream({

@@ -7,7 +7,7 @@ connection = http.client.HTTPConnection(sys.argv[1].removeprefix("http://"), tim
 
 
 def publish(pieces):
-    """Publishes the pieces as one message, and gives the status of the answer."""
+    """Publishes the pieces as one message, and returns the status of the answer."""
     connection.request("POST", "/rooms/lobby/messages", body=iter(pieces), encode_chunked=True,
                        headers={"Transfer-Encoding": "chunked"})
     answer = connection.getresponse()

@@ -1,6 +1,6 @@
-"""A client that never stops typing, and reads only when it is told to: prints the last line it reads, or what went wrong.
+"""A client that never stops typing, and reads only after a line on standard input. Prints the last line it reads, or an error.
 
-Usage: typist.py HOST PORT. It begins to read three seconds after a line on standard input.
+Usage: typist.py HOST PORT. It begins to read three seconds after that line.
 """
 
 import socket

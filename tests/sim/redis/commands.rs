@@ -1,4 +1,4 @@
-//! What each command does, and what is said to those it is refused.
+//! The commands, and the errors for clients that may not use them.
 
 use std::ops::RangeInclusive;
 
@@ -18,19 +18,19 @@ const BAD_EXPIRE: &str = "ERR invalid expire time in 'pexpire' command";
 const SYNTAX: &str = "ERR syntax error";
 const FOR_SUBSCRIBERS: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
 
-/// A whole answer, or the text of an error.
+/// An encoded answer, or the text of an error.
 type Reply = Result<Vec<u8>, String>;
 
 /// A request that is being executed.
-struct HttpRequest<'a> {
+struct Request<'a> {
     conn: Conn,
     name: &'static str,
-    /// What is behind the name.
+    /// The words behind the name.
     args: &'a [Vec<u8>],
     now_millis: u64,
 }
 
-/// When a command is executed that others are refused.
+/// A state in which a command is executed that most are refused in.
 #[derive(PartialEq)]
 enum When {
     Loading,
@@ -43,21 +43,21 @@ struct Command {
     name: &'static str,
     args: RangeInclusive<usize>,
     also: &'static [When],
-    run: fn(&mut Redis, &HttpRequest) -> Reply,
+    run: fn(&mut Redis, &Request) -> Reply,
 }
 
 const fn command(
     name: &'static str,
     args: RangeInclusive<usize>,
     also: &'static [When],
-    run: fn(&mut Redis, &HttpRequest) -> Reply,
+    run: fn(&mut Redis, &Request) -> Reply,
 ) -> Command {
     Command { name, args, also, run }
 }
 
 const MANY: usize = usize::MAX;
 
-/// A real one, too, doesn't answer `PING` while it loads.
+/// A real one doesn't answer `PING` while it loads, either.
 static COMMANDS: [Command; 17] = [
     command("auth", 1..=MANY, &[When::Loading, When::Stranger], Redis::auth),
     command("select", 1..=1, &[When::Loading], Redis::select),
@@ -106,7 +106,8 @@ fn ok() -> Reply {
 }
 
 impl Redis {
-    /// The checks are in the order of a real one, which decides what is said of a request that is wrong in two ways.
+    /// Executes a request. The checks are in the order of a real Redis, which decides the error of a request that is
+    /// wrong in two ways.
     pub fn answer(&mut self, conn: Conn, words: &[Vec<u8>], now_millis: u64) -> Reply {
         let (command, args) = find(words)?;
         let name = command.name;
@@ -131,15 +132,15 @@ impl Redis {
             return Err(LOADING.into());
         }
         *self.commands.entry(upper).or_default() += 1;
-        (command.run)(self, &HttpRequest { conn, name, args, now_millis })
+        (command.run)(self, &Request { conn, name, args, now_millis })
     }
 
-    /// The client whose request is executed.
-    fn client(&mut self, call: &HttpRequest) -> &mut Client {
-        self.clients.get_mut(&call.conn).expect("whoever asks is there")
+    /// Returns the client of the request.
+    fn client(&mut self, call: &Request) -> &mut Client {
+        self.clients.get_mut(&call.conn).expect("the client of a request exists")
     }
 
-    /// The fields of a hash, which is made if there is no such key.
+    /// Returns the fields of a hash, and creates it if the key is missing.
     fn fields(&mut self, key: &[u8]) -> Result<&mut Fields, String> {
         let new = || Entry { value: Value::Hash(Fields::new()), until_millis: None };
         match &mut self.keys.entry(key.to_vec()).or_insert_with(new).value {
@@ -148,7 +149,7 @@ impl Redis {
         }
     }
 
-    /// A hash without fields is no more, and neither is its time.
+    /// Removes a hash without fields, and its time to live.
     fn remove_if_empty(&mut self, key: &[u8]) {
         if self.fields(key).is_ok_and(|fields| fields.is_empty()) {
             self.keys.remove(key);
@@ -157,7 +158,7 @@ impl Redis {
 
     // The commands.
 
-    fn auth(&mut self, call: &HttpRequest) -> Reply {
+    fn auth(&mut self, call: &Request) -> Reply {
         let given = match call.args {
             [password] => ("default".to_string(), text(password)),
             [user, password] => (text(user), text(password)),
@@ -175,21 +176,21 @@ impl Redis {
         ok()
     }
 
-    fn select(&mut self, call: &HttpRequest) -> Reply {
+    fn select(&mut self, call: &Request) -> Reply {
         match integer(&call.args[0]).ok_or(NO_INTEGER)? {
             0..16 => ok(),
             _ => Err(NO_DATABASE.into()),
         }
     }
 
-    fn set_name(&mut self, call: &HttpRequest) -> Reply {
+    fn set_name(&mut self, call: &Request) -> Reply {
         match call.args[0].iter().all(u8::is_ascii_graphic) {
             true => ok(),
             false => Err(BAD_NAME.into()),
         }
     }
 
-    fn ping(&mut self, call: &HttpRequest) -> Reply {
+    fn ping(&mut self, call: &Request) -> Reply {
         let subscribed = !self.client(call).channels.is_empty();
         match call.args {
             [] if subscribed => Ok([array(2), bulk("pong"), bulk("")].concat()),
@@ -200,48 +201,48 @@ impl Redis {
         }
     }
 
-    fn subscribe(&mut self, call: &HttpRequest) -> Reply {
+    fn subscribe(&mut self, call: &Request) -> Reply {
         let channels = &mut self.client(call).channels;
-        let told = call.args.iter().map(|channel| {
+        let replies = call.args.iter().map(|channel| {
             channels.insert(channel.clone());
             [array(3), bulk("subscribe"), bulk(channel), number(channels.len())].concat()
         });
-        Ok(told.flatten().collect())
+        Ok(replies.flatten().collect())
     }
 
-    fn unsubscribe(&mut self, call: &HttpRequest) -> Reply {
+    fn unsubscribe(&mut self, call: &Request) -> Reply {
         let channels = &mut self.client(call).channels;
         let all: Vec<_> = channels.iter().cloned().collect();
         let unwanted = if call.args.is_empty() { &all } else { call.args };
         if unwanted.is_empty() {
             return Ok([array(3), bulk("unsubscribe"), NOTHING.into(), number(0)].concat());
         }
-        let told = unwanted.iter().map(|channel| {
+        let replies = unwanted.iter().map(|channel| {
             channels.remove(channel);
             [array(3), bulk("unsubscribe"), bulk(channel), number(channels.len())].concat()
         });
-        Ok(told.flatten().collect())
+        Ok(replies.flatten().collect())
     }
 
-    fn publish_call(&mut self, call: &HttpRequest) -> Reply {
+    fn publish_call(&mut self, call: &Request) -> Reply {
         Ok(number(self.publish(&text(&call.args[0]), &call.args[1])))
     }
 
-    fn numsub_call(&mut self, call: &HttpRequest) -> Reply {
+    fn numsub_call(&mut self, call: &Request) -> Reply {
         let counts = call.args.iter().map(|channel| [bulk(channel), number(self.numsub(&text(channel)))]);
         Ok(array(2 * call.args.len()).into_iter().chain(counts.flatten().flatten()).collect())
     }
 
-    fn del(&mut self, call: &HttpRequest) -> Reply {
+    fn del(&mut self, call: &Request) -> Reply {
         Ok(number(call.args.iter().filter(|key| self.keys.remove(*key).is_some()).count()))
     }
 
-    fn exists(&mut self, call: &HttpRequest) -> Reply {
+    fn exists(&mut self, call: &Request) -> Reply {
         Ok(number(call.args.iter().filter(|key| self.keys.contains_key(*key)).count()))
     }
 
-    /// For keys of the wrong type.
-    fn set(&mut self, call: &HttpRequest) -> Reply {
+    /// Executes `SET`, which tests use for keys of the wrong type.
+    fn set(&mut self, call: &Request) -> Reply {
         let [key, _] = call.args else {
             return Err(SYNTAX.into());
         };
@@ -249,7 +250,7 @@ impl Redis {
         ok()
     }
 
-    fn hset(&mut self, call: &HttpRequest) -> Reply {
+    fn hset(&mut self, call: &Request) -> Reply {
         let (pairs, odd) = call.args[1..].as_chunks();
         if !odd.is_empty() {
             return Err(wrong_count(call.name));
@@ -265,7 +266,7 @@ impl Redis {
         Ok(number(fields.len() - before))
     }
 
-    fn hdel(&mut self, call: &HttpRequest) -> Reply {
+    fn hdel(&mut self, call: &Request) -> Reply {
         let fields = self.fields(&call.args[0])?;
         let before = fields.len();
         fields.retain(|(field, _)| !call.args[1..].contains(field));
@@ -274,22 +275,22 @@ impl Redis {
         Ok(number(gone))
     }
 
-    fn hget(&mut self, call: &HttpRequest) -> Reply {
+    fn hget(&mut self, call: &Request) -> Reply {
         let fields = self.fields(&call.args[0])?;
         let value = fields.iter().find(|(field, _)| *field == call.args[1]).map(|(_, value)| bulk(value));
         self.remove_if_empty(&call.args[0]);
         Ok(value.unwrap_or_else(|| NOTHING.into()))
     }
 
-    fn hgetall(&mut self, call: &HttpRequest) -> Reply {
+    fn hgetall(&mut self, call: &Request) -> Reply {
         let fields = self.fields(&call.args[0])?;
-        let told = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
-        let reply = array(2 * fields.len()).into_iter().chain(told.flatten()).collect();
+        let words = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
+        let reply = array(2 * fields.len()).into_iter().chain(words.flatten()).collect();
         self.remove_if_empty(&call.args[0]);
         Ok(reply)
     }
 
-    fn pexpire(&mut self, call: &HttpRequest) -> Reply {
+    fn pexpire(&mut self, call: &Request) -> Reply {
         if let Some(option) = call.args.get(2) {
             return Err(format!("ERR Unsupported option {}", text(option)));
         }
@@ -305,7 +306,7 @@ impl Redis {
         Ok(number(1))
     }
 
-    fn pttl(&mut self, call: &HttpRequest) -> Reply {
+    fn pttl(&mut self, call: &Request) -> Reply {
         match self.keys.get(&call.args[0]).map(|entry| entry.until_millis) {
             None => Ok(b":-2\r\n".to_vec()),
             Some(None) => Ok(b":-1\r\n".to_vec()),

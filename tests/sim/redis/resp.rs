@@ -1,6 +1,6 @@
-//! RESP2, as Redis reads and writes it.
+//! RESP2, as Redis decodes and encodes it.
 
-/// What those may send who are not authenticated.
+/// Most words in a request of a client that is not authenticated.
 const STRANGER_WORDS_MAX: usize = 10;
 const STRANGER_BULK_MAX: usize = 16_384;
 
@@ -10,7 +10,7 @@ pub fn number(number: usize) -> Vec<u8> {
     format!(":{number}\r\n").into()
 }
 
-/// The head of an array.
+/// Encodes the head of an array.
 pub fn array(count: usize) -> Vec<u8> {
     format!("*{count}\r\n").into()
 }
@@ -20,26 +20,26 @@ pub fn bulk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
 }
 
-/// An error on one line, whatever is in its text.
+/// Encodes an error on one line, whatever its text contains.
 pub fn error(text: &str) -> Vec<u8> {
     format!("-{}\r\n", text.replace(['\r', '\n'], " ")).into()
 }
 
-/// A number as Redis takes it: without a plus, spaces or needless zeros.
+/// Parses a number as Redis does: without a plus, spaces or needless zeros.
 pub fn integer(bytes: &[u8]) -> Option<i64> {
     let text = str::from_utf8(bytes).ok()?;
     text.parse().ok().filter(|number: &i64| number.to_string() == text)
 }
 
-/// Words, and what is behind them; nothing if they are not whole yet; or why there can't be any.
+/// The words and the rest of the input; `None` if they are incomplete; or the error.
 type Parsed<'a> = Result<Option<(Vec<Vec<u8>>, &'a [u8])>, String>;
 
-/// The first request of the input.
+/// Parses the first request of the input.
 pub fn parse(input: &[u8], authenticated: bool) -> Parsed<'_> {
     let Some((count, mut rest)) = line(input, '*')? else {
         return Ok(None);
     };
-    // An array of less than nothing counts as empty.
+    // A negative length counts as empty.
     let count = count.ok_or("invalid multibulk length")?.max(0) as usize;
     if !authenticated && count > STRANGER_WORDS_MAX {
         return Err("unauthenticated multibulk length".into());
@@ -53,7 +53,7 @@ pub fn parse(input: &[u8], authenticated: bool) -> Parsed<'_> {
         if !authenticated && length > STRANGER_BULK_MAX {
             return Err("unauthenticated bulk length".into());
         }
-        // What the two bytes behind a word are is not looked at.
+        // Redis doesn't check the two bytes behind a word.
         let Some((word, behind)) = behind.split_at_checked(length + 2) else {
             return Ok(None);
         };
@@ -63,10 +63,10 @@ pub fn parse(input: &[u8], authenticated: bool) -> Parsed<'_> {
     Ok(Some((words, rest)))
 }
 
-/// A line's number, if it is one, and what is behind the line.
+/// The number in a line, if it is one, and the input behind the line.
 type Line<'a> = Option<(Option<i64>, &'a [u8])>;
 
-/// The line at the beginning, if it is whole and begins as wanted.
+/// Parses the line at the beginning, if it is complete and begins with that character.
 fn line(input: &[u8], wanted: char) -> Result<Line<'_>, String> {
     let Some(end) = input.windows(2).position(|pair| pair == b"\r\n") else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A harness for the line listener's reading: [`Ear`] decodes as the server does, and tells what it has heard.
+//! A harness for decoding at the line listener: [`LineReader`] decodes as the server does, and collects the results.
 
 use chinwag::codec::line::{self, unused_max_bytes};
 use chinwag::codec::{Expected, Input, Step, Unfinished};
@@ -7,45 +7,45 @@ use chinwag::protocol::{CloseReason, Problem, Request};
 /// The limit on lines in these tests: the smallest that `--line-max` allows.
 pub const LINE_MAX: usize = 128;
 
-/// What the codec made of some bytes.
+/// A result of the codec.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Heard {
+pub enum Decoded {
     Asked(Request),
     Refused(Problem),
-    /// The line has no end, and the client is closed.
+    /// The line is endless, and the client is closed.
     Endless,
-    /// It is no line of text, and the client is closed.
+    /// The input is of another protocol, and the client is closed.
     Foreign(CloseReason),
 }
 
-/// What a client's lines are.
+/// What the next line of a client is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
-    /// The next one is the answer to the question for a name.
+    /// The answer to the prompt for a name.
     Naming,
-    /// Chat.
+    /// A line of chat.
     Chatting,
-    /// The first line, and chat (`--guests`).
+    /// The first line of a guest (`--guests`), and a line of chat.
     Entering,
 }
 
-/// The reading side of a connection, as `server/turn.rs` has it: what was read is decoded until that takes more, and
-/// what is left waits. Every name that is given is accepted.
-pub struct Ear {
+/// The input of a connection, handled as `server/turn.rs` does: input is decoded until that consumes nothing more, and
+/// the rest waits. Every name is accepted.
+pub struct LineReader {
     stage: Stage,
     first: bool,
     unfinished: Option<Box<Unfinished>>,
     unused: Vec<u8>,
-    heard: Vec<Heard>,
+    decoded: Vec<Decoded>,
 }
 
-impl Ear {
-    pub fn new(stage: Stage) -> Ear {
+impl LineReader {
+    pub fn new(stage: Stage) -> LineReader {
         let first = stage != Stage::Chatting;
-        Ear { stage, first, unfinished: None, unused: Vec::new(), heard: Vec::new() }
+        LineReader { stage, first, unfinished: None, unused: Vec::new(), decoded: Vec::new() }
     }
 
-    /// One read.
+    /// Handles one read.
     pub fn read(&mut self, bytes: &[u8]) {
         self.unused.extend_from_slice(bytes);
         while self.decode(false) {}
@@ -57,14 +57,14 @@ impl Ear {
         );
     }
 
-    /// The end of input: what the client has said in all.
-    pub fn end(mut self) -> Vec<Heard> {
+    /// Handles the end of input, and returns all results.
+    pub fn end(mut self) -> Vec<Decoded> {
         while self.decode(true) {}
-        self.heard
+        self.decoded
     }
 
     fn is_closed(&self) -> bool {
-        matches!(self.heard.last(), Some(Heard::Endless | Heard::Foreign(_)))
+        matches!(self.decoded.last(), Some(Decoded::Endless | Decoded::Foreign(_)))
     }
 
     fn decode(&mut self, ended: bool) -> bool {
@@ -77,9 +77,9 @@ impl Ear {
             Step::Incomplete => return false,
             Step::Blocked => panic!("lines wait for no room"),
             Step::Fail(reason) => {
-                self.heard.push(match reason {
-                    CloseReason::EndlessLine => Heard::Endless,
-                    reason => Heard::Foreign(reason),
+                self.decoded.push(match reason {
+                    CloseReason::EndlessLine => Decoded::Endless,
+                    reason => Decoded::Foreign(reason),
                 });
                 return false;
             }
@@ -97,18 +97,18 @@ impl Ear {
                 if matches!(request, Request::Nick(_) | Request::StayGuest) {
                     self.stage = Stage::Chatting;
                 }
-                self.heard.push(Heard::Asked(request));
+                self.decoded.push(Decoded::Asked(request));
             }
-            Some(Err(problem)) => self.heard.push(Heard::Refused(problem)),
+            Some(Err(problem)) => self.decoded.push(Decoded::Refused(problem)),
             None => {}
         }
         true
     }
 }
 
-/// What is heard when the bytes come in these pieces.
-pub fn heard<'a>(stage: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Heard> {
-    let mut ear = Ear::new(stage);
-    pieces.into_iter().for_each(|piece| ear.read(piece));
-    ear.end()
+/// Decodes bytes that arrive in these pieces.
+pub fn decode<'a>(stage: Stage, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Decoded> {
+    let mut reader = LineReader::new(stage);
+    pieces.into_iter().for_each(|piece| reader.read(piece));
+    reader.end()
 }

@@ -1,4 +1,4 @@
-//! The reason of an end reaches a client that goes on typing: the socket stays as long as the client takes something.
+//! The reason for a close reaches a client that keeps sending: the socket stays open as long as the client reads.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const DROPPED: &str = "you were dropped: too much was waiting for you to read it";
 
-/// Lets so much time pass, in which the client sends these bytes ten times a second, and reads so many each time.
+/// Lets time pass while the client sends these bytes ten times a second, and reads up to `read` bytes each time.
 fn type_on(stage: &mut Stage, wire: Wire, span: Duration, typed: &[u8], read: usize) {
     for _ in 0..span.as_millis() / 100 {
         if !stage.world().is_closed(wire) {
@@ -23,7 +23,7 @@ fn type_on(stage: &mut Stage, wire: Wire, span: Duration, typed: &[u8], read: us
 
 fn flood(stage: &mut Stage, talker: Wire) {
     (0..100).for_each(|n| stage.say(talker, &format!("{n:0500}")));
-    // The talker is held for a second, since the reader lags.
+    // The talker is held for a second because the reader lags.
     stage.pass(2 * SECOND);
 }
 
@@ -81,7 +81,7 @@ fn http_client_that_goes_on_sending_a_body_reads_why_it_was_refused() {
 }
 
 #[test]
-fn client_that_quits_and_types_on_reads_the_answer_to_its_last_line() {
+fn client_that_quits_and_keeps_typing_reads_the_answer_to_its_last_line() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     stage.set_eager(ann, false);
@@ -95,7 +95,7 @@ fn client_that_quits_and_types_on_reads_the_answer_to_its_last_line() {
 }
 
 #[test]
-fn peer_that_takes_nothing_any_more_is_closed_after_the_stall_timeout() {
+fn peer_that_stops_reading_is_closed_after_the_stall_timeout() {
     for (flags, least, most) in [("--stall-timeout 3s", 2, 4), ("--stall-timeout off", 9, 11)] {
         let mut stage = Stage::new(flags);
         let ann = stage.join("ann");
@@ -110,7 +110,7 @@ fn peer_that_takes_nothing_any_more_is_closed_after_the_stall_timeout() {
 }
 
 #[test]
-fn peer_that_takes_a_byte_now_and_then_is_closed_after_a_minute_or_so() {
+fn peer_that_reads_a_byte_now_and_then_is_closed_after_about_a_minute() {
     let mut stage = Stage::new("--rate off");
     let ann = stage.join("ann");
     stage.set_eager(ann, false);

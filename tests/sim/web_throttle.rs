@@ -1,4 +1,4 @@
-//! Who is slowed down is not read, so its silence meanwhile is the server's doing and must not be held against it.
+//! A throttled client is not read, so its silence must not count against it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Answers whatever pings have come, and counts the answers of the server.
+/// Answers all pings, and returns the number of answers from the server.
 fn answers(stage: &mut Stage, tab: &mut Socket) -> usize {
     let frames = tab.frames(stage);
     for (opcode, payload) in &frames {
@@ -25,23 +25,23 @@ fn published(stage: &Stage, wire: Wire) -> usize {
 }
 
 #[test]
-fn who_is_slowed_down_and_answers_pings_is_not_taken_for_dead() {
+fn throttled_client_that_answers_pings_is_not_closed() {
     let mut stage = Stage::new("--rate 5/s --burst 1 --ping-interval 25s --ping-timeout 10s");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     for number in 0..250 {
         tab.say(&mut stage, &format!(r#"{{"type":"ping","id":{number}}}"#));
     }
-    let mut heard = 0;
+    let mut received = 0;
     for _ in 0..60 {
         stage.pass(SECOND);
-        heard += answers(&mut stage, &mut tab);
+        received += answers(&mut stage, &mut tab);
     }
-    assert_eq!(heard, 250, "none is lost, it just takes longer");
+    assert_eq!(received, 250, "none is lost, it just takes longer");
     stage.end();
 }
 
 #[test]
-fn a_wait_may_be_longer_than_the_time_for_a_pong_and_than_idle_timeout() {
+fn delay_of_a_message_may_exceed_ping_timeout_and_idle_timeout() {
     let mut stage = Stage::new("--rate 1/m --burst 1 --idle-timeout 30s");
     let mut tab = Socket::open(&mut stage, "/ws?room=");
     for _ in 0..3 {
@@ -56,21 +56,21 @@ fn a_wait_may_be_longer_than_the_time_for_a_pong_and_than_idle_timeout() {
 }
 
 #[test]
-fn who_was_slowed_down_and_is_dead_is_found_all_the_same() {
+fn dead_client_is_closed_after_it_was_throttled() {
     let mut stage = Stage::new("--rate 5/s --burst 1 --ping-interval 25s --ping-timeout 10s");
     let tab = Socket::open(&mut stage, "/ws?room=");
     for _ in 0..50 {
         tab.say(&mut stage, r#"{"type":"ping"}"#);
     }
     stage.pass(44 * SECOND);
-    assert_eq!(stage.server.roster().len(), 1, "35 s from the last that was heard of it");
+    assert_eq!(stage.server.roster().len(), 1, "35 s after its last input");
     stage.pass(5 * SECOND);
     assert_eq!(stage.server.roster().len(), 0);
     stage.end();
 }
 
 #[test]
-fn a_publisher_who_is_slowed_down_is_not_taken_for_one_who_asks_nothing() {
+fn throttled_publisher_does_not_run_into_the_http_timeout() {
     let mut stage = Stage::new("--rate 2/m --burst 1 --http-timeout 10s");
     let wire = stage.connect_http();
     ask(&mut stage, wire, &post("/rooms/a/messages", "", "x").repeat(3));
@@ -87,17 +87,17 @@ fn a_publisher_who_is_slowed_down_is_not_taken_for_one_who_asks_nothing() {
 }
 
 #[test]
-fn who_reads_slowly_is_there_though_its_pongs_are_not_read() {
+fn slow_reader_is_not_closed_though_its_pongs_are_not_read() {
     let flags = "--slow-client skip --write-buffer-soft 4k:10s --line-max 1k --rate off --history 0";
     let mut stage = Stage::new(flags);
     let ann = stage.join("ann");
     let tab = Socket::open(&mut stage, "/ws?name=tab");
-    stage.set_eager(tab.wire, false);
-    stage.world().set_window(tab.wire, 0);
+    stage.stall(tab.wire);
     for _ in 0..20 {
         stage.say(ann, &"x".repeat(900));
     }
-    // More waits than the soft limit, so nothing is read of it; but it takes some of that now and then.
+    // More than the soft limit is queued, so the server does not read from it. It reads some of its output now and
+    // then.
     for _ in 0..70 {
         stage.pass(SECOND);
         stage.send(tab.wire, &frame(PONG, b""));
