@@ -1,6 +1,6 @@
-//! The arena: where output is written once, whatever the number of its receivers.
+//! The arena: output is written here once, whatever the number of its receivers.
 //!
-//! All output is appended, frame by frame, to the *open block*. A new [`Frame`] is held by nobody. [`Arena::share`] gives
+//! All output is appended, frame by frame, to the *open block*. A new [`Frame`] is in no outbox. [`Arena::share`] gives
 //! copies of it to outboxes, and each copy is a [`Held`]: so a broadcast costs one encoding. Each block counts the bytes
 //! that outboxes hold of it, and a byte in five outboxes counts five times. At zero the block is free again.
 //!
@@ -10,8 +10,8 @@
 //! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new block is opened. So the backlog of many slow
 //! clients of one room is in memory once, and each of them has one [`Held`] a block, not one a message.
 //!
-//! A block of which little is still held is *sparse*. [`Arena::sparse_bytes`] counts them, so that the server can copy
-//! the rest to new blocks ([`Arena::compact`]) before they add up: blocks never pin much over four times what is queued.
+//! A block is *sparse* when outboxes hold little of it. [`Arena::sparse_bytes`] counts these blocks, so that the server can
+//! copy the rest to new blocks ([`Arena::compact`]). So all blocks together are rarely over four times the queued output.
 
 use slab::Slab;
 
@@ -57,8 +57,8 @@ impl Slice {
     }
 }
 
-/// Output that was written to the arena in this tick, and that no outbox holds by this value: one frame, or several that
-/// follow each other. It is free to copy and to drop, and means nothing after the end of the round.
+/// Output that was written to the arena in this round: one frame, or several that follow each other. It may be copied and
+/// dropped, since no count includes it. It is invalid after the end of the round.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame(Slice);
 
@@ -68,7 +68,6 @@ impl Frame {
         self.0.len()
     }
 
-    /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -79,9 +78,8 @@ impl Frame {
     }
 }
 
-/// Output that one outbox holds, and that its block counts. Only [`Copies`] makes one, and it goes back by
-/// [`Arena::release`]; it can't be copied. The server's debug assertions find one that was dropped, since the counts and
-/// the outboxes differ then.
+/// Output in one outbox, which the block counts. Only [`Copies`] makes one, it can't be copied, and it must be passed to
+/// [`Arena::release`]. The server's debug assertions find one that was dropped, since the counts and the outboxes differ.
 #[derive(PartialEq, Eq, Debug, Default)]
 #[must_use = "the arena counts it until it is released"]
 pub struct Held(Slice);
@@ -93,7 +91,6 @@ impl Held {
         self.0.len()
     }
 
-    /// Whether it holds nothing.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -121,7 +118,6 @@ impl Copies {
         self.slice.len()
     }
 
-    /// Whether there is nothing to copy.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -178,18 +174,18 @@ pub enum Compaction {
     All,
 }
 
-/// A stretch of a block that is being copied to another.
+/// A range of a block that is being copied to another.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     block: Option<u32>,
     start: u32,
     end: u32,
-    /// The beginning of the stretch in the other block.
+    /// The position of `start` in the other block.
     base: u32,
 }
 
 impl Span {
-    /// The position in `target` of a slice that lies within the stretch.
+    /// The position in `target` of a slice within this range.
     fn moved(&self, target: usize, slice: Slice) -> Slice {
         let offset = |at: u32| at - self.start + self.base;
         Slice { block: target as u32, start: offset(slice.start), end: offset(slice.end) }
@@ -203,7 +199,7 @@ struct Extent {
     frames: usize,
 }
 
-/// All output: the open block, and the sealed ones that outboxes still hold some of.
+/// All output: the open block, and the sealed ones with bytes in outboxes.
 #[derive(Debug)]
 pub struct Arena {
     blocks: Slab<Block>,
@@ -235,8 +231,8 @@ impl Arena {
         Frame(Slice { block: self.open as u32, start, end })
     }
 
-    /// Lets `give` put copies of `frame`, which is so many frames, into outboxes, and counts the copies. Returns the number
-    /// of copies, with the value of `give`.
+    /// Calls `give`, which puts copies of `frame` into outboxes, and counts them. `frames` is the number of frames in `frame`.
+    /// Returns the value of `give`, and the number of copies.
     #[inline]
     pub fn share<T>(
         &mut self,
@@ -269,7 +265,7 @@ impl Arena {
         self.before_round.frames += 1;
     }
 
-    /// Takes output back that an outbox has sent or given up.
+    /// Takes back output that an outbox has sent or dropped.
     #[inline]
     pub fn release(&mut self, held: Held) {
         let (open, slice) = (self.open, held.0);
@@ -311,8 +307,8 @@ impl Arena {
         }
     }
 
-    /// Copies all that is held of some sealed blocks to new ones. Bytes that several outboxes hold are copied once, and the
-    /// rest is left behind with its block.
+    /// Copies the held bytes of some sealed blocks to new ones, and frees the old blocks. Bytes that several outboxes hold are
+    /// copied once.
     pub fn compact<'a>(&mut self, which: Compaction, held: impl Iterator<Item = &'a mut Held>) {
         let moves = |held: &&mut Held| {
             let block = held.0.block as usize;
@@ -341,10 +337,10 @@ impl Arena {
         self.seal(target);
     }
 
-    /// Makes `span` reach up to `end` in its block, by appending the rest of it to `target`.
+    /// Extends `span` up to `end` in its block, by appending the bytes up to there to `target`.
     fn copy(&mut self, span: &mut Span, target: usize, end: u32) {
         let Some(source) = span.block.filter(|_| end > span.end) else {
-            // The stretch reaches that far already: several outboxes hold the same bytes.
+            // These bytes were copied for another outbox.
             return;
         };
         let (to, from) = self.blocks.get2_mut(target, source as usize).expect("two blocks");
@@ -379,7 +375,7 @@ impl Arena {
     /// Ends the round, once every connection with queued output was written to. The open block is emptied if no outbox
     /// holds any of it, and sealed if it is long.
     ///
-    /// Returns whether a block was sealed.
+    /// Returns whether it was sealed.
     pub fn end_round(&mut self) -> bool {
         let sealed = self.tidy_open_block();
         let block = &self.blocks[self.open];
@@ -409,7 +405,7 @@ impl Arena {
         self.sealed_bytes + self.blocks[self.open].memory_bytes()
     }
 
-    /// Length of the sealed blocks of which less than a quarter is still held, in bytes.
+    /// Length of the sealed blocks that are sparse, in bytes.
     pub fn sparse_bytes(&self) -> usize {
         self.sparse_bytes
     }
@@ -422,7 +418,7 @@ impl Arena {
     /// Checks that each sealed block is held by an outbox, and that the sums are right.
     ///
     /// # Panics
-    /// If one of both does not hold.
+    /// If one of them is not.
     pub fn assert_invariants(&self) {
         let (mut memory_bytes, mut sparse_bytes) = (0, 0);
         for (key, block) in &self.blocks {

@@ -1,7 +1,7 @@
 //! One connection: its socket, its outbox, and its state.
 //!
-//! Ten thousand of these are mostly idle, so size counts: it is 64 bytes, and `tests/tidy.rs` holds that. Data that an idle
-//! connection has no use for is in tables: unused input ([`crate::inbox`]), and its use of rates ([`crate::rate`]).
+//! Most of ten thousand connections are idle, so one takes 64 bytes, which `tests/tidy.rs` checks. Data that an idle
+//! connection does not need is in tables: unused input ([`crate::inbox`]), and token buckets ([`crate::rate`]).
 
 mod deadlines;
 mod output;
@@ -23,10 +23,10 @@ use crate::quota::Claim;
 use crate::time::{Coarse, Moment};
 
 pub use deadlines::Due;
-pub use state::{InputUse, Naming, Rules, Silence, State, Timeout};
+pub use state::{InputUse, Naming, Silence, State, StateRules, Timeout};
 
 bitflags! {
-    /// I/O readiness (edge-triggered), and what is known of input. Events only add [`READABLE`](Readiness::READABLE) and
+    /// I/O readiness (edge-triggered), and the state of input. Poll events only add [`READABLE`](Readiness::READABLE) and
     /// [`WRITABLE`](Readiness::WRITABLE). Only the result of a call, `WouldBlock` or the end of input, removes them.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Readiness: u8 {
@@ -36,14 +36,14 @@ bitflags! {
         const WRITABLE = 1 << 1;
         /// A read has found the end of input.
         const EOF = 1 << 2;
-        /// Input that was read may hold a whole line. For a line client in the queue, whose input is not decoded: as much
-        /// was read as is kept.
+        /// Input that was read may contain a whole line. For a line client in the queue, whose input is not decoded, the
+        /// inbox is full.
         const BUFFERED = 1 << 3;
         /// Input was decoded that is handled later, since the client must wait.
         const DECODED = 1 << 4;
-        /// The input that waits has reached its limit, so nothing more is read.
+        /// Waiting input has reached its limit, so no more is read.
         const INPUT_FULL = 1 << 5;
-        /// A close frame was sent to the client: nothing may follow it.
+        /// A close frame was sent to the client, and nothing may follow it.
         const CLOSE_SENT = 1 << 6;
         /// The chat has more to send to the client once its outbox is empty.
         const CATCHING_UP = 1 << 7;
@@ -82,28 +82,27 @@ pub enum Charge {
     Allowed,
     /// It must wait.
     Throttled {
-        /// Whether the client is to be sent a notice of it: it has got none lately.
-        news: bool,
+        /// Whether the client is to be sent a notice, since it was sent none lately.
+        is_new: bool,
     },
 }
 
 /// The use of a connection's input at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intake {
-    /// It is not used.
+    /// No input is handled.
     Nothing,
     /// Control frames of a WebSocket client are answered, and its messages wait.
     Control,
-    /// Everything is handled.
     All,
 }
 
 /// Whether a frame may be left out for a client that reads too slowly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Priority {
-    /// It may: another client said something in a room or to this one.
+    /// It may, since it is a message of another client.
     Droppable,
-    /// It may not: it is about the client or its connection.
+    /// It may not, since it is about the client or its connection.
     Required,
     /// It may not, and a large one is not counted as backlog. It answers a request of this client, which is not read while
     /// its backlog is too large, so there are never many replies.
@@ -133,7 +132,7 @@ pub struct Connection<S> {
     pub claim: Claim,
     pub outbox: Outbox,
     pub dialect: Dialect,
-    /// Whether a ping was sent, and nothing has come since.
+    /// Whether a ping was sent, and no input has come since.
     pub pinged: bool,
     pub connected_at: Coarse,
     /// The time of the last input, or of anything else that shows the peer is there.
@@ -195,7 +194,7 @@ impl<S> Connection<S> {
         self.rules().receives
     }
 
-    /// Whether the connection was sent its farewell, or is about to be.
+    /// Whether the connection was sent the reason of its end, or is about to be.
     pub fn is_closing(&self) -> bool {
         self.rules().is_closing
     }
@@ -229,7 +228,7 @@ impl<S> Connection<S> {
             InputUse::Decoded if self.may_catch_up() => true,
             InputUse::Decoded => match self.intake(limits) {
                 Intake::Nothing => false,
-                // The peer has closed, so input that is still to be read means nothing.
+                // The peer has sent a close frame, so what is not decoded yet is ignored.
                 _ if self.state == State::PeerClosed => has(Readiness::DECODED),
                 Intake::Control => input && !has(Readiness::INPUT_FULL),
                 Intake::All => input || has(Readiness::DECODED),
@@ -278,14 +277,14 @@ impl<S> Connection<S> {
         self.outbox.cost_bytes() > limits.soft_bytes()
     }
 
-    /// The same, if a write has ended blocked. The client is not read then, so it may have answered a ping.
+    /// Whether the client is backlogged and a write has ended blocked. It is not read then, so it may have answered a ping.
     #[inline]
     pub fn is_stalled(&self, limits: &Limits) -> bool {
         self.outbox.progress() != Progress::KeepsUp && self.is_backlogged(limits)
     }
 
-    /// Records whether a request is within the client's rates. `was_full` tells whether its buckets were full before, so that
-    /// the next wait is news to it.
+    /// Records whether a request is within the client's rates. If its buckets were full before, the client is sent a notice of
+    /// its next wait.
     pub fn charge(&mut self, is_within: bool, was_full: bool) -> Charge {
         if !self.schedule.contains(Schedule::THROTTLED) && was_full {
             self.schedule.remove(Schedule::NOTIFIED);
@@ -293,9 +292,9 @@ impl<S> Connection<S> {
         if is_within {
             return Charge::Allowed;
         }
-        let news = !self.schedule.intersects(Schedule::NOTIFIED | Schedule::THROTTLED);
+        let is_new = !self.schedule.intersects(Schedule::NOTIFIED | Schedule::THROTTLED);
         self.schedule.insert(Schedule::THROTTLED);
-        Charge::Throttled { news }
+        Charge::Throttled { is_new }
     }
 
     /// Ends the wait for the client's rate.
@@ -306,12 +305,12 @@ impl<S> Connection<S> {
     }
 
     /// Ends the wait for slow readers.
-    pub fn release(&mut self, now: Moment) {
+    pub fn end_pause(&mut self, now: Moment) {
         self.schedule.remove(Schedule::PAUSED);
         self.record_read_again(now);
     }
 
-    /// Lets its deadlines count from now, since nothing was read meanwhile.
+    /// Restarts the deadlines after a time without reads.
     fn record_read_again(&mut self, now: Moment) {
         self.record_alive(now);
         self.touch(now);

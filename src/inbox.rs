@@ -1,8 +1,8 @@
-//! What came in: [`Inbox`], what one connection has sent and nobody has used yet; [`Inboxes`], those of all; and
-//! [`Scratch`], the one buffer that all connections read into.
+//! Input: [`Inbox`] is the unused input of one connection, [`Inboxes`] has those of all connections, and all connections
+//! read into one buffer, [`Scratch`].
 //!
-//! A turn takes the inbox, loads its bytes to the front of the scratch buffer, reads behind them, lets the codec consume
-//! from the front, and puts back what is left. Nearly always nothing is left, so only few connections have an inbox.
+//! A turn copies the inbox to the front of the scratch buffer and reads behind it. The codec consumes bytes from the front,
+//! and the rest is stored in the inbox. Nearly always there is no rest, so few connections have an inbox.
 
 use std::io;
 
@@ -11,100 +11,98 @@ use crate::codec::{Input, Unfinished};
 use crate::protocol::CloseReason;
 use crate::sparse::Sparse;
 
-/// Bytes asked of the kernel in one read. Larger means fewer calls for who sends much; smaller, less to keep for a
-/// client that may send only so many messages at once.
+/// The length of one read. A larger one saves calls for clients that send much. A smaller one leaves less unused input of
+/// clients that are over their rate.
 pub const READ_BYTES: usize = 8 * 1024;
 
 /// The unused input of a connection between its turns.
 #[derive(Debug, Default)]
 pub struct Inbox {
     bytes: Box<[u8]>,
-    /// What its codec is in the middle of.
+    /// Input that the codec has decoded in part.
     pub unfinished: Option<Box<Unfinished>>,
-    /// What was read of it that it may not be heard with yet.
-    held: Option<Input>,
-    /// Messages of a WebSocket client behind that.
+    /// Decoded input that the client must wait to have handled.
+    delayed: Option<Input>,
+    /// Later messages of a WebSocket client.
     pub waiting: Waiting,
-    /// Why nothing can be decoded behind those.
+    /// The reason for which the bytes behind these messages can't be decoded.
     pub failed: Option<CloseReason>,
 }
 
 impl Inbox {
-    /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.unfinished.is_none() && !self.has_messages() && self.failed.is_none()
     }
 
-    /// Whether something of the client waits to be handled.
+    /// Whether decoded input waits to be handled.
     pub fn has_messages(&self) -> bool {
-        self.held.is_some() || !self.waiting.is_empty()
+        self.delayed.is_some() || !self.waiting.is_empty()
     }
 
-    /// The input that was not used.
+    /// Input that was not decoded.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Keeps what was read while the client has to wait.
-    pub fn hold(&mut self, input: Input) {
-        self.held = Some(input);
+    /// Stores decoded input while the client must wait.
+    pub fn delay(&mut self, input: Input) {
+        self.delayed = Some(input);
     }
 
-    /// What was kept while the client had to wait.
-    pub fn take_held(&mut self) -> Option<Input> {
-        self.held.take()
+    pub fn take_delayed(&mut self) -> Option<Input> {
+        self.delayed.take()
     }
 }
 
-/// The inboxes of the connections that have something in them, by slot.
+/// The inboxes that are not empty, by the slots of their connections.
 #[derive(Debug, Default)]
 pub struct Inboxes {
-    full: Sparse<Box<Inbox>>,
+    inboxes: Sparse<Box<Inbox>>,
 }
 
 impl Inboxes {
-    /// Takes the inbox of a connection, for a turn.
+    /// Takes the inbox of a connection, which is empty if none is stored.
     pub fn take(&mut self, slot: u32) -> Inbox {
-        self.full.take(slot).map_or_else(Inbox::default, |inbox| *inbox)
+        self.inboxes.take(slot).map_or_else(Inbox::default, |inbox| *inbox)
     }
 
-    /// Puts it back, if there is something in it.
+    /// Stores an inbox unless it is empty.
     pub fn put(&mut self, slot: u32, inbox: Inbox) {
         if !inbox.is_empty() {
-            self.full.insert(slot, Box::new(inbox));
+            self.inboxes.insert(slot, Box::new(inbox));
         }
     }
 
-    /// The inbox of a connection, if there is something in it.
+    /// The inbox of a connection, unless it is empty.
     pub fn get(&self, slot: u32) -> Option<&Inbox> {
-        self.full.get(slot).map(|inbox| &**inbox)
+        self.inboxes.get(slot).map(|inbox| &**inbox)
     }
 
-    /// Bytes that a connection has sent and nobody has used.
+    /// Bytes of a connection that were read and not decoded.
     pub fn unused_bytes(&self, slot: u32) -> usize {
-        self.full.get(slot).map_or(0, |inbox| inbox.bytes.len())
+        self.inboxes.get(slot).map_or(0, |inbox| inbox.bytes.len())
     }
 
-    /// Memory of the messages of a connection that are not complete, or wait.
+    /// Memory of incomplete and waiting messages of a connection.
     pub fn message_bytes(&self, slot: u32) -> usize {
-        self.full.get(slot).map_or(0, |inbox| {
+        self.inboxes.get(slot).map_or(0, |inbox| {
             let unfinished = inbox.unfinished.as_ref().map_or(0, |unfinished| unfinished.memory_bytes());
             unfinished + inbox.waiting.memory_bytes()
         })
     }
 
-    /// Whether there is something in a connection's inbox.
+    /// Whether a connection has unused input.
     pub fn has(&self, slot: u32) -> bool {
-        self.full.get(slot).is_some()
+        self.inboxes.get(slot).is_some()
     }
 
-    /// Whose there are, in no order.
+    /// The slots of connections with unused input, in no order.
     pub fn slots(&self) -> impl Iterator<Item = u32> {
-        self.full.slots()
+        self.inboxes.slots()
     }
 }
 
-/// The shared read buffer. Between turns it holds nothing.
+/// The shared read buffer. Between turns it is empty.
 #[derive(Debug)]
 pub struct Scratch {
     buffer: Box<[u8]>,
@@ -118,28 +116,27 @@ impl Scratch {
         Scratch { buffer: vec![0; unused_max_bytes + READ_BYTES].into(), start: 0, end: 0 }
     }
 
-    /// Begins a turn with what the inbox has.
+    /// Begins a turn with the bytes of an inbox.
     pub fn load(&mut self, inbox: &mut Inbox) {
         let bytes = std::mem::take(&mut inbox.bytes);
         self.buffer[..bytes.len()].copy_from_slice(&bytes);
         (self.start, self.end) = (0, bytes.len());
     }
 
-    /// Ends a turn: what is left goes back.
+    /// Ends a turn: the unused bytes go back to the inbox.
     pub fn store(&mut self, inbox: &mut Inbox) {
         inbox.bytes = self.unused().into();
         (self.start, self.end) = (0, 0);
     }
 
-    /// What the codec may look at.
     pub fn unused(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
-    /// The codec is done with the first `bytes`.
+    /// Drops the first `bytes`, which the codec has used.
     pub fn consume(&mut self, bytes: usize) {
         self.start += bytes;
-        debug_assert!(self.start <= self.end, "consumed more than there was");
+        debug_assert!(self.start <= self.end, "more bytes were consumed than read");
     }
 
     /// Whether a whole read fits behind the unused bytes.
@@ -147,7 +144,7 @@ impl Scratch {
         self.buffer.len() - (self.end - self.start) >= READ_BYTES
     }
 
-    /// Reads once, behind the unused bytes, at most `most` bytes.
+    /// Reads at most `most` bytes behind the unused ones, in one call.
     ///
     /// # Errors
     /// Those of `read`.
@@ -172,10 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_of_one_turn_begins_the_next() {
+    fn unused_bytes_of_a_turn_begin_the_next() {
         let mut scratch = Scratch::new(16);
         let mut inbox = Inbox::default();
-        let give = |scratch: &mut Scratch, bytes: &[u8]| {
+        let fill = |scratch: &mut Scratch, bytes: &[u8]| {
             let read = |buffer: &mut [u8]| {
                 buffer[..bytes.len()].copy_from_slice(bytes);
                 Ok(bytes.len())
@@ -183,14 +180,14 @@ mod tests {
             assert_eq!(scratch.fill(READ_BYTES, read).unwrap(), bytes.len());
         };
         scratch.load(&mut inbox);
-        give(&mut scratch, b"one\ntw");
+        fill(&mut scratch, b"one\ntw");
         scratch.consume(4);
-        give(&mut scratch, b"o");
+        fill(&mut scratch, b"o");
         scratch.store(&mut inbox);
         assert_eq!(&*inbox.bytes, b"two");
         scratch.load(&mut inbox);
         assert!(inbox.is_empty());
-        give(&mut scratch, b"\n");
+        fill(&mut scratch, b"\n");
         assert_eq!(scratch.unused(), b"two\n");
         scratch.consume(4);
         scratch.store(&mut inbox);
@@ -198,18 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_empty_is_kept() {
+    fn empty_inbox_is_not_stored() {
         let mut inboxes = Inboxes::default();
         inboxes.put(1, Inbox::default());
         assert!(!inboxes.has(1));
         inboxes.put(1, inbox(3));
         assert!(inboxes.has(1) && !inboxes.has(2));
-        let mut held = inboxes.take(1);
+        let mut taken = inboxes.take(1);
         assert!(!inboxes.has(1) && inboxes.take(1).is_empty());
-        held.bytes = Box::default();
-        held.hold(Input::Continue);
-        inboxes.put(2, held);
-        assert!(matches!(inboxes.take(2).take_held(), Some(Input::Continue)));
+        taken.bytes = Box::default();
+        taken.delay(Input::Continue);
+        inboxes.put(2, taken);
+        assert!(matches!(inboxes.take(2).take_delayed(), Some(Input::Continue)));
     }
 
     fn inbox(bytes: usize) -> Inbox {
@@ -217,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_room_for_a_read_behind_the_most_an_inbox_has() {
+    fn longest_inbox_leaves_room_for_a_read() {
         let mut scratch = Scratch::new(16);
         scratch.load(&mut inbox(16));
         assert!(scratch.has_room());

@@ -1,9 +1,9 @@
-//! Load: the work that each client has caused lately. The loop serves clients that cause much after the others
-//! (`server/turn.rs`), so that a flood of cheap requests costs its sender, and not the bystanders.
+//! Load: the work that each client has caused lately. The loop serves clients that cause much work after the others
+//! (`server/turn.rs`), so a flood of cheap requests delays its sender, and no other client.
 //!
-//! Work is counted in bytes: of input, of output, and [`INPUT_WORK`] for each piece of input. A source may cause
-//! 64 kB of work at once, and a kilobyte each millisecond in the long run; past that it is loaded. Nothing is
-//! refused or lost for it.
+//! The unit of work is a byte of input or output, and each piece of input counts [`INPUT_WORK`] more. A source may cause
+//! 64 kB of work at once, and a kilobyte each millisecond in the long run. Above that it is *loaded*: it is served later, and
+//! nothing of it is refused or lost.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::time::Moment;
 
-/// The work of one piece of input besides its bytes: about what it takes to decode and answer it, where writing a byte of
-/// an answer takes 6 ns.
+/// The work of one piece of input besides its bytes. It is about the time to decode and answer it, if a byte of output
+/// takes 6 ns.
 pub const INPUT_WORK: usize = 256;
 
-/// Less work than this in one turn is not recorded: most turns are one short line.
+/// Less work than this in one turn is not recorded, since most turns are one short line.
 const LEAST_WORK: usize = 1024;
 
-/// Work that one source may cause in a millisecond, in the long run.
+/// Work that a source may cause in a millisecond, in the long run.
 const WORK_A_MILLI: usize = 1024;
 
-/// Work that a source may cause at once, in milliseconds of that rate.
+/// The burst of a source, in milliseconds of that rate.
 const BURST_MILLIS: u64 = 64;
 
-/// A source is not loaded any more after this time without work, whatever it has caused.
+/// After this time without work no source is loaded, however much work it has caused.
 const MEMORY: Duration = Duration::from_secs(1);
 
-/// The source of work: an address, or, on this machine, where all clients have the same, a connection.
+/// The source of work: an address, or a connection on this machine, where all clients have the same address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     /// All connections of an address.
     Address(Host),
-    /// The connection in that slot.
+    /// The connection in a slot.
     Connection(u32),
 }
 
@@ -52,7 +52,6 @@ pub struct Load {
 }
 
 impl Load {
-    /// Records work that a source has caused.
     pub fn record(&mut self, source: Source, work: usize, now: Moment) {
         if work < LEAST_WORK {
             return;
@@ -79,29 +78,28 @@ impl Load {
         })
     }
 
-    /// The number of sources.
     pub fn len(&self) -> usize {
         self.worked_off.len()
     }
 
-    /// Whether no source is loaded, as far as that can be seen at once.
+    /// Whether no source has recorded work, so that none is loaded.
     pub fn is_empty(&self) -> bool {
         self.worked_off.is_empty()
     }
 
-    /// The connection in `slot` is gone.
-    pub fn forget(&mut self, slot: u32) {
+    /// Removes the work of the connection in `slot`.
+    pub fn remove(&mut self, slot: u32) {
         if !self.worked_off.is_empty() {
             self.worked_off.remove(&Source::Connection(slot));
         }
     }
 
-    /// When sources can be forgotten whose work is done.
+    /// The time of the next sweep.
     pub fn next_timeout(&self) -> Option<Moment> {
         (!self.worked_off.is_empty()).then(|| self.swept_at + MEMORY)
     }
 
-    /// Forgets sources whose work is done, if it is time to.
+    /// Drops the sources whose work is done, if it is time to.
     pub fn sweep(&mut self, now: Moment) {
         if self.next_timeout().is_some_and(|due| due <= now) {
             self.worked_off.retain(|_, worked_off| *worked_off > now);
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn source_that_caused_any_amount_is_forgotten_after_a_second() {
+    fn source_is_dropped_after_a_second_whatever_its_work() {
         let mut load = Load::default();
         load.record(SOURCE, 100 << 20, at(0));
         assert!(load.is_loaded(SOURCE, at(900)) && !load.is_loaded(SOURCE, at(1_000)));
@@ -151,13 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_an_address_are_one_source_and_those_of_this_machine_are_not() {
+    fn address_is_one_source_and_each_local_connection_is_one() {
         let host = Host::v4([10, 0, 0, 1]);
         assert_eq!(Source::of(host, 1), Source::of(host, 2));
         assert_ne!(Source::of(Host::LOCAL, 1), Source::of(Host::LOCAL, 2));
         let mut load = Load::default();
         load.record(Source::of(Host::LOCAL, 1), 1 << 20, at(0));
-        load.forget(1);
-        assert!(!load.is_loaded(Source::of(Host::LOCAL, 1), at(1)), "nothing stays for the next in the slot");
+        load.remove(1);
+        assert!(
+            !load.is_loaded(Source::of(Host::LOCAL, 1), at(1)),
+            "the next connection in the slot starts without load"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Queued output of one connection: [`Outbox`].
 //!
-//! An idle outbox is 24 bytes and owns nothing. A broadcast makes one [`Held`] of any number of messages that follow each
-//! other in the arena, and one needs no more room. Only a second one that is not adjacent, or a peer that does not read,
-//! allocates a `Backlog`, which is freed as soon as the outbox is empty.
+//! An idle outbox is 24 bytes and has no allocation. Any number of messages that follow each other in the arena are one
+//! [`Held`], for which it has a field. A second one that is not adjacent, or a peer that does not read, allocates a
+//! `Backlog`, which is freed when the outbox is empty.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -14,20 +14,19 @@ use crate::time::Moment;
 /// Most buffers of one `sendmsg(2)`; more wait for the next call.
 const BUFFERS_A_WRITE: usize = 16;
 
-/// The longest delay of a pong to a peer that reads some of its output, but never all.
+/// The longest delay of a pong, for a peer whose outbox is never empty.
 const PONG_DELAY: Duration = Duration::from_secs(1);
 
-/// A queue of output in the arena.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// The oldest output; only this may begin within a frame. It is empty only if the outbox is.
+    /// The oldest output. Only this may begin within a frame, and it is empty only if the outbox is.
     front: Held,
     /// Frames that were ever queued, modulo 2^32. The connection has no room for it.
     frames: u32,
     backlog: Option<Box<Backlog>>,
 }
 
-/// The state that only an outbox with a slow peer has.
+/// The state of an outbox whose peer is slow, or that has several [`Held`].
 #[derive(Debug, Default)]
 struct Backlog {
     /// Output behind the front.
@@ -68,7 +67,7 @@ impl Backlog {
     }
 }
 
-/// The source of a message, as far as an outbox tells sources apart.
+/// The source of a message, for the count of missed messages: a room, or `None` for private messages.
 pub type MessageSource = Option<u64>;
 
 /// The outcome of [`Outbox::append`].
@@ -122,7 +121,7 @@ impl Outbox {
         if copies.append_to(&mut self.front) { Appended::Behind } else { Appended::No }
     }
 
-    /// Queues a copy. An empty one is left out: it would hold no block, and so point nowhere after the tick.
+    /// Queues a copy. An empty one is left out, since nothing would keep its block.
     pub fn push(&mut self, copies: &mut Copies) {
         if copies.is_empty() {
             return;
@@ -137,8 +136,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a copy of a reply, as [`Outbox::push`] does. If more than `most_bytes` are queued then, the limits are about
-    /// the output behind it: the peer asked for the reply, and is not read again before it has read most of it.
+    /// Queues a copy of a reply. If more than `most_bytes` are queued then, the limits apply only to the output behind it: the
+    /// peer asked for the reply, and is not read again before it has read most of it.
     pub fn push_reply(&mut self, copies: &mut Copies, most_bytes: usize) {
         self.push(copies);
         if self.cost_bytes() > most_bytes {
@@ -204,7 +203,7 @@ impl Outbox {
             match self.write_once(arena, &mut write) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.sent(arena, written);
+                    self.release_sent(arena, written);
                     progress = true;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -238,9 +237,9 @@ impl Outbox {
     }
 
     /// Releases the first `bytes`, which were sent.
-    fn sent(&mut self, arena: &mut Arena, mut bytes: usize) {
+    fn release_sent(&mut self, arena: &mut Arena, mut bytes: usize) {
         let Some(backlog) = &mut self.backlog else {
-            // Nearly always the front is all there is, and this takes half as long.
+            // Nearly always there is only the front, and this is twice as fast.
             arena.release(self.front.split_front(bytes));
             if self.front.is_empty() {
                 self.front = Held::default();
@@ -257,12 +256,12 @@ impl Outbox {
             }
         }
         if self.is_empty() {
-            self.drained();
+            self.free_backlog();
         }
     }
 
-    /// Drops the backlog of an empty queue, but for postponed output.
-    fn drained(&mut self) {
+    /// Drops the backlog of an empty queue, except for postponed output.
+    fn free_backlog(&mut self) {
         let postponed = self.backlog.take().filter(|backlog| backlog.has_postponed());
         self.backlog = postponed.map(|backlog| {
             let Backlog { missed, pong, pong_since, .. } = *backlog;
@@ -332,7 +331,7 @@ impl Outbox {
         missed
     }
 
-    /// Whether something is to be sent as soon as the peer keeps up: a count of missed messages, or a pong.
+    /// Whether a count of missed messages or a pong is to be sent when the peer keeps up.
     #[inline]
     pub fn has_postponed(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| backlog.has_postponed())
@@ -367,8 +366,8 @@ impl Outbox {
         }
     }
 
-    /// Releases all output but the rest of a frame that the peer already has the beginning of.
-    pub fn give_up(&mut self, arena: &mut Arena) {
+    /// Releases all output except for the rest of a frame that the peer has received in part.
+    pub fn drop_unsent(&mut self, arena: &mut Arena) {
         let rest_bytes = if self.is_empty() { 0 } else { arena.rest_of_frame(&self.front) };
         let begun = self.front.split_front(rest_bytes);
         let front = std::mem::replace(&mut self.front, begun);
@@ -384,7 +383,7 @@ impl Outbox {
 
     /// Releases all output.
     pub fn clear(&mut self, arena: &mut Arena) {
-        self.give_up(arena);
+        self.drop_unsent(arena);
         let front = std::mem::take(&mut self.front);
         if !front.is_empty() {
             arena.release(front);
@@ -392,7 +391,7 @@ impl Outbox {
         self.backlog = None;
     }
 
-    /// All that it holds, for [`Arena::compact`].
+    /// All queued output, for [`Arena::compact`].
     pub fn held_mut(&mut self) -> impl Iterator<Item = &mut Held> {
         let rest = self.backlog.iter_mut().flat_map(|backlog| backlog.rest.iter_mut());
         std::iter::once(&mut self.front).chain(rest)
@@ -464,18 +463,18 @@ mod tests {
     }
 
     #[test]
-    fn frame_that_was_begun_outlives_giving_up() {
+    fn frame_that_was_sent_in_part_is_not_dropped() {
         let (mut outbox, mut arena) = (Outbox::default(), Arena::default());
         send(&mut outbox, &mut arena, "one\n");
         send(&mut outbox, &mut arena, "two\n");
         flush(&mut outbox, &mut arena, 0, 5);
-        outbox.give_up(&mut arena);
+        outbox.drop_unsent(&mut arena);
         send(&mut outbox, &mut arena, "-- dropped\n");
         assert!(outbox.stalled_since().is_some(), "the stall goes on");
         assert_eq!(flush(&mut outbox, &mut arena, 0, 99).0, "wo\n-- dropped\n");
         send(&mut outbox, &mut arena, "three\n");
-        outbox.give_up(&mut arena);
-        assert!(outbox.is_empty(), "nothing of three was sent");
+        outbox.drop_unsent(&mut arena);
+        assert!(outbox.is_empty(), "no byte of three was sent");
         send(&mut outbox, &mut arena, "four\n");
         flush(&mut outbox, &mut arena, 0, 1);
         outbox.count(5);

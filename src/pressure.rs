@@ -1,14 +1,15 @@
-//! Back-pressure: [`Pressure`], which clients read more slowly than others talk to them, and which talkers wait for them.
+//! Back-pressure: [`Pressure`] records which clients read more slowly than others talk to them, and which talkers wait for
+//! them.
 //!
-//! A client *lags* while more output than the mark (`--write-buffer-soft`) is queued for it and its socket is full. While a
-//! lagging client takes its output, it *holds* its rooms: a message to one of them waits, and so does a private message to
-//! the client. That ends with the flush that brings the client below the mark.
+//! A client *lags* while more output than the watermark (`--write-buffer-soft`) is queued for it and its socket is full. While
+//! a lagging client reads, its rooms are *paused*: a message to one of them waits, and so does a private message to the
+//! client. The pause ends with the flush that brings the client below the watermark.
 //!
-//! To hold costs others time, so it must be earned. A client may hold for [`HOLD_MAX`], and again after each
-//! [`FLOOR_BYTES`] that it took meanwhile. A client that takes less is slower than the floor: it holds nothing until it has
-//! taken everything, and the limits on slow clients apply. So a client that stalls costs its rooms one second.
+//! A pause delays other clients, so a client must keep reading to cause one. It may pause its rooms for [`PAUSE_MAX`], and
+//! again after each [`FLOOR_BYTES`] that it read meanwhile. A client that reads less is too slow: it pauses nothing until its
+//! outbox is empty, and the limits on slow clients apply. So a client that stalls costs its rooms one second.
 //!
-//! Only flushes that end blocked and messages come by here. Where nobody lags, the tables are empty.
+//! Only flushes that end blocked, and messages, use this module. While no client lags, its tables are empty.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,51 +22,49 @@ use crate::sparse::Sparse;
 use crate::time::Moment;
 use crate::timers::Timers;
 
-/// The longest that a client may hold without having taken [`FLOOR_BYTES`] meanwhile.
-pub const HOLD_MAX: Duration = Duration::from_secs(1);
+/// The longest pause for a client that does not read [`FLOOR_BYTES`] meanwhile.
+pub const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Bytes that a client must take while it holds, in [`HOLD_MAX`]: half of what the slowest steady reader takes (1 Mbit/s), since
-/// kernels pass the output on in coarse parts.
+/// Bytes that a lagging client must read in [`PAUSE_MAX`]. It is half of what the slowest steady reader reads (1 Mbit/s), since
+/// kernels accept output in large pieces.
 pub const FLOOR_BYTES: usize = 62_500;
 
 /// The rooms of one client: mostly one.
 pub type RoomIds = SmallVec<[RoomId; 1]>;
 
-/// The receiver of a message, which it may have to wait for.
+/// The receiver of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Audience {
-    /// The members of a room.
     Room(RoomId),
-    /// One client.
     Client(ClientId),
 }
 
 /// A client that lags, or has lagged and still has output queued.
 #[derive(Debug, Default)]
-struct Laggard {
-    /// Since when it holds.
-    holds_since: Option<Moment>,
-    /// The rooms that it holds.
+struct LaggingClient {
+    /// The beginning of the pause, if there is one.
+    paused_since: Option<Moment>,
+    /// The rooms that are paused for the client.
     rooms: RoomIds,
-    /// Time that it has held before, since it last took [`FLOOR_BYTES`].
-    held: Duration,
-    /// Bytes that it took while it held, since then.
+    /// The length of earlier pauses since the client last had read [`FLOOR_BYTES`].
+    paused: Duration,
+    /// Bytes that the client has read during pauses since then.
     taken_bytes: usize,
-    /// It took too little in [`HOLD_MAX`].
-    too_slow: bool,
+    /// The client has read less than [`FLOOR_BYTES`] in [`PAUSE_MAX`].
+    is_too_slow: bool,
 }
 
 /// The clients that lag, and the talkers that wait for them.
 #[derive(Debug, Default)]
 pub struct Pressure {
-    laggards: Sparse<Laggard>,
-    /// The number of laggards that hold each room.
+    lagging: Sparse<LaggingClient>,
+    /// The number of clients that each room is paused for.
     rooms: HashMap<RoomId, usize>,
-    /// When each of those that hold must have taken [`FLOOR_BYTES`].
+    /// The time by which each client with a pause must have read [`FLOOR_BYTES`].
     deadlines: Timers,
     /// The talkers that wait for each target, in the order in which they came.
     waiting: HashMap<Audience, Vec<Token>>,
-    /// The talkers that wait no longer.
+    /// The talkers whose wait is over.
     released: Vec<Token>,
 }
 
@@ -83,90 +82,97 @@ impl Pressure {
         }
     }
 
-    /// Has a talker wait for the target.
+    /// Adds a talker that waits for the target.
     pub fn wait(&mut self, talker: Token, target: Audience) {
-        debug_assert!(self.is_on(target), "{target:?} is not held: nothing would end the wait");
+        debug_assert!(self.is_on(target), "{target:?} is not paused, so nothing would end the wait");
         self.waiting.entry(target).or_default().push(talker);
     }
 
-    /// Takes the talkers that wait no longer, in the order in which they came.
+    /// Takes the talkers whose wait is over, in the order in which they came.
     pub fn take_released(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.released)
     }
 
-    /// Whether a talker waits no longer, and has not been taken.
+    /// Whether [`Pressure::take_released`] returns any.
     pub fn has_released(&self) -> bool {
         !self.released.is_empty()
     }
 
-    /// Whether a client has lagged since it last had nothing queued.
+    /// Whether a client has lagged since its outbox was last empty.
     pub fn has(&self, id: ClientId) -> bool {
-        self.laggards.get(id.0).is_some()
+        self.lagging.get(id.0).is_some()
     }
 
-    /// Notes a flush that left something queued: whether that is over the mark, what was taken, and in which rooms the
-    /// client is.
-    pub fn note(&mut self, id: ClientId, over: bool, taken_bytes: usize, rooms: RoomIds, now: Moment) {
-        let laggard = self.laggards.get_or_default(id.0);
-        if let Some(since) = &mut laggard.holds_since {
-            laggard.taken_bytes += taken_bytes;
-            if laggard.taken_bytes >= FLOOR_BYTES {
-                (laggard.taken_bytes, laggard.held, *since) = (0, Duration::ZERO, now);
+    /// Records a flush that left output queued. `lags` tells whether that is over the watermark, and `rooms` are the rooms of
+    /// the client.
+    pub fn record_flush(
+        &mut self,
+        id: ClientId,
+        lags: bool,
+        taken_bytes: usize,
+        rooms: RoomIds,
+        now: Moment,
+    ) {
+        let client = self.lagging.get_or_default(id.0);
+        if let Some(since) = &mut client.paused_since {
+            client.taken_bytes += taken_bytes;
+            if client.taken_bytes >= FLOOR_BYTES {
+                (client.taken_bytes, client.paused, *since) = (0, Duration::ZERO, now);
             }
         }
-        let holds = over && !laggard.too_slow;
-        let moved = laggard.rooms != rooms;
-        if laggard.holds_since.is_some() && (!holds || moved) {
-            self.end_hold(id, now);
+        let pauses = lags && !client.is_too_slow;
+        let moved = client.rooms != rooms;
+        if client.paused_since.is_some() && (!pauses || moved) {
+            self.end_pause(id, now);
         }
-        let laggard = self.laggards.get_or_default(id.0);
-        if !holds {
+        let client = self.lagging.get_or_default(id.0);
+        if !pauses {
             return;
         }
-        let since = *laggard.holds_since.get_or_insert(now);
-        self.deadlines.set(id.0, since + HOLD_MAX.saturating_sub(laggard.held));
+        let since = *client.paused_since.get_or_insert(now);
+        self.deadlines.set(id.0, since + PAUSE_MAX.saturating_sub(client.paused));
         if moved {
-            laggard.rooms = rooms;
-            laggard.rooms.iter().for_each(|room| *self.rooms.entry(*room).or_default() += 1);
+            client.rooms = rooms;
+            client.rooms.iter().for_each(|room| *self.rooms.entry(*room).or_default() += 1);
         }
     }
 
-    /// A client has nothing queued any more, or is no client any more.
-    pub fn forget(&mut self, id: ClientId, now: Moment) {
+    /// Removes a client whose outbox is empty, or that has left the chat.
+    pub fn remove(&mut self, id: ClientId, now: Moment) {
         if self.has(id) {
-            self.end_hold(id, now);
-            self.laggards.take(id.0);
+            self.end_pause(id, now);
+            self.lagging.take(id.0);
         }
     }
 
-    /// Ends the holds of clients that took too little.
+    /// Ends the pauses for clients that have read too little.
     pub fn expire(&mut self, now: Moment) {
         while let Some((_, slot)) = self.deadlines.first().filter(|(moment, _)| *moment <= now) {
-            self.laggards.get_or_default(slot).too_slow = true;
-            self.end_hold(ClientId(slot), now);
+            self.lagging.get_or_default(slot).is_too_slow = true;
+            self.end_pause(ClientId(slot), now);
         }
     }
 
-    /// When [`Pressure::expire`] has something to do.
+    /// The time of the next [`Pressure::expire`].
     pub fn next_deadline(&self) -> Option<Moment> {
         self.deadlines.first().map(|(moment, _)| moment)
     }
 
-    fn end_hold(&mut self, id: ClientId, now: Moment) {
-        let laggard = self.laggards.get_or_default(id.0);
-        if let Some(since) = laggard.holds_since.take() {
-            laggard.held += now.since(since);
+    fn end_pause(&mut self, id: ClientId, now: Moment) {
+        let client = self.lagging.get_or_default(id.0);
+        if let Some(since) = client.paused_since.take() {
+            client.paused += now.since(since);
         }
         self.deadlines.remove(id.0);
         self.release(Audience::Client(id));
-        let rooms = std::mem::take(&mut self.laggards.get_or_default(id.0).rooms);
+        let rooms = std::mem::take(&mut self.lagging.get_or_default(id.0).rooms);
         for room in rooms {
-            let Some(holders) = self.rooms.get_mut(&room) else {
-                debug_assert!(false, "{room:?} is held by {id:?}, and not counted");
+            let Some(clients) = self.rooms.get_mut(&room) else {
+                debug_assert!(false, "{room:?} is paused for {id:?}, and not counted");
                 continue;
             };
-            *holders -= 1;
-            if *holders == 0 {
+            *clients -= 1;
+            if *clients == 0 {
                 self.rooms.remove(&room);
                 self.release(Audience::Room(room));
             }
@@ -177,7 +183,7 @@ impl Pressure {
     }
 
     fn release(&mut self, target: Audience) {
-        // Mostly nobody waits; this spares them the hash.
+        // Mostly no talker waits, and this avoids the hash.
         if self.waiting.is_empty() {
             return;
         }
@@ -187,27 +193,27 @@ impl Pressure {
         }
     }
 
-    /// Whether a talker waits for something, or is about to go on.
-    pub fn waits(&self, talker: Token) -> bool {
+    /// Whether a talker waits, or its wait is over and it was not taken yet.
+    pub fn is_waiting(&self, talker: Token) -> bool {
         self.waiting.values().flatten().chain(&self.released).any(|other| *other == talker)
     }
 
-    /// The tables here that have the slots of connections as their keys.
+    /// The tables whose keys are the slots of connections.
     pub fn tables(&self) -> [(&'static str, Vec<u32>); 3] {
         let targets = self.waiting.keys().filter_map(|target| match target {
             Audience::Client(id) => Some(id.0),
             Audience::Room(_) => None,
         });
         [
-            ("laggards", self.laggards.slots().collect()),
-            ("clients that hold talkers", self.deadlines.slots().collect()),
+            ("lagging clients", self.lagging.slots().collect()),
+            ("clients that rooms are paused for", self.deadlines.slots().collect()),
             ("clients that talkers wait for", targets.collect()),
         ]
     }
 
-    /// Whether nothing is kept of anybody.
+    /// Whether all tables are empty.
     pub fn is_empty(&self) -> bool {
-        self.laggards.is_empty()
+        self.lagging.is_empty()
             && self.rooms.is_empty()
             && self.deadlines.is_empty()
             && self.waiting.is_empty()

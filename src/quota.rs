@@ -1,8 +1,8 @@
 //! Quotas of connections: [`Quotas`] counts the connections of each [`Quota`], and [`Addresses`] those of each address.
 //!
-//! A connection owns a [`Claim`], which says how it is counted. Only the counts here make one, change it and take it
-//! back, and it can't be copied. So a connection is counted in one quota and by one address, from accept until its
-//! descriptor is closed, and it is counted off once. Debug builds compare the counts with the connections after each tick.
+//! A connection owns a [`Claim`] on one quota and one address. Only the counts here make a claim, change it and take it back,
+//! and it can't be copied. So a connection is counted once from accept until its descriptor is closed. Debug builds compare
+//! the counts with the connections after each tick.
 
 mod addresses;
 
@@ -76,7 +76,7 @@ impl Quotas {
         Claim { quota, host: address.into_host() }
     }
 
-    /// Counts a connection in another quota from now on. One that was refused stays where it is.
+    /// Counts a connection in another quota from now on. The quota of a refused one does not change.
     pub fn change(&mut self, claim: &mut Claim, quota: Quota) {
         if claim.quota != Quota::Refused {
             self.taken[claim.quota as usize] -= 1;
@@ -85,7 +85,7 @@ impl Quotas {
         }
     }
 
-    /// Counts a connection off whose descriptor is closed. Its address is next.
+    /// Takes back the claim of a connection whose descriptor is closed. The result goes to [`Addresses::give_back`].
     pub fn give_back(&mut self, claim: Claim) -> AddressClaim {
         self.taken[claim.quota as usize] -= 1;
         AddressClaim::again(claim.host, claim.quota == Quota::Refused)

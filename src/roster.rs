@@ -11,14 +11,14 @@ use slab::Slab;
 
 use crate::arena::Copies;
 use crate::chat::ClientId;
-use crate::connection::{Connection, InputUse, Priority, Pushed, Readiness, Schedule, State};
+use crate::connection::{Connection, Due, InputUse, Priority, Pushed, Readiness, Schedule, State};
 use crate::limits::Limits;
 use crate::net::{ListenerKind, Token};
 use crate::outbox::Appended;
 use crate::pressure::Pressure;
 use crate::protocol::CloseReason;
 use crate::quota::Claim;
-use crate::rate::{AddressRates, Meter};
+use crate::rate::{AddressRates, ClientRates};
 use crate::time::Moment;
 use crate::timers::Timers;
 
@@ -49,7 +49,7 @@ pub struct Roster<S> {
     closing: Timers,
     /// The time since which each idle HTTP connection has been without a request.
     idle: Timers,
-    rates: Meter,
+    rates: ClientRates,
     address_rates: AddressRates,
     pressure: Pressure,
     limits: Limits,
@@ -69,7 +69,7 @@ impl<S> Roster<S> {
             timers: Timers::with_capacity(slots),
             closing: Timers::default(),
             idle: Timers::default(),
-            rates: Meter::new(limits.throttles, slots),
+            rates: ClientRates::new(limits.throttles, slots),
             address_rates: AddressRates::new(limits.address_throttles),
             pressure: Pressure::default(),
             limits,
@@ -91,23 +91,40 @@ impl<S> Roster<S> {
 
     /// Frees a slot.
     pub fn remove(&mut self, token: Token, now: Moment) -> Option<Connection<S>> {
-        self.get(token)?;
+        self.live(token)?;
         self.timers.remove(token.slot);
         self.closing.remove(token.slot);
         self.idle.remove(token.slot);
-        self.pressure.forget(token.into(), now);
-        self.rates.forget(token.slot);
+        self.pressure.remove(token.into(), now);
+        self.rates.remove(token.slot);
         self.connections.try_remove(token.slot as usize)
     }
 
-    /// The connection, if it is still that one.
+    /// The connection, unless it was freed. Tokens in queues and poll events may outlive their connection.
     pub fn get(&self, token: Token) -> Option<&Connection<S>> {
         self.connections.get(token.slot as usize).filter(|connection| connection.serial == token.serial)
     }
 
-    /// The connection, if it is still that one.
+    /// The connection, unless it was freed.
     pub fn get_mut(&mut self, token: Token) -> Option<&mut Connection<S>> {
         self.connections.get_mut(token.slot as usize).filter(|connection| connection.serial == token.serial)
+    }
+
+    /// The connection of a token that can't be stale: only `server/close.rs` frees connections, and has not done so since the
+    /// caller got the token. Debug builds check it. Release builds skip a connection that is missing all the same.
+    #[track_caller]
+    pub fn live(&self, token: Token) -> Option<&Connection<S>> {
+        let connection = self.get(token);
+        debug_assert!(connection.is_some(), "{token:?} was freed before its last use");
+        connection
+    }
+
+    /// The same, to be changed.
+    #[track_caller]
+    pub fn live_mut(&mut self, token: Token) -> Option<&mut Connection<S>> {
+        let connection = self.get_mut(token);
+        debug_assert!(connection.is_some(), "{token:?} was freed before its last use");
+        connection
     }
 
     /// The connection of a client of the chat.
@@ -149,7 +166,7 @@ impl<S> Roster<S> {
     /// Queues a turn for a connection that can use one.
     pub fn wake(&mut self, token: Token) {
         let limits = self.limits;
-        let Some(connection) = self.get_mut(token) else {
+        let Some(connection) = self.live_mut(token) else {
             return;
         };
         if !connection.schedule.contains(Schedule::RUNNABLE) && connection.is_runnable(&limits) {
@@ -162,12 +179,13 @@ impl<S> Roster<S> {
     #[inline]
     pub fn mark_dirty(&mut self, id: ClientId) {
         let Some(connection) = self.connections.get_mut(id.0 as usize) else {
+            debug_assert!(false, "{id:?} has output and no connection");
             return;
         };
         if !connection.schedule.contains(Schedule::DIRTY) {
             connection.schedule.insert(Schedule::DIRTY);
-            let takes_something = connection.ready.contains(Readiness::WRITABLE);
-            let queue = if takes_something { &mut self.dirty } else { &mut self.blocked };
+            let is_writable = connection.ready.contains(Readiness::WRITABLE);
+            let queue = if is_writable { &mut self.dirty } else { &mut self.blocked };
             queue.push(Token { slot: id.0, serial: connection.serial });
         }
     }
@@ -187,8 +205,8 @@ impl<S> Roster<S> {
 
     /// Queues a copy for each of `ids`, and returns the clients whose write buffers have no room for it.
     ///
-    /// This loop is the cost of a member of a busy room, so it is a function of its own: in here all that does not change is
-    /// in a register, and exceptions are handled elsewhere. `benches/instructions.rs` counts it.
+    /// This loop is most of the cost of a busy room. As a function of its own it has all that does not change in registers,
+    /// and exceptions are handled elsewhere. `benches/instructions.rs` counts it.
     #[inline(never)]
     pub fn broadcast(&mut self, ids: &[ClientId], copies: &mut Copies, full: &mut Vec<ClientId>) {
         let most_queued_bytes = self.limits.hard_bytes.saturating_sub(copies.len() as u32);
@@ -217,18 +235,18 @@ impl<S> Roster<S> {
         }
     }
 
-    /// Closes a connection at the next reaping. The first reason stands, so it does nothing for a closing one.
+    /// Closes a connection at the next reaping. The first reason stands, so this does nothing for a closing connection.
     pub fn close(&mut self, token: Token, reason: CloseReason) {
-        if let Some(connection) = self.get_mut(token).filter(|connection| !connection.is_closing()) {
+        if let Some(connection) = self.live_mut(token).filter(|connection| !connection.is_closing()) {
             connection.set_state(State::Closing(reason));
             self.reapable.push(token);
         }
     }
 
-    /// Frees a connection at the next reaping that is draining or lingering, and sends it nothing more.
+    /// Frees a connection at the next reaping if it is draining or lingering, and sends it nothing more.
     pub fn abort(&mut self, token: Token) {
         let may_abort = |state| matches!(state, State::Draining(_) | State::Lingering);
-        if let Some(connection) = self.get_mut(token).filter(|connection| may_abort(connection.state())) {
+        if let Some(connection) = self.live_mut(token).filter(|connection| may_abort(connection.state())) {
             connection.set_state(State::Closed);
             self.reapable.push(token);
         }
@@ -260,7 +278,14 @@ impl<S> Roster<S> {
 
     fn oldest(&self, times: &Timers) -> Option<(Moment, Token)> {
         let (since, slot) = times.first()?;
-        self.token(ClientId(slot)).map(|token| (since, token))
+        Some((since, self.live_token(slot)?))
+    }
+
+    /// The token of a connection in a table, from which [`Roster::remove`] takes it.
+    fn live_token(&self, slot: u32) -> Option<Token> {
+        let token = self.token(ClientId(slot));
+        debug_assert!(token.is_some(), "slot {slot} is free, but in a table");
+        token
     }
 
     /// Takes the queue of turns. The turn itself clears [`Schedule::RUNNABLE`].
@@ -315,7 +340,7 @@ impl<S> Roster<S> {
     /// Sets a timer for a connection's deadline, unless one fires before. A timer that fires too early is set again, so
     /// deadlines may move back for free.
     pub fn arm(&mut self, token: Token) {
-        let deadline = self.get(token).and_then(|connection| connection.deadline(&self.limits));
+        let deadline = self.live(token).and_then(|connection| connection.deadline(&self.limits));
         if let Some((moment, _)) = deadline
             && self.timers.get(token.slot).is_none_or(|timer| moment < timer)
         {
@@ -325,30 +350,33 @@ impl<S> Roster<S> {
 
     /// The time of the next deadline, or of the next end of a wait.
     pub fn next_deadline(&mut self) -> Option<Moment> {
-        let head = self.head().map(|(moment, _)| moment);
+        let head = self.head().map(|(moment, ..)| moment);
         let others =
             [self.rates.next_deadline(), self.pressure.next_deadline(), self.address_rates.next_timeout()];
         head.into_iter().chain(others.into_iter().flatten()).min()
     }
 
-    /// The first timer at whose time there is a deadline. Timers that are too early are set again on the way.
-    fn head(&mut self) -> Option<(Moment, u32)> {
+    /// The first timer at whose time a connection has a deadline, and its event. Timers that are too early are set again on
+    /// the way.
+    fn head(&mut self) -> Option<(Moment, u32, Due)> {
         loop {
             let (timer, slot) = self.timers.first()?;
             let connection = self.connections.get(slot as usize);
+            debug_assert!(connection.is_some(), "the free slot {slot} has a timer");
             match connection.and_then(|connection| connection.deadline(&self.limits)) {
-                Some((moment, _)) if moment <= timer => return Some((timer, slot)),
+                Some((moment, due)) if moment <= timer => return Some((timer, slot, due)),
                 Some((later, _)) => self.timers.set(slot, later),
+                // The deadline has been lifted since.
                 None => self.timers.remove(slot),
             }
         }
     }
 
-    /// The next connection whose deadline has come by `now`. [`Roster::arm`] it again afterwards.
-    pub fn next_due(&mut self, now: Moment) -> Option<Token> {
-        let (_, slot) = self.head().filter(|(moment, _)| *moment <= now)?;
+    /// The next connection whose deadline has come by `now`, and its event. [`Roster::arm`] it again afterwards.
+    pub fn next_due(&mut self, now: Moment) -> Option<(Token, Due)> {
+        let (_, slot, due) = self.head().filter(|(moment, ..)| *moment <= now)?;
         self.timers.remove(slot);
-        self.token(ClientId(slot))
+        Some((self.live_token(slot)?, due))
     }
 
     /// Checks that each connection with work is in the queue for it, as it must be between ticks.
@@ -369,20 +397,23 @@ impl<S> Roster<S> {
                 !is_runnable || schedule.contains(Schedule::RUNNABLE),
                 "{token:?} has input but no turn: {state:?} {ready:?}"
             );
-            let wants_flush = !outbox.is_empty() && ready.contains(Readiness::WRITABLE);
+            let can_flush = !outbox.is_empty() && ready.contains(Readiness::WRITABLE);
             let is_reapable = matches!(state, State::Closing(_) | State::Closed);
             assert!(
-                !wants_flush || schedule.contains(Schedule::DIRTY) || is_reapable,
+                !can_flush || schedule.contains(Schedule::DIRTY) || is_reapable,
                 "{token:?} has output but no flush: {state:?} {ready:?}"
             );
             let timer = self.timers.get(token.slot);
-            let noticed = |(moment, _)| timer.is_some_and(|timer| timer <= moment);
+            let is_armed = |(moment, _)| timer.is_some_and(|timer| timer <= moment);
             let deadline = connection.deadline(&self.limits);
-            assert!(deadline.is_none_or(noticed), "{token:?} has a deadline and no timer: {state:?}");
-            let waits = connection.is_throttled() && connection.rules().input == InputUse::Decoded;
-            assert!(!waits || self.rates.waits(token.slot), "{token:?} is throttled without an end");
+            assert!(deadline.is_none_or(is_armed), "{token:?} has a deadline and no timer: {state:?}");
+            let is_throttled = connection.is_throttled() && connection.rules().input == InputUse::Decoded;
+            assert!(
+                !is_throttled || self.rates.is_waiting(token.slot),
+                "{token:?} is throttled without an end"
+            );
             let is_paused = schedule.contains(Schedule::PAUSED);
-            assert!(!is_paused || self.pressure.waits(token), "{token:?} is paused without an end");
+            assert!(!is_paused || self.pressure.is_waiting(token), "{token:?} is paused without an end");
         }
         let in_queue = |token: &&Token| self.get(**token).is_some();
         let marked = |mark: fn(&Connection<S>) -> bool| self.iter().filter(|(_, c)| mark(c)).count();

@@ -1,10 +1,10 @@
-//! The loop: [`Server`] owns everything, and [`Server::tick`] is one pass of it.
+//! The loop: [`Server`] owns all state, and [`Server::tick`] is one pass of the loop.
 //!
-//! Each phase is a file of its own in `server/`: `turn` reads and decodes, `deliver` and `announce` queue what the chat
-//! wants told, `flush` writes, `coalesce` says how much at once, and when it had better wait, `close` reaps, `linger` keeps
-//! a closing socket until its peer has the last bytes, `accept` lets in (`places` and `addresses` are its quotas), `link`
-//! hears and tells the other processes, and `end` is the end. All of it is generic over the network, so that a test runs
-//! all of it.
+//! Each phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
+//! names in it. `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed. `flush` writes,
+//! and `coalesce` decides how many outboxes at a time. `close` closes connections, and `linger` keeps their sockets until
+//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, `link` is the link to Redis, and
+//! `end` stops the server. All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
 mod catch_up;
@@ -45,58 +45,55 @@ use accept::Admission;
 use coalesce::Coalescing;
 use end::Ending;
 use fanout::Fanout;
-use linger::Untaken;
+use linger::Unsent;
 use link::RedisLink;
 
-/// The whole server, on the network `N`.
+/// The server, on the network `N`.
 pub struct Server<N: Net> {
     net: N,
     config: Config,
     limits: Limits,
     clock: SteadyClock,
     now: Now,
-    /// What the last poll found; kept for its room.
+    /// The events of the last poll. The buffer is used again.
     events: Vec<PollEvent>,
     roster: Roster<N::Stream>,
     admission: Admission,
     fanout: Fanout,
-    /// The way to the other processes of the chat, if there are any.
+    /// The link to the other processes of the chat, if it is shared.
     linked: Option<RedisLink<N::Stream>>,
     codecs: Codecs,
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
     coalescing: Coalescing,
-    /// Whether a message was put off until everybody has been written to.
-    round_is_full: bool,
+    /// Whether a message waits for the next round, since this one has no room for it.
+    is_round_full: bool,
     scratch: Scratch,
     inboxes: Inboxes,
-    /// The clients and addresses that have caused much work lately.
     load: Load,
-    /// Last bytes that closing connections have still to take.
-    untaken: Sparse<Untaken>,
-    /// The same for all clients of this process, and for no other's.
+    /// Last bytes that the kernel has not sent to the peers of closing connections.
+    unsent: Sparse<Unsent>,
+    /// A random number that distinguishes this process from the others.
     process_id: u64,
     metrics: Metrics,
-    /// Ticks begun.
+    /// The number of ticks that have begun.
     ticks: u64,
-    /// Set once the end has begun.
+    /// The shutdown, once it has begun.
     ending: Option<Ending>,
 }
 
-/// Whether there is another tick.
+/// Whether the loop goes on after a tick.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
-    /// There is.
     Continue,
-    /// The server has ended.
     Stop,
 }
 
 impl<N: Net> Server<N> {
-    /// A server with those open listeners on `net`.
+    /// A server with these open listeners on `net`.
     ///
     /// # Errors
-    /// A file that `config` names can't be read; the message says which.
+    /// A file that `config` names can't be read. The message has its name.
     pub fn new(config: Config, net: N, listeners: Vec<ListenerKind>) -> Result<Server<N>, String> {
         let limits = Limits::new(&config);
         let process_id = net.process_id();
@@ -114,11 +111,11 @@ impl<N: Net> Server<N> {
             linked: None,
             relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
-            round_is_full: false,
+            is_round_full: false,
             scratch: Scratch::new(codecs.unused_max_bytes()),
             inboxes: Inboxes::default(),
             load: Load::default(),
-            untaken: Sparse::default(),
+            unsent: Sparse::default(),
             codecs,
             process_id,
             metrics: Metrics::default(),
@@ -132,7 +129,7 @@ impl<N: Net> Server<N> {
         Ok(server)
     }
 
-    /// Makes the chat one of several, if it is to be.
+    /// Shares the chat with other processes, if there is a Redis for it (`--redis`).
     fn link(&mut self) {
         if let Some(url) = self.config.redis.clone() {
             self.call_chat(|chat, _, _| chat.set_shared());
@@ -141,22 +138,22 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Ticks until it is told to end; calls `ending` once the end begins.
+    /// Ticks until the server has ended. Calls `ending` when the shutdown begins.
     ///
     /// # Errors
-    /// Why it can't go on: the network's error, or that no listener is left.
+    /// The poll failed, or no listener is left.
     pub fn run(&mut self, ending: impl FnOnce()) -> Result<(), String> {
         let mut ending = Some(ending);
         loop {
             let control = self.tick().map_err(|error| format!("the poll loop failed: {error}"))?;
-            // The tick in which the end begins may be the last, if nobody is there.
+            // Without connections the tick in which the shutdown begins is the last.
             if self.ending.is_some()
                 && let Some(ending) = ending.take()
             {
                 ending();
             }
             if control == Control::Stop {
-                self.log_what_is_lost();
+                self.log_unconfirmed();
                 return match self.admission.is_broken() {
                     true => Err("no listener is left that can accept connections; see the log".into()),
                     false => Ok(()),
@@ -165,10 +162,10 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// One pass: poll, then the phases in their order.
+    /// One pass of the loop: a poll, and then the phases in their order.
     ///
     /// # Errors
-    /// The network's, when it can't go on.
+    /// The poll failed.
     pub fn tick(&mut self) -> io::Result<Control> {
         self.ticks += 1;
         self.poll()?;
@@ -198,19 +195,19 @@ impl<N: Net> Server<N> {
         Ok(self.control())
     }
 
-    /// Counts a phase that began at `begun_at` and is over now, which is when the next begins.
+    /// Counts the time of a phase that began at `begun_at`. Returns its end, which is the beginning of the next.
     fn record_phase(&mut self, index: usize, begun_at: u64) -> u64 {
         let now = self.net.nanos();
         self.metrics.phase_nanos[index] += now.saturating_sub(begun_at);
         now
     }
 
-    /// Sleeps until something happens, unless there is work already, or for as long as a part of a flush is to wait;
-    /// then reads the clocks.
+    /// Sleeps until an event or deadline, but not while there is work. Before the poll it sleeps for the batching delay, if one
+    /// is due. Afterwards it reads the clocks.
     fn poll(&mut self) -> io::Result<()> {
-        let rest = self.coalescing.take_wait().filter(|_| !self.has_input()).unwrap_or_default();
-        if !rest.is_zero() {
-            self.net.sleep(rest);
+        let delay = self.coalescing.take_delay().filter(|_| !self.has_input()).unwrap_or_default();
+        if !delay.is_zero() {
+            self.net.sleep(delay);
             self.metrics.coalesced += 1;
         }
         let timeout = self.timeout();
@@ -219,7 +216,7 @@ impl<N: Net> Server<N> {
             Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.read_clock(timeout.map(|timeout| timeout + rest));
+        self.read_clock(timeout.map(|timeout| timeout + delay));
         Ok(())
     }
 
@@ -228,7 +225,7 @@ impl<N: Net> Server<N> {
         self.now = Now { moment, unix_millis: self.net.unix_millis() };
     }
 
-    /// How long the loop may sleep: not at all with work at hand, for ever without a deadline.
+    /// The longest sleep of the loop: zero while there is work, and `None` (no limit) without a deadline.
     fn timeout(&mut self) -> Option<Duration> {
         if self.roster.has_work() || self.has_input() {
             return Some(Duration::ZERO);
@@ -247,14 +244,14 @@ impl<N: Net> Server<N> {
         Some(next.since(self.now.moment))
     }
 
-    /// Whether there is something to hear already: input that was not used, somebody at a listener, news of Redis.
+    /// Whether there is input already: of a connection, at a listener, or of Redis.
     fn has_input(&self) -> bool {
         self.roster.has_runnable()
             || self.next_accept().is_some_and(|moment| moment <= self.now.moment)
             || self.linked.as_ref().is_some_and(RedisLink::has_work)
     }
 
-    /// Notes what the poll found. Nothing is run, taken or freed before the whole batch is noted.
+    /// Records the events of the poll. No connection has a turn or is freed before all events are recorded.
     fn latch(&mut self) -> Control {
         let events = std::mem::take(&mut self.events);
         for event in &events {
@@ -266,7 +263,7 @@ impl<N: Net> Server<N> {
                 }
                 PollEvent::Signal(Signal::Reload) => self.reload(),
                 PollEvent::Signal(Signal::Terminate) if self.ending.is_some() => return Control::Stop,
-                PollEvent::Signal(Signal::Terminate) => self.begin_to_end(),
+                PollEvent::Signal(Signal::Terminate) => self.begin_shutdown(),
             }
         }
         self.events = events;
@@ -275,58 +272,59 @@ impl<N: Net> Server<N> {
 
     fn record_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let Some(connection) = self.roster.get_mut(token) else {
+            // It is a socket of the link, or the connection was freed after the event.
             let linked = self.linked.iter_mut();
             return linked.for_each(|linked| linked.record_readiness(token, readable, writable));
         };
         let ended = connection.ready.contains(Readiness::EOF);
         connection.ready |= Readiness::of(readable && !ended, writable);
-        let awaits_writes = !connection.outbox.is_empty() || matches!(connection.state(), State::Draining(_));
-        if writable && awaits_writes {
+        let has_output = !connection.outbox.is_empty() || matches!(connection.state(), State::Draining(_));
+        if writable && has_output {
             self.roster.mark_dirty(token.into());
         }
         self.roster.wake(token);
     }
 
-    /// Does what is due.
+    /// Handles deadlines and timeouts that are due.
     fn expire(&mut self) {
-        self.say_farewell();
+        self.close_staying();
         self.log_refusals();
         self.load.sweep(self.now.moment);
         while let Some(token) = self.roster.next_unthrottled(self.now.moment) {
             self.resume(token);
         }
         self.roster.sweep_full(self.now.moment);
-        while let Some(token) = self.roster.next_due(self.now.moment) {
-            let due = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
+        while let Some((token, due)) = self.roster.next_due(self.now.moment) {
             match due {
-                Some((_, Due::Close(reason))) => {
+                Due::Close(reason) => {
                     if reason == CloseReason::RequestTimeout {
                         self.send_timeout_response(token);
                     }
                     self.roster.close(token, reason);
                 }
-                Some((_, Due::Abort)) => self.give_up(token),
-                Some((_, Due::Ping)) => self.ping(token),
-                Some((_, Due::Silence)) => self.end_silence(token),
-                None => {}
+                Due::Abort => self.end_drain(token),
+                Due::Ping => self.ping(token),
+                Due::Silence => self.end_silence(token),
             }
             self.roster.arm(token);
         }
         self.call_chat(|chat, now, effects| chat.handle_timeout(now, effects));
     }
 
+    /// Ends the wait of a throttled client.
     fn resume(&mut self, token: Token) {
         let now = self.now.moment;
-        if let Some(connection) = self.roster.get_mut(token) {
+        if let Some(connection) = self.roster.live_mut(token) {
             connection.resume(now);
         }
         self.roster.wake(token);
         self.roster.arm(token);
     }
 
-    /// Asks a client that is silent whether it is there. Who only listens can't answer: for it, the bytes alone must do.
+    /// Sends a ping to a silent client. A client of an event stream can't answer, so it is sent a comment, and a write error
+    /// shows that it is gone.
     fn ping(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         match connection.dialect {
@@ -354,43 +352,40 @@ impl<N: Net> Server<N> {
     fn assert_invariants(&self) {
         self.roster.assert_invariants();
         self.fanout.arena().assert_invariants();
-        self.assert_free_slots_are_forgotten();
+        self.assert_tables_have_no_free_slot();
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
-        assert_eq!(
-            queued,
-            self.fanout.arena().held_bytes(),
-            "arena count other bytes than the outboxes hold"
-        );
+        assert_eq!(queued, self.fanout.arena().held_bytes(), "counts of the arena and outboxes differ");
         for slot in self.inboxes.slots() {
             let token = self.roster.token(ClientId(slot));
             let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
-            let heard = !matches!(state, None | Some(State::Draining(_) | State::Lingering | State::Closed));
-            assert!(heard, "an inbox is kept for nobody: {state:?}");
+            let is_read =
+                !matches!(state, None | Some(State::Draining(_) | State::Lingering | State::Closed));
+            assert!(is_read, "the inbox in slot {slot} is not used: {state:?}");
         }
         let mut taken = [0; Quota::ALL.len()];
         self.roster.iter().for_each(|(_, connection)| taken[connection.claim.quota() as usize] += 1);
         self.admission.assert_invariants(taken, self.roster.len());
-        for slot in self.untaken.slots() {
+        for slot in self.unsent.slots() {
             let token = self.roster.token(ClientId(slot));
             let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
-            let closes = matches!(state, Some(State::Draining(_) | State::Closed));
-            assert!(closes, "bytes are counted as untaken for nobody: {state:?}");
+            let is_closing = matches!(state, Some(State::Draining(_) | State::Closed));
+            assert!(is_closing, "slot {slot} has unsent last bytes and is {state:?}");
         }
         for (token, connection) in self.roster.iter() {
             let catches_up = self.fanout.chat().is_catching_up(token.into());
-            let noted = connection.ready.contains(Readiness::CATCHING_UP);
-            assert!(noted || !catches_up, "{token:?} waits for the rest of what was said");
+            let is_recorded = connection.ready.contains(Readiness::CATCHING_UP);
+            assert!(is_recorded || !catches_up, "{token:?} catches up with messages and has no turn");
         }
         assert!(self.fanout.is_settled(), "a batch, an effect or a requester is left: {:?}", self.fanout);
     }
 
-    /// The network, for the test that looks at it.
+    /// The network, for tests.
     pub fn net(&self) -> &N {
         &self.net
     }
 
-    /// The network, for the test that drives it.
+    /// The network, for tests.
     pub fn net_mut(&mut self) -> &mut N {
         &mut self.net
     }
@@ -400,7 +395,7 @@ impl<N: Net> Server<N> {
         &self.roster
     }
 
-    /// What came in and was not used, for tests.
+    /// Unused input, for tests.
     pub fn inboxes(&self) -> &Inboxes {
         &self.inboxes
     }
@@ -415,12 +410,11 @@ impl<N: Net> Server<N> {
         self.fanout.arena()
     }
 
-    /// What was done so far.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Clients that wait for a place.
+    /// The number of clients in the queue.
     pub fn waiting(&self) -> usize {
         self.admission.waiting()
     }

@@ -1,124 +1,120 @@
 //! Deadlines: [`Timers`].
 //!
-//! A connection has at most one deadline that matters, and it moves with every byte. Moving it only changes a field
-//! of the connection; the queue holds an older, earlier guess, and finds out when that guess comes to its head. So
-//! activity costs nothing here, and a head that turns out stale is mended or thrown away *before* the loop sleeps on
-//! it: an idle server is not woken for a deadline that is none.
+//! A connection has at most one deadline that matters, and it moves with every byte. Moving it changes only a field of the
+//! connection. The timer in this queue stays, and is at or before the deadline. A timer that fires too early is set again or
+//! removed *before* the loop sleeps, so activity costs nothing here, and an idle server sleeps on.
 //!
-//! The queue is a binary heap that knows where in it each connection is, so there is one guess of each at most, and one
-//! that is moved or taken out is not searched for.
+//! The queue is a binary heap with an index of the slots in it, so each connection has at most one timer, and a timer is
+//! moved or removed without a search.
 
 use crate::time::Moment;
 
-/// Room kept in the queue; a burst that needed more gives it back.
+/// Capacity kept in the queue when a burst that needed more is over.
 const KEPT: usize = 64;
 
-/// No place in the heap.
-const NOWHERE: u32 = u32::MAX;
+/// The index of a slot without a timer.
+const NONE: u32 = u32::MAX;
 
-/// For each connection, by its slot, at most one guess of when it is due; the earliest first.
+/// At most one timer for each connection, by its slot.
 #[derive(Debug, Default)]
 pub struct Timers {
-    /// No guess is before its parent's, which is at half its index.
+    /// The timers. None is before its parent, which is at half its index.
     heap: Vec<(Moment, u32)>,
-    /// Where in the heap each slot is.
-    places: Vec<u32>,
+    /// The index in the heap of each slot's timer.
+    indices: Vec<u32>,
 }
 
 impl Timers {
-    /// Room to find the guesses of so many slots. It takes memory only where it is used.
+    /// No timers, and an index for so many slots. The kernel provides its memory only when it is used.
     pub fn with_capacity(slots: usize) -> Timers {
-        Timers { heap: Vec::new(), places: Vec::with_capacity(slots) }
+        Timers { heap: Vec::new(), indices: Vec::with_capacity(slots) }
     }
 
-    /// Guesses that `slot` is due at `moment`, whatever the guess was.
+    /// Sets the timer of `slot`, which replaces the one that it had.
     pub fn set(&mut self, slot: u32, moment: Moment) {
-        let place = match self.place(slot) {
-            Some(place) => place,
+        let index = match self.index(slot) {
+            Some(index) => index,
             None => {
-                let slots = self.places.len().max(slot as usize + 1);
-                self.places.resize(slots, NOWHERE);
+                let slots = self.indices.len().max(slot as usize + 1);
+                self.indices.resize(slots, NONE);
                 self.heap.push((moment, slot));
                 self.heap.len() - 1
             }
         };
-        self.put(place, (moment, slot));
-        self.settle(place);
+        self.store(index, (moment, slot));
+        self.settle(index);
     }
 
-    /// When `slot` is guessed to be due.
     pub fn get(&self, slot: u32) -> Option<Moment> {
-        self.place(slot).map(|place| self.heap[place].0)
+        self.index(slot).map(|index| self.heap[index].0)
     }
 
-    /// Guesses nothing of `slot` any more.
     pub fn remove(&mut self, slot: u32) {
-        let Some(place) = self.place(slot) else {
+        let Some(index) = self.index(slot) else {
+            // Most slots have no timer in most queues.
             return;
         };
         let last = self.heap.len() - 1;
-        self.swap(place, last);
+        self.swap(index, last);
         self.heap.truncate(last);
-        self.places[slot as usize] = NOWHERE;
-        if place < last {
-            self.settle(place);
+        self.indices[slot as usize] = NONE;
+        if index < last {
+            self.settle(index);
         }
         if self.heap.capacity() > KEPT && self.heap.len() < self.heap.capacity() / 4 {
             self.heap.shrink_to(KEPT.max(self.heap.len() * 2));
         }
     }
 
-    /// The earliest guess.
+    /// The earliest timer.
     pub fn first(&self) -> Option<(Moment, u32)> {
         self.heap.first().copied()
     }
 
-    /// The slots that something is guessed of, in no order.
+    /// The slots that have a timer, in no order.
     pub fn slots(&self) -> impl Iterator<Item = u32> {
         self.heap.iter().map(|(_, slot)| *slot)
     }
 
-    /// How many guesses there are.
     pub fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
-    fn place(&self, slot: u32) -> Option<usize> {
-        self.places.get(slot as usize).filter(|place| **place != NOWHERE).map(|place| *place as usize)
+    fn index(&self, slot: u32) -> Option<usize> {
+        self.indices.get(slot as usize).filter(|index| **index != NONE).map(|index| *index as usize)
     }
 
-    fn put(&mut self, place: usize, guess: (Moment, u32)) {
-        self.heap[place] = guess;
-        self.places[guess.1 as usize] = place as u32;
+    fn store(&mut self, index: usize, timer: (Moment, u32)) {
+        self.heap[index] = timer;
+        self.indices[timer.1 as usize] = index as u32;
     }
 
     fn swap(&mut self, one: usize, other: usize) {
         let (first, second) = (self.heap[one], self.heap[other]);
-        self.put(one, second);
-        self.put(other, first);
+        self.store(one, second);
+        self.store(other, first);
     }
 
-    /// Moves a guess that may be in the wrong place up, or else down, to where it belongs.
-    fn settle(&mut self, mut place: usize) {
-        while place > 0 && self.heap[place] < self.heap[(place - 1) / 2] {
-            self.swap(place, (place - 1) / 2);
-            place = (place - 1) / 2;
+    /// Restores the order of the heap by moving one timer up or down.
+    fn settle(&mut self, mut index: usize) {
+        while index > 0 && self.heap[index] < self.heap[(index - 1) / 2] {
+            self.swap(index, (index - 1) / 2);
+            index = (index - 1) / 2;
         }
-        while let Some(child) = self.earlier_child(place)
-            && self.heap[child] < self.heap[place]
+        while let Some(child) = self.earlier_child(index)
+            && self.heap[child] < self.heap[index]
         {
-            self.swap(place, child);
-            place = child;
+            self.swap(index, child);
+            index = child;
         }
     }
 
-    fn earlier_child(&self, place: usize) -> Option<usize> {
-        let children = [2 * place + 1, 2 * place + 2].into_iter().filter(|child| *child < self.heap.len());
+    fn earlier_child(&self, index: usize) -> Option<usize> {
+        let children = [2 * index + 1, 2 * index + 2].into_iter().filter(|child| *child < self.heap.len());
         children.min_by_key(|child| self.heap[*child])
     }
 }
@@ -128,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_guess_a_slot_and_the_earliest_first() {
+    fn slot_has_one_timer_and_the_earliest_is_first() {
         let mut timers = Timers::default();
         let at = Moment::from_millis;
         for (slot, moment) in [(1, 30), (2, 10), (3, 20), (9, 40)] {
@@ -145,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_gives_its_room_back() {
+    fn capacity_shrinks_after_a_burst() {
         let mut timers = Timers::default();
         (0..10_000).for_each(|slot| timers.set(slot, Moment::default()));
         (0..10_000).for_each(|slot| timers.remove(slot));

@@ -7,18 +7,18 @@ use crate::limits::Limits;
 use crate::protocol::{CloseReason, Dialect};
 use crate::time::Moment;
 
-/// The longest time without progress in which a peer takes its last bytes, where `--stall-timeout` is off.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// The longest time without progress for a peer that reads its last bytes, if `--stall-timeout` is off.
+const DRAIN_STALL: Duration = Duration::from_secs(10);
 
-/// The longest time in which a slow peer takes its last bytes.
+/// The longest time for a peer to read its last bytes.
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// The time for which input is discarded after the last bytes. Closing a socket with unread input makes the kernel send a
 /// reset (RFC 1122, 4.2.2.13), which can destroy the last bytes before the peer reads them.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Silence after which a client is taken to wait for the server. It is more than a lost segment takes to be sent again
-/// over a short way (200 ms), and less than a person takes to read an answer and type another.
+/// Silence after which the server takes it that a client waits for its reply. A lost segment is sent again after 200 ms on a
+/// short path, and a person takes longer to read a reply and type another line.
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// The event of a connection's deadline.
@@ -27,9 +27,9 @@ pub enum Due {
     Close(CloseReason),
     /// A ping is to be sent.
     Ping,
-    /// The client has been silent long enough to be taken to wait for the server.
+    /// The client was silent for [`SILENCE`].
     Silence,
-    /// A closing peer has had enough time.
+    /// The time of a closing peer to read its last bytes is over.
     Abort,
 }
 
@@ -62,8 +62,8 @@ impl<S> Connection<S> {
             (Timeout::Idle, _) => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
             (Timeout::Drain, _) => {
                 let stalled = self.outbox.stalled_since().unwrap_or(since).max(since);
-                let patience = (stalled + limits.stall.unwrap_or(FAREWELL)).min(since + DRAIN);
-                Some((patience, Due::Abort))
+                let last = (stalled + limits.stall.unwrap_or(DRAIN_STALL)).min(since + DRAIN);
+                Some((last, Due::Abort))
             }
             (Timeout::Linger, _) => Some((since + LINGER, Due::Abort)),
         }
@@ -75,13 +75,13 @@ impl<S> Connection<S> {
         if self.is_delayed() || self.is_stalled(limits) {
             return None;
         }
-        let asked_at = Moment::from(self.input_at) + limits.ping_interval;
+        let ping_at = Moment::from(self.input_at) + limits.ping_interval;
         match (self.dialect, self.state) {
             (Dialect::Json | Dialect::Raw, State::Queued | State::Active) if self.pinged => {
-                Some((asked_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
+                Some((ping_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
             }
-            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) => Some((asked_at, Due::Ping)),
-            (Dialect::Events, State::Active) => Some((asked_at, Due::Ping)),
+            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) => Some((ping_at, Due::Ping)),
+            (Dialect::Events, State::Active) => Some((ping_at, Due::Ping)),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Output of a connection: into its outbox as far as the limits allow, and from there to the socket.
+//! Output of a connection: it is queued in the outbox within the limits, and written to the socket.
 
 use std::io;
 
@@ -25,7 +25,7 @@ impl<S> Connection<S> {
         appended
     }
 
-    /// Queues a copy if it fits. Behind a gap no message fits until the client was sent the number of those it missed.
+    /// Queues a copy if it fits. After a missed message no further one fits until the client was sent their number.
     #[cold]
     pub fn push(&mut self, copies: &mut Copies, priority: Priority, limits: &Limits) -> Pushed {
         if !self.receives() {
@@ -55,7 +55,7 @@ impl<S> Connection<S> {
     /// Writes as much of the outbox as the socket takes.
     ///
     /// # Errors
-    /// `send(2)`'s that mean the connection is broken.
+    /// Those of `send(2)` that mean the connection is broken.
     pub fn flush<N: Net<Stream = S>>(
         &mut self,
         net: &mut N,

@@ -5,17 +5,17 @@ use crate::protocol::{CloseReason, Dialect};
 use crate::quota::Quota;
 use crate::time::Moment;
 
-/// The state of a connection. It goes down this list, some states left out, never up.
+/// The state of a connection. Its states follow each other in this order, and some may be left out.
 // The tag is read for each delivery. Without `repr` it would be hidden in `Naming`, and cost four instructions more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum State {
     /// The connection speaks HTTP, and is no client of the chat.
     Http {
-        /// Whether the listener is on a loopback address, which serves this machine's names only.
+        /// Whether the listener is on a loopback address, which serves only host names of this machine.
         guarded: bool,
     },
-    /// The client waits for the place of another one.
+    /// The client waits until another one leaves.
     Queued,
     /// The client was admitted, and has no name yet.
     Naming(Naming),
@@ -44,15 +44,15 @@ pub enum Naming {
     Repeated(Silence),
 }
 
-/// Whether it matters that a client is silent. Input that was sent before a reply can't answer it; and a person, or a
-/// program that reads, waits for the reply.
+/// The use of a client's silence. Input that was sent before a reply can't be an answer to it. A person, or a program that
+/// reads, waits for the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Silence {
-    /// It does not matter.
+    /// Silence makes no difference.
     Unneeded,
-    /// A line is pending. It is an answer only if nothing follows it for a moment.
+    /// A line is pending. It is an answer only if no input follows it for a moment.
     Awaited,
-    /// Nothing has followed the line.
+    /// No input has followed the line.
     Over,
 }
 
@@ -86,9 +86,9 @@ pub enum Timeout {
     Linger,
 }
 
-/// A row of the table.
+/// A row of the table of states.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub struct StateRules {
     pub input: InputUse,
     /// Whether the client is sent messages of others and events.
     pub receives: bool,
@@ -96,19 +96,19 @@ pub struct Rules {
     pub timeout: Timeout,
     /// The quotas that may count a connection in this state.
     pub quotas: &'static [Quota],
-    /// The place in the order of states.
+    /// The position in the order of states.
     rank: u8,
 }
 
 impl State {
     /// The rules for a connection in this state that speaks `dialect`.
     #[inline]
-    pub const fn rules(self, dialect: Dialect) -> Rules {
+    pub const fn rules(self, dialect: Dialect) -> StateRules {
         use InputUse::{Decoded, Discarded, Kept, Unread};
         const CLOSING: &[Quota] = &[Quota::Closing, Quota::Refused];
         let (rank, input, receives, timeout, quotas): (_, _, _, _, &'static [Quota]) = match self {
             State::Http { .. } => (0, Decoded, false, Timeout::Request, &[Quota::Http]),
-            // A line client's input would be taken for its name.
+            // The first line of a line client may be its name, so it is decoded after the question for it.
             State::Queued if matches!(dialect, Dialect::Line) => {
                 (1, Kept, true, Timeout::None, &[Quota::Queue])
             }
@@ -121,12 +121,11 @@ impl State {
             State::Lingering => (7, Discarded, false, Timeout::Linger, CLOSING),
             State::Closed => (8, Unread, false, Timeout::None, CLOSING),
         };
-        Rules { input, receives, is_closing: rank >= 5, timeout, quotas, rank }
+        StateRules { input, receives, is_closing: rank >= 5, timeout, quotas, rank }
     }
 }
 
 impl<S> Connection<S> {
-    /// The state.
     #[inline]
     pub fn state(&self) -> State {
         self.state
@@ -134,11 +133,11 @@ impl<S> Connection<S> {
 
     /// The rules for the connection in its present state.
     #[inline]
-    pub fn rules(&self) -> Rules {
+    pub fn rules(&self) -> StateRules {
         self.state.rules(self.dialect)
     }
 
-    /// Changes the state, and lets its deadline count from `now`.
+    /// Changes the state, and starts its deadline at `now`.
     pub fn start_state(&mut self, state: State, now: Moment) {
         self.set_state(state);
         self.since = now.into();

@@ -1,5 +1,4 @@
-//! Connections by address: [`Addresses`] counts them against `--max-per-ip`, and keeps refusals out of the log where
-//! they are too many.
+//! Connections by address: [`Addresses`] counts them against `--max-per-ip`, and limits the refusals in the log.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,8 +7,8 @@ use crate::host::Host;
 use crate::protocol::CloseReason;
 use crate::time::Moment;
 
-/// Connections of an address over `--max-per-ip` that are open until they have been sent the reason. Any more of them
-/// are closed without a word, so that refused connections can't take up descriptors either.
+/// Connections of an address over `--max-per-ip` that are open until they were sent the reason. Further ones are closed at
+/// once, so that refused connections can't use up descriptors.
 pub const REFUSED_MAX: u32 = 16;
 
 /// One refusal of an address is logged in this time; the others are counted.
@@ -21,11 +20,10 @@ const LOGGED_MAX: usize = 1_000;
 /// The decision on a new connection, by its address alone.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It may stay.
     Admit(AddressClaim),
     /// It is sent the reason, and closed.
     Refuse(AddressClaim, CloseReason),
-    /// It is closed without a word, and not counted.
+    /// It is closed without a reason, and not counted.
     Abort(CloseReason),
 }
 
@@ -76,7 +74,7 @@ struct RefusalCount {
 }
 
 impl Addresses {
-    /// No connections yet; at most `max` of one address.
+    /// No connections, and a limit of `max` for each address.
     pub fn new(max: Option<u32>) -> Addresses {
         Addresses { max, open: HashMap::new(), refusals: HashMap::new() }
     }
@@ -104,7 +102,7 @@ impl Addresses {
         }
     }
 
-    /// Counts a connection off whose descriptor is closed.
+    /// Takes back the claim of a connection whose descriptor is closed.
     pub fn give_back(&mut self, AddressClaim { host, is_refused }: AddressClaim) {
         if host == Host::LOCAL {
             return;
@@ -120,22 +118,22 @@ impl Addresses {
         }
     }
 
-    /// Addresses with open connections.
+    /// The number of addresses with open connections.
     pub fn count(&self) -> usize {
         self.open.len()
     }
 
-    /// Addresses with refusals that may not be logged yet.
+    /// The number of addresses with refusals that were not logged yet.
     pub fn refusals(&self) -> usize {
         self.refusals.len()
     }
 
-    /// Counts a refusal of an address. Returns how many were not logged since the last that was, if this one is to be
-    /// logged.
+    /// Counts a refusal of an address. If it is to be logged, returns the number of those before it that were not.
     pub fn record_refusal(&mut self, host: Host, now: Moment) -> Option<u64> {
         let known = self.refusals.contains_key(&host) || self.refusals.len() < LOGGED_MAX;
         let host = if known { host } else { Host::LOCAL };
         let Some(refusals) = self.refusals.get_mut(&host) else {
+            // The first refusal is logged at once.
             self.refusals.insert(host, RefusalCount { logged_at: now, silent: 0 });
             return Some(0);
         };
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn address_is_refused_over_its_maximum_and_aborted_over_the_allowance_for_refusals() {
+    fn address_is_refused_over_its_maximum_and_aborted_over_the_maximum_of_refusals() {
         let mut addresses = Addresses::new(Some(2));
         let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST, true)).collect();
         let (first, others) = verdicts.split_at(2);
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_counted_apart_and_forgotten_with_their_last_connection() {
+    fn addresses_are_counted_apart_and_dropped_with_their_last_connection() {
         let mut addresses = Addresses::new(Some(1));
         assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [ADMIT, REFUSE]);
         assert_eq!(addresses.take(OTHER, true), Verdict::Admit(admitted(OTHER)));

@@ -1,5 +1,5 @@
-//! Rates by address: [`AddressRates`]. A new connection costs its maker nothing, so what each may do says little of what
-//! all of an address do together.
+//! Rates of addresses: [`AddressRates`]. New connections are cheap, so limits on each connection don't bound the load that
+//! one address causes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,41 +14,39 @@ pub const BURST_SECONDS: u64 = 2;
 /// Something that counts against the rates of its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Use {
-    /// A message, with so many bytes of text or data.
     Message {
-        /// How many.
+        /// Length of the text or data.
         bytes: usize,
     },
-    /// A request that says nothing: a `GET`, a ping.
+    /// A request without a message: a `GET`, a ping.
     Request,
     /// A new connection.
     Connection,
 }
 
-/// The throttles that an address is held to, each of which may be lifted.
+/// The throttles of each address; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AddressThrottles {
-    /// Of messages.
     pub messages: Option<Throttle>,
-    /// Of the bytes in them.
+    /// Bytes of text or data in messages.
     pub bytes: Option<Throttle>,
-    /// Of requests that say nothing.
+    /// Requests without a message.
     pub requests: Option<Throttle>,
-    /// Of new connections.
+    /// New connections.
     pub connections: Option<Throttle>,
 }
 
-/// The allowances of one address.
+/// The buckets of one address.
 #[derive(Clone, Copy, Debug, Default)]
-struct AddressUse {
+struct AddressBuckets {
     messages: TokenBucket,
     bytes: TokenBucket,
     requests: TokenBucket,
     connections: TokenBucket,
 }
 
-impl AddressUse {
-    /// The allowances that something counts against, each with its pace and the amount.
+impl AddressBuckets {
+    /// The buckets that a use counts against, each with its throttle and the amount.
     fn of(
         &mut self,
         what: Use,
@@ -56,82 +54,81 @@ impl AddressUse {
     ) -> [Option<(&mut TokenBucket, Throttle, u64)>; 2] {
         match what {
             Use::Message { bytes } => [
-                throttles.messages.map(|pace| (&mut self.messages, pace, 1)),
-                throttles.bytes.map(|pace| (&mut self.bytes, pace, bytes as u64)),
+                throttles.messages.map(|throttle| (&mut self.messages, throttle, 1)),
+                throttles.bytes.map(|throttle| (&mut self.bytes, throttle, bytes as u64)),
             ],
-            Use::Request => [throttles.requests.map(|pace| (&mut self.requests, pace, 1)), None],
-            Use::Connection => [throttles.connections.map(|pace| (&mut self.connections, pace, 1)), None],
+            Use::Request => [throttles.requests.map(|throttle| (&mut self.requests, throttle, 1)), None],
+            Use::Connection => {
+                [throttles.connections.map(|throttle| (&mut self.connections, throttle, 1)), None]
+            }
         }
     }
 
-    fn is_full_again(&self, now: Moment) -> bool {
-        [self.messages, self.bytes, self.requests, self.connections]
-            .iter()
-            .all(|allowance| allowance.is_full_again(now))
+    fn is_full(&self, now: Moment) -> bool {
+        [self.messages, self.bytes, self.requests, self.connections].iter().all(|bucket| bucket.is_full(now))
     }
 }
 
-/// The allowances of the addresses that were active lately. This machine is exempt.
+/// The buckets of the addresses that were active lately. Loopback is exempt.
 #[derive(Debug)]
 pub struct AddressRates {
     throttles: AddressThrottles,
-    recent: HashMap<Host, AddressUse>,
+    recent: HashMap<Host, AddressBuckets>,
     swept_at: Moment,
 }
 
 impl AddressRates {
-    /// Holds every address to `throttles`.
     pub fn new(throttles: AddressThrottles) -> AddressRates {
         AddressRates { throttles, recent: HashMap::new(), swept_at: Moment::default() }
     }
 
-    /// The moment from which an address may do something; now or earlier if it may.
+    /// The time from which an address may do something; now or earlier if it may.
     pub fn ready_at(&mut self, host: Host, what: Use) -> Moment {
-        let Some(spent) = self.recent.get_mut(&host) else {
+        let Some(buckets) = self.recent.get_mut(&host) else {
+            // All its buckets are full.
             return Moment::default();
         };
-        let limits = spent.of(what, &self.throttles).into_iter().flatten();
-        limits.map(|(allowance, pace, amount)| allowance.ready_at(pace, amount)).max().unwrap_or_default()
+        let uses = buckets.of(what, &self.throttles).into_iter().flatten();
+        uses.map(|(bucket, throttle, amount)| bucket.ready_at(throttle, amount)).max().unwrap_or_default()
     }
 
-    /// Counts something that an address does, whether or not it may.
+    /// Counts a use by an address, even if its buckets have not enough.
     pub fn spend(&mut self, host: Host, what: Use, now: Moment) {
-        let is_lifted = AddressUse::default().of(what, &self.throttles).iter().all(Option::is_none);
-        if host == Host::LOCAL || is_lifted {
+        let is_unlimited = AddressBuckets::default().of(what, &self.throttles).iter().all(Option::is_none);
+        if host == Host::LOCAL || is_unlimited {
             return;
         }
         if self.recent.is_empty() {
             self.swept_at = now;
         }
-        let spent = self.recent.entry(host).or_default();
-        let limits = spent.of(what, &self.throttles).into_iter().flatten();
-        limits.for_each(|(allowance, pace, amount)| allowance.spend(pace, amount, now));
+        let buckets = self.recent.entry(host).or_default();
+        let uses = buckets.of(what, &self.throttles).into_iter().flatten();
+        uses.for_each(|(bucket, throttle, amount)| bucket.spend(throttle, amount, now));
     }
 
-    /// Whether an address has used up nothing.
-    pub fn is_full_again(&self, host: Host, now: Moment) -> bool {
-        self.recent.get(&host).is_none_or(|spent| spent.is_full_again(now))
+    /// Whether the buckets of an address are full.
+    pub fn is_full(&self, host: Host, now: Moment) -> bool {
+        self.recent.get(&host).is_none_or(|buckets| buckets.is_full(now))
     }
 
-    /// Addresses that are remembered.
+    /// The number of addresses with buckets.
     pub fn len(&self) -> usize {
         self.recent.len()
     }
 
-    /// Whether no address is remembered.
     pub fn is_empty(&self) -> bool {
         self.recent.is_empty()
     }
 
-    /// When addresses can be forgotten.
+    /// The time of the next sweep.
     pub fn next_timeout(&self) -> Option<Moment> {
         (!self.recent.is_empty()).then(|| self.swept_at + Duration::from_secs(BURST_SECONDS))
     }
 
-    /// Forgets the addresses that have used up nothing, if it is time to.
+    /// Drops the addresses whose buckets are full, if a refill interval has passed since the last sweep.
     pub fn sweep(&mut self, now: Moment) {
         if self.next_timeout().is_some_and(|due| due <= now) {
-            self.recent.retain(|_, spent| !spent.is_full_again(now));
+            self.recent.retain(|_, buckets| !buckets.is_full(now));
             self.recent.shrink_to(0);
             self.swept_at = now;
         }
@@ -146,16 +143,16 @@ mod tests {
     const HOST: Host = Host::v4([10, 0, 0, 1]);
     const OTHER: Host = Host::v4([10, 0, 0, 2]);
 
-    fn pace(rate: &str, burst: u64) -> Option<Throttle> {
+    fn throttle(rate: &str, burst: u64) -> Option<Throttle> {
         let rate = rate.parse::<OrOff<Rate>>().expect("a rate").expect("not off");
         Some(Throttle::new(rate, burst))
     }
 
     fn rates() -> AddressRates {
         AddressRates::new(AddressThrottles {
-            messages: pace("1/s", 2),
-            bytes: pace("100/s", 200),
-            requests: pace("1/s", 2),
+            messages: throttle("1/s", 2),
+            bytes: throttle("100/s", 200),
+            requests: throttle("1/s", 2),
             connections: None,
         })
     }
@@ -169,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rate_is_counted_for_itself_and_each_address_too() {
+    fn rates_and_addresses_are_counted_apart() {
         let (mut rates, now) = (rates(), Moment::from_millis(10_000));
         let line = Use::Message { bytes: 1 };
         let said: Vec<bool> = (0..3).map(|_| may(&mut rates, HOST, line, now)).collect();
@@ -177,11 +174,11 @@ mod tests {
         assert!(may(&mut rates, HOST, Use::Request, now) && may(&mut rates, OTHER, line, now));
         assert_eq!(rates.ready_at(HOST, line), now + Duration::from_secs(1));
         assert!(may(&mut rates, HOST, line, now + Duration::from_secs(1)));
-        assert!((0..100).all(|_| may(&mut rates, HOST, Use::Connection, now)), "that limit is lifted");
+        assert!((0..100).all(|_| may(&mut rates, HOST, Use::Connection, now)), "connections have no limit");
     }
 
     #[test]
-    fn bytes_of_an_address_are_limited_as_its_messages_are() {
+    fn bytes_of_an_address_are_limited_like_its_messages() {
         let (mut rates, now) = (rates(), Moment::from_millis(10_000));
         assert!(may(&mut rates, HOST, Use::Message { bytes: 200 }, now));
         assert!(!may(&mut rates, HOST, Use::Message { bytes: 1 }, now));
@@ -189,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_exempt_and_rested_addresses_are_forgotten() {
+    fn loopback_is_exempt_and_addresses_with_full_buckets_are_dropped() {
         let (mut rates, now) = (rates(), Moment::from_millis(10_000));
         assert!((0..100).all(|_| may(&mut rates, Host::LOCAL, Use::Request, now)));
         assert_eq!(rates.next_timeout(), None);
-        assert!(may(&mut rates, HOST, Use::Request, now) && !rates.is_full_again(HOST, now));
+        assert!(may(&mut rates, HOST, Use::Request, now) && !rates.is_full(HOST, now));
         let later = now + Duration::from_secs(BURST_SECONDS);
         rates.sweep(later);
-        assert_eq!((rates.len(), rates.is_full_again(HOST, now), rates.next_timeout()), (0, true, None));
+        assert_eq!((rates.len(), rates.is_full(HOST, now), rates.next_timeout()), (0, true, None));
     }
 }

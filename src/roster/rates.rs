@@ -21,8 +21,8 @@ impl<S> Roster<S> {
         if host == Host::LOCAL && what == Use::Request {
             return Charge::Allowed;
         }
-        let was_full = self.rates.is_full_again(token.slot, now)
-            && (host == Host::LOCAL || self.address_rates.is_full_again(host, now));
+        let was_full = self.rates.is_full(token.slot, now)
+            && (host == Host::LOCAL || self.address_rates.is_full(host, now));
         let ready_at = self.address_rates.ready_at(host, what);
         let is_within = match what {
             _ if ready_at > now => {
@@ -40,13 +40,13 @@ impl<S> Roster<S> {
 
     /// Whether the address of a connection may make one more request.
     pub fn may_request(&mut self, token: Token, now: Moment) -> bool {
-        let host = self.get(token).map(Connection::host).filter(|host| *host != Host::LOCAL);
+        let host = self.live(token).map(Connection::host).filter(|host| *host != Host::LOCAL);
         host.is_none_or(|host| self.address_rates.ready_at(host, Use::Request) <= now)
     }
 
     /// Counts a ping that is handled while its client must wait.
     pub fn count_request(&mut self, token: Token, now: Moment) {
-        if let Some(host) = self.get(token).map(Connection::host) {
+        if let Some(host) = self.live(token).map(Connection::host) {
             self.address_rates.spend(host, Use::Request, now);
         }
     }
@@ -68,10 +68,10 @@ impl<S> Roster<S> {
     /// The next client whose wait for its rate is over.
     pub fn next_unthrottled(&mut self, now: Moment) -> Option<Token> {
         let slot = self.rates.next_unthrottled(now)?;
-        self.token(ClientId(slot))
+        self.live_token(slot)
     }
 
-    /// Drops the buckets that are full again, once a refill interval.
+    /// Drops the buckets that are full, once a refill interval.
     pub fn sweep_full(&mut self, now: Moment) {
         self.rates.sweep(now);
         self.address_rates.sweep(now);
@@ -82,9 +82,9 @@ impl<S> Roster<S> {
         &self.pressure
     }
 
-    /// Pauses a client until a message may go to its receivers.
-    pub fn hold(&mut self, token: Token, target: Audience) {
-        if let Some(connection) = self.get_mut(token) {
+    /// Pauses a client until its message may be sent to the target.
+    pub fn pause(&mut self, token: Token, target: Audience) {
+        if let Some(connection) = self.live_mut(token) {
             connection.schedule.insert(Schedule::PAUSED);
             self.pressure.wait(token, target);
         }
@@ -98,28 +98,28 @@ impl<S> Roster<S> {
         rooms: impl FnOnce(ClientId) -> RoomIds,
         now: Moment,
     ) {
-        let Some(connection) = self.connections.get(token.slot as usize) else {
-            debug_assert!(false, "a flush has a connection");
+        let Some(connection) = self.live(token) else {
             return;
         };
         let over = connection.outbox.cost_bytes() > self.limits.watermark_bytes;
         let lags = over && connection.state() == State::Active;
         if lags || self.pressure.has(token.into()) {
-            self.pressure.note(token.into(), lags, taken_bytes, rooms(token.into()), now);
+            self.pressure.record_flush(token.into(), lags, taken_bytes, rooms(token.into()), now);
         }
     }
 
     /// Records that a client has nothing queued any more, or has left the chat.
     pub fn record_unblocked(&mut self, token: Token, now: Moment) {
-        self.pressure.forget(token.into(), now);
+        self.pressure.remove(token.into(), now);
     }
 
     /// Gives a turn to each talker whose wait for slow readers is over.
     pub fn resume_talkers(&mut self, now: Moment) {
         self.pressure.expire(now);
         for token in self.pressure.take_released() {
+            // A talker that was freed while it waited has left its token there.
             if let Some(connection) = self.get_mut(token) {
-                connection.release(now);
+                connection.end_pause(now);
                 self.wake(token);
                 self.arm(token);
             }

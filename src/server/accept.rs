@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// A closing or idle HTTP connection is evicted for a newcomer after this time. Until then the newcomer waits: the peer is
 /// probably about to close, or to send its request.
-const GIVES_WAY: Duration = Duration::from_secs(1);
+const EVICTED_AFTER: Duration = Duration::from_secs(1);
 
 /// The listeners, the quotas, the queue, and the counts by address.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Admission {
     moved: bool,
 }
 
-/// A client in the queue, the position it was sent last, and its request to enter if it has made one.
+/// A client in the queue, the position that it was sent last, and its request to enter by HTTP if there is one.
 #[derive(Debug)]
 struct Waiter {
     token: Token,
@@ -57,8 +57,8 @@ struct Waiter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Vacancy {
     Free,
-    /// It has room from that moment on, if this connection is evicted.
-    Instead(Moment, Token),
+    /// It has room from that time on, if this connection is evicted.
+    ByEviction(Moment, Token),
     /// It has no room before some connection ends.
     None,
 }
@@ -132,17 +132,17 @@ impl Admission {
         self.queue.iter().map(|waiter| waiter.token.slot)
     }
 
-    /// Whether a client that comes now is admitted at once.
+    /// Whether a client that connects now is admitted at once.
     pub fn has_place(&self) -> bool {
         self.clients() < self.max_clients
     }
 
-    /// Whether a client that comes now is not refused.
+    /// Whether a client that connects now is admitted or queued.
     pub fn has_place_or_queue(&self) -> bool {
         self.has_place() || self.queue.len() < self.max_waiting
     }
 
-    /// The quota of a client that comes now.
+    /// The quota of a client that connects now.
     fn quota_of_client(&self) -> Quota {
         match () {
             () if self.has_place() => Quota::Client,
@@ -157,7 +157,7 @@ impl Admission {
         self.quotas.change(&mut connection.claim, quota);
     }
 
-    /// Counts a connection off, whose slot and descriptor are free.
+    /// Takes back the claim of a connection whose slot is free, and closes its descriptor.
     pub fn freed<S>(&mut self, token: Token, connection: Connection<S>) {
         self.leave_queue(token, connection.claim.quota());
         self.addresses.give_back(self.quotas.give_back(connection.claim));
@@ -175,14 +175,14 @@ impl Admission {
         self.has_place() && !self.queue.is_empty()
     }
 
-    /// Whether all numbers are as with these connections and no others.
+    /// Checks the counts against the number of connections in each quota, and of all connections.
     ///
     /// # Panics
-    /// When they are not.
-    pub fn assert_invariants(&self, taken: [usize; Quota::ALL.len()], addresses: usize) {
+    /// If they differ.
+    pub fn assert_invariants(&self, taken: [usize; Quota::ALL.len()], connections: usize) {
         assert_eq!(Quota::ALL.map(|quota| self.quotas.taken(quota)), taken, "quotas and connections differ");
         assert_eq!(self.quotas.taken(Quota::Queue), self.queue.len(), "the queue and its quotas differ");
-        assert!(self.addresses.count() <= addresses, "an address without connections is kept");
+        assert!(self.addresses.count() <= connections, "an address without connections is stored");
     }
 }
 
@@ -190,25 +190,25 @@ impl<N: Net> Server<N> {
     /// Whether a listener has room for one more connection.
     fn room(&self, listener: ListenerId) -> Vacancy {
         let admission = &self.admission;
-        let instead = |oldest: Option<(Moment, Token)>| match oldest {
-            Some((since, token)) => Vacancy::Instead(since + GIVES_WAY, token),
+        let by_eviction = |oldest: Option<(Moment, Token)>| match oldest {
+            Some((since, token)) => Vacancy::ByEviction(since + EVICTED_AFTER, token),
             None => Vacancy::None,
         };
         let is_http = admission.listeners[listener].dialect == Dialect::Http;
         match () {
             () if is_http && admission.quotas.taken(Quota::Http) >= admission.max_http => {
-                instead(self.roster.longest_idle())
+                by_eviction(self.roster.longest_idle())
             }
-            () if self.roster.len() >= admission.most_slots => instead(self.roster.oldest_closing()),
-            // A newcomer would be refused, and so be a closing connection itself.
+            () if self.roster.len() >= admission.most_slots => by_eviction(self.roster.oldest_closing()),
+            // The newcomer would be refused, and so be a closing connection too.
             () if !is_http && !admission.has_place_or_queue() && !admission.may_close_slowly() => {
-                instead(self.roster.oldest_closing())
+                by_eviction(self.roster.oldest_closing())
             }
             () => Vacancy::Free,
         }
     }
 
-    /// The time from which connections can be accepted that wait already; `None` if there are none, or no room for them.
+    /// The time from which waiting connections can be accepted; `None` if there are none, or no room for them.
     pub(super) fn next_accept(&self) -> Option<Moment> {
         if self.admission.can_admit() {
             return Some(self.now.moment);
@@ -219,7 +219,7 @@ impl<N: Net> Server<N> {
         let listeners = (0..self.admission.ready.len()).filter(|listener| self.admission.ready[*listener]);
         let times = listeners.filter_map(|listener| match self.room(listener) {
             Vacancy::Free => Some(self.now.moment),
-            Vacancy::Instead(moment, _) => Some(moment),
+            Vacancy::ByEviction(moment, _) => Some(moment),
             Vacancy::None => None,
         });
         times.min()
@@ -246,22 +246,22 @@ impl<N: Net> Server<N> {
             self.send_positions();
         }
         if self.admission.is_broken() && self.ending.is_none() {
-            self.begin_to_end();
+            self.begin_shutdown();
         }
     }
 
     /// Accepts at one listener until no connection waits there, or budget, room or descriptors are used up.
     fn accept_at(&mut self, listener: ListenerId, budget: &mut usize) {
         while self.admission.ready[listener] && *budget > 0 {
-            let in_its_way = match self.room(listener) {
+            let evicted = match self.room(listener) {
                 Vacancy::Free => None,
-                Vacancy::Instead(moment, token) if moment <= self.now.moment => Some(token),
-                Vacancy::Instead(..) | Vacancy::None => return,
+                Vacancy::ByEviction(moment, token) if moment <= self.now.moment => Some(token),
+                Vacancy::ByEviction(..) | Vacancy::None => return,
             };
             *budget -= 1;
             match self.net.accept(listener) {
                 Ok((stream, peer)) => {
-                    in_its_way.into_iter().for_each(|token| self.evict(token));
+                    evicted.into_iter().for_each(|token| self.evict(token));
                     self.receive(self.admission.listeners[listener], stream, peer);
                 }
                 Err(error) => match AcceptError::from(&error) {
@@ -284,11 +284,11 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Closes a listener that can't accept any more. With the last, the server ends.
+    /// Closes a listener that can't accept any more. After the last one the server shuts down.
     fn close_broken(&mut self, listener: ListenerId, error: &io::Error) {
-        let word = self.admission.listeners[listener].dialect.as_str();
+        let dialect = self.admission.listeners[listener].dialect.as_str();
         log::error!(
-            "listener closed, it can't accept any more listener={word} error={:?}",
+            "listener closed, it can't accept any more listener={dialect} error={:?}",
             error.to_string()
         );
         self.net.close_listener(listener);
@@ -318,7 +318,7 @@ impl<N: Net> Server<N> {
         let token = self.roster.insert(stream, claim, listener, self.now.moment);
         match refusal {
             Some(reason) => self.refuse(token, reason),
-            None => self.settle(token, None),
+            None => self.apply_quota(token, None),
         }
     }
 
@@ -329,16 +329,15 @@ impl<N: Net> Server<N> {
     }
 
     fn move_to(&mut self, token: Token, quota: Quota, arrival: Option<Box<Arrival>>) {
-        if let Some(connection) = self.roster.get_mut(token).filter(|connection| !connection.is_closing()) {
+        if let Some(connection) = self.roster.live_mut(token).filter(|connection| !connection.is_closing()) {
             self.admission.change(token, connection, quota);
-            self.settle(token, arrival);
+            self.apply_quota(token, arrival);
         }
     }
 
-    /// Does what a connection's new quota means.
-    fn settle(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        let Some(connection) = self.roster.get(token) else {
-            debug_assert!(false, "a connection that was counted has a slot");
+    /// Admits, queues or refuses a connection, as its quota requires.
+    fn apply_quota(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
+        let Some(connection) = self.roster.live(token) else {
             return;
         };
         match connection.claim.quota() {
@@ -353,8 +352,7 @@ impl<N: Net> Server<N> {
     }
 
     fn enqueue(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        let Some(connection) = self.roster.get_mut(token) else {
-            debug_assert!(false, "a queued connection has a slot");
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         connection.start_state(State::Queued, self.now.moment);
@@ -367,8 +365,7 @@ impl<N: Net> Server<N> {
 
     /// Sends a connection the reason for which it is refused, and closes it.
     fn refuse(&mut self, token: Token, reason: CloseReason) {
-        let Some(connection) = self.roster.get(token) else {
-            debug_assert!(false, "a refused connection has a slot");
+        let Some(connection) = self.roster.live(token) else {
             return;
         };
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
@@ -379,10 +376,10 @@ impl<N: Net> Server<N> {
         self.roster.close(token, reason);
     }
 
-    /// Logs the refusal of a connection, or of one that has no id; at most one a second of each address.
+    /// Logs the refusal of a connection, at most once a second for each address. An aborted connection has no token.
     pub(super) fn log_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
         let Some(others) = self.admission.addresses.record_refusal(peer, self.now.moment) else {
-            // It is counted, and logged with the next one.
+            // It was counted, and is logged with the next one.
             return;
         };
         let id = token.map_or_else(|| "-".to_string(), |token| token.serial.to_string());
@@ -399,8 +396,7 @@ impl<N: Net> Server<N> {
 
     /// Makes a connection a client of the chat.
     fn admit(&mut self, token: Token, arrival: Option<Box<Arrival>>) {
-        let Some(connection) = self.roster.get_mut(token) else {
-            debug_assert!(false, "an admitted connection has a slot");
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::EOF) {
@@ -412,7 +408,7 @@ impl<N: Net> Server<N> {
         let id = token.into();
         self.call_chat_for(token, None, |chat, now, effects| match arrival {
             None if is_asked => chat.connect(id, token.serial, now, effects),
-            // The client enters once it has shown that it speaks lines, or is silent.
+            // The client enters with its first line, or after a moment of silence.
             None => {}
             Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
         });

@@ -1,4 +1,4 @@
-//! Missed messages: their number for a client that read too slowly, and the messages themselves for one that comes back.
+//! Missed messages: a client that reads too slowly is sent their number, and one that reconnects is sent the messages.
 
 use super::Server;
 use crate::chat::RoomId;
@@ -7,7 +7,7 @@ use crate::net::{Net, Token};
 use crate::protocol::{Dialect, Event};
 
 impl<N: Net> Server<N> {
-    /// Sends a client that catches up the next piece of the messages that it missed.
+    /// Sends a client the next part of the messages that it missed before it reconnected.
     pub(super) fn catch_up(&mut self, token: Token) {
         self.call_chat_for(token, None, |chat, now, effects| chat.catch_up(token.into(), now, effects));
         self.record_catching_up(token);
@@ -16,17 +16,16 @@ impl<N: Net> Server<N> {
     /// Records whether the chat has more to send to a client.
     pub(super) fn record_catching_up(&mut self, token: Token) {
         let catches_up = self.fanout.chat().is_catching_up(token.into());
-        if let Some(connection) = self.roster.get_mut(token) {
+        if let Some(connection) = self.roster.live_mut(token) {
             connection.ready.set(Readiness::CATCHING_UP, catches_up);
         }
     }
 
-    /// Sends a client the number of messages that were left out for it. A client that may be in several rooms gets the
-    /// number of each.
+    /// Sends a client the number of messages that it missed because it read too slowly. A client that may be in several rooms
+    /// is sent the number of each.
     pub(super) fn send_missed(&mut self, token: Token) {
         self.deliver_batch();
-        let Some(connection) = self.roster.get_mut(token) else {
-            // The batch has overflowed its buffer, and the connection is gone by that.
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let mut missed = connection.outbox.take_missed();

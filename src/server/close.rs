@@ -1,5 +1,5 @@
-//! Endings: the doomed leave the chat, are told why, and are freed once they have heard it. The only place where a
-//! connection is freed.
+//! Closing: closing connections leave the chat and are sent the reason, and flushed ones are freed. Connections are freed only
+//! here, by [`Server::reap`] and [`Server::evict`], so a token that one phase has looked up stays valid until then.
 
 use super::Server;
 use crate::connection::{Connection, Readiness, State};
@@ -8,25 +8,28 @@ use crate::protocol::{CloseReason, Dialect, Event};
 use crate::quota::Quota;
 
 impl<N: Net> Server<N> {
-    /// Deals with everyone who was sentenced in this tick. Whom that dooms waits for the next.
+    /// Handles the connections that this tick has closed, and frees those that are done. If this closes further ones, they wait
+    /// for the next tick.
     pub(super) fn reap(&mut self) {
         for token in self.roster.take_reapable() {
             match self.roster.get(token).map(|connection| connection.state()) {
-                Some(State::Closing(reason)) => self.part(token, reason),
+                Some(State::Closing(reason)) => self.leave(token, reason),
                 Some(State::Closed) => self.free(token),
-                _ => {}
+                Some(state) => debug_assert!(false, "{token:?} is {state:?}, which is not reapable"),
+                // It was evicted since.
+                None => {}
             }
         }
     }
 
-    /// Ends a client's part in the chat, and sends it on its way.
-    fn part(&mut self, token: Token, reason: CloseReason) {
-        let Some(connection) = self.roster.get_mut(token) else {
+    /// Removes a connection from the chat and its quota, and starts to send it its last output.
+    fn leave(&mut self, token: Token, reason: CloseReason) {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let id = token.into();
         self.inboxes.take(token.slot);
-        // The place of a refused connection is one already.
+        // The quota of a refused connection is one of closing ones already.
         if connection.claim.quota() != Quota::Refused {
             self.admission.change(token, connection, Quota::Closing);
         }
@@ -38,36 +41,35 @@ impl<N: Net> Server<N> {
         if reason == CloseReason::ConnectionLost {
             return self.free(token);
         }
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         connection.start_state(State::Draining(reason), self.now.moment);
         if reason.is_drop() {
-            connection.outbox.give_up(self.fanout.arena_mut());
+            connection.outbox.drop_unsent(self.fanout.arena_mut());
         }
         if !connection.ready.contains(Readiness::CLOSE_SENT) {
             self.send_missed(token);
             self.send_last_event(token, &Event::Bye(reason));
         }
-        // Even with nothing to send: the flush is where an empty outbox ends the connection.
+        // Even an empty outbox is flushed, since the flush shuts the connection down.
         self.roster.mark_dirty(id);
         self.roster.wake(token);
         self.roster.arm(token);
     }
 
-    /// Closes a connection whose slot or memory is needed, at once: one that is closing already, or is an idle HTTP
-    /// connection.
+    /// Frees a closing or idle HTTP connection at once, since its slot or memory is needed.
     pub(super) fn evict(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live(token) else {
             return;
         };
         let state = connection.state();
         self.metrics.evicted += 1;
         match state {
-            // A peer in the middle of a request gets an answer, and closes as others do.
+            // A peer that has sent a part of a request is sent a response, and is not freed at once.
             State::Http { .. } if self.inboxes.has(token.slot) && self.admission.may_close_slowly() => {
                 self.send_timeout_response(token);
-                self.part(token, CloseReason::Evicted);
+                self.leave(token, CloseReason::Evicted);
             }
             State::Http { .. } => {
                 self.log_end(token, CloseReason::Evicted);
@@ -86,22 +88,22 @@ impl<N: Net> Server<N> {
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(self.fanout.arena_mut());
-            self.load.forget(token.slot);
-            self.untaken.take(token.slot);
+            self.load.remove(token.slot);
+            self.unsent.take(token.slot);
             self.admission.freed(token, connection);
         }
     }
 
-    /// One line for each client that ends; one more, louder, if the server gave up on it.
+    /// Logs the end of a connection, with a warning if the server has dropped it.
     fn log_end(&self, token: Token, reason: CloseReason) {
-        let Some(connection) = self.roster.get(token) else {
+        let Some(connection) = self.roster.live(token) else {
             return;
         };
         if reason.is_drop() {
             self.log_drop(token, reason);
         }
         if connection.dialect == Dialect::Http {
-            // A client of the chat is news, a request is not.
+            // Requests are more frequent than clients of the chat.
             return log::debug!(
                 "request done id={} peer={} reason={}",
                 token.serial,
@@ -110,7 +112,7 @@ impl<N: Net> Server<N> {
             );
         }
         if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && self.is_unknown(token) {
-            // A balancer's check, a scan of ports, or somebody who thought better of it.
+            // It is a health check, a port scan, or a user who has changed their mind.
             return log::debug!("nothing said id={} peer={}", token.serial, connection.host());
         }
         let Connection { serial, lines_in, outbox, connected_at, .. } = connection;
@@ -125,7 +127,7 @@ impl<N: Net> Server<N> {
     }
 
     pub(super) fn log_drop(&self, token: Token, reason: CloseReason) {
-        let queued_bytes = self.roster.get(token).map_or(0, |connection| connection.outbox.queued_bytes());
+        let queued_bytes = self.roster.live(token).map_or(0, |connection| connection.outbox.queued_bytes());
         let (name, reason, clients) = (self.log_name(token), reason.as_str(), self.admission.clients());
         let id = token.serial;
         log::warn!(
@@ -133,14 +135,13 @@ impl<N: Net> Server<N> {
         );
     }
 
-    /// Whether a line client has said nothing, and so has no name yet.
+    /// Whether a line client has no name, since it has sent no line.
     fn is_unknown(&self, token: Token) -> bool {
-        let is_mute = |c: &Connection<N::Stream>| c.dialect == Dialect::Line && c.lines_in == 0;
-        self.roster.get(token).is_some_and(is_mute) && self.fanout.chat().is_unnamed(token.into())
+        let is_silent = |c: &Connection<N::Stream>| c.dialect == Dialect::Line && c.lines_in == 0;
+        self.roster.live(token).is_some_and(is_silent) && self.fanout.chat().is_unnamed(token.into())
     }
 
-    /// The name for the log; `-` before the client has said anything and once it has left the chat. The id tells which it
-    /// was.
+    /// The name for the log, or `-` if the client has sent no line or has left the chat.
     fn log_name(&self, token: Token) -> &str {
         let name = self.fanout.chat().name(token.into()).filter(|_| !self.is_unknown(token));
         name.map_or("-", |name| name.as_str())

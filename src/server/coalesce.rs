@@ -1,144 +1,141 @@
-//! Coalescing: where flushing is dear, it is done in parts, and between parts the loop waits a little for what else is
-//! coming, so that it goes out with the same writes.
+//! Coalescing: expensive flushes are done in parts, and a batching delay before a part lets more output join its writes.
 //!
-//! A write costs the kernel about the same whatever is in it, so to tell a thousand clients something takes 5 ms, be it one
-//! line or sixty. What comes in meanwhile should neither wait for all of that, nor cost as much again.
+//! The cost of a write depends little on its length. A message to a thousand clients takes 5 ms of writes, and sixty messages
+//! take about the same. New input should not wait for the whole flush, nor cause another one.
 //!
-//! So a part is an eighth of those who have something to flush, and who has waited longest comes first. (Who does not read
-//! is no part of it: there is nothing to write, and nothing to wait for.) After it the loop looks at its input: what was
-//! said reaches the other seven eighths with the writes that they are due anyway, and nobody hears it later than after
-//! one round. And where the last writes carried several lines each, the loop rests for half of what the part will cost
-//! before it goes on. Lines come at their own times, so a round that takes half as long again takes half as many more
-//! along: a third fewer writes. Databases do the same with commits, network cards with interrupts.
+//! With hundreds of clients a tick flushes an eighth of them, those that have waited longest first, and then polls again.
+//! Clients whose socket is full are not part of a flush. New messages reach the other seven eighths by the writes that they
+//! are due anyway, and all clients within one round.
 //!
-//! Nobody waits for what is cheap, nor where each write carries one frame, as in a quiet room, nor while there is
-//! something to hear already.
+//! If the last writes carried several lines each, the loop also sleeps before a part, for half of the part's cost. A round then
+//! takes half as long again and carries half as many lines more, so there are a third fewer writes. Databases delay commits
+//! for the same reason, and network cards interrupts.
+//!
+//! There is no delay for cheap flushes, nor while writes carry one frame each, as in a quiet room, nor while there is input.
 
 use std::time::Duration;
 
-/// A part is this share of those who have something to flush. (Measured in a room of 1,000: with a quarter the latency's
-/// p99 is a tenth higher, with a sixteenth no lower.)
+/// The number of parts of a large flush. (Measured in a room of 1,000: with 4 the p99 of the latency is a tenth higher, with
+/// 16 it is no lower.)
 const PARTS: usize = 8;
 
-/// But a part costs no less than this, so that looking at the input in between costs little against it: about 4 µs.
+/// The least cost of a part. The poll between two parts takes about 4 µs, which is little against it.
 const PART_LEAST: Duration = Duration::from_micros(500);
 
-/// The share of a part's cost that it may wait. (Measured at 400 lines a second in a room of 1,000: an eighth 2.1 µs a
-/// delivery, half 1.7, all of it 1.3, but with a p99 half as high again.)
-const SHARE: u32 = 2;
+/// The delay before a part is its cost divided by this. (Measured at 400 lines a second in a room of 1,000: with 8 a delivery
+/// takes 2.1 µs, with 2 it takes 1.7 µs. With 1 it takes 1.3 µs, but the p99 of the latency is half as high again.)
+const COST_DIVISOR: u32 = 2;
 
-/// Less than this is not worth falling asleep for; the kernel's timers are not finer than half of it
-/// (`PR_SET_TIMERSLACK`).
-const WAIT_LEAST: Duration = Duration::from_micros(100);
+/// Shorter delays are left out. The resolution of the kernel's timers is half of this (`PR_SET_TIMERSLACK`).
+const DELAY_LEAST: Duration = Duration::from_micros(100);
 
-/// So many frames in the average write show that lines share their way.
-const FRAMES: f64 = 1.5;
+/// The average number of frames in a write from which on there is a delay.
+const FRAMES_LEAST: f64 = 1.5;
 
-/// A write of more bytes than that costs by the byte already.
+/// The average length of a write up to which there is a delay. The cost of longer writes depends on their length.
 const MOST_BYTES: f64 = 16.0 * 1024.0;
 
-/// About so many writes are remembered in the averages, and no less than so many rounds. A flush counts by its writes: what
-/// one client is told alone says nothing of a room. And of a large room one round says nothing: when a line comes while
-/// another is on its way, the writes that are due anyway carry two, and that is all.
+/// The averages are over about so many writes, and at least over so many rounds. Each flush counts by its number of writes,
+/// so a reply to one client changes little. One round of a large room changes little too: two lines may meet by chance.
 const REMEMBERED_WRITES: usize = 1000;
 const REMEMBERED_ROUNDS: usize = 2;
 
-/// No write costs as much; it was the process that was stopped.
+/// The most that counts as the cost of a write. If one took longer, the process was stopped meanwhile.
 const WRITE_MOST: Duration = Duration::from_millis(1);
 
-/// How much is flushed at once, and whether it waits, and for how long.
+/// The size of the parts, and the delays before them.
 #[derive(Debug)]
 pub struct Coalescing {
-    /// The longest wait there may be; none at all if there is none.
+    /// The longest delay, or `None` if there are no delays.
     longest: Option<Duration>,
-    /// What a write costs, and how many frames and bytes it carries: averages over the last writes.
+    /// Averages over the last writes.
     write_nanos: f64,
     write_frames: f64,
     write_bytes: f64,
-    /// What had been queued ever, when the last part was over.
-    queued: Tally,
-    wait: Wait,
+    /// The totals at the end of the last part.
+    queued: QueuedTotals,
+    delay: Delay,
 }
 
-/// What was queued ever.
+/// Totals of all output that was ever queued.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    /// Frames, each counted for each outbox it was queued in.
+pub struct QueuedTotals {
+    /// Frames, counted once for each outbox.
     pub frames: u64,
-    /// Their bytes.
+    /// Bytes, counted once for each outbox.
     pub bytes: u64,
-    /// The writes they take: how often an outbox with nothing to flush got something.
+    /// The number of times that output was queued in an empty outbox, which causes a write.
     pub writes: u64,
 }
 
-/// Where the next part stands.
+/// The state of the delay before the next part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wait {
-    /// It has not waited.
-    NotYet,
-    /// It is to wait for so long.
+enum Delay {
+    /// There was none yet.
+    None,
+    /// The next poll sleeps for this time first.
     Due(Duration),
-    /// It has waited, and may not again.
+    /// It is over, and is not repeated for the same part.
     Over,
 }
 
 impl Coalescing {
-    /// Waits of no more than `longest`.
     pub fn new(longest: Option<Duration>) -> Coalescing {
         Coalescing {
             longest,
             write_nanos: 0.0,
             write_frames: 1.0,
             write_bytes: 0.0,
-            queued: Tally::default(),
-            wait: Wait::NotYet,
+            queued: QueuedTotals::default(),
+            delay: Delay::None,
         }
     }
 
-    /// How many outboxes are flushed next, of so many that have something to flush.
+    /// The number of outboxes in the next part, out of all that are due.
     pub fn part(&self, outboxes: usize) -> usize {
-        // As many as there are, if nothing is known of their cost: a division by nothing is infinite.
+        // Before the first write this divides by zero, so the part has all outboxes.
         let least = (PART_LEAST.as_nanos() as f64 / self.write_nanos) as usize;
         outboxes.min(outboxes.div_ceil(PARTS).max(least))
     }
 
-    /// Whether the flush of so many outboxes is to wait: then [`Coalescing::take_wait`] tells for how long.
-    pub fn begin(&mut self, outboxes: usize) -> bool {
-        if self.wait == Wait::Over || self.write_frames < FRAMES || self.write_bytes > MOST_BYTES {
+    /// Whether there is a delay before a part of so many outboxes. If so, [`Coalescing::take_delay`] returns it.
+    pub fn delays(&mut self, outboxes: usize) -> bool {
+        if self.delay == Delay::Over || self.write_frames < FRAMES_LEAST || self.write_bytes > MOST_BYTES {
             return false;
         }
         let cost = Duration::from_nanos((outboxes as f64 * self.write_nanos) as u64);
-        let wait = self.longest.map(|longest| longest.min(cost / SHARE)).filter(|wait| *wait >= WAIT_LEAST);
-        self.wait = wait.map_or(Wait::NotYet, Wait::Due);
-        wait.is_some()
+        let delay = self.longest.map(|longest| longest.min(cost / COST_DIVISOR));
+        let delay = delay.filter(|delay| *delay >= DELAY_LEAST);
+        self.delay = delay.map_or(Delay::None, Delay::Due);
+        delay.is_some()
     }
 
-    /// Whether a flush was put off, and what is said is not on its way yet.
+    /// Whether a flush is delayed, so that clients have not received the messages of this tick.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.wait, Wait::Due(_))
+        matches!(self.delay, Delay::Due(_))
     }
 
-    /// The wait that is due, once.
-    pub fn take_wait(&mut self) -> Option<Duration> {
-        let Wait::Due(wait) = self.wait else {
+    /// Takes the delay that is due, if there is one.
+    pub fn take_delay(&mut self) -> Option<Duration> {
+        let Delay::Due(delay) = self.delay else {
             return None;
         };
-        self.wait = Wait::Over;
-        Some(wait)
+        self.delay = Delay::Over;
+        Some(delay)
     }
 
-    /// Notes what a flush of so many outboxes took, and what had been queued ever when it was over.
-    pub fn note(&mut self, outboxes: usize, nanos: u64, queued: Tally) {
-        self.wait = Wait::NotYet;
+    /// Records the duration of a flush of so many outboxes, and the totals at its end.
+    pub fn record(&mut self, outboxes: usize, nanos: u64, queued: QueuedTotals) {
+        self.delay = Delay::None;
         if outboxes == 0 {
             return;
         }
         let before = std::mem::replace(&mut self.queued, queued);
         let remembered = REMEMBERED_WRITES.max(REMEMBERED_ROUNDS * PARTS * outboxes) as f64;
-        // There may be no more writes, and yet a sum: for writes that were counted before.
-        let average = |old: &mut f64, sum: u64, writes: u64| {
+        // A sum may come without new writes, if it belongs to writes that were counted before.
+        let average = |average: &mut f64, sum: u64, writes: u64| {
             let writes = writes as f64;
-            *old += (sum as f64 - writes * *old) / (writes + remembered);
+            *average += (sum as f64 - writes * *average) / (writes + remembered);
         };
         let outboxes = outboxes as u64;
         average(&mut self.write_nanos, nanos.min(outboxes * WRITE_MOST.as_nanos() as u64), outboxes);
@@ -154,18 +151,18 @@ mod tests {
 
     const WRITE_NANOS: u64 = 5_000;
 
-    /// A room of so many, in which lines have come one by one for a while.
+    /// A room in which lines have come one by one for a while.
     struct SimulatedRoom {
         coalescing: Coalescing,
         members: usize,
         dirty: usize,
-        queued: Tally,
+        queued: QueuedTotals,
     }
 
     impl SimulatedRoom {
         fn quiet(members: usize) -> SimulatedRoom {
             let coalescing = Coalescing::new(Some(Duration::from_secs(1)));
-            let mut room = SimulatedRoom { coalescing, members, dirty: 0, queued: Tally::default() };
+            let mut room = SimulatedRoom { coalescing, members, dirty: 0, queued: QueuedTotals::default() };
             for _ in 0..50 {
                 room.say();
                 while room.dirty > 0 {
@@ -182,18 +179,18 @@ mod tests {
             self.dirty = self.members;
         }
 
-        /// Flushes a part. Whether it was to wait.
+        /// Flushes a part. Returns whether there was a delay before it.
         fn flush(&mut self) -> bool {
             let part = self.coalescing.part(self.dirty);
-            let waits = self.coalescing.begin(part);
+            let delays = self.coalescing.delays(part);
             self.dirty -= part;
-            self.coalescing.note(part, part as u64 * WRITE_NANOS, self.queued);
-            waits
+            self.coalescing.record(part, part as u64 * WRITE_NANOS, self.queued);
+            delays
         }
     }
 
     #[test]
-    fn a_room_of_any_size_is_quiet_where_lines_come_one_by_one() {
+    fn lines_one_by_one_are_not_delayed_in_a_room_of_any_size() {
         for members in [10, 100, 1_000, 10_000] {
             let mut room = SimulatedRoom::quiet(members);
             room.say();
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lines_that_meet_by_chance_do_not_make_it_busy_and_talk_does() {
+    fn two_lines_that_meet_by_chance_cause_no_delay_and_talk_does() {
         for members in [1_000, 10_000] {
             let mut room = SimulatedRoom::quiet(members);
             room.say();
@@ -215,30 +212,30 @@ mod tests {
             while room.dirty > 0 {
                 assert!(!room.flush(), "{members}, {} left", room.dirty);
             }
-            let mut waits = 0;
+            let mut delays = 0;
             for _ in 0..30 {
                 room.say();
-                waits += usize::from(room.flush());
+                delays += usize::from(room.flush());
             }
-            assert!(waits > 20, "{members}: {waits}");
+            assert!(delays > 20, "{members}: {delays}");
         }
     }
 
     #[test]
-    fn a_tick_without_a_flush_says_nothing_of_what_a_write_costs() {
+    fn tick_without_a_flush_does_not_change_the_cost_of_a_write() {
         let mut room = SimulatedRoom::quiet(1_000);
         let part = room.coalescing.part(1_000);
         assert_eq!(part, 125);
         for _ in 0..1_000_000 {
-            room.coalescing.note(0, 50, room.queued);
+            room.coalescing.record(0, 50, room.queued);
         }
-        assert_eq!(room.coalescing.part(200), 100, "which cost half a millisecond");
+        assert_eq!(room.coalescing.part(200), 100, "100 outboxes take half a millisecond");
     }
 
     #[test]
-    fn a_stopped_process_does_not_make_writes_dear_for_long() {
+    fn stopped_process_does_not_make_writes_expensive_for_long() {
         let mut room = SimulatedRoom::quiet(20);
-        room.coalescing.note(20, 10_000_000_000, room.queued);
+        room.coalescing.record(20, 10_000_000_000, room.queued);
         assert_eq!(room.coalescing.part(20), 20);
     }
 }

@@ -1,7 +1,7 @@
-//! The end: nobody is let in any more, everybody is told good-bye and sent on their way, and then the loop stops.
+//! The shutdown: the server accepts no more connections, closes all with the reason, and stops.
 //!
-//! Alone, a server tells everybody at once. One of several leaves the others first, and then spreads its farewells over
-//! most of the grace, so that its clients don't all turn up at another one in the same instant.
+//! A single server closes all connections at once. A server that shares its chat leaves the other processes first. Then it
+//! spreads the closes over most of the grace time, so that its clients don't all reconnect to another server at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,41 +11,42 @@ use crate::net::{Net, Token};
 use crate::protocol::CloseReason;
 use crate::time::Moment;
 
-/// The part of the grace over which farewells are spread. The rest is for those who come last to hear theirs.
+/// The part of the grace time over which closes are spread. In the rest the last clients receive the reason.
 const SPREAD: f64 = 0.75;
 
-/// The end, once it has begun.
+/// The state of the shutdown.
 #[derive(Debug)]
 pub struct Ending {
-    /// When it is over at the latest.
+    /// The time at which the server stops at the latest.
     pub deadline: Moment,
-    /// The tick it began in. What that one queued last, the next one flushes.
+    /// The tick in which the shutdown began. The next one flushes its output, so the server does not stop before that.
     tick: u64,
     began: Moment,
-    /// Between the first farewell and the last.
+    /// The time between the first close and the last.
     spread: Duration,
-    /// Who has not been told yet.
+    /// Connections that were not closed yet.
     staying: VecDeque<Token>,
-    told: usize,
+    /// The number of connections that were closed.
+    closed: usize,
 }
 
 impl Ending {
-    /// When the next farewell is due.
-    fn next_farewell(&self) -> Option<Moment> {
-        let everybody = self.told + self.staying.len();
-        let share = self.told as f64 / everybody.max(1) as f64;
+    /// The time of the next close.
+    fn next_close(&self) -> Option<Moment> {
+        let all = self.closed + self.staying.len();
+        let share = self.closed as f64 / all.max(1) as f64;
         (!self.staying.is_empty()).then(|| self.began + self.spread.mul_f64(share))
     }
 
-    /// When it next wants a tick.
+    /// The time of the next tick that the shutdown needs.
     pub fn next_timeout(&self) -> Moment {
-        self.next_farewell().unwrap_or(self.deadline)
+        self.next_close().unwrap_or(self.deadline)
     }
 }
 
 impl<N: Net> Server<N> {
-    /// Lets nobody in any more, and begins to send everybody away.
-    pub(super) fn begin_to_end(&mut self) {
+    /// Closes the listeners, and begins to close the connections.
+    pub(super) fn begin_shutdown(&mut self) {
         log::info!("ending clients={} grace_ms={}", self.admission.clients(), self.config.grace.as_millis());
         self.net.close_listeners();
         self.admission.close();
@@ -58,40 +59,42 @@ impl<N: Net> Server<N> {
         let began = self.now.moment;
         let staying = self.roster.iter().map(|(token, _)| token).collect();
         self.ending =
-            Some(Ending { deadline: began + grace, tick: self.ticks, began, spread, staying, told: 0 });
-        self.say_farewell();
+            Some(Ending { deadline: began + grace, tick: self.ticks, began, spread, staying, closed: 0 });
+        self.close_staying();
     }
 
-    /// Sends those away whose turn it is.
-    pub(super) fn say_farewell(&mut self) {
+    /// Closes the connections whose close is due.
+    pub(super) fn close_staying(&mut self) {
         while let Some(ending) = &mut self.ending
-            && ending.next_farewell().is_some_and(|due| due <= self.now.moment)
+            && ending.next_close().is_some_and(|due| due <= self.now.moment)
             && let Some(token) = ending.staying.pop_front()
         {
-            ending.told += 1;
-            self.roster.close(token, CloseReason::Shutdown);
+            ending.closed += 1;
+            // It may have been freed since the shutdown began.
+            if self.roster.get(token).is_some() {
+                self.roster.close(token, CloseReason::Shutdown);
+            }
         }
     }
 
-    /// Says in the log what nobody else can be told any more.
-    pub(super) fn log_what_is_lost(&self) {
-        let lost = self.linked.as_ref().map_or(0, |linked| linked.backplane.unconfirmed());
-        if lost > 0 {
+    /// Logs the number of messages that Redis has not confirmed.
+    pub(super) fn log_unconfirmed(&self) {
+        let unconfirmed = self.linked.as_ref().map_or(0, |linked| linked.backplane.unconfirmed());
+        if unconfirmed > 0 {
             log::warn!(
-                "ended before redis confirmed all messages, other servers may miss some messages={lost}"
+                "ended before redis confirmed all messages, other servers may miss some messages={unconfirmed}"
             );
         }
     }
 
-    /// Whether there is another tick.
     pub(super) fn control(&self) -> Control {
         let Some(ending) = &self.ending else {
             return Control::Continue;
         };
-        let empty = self.roster.is_empty();
+        let is_empty = self.roster.is_empty();
         let linked = self.linked.as_ref().filter(|linked| !linked.backplane.is_done());
-        let over = self.now.moment >= ending.deadline && self.ticks > ending.tick;
-        match over || (empty && linked.is_none()) {
+        let is_over = self.now.moment >= ending.deadline && self.ticks > ending.tick;
+        match is_over || (is_empty && linked.is_none()) {
             true => Control::Stop,
             false => Control::Continue,
         }

@@ -1,9 +1,9 @@
 //! Fan-out: events of the chat are encoded once for each dialect, and copied to the outboxes of their receivers.
 //!
-//! Where many clients talk, a tick brings many messages to the same members. Messages that follow each other in the arena
-//! can be one copy, so they are kept as a *batch*, and each member gets it in one step. A tick takes a step a message and
-//! one a member then, not their product. Only the talkers are served message by message, since their own are left out.
-//! (In a room of two dialects the frames of both alternate in the arena, and each is a batch of its own.)
+//! If many clients talk, a tick has many messages for the same members. Messages that follow each other in the arena can be
+//! one copy, so they are collected in a *batch*, and each member gets it in one step. The cost of a tick is then the sum of
+//! messages and members, not their product. Only talkers get several copies, since their own messages are left out. (In a
+//! room of two dialects the frames of both alternate in the arena, and each is a batch of its own.)
 //!
 //! Two things must not happen while a batch is pending: its receivers must not get other output, since that would overtake
 //! the batch, and the members of its room must not change. So [`Fanout`] owns the chat, the arena and the batch, and their
@@ -121,7 +121,7 @@ fn remote_keeps_members(event: &RemoteEvent) -> bool {
 }
 
 impl<N: Net> Server<N> {
-    /// Calls the chat for something that may change the members of rooms, and carries out its effects.
+    /// Calls the chat, which may change the members of rooms, and carries out its effects.
     pub(super) fn call_chat<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
         self.deliver_batch();
         self.call_chat_within_batch(call)
@@ -159,7 +159,7 @@ impl<N: Net> Server<N> {
         self.on_behalf_of(token, tag, |server| server.send_event(token, event));
     }
 
-    /// Lets all that is sent to a client meanwhile be a reply with that tag.
+    /// Runs `act`. Required events that it sends to the client are replies with `tag`.
     fn on_behalf_of<T>(&mut self, token: Token, tag: Option<Tag>, act: impl FnOnce(&mut Self) -> T) -> T {
         self.fanout.requester = Some((token.into(), tag));
         let value = act(self);
@@ -206,11 +206,10 @@ impl<N: Net> Server<N> {
                     linked.backplane.share(event, self.now);
                 }
             }
-            Effect::Quit(id) => {
-                if let Some(token) = self.roster.token(id) {
-                    self.roster.close(token, CloseReason::Quit);
-                }
-            }
+            Effect::Quit(id) => match self.roster.token(id) {
+                Some(token) => self.roster.close(token, CloseReason::Quit),
+                None => debug_assert!(false, "a client of the chat has a connection"),
+            },
         }
     }
 
@@ -222,14 +221,14 @@ impl<N: Net> Server<N> {
 
     /// Sends an event to one client.
     pub(super) fn send_event(&mut self, token: Token, event: &Event) {
-        if self.roster.get(token).is_some() {
+        if self.roster.live(token).is_some() {
             self.send(token.into(), event, Priority::Required);
         }
     }
 
     /// Sends an event to one connection, whatever is queued, and even if it is closing.
     pub(super) fn send_last_event(&mut self, token: Token, event: &Event) {
-        if let Some(connection) = self.roster.get(token) {
+        if let Some(connection) = self.roster.live(token) {
             let dialect = connection.dialect;
             self.send_last(token, |out| codec::encode(dialect, event, None, out));
         }
@@ -238,7 +237,7 @@ impl<N: Net> Server<N> {
     /// Sends bytes to one connection, whatever is queued, and even if it is closing.
     pub(super) fn send_last(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         self.deliver_batch();
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let arena = &mut self.fanout.arena;
@@ -251,7 +250,7 @@ impl<N: Net> Server<N> {
 
     /// Sends bytes that are no event to one connection, if they fit.
     pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.roster.get(token).is_some() {
+        if self.roster.live(token).is_some() {
             let frame = self.fanout.arena.frame(write);
             self.deliver_batch();
             self.queue(token.into(), frame, Priority::Required, None);
@@ -278,7 +277,7 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Sends an event to a room: one frame for each dialect that is spoken there.
+    /// Sends an event to a room, as one frame for each dialect of its members.
     fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
         for dialect in Dialect::IN_ROOMS {
             let Fanout { chat, arena, .. } = &mut self.fanout;
@@ -331,20 +330,20 @@ impl<N: Net> Server<N> {
         full.into_iter().for_each(|id| self.deliver_each(id, batch.room, &batch.frames));
     }
 
-    /// Delivers a batch to a client that has said some of its messages: those between its own.
+    /// Delivers a batch to a client that has sent some of its messages, without these.
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
         let is_own = |frame: &BatchedFrame| frame.except == Some(id);
-        for stretch in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
-            if is_own(&stretch[0]) {
+        for frames in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
+            if is_own(&frames[0]) {
                 continue;
             }
-            let mut whole = stretch[0].frame;
-            for next in &stretch[1..] {
+            let mut whole = frames[0].frame;
+            for next in &frames[1..] {
                 let follows = whole.extend(next.frame);
                 debug_assert!(follows, "the frames of a batch follow each other");
             }
-            if self.push(id, whole, stretch.len(), Priority::Droppable) == Pushed::Full {
-                self.deliver_each(id, batch.room, stretch);
+            if self.push(id, whole, frames.len(), Priority::Droppable) == Pushed::Full {
+                self.deliver_each(id, batch.room, frames);
             }
         }
     }
@@ -356,14 +355,14 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Queues one frame for one client; `room` is the room in which it was said, if it was said in one.
+    /// Queues one frame for one client. `room` is the room of its message, if it has one.
     fn queue(&mut self, id: ClientId, frame: Frame, priority: Priority, room: Option<RoomId>) {
         if self.push(id, frame, 1, priority) == Pushed::Full {
             self.overflow(id, frame, priority, room);
         }
     }
 
-    /// Queues one copy, which is so many frames, and counts it if it fits.
+    /// Queues one copy, which consists of so many frames, and counts it if it fits.
     fn push(&mut self, id: ClientId, frame: Frame, frames: usize, priority: Priority) -> Pushed {
         let roster = &mut self.roster;
         let (pushed, copies) =
@@ -379,21 +378,21 @@ impl<N: Net> Server<N> {
 
     /// Handles a frame for which a client's write buffer has no room.
     ///
-    /// A busy tick can fill the buffer of a client that reads as fast as any. So its output is written first, and only a
-    /// client that does not take it is slow.
+    /// A busy tick can fill the buffer of a fast client. So its output is written first, and only a client whose socket is full
+    /// then is slow.
     #[cold]
     fn overflow(&mut self, id: ClientId, frame: Frame, priority: Priority, room: Option<RoomId>) {
         let Some(token) = self.roster.token(id) else {
             debug_assert!(false, "a client of the chat has a connection");
             return;
         };
-        if self.roster.get(token).is_some_and(|connection| connection.ready.contains(Readiness::WRITABLE)) {
+        if self.roster.live(token).is_some_and(|connection| connection.ready.contains(Readiness::WRITABLE)) {
             self.flush(token);
         }
         if self.push(id, frame, 1, priority) != Pushed::Full {
             return;
         }
-        match self.roster.get_mut(token) {
+        match self.roster.live_mut(token) {
             Some(connection) if priority == Priority::Droppable && connection.skips(&self.limits) => {
                 self.metrics.missed += 1;
                 connection.outbox.miss(room.map(RoomId::as_u64));

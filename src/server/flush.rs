@@ -1,44 +1,44 @@
-//! Flushes: each outbox with something new, or with a socket that takes something again, is written once, a part of them
-//! a tick if they are many.
+//! Flushes: each outbox with new output, or whose socket is writable again, is written once. If there are many, a tick writes
+//! a part of them.
 
 use super::Server;
-use super::coalesce::Tally;
+use super::coalesce::QueuedTotals;
 use crate::arena::{Compaction, LONG_BYTES, SEALED_AT_BYTES};
 use crate::connection::{Connection, Schedule, State};
 use crate::net::{Net, Token};
 use crate::outbox::{Flushed, Progress};
 use crate::protocol::CloseReason;
 
-/// Past `--memory`, clients are dropped until this share of it is free. A pass copies all that is retained, so after one
-/// that left as much as it found the next waits until this share more has come.
+/// Over `--memory`, clients are dropped until this share of it is free. A pass copies all retained output, so after a pass
+/// that has freed little, the next waits until this share more is retained.
 const RELIEF_SHARE: usize = 16;
 
-/// Sparse pages are let be until they add up to this.
+/// Sparse blocks are compacted when they add up to this.
 const SPARSE_MAX_BYTES: usize = 16 * SEALED_AT_BYTES;
 
 impl<N: Net> Server<N> {
-    /// Writes what is queued, or those parts of it that have waited longest, and then sees to what the kernel did not take;
-    /// or lets it wait for what else is coming.
+    /// Writes the outboxes that have waited longest, unless the batching delay is to come first. A round ends when all were
+    /// written.
     pub(super) fn flush_dirty(&mut self) {
         let dirty = self.roster.dirty();
-        // Where talk never ends no round would, and the page would grow for ever. And the end waits for nothing.
+        // Under steady load a round of parts would not end, and the open block would grow. A shutdown does not delay output.
         let is_long = self.fanout.arena().open_bytes() >= LONG_BYTES;
-        let is_full = std::mem::take(&mut self.round_is_full);
-        let whole = self.ending.is_some() || is_long || is_full;
-        let part = if whole { dirty } else { self.coalescing.part(dirty) };
-        if !whole && self.coalescing.begin(part) {
+        let is_full = std::mem::take(&mut self.is_round_full);
+        let is_whole = self.ending.is_some() || is_long || is_full;
+        let part = if is_whole { dirty } else { self.coalescing.part(dirty) };
+        if !is_whole && self.coalescing.delays(part) {
             return;
         }
         let begun_at = self.net.nanos();
         let tokens = self.roster.take_dirty(part);
         self.flush_each(tokens);
-        self.coalescing.note(part, self.net.nanos().saturating_sub(begun_at), self.queued());
+        self.coalescing.record(part, self.net.nanos().saturating_sub(begun_at), self.queued_totals());
         if part == dirty {
             self.end_round();
         }
     }
 
-    /// Everybody has been written to: time for those who can't be, and for the page.
+    /// Ends a round: handles connections with full sockets, and frees memory if a block was sealed.
     fn end_round(&mut self) {
         let tokens = self.roster.take_blocked();
         self.flush_each(tokens);
@@ -49,6 +49,7 @@ impl<N: Net> Server<N> {
 
     fn flush_each(&mut self, tokens: Vec<Token>) {
         for token in tokens {
+            // It may have been freed after its flush was queued.
             if let Some(connection) = self.roster.get_mut(token) {
                 connection.schedule.remove(Schedule::DIRTY);
                 self.flush(token);
@@ -56,17 +57,17 @@ impl<N: Net> Server<N> {
         }
     }
 
-    fn queued(&self) -> Tally {
-        Tally {
+    fn queued_totals(&self) -> QueuedTotals {
+        QueuedTotals {
             frames: self.metrics.deliveries,
             bytes: self.metrics.bytes_queued,
             writes: self.roster.marked_dirty(),
         }
     }
 
-    /// Writes one outbox, and sees to what that brings.
+    /// Writes one outbox, and handles the result.
     pub(super) fn flush(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         if matches!(connection.state(), State::Closing(_) | State::Closed) {
@@ -74,25 +75,25 @@ impl<N: Net> Server<N> {
         }
         let queued_bytes = connection.outbox.queued_bytes();
         let before = connection.outbox.progress();
-        let was_held_up = connection.is_stalled(&self.limits);
+        let was_stalled = connection.is_stalled(&self.limits);
         let flushed = connection.flush(&mut self.net, self.fanout.arena_mut(), &self.limits, self.now.moment);
         let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
         self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
-            // Nearly always, and then there is nothing else to do.
+            // Nearly always the client is idle, and needs nothing else.
             Ok(Flushed::All) if connection.is_idle() && before == Progress::KeepsUp => {}
-            Ok(flushed) => self.record_progress(token, was_held_up, flushed, taken_bytes),
-            Err(_) => self.lose(token),
+            Ok(flushed) => self.record_progress(token, was_stalled, flushed, taken_bytes),
+            Err(_) => self.handle_broken(token),
         }
     }
 
-    /// Notes how a client has kept up, for itself and for those who talk to it, and goes on from there. It is not inlined,
-    /// so that a flush that leaves nothing to do pays nothing for it.
+    /// Records how a client keeps up with its output, for its deadlines and for back-pressure, and continues its work. It is not
+    /// inlined, so that the flush of an idle client stays small.
     #[inline(never)]
-    fn record_progress(&mut self, token: Token, was_held_up: bool, flushed: Flushed, taken_bytes: usize) {
+    fn record_progress(&mut self, token: Token, was_stalled: bool, flushed: Flushed, taken_bytes: usize) {
         let now = self.now.moment;
-        if let Some(connection) = self.roster.get_mut(token)
-            && was_held_up
+        if let Some(connection) = self.roster.live_mut(token)
+            && was_stalled
             && !connection.is_stalled(&self.limits)
         {
             connection.record_alive(now);
@@ -106,26 +107,27 @@ impl<N: Net> Server<N> {
         self.after_flush(token);
     }
 
-    /// After a flush that left something to do, or that lets something go on.
+    /// Continues the work of a client after a flush: its end, or output that was postponed.
     fn after_flush(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
-        if connection.outbox.is_empty() && matches!(connection.state(), State::Draining(_)) {
+        let (state, is_empty) = (connection.state(), connection.outbox.is_empty());
+        if is_empty && matches!(state, State::Draining(_)) {
             return self.finish(token);
         }
-        if connection.outbox.is_empty() && matches!(connection.state(), State::Http { .. }) {
+        let owes_missed =
+            connection.outbox.cost_bytes() <= self.limits.soft_bytes() && connection.outbox.missed() > 0;
+        let pong = connection.outbox.take_pong();
+        if is_empty && state == State::PeerClosed {
+            // The close frame was sent, so the peer need not wait until its messages are handled. An error means that the
+            // peer is gone.
+            let _ = self.net.shutdown_write(&mut connection.stream);
+        }
+        if is_empty && matches!(state, State::Http { .. }) {
             self.roster.record_idle(token, Some(self.now.moment));
         }
-        let Some(connection) = self.roster.get_mut(token) else {
-            return;
-        };
-        let reads_again = connection.outbox.cost_bytes() <= self.limits.soft_bytes();
-        let pong = connection.outbox.take_pong();
-        if connection.state() == State::PeerClosed && connection.outbox.is_empty() {
-            self.close_our_side(token);
-        }
-        if reads_again && self.roster.get(token).is_some_and(|connection| connection.outbox.missed() > 0) {
+        if owes_missed {
             self.send_missed(token);
         }
         if let Some(payload) = pong {
@@ -135,9 +137,9 @@ impl<N: Net> Server<N> {
         self.roster.arm(token);
     }
 
-    /// The connection broke while it was written to. What a client said before it closed is dealt with all the same.
-    fn lose(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+    /// Closes a connection after a failed write. If the peer has sent a close frame, its messages before that are handled first.
+    fn handle_broken(&mut self, token: Token) {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         connection.outbox.clear(self.fanout.arena_mut());
@@ -148,15 +150,7 @@ impl<N: Net> Server<N> {
         self.roster.abort(token);
     }
 
-    /// The close frame was sent, so the peer need not wait until what it said before is dealt with.
-    fn close_our_side(&mut self, token: Token) {
-        if let Some(connection) = self.roster.get_mut(token) {
-            // A peer that is gone already has no use for it.
-            let _ = self.net.shutdown_write(&mut connection.stream);
-        }
-    }
-
-    /// A page of unsent output was sealed: time to see how much is retained.
+    /// Frees memory of unsent output, if it is over its limits. It is called when a block was sealed.
     fn relieve(&mut self) {
         if self.fanout.arena().sparse_bytes() > SPARSE_MAX_BYTES {
             self.compact(Compaction::Sparse);
@@ -168,7 +162,7 @@ impl<N: Net> Server<N> {
         if retained <= most || unchanged.contains(&retained) {
             return;
         }
-        // Only what outboxes still hold is kept; the rest is no reason to drop a client.
+        // The memory counts against clients only after bytes that no outbox holds are freed.
         self.compact(Compaction::All);
         self.relieved_bytes = self.retained_bytes();
         if self.relieved_bytes > most {
@@ -178,35 +172,36 @@ impl<N: Net> Server<N> {
 
     fn compact(&mut self, which: Compaction) {
         self.metrics.compactions += 1;
-        let slices = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.held_mut());
-        self.fanout.arena_mut().compact(which, slices);
+        let held = self.roster.iter_mut().flat_map(|(_, connection)| connection.outbox.held_mut());
+        self.fanout.arena_mut().compact(which, held);
     }
 
-    /// Memory of all output that waits, and of the outboxes' lists of it.
+    /// Memory of all queued output, and of the outboxes' lists of it.
     fn retained_bytes(&self) -> usize {
-        let slices: usize = self.roster.iter().map(|(_, connection)| connection.outbox.list_bytes()).sum();
-        self.fanout.arena().memory_bytes() + slices
+        let lists: usize = self.roster.iter().map(|(_, connection)| connection.outbox.list_bytes()).sum();
+        self.fanout.arena().memory_bytes() + lists
     }
 
-    /// Cuts off the closing connections that hold most, and then drops the clients that do, until `excess` bytes are covered.
+    /// Evicts the closing connections with most queued output, and then drops the clients with most, until their costs add up
+    /// to `excess` bytes.
     ///
-    /// Several may wait for the same output, which is in memory once, so this may free less. Then more are dropped later:
-    /// better a little over the limit for a while than a room of clients dropped for one of them.
+    /// Output that several outboxes share is in memory once, so this may free less. Then more clients are dropped later, which
+    /// is better than dropping all clients of a room for one slow reader.
     fn drop_heaviest(&mut self, excess: usize) {
-        let holds = |connection: &Connection<N::Stream>| {
+        let has_output = |connection: &Connection<N::Stream>| {
             !connection.outbox.is_empty() && !matches!(connection.state(), State::Closing(_) | State::Closed)
         };
-        let holders = self.roster.iter().filter(|(_, connection)| holds(connection));
-        let mut holders: Vec<(bool, usize, Token)> = holders
+        let owners = self.roster.iter().filter(|(_, connection)| has_output(connection));
+        let mut owners: Vec<(bool, usize, Token)> = owners
             .map(|(token, connection)| (connection.is_closing(), connection.outbox.cost_bytes(), token))
             .collect();
-        holders.sort_unstable_by(|a, b| b.cmp(a));
-        let mut freed_bytes = 0;
-        for (is_closing, cost_bytes, token) in holders {
-            if freed_bytes >= excess {
+        owners.sort_unstable_by(|a, b| b.cmp(a));
+        let mut covered_bytes = 0;
+        for (is_closing, cost_bytes, token) in owners {
+            if covered_bytes >= excess {
                 break;
             }
-            freed_bytes += cost_bytes;
+            covered_bytes += cost_bytes;
             match is_closing {
                 true => self.evict(token),
                 false => self.roster.close(token, CloseReason::ServerMemory),

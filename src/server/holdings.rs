@@ -1,8 +1,8 @@
-//! All that the server holds for its connections, in one list: the tables that have a slot as their key, and the counts that
-//! are nothing when nobody is there.
+//! All state that the server stores for connections, in one list: the tables whose keys are slots, and the counts that are
+//! zero without connections.
 //!
-//! A new table or count belongs into this list. Debug builds check after each tick that no table has a free slot, since the
-//! next connection there would inherit it; the simulation checks at the end of each test that all counts are as at the
+//! A new table or count belongs into this list. Debug builds check after each tick that no table has a free slot, since its
+//! entry would go to the next connection there. The simulation checks at the end of each test that all counts are as at the
 //! start.
 
 use super::Server;
@@ -10,24 +10,24 @@ use crate::chat::ClientId;
 use crate::net::Net;
 use crate::quota::Quota;
 
-/// A table by its name, and the slots of connections that it has.
+/// The name of a table, and the slots in it.
 pub type Table = (&'static str, Vec<u32>);
 
 impl<N: Net> Server<N> {
-    /// The tables that have the slots of connections as their keys.
+    /// The tables whose keys are the slots of connections.
     fn tables(&self) -> Vec<Table> {
         let mut tables = vec![
             ("inboxes", self.inboxes.slots().collect()),
             ("load", self.load.slots().collect()),
-            ("bytes that a peer has not taken", self.untaken.slots().collect()),
-            ("waiting for a quota", self.admission.waiting_slots().collect()),
+            ("unsent last bytes", self.unsent.slots().collect()),
+            ("queue", self.admission.waiting_slots().collect()),
         ];
         tables.extend(self.roster.tables());
         tables.extend(self.fanout.chat().tables());
         tables
     }
 
-    /// The amount of everything that is held for connections, by name.
+    /// The size of all state that is stored for connections, by name.
     pub fn holdings(&self) -> Vec<(&'static str, usize)> {
         let tables = self.tables();
         let mut holdings: Vec<_> = tables.into_iter().map(|(name, slots)| (name, slots.len())).collect();
@@ -50,14 +50,17 @@ impl<N: Net> Server<N> {
         holdings
     }
 
-    /// Checks that no table has a slot that is free.
+    /// Checks that no table has a free slot.
     ///
     /// # Panics
-    /// When one has.
-    pub(super) fn assert_free_slots_are_forgotten(&self) {
+    /// If one has.
+    pub(super) fn assert_tables_have_no_free_slot(&self) {
         for (name, slots) in self.tables() {
             for slot in slots {
-                assert!(self.roster.token(ClientId(slot)).is_some(), "{name}: the free slot {slot} is in it");
+                assert!(
+                    self.roster.token(ClientId(slot)).is_some(),
+                    "the table {name:?} has the free slot {slot}"
+                );
             }
         }
     }

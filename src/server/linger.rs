@@ -1,8 +1,8 @@
-//! Lingering: a connection whose last bytes were written stays until the peer has taken them.
+//! Lingering: a connection stays after its last write until the peer has received the last bytes.
 //!
 //! Closing a socket with unread input makes the kernel send a reset (RFC 1122, 4.2.2.13), and so does input that comes
-//! after it was closed. A reset destroys whatever the peer had no room for yet, the reason of the end included. So a peer
-//! that goes on typing is read, and closed only when nothing is left to destroy, or when it takes nothing any more.
+//! afterwards. A reset destroys bytes that the peer has not received, such as the reason of the end. So the input of a
+//! closing peer is read, and the socket is closed when the peer has received all output, or receives no more.
 
 use std::time::Duration;
 
@@ -12,26 +12,26 @@ use crate::net::{Net, Token};
 use crate::protocol::CloseReason;
 use crate::time::Moment;
 
-/// The longest that a peer may go on taking its last bytes, however slowly.
-const UNTAKEN_MAX: Duration = Duration::from_secs(60);
+/// The longest time for a peer to receive its last bytes, even with progress.
+const UNSENT_MAX: Duration = Duration::from_secs(60);
 
-/// Bytes that the kernel has taken of us, and the peer not of the kernel.
+/// Last bytes in the kernel's send buffer, which the peer has not received.
 #[derive(Debug)]
-pub struct Untaken {
+pub struct Unsent {
     bytes: u32,
-    /// When it is enough, even if the peer still takes some.
+    /// The time from which progress does not extend the deadline.
     until: Moment,
 }
 
 impl<N: Net> Server<N> {
-    /// Everything was written. Nothing more follows once the peer has taken it, and then it has some time to close its
+    /// Shuts down our side after the last write, once the peer has received everything. Then the peer has some time to close its
     /// side.
     pub(super) fn finish(&mut self, token: Token) {
-        if self.has_untaken(token) {
+        if self.has_unsent(token) {
             self.roster.wake(token);
             return self.roster.arm(token);
         }
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let finished = self.net.shutdown_write(&mut connection.stream);
@@ -43,39 +43,38 @@ impl<N: Net> Server<N> {
         self.roster.arm(token);
     }
 
-    /// Whether the peer has still to take something. Its patience begins anew whenever it has taken some since the last
-    /// look.
-    fn has_untaken(&mut self, token: Token) -> bool {
-        let Some(connection) = self.roster.get_mut(token) else {
+    /// Whether the peer has not received all output. Progress since the last call restarts the deadline.
+    fn has_unsent(&mut self, token: Token) -> bool {
+        let Some(connection) = self.roster.live_mut(token) else {
             return false;
         };
         // A peer that sends no more can't cause a reset.
         let ended = connection.ready.contains(Readiness::EOF);
         let bytes = if ended { 0 } else { self.net.unsent_bytes(&mut connection.stream) };
         if bytes == 0 {
-            self.untaken.take(token.slot);
+            self.unsent.take(token.slot);
             return false;
         }
         connection.ready.remove(Readiness::WRITABLE);
-        let before = self.untaken.take(token.slot);
-        let until = before.as_ref().map_or(self.now.moment + UNTAKEN_MAX, |before| before.until);
+        let before = self.unsent.take(token.slot);
+        let until = before.as_ref().map_or(self.now.moment + UNSENT_MAX, |before| before.until);
         if before.is_none_or(|before| bytes < before.bytes) && self.now.moment < until {
             connection.start_state(connection.state(), self.now.moment);
         }
-        self.untaken.insert(token.slot, Untaken { bytes, until });
+        self.unsent.insert(token.slot, Unsent { bytes, until });
         true
     }
 
-    /// A deadline of a peer that was told good-bye has come. If it takes its last bytes, it has some more time.
-    pub(super) fn give_up(&mut self, token: Token) {
-        let Some(connection) = self.roster.get(token) else {
+    /// Handles the deadline of a closing peer. It is freed, unless it has received some of its last bytes meanwhile.
+    pub(super) fn end_drain(&mut self, token: Token) {
+        let Some(connection) = self.roster.live(token) else {
             return;
         };
         if matches!(connection.state(), State::Draining(_)) && connection.outbox.is_empty() {
-            if !self.has_untaken(token) {
+            if !self.has_unsent(token) {
                 return self.finish(token);
             }
-            if self.has_time(token) {
+            if self.has_time_left(token) {
                 return;
             }
         }
@@ -83,10 +82,9 @@ impl<N: Net> Server<N> {
         self.roster.abort(token);
     }
 
-    /// If a peer that is closed now has not read what it was still to have, that is logged and counted: it was not slow
-    /// before, but it is now.
+    /// Logs and counts a peer as slow if it is freed before it has read its last bytes.
     pub(super) fn record_unread(&mut self, token: Token) {
-        if let Some(connection) = self.roster.get(token)
+        if let Some(connection) = self.roster.live(token)
             && let State::Draining(reason) = connection.state()
             && !reason.is_drop()
             && !connection.outbox.is_empty()
@@ -96,9 +94,9 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Whether the deadline has moved on.
-    fn has_time(&self, token: Token) -> bool {
-        let deadline = self.roster.get(token).and_then(|connection| connection.deadline(&self.limits));
+    /// Whether the deadline is in the future again.
+    fn has_time_left(&self, token: Token) -> bool {
+        let deadline = self.roster.live(token).and_then(|connection| connection.deadline(&self.limits));
         deadline.is_some_and(|(moment, _)| moment > self.now.moment)
     }
 }

@@ -1,12 +1,12 @@
-//! Clients without a name: whether what such a client sends is the answer to the question for its name.
+//! Clients without a name: a line of such a client is a name, or a message of a client that does not read.
 //!
-//! A line is an answer only if its sender can have read the question. A free name is always taken, whenever it was sent.
-//! One that is refused waits until the client has been silent for a moment, and only then is the client asked again. What
-//! comes before that was sent without knowledge of the refusal, so the client is let in as a guest, and is heard. The
-//! answer to a repeated question must be followed by silence too. So nothing that is piped is lost, or becomes a name.
+//! A free name is always accepted. If a name is invalid or taken, it is an answer only if the client has read the question,
+//! and then the client is silent until it gets a reply. So the server waits for a moment of silence before it asks again. If
+//! more input follows instead, the client enters as a guest, and its lines are messages. The answer to a repeated question
+//! must be followed by silence too. So no line of a pipe is lost or becomes a name by mistake.
 
 use super::Server;
-use super::turn::NextInput;
+use super::turn::NextStep;
 use crate::chat::ClientId;
 use crate::codec::{Input, line};
 use crate::connection::{Naming, Readiness, Silence, State};
@@ -15,19 +15,20 @@ use crate::net::{Net, Token};
 use crate::protocol::{Problem, Request};
 
 impl<N: Net> Server<N> {
-    /// Decides what `input` is, which a client without a name says with the next `bytes`: something to deal with now, or
-    /// something to be decoded again, as chat or when more is known.
-    pub(super) fn weigh(
+    /// Decides whether `input`, the next `bytes` of a client without a name, is handled now. Otherwise it is decoded again: as
+    /// a message, or after more input or silence.
+    pub(super) fn accept_unnamed(
         &mut self,
         token: Token,
         inbox: &mut Inbox,
         bytes: usize,
         input: Input,
-    ) -> Result<Input, NextInput> {
-        let Some(connection) = self.roster.get_mut(token) else {
-            return Err(NextInput::Stop);
+    ) -> Result<Input, NextStep> {
+        let Some(connection) = self.roster.live_mut(token) else {
+            return Err(NextStep::Stop);
         };
         let (State::Naming(naming), Input::Request { request, .. }) = (connection.state(), &input) else {
+            // It is no line: a WebSocket client may send a ping before its name.
             self.scratch.consume(bytes);
             return Ok(input);
         };
@@ -39,14 +40,14 @@ impl<N: Net> Server<N> {
         match naming {
             Naming::Unasked => self.enter_as_guest(token),
             _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
-            // Nobody types a name that long, and the rest of it is still to come.
+            // A line that long is no name, and the rest of it is not read yet.
             _ if is_too_long => self.enter_as_guest(token),
-            // A name that nothing follows, not even later, is refused and that is all.
+            // After the end of input the client can't answer again, so its last line is handled as a name, and refused.
             Naming::Asked(_) if followed || (ended && !is_answer) => self.enter_as_guest(token),
             Naming::Repeated(_) if followed || ended => {
                 self.enter_as_guest(token);
                 inbox.unfinished = None;
-                return Err(NextInput::Nothing);
+                return Err(NextStep::Decode);
             }
             Naming::Asked(silence) | Naming::Repeated(silence) if ended || silence == Silence::Over => {
                 connection.set_state(State::Naming(Naming::Repeated(Silence::Unneeded)));
@@ -56,16 +57,16 @@ impl<N: Net> Server<N> {
                 connection.set_state(State::Naming(naming(Silence::Awaited)));
                 connection.ready.remove(Readiness::BUFFERED);
                 inbox.unfinished = None;
-                return Err(NextInput::Read);
+                return Err(NextStep::Read);
             }
         }
         self.scratch.consume(bytes);
         Ok(input)
     }
 
-    /// A client that waits for what the server says gets it: it enters, or its answer is dealt with.
+    /// Handles the silence of a client that waits for the server: it enters, or its line is handled as an answer.
     pub(super) fn end_silence(&mut self, token: Token) {
-        let Some(connection) = self.roster.get_mut(token) else {
+        let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let state = match connection.state() {
@@ -79,7 +80,7 @@ impl<N: Net> Server<N> {
         self.roster.wake(token);
     }
 
-    /// Gives a client the guest name that it would have if it had sent an empty line.
+    /// Gives a client a guest name, as an empty line does.
     fn enter_as_guest(&mut self, token: Token) {
         let (id, was_asked) = (token.into(), !self.config.guests);
         self.call_chat(|chat, now, effects| match was_asked {
@@ -88,9 +89,10 @@ impl<N: Net> Server<N> {
         });
     }
 
-    /// A client has its name, and is in the chat from now on.
+    /// Activates a client that was given its name.
     pub(super) fn record_name(&mut self, id: ClientId) {
         let (now, clients) = (self.now.moment, self.admission.clients());
+        // A client may also change its name later, or be closing.
         let named = self.roster.client_mut(id).filter(|c| matches!(c.state(), State::Naming(_)));
         if let Some(connection) = named {
             connection.start_state(State::Active, now);

@@ -1,37 +1,37 @@
 //! The order of turns: clients of the chat come first, then HTTP and closing connections, then sources of much work
-//! ([`crate::load`]). The first are served as far as the tick has room; the others share a small budget, so that no flood
-//! of theirs delays a line of the chat by more than a few milliseconds.
+//! ([`crate::load`]). The first are served while the tick has room. The others share a small budget, so their floods delay a
+//! line of the chat by a few milliseconds at most.
 
 use super::Server;
 use crate::connection::State;
 use crate::load::Source;
 use crate::net::{Net, Token};
 
-/// Work of HTTP, closing and loaded connections in one tick, in the units of [`crate::load`]; one of them is served in any
-/// case. It is about half a millisecond.
+/// Work of HTTP, closing and loaded connections in one tick, in the units of [`crate::load`]. It is about half a
+/// millisecond, and at least one of them is served.
 pub(super) const LATER_WORK: usize = 64 * 1024;
 
-/// The order in which connections are served, those with more urgent input first.
+/// The class of a connection. Its order is that of the turns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Class {
-    /// Clients of the chat.
+    /// A client of the chat.
     Chat,
-    /// Connections whose requests may each be expensive, and those whose input is thrown away.
+    /// A connection whose requests may be expensive, or whose input is discarded.
     Other,
-    /// Sources that have caused much work lately.
+    /// A connection of a source that has caused much work lately.
     Loaded,
 }
 
-/// Connections that are to have a turn, each in the order in which they came.
+/// The order of turns in one tick.
 pub(super) struct Order {
-    /// Those served as far as the tick has room.
+    /// Connections that are served while the tick has room.
     pub first: Vec<Token>,
-    /// Those served within a budget.
+    /// Connections that are served within [`LATER_WORK`].
     pub later: Vec<Token>,
 }
 
 impl<N: Net> Server<N> {
-    /// Divides the connections that are to have a turn by their class.
+    /// Divides connections by their class. Those of one class keep their order.
     pub(super) fn order(&self, tokens: Vec<Token>) -> Order {
         let (first, mut later): (_, Vec<Token>) =
             tokens.into_iter().partition(|token| self.class(*token) == Class::Chat);
@@ -41,6 +41,7 @@ impl<N: Net> Server<N> {
 
     fn class(&self, token: Token) -> Class {
         let Some(connection) = self.roster.get(token) else {
+            // It was freed after its turn was queued.
             return Class::Other;
         };
         let loaded = !self.load.is_empty()

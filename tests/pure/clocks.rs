@@ -137,7 +137,7 @@ fn token_bucket_behaves_as_the_model() {
             bucket.fill(now);
             // The bucket under test rounds each message down to a nanosecond.
             let rested = bucket.capacity - bucket.level <= 200 * bucket.number;
-            assert_eq!(allowance.is_full_again(now), rested);
+            assert_eq!(allowance.is_full(now), rested);
             let expected = bucket.take().map_err(|millis| now + Duration::from_millis(millis));
             assert_eq!(allowance.take(pace, 1, now), expected.is_ok());
             if let Err(later) = expected {

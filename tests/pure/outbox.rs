@@ -124,7 +124,7 @@ impl Bench {
                 self.models[who].missed += 1;
             }
             Op::GiveUp(who) => {
-                self.outboxes[who].give_up(&mut self.arena);
+                self.outboxes[who].drop_unsent(&mut self.arena);
                 self.models[who].give_up();
             }
             Op::Clear(who) => {
@@ -370,7 +370,7 @@ fn large_answer_is_not_charged_and_output_behind_it_is() {
     alone.flush(2);
     assert_eq!(alone.costs(), (SOFT_BYTES, SOFT_BYTES), "the answer was taken");
     alone.push(2 * SOFT_BYTES, true);
-    alone.outbox.give_up(&mut alone.arena);
+    alone.outbox.drop_unsent(&mut alone.arena);
     alone.outbox.clear(&mut alone.arena);
     assert_eq!((alone.costs(), alone.arena.held_bytes()), ((0, 0), 0));
 }

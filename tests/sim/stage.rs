@@ -12,7 +12,7 @@ use chinwag::chat::Census;
 use chinwag::config::Config;
 use chinwag::connection::Readiness;
 use chinwag::net::{ListenerId, ListenerKind};
-use chinwag::pressure::HOLD_MAX;
+use chinwag::pressure::PAUSE_MAX;
 use chinwag::protocol::Dialect;
 use chinwag::server::{Control, Server};
 
@@ -166,7 +166,7 @@ impl Stage {
 
     /// Runs for as long as a reader that lags can hold talkers.
     pub fn run_past_holds(&mut self) {
-        self.pass(HOLD_MAX);
+        self.pass(PAUSE_MAX);
     }
 
     /// Lets time pass, and everything due happen.
