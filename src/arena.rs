@@ -1,4 +1,4 @@
-//! The arena: output is written here once, whatever the number of its receivers.
+//! The arena: output is written here once for all its receivers.
 //!
 //! All output is appended, frame by frame, to the *open block*. A new [`Frame`] is in no outbox. [`Arena::share`] gives
 //! copies of it to outboxes, and each copy is a [`Held`]: so a broadcast costs one encoding. Each block counts the bytes
@@ -6,9 +6,9 @@
 //!
 //! A *round* is over when a tick has written to every connection with queued output; with few clients that is each tick.
 //! After a good round the kernel has everything, the count is zero, and the open block is emptied and used again: it stays
-//! in the cache, and nothing is ever allocated. If a client is slow, the open block is kept and the next round appends
-//! behind it, until one ends with [`SEALED_AT_BYTES`] or more and a new block is opened. So the backlog of many slow
-//! clients of one room is in memory once, and each of them has one [`Held`] a block, not one a message.
+//! in the cache, and nothing is ever allocated. If a client is slow, the open block is kept, and the next round appends
+//! to it. When a round ends with [`SEALED_AT_BYTES`] or more, a new block is opened. So the backlog of many slow clients of
+//! one room is in memory once. Each of them has one [`Held`] a block, not one a message.
 //!
 //! A block is *sparse* when outboxes hold little of it. [`Arena::sparse_bytes`] counts these blocks, so that the server can
 //! copy the rest to new blocks ([`Arena::compact`]). So all blocks together are rarely over four times the queued output.

@@ -203,7 +203,7 @@ impl<S> Connection<S> {
     pub fn intake(&self, limits: &Limits) -> Intake {
         let waits = match (self.rules().input, self.state) {
             (InputUse::Unread | InputUse::Kept | InputUse::Discarded, _) => return Intake::Nothing,
-            // One reply at a time bounds the queued output, whatever is asked for.
+            // One reply at a time bounds the queued output.
             (InputUse::Decoded, State::Http { .. }) => self.is_delayed() || !self.outbox.is_empty(),
             // The client is sent nothing more, so nothing needs room.
             (InputUse::Decoded, State::PeerClosed) if self.is_delayed() => return Intake::Nothing,

@@ -102,8 +102,8 @@ pub enum Flushed {
 }
 
 impl Outbox {
-    /// Queues a copy in a few instructions, if at most `most_queued_bytes` are queued, there is no backlog, and the copy
-    /// follows the queued output in the arena. Otherwise does nothing.
+    /// Queues a copy in a few instructions, or does nothing. It needs an outbox without a backlog, with at most
+    /// `most_queued_bytes`, and a copy that follows the queued output in the arena.
     #[inline]
     pub fn append(&mut self, copies: &mut Copies, most_queued_bytes: u32) -> Appended {
         debug_assert!(!copies.is_empty(), "an empty copy holds no block");

@@ -1,5 +1,5 @@
-//! Rates of clients: [`TokenBucket`] is the generic cell rate algorithm (ITU-T I.371), and [`ClientRates`] has the buckets
-//! of all clients and the time until which each throttled client waits.
+//! Rates of clients: [`TokenBucket`] is the generic cell rate algorithm (ITU-T I.371). [`ClientRates`] has the buckets of all
+//! clients, and the time until which each throttled client waits.
 //!
 //! A bucket is one number: the time at which it will be full again. A full bucket need not be stored, so an idle client
 //! takes no memory. A bucket counts anything that has an amount, such as messages or bytes.

@@ -29,6 +29,15 @@ impl From<Token> for ClientId {
     }
 }
 
+/// The connection of a client of the chat, for callers that use other fields of the roster at the same time.
+#[inline]
+#[track_caller]
+fn client_in<S>(connections: &mut Slab<Connection<S>>, id: ClientId) -> Option<&mut Connection<S>> {
+    let connection = connections.get_mut(id.0 as usize);
+    debug_assert!(connection.is_some(), "the slot of {id:?} is free");
+    connection
+}
+
 /// The connections of a server.
 #[derive(Debug)]
 pub struct Roster<S> {
@@ -112,6 +121,7 @@ impl<S> Roster<S> {
 
     /// The connection of a token that can't be stale: only `server/close.rs` frees connections, and has not done so since the
     /// caller got the token. Debug builds check it. Release builds skip a connection that is missing all the same.
+    #[inline]
     #[track_caller]
     pub fn live(&self, token: Token) -> Option<&Connection<S>> {
         let connection = self.get(token);
@@ -120,6 +130,7 @@ impl<S> Roster<S> {
     }
 
     /// The same, to be changed.
+    #[inline]
     #[track_caller]
     pub fn live_mut(&mut self, token: Token) -> Option<&mut Connection<S>> {
         let connection = self.get_mut(token);
@@ -127,10 +138,11 @@ impl<S> Roster<S> {
         connection
     }
 
-    /// The connection of a client of the chat.
+    /// The connection of a client of the chat, which leaves the chat before its slot is freed.
     #[inline]
+    #[track_caller]
     pub fn client_mut(&mut self, id: ClientId) -> Option<&mut Connection<S>> {
-        self.connections.get_mut(id.0 as usize)
+        client_in(&mut self.connections, id)
     }
 
     /// The token of a client of the chat.
@@ -178,8 +190,7 @@ impl<S> Roster<S> {
     /// Queues a flush for a client.
     #[inline]
     pub fn mark_dirty(&mut self, id: ClientId) {
-        let Some(connection) = self.connections.get_mut(id.0 as usize) else {
-            debug_assert!(false, "{id:?} has output and no connection");
+        let Some(connection) = client_in(&mut self.connections, id) else {
             return;
         };
         if !connection.schedule.contains(Schedule::DIRTY) {
@@ -192,8 +203,7 @@ impl<S> Roster<S> {
 
     /// Queues a copy for a client, and a flush.
     pub fn push(&mut self, id: ClientId, copies: &mut Copies, priority: Priority) -> Pushed {
-        let Some(connection) = self.connections.get_mut(id.0 as usize) else {
-            debug_assert!(false, "a client of the chat has a connection");
+        let Some(connection) = client_in(&mut self.connections, id) else {
             return Pushed::Closing;
         };
         let pushed = connection.push(copies, priority, &self.limits);
@@ -211,8 +221,7 @@ impl<S> Roster<S> {
     pub fn broadcast(&mut self, ids: &[ClientId], copies: &mut Copies, full: &mut Vec<ClientId>) {
         let most_queued_bytes = self.limits.hard_bytes.saturating_sub(copies.len() as u32);
         for id in ids {
-            let Some(connection) = self.connections.get_mut(id.0 as usize) else {
-                debug_assert!(false, "a member of a room has a connection");
+            let Some(connection) = client_in(&mut self.connections, *id) else {
                 continue;
             };
             match connection.append(copies, most_queued_bytes) {
@@ -278,13 +287,15 @@ impl<S> Roster<S> {
 
     fn oldest(&self, times: &Timers) -> Option<(Moment, Token)> {
         let (since, slot) = times.first()?;
-        Some((since, self.live_token(slot)?))
+        Some((since, self.live_token(ClientId(slot))?))
     }
 
-    /// The token of a connection in a table, from which [`Roster::remove`] takes it.
-    fn live_token(&self, slot: u32) -> Option<Token> {
-        let token = self.token(ClientId(slot));
-        debug_assert!(token.is_some(), "slot {slot} is free, but in a table");
+    /// The token of a client of the chat, or of a connection in a table, from which [`Roster::remove`] removes it.
+    #[inline]
+    #[track_caller]
+    pub fn live_token(&self, id: ClientId) -> Option<Token> {
+        let token = self.token(id);
+        debug_assert!(token.is_some(), "the slot of {id:?} is free");
         token
     }
 
@@ -376,7 +387,7 @@ impl<S> Roster<S> {
     pub fn next_due(&mut self, now: Moment) -> Option<(Token, Due)> {
         let (_, slot, due) = self.head().filter(|(moment, ..)| *moment <= now)?;
         self.timers.remove(slot);
-        Some((self.live_token(slot)?, due))
+        Some((self.live_token(ClientId(slot))?, due))
     }
 
     /// Checks that each connection with work is in the queue for it, as it must be between ticks.

@@ -356,9 +356,12 @@ impl<N: Net> Server<N> {
         let queued: u64 =
             self.roster.iter().map(|(_, connection)| connection.outbox.queued_bytes() as u64).sum();
         assert_eq!(queued, self.fanout.arena().held_bytes(), "counts of the arena and outboxes differ");
-        for slot in self.inboxes.slots() {
+        let state_in = |slot| {
             let token = self.roster.token(ClientId(slot));
-            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
+            token.and_then(|token| self.roster.get(token)).map(|connection| connection.state())
+        };
+        for slot in self.inboxes.slots() {
+            let state = state_in(slot);
             let is_read =
                 !matches!(state, None | Some(State::Draining(_) | State::Lingering | State::Closed));
             assert!(is_read, "the inbox in slot {slot} is not used: {state:?}");
@@ -367,8 +370,7 @@ impl<N: Net> Server<N> {
         self.roster.iter().for_each(|(_, connection)| taken[connection.claim.quota() as usize] += 1);
         self.admission.assert_invariants(taken, self.roster.len());
         for slot in self.unsent.slots() {
-            let token = self.roster.token(ClientId(slot));
-            let state = token.and_then(|token| self.roster.get(token)).map(|connection| connection.state());
+            let state = state_in(slot);
             let is_closing = matches!(state, Some(State::Draining(_) | State::Closed));
             assert!(is_closing, "slot {slot} has unsent last bytes and is {state:?}");
         }

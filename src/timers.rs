@@ -2,10 +2,10 @@
 //!
 //! A connection has at most one deadline that matters, and it moves with every byte. Moving it changes only a field of the
 //! connection. The timer in this queue stays, and is at or before the deadline. A timer that fires too early is set again or
-//! removed *before* the loop sleeps, so activity costs nothing here, and an idle server sleeps on.
+//! removed *before* the loop sleeps. So activity costs nothing here, and an idle server sleeps on.
 //!
-//! The queue is a binary heap with an index of the slots in it, so each connection has at most one timer, and a timer is
-//! moved or removed without a search.
+//! The queue is a binary heap with an index of its slots. So each connection has at most one timer, which is moved or removed
+//! without a search.
 
 use crate::time::Moment;
 

@@ -14,11 +14,11 @@ const DRAIN_STALL: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// The time for which input is discarded after the last bytes. Closing a socket with unread input makes the kernel send a
-/// reset (RFC 1122, 4.2.2.13), which can destroy the last bytes before the peer reads them.
+/// reset (RFC 1122, 4.2.2.13). That can destroy the last bytes before the peer reads them.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Silence after which the server takes it that a client waits for its reply. A lost segment is sent again after 200 ms on a
-/// short path, and a person takes longer to read a reply and type another line.
+/// short path. A person takes longer to read a reply and type another line.
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// The event of a connection's deadline.

@@ -65,7 +65,7 @@ pub enum InputUse {
     Kept,
     /// It is decoded, while nothing else makes the client wait ([`Connection::intake`]).
     Decoded,
-    /// It is read and thrown away.
+    /// It is read and not used.
     Discarded,
 }
 

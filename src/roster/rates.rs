@@ -1,6 +1,6 @@
 //! The waits of talkers: for their own rates, for those of their addresses, and for slow readers.
 
-use super::Roster;
+use super::{Roster, client_in};
 use crate::chat::ClientId;
 use crate::connection::{Charge, Connection, Schedule, State};
 use crate::host::Host;
@@ -13,8 +13,7 @@ impl<S> Roster<S> {
     /// Counts a request of a client against its rates and its address's, or throttles it until
     /// [`Roster::next_unthrottled`].
     pub fn charge(&mut self, token: Token, what: Use, now: Moment) -> Charge {
-        let Some(connection) = self.connections.get_mut(token.slot as usize) else {
-            debug_assert!(false, "a request has a connection");
+        let Some(connection) = client_in(&mut self.connections, token.into()) else {
             return Charge::Allowed;
         };
         let host = connection.host();
@@ -68,7 +67,7 @@ impl<S> Roster<S> {
     /// The next client whose wait for its rate is over.
     pub fn next_unthrottled(&mut self, now: Moment) -> Option<Token> {
         let slot = self.rates.next_unthrottled(now)?;
-        self.live_token(slot)
+        self.live_token(ClientId(slot))
     }
 
     /// Drops the buckets that are full, once a refill interval.

@@ -16,7 +16,7 @@ use crate::time::Moment;
 /// Most connections accepted in one tick. More wait for the next, so that clients are served in between.
 const ACCEPTS_A_TICK: usize = 256;
 
-/// Pause after the process has run out of descriptors. The event of the waiting connection does not come again, so
+/// Pause after the process has run out of descriptors. The event of the waiting connection does not come again. So
 /// accepting is tried again after this time, or as soon as a connection is freed.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -113,7 +113,7 @@ impl<N: Net> Server<N> {
         }
         if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && self.is_unknown(token) {
             // It is a health check, a port scan, or a user who has changed their mind.
-            return log::debug!("nothing said id={} peer={}", token.serial, connection.host());
+            return log::debug!("disconnect without a line id={} peer={}", token.serial, connection.host());
         }
         let Connection { serial, lines_in, outbox, connected_at, .. } = connection;
         let host = connection.host();

@@ -1,7 +1,7 @@
 //! Clients without a name: a line of such a client is a name, or a message of a client that does not read.
 //!
-//! A free name is always accepted. If a name is invalid or taken, it is an answer only if the client has read the question,
-//! and then the client is silent until it gets a reply. So the server waits for a moment of silence before it asks again. If
+//! A first line that is a free name is accepted at once. An invalid or taken name is an answer only if the client has read the
+//! question. Then it is silent until it gets a reply, so the server waits for a moment of silence before it asks again. If
 //! more input follows instead, the client enters as a guest, and its lines are messages. The answer to a repeated question
 //! must be followed by silence too. So no line of a pipe is lost or becomes a name by mistake.
 
@@ -17,7 +17,7 @@ use crate::protocol::{Problem, Request};
 impl<N: Net> Server<N> {
     /// Decides whether `input`, the next `bytes` of a client without a name, is handled now. Otherwise it is decoded again: as
     /// a message, or after more input or silence.
-    pub(super) fn accept_unnamed(
+    pub(super) fn decide_unnamed(
         &mut self,
         token: Token,
         inbox: &mut Inbox,

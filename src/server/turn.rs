@@ -301,7 +301,7 @@ impl<N: Net> Server<N> {
                 Err(NextStep::Read)
             }
             Step::Used { bytes, input: Some(input) } if matches!(connection.state(), State::Naming(_)) => {
-                self.accept_unnamed(token, inbox, bytes, input)
+                self.decide_unnamed(token, inbox, bytes, input)
             }
             Step::Used { bytes, input } => {
                 self.scratch.consume(bytes);
