@@ -5,10 +5,10 @@
 //! that outboxes hold of it, and a byte in five outboxes counts five times. At zero the block is free again.
 //!
 //! A *round* is over when a tick has written to every connection with queued output; with few clients that is each tick.
-//! After a good round the kernel has everything, the count is zero, and the open block is emptied and used again: it stays
-//! in the cache, and nothing is ever allocated. If a client is slow, the open block is kept, and the next round appends
-//! to it. When a round ends with [`SEALED_AT_BYTES`] or more, a new block is opened. So the backlog of many slow clients of
-//! one room is in memory once. Each of them has one [`Held`] a block, not one a message.
+//! After a good round the kernel has everything, the count is zero, and the open block is emptied and used again. So it
+//! stays in the cache, and no memory is allocated. If a client is slow, the open block is kept, and the next round
+//! appends to it. When a round ends with [`SEALED_AT_BYTES`] or more, a new block is opened. So the backlog of many
+//! slow clients of one room is in memory once. Each of them has one [`Held`] a block, not one a message.
 //!
 //! A block is *sparse* when outboxes hold little of it. [`Arena::sparse_bytes`] counts these blocks, so that the server can
 //! copy the rest to new blocks ([`Arena::compact`]). So all blocks together are rarely over four times the queued output.

@@ -136,8 +136,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a copy of a reply. If more than `most_bytes` are queued then, the limits apply only to the output behind it: the
-    /// peer asked for the reply, and is not read again before it has read most of it.
+    /// Queues a copy of a reply. If more than `most_bytes` are queued then, the limits apply only to the output behind it.
+    /// The peer asked for the reply, and is not read again before it has read most of it.
     pub fn push_reply(&mut self, copies: &mut Copies, most_bytes: usize) {
         self.push(copies);
         if self.cost_bytes() > most_bytes {

@@ -5,8 +5,8 @@
 //! messages and members, not their product. Only talkers get several copies, since their own messages are left out. (In a
 //! room of two dialects the frames of both alternate in the arena, and each is a batch of its own.)
 //!
-//! Two things must not happen while a batch is pending: its receivers must not get other output, since that would overtake
-//! the batch, and the members of its room must not change. So [`Fanout`] owns the chat, the arena and the batch, and their
+//! Two things must not happen while a batch is pending. Its receivers must not get other output, since that would overtake
+//! the batch. And the members of its room must not change. So [`Fanout`] owns the chat, the arena and the batch, and their
 //! fields are private to this file. The rest of the server reads them, and changes them by the methods here, each of which
 //! delivers the batch first where it must. A batch also records how often the members of its room had changed, and
 //! debug builds check that on delivery.

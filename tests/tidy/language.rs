@@ -7,18 +7,27 @@ use std::path::Path;
 use crate::{rust_files, without_tests};
 
 /// The modules, folders and files that these rules are applied to.
-const CHECKED: [&str; 13] = [
+const CHECKED: [&str; 22] = [
+    "src/arena",
     "src/backplane",
     "src/codec",
+    "src/connection",
     "src/host",
+    "src/inbox",
+    "src/load",
     "src/metrics",
     "src/net",
+    "src/outbox",
+    "src/pressure",
     "src/protocol",
-    "src/server/http",
-    "src/server/link",
+    "src/quota",
+    "src/rate",
+    "src/roster",
+    "src/server",
     "src/sparse",
     "src/text",
     "src/time",
+    "src/timers",
     "src/web",
     "tests/tidy",
 ];
