@@ -4,22 +4,14 @@ const WebSocket = require("ws");
 const assert = require("assert");
 
 const COUNT = 60;
-const socket = new WebSocket(process.argv[2] + "/raw/files?name=node", ["mqtt", "other"]);
 const unanswered = new Set();
-
-socket.on("pong", (payload) => assert(unanswered.delete(String(payload)), `no ping was ${payload}`));
-socket.on("open", () => {
-  assert.strictEqual(socket.protocol, "mqtt");
-  for (let number = 0; number < COUNT; number++) {
-    socket.send(`m${number}`);
-    const payload = `ping ${number}`;
-    unanswered.add(payload);
-    socket.ping(payload);
-  }
-});
-// Every ping is answered long before the other program has received half of the messages.
-const other = new WebSocket(process.argv[2] + "/raw/files");
 let received = 0;
+let socket;
+
+// The other program is in the room before anything is sent there, so it misses nothing.
+const other = new WebSocket(process.argv[2] + "/raw/files");
+other.on("open", paste);
+// Every ping is answered long before the other program has received half of the messages.
 other.on("message", (data) => {
   assert.strictEqual(String(data), `m${received}`);
   received += 1;
@@ -32,4 +24,18 @@ other.on("message", (data) => {
     other.close();
   }
 });
-socket.on("close", (code) => console.log("closed", code, received < COUNT));
+
+function paste() {
+  socket = new WebSocket(process.argv[2] + "/raw/files?name=node", ["mqtt", "other"]);
+  socket.on("pong", (payload) => assert(unanswered.delete(String(payload)), `no ping was ${payload}`));
+  socket.on("open", () => {
+    assert.strictEqual(socket.protocol, "mqtt");
+    for (let number = 0; number < COUNT; number++) {
+      socket.send(`m${number}`);
+      const payload = `ping ${number}`;
+      unanswered.add(payload);
+      socket.ping(payload);
+    }
+  });
+  socket.on("close", (code) => console.log("closed", code, received < COUNT));
+}
