@@ -1,9 +1,8 @@
 //! Invisible characters: where a name needs one, and where it must have none ([`visible`]).
 
-use icu_properties::props::{
-    CanonicalCombiningClass, DefaultIgnorableCodePoint, Emoji, ExtendedPictographic, JoiningType,
-};
-use icu_properties::{CodePointMapData, CodePointSetData};
+use unicode_joining_type::{JoiningType, get_joining_type};
+use unicode_normalization::char::canonical_combining_class;
+use unicode_properties::UnicodeEmoji;
 
 const ZWNJ: char = '\u{200c}';
 const ZWJ: char = '\u{200d}';
@@ -19,9 +18,14 @@ pub fn is_invisible(c: char) -> bool {
     is_ignorable(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Whether a character is one of the default-ignorable code points.
+/// Whether a character is one of the default-ignorable code points (`DerivedCoreProperties.txt`; the set has been the same
+/// since Unicode 14, and reserves whole blocks for later characters).
 pub fn is_ignorable(c: char) -> bool {
-    !c.is_ascii() && CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A name without variation selectors that have no effect.
@@ -64,8 +68,7 @@ fn is_varied(before: &[char], selector: char, after: &[char]) -> bool {
     };
     match selector {
         '\u{fe0e}' | '\u{fe0f}' => {
-            let emoji = CodePointSetData::new::<Emoji>().contains(base);
-            emoji && (!base.is_ascii() || after.first() == Some(&KEYCAP))
+            base.is_emoji_char() && (!base.is_ascii() || after.first() == Some(&KEYCAP))
         }
         '\u{180b}'..='\u{180f}' => is_mongolian(base),
         _ => base.is_alphabetic() && !base.is_ascii(),
@@ -78,13 +81,13 @@ fn is_mongolian(c: char) -> bool {
 
 /// The rule of RFC 5892, appendix A.1 and A.2.
 fn follows_virama(before: &[char]) -> bool {
-    let class = CodePointMapData::<CanonicalCombiningClass>::new();
-    before.last().is_some_and(|c| class.get(*c) == CanonicalCombiningClass::Virama)
+    const VIRAMA: u8 = 9;
+    before.last().is_some_and(|c| canonical_combining_class(*c) == VIRAMA)
 }
 
 /// Whether the letters on both sides would be joined without the non-joiner (RFC 5892, appendix A.1).
 fn joins_letters(before: &[char], after: &[char]) -> bool {
-    let kind = |c: &char| CodePointMapData::<JoiningType>::new().get(*c);
+    let kind = |c: &char| get_joining_type(*c);
     let mut left = before.iter().rev().map(kind).filter(|kind| *kind != JoiningType::Transparent);
     let mut right = after.iter().map(kind).filter(|kind| *kind != JoiningType::Transparent);
     matches!(left.next(), Some(JoiningType::LeftJoining | JoiningType::DualJoining))
@@ -93,7 +96,7 @@ fn joins_letters(before: &[char], after: &[char]) -> bool {
 
 /// Whether the joiner is between two pictograms, which may have selectors and skin tones (UAX 29, GB11).
 fn joins_emoji(before: &[char], after: &[char]) -> bool {
-    let pictogram = |c: &char| CodePointSetData::new::<ExtendedPictographic>().contains(*c);
+    let pictogram = |c: &char| c.is_emoji_char() && !c.is_emoji_component();
     let extends = |c: &&char| is_variation_selector(**c) || matches!(**c, '\u{1f3fb}'..='\u{1f3ff}');
     before.iter().rev().find(|c| !extends(c)).is_some_and(pictogram) && after.first().is_some_and(pictogram)
 }
