@@ -97,6 +97,7 @@ impl Held {
     }
 
     /// Splits off the first `bytes`, or as many as there are.
+    #[inline]
     pub fn split_front(&mut self, bytes: usize) -> Held {
         let start = self.0.start;
         self.0.start += bytes.min(self.len()) as u32;
@@ -268,18 +269,20 @@ impl Arena {
     /// Takes back output that an outbox has sent or dropped.
     #[inline]
     pub fn release(&mut self, held: Held) {
-        let (open, slice) = (self.open, held.0);
-        let block = self.block_mut(slice);
-        let was_sparse = block.is_sparse();
-        block.held_bytes -= slice.len() as u64;
-        if slice.block as usize != open {
-            self.after_release(slice.block as usize, was_sparse);
+        let slice = held.0;
+        if slice.block as usize != self.open {
+            return self.release_sealed(slice);
         }
+        self.block_mut(slice).held_bytes -= slice.len() as u64;
     }
 
-    /// Frees a sealed block that no outbox holds any more, or counts one that has become sparse.
-    fn after_release(&mut self, key: usize, was_sparse: bool) {
-        let block = &self.blocks[key];
+    /// Takes output of a sealed block back, and frees the block if no outbox holds any of it, or counts it if it has become
+    /// sparse.
+    fn release_sealed(&mut self, slice: Slice) {
+        let key = slice.block as usize;
+        let block = &mut self.blocks[key];
+        let was_sparse = block.is_sparse();
+        block.held_bytes -= slice.len() as u64;
         let (length, memory) = (block.bytes.len(), block.memory_bytes());
         if block.held_bytes == 0 {
             self.blocks.remove(key);
@@ -291,6 +294,7 @@ impl Arena {
     }
 
     /// The bytes that an outbox holds.
+    #[inline]
     pub fn bytes(&self, held: &Held) -> &[u8] {
         let Slice { block, start, end } = held.0;
         &self.blocks[block as usize].bytes[start as usize..end as usize]

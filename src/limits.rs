@@ -65,6 +65,7 @@ impl Limits {
     }
 
     /// Cost of an outbox above which its client is slow: it is not read, and its time runs.
+    #[inline]
     pub fn soft_bytes(&self) -> usize {
         self.soft.map_or(self.hard_bytes as usize / 2, |soft| soft.bytes)
     }

@@ -15,7 +15,7 @@ use super::Server;
 use crate::arena::{Arena, Frame};
 use crate::chat::{Chat, ClientId, Effect, RoomId};
 use crate::codec::{self, Tag};
-use crate::connection::{Priority, Pushed, Readiness, State};
+use crate::connection::{Priority, Pushed, Readiness, Schedule, State};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event, Problem, RemoteEvent, Request};
 use crate::time::Now;
@@ -388,7 +388,7 @@ impl<N: Net> Server<N> {
             return;
         };
         if self.roster.live(token).is_some_and(|connection| connection.ready.contains(Readiness::WRITABLE)) {
-            self.flush(token);
+            self.flush(token, Schedule::empty());
         }
         if self.push(id, frame, 1, priority) != Pushed::Full {
             return;

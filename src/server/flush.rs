@@ -47,14 +47,9 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Writes the outboxes of connections whose flush is due. Some may have been freed since.
     fn flush_each(&mut self, tokens: Vec<Token>) {
-        for token in tokens {
-            // It may have been freed after its flush was queued.
-            if let Some(connection) = self.roster.get_mut(token) {
-                connection.schedule.remove(Schedule::DIRTY);
-                self.flush(token);
-            }
-        }
+        tokens.into_iter().for_each(|token| self.flush(token, Schedule::DIRTY));
     }
 
     fn queued_totals(&self) -> QueuedTotals {
@@ -65,11 +60,12 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Writes one outbox, and handles the result.
-    pub(super) fn flush(&mut self, token: Token) {
-        let Some(connection) = self.roster.live_mut(token) else {
+    /// Writes one outbox, and handles the result. The flags in `done` are cleared first.
+    pub(super) fn flush(&mut self, token: Token, done: Schedule) {
+        let Some(connection) = self.roster.get_mut(token) else {
             return;
         };
+        connection.schedule.remove(done);
         if matches!(connection.state(), State::Closing(_) | State::Closed) {
             return;
         }
@@ -77,7 +73,10 @@ impl<N: Net> Server<N> {
         let before = connection.outbox.progress();
         let was_stalled = connection.is_stalled(&self.limits);
         let flushed = connection.flush(&mut self.net, self.fanout.arena_mut(), &self.limits, self.now.moment);
-        let taken_bytes = queued_bytes - connection.outbox.queued_bytes();
+        let taken_bytes = match flushed {
+            Ok(Flushed::All) => queued_bytes,
+            Ok(Flushed::Blocked) | Err(_) => queued_bytes - connection.outbox.queued_bytes(),
+        };
         self.metrics.bytes_out += taken_bytes as u64;
         match flushed {
             // Nearly always the client is idle, and needs nothing else.
