@@ -44,19 +44,19 @@
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |
 //!
-//! Every change has a test: in `tests/pure` if it is in a pure module, in `tests/sim` (a whole server on virtual sockets and
-//! a virtual clock) if it can be seen there, and once in `tests/real`. A limit has a test on both sides of its bound in
+//! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in
+//! `tests/sim`, and on real ones in `tests/real`, where one test of a thing is enough. A limit has a test on both sides of its bound in
 //! `tests/sim/limits.rs`. What users see is in [`guide`].
 //!
 //! # Listeners and dialects
 //!
-//! A connection speaks one [`protocol::Dialect`] at a time: lines at the line listener, and HTTP at the other until a
-//! request makes it a WebSocket client ([`codec::json`], [`codec::raw`]) or an event listener ([`codec::sse`]). From then
+//! A connection speaks one [`protocol::Dialect`] at a time: lines at the line listener, and HTTP at the other. An HTTP request
+//! can make it a WebSocket client ([`codec::json`], [`codec::raw`]) or a client of events ([`codec::sse`]). From then
 //! on it is a client like any other: same roster, same outbox, same limits. A room keeps its members apart by dialect, so an
 //! announcement is encoded once for each dialect that is spoken there, whatever the number of members.
 //!
-//! That is also what a dialect can't be: all its clients in a room get the same bytes, so nothing in an encoding can depend
-//! on the receiver (its language, its permissions, compression with a history of its own). A WebSocket extension with
+//! This is the limit of a dialect: all its clients in a room get the same bytes. So nothing in an encoding can depend on the
+//! receiver: not its language, its permissions, or the history of a compression. A WebSocket extension with
 //! state for each connection would need one encoding a member.
 //!
 //! # A tick
@@ -93,9 +93,10 @@
 //!
 //! # Memory of an idle connection
 //!
-//! About 120 bytes, with a name of at most 16: 64 of a [`connection::Connection`], 28 of the chat's data about it, 4 in its
-//! room, 4 in [`timers`], the rest in the table of names. Data that an idle connection has no use for is in a table
-//! ([`sparse`]) or a box: unused input, decoder state, buckets that are not full, and output that is not adjacent. Tests
+//! About 120 bytes, with a name of at most 16. A [`connection::Connection`] has 64, the chat's data about it 28, its room and
+//! [`timers`] 4 each, and the table of names the rest. Data that an idle connection has no use for is in a table
+//! ([`sparse`]) or a box. Examples are unused input, decoder state, buckets that are not full, and output that is not
+//! adjacent. Tests
 //! hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`); `cargo bench --bench footprint` measures the sum.
 
 #![forbid(unsafe_code)]

@@ -40,8 +40,8 @@ impl Chat {
             }
             RemoteEvent::Present { id, presence } => self.on_present(id, presence, Notice::Announced, ctx),
             RemoteEvent::Gone { id, reason } => self.on_gone(id, reason, Notice::Announced, ctx),
-            RemoteEvent::AllClients { process, clients, announce: told } => {
-                let notice = if told { Notice::Announced } else { Notice::Silent };
+            RemoteEvent::AllClients { process, clients, announce } => {
+                let notice = if announce { Notice::Announced } else { Notice::Silent };
                 self.on_snapshot(process, clients, notice, ctx);
             }
             RemoteEvent::ProcessGone { process } => {

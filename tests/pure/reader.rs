@@ -18,7 +18,7 @@ pub enum Decoded {
     Foreign(CloseReason),
 }
 
-/// What the next line of a client is.
+/// The meaning of a client's next line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stage {
     /// The answer to the prompt for a name.

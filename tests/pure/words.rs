@@ -33,8 +33,8 @@ pub fn room(raw: &str) -> RoomName {
 }
 
 /// Returns the first character of `shown` that must never reach another client's terminal. The list is independent of
-/// the code under test: Unicode's `Cc` (ECMA-48's C0, DEL and C1), its line and paragraph separators, and the
-/// bidirectional embeddings, overrides and isolates of UAX 9.
+/// the code under test. It has Unicode's `Cc` (ECMA-48's C0, DEL and C1), its line and paragraph separators, and the
+/// bidirectional controls of UAX 9.
 pub fn harm(shown: &str) -> Option<char> {
     shown.chars().find(|c| {
         matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

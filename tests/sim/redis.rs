@@ -48,7 +48,7 @@ impl Entry {
     }
 }
 
-/// What clients did during a stall.
+/// Input of clients that comes during a stall.
 enum Arrival {
     Input(Conn, Vec<u8>),
     Gone(Conn),

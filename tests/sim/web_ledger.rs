@@ -269,7 +269,7 @@ impl Scenario {
     }
 }
 
-// What clients have read.
+// Readers of the clients' output.
 
 /// Returns an event as the line that an observer reads; `None` if it is for the tab alone.
 fn line_of(event: &Value) -> Option<String> {

@@ -415,7 +415,7 @@ impl World {
 
     /// The stall oracle. `known` returns what the server has latched for a token: readable, writable, queued output.
     ///
-    /// Whatever is ready on a socket must be announced or latched already. A server with output that can't be sent must
+    /// All readiness of sockets must be announced or latched already. A server with output that can't be sent must
     /// get an event.
     pub fn assert_nothing_is_forgotten(&mut self, known: impl Fn(Token) -> Option<(bool, bool, bool)>) {
         self.settle();
