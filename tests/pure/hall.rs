@@ -105,7 +105,7 @@ impl Hall {
         (published, sent)
     }
 
-    /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time.
+    /// Carries effects out as `server/fanout.rs` does: afterwards, for the members at that time.
     fn run(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
         let mut effects = Vec::new();
         ask(&mut self.chat, &mut effects);

@@ -141,7 +141,7 @@ impl Bench {
         self.check();
     }
 
-    /// Encodes a unique frame, and queues it as `server/deliver.rs` does.
+    /// Encodes a unique frame, and queues it as `server/fanout.rs` does.
     fn send(&mut self, bytes: usize, to: [bool; OUTBOXES]) {
         self.frames += 1;
         let frame: Vec<u8> = (0..bytes).map(|at| (at * 31 + at / 251 + self.frames * 7) as u8).collect();

@@ -130,7 +130,7 @@ impl Talk {
         self.after_millis(seconds * 1_000)
     }
 
-    /// Carries effects out as `server/deliver.rs` does: afterwards, for the members at that time. An announcement that
+    /// Carries effects out as `server/fanout.rs` does: afterwards, for the members at that time. An announcement that
     /// reaches no client is left out.
     fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
         let mut effects = Vec::new();

@@ -1,4 +1,4 @@
-// What the page's own address says: ?name=ann, ?room=dev or #dev, and #@bob for a private conversation.
+// The parts of the page's own address: ?name=ann, ?room=dev or #dev, and #@bob for a private conversation.
 
 const query = new URLSearchParams(location.search);
 

@@ -1,4 +1,4 @@
-// Who wants to talk: the strangers who have written in private, to be accepted or ignored.
+// Requests: strangers who have written in private, to be accepted or ignored.
 
 import { avatar, byId, el, plural, reconcile } from "./dom.js";
 import { fold } from "./conversation.js";

@@ -12,7 +12,7 @@ export function compare(conversation, seq, messages) {
   if (last === null) return { anew: false, missed: 0, fresh: messages };
   if (conversation.moved) return recognise(conversation, messages);
   const fresh = messages.filter((message) => message.seq > last);
-  // What was said while the history came is news, but none of what the room had.
+  // Messages that came while the history was fetched are new, and those of the history are not.
   const had = fresh.filter((message) => message.seq <= seq).length;
   return { anew: false, missed: last < since ? null : Math.max(0, seq - last - had), fresh };
 }

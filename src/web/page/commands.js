@@ -1,4 +1,4 @@
-// What somebody typed: parse() makes it an action. The commands are those of the line door, as far as they apply.
+// Typed text: parse() makes it an action. The commands are those of the line listener, as far as they apply.
 
 export const HELP = [
   ["/me TEXT", "say what you do"],

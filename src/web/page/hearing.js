@@ -1,4 +1,4 @@
-// What the server says, and what that means for the chat. A type that is not listed here is ignored.
+// Messages of the server, and their effects on the chat. A type that is not listed here is ignored.
 
 import { missedText } from "./catchup.js";
 import { messageEntry } from "./conversation.js";
@@ -156,7 +156,7 @@ const HEARD = {
       session.naming.refused(text, false);
     } else {
       chat.advise(text, "error");
-      // Whoever waited for that room waits no longer.
+      // Nothing waits for that room any more.
       if (purpose?.joining !== undefined) chat.emit("refused-room", text);
     }
   },

@@ -79,7 +79,7 @@ export class Lists {
     const room = this.#chat.open?.kind === "room" ? this.#chat.open : null;
     const all = [...(room?.members ?? [])].sort(order.compare);
     const names = all.slice(0, MEMBERS_SHOWN);
-    // Whoever looks for themselves finds themselves.
+    // The reader is on the list, even if it is cut.
     if (all.indexOf(this.#chat.name) >= MEMBERS_SHOWN) names.push(this.#chat.name);
     reconcile(byId("member-list"), names, (name) => name, (name) => this.#member(name), (item, name) => {
       const own = name === this.#chat.name;

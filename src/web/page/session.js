@@ -1,4 +1,4 @@
-// What the reader does, as requests to the server, and what has to be done again when the connection comes back.
+// The reader's actions as requests to the server. Some are repeated when the connection comes back.
 
 import { catchUp } from "./catchup.js";
 import { roomName } from "./commands.js";
@@ -176,7 +176,7 @@ export class Session {
     const { text, me } = entry;
     const purpose = { saying: entry, conversation };
     const room = conversation.kind === "room";
-    // What is still awaited comes first, and settles this.
+    // A pending request comes first, and decides this.
     if (room && (!conversation.joined || conversation.awaited !== null)) return;
     const request = room
       ? { type: me ? "me" : "say", room: conversation.name, text }

@@ -1,4 +1,4 @@
-// What is remembered between visits. Storage may be switched off or full: then nothing is.
+// State that is kept between visits. If storage is switched off or full, nothing is kept.
 
 const PREFIX = "chinwag.";
 
