@@ -57,8 +57,8 @@ impl Slice {
     }
 }
 
-/// Output that was written to the arena in this round: one frame, or several that follow each other. It may be copied and
-/// dropped, since no count includes it. It is invalid after the end of the round.
+/// Output that was written to the arena in this round: one frame, or several that follow each other. It is a plain
+/// value: copying or dropping it changes no count. It is not used after [`Arena::end_round`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Frame(Slice);
 
@@ -78,8 +78,8 @@ impl Frame {
     }
 }
 
-/// Output in one outbox, which the block counts. Only [`Copies`] makes one, it can't be copied, and it must be passed to
-/// [`Arena::release`]. The server's debug assertions find one that was dropped, since the counts and the outboxes differ.
+/// Output in one outbox, which the block counts. [`Copies`] makes one, [`Held::split_front`] divides it, and it must be passed
+/// to [`Arena::release`]. It can't be copied. The server's debug assertions find one that was dropped, since the counts and the outboxes differ.
 #[derive(PartialEq, Eq, Debug, Default)]
 #[must_use = "the arena counts it until it is released"]
 pub struct Held(Slice);

@@ -9,8 +9,8 @@
 //!
 //! ```text
 //! main         flags → Server::run → exit code
-//! server       owns everything; the tick, one file a phase
-//! roster       the connections and their work queues; slots are taken and freed here
+//! server       owns everything; the tick, and a file for most of its phases
+//! roster       the connections, their slots and their work queues
 //! connection   one connection: its socket, outbox, dialect and state
 //! pressure     back-pressure: slow readers, and the talkers that wait for them
 //! inbox        unused input of each connection, and the one shared read buffer
@@ -21,7 +21,7 @@
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse, resp (Redis)
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox arena output: written once in the arena, held by the outboxes of its receivers
-//! quota        numbers of connections, in all and of each address
+//! quota        numbers of connections, in all and of each address (host); limits: flags as the loop needs them
 //! timers rate  deadlines, and token buckets of clients and addresses; load: work that a source has caused
 //! sparse       tables for data that few connections have
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
@@ -30,17 +30,18 @@
 //!
 //! # Where to find, and where to add
 //!
-//! Each row names all files that matter, in the order of reading.
+//! Each row names the files that decide, in the order of reading. Matches over requests, events and states have no wildcards
+//! where it matters, so the compiler names the other places that a new variant must be decided at.
 //!
 //! | question | files |
 //! |---|---|
-//! | How does a message get from socket to socket? | `server/turn.rs` (read, decode, handle), `server/fanout.rs` (encode once, queue for each receiver), `server/flush.rs` (write) |
-//! | Where is a slow client closed? | `server/fanout.rs` (`overflow`: its write buffer is full), `connection/deadlines.rs` (it stalls, or is over the soft limit for too long), `server/close.rs` (it leaves, is sent the reason, and is freed) |
-//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line.rs` (a row of `COMMANDS`, and the event's words), `chat.rs` (an arm of [`chat::Chat::handle`]). State of its own is a field of [`chat::Chat`], or of `Client` in `chat/clients.rs` |
-//! | How to add a request of the JSON listener? | `codec/json.rs` (an arm), `codec/json/message.rs` (its replies), `chat.rs` (an arm) |
-//! | How to add an HTTP route? | `web.rs` (a `Path` and an [`web::HttpAction`]), `server/http.rs` (what the server does) |
-//! | How to add a limit? | `config/table.rs` (a row, with bounds), [`limits::Limits`] in `limits.rs`, and the place that enforces it: a number of connections in `quota.rs`, a rate in `rate.rs`, a size in the codec |
-//! | How to add a table by slot? | [`sparse::Sparse`], removed in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
+//! | How does a message get from socket to socket? | `server/turn.rs` (`take_turn`, `serve`, `handle`: read, decode, check rates), `server/fanout.rs` (`handle_request` calls the chat, `announce` encodes once, `deliver_batch` queues for each member), `server/flush.rs` (`flush` writes) |
+//! | Where is a slow client closed? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `server/close.rs` (it leaves, is sent the reason, and is freed), `server/linger.rs` (it does not read its last bytes) |
+//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line.rs` (a row of `COMMANDS`, the event's words), `chat.rs` (an arm of `handle_request`). State of a room is a field of `Room` in `chat/rooms.rs` and goes with the room, of a client one of `Client` in `chat/clients.rs`, of all one of [`chat::Chat`] |
+//! | How to add a request of the JSON listener? | the request and its events as for a command; then `codec/json.rs` (an arm of `request`) and `codec/json/message.rs` (a `ServerMessage` for each new event) |
+//! | How to add an HTTP route? | `web.rs` (a `Path` and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it) |
+//! | How to add a limit? | `config/table.rs` (a flag, with bounds), [`limits::Limits`] in `limits.rs`, and the place that enforces it. Numbers of connections are in `quota.rs`, and of rooms in `chat/rooms.rs`. Rates are in `rate.rs` or, by address, in `rate/by_address.rs`, and are charged in `roster/rates.rs`. Sizes are in the codecs. The chat knows no addresses |
+//! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |
 //!

@@ -110,7 +110,7 @@ impl Outbox {
         if self.backlog.is_some() {
             return Appended::No;
         }
-        // An empty outbox takes any copy. Its length is compared with 0 first, which comes with the subtraction.
+        // An empty outbox takes any copy. The test for empty comes first: computing the length sets the zero flag, so it is free.
         if self.front.is_empty() {
             self.front = copies.hold();
             return Appended::First;

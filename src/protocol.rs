@@ -115,7 +115,8 @@ impl Request {
             Request::Relay(payload) => payload.len(),
             Request::Private { text, .. } => text.as_str().len(),
             Request::Quit(reason) => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
-            _ => 0,
+            Request::Nick(_) | Request::StayGuest | Request::Join { .. } | Request::Leave(_) => 0,
+            Request::Who(_) | Request::Rooms | Request::History { .. } | Request::Help | Request::Ping => 0,
         }
     }
 

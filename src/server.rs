@@ -1,10 +1,10 @@
 //! The loop: [`Server`] owns all state, and [`Server::tick`] is one pass of the loop.
 //!
-//! Each phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
+//! Polling, latching and timers are here, and each other phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
 //! names in it. `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed. `flush` writes,
 //! and `coalesce` decides how many outboxes at a time. `close` closes connections, and `linger` keeps their sockets until
 //! the peer has read the last bytes. `accept` admits connections, `http` answers requests, `link` is the link to Redis, and
-//! `end` stops the server. All of it is generic over the network, so that tests run it on a virtual one.
+//! `end` stops the server. `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
 mod catch_up;

@@ -27,7 +27,7 @@ pub enum Due {
     Close(CloseReason),
     /// A ping is to be sent.
     Ping,
-    /// The client was silent for [`SILENCE`].
+    /// The client was silent for `SILENCE`.
     Silence,
     /// The time of a closing peer to read its last bytes is over.
     Abort,
@@ -57,7 +57,7 @@ impl<S> Connection<S> {
                 ),
             ) => Some((since.max(self.input_at.into()) + SILENCE, Due::Silence)),
             (Timeout::Name, _) => close(limits.name, CloseReason::NoName),
-            // A listener sends nothing.
+            // An SSE client sends nothing.
             (Timeout::Idle, _) if self.dialect == Dialect::Events => None,
             (Timeout::Idle, _) => limits.idle.and_then(|idle| close(idle, CloseReason::Idle)),
             (Timeout::Drain, _) => {

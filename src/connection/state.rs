@@ -19,7 +19,7 @@ pub enum State {
     Queued,
     /// The client was admitted, and has no name yet.
     Naming(Naming),
-    /// The client is a member of a room, or a listener.
+    /// The client is a member of a room, or an SSE client.
     Active,
     /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled.
     PeerClosed,

@@ -11,13 +11,13 @@ pub enum CloseReason {
     EndOfInput,
     /// The connection was reset or timed out.
     ConnectionLost,
-    /// The queued output reached its hard limit.
+    /// The queued output reached its hard limit (`overflow` in `server/fanout.rs`).
     BufferFull,
-    /// The queued output stayed over its soft limit for too long.
+    /// The queued output stayed over its soft limit for too long (`connection/deadlines.rs`).
     BufferHigh,
-    /// The client read none of its queued output for too long.
+    /// The client read none of its queued output for too long (`connection/deadlines.rs`).
     Stalled,
-    /// The queued output of all clients was over its limit, and this client had the most.
+    /// The queued output of all clients was over its limit, and this client had the most (`relieve` in `server/flush.rs`).
     ServerMemory,
     /// The client gave no name in time.
     NoName,

@@ -70,7 +70,7 @@ impl Fanout {
         &self.arena
     }
 
-    /// The output, for flushes and compaction. Frames are written and shared in this file only (`tests/tidy.rs`).
+    /// The output, for flushes and compaction. Frames are written and shared in this file only; `tests/tidy.rs` checks the latter.
     pub fn arena_mut(&mut self) -> &mut Arena {
         &mut self.arena
     }
