@@ -81,7 +81,13 @@ impl Metrics {
             CloseReason::ServerFull | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {
                 self.refused += 1
             }
-            _ => {}
+            CloseReason::Quit | CloseReason::EndOfInput | CloseReason::ConnectionLost | CloseReason::Idle => {
+            }
+            CloseReason::NoName | CloseReason::EndlessLine | CloseReason::HttpRequest => {}
+            CloseReason::OtherProtocol | CloseReason::Shutdown | CloseReason::PeerClosed => {}
+            CloseReason::BadFrame | CloseReason::BadText | CloseReason::TooLarge => {}
+            CloseReason::TooManyFrames | CloseReason::NoPong | CloseReason::ResponseSent => {}
+            CloseReason::RequestTimeout | CloseReason::Evicted => {}
         }
     }
 

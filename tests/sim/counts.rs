@@ -176,7 +176,7 @@ fn tick_durations_are_counted_in_cumulative_buckets() {
 #[test]
 fn each_kind_of_end_is_counted_as_what_it_is() {
     type End = fn(&mut Stage);
-    let rows: [(&str, &str, End, u64); 14] = [
+    let rows: [(&str, &str, End, u64); 20] = [
         (
             "quit",
             "",
@@ -248,6 +248,59 @@ fn each_kind_of_end_is_counted_as_what_it_is() {
                 });
             },
             2,
+        ),
+        (
+            "too many arrivals of an address",
+            "--connects-per-ip 1/s",
+            |stage| {
+                (0..5).for_each(|_| {
+                    stage.connect_from(Some("10.0.0.1"), WIDE);
+                });
+            },
+            3,
+        ),
+        (
+            "HTTP at the line listener",
+            "",
+            |stage| {
+                let stranger = stage.connect();
+                stage.send(stranger, b"GET / HTTP/1.1\r\n\r\n")
+            },
+            0,
+        ),
+        (
+            "another protocol",
+            "",
+            |stage| {
+                let stranger = stage.connect();
+                stage.send(stranger, b"SSH-2.0-x\r\n")
+            },
+            0,
+        ),
+        (
+            "too many frames",
+            "--message-max 16k",
+            |stage| close(stage, &[vec![1, 0x80, 0, 0, 0, 0], [0, 0x80, 0, 0, 0, 0].repeat(4_000)].concat()),
+            0,
+        ),
+        (
+            "no request",
+            "--http-timeout 5s",
+            |stage| {
+                let slow = stage.connect_http();
+                stage.send(slow, b"GET / HT")
+            },
+            0,
+        ),
+        (
+            "evicted",
+            "--max-http 1",
+            |stage| {
+                stage.connect_http();
+                stage.pass(2 * SECOND);
+                stage.connect_http();
+            },
+            0,
         ),
         ("peer closed", "", |stage| close(stage, &frame(CLOSE, 1000u16.to_be_bytes())), 0),
         ("bad frame", "", |stage| close(stage, &[0xff, 0xff]), 0),
