@@ -13,11 +13,13 @@ pub enum CloseReason {
     ConnectionLost,
     /// The queued output reached its hard limit (`overflow` in `server/fanout.rs`).
     BufferFull,
-    /// The queued output stayed over its soft limit for too long (`connection/deadlines.rs`).
+    /// The queued output stayed over its soft limit for too long (`slow_deadline` in `connection/deadlines.rs`,
+    /// which `expire` in `server.rs` carries out).
     BufferHigh,
-    /// The client read none of its queued output for too long (`connection/deadlines.rs`).
+    /// The client read none of its queued output for too long (the same).
     Stalled,
-    /// The queued output of all clients was over its limit, and this client had the most (`relieve` in `server/flush.rs`).
+    /// The queued output of all clients was over its limit, and this client had the most (`drop_heaviest` in
+    /// `server/flush.rs`).
     ServerMemory,
     /// The client gave no name in time.
     NoName,

@@ -89,7 +89,8 @@ fn haproxy_spreads_clients_over_processes_that_are_one_chat() {
     config = config.replace("bind 127.0.0.1:7711", &format!("bind 127.0.0.1:{lines}"));
     config = config.replace("bind 127.0.0.1:7712", &format!("bind 127.0.0.1:{pages}"));
     fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
-    let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), lines);
+    // The attempt to connect goes to the other listener: it would count as a client where the least connections decide.
+    let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), pages);
     let mut people = ["ann", "bob", "cy"].map(|name| {
         let mut client = Client::connect(([127, 0, 0, 1], lines).into());
         client.enter(name);

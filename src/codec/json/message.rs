@@ -272,7 +272,13 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
         }
         Event::AskName | Event::Help | Event::HistoryEntry { .. } | Event::HistoryEmpty => return None,
         Event::Relayed(_) | Event::Position(_) => return None,
-        of_a_room => return room_fields(of_a_room, extra),
+        Event::YouJoined { .. } | Event::Joined { .. } | Event::YouLeft { .. } | Event::Left { .. } => {
+            return room_fields(event, extra);
+        }
+        Event::Message { .. } | Event::History { .. } | Event::Who { .. } | Event::Renamed { .. } => {
+            return room_fields(event, extra);
+        }
+        Event::Gap { .. } | Event::Lost { .. } | Event::Crowd { .. } => return room_fields(event, extra),
     })
 }
 
@@ -323,7 +329,7 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
             ServerMessage::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }
         }
         other => {
-            debug_assert!(false, "{other:?} has neither a message here nor above");
+            debug_assert!(false, "{other:?} is no event of a room");
             return None;
         }
     })
