@@ -1,7 +1,7 @@
 //! Instructions that a delivery costs in user space, counted by valgrind: the same number each time, on any machine.
 //!
 //! `cargo bench --bench instructions` runs each scenario twice under `valgrind --tool=callgrind`, once with more messages
-//! than the other time; the difference is what those messages cost, and nothing of the start is in it. It fails if a
+//! than the other time. The difference is the cost of those messages, without the start. It fails if a
 //! ceiling is exceeded, which is how CI uses it.
 
 use std::env;
@@ -33,7 +33,7 @@ const MEMBERS: usize = 1_000;
 const FEW: usize = 50;
 const MANY: usize = 150;
 
-/// What is measured, and the most instructions a delivery may take.
+/// A measurement, and the most instructions that a delivery may take.
 struct Scenario {
     name: &'static str,
     run: fn(messages: usize),
@@ -89,7 +89,7 @@ fn config() -> Config {
     Config::from_flags("--rate off --announce-max 0 --write-buffer 16m")
 }
 
-/// What a message costs from its bytes to the outboxes of all who are to hear it: decode, chat step, encode, queue. Instead
+/// The cost of a message from its bytes to the outboxes of all members: decode, chat step, encode, queue. Instead
 /// of a flush the outboxes are thrown away after each tick, which counts for about twenty instructions each.
 fn queue(messages: usize, batch: usize) {
     let config = config();
@@ -156,7 +156,7 @@ fn hear(
     }
 }
 
-/// What a message costs in a whole tick of the server, but for the kernel's part: all calls succeed at once.
+/// The cost of a message in a whole tick of the server, without the kernel's part: all calls succeed at once.
 fn tick(messages: usize, batch: usize) {
     let mut server =
         Server::new(config(), Instant { to_accept: MEMBERS, ..Instant::default() }, vec![ListenerKind::LINE])

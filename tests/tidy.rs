@@ -82,6 +82,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {
+                true if path.ends_with("target") => {}
                 true => walk(&path, files),
                 false => files.push(path),
             }
@@ -169,6 +170,27 @@ fn a_function_fits_a_screen_and_a_file_is_one_idea() {
             }
         }
     }
+}
+
+/// Build output in another folder than `target` would be committed with the next `git add`.
+#[test]
+fn top_level_holds_nothing_else() {
+    const TOP_LEVEL: [&str; 9] = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "benches",
+        "src",
+        "target",
+        "tests",
+    ];
+    let entries = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let others: Vec<String> =
+        names.filter(|name| !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str())).collect();
+    assert_eq!(others, Vec::<String>::new(), "what belongs elsewhere");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The situations that servers are put in.
 
-/// What the clients do.
+/// The behaviour of the clients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// So many clients talk; each sends its next line when everybody has received its last one. So every server is

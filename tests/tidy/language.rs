@@ -7,7 +7,14 @@ use std::path::Path;
 use crate::{rust_files, without_tests};
 
 /// The modules and folders that these rules are applied to.
-const CHECKED: [&str; 32] = [
+const CHECKED: [&str; 41] = [
+    "benches/fanout",
+    "benches/floods",
+    "benches/footprint",
+    "benches/instructions",
+    "benches/process",
+    "benches/variants/src",
+    "benches/variants/tests",
     "src/arena",
     "src/backplane",
     "src/chat",
@@ -36,6 +43,8 @@ const CHECKED: [&str; 32] = [
     "src/time",
     "src/timers",
     "src/web",
+    "tests/browser",
+    "tests/guide",
     "tests/pure",
     "tests/real",
     "tests/sim",
@@ -80,7 +89,7 @@ type SourceFile = (String, String);
 
 fn all_files() -> Vec<SourceFile> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let paths = ["src", "tests"].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
+    let paths = ["src", "tests", "benches"].into_iter().flat_map(|folder| rust_files(&root.join(folder)));
     let name = |path: &Path| path.strip_prefix(root).unwrap().to_str().unwrap().to_string();
     paths.map(|path| (name(&path), fs::read_to_string(&path).unwrap())).collect()
 }

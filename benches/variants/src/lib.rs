@@ -23,7 +23,7 @@ const BACKLOG: i32 = 4096;
 
 /// The command line.
 pub struct Options {
-    /// Where to listen.
+    /// The address to listen at.
     pub listen: SocketAddr,
     /// One write for all lines of a poll, where the variant has both.
     pub batched: bool,

@@ -16,7 +16,7 @@ struct Client {
     socket: TcpStream,
     /// The start of a line whose end has not come.
     tail: Vec<u8>,
-    /// What the kernel did not take.
+    /// Output that the kernel did not take.
     pending: Vec<u8>,
     /// This tick's lines that the client sent itself.
     own: Range<usize>,
@@ -26,7 +26,7 @@ struct Client {
     is_readable: bool,
 }
 
-/// What a client's socket may still hold after a read.
+/// Whether a client's socket may hold more input after a read.
 enum Left {
     Nothing,
     More,

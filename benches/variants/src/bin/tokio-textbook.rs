@@ -28,7 +28,7 @@ async fn run(options: Options) -> io::Result<()> {
 
 async fn serve(stream: TcpStream, address: SocketAddr, lines: Receiver<Line>, peers: Peers<Line>) {
     let (reader, writer) = stream.into_split();
-    // Whichever ends first, the client is gone.
+    // The client is gone when either of the two ends.
     let _ = tokio::select! {
         ended = hear(reader, address, &peers) => ended,
         ended = speak(writer, lines) => ended,

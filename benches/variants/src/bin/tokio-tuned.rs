@@ -1,6 +1,6 @@
-//! The chat on tokio with what experience adds: one small task per client that is woken by its two slots of readiness
-//! instead of by `select!`, one buffer for all to read into, whole reads handed on rather than lines, queues emptied
-//! by `poll_recv_many`, and one write per batch.
+//! The chat on tokio with what experience adds. One small task per client is woken by its two slots of readiness instead of by
+//! `select!`. All clients share a read buffer, and whole reads are handed on rather than lines. Queues are emptied by
+//! `poll_recv_many`, with one write per batch.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use tokio::time::sleep;
 /// Pieces in one write.
 const BATCH: usize = 64;
 
-/// What is read at once, which is also the longest turn a client has before the others have theirs.
+/// Most bytes of a read, which is also the longest turn of a client before the others have theirs.
 const READ: usize = 16 * 1024;
 
 /// Tasks that run before the kernel is asked for events again: about all that a line wakes, where tokio's 61 would ask
@@ -31,7 +31,7 @@ const READ: usize = 16 * 1024;
 const EVENT_INTERVAL: u32 = 1024;
 
 thread_local! {
-    /// What all clients of a thread read into, so that an idle one needs no buffer.
+    /// The read buffer of all clients of a thread, so that an idle one needs none.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 

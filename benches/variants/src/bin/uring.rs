@@ -15,7 +15,7 @@ use tokio_uring::net::{TcpListener, TcpStream};
 /// Lines in one write.
 const BATCH: usize = 64;
 
-/// What is read at once. The kernel holds such a buffer for every idle client, so it is small.
+/// Most bytes of a read. The kernel holds such a buffer for every idle client, so it is small.
 const READ: usize = 2048;
 
 type Line = Rc<[u8]>;

@@ -56,7 +56,7 @@ async fn serve(socket: WebSocket, chat: Chat) {
     let said = chat.ring.subscribe();
     let mut speaking = tokio::spawn(speak(writer, id, said));
     let mut hearing = tokio::spawn(hear(reader, id, chat.ring));
-    // Whichever ends first, the client is gone.
+    // The client is gone when either of the two ends.
     tokio::select! {
         _ = &mut speaking => hearing.abort(),
         _ = &mut hearing => speaking.abort(),

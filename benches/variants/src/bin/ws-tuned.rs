@@ -1,5 +1,5 @@
-//! The chat on tokio-tungstenite with what experience adds: the stream is not split, so that nothing is locked; queues
-//! are emptied by `recv_many`, messages only fed, and flushed once a batch; small buffers.
+//! The chat on tokio-tungstenite with what experience adds. The stream is not split, so nothing is locked. Queues are emptied by
+//! `recv_many`, messages are only fed, and flushed once a batch. Buffers are small.
 
 use std::io;
 use std::net::SocketAddr;
