@@ -26,6 +26,7 @@
 //! sparse       tables for data that few connections have
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
+//! access       pure: roles and rights, accounts, tokens, bans, the filter of words
 //! ```
 //!
 //! # Where to find, and where to add
@@ -103,6 +104,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod arena;
 pub mod backplane;
 pub mod chat;

@@ -17,11 +17,12 @@ use chinwag::net::Net;
 use chinwag::net::mio::MioNet;
 
 /// The modules from the lowest up. A module may use those before it.
-const FLOORS: [&str; 27] = [
+const FLOORS: [&str; 28] = [
     "guide",
     "time",
     "text",
     "logging",
+    "access",
     "config",
     "protocol",
     "metrics",

@@ -1,0 +1,129 @@
+//! The part of the configuration file that is no flag: rooms, accounts and the filter.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::rights::{Identity, Role};
+use crate::text::{Name, RoomName, Text};
+
+/// Settings of access. Without a file they are empty: an open chat.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    pub rooms: BTreeMap<RoomName, RoomRules>,
+    pub accounts: Vec<AccountSettings>,
+    pub filter: Option<FilterSettings>,
+}
+
+/// The rules of one room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoomRules {
+    pub enter: Allowed,
+    pub speak: Allowed,
+    pub topic: Option<Text>,
+    /// Replaces `--history` in this room.
+    pub history: Option<usize>,
+    /// Whether the list of rooms shows it to clients that may not enter.
+    pub listed: bool,
+    /// Whether joins and leaves are announced.
+    pub announce: bool,
+}
+
+impl RoomRules {
+    /// The rules of a room without a section: everybody may enter and speak.
+    pub const OPEN: RoomRules = RoomRules {
+        enter: Allowed::Role(Role::Guest),
+        speak: Allowed::Role(Role::Guest),
+        topic: None,
+        history: None,
+        listed: true,
+        announce: true,
+    };
+}
+
+impl Default for RoomRules {
+    fn default() -> RoomRules {
+        RoomRules::OPEN
+    }
+}
+
+/// The clients that have a right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Allowed {
+    /// Clients with this role or a higher one.
+    Role(Role),
+    /// These accounts, and administrators.
+    Accounts(Vec<Name>),
+}
+
+impl Allowed {
+    pub fn includes(&self, identity: &Identity) -> bool {
+        match self {
+            Allowed::Role(least) => identity.role >= *least,
+            Allowed::Accounts(names) => {
+                let account = identity.account.as_ref();
+                identity.role == Role::Admin
+                    || account.is_some_and(|account| names.iter().any(|name| name.same_as(account.as_str())))
+            }
+        }
+    }
+}
+
+/// An account of the configuration file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountSettings {
+    pub name: Name,
+    /// At least [`Role::User`].
+    pub role: Role,
+    pub tokens: Vec<TokenHash>,
+}
+
+/// The SHA-256 hash of a token, written `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl FromStr for TokenHash {
+    type Err = String;
+
+    /// # Errors
+    /// The text is no `sha256:` hash.
+    fn from_str(raw: &str) -> Result<TokenHash, String> {
+        let digits = raw.strip_prefix("sha256:").map(str::as_bytes);
+        let bytes = digits.and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok());
+        bytes.and_then(|bytes| bytes.try_into().ok()).map(TokenHash).ok_or_else(|| {
+            "a token is sha256: and 64 hexadecimal digits; `chinwag token NAME` prints one".to_string()
+        })
+    }
+}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The filter of words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterSettings {
+    /// Words, or parts of words marked by `*`.
+    pub words: Vec<String>,
+    pub action: FilterAction,
+}
+
+/// The treatment of a text with a word of the filter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FilterAction {
+    /// Each letter of the word becomes `*`.
+    #[default]
+    Mask,
+    /// The sender gets an error.
+    Refuse,
+    /// The text is delivered, and moderators are sent a notice.
+    Flag,
+}
