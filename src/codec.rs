@@ -5,9 +5,11 @@
 //! boxed, and an idle connection pays nothing for it. State that connections share is in [`Codecs`].
 
 pub mod foreign;
+pub mod forwarded;
 pub mod http;
 pub mod json;
 pub mod line;
+pub mod proxy;
 pub mod raw;
 pub mod resp;
 pub mod sse;
@@ -88,7 +90,7 @@ impl Input {
                 Some(Use::Message { bytes: request.as_ref().map_or(0, Request::content_bytes) })
             }
             Input::Http(Ok(request)) if !request.method().is_safe() => {
-                Some(Use::Message { bytes: request.body().len() })
+                Some(Use::Publish { bytes: request.body().len() })
             }
             Input::Http(_) | Input::Ping(_) => Some(Use::Request),
             Input::Continue | Input::Close(_) => None,

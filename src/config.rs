@@ -11,6 +11,7 @@ mod flag;
 mod motd;
 mod redis;
 mod table;
+mod trusted;
 mod units;
 mod value;
 
@@ -22,6 +23,7 @@ pub use checks::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES,
 pub use motd::read_motd;
 pub use redis::{RedisAddress, RedisUrl};
 pub use table::Config;
+pub use trusted::TrustedProxy;
 pub use units::{ByteRate, OrOff, Rate, Soft};
 
 use address::listeners;

@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::net::{ListenerKind, Net};
 use crate::outbox::{Outbox, Progress};
 use crate::protocol::Dialect;
-use crate::quota::Claim;
+use crate::quota::{Claim, Quota};
 use crate::time::{Coarse, Moment};
 
 pub use deadlines::Due;
@@ -146,8 +146,9 @@ pub struct Connection<S> {
 impl<S> Connection<S> {
     /// A connection that a listener has just accepted.
     pub fn new(stream: S, serial: u32, claim: Claim, listener: ListenerKind, now: Moment) -> Connection<S> {
-        let state = match listener.dialect {
-            Dialect::Http => State::Http { guarded: listener.loopback },
+        let state = match (listener.dialect, claim.quota()) {
+            (Dialect::Http, _) => State::Http { guarded: listener.loopback },
+            (_, Quota::Http) => State::ProxyHeader,
             _ => State::Queued,
         };
         Connection {

@@ -17,6 +17,27 @@ impl Host {
     /// This machine. It is exempt from the limits.
     pub const LOCAL: Host = Host([0; 8]);
 
+    /// A trusted proxy whose client is not known yet. It is exempt from the limits.
+    pub const PROXY: Host = Host([0, 0, 0, 2, 0, 0, 0, 0]);
+
+    /// All clients whose proxy is on this machine and sends no usable address. They share the limits of one address.
+    pub const UNKNOWN: Host = Host([0, 0, 0, 3, 0, 0, 0, 0]);
+
+    /// Whether the limits by address do not apply.
+    pub fn is_exempt(self) -> bool {
+        self == Host::LOCAL || self == Host::PROXY
+    }
+
+    /// The host of a proxy's client. `source` is the client's address, or `None` if the proxy sent no usable one. Loopback
+    /// behind a proxy is not this machine, so it is counted like an address that is not known.
+    pub fn behind(proxy: Peer, source: Option<IpAddr>) -> Host {
+        let client = source.map(|source| Host::from(Peer::Ip(source)));
+        match client.filter(|host| *host != Host::LOCAL).unwrap_or_else(|| proxy.into()) {
+            Host::LOCAL => Host::UNKNOWN,
+            host => host,
+        }
+    }
+
     pub const fn v4([a, b, c, d]: [u8; 4]) -> Host {
         Host([0, 0, 0, 1, a, b, c, d])
     }
@@ -42,6 +63,8 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             _ if *self == Host::LOCAL => write!(f, "local"),
+            _ if *self == Host::PROXY => write!(f, "proxy"),
+            _ if *self == Host::UNKNOWN => write!(f, "unknown"),
             [0, 0, 0, 1, a, b, c, d] => write!(f, "{a}.{b}.{c}.{d}"),
             [a, b, c, d, e, f6, g, h] => {
                 let octets = [a, b, c, d, e, f6, g, h, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -67,5 +90,17 @@ mod tests {
         assert_ne!(host("2001:db8:1:2::1"), host("2001:db8:1:3::1"));
         assert_eq!(host("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
         assert_eq!(host("10.0.0.1").to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn loopback_is_not_exempt_behind_a_proxy() {
+        let at = |address: &str| address.parse::<IpAddr>().unwrap();
+        let behind = |proxy: &str, source: Option<&str>| Host::behind(Peer::Ip(at(proxy)), source.map(at));
+        assert_eq!(behind("127.0.0.1", Some("192.0.2.1")), Host::v4([192, 0, 2, 1]));
+        assert_eq!(behind("10.0.0.1", Some("127.0.0.1")), Host::v4([10, 0, 0, 1]));
+        assert_eq!(behind("10.0.0.1", None), Host::v4([10, 0, 0, 1]));
+        assert_eq!(behind("127.0.0.1", Some("::1")), Host::UNKNOWN);
+        assert_eq!(Host::behind(Peer::Local, None), Host::UNKNOWN);
+        assert!(!Host::UNKNOWN.is_exempt() && Host::LOCAL.is_exempt() && Host::PROXY.is_exempt());
     }
 }

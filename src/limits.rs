@@ -39,6 +39,7 @@ pub struct Limits {
 impl Limits {
     /// Computes the limits from the flags.
     pub fn new(config: &Config) -> Limits {
+        let throttles = client_throttles(config);
         Limits {
             hard_bytes: u32::try_from(config.write_buffer).unwrap_or(u32::MAX),
             soft: config.soft(),
@@ -48,11 +49,8 @@ impl Limits {
             http: config.http_timeout,
             ping_interval: config.ping_interval,
             ping_timeout: config.ping_timeout,
-            throttles: Throttles {
-                messages: config.rate.map(|rate| Throttle::new(rate, config.burst.into())),
-                bytes: config.rate_bytes.map(|rate| Throttle::new(rate.into(), config.burst_bytes() as u64)),
-            },
-            address_throttles: address_throttles(config),
+            throttles,
+            address_throttles: address_throttles(config, throttles),
             watermark_bytes: config.watermark_bytes(),
             round_bytes: config.round_bytes(),
             slow_client: config.slow_client,
@@ -71,7 +69,14 @@ impl Limits {
     }
 }
 
-fn address_throttles(config: &Config) -> AddressThrottles {
+fn client_throttles(config: &Config) -> Throttles {
+    Throttles {
+        messages: config.rate.map(|rate| Throttle::new(rate, config.burst.into())),
+        bytes: config.rate_bytes.map(|rate| Throttle::new(rate.into(), config.burst_bytes() as u64)),
+    }
+}
+
+fn address_throttles(config: &Config, one_client: Throttles) -> AddressThrottles {
     let throttle = |rate: Rate, least_burst: usize| {
         let burst = rate.amount() * BURST_SECONDS / rate.span().as_secs().max(1);
         Throttle::new(rate, burst.max(least_burst as u64).max(1))
@@ -80,6 +85,8 @@ fn address_throttles(config: &Config) -> AddressThrottles {
         messages: config.rate_per_ip.map(|rate| throttle(rate, 0)),
         // The burst holds the longest message of one client.
         bytes: config.rate_bytes_per_ip.map(|rate| throttle(rate.into(), config.burst_bytes())),
+        posts: one_client.messages,
+        post_bytes: one_client.bytes,
         requests: config.requests_per_ip.map(|rate| throttle(rate, 0)),
         connections: config.connects_per_ip.map(|rate| throttle(rate, 0)),
     }

@@ -39,7 +39,7 @@ pub enum Source {
 impl Source {
     /// The source that a connection of `host` in `slot` belongs to.
     pub fn of(host: Host, slot: u32) -> Source {
-        if host == Host::LOCAL { Source::Connection(slot) } else { Source::Address(host) }
+        if host.is_exempt() { Source::Connection(slot) } else { Source::Address(host) }
     }
 }
 

@@ -85,6 +85,7 @@ impl Metrics {
             }
             CloseReason::NoName | CloseReason::EndlessLine | CloseReason::HttpRequest => {}
             CloseReason::OtherProtocol | CloseReason::Shutdown | CloseReason::PeerClosed => {}
+            CloseReason::UntrustedProxy | CloseReason::NoProxyHeader => {}
             CloseReason::BadFrame | CloseReason::BadText | CloseReason::TooLarge => {}
             CloseReason::TooManyFrames | CloseReason::NoPong | CloseReason::ResponseSent => {}
             CloseReason::RequestTimeout | CloseReason::Evicted => {}

@@ -7,6 +7,7 @@
 mod addresses;
 
 use crate::host::Host;
+use crate::protocol::CloseReason;
 
 pub use addresses::{AddressClaim, Addresses, Verdict};
 
@@ -52,6 +53,17 @@ impl Claim {
     }
 }
 
+/// The outcome of [`Quotas::move_claim`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a refused connection must be closed"]
+pub enum Moved {
+    Admitted,
+    /// The new address counts the connection as a refused one.
+    Refused(CloseReason),
+    /// The former address counts the connection still. It is to be closed at once.
+    Aborted(CloseReason),
+}
+
 /// The number of connections in each quota.
 #[derive(Debug, Default)]
 pub struct Quotas {
@@ -83,6 +95,31 @@ impl Quotas {
             self.taken[quota as usize] += 1;
             claim.quota = quota;
         }
+    }
+
+    /// Counts a connection under another address from now on, as if that address had just opened it. An exempt address
+    /// admits every connection.
+    pub fn move_claim(
+        &mut self,
+        addresses: &mut Addresses,
+        claim: &mut Claim,
+        host: Host,
+        is_within_rate: bool,
+    ) -> Moved {
+        if claim.quota == Quota::Refused || claim.host == host {
+            return Moved::Admitted;
+        }
+        let (address, moved) = match addresses.take(host, is_within_rate) {
+            Verdict::Admit(address) => (address, Moved::Admitted),
+            Verdict::Refuse(address, reason) => (address, Moved::Refused(reason)),
+            Verdict::Abort(reason) => return Moved::Aborted(reason),
+        };
+        addresses.give_back(AddressClaim::again(claim.host, false));
+        if address.is_refused() {
+            self.change(claim, Quota::Refused);
+        }
+        claim.host = address.into_host();
+        moved
     }
 
     /// Takes back the claim of a connection whose descriptor is closed. The result goes to [`Addresses::give_back`].
@@ -117,5 +154,33 @@ mod tests {
             addresses.give_back(quotas.give_back(claim));
         }
         assert_eq!((counts(&quotas), addresses.count()), ([0; 5], 0));
+    }
+
+    #[test]
+    fn moved_claim_is_counted_once_and_at_its_new_address_only() {
+        let (mut quotas, mut addresses) = (Quotas::default(), Addresses::new(Some(1)));
+        let [ann, bob] = [1, 2].map(|last| Host::v4([10, 0, 0, last]));
+        let mut claims = Vec::new();
+        for number in 0..20 {
+            let Verdict::Admit(address) = addresses.take(Host::PROXY, true) else { panic!("it is exempt") };
+            let mut claim = quotas.take(Quota::Http, address);
+            let moved = quotas.move_claim(&mut addresses, &mut claim, ann, true);
+            match number {
+                0 => assert_eq!(moved, Moved::Admitted),
+                1..=16 => assert_eq!(moved, Moved::Refused(CloseReason::TooManyFromAddress)),
+                _ => assert_eq!(moved, Moved::Aborted(CloseReason::TooManyFromAddress)),
+            }
+            claims.push(claim);
+        }
+        assert_eq!((quotas.taken(Quota::Http), quotas.taken(Quota::Refused)), (4, 16));
+        assert_eq!(addresses.count(), 1);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], bob, true), Moved::Admitted);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[19], ann, true), Moved::Admitted);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], Host::PROXY, true), Moved::Admitted);
+        assert_eq!(claims[0].host(), Host::PROXY);
+        for claim in claims {
+            addresses.give_back(quotas.give_back(claim));
+        }
+        assert_eq!((Quota::ALL.map(|quota| quotas.taken(quota)), addresses.count()), ([0; 5], 0));
     }
 }

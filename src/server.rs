@@ -3,7 +3,7 @@
 //! Polling, latching and timers are here, and each other phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
 //! names in it. `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed. `flush` writes,
 //! and `coalesce` decides how many outboxes at a time. `close` closes connections, and `linger` keeps their sockets until
-//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, `link` is the link to Redis, and
+//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, `proxied` finds the address behind a proxy, `link` is the link to Redis, and
 //! `end` stops the server. `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
@@ -19,6 +19,7 @@ mod linger;
 mod link;
 mod naming;
 mod order;
+mod proxied;
 mod turn;
 
 use std::io::{self, ErrorKind};
@@ -299,6 +300,11 @@ impl<N: Net> Server<N> {
                 Due::Close(reason) => {
                     if reason == CloseReason::RequestTimeout {
                         self.send_timeout_response(token);
+                    }
+                    if reason == CloseReason::NoProxyHeader
+                        && let Some(proxy) = self.admission.proxy_of(token)
+                    {
+                        self.log_bad_header(token, proxy, "timeout");
                     }
                     self.roster.close(token, reason);
                 }

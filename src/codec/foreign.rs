@@ -6,7 +6,7 @@
 use memchr::memchr2;
 
 use super::http::is_token_byte;
-use super::{line, telnet};
+use super::{line, proxy, telnet};
 use crate::protocol::CloseReason;
 
 /// The byte order mark, U+FEFF, in UTF-8. Some programs send it before their text.
@@ -20,6 +20,10 @@ const METHODS: [&str; 11] =
 ///
 /// A line without an end within `max_bytes` is judged by its beginning. With `ended` no more input will come.
 pub fn reason(input: &[u8], max_bytes: usize, ended: bool) -> Option<CloseReason> {
+    // The part of the signature that no text begins with.
+    if input.starts_with(&proxy::V2_START[..5]) {
+        return Some(CloseReason::UntrustedProxy);
+    }
     let input = without_blank_lines(input);
     let window = &input[..input.len().min(max_bytes)];
     let end = line::find_end(window);
@@ -34,6 +38,9 @@ pub fn reason(input: &[u8], max_bytes: usize, ended: bool) -> Option<CloseReason
     let line = telnet::edit(line);
     let line = String::from_utf8_lossy(&line);
     let line = line.trim();
+    if is_proxy_header(line) {
+        return Some(CloseReason::UntrustedProxy);
+    }
     if is_other_text(line) {
         return Some(CloseReason::OtherProtocol);
     }
@@ -81,13 +88,17 @@ fn has_nul(line: &[u8]) -> bool {
     false
 }
 
-/// Whether the line begins SSH (RFC 4253, 4.2), Redis's RESP, or the PROXY protocol.
+/// Whether the line begins SSH (RFC 4253, 4.2) or Redis's RESP.
 fn is_other_text(line: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let ssh = line.strip_prefix("SSH-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let redis = line.strip_prefix('*').is_some_and(is_number);
-    let proxy = ["PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"].iter().any(|start| line.starts_with(start));
-    ssh || redis || proxy
+    ssh || redis
+}
+
+/// Whether the line is a header of version 1 of the PROXY protocol.
+fn is_proxy_header(line: &str) -> bool {
+    ["PROXY TCP4 ", "PROXY TCP6 ", "PROXY UNKNOWN"].iter().any(|start| line.starts_with(start))
 }
 
 /// Recognises a request line: a method, a target, and mostly a version. A person's line may end with a version too, but
@@ -211,7 +222,7 @@ mod tests {
 
     #[test]
     fn other_protocols_are_recognised() {
-        let table: [&[u8]; 21] = [
+        let table: [&[u8]; 18] = [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"\x16\x03\x01\x06\n\x01\x00",
             b"\x16\x03\x01\r\n\x01\x00",
@@ -224,17 +235,21 @@ mod tests {
             b"\x10\x1a\x00\x04MQTT",
             b"AMQP\x00\x00\x09\x01",
             b"\xff\xfea\0n\0n\0\r\0\n\0",
-            b"\r\n\r\n\x00\r\nQUIT\n",
             b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
             b"SSH-2.0-Go\r\n",
             b"*1\r\n$4\r\nPING\r\n",
-            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n",
-            b"PROXY UNKNOWN\r\n",
             b"OPTIONS rtsp://a/b RTSP/1.0\r\n",
             b"OPTIONS / RTSP/1.0\r\n",
             b"OPTIONS sip:nm SIP/2.0\r\n",
         ];
         table.into_iter().for_each(|input| check(input, Some(CloseReason::OtherProtocol)));
+    }
+
+    #[test]
+    fn header_of_a_proxy_has_a_reason_of_its_own() {
+        let table: [&[u8]; 3] =
+            [b"\r\n\r\n\x00\r\nQUIT\n", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"PROXY UNKNOWN\r\n"];
+        table.into_iter().for_each(|input| check(input, Some(CloseReason::UntrustedProxy)));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use log::LevelFilter;
 use super::checks::{MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 use super::flag::{Bounds, DefaultValue, Field, Flag, Unit};
 use super::{
-    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, UnixMode,
+    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, TrustedProxy,
+    UnixMode,
 };
 use Bounds::{AtLeast, AtMost, Between, ByType, Unbounded};
 use DefaultValue::{Absent, Described, Is, UnlessRateIsOff};
@@ -88,6 +89,12 @@ flags! {
             default: Described("none on a loopback address, every name elsewhere"), bounds: ByType,
             help: "Host name that the HTTP listener accepts besides localhost: NAME, NAME:PORT, *.DOMAIN, or * \
                 (repeatable)",
+        }
+        trust_proxy: Vec<TrustedProxy> {
+            unit: Text("CIDR"), default: Absent, bounds: ByType,
+            help: "Address or network of proxies that pass on the addresses of their clients, or unix for all Unix \
+                sockets: by the PROXY protocol on the line listener, by X-Forwarded-For or Forwarded on the HTTP \
+                listener (repeatable)",
         }
     }
     "Chat" {

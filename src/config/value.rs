@@ -9,7 +9,8 @@ use log::LevelFilter;
 use super::flag::Unit;
 use super::units::{count, size, span};
 use super::{
-    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, UnixMode,
+    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, TrustedProxy,
+    UnixMode,
 };
 
 /// A value that one occurrence of a flag sets.
@@ -48,7 +49,7 @@ macro_rules! value_from_str {
     )*};
 }
 
-value_from_str!(Address, UnixMode, AllowedOrigin, AllowedHost, RedisUrl);
+value_from_str!(Address, UnixMode, AllowedOrigin, AllowedHost, RedisUrl, TrustedProxy);
 
 impl Value for usize {
     fn read_text(raw: &str, unit: Unit) -> Result<usize, String> {

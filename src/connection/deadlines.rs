@@ -46,6 +46,7 @@ impl<S> Connection<S> {
         let close = |after: Duration, reason| Some((since + after, Due::Close(reason)));
         match (self.rules().timeout, self.state) {
             (Timeout::None, _) => None,
+            (Timeout::ProxyHeader, _) => close(limits.http, CloseReason::NoProxyHeader),
             // A throttled client has sent more than was handled.
             (Timeout::Request | Timeout::Idle, _) if self.is_delayed() => None,
             (Timeout::Request, _) if !self.outbox.is_empty() => None,

@@ -15,6 +15,8 @@ pub enum State {
         /// Whether the listener is on a loopback address, which serves only host names of this machine.
         guarded: bool,
     },
+    /// A trusted proxy has opened the connection, and has not sent the header of the PROXY protocol yet.
+    ProxyHeader,
     /// The client waits until another one leaves.
     Queued,
     /// The client was admitted, and has no name yet.
@@ -74,6 +76,8 @@ pub enum InputUse {
 pub enum Timeout {
     /// The state has none of its own.
     None,
+    /// The header of the PROXY protocol is complete by then.
+    ProxyHeader,
     /// The next HTTP request is complete by then.
     Request,
     /// The client has a name by then.
@@ -108,6 +112,7 @@ impl State {
         const CLOSING: &[Quota] = &[Quota::Closing, Quota::Refused];
         let (rank, input, receives, timeout, quotas): (_, _, _, _, &'static [Quota]) = match self {
             State::Http { .. } => (0, Decoded, false, Timeout::Request, &[Quota::Http]),
+            State::ProxyHeader => (0, Decoded, false, Timeout::ProxyHeader, &[Quota::Http]),
             // The first line of a line client may be its name, so it is decoded after the question for it.
             State::Queued if matches!(dialect, Dialect::Line) => {
                 (1, Kept, true, Timeout::None, &[Quota::Queue])

@@ -31,6 +31,10 @@ pub enum CloseReason {
     HttpRequest,
     /// Input of another protocol, or binary input, came to a line listener.
     OtherProtocol,
+    /// A header of the PROXY protocol came from an address that `--trust-proxy` does not name.
+    UntrustedProxy,
+    /// A trusted proxy sent no header of the PROXY protocol, or a malformed one.
+    NoProxyHeader,
     /// There was neither a free quota nor room in the queue.
     ServerFull,
     /// Too many connections from the same address.
@@ -74,6 +78,8 @@ impl CloseReason {
             CloseReason::EndlessLine => "endless-line",
             CloseReason::HttpRequest => "http-request",
             CloseReason::OtherProtocol => "other-protocol",
+            CloseReason::UntrustedProxy => "untrusted-proxy",
+            CloseReason::NoProxyHeader => "no-proxy-header",
             CloseReason::ServerFull => "full",
             CloseReason::TooManyFromAddress => "too-many-from-address",
             CloseReason::TooManyArrivals => "too-many-arrivals",
@@ -95,13 +101,13 @@ impl CloseReason {
     pub fn websocket_code(self) -> Option<u16> {
         use CloseReason::{
             BadFrame, BadText, BufferFull, BufferHigh, ConnectionLost, EndOfInput, EndlessLine, Evicted,
-            HttpRequest, Idle, NoName, NoPong, OtherProtocol, PeerClosed, Quit, RequestTimeout, ResponseSent,
-            ServerFull, ServerMemory, Shutdown, Stalled, TooLarge, TooManyArrivals, TooManyFrames,
-            TooManyFromAddress,
+            HttpRequest, Idle, NoName, NoPong, NoProxyHeader, OtherProtocol, PeerClosed, Quit,
+            RequestTimeout, ResponseSent, ServerFull, ServerMemory, Shutdown, Stalled, TooLarge,
+            TooManyArrivals, TooManyFrames, TooManyFromAddress, UntrustedProxy,
         };
         Some(match self {
             ConnectionLost | PeerClosed | ResponseSent | RequestTimeout | Evicted | HttpRequest
-            | OtherProtocol => return None,
+            | OtherProtocol | UntrustedProxy | NoProxyHeader => return None,
             Quit | EndOfInput => 1000,
             Shutdown => 1001,
             BadFrame => 1002,
@@ -144,6 +150,14 @@ impl CloseReason {
                  port 7712, unless --http says another"
             }
             CloseReason::OtherProtocol => "that is another protocol. send lines of UTF-8 text, as nc does",
+            CloseReason::UntrustedProxy => {
+                "that is a header of the PROXY protocol, from an address that is no trusted proxy: \
+                 name it with --trust-proxy, or switch the header off in the proxy"
+            }
+            CloseReason::NoProxyHeader => {
+                "a trusted proxy must begin with a header of the PROXY protocol: switch it on in the proxy \
+                 (HAProxy: send-proxy), or name fewer proxies with --trust-proxy"
+            }
             CloseReason::ServerFull => "the server is full. try again later",
             CloseReason::TooManyFromAddress => {
                 "too many connections from your address. close one of them first"

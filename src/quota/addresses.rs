@@ -51,7 +51,7 @@ impl AddressClaim {
     }
 }
 
-/// The open connections of each address, until their descriptors are closed. Loopback is exempt.
+/// The open connections of each address, until their descriptors are closed. Loopback and trusted proxies are exempt.
 #[derive(Debug)]
 pub struct Addresses {
     max: Option<u32>,
@@ -82,7 +82,7 @@ impl Addresses {
     /// Counts a new connection, unless the verdict is to abort it. `is_within_rate` tells whether the address opens
     /// connections no faster than it may.
     pub fn take(&mut self, host: Host, is_within_rate: bool) -> Verdict {
-        if host == Host::LOCAL {
+        if host.is_exempt() {
             return Verdict::Admit(AddressClaim { host, is_refused: false });
         }
         let open = self.open.entry(host).or_default();
@@ -104,7 +104,7 @@ impl Addresses {
 
     /// Takes back the claim of a connection whose descriptor is closed.
     pub fn give_back(&mut self, AddressClaim { host, is_refused }: AddressClaim) {
-        if host == Host::LOCAL {
+        if host.is_exempt() {
             return;
         }
         let Some(open) = self.open.get_mut(&host) else {

@@ -18,6 +18,12 @@ pub enum Use {
         /// Length of the text or data.
         bytes: usize,
     },
+    /// A message that an HTTP request publishes. It counts as a message, and against rates of the size of one client's,
+    /// since a new connection for each request has full buckets.
+    Publish {
+        /// Length of the text or data.
+        bytes: usize,
+    },
     /// A request without a message: a `GET`, a ping.
     Request,
     /// A new connection.
@@ -30,6 +36,10 @@ pub struct AddressThrottles {
     pub messages: Option<Throttle>,
     /// Bytes of text or data in messages.
     pub bytes: Option<Throttle>,
+    /// Messages published by HTTP.
+    pub posts: Option<Throttle>,
+    /// Bytes of text or data published by HTTP.
+    pub post_bytes: Option<Throttle>,
     /// Requests without a message.
     pub requests: Option<Throttle>,
     /// New connections.
@@ -41,6 +51,8 @@ pub struct AddressThrottles {
 struct AddressBuckets {
     messages: TokenBucket,
     bytes: TokenBucket,
+    posts: TokenBucket,
+    post_bytes: TokenBucket,
     requests: TokenBucket,
     connections: TokenBucket,
 }
@@ -51,21 +63,32 @@ impl AddressBuckets {
         &mut self,
         what: Use,
         throttles: &AddressThrottles,
-    ) -> [Option<(&mut TokenBucket, Throttle, u64)>; 2] {
+    ) -> [Option<(&mut TokenBucket, Throttle, u64)>; 4] {
         match what {
             Use::Message { bytes } => [
                 throttles.messages.map(|throttle| (&mut self.messages, throttle, 1)),
                 throttles.bytes.map(|throttle| (&mut self.bytes, throttle, bytes as u64)),
+                None,
+                None,
             ],
-            Use::Request => [throttles.requests.map(|throttle| (&mut self.requests, throttle, 1)), None],
+            Use::Publish { bytes } => [
+                throttles.messages.map(|throttle| (&mut self.messages, throttle, 1)),
+                throttles.bytes.map(|throttle| (&mut self.bytes, throttle, bytes as u64)),
+                throttles.posts.map(|throttle| (&mut self.posts, throttle, 1)),
+                throttles.post_bytes.map(|throttle| (&mut self.post_bytes, throttle, bytes as u64)),
+            ],
+            Use::Request => {
+                [throttles.requests.map(|throttle| (&mut self.requests, throttle, 1)), None, None, None]
+            }
             Use::Connection => {
-                [throttles.connections.map(|throttle| (&mut self.connections, throttle, 1)), None]
+                [throttles.connections.map(|throttle| (&mut self.connections, throttle, 1)), None, None, None]
             }
         }
     }
 
     fn is_full(&self, now: Moment) -> bool {
-        [self.messages, self.bytes, self.requests, self.connections].iter().all(|bucket| bucket.is_full(now))
+        let content = [self.messages, self.bytes, self.posts, self.post_bytes];
+        content.iter().chain(&[self.requests, self.connections]).all(|bucket| bucket.is_full(now))
     }
 }
 
@@ -95,7 +118,7 @@ impl AddressRates {
     /// Counts a use by an address, even if its buckets have not enough.
     pub fn spend(&mut self, host: Host, what: Use, now: Moment) {
         let is_unlimited = AddressBuckets::default().of(what, &self.throttles).iter().all(Option::is_none);
-        if host == Host::LOCAL || is_unlimited {
+        if host.is_exempt() || is_unlimited {
             return;
         }
         if self.recent.is_empty() {

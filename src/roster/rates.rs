@@ -17,18 +17,18 @@ impl<S> Roster<S> {
             return Charge::Allowed;
         };
         let host = connection.host();
-        if host == Host::LOCAL && what == Use::Request {
+        if host.is_exempt() && what == Use::Request {
             return Charge::Allowed;
         }
         let was_full = self.rates.is_full(token.slot, now)
-            && (host == Host::LOCAL || self.address_rates.is_full(host, now));
+            && (host.is_exempt() || self.address_rates.is_full(host, now));
         let ready_at = self.address_rates.ready_at(host, what);
         let is_within = match what {
             _ if ready_at > now => {
                 self.rates.wait(token.slot, ready_at);
                 false
             }
-            Use::Message { bytes } => self.rates.take(token.slot, bytes, now),
+            Use::Message { bytes } | Use::Publish { bytes } => self.rates.take(token.slot, bytes, now),
             Use::Request | Use::Connection => true,
         };
         if is_within {
@@ -39,7 +39,7 @@ impl<S> Roster<S> {
 
     /// Whether the address of a connection may make one more request.
     pub fn may_request(&mut self, token: Token, now: Moment) -> bool {
-        let host = self.live(token).map(Connection::host).filter(|host| *host != Host::LOCAL);
+        let host = self.live(token).map(Connection::host).filter(|host| !host.is_exempt());
         host.is_none_or(|host| self.address_rates.ready_at(host, Use::Request) <= now)
     }
 

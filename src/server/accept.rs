@@ -5,12 +5,13 @@ use std::io;
 use std::time::Duration;
 
 use super::Server;
-use crate::config::Config;
+use crate::config::{Config, TrustedProxy};
 use crate::connection::{Connection, Naming, Readiness, Silence, State};
 use crate::host::Host;
 use crate::net::{AcceptError, ListenerId, ListenerKind, Net, Peer, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Event};
-use crate::quota::{Addresses, Quota, Quotas, Verdict};
+use crate::quota::{Addresses, Moved, Quota, Quotas, Verdict};
+use crate::sparse::Sparse;
 use crate::time::Moment;
 
 /// Most connections accepted in one tick. More wait for the next, so that clients are served in between.
@@ -41,6 +42,9 @@ pub struct Admission {
     max_closing: usize,
     most_slots: usize,
     addresses: Addresses,
+    trusted: Vec<TrustedProxy>,
+    /// The trusted proxies of the connections whose client may change, or is not known yet.
+    proxies: Sparse<Peer>,
     /// Whether clients have left the queue since positions were last sent.
     moved: bool,
 }
@@ -79,6 +83,8 @@ impl Admission {
             max_closing: config.max_closing,
             most_slots: config.most_slots(),
             addresses: Addresses::new(*config.max_per_ip),
+            trusted: config.trust_proxy.clone(),
+            proxies: Sparse::default(),
             moved: false,
         }
     }
@@ -110,6 +116,31 @@ impl Admission {
     /// The number of connections in each quota.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
+    }
+
+    /// Whether a peer is a proxy that `--trust-proxy` names.
+    pub fn is_trusted(&self, peer: Peer) -> bool {
+        self.trusted.iter().any(|trusted| trusted.is(peer))
+    }
+
+    /// The trusted proxy that has opened a connection, unless the connection belongs to one client for good.
+    pub fn proxy_of(&self, token: Token) -> Option<Peer> {
+        self.proxies.get(token.slot).copied()
+    }
+
+    /// The slots of the connections of [`Admission::proxy_of`].
+    pub fn proxied_slots(&self) -> impl Iterator<Item = u32> {
+        self.proxies.slots()
+    }
+
+    /// Counts a connection under another address.
+    pub fn move_claim<S>(
+        &mut self,
+        connection: &mut Connection<S>,
+        host: Host,
+        is_within_rate: bool,
+    ) -> Moved {
+        self.quotas.move_claim(&mut self.addresses, &mut connection.claim, host, is_within_rate)
     }
 
     /// The open connections of each address.
@@ -160,6 +191,7 @@ impl Admission {
     /// Takes back the claim of a connection whose slot is free, and closes its descriptor.
     pub fn freed<S>(&mut self, token: Token, connection: Connection<S>) {
         self.leave_queue(token, connection.claim.quota());
+        self.proxies.take(token.slot);
         self.addresses.give_back(self.quotas.give_back(connection.claim));
         self.paused_until = None;
     }
@@ -298,7 +330,8 @@ impl<N: Net> Server<N> {
 
     /// Takes a slot for a new connection, in the quota that its address and the listener give it.
     fn receive(&mut self, listener: ListenerKind, mut stream: N::Stream, peer: Peer) {
-        let host = Host::from(peer);
+        let is_proxy = self.admission.is_trusted(peer);
+        let host = if is_proxy { Host::PROXY } else { peer.into() };
         if let Err(error) = self.net.register(&mut stream, self.roster.next_token()) {
             log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
             return;
@@ -306,7 +339,9 @@ impl<N: Net> Server<N> {
         self.metrics.accepted += 1;
         let is_within_rate = self.roster.take_arrival(host, self.now.moment);
         let (address, quota, refusal) = match self.admission.addresses.take(host, is_within_rate) {
-            Verdict::Admit(address) if listener.dialect == Dialect::Http => (address, Quota::Http, None),
+            Verdict::Admit(address) if listener.dialect == Dialect::Http || is_proxy => {
+                (address, Quota::Http, None)
+            }
             Verdict::Admit(address) => (address, self.admission.quota_of_client(), None),
             Verdict::Refuse(address, reason) => (address, Quota::Refused, Some(reason)),
             Verdict::Abort(reason) => {
@@ -316,6 +351,9 @@ impl<N: Net> Server<N> {
         };
         let claim = self.admission.quotas.take(quota, address);
         let token = self.roster.insert(stream, claim, listener, self.now.moment);
+        if is_proxy {
+            self.admission.proxies.insert(token.slot, peer);
+        }
         match refusal {
             Some(reason) => self.refuse(token, reason),
             None => self.apply_quota(token, None),
@@ -325,7 +363,14 @@ impl<N: Net> Server<N> {
     /// Admits, queues or refuses a connection that asks to be a client by HTTP. `arrival` is its request.
     pub(super) fn receive_arrival(&mut self, token: Token, arrival: Box<Arrival>) {
         self.roster.record_idle(token, None);
+        self.admission.proxies.take(token.slot);
         self.move_to(token, self.admission.quota_of_client(), Some(arrival));
+    }
+
+    /// Admits, queues or refuses a line client whose proxy has sent its address.
+    pub(super) fn receive_arrival_of_lines(&mut self, token: Token) {
+        self.admission.proxies.take(token.slot);
+        self.move_to(token, self.admission.quota_of_client(), None);
     }
 
     fn move_to(&mut self, token: Token, quota: Quota, arrival: Option<Box<Arrival>>) {
@@ -341,6 +386,8 @@ impl<N: Net> Server<N> {
             return;
         };
         match connection.claim.quota() {
+            // A proxy has a deadline for its header.
+            Quota::Http if connection.state() == State::ProxyHeader => {}
             Quota::Http => self.roster.record_idle(token, Some(self.now.moment)),
             Quota::Client => self.admit(token, arrival),
             Quota::Queue => self.enqueue(token, arrival),
@@ -364,7 +411,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Sends a connection the reason for which it is refused, and closes it.
-    fn refuse(&mut self, token: Token, reason: CloseReason) {
+    pub(super) fn refuse(&mut self, token: Token, reason: CloseReason) {
         let Some(connection) = self.roster.live(token) else {
             return;
         };

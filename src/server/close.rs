@@ -3,6 +3,7 @@
 
 use super::Server;
 use crate::connection::{Connection, Readiness, State};
+use crate::host::Host;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
 use crate::quota::Quota;
@@ -79,7 +80,12 @@ impl<N: Net> Server<N> {
                 self.record_unread(token);
                 self.free(token);
             }
-            State::Queued | State::Naming(_) | State::Active | State::PeerClosed | State::Closing(_) => {
+            State::ProxyHeader
+            | State::Queued
+            | State::Naming(_)
+            | State::Active
+            | State::PeerClosed
+            | State::Closing(_) => {
                 debug_assert!(false, "{state:?} is neither idle nor closing");
             }
         }
@@ -111,7 +117,8 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
-        if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && self.is_unknown(token) {
+        let is_unknown = self.is_unknown(token) || connection.host() == Host::PROXY;
+        if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && is_unknown {
             // It is a health check, a port scan, or a user who has changed their mind.
             return log::debug!("disconnect without a line id={} peer={}", token.serial, connection.host());
         }

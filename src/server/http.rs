@@ -116,6 +116,9 @@ impl<N: Net> Server<N> {
             self.log_refusal(Some(token), peer, CloseReason::ServerFull);
             return Some(web::server_full());
         }
+        if let Some(reason) = self.refusal_behind_proxy(token) {
+            return Some(web::too_many_connections(reason));
+        }
         let opens = arrival.room.as_ref().is_none_or(|room| self.fanout.chat().can_open(room));
         if arrival.dialect != Dialect::Json && !opens {
             return Some(web::problem_response(&Problem::TooManyRooms));
@@ -153,6 +156,7 @@ impl<N: Net> Server<N> {
             connection.touch(self.now.moment);
             connection.outbox.count(1);
         }
+        self.end_request(token);
         if last {
             self.roster.close(token, CloseReason::ResponseSent);
         }

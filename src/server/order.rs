@@ -50,6 +50,7 @@ impl<N: Net> Server<N> {
             _ if loaded => Class::Loaded,
             State::Queued | State::Naming(_) | State::Active | State::PeerClosed => Class::Chat,
             State::Http { .. }
+            | State::ProxyHeader
             | State::Closing(_)
             | State::Draining(_)
             | State::Lingering

@@ -181,6 +181,11 @@ impl<N: Net> Server<N> {
                 Err(next) => return next,
             },
         };
+        if let Input::Http(Ok(request)) = &input
+            && !self.follow_request(token, request)
+        {
+            return NextStep::Stop;
+        }
         if self.may_handle(token, &input) {
             return NextStep::Handle(input);
         }
@@ -200,7 +205,7 @@ impl<N: Net> Server<N> {
             // A close frame counts against no rate.
             return true;
         };
-        if let Use::Message { bytes } = what {
+        if let Use::Message { bytes } | Use::Publish { bytes } = what {
             let round_bytes = self.fanout.arena().round_cost_bytes();
             if round_bytes > 0 && round_bytes + frame_bytes(bytes) > self.limits.round_bytes {
                 self.is_round_full = true;
@@ -282,6 +287,9 @@ impl<N: Net> Server<N> {
         if let Some(reason) = postponed {
             self.roster.close(token, reason);
             return Err(NextStep::Stop);
+        }
+        if connection.state() == State::ProxyHeader {
+            return Err(self.read_proxy_header(token));
         }
         let ended = connection.ready.contains(Readiness::EOF);
         let name = matches!(connection.state(), State::Naming(naming) if naming != Naming::Unasked);

@@ -40,6 +40,7 @@ mod listeners;
 mod names;
 mod outgoing;
 mod pressure;
+mod proxies;
 mod random;
 mod redis;
 mod redis_away;
