@@ -93,7 +93,7 @@ fn queued_client_behind_a_proxy_is_admitted_with_its_input() {
     let mut stage = Stage::new(&format!("{TRUST} --max-clients 1"));
     let bob = stage.join("bob");
     let ann = behind(&mut stage, &[v1("192.0.2.1"), b"ann\nhi\n".to_vec()].concat());
-    stage.expect_contains(ann, "in the queue");
+    stage.expect_contains(ann, "you are next, please wait");
     stage.say(bob, "/quit");
     stage.pass(2 * SECOND);
     stage.expect_contains(ann, "hello ann");
