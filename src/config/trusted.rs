@@ -1,9 +1,9 @@
 //! Values of `--trust-proxy`: [`TrustedProxy`].
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::access::Network;
-use crate::net::Peer;
 
 /// Proxies whose word about the address of a client counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,12 +14,12 @@ pub enum TrustedProxy {
 }
 
 impl TrustedProxy {
-    /// Whether a peer is such a proxy.
-    pub fn is(&self, peer: Peer) -> bool {
-        match (self, peer) {
-            (TrustedProxy::Network(network), Peer::Ip(address)) => network.contains(address),
-            (TrustedProxy::Unix, Peer::Local) => true,
-            (TrustedProxy::Network(_), Peer::Local) | (TrustedProxy::Unix, Peer::Ip(_)) => false,
+    /// Whether a peer with this address is such a proxy. A peer at a Unix socket has no address.
+    pub fn is(&self, address: Option<IpAddr>) -> bool {
+        match (self, address) {
+            (TrustedProxy::Network(network), Some(address)) => network.contains(address),
+            (TrustedProxy::Unix, None) => true,
+            (TrustedProxy::Network(_), None) | (TrustedProxy::Unix, Some(_)) => false,
         }
     }
 }
@@ -47,10 +47,11 @@ mod tests {
     #[test]
     fn proxies_are_named_by_network_or_as_unix() {
         let loopback: TrustedProxy = "127.0.0.0/8".parse().unwrap();
-        assert!(loopback.is(Peer::Ip("127.0.0.9".parse().unwrap())));
-        assert!(!loopback.is(Peer::Ip("10.0.0.1".parse().unwrap())) && !loopback.is(Peer::Local));
+        let at = |address: &str| Some(address.parse().unwrap());
+        assert!(loopback.is(at("127.0.0.9")));
+        assert!(!loopback.is(at("10.0.0.1")) && !loopback.is(None));
         let unix: TrustedProxy = "unix".parse().unwrap();
-        assert!(unix.is(Peer::Local) && !unix.is(Peer::Ip("127.0.0.1".parse().unwrap())));
+        assert!(unix.is(None) && !unix.is(at("127.0.0.1")));
         for raw in ["", "10.0.0.0/33", "localhost", "Unix"] {
             assert!(raw.parse::<TrustedProxy>().unwrap_err().contains("or unix"), "{raw}");
         }

@@ -120,7 +120,11 @@ impl Admission {
 
     /// Whether a peer is a proxy that `--trust-proxy` names.
     pub fn is_trusted(&self, peer: Peer) -> bool {
-        self.trusted.iter().any(|trusted| trusted.is(peer))
+        let address = match peer {
+            Peer::Ip(address) => Some(address),
+            Peer::Local => None,
+        };
+        self.trusted.iter().any(|trusted| trusted.is(address))
     }
 
     /// The trusted proxy that has opened a connection, unless the connection belongs to one client for good.
