@@ -175,6 +175,8 @@ mod tests {
         AddressRates::new(AddressThrottles {
             messages: throttle("1/s", 2),
             bytes: throttle("100/s", 200),
+            posts: throttle("1/s", 1),
+            post_bytes: throttle("100/s", 100),
             requests: throttle("1/s", 2),
             connections: None,
         })
@@ -206,6 +208,18 @@ mod tests {
         assert!(may(&mut rates, HOST, Use::Message { bytes: 200 }, now));
         assert!(!may(&mut rates, HOST, Use::Message { bytes: 1 }, now));
         assert_eq!(rates.ready_at(HOST, Use::Message { bytes: 100 }), now + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn published_messages_count_against_the_rates_of_one_client_too() {
+        let (mut rates, now) = (rates(), Moment::from_millis(10_000));
+        let post = |bytes| Use::Publish { bytes };
+        assert!(may(&mut rates, HOST, post(100), now));
+        assert!(!may(&mut rates, HOST, post(1), now));
+        // A line counts against the rates of the address only.
+        assert!(may(&mut rates, HOST, Use::Message { bytes: 100 }, now));
+        assert_eq!(rates.ready_at(HOST, post(50)), now + Duration::from_secs(1));
+        assert!((0..100).all(|_| may(&mut rates, Host::LOCAL, post(100), now)));
     }
 
     #[test]
