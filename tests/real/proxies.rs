@@ -39,6 +39,24 @@ fn ask(port: u16, request: &str) -> String {
     client.line().expect("an answer")
 }
 
+/// Returns the configuration of an nginx that serves this at `port`.
+fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
+    let folder = folder.display();
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {folder}/{name};\n"))
+        .concat();
+    format!(
+        "daemon off;\nmaster_process off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}\
+         server {{ listen 127.0.0.1:{port};\n{location}\n}}\n}}\n"
+    )
+}
+
+fn start_nginx(folder: &Path, port: u16, location: &str) -> Running {
+    let path = folder.join("nginx.conf");
+    fs::write(&path, nginx_config(folder, port, location)).unwrap();
+    start("/usr/sbin/nginx", &["-e", "stderr", "-c", &path.display().to_string()], folder, port)
+}
+
 #[test]
 #[ignore = "needs nginx"]
 fn nginx_forwards_pages_websockets_and_events_at_any_port() {
@@ -46,17 +64,7 @@ fn nginx_forwards_pages_websockets_and_events_at_any_port() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let location = recipe(OPERATING, "nginx").replace("127.0.0.1:7712", &server.http_address().to_string());
-    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {}/{name};\n", folder.path().display()))
-        .concat();
-    let config = format!(
-        "daemon off;\nmaster_process off;\npid {}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}\
-         server {{ listen 127.0.0.1:{port};\n{location}\n}}\n}}\n",
-        folder.path().display()
-    );
-    fs::write(folder.path().join("nginx.conf"), config).unwrap();
-    let path = folder.path().join("nginx.conf").display().to_string();
-    let _nginx = start("/usr/sbin/nginx", &["-e", "stderr", "-c", &path], folder.path(), port);
+    let _nginx = start_nginx(folder.path(), port, &location);
     let host = format!("Host: chat.example.org:{port}\r\n");
     let origin = format!("Origin: http://chat.example.org:{port}\r\n");
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -105,4 +113,69 @@ fn haproxy_spreads_clients_over_processes_that_are_one_chat() {
     assert!(ask(pages, post).starts_with("HTTP/1.1 202 "));
     ann.skip_to("http: ho");
     cy.skip_to("http: ho");
+}
+
+#[test]
+#[ignore = "needs haproxy"]
+fn line_clients_behind_haproxy_are_limited_by_their_own_addresses() {
+    for version in ["send-proxy", "send-proxy-v2"] {
+        let server = Launch::new("--trust-proxy 127.0.0.0/8 --max-per-ip 2").with_listeners().start();
+        let folder = tempfile::tempdir().unwrap();
+        let (port, other) = (free_port(), free_port());
+        let address = server.address();
+        let config = format!(
+            "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
+             frontend lines\n  bind 127.0.0.1:{port}\n  default_backend chinwag\n\
+             frontend others\n  bind 127.0.0.1:{other}\n  tcp-request connection set-src str(192.0.2.7)\n  \
+             default_backend chinwag\n\
+             backend chinwag\n  server one {address} {version} check check-send-proxy inter 100ms\n"
+        );
+        fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
+        let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), other);
+        let connect = |port: u16| Client::connect(([127, 0, 0, 1], port).into());
+        let mut clients = ["ann", "bob"].map(|name| {
+            let mut client = connect(other);
+            client.enter(name);
+            client
+        });
+        let mut third = connect(other);
+        third.skip_to("-- too many connections from your address");
+        let mut local = connect(port);
+        local.enter("cy");
+        local.say("hi");
+        let [ann, bob] = &mut clients;
+        ann.skip_to("cy: hi");
+        bob.skip_to("cy: hi");
+        server.log.wait_for("peer=192.0.2.7 reason=too-many-from-address");
+        let mut direct = Client::connect(address);
+        direct.say("ann");
+        direct.skip_to("-- a trusted proxy must begin with a header of the PROXY protocol");
+        server.log.wait_for("PROXY header refused");
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn clients_behind_nginx_are_limited_by_their_own_addresses() {
+    let server = Launch::new("--trust-proxy 127.0.0.0/8 --max-per-ip 2").with_listeners().start();
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let location = recipe(OPERATING, "nginx")
+        .replace("127.0.0.1:7712", &server.http_address().to_string())
+        .replace("$remote_addr", "$proxy_add_x_forwarded_for");
+    let _nginx = start_nginx(folder.path(), port, &location);
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let open = |address: &str| {
+        let mut client = Client::connect(([127, 0, 0, 1], port).into());
+        let forwarded = format!("X-Forwarded-For: {address}\r\n");
+        let host = "Host: localhost\r\n";
+        client.send(format!("GET /ws HTTP/1.1\r\n{host}{forwarded}{upgrade}\r\n").as_bytes());
+        let status = client.line().expect("an answer");
+        (client, status[9..12].to_string())
+    };
+    let clients = ["192.0.2.7", "192.0.2.7", "192.0.2.7", "192.0.2.8"].map(open);
+    let statuses = clients.each_ref().map(|(_, status)| status.as_str());
+    assert_eq!(statuses, ["101", "101", "429", "101"]);
+    server.log.wait_for("peer=192.0.2.7 reason=too-many-from-address");
 }

@@ -176,6 +176,25 @@ fn requests_of_one_proxy_connection_count_at_the_address_of_each() {
 }
 
 #[test]
+fn request_that_waits_counts_at_its_address_until_its_connection_ends() {
+    let mut stage = Stage::new(&format!("{TRUST} --requests-per-ip 1/s --max-per-ip 1"));
+    let request = forwarded(&get("/healthz"), "192.0.2.1");
+    let waiting = stage.connect_http_from(PROXY, WIDE);
+    stage.send(waiting, request.repeat(3).as_bytes());
+    stage.run();
+    assert_eq!(host(&mut stage, waiting), Host::v4([192, 0, 2, 1]));
+    let second = stage.connect_http_from(PROXY, WIDE);
+    assert!(ask(&mut stage, second, &request).contains(" 429 "));
+    let other = stage.connect_http_from(PROXY, WIDE);
+    assert!(ask(&mut stage, other, &forwarded(&get("/healthz"), "192.0.2.2")).contains(" 200 "));
+    stage.world().end(waiting);
+    stage.pass(5 * SECOND);
+    let third = stage.connect_http_from(PROXY, WIDE);
+    assert!(ask(&mut stage, third, &request).contains(" 200 "));
+    stage.end();
+}
+
+#[test]
 fn websocket_clients_behind_a_proxy_are_limited_by_their_own_addresses() {
     let mut stage = Stage::new(&format!("{TRUST} --max-per-ip 2"));
     let mut open = |address: &str| {
