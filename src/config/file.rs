@@ -115,7 +115,7 @@ impl<'a> Section<'a> {
         Section { file, table }
     }
 
-    /// The entries in the order of the file. `name` is the section's own, or empty.
+    /// The entries in the order of the file. `name` is the section's own for messages, or empty.
     pub fn entries(self, name: &str) -> Vec<Entry<'a>> {
         let file = self.file;
         let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<_>)| {
@@ -123,6 +123,7 @@ impl<'a> Section<'a> {
             let key: &'a std::borrow::Cow<'a, str> = key.get_ref();
             let path = match name {
                 "" => key.to_string(),
+                "rooms" | "accounts" => format!("[{name}.{key}]"),
                 name => format!("[{name}] {key}"),
             };
             Entry { file, key, path, value: value.get_ref(), key_at, value_at }
@@ -134,9 +135,9 @@ impl<'a> Section<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The place of the key: `FILE:LINE`.
-    pub fn place(&self) -> String {
-        self.file.place(self.key_at)
+    /// The position of the key. [`FileText::place`] counts lines, so it is for messages only.
+    pub fn at(&self) -> usize {
+        self.key_at
     }
 
     /// A message about the value.

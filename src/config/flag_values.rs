@@ -40,7 +40,8 @@ impl FileValues {
                     );
                 }
                 Some(flag) => {
-                    let value = FileValue { values: values(flag, &entry)?, place: entry.place() };
+                    let value =
+                        FileValue { values: values(flag, &entry)?, place: entry.file.place(entry.at()) };
                     file.0.insert(flag.field, value);
                 }
             }

@@ -49,16 +49,17 @@ fn unknown(entry: &Entry<'_>, known: &[&str]) -> String {
 
 fn rooms(section: Section<'_>) -> Result<BTreeMap<RoomName, RoomRules>, String> {
     let mut rooms: BTreeMap<RoomName, RoomRules> = BTreeMap::new();
-    let mut places: BTreeMap<RoomName, String> = BTreeMap::new();
+    let mut places: BTreeMap<RoomName, usize> = BTreeMap::new();
     for entry in section.entries("rooms") {
         let name = RoomName::parse(entry.key).map_err(|error| entry.wrong_key(&error.to_string()))?;
         let rules = room(&entry)?;
         match places.entry(name.clone()) {
             Occupied(first) => {
-                return Err(entry.wrong_key(&format!("it is the same room as in {}", first.get())));
+                let place = entry.file.place(*first.get());
+                return Err(entry.wrong_key(&format!("it is the same room as in {place}")));
             }
             Vacant(place) => {
-                place.insert(entry.place());
+                place.insert(entry.at());
                 rooms.insert(name, rules);
             }
         }
@@ -117,19 +118,19 @@ fn topic(entry: &Entry<'_>) -> Result<Text, String> {
 fn accounts(section: Section<'_>) -> Result<Vec<AccountSettings>, String> {
     let mut accounts: Vec<AccountSettings> = Vec::new();
     // The places of the looks of names, and of tokens.
-    let mut looks: BTreeMap<String, (String, String)> = BTreeMap::new();
-    let mut tokens: BTreeMap<TokenHash, String> = BTreeMap::new();
+    let mut looks: BTreeMap<String, (Name, usize)> = BTreeMap::new();
+    let mut tokens: BTreeMap<TokenHash, usize> = BTreeMap::new();
     for entry in section.entries("accounts") {
         let name = Name::parse(entry.key).map_err(|error| entry.wrong_key(&error.to_string()))?;
-        for key in Looks::of(name.as_str()).keys() {
-            if let Some((other, place)) = looks.get(key) {
-                let relation = if name.same_as(other) { "is the same as" } else { "looks like" };
+        let keys = Looks::of(name.as_str());
+        for key in keys.keys() {
+            if let Some((other, at)) = looks.get(key) {
+                let relation = if name.same_as(other.as_str()) { "is the same as" } else { "looks like" };
+                let place = entry.file.place(*at);
                 return Err(entry.wrong_key(&format!("the name {relation} the account {other} in {place}")));
             }
         }
-        for key in Looks::of(name.as_str()).keys() {
-            looks.insert(key.into(), (name.to_string(), entry.place()));
-        }
+        looks.extend(keys.keys().map(|key| (key.into(), (name.clone(), entry.at()))));
         accounts.push(account(&entry, name, &mut tokens)?);
     }
     Ok(accounts)
@@ -138,7 +139,7 @@ fn accounts(section: Section<'_>) -> Result<Vec<AccountSettings>, String> {
 fn account(
     account: &Entry<'_>,
     name: Name,
-    known: &mut BTreeMap<TokenHash, String>,
+    known: &mut BTreeMap<TokenHash, usize>,
 ) -> Result<AccountSettings, String> {
     let (mut role, mut tokens) = (Role::User, None);
     for entry in account.section()?.entries(&format!("accounts.{}", account.key)) {
@@ -160,7 +161,8 @@ fn account(
         let mut hashes = Vec::new();
         for item in items {
             let hash = item.text()?.parse::<TokenHash>().map_err(|error| item.wrong(&error))?;
-            if let Some(place) = known.insert(hash, account.place()) {
+            if let Some(at) = known.insert(hash, account.at()) {
+                let place = item.file.place(at);
                 return Err(item.wrong(&format!("the account in {place} has the same token")));
             }
             hashes.push(hash);

@@ -1,5 +1,6 @@
 //! The table of flags. To add one, add a row here and use its field. `tests/tidy.rs` requires a row in
-//! `src/guide/operating.md` too.
+//! `src/guide/operating.md` too. A flag that changes at once (`on_reload`) is read from the configuration at each use, or set
+//! in `server/reload.rs`.
 
 use std::path::PathBuf;
 use std::time::Duration;

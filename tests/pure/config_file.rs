@@ -341,13 +341,13 @@ fn assert_mistake(text: &str, message: &str) {
 fn mistake_in_a_room_is_reported_with_file_line_and_key() {
     let long = format!("[rooms.a]\ntopic = \"{}\"", "x".repeat(TOPIC_MAX_BYTES + 1));
     for (text, message) in [
-        ("[rooms.\"a b\"]", "1: [rooms] a b: a room name has letters, digits, and - _ . only"),
-        ("[rooms.\"\"]", "1: [rooms] : a room name needs at least one character"),
-        ("[rooms.l0bby]", "1: [rooms] l0bby: that room name looks like lobby and is not: choose another"),
-        ("[rooms.a]\n[rooms.A]", "2: [rooms] A: it is the same room as in chinwag.toml:1"),
-        ("[rooms.a]\n[rooms.\"#a\"]", "2: [rooms] #a: it is the same room as in chinwag.toml:1"),
+        ("[rooms.\"a b\"]", "1: [rooms.a b]: a room name has letters, digits, and - _ . only"),
+        ("[rooms.\"\"]", "1: [rooms.]: a room name needs at least one character"),
+        ("[rooms.l0bby]", "1: [rooms.l0bby]: that room name looks like lobby and is not: choose another"),
+        ("[rooms.a]\n[rooms.A]", "2: [rooms.A]: it is the same room as in chinwag.toml:1"),
+        ("[rooms.a]\n[rooms.\"#a\"]", "2: [rooms.#a]: it is the same room as in chinwag.toml:1"),
         ("[rooms.a]\n[rooms.a]", "2: it is no TOML: duplicate key"),
-        ("[rooms]\na = 1", "2: [rooms] a: it must be a section, and is a whole number"),
+        ("[rooms]\na = 1", "2: [rooms.a]: it must be a section, and is a whole number"),
         ("[rooms.a]\nspeek = \"user\"", "2: [rooms.a] speek: the key is unknown; did you mean speak?"),
         (
             "[rooms.a]\nq = 1",
@@ -402,7 +402,7 @@ fn mistake_in_an_account_is_reported_with_file_line_and_key() {
     let account = |rest: &str| format!("[accounts.ann]\n{rest}");
     let token = "a token is sha256: and 64 hexadecimal digits; `chinwag token NAME` prints one";
     for (text, message) in [
-        (account("role = \"user\""), "1: [accounts] ann: an account needs a token; `chinwag token NAME` prints one".into()),
+        (account("role = \"user\""), "1: [accounts.ann]: an account needs a token; `chinwag token NAME` prints one".into()),
         (account("token = \"secret\""), format!("2: [accounts.ann] token: {token}")),
         (account("token = \"\""), format!("2: [accounts.ann] token: {token}")),
         (account("token = 1"), "2: [accounts.ann] token: it must be a string, and is a whole number".into()),
@@ -434,20 +434,24 @@ fn mistake_in_an_account_is_reported_with_file_line_and_key() {
         ),
         (
             account(&format!("token = {one}\n[accounts.Ann]\ntoken = {two}")),
-            "3: [accounts] Ann: the name is the same as the account ann in chinwag.toml:1".into(),
+            "3: [accounts.Ann]: the name is the same as the account ann in chinwag.toml:1".into(),
         ),
         (
             account(&format!("token = {one}\n[accounts.\"аnn\"]\ntoken = {two}")),
-            "3: [accounts] аnn: the name looks like the account ann in chinwag.toml:1".into(),
+            "3: [accounts.аnn]: the name looks like the account ann in chinwag.toml:1".into(),
         ),
-        ("[accounts.\"a b\"]".into(), "1: [accounts] a b: a name has no space in it".into()),
+        ("[accounts.\"a b\"]".into(), "1: [accounts.a b]: a name has no space in it".into()),
         (
             "[accounts.guest-7]".into(),
-            "1: [accounts] guest-7: that name is kept for the server, or looks like one that is: choose another".into(),
+            "1: [accounts.guest-7]: that name is kept for the server, or looks like one that is: choose another".into(),
         ),
     ] {
         assert_mistake(&text, &message);
     }
+    // Names and tokens of many accounts are compared by tables, not by pairs.
+    let account = |number: usize| format!("[accounts.user{number}x]\ntoken = \"sha256:{number:064}\"\n");
+    let many: String = (0..5_000).map(account).collect();
+    assert_eq!(settings(&many).accounts.len(), 5_000);
     settings(&format!("[accounts.ivan]\ntoken = {one}\n[accounts.lvan]\ntoken = {two}"));
 }
 
