@@ -186,6 +186,53 @@ fn reload_that_fails_keeps_the_old_message_of_the_day() {
 }
 
 #[test]
+fn configuration_file_sets_flags_and_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chinwag.toml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write(
+        "line = \"127.0.0.1:0\"\nhttp = \"none\"\nprint-addresses = true\nline-max = 200\nlog = \"warn\"\n",
+    );
+    let server = Launch::new("").env("CHINWAG_CONFIG", &path).start();
+    let mut ann = server.join("ann");
+    ann.say(&"x".repeat(201));
+    ann.expect("-- that line was not sent: it is over 200 bytes");
+    write(
+        "line = \"127.0.0.1:0\"\nhttp = \"none\"\nprint-addresses = true\nline-max = 300\nlog = \"info\"\n",
+    );
+    server.signal(Signal::HUP);
+    let line = server.log.wait_for("reload needs_restart");
+    assert!(line.contains("WARN") && line.contains("\"line-max\""), "{line}");
+    // The lower level has taken effect.
+    server.log.wait_for("reload rooms=0");
+    write("line-max = 1\n");
+    server.signal(Signal::HUP);
+    let line = server.log.wait_for("reload failed");
+    assert!(line.contains("ERROR") && line.contains("chinwag.toml:1: line-max:"), "{line}");
+    ann.say("still here");
+    ann.say("/who");
+    ann.expect("-- in #lobby: ann");
+}
+
+#[test]
+fn check_reads_the_configuration_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chinwag.toml");
+    for (text, code) in [("[rooms.a]\n", 0), ("[rooms.a]\nspeek = \"user\"\n", 2)] {
+        std::fs::write(&path, text).unwrap();
+        let output = Launch::new("--check --config").arg(&path).run();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        if code == 2 {
+            let line = only_line(&output);
+            assert!(
+                line.contains("chinwag.toml:2: [rooms.a] speek:") && line.contains("did you mean speak"),
+                "{line}"
+            );
+        }
+    }
+}
+
+#[test]
 fn file_of_a_unix_socket_is_removed_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");
