@@ -84,6 +84,20 @@ impl Config {
         Ok(config)
     }
 
+    /// Refuses rooms, accounts and the filter of the configuration file. They are read and checked, but the chat does not
+    /// enforce them yet. A server that ignored `speak = "admin"` would let everybody speak.
+    ///
+    /// # Errors
+    /// The file has such a section.
+    pub fn check_enforced(&self) -> Result<(), String> {
+        match self.access == Settings::default() {
+            true => Ok(()),
+            false => Err("the configuration file has a section of [rooms], [accounts] or [filter]. This version checks \
+                 them but does not enforce them, so it does not serve with them: remove the sections"
+                .into()),
+        }
+    }
+
     /// The command line as clap reads it, without a configuration file.
     pub fn command() -> clap::Command {
         table::command(&FileValues::default())

@@ -1,7 +1,6 @@
 //! `SIGHUP`: the configuration is read again, and what can change while the server runs takes effect.
 
 use super::Server;
-use crate::access::Settings;
 use crate::config;
 use crate::limits::Limits;
 use crate::logging;
@@ -11,7 +10,10 @@ impl<N: Net> Server<N> {
     /// Reads the configuration file and the message of the day again. An error changes nothing.
     pub(super) fn reload(&mut self) {
         let read = self.config.reread();
-        let read = read.and_then(|reloaded| Ok((config::read_motd(&reloaded.config)?, reloaded)));
+        let read = read.and_then(|reloaded| {
+            reloaded.config.check_enforced()?;
+            Ok((config::read_motd(&reloaded.config)?, reloaded))
+        });
         let (motd, reloaded) = match read {
             Ok(read) => read,
             Err(error) => {
@@ -30,7 +32,6 @@ impl<N: Net> Server<N> {
             self.apply_flags();
         }
         self.call_chat(|chat, _, _| chat.set_motd(motd));
-        self.apply_settings(self.config.access.clone());
     }
 
     /// Applies the flags that can change at once, except those that are read from `config` at each use.
@@ -40,15 +41,5 @@ impl<N: Net> Server<N> {
         self.admission.set_max_per_ip(*self.config.max_per_ip);
         let config = self.config.clone();
         self.call_chat(|chat, _, _| chat.set_rules(&config));
-    }
-
-    /// Applies the rooms, accounts and the filter of the configuration file.
-    fn apply_settings(&mut self, settings: Settings) {
-        log::info!(
-            "reload rooms={} accounts={} filter_words={}",
-            settings.rooms.len(),
-            settings.accounts.len(),
-            settings.filter.map_or(0, |filter| filter.words.len())
-        );
     }
 }

@@ -204,7 +204,7 @@ fn configuration_file_sets_flags_and_is_read_again() {
     let line = server.log.wait_for("reload needs_restart");
     assert!(line.contains("WARN") && line.contains("\"line-max\""), "{line}");
     // The lower level has taken effect.
-    server.log.wait_for("reload rooms=0");
+    server.log.wait_for("reload motd_lines=0");
     write("line-max = 1\n");
     server.signal(Signal::HUP);
     let line = server.log.wait_for("reload failed");
@@ -218,16 +218,19 @@ fn configuration_file_sets_flags_and_is_read_again() {
 fn check_reads_the_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chinwag.toml");
-    for (text, code) in [("[rooms.a]\n", 0), ("[rooms.a]\nspeek = \"user\"\n", 2)] {
+    std::fs::write(&path, "history = 5\n").unwrap();
+    let output = Launch::new("--check --config").arg(&path).run();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (text, problem) in [
+        ("[rooms.a]\nspeek = \"user\"\n", "chinwag.toml:2: [rooms.a] speek:"),
+        ("[rooms.a]\nspeak = \"user\"\n", "does not enforce"),
+        ("[filter]\nwords = [\"heck\"]\n", "does not enforce"),
+    ] {
         std::fs::write(&path, text).unwrap();
-        let output = Launch::new("--check --config").arg(&path).run();
-        assert_eq!(output.status.code(), Some(code), "{output:?}");
-        if code == 2 {
-            let line = only_line(&output);
-            assert!(
-                line.contains("chinwag.toml:2: [rooms.a] speek:") && line.contains("did you mean speak"),
-                "{line}"
-            );
+        for flags in ["--check --config", "--line 127.0.0.1:0 --http none --config"] {
+            let output = Launch::new(flags).arg(&path).run();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(only_line(&output).contains(problem), "{output:?}");
         }
     }
 }
