@@ -596,6 +596,24 @@ fn example_of_the_guide_is_accepted() {
 }
 
 #[test]
+fn file_that_ends_anywhere_is_read_or_has_a_message_of_one_line() {
+    let page = include_str!("../../src/guide/operating.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = Folder::new("");
+    folder.write("motd.txt", "be kind\n");
+    let mut refused = 0;
+    for end in 0..example.len() {
+        folder.write("chinwag.toml", &example[..end]);
+        if let Err(message) = folder.read("") {
+            assert!(message.starts_with("chinwag.toml:") || message.contains("--motd"), "{end}: {message}");
+            assert!(!message.contains('\n'), "{end}: {message}");
+            refused += 1;
+        }
+    }
+    assert!(refused > example.len() / 4, "{refused} of {}", example.len());
+}
+
+#[test]
 fn guide_lists_the_flags_that_change_at_once() {
     let page = include_str!("../../src/guide/operating.md");
     let list = page.split("So do these flags").nth(1).unwrap().split("\n- ").next().unwrap();
