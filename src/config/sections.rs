@@ -153,7 +153,7 @@ fn account(
             _ => return Err(unknown(&entry, &ACCOUNT_KEYS)),
         };
         if items.is_empty() {
-            return Err(entry.wrong("the list needs a token; `chinwag token NAME` prints one"));
+            return Err(entry.wrong("the list needs a token"));
         }
         if tokens.is_some() {
             return Err(entry.wrong_key("write either token or tokens"));
@@ -171,7 +171,7 @@ fn account(
     }
     match tokens {
         Some(tokens) => Ok(AccountSettings { name, role, tokens }),
-        None => Err(account.wrong_key("an account needs a token; `chinwag token NAME` prints one")),
+        None => Err(account.wrong_key("an account needs a token")),
     }
 }
 

@@ -400,15 +400,15 @@ fn mistake_in_a_room_is_reported_with_file_line_and_key() {
 fn mistake_in_an_account_is_reported_with_file_line_and_key() {
     let (one, two) = (hash('1'), hash('2'));
     let account = |rest: &str| format!("[accounts.ann]\n{rest}");
-    let token = "a token is sha256: and 64 hexadecimal digits; `chinwag token NAME` prints one";
+    let token = "a token is sha256: and the 64 hexadecimal digits of its SHA-256 hash";
     for (text, message) in [
-        (account("role = \"user\""), "1: [accounts.ann]: an account needs a token; `chinwag token NAME` prints one".into()),
+        (account("role = \"user\""), "1: [accounts.ann]: an account needs a token".into()),
         (account("token = \"secret\""), format!("2: [accounts.ann] token: {token}")),
         (account("token = \"\""), format!("2: [accounts.ann] token: {token}")),
         (account("token = 1"), "2: [accounts.ann] token: it must be a string, and is a whole number".into()),
         (
             account("tokens = []"),
-            "2: [accounts.ann] tokens: the list needs a token; `chinwag token NAME` prints one".into(),
+            "2: [accounts.ann] tokens: the list needs a token".into(),
         ),
         (account("tokens = \"x\""), "2: [accounts.ann] tokens: it must be a list of strings, and is a string".into()),
         (account(&format!("tokens = [\n{one},\n\"\"]")), format!("4: [accounts.ann] tokens: {token}")),
@@ -592,13 +592,20 @@ fn example_of_the_guide_is_accepted() {
     let folder = Folder::new(examples[0]);
     folder.write("motd.txt", "be kind\n");
     let config = folder.read("").unwrap();
-    assert_eq!((config.access.rooms.len(), config.access.accounts.len()), (1, 2));
+    assert_eq!((config.history, config.guests, config.line.len()), (50, true, 2));
+    assert_eq!(config.check_enforced(), Ok(()));
 }
 
 #[test]
 fn file_that_ends_anywhere_is_read_or_has_a_message_of_one_line() {
-    let page = include_str!("../../src/guide/operating.md");
-    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = format!(
+        "line = [\"0.0.0.0:7711\", \"unix:/run/chinwag/line.sock\"]\nguests = true\nmotd = \"motd.txt\"\n\
+         [rooms.radio]\nspeak = [\"ann\"]\ntopic = \"What is playing\"\nhistory = 1\n\
+         [accounts.ann]\nrole = \"moderator\"\ntokens = [\n    \"{}\",\n    \"{}\",\n]\n\
+         [filter]\nwords = [\"heck\", \"darn*\"]\naction = \"mask\"\n",
+        hash('1'),
+        hash('2')
+    );
     let folder = Folder::new("");
     folder.write("motd.txt", "be kind\n");
     let mut refused = 0;
@@ -616,7 +623,7 @@ fn file_that_ends_anywhere_is_read_or_has_a_message_of_one_line() {
 #[test]
 fn guide_lists_the_flags_that_change_at_once() {
     let page = include_str!("../../src/guide/operating.md");
-    let list = page.split("So do these flags").nth(1).unwrap().split("\n- ").next().unwrap();
+    let list = page.split("These flags take effect at once").nth(1).unwrap().split("\n- ").next().unwrap();
     let listed: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
     let at_once = FLAGS.iter().filter(|flag| flag.on_reload == OnReload::AtOnce);
     assert_eq!(listed, at_once.map(Flag::name).collect::<Vec<_>>());

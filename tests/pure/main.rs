@@ -49,6 +49,7 @@ mod random;
 mod reader;
 mod remote_chat;
 mod returning;
+mod rights;
 mod routes;
 mod talk;
 mod websocket;
