@@ -23,9 +23,9 @@ pub struct Flag {
     pub help: &'static str,
     /// Whether it takes several values.
     pub is_repeatable: bool,
-    /// [`Field::configure`] of the field's type.
+    /// `Field::configure` of the field's type.
     pub configure: fn(&'static Flag, Arg) -> Arg,
-    /// [`Field::check`] of the field's type.
+    /// `Field::check` of the field's type.
     pub check: fn(&Flag, &OsStr) -> Result<(), String>,
 }
 
