@@ -108,6 +108,19 @@ struct Rules {
     batch_bytes: usize,
 }
 
+impl Rules {
+    fn new(config: &Config) -> Rules {
+        Rules {
+            ask_names: !config.guests,
+            announce_max: config.announce_max,
+            rooms_per_client: config.max_rooms_per_client,
+            history_shown: config.history_shown,
+            history_bytes: config.write_buffer / 2,
+            batch_bytes: config.write_buffer / 8,
+        }
+    }
+}
+
 impl Chat {
     /// Creates an empty chat in the process with that number.
     ///
@@ -123,14 +136,7 @@ impl Chat {
             catch_ups: Sparse::default(),
             guests: 0,
             shared: None,
-            rules: Rules {
-                ask_names: !config.guests,
-                announce_max: config.announce_max,
-                rooms_per_client: config.max_rooms_per_client,
-                history_shown: config.history_shown,
-                history_bytes: config.write_buffer / 2,
-                batch_bytes: config.write_buffer / 8,
-            },
+            rules: Rules::new(config),
             motd: Vec::new(),
         }
     }
@@ -140,6 +146,12 @@ impl Chat {
         // Guests of different processes get different numbers most of the time.
         self.guests = self.process % FIRST_GUEST_MAX;
         self.shared = Some(Shared::new(self.process));
+    }
+
+    /// Replaces the rules and limits by those of `config`. Clients that are over a new limit stay where they are.
+    pub fn set_rules(&mut self, config: &Config) {
+        self.rules = Rules::new(config);
+        self.rooms.set_limits(config);
     }
 
     /// Sets the message of the day, for clients that connect from now on.

@@ -1,4 +1,7 @@
-//! Configuration of the server, from flags and environment variables: [`Config`].
+//! Configuration of the server, from flags, environment variables and a file: [`Config`].
+//!
+//! The file is optional (`--config`). A flag wins over a variable, and a variable over the file. `config/file.rs` is its text,
+//! `config/flag_values.rs` its flags, `config/sections.rs` the rest of it, and `config/reload.rs` reads it again.
 //!
 //! Each flag is a row of `config/table.rs` with its unit, default, bounds and help. Rules that tie several flags to
 //! each other are in `config/checks.rs`.
@@ -7,26 +10,41 @@ mod address;
 mod allowed;
 mod checks;
 mod descriptors;
+mod file;
 mod flag;
+mod flag_values;
 mod motd;
 mod redis;
+mod reload;
+mod sections;
 mod table;
 mod trusted;
 mod units;
 mod value;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction};
 
 pub use address::{Address, UnixMode};
 pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
 pub use checks::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES, frame_bytes};
+pub use file::FILE_MAX_BYTES;
+pub use flag::{DefaultValue, Flag, OnReload, Unit};
 pub use motd::read_motd;
 pub use redis::{RedisAddress, RedisUrl};
-pub use table::Config;
+pub use reload::Reloaded;
+pub use sections::TOPIC_MAX_BYTES;
+pub use table::{Config, FLAGS};
 pub use trusted::TrustedProxy;
 pub use units::{ByteRate, OrOff, Rate, Soft};
 
+use crate::access::Settings;
 use address::listeners;
+use file::{FileText, Section};
+use flag_values::FileValues;
+use reload::ConfigSource;
 
 /// Policy for a client that reads too slowly.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,26 +65,44 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads flags (the first argument is the program's name) and the environment.
+    /// Reads flags (the first argument is the program's name), the environment, and the file that they name.
     ///
     /// # Errors
     /// [`ConfigError::Wrong`] for a bad value and for flags that don't fit each other, [`ConfigError::Asked`] for
     /// `--help` and `--version`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Config, ConfigError> {
+        let args: Vec<OsString> = args.into_iter().collect();
+        let (file, access) = configuration_file(&args).map_err(ConfigError::Wrong)?;
         let matches =
-            table::command().try_get_matches_from(args).map_err(|error| match error.use_stderr() {
+            table::command(&file).try_get_matches_from(&args).map_err(|error| match error.use_stderr() {
                 true if redis::is_stray(&error) => ConfigError::Wrong(redis::STRAY.into()),
                 true => ConfigError::Wrong(one_line(&error.to_string())),
                 false => ConfigError::Asked(error.to_string()),
             })?;
-        let config = Config::from_matches(matches);
-        checks::check(&config).map_err(ConfigError::Wrong)?;
+        let used = file.used(&matches);
+        let config = Config::from_matches(matches, access, ConfigSource { args, descriptors: None });
+        checks::check(&config)
+            .map_err(|problem| ConfigError::Wrong(flag_values::with_places(&problem, &used)))?;
         Ok(config)
     }
 
-    /// The command line as clap reads it.
+    /// Refuses rooms, accounts and the filter of the configuration file. They are read and checked, but the chat does not
+    /// enforce them yet. A server that ignored `speak = "admin"` would let everybody speak.
+    ///
+    /// # Errors
+    /// The file has such a section.
+    pub fn check_enforced(&self) -> Result<(), String> {
+        match self.access == Settings::default() {
+            true => Ok(()),
+            false => Err("the configuration file has a section of [rooms], [accounts] or [filter]. This version checks \
+                 them but does not enforce them, so it does not serve with them: remove the sections"
+                .into()),
+        }
+    }
+
+    /// The command line as clap reads it, without a configuration file.
     pub fn command() -> clap::Command {
-        table::command()
+        table::command(&FileValues::default())
     }
 
     /// Like [`Config::read`], for tests and benches.
@@ -142,6 +178,42 @@ impl Config {
             .map(|name| name.to_string_lossy().into_owned())
             .filter(|name| name.starts_with("CHINWAG_") && !is_known(name))
             .collect()
+    }
+}
+
+/// Reads the configuration file, if there is one. `--help` works with a bad file too.
+fn configuration_file(args: &[OsString]) -> Result<(FileValues, Settings), String> {
+    let (path, is_asked) = configuration_path(args);
+    let Some(path) = path else {
+        return Ok(Default::default());
+    };
+    let read = || {
+        let file = FileText::read(&path, "--config ")?;
+        let document = file.parse()?;
+        let top = Section::new(&file, document.get_ref());
+        Ok((FileValues::read(top)?, sections::read(top)?))
+    };
+    match read() {
+        Err(_) if is_asked => Ok(Default::default()),
+        result => result,
+    }
+}
+
+/// The value of `--config`, and whether `--help` or `--version` is given. If a flag is wrong there is no value, and the reading
+/// without the file reports the flag.
+fn configuration_path(args: &[OsString]) -> (Option<PathBuf>, bool) {
+    let asked =
+        |name: &'static str, short: char| Arg::new(name).long(name).short(short).action(ArgAction::SetTrue);
+    let command = Config::command()
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args([asked("help", 'h'), asked("version", 'V')]);
+    match command.try_get_matches_from(args) {
+        Ok(mut matches) => {
+            let is_asked = matches.get_flag("help") || matches.get_flag("version");
+            (matches.remove_one("config"), is_asked)
+        }
+        Err(_) => (None, false),
     }
 }
 

@@ -23,15 +23,10 @@ struct LossyStandardError {
 /// # Panics
 /// If called twice.
 pub fn start(level: Option<LevelFilter>) {
-    let logger = || match level {
-        Some(level) => SimpleLogger::new().with_level(level),
-        None => SimpleLogger::new().with_level(LevelFilter::Info).env(),
-    };
-    let undated = logger().without_timestamps();
-    let logger = LossyStandardError { logger: logger(), undated, lost: AtomicU64::new(0) };
-    let max_level = logger.logger.max_level();
+    let undated = SimpleLogger::new().without_timestamps();
+    let logger = LossyStandardError { logger: SimpleLogger::new(), undated, lost: AtomicU64::new(0) };
     log::set_boxed_logger(Box::new(logger)).expect("logging starts once");
-    log::set_max_level(max_level);
+    set_level(level);
     // The default hook would report a panic of the logger to the same broken standard error.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -41,12 +36,21 @@ pub fn start(level: Option<LevelFilter>) {
     }));
 }
 
+/// Sets the level as [`start`] does.
+pub fn set_level(level: Option<LevelFilter>) {
+    let by_environment = || SimpleLogger::new().with_level(LevelFilter::Info).env().max_level();
+    log::set_max_level(level.unwrap_or_else(by_environment));
+}
+
 /// Whether a line is being written. A panic is caught then, and must not be reported.
 static LOGGING: AtomicBool = AtomicBool::new(false);
 
 impl LossyStandardError {
-    /// Whether the line was written.
+    /// Whether the line was written, or is below the level.
     fn try_log(&self, record: &Record<'_>) -> bool {
+        if record.level() > log::max_level() {
+            return true;
+        }
         LOGGING.store(true, Relaxed);
         let is_written = [&self.logger, &self.undated].into_iter().any(|logger| {
             standard_error_is_writable() && catch_unwind(AssertUnwindSafe(|| logger.log(record))).is_ok()
@@ -58,7 +62,7 @@ impl LossyStandardError {
 
 impl Log for LossyStandardError {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.logger.enabled(metadata)
+        metadata.level() <= log::max_level()
     }
 
     fn log(&self, record: &Record<'_>) {

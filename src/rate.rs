@@ -139,6 +139,14 @@ impl ClientRates {
         ClientRates { throttles, recent: Sparse::default(), swept_at: Moment::default(), waiting }
     }
 
+    /// Replaces the throttles. All buckets become full, and all waits end.
+    pub fn set_throttles(&mut self, throttles: Throttles, now: Moment) {
+        self.throttles = throttles;
+        self.recent = Sparse::default();
+        let waiting: Vec<u32> = self.waiting.slots().collect();
+        waiting.into_iter().for_each(|slot| self.waiting.set(slot, now));
+    }
+
     /// Takes one message of that length from the buckets of `slot`. If they have not enough, the client waits, and the
     /// result is `false`.
     pub fn take(&mut self, slot: u32, bytes: usize, now: Moment) -> bool {

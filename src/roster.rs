@@ -85,6 +85,15 @@ impl<S> Roster<S> {
         }
     }
 
+    /// Replaces the limits. All buckets become full, and deadlines that are earlier now get a timer.
+    pub fn set_limits(&mut self, limits: Limits, now: Moment) {
+        self.limits = limits;
+        self.rates.set_throttles(limits.throttles, now);
+        self.address_rates = AddressRates::new(limits.address_throttles);
+        let tokens: Vec<Token> = self.iter().map(|(token, _)| token).collect();
+        tokens.into_iter().for_each(|token| self.arm(token));
+    }
+
     /// The token that the next [`Roster::insert`] returns.
     pub fn next_token(&self) -> Token {
         Token { slot: self.connections.vacant_key() as u32, serial: self.next_serial }

@@ -3,8 +3,9 @@
 //! Polling, latching and timers are here, and each other phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
 //! names in it. `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed. `flush` writes,
 //! and `coalesce` decides how many outboxes at a time. `close` closes connections, and `linger` keeps their sockets until
-//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, `proxied` finds the address behind a proxy, `link` is the link to Redis, and
-//! `end` stops the server. `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
+//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, and `proxied` finds the address
+//! behind a proxy. `link` is the link to Redis, `reload` reads the configuration again, and `end` stops the server.
+//! `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
 mod catch_up;
@@ -20,6 +21,7 @@ mod link;
 mod naming;
 mod order;
 mod proxied;
+mod reload;
 mod turn;
 
 use std::io::{self, ErrorKind};
@@ -342,16 +344,6 @@ impl<N: Net> Server<N> {
                 connection.pinged = true;
                 self.send_bytes(token, websocket::ping);
             }
-        }
-    }
-
-    fn reload(&mut self) {
-        match config::read_motd(&self.config) {
-            Ok(lines) => {
-                log::info!("reload motd_lines={}", lines.len());
-                self.call_chat(|chat, _, _| chat.set_motd(lines));
-            }
-            Err(error) => log::error!("reload failed, the old message of the day stays error={error:?}"),
         }
     }
 

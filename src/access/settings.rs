@@ -90,9 +90,10 @@ impl FromStr for TokenHash {
     fn from_str(raw: &str) -> Result<TokenHash, String> {
         let digits = raw.strip_prefix("sha256:").map(str::as_bytes);
         let bytes = digits.and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok());
-        bytes.and_then(|bytes| bytes.try_into().ok()).map(TokenHash).ok_or_else(|| {
-            "a token is sha256: and 64 hexadecimal digits; `chinwag token NAME` prints one".to_string()
-        })
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(TokenHash)
+            .ok_or_else(|| "a token is sha256: and the 64 hexadecimal digits of its SHA-256 hash".to_string())
     }
 }
 

@@ -28,6 +28,11 @@ impl EvictionQueue {
         EvictionQueue { max_bytes, bytes: 0, messages: 0, order: VecDeque::new() }
     }
 
+    /// Replaces the limit. [`EvictionQueue::pop_excess`] enforces it.
+    pub fn set_max(&mut self, max_bytes: usize) {
+        self.max_bytes = max_bytes;
+    }
+
     /// Records that a room has stored a message.
     pub fn record_stored(&mut self, room: RoomId, message: &Message) {
         self.bytes += memory_bytes(message);

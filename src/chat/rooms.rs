@@ -234,6 +234,20 @@ impl Rooms {
         rooms
     }
 
+    /// Replaces the limits by those of `config`, and evicts messages over them.
+    pub fn set_limits(&mut self, config: &Config) {
+        (self.max_rooms, self.history_max) = (config.max_rooms, config.history);
+        self.eviction.set_max(config.history_memory);
+        let id = |(key, room): (usize, &Room)| RoomId { slot: RoomSlot::from_key(key), serial: room.serial };
+        for id in self.rooms.iter().map(id).collect::<Vec<_>>() {
+            while self.rooms[id.slot.key()].history.len() > self.history_max {
+                self.evict_oldest(id);
+            }
+            self.close_if_empty(id);
+        }
+        self.evict_excess();
+    }
+
     /// Finds or creates the room with that name. At the limit, the room that was unused longest is closed; `None` if all
     /// rooms are in use.
     pub fn open(&mut self, name: RoomName) -> Option<RoomId> {
@@ -360,13 +374,19 @@ impl Rooms {
                 continue;
             }
             self.evict_oldest(id);
-            if self.rooms[id.slot.key()].is_unused() && self.rooms[id.slot.key()].history.is_empty() {
-                self.close(id);
-            }
+            self.close_if_empty(id);
         }
         let rooms = &self.rooms;
         let room = |id: RoomId| rooms.get(id.slot.key()).filter(|room| room.serial == id.serial);
         self.eviction.sweep(|id, seq| room(id).is_some_and(|room| room.is_stored(seq)));
+    }
+
+    /// Closes a room that has no subscriber and has lost its history.
+    fn close_if_empty(&mut self, id: RoomId) {
+        let room = &self.rooms[id.slot.key()];
+        if room.is_unused() && room.history.is_empty() {
+            self.close(id);
+        }
     }
 
     fn evict_oldest(&mut self, id: RoomId) {

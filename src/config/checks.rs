@@ -143,12 +143,15 @@ fn motd_is_readable(config: &Config) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::command;
+    use super::super::reload::ConfigSource;
     use super::*;
+    use crate::access::Settings;
 
     fn unchecked(flags: &str) -> Config {
         let args = std::iter::once("chinwag").chain(flags.split_whitespace());
-        Config::from_matches(command().try_get_matches_from(args).expect(flags))
+        let matches = Config::command().try_get_matches_from(args).expect(flags);
+        let source = ConfigSource { args: Vec::new(), descriptors: None };
+        Config::from_matches(matches, Settings::default(), source)
     }
 
     #[test]

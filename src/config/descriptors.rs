@@ -12,6 +12,7 @@ impl Config {
     /// # Errors
     /// There are too few descriptors for a single client.
     pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
+        self.source.descriptors = Some(descriptors);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let others = OTHER_DESCRIPTORS + self.max_closing;
         let for_clients = descriptors.saturating_sub(others);

@@ -1,6 +1,6 @@
 //! A row of the table of flags, and the argument and the parser of values that clap gets for it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::marker::PhantomData;
 
 use clap::builder::{FalseyValueParser, PossibleValue, TypedValueParser};
@@ -18,10 +18,15 @@ pub struct Flag {
     pub unit: Unit,
     pub default: DefaultValue,
     pub bounds: Bounds,
+    pub on_reload: OnReload,
     /// A noun phrase or an imperative, without a full stop.
     pub help: &'static str,
-    /// [`Field::configure`] of the field's type.
+    /// Whether it takes several values.
+    pub is_repeatable: bool,
+    /// `Field::configure` of the field's type.
     pub configure: fn(&'static Flag, Arg) -> Arg,
+    /// `Field::check` of the field's type.
+    pub check: fn(&Flag, &OsStr) -> Result<(), String>,
 }
 
 /// Notation of a flag's value.
@@ -41,6 +46,8 @@ pub enum Unit {
     ByteRate,
     /// A size that is allowed for a time, as in `64k:10s`.
     SizeForTime,
+    /// Path of a file. In the configuration file it is relative to the folder of that file.
+    File,
     /// Text in the form that the type documents. Holds the name of the value in `--help`.
     Text(&'static str),
     /// Text that no message may show.
@@ -60,6 +67,18 @@ pub enum DefaultValue {
     UnlessRateIsOff(&'static str),
     /// A value that the code finds; `--help` shows this description.
     Described(&'static str),
+}
+
+/// When a change of a flag in the configuration file takes effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OnReload {
+    /// When the file is read again. The value must be read from the configuration at each use, or set by
+    /// `server/reload.rs`.
+    AtOnce,
+    /// At the next start.
+    NeedsRestart,
+    /// Never: the flag is refused in the file.
+    NotInFile,
 }
 
 /// Limits of a flag's value, inclusive. Unit: items, bytes, milliseconds, or the amount of a rate.
@@ -85,8 +104,8 @@ impl Flag {
         format!("CHINWAG_{}", self.field.to_uppercase())
     }
 
-    /// The argument for clap.
-    pub fn arg(&'static self) -> Arg {
+    /// The argument for clap. Values from the configuration file replace the default.
+    pub fn arg(&'static self, from_file: Option<&[OsString]>) -> Arg {
         let is_secret = matches!(self.unit, Unit::Secret(_));
         let arg = Arg::new(self.field)
             .long(self.name())
@@ -97,15 +116,16 @@ impl Flag {
             Some(name) => arg.value_name(name),
             None => arg,
         };
-        let arg = match self.default {
-            DefaultValue::Absent => arg.help(self.help),
-            DefaultValue::Is(value) => arg.help(self.help).default_value(value),
-            DefaultValue::UnlessRateIsOff(value) => arg
+        let arg = match (from_file, self.default) {
+            (Some(values), _) => arg.help(self.help).default_values(values).hide_default_value(is_secret),
+            (None, DefaultValue::Absent) => arg.help(self.help),
+            (None, DefaultValue::Is(value)) => arg.help(self.help).default_value(value),
+            (None, DefaultValue::UnlessRateIsOff(value)) => arg
                 .help(format!("{} [default: {value}, or off if --rate is off]", self.help))
                 .default_value(value)
                 .hide_default_value(true)
                 .default_value_if("rate", "off", "off"),
-            DefaultValue::Described(text) => arg.help(format!("{} [default: {text}]", self.help)),
+            (None, DefaultValue::Described(text)) => arg.help(format!("{} [default: {text}]", self.help)),
         };
         (self.configure)(self, arg)
     }
@@ -147,6 +167,7 @@ impl Unit {
             Unit::Time => Some("TIME"),
             Unit::Rate | Unit::ByteRate => Some("RATE"),
             Unit::SizeForTime => Some("SIZE:TIME"),
+            Unit::File => Some("FILE"),
             Unit::Text(name) | Unit::Secret(name) | Unit::Choice(name, _) => Some(name),
         }
     }
@@ -162,7 +183,7 @@ impl Unit {
             Unit::Time | Unit::SizeForTime => {
                 scaled(&[(3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")])
             }
-            Unit::Text(_) | Unit::Secret(_) => format!("{bound} bytes long"),
+            Unit::File | Unit::Text(_) | Unit::Secret(_) => format!("{bound} bytes long"),
             Unit::Switch | Unit::Count | Unit::Rate | Unit::Choice(..) => bound.to_string(),
         }
     }
@@ -190,8 +211,17 @@ impl Bounds {
 
 /// A type that a field of [`super::Config`] can have: it sets how often its flag may be given.
 pub trait Field: Sized {
+    /// Whether the flag takes several values.
+    const IS_REPEATABLE: bool = false;
+
     /// Adds the action and the parser to the flag's argument.
     fn configure(flag: &'static Flag, arg: Arg) -> Arg;
+
+    /// Checks one value.
+    ///
+    /// # Errors
+    /// The form that a value has, or its bounds, in words.
+    fn check(flag: &Flag, raw: &OsStr) -> Result<(), String>;
 
     /// Takes the parsed value of a field.
     fn take(matches: &mut ArgMatches, field: &str) -> Self;
@@ -200,6 +230,10 @@ pub trait Field: Sized {
 impl Field for bool {
     fn configure(_: &'static Flag, arg: Arg) -> Arg {
         arg.action(ArgAction::SetTrue).value_parser(FalseyValueParser::new())
+    }
+
+    fn check(_: &Flag, _: &OsStr) -> Result<(), String> {
+        Ok(())
     }
 
     fn take(matches: &mut ArgMatches, field: &str) -> bool {
@@ -212,6 +246,10 @@ impl<T: Value> Field for T {
         arg.value_parser(ValueOf::<T>(flag, PhantomData))
     }
 
+    fn check(flag: &Flag, raw: &OsStr) -> Result<(), String> {
+        flag.read::<T>(raw).map(drop)
+    }
+
     fn take(matches: &mut ArgMatches, field: &str) -> T {
         matches.remove_one(field).expect("the row has a default value")
     }
@@ -222,14 +260,24 @@ impl<T: Value> Field for Option<T> {
         T::configure(flag, arg)
     }
 
+    fn check(flag: &Flag, raw: &OsStr) -> Result<(), String> {
+        T::check(flag, raw)
+    }
+
     fn take(matches: &mut ArgMatches, field: &str) -> Option<T> {
         matches.remove_one(field)
     }
 }
 
 impl<T: Value> Field for Vec<T> {
+    const IS_REPEATABLE: bool = true;
+
     fn configure(flag: &'static Flag, arg: Arg) -> Arg {
         T::configure(flag, arg).action(ArgAction::Append).value_delimiter(',')
+    }
+
+    fn check(flag: &Flag, raw: &OsStr) -> Result<(), String> {
+        T::check(flag, raw)
     }
 
     fn take(matches: &mut ArgMatches, field: &str) -> Vec<T> {

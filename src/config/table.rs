@@ -1,5 +1,6 @@
 //! The table of flags. To add one, add a row here and use its field. `tests/tidy.rs` requires a row in
-//! `src/guide/operating.md` too.
+//! `src/guide/operating.md` too. A flag that changes at once (`on_reload`) is read from the configuration at each use, or set
+//! in `server/reload.rs`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,14 +9,18 @@ use clap::{ArgMatches, Command};
 use log::LevelFilter;
 
 use super::checks::{MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
-use super::flag::{Bounds, DefaultValue, Field, Flag, Unit};
+use super::flag::{Bounds, DefaultValue, Field, Flag, OnReload, Unit};
+use super::flag_values::FileValues;
+use super::reload::ConfigSource;
 use super::{
     Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, TrustedProxy,
     UnixMode,
 };
+use crate::access::Settings;
 use Bounds::{AtLeast, AtMost, Between, ByType, Unbounded};
 use DefaultValue::{Absent, Described, Is, UnlessRateIsOff};
-use Unit::{Choice, Count, Secret, Size, SizeForTime, Switch, Text, Time};
+use OnReload::{AtOnce, NeedsRestart, NotInFile};
+use Unit::{Choice, Count, File, Secret, Size, SizeForTime, Switch, Text, Time};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -25,13 +30,17 @@ const GIB: u64 = 1 << 30;
 macro_rules! flags {
     ($($heading:literal {
         $($field:ident: $type:ty {
-            unit: $unit:expr, default: $default:expr, bounds: $bounds:expr, help: $help:literal $(,)?
+            unit: $unit:expr, default: $default:expr, bounds: $bounds:expr, on_reload: $on_reload:expr,
+            help: $help:literal $(,)?
         })*
     })*) => {
         /// Configuration of the server. Each field is the flag of that name in `chinwag --help`.
         #[derive(Clone, Debug)]
         pub struct Config {
             $($(#[doc = $help] pub $field: $type,)*)*
+            /// Rooms, accounts and the filter, from the configuration file.
+            pub access: Settings,
+            pub(super) source: ConfigSource,
         }
 
         /// All flags, in the order of `--help`.
@@ -41,57 +50,79 @@ macro_rules! flags {
             unit: $unit,
             default: $default,
             bounds: $bounds,
+            on_reload: $on_reload,
             help: $help,
+            is_repeatable: <$type as Field>::IS_REPEATABLE,
             configure: <$type as Field>::configure,
+            check: <$type as Field>::check,
         },)*)*];
 
         impl Config {
-            pub(super) fn from_matches(mut matches: ArgMatches) -> Config {
-                Config { $($($field: Field::take(&mut matches, stringify!($field)),)*)* }
+            pub(super) fn from_matches(mut matches: ArgMatches, access: Settings, source: ConfigSource) -> Config {
+                Config { $($($field: Field::take(&mut matches, stringify!($field)),)*)* access, source }
+            }
+
+            /// The flags whose values differ.
+            pub fn changed_flags(&self, other: &Config) -> Vec<&'static Flag> {
+                let is_changed = [$($(self.$field != other.$field,)*)*];
+                FLAGS.iter().zip(is_changed).filter(|(_, is_changed)| *is_changed).map(|(flag, _)| flag).collect()
+            }
+
+            /// Takes the values of flags with that [`OnReload`] from another configuration.
+            pub(super) fn take_flags(&mut self, other: &Config, on_reload: OnReload) {
+                $($(if $on_reload == on_reload {
+                    self.$field = other.$field.clone();
+                })*)*
             }
         }
     };
 }
 
-/// The command line as clap reads it.
-pub fn command() -> Command {
+/// The command line as clap reads it. Values from the configuration file are defaults there.
+pub fn command(file: &FileValues) -> Command {
     Command::new("chinwag")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A chat and broadcast server on one poll loop.")
         .after_help(
             "Sizes: 512, 64k, 1m. Times: 500ms, 10s, 5m. Rates: 5/s, 30/m. `off` lifts a limit where that is safe.\n\
-             Each flag is also an environment variable: --line-max is CHINWAG_LINE_MAX.",
+             Each flag is also an environment variable, and a key in the file of --config: --line-max is CHINWAG_LINE_MAX and \n\
+             line-max.",
         )
-        .args(FLAGS.iter().map(Flag::arg))
+        .args(FLAGS.iter().map(|flag| flag.arg(file.get(flag))))
 }
 
 flags! {
     "Listeners" {
         line: Vec<Address> {
             unit: Text("ADDR"), default: Described("127.0.0.1:7711"), bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Address of the line listener: HOST:PORT, unix:/PATH, or none (repeatable)",
         }
         http: Vec<Address> {
             unit: Text("ADDR"), default: Described("127.0.0.1:7712"), bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Address of the HTTP and WebSocket listener: HOST:PORT, unix:/PATH, or none (repeatable)",
         }
         unix_mode: Option<UnixMode> {
             unit: Text("MODE"), default: Described("according to the umask"), bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Permissions of the Unix sockets of --line and --http, in octal, as in 0660",
         }
         origin: Vec<AllowedOrigin> {
             unit: Text("ORIGIN"), default: Absent, bounds: ByType,
+            on_reload: AtOnce,
             help: "Origin of web pages, besides the server's own, that may open WebSockets, publish and read: \
                 https://HOST, http://HOST:PORT, https://*.DOMAIN, null for pages from files, or * (repeatable)",
         }
         host: Vec<AllowedHost> {
             unit: Text("HOST"),
             default: Described("none on a loopback address, every name elsewhere"), bounds: ByType,
+            on_reload: AtOnce,
             help: "Host name that the HTTP listener accepts besides localhost: NAME, NAME:PORT, *.DOMAIN, or * \
                 (repeatable)",
         }
         trust_proxy: Vec<TrustedProxy> {
-            unit: Text("CIDR"), default: Absent, bounds: ByType,
+            unit: Text("CIDR"), default: Absent, bounds: ByType, on_reload: NeedsRestart,
             help: "Address or network of proxies that pass on the addresses of their clients, or unix for all Unix \
                 sockets: by the PROXY protocol on the line listener, by X-Forwarded-For or Forwarded on the HTTP \
                 listener (repeatable)",
@@ -100,26 +131,32 @@ flags! {
     "Chat" {
         guests: bool {
             unit: Switch, default: Absent, bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Give each client a guest name instead of asking for a name",
         }
         motd: Option<PathBuf> {
-            unit: Text("FILE"), default: Absent, bounds: ByType,
+            unit: File, default: Absent, bounds: ByType,
+            on_reload: AtOnce,
             help: "File with the message of the day, sent to each new client; SIGHUP reads it again",
         }
         announce_max: usize {
             unit: Count, default: Is("50"), bounds: Unbounded("0 makes every room send summaries"),
+            on_reload: AtOnce,
             help: "Most members of a room that announces each join and leave; a larger room sends a summary every 10 s",
         }
         history: usize {
             unit: Count, default: Is("100"), bounds: Unbounded("--history-memory limits the memory"),
+            on_reload: AtOnce,
             help: "Messages that a room keeps",
         }
         history_shown: usize {
             unit: Count, default: Is("20"), bounds: Unbounded("a room shows no more than it keeps"),
+            on_reload: AtOnce,
             help: "Kept messages that a client gets when it joins a room",
         }
         history_memory: usize {
             unit: Size, default: Is("16m"), bounds: Unbounded("0 keeps no message"),
+            on_reload: AtOnce,
             help: "Memory for the history of all rooms together; beyond it the oldest messages are deleted",
         }
     }
@@ -127,38 +164,46 @@ flags! {
         // A command with a name in it must fit.
         line_max: usize {
             unit: Size, default: Is("4k"), bounds: Between(128, MIB),
+            on_reload: NeedsRestart,
             help: "Longest line a client may send, without its line end; a longer line is discarded with an error",
         }
         rate: OrOff<Rate> {
             unit: Unit::Rate, default: Is("5/s"), bounds: Between(1, u32::MAX as u64),
+            on_reload: AtOnce,
             help: "Lines or messages a client may send on average, or off; beyond it the client is read more slowly, \
                 and nothing is lost",
         }
         burst: u32 {
             unit: Count, default: Is("10"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Lines or messages a client may send at once before --rate applies",
         }
         rate_bytes: OrOff<ByteRate> {
             unit: Unit::ByteRate, default: UnlessRateIsOff("64k/s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Bytes of text and data a client may send on average, or off; beyond it the client is read more \
                 slowly",
         }
         burst_bytes: Option<usize> {
             unit: Size, default: Described("half of --write-buffer"),
             bounds: Unbounded("the checks against --write-buffer, --message-max and --line-max limit it"),
+            on_reload: AtOnce,
             help: "Bytes a client may send at once before --rate-bytes applies",
         }
         // Outboxes count their bytes in 32 bits, with room to spare.
         write_buffer: usize {
             unit: Size, default: Is("256k"), bounds: Between(UNNAMED_BUFFER_BYTES as u64, GIB),
+            on_reload: NeedsRestart,
             help: "Most output queued for one client; a client with more is dropped (see --slow-client)",
         }
         write_buffer_soft: OrOff<Soft> {
             unit: SizeForTime, default: Is("64k:10s"), bounds: AtLeast(1),
+            on_reload: NeedsRestart,
             help: "Output queued for one client, and the longest time that it may stay above this size, or off",
         }
         stall_timeout: OrOff<Duration> {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Time without progress in sending queued output after which a client is dropped, or off",
         }
         slow_client: SlowClient {
@@ -167,86 +212,105 @@ flags! {
                 ("skip", "Keep the client, leave messages out, and send it their number once it reads again"),
             ]),
             default: Is("drop"), bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Policy for a client that reads too slowly",
         }
         name_timeout: Duration {
             unit: Time, default: Is("60s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Longest time for a client to give a name",
         }
         idle_timeout: OrOff<Duration> {
             unit: Time, default: Is("off"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Time without input after which a client is closed with a reason, or off",
         }
         // A request with a name and a room in it must fit, and each client may hold one incomplete message.
         message_max: usize {
             unit: Size, default: Is("64k"), bounds: Between(512, 16 * MIB),
+            on_reload: NeedsRestart,
             help: "Longest WebSocket message, and longest body of an HTTP request; a longer one is answered with 1009 \
                 or 413",
         }
         max_rooms_per_client: usize {
             unit: Count, default: Is("64"), bounds: Between(1, MOST_ROOMS_PER_CLIENT as u64),
+            on_reload: AtOnce,
             help: "Most rooms that a WebSocket client may be in at once",
         }
         http_timeout: Duration {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Longest time for an HTTP client to finish the head of a request, and to begin the next request",
         }
         ping_interval: Duration {
             unit: Time, default: Is("25s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Time without input after which a WebSocket client gets a ping",
         }
         ping_timeout: Duration {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Longest time for a WebSocket client to answer a ping",
         }
     }
     "Limits for the server" {
         max_http: usize {
             unit: Count, default: Is("1000"), bounds: AtLeast(1),
+            on_reload: NeedsRestart,
             help: "Most HTTP connections that are not clients of the chat; beyond it the longest idle one is closed, \
                 or new ones wait",
         }
         max_closing: usize {
             unit: Count, default: Is("64"), bounds: AtLeast(1),
+            on_reload: NeedsRestart,
             help: "Most closing connections; more use free slots of clients, and are cut off if a client needs one",
         }
         max_clients: usize {
             unit: Count, default: Is("10000"), bounds: AtLeast(1),
+            on_reload: NeedsRestart,
             help: "Most clients; more wait in a queue (lowered to fit the limit on open files)",
         }
         max_waiting: usize {
             unit: Count, default: Is("1000"), bounds: Unbounded("0 closes each client beyond --max-clients"),
+            on_reload: NeedsRestart,
             help: "Most clients in the queue; more are closed with the reason that the server is full",
         }
         max_per_ip: OrOff<u32> {
             unit: Count, default: Is("64"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Most open connections from one IPv4 address or IPv6 /64, or off; loopback is exempt",
         }
         rate_per_ip: OrOff<Rate> {
             unit: Unit::Rate, default: UnlessRateIsOff("50/s"), bounds: Between(1, u32::MAX as u64),
+            on_reload: AtOnce,
             help: "Messages from one IPv4 address or IPv6 /64 on average, or off, with bursts of two seconds' worth; \
                 more are delayed, as with --rate; loopback is exempt",
         }
         rate_bytes_per_ip: OrOff<ByteRate> {
             unit: Unit::ByteRate, default: UnlessRateIsOff("512k/s"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Bytes of text and data from one address on average, or off; loopback is exempt",
         }
         requests_per_ip: OrOff<Rate> {
             unit: Unit::Rate, default: Is("100/s"), bounds: Between(1, u32::MAX as u64),
+            on_reload: AtOnce,
             help: "HTTP GETs and WebSocket pings from one address on average, or off; more are delayed; loopback is \
                 exempt",
         }
         connects_per_ip: OrOff<Rate> {
             unit: Unit::Rate, default: Is("50/s"), bounds: Between(1, u32::MAX as u64),
+            on_reload: AtOnce,
             help: "New connections from one address on average, or off; more are closed with a reason; loopback is \
                 exempt",
         }
         max_rooms: usize {
             unit: Count, default: Is("10000"), bounds: AtLeast(1),
+            on_reload: AtOnce,
             help: "Most rooms",
         }
         memory: usize {
             unit: Size, default: Is("256m"), bounds: Unbounded("the check against --write-buffer limits it"),
+            on_reload: AtOnce,
             help: "Most output queued for all clients together; beyond it the clients with most queued output are \
                 dropped",
         }
@@ -254,34 +318,41 @@ flags! {
     "Redis" {
         redis: Option<RedisUrl> {
             unit: Secret("URL"), default: Absent, bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Redis server that joins several processes into one chat: redis://USER:PASSWORD@HOST:PORT/DB, of \
                 which only HOST is required, or unix:///PATH",
         }
         // Each message to Redis carries it.
         redis_prefix: String {
             unit: Text("TEXT"), default: Is("chinwag:"), bounds: AtMost(64),
+            on_reload: NeedsRestart,
             help: "Prefix of the names of all keys and channels in Redis; each prefix is a chat of its own",
         }
         // The longest message by default must fit.
         redis_queue: usize {
             unit: Size, default: Is("4m"), bounds: Between(64 * KIB, GIB),
+            on_reload: NeedsRestart,
             help: "Most output queued for Redis while it is unreachable",
         }
         redis_timeout: Duration {
             unit: Time, default: Is("5s"), bounds: AtLeast(1),
+            on_reload: NeedsRestart,
             help: "Longest time for Redis to answer",
         }
         redis_reply_max: usize {
             unit: Size, default: Is("32m"), bounds: Between(64 * KIB, GIB),
+            on_reload: NeedsRestart,
             help: "Largest reply accepted from Redis",
         }
         // Upper bound of both: the clients of a thousand full processes.
         redis_processes: usize {
             unit: Count, default: Is("256"), bounds: Between(1, 10_000_000),
+            on_reload: NeedsRestart,
             help: "Most other processes in the chat; more are ignored",
         }
         redis_clients: usize {
             unit: Count, default: Is("1000000"), bounds: Between(1, 10_000_000),
+            on_reload: NeedsRestart,
             help: "Most clients of other processes; more are ignored",
         }
     }
@@ -289,22 +360,33 @@ flags! {
         // Nothing is served during the delay.
         coalesce: OrOff<Duration> {
             unit: Time, default: Is("10ms"), bounds: Between(1, 100),
+            on_reload: NeedsRestart,
             help: "Longest delay between partial flushes while batching output, or off",
         }
         grace: Duration {
             unit: Time, default: Is("2s"), bounds: Unbounded("0s exits without a flush"),
+            on_reload: AtOnce,
             help: "Longest time to flush queued output after SIGTERM",
         }
         log: Option<LevelFilter> {
             unit: Text("LEVEL"), default: Described("RUST_LOG, or else info"), bounds: ByType,
+            on_reload: AtOnce,
             help: "Log level on standard error: off, error, warn, info, debug or trace",
         }
         print_addresses: bool {
             unit: Switch, default: Absent, bounds: ByType,
+            on_reload: NeedsRestart,
             help: "Print the bound addresses on standard output, as one line of JSON, once connections are accepted",
+        }
+        config: Option<PathBuf> {
+            unit: File, default: Absent, bounds: ByType,
+            on_reload: NotInFile,
+            help: "Configuration file in TOML: flags by their names, rooms, accounts and the filter of words; SIGHUP reads it \
+                again",
         }
         check: bool {
             unit: Switch, default: Absent, bounds: ByType,
+            on_reload: NotInFile,
             help: "Check the flags and the files they name, and exit",
         }
     }
@@ -325,13 +407,13 @@ mod tests {
             Unit::Rate | Unit::ByteRate => format!("{measure}/s"),
             SizeForTime => format!("1:{measure}ms"),
             Text(_) => "x".repeat(measure as usize),
-            Switch | Secret(_) | Choice(..) => panic!("{unit:?} has no bounds"),
+            Switch | File | Secret(_) | Choice(..) => panic!("{unit:?} has no bounds"),
         }
     }
 
     fn read(flag: &Flag, measure: u64) -> Result<(), String> {
         let args = ["chinwag".into(), format!("--{}={}", flag.name(), value(flag.unit, measure))];
-        command().try_get_matches_from(args).map(drop).map_err(|error| one_line(&error.to_string()))
+        Config::command().try_get_matches_from(args).map(drop).map_err(|error| one_line(&error.to_string()))
     }
 
     #[test]
@@ -351,7 +433,7 @@ mod tests {
                 Between(least, most) => assert!(least < most, "--{name}"),
                 Unbounded(reason) => assert!(!reason.is_empty(), "--{name}"),
                 ByType => assert!(
-                    matches!(flag.unit, Switch | Text(_) | Secret(_) | Choice(..)),
+                    matches!(flag.unit, Switch | File | Text(_) | Secret(_) | Choice(..)),
                     "--{name} has a number, which needs bounds or a reason for none"
                 ),
             }
@@ -410,13 +492,13 @@ mod tests {
             ("--log=loud", "'loud' for '--log <LEVEL>': a level is off, error, warn, info, debug or trace"),
             ("--slow-client=wait", "'wait' for '--slow-client <POLICY>': a policy is drop or skip"),
         ] {
-            let error = command().try_get_matches_from(["chinwag", flag]).unwrap_err();
+            let error = Config::command().try_get_matches_from(["chinwag", flag]).unwrap_err();
             let line = one_line(&error.to_string());
             assert!(line.starts_with(&format!("invalid value {problem}")), "{line}");
         }
         let long = format!("--redis-prefix={}", "x".repeat(65));
-        let error = command().try_get_matches_from(["chinwag", &long]).unwrap_err();
+        let error = Config::command().try_get_matches_from(["chinwag", &long]).unwrap_err();
         assert!(error.to_string().contains("it must be at most 64 bytes long"), "{error}");
-        assert!(command().try_get_matches_from(["chinwag", "--redis-prefix=a b"]).is_err());
+        assert!(Config::command().try_get_matches_from(["chinwag", "--redis-prefix=a b"]).is_err());
     }
 }

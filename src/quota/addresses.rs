@@ -79,6 +79,11 @@ impl Addresses {
         Addresses { max, open: HashMap::new(), refusals: HashMap::new() }
     }
 
+    /// Replaces the limit. Open connections over it stay.
+    pub fn set_max(&mut self, max: Option<u32>) {
+        self.max = max;
+    }
+
     /// Counts a new connection, unless the verdict is to abort it. `is_within_rate` tells whether the address opens
     /// connections no faster than it may.
     pub fn take(&mut self, host: Host, is_within_rate: bool) -> Verdict {

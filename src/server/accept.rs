@@ -89,6 +89,11 @@ impl Admission {
         }
     }
 
+    /// Replaces the limit on connections of one address.
+    pub fn set_max_per_ip(&mut self, max: Option<u32>) {
+        self.addresses.set_max(max);
+    }
+
     /// Records that connections may wait at a listener.
     pub fn set_ready(&mut self, listener: ListenerId) {
         if let Some(ready) = self.ready.get_mut(listener) {

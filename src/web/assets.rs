@@ -23,15 +23,17 @@ const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
+/// Compilers read it, and no browser does.
+const TYPES: &str = "text/plain; charset=utf-8";
 
 const ASSETS: &[Asset] = &[
     Asset { path: "address.js", kind: JS, bytes: include_bytes!("page/address.js") },
     Asset { path: "asking.js", kind: JS, bytes: include_bytes!("page/asking.js") },
     Asset { path: "banner.js", kind: JS, bytes: include_bytes!("page/banner.js") },
-    Asset { path: "catchup.js", kind: JS, bytes: include_bytes!("page/catchup.js") },
+    Asset { path: "client.d.ts", kind: TYPES, bytes: include_bytes!("page/client.d.ts") },
+    Asset { path: "client.js", kind: JS, bytes: include_bytes!("page/client.js") },
     Asset { path: "commands.js", kind: JS, bytes: include_bytes!("page/commands.js") },
     Asset { path: "composer.js", kind: JS, bytes: include_bytes!("page/composer.js") },
-    Asset { path: "connection.js", kind: JS, bytes: include_bytes!("page/connection.js") },
     Asset { path: "conversation.js", kind: JS, bytes: include_bytes!("page/conversation.js") },
     Asset { path: "dialogs.js", kind: JS, bytes: include_bytes!("page/dialogs.js") },
     Asset { path: "dom.js", kind: JS, bytes: include_bytes!("page/dom.js") },

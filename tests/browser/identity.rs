@@ -17,7 +17,7 @@ fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
     bob.expect("ann: mine");
 
     proxy.cut();
-    ann.wait("document.body.dataset.connection !== 'online'", json!([]));
+    ann.wait("document.body.dataset.connection !== 'open'", json!([]));
     bob.expect("-- ann left");
     // A message in the send queue must not count as sent because another client sent the same text.
     ann.say("the same");

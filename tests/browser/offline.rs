@@ -6,7 +6,7 @@ use crate::server::{Proxy, Redis, Server};
 use crate::webdriver::{Browser, Page};
 
 fn wait_until_cut_off(page: &Page) {
-    page.wait("document.body.dataset.connection !== 'online'", json!([]));
+    page.wait("document.body.dataset.connection !== 'open'", json!([]));
     page.see("#banner:not([hidden])");
 }
 

@@ -1,7 +1,4 @@
-//! Pages of other origins: those that `--origin` names may publish, read errors and listen; others may not. One of them
-//! is the page in the README.
-
-use std::fs;
+//! Pages of other origins: those that `--origin` names may publish, read errors and listen; others may not.
 
 use serde_json::json;
 
@@ -86,23 +83,4 @@ fn page_without_an_origin_is_allowed_as_null() {
             document.body.append(frame); })";
         assert_eq!(page.value(sandbox, json!([script])), json!(expected), "{flags}");
     }
-}
-
-#[test]
-#[ignore = "needs chromium and chromium-driver"]
-fn page_of_the_readme_shows_what_is_published() {
-    let readme = include_str!("../../README.md");
-    let html = readme.split("```html\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a page");
-    let server = Server::start("--origin null --rate off");
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("radio.html");
-    fs::write(&path, html.replace("localhost:7712", &server.http().to_string())).unwrap();
-
-    let browser = Browser::start();
-    let page = browser.open_url(&format!("file://{}", path.display()));
-    // Messages from before its stream was open are not sent to it, so this publishes until one is shown.
-    let publish = "fetch(arguments[0], { method: 'POST', body: 'on air' })";
-    let url = format!("http://{}/rooms/radio/messages", server.http());
-    page.wait(&format!("({publish}, document.querySelector('#list li'))"), json!([url]));
-    assert!(page.all("#list li")[0].contains("on air"));
 }

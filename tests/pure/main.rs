@@ -11,6 +11,7 @@
 //!   `json_chat_random` are the same with clients of all listeners, with the help of `hall`.
 //! - `line_ends`: ends of lines, editing, and other protocols.
 //! - `remote_chat`: the chat as one of several processes: events from them and for them.
+//! - `config_file`: the configuration file, and reading it again.
 //! - `look_alikes`: names that look alike.
 //! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and the arena against plain vectors of bytes.
@@ -25,6 +26,7 @@ mod chunked;
 mod clocks;
 mod codec;
 mod codec_random;
+mod config_file;
 mod crowd;
 mod encode;
 mod frames;
@@ -47,6 +49,7 @@ mod random;
 mod reader;
 mod remote_chat;
 mod returning;
+mod rights;
 mod routes;
 mod talk;
 mod websocket;

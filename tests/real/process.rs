@@ -186,6 +186,56 @@ fn reload_that_fails_keeps_the_old_message_of_the_day() {
 }
 
 #[test]
+fn configuration_file_sets_flags_and_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chinwag.toml");
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write(
+        "line = \"127.0.0.1:0\"\nhttp = \"none\"\nprint-addresses = true\nline-max = 200\nlog = \"warn\"\n",
+    );
+    let server = Launch::new("").env("CHINWAG_CONFIG", &path).start();
+    let mut ann = server.join("ann");
+    ann.say(&"x".repeat(201));
+    ann.expect("-- that line was not sent: it is over 200 bytes");
+    write(
+        "line = \"127.0.0.1:0\"\nhttp = \"none\"\nprint-addresses = true\nline-max = 300\nlog = \"info\"\n",
+    );
+    server.signal(Signal::HUP);
+    let line = server.log.wait_for("reload needs_restart");
+    assert!(line.contains("WARN") && line.contains("\"line-max\""), "{line}");
+    // The lower level has taken effect.
+    server.log.wait_for("reload motd_lines=0");
+    write("line-max = 1\n");
+    server.signal(Signal::HUP);
+    let line = server.log.wait_for("reload failed");
+    assert!(line.contains("ERROR") && line.contains("chinwag.toml:1: line-max:"), "{line}");
+    ann.say("still here");
+    ann.say("/who");
+    ann.expect("-- in #lobby: ann");
+}
+
+#[test]
+fn check_reads_the_configuration_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chinwag.toml");
+    std::fs::write(&path, "history = 5\n").unwrap();
+    let output = Launch::new("--check --config").arg(&path).run();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (text, problem) in [
+        ("[rooms.a]\nspeek = \"user\"\n", "chinwag.toml:2: [rooms.a] speek:"),
+        ("[rooms.a]\nspeak = \"user\"\n", "does not enforce"),
+        ("[filter]\nwords = [\"heck\"]\n", "does not enforce"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        for flags in ["--check --config", "--line 127.0.0.1:0 --http none --config"] {
+            let output = Launch::new(flags).arg(&path).run();
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(only_line(&output).contains(problem), "{output:?}");
+        }
+    }
+}
+
+#[test]
 fn file_of_a_unix_socket_is_removed_with_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat");

@@ -4,7 +4,7 @@
 //! - `limits.rs`: every limit on both sides of its bound; `sequences.rs`: limits exceeded again and again.
 //! - `random.rs`: random scenarios from seeds.
 //! - `slow_kinds.rs`: slow clients by the kind of message; `growing.rs`: texts that escaping makes longer.
-//! - `deadlines.rs`: the start of each deadline.
+//! - `deadlines.rs`: the start of each deadline; `reload.rs`: deadlines and other limits that change.
 //! - `names.rs`: names that look alike, in every dialect and at two processes.
 //! - `redis.rs`: a virtual Redis. One test compares it with a real `redis-server`; a plain `cargo test` ignores that.
 //! - `cluster.rs`: several servers around it. `redis_chat.rs` and the files after it check that their clients see one chat.
@@ -55,6 +55,7 @@ mod redis_order;
 mod redis_real;
 mod redis_refusals;
 mod redis_scale;
+mod reload;
 mod sequences;
 mod shown;
 mod slow_kinds;

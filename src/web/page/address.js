@@ -27,14 +27,3 @@ export function putInAddress(conversation) {
   // Replaced, not pushed: "back" leaves the chat rather than walking through rooms.
   if (location.hash !== hash) history.replaceState(null, "", hash);
 }
-
-/** Where the server listens, beside this page wherever that is mounted. */
-export function socketAddress(name) {
-  const address = new URL("ws", document.baseURI);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  address.hash = "";
-  // No room yet: each is joined with a request of its own, which says how much history is wanted.
-  address.search = new URLSearchParams({ name, room: "" });
-  if (!name) address.searchParams.delete("name");
-  return address.href;
-}

@@ -15,7 +15,7 @@ export class Banner {
 
   constructor(connection, chat) {
     this.#connection = connection;
-    connection.addEventListener("state", () => this.#show());
+    connection.on("state", () => this.#show());
     window.addEventListener("online", () => this.#show());
     window.addEventListener("offline", () => this.#show());
     chat.addEventListener("advice", ({ detail }) => this.#advise(detail));
@@ -37,8 +37,8 @@ export class Banner {
     byId("banner").dataset.state = state;
     document.body.dataset.connection = state;
     setText(byId("banner-text"), text);
-    byId("retry").hidden = !["waiting", "ended"].includes(state);
-    setText(byId("retry"), state === "ended" ? "Connect" : "Retry now");
+    byId("retry").hidden = !["waiting", "closed"].includes(state);
+    setText(byId("retry"), state === "closed" ? "Connect" : "Retry now");
     clearInterval(this.#ticking);
     if (state === "waiting") this.#ticking = setInterval(() => this.#countDown(), 250);
     this.#countDown();
@@ -49,7 +49,7 @@ export class Banner {
     const why = reason ? `: ${reason}` : "";
     if (state === "waiting") return navigator.onLine ? `Connection lost${why}` : "You are offline";
     if (state === "connecting") return "Connecting…";
-    return state === "ended" ? `Not connected${why}` : "";
+    return state === "closed" ? `Not connected${why}` : "";
   }
 
   // Apart from the text, and not read out: a screen reader would otherwise count along.

@@ -19,19 +19,14 @@ export function keyOf(kind, name) {
 }
 
 export class Conversation {
-  /** The number of the last message seen; null until the room has told. */
-  lastSeq = null;
-  /** What it belongs to, and whether the room's numbers belong to something else since. */
-  epoch = null;
-  moved = false;
-  /** The number of the room's last gap: what was said by others while nobody of its process was there. */
-  since = 0;
   /** Whether the server counts us in. A private conversation needs no joining. */
   joined = false;
-  /** The room's last number according to `joined`, while its history is still to come. */
-  awaited = null;
-  /** What has come of the history, which may be told in pieces. */
-  pieces = [];
+  /** Whether it shows everything up to now, and messages can be sent to it. */
+  ready = false;
+  /** Whether the reader wants to leave. */
+  leaving = false;
+  /** The position at which the server has removed the reader; undefined if it has not. */
+  since = undefined;
   /** The answer that told who is there, and what it was for; that may come in pieces too. */
   told = { id: undefined, purpose: undefined };
   /** Of a private conversation, the id of who wrote last: the name may be somebody else's now. */

@@ -1,6 +1,5 @@
 // Messages of the server, and their effects on the chat. A type that is not listed here is ignored.
 
-import { missedText } from "./catchup.js";
 import { messageEntry } from "./conversation.js";
 
 /** Names in a line that lists who is here. */
@@ -18,10 +17,9 @@ const HEARD = {
 
   joined(session, event) {
     const { chat } = session;
-    const purpose = session.answered(event);
-    // Only who joins is told the room's numbers.
-    const ours = Boolean(purpose) || Number.isFinite(event.seq);
-    if (ours) session.joined(String(event.room), event, purpose);
+    // Only a client that joins is sent the room's numbers.
+    const ours = Number.isFinite(event.seq);
+    if (ours) session.joined(String(event.room));
     const room = chat.find("room", event.room);
     if (!room || typeof event.name !== "string") return;
     if (!ours) {
@@ -34,13 +32,12 @@ const HEARD = {
   left(session, event) {
     const { chat } = session;
     const room = chat.find("room", event.room);
-    const purpose = session.answered(event);
-    if (!room) return;
-    if (purpose) return session.forget(room);
-    if (typeof event.name !== "string") return;
+    if (!room || typeof event.name !== "string") return;
     const reason = event.reason ? ` (${event.reason})` : "";
     if (event.by === chat.id) {
-      room.joined = false;
+      if (room.leaving) return session.forget(room);
+      room.since = session.connection.position(room.name);
+      room.joined = room.ready = false;
       room.members = null;
       chat.advise(`You left${reason}`, "error", room);
     } else {
@@ -50,10 +47,14 @@ const HEARD = {
     chat.setMembers(room, null, event.count);
   },
 
-  history(session, event) {
+  history({ chat }, { room: name, messages }) {
+    const room = chat.find("room", name);
+    if (room) for (const message of messages) chat.add(room, messageEntry(message, chat.isOwn(message.by)));
+  },
+
+  ready(session, event) {
     const room = session.chat.find("room", event.room);
-    const messages = Array.isArray(event.messages) ? event.messages : [];
-    if (room) session.heardHistory(room, messages.filter((message) => Number.isFinite(message?.seq)));
+    if (room) session.ready(room);
   },
 
   message(session, event) {
@@ -61,13 +62,9 @@ const HEARD = {
     const room = chat.find("room", event.room);
     const purpose = session.answered(event);
     if (!room) return;
-    if (session.holdsBack(room, event)) return;
-    session.caughtUp(room);
-    // Each number once: what we have is not shown again.
-    if (event.seq <= room.lastSeq) return;
-    if (Number.isFinite(event.seq)) room.lastSeq = event.seq;
     const entry = messageEntry(event, Boolean(purpose?.saying) || chat.isOwn(event.by));
-    if (purpose?.saying) chat.confirm(room, purpose.saying, entry);
+    const pending = purpose?.saying ?? room.entries.find((one) => isThat(one, entry));
+    if (pending) chat.confirm(room, pending, entry);
     else chat.add(room, entry, true);
   },
 
@@ -90,7 +87,6 @@ const HEARD = {
     const more = event.id !== undefined && event.id === room.told.id;
     if (more) purpose = room.told.purpose;
     room.told = { id: event.id, purpose };
-    session.caughtUp(room);
     const names = event.names.map(String);
     session.chat.setMembers(room, names, event.count, more);
     if (purpose?.aloud) session.chat.advise(`${more ? "And" : "Here"}: ${names.slice(0, NAMES_SHOWN).join(", ")}${names.length > NAMES_SHOWN ? ", …" : ""}`);
@@ -137,6 +133,7 @@ const HEARD = {
   missed(session, event) {
     const { chat } = session;
     const room = event.room === undefined ? chat.open : chat.find("room", event.room);
+    if (event.anew) return chat.advise("The room has begun anew", "anew", room ?? chat.open);
     chat.advise(missedText(event.count), "gap", room ?? chat.open);
   },
 
@@ -152,12 +149,10 @@ const HEARD = {
       chat.change(purpose.conversation, purpose.saying, { status: "failed", problem: text });
     } else if (purpose?.naming) {
       session.naming.refused(text, !purpose.quiet);
-    } else if (chat.name === null || session.connection.state !== "online") {
+    } else if (chat.name === null || session.connection.state !== "open") {
       session.naming.refused(text, false);
     } else {
       chat.advise(text, "error");
-      // Nothing waits for that room any more.
-      if (purpose?.joining !== undefined) chat.emit("refused-room", text);
     }
   },
 };
@@ -173,7 +168,18 @@ function follow(chat, by, from, to) {
   chat.emit("list");
 }
 
-export function hear(session, event) {
-  // hasOwn, so that a type "constructor" is unknown too.
-  if (Object.hasOwn(HEARD, event.type)) HEARD[event.type](session, event);
+/** Has each event of the client change the chat. */
+export function hearAll(session) {
+  for (const [type, act] of Object.entries(HEARD)) session.connection.on(type, (event) => act(session, event));
+}
+
+/** Whether a message of the reader's is the one that was sent just before the connection broke. */
+function isThat(entry, { own, text, me }) {
+  return own && entry.status === "pending" && entry.sent && entry.text === text && entry.me === me;
+}
+
+/** Of so many messages; without a number, of any. */
+function missedText(count) {
+  if (!Number.isFinite(count)) return "You may have missed messages";
+  return count === 1 ? "You missed 1 message" : `You missed ${count} messages`;
 }

@@ -1,16 +1,16 @@
 // Puts the parts together, and carries out what the reader asks for. The map of this folder:
 //
-// connection      the WebSocket, opened again whenever it breaks
-// session         requests to the server; hearing: its messages; naming, catchup: two things that take more than one
+// client          the connection, opened again whenever it breaks, and what was missed meanwhile; also for applications
+// session         requests to the server; hearing: its messages; naming: getting the name that the reader wants
 // state           the chat as we know it; conversation: one room of it; requests: strangers who want one
 // log, lists, …   what is seen of it; they listen to the state, draw once a frame, and never talk to each other
 
-import { nameInAddress, placeInAddress, putInAddress, socketAddress } from "./address.js";
+import { nameInAddress, placeInAddress, putInAddress } from "./address.js";
 import { RequestsDialog } from "./asking.js";
 import { Banner } from "./banner.js";
+import { Client } from "./client.js";
 import { HELP, parse, roomName } from "./commands.js";
 import { Composer } from "./composer.js";
-import { Connection } from "./connection.js";
 import { NameDialog, RoomDialog } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
@@ -24,7 +24,7 @@ import { rememberedName, rememberedRooms } from "./storage.js";
 const FIRST_ROOM = "lobby";
 
 const chat = new Chat();
-const connection = new Connection(() => socketAddress(session.naming.wanted));
+const connection = new Client();
 const session = new Session(connection, chat, nameInAddress() ?? rememberedName());
 const drawers = new Drawers();
 const composer = new Composer(chat, submit);
@@ -34,7 +34,7 @@ const roomDialog = new RoomDialog(chat, (room) => {
 });
 const nameDialog = new NameDialog(chat, (name) => {
   session.naming.want(name);
-  if (connection.state === "online") return;
+  if (connection.state === "open") return;
   nameDialog.close();
   connection.open();
 });
@@ -76,7 +76,7 @@ function submit(input) {
     case "rooms":
       return chooseRoom();
     case "quit":
-      return connection.quit();
+      return connection.close();
   }
 }
 
@@ -151,7 +151,7 @@ function start() {
   const rooms = new Map(rememberedRooms().map((room) => [room, false]));
   if (place?.kind === "room") rooms.set(roomName(place.name), true);
   if (rooms.size === 0) rooms.set(FIRST_ROOM, place === null);
-  session.wantedRooms = [...rooms];
+  for (const [name, show] of rooms) session.join(name, show);
   if (place?.kind === "private") session.talkTo(place.name);
   if (session.naming.wanted) connection.open();
   else nameDialog.ask("");

@@ -21,10 +21,19 @@ export class Naming {
     this.wanted = tidy(wanted);
   }
 
+  /** The name that each connection asks for. */
+  get wanted() {
+    return this.#session.connection.name;
+  }
+
+  set wanted(name) {
+    this.#session.connection.name = name;
+  }
+
   /** The reader gave a name. */
   want(name) {
     clearTimeout(this.#timer);
-    if (this.#session.connection.state === "online") this.#session.nick(tidy(name));
+    if (this.#session.connection.state === "open") this.#session.nick(tidy(name));
     else this.wanted = tidy(name);
   }
 

@@ -1,9 +1,7 @@
-// The reader's actions as requests to the server. Some are repeated when the connection comes back.
+// The reader's actions as requests to the server.
 
-import { catchUp } from "./catchup.js";
 import { roomName } from "./commands.js";
-import { KEPT_ENTRIES } from "./conversation.js";
-import { hear } from "./hearing.js";
+import { hearAll } from "./hearing.js";
 import { Naming } from "./naming.js";
 import { rememberRooms } from "./storage.js";
 
@@ -22,9 +20,9 @@ export class Session {
     this.connection = connection;
     this.chat = chat;
     this.naming = new Naming(this, chat, name);
-    connection.addEventListener("message", (event) => hear(this, event.detail));
-    connection.addEventListener("state", () => {
-      if (connection.state !== "online") this.#cutOff();
+    hearAll(this);
+    connection.on("state", ({ state }) => {
+      if (state !== "open") this.#cutOff();
     });
     chat.addEventListener("shown", ({ detail }) => {
       if (detail?.joined && detail.members === null) this.who(detail);
@@ -34,7 +32,7 @@ export class Session {
   /** Sends a request; its answer will find `purpose` under the id that this returns. */
   request(message, purpose) {
     const id = ++this.#lastId;
-    if (this.connection.send({ ...message, id })) this.requests.set(id, purpose);
+    if (this.connection.post({ ...message, id })) this.requests.set(id, purpose);
     return id;
   }
 
@@ -50,12 +48,18 @@ export class Session {
     const known = this.chat.find("room", name);
     if (known && show) this.chat.show(known);
     if (known?.joined) return;
-    this.request({ type: "join", room: roomName(name), history: HISTORY_WANTED, echo: true }, { joining: name, show });
+    const joined = this.connection.join(roomName(name), { history: HISTORY_WANTED, echo: true, since: known?.since });
+    joined.then(
+      ({ room }) => show && this.chat.show(this.chat.ensure("room", room)),
+      // Nothing waits for that room any more.
+      ({ message }) => this.chat.emit("refused-room", message),
+    );
   }
 
   leave(conversation) {
-    if (conversation.joined) this.request({ type: "leave", room: conversation.name }, { leaving: conversation });
-    else this.forget(conversation);
+    conversation.leaving = true;
+    if (!conversation.joined) this.forget(conversation);
+    this.connection.leave(conversation.name);
   }
 
   /** Takes a conversation off the list. */
@@ -107,57 +111,28 @@ export class Session {
     this.say(conversation, entry.text, entry.me);
   }
 
-  /** The server's welcome: everything we were in is joined again. */
+  /** The server's welcome. The client enters all rooms again. */
   welcomed(name, id) {
     this.chat.setId(id);
-    this.connection.welcomed();
     this.naming.welcomed(name);
     for (const conversation of this.chat.all()) {
-      if (conversation.kind === "room") this.join(conversation.name, false);
-      else this.#settle(conversation);
+      if (conversation.kind !== "room") this.#settle(conversation);
     }
-    for (const [name, show] of this.wantedRooms ?? []) this.join(name, show);
-    this.wantedRooms = null;
   }
 
-  /** The server has put us into a room: `epoch` is what its numbers belong to, `seq` the last, `since` that of its last gap. */
-  joined(name, { epoch, seq, since }, purpose) {
+  /** The server has put the reader into a room. */
+  joined(name) {
     const conversation = this.chat.ensure("room", name);
-    if (purpose?.show || !this.chat.open) this.chat.show(conversation);
     conversation.joined = true;
-    conversation.moved = conversation.lastSeq !== null && conversation.epoch !== epoch;
-    conversation.epoch = epoch;
-    conversation.since = Number.isFinite(since) ? since : 0;
-    conversation.awaited = Number.isFinite(seq) ? seq : 0;
-    conversation.pieces = [];
+    conversation.leaving = false;
     this.#rememberRooms();
-    // A room that has kept nothing sends no history. Then this answer, which comes after it, says so.
-    const same = !conversation.moved && conversation.awaited === conversation.lastSeq;
-    if (!same || this.chat.open === conversation) this.who(conversation);
-    else this.caughtUp(conversation);
+    if (!this.chat.open) this.chat.show(conversation);
+    else if (this.chat.open === conversation) this.who(conversation);
   }
 
-  /** The history of a room that was joined, or a piece of it. The last piece has the room's last message. */
-  heardHistory(conversation, messages) {
-    if (conversation.awaited === null) return;
-    conversation.pieces.push(...messages);
-    if (!messages.some(({ seq }) => seq >= conversation.awaited)) return;
-    this.caughtUp(conversation);
-  }
-
-  /** A message may come between two pieces of the history; then it waits for the rest. */
-  holdsBack({ awaited, pieces }, message) {
-    const holds = awaited !== null && pieces.length > 0 && pieces.length < KEPT_ENTRIES && Number.isFinite(message.seq);
-    if (holds) pieces.push(message);
-    return holds;
-  }
-
-  /** What there is to know of the time before joining is known. */
-  caughtUp(conversation) {
-    if (conversation.awaited === null) return;
-    const pieces = conversation.pieces.sort((a, b) => a.seq - b.seq);
-    conversation.pieces = [];
-    catchUp(this.chat, conversation, pieces);
+  /** The room shows everything up to now. */
+  ready(conversation) {
+    conversation.ready = true;
     this.#settle(conversation);
   }
 
@@ -177,7 +152,7 @@ export class Session {
     const purpose = { saying: entry, conversation };
     const room = conversation.kind === "room";
     // A pending request comes first, and decides this.
-    if (room && (!conversation.joined || conversation.awaited !== null)) return;
+    if (room && !conversation.ready) return;
     const request = room
       ? { type: me ? "me" : "say", room: conversation.name, text }
       : { type: "tell", to: conversation.name, text };
@@ -188,9 +163,7 @@ export class Session {
   #cutOff() {
     this.requests.clear();
     for (const conversation of this.chat.rooms()) {
-      conversation.joined = false;
-      conversation.awaited = null;
-      conversation.pieces = [];
+      conversation.joined = conversation.ready = false;
       conversation.members = conversation.count = null;
     }
     this.chat.emit("members", { conversation: this.chat.open });

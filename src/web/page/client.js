@@ -1,0 +1,336 @@
+// The client of chinwag's JSON protocol, for applications and for the chat page. client.d.ts describes what it exports.
+
+const [FIRST_RETRY_MS, LONGEST_RETRY_MS] = [1_000, 30_000];
+const STABLE_MS = 10_000;
+const OPENING_MAX_MS = 15_000;
+/** A browser shows no WebSocket pings, so the client sends a `ping` after a silence. */
+const SILENCE_MS = 30_000;
+const [ANSWER_MAX_MS, HURRIED_ANSWER_MAX_MS] = [10_000, 4_000];
+const HELD_MAX = 500;
+const SEEN_MAX = 500;
+const IDS_MAX = 50;
+
+/** The client does not reconnect after these close codes: a good-bye, and a removal (kick, ban, idle, broken rule). */
+const isFinal = (code, reason, canRenew) =>
+  code === 1000 || (code === 1008 && !(canRenew && /expired/i.test(reason)));
+
+const problem = (code, text) => Object.assign(new Error(text), { code });
+const keyOf = (room) => String(room).trim().replace(/^#/, "").normalize("NFC").toLowerCase();
+
+function fingerprint({ at, from, text, data }) {
+  let hash = 0;
+  for (const letter of JSON.stringify([from, text, data])) hash = (hash * 31 + letter.codePointAt()) | 0;
+  return `${at} ${hash}`;
+}
+
+export function connect(options) {
+  const client = new Client(options);
+  client.open();
+  return client;
+}
+
+export class Client extends EventTarget {
+  state = "idle";
+  reason = "";
+  retryAt = 0;
+  id = null;
+
+  #options;
+  #rooms = new Map();
+  #ids = [];
+  #pending = new Map();
+  #lastId = 0;
+  #socket = null;
+  #attempt = 0;
+  #retry;
+  #stable;
+  #watch;
+
+  constructor(options = {}) {
+    super();
+    this.#options = options;
+    this.name = options.name ?? "";
+    if (options.room) this.join(options.room, options).catch(() => {});
+    globalThis.addEventListener?.("online", () => this.#hurry());
+    globalThis.addEventListener?.("offline", () => this.#probe(HURRIED_ANSWER_MAX_MS));
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+  }
+
+  on(type, act) {
+    this.addEventListener(type, ({ detail }) => act(detail));
+    return this;
+  }
+
+  async open() {
+    if (this.#socket) return;
+    clearTimeout(this.#retry);
+    const attempt = (this.#socket = {});
+    this.#watch = setTimeout(() => this.#end(), OPENING_MAX_MS);
+    this.#turn("connecting");
+    try {
+      const { getToken } = this.#options;
+      const token = getToken ? await getToken() : this.#options.token;
+      if (this.#socket === attempt) this.#connect(token);
+    } catch (error) {
+      if (this.#socket !== attempt) return;
+      this.#fail(error);
+      this.#end();
+    }
+  }
+
+  close() {
+    this.#end(1000);
+  }
+
+  join(name, { history = 0, echo = false, since } = {}) {
+    const key = keyOf(name);
+    const [, epoch, seq] = /^(.*)-(\d+)$/.exec(since) ?? [];
+    const room = this.#rooms.get(key) ?? { name, key, history, echo, epoch, seq: epoch && Number(seq), seen: new Set(), waiters: [] };
+    this.#rooms.set(key, room);
+    if (room.joined) return Promise.resolve(room.joined);
+    const joined = new Promise((resolve, reject) => room.waiters.push({ resolve, reject }));
+    joined.catch(() => {});
+    if (this.state === "open") this.#enter(room);
+    return joined;
+  }
+
+  leave(room = this.#room()) {
+    if (this.#rooms.get(keyOf(room))?.joined) return this.request("leave", { room });
+    this.#forget(keyOf(room), problem("left", "the room was left"));
+    return Promise.resolve();
+  }
+
+  say(text, room = this.#room()) {
+    return this.request("say", { room, text });
+  }
+
+  me(text, room = this.#room()) {
+    return this.request("me", { room, text });
+  }
+
+  send(data, room = this.#room()) {
+    return this.request("say", { room, data });
+  }
+
+  tell(to, text) {
+    return this.request("tell", { to, text });
+  }
+
+  request(type, fields = {}) {
+    const answer = new Promise((resolve, reject) => this.#ask({ ...fields, type }, resolve, reject));
+    answer.catch(() => {});
+    return answer;
+  }
+
+  post(object) {
+    if (this.state !== "open" || this.#socket?.readyState !== 1) return false;
+    this.#socket.send(JSON.stringify(object));
+    return true;
+  }
+
+  position(room = this.#room()) {
+    const { epoch, seq } = this.#rooms.get(keyOf(room)) ?? {};
+    return epoch && `${epoch}-${seq}`;
+  }
+
+  isOwn({ by }) {
+    return this.#ids.includes(by);
+  }
+
+  #room() {
+    const [room] = this.#rooms.values();
+    return room?.name ?? "lobby";
+  }
+
+  #connect(token) {
+    const address = new URL("ws", this.#options.url ?? import.meta.url);
+    address.protocol = address.protocol.replace("http", "ws");
+    address.search = new URLSearchParams({ room: "", ...(this.name && { name: this.name }), ...(token && { token }) });
+    const socket = (this.#socket = new WebSocket(address.href));
+    // From the opening to the welcome there is no deadline: a full server queues its clients.
+    socket.onopen = () => clearTimeout(this.#watch);
+    socket.onmessage = ({ data }) => this.#read(data);
+    socket.onclose = ({ code, reason }) => this.#end(code, reason);
+  }
+
+  #ask(request, resolve, reject, isInternal) {
+    const id = `c${++this.#lastId}`;
+    if (this.post({ ...request, id })) this.#pending.set(id, { resolve, reject, isInternal });
+    else reject(problem("closed", "there is no connection"));
+  }
+
+  #read(data) {
+    clearTimeout(this.#watch);
+    if (this.state === "open") this.#watch = setTimeout(() => this.#probe(ANSWER_MAX_MS), SILENCE_MS);
+    const event = JSON.parse(data);
+    this.#emit("raw", event);
+    const { type, id, by } = event;
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    const room = this.#rooms.get(keyOf(event.room));
+    if (type === "welcome") this.#welcomed(event);
+    else if (type === "message" && room) this.#hear(room, event);
+    else if (type !== "history" || !pending?.isInternal) this.#emit(type, event);
+    if (type === "error") pending?.reject(problem(event.code, event.text));
+    else pending?.resolve(event);
+    if (type === "bye") this.reason = String(event.reason ?? "");
+    if (type === "nick" && by === this.id) this.name = event.to;
+    if (type === "left" && by === this.id) this.#forget(keyOf(event.room), problem("left", "the room was left"));
+    if (type === "expiring") this.#renew();
+  }
+
+  #welcomed(event) {
+    this.id = event.id;
+    this.#ids = [...this.#ids, event.id].slice(-IDS_MAX);
+    this.reason = "";
+    this.#stable = setTimeout(() => (this.#attempt = 0), STABLE_MS);
+    this.#turn("open");
+    this.#emit("welcome", event);
+    for (const room of this.#rooms.values()) this.#enter(room);
+  }
+
+  #enter(room) {
+    if (room.isEntering || room.joined) return;
+    room.isEntering = true;
+    this.#ask({ type: "join", room: room.name, history: 0, echo: room.echo }, (joined) => this.#entered(room, joined), (error) => {
+      room.isEntering = false;
+      if (error.code !== "closed") this.#forget(room.key, error);
+    });
+  }
+
+  #entered(room, joined) {
+    const { epoch, seq: end } = joined;
+    this.#rooms.delete(room.key);
+    const isKnown = room.seq !== undefined;
+    const isMoved = isKnown && room.epoch !== epoch;
+    const { room: name } = joined;
+    Object.assign(room, { name, key: keyOf(name), isEntering: false, joined, isKnown, isMoved, got: [], held: [] });
+    this.#rooms.set(room.key, room);
+    for (const { resolve } of room.waiters.splice(0)) resolve(joined);
+    const isCurrent = isKnown ? !isMoved && room.seq >= end : !room.history;
+    if (isCurrent || end === 0) this.#catchUp(room);
+    else this.#fetch(room, isMoved ? 0 : room.seq);
+  }
+
+  #fetch(room, after) {
+    const { joined } = room;
+    const range = after === undefined ? { count: room.history } : { after };
+    const isOver = () => room.joined !== joined || !room.held;
+    const take = ({ messages }) => {
+      if (isOver()) return;
+      room.got.push(...messages);
+      const last = messages.at(-1)?.seq;
+      if (after === undefined || !(last > after && last < joined.seq)) this.#catchUp(room);
+      else this.#fetch(room, last);
+    };
+    this.#ask({ type: "history", room: room.name, ...range }, take, () => isOver() || this.#catchUp(room), true);
+  }
+
+  /** Emits what the history and the messages since have that is new, in order. */
+  #catchUp(room) {
+    const { name, joined, got, held, isKnown, isMoved, seen, seq: last } = room;
+    const { epoch, seq: end, since } = joined;
+    room.held = null;
+    room.epoch = epoch;
+    const inOrder = [...new Map([...got, ...held].map((one) => [one.seq, one])).values()].sort((a, b) => a.seq - b.seq);
+    const hasSeen = (one) => (isMoved ? seen.has(fingerprint(one)) : one.seq <= last);
+    const fresh = inOrder.filter((one) => !hasSeen(one));
+    let count = 0;
+    let anew = false;
+    if (isMoved) {
+      const known = inOrder.findLast(hasSeen);
+      anew = !known && (last > 0 || end > 0);
+      if (anew || known?.seq < since) count = undefined;
+    } else if (isKnown) {
+      count = last < since ? undefined : Math.max(0, end - last - fresh.filter(({ seq }) => seq <= end).length);
+    }
+    if (count !== 0) this.#emit("missed", { room: name, count, anew });
+    if (!isKnown && got.length > 0) {
+      for (const one of got) this.#see(room, one);
+      this.#emit("history", { room: name, epoch, messages: got });
+    }
+    if (isMoved) room.seq = 0;
+    for (const one of fresh) this.#deliver(room, { room: name, ...one });
+    room.seq = Math.max(end, room.seq ?? 0);
+    this.#emit("ready", { room: name });
+  }
+
+  #hear(room, event) {
+    if (!room.held) return this.#deliver(room, event);
+    room.held.push(event);
+    if (room.held.length > HELD_MAX) this.#catchUp(room);
+  }
+
+  #deliver(room, event) {
+    if (event.seq <= room.seq) return;
+    this.#see(room, event);
+    // A client without echo does not read its own messages later, either.
+    if (room.echo || !this.isOwn(event)) this.#emit("message", event);
+  }
+
+  #see(room, message) {
+    room.seq = message.seq;
+    room.seen.add(fingerprint(message));
+    if (room.seen.size > SEEN_MAX) room.seen.delete(room.seen.values().next().value);
+  }
+
+  #forget(key, error) {
+    this.#rooms.get(key)?.waiters.forEach(({ reject }) => reject(error));
+    this.#rooms.delete(key);
+  }
+
+  async #renew() {
+    try {
+      const token = await this.#options.getToken?.();
+      if (token) this.post({ type: "login", token });
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error) {
+    this.#emit("error", { code: "no_connection", text: String(error?.message ?? error) });
+  }
+
+  /** The network or the reader is back: a pending attempt is made now, and a silent connection is checked. */
+  #hurry() {
+    if (this.state === "waiting") this.open();
+    this.#probe(HURRIED_ANSWER_MAX_MS);
+  }
+
+  #probe(patience) {
+    if (!this.post({ type: "ping" })) return;
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => this.#end(), patience);
+  }
+
+  #end(code = 1006, reason = "") {
+    for (const timer of [this.#retry, this.#stable, this.#watch]) clearTimeout(timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket) {
+      // A dead peer answers no close. Its later messages belong to a connection that is over.
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close?.(1000);
+    }
+    if (reason) this.reason ||= reason;
+    for (const room of this.#rooms.values()) room.joined = room.held = null;
+    for (const { reject } of this.#pending.values()) reject(problem("closed", "the connection ended"));
+    this.#pending.clear();
+    if (isFinal(code, this.reason, this.#options.getToken)) return this.#turn("closed", code);
+    // Full jitter: after a restart the clients come back spread over the time.
+    const delay = Math.random() * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempt++);
+    this.retryAt = Date.now() + delay;
+    this.#retry = setTimeout(() => this.open(), delay);
+    this.#turn("waiting", code);
+  }
+
+  #turn(state, code) {
+    this.state = state;
+    this.#emit("state", { state, code, reason: this.reason, retryAt: this.retryAt });
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail: { type, ...detail } }));
+  }
+}
