@@ -131,7 +131,8 @@ fn line_clients_behind_haproxy_are_limited_by_their_own_addresses() {
              backend chinwag\n  server one {address} {version} check check-send-proxy inter 100ms\n"
         );
         fs::write(folder.path().join("haproxy.cfg"), config).unwrap();
-        let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), other);
+        // The probe of the start is a client too, so it uses the port whose clients are not counted.
+        let _haproxy = start("/usr/sbin/haproxy", &["-db", "-f", "haproxy.cfg"], folder.path(), port);
         let connect = |port: u16| Client::connect(([127, 0, 0, 1], port).into());
         let mut clients = ["ann", "bob"].map(|name| {
             let mut client = connect(other);
