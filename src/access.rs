@@ -1,7 +1,7 @@
-//! Access: who may enter, speak and moderate. Accounts, tokens, roles, rules of rooms, bans and the filter of words.
+//! Access: the settings of rooms, accounts and the filter, the decision about rights, and ranges of addresses.
 //!
-//! All of it is pure: it sees no sockets, no files and no clocks. `chat/` asks it at one place
-//! ([`rights::may`]), and `config/` reads its settings from a file.
+//! All of it is pure: it uses no sockets, files or clocks. `config/sections.rs` reads the settings. Neither the settings nor
+//! [`rights::may`] are enforced yet, so [`crate::config::Config::check_enforced`] refuses a file that has them.
 
 pub mod network;
 pub mod rights;

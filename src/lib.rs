@@ -26,7 +26,7 @@
 //! sparse       tables for data that few connections have
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
-//! access       pure: roles and rights, accounts, tokens, bans, the filter of words
+//! access       pure: settings of rooms, accounts and the filter, and rights; not enforced yet. Ranges of addresses
 //! ```
 //!
 //! # Where to find, and where to add
@@ -43,7 +43,7 @@
 //! | How to add an HTTP route? | `web.rs` (a `Path` with `path_of` and `route`, and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it) |
 //! | How to add a limit of the chat: a number or size of what rooms and clients have? | `config/table.rs` (a flag, with bounds), `chat.rs` (a field of `Rules`, and its check), `protocol/problem.rs` (the refusal). `max_rooms_per_client` is an example |
 //! | How to add a limit of a connection? | `config/table.rs`, [`limits::Limits`] in `limits.rs`, and the place that enforces it. Numbers of connections are in `quota.rs`. Rates are in `rate.rs` or, by address, in `rate/by_address.rs`, and are charged in `roster/rates.rs`. Sizes of raw input are in the codecs |
-//! | How to add a key of the configuration file? | every flag is one. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes), `server/reload.rs` (its effect on a running server) |
+//! | How to add a key of the configuration file? | every flag is one, and its row says when a change takes effect: `config/table.rs`, and `server/reload.rs` if it is at once. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes) |
 //! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |

@@ -15,16 +15,6 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
-
-    /// The first address of the range.
-    pub fn first(&self) -> IpAddr {
-        self.0.network()
-    }
-
-    /// The number of bits that all its addresses have in common.
-    pub fn prefix_len(&self) -> u8 {
-        self.0.prefix_len()
-    }
 }
 
 impl From<IpAddr> for Network {

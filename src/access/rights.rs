@@ -60,7 +60,7 @@ pub enum Grant {
 /// The rooms that a token of another application names. It narrows the rights of the role: no other room can be entered.
 pub type Grants = BTreeMap<RoomName, Grant>;
 
-/// Who a client is.
+/// The account and the rights of a client. The default is a guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Identity {
     /// `None` for a guest.
@@ -70,17 +70,12 @@ pub struct Identity {
     pub grants: Option<Grants>,
 }
 
-impl Identity {
-    /// A client that has not logged in.
-    pub const GUEST: Identity = Identity { account: None, role: Role::Guest, grants: None };
-}
-
-/// Something that needs a right.
+/// A kind of request, by the right that it needs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
     /// Log in, register, quit, ask for help or a pong: allowed to every client.
     Connect,
-    /// Take a name, send a private message, list rooms and members: what is bound to no room.
+    /// Take a name, send a private message, list rooms and members: everything that is bound to no room.
     Converse,
     /// Enter a room, read its history or its events.
     Enter,
@@ -99,7 +94,7 @@ impl Action {
 
 /// The circumstances of an action.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Scope<'a> {
     /// Whether guests must log in first (`--access login`).
     pub login_required: bool,
     /// The room of the action with its rules, if it has one.
@@ -119,14 +114,14 @@ pub enum Denied {
 ///
 /// # Errors
 /// The reason why not.
-pub fn may(identity: &Identity, action: Action, place: Place<'_>) -> Result<(), Denied> {
+pub fn may(identity: &Identity, action: Action, scope: Scope<'_>) -> Result<(), Denied> {
     if action == Action::Connect {
         return Ok(());
     }
-    if place.login_required && identity.account.is_none() {
+    if scope.login_required && identity.account.is_none() {
         return Err(Denied::LoginRequired);
     }
-    let by_role = match (action, place.room) {
+    let by_role = match (action, scope.room) {
         (Action::Moderate, _) => identity.role >= Role::Moderator,
         (Action::SetTopic, Some((_, rules))) => {
             identity.role >= Role::Moderator && rules.enter.includes(identity)
@@ -141,7 +136,7 @@ pub fn may(identity: &Identity, action: Action, place: Place<'_>) -> Result<(), 
         // Without a room there is nothing to protect; the request fails for another reason.
         (Action::Enter | Action::Speak | Action::SetTopic, None) => true,
     };
-    match by_role && is_granted(identity, action, place) {
+    match by_role && is_granted(identity, action, scope) {
         true => Ok(()),
         false if identity.account.is_none() => Err(Denied::LoginRequired),
         false => Err(Denied::NoRight),
@@ -149,8 +144,8 @@ pub fn may(identity: &Identity, action: Action, place: Place<'_>) -> Result<(), 
 }
 
 /// Whether the grants of the identity's token allow the action.
-fn is_granted(identity: &Identity, action: Action, place: Place<'_>) -> bool {
-    let Some((grants, (room, _))) = identity.grants.as_ref().zip(place.room) else {
+fn is_granted(identity: &Identity, action: Action, scope: Scope<'_>) -> bool {
+    let Some((grants, (room, _))) = identity.grants.as_ref().zip(scope.room) else {
         return true;
     };
     let least = match action {

@@ -9,13 +9,13 @@ use http::header::{self, HeaderMap, HeaderName};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The address that the fields of a request say.
+/// The address in the fields of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ForwardedFor {
     /// The request has neither field.
     Absent,
     Client(IpAddr),
-    /// A field is malformed or obfuscated, or the two say different addresses.
+    /// A field is malformed or obfuscated, or the two have different addresses.
     Unusable,
 }
 
@@ -39,10 +39,10 @@ pub fn client_of(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Fo
     };
     let both = [among(&X_FORWARDED_FOR, address_of_node), among(&header::FORWARDED, address_of_element)];
     match both {
-        [ForwardedFor::Absent, said] | [said, ForwardedFor::Absent] => said,
+        [ForwardedFor::Absent, only] | [only, ForwardedFor::Absent] => only,
         // A client can send the field that its proxy does not set.
         [first, second] if first != second => ForwardedFor::Unusable,
-        [said, _] => said,
+        [same, _] => same,
     }
 }
 

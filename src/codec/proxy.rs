@@ -28,7 +28,7 @@ pub enum ProxyHeader {
     Complete {
         /// The length of the header.
         bytes: usize,
-        /// The address of the client. `None` if the proxy does not say it, or has opened the connection for itself.
+        /// The address of the client. `None` if the header has none, or the proxy has opened the connection for itself.
         source: Option<IpAddr>,
     },
     /// The input is no header, for this reason.
@@ -118,7 +118,7 @@ fn read_v2(input: &[u8]) -> ProxyHeader {
 /// The source in the body of version 2; `None` if the body is too short or the protocol is not TCP.
 fn v2_source(family: u8, body: &[u8]) -> Option<Option<IpAddr>> {
     match family {
-        // The proxy does not know the client's address, or the client came by a Unix socket.
+        // The header has no address, or the client came by a Unix socket.
         0x00 | 0x31 => Some(None),
         0x11 if body.len() >= 12 => {
             let octets: [u8; 4] = body.get(..4)?.try_into().ok()?;

@@ -24,7 +24,7 @@ pub struct FileText {
 }
 
 impl FileText {
-    /// Reads a file whose path a message calls `label`.
+    /// Reads a file. Messages about the whole file begin with `label` and its path.
     ///
     /// # Errors
     /// The file can't be read, is too large, or is not UTF-8.

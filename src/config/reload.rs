@@ -24,7 +24,7 @@ impl fmt::Debug for ConfigSource {
 /// The configuration after it was read again.
 #[derive(Clone, Debug)]
 pub struct Reloaded {
-    /// The configuration from now on. Flags that need a restart keep their values; rooms, accounts and the filter are new.
+    /// The configuration from now on. Flags that need a restart keep their values; the sections are new.
     pub config: Config,
     /// Names of the flags whose new values are in `config`.
     pub at_once: Vec<String>,

@@ -85,7 +85,7 @@ pub fn command(file: &FileValues) -> Command {
         .about("A chat and broadcast server on one poll loop.")
         .after_help(
             "Sizes: 512, 64k, 1m. Times: 500ms, 10s, 5m. Rates: 5/s, 30/m. `off` lifts a limit where that is safe.\n\
-             Each flag is also an environment variable, and a key in the file of --config: --line-max is CHINWAG_LINE_MAX and \n\
+             Each flag is also an environment variable, and a key in the file of --config: --line-max is CHINWAG_LINE_MAX and\n\
              line-max.",
         )
         .args(FLAGS.iter().map(|flag| flag.arg(file.get(flag))))
@@ -381,8 +381,7 @@ flags! {
         config: Option<PathBuf> {
             unit: File, default: Absent, bounds: ByType,
             on_reload: NotInFile,
-            help: "Configuration file in TOML: flags by their names, rooms, accounts and the filter of words; SIGHUP reads it \
-                again",
+            help: "Configuration file in TOML, with flags by their names; SIGHUP reads it again",
         }
         check: bool {
             unit: Switch, default: Absent, bounds: ByType,

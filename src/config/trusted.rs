@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::access::Network;
 
-/// Proxies whose word about the address of a client counts.
+/// Proxies that are trusted to send the addresses of their clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TrustedProxy {
     Network(Network),

@@ -92,9 +92,8 @@ impl<N: Net> Server<N> {
             ForwardedFor::Absent => proxy.into(),
             ForwardedFor::Client(address) => Host::behind(proxy, Some(address)),
             ForwardedFor::Unusable => {
-                let proxy = ShownPeer(proxy);
-                log::debug!("forwarded address not usable id={} proxy={proxy}", token.serial);
-                Host::behind(self.admission.proxy_of(token).unwrap_or(Peer::Local), None)
+                log::debug!("forwarded address not usable id={} proxy={}", token.serial, ShownPeer(proxy));
+                Host::behind(proxy, None)
             }
         };
         let Some(connection) = self.roster.live_mut(token) else {

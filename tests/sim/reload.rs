@@ -142,3 +142,35 @@ fn change_that_needs_a_restart_has_no_effect() {
     server.stage.expect(carl, &["-- welcome to chinwag. what's your name?"]);
     server.stage.end();
 }
+
+#[test]
+fn limits_of_rooms_and_of_arrivals_change_at_once() {
+    let mut server = Reloadable::new("", "--rate off");
+    let ann = server.stage.join("ann");
+    server.reload("max-rooms = 2");
+    server.stage.say(ann, "/join dev");
+    server.stage.run();
+    server.stage.expect_contains(ann, "alone in #dev");
+    server.stage.say(ann, "/join board");
+    server.stage.run();
+    server.stage.expect_contains(ann, "the server has as many rooms as it may");
+    server.reload("announce-max = 0");
+    let bob = server.stage.join("bob");
+    server.stage.unread(ann);
+    server.stage.say(bob, "/join dev");
+    server.stage.expect(ann, &[]);
+    let late = server.stage.connect();
+    server.reload("name-timeout = \"3s\"");
+    server.stage.pass(4 * SECOND);
+    server.stage.expect_contains(late, "-- you gave no name in time");
+    server.reload("connects-per-ip = \"1/s\"");
+    let texts: Vec<String> = (0..3)
+        .map(|_| {
+            let wire = server.stage.connect_from(Some("10.0.0.1"), WIDE);
+            server.stage.run();
+            server.stage.text(wire)
+        })
+        .collect();
+    assert!(texts[1].contains("welcome") && texts[2].contains("too many new connections"), "{texts:?}");
+    server.stage.end();
+}
