@@ -1,12 +1,25 @@
-//! Access: the settings of rooms, accounts and the filter, the decision about rights, and ranges of addresses.
+//! Access: identities, rights, bans, the filter of words, and their settings.
 //!
-//! All of it is pure: it uses no sockets, files or clocks. `config/sections.rs` reads the settings. Neither the settings nor
-//! [`rights::may`] are enforced yet, so [`crate::config::Config::check_enforced`] refuses a file that has them.
+//! Clients log in by a token ([`token`]) or a JSON Web Token ([`jwt`]) to an account ([`accounts`]). [`rights::may`] decides
+//! what they may do, and the chat asks it in one place (`chat/enforce.rs`). All of it is pure: it uses no sockets, files or
+//! clocks, and only [`LoginToken::random`] asks the operating system for something. `config/sections.rs` reads the settings.
 
+pub mod accounts;
+pub mod bans;
+pub mod filter;
+pub mod jwt;
 pub mod network;
 pub mod rights;
 pub mod settings;
+pub mod token;
 
+pub use accounts::{Accounts, Login, LoginFailed, Proof, RegisterError, Registered, Validity};
+pub use bans::{Ban, BanTarget, Bans, Mute};
+pub use filter::{Filter, FilterVerdict};
+pub use jwt::JwtKey;
 pub use network::Network;
-pub use rights::{Action, Denied, Grant, Grants, Identity, Role, may};
-pub use settings::{AccountSettings, Allowed, FilterAction, FilterSettings, RoomRules, Settings, TokenHash};
+pub use rights::{Action, Denied, Grant, Grants, Identity, Role, Scope, may};
+pub use settings::{
+    AccountSettings, Allowed, FilterAction, FilterSettings, RoomRules, Settings, TOPIC_MAX_BYTES,
+};
+pub use token::{LoginToken, TOKEN_MAX_BYTES, TokenHash};

@@ -3,32 +3,43 @@
 //! The chat is pure: a [`Request`] goes in and [`Effect`]s come out. It uses no bytes, sockets or clocks, so its tests read
 //! like conversations.
 
+mod access;
 mod catch_up;
 mod census;
 mod clients;
 mod conflicts;
 mod context;
+mod courtesies;
 mod crowd;
+mod enforce;
 mod eviction;
 mod ids;
 mod membership;
 mod messages;
+mod moderation;
 mod names;
 mod naming;
 mod queries;
 mod remote;
 mod remote_events;
 mod rooms;
+mod sessions;
 mod shared;
+mod topics;
 
 use smallvec::SmallVec;
 
+use crate::access::{Ban, JwtKey, Network, Role};
 use crate::config::Config;
-use crate::protocol::{Dialect, Epoch, Event, LocalEvent, Problem, Request, UniqueId};
+use crate::protocol::{
+    CloseReason, Dialect, Epoch, Event, LocalEvent, Moderation, Problem, Removal, Request, UniqueId, Whois,
+};
 use crate::sparse::Sparse;
-use crate::text::{RoomName, Text};
+use crate::state::SavedState;
+use crate::text::{Name, RoomName, Text};
 use crate::time::{Moment, Now};
 
+use access::Access;
 use catch_up::CatchUp;
 pub use census::Census;
 use clients::{Client, Clients, Echo, Membership};
@@ -56,8 +67,22 @@ pub enum Effect {
     },
     /// The client is in the chat: its input is requests from now on.
     Activated(ClientId),
-    /// Close the connection of a client that has quit.
-    Quit(ClientId),
+    /// Close the connection of a client.
+    Close(ClientId, CloseReason),
+    /// A client has logged in.
+    LoggedIn(ClientId),
+    /// A login has failed, which counts against the client's address.
+    LoginFailed(ClientId),
+    /// Log the action of a moderator.
+    LogModeration { by: Name, moderation: Moderation },
+    /// Write the state file, and then send this event.
+    Save(Option<(ClientId, Box<Event>)>),
+    /// Ban the address of a client too.
+    BanAddress { of: ClientId, ban: Box<Ban>, removal: Removal, rank: Role },
+    /// Disconnect the clients of a network whose role is below `rank`.
+    Disconnect { network: Network, removal: Removal, rank: Role },
+    /// Send the client `to` what the server has about the client `of`.
+    Whois { to: ClientId, of: ClientId, whois: Box<Whois>, with_address: bool },
     /// Send an event to all clients in the chat.
     SendToAll(Event),
     /// Send an event to the other processes.
@@ -85,6 +110,7 @@ pub struct Chat {
     names: Names,
     rooms: Rooms,
     crowds: crowd::Crowds,
+    access: Access,
     /// The progress of the SSE clients that are catching up.
     catch_ups: Sparse<CatchUp>,
     /// The number of the last guest.
@@ -111,7 +137,7 @@ struct Rules {
 impl Rules {
     fn new(config: &Config) -> Rules {
         Rules {
-            ask_names: !config.guests,
+            ask_names: config.asks_names(),
             announce_max: config.announce_max,
             rooms_per_client: config.max_rooms_per_client,
             history_shown: config.history_shown,
@@ -133,6 +159,7 @@ impl Chat {
             names: Names::with_capacity(config.max_clients),
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
+            access: Access::new(config),
             catch_ups: Sparse::default(),
             guests: 0,
             shared: None,
@@ -154,6 +181,11 @@ impl Chat {
         self.rooms.set_limits(config);
     }
 
+    /// Sets the key of JSON Web Tokens.
+    pub fn set_jwt_key(&mut self, key: Option<JwtKey>) {
+        self.access.set_jwt_key(key);
+    }
+
     /// Sets the message of the day, for clients that connect from now on.
     pub fn set_motd(&mut self, lines: Vec<Text>) {
         self.motd = lines;
@@ -172,7 +204,7 @@ impl Chat {
         self.greet(id, ctx);
         match self.rules.ask_names {
             true => ctx.reply(id, Event::AskName),
-            false => self.enter_lobby(id, ctx),
+            false => self.enter_home(id, ctx),
         }
     }
 
@@ -186,6 +218,7 @@ impl Chat {
         let ctx = &mut self.context(now, effects);
         self.sign_off(id, reason, ctx);
         self.stop_catch_up(id, ctx);
+        self.access.forget(id);
         self.clients.remove(id);
         if let Some(shared) = &mut self.shared {
             shared.remove(id);
@@ -225,7 +258,8 @@ impl Chat {
             return;
         };
         let unnamed = client.is_unnamed();
-        if let Err(problem) = request.and_then(|request| self.handle_request(id, request, ctx)) {
+        if let Err(problem) = request.and_then(|request| self.perform(id, request, ctx)) {
+            let unnamed = unnamed && self.is_unnamed(id);
             ctx.reply(id, Event::Problem { problem, unnamed });
         }
     }
@@ -234,7 +268,8 @@ impl Chat {
         match request {
             Request::Nick(name) => self.nick(id, name, ctx)?,
             Request::StayGuest if self.client(id).is_some_and(Client::is_unnamed) => {
-                self.enter_lobby(id, ctx);
+                self.access.stop_asking(id);
+                self.enter_home(id, ctx);
             }
             Request::StayGuest => {}
             Request::Say { room, kind, body, receipt } => {
@@ -248,11 +283,18 @@ impl Chat {
             Request::Join { room, history, echo } => self.join(id, room, history, Echo(echo), ctx)?,
             Request::Leave(room) => self.leave_room(id, room, ctx)?,
             Request::History { room, count, after } => self.send_history(id, room, (count, after), ctx)?,
+            Request::Login { name, token } => self.log_in(id, name, &token, ctx)?,
+            Request::Register => self.register(id, ctx)?,
+            Request::Topic { room, text } => self.topic(id, room, text, ctx)?,
+            Request::Moderate(moderation) => self.moderate_for(id, &moderation, ctx)?,
+            Request::Whois(name) => self.whois(id, &name, ctx)?,
+            Request::Answer(text) => self.answer(id, text, ctx)?,
+            Request::Away(text) => self.set_away(id, text, ctx),
             Request::Help => ctx.reply(id, Event::Help),
             Request::Ping => ctx.reply(id, Event::Pong),
             Request::Quit(reason) => {
                 self.sign_off(id, reason, ctx);
-                ctx.quit(id);
+                ctx.close(id, CloseReason::Quit);
             }
         }
         Ok(())
@@ -305,12 +347,20 @@ impl Chat {
             Request::Say { room, .. } => located(room.clone()),
             Request::Relay(_) => located(None),
             Request::Nick(_) | Request::Leave(_) => self.rooms_of(id),
+            Request::Topic { room, text: Some(_) } => located(room.clone()),
             Request::Join { room, .. } => self.rooms_of(id).into_iter().chain(self.find_room(room)).collect(),
             Request::StayGuest
             | Request::Private { .. }
             | Request::Who(_)
             | Request::Rooms
             | Request::History { .. }
+            | Request::Login { .. }
+            | Request::Register
+            | Request::Topic { text: None, .. }
+            | Request::Moderate(_)
+            | Request::Whois(_)
+            | Request::Answer(_)
+            | Request::Away(_)
             | Request::Quit(_)
             | Request::Help
             | Request::Ping => SmallVec::new(),
@@ -344,6 +394,16 @@ impl Chat {
         self.clients.unique_id(id)
     }
 
+    /// The accounts, sessions, mutes and bans.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Takes over what an earlier process has kept.
+    pub fn restore(&mut self, saved: SavedState) {
+        self.access.restore(saved);
+    }
+
     fn client(&self, id: ClientId) -> Option<&Client> {
         self.clients.get(id)
     }
@@ -367,12 +427,13 @@ impl Chat {
 
     /// The time at which [`Chat::handle_timeout`] must be called next.
     pub fn next_timeout(&self) -> Option<Moment> {
-        self.crowds.next_timeout()
+        self.crowds.next_timeout().into_iter().chain(self.access.next_timeout()).min()
     }
 
-    /// Sends the summaries of large rooms that are due.
+    /// Sends the summaries of large rooms that are due, and ends sessions.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut self.context(now, effects);
+        self.expire_sessions(ctx);
         while let Some(id) = self.crowds.pop_due(now.moment) {
             // The room may have been closed since.
             if let Some(summary) = self.rooms.get_mut(id).and_then(Room::take_summary) {

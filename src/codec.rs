@@ -114,6 +114,8 @@ pub struct Tag(pub Box<str>);
 pub struct Expected {
     /// The line answers the question for a name.
     pub name: bool,
+    /// The line answers the question for the token of an account.
+    pub token: bool,
     /// No text came before it, so this line shows whether the client speaks another protocol.
     pub first: bool,
 }

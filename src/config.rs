@@ -13,11 +13,13 @@ mod descriptors;
 mod file;
 mod flag;
 mod flag_values;
+mod jwt_key;
 mod motd;
 mod redis;
 mod reload;
 mod sections;
 mod table;
+mod token_command;
 mod trusted;
 mod units;
 mod value;
@@ -32,10 +34,10 @@ pub use allowed::{AllowedHost, AllowedOrigin, HostName, Origin};
 pub use checks::{DISCARD_MAX_BYTES, MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES, frame_bytes};
 pub use file::FILE_MAX_BYTES;
 pub use flag::{DefaultValue, Flag, OnReload, Unit};
+pub use jwt_key::read_jwt_key;
 pub use motd::read_motd;
 pub use redis::{RedisAddress, RedisUrl};
 pub use reload::Reloaded;
-pub use sections::TOPIC_MAX_BYTES;
 pub use table::{Config, FLAGS};
 pub use trusted::TrustedProxy;
 pub use units::{ByteRate, OrOff, Rate, Soft};
@@ -55,10 +57,28 @@ pub enum SlowClient {
     Skip,
 }
 
+/// Clients that are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AccessMode {
+    /// All.
+    Open,
+    /// Those that have logged in.
+    Login,
+}
+
+/// Policy for a second session of an account, which has the same name as the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takeover {
+    /// The newer session gets the name, and the older one is sent a notice.
+    Newer,
+    /// The older session keeps the name.
+    Older,
+}
+
 /// Result of reading the flags other than a [`Config`].
 #[derive(Debug)]
 pub enum ConfigError {
-    /// Text for standard output: the help or the version.
+    /// Text for standard output: the help, the version, or a new token.
     Asked(String),
     /// Problem with a flag or a variable, in one line that names it.
     Wrong(String),
@@ -69,35 +89,30 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Wrong`] for a bad value and for flags that don't fit each other, [`ConfigError::Asked`] for
-    /// `--help` and `--version`.
+    /// `--help`, `--version` and the command `token`.
     pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Config, ConfigError> {
         let args: Vec<OsString> = args.into_iter().collect();
-        let (file, access) = configuration_file(&args).map_err(ConfigError::Wrong)?;
+        let (file, sections) = configuration_file(&args).map_err(ConfigError::Wrong)?;
         let matches =
             table::command(&file).try_get_matches_from(&args).map_err(|error| match error.use_stderr() {
                 true if redis::is_stray(&error) => ConfigError::Wrong(redis::STRAY.into()),
                 true => ConfigError::Wrong(one_line(&error.to_string())),
                 false => ConfigError::Asked(error.to_string()),
             })?;
+        if let Some((_, matches)) = matches.subcommand() {
+            let text = token_command::run(matches).map_err(ConfigError::Wrong)?;
+            return Err(ConfigError::Asked(text));
+        }
         let used = file.used(&matches);
-        let config = Config::from_matches(matches, access, ConfigSource { args, descriptors: None });
+        let config = Config::from_matches(matches, sections, ConfigSource { args, descriptors: None });
         checks::check(&config)
             .map_err(|problem| ConfigError::Wrong(flag_values::with_places(&problem, &used)))?;
         Ok(config)
     }
 
-    /// Refuses rooms, accounts and the filter of the configuration file. They are read and checked, but the chat does not
-    /// enforce them yet. A server that ignored `speak = "admin"` would let everybody speak.
-    ///
-    /// # Errors
-    /// The file has such a section.
-    pub fn check_enforced(&self) -> Result<(), String> {
-        match self.access == Settings::default() {
-            true => Ok(()),
-            false => Err("the configuration file has a section of [rooms], [accounts] or [filter]. This version checks \
-                 them but does not enforce them, so it does not serve with them: remove the sections"
-                .into()),
-        }
+    /// Whether line clients are asked for their names when they connect. A client that must log in is.
+    pub fn asks_names(&self) -> bool {
+        !self.guests || self.access == AccessMode::Login
     }
 
     /// The command line as clap reads it, without a configuration file.
@@ -181,7 +196,7 @@ impl Config {
     }
 }
 
-/// Reads the configuration file, if there is one. `--help` works with a bad file too.
+/// Reads the configuration file, if there is one. `--help` and the command `token` work with a bad file too.
 fn configuration_file(args: &[OsString]) -> Result<(FileValues, Settings), String> {
     let (path, is_asked) = configuration_path(args);
     let Some(path) = path else {
@@ -199,8 +214,8 @@ fn configuration_file(args: &[OsString]) -> Result<(FileValues, Settings), Strin
     }
 }
 
-/// The value of `--config`, and whether `--help` or `--version` is given. If a flag is wrong there is no value, and the reading
-/// without the file reports the flag.
+/// The value of `--config`, and whether `--help`, `--version` or a command is given. If a flag is wrong there is no value, and
+/// the reading without the file reports the flag.
 fn configuration_path(args: &[OsString]) -> (Option<PathBuf>, bool) {
     let asked =
         |name: &'static str, short: char| Arg::new(name).long(name).short(short).action(ArgAction::SetTrue);
@@ -210,7 +225,8 @@ fn configuration_path(args: &[OsString]) -> (Option<PathBuf>, bool) {
         .args([asked("help", 'h'), asked("version", 'V')]);
     match command.try_get_matches_from(args) {
         Ok(mut matches) => {
-            let is_asked = matches.get_flag("help") || matches.get_flag("version");
+            let is_asked =
+                matches.get_flag("help") || matches.get_flag("version") || matches.subcommand().is_some();
             (matches.remove_one("config"), is_asked)
         }
         Err(_) => (None, false),

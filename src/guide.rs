@@ -2,6 +2,7 @@
 //!
 //! - [`protocol`]: lines, HTTP, events, and WebSocket with JSON or raw messages.
 //! - [`operating`]: flags, sizing, signals, log, metrics, proxies, systemd.
+//! - [`access`]: accounts, rights, moderation.
 //! - [`cluster`]: several processes that are one chat.
 //! - [`design`]: the way of a message from socket to socket, and what was measured.
 //! - [`faults`]: every limit and fault, with its tests.
@@ -13,6 +14,9 @@ pub mod protocol {}
 
 #[doc = include_str!("guide/operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("guide/access.md")]
+pub mod access {}
 
 #[doc = include_str!("guide/cluster.md")]
 pub mod cluster {}

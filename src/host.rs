@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::access::Network;
 use crate::net::Peer;
 
 /// The address that limits count a client under: an IPv4 address, or the /64 of an IPv6 address.
@@ -36,6 +37,21 @@ impl Host {
             Host::LOCAL => Host::UNKNOWN,
             host => host,
         }
+    }
+
+    /// The address, or the first one of an IPv6 client's /64; `None` if the host stands for no single address.
+    pub fn address(self) -> Option<IpAddr> {
+        match self.0 {
+            [0, 0, 0, 1, a, b, c, d] => Some(IpAddr::from([a, b, c, d])),
+            [0, ..] => None,
+            [a, b, c, d, e, f, g, h] => Some(IpAddr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])),
+        }
+    }
+
+    /// The addresses that a ban of this host covers.
+    pub fn network(self) -> Option<Network> {
+        let address = self.address()?;
+        Network::around(address, if address.is_ipv6() { 64 } else { 32 })
     }
 
     pub const fn v4([a, b, c, d]: [u8; 4]) -> Host {

@@ -26,7 +26,8 @@
 //! sparse       tables for data that few connections have
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
-//! access       pure: settings of rooms, accounts and the filter, and rights; not enforced yet. Ranges of addresses
+//! state        the state file: registered names, bans and mutes
+//! access       pure: identities, rights, bans, the filter of words, and their settings. Ranges of addresses
 //! ```
 //!
 //! # Where to find, and where to add
@@ -128,6 +129,7 @@ pub mod rate;
 pub mod roster;
 pub mod server;
 pub mod sparse;
+pub mod state;
 pub mod text;
 pub mod time;
 pub mod timers;

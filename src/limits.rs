@@ -69,6 +69,9 @@ impl Limits {
     }
 }
 
+/// Failed logins of one address, after which it may try one a second.
+const FAILED_LOGINS: u64 = 5;
+
 fn client_throttles(config: &Config) -> Throttles {
     Throttles {
         messages: config.rate.map(|rate| Throttle::new(rate, config.burst.into())),
@@ -88,6 +91,7 @@ fn address_throttles(config: &Config, one_client: Throttles) -> AddressThrottles
         posts: one_client.messages,
         post_bytes: one_client.bytes,
         requests: config.requests_per_ip.map(|rate| throttle(rate, 0)),
+        failed_logins: Some(Throttle::new(Rate::ONE_A_SECOND, FAILED_LOGINS)),
         connections: config.connects_per_ip.map(|rate| throttle(rate, 0)),
     }
 }

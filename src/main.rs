@@ -28,9 +28,6 @@ fn main() -> ExitCode {
     for name in Config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         log::warn!("ignored a variable that belongs to no flag name={name}");
     }
-    if let Err(message) = config.check_enforced() {
-        return fail(&message, USAGE);
-    }
     if config.check {
         print("the configuration is good\n");
         return ExitCode::SUCCESS;

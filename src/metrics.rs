@@ -26,6 +26,12 @@ pub struct Metrics {
     pub bytes_out: u64,
     /// Messages skipped for clients that read too slowly (`--slow-client skip`).
     pub missed: u64,
+    /// Clients that have logged in.
+    pub logins: u64,
+    /// Logins with a wrong token.
+    pub logins_failed: u64,
+    /// Changes of the state file that could not be written.
+    pub saves_failed: u64,
     /// Times that a client was slowed down.
     pub delays: u64,
     /// Times that a message was held back because of slow readers.
@@ -89,6 +95,8 @@ impl Metrics {
             CloseReason::BadFrame | CloseReason::BadText | CloseReason::TooLarge => {}
             CloseReason::TooManyFrames | CloseReason::NoPong | CloseReason::ResponseSent => {}
             CloseReason::RequestTimeout | CloseReason::Evicted => {}
+            CloseReason::Kicked | CloseReason::Banned | CloseReason::LoginFailed => {}
+            CloseReason::NoLogin | CloseReason::SessionEnded | CloseReason::NotAllowed => {}
         }
     }
 
@@ -156,6 +164,13 @@ impl Metrics {
         page.counter("delivered_bytes", "Bytes of the frames queued for clients.", self.bytes_queued);
         page.counter("read_bytes", "Bytes read from connections.", self.bytes_in);
         page.counter("written_bytes", "Bytes written to connections.", self.bytes_out);
+        page.counter("logins", "Clients that have logged in.", self.logins);
+        page.counter("logins_failed", "Logins with a wrong token.", self.logins_failed);
+        page.counter(
+            "saves_failed",
+            "Changes of the state file that could not be written.",
+            self.saves_failed,
+        );
         page.counter("missed", "Messages skipped for clients that read too slowly.", self.missed);
         page.counter("delays", "Times that a client was slowed down.", self.delays);
         page.counter("holds", "Times that a message was held back because of slow readers.", self.holds);

@@ -5,6 +5,8 @@
 
 mod close;
 mod exchange;
+mod moderation;
+mod need;
 mod position;
 mod problem;
 mod sender;
@@ -13,10 +15,13 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::access::{Ban, Login, LoginFailed, LoginToken, Role};
 use crate::text::{Name, RoomName, Text, clean};
 
 pub use close::CloseReason;
 pub use exchange::{LocalEvent, Presence, RemoteEvent};
+pub use moderation::{BanLength, Moderation, Removal};
+pub use need::{Need, Place};
 pub use position::{Epoch, Position, PositionError};
 pub use problem::Problem;
 pub use sender::{Sender, UNIQUE_ID_MAX_BYTES, UniqueId};
@@ -101,6 +106,27 @@ pub enum Request {
         /// Show the first messages behind this sequence number instead of the last messages.
         after: Option<u64>,
     },
+    /// Log in to an account by its token.
+    Login {
+        /// `None`: the account of the token, or the one whose token was asked for.
+        name: Option<Name>,
+        token: LoginToken,
+    },
+    /// Register the client's own name as an account.
+    Register,
+    /// Show the topic of a room, or change it.
+    Topic {
+        /// `None`: the client's only room.
+        room: Option<RoomName>,
+        text: Option<Topic>,
+    },
+    Moderate(Moderation),
+    /// Ask about a client.
+    Whois(Text),
+    /// Send a text to the client of the last private message.
+    Answer(Text),
+    /// Tell the senders of private messages that the client is away; `None`: that it is back.
+    Away(Option<Text>),
     Quit(Option<Text>),
     Help,
     /// Ask for a [`Event::Pong`], which shows how far the server has read.
@@ -114,8 +140,14 @@ impl Request {
             Request::Say { body, .. } => body.len(),
             Request::Relay(payload) => payload.len(),
             Request::Private { text, .. } => text.as_str().len(),
-            Request::Quit(reason) => reason.as_ref().map_or(0, |reason| reason.as_str().len()),
+            Request::Answer(text) => text.as_str().len(),
+            Request::Quit(text) | Request::Away(text) | Request::Topic { text: Some(Topic(text)), .. } => {
+                text.as_ref().map_or(0, |text| text.as_str().len())
+            }
+            Request::Moderate(moderation) => moderation.reason().map_or(0, |reason| reason.as_str().len()),
             Request::Nick(_) | Request::StayGuest | Request::Join { .. } | Request::Leave(_) => 0,
+            Request::Login { .. } | Request::Register | Request::Topic { text: None, .. } => 0,
+            Request::Whois(_) => 0,
             Request::Who(_) | Request::Rooms | Request::History { .. } | Request::Help | Request::Ping => 0,
         }
     }
@@ -125,11 +157,21 @@ impl Request {
         match self {
             Request::Say { .. } | Request::Relay(_) | Request::Private { .. } => true,
             Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
+            Request::Register | Request::Topic { .. } | Request::Moderate(_) => true,
+            Request::Answer(_) | Request::Away(_) => true,
             Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
+            Request::Login { .. } | Request::Whois(_) => false,
             Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
         }
     }
 }
+
+/// Longest topic of a room, in bytes.
+pub const TOPIC_MAX_BYTES: usize = crate::access::TOPIC_MAX_BYTES;
+
+/// A new topic of a room; `None` removes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Topic(pub Option<Text>);
 
 /// The parameters of a client that enters by HTTP, where no name is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,6 +185,8 @@ pub struct Arrival {
     pub echo: bool,
     /// The position up to which a returning client has received the room; an error if it is malformed.
     pub last_position: Option<Result<Position, PositionError>>,
+    /// The result of the token in the request; `None` without a token.
+    pub login: Option<Result<Login, LoginFailed>>,
     /// Parameters that are invalid. The client is told about them after it has entered.
     pub problems: Vec<Problem>,
 }
@@ -153,6 +197,8 @@ pub enum Event {
     /// A line of the message of the day.
     Greeting(Text),
     AskName,
+    /// The name that the client has given is that of an account. Its next line is the token.
+    AskToken(Name),
     /// The client is in the chat.
     Welcome {
         id: UniqueId,
@@ -173,6 +219,52 @@ pub enum Event {
         /// A client that has received the room only up to a lower number may have missed messages that this process lacks.
         since: u64,
     },
+    /// The client has logged in.
+    LoggedIn {
+        account: Name,
+        role: Role,
+    },
+    /// The session ends after that time, unless the client logs in again.
+    Expiring(Duration),
+    /// The client's name is an account now. The token is shown once.
+    Registered {
+        account: Name,
+        token: LoginToken,
+    },
+    /// Whether the client may speak in a room that it is in: the reason why not.
+    MaySpeak {
+        room: RoomName,
+        denied: Option<Problem>,
+    },
+    /// The topic of a room, or that it has none.
+    Topic {
+        room: RoomName,
+        /// The client that has set it; `None` for the configuration.
+        by: Option<Name>,
+        text: Option<Text>,
+    },
+    /// A moderator has removed the client.
+    Removed(Removal),
+    /// A moderator has muted the client, or has lifted the mute (`None`).
+    Muted {
+        by: Name,
+        length: Option<BanLength>,
+    },
+    /// A moderator's action was carried out.
+    Moderated(Text),
+    Bans {
+        bans: Vec<Ban>,
+        more: usize,
+        now_unix_millis: u64,
+    },
+    Whois(Box<Whois>),
+    /// The client that was sent a private message is away.
+    IsAway {
+        name: Name,
+        text: Text,
+    },
+    /// The client itself is away, or is back.
+    YouAreAway(bool),
     /// The client has left a room without entering another one.
     YouLeft {
         by: UniqueId,
@@ -300,6 +392,22 @@ pub enum Event {
         unnamed: bool,
     },
     Bye(CloseReason),
+}
+
+/// The server's information about a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whois {
+    pub name: Name,
+    /// `None` for a guest.
+    pub account: Option<Name>,
+    pub role: Role,
+    pub away: Option<Text>,
+    /// Time since the client connected; `None` for a client of another process.
+    pub connected: Option<Duration>,
+    /// Time since its last input.
+    pub idle: Option<Duration>,
+    /// For moderators only.
+    pub address: Option<String>,
 }
 
 /// A message of a room.

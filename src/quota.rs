@@ -104,12 +104,12 @@ impl Quotas {
         addresses: &mut Addresses,
         claim: &mut Claim,
         host: Host,
-        is_within_rate: bool,
+        refusal: Option<CloseReason>,
     ) -> Moved {
         if claim.quota == Quota::Refused || claim.host == host {
             return Moved::Admitted;
         }
-        let (address, moved) = match addresses.take(host, is_within_rate) {
+        let (address, moved) = match addresses.take(host, refusal) {
             Verdict::Admit(address) => (address, Moved::Admitted),
             Verdict::Refuse(address, reason) => (address, Moved::Refused(reason)),
             Verdict::Abort(reason) => return Moved::Aborted(reason),
@@ -139,7 +139,7 @@ mod tests {
         let mut take = |quota| {
             // This address is over its rate: all its connections are refused.
             let host = if quota == Quota::Refused { Host::v4([10, 0, 0, 1]) } else { Host::LOCAL };
-            match addresses.take(host, false) {
+            match addresses.take(host, Some(CloseReason::TooManyArrivals)) {
                 Verdict::Admit(address) | Verdict::Refuse(address, _) => quotas.take(quota, address),
                 Verdict::Abort(reason) => panic!("{reason:?}"),
             }
@@ -162,9 +162,9 @@ mod tests {
         let [ann, bob] = [1, 2].map(|last| Host::v4([10, 0, 0, last]));
         let mut claims = Vec::new();
         for number in 0..20 {
-            let Verdict::Admit(address) = addresses.take(Host::PROXY, true) else { panic!("it is exempt") };
+            let Verdict::Admit(address) = addresses.take(Host::PROXY, None) else { panic!("it is exempt") };
             let mut claim = quotas.take(Quota::Http, address);
-            let moved = quotas.move_claim(&mut addresses, &mut claim, ann, true);
+            let moved = quotas.move_claim(&mut addresses, &mut claim, ann, None);
             match number {
                 0 => assert_eq!(moved, Moved::Admitted),
                 1..=16 => assert_eq!(moved, Moved::Refused(CloseReason::TooManyFromAddress)),
@@ -174,9 +174,9 @@ mod tests {
         }
         assert_eq!((quotas.taken(Quota::Http), quotas.taken(Quota::Refused)), (4, 16));
         assert_eq!(addresses.count(), 1);
-        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], bob, true), Moved::Admitted);
-        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[19], ann, true), Moved::Admitted);
-        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], Host::PROXY, true), Moved::Admitted);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], bob, None), Moved::Admitted);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[19], ann, None), Moved::Admitted);
+        assert_eq!(quotas.move_claim(&mut addresses, &mut claims[0], Host::PROXY, None), Moved::Admitted);
         assert_eq!(claims[0].host(), Host::PROXY);
         for claim in claims {
             addresses.give_back(quotas.give_back(claim));

@@ -8,6 +8,7 @@
 //! `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
+mod authorize;
 mod catch_up;
 mod close;
 mod coalesce;
@@ -18,6 +19,7 @@ mod holdings;
 mod http;
 mod linger;
 mod link;
+mod moderation;
 mod naming;
 mod order;
 mod proxied;
@@ -42,6 +44,7 @@ use crate::protocol::{CloseReason, Dialect};
 use crate::quota::Quota;
 use crate::roster::Roster;
 use crate::sparse::Sparse;
+use crate::state::{OsDisk, StateFile};
 use crate::time::{Now, SteadyClock};
 
 use accept::Admission;
@@ -81,8 +84,25 @@ pub struct Server<N: Net> {
     metrics: Metrics,
     /// The number of ticks that have begun.
     ticks: u64,
+    /// The file of `--state`.
+    state_file: Option<StateFile>,
+    /// Why the state file was not written, until the client is told.
+    save_error: Option<String>,
     /// The shutdown, once it has begun.
     ending: Option<Ending>,
+}
+
+/// Opens the file of `--state`, and gives the chat what is in it.
+///
+/// # Errors
+/// The file is damaged or can't be used.
+fn open_state(config: &Config, chat: &mut Chat) -> Result<Option<StateFile>, String> {
+    let Some(path) = &config.state else {
+        return Ok(None);
+    };
+    let (file, saved) = StateFile::open(path, OsDisk)?;
+    chat.restore(saved);
+    Ok(Some(file))
 }
 
 /// Whether the loop goes on after a tick.
@@ -102,6 +122,8 @@ impl<N: Net> Server<N> {
         let process_id = net.process_id();
         let mut chat = Chat::new(&config, process_id);
         chat.set_motd(config::read_motd(&config)?);
+        chat.set_jwt_key(config::read_jwt_key(&config)?);
+        let state_file = open_state(&config, &mut chat)?;
         let codecs = Codecs::new(&config);
         let mut server = Server {
             limits,
@@ -123,6 +145,8 @@ impl<N: Net> Server<N> {
             process_id,
             metrics: Metrics::default(),
             ticks: 0,
+            state_file,
+            save_error: None,
             ending: None,
             net,
             config,

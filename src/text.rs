@@ -11,7 +11,8 @@ mod room;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use looks::Looks;
+pub use invisible::is_ignorable;
+pub use looks::{Looks, fold};
 pub use name::{GUEST_PREFIX, Name, NameError};
 pub use room::{RoomName, RoomNameError};
 

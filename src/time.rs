@@ -52,6 +52,27 @@ impl Sub<Duration> for Moment {
     }
 }
 
+/// Reads a length of time: `500ms`, `10s`, `5m`, `1h`, `7d`.
+///
+/// # Errors
+/// The form of a time, in words.
+pub fn parse_duration(raw: &str) -> Result<Duration, String> {
+    let malformed = || "a time is a whole number and ms, s, m, h or d, as in 10s".to_string();
+    let (number, unit) = raw.split_at(raw.find(|c: char| !c.is_ascii_digit()).unwrap_or(raw.len()));
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(malformed()),
+    };
+    let number: u64 = number.parse().map_err(|_| malformed())?;
+    // A century is enough, and leaves sums of times far from overflow.
+    let total = number.checked_mul(millis).filter(|total| *total <= 100 * 366 * 86_400_000);
+    total.map(Duration::from_millis).ok_or_else(|| "the time is too long; write a shorter one".into())
+}
+
 /// A point on the server's clock in sixteenths of a second, with half the size of a [`Moment`]. Its range is eight years.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Coarse(u32);
@@ -127,6 +148,25 @@ mod tests {
 
     fn at(seconds: u64) -> Moment {
         Moment::from_millis(seconds * 1000)
+    }
+
+    #[test]
+    fn length_of_time_is_a_whole_number_with_a_unit() {
+        let table = [
+            ("0s", 0),
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("7d", 604_800_000),
+            ("36600d", 36_600 * 86_400_000),
+        ];
+        for (raw, millis) in table {
+            assert_eq!(parse_duration(raw), Ok(Duration::from_millis(millis)), "{raw}");
+        }
+        for bad in ["", "10", "s", "1.5s", "10w", "10 s", "-1s", "36601d", "99999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Routing of HTTP requests: [`route`] maps a request to an [`HttpAction`] for the server, or to a response.
 
+mod admin;
 mod assets;
+mod credentials;
 mod guard;
 mod subprotocol;
 
@@ -16,9 +18,10 @@ use tungstenite::handshake::server::create_response;
 
 use crate::codec::http::{HttpRequest, HttpResponse, Refusal};
 use crate::codec::json;
-use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, PositionError, Problem};
+use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, Moderation, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
+pub use credentials::{Credential, credential};
 pub use guard::{AccessRules, add_common_headers};
 
 const JSON: &str = "application/json";
@@ -39,9 +42,11 @@ pub enum HttpAction {
     },
     Publish {
         room: RoomName,
-        from: Name,
+        /// `None`: the account of the request, or else `http`.
+        from: Option<Name>,
         body: Body,
     },
+    Moderate(Moderation),
     /// Send the response. Then the connection is a client of the chat.
     Enter {
         response: HttpResponse,
@@ -62,6 +67,8 @@ enum Path {
     Events(RoomName),
     Json,
     Raw(RoomName),
+    /// An action of a moderator, by its word.
+    Admin(&'static str),
 }
 
 impl Path {
@@ -69,6 +76,7 @@ impl Path {
     fn methods(&self) -> &'static [Method] {
         match self {
             Path::Messages(_) | Path::Server => &[Method::GET, Method::POST],
+            Path::Admin(word) => admin::method(word),
             _ => &[Method::GET],
         }
     }
@@ -114,6 +122,10 @@ pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpActio
             after: query_number(request, "after")?,
         },
         Path::Events(room) => open_event_stream(request, room),
+        Path::Admin(word) => {
+            rules.check_origin(request)?;
+            HttpAction::Moderate(admin::read(request, word)?)
+        }
         Path::Json => open_websocket(request, rules, Dialect::Json, None)?,
         Path::Raw(room) => open_websocket(request, rules, Dialect::Raw, Some(room))?,
     })
@@ -141,6 +153,9 @@ fn path_of(path: &str) -> Result<Path, HttpResponse> {
         ["rooms", raw, "messages"] => Path::Messages(room(raw)?),
         ["rooms", raw, "events"] => Path::Events(room(raw)?),
         ["ws"] => Path::Json,
+        ["admin", raw] => {
+            Path::Admin(admin::WORDS.into_iter().find(|word| *word == raw).ok_or_else(not_found)?)
+        }
         ["raw", raw] => Path::Raw(room(raw)?),
         [name] => Path::Asset(assets::find(name).ok_or_else(not_found)?),
         _ => return Err(not_found()),
@@ -206,11 +221,11 @@ fn publish(
 ) -> Result<HttpAction, HttpResponse> {
     rules.check_origin(request)?;
     let from = match query_value(request, "from") {
-        None => Name::of_http(),
+        None => None,
         Some(raw) if raw.contains(char::is_control) => {
             return Err(problem_response(&Problem::BadName(NameError::Invisible)));
         }
-        Some(raw) => Name::parse(&raw).map_err(|error| problem_response(&Problem::BadName(error)))?,
+        Some(raw) => Some(Name::parse(&raw).map_err(|error| problem_response(&Problem::BadName(error)))?),
     };
     let raw =
         std::str::from_utf8(request.body()).map_err(|_| bad_request("not_utf8", "the body is not UTF-8"))?;
@@ -259,6 +274,7 @@ fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
         history: None,
         echo: false,
         last_position: None,
+        login: None,
         problems: Vec::new(),
     }
 }
@@ -355,12 +371,33 @@ fn bad_request(code: &str, text: &str) -> HttpResponse {
 /// The response to a request that the chat refuses.
 pub fn problem_response(problem: &Problem) -> HttpResponse {
     let status = match problem {
-        Problem::NameTaken(_) | Problem::NameConfusable { .. } => StatusCode::CONFLICT,
+        Problem::NameTaken(_) | Problem::NameConfusable { .. } | Problem::NameRegistered(_) => {
+            StatusCode::CONFLICT
+        }
+        Problem::LoginRequired | Problem::LoginFailed => StatusCode::UNAUTHORIZED,
+        Problem::TooManyLogins => StatusCode::TOO_MANY_REQUESTS,
+        Problem::NotAllowed { .. } | Problem::Muted(_) | Problem::Banned(_) | Problem::RoleTooHigh { .. } => {
+            StatusCode::FORBIDDEN
+        }
+        Problem::NoSuchClient(_) | Problem::NotBanned(_) | Problem::NotMuted(_) => StatusCode::NOT_FOUND,
+        Problem::ElsewhereOnly(_) => StatusCode::CONFLICT,
+        Problem::Filtered => StatusCode::UNPROCESSABLE_ENTITY,
+        Problem::CantModerate(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Problem::NotSaved(_) => StatusCode::INSUFFICIENT_STORAGE,
         Problem::NoSuchRoom(_) => StatusCode::NOT_FOUND,
         Problem::TooManyRooms => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     };
-    error(status, problem.code(), &problem.to_string())
+    let response = error(status, problem.code(), &problem.to_string());
+    match problem {
+        // RFC 6750, 3: without a token no error is named.
+        Problem::LoginRequired => response.with(header::WWW_AUTHENTICATE, "Bearer realm=\"chinwag\""),
+        Problem::LoginFailed => {
+            response.with(header::WWW_AUTHENTICATE, "Bearer realm=\"chinwag\", error=\"invalid_token\"")
+        }
+        Problem::TooManyLogins => response.with(header::RETRY_AFTER, "1"),
+        _ => response,
+    }
 }
 
 /// The response to a request that the codec refuses.
@@ -423,6 +460,12 @@ pub fn too_many_connections(reason: CloseReason) -> HttpResponse {
     const LATER: &str = "2";
     error(StatusCode::TOO_MANY_REQUESTS, reason.as_str(), reason.farewell().unwrap_or_default())
         .with(header::RETRY_AFTER, LATER)
+}
+
+/// The response to a connection from a banned address.
+pub fn banned() -> HttpResponse {
+    let text = CloseReason::Banned.farewell().unwrap_or_default();
+    error(StatusCode::FORBIDDEN, CloseReason::Banned.as_str(), text)
 }
 
 /// The response when the server and its queue are full.

@@ -17,12 +17,13 @@ use chinwag::net::Net;
 use chinwag::net::mio::MioNet;
 
 /// The modules from the lowest up. A module may use those before it.
-const FLOORS: [&str; 28] = [
+const FLOORS: [&str; 29] = [
     "guide",
     "time",
     "text",
     "logging",
     "access",
+    "state",
     "config",
     "protocol",
     "metrics",

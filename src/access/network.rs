@@ -15,6 +15,20 @@ impl Network {
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+
+    /// The range of that many leading bits around an address. `None` if an address of its kind has fewer bits.
+    pub fn around(address: IpAddr, prefix_bits: u8) -> Option<Network> {
+        IpNet::new(address.to_canonical(), prefix_bits).ok().map(|net| Network(net.trunc()))
+    }
+
+    /// Number of leading bits that the addresses share.
+    pub fn prefix_bits(&self) -> u8 {
+        self.0.prefix_len()
+    }
+
+    pub fn is_ipv6(&self) -> bool {
+        matches!(self.0, IpNet::V6(_))
+    }
 }
 
 impl From<IpAddr> for Network {

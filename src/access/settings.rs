@@ -1,10 +1,9 @@
 //! The part of the configuration file that is no flag: rooms, accounts and the filter.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use super::rights::{Identity, Role};
+use super::token::TokenHash;
 use crate::text::{Name, RoomName, Text};
 
 /// Settings of access. Without a file they are empty: an open chat.
@@ -14,6 +13,9 @@ pub struct Settings {
     pub accounts: Vec<AccountSettings>,
     pub filter: Option<FilterSettings>,
 }
+
+/// Longest topic of a room, in bytes.
+pub const TOPIC_MAX_BYTES: usize = 512;
 
 /// The rules of one room.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,37 +78,6 @@ pub struct AccountSettings {
     /// At least [`Role::User`].
     pub role: Role,
     pub tokens: Vec<TokenHash>,
-}
-
-/// The SHA-256 hash of a token, written `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TokenHash(pub [u8; 32]);
-
-impl FromStr for TokenHash {
-    type Err = String;
-
-    /// # Errors
-    /// The text is no `sha256:` hash.
-    fn from_str(raw: &str) -> Result<TokenHash, String> {
-        let digits = raw.strip_prefix("sha256:").map(str::as_bytes);
-        let bytes = digits.and_then(|digits| data_encoding::HEXLOWER_PERMISSIVE.decode(digits).ok());
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(TokenHash)
-            .ok_or_else(|| "a token is sha256: and the 64 hexadecimal digits of its SHA-256 hash".to_string())
-    }
-}
-
-impl fmt::Display for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", data_encoding::HEXLOWER.encode(&self.0))
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
 }
 
 /// The filter of words.

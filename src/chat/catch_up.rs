@@ -23,6 +23,13 @@ pub struct CatchUp {
     gap_seq: u64,
 }
 
+impl CatchUp {
+    /// The room whose messages the client is sent.
+    pub fn room(&self) -> RoomId {
+        self.room
+    }
+}
+
 impl Chat {
     /// Sends an SSE client the first batch of messages after its last `position`.
     pub(super) fn start_catch_up(

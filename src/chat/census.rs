@@ -54,12 +54,14 @@ impl Chat {
             ids.filter(|id| id.remote_key().is_none()).map(|id| id.0).collect()
         };
         let claims = self.shared.iter().flat_map(Shared::slots).collect();
-        vec![
+        let mut tables = vec![
             ("clients of the chat", local(&mut self.clients.local().map(|(id, _)| id))),
             ("taken names", local(&mut self.names.ids())),
             ("subscribers", local(&mut self.rooms.subscribers())),
             ("claims", claims),
             ("clients that catch up", self.catch_ups.slots().collect()),
-        ]
+        ];
+        tables.extend(self.access.tables());
+        tables
     }
 }

@@ -2,7 +2,9 @@
 
 use super::Effect;
 use super::ids::{ClientId, RoomId};
-use crate::protocol::{Event, LocalEvent, Problem};
+use crate::access::{Ban, Network, Role};
+use crate::protocol::{CloseReason, Event, LocalEvent, Moderation, Problem, Removal, Whois};
+use crate::text::Name;
 use crate::time::Now;
 
 /// The time of a call into the chat, and its effects so far. The server carries them out in this order.
@@ -49,9 +51,49 @@ impl<'a> Ctx<'a> {
         self.effects.push(Effect::Activated(id));
     }
 
-    /// Closes the connection of a client that asked for it.
-    pub fn quit(&mut self, id: ClientId) {
-        self.effects.push(Effect::Quit(id));
+    /// Closes the connection of a client.
+    pub fn close(&mut self, id: ClientId, reason: CloseReason) {
+        self.effects.push(Effect::Close(id, reason));
+    }
+
+    /// Reports that a client has logged in.
+    pub fn logged_in(&mut self, id: ClientId) {
+        self.effects.push(Effect::LoggedIn(id));
+    }
+
+    /// Reports that a login has failed.
+    pub fn login_failed(&mut self, id: ClientId) {
+        self.effects.push(Effect::LoginFailed(id));
+    }
+
+    /// Reports an action of a moderator.
+    pub fn log_moderation(&mut self, by: Name, moderation: Moderation) {
+        self.effects.push(Effect::LogModeration { by, moderation });
+    }
+
+    /// Writes the state file, since a part of it has changed.
+    pub fn save(&mut self) {
+        self.effects.push(Effect::Save(None));
+    }
+
+    /// Writes the state file, and then sends a client an answer.
+    pub fn save_then(&mut self, id: ClientId, answer: Event) {
+        self.effects.push(Effect::Save(Some((id, Box::new(answer)))));
+    }
+
+    /// Bans the address of a client as well, and disconnects the others there.
+    pub fn ban_address(&mut self, of: ClientId, ban: Ban, removal: Removal, rank: Role) {
+        self.effects.push(Effect::BanAddress { of, ban: Box::new(ban), removal, rank });
+    }
+
+    /// Disconnects the clients of a network.
+    pub fn disconnect(&mut self, network: Network, removal: Removal, rank: Role) {
+        self.effects.push(Effect::Disconnect { network, removal, rank });
+    }
+
+    /// Sends a client what the server has about another one.
+    pub fn whois(&mut self, to: ClientId, of: ClientId, whois: Whois, with_address: bool) {
+        self.effects.push(Effect::Whois { to, of, whois: Box::new(whois), with_address });
     }
 
     /// Sends an event to the other processes, if there are any.

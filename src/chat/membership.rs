@@ -4,7 +4,7 @@ use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
 use super::shared::publish_subscription;
 use super::{Chat, Ctx, Effect, Location};
-use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem};
+use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -42,11 +42,14 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let ctx = &mut self.context(now, effects);
-        let Arrival { dialect, name, room, history, echo, last_position: heard, mut problems } = arrival;
+        let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
+            arrival;
+        let login = login.map(|login| login.ok());
         if dialect == Dialect::Events {
-            return self.enter_sse(id, serial, room, heard, ctx);
+            self.enter_sse(id, serial, room, heard, ctx);
+            return self.start_sse_session(id, login.flatten(), ctx);
         }
-        let name = name.filter(|name| match self.name_taken(name) {
+        let name = name.filter(|name| match self.refused_name(None, name, ctx.now) {
             Some(problem) => {
                 self.check_holders(name.as_str(), None, ctx);
                 problems.push(problem);
@@ -62,9 +65,13 @@ impl Chat {
         ctx.activate(id);
         problems.into_iter().for_each(|problem| ctx.reply_problem(id, problem));
         ctx.reply(id, Event::Welcome { id: self.unique_id(id), name });
+        if !self.start_arrival_session(id, login, ctx) {
+            return;
+        }
         self.greet(id, ctx);
         self.reply_if_disconnected(id, ctx);
-        match room.map(|room| self.join(id, room, history, Echo(echo), ctx)) {
+        let join = |room| Request::Join { room, history, echo };
+        match room.map(|room| self.perform(id, join(room), ctx)) {
             Some(Ok(())) => {}
             Some(Err(problem)) => {
                 ctx.reply_problem(id, problem);
@@ -133,7 +140,8 @@ impl Chat {
     ) -> Result<(), Problem> {
         let location = self.locate(id, room)?;
         if location.dialect == Dialect::Line {
-            return self.join(id, RoomName::lobby(), None, Echo(false), ctx);
+            let home = self.home(self.access.identity(id)).unwrap_or_else(RoomName::lobby);
+            return self.join(id, home, None, Echo(false), ctx);
         }
         let left = self.rooms.existing(location.room).zip(self.existing_name(id));
         let event = left.map(|(room, name)| Event::YouLeft {
@@ -174,6 +182,10 @@ impl Chat {
                 since: room.gap_seq(),
             },
         );
+        if room.has_topic() {
+            ctx.reply(id, room.topic_event());
+        }
+        self.reply_if_silent(id, to, ctx);
         if self.clients.dialect(id) == Some(Dialect::Line) {
             self.history_entries(room, options.history, ctx.now).for_each(|event| ctx.reply(id, event));
         } else if options.history > 0 && room.last(1).next().is_some() {
@@ -271,6 +283,9 @@ impl Chat {
             return;
         };
         let count = room.count();
+        if !room.rules().announce {
+            return;
+        }
         if count <= self.rules.announce_max {
             let event = Event::Joined { by, name, room: room.name.clone(), count };
             ctx.announce(to, Some(id), event);
@@ -293,6 +308,9 @@ impl Chat {
         let Some(room) = self.rooms.existing_mut(from) else {
             return;
         };
+        if !room.rules().announce {
+            return;
+        }
         if members <= self.rules.announce_max {
             let (room, count) = (room.name.clone(), room.count());
             ctx.announce(from, None, Event::Left { by, name, room, reason, count });

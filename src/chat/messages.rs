@@ -21,17 +21,17 @@ impl Chat {
     /// Sends a message of an HTTP request to a room, which is opened if necessary. Returns its sequence number.
     ///
     /// # Errors
-    /// A client has the name `from`, or there are too many rooms.
+    /// A client or another account has the name `from`, or there are too many rooms.
     pub fn publish(
         &mut self,
         room: RoomName,
-        from: Name,
+        (from, account): (Name, Option<&Name>),
         body: Body,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<u64, Problem> {
         let ctx = &mut self.context(now, effects);
-        if let Some(problem) = self.name_taken(&from) {
+        if let Some(problem) = self.refused_author(account, &from, now) {
             return Err(problem);
         }
         let id = self.rooms.open(room.clone()).ok_or(Problem::TooManyRooms)?;
@@ -133,7 +133,10 @@ impl Chat {
             let by = self.unique_id(id);
             let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
             match self.clients.remote.process_of(addressee) {
-                None => ctx.deliver(addressee, Event::Private { by: Some(by), from, text }),
+                None => {
+                    self.record_private(addressee, id, from.clone(), ctx);
+                    ctx.deliver(addressee, Event::Private { by: Some(by), from, text });
+                }
                 Some(process) => ctx.publish(|| LocalEvent::Private { process, to, by, from, text }),
             }
             if receipt {
@@ -162,7 +165,7 @@ mod tests {
         let from = Name::parse("bot").expect("a name");
         let body = Body::Text(Text::clean("hi").expect("a text"));
         let mut effects = Vec::new();
-        let seq = chat.publish(room.clone(), from, body, Now::default(), &mut effects);
+        let seq = chat.publish(room.clone(), (from, None), body, Now::default(), &mut effects);
         assert_eq!(seq, Ok(1));
         assert_eq!(chat.find_room(&room), None, "the room has neither subscribers nor history");
         assert!(

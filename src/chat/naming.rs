@@ -29,14 +29,39 @@ impl Chat {
     pub fn accepts_unnamed(&self, request: &Result<Request, Problem>) -> bool {
         match request {
             Ok(Request::Nick(name)) => !self.is_taken(name),
+            // A login may be a secret, which must not become a message.
+            Ok(Request::Login { .. }) => true,
             Ok(request) => !request.needs_name(),
             Err(_) => false,
         }
     }
 
-    /// The reason why a new client can't have that name, if a client has it or a look-alike.
-    pub fn name_taken(&self, name: &Name) -> Option<Problem> {
-        self.name_taken_except(None, name)
+    /// The reason why a client, or a new one (`None`), can't have that name: a ban, an account, or another client.
+    pub(super) fn refused_name(&self, id: Option<ClientId>, name: &Name, now: Now) -> Option<Problem> {
+        let account = id.and_then(|id| self.access.identity(id).account.as_ref());
+        self.name_refused_to(account, name, now).or_else(|| self.name_taken_except(id, name))
+    }
+
+    /// The reason why nobody but its owner can have that name.
+    fn name_refused_to(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
+        let owner = self.access.accounts.owner(name.as_str());
+        match owner.filter(|owner| account.is_none_or(|account| !account.same_as(owner.as_str()))) {
+            Some(owner) => Some(Problem::NameRegistered(owner.clone())),
+            None => self.name_banned(name, now),
+        }
+    }
+
+    /// The reason why a new client can't have that name.
+    pub fn name_taken(&self, name: &Name, now: Now) -> Option<Problem> {
+        self.refused_name(None, name, now)
+    }
+
+    /// The reason why an HTTP request of that account can't publish under a name. The account's own name is always free.
+    pub(super) fn refused_author(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
+        match account.is_some_and(|account| account.same_as(name.as_str())) {
+            true => self.name_banned(name, now),
+            false => self.name_refused_to(account, name, now).or_else(|| self.name_taken_except(None, name)),
+        }
     }
 
     /// The reason why the client `id` can't have that name. Its own name is no reason.
@@ -77,21 +102,31 @@ impl Chat {
     }
 
     pub(super) fn nick(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
-        if let Some(problem) = self.name_taken_except(Some(id), &name) {
-            self.check_holders(name.as_str(), None, ctx);
-            return Err(problem);
+        let is_unnamed = self.client(id).is_some_and(Client::is_unnamed);
+        match self.refused_name(Some(id), &name, ctx.now) {
+            Some(Problem::NameRegistered(owner)) if is_unnamed && owner.same_as(name.as_str()) => {
+                ctx.reply(id, Event::AskToken(owner.clone()));
+                self.access.ask_token(id, owner);
+                return Ok(());
+            }
+            Some(problem) => {
+                self.check_holders(name.as_str(), None, ctx);
+                return Err(problem);
+            }
+            None => {}
         }
-        if self.client(id).is_some_and(Client::is_unnamed) {
+        if is_unnamed {
             self.set_name(id, name);
-            self.enter_lobby(id, ctx);
+            self.enter_home(id, ctx);
         } else {
             self.rename(id, name, ctx);
         }
         Ok(())
     }
 
-    /// Takes a line client's first name for it, and adds the client to the lobby.
-    pub(super) fn enter_lobby(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+    /// Takes a line client's first name for it, and adds the client to the lobby, or to another room if its token allows only
+    /// others.
+    pub(super) fn enter_home(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         if self.existing_name(id).is_some_and(|name| self.is_taken(&name)) {
             // Another process has given the same number to one of its guests.
             let guest = self.next_guest_name();
@@ -101,7 +136,8 @@ impl Chat {
         self.record_claim(id, ctx.now);
         ctx.activate(id);
         let options = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
-        self.enter_room(id, Rooms::LOBBY, options, ctx);
+        let home = self.home(self.access.identity(id)).and_then(|room| self.rooms.open(room));
+        self.enter_room(id, home.unwrap_or(Rooms::LOBBY), options, ctx);
         self.reply_if_disconnected(id, ctx);
         self.publish_presence(id, ctx);
     }

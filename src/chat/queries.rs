@@ -6,6 +6,7 @@ use super::clients::Client;
 use super::ids::ClientId;
 use super::rooms::{Room, Rooms, count_fitting};
 use super::{Chat, Ctx};
+use crate::access::{Action, Identity};
 use crate::protocol::{Dialect, Event, Problem};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
@@ -34,8 +35,7 @@ impl Chat {
     }
 
     pub(super) fn list_rooms(&self, id: ClientId) -> Event {
-        let (rooms, more) = self.rooms.largest(self.listed_max(id));
-        Event::Rooms { rooms, more }
+        self.rooms_event(self.access.identity(id), self.listed_max(id))
     }
 
     fn listed_max(&self, id: ClientId) -> usize {
@@ -46,8 +46,15 @@ impl Chat {
     }
 
     /// The list of rooms for an HTTP request.
-    pub fn rooms_for_programs(&self) -> Event {
-        let (rooms, more) = self.rooms.largest(LISTED_FOR_PROGRAMS_MAX);
+    pub fn rooms_for_programs(&self, identity: &Identity) -> Event {
+        self.rooms_event(identity, LISTED_FOR_PROGRAMS_MAX)
+    }
+
+    /// The largest rooms. A room that is not listed is shown to those that may enter it.
+    fn rooms_event(&self, identity: &Identity, max: usize) -> Event {
+        let may_enter = |room: &Room| self.check_right(identity, Action::Enter, Some(&room.name)).is_ok();
+        let is_shown = |room: &Room| room.rules().listed || may_enter(room);
+        let (rooms, more) = self.rooms.largest(max, is_shown);
         Event::Rooms { rooms, more }
     }
 

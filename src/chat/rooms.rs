@@ -1,6 +1,6 @@
 //! Rooms: their subscribers and their history.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
@@ -10,9 +10,10 @@ use slab::Slab;
 use super::crowd::Crowd;
 use super::eviction::EvictionQueue;
 use super::ids::{ClientId, RoomId, RoomSlot};
+use crate::access::RoomRules;
 use crate::config::Config;
 use crate::protocol::{Dialect, Epoch, Event, Message, UNIQUE_ID_MAX_BYTES};
-use crate::text::{NAME_MAX_BYTES, RoomName};
+use crate::text::{NAME_MAX_BYTES, Name, RoomName, Text};
 use crate::time::Moment;
 
 #[derive(Debug)]
@@ -39,10 +40,14 @@ pub struct Room {
     gap_seq: u64,
     /// The time when the last subscriber left.
     unused_since: Moment,
+    /// `None`: the rules of an open room.
+    rules: Option<Rc<RoomRules>>,
+    /// The topic that a client has set (`None`: it has removed it), and the client's name.
+    topic: Option<(Option<Name>, Option<Text>)>,
 }
 
 impl Room {
-    fn new(name: RoomName, serial: u32) -> Room {
+    fn new(name: RoomName, serial: u32, rules: Option<Rc<RoomRules>>) -> Room {
         Room {
             name,
             serial,
@@ -55,7 +60,32 @@ impl Room {
             seq: 0,
             gap_seq: 0,
             unused_since: Moment::default(),
+            rules,
+            topic: None,
         }
+    }
+
+    pub fn rules(&self) -> &RoomRules {
+        self.rules.as_deref().unwrap_or(&RoomRules::OPEN)
+    }
+
+    /// Sets or removes the topic, until the room is closed.
+    pub fn set_topic(&mut self, by: Option<Name>, text: Option<Text>) {
+        self.topic = Some((by, text));
+    }
+
+    pub fn has_topic(&self) -> bool {
+        match &self.topic {
+            Some((_, text)) => text.is_some(),
+            None => self.rules().topic.is_some(),
+        }
+    }
+
+    /// The topic that a client has set, or else that of the configuration.
+    pub fn topic_event(&self) -> Event {
+        let of_rules = || (None, self.rules().topic.clone());
+        let (by, text) = self.topic.clone().unwrap_or_else(of_rules);
+        Event::Topic { room: self.name.clone(), by, text }
     }
 
     pub fn subscribers(&self, dialect: Dialect) -> &[ClientId] {
@@ -208,8 +238,10 @@ pub struct Rooms {
     unused: BTreeSet<(Moment, RoomSlot)>,
     eviction: EvictionQueue,
     max_rooms: usize,
-    /// The most messages stored per room.
+    /// The most messages stored per room, if its rules don't say another number.
     history_max: usize,
+    /// The rules of the configuration file.
+    rules: BTreeMap<RoomName, Rc<RoomRules>>,
 }
 
 impl Rooms {
@@ -227,7 +259,9 @@ impl Rooms {
             eviction: EvictionQueue::new(config.history_memory),
             max_rooms: config.max_rooms,
             history_max: config.history,
+            rules: BTreeMap::new(),
         };
+        rooms.set_rules(&config.sections.rooms);
         let lobby = rooms.open(RoomName::lobby());
         debug_assert_eq!(lobby, Some(Rooms::LOBBY));
         rooms.rooms[Rooms::LOBBY.slot.key()].subscribers[Dialect::Line as usize].reserve(config.max_clients);
@@ -240,12 +274,38 @@ impl Rooms {
         self.eviction.set_max(config.history_memory);
         let id = |(key, room): (usize, &Room)| RoomId { slot: RoomSlot::from_key(key), serial: room.serial };
         for id in self.rooms.iter().map(id).collect::<Vec<_>>() {
-            while self.rooms[id.slot.key()].history.len() > self.history_max {
+            let history_max = self.history_max_of(&self.rooms[id.slot.key()]);
+            while self.rooms[id.slot.key()].history.len() > history_max {
                 self.evict_oldest(id);
             }
             self.close_if_empty(id);
         }
         self.evict_excess();
+    }
+
+    fn history_max_of(&self, room: &Room) -> usize {
+        room.rules().history.unwrap_or(self.history_max)
+    }
+
+    /// Replaces the rules of rooms. Returns whether they were others. [`Rooms::set_limits`] applies the sizes of histories.
+    pub fn set_rules(&mut self, rules: &BTreeMap<RoomName, RoomRules>) -> bool {
+        let new = rules.iter().map(|(name, rules)| (name.clone(), Rc::new(rules.clone()))).collect();
+        let is_changed = self.rules != new;
+        self.rules = new;
+        for (_, room) in &mut self.rooms {
+            room.rules = self.rules.get(&room.name).cloned();
+        }
+        is_changed
+    }
+
+    /// Whether a room has other rules than that everybody may enter and speak.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// The rules of a room, which need not be open.
+    pub fn rules_of(&self, name: &RoomName) -> &RoomRules {
+        self.rules.get(name).map_or(&RoomRules::OPEN, Rc::as_ref)
     }
 
     /// Finds or creates the room with that name. At the limit, the room that was unused longest is closed; `None` if all
@@ -260,7 +320,8 @@ impl Rooms {
         let serial = self.next_serial;
         self.next_serial = self.next_serial.wrapping_add(1);
         let hash = self.state.hash_one(&name);
-        let slot = RoomSlot::from_key(self.rooms.insert(Room::new(name, serial)));
+        let rules = self.rules.get(&name).cloned();
+        let slot = RoomSlot::from_key(self.rooms.insert(Room::new(name, serial, rules)));
         let (rooms, state) = (&self.rooms, &self.state);
         self.by_name.insert_unique(hash, slot, |slot| state.hash_one(&rooms[slot.key()].name));
         Some(RoomId { slot, serial })
@@ -312,14 +373,15 @@ impl Rooms {
     /// without subscribers.
     pub fn append(&mut self, id: RoomId, message: impl FnOnce(u64) -> Message) -> Rc<Message> {
         let room = &mut self.rooms[id.slot.key()];
+        let history_max = room.rules.as_ref().and_then(|rules| rules.history).unwrap_or(self.history_max);
         room.seq += 1;
         let message = Rc::new(message(room.seq));
-        if self.history_max == 0 {
+        if history_max == 0 {
             return message;
         }
         room.history.push_back(message.clone());
         self.eviction.record_stored(id, &message);
-        if room.history.len() > self.history_max {
+        if room.history.len() > history_max {
             self.evict_oldest(id);
         }
         self.evict_excess();
@@ -399,8 +461,10 @@ impl Rooms {
     }
 
     /// The `max` largest rooms with members, and the number of further ones. Rooms of equal size are sorted by name.
-    pub fn largest(&self, max: usize) -> (Vec<(RoomName, usize)>, usize) {
-        let counts = self.rooms.iter().map(|(_, room)| (std::cmp::Reverse(room.count()), &room.name));
+    /// Rooms for which `is_shown` is false are left out.
+    pub fn largest(&self, max: usize, is_shown: impl Fn(&Room) -> bool) -> (Vec<(RoomName, usize)>, usize) {
+        let shown = self.rooms.iter().filter(|(_, room)| is_shown(room));
+        let counts = shown.map(|(_, room)| (std::cmp::Reverse(room.count()), &room.name));
         let mut rooms: Vec<_> = counts.filter(|(count, _)| count.0 > 0).collect();
         let more = rooms.len().saturating_sub(max);
         if more > 0 {

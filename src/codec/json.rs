@@ -1,6 +1,7 @@
 //! The JSON dialect: each WebSocket text message is an object with a `type`. [`crate::guide::protocol`] lists the types.
 
 mod message;
+mod moderation;
 
 use std::fmt::Display;
 
@@ -9,10 +10,12 @@ use serde_json::value::RawValue;
 
 use super::websocket::WebSocketMessage;
 use super::{Input, Tag};
-use crate::protocol::{Body, MessageKind, Problem, Request};
+use crate::access::LoginToken;
+use crate::protocol::{Body, MessageKind, Problem, Request, TOPIC_MAX_BYTES, Topic};
 use crate::text::{Name, RoomName, Text};
 
 pub use message::{close, encode, write, write_message};
+pub use moderation::moderation;
 
 /// The longest `id` of a request, in bytes of JSON.
 const TAG_MAX_BYTES: usize = 64;
@@ -41,6 +44,7 @@ struct RequestFields<'a> {
     data: Option<&'a RawValue>,
     to: Option<String>,
     name: Option<String>,
+    token: Option<String>,
     history: Option<usize>,
     count: Option<usize>,
     after: Option<u64>,
@@ -87,7 +91,7 @@ fn decode_text(text: &str) -> (Result<Request, Problem>, Option<Tag>) {
         Ok((kind, serde_json::from_str::<RequestFields<'_>>(text)?))
     };
     let fields = read().map_err(|error: serde_json::Error| malformed(&error));
-    (fields.and_then(|(kind, fields)| request(&kind, fields, tag.is_some())), tag)
+    (fields.and_then(|(kind, fields)| request(&kind, fields, text, tag.is_some())), tag)
 }
 
 fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
@@ -99,7 +103,7 @@ fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
     }
 }
 
-fn request(kind: &str, fields: RequestFields<'_>, receipt: bool) -> Result<Request, Problem> {
+fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> Result<Request, Problem> {
     let room = fields.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
     let the_room = || room.clone().ok_or_else(|| missing(kind, "room"));
     let text = || text_of(kind, fields.text.as_deref());
@@ -134,6 +138,24 @@ fn request(kind: &str, fields: RequestFields<'_>, receipt: bool) -> Result<Reque
         "rooms" => Request::Rooms,
         "history" => Request::History { room: Some(the_room()?), count: fields.count, after: fields.after },
         "ping" => Request::Ping,
+        "login" => {
+            let token = fields.token.as_deref().ok_or_else(|| missing(kind, "token"))?;
+            let name = fields.name.as_deref().map(Name::parse).transpose();
+            // A name that can't be and a token that can't be get the same answer as wrong ones.
+            let name = name.map_err(|_| Problem::LoginFailed)?;
+            Request::Login { name, token: LoginToken::parse(token).ok_or(Problem::LoginFailed)? }
+        }
+        "register" => Request::Register,
+        "topic" => {
+            let text = fields.text.as_deref().map(|text| topic_of(text)).transpose()?;
+            Request::Topic { room: Some(the_room()?), text }
+        }
+        "whois" => {
+            let name = fields.name.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "name"))?;
+            Request::Whois(name)
+        }
+        "away" => Request::Away(fields.text.as_deref().and_then(Text::clean)),
+        "kick" | "mute" | "unmute" | "ban" | "unban" | "bans" => Request::Moderate(moderation(kind, raw)?),
         other => return Err(unknown_type(other)),
     })
 }
@@ -141,6 +163,14 @@ fn request(kind: &str, fields: RequestFields<'_>, receipt: bool) -> Result<Reque
 fn text_of(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
     let raw = raw.ok_or_else(|| missing(kind, "text"))?;
     Text::clean_lines(raw).ok_or_else(|| bad_request("the text is empty"))
+}
+
+/// A new topic: one line, or an empty text to remove it.
+fn topic_of(raw: &str) -> Result<Topic, Problem> {
+    match raw.len() > TOPIC_MAX_BYTES {
+        true => Err(bad_request(&format!("a topic has at most {TOPIC_MAX_BYTES} bytes"))),
+        false => Ok(Topic(Text::clean(raw))),
+    }
 }
 
 fn unknown_type(kind: &str) -> Problem {

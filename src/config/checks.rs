@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Config, read_motd};
+use super::{Config, read_jwt_key, read_motd};
 
 /// Largest outbox of a client without a name: it holds the welcome, a message of the day and some refused names.
 pub const UNNAMED_BUFFER_BYTES: usize = 4 * 1024;
@@ -46,7 +46,7 @@ pub fn longest_text_in(frame_bytes: usize) -> usize {
 type Check = fn(&Config) -> Result<(), String>;
 
 /// All such rules. The first that fails is reported.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     write_buffer_holds_two_lines,
     soft_limit_is_within_write_buffer,
     memory_holds_one_write_buffer,
@@ -56,6 +56,7 @@ const CHECKS: [Check; 9] = [
     burst_holds_the_longest_message,
     burst_holds_the_longest_line,
     motd_is_readable,
+    jwt_key_is_good,
 ];
 
 /// Checks the flags against each other, and reads the files that they name.
@@ -141,6 +142,10 @@ fn motd_is_readable(config: &Config) -> Result<(), String> {
     read_motd(config).map(drop)
 }
 
+fn jwt_key_is_good(config: &Config) -> Result<(), String> {
+    read_jwt_key(config).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::reload::ConfigSource;
@@ -187,6 +192,7 @@ mod tests {
                 "--message-max 1k --burst-bytes 4095".into(),
             ),
             (motd_is_readable, String::new(), "--motd /does/not/exist".into()),
+            (jwt_key_is_good, String::new(), "--jwt-key /does/not/exist".into()),
         ];
         for (rule, good, bad) in rows {
             assert_eq!(rule(&unchecked(&good)), Ok(()), "{good}");

@@ -75,7 +75,10 @@ impl FileText {
 }
 
 /// Reads a regular file of bounded size. Others, such as a pipe, could block the server when it reads again.
-fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// The file can't be read, is no regular file, or is too large.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("{error}; name a readable file");
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("it is no regular file; name a readable file".into());

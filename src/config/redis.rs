@@ -196,7 +196,8 @@ impl fmt::Display for RedisAddress {
 
 /// Whether clap's message would show a URL, and perhaps its password, as an unknown argument.
 pub fn is_stray(error: &clap::Error) -> bool {
-    error.kind() == ErrorKind::UnknownArgument && error.to_string().contains(":/")
+    matches!(error.kind(), ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand)
+        && error.to_string().contains(":/")
 }
 
 #[cfg(test)]

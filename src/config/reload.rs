@@ -53,7 +53,7 @@ impl Config {
         if !fits {
             config.take_flags(self, OnReload::AtOnce);
         }
-        config.access = new.access;
+        config.sections = new.sections;
         let is_at_once = |flag: &&Flag| fits && flag.on_reload == OnReload::AtOnce;
         let (at_once, needs_restart): (Vec<&Flag>, Vec<&Flag>) = changed.into_iter().partition(is_at_once);
         let names = |flags: Vec<&Flag>| flags.into_iter().map(Flag::name).collect();

@@ -7,15 +7,13 @@ use super::file::{Entry, FileText, Section};
 use super::flag::OnReload;
 use super::table::FLAGS;
 use crate::access::{
-    AccountSettings, Allowed, FilterAction, FilterSettings, Role, RoomRules, Settings, TokenHash,
+    AccountSettings, Allowed, FilterAction, FilterSettings, Role, RoomRules, Settings, TOPIC_MAX_BYTES,
+    TokenHash,
 };
 use crate::text::{Looks, Name, RoomName, Text};
 
 /// Names of the sections. No flag may have one of them.
 pub const NAMES: [&str; 3] = ["rooms", "accounts", "filter"];
-
-/// Longest topic of a room, in bytes.
-pub const TOPIC_MAX_BYTES: usize = 512;
 
 const ROOM_KEYS: [&str; 6] = ["enter", "speak", "topic", "history", "listed", "announce"];
 const ACCOUNT_KEYS: [&str; 3] = ["role", "token", "tokens"];

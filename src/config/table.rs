@@ -12,9 +12,10 @@ use super::checks::{MOST_ROOMS_PER_CLIENT, UNNAMED_BUFFER_BYTES};
 use super::flag::{Bounds, DefaultValue, Field, Flag, OnReload, Unit};
 use super::flag_values::FileValues;
 use super::reload::ConfigSource;
+use super::token_command;
 use super::{
-    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, TrustedProxy,
-    UnixMode,
+    AccessMode, Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft,
+    Takeover, TrustedProxy, UnixMode,
 };
 use crate::access::Settings;
 use Bounds::{AtLeast, AtMost, Between, ByType, Unbounded};
@@ -39,7 +40,7 @@ macro_rules! flags {
         pub struct Config {
             $($(#[doc = $help] pub $field: $type,)*)*
             /// Rooms, accounts and the filter, from the configuration file.
-            pub access: Settings,
+            pub sections: Settings,
             pub(super) source: ConfigSource,
         }
 
@@ -58,8 +59,8 @@ macro_rules! flags {
         },)*)*];
 
         impl Config {
-            pub(super) fn from_matches(mut matches: ArgMatches, access: Settings, source: ConfigSource) -> Config {
-                Config { $($($field: Field::take(&mut matches, stringify!($field)),)*)* access, source }
+            pub(super) fn from_matches(mut matches: ArgMatches, sections: Settings, source: ConfigSource) -> Config {
+                Config { $($($field: Field::take(&mut matches, stringify!($field)),)*)* sections, source }
             }
 
             /// The flags whose values differ.
@@ -89,6 +90,8 @@ pub fn command(file: &FileValues) -> Command {
              line-max.",
         )
         .args(FLAGS.iter().map(|flag| flag.arg(file.get(flag))))
+        .disable_help_subcommand(true)
+        .subcommand(token_command::command())
 }
 
 flags! {
@@ -158,6 +161,56 @@ flags! {
             unit: Size, default: Is("16m"), bounds: Unbounded("0 keeps no message"),
             on_reload: AtOnce,
             help: "Memory for the history of all rooms together; beyond it the oldest messages are deleted",
+        }
+    }
+    "Access" {
+        access: AccessMode {
+            unit: Choice("MODE", &[
+                ("open", "Serve everybody"),
+                ("login", "Serve clients that have logged in; others can do nothing but log in"),
+            ]),
+            default: Is("open"), bounds: ByType,
+            on_reload: AtOnce,
+            help: "Clients that are served",
+        }
+        registration: bool {
+            unit: Switch, default: Absent, bounds: ByType,
+            on_reload: AtOnce,
+            help: "Let a client register its name, and give it a token to log in with",
+        }
+        takeover: Takeover {
+            unit: Choice("SESSION", &[
+                ("newer", "The newer session takes the name from the older one"),
+                ("older", "The older session keeps the name"),
+            ]),
+            default: Is("newer"), bounds: ByType,
+            on_reload: AtOnce,
+            help: "Session that has the name of an account with several sessions",
+        }
+        jwt_key: Option<PathBuf> {
+            unit: File, default: Absent, bounds: ByType,
+            on_reload: AtOnce,
+            help: "File with the key of JSON Web Tokens that clients may log in with: a public key in PEM (Ed25519, \
+                P-256 or RSA), or a secret of at least 32 bytes for HS256; SIGHUP reads it again",
+        }
+        jwt_audience: Option<String> {
+            unit: Text("TEXT"), default: Absent, bounds: AtLeast(1),
+            on_reload: AtOnce,
+            help: "Audience (aud) that each JSON Web Token must have; without this flag none may have one",
+        }
+        state: Option<PathBuf> {
+            unit: File, default: Absent, bounds: ByType,
+            on_reload: NeedsRestart,
+            help: "File that keeps registered names and bans; without it they are lost at the end",
+        }
+        metrics: AccessMode {
+            unit: Choice("MODE", &[
+                ("open", "Everybody"),
+                ("login", "Clients that have logged in"),
+            ]),
+            default: Is("open"), bounds: ByType,
+            on_reload: AtOnce,
+            help: "Clients that may read /metrics",
         }
     }
     "Limits for one client" {
@@ -476,7 +529,10 @@ mod tests {
             ("--line-max=127", "'127' for '--line-max <SIZE>': it must be between 128 and 1m"),
             ("--redis-queue=1", "'1' for '--redis-queue <SIZE>': it must be between 64k and 1g"),
             ("--burst=0", "'0' for '--burst <N>': it must be at least 1"),
-            ("--grace=1", "'1' for '--grace <TIME>': a time is a whole number and ms, s, m or h, as in 10s"),
+            (
+                "--grace=1",
+                "'1' for '--grace <TIME>': a time is a whole number and ms, s, m, h or d, as in 10s",
+            ),
             ("--name-timeout=0s", "'0s' for '--name-timeout <TIME>': it must be at least 1ms"),
             (
                 "--coalesce=1s",

@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use crate::time::parse_duration as span;
+
 /// Reads a whole number.
 ///
 /// # Errors
@@ -31,25 +33,6 @@ pub fn size(raw: &str) -> Result<usize, String> {
     };
     let number: usize = number.parse().map_err(|_| "a size is a whole number and k, m or g, as in 64k")?;
     number.checked_mul(scale).ok_or_else(|| "the size is too large; write a smaller one".into())
-}
-
-/// Reads a time: `500ms`, `10s`, `5m`, `1h`.
-///
-/// # Errors
-/// The form of a time, in words.
-pub fn span(raw: &str) -> Result<Duration, String> {
-    let (number, unit) = split(raw);
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("a time is a whole number and ms, s, m or h, as in 10s".into()),
-    };
-    let number: u64 = number.parse().map_err(|_| "a time is a whole number and ms, s, m or h, as in 10s")?;
-    // A century is enough, and leaves sums of times far from overflow.
-    let total = number.checked_mul(millis).filter(|total| *total <= 100 * 366 * 24 * 3_600_000);
-    total.map(Duration::from_millis).ok_or_else(|| "the time is too long; write a shorter one".into())
 }
 
 /// Splits the leading digits from the rest.
@@ -88,6 +71,8 @@ pub struct Rate {
 }
 
 impl Rate {
+    pub const ONE_A_SECOND: Rate = Rate { amount: 1, span: Duration::from_secs(1) };
+
     /// Amount per [`Rate::span`].
     pub fn amount(&self) -> u64 {
         self.amount
@@ -173,17 +158,6 @@ mod tests {
         }
         for bad in ["", "k", "1.5k", "-1", "64K", "64kb", " 1", "99999999999999999999", "99999999999g"] {
             assert!(size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn time_is_a_whole_number_with_a_unit() {
-        let table = [("0s", 0), ("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000)];
-        for (raw, millis) in table {
-            assert_eq!(span(raw), Ok(Duration::from_millis(millis)), "{raw}");
-        }
-        for bad in ["", "10", "s", "1.5s", "10d", "10 s", "99999999999h"] {
-            assert!(span(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,8 +9,8 @@ use log::LevelFilter;
 use super::flag::Unit;
 use super::units::{count, size, span};
 use super::{
-    Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft, TrustedProxy,
-    UnixMode,
+    AccessMode, Address, AllowedHost, AllowedOrigin, ByteRate, OrOff, Rate, RedisUrl, SlowClient, Soft,
+    Takeover, TrustedProxy, UnixMode,
 };
 
 /// A value that one occurrence of a flag sets.
@@ -157,6 +157,26 @@ impl Value for String {
 impl Value for LevelFilter {
     fn read_text(raw: &str, _: Unit) -> Result<LevelFilter, String> {
         raw.parse().map_err(|_| "a level is off, error, warn, info, debug or trace".into())
+    }
+}
+
+impl Value for AccessMode {
+    fn read_text(raw: &str, _: Unit) -> Result<AccessMode, String> {
+        match raw {
+            "open" => Ok(AccessMode::Open),
+            "login" => Ok(AccessMode::Login),
+            _ => Err("a mode is open or login".into()),
+        }
+    }
+}
+
+impl Value for Takeover {
+    fn read_text(raw: &str, _: Unit) -> Result<Takeover, String> {
+        match raw {
+            "newer" => Ok(Takeover::Newer),
+            "older" => Ok(Takeover::Older),
+            _ => Err("a session is newer or older".into()),
+        }
     }
 }
 

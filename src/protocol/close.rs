@@ -60,6 +60,18 @@ pub enum CloseReason {
     RequestTimeout,
     /// An idle HTTP connection made room for a new connection.
     Evicted,
+    /// A moderator has removed the client.
+    Kicked,
+    /// The name or the address of the client is banned.
+    Banned,
+    /// Too many logins of the connection have failed, or the token of its request was wrong.
+    LoginFailed,
+    /// A client did not log in in time (`--access login`).
+    NoLogin,
+    /// The session has expired, or its account is gone.
+    SessionEnded,
+    /// The client may not be in its only room any more.
+    NotAllowed,
 }
 
 impl CloseReason {
@@ -93,6 +105,12 @@ impl CloseReason {
             CloseReason::ResponseSent => "answered",
             CloseReason::RequestTimeout => "no-request",
             CloseReason::Evicted => "evicted",
+            CloseReason::Kicked => "kicked",
+            CloseReason::Banned => "banned",
+            CloseReason::LoginFailed => "login-failed",
+            CloseReason::NoLogin => "no-login",
+            CloseReason::SessionEnded => "session-ended",
+            CloseReason::NotAllowed => "not-allowed",
         }
     }
 
@@ -100,10 +118,11 @@ impl CloseReason {
     /// close frame is to be sent.
     pub fn websocket_code(self) -> Option<u16> {
         use CloseReason::{
-            BadFrame, BadText, BufferFull, BufferHigh, ConnectionLost, EndOfInput, EndlessLine, Evicted,
-            HttpRequest, Idle, NoName, NoPong, NoProxyHeader, OtherProtocol, PeerClosed, Quit,
-            RequestTimeout, ResponseSent, ServerFull, ServerMemory, Shutdown, Stalled, TooLarge,
-            TooManyArrivals, TooManyFrames, TooManyFromAddress, UntrustedProxy,
+            BadFrame, BadText, Banned, BufferFull, BufferHigh, ConnectionLost, EndOfInput, EndlessLine,
+            Evicted, HttpRequest, Idle, Kicked, LoginFailed, NoLogin, NoName, NoPong, NoProxyHeader,
+            NotAllowed, OtherProtocol, PeerClosed, Quit, RequestTimeout, ResponseSent, ServerFull,
+            ServerMemory, SessionEnded, Shutdown, Stalled, TooLarge, TooManyArrivals, TooManyFrames,
+            TooManyFromAddress, UntrustedProxy,
         };
         Some(match self {
             ConnectionLost | PeerClosed | ResponseSent | RequestTimeout | Evicted | HttpRequest
@@ -113,6 +132,7 @@ impl CloseReason {
             BadFrame => 1002,
             BadText => 1007,
             NoName | Idle | EndlessLine | TooManyFromAddress | TooManyArrivals => 1008,
+            Kicked | Banned | LoginFailed | NoLogin | SessionEnded | NotAllowed => 1008,
             TooLarge | TooManyFrames => 1009,
             // "Try again later": the client's messages were in order.
             BufferFull | BufferHigh | Stalled | ServerMemory | NoPong | ServerFull => 1013,
@@ -171,6 +191,12 @@ impl CloseReason {
             CloseReason::TooLarge => "your message is too large",
             CloseReason::TooManyFrames => "your message is in too many frames: send longer ones",
             CloseReason::NoPong => "you did not answer a ping",
+            CloseReason::Kicked => "a moderator has removed you",
+            CloseReason::Banned => "a moderator has banned you",
+            CloseReason::LoginFailed => "the login has failed. check the token and connect again",
+            CloseReason::NoLogin => "you did not log in in time. connect again to try again",
+            CloseReason::SessionEnded => "your session has expired. log in again",
+            CloseReason::NotAllowed => "you may not be in this room any more",
         })
     }
 
@@ -179,6 +205,8 @@ impl CloseReason {
         match self {
             reason if reason.is_drop() => Text::clean("too slow"),
             CloseReason::Idle => Text::clean("idle"),
+            CloseReason::Banned => Text::clean("banned"),
+            CloseReason::SessionEnded => Text::clean("session expired"),
             _ => None,
         }
     }

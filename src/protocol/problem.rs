@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::moderation::BanLength;
+use crate::access::{Action, Role};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
 
 /// The reason why a request failed. [`fmt::Display`] is the text for the client: what failed, and what to do instead.
@@ -44,6 +46,47 @@ pub enum Problem {
     StillWaiting,
     /// The request needs a name.
     NameRequired,
+    /// The name is that of an account, or looks like it.
+    NameRegistered(Name),
+    /// The owner of the name has logged in, so the client gets a guest name.
+    NameClaimed {
+        name: Name,
+        to: Name,
+    },
+    /// The request needs an account.
+    LoginRequired,
+    /// The role or the token does not allow the request.
+    NotAllowed {
+        action: Action,
+        room: Option<RoomName>,
+    },
+    /// The name or the token is wrong.
+    LoginFailed,
+    /// Too many failed logins came from the address.
+    TooManyLogins,
+    /// `--registration` is off.
+    RegistrationOff,
+    /// A guest name can't be registered, and an account is registered already.
+    CantRegister,
+    Muted(BanLength),
+    Banned(BanLength),
+    /// The client to be moderated has a role that is not below the moderator's.
+    RoleTooHigh {
+        name: Name,
+        role: Role,
+    },
+    /// The client is connected to another process.
+    ElsewhereOnly(Name),
+    NotBanned(String),
+    NotMuted(Name),
+    /// The text has a word that the server's filter refuses.
+    Filtered,
+    /// There was no private message to answer.
+    NobodyToAnswer,
+    /// The action holds, but could not be written to the state file.
+    NotSaved(String),
+    /// The action can't be carried out for that reason.
+    CantModerate(String),
 }
 
 impl Problem {
@@ -68,6 +111,23 @@ impl Problem {
             Problem::UnknownType(_) => "unknown_type",
             Problem::StillWaiting => "waiting",
             Problem::NameRequired => "name_first",
+            Problem::NameRegistered(_) | Problem::NameClaimed { .. } => "name_registered",
+            Problem::LoginRequired => "login_required",
+            Problem::NotAllowed { .. } => "not_allowed",
+            Problem::LoginFailed => "login_failed",
+            Problem::TooManyLogins => "too_many_logins",
+            Problem::RegistrationOff => "registration_off",
+            Problem::CantRegister => "cant_register",
+            Problem::Muted(_) => "muted",
+            Problem::Banned(_) => "banned",
+            Problem::RoleTooHigh { .. } => "role_too_high",
+            Problem::ElsewhereOnly(_) => "elsewhere",
+            Problem::NotBanned(_) => "not_banned",
+            Problem::NotMuted(_) => "not_muted",
+            Problem::Filtered => "filtered",
+            Problem::NobodyToAnswer => "nobody",
+            Problem::NotSaved(_) => "not_saved",
+            Problem::CantModerate(_) => "cant_moderate",
         }
     }
 }
@@ -115,6 +175,68 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::NameRequired => write!(f, "give your name first, or an empty line to be a guest"),
+            problem => problem.fmt_access(f),
+        }
+    }
+}
+
+impl Problem {
+    /// Writes the text of a problem with accounts, rights or moderation.
+    fn fmt_access(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NameRegistered(name) => {
+                write!(f, "the name {name} is registered. its owner logs in with /login {name} TOKEN")
+            }
+            Problem::NameClaimed { name, to } => {
+                write!(f, "the owner of the name {name} has logged in, so you are {to} now")
+            }
+            Problem::LoginRequired => write!(f, "that needs an account. log in with /login NAME TOKEN"),
+            Problem::NotAllowed { action, room } => not_allowed(*action, room.as_ref(), f),
+            Problem::LoginFailed => write!(f, "the name or the token is wrong, or the token has expired"),
+            Problem::TooManyLogins => {
+                write!(f, "too many logins from your address have failed. wait a moment and try again")
+            }
+            Problem::RegistrationOff => {
+                write!(f, "names can't be registered here. ask an administrator for an account")
+            }
+            Problem::CantRegister => {
+                write!(
+                    f,
+                    "you have an account, or only a guest name. a guest takes a free name first: /nick NAME"
+                )
+            }
+            Problem::Muted(length) => write!(f, "a moderator has muted you {length}"),
+            Problem::Banned(length) => write!(f, "a moderator has banned that name {length}"),
+            Problem::RoleTooHigh { name, role } => {
+                write!(f, "{name} is {role}, and you can only act on roles below your own")
+            }
+            Problem::ElsewhereOnly(name) => {
+                write!(f, "{name} is connected to another server. do that there, or ban the name")
+            }
+            Problem::NotBanned(target) => write!(f, "there is no ban of {target}. /bans lists them"),
+            Problem::NotMuted(name) => write!(f, "{name} is not muted"),
+            Problem::Filtered => write!(f, "that was not sent: it has a word that is not allowed here"),
+            Problem::NobodyToAnswer => write!(f, "nobody has sent you a private message yet"),
+            Problem::NotSaved(error) => {
+                write!(f, "that holds until the server restarts, since it could not be saved: {error}")
+            }
+            Problem::CantModerate(reason) => write!(f, "{reason}"),
+            other => {
+                debug_assert!(false, "{} is no problem of access", other.code());
+                f.write_str(other.code())
+            }
+        }
+    }
+}
+
+fn not_allowed(action: Action, room: Option<&RoomName>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match (action, room) {
+        (Action::Enter, Some(room)) => write!(f, "you may not enter {room}"),
+        (Action::Speak, Some(room)) => write!(f, "you may read in {room}, but not speak"),
+        (Action::SetTopic, _) => write!(f, "only moderators may set the topic"),
+        (Action::Moderate, _) => write!(f, "only moderators may do that"),
+        (Action::Connect | Action::Converse | Action::Enter | Action::Speak, _) => {
+            write!(f, "you may not do that")
         }
     }
 }

@@ -84,22 +84,19 @@ impl Addresses {
         self.max = max;
     }
 
-    /// Counts a new connection, unless the verdict is to abort it. `is_within_rate` tells whether the address opens
-    /// connections no faster than it may.
-    pub fn take(&mut self, host: Host, is_within_rate: bool) -> Verdict {
+    /// Counts a new connection, unless the verdict is to abort it. `refusal` is a reason to refuse it in any case.
+    pub fn take(&mut self, host: Host, refusal: Option<CloseReason>) -> Verdict {
         if host.is_exempt() {
             return Verdict::Admit(AddressClaim { host, is_refused: false });
         }
         let open = self.open.entry(host).or_default();
         let is_free = self.max.is_none_or(|max| open.admitted < max);
-        let reason = match is_within_rate {
-            true => CloseReason::TooManyFromAddress,
-            false => CloseReason::TooManyArrivals,
-        };
-        if is_free && is_within_rate {
+        if is_free && refusal.is_none() {
             open.admitted += 1;
-            Verdict::Admit(AddressClaim { host, is_refused: false })
-        } else if open.refused < REFUSED_MAX {
+            return Verdict::Admit(AddressClaim { host, is_refused: false });
+        }
+        let reason = refusal.unwrap_or(CloseReason::TooManyFromAddress);
+        if open.refused < REFUSED_MAX {
             open.refused += 1;
             Verdict::Refuse(AddressClaim { host, is_refused: true }, reason)
         } else {
@@ -186,24 +183,24 @@ mod tests {
     #[test]
     fn address_is_refused_over_its_maximum_and_aborted_over_the_maximum_of_refusals() {
         let mut addresses = Addresses::new(Some(2));
-        let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST, true)).collect();
+        let verdicts: Vec<Verdict> = (0..2 + REFUSED_MAX + 2).map(|_| addresses.take(HOST, None)).collect();
         let (first, others) = verdicts.split_at(2);
         let (second, aborted) = others.split_at(REFUSED_MAX as usize);
         assert!(first.iter().all(|verdict| *verdict == ADMIT));
         assert!(second.iter().all(|verdict| *verdict == REFUSE));
         assert!(aborted.iter().all(|verdict| *verdict == ABORT));
         addresses.give_back(refused(HOST));
-        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [REFUSE, ABORT]);
+        assert_eq!([addresses.take(HOST, None), addresses.take(HOST, None)], [REFUSE, ABORT]);
         addresses.give_back(admitted(HOST));
-        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [ADMIT, ABORT]);
+        assert_eq!([addresses.take(HOST, None), addresses.take(HOST, None)], [ADMIT, ABORT]);
     }
 
     #[test]
     fn addresses_are_counted_apart_and_dropped_with_their_last_connection() {
         let mut addresses = Addresses::new(Some(1));
-        assert_eq!([addresses.take(HOST, true), addresses.take(HOST, true)], [ADMIT, REFUSE]);
-        assert_eq!(addresses.take(OTHER, true), Verdict::Admit(admitted(OTHER)));
-        assert!((0..100).all(|_| addresses.take(Host::LOCAL, true) == Verdict::Admit(admitted(Host::LOCAL))));
+        assert_eq!([addresses.take(HOST, None), addresses.take(HOST, None)], [ADMIT, REFUSE]);
+        assert_eq!(addresses.take(OTHER, None), Verdict::Admit(admitted(OTHER)));
+        assert!((0..100).all(|_| addresses.take(Host::LOCAL, None) == Verdict::Admit(admitted(Host::LOCAL))));
         addresses.give_back(admitted(HOST));
         assert_eq!(addresses.count(), 2);
         addresses.give_back(refused(HOST));
@@ -216,10 +213,10 @@ mod tests {
         for max in [None, Some(1)] {
             let mut addresses = Addresses::new(max);
             assert_eq!(
-                addresses.take(HOST, false),
+                addresses.take(HOST, Some(CloseReason::TooManyArrivals)),
                 Verdict::Refuse(refused(HOST), CloseReason::TooManyArrivals)
             );
-            assert_eq!(addresses.take(HOST, true), ADMIT);
+            assert_eq!(addresses.take(HOST, None), ADMIT);
             addresses.give_back(refused(HOST));
             addresses.give_back(admitted(HOST));
             assert_eq!(addresses.count(), 0);

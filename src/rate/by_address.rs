@@ -28,6 +28,8 @@ pub enum Use {
     Request,
     /// A new connection.
     Connection,
+    /// A login with a wrong token. It counts afterwards, so good logins are not limited.
+    FailedLogin,
 }
 
 /// The throttles of each address; `None` is no limit.
@@ -44,6 +46,8 @@ pub struct AddressThrottles {
     pub requests: Option<Throttle>,
     /// New connections.
     pub connections: Option<Throttle>,
+    /// Failed logins.
+    pub failed_logins: Option<Throttle>,
 }
 
 /// The buckets of one address.
@@ -55,6 +59,7 @@ struct AddressBuckets {
     post_bytes: TokenBucket,
     requests: TokenBucket,
     connections: TokenBucket,
+    failed_logins: TokenBucket,
 }
 
 impl AddressBuckets {
@@ -83,12 +88,23 @@ impl AddressBuckets {
             Use::Connection => {
                 [throttles.connections.map(|throttle| (&mut self.connections, throttle, 1)), None, None, None]
             }
+            Use::FailedLogin => [
+                throttles.failed_logins.map(|throttle| (&mut self.failed_logins, throttle, 1)),
+                None,
+                None,
+                None,
+            ],
         }
     }
 
     fn is_full(&self, now: Moment) -> bool {
+        let logins = [self.failed_logins];
         let content = [self.messages, self.bytes, self.posts, self.post_bytes];
-        content.iter().chain(&[self.requests, self.connections]).all(|bucket| bucket.is_full(now))
+        content
+            .iter()
+            .chain(&[self.requests, self.connections])
+            .chain(&logins)
+            .all(|bucket| bucket.is_full(now))
     }
 }
 
@@ -179,6 +195,7 @@ mod tests {
             post_bytes: throttle("100/s", 100),
             requests: throttle("1/s", 2),
             connections: None,
+            failed_logins: throttle("1/s", 5),
         })
     }
 

@@ -29,7 +29,7 @@ impl<S> Roster<S> {
                 false
             }
             Use::Message { bytes } | Use::Publish { bytes } => self.rates.take(token.slot, bytes, now),
-            Use::Request | Use::Connection => true,
+            Use::Request | Use::Connection | Use::FailedLogin => true,
         };
         if is_within {
             self.address_rates.spend(host, what, now);
@@ -57,6 +57,16 @@ impl<S> Roster<S> {
             self.address_rates.spend(host, Use::Connection, now);
         }
         may
+    }
+
+    /// Whether an address may try one more login.
+    pub fn may_log_in(&mut self, host: Host, now: Moment) -> bool {
+        self.address_rates.ready_at(host, Use::FailedLogin) <= now
+    }
+
+    /// Counts a failed login of an address.
+    pub fn record_failed_login(&mut self, host: Host, now: Moment) {
+        self.address_rates.spend(host, Use::FailedLogin, now);
     }
 
     /// The rates of the addresses that were active lately.

@@ -147,9 +147,9 @@ impl Admission {
         &mut self,
         connection: &mut Connection<S>,
         host: Host,
-        is_within_rate: bool,
+        refusal: Option<CloseReason>,
     ) -> Moved {
-        self.quotas.move_claim(&mut self.addresses, &mut connection.claim, host, is_within_rate)
+        self.quotas.move_claim(&mut self.addresses, &mut connection.claim, host, refusal)
     }
 
     /// The open connections of each address.
@@ -346,8 +346,8 @@ impl<N: Net> Server<N> {
             return;
         }
         self.metrics.accepted += 1;
-        let is_within_rate = self.roster.take_arrival(host, self.now.moment);
-        let (address, quota, refusal) = match self.admission.addresses.take(host, is_within_rate) {
+        let refusal = self.refusal_of(host);
+        let (address, quota, refusal) = match self.admission.addresses.take(host, refusal) {
             Verdict::Admit(address) if listener.dialect == Dialect::Http || is_proxy => {
                 (address, Quota::Http, None)
             }
@@ -367,6 +367,13 @@ impl<N: Net> Server<N> {
             Some(reason) => self.refuse(token, reason),
             None => self.apply_quota(token, None),
         }
+    }
+
+    /// The reason to refuse a new connection of an address, whatever the number of its open ones. It counts as an arrival.
+    pub(super) fn refusal_of(&mut self, host: Host) -> Option<CloseReason> {
+        let is_within_rate = self.roster.take_arrival(host, self.now.moment);
+        let too_many = (!is_within_rate).then_some(CloseReason::TooManyArrivals);
+        self.ban_of(host).or(too_many)
     }
 
     /// Admits, queues or refuses a connection that asks to be a client by HTTP. `arrival` is its request.
@@ -427,7 +434,7 @@ impl<N: Net> Server<N> {
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
         self.log_refusal(Some(token), host, reason);
         if is_http {
-            self.send_too_many_connections(token, reason);
+            self.send_refusal(token, reason);
         }
         self.roster.close(token, reason);
     }
@@ -458,7 +465,7 @@ impl<N: Net> Server<N> {
         if self.inboxes.has(token.slot) || connection.ready.contains(Readiness::EOF) {
             connection.ready.insert(Readiness::BUFFERED);
         }
-        let is_asked = arrival.is_some() || !self.config.guests;
+        let is_asked = arrival.is_some() || self.config.asks_names();
         let naming = if is_asked { Naming::Asked(Silence::Unneeded) } else { Naming::Unasked };
         connection.start_state(State::Naming(naming), self.now.moment);
         let id = token.into();

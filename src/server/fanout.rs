@@ -95,6 +95,13 @@ fn keeps_members(request: &Result<Request, Problem>) -> bool {
             | Request::Join { .. }
             | Request::Leave(_)
             | Request::History { .. }
+            | Request::Login { .. }
+            | Request::Register
+            | Request::Topic { .. }
+            | Request::Moderate(_)
+            | Request::Whois(_)
+            | Request::Answer(_)
+            | Request::Away(_)
             | Request::Quit(_)
             | Request::Help
             | Request::Ping,
@@ -206,11 +213,18 @@ impl<N: Net> Server<N> {
                     linked.backplane.share(event, self.now);
                 }
             }
-            Effect::Quit(id) => {
+            Effect::Close(id, reason) => {
                 if let Some(token) = self.roster.live_token(id) {
-                    self.roster.close(token, CloseReason::Quit);
+                    self.roster.close(token, reason);
                 }
             }
+            Effect::LoggedIn(id) => self.record_login(id),
+            Effect::LoginFailed(id) => self.record_failed_login_of(id),
+            Effect::LogModeration { by, moderation } => self.log_moderation(&by, &moderation),
+            Effect::Save(answer) => self.save_state(answer),
+            Effect::BanAddress { of, ban, removal, rank } => self.ban_address(of, *ban, (removal, rank)),
+            Effect::Disconnect { network, removal, rank } => self.disconnect(network, &removal, rank),
+            Effect::Whois { to, of, whois, with_address } => self.send_whois(to, of, *whois, with_address),
         }
     }
 

@@ -7,14 +7,16 @@ use ::http::{Method, StatusCode, Version};
 use httpdate::fmt_http_date;
 
 use super::Server;
+use crate::access::Identity;
 use crate::chat::RoomId;
 use crate::codec::http::{self, AfterHead, HttpRequest, HttpResponse, Refusal};
 use crate::connection::State;
 use crate::host::Host;
 use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
-use crate::protocol::{Arrival, CloseReason, Dialect, Problem};
+use crate::protocol::{Arrival, CloseReason, Dialect, Moderation, Problem};
 use crate::quota::Quota;
+use crate::text::Name;
 use crate::web::{self, AccessRules, HttpAction, NotReady};
 
 impl<N: Net> Server<N> {
@@ -30,12 +32,21 @@ impl<N: Net> Server<N> {
         };
         let rules = self.access_rules(token);
         let origin = http::origin_of(request.headers());
-        let mut response = match web::route(&request, &rules) {
-            Ok(HttpAction::Enter { response, arrival }) => match self.refusal(token, &arrival) {
-                None => return self.enter(token, &response, origin, arrival),
-                Some(refusal) => refusal,
-            },
-            Ok(action) => self.execute(action),
+        let routed = web::route(&request, &rules);
+        let authorized = routed.and_then(|action| {
+            let authentication = self.authenticate(token, &request)?;
+            self.authorize(&action, &authentication)?;
+            Ok((action, authentication))
+        });
+        let mut response = match authorized {
+            Ok((HttpAction::Enter { response, arrival }, authentication)) => {
+                let arrival = Self::with_login(arrival, authentication);
+                match self.refusal(token, &arrival) {
+                    None => return self.enter(token, &response, origin, arrival),
+                    Some(refusal) => refusal,
+                }
+            }
+            Ok((action, authentication)) => self.execute(action, &authentication.identity()),
             Err(response) => response,
         };
         let follows = if request.method() == Method::HEAD { AfterHead::Nothing } else { AfterHead::Body };
@@ -65,7 +76,7 @@ impl<N: Net> Server<N> {
         state == Some(State::Http { guarded: true })
     }
 
-    fn execute(&mut self, action: HttpAction) -> HttpResponse {
+    fn execute(&mut self, action: HttpAction, identity: &Identity) -> HttpResponse {
         // The batch has earlier messages, so it comes first.
         self.deliver_batch();
         match action {
@@ -74,18 +85,21 @@ impl<N: Net> Server<N> {
             HttpAction::ReportMetrics => {
                 HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
             }
-            HttpAction::ListRooms => web::event_response(&self.fanout.chat().rooms_for_programs()),
+            HttpAction::ListRooms => web::event_response(&self.fanout.chat().rooms_for_programs(identity)),
             HttpAction::ReadHistory { room, count, after } => {
                 match self.fanout.chat().history_for_programs(room, count, after) {
                     Ok(history) => web::event_response(&history),
                     Err(problem) => web::problem_response(&problem),
                 }
             }
+            HttpAction::Moderate(moderation) => self.moderate(identity, &moderation),
             HttpAction::Publish { room, from, body } => {
+                let from = from.or_else(|| identity.account.clone()).unwrap_or_else(Name::of_http);
+                let author = (from, identity.account.as_ref());
                 let before = self.metrics.deliveries;
                 self.metrics.lines_in += 1;
                 let published =
-                    self.call_chat(|chat, now, effects| chat.publish(room, from, body, now, effects));
+                    self.call_chat(|chat, now, effects| chat.publish(room, author, body, now, effects));
                 self.deliver_batch();
                 match published {
                     Ok(seq) => web::published(seq, self.metrics.deliveries - before),
@@ -93,6 +107,16 @@ impl<N: Net> Server<N> {
                 }
             }
             HttpAction::Enter { response, .. } => response,
+        }
+    }
+
+    /// Carries out an action of a moderator. If the state file can't be written, the response says so.
+    fn moderate(&mut self, identity: &Identity, moderation: &Moderation) -> HttpResponse {
+        let done = self.call_chat(|chat, now, effects| chat.moderate(identity, moderation, now, effects));
+        match (done, self.save_error.take()) {
+            (Ok(_), Some(error)) => web::problem_response(&Problem::NotSaved(error)),
+            (Ok(event), None) => web::event_response(&event),
+            (Err(problem), _) => web::problem_response(&problem),
         }
     }
 
@@ -125,7 +149,7 @@ impl<N: Net> Server<N> {
         }
         // A page can't read the response to a failed upgrade, so JSON clients get the error as an event.
         let name = arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw);
-        name.and_then(|name| self.fanout.chat().name_taken(name))
+        name.and_then(|name| self.fanout.chat().name_taken(name, self.now))
             .map(|problem| web::problem_response(&problem))
     }
 
@@ -176,8 +200,12 @@ impl<N: Net> Server<N> {
     }
 
     /// Refuses a connection because of its address, before its first request.
-    pub(super) fn send_too_many_connections(&mut self, token: Token, reason: CloseReason) {
-        self.send_response(token, &web::too_many_connections(reason), None, AfterHead::Body, true);
+    pub(super) fn send_refusal(&mut self, token: Token, reason: CloseReason) {
+        let response = match reason {
+            CloseReason::Banned => web::banned(),
+            _ => web::too_many_connections(reason),
+        };
+        self.send_response(token, &response, None, AfterHead::Body, true);
     }
 
     /// Queues a response with the fields for `origin` and the date (RFC 9110, 6.6.1).

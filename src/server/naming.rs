@@ -38,6 +38,7 @@ impl<N: Net> Server<N> {
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
         match naming {
+            _ if self.fanout.chat().takes_each_line(token.into()) => {}
             Naming::Unasked => self.enter_as_guest(token),
             _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.
@@ -82,7 +83,7 @@ impl<N: Net> Server<N> {
 
     /// Gives a client a guest name, as an empty line does.
     fn enter_as_guest(&mut self, token: Token) {
-        let (id, was_asked) = (token.into(), !self.config.guests);
+        let (id, was_asked) = (token.into(), self.config.asks_names());
         self.call_chat(|chat, now, effects| match was_asked {
             true => chat.handle(id, Ok(Request::StayGuest), now, effects),
             false => chat.connect(id, token.serial, now, effects),

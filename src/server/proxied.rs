@@ -62,11 +62,11 @@ impl<N: Net> Server<N> {
 
     /// Admits, queues or refuses the client of a proxy at the line listener.
     fn receive_proxied(&mut self, token: Token, host: Host) {
-        let is_within_rate = self.roster.take_arrival(host, self.now.moment);
+        let refusal = self.refusal_of(host);
         let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
-        match self.admission.move_claim(connection, host, is_within_rate) {
+        match self.admission.move_claim(connection, host, refusal) {
             Moved::Admitted => self.receive_arrival_of_lines(token),
             Moved::Refused(reason) => self.refuse(token, reason),
             Moved::Aborted(reason) => {
@@ -96,10 +96,11 @@ impl<N: Net> Server<N> {
                 Host::behind(proxy, None)
             }
         };
+        let ban = self.ban_of(host);
         let Some(connection) = self.roster.live_mut(token) else {
             return false;
         };
-        match self.admission.move_claim(connection, host, true) {
+        match self.admission.move_claim(connection, host, ban) {
             Moved::Admitted => true,
             Moved::Refused(reason) | Moved::Aborted(reason) => {
                 self.refuse(token, reason);
@@ -114,7 +115,7 @@ impl<N: Net> Server<N> {
             && let Some(connection) = self.roster.live_mut(token)
             && connection.claim.quota() == Quota::Http
         {
-            let moved = self.admission.move_claim(connection, Host::PROXY, true);
+            let moved = self.admission.move_claim(connection, Host::PROXY, None);
             debug_assert_eq!(moved, Moved::Admitted, "a proxy is exempt");
         }
     }

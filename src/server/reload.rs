@@ -11,10 +11,10 @@ impl<N: Net> Server<N> {
     pub(super) fn reload(&mut self) {
         let read = self.config.reread();
         let read = read.and_then(|reloaded| {
-            reloaded.config.check_enforced()?;
-            Ok((config::read_motd(&reloaded.config)?, reloaded))
+            let motd = config::read_motd(&reloaded.config)?;
+            Ok((motd, config::read_jwt_key(&reloaded.config)?, reloaded))
         });
-        let (motd, reloaded) = match read {
+        let (motd, jwt, reloaded) = match read {
             Ok(read) => read,
             Err(error) => {
                 return log::error!("reload failed, the old configuration stays error={error:?}");
@@ -31,7 +31,11 @@ impl<N: Net> Server<N> {
         if !reloaded.at_once.is_empty() {
             self.apply_flags();
         }
-        self.call_chat(|chat, _, _| chat.set_motd(motd));
+        let config = self.config.clone();
+        self.call_chat(|chat, now, effects| {
+            chat.set_motd(motd);
+            chat.set_access(&config, jwt, now, effects);
+        });
     }
 
     /// Applies the flags that can change at once, except those that are read from `config` at each use.

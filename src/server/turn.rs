@@ -293,7 +293,8 @@ impl<N: Net> Server<N> {
         }
         let ended = connection.ready.contains(Readiness::EOF);
         let name = matches!(connection.state(), State::Naming(naming) if naming != Naming::Unasked);
-        let expected = Expected { name, first: connection.lines_in == 0 };
+        let is_asked_for_token = name && self.fanout.chat().is_asked_for_token(token.into());
+        let expected = Expected { name, token: is_asked_for_token, first: connection.lines_in == 0 };
         let (dialect, unused) = (connection.dialect, self.scratch.unused());
         match self.codecs.decode(dialect, &mut inbox.unfinished, expected, unused, ended) {
             Step::Fail(reason) => {
@@ -389,6 +390,7 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.touch(self.now.moment);
+        let host = connection.host();
         // An empty line is not counted.
         if !matches!(request, Ok(Request::StayGuest)) {
             connection.lines_in = connection.lines_in.wrapping_add(1);
@@ -396,6 +398,11 @@ impl<N: Net> Server<N> {
         }
         if connection.state() == State::Queued {
             let problem = Event::Problem { problem: Problem::StillWaiting, unnamed: false };
+            return self.reply(token, tag, &problem);
+        }
+        if matches!(request, Ok(Request::Login { .. })) && !self.may_log_in(host) {
+            let unnamed = self.fanout.chat().is_unnamed(token.into());
+            let problem = Event::Problem { problem: Problem::TooManyLogins, unnamed };
             return self.reply(token, tag, &problem);
         }
         self.handle_request(token, request, tag);

@@ -143,6 +143,13 @@ fn check_sent(op: &Op, sent: &[Outcome], before: &Model, after: &Model) {
     };
     for sent in sent {
         match sent {
+            Outcome::Closed(..) | Outcome::Saved(..) | Outcome::SavedOnly | Outcome::LoggedIn(_) => {
+                panic!("there is no account: {sent:?}")
+            }
+            Outcome::LoginFailed(_) | Outcome::AddressBanned(_) | Outcome::Disconnected(_) => {
+                panic!("there is no account: {sent:?}")
+            }
+            Outcome::Whois(id, ..) => assert_eq!(Some(*id), actor, "{sent:?}"),
             Outcome::Reply(id, _) | Outcome::NameGiven(id) | Outcome::Quit(id) => {
                 assert_eq!(Some(*id), actor, "{sent:?}")
             }

@@ -1,6 +1,6 @@
 //! Decoding of the line listener at random: any input, cut anywhere.
 
-use chinwag::protocol::{Problem, Request};
+use chinwag::protocol::{Problem, Request, Topic};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -83,6 +83,16 @@ fn words(decoded: &Decoded) -> Vec<String> {
             Request::Private { to, text, .. } => vec![to.to_string(), text.to_string()],
             Request::Who(Some(room)) | Request::Join { room, .. } => vec![room.to_string()],
             Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave(_) => vec![],
+            Request::Whois(text) | Request::Answer(text) | Request::Away(Some(text)) => {
+                vec![text.to_string()]
+            }
+            Request::Topic { text: Some(Topic(Some(text))), .. } => vec![text.to_string()],
+            Request::Moderate(moderation) => {
+                let reason = moderation.reason().map(ToString::to_string);
+                reason.into_iter().chain([moderation.target()]).collect()
+            }
+            Request::Login { name, .. } => name.iter().map(ToString::to_string).collect(),
+            Request::Register | Request::Topic { .. } | Request::Away(None) => vec![],
             Request::Relay(_)
             | Request::History { .. }
             | Request::Quit(None)

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use chinwag::access::{Action, Ban, LoginToken, Role};
 use chinwag::codec::line::encode;
-use chinwag::protocol::{Body, CloseReason, Event, Message, MessageKind, Problem, Sender};
+use chinwag::protocol::{
+    BanLength, Body, CloseReason, Event, Message, MessageKind, Problem, Removal, Sender, Whois,
+};
 use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -136,16 +139,28 @@ fn rooms_and_people() -> Vec<(Event, &'static str)> {
 }
 
 const HELP: &str = "\
--- /help           this list
--- /nick NAME      call yourself NAME
--- /who [ROOM]     who is here, or in ROOM
--- /rooms          which rooms there are
--- /join ROOM      go to ROOM
--- /leave          go back to the lobby
--- /msg NAME TEXT  tell NAME only
--- /me TEXT        say what you do: * ann waves
--- /history [N]    the last messages of the room
--- /quit [REASON]  say good-bye
+-- /help                     this list
+-- /nick NAME                call yourself NAME
+-- /who [ROOM]               who is here, or in ROOM
+-- /rooms                    which rooms there are
+-- /join ROOM                go to ROOM
+-- /leave                    go back to the lobby
+-- /msg NAME TEXT            tell NAME only
+-- /me TEXT                  say what you do: * ann waves
+-- /history [N]              the last messages of the room
+-- /topic [TEXT]             what the room is about; moderators set it
+-- /whois NAME               who NAME is, and since when
+-- /reply TEXT               answer the last /msg that you got
+-- /away [TEXT]              tell people who /msg you that you are away
+-- /login NAME TOKEN         log in to your account
+-- /register                 make your name an account of yours
+-- /kick NAME [REASON]       moderators: disconnect NAME
+-- /mute NAME [TIME]         moderators: NAME can't speak, as in 10m or 7d
+-- /unmute NAME              moderators: NAME may speak again
+-- /ban WHO [TIME] [REASON]  moderators: keep a name or an ADDRESS[/BITS] out
+-- /unban WHO                moderators: lift a ban
+-- /bans                     moderators: list the bans
+-- /quit [REASON]            say good-bye
 ";
 
 fn the_connection() -> Vec<(Event, &'static str)> {
@@ -232,6 +247,12 @@ fn farewells() -> Vec<(CloseReason, &'static str)> {
         (ServerFull, "-- the server is full. try again later\n"),
         (TooManyFromAddress, "-- too many connections from your address. close one of them first\n"),
         (Shutdown, "-- the server is shutting down\n"),
+        (Kicked, "-- a moderator has removed you\n"),
+        (Banned, "-- a moderator has banned you\n"),
+        (LoginFailed, "-- the login has failed. check the token and connect again\n"),
+        (NoLogin, "-- you did not log in in time. connect again to try again\n"),
+        (SessionEnded, "-- your session has expired. log in again\n"),
+        (NotAllowed, "-- you may not be in this room any more\n"),
     ]
 }
 
@@ -256,8 +277,13 @@ fn notices_about_the_connection_are_server_lines() {
 }
 
 #[test]
+fn notices_about_access_are_server_lines() {
+    check_rows(&access());
+}
+
+#[test]
 fn problem_is_a_server_line_with_a_prompt_if_the_client_has_no_name() {
-    for (problem, why) in problems() {
+    for (problem, why) in [problems(), access_problems()].concat() {
         let event = |unnamed| Event::Problem { problem: problem.clone(), unnamed };
         check_rows(&[(event(false), &format!("-- {why}\n"))]);
         check_rows(&[(event(true), &format!("-- {why}. what's your name?\n"))]);
@@ -289,6 +315,137 @@ fn empty_list_has_a_text_of_its_own() {
     }
 }
 
+fn access() -> Vec<(Event, &'static str)> {
+    let ban = |target: &str, until| Ban {
+        target: target.parse().expect("a target"),
+        by: name("ann"),
+        reason: Some(text("spam")),
+        until_unix_millis: until,
+    };
+    let whois = Whois {
+        name: name("bob"),
+        account: None,
+        role: Role::Guest,
+        away: Some(text("lunch")),
+        connected: Some(Duration::from_secs(7_200)),
+        idle: Some(Duration::from_secs(59)),
+        address: Some("192.0.2.1".into()),
+    };
+    let removal = |ban| Removal { by: name("ann"), reason: Some(text("spam")), ban };
+    let hour = BanLength::For(Duration::from_secs(3_600));
+    let topic = |by: Option<&str>, topic: Option<&str>| Event::Topic {
+        room: room("dev"),
+        by: by.map(name),
+        text: topic.map(text),
+    };
+    let token = LoginToken::parse("secret").expect("a token");
+    let denied = Problem::NotAllowed { action: Action::Speak, room: Some(room("radio")) };
+    vec![
+        (Event::AskToken(name("ann")), "-- ann is registered. token?\n"),
+        (
+            Event::LoggedIn { account: name("ann"), role: Role::Admin },
+            "-- you are logged in as ann (admin)\n",
+        ),
+        (
+            Event::Expiring(Duration::from_secs(30)),
+            "-- your session ends in 30 s. /login with a new token to stay\n",
+        ),
+        (
+            Event::Registered { account: name("bob"), token },
+            "-- bob is your name now. your token, shown only once: secret\n-- next time: /login bob TOKEN\n",
+        ),
+        (
+            Event::MaySpeak { room: room("radio"), denied: Some(denied) },
+            "-- you may read in #radio, but not speak\n",
+        ),
+        (Event::MaySpeak { room: room("radio"), denied: None }, ""),
+        (topic(Some("ann"), Some("tea")), "-- the topic of #dev, set by ann: tea\n"),
+        (topic(None, Some("tea")), "-- the topic of #dev: tea\n"),
+        (topic(Some("ann"), None), "-- ann has removed the topic of #dev\n"),
+        (topic(None, None), "-- #dev has no topic\n"),
+        (Event::Removed(removal(None)), "-- ann has removed you: spam\n"),
+        (Event::Removed(removal(Some(hour))), "-- ann has banned you for 60 min: spam\n"),
+        (
+            Event::Removed(removal(Some(BanLength::Unlimited))),
+            "-- ann has banned you until a moderator lifts it: spam\n",
+        ),
+        (Event::Muted { by: name("ann"), length: Some(hour) }, "-- ann has muted you for 60 min\n"),
+        (Event::Muted { by: name("ann"), length: None }, "-- ann lets you speak again\n"),
+        (Event::Moderated(text("bob was removed")), "-- bob was removed\n"),
+        (Event::Bans { bans: vec![], more: 0, now_unix_millis: 0 }, "-- there are no bans\n"),
+        (
+            Event::Bans {
+                bans: vec![ban("bob", Some(61_000)), ban("192.0.2.0/24", None)],
+                more: 2,
+                now_unix_millis: 1_000,
+            },
+            "-- bob for 60 s, by ann: spam\n\
+             -- 192.0.2.0/24 until a moderator lifts it, by ann: spam\n-- and 2 more\n",
+        ),
+        (
+            Event::Whois(Box::new(whois)),
+            "-- bob is a guest\n-- bob came 2 h ago, and sent something 59 s ago\n-- bob is away: lunch\n\
+             -- bob has the address 192.0.2.1\n",
+        ),
+        (Event::IsAway { name: name("bob"), text: text("lunch") }, "-- bob is away: lunch\n"),
+        (Event::YouAreAway(true), "-- you are away. /away without a text ends that\n"),
+        (Event::YouAreAway(false), "-- you are back\n"),
+    ]
+}
+
+fn access_problems() -> Vec<(Problem, &'static str)> {
+    let not_allowed =
+        |action, room: Option<&str>| Problem::NotAllowed { action, room: room.map(crate::words::room) };
+    vec![
+        (
+            Problem::NameRegistered(name("ann")),
+            "the name ann is registered. its owner logs in with /login ann TOKEN",
+        ),
+        (
+            Problem::NameClaimed { name: name("ann"), to: name("guest-7") },
+            "the owner of the name ann has logged in, so you are guest-7 now",
+        ),
+        (Problem::LoginRequired, "that needs an account. log in with /login NAME TOKEN"),
+        (not_allowed(Action::Enter, Some("dev")), "you may not enter #dev"),
+        (not_allowed(Action::Speak, Some("dev")), "you may read in #dev, but not speak"),
+        (not_allowed(Action::SetTopic, Some("dev")), "only moderators may set the topic"),
+        (not_allowed(Action::Moderate, None), "only moderators may do that"),
+        (not_allowed(Action::Converse, None), "you may not do that"),
+        (Problem::LoginFailed, "the name or the token is wrong, or the token has expired"),
+        (
+            Problem::TooManyLogins,
+            "too many logins from your address have failed. wait a moment and try again",
+        ),
+        (Problem::RegistrationOff, "names can't be registered here. ask an administrator for an account"),
+        (
+            Problem::CantRegister,
+            "you have an account, or only a guest name. a guest takes a free name first: /nick NAME",
+        ),
+        (Problem::Muted(BanLength::For(Duration::from_secs(90))), "a moderator has muted you for 90 s"),
+        (
+            Problem::Banned(BanLength::For(Duration::from_secs(200_000))),
+            "a moderator has banned that name for 3 days",
+        ),
+        (
+            Problem::RoleTooHigh { name: name("bob"), role: Role::Admin },
+            "bob is admin, and you can only act on roles below your own",
+        ),
+        (
+            Problem::ElsewhereOnly(name("bob")),
+            "bob is connected to another server. do that there, or ban the name",
+        ),
+        (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
+        (Problem::NotMuted(name("bob")), "bob is not muted"),
+        (Problem::Filtered, "that was not sent: it has a word that is not allowed here"),
+        (Problem::NobodyToAnswer, "nobody has sent you a private message yet"),
+        (
+            Problem::NotSaved("disk full".into()),
+            "that holds until the server restarts, since it could not be saved: disk full",
+        ),
+        (Problem::CantModerate("there are too many bans".into()), "there are too many bans"),
+    ]
+}
+
 /// Numbers all kinds of events. A new kind fails to compile here, and then fails
 /// [`every_kind_of_event_is_in_the_tables`] until it has a row.
 fn number(event: &Event) -> usize {
@@ -316,6 +473,19 @@ fn number(event: &Event) -> usize {
         Event::Lost { .. } => 32,
         Event::Disconnected => 33,
         Event::Connected => 34,
+        Event::AskToken(_) => 36,
+        Event::LoggedIn { .. } => 37,
+        Event::Expiring(_) => 38,
+        Event::Registered { .. } => 39,
+        Event::MaySpeak { .. } => 40,
+        Event::Topic { .. } => 41,
+        Event::Removed(_) => 42,
+        Event::Muted { .. } => 43,
+        Event::Moderated(_) => 44,
+        Event::Bans { .. } => 45,
+        Event::Whois(_) => 46,
+        Event::IsAway { .. } => 47,
+        Event::YouAreAway(_) => 48,
         // No client of this listener is sent these, or they are no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
         Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
@@ -337,6 +507,24 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::AlreadyIn(_) => 10,
         Problem::NameRequired => 11,
         Problem::NameLost { .. } => 12,
+        Problem::NameRegistered(_) => 40,
+        Problem::NameClaimed { .. } => 41,
+        Problem::LoginRequired => 42,
+        Problem::NotAllowed { .. } => 43,
+        Problem::LoginFailed => 44,
+        Problem::TooManyLogins => 45,
+        Problem::RegistrationOff => 46,
+        Problem::CantRegister => 47,
+        Problem::Muted(_) => 48,
+        Problem::Banned(_) => 49,
+        Problem::RoleTooHigh { .. } => 50,
+        Problem::ElsewhereOnly(_) => 51,
+        Problem::NotBanned(_) => 52,
+        Problem::NotMuted(_) => 53,
+        Problem::Filtered => 54,
+        Problem::NobodyToAnswer => 55,
+        Problem::NotSaved(_) => 56,
+        Problem::CantModerate(_) => 57,
         // Only requests of other listeners have these problems.
         Problem::NotIn(_) | Problem::RoomRequired | Problem::TooManyJoined { .. } => 13,
         Problem::BadRequest(_) | Problem::UnknownType(_) | Problem::StillWaiting => 13,
@@ -345,12 +533,15 @@ fn problem_number(problem: &Problem) -> usize {
 
 #[test]
 fn every_kind_of_event_is_in_the_tables() {
-    let events = [chat(), what_was_said(), rooms_and_people(), the_connection()].concat();
+    let events = [chat(), what_was_said(), rooms_and_people(), the_connection(), access()].concat();
     let events = events.into_iter().map(|(event, _)| event);
-    let problems = problems().into_iter().map(|(problem, _)| Event::Problem { problem, unnamed: false });
+    let problems = [problems(), access_problems()]
+        .concat()
+        .into_iter()
+        .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=48).chain(18 + 40..=18 + 57).collect());
 }
 
 /// Any name that parses, or that of a guest.

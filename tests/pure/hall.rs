@@ -33,7 +33,16 @@ pub struct Hall {
 pub fn arrival(dialect: Dialect, who: &str, to: &str) -> Arrival {
     let name = (!who.is_empty()).then(|| name(who));
     let room = (!to.is_empty()).then(|| room(to));
-    Arrival { dialect, name, room, history: None, echo: false, last_position: None, problems: Vec::new() }
+    Arrival {
+        dialect,
+        name,
+        room,
+        history: None,
+        echo: false,
+        last_position: None,
+        login: None,
+        problems: Vec::new(),
+    }
 }
 
 /// The time, which is constant.
@@ -100,7 +109,7 @@ impl Hall {
     pub fn publishes(&mut self, to: &str, from: Name, raw: &str) -> (Result<u64, Problem>, Vec<String>) {
         let mut published = Ok(0);
         let sent = self.run(|chat, effects| {
-            published = chat.publish(room(to), from, Body::Text(text(raw)), now(), effects);
+            published = chat.publish(room(to), (from, None), Body::Text(text(raw)), now(), effects);
         });
         (published, sent)
     }
@@ -120,7 +129,13 @@ impl Hall {
                     let audience = |dialect| self.chat.audience(room, dialect, except.as_slice()).concat();
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
-                Effect::Activated(_) | Effect::Quit(_) => continue,
+                Effect::Activated(_) | Effect::Close(..) => continue,
+                Effect::Save(Some((id, event))) => (vec![id], *event),
+                Effect::Save(None) | Effect::LoggedIn(_) | Effect::LoginFailed(_) => continue,
+                Effect::LogModeration { .. } | Effect::BanAddress { .. } | Effect::Disconnect { .. } => {
+                    continue;
+                }
+                Effect::Whois { to, whois, .. } => (vec![to], Event::Whois(whois)),
                 // These effects concern only other processes.
                 Effect::SendToAll(_) | Effect::Publish(_) => continue,
             };

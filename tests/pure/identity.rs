@@ -133,7 +133,7 @@ fn published_message_is_marked_and_has_no_client_id() {
     effects(|all| chat.leave(ANN, None, now(), all));
     let body = || Body::Text(text("I resign"));
     let published = effects(|all| {
-        chat.publish(RoomName::lobby(), name("ann"), body(), now(), all).expect("ann is away");
+        chat.publish(RoomName::lobby(), (name("ann"), None), body(), now(), all).expect("ann is away");
     });
     let [Effect::Announce { event, .. }] = &published[..] else { panic!("{published:?}") };
     assert!(matches!(event, Event::Message { message, .. } if message.sender == Sender::Http));
@@ -231,7 +231,7 @@ fn other_processes_are_sent_the_same_ids_as_local_clients() {
     let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
     assert!(matches!(&gone[..], [LocalEvent::Gone { client: 7, .. }, ..]), "{gone:?}");
     let published = shares(effects(|all| {
-        chat.publish(RoomName::lobby(), name("ann"), Body::Text(text("hi")), now(), all)
+        chat.publish(RoomName::lobby(), (name("ann"), None), Body::Text(text("hi")), now(), all)
             .expect("she is away");
     }));
     assert!(
@@ -255,7 +255,7 @@ fn history_counts_the_sender_and_long_name_of_a_message() {
     let bytes_of = |from: &str| {
         let mut chat = two("");
         effects(|all| {
-            chat.publish(RoomName::lobby(), name(from), Body::Text(text("x")), now(), all)
+            chat.publish(RoomName::lobby(), (name(from), None), Body::Text(text("x")), now(), all)
                 .expect("a free name");
         });
         chat.census().history_bytes
@@ -280,7 +280,7 @@ fn history_in_one_piece_fits_with_any_ids_and_marks() {
     for n in 0..400 {
         let _ = asked(&mut chat, ANN, say("\""));
         let publish = |all: &mut Vec<Effect>| {
-            chat.publish(RoomName::lobby(), long('b'), Body::Text(text("\"")), now(), all)
+            chat.publish(RoomName::lobby(), (long('b'), None), Body::Text(text("\"")), now(), all)
                 .expect("a free name");
         };
         if n % 2 == 0 {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use chinwag::access::{Action, Ban, LoginToken, Role};
 use chinwag::codec::{Tag, json, raw, sse};
 use chinwag::protocol::{
-    Body, CloseReason, Epoch, Event, Message, MessageKind, Payload, Position, Problem, Sender, UniqueId,
+    BanLength, Body, CloseReason, Epoch, Event, Message, MessageKind, Payload, Position, Problem, Removal,
+    Sender, UniqueId, Whois,
 };
 use chinwag::text::{Name, RoomNameError, Text};
 use proptest::prelude::*;
@@ -155,13 +157,88 @@ fn other_answers() -> Vec<(Event, &'static str)> {
 }
 
 fn answers() -> Vec<(Event, &'static str)> {
-    [answers_in_rooms(), other_answers()].concat()
+    [answers_in_rooms(), other_answers(), access_answers()].concat()
+}
+
+/// Answers to requests of access, which carry the `id` of their request.
+fn access_answers() -> Vec<(Event, &'static str)> {
+    let ban = |target: &str, until| Ban {
+        target: target.parse().expect("a target"),
+        by: name("ann"),
+        reason: Some(text("spam")),
+        until_unix_millis: until,
+    };
+    let bans = vec![ban("192.0.2.0/24", None), ban("bob", Some(5_000))];
+    let whois = |account: Option<&str>, address: Option<&str>| Whois {
+        name: name("bob"),
+        account: account.map(name),
+        role: Role::Guest,
+        away: account.map(text),
+        connected: account.map(|_| Duration::from_millis(7_999)),
+        idle: account.map(|_| Duration::from_secs(1)),
+        address: address.map(String::from),
+    };
+    let token = LoginToken::parse("secret").expect("a token");
+    let topic = |by: Option<&str>, topic: Option<&str>| Event::Topic {
+        room: room("dev"),
+        by: by.map(name),
+        text: topic.map(text),
+    };
+    vec![
+        (
+            Event::LoggedIn { account: name("ann"), role: Role::Moderator },
+            r#"{"type":"login","name":"ann","role":"moderator"ID}"#,
+        ),
+        (
+            Event::Registered { account: name("bob"), token },
+            r#"{"type":"registered","name":"bob","token":"secret"ID}"#,
+        ),
+        (topic(Some("ann"), Some("tea")), r#"{"type":"topic","room":"dev","text":"tea","from":"ann"ID}"#),
+        (topic(None, None), r#"{"type":"topic","room":"dev","text":nullID}"#),
+        (Event::Moderated(text("bob was removed")), r#"{"type":"done","text":"bob was removed"ID}"#),
+        (Event::YouAreAway(true), r#"{"type":"done","text":"you are away"ID}"#),
+        (Event::YouAreAway(false), r#"{"type":"done","text":"you are back"ID}"#),
+        (
+            Event::Bans { bans, more: 1, now_unix_millis: 0 },
+            concat!(
+                r#"{"type":"bans","bans":[{"target":"192.0.2.0/24","by":"ann","reason":"spam"},"#,
+                r#"{"target":"bob","by":"ann","reason":"spam","until":5000}],"count":3ID}"#
+            ),
+        ),
+        (Event::Whois(Box::new(whois(None, None))), r#"{"type":"whois","name":"bob","role":"guest"ID}"#),
+        (
+            Event::Whois(Box::new(whois(Some("robert"), Some("192.0.2.1")))),
+            r#"{"type":"whois","name":"bob","account":"robert","role":"guest","away":"robert","connected":7,"idle":1,"address":"192.0.2.1"ID}"#,
+        ),
+    ]
 }
 
 /// Events without an `id`.
 fn without_id() -> Vec<(Event, &'static str)> {
     let (dan, dev) = (|| name("dan"), || room("dev"));
+    let denied = Problem::NotAllowed { action: Action::Speak, room: Some(room("dev")) };
+    let length = BanLength::For(Duration::from_secs(60));
+    let removal = Removal { by: name("ann"), reason: None, ban: Some(length) };
     vec![
+        (Event::Expiring(Duration::from_secs(30)), r#"{"type":"expiring","in":30}"#),
+        (
+            Event::MaySpeak { room: dev(), denied: Some(denied) },
+            r#"{"type":"rights","room":"dev","speak":false,"text":"you may read in #dev, but not speak"}"#,
+        ),
+        (Event::MaySpeak { room: dev(), denied: None }, r#"{"type":"rights","room":"dev","speak":true}"#),
+        (Event::Removed(removal), r#"{"type":"notice","text":"ann has banned you for 60 s"}"#),
+        (
+            Event::Muted { by: name("ann"), length: Some(length) },
+            r#"{"type":"notice","text":"ann has muted you for 60 s"}"#,
+        ),
+        (
+            Event::Muted { by: name("ann"), length: None },
+            r#"{"type":"notice","text":"ann lets you speak again"}"#,
+        ),
+        (
+            Event::IsAway { name: dan(), text: text("lunch") },
+            r#"{"type":"notice","text":"dan is away: lunch"}"#,
+        ),
         (
             Event::Welcome { id: ANN, name: name("ann") },
             r#"{"type":"welcome","id":"0000000000000abc-7","name":"ann"}"#,
@@ -236,7 +313,8 @@ fn not_for_this_door() -> Vec<Event> {
     let past = Event::HistoryEntry { message: said(MessageKind::Say, "hi"), age: Duration::ZERO };
     let relayed = Event::Relayed(Payload::Text("hi".into()));
     let position = Event::Position(Position { epoch: EPOCH, seq: 7 });
-    vec![Event::AskName, Event::Help, past, Event::HistoryEmpty, relayed, position]
+    let ask_token = Event::AskToken(name("ann"));
+    vec![ask_token, Event::AskName, Event::Help, past, Event::HistoryEmpty, relayed, position]
 }
 
 /// Numbers all kinds of events. A new kind fails to compile here, and then fails
@@ -274,6 +352,19 @@ fn number(event: &Event) -> usize {
         Event::Connected => 28,
         Event::Gap { .. } => 29,
         Event::Position(_) => 30,
+        Event::AskToken(_) => 36,
+        Event::LoggedIn { .. } => 37,
+        Event::Expiring(_) => 38,
+        Event::Registered { .. } => 39,
+        Event::MaySpeak { .. } => 40,
+        Event::Topic { .. } => 41,
+        Event::Removed(_) => 42,
+        Event::Muted { .. } => 43,
+        Event::Moderated(_) => 44,
+        Event::Bans { .. } => 45,
+        Event::Whois(_) => 46,
+        Event::IsAway { .. } => 47,
+        Event::YouAreAway(_) => 48,
     }
 }
 
@@ -285,7 +376,7 @@ fn all_events() -> Vec<Event> {
 #[test]
 fn every_kind_of_event_is_in_the_tables() {
     let numbers: BTreeSet<_> = all_events().iter().map(number).collect();
-    assert_eq!(numbers, (0..=30).collect());
+    assert_eq!(numbers, (0..=30).chain(36..=48).collect());
 }
 
 #[test]

@@ -12,13 +12,20 @@
 //! - `line_ends`: ends of lines, editing, and other protocols.
 //! - `remote_chat`: the chat as one of several processes: events from them and for them.
 //! - `config_file`: the configuration file, and reading it again.
+//! - `bans`: bans of names and addresses. `state`: the state file on a disk that fails. `filter`: the filter of words
+//!   against a naive one.
 //! - `look_alikes`: names that look alike.
+//! - `access`: logins, rights and moderation as conversations.
+//! - `tokens`, `accounts` and `jwt`: what clients log in with, and to; `rights`: what they may do then.
 //! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and the arena against plain vectors of bytes.
 //! - `clocks`: timers, token buckets and the monotonic clock against simpler models.
 //!
 //! All share `words` and `random`. `PROPTEST_RNG_SEED` runs a random test that failed again.
 
+mod access;
+mod accounts;
+mod bans;
 mod calls;
 mod chat;
 mod chat_random;
@@ -29,6 +36,7 @@ mod codec_random;
 mod config_file;
 mod crowd;
 mod encode;
+mod filter;
 mod frames;
 mod guard;
 mod hall;
@@ -39,6 +47,7 @@ mod json;
 mod json_chat;
 mod json_chat_random;
 mod json_events;
+mod jwt;
 mod line_ends;
 mod link;
 mod link_bounds;
@@ -51,7 +60,9 @@ mod remote_chat;
 mod returning;
 mod rights;
 mod routes;
+mod state;
 mod talk;
+mod tokens;
 mod websocket;
 mod websocket_random;
 mod words;

@@ -71,7 +71,7 @@ impl LineReader {
         if self.is_closed() {
             return false;
         }
-        let expected = Expected { name: self.stage == Stage::Naming, first: self.first };
+        let expected = Expected { name: self.stage == Stage::Naming, token: false, first: self.first };
         let (bytes, input) = match line::decode(&mut self.unfinished, expected, &self.unused, ended, LINE_MAX)
         {
             Step::Incomplete => return false,

@@ -64,7 +64,7 @@ impl Lobby {
         let body = || Body::Text(text(&"x".repeat(300)));
         let publish = |lobby: &mut Lobby| {
             lobby.run(|chat, now, effects| {
-                chat.publish(RoomName::lobby(), name("bot"), body(), now, effects).expect("a number");
+                chat.publish(RoomName::lobby(), (name("bot"), None), body(), now, effects).expect("a number");
             })
         };
         (0..count).flat_map(|_| publish(self)).collect()
@@ -84,6 +84,7 @@ impl Lobby {
             history: None,
             echo: false,
             last_position: Some(Ok(Position { epoch, seq: heard })),
+            login: None,
             problems: Vec::new(),
         };
         self.run(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))

@@ -29,10 +29,13 @@ fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> Strin
         Ok(HttpAction::ReadHistory { room, count, after }) => {
             format!("history {room} {count:?} after {after:?}")
         }
+        Ok(HttpAction::Moderate(moderation)) => format!("moderate {moderation:?}"),
         Ok(HttpAction::Publish { room, from, body: Body::Text(text) }) => {
+            let from = from.unwrap_or_else(chinwag::text::Name::of_http);
             format!("publish {room} {from} text {:?}", text.as_str())
         }
         Ok(HttpAction::Publish { room, from, body: Body::Data(json) }) => {
+            let from = from.unwrap_or_else(chinwag::text::Name::of_http);
             format!("publish {room} {from} data {json}")
         }
         Ok(HttpAction::Enter { response: answer, arrival }) => {
@@ -49,7 +52,8 @@ fn done(routed: Result<HttpAction, chinwag::codec::http::HttpResponse>) -> Strin
 }
 
 fn arrival_in_words(arrival: &Arrival) -> String {
-    let Arrival { dialect, name, room, history, echo, last_position: heard, problems } = arrival;
+    let Arrival { dialect, name, room, history, echo, last_position: heard, login, problems } = arrival;
+    assert_eq!(login, &None, "the server checks tokens");
     let mut words = vec![dialect.as_str().to_string()];
     words.extend(name.as_ref().map(|name| format!("name={name}")));
     words.extend(room.as_ref().map(|room| format!("room={room}")));

@@ -6,7 +6,8 @@ use std::time::Duration;
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Body, Dialect, Event, LocalEvent, Message, MessageKind, Problem, RemoteEvent, Request, Sender,
+    Body, CloseReason, Dialect, Event, LocalEvent, Message, MessageKind, Problem, RemoteEvent, Request,
+    Sender, Whois,
 };
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
@@ -32,6 +33,16 @@ pub enum Outcome {
     Announce(Vec<ClientId>, Event),
     NameGiven(ClientId),
     Quit(ClientId),
+    Closed(ClientId, CloseReason),
+    /// The state file is written, and then the client is sent the event.
+    Saved(ClientId, Event),
+    SavedOnly,
+    LoggedIn(ClientId),
+    LoginFailed(ClientId),
+    AddressBanned(ClientId),
+    Disconnected(String),
+    /// Whether the server adds the address.
+    Whois(ClientId, Whois, bool),
     Everybody(Event),
     LocalEvent(LocalEvent),
 }
@@ -42,6 +53,8 @@ pub struct Talk {
     now: Now,
     /// The number of the next connection.
     serial: u32,
+    /// The folder of the configuration file.
+    folder: Option<tempfile::TempDir>,
 }
 
 impl Talk {
@@ -50,9 +63,33 @@ impl Talk {
         Talk::of_process(1, flags)
     }
 
+    /// Creates an empty chat under those flags and the sections of a configuration file.
+    pub fn under(flags: &str, sections: &str) -> Talk {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("chinwag.toml");
+        std::fs::write(&file, sections).expect("a file");
+        let mut talk = Talk::new(&format!("{flags} --config {}", file.display()));
+        talk.folder = Some(folder);
+        talk
+    }
+
+    /// Replaces the sections of the configuration file, as a reload does.
+    pub fn reloads(&mut self, flags: &str, sections: &str) -> Vec<Outcome> {
+        let folder = self.folder.as_ref().expect("a chat with a configuration file");
+        let file = folder.path().join("chinwag.toml");
+        std::fs::write(&file, sections).expect("a file");
+        let config = Config::from_flags(&format!("{flags} --config {}", file.display()));
+        self.run(|chat, now, effects| chat.set_access(&config, None, now, effects))
+    }
+
     fn of_process(process: u64, flags: &str) -> Talk {
         let chat = Chat::new(&Config::from_flags(flags), process);
-        Talk { chat, now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS }, serial: 0 }
+        Talk {
+            chat,
+            now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS },
+            serial: 0,
+            folder: None,
+        }
     }
 
     /// Creates a chat under those flags, with clients 0, 1, ... in the lobby under these names.
@@ -144,7 +181,17 @@ impl Talk {
             Effect::Reply(id, event) => Outcome::Reply(id, as_line_clients_read(event)),
             Effect::Deliver(id, event) => Outcome::Pass(id, as_line_clients_read(event)),
             Effect::Activated(id) => Outcome::NameGiven(id),
-            Effect::Quit(id) => Outcome::Quit(id),
+            Effect::Close(id, CloseReason::Quit) => Outcome::Quit(id),
+            Effect::Close(id, reason) => Outcome::Closed(id, reason),
+            Effect::Save(Some((id, event))) => Outcome::Saved(id, *event),
+            Effect::Save(None) => Outcome::SavedOnly,
+            Effect::LoggedIn(id) => Outcome::LoggedIn(id),
+            Effect::LoginFailed(id) => Outcome::LoginFailed(id),
+            Effect::BanAddress { of, .. } => Outcome::AddressBanned(of),
+            Effect::Disconnect { network, .. } => Outcome::Disconnected(network.to_string()),
+            Effect::Whois { to, whois, with_address, .. } => Outcome::Whois(to, *whois, with_address),
+            // The log is tested with a server.
+            Effect::LogModeration { .. } => return None,
             Effect::SendToAll(event) => Outcome::Everybody(event),
             Effect::Publish(share) => Outcome::LocalEvent(share),
             Effect::Announce { room, except, event } => {

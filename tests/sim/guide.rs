@@ -36,7 +36,14 @@ struct Cast {
 
 impl Cast {
     fn new() -> Cast {
-        Cast { stage: Stage::new("--rate off"), actors: BTreeMap::new(), unread: BTreeMap::new() }
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("chinwag.toml");
+        // The token is `mods-token`.
+        let account = "[accounts.mod]\nrole = \"moderator\"\n\
+            token = \"sha256:8bed825c57ca19458e1d82a21c6552dc2363c87d7d5770390b1d96e36bea1b6e\"\n";
+        std::fs::write(&file, account).expect("a file");
+        let stage = Stage::new(&format!("--rate off --registration --config {}", file.display()));
+        Cast { stage, actors: BTreeMap::new(), unread: BTreeMap::new() }
     }
 
     /// Sends a line of a client; with `GET` the client connects to the HTTP listener.
@@ -83,7 +90,7 @@ impl Cast {
 fn transcripts_of_the_protocol_are_what_the_server_sends() {
     let transcripts: Vec<&str> =
         blocks(PROTOCOL, "text").into_iter().filter(|block| block.contains("> ")).collect();
-    assert_eq!(transcripts.len(), 5, "lines, commands, names, JSON and raw");
+    assert_eq!(transcripts.len(), 6, "lines, commands, names, JSON, accounts and raw");
     for transcript in transcripts {
         let mut cast = Cast::new();
         for line in transcript.lines().filter(|line| !line.is_empty()) {

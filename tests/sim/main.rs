@@ -16,6 +16,7 @@
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all its output
 //! ```
 
+mod access;
 mod address_rates;
 mod announce;
 mod catchup;

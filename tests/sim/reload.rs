@@ -115,8 +115,7 @@ fn file_with_a_mistake_changes_nothing() {
         "idle-timeout = \"10s\"\nlien-max = 1",
         "idle-timeout = \"10s\"\nmotd = \"nix\"",
         "= 1",
-        // The rules of rooms are not enforced yet, so a server does not take them.
-        "idle-timeout = \"10s\"\n[rooms.a]\nspeak = \"user\"",
+        "idle-timeout = \"10s\"\n[rooms.a]\nspeak = \"nobody\"",
     ] {
         let mut server = Reloadable::new("", "");
         let ann = server.stage.join("ann");

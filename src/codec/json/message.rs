@@ -5,8 +5,9 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::access::Ban;
 use crate::codec::{CONNECTED, DISCONNECTED, Tag, websocket};
-use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Sender, UniqueId};
+use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Sender, UniqueId, Whois};
 use crate::text::{Name, RoomName, Text};
 
 /// A message of the server: an object whose `type` is the variant's name.
@@ -95,6 +96,67 @@ enum ServerMessage<'a> {
         #[serde(flatten)]
         extra: Extra<'a>,
     },
+    Login {
+        name: &'a str,
+        role: &'static str,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Expiring {
+        /// Seconds.
+        #[serde(rename = "in")]
+        within: u64,
+    },
+    Registered {
+        name: &'a str,
+        token: &'a str,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Rights {
+        room: &'a str,
+        speak: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    Topic {
+        room: &'a str,
+        /// `null`: the room has no topic.
+        text: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Done {
+        text: &'a str,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Bans {
+        bans: Vec<BanFields<'a>>,
+        count: usize,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Whois {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<&'a str>,
+        role: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        away: Option<&'a str>,
+        /// Seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connected: Option<u64>,
+        /// Seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idle: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<&'a str>,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
     Bye {
         reason: &'a str,
     },
@@ -127,6 +189,30 @@ struct Id(UniqueId);
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
+    }
+}
+
+/// A ban, for `bans`.
+#[derive(Serialize)]
+struct BanFields<'a> {
+    target: String,
+    by: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// Milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+}
+
+impl<'a> From<&'a Ban> for BanFields<'a> {
+    fn from(ban: &'a Ban) -> BanFields<'a> {
+        let reason = ban.reason.as_ref().map(Text::as_str);
+        BanFields {
+            target: ban.target.to_string(),
+            by: ban.by.as_str(),
+            reason,
+            until: ban.until_unix_millis,
+        }
     }
 }
 
@@ -261,6 +347,13 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
             ServerMessage::Error { code: problem.code(), text: problem.to_string(), extra }
         }
         Event::Pong => ServerMessage::Pong { extra },
+        Event::LoggedIn { .. } | Event::Expiring(_) | Event::Registered { .. } => {
+            return access_message(event, extra);
+        }
+        Event::Removed(_) | Event::Muted { .. } | Event::Moderated(_) => return access_message(event, extra),
+        Event::Bans { .. } | Event::Whois(_) => return access_message(event, extra),
+        Event::IsAway { .. } | Event::YouAreAway(_) => return access_message(event, extra),
+        Event::Topic { .. } | Event::MaySpeak { .. } => return room_fields(event, extra),
         Event::Bye(reason) => ServerMessage::Bye { reason: reason.farewell().unwrap_or_default() },
         Event::Greeting(line) => notice(line),
         Event::Disconnected => notice(DISCONNECTED),
@@ -271,7 +364,7 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
             notice(format_args!("the server is full. you are number {place} in the queue, please wait"))
         }
         Event::AskName | Event::Help | Event::HistoryEntry { .. } | Event::HistoryEmpty => return None,
-        Event::Relayed(_) | Event::Position(_) => return None,
+        Event::Relayed(_) | Event::Position(_) | Event::AskToken(_) => return None,
         Event::YouJoined { .. } | Event::Joined { .. } | Event::YouLeft { .. } | Event::Left { .. } => {
             return room_fields(event, extra);
         }
@@ -280,6 +373,48 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
         }
         Event::Gap { .. } | Event::Lost { .. } | Event::Crowd { .. } => return room_fields(event, extra),
     })
+}
+
+/// The object for an event of logins or moderation, or for an absence.
+fn access_message<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
+    Some(match event {
+        Event::LoggedIn { account, role } => {
+            ServerMessage::Login { name: account.as_str(), role: role.as_str(), extra }
+        }
+        Event::Expiring(time) => ServerMessage::Expiring { within: time.as_secs() },
+        Event::Registered { account, token } => {
+            ServerMessage::Registered { name: account.as_str(), token: token.expose(), extra }
+        }
+        Event::Removed(removal) => notice(removal),
+        Event::Muted { by, length: Some(length) } => notice(format_args!("{by} has muted you {length}")),
+        Event::Muted { by, length: None } => notice(format_args!("{by} lets you speak again")),
+        Event::Moderated(text) => ServerMessage::Done { text: text.as_str(), extra },
+        Event::Bans { bans, more, .. } => {
+            let count = bans.len() + more;
+            ServerMessage::Bans { bans: bans.iter().map(BanFields::from).collect(), count, extra }
+        }
+        Event::Whois(whois) => whois_message(whois, extra),
+        Event::IsAway { name, text } => notice(format_args!("{name} is away: {text}")),
+        Event::YouAreAway(true) => ServerMessage::Done { text: "you are away", extra },
+        Event::YouAreAway(false) => ServerMessage::Done { text: "you are back", extra },
+        other => {
+            debug_assert!(false, "{other:?} is no event of access");
+            return None;
+        }
+    })
+}
+
+fn whois_message<'a>(whois: &'a Whois, extra: Extra<'a>) -> ServerMessage<'a> {
+    ServerMessage::Whois {
+        name: whois.name.as_str(),
+        account: whois.account.as_ref().map(Name::as_str),
+        role: whois.role.as_str(),
+        away: whois.away.as_ref().map(Text::as_str),
+        connected: whois.connected.map(|time| time.as_secs()),
+        idle: whois.idle.map(|time| time.as_secs()),
+        address: whois.address.as_deref(),
+        extra,
+    }
 }
 
 /// The object for an event of a room.
@@ -324,6 +459,14 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
         }
         Event::Gap { room, count } | Event::Lost { room, count } => {
             ServerMessage::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
+        }
+        Event::Topic { room, by, text } => {
+            let (text, from) = (text.as_ref().map(Text::as_str), by.as_ref().map(Name::as_str));
+            ServerMessage::Topic { room: room.as_str(), text, from, extra }
+        }
+        Event::MaySpeak { room, denied } => {
+            let text = denied.as_ref().map(ToString::to_string);
+            ServerMessage::Rights { room: room.as_str(), speak: denied.is_none(), text }
         }
         Event::Crowd { room, joined, left, count } => {
             ServerMessage::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }

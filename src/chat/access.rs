@@ -1,0 +1,321 @@
+//! Access of clients: accounts, sessions, logins, mutes and bans, and the check of each request.
+//!
+//! A guest of an open chat has no entry in any of these tables, so access costs it nothing.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::ids::ClientId;
+use crate::access::{
+    Accounts, Ban, BanTarget, Bans, Identity, JwtKey, Login, Mute, Proof, Role, Settings, Validity,
+};
+use crate::config::{AccessMode, Config, Takeover};
+use crate::sparse::Sparse;
+use crate::state::SavedState;
+use crate::text::{Name, Text, fold};
+use crate::time::{Moment, Now};
+
+/// Failed logins after which a connection is closed.
+const ATTEMPTS_MAX: u8 = 3;
+
+/// The identity of a client that has not logged in.
+const GUEST: Identity = Identity { account: None, role: Role::Guest, grants: None };
+
+/// A client that has logged in.
+#[derive(Debug)]
+pub struct LoginSession {
+    pub identity: Identity,
+    pub proof: Proof,
+    /// The next deadline of its token: the warning, or the end after that.
+    pub due: Option<Moment>,
+    pub is_warned: bool,
+}
+
+/// The logins that a client has tried or begun.
+#[derive(Default, Debug)]
+struct Attempts {
+    /// The account that the client was asked the token of.
+    asked: Option<Name>,
+    failed: u8,
+    /// The time at which a client that must log in is closed.
+    due: Option<Moment>,
+}
+
+/// Private conversation beyond single messages.
+#[derive(Default, Debug)]
+pub struct Courtesy {
+    pub away: Option<Text>,
+    /// The sender of the last private message.
+    pub last_sender: Option<Name>,
+}
+
+/// The accounts, and tables that few clients are in: sessions, attempts, mutes.
+#[derive(Debug)]
+pub struct Access {
+    pub accounts: Accounts,
+    pub bans: Bans,
+    /// Muted accounts, by their folded names.
+    account_mutes: HashMap<String, Mute>,
+    pub login_required: bool,
+    pub has_registration: bool,
+    /// Whether the newest session of an account gets its name.
+    pub newest_gets_name: bool,
+    login_timeout: Duration,
+    sessions: Sparse<LoginSession>,
+    attempts: Sparse<Attempts>,
+    /// Mutes of clients that were guests.
+    client_mutes: Sparse<Mute>,
+    courtesies: Sparse<Courtesy>,
+    deadlines: BTreeSet<(Moment, ClientId)>,
+}
+
+fn folded(name: &Name) -> String {
+    fold(name.as_str()).collect()
+}
+
+impl Access {
+    pub fn new(config: &Config) -> Access {
+        let mut access = Access {
+            accounts: Accounts::new(&[], Vec::new(), None),
+            bans: Bans::default(),
+            account_mutes: HashMap::new(),
+            login_required: false,
+            has_registration: false,
+            newest_gets_name: true,
+            login_timeout: Duration::ZERO,
+            sessions: Sparse::default(),
+            attempts: Sparse::default(),
+            client_mutes: Sparse::default(),
+            courtesies: Sparse::default(),
+            deadlines: BTreeSet::new(),
+        };
+        access.configure(config, None);
+        access
+    }
+
+    /// Takes over flags, the accounts of the configuration file and the key of JSON Web Tokens.
+    pub fn configure(&mut self, config: &Config, jwt: Option<JwtKey>) {
+        let Settings { accounts, .. } = &config.sections;
+        let registered = self.accounts.registered().cloned().collect();
+        self.accounts = Accounts::new(accounts, registered, jwt);
+        self.login_required = config.access == AccessMode::Login;
+        self.has_registration = config.registration;
+        self.newest_gets_name = config.takeover == Takeover::Newer;
+        self.login_timeout = config.name_timeout;
+    }
+
+    pub fn set_jwt_key(&mut self, key: Option<JwtKey>) {
+        self.accounts.set_jwt_key(key);
+    }
+
+    /// Takes over what an earlier process has saved.
+    pub fn restore(&mut self, saved: SavedState) {
+        self.accounts.restore(saved.registered);
+        for ban in saved.bans {
+            let added = self.bans.add(ban);
+            debug_assert!(added.is_ok(), "a file has no more bans than the server that has written it");
+        }
+        self.account_mutes = saved.mutes.into_iter().map(|mute| (folded(&mute.account), mute)).collect();
+    }
+
+    /// The part that is kept over a restart.
+    pub fn state(&self, now: Now) -> SavedState {
+        let mut mutes: Vec<Mute> = self.account_mutes.values().cloned().collect();
+        mutes.retain(|mute| mute.is_active(now.unix_millis));
+        mutes.sort_by(|a, b| a.account.as_str().cmp(b.account.as_str()));
+        let bans = self.bans.active(now.unix_millis).cloned().collect();
+        SavedState { registered: self.accounts.registered().cloned().collect(), bans, mutes }
+    }
+
+    /// Whether no client has more or fewer rights than another, apart from the rules of rooms.
+    pub fn is_open(&self) -> bool {
+        !self.login_required && self.sessions.is_empty() && self.client_mutes.is_empty()
+    }
+
+    pub fn identity(&self, id: ClientId) -> &Identity {
+        self.sessions.get(id.0).map_or(&GUEST, |session| &session.identity)
+    }
+
+    pub fn session(&self, id: ClientId) -> Option<&LoginSession> {
+        self.sessions.get(id.0)
+    }
+
+    /// The clients that have logged in.
+    pub fn logged_in(&self) -> Vec<ClientId> {
+        let mut ids: Vec<ClientId> = self.sessions.slots().map(ClientId).collect();
+        // The order of a hash table is random, and a simulation must be repeatable.
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Begins a session, or replaces the client's earlier one.
+    pub fn start_session(&mut self, id: ClientId, login: Login, now: Now) {
+        self.end_session(id);
+        self.forget_attempts(id);
+        let due = login.expires_unix.map(|expires| {
+            let left = expires.saturating_mul(1000).saturating_sub(now.unix_millis);
+            now.moment + Duration::from_millis(left)
+        });
+        self.deadlines.extend(due.map(|due| (due, id)));
+        let session = LoginSession { identity: login.identity, proof: login.proof, due, is_warned: false };
+        self.sessions.insert(id.0, session);
+    }
+
+    pub fn end_session(&mut self, id: ClientId) {
+        if let Some(due) = self.sessions.take(id.0).and_then(|session| session.due) {
+            self.deadlines.remove(&(due, id));
+        }
+    }
+
+    /// Gives a warned session that much more time.
+    pub fn warn(&mut self, id: ClientId, until: Moment) {
+        if let Some(mut session) = self.sessions.take(id.0) {
+            session.is_warned = true;
+            session.due = Some(until);
+            self.deadlines.insert((until, id));
+            self.sessions.insert(id.0, session);
+        }
+    }
+
+    /// The effect of changed accounts on a session; a new role is applied.
+    pub fn revalidate(&mut self, id: ClientId) -> Option<Validity> {
+        let session = self.sessions.get(id.0)?;
+        let validity = self.accounts.still_valid(session.identity.account.as_ref()?, &session.proof);
+        if let Validity::Role(role) = validity
+            && let Some(mut session) = self.sessions.take(id.0)
+        {
+            session.identity.role = role;
+            self.sessions.insert(id.0, session);
+        }
+        Some(validity)
+    }
+
+    /// Closes a client at a deadline unless it has logged in by then.
+    pub fn require_login(&mut self, id: ClientId, now: Now) {
+        let due = now.moment + self.login_timeout;
+        self.attempts.get_or_default(id.0).due = Some(due);
+        self.deadlines.insert((due, id));
+    }
+
+    /// Counts a failed login. Returns whether it was one too many.
+    pub fn record_failure(&mut self, id: ClientId) -> bool {
+        let attempts = self.attempts.get_or_default(id.0);
+        attempts.asked = None;
+        attempts.failed += 1;
+        attempts.failed >= ATTEMPTS_MAX
+    }
+
+    /// Records that a client was asked for the token of an account.
+    pub fn ask_token(&mut self, id: ClientId, account: Name) {
+        self.attempts.get_or_default(id.0).asked = Some(account);
+    }
+
+    /// The account that the client was asked the token of.
+    pub fn asked(&self, id: ClientId) -> Option<&Name> {
+        if self.attempts.is_empty() {
+            return None;
+        }
+        self.attempts.get(id.0)?.asked.as_ref()
+    }
+
+    /// Ends the question for a token.
+    pub fn stop_asking(&mut self, id: ClientId) {
+        if self.asked(id).is_some() {
+            self.attempts.get_or_default(id.0).asked = None;
+        }
+    }
+
+    fn forget_attempts(&mut self, id: ClientId) {
+        if let Some(due) = self.attempts.take(id.0).and_then(|attempts| attempts.due) {
+            self.deadlines.remove(&(due, id));
+        }
+    }
+
+    /// Forgets a client that leaves.
+    pub fn forget(&mut self, id: ClientId) {
+        self.end_session(id);
+        self.forget_attempts(id);
+        self.client_mutes.take(id.0);
+        self.courtesies.take(id.0);
+    }
+
+    /// The mute of a client, if it lasts.
+    pub fn mute_of(&self, id: ClientId, now: Now) -> Option<&Mute> {
+        let account = self.identity(id).account.as_ref();
+        let of_client = || self.client_mutes.get(id.0).filter(|mute| mute.is_active(now.unix_millis));
+        account.and_then(|account| self.account_mute(account, now)).or_else(of_client)
+    }
+
+    /// The mute of an account, if it lasts.
+    pub fn account_mute(&self, account: &Name, now: Now) -> Option<&Mute> {
+        self.account_mutes.get(&folded(account)).filter(|mute| mute.is_active(now.unix_millis))
+    }
+
+    /// Mutes an account, or a guest while it is connected.
+    pub fn mute(&mut self, client: Option<ClientId>, is_account: bool, mute: Mute) {
+        match client.filter(|_| !is_account) {
+            Some(guest) => self.client_mutes.insert(guest.0, mute),
+            None => drop(self.account_mutes.insert(folded(&mute.account), mute)),
+        }
+    }
+
+    /// Lifts the mutes of a client and of an account. Returns whether there was one.
+    pub fn unmute(&mut self, client: Option<ClientId>, account: &Name) -> bool {
+        let of_client = client.and_then(|id| self.client_mutes.take(id.0));
+        self.account_mutes.remove(&folded(account)).or(of_client).is_some()
+    }
+
+    /// The ban of a name, if it lasts.
+    pub fn name_ban(&self, name: &Name, now: Now) -> Option<&Ban> {
+        self.bans.name(name.as_str(), now.unix_millis)
+    }
+
+    /// Adds a ban, after those that have ended were deleted.
+    ///
+    /// # Errors
+    /// There are too many bans.
+    pub fn ban(&mut self, ban: Ban, now: Now) -> Result<(), String> {
+        self.bans.forget_expired(now.unix_millis);
+        self.bans.add(ban)
+    }
+
+    pub fn unban(&mut self, target: &BanTarget) -> bool {
+        self.bans.lift(target)
+    }
+
+    pub fn courtesy(&self, id: ClientId) -> Option<&Courtesy> {
+        if self.courtesies.is_empty() {
+            return None;
+        }
+        self.courtesies.get(id.0)
+    }
+
+    pub fn courtesy_mut(&mut self, id: ClientId) -> &mut Courtesy {
+        self.courtesies.get_or_default(id.0)
+    }
+
+    /// The time of the next deadline.
+    pub fn next_timeout(&self) -> Option<Moment> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    /// Takes the next client with a deadline that is due.
+    pub fn pop_due(&mut self, now: Moment) -> Option<ClientId> {
+        let (due, id) = *self.deadlines.first()?;
+        (due <= now).then(|| {
+            self.deadlines.pop_first();
+            id
+        })
+    }
+
+    /// The tables by slot, for the server's list of all its state.
+    pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
+        vec![
+            ("sessions", self.sessions.slots().collect()),
+            ("login attempts", self.attempts.slots().collect()),
+            ("mutes of clients", self.client_mutes.slots().collect()),
+            ("courtesies", self.courtesies.slots().collect()),
+            ("access deadlines", self.deadlines.iter().map(|(_, id)| id.0).collect()),
+        ]
+    }
+}

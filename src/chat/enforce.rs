@@ -1,0 +1,159 @@
+//! Enforcement: each request passes [`Chat::perform`], and each HTTP request [`Chat::check_http`], before it takes effect.
+
+use super::clients::Client;
+use super::ids::{ClientId, RoomId};
+use super::{Chat, Ctx};
+use crate::access::{Action, Denied, Identity, Scope, may};
+use crate::protocol::{BanLength, Dialect, Event, Need, Place, Problem, Request};
+use crate::text::RoomName;
+use crate::time::Now;
+
+impl Chat {
+    /// Handles a request of a client that may make it. Nothing else calls [`Chat::handle_request`].
+    pub(super) fn perform(
+        &mut self,
+        id: ClientId,
+        request: Request,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
+        // Without accounts, rules and mutes there is nothing to check.
+        if !self.is_open() {
+            self.check(id, request.needs(), ctx.now)?;
+        }
+        self.handle_request(id, request, ctx)
+    }
+
+    /// Whether every request is allowed.
+    fn is_open(&self) -> bool {
+        self.access.is_open() && !self.rooms.has_rules()
+    }
+
+    /// Checks the right of a client to make a request.
+    ///
+    /// # Errors
+    /// The right that is missing, or a mute.
+    pub(super) fn check(&self, id: ClientId, need: Need<'_>, now: Now) -> Result<(), Problem> {
+        let current = || self.only_room(id).and_then(|room| self.room_name(room));
+        let room = match need.place {
+            Place::Nowhere => None,
+            Place::Room(room) => Some(room),
+            Place::Current => current(),
+        };
+        self.check_right(self.access.identity(id), need.action, room)?;
+        match self.access.mute_of(id, now).filter(|_| need.is_speech) {
+            Some(mute) => Err(Problem::Muted(length_until(mute.until_unix_millis, now))),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the right of an HTTP request.
+    ///
+    /// # Errors
+    /// The right that is missing, or the mute of the account if the request has a text for others.
+    pub fn check_http(
+        &self,
+        identity: &Identity,
+        (action, room): (Action, Option<&RoomName>),
+        is_speech: bool,
+        now: Now,
+    ) -> Result<(), Problem> {
+        self.check_right(identity, action, room)?;
+        let account = identity.account.as_ref().filter(|_| is_speech);
+        match account.and_then(|account| self.access.account_mute(account, now)) {
+            Some(mute) => Err(Problem::Muted(length_until(mute.until_unix_millis, now))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_right(
+        &self,
+        identity: &Identity,
+        action: Action,
+        room: Option<&RoomName>,
+    ) -> Result<(), Problem> {
+        let scope = Scope {
+            login_required: self.access.login_required,
+            room: room.map(|room| (room, self.rooms.rules_of(room))),
+        };
+        may(identity, action, scope).map_err(|denied| match denied {
+            Denied::LoginRequired => Problem::LoginRequired,
+            Denied::NoRight => Problem::NotAllowed { action, room: room.cloned() },
+        })
+    }
+
+    /// The room of a client that is in exactly one.
+    fn only_room(&self, id: ClientId) -> Option<RoomId> {
+        let mut memberships = self.client(id)?.memberships();
+        let first = memberships.next().filter(|_| memberships.next().is_none())?;
+        self.rooms.at(first.slot)
+    }
+
+    /// Whether a client may enter a room.
+    pub(super) fn may_enter(&self, id: ClientId, room: &RoomName) -> bool {
+        self.check_right(self.access.identity(id), Action::Enter, Some(room)).is_ok()
+    }
+
+    /// The room to which a line client goes if it leaves another one: the lobby, or a room that its token names.
+    pub(super) fn home(&self, identity: &Identity) -> Option<RoomName> {
+        let granted = identity.grants.iter().flat_map(|grants| grants.keys().cloned());
+        let mut rooms = std::iter::once(RoomName::lobby()).chain(granted);
+        rooms.find(|room| self.check_right(identity, Action::Enter, Some(room)).is_ok())
+    }
+
+    /// Sends a client whether it may speak in a room that it has just entered, if that is not a matter of course.
+    pub(super) fn reply_if_silent(&self, id: ClientId, room: RoomId, ctx: &mut Ctx<'_>) {
+        if !self.is_open()
+            && let Some(event) = self.speech_in(id, room, ctx.now)
+            && matches!(&event, Event::MaySpeak { denied: Some(_), .. })
+        {
+            ctx.reply(id, event);
+        }
+    }
+
+    fn speech_in(&self, id: ClientId, room: RoomId, now: Now) -> Option<Event> {
+        let room = self.room_name(room)?.clone();
+        let need = Need { action: Action::Speak, place: Place::Room(&room), is_speech: true };
+        let denied = self.check(id, need, now).err();
+        Some(Event::MaySpeak { room, denied })
+    }
+
+    /// Applies changed rights of a client: it leaves rooms that it may not enter, and is sent where it may speak.
+    pub(super) fn apply_rights(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        let Some(client) = self.client(id).filter(|client| !client.is_unnamed()) else {
+            return;
+        };
+        let dialect = client.dialect();
+        let catches_up = self.catch_ups.get(id.0).and_then(|progress| self.room_name(progress.room()));
+        let refused = catches_up.filter(|room| !self.may_enter(id, room)).cloned();
+        let rooms = self.rooms_of(id).into_iter().filter_map(|room| self.room_name(room).cloned());
+        let (stays, leaves): (Vec<_>, Vec<_>) = rooms.partition(|room| self.may_enter(id, room));
+        match dialect {
+            Dialect::Raw | Dialect::Events if !leaves.is_empty() || refused.is_some() => {
+                return ctx.close(id, crate::protocol::CloseReason::NotAllowed);
+            }
+            _ => {}
+        }
+        for room in leaves {
+            ctx.reply_problem(id, Problem::NotAllowed { action: Action::Enter, room: Some(room.clone()) });
+            // The client is in the room, and a line client has a home.
+            let left = self.leave_room(id, Some(room), ctx);
+            debug_assert!(left.is_ok(), "{id:?} can't leave a room: {left:?}");
+        }
+        for room in stays {
+            let event = self.find_room(&room).and_then(|room| self.speech_in(id, room, ctx.now));
+            event.into_iter().for_each(|event| ctx.reply(id, event));
+        }
+    }
+
+    /// Applies changed rules of rooms to all clients.
+    pub(super) fn apply_rights_of_all(&mut self, ctx: &mut Ctx<'_>) {
+        let ids: Vec<ClientId> = self.clients.local().map(|(id, _): (_, &Client)| id).collect();
+        ids.into_iter().for_each(|id| self.apply_rights(id, ctx));
+    }
+}
+
+/// The rest of a mute or ban.
+pub(super) fn length_until(until_unix_millis: Option<u64>, now: Now) -> BanLength {
+    let left = until_unix_millis.map(|until| until.saturating_sub(now.unix_millis));
+    left.map(std::time::Duration::from_millis).into()
+}

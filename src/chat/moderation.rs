@@ -1,0 +1,264 @@
+//! Moderation: clients are kicked, muted and banned.
+
+use std::time::Duration;
+
+use super::enforce::length_until;
+use super::ids::ClientId;
+use super::{Chat, Ctx, Effect};
+use crate::access::{Ban, BanTarget, Identity, Mute, Network, Role};
+use crate::protocol::{BanLength, CloseReason, Event, Moderation, Problem, Removal};
+use crate::text::{Name, Text};
+use crate::time::Now;
+
+/// The most bans in one answer.
+const LISTED_MAX: usize = 50;
+
+/// The client or the HTTP request that moderates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Moderator {
+    pub name: Name,
+    pub role: Role,
+}
+
+impl Chat {
+    /// Carries out an action for a client.
+    pub(super) fn moderate_for(
+        &mut self,
+        id: ClientId,
+        moderation: &Moderation,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
+        let identity = self.access.identity(id);
+        let name =
+            identity.account.clone().or_else(|| self.existing_name(id)).ok_or(Problem::LoginRequired)?;
+        let by = Moderator { name, role: identity.role };
+        let (answer, is_kept) = self.carry_out(&by, moderation, ctx)?;
+        match is_kept {
+            true => ctx.save_then(id, answer),
+            false => ctx.reply(id, answer),
+        }
+        Ok(())
+    }
+
+    /// Carries out an action for an HTTP request, which was checked. Returns the answer.
+    ///
+    /// # Errors
+    /// The reason why it was not carried out.
+    pub fn moderate(
+        &mut self,
+        identity: &Identity,
+        moderation: &Moderation,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Event, Problem> {
+        let ctx = &mut self.context(now, effects);
+        let name = identity.account.clone().ok_or(Problem::LoginRequired)?;
+        let (answer, is_kept) = self.carry_out(&Moderator { name, role: identity.role }, moderation, ctx)?;
+        if is_kept {
+            ctx.save();
+        }
+        Ok(answer)
+    }
+
+    /// Returns the answer, and whether the state file must be written.
+    fn carry_out(
+        &mut self,
+        by: &Moderator,
+        moderation: &Moderation,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(Event, bool), Problem> {
+        let (answer, is_kept) = match moderation {
+            Moderation::Bans => return Ok((self.bans_event(ctx.now), false)),
+            Moderation::Kick { name, reason } => (self.kick(by, name, reason.clone(), ctx)?, false),
+            Moderation::Mute { name, time } => self.mute(by, name, *time, ctx)?,
+            Moderation::Unmute { name } => (self.unmute(by, name, ctx)?, true),
+            Moderation::Ban { target, time, reason } => {
+                (self.ban(by, target, (*time, reason.clone()), ctx)?, true)
+            }
+            Moderation::Unban { target } => match self.access.unban(target) {
+                true => (format!("the ban of {target} is lifted"), true),
+                false => return Err(Problem::NotBanned(target.to_string())),
+            },
+        };
+        ctx.log_moderation(by.name.clone(), moderation.clone());
+        let answer = Text::clean(&answer).unwrap_or_else(|| Text::of_name(&by.name));
+        Ok((Event::Moderated(answer), is_kept))
+    }
+
+    /// A client of this process whose role is below the moderator's.
+    fn target(&self, by: &Moderator, name: &Text) -> Result<ClientId, Problem> {
+        let id = self.find_client(name.as_str()).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
+        let found = self.existing_name(id).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
+        if id.remote_key().is_some() {
+            return Err(Problem::ElsewhereOnly(found));
+        }
+        check_rank(by, &found, self.access.identity(id).role)?;
+        Ok(id)
+    }
+
+    fn kick(
+        &mut self,
+        by: &Moderator,
+        name: &Text,
+        reason: Option<Text>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<String, Problem> {
+        let id = self.target(by, name)?;
+        let name = self.clients.name_of(id).to_string();
+        self.remove_client(id, &Removal { by: by.name.clone(), reason, ban: None }, ctx);
+        Ok(format!("{name} was removed"))
+    }
+
+    /// Removes a client, and tells it and the others why.
+    fn remove_client(&mut self, id: ClientId, removal: &Removal, ctx: &mut Ctx<'_>) {
+        let reason = if removal.ban.is_some() { CloseReason::Banned } else { CloseReason::Kicked };
+        ctx.reply(id, Event::Removed(removal.clone()));
+        self.sign_off(id, removal.for_others(), ctx);
+        ctx.close(id, reason);
+    }
+
+    /// Removes clients whose address was banned, except those whose role is not below the moderator's.
+    pub fn remove_clients(
+        &mut self,
+        ids: &[ClientId],
+        (removal, rank): (&Removal, Role),
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ctx = &mut self.context(now, effects);
+        for id in ids {
+            if self.client(*id).is_some() && self.access.identity(*id).role < rank {
+                self.remove_client(*id, removal, ctx);
+            }
+        }
+    }
+
+    fn mute(
+        &mut self,
+        by: &Moderator,
+        name: &Text,
+        time: Option<Duration>,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(String, bool), Problem> {
+        let (client, target, account) = self.person(by, name)?;
+        let until_unix_millis = until(time, ctx.now);
+        let mute = Mute { account: target.clone(), by: by.name.clone(), until_unix_millis };
+        self.access.mute(client, account.is_some(), mute);
+        let length = BanLength::from(time);
+        if let Some(id) = client {
+            ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
+            self.apply_rights(id, ctx);
+        }
+        Ok((format!("{target} is muted {length}"), account.is_some()))
+    }
+
+    fn unmute(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
+        let (client, target, account) = self.person(by, name)?;
+        if !self.access.unmute(client, account.as_ref().unwrap_or(&target)) {
+            return Err(Problem::NotMuted(target));
+        }
+        if let Some(id) = client {
+            ctx.reply(id, Event::Muted { by: by.name.clone(), length: None });
+            self.apply_rights(id, ctx);
+        }
+        Ok(format!("{target} may speak again"))
+    }
+
+    /// The client with that name, its name, and its account; or an account that is not connected.
+    fn person(&self, by: &Moderator, name: &Text) -> Result<(Option<ClientId>, Name, Option<Name>), Problem> {
+        match self.target(by, name) {
+            Ok(id) => {
+                let account = self.access.identity(id).account.clone();
+                let name = account.clone().or_else(|| self.existing_name(id));
+                Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(Text::of_name(&by.name)))?, account))
+            }
+            Err(Problem::NoSuchClient(name)) => {
+                let owner = self.access.accounts.owner(name.as_str());
+                let owner = owner.filter(|owner| owner.same_as(name.as_str())).cloned();
+                let owner = owner.ok_or(Problem::NoSuchClient(name))?;
+                check_rank(by, &owner, self.access.accounts.role(&owner))?;
+                Ok((None, owner.clone(), Some(owner)))
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn ban(
+        &mut self,
+        by: &Moderator,
+        target: &BanTarget,
+        (time, reason): (Option<Duration>, Option<Text>),
+        ctx: &mut Ctx<'_>,
+    ) -> Result<String, Problem> {
+        let ban = Ban {
+            target: target.clone(),
+            by: by.name.clone(),
+            reason: reason.clone(),
+            until_unix_millis: until(time, ctx.now),
+        };
+        let removal = Removal { by: by.name.clone(), reason, ban: Some(time.into()) };
+        let length = BanLength::from(time);
+        let name = match target {
+            BanTarget::Network(network) => {
+                self.access.ban(ban, ctx.now).map_err(Problem::CantModerate)?;
+                ctx.disconnect(*network, removal, by.role);
+                return Ok(format!("{network} is banned {length}"));
+            }
+            BanTarget::Name(name) => name,
+        };
+        let client = match self.target(by, &Text::of_name(name)) {
+            Ok(id) => Some(id),
+            Err(Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_)) => None,
+            Err(problem) => return Err(problem),
+        };
+        if let Some(owner) =
+            self.access.accounts.owner(name.as_str()).filter(|owner| owner.same_as(name.as_str()))
+        {
+            check_rank(by, owner, self.access.accounts.role(owner))?;
+        }
+        self.access.ban(ban.clone(), ctx.now).map_err(Problem::CantModerate)?;
+        if let Some(id) = client {
+            // A guest would come back under another name.
+            if self.access.session(id).is_none() {
+                ctx.ban_address(id, ban, removal.clone(), by.role);
+            }
+            self.remove_client(id, &removal, ctx);
+        }
+        Ok(format!("{name} is banned {length}"))
+    }
+
+    /// Adds the ban of an address whose client was banned by name.
+    ///
+    /// # Errors
+    /// There are too many bans.
+    pub fn ban_network(&mut self, network: Network, ban: Ban, now: Now) -> Result<(), String> {
+        self.access.ban(Ban { target: BanTarget::Network(network), ..ban }, now)
+    }
+
+    /// The rest of the ban of a name, as the reason why nobody may have it.
+    pub(super) fn name_banned(&self, name: &Name, now: Now) -> Option<Problem> {
+        let ban = self.access.name_ban(name, now)?;
+        Some(Problem::Banned(length_until(ban.until_unix_millis, now)))
+    }
+
+    fn bans_event(&self, now: Now) -> Event {
+        let mut bans: Vec<Ban> = self.access.bans.active(now.unix_millis).cloned().collect();
+        bans.sort_by_key(|ban| ban.target.to_string());
+        let more = bans.len().saturating_sub(LISTED_MAX);
+        bans.truncate(LISTED_MAX);
+        Event::Bans { bans, more, now_unix_millis: now.unix_millis }
+    }
+}
+
+/// A moderator acts only on roles below its own.
+fn check_rank(by: &Moderator, name: &Name, role: Role) -> Result<(), Problem> {
+    match role < by.role {
+        true => Ok(()),
+        false => Err(Problem::RoleTooHigh { name: name.clone(), role }),
+    }
+}
+
+fn until(time: Option<Duration>, now: Now) -> Option<u64> {
+    let millis = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    millis.map(|millis| now.unix_millis.saturating_add(millis))
+}

@@ -1,0 +1,227 @@
+//! Sessions: clients log in to accounts and register names; sessions expire.
+//!
+//! A session that ends closes its connection. The client's name, its rooms and its rights all rest on the session.
+
+use std::time::Duration;
+
+use super::ids::ClientId;
+use super::{Chat, Ctx, Effect};
+use crate::access::{JwtKey, Login, LoginToken, RegisterError, Validity};
+use crate::config::Config;
+use crate::protocol::{CloseReason, Dialect, Event, Problem};
+use crate::text::Name;
+use crate::time::Now;
+
+/// The time between the warning that a session expires, and its end.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl Chat {
+    /// Replaces the rules of access: accounts, rooms and flags. Sessions whose account is gone end, and clients leave rooms that
+    /// they may not enter any more.
+    pub fn set_access(&mut self, config: &Config, jwt: Option<JwtKey>, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut self.context(now, effects);
+        let login_was_required = self.access.login_required;
+        let is_changed = self.rooms.set_rules(&config.sections.rooms);
+        self.access.configure(config, jwt);
+        for id in self.access.logged_in() {
+            if self.access.revalidate(id) == Some(Validity::Ends) {
+                self.close_session(id, ctx);
+            }
+        }
+        if self.access.login_required && !login_was_required {
+            let guests: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
+            let guests = guests.into_iter().filter(|id| self.access.session(*id).is_none());
+            guests.for_each(|id| ctx.close(id, CloseReason::NoLogin));
+        }
+        if is_changed || !self.access.is_open() {
+            self.apply_rights_of_all(ctx);
+        }
+    }
+
+    /// Logs a client in, to that account or to the account of the token.
+    pub(super) fn log_in(
+        &mut self,
+        id: ClientId,
+        name: Option<Name>,
+        token: &LoginToken,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
+        let name = name.or_else(|| self.access.asked(id).cloned());
+        let Ok(login) = self.check_token(name.as_ref(), token, ctx.now) else {
+            ctx.login_failed(id);
+            if self.access.record_failure(id) {
+                ctx.close(id, CloseReason::LoginFailed);
+            }
+            return Err(Problem::LoginFailed);
+        };
+        self.start_session(id, login, ctx)
+    }
+
+    /// Checks a token, without a client.
+    ///
+    /// # Errors
+    /// The name or the token is wrong.
+    pub fn check_token(
+        &self,
+        name: Option<&Name>,
+        token: &LoginToken,
+        now: Now,
+    ) -> Result<Login, crate::access::LoginFailed> {
+        self.access.accounts.log_in(name, token, now.unix_millis / 1000)
+    }
+
+    /// Begins the session of a client, which gets the name of its account and may get other rooms.
+    pub(super) fn start_session(
+        &mut self,
+        id: ClientId,
+        login: Login,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
+        let Some(account) = login.identity.account.clone() else {
+            debug_assert!(false, "a login without an account");
+            return Err(Problem::LoginFailed);
+        };
+        if let Some(ban) = self.access.name_ban(&account, ctx.now) {
+            let length = super::enforce::length_until(ban.until_unix_millis, ctx.now);
+            ctx.close(id, CloseReason::Banned);
+            return Err(Problem::Banned(length));
+        }
+        if self.clients.dialect(id) == Some(Dialect::Line) && self.home(&login.identity).is_none() {
+            return Err(Problem::NotAllowed { action: crate::access::Action::Enter, room: None });
+        }
+        let role = login.identity.role;
+        self.access.start_session(id, login, ctx.now);
+        ctx.logged_in(id);
+        ctx.reply(id, Event::LoggedIn { account: account.clone(), role });
+        match self.client(id).map(|client| client.is_unnamed()) {
+            Some(true) => {
+                if self.claim_name(id, &account, ctx) {
+                    self.set_name(id, account);
+                }
+                self.enter_home(id, ctx);
+            }
+            Some(false) => {
+                if self.claim_name(id, &account, ctx) {
+                    self.rename_if_other(id, account, ctx);
+                }
+                self.apply_rights(id, ctx);
+            }
+            None => debug_assert!(false, "{id:?} has left"),
+        }
+        Ok(())
+    }
+
+    /// Begins the session of a WebSocket client whose request had a token. Returns whether the client stays.
+    pub(super) fn start_arrival_session(
+        &mut self,
+        id: ClientId,
+        login: Option<Option<Login>>,
+        ctx: &mut Ctx<'_>,
+    ) -> bool {
+        let failed = match login {
+            None => {
+                if self.access.login_required {
+                    self.access.require_login(id, ctx.now);
+                }
+                return true;
+            }
+            Some(Some(login)) => self.start_session(id, login, ctx).err(),
+            Some(None) => Some(Problem::LoginFailed),
+        };
+        let Some(problem) = failed else {
+            return true;
+        };
+        ctx.reply_problem(id, problem);
+        ctx.close(id, CloseReason::LoginFailed);
+        false
+    }
+
+    /// Begins the session of an SSE client, which has no name and can be told nothing.
+    pub(super) fn start_sse_session(&mut self, id: ClientId, login: Option<Login>, ctx: &mut Ctx<'_>) {
+        if let Some(login) = login {
+            self.access.start_session(id, login, ctx.now);
+            ctx.logged_in(id);
+        }
+    }
+
+    fn rename_if_other(&mut self, id: ClientId, account: Name, ctx: &mut Ctx<'_>) {
+        if self.name(id) != Some(&account) {
+            self.rename(id, account, ctx);
+        }
+    }
+
+    /// Takes the name of an account from the clients that have it or a look-alike. Returns whether the client `id` can have it.
+    pub(super) fn claim_name(&mut self, id: ClientId, account: &Name, ctx: &mut Ctx<'_>) -> bool {
+        let holders = self.look_alikes(account.as_str());
+        let others: Vec<ClientId> = holders.into_iter().filter(|holder| *holder != id).collect();
+        let is_own = |holder: &ClientId| {
+            let holder = self.access.identity(*holder).account.as_ref();
+            holder.is_some_and(|holder| holder.same_as(account.as_str()))
+        };
+        // The name of a client of another process is decided by the processes together.
+        let is_kept = |holder: &ClientId| {
+            holder.remote_key().is_some() || (is_own(holder) && !self.access.newest_gets_name)
+        };
+        if others.iter().any(is_kept) {
+            ctx.reply_problem(id, Problem::NameTaken(account.clone()));
+            return false;
+        }
+        for holder in others {
+            let to = self.next_guest_name();
+            ctx.reply_problem(holder, Problem::NameClaimed { name: account.clone(), to: to.clone() });
+            self.rename(holder, to, ctx);
+        }
+        true
+    }
+
+    /// Registers the name of a client as an account, and sends it the token.
+    pub(super) fn register(&mut self, id: ClientId, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+        if !self.access.has_registration {
+            return Err(Problem::RegistrationOff);
+        }
+        let name = self.client(id).filter(|client| !client.is_unnamed()).and_then(|client| client.name());
+        let name = name.cloned().ok_or(Problem::NameRequired)?;
+        // A guest name parses as no name of a client.
+        if self.access.session(id).is_some() || Name::parse(name.as_str()).is_err() {
+            return Err(Problem::CantRegister);
+        }
+        let token = match self.access.accounts.register(name.clone()) {
+            Ok(token) => token,
+            Err(RegisterError::Taken) => return Err(Problem::NameRegistered(name)),
+            Err(error @ RegisterError::NoToken(_)) => return Err(Problem::CantModerate(error.to_string())),
+        };
+        let login = self.check_token(Some(&name), &token, ctx.now);
+        debug_assert!(login.is_ok(), "the token of a new account is wrong");
+        ctx.save_then(id, Event::Registered { account: name, token });
+        login.map_err(|_| Problem::LoginFailed).and_then(|login| self.start_session(id, login, ctx))
+    }
+
+    /// Whether the next line of a client without a name is handled at once, since it may be a secret or must be a login.
+    pub fn takes_each_line(&self, id: ClientId) -> bool {
+        self.access.login_required || self.is_asked_for_token(id)
+    }
+
+    /// Whether the next line of a client is the token of the account that it has named.
+    pub fn is_asked_for_token(&self, id: ClientId) -> bool {
+        self.access.asked(id).is_some()
+    }
+
+    /// Handles the deadlines of sessions and logins that are due.
+    pub(super) fn expire_sessions(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(id) = self.access.pop_due(ctx.now.moment) {
+            match self.access.session(id).map(|session| session.is_warned) {
+                None => ctx.close(id, CloseReason::NoLogin),
+                Some(true) => self.close_session(id, ctx),
+                Some(false) => {
+                    self.access.warn(id, ctx.now.moment + GRACE);
+                    ctx.reply(id, Event::Expiring(GRACE));
+                }
+            }
+        }
+    }
+
+    fn close_session(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        self.sign_off(id, CloseReason::SessionEnded.announced_reason(), ctx);
+        ctx.close(id, CloseReason::SessionEnded);
+    }
+}

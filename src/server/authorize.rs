@@ -1,0 +1,102 @@
+//! Access of HTTP requests: their tokens, and the rights that their actions need.
+
+use super::Server;
+use crate::access::{Action, Identity, Login};
+use crate::codec::http::{HttpRequest, HttpResponse};
+use crate::config::AccessMode;
+use crate::host::Host;
+use crate::net::{Net, Token};
+use crate::protocol::{Arrival, Dialect, Problem};
+use crate::web::{self, HttpAction};
+
+/// The result of the token of a request.
+#[derive(Debug)]
+pub(super) struct Authentication {
+    login: Option<Login>,
+    /// Why the login has failed, if the client is to be told so after it has entered.
+    failure: Option<Problem>,
+}
+
+impl Authentication {
+    pub fn identity(&self) -> Identity {
+        self.login.as_ref().map(|login| login.identity.clone()).unwrap_or_default()
+    }
+}
+
+impl<N: Net> Server<N> {
+    /// Checks the token of a request, if it has one.
+    ///
+    /// # Errors
+    /// The response to a token that is wrong, or to too many failed logins of the address.
+    pub(super) fn authenticate(
+        &mut self,
+        token: Token,
+        request: &HttpRequest,
+    ) -> Result<Authentication, HttpResponse> {
+        let Some(credential) = web::credential(request) else {
+            return Ok(Authentication { login: None, failure: None });
+        };
+        let host = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host());
+        let problem = match &credential.token {
+            _ if !self.may_log_in(host) => Problem::TooManyLogins,
+            Some(secret) => match self.fanout.chat().check_token(None, secret, self.now) {
+                Ok(login) => return Ok(Authentication { login: Some(login), failure: None }),
+                Err(_) => Problem::LoginFailed,
+            },
+            None => Problem::LoginFailed,
+        };
+        if problem == Problem::LoginFailed {
+            self.record_failed_login(host);
+        }
+        match credential.is_in_query && request.uri().path() == "/ws" {
+            true => Ok(Authentication { login: None, failure: Some(problem) }),
+            false => Err(web::problem_response(&problem)),
+        }
+    }
+
+    /// Checks that the sender of a request may have the action carried out. The match has no wildcard, so a new action must
+    /// be decided here.
+    ///
+    /// # Errors
+    /// The response that refuses the request.
+    pub(super) fn authorize(
+        &self,
+        action: &HttpAction,
+        authentication: &Authentication,
+    ) -> Result<(), HttpResponse> {
+        let (needs, room) = match action {
+            HttpAction::Respond(_) | HttpAction::CheckReadiness => (Action::Connect, None),
+            HttpAction::ReportMetrics => match self.config.metrics {
+                AccessMode::Login if authentication.login.is_none() => {
+                    return Err(web::problem_response(&Problem::LoginRequired));
+                }
+                // Metrics have their own flag.
+                AccessMode::Login | AccessMode::Open => (Action::Connect, None),
+            },
+            HttpAction::ListRooms => (Action::Converse, None),
+            HttpAction::ReadHistory { room, .. } => (Action::Enter, Some(room)),
+            HttpAction::Publish { room, .. } => (Action::Speak, Some(room)),
+            HttpAction::Moderate(_) => (Action::Moderate, None),
+            // A page can't read the response to a failed upgrade, so JSON clients are refused by the chat.
+            HttpAction::Enter { arrival, .. } if arrival.dialect == Dialect::Json => (Action::Connect, None),
+            HttpAction::Enter { arrival, .. } => (Action::Enter, arrival.room.as_ref()),
+        };
+        let identity = authentication.identity();
+        let chat = self.fanout.chat();
+        let is_speech = matches!(action, HttpAction::Publish { .. });
+        let checked = chat.check_http(&identity, (needs, room), is_speech, self.now);
+        checked.map_err(|problem| web::problem_response(&problem))
+    }
+
+    /// The arrival of a client, with the result of its token.
+    pub(super) fn with_login(arrival: Arrival, authentication: Authentication) -> Arrival {
+        let Authentication { login, failure } = authentication;
+        let login = match failure {
+            Some(_) => Some(Err(crate::access::LoginFailed)),
+            None => login.map(Ok),
+        };
+        // An account has its own name, which the session claims.
+        let name = arrival.name.filter(|_| login.is_none());
+        Arrival { name, login, ..arrival }
+    }
+}

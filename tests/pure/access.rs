@@ -1,0 +1,424 @@
+//! Access in the chat: logins, rights in rooms, topics and moderation, as conversations.
+
+use chinwag::access::LoginToken;
+use chinwag::chat::ClientId;
+use chinwag::protocol::{Body, CloseReason, Event, MessageKind, Moderation, Problem, Request, Topic};
+
+use crate::talk::{ANN, BOB, CY, Outcome, Talk, nick};
+use crate::words::{name, room, text};
+
+/// The tokens of the accounts, and the SHA-256 hashes of `a`, `b` and `m`.
+const ACCOUNTS: &str = r#"
+[accounts.ann]
+role = "admin"
+token = "sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+[accounts.bea]
+token = "sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d"
+[accounts.mod]
+role = "moderator"
+token = "sha256:62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a"
+"#;
+
+const ROOMS: &str = r#"
+[rooms.radio]
+speak = ["mod"]
+topic = "What is playing"
+announce = false
+[rooms.staff]
+enter = "moderator"
+listed = false
+"#;
+
+fn token(raw: &str) -> LoginToken {
+    LoginToken::parse(raw).expect("a token")
+}
+
+fn login(account: &str, raw: &str) -> Request {
+    Request::Login { name: Some(name(account)), token: token(raw) }
+}
+
+fn join(to: &str) -> Request {
+    Request::Join { room: room(to), history: None, echo: false }
+}
+
+fn say(what: &str) -> Request {
+    Request::Say { room: None, kind: MessageKind::Say, body: Body::Text(text(what)), receipt: false }
+}
+
+fn sections() -> String {
+    format!("{ACCOUNTS}{ROOMS}")
+}
+
+fn problems(sent: &[Outcome], to: ClientId) -> Vec<Problem> {
+    let problem = |outcome: &Outcome| match outcome {
+        Outcome::Reply(id, Event::Problem { problem, .. }) if *id == to => Some(problem.clone()),
+        _ => None,
+    };
+    sent.iter().filter_map(problem).collect()
+}
+
+fn current_name(talk: &Talk, id: ClientId) -> String {
+    talk.chat.name(id).expect("a name").to_string()
+}
+
+#[test]
+fn registered_name_is_asked_for_its_token_and_then_given() {
+    let mut talk = Talk::under("", &sections());
+    talk.connects(ANN);
+    let sent = talk.asks(ANN, nick("ANN"));
+    assert_eq!(sent, [Outcome::Reply(ANN, Event::AskToken(name("ann")))]);
+    assert!(talk.chat.is_asked_for_token(ANN));
+    let sent = talk.asks(ANN, Request::Login { name: None, token: token("a") });
+    assert!(sent.contains(&Outcome::LoggedIn(ANN)) && sent.contains(&Outcome::NameGiven(ANN)), "{sent:?}");
+    assert_eq!(current_name(&talk, ANN), "ann");
+    assert!(!talk.chat.is_asked_for_token(ANN));
+}
+
+#[test]
+fn empty_line_instead_of_the_token_makes_a_guest() {
+    let mut talk = Talk::under("", &sections());
+    talk.connects(ANN);
+    talk.asks(ANN, nick("ann"));
+    let sent = talk.asks(ANN, Request::StayGuest);
+    assert!(sent.contains(&Outcome::NameGiven(ANN)), "{sent:?}");
+    assert_eq!(current_name(&talk, ANN), "guest-1");
+    assert!(!talk.chat.is_asked_for_token(ANN));
+}
+
+#[test]
+fn unknown_name_and_wrong_token_get_the_same_answer_and_the_third_closes() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    for (account, raw) in [("ann", "x"), ("nobody", "a")] {
+        let sent = talk.asks(BOB, login(account, raw));
+        assert_eq!(problems(&sent, BOB), [Problem::LoginFailed]);
+        assert!(sent.contains(&Outcome::LoginFailed(BOB)));
+        assert!(!sent.contains(&Outcome::Closed(BOB, CloseReason::LoginFailed)), "{sent:?}");
+    }
+    let sent = talk.asks(BOB, login("bea", "a"));
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::LoginFailed)), "{sent:?}");
+}
+
+#[test]
+fn owner_takes_its_name_from_a_guest_and_from_its_own_older_session() {
+    let mut talk = Talk::under("", "");
+    talk.comes(ANN, "bea");
+    let mut talk = {
+        talk.reloads("", &sections());
+        talk
+    };
+    talk.comes(BOB, "bob");
+    let sent = talk.asks(BOB, login("bea", "b"));
+    let claimed = Problem::NameClaimed { name: name("bea"), to: name("guest-1") };
+    assert!(matches!(&problems(&sent, ANN)[..], [Problem::NameClaimed { .. }]), "{claimed:?} {sent:?}");
+    assert_eq!(current_name(&talk, BOB), "bea");
+    talk.comes(CY, "cy");
+    let sent = talk.asks(CY, login("bea", "b"));
+    assert_eq!(problems(&sent, BOB).len(), 1, "the older session is told");
+    assert_eq!(current_name(&talk, CY), "bea");
+    assert_ne!(current_name(&talk, BOB), "bea");
+}
+
+#[test]
+fn older_session_keeps_the_name_if_the_flag_says_so() {
+    let mut talk = Talk::under("--takeover older", &sections());
+    talk.comes(BOB, "bob");
+    talk.asks(BOB, login("bea", "b"));
+    talk.comes(CY, "cy");
+    let sent = talk.asks(CY, login("bea", "b"));
+    assert_eq!(problems(&sent, CY), [Problem::NameTaken(name("bea"))]);
+    assert_eq!(current_name(&talk, BOB), "bea");
+    assert_eq!(current_name(&talk, CY), "cy");
+    assert_eq!(talk.chat.access().identity(CY).account, Some(name("bea")));
+}
+
+#[test]
+fn nobody_else_can_take_a_registered_name_or_a_look_alike() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    for wanted in ["ann", "Ann", "аnn"] {
+        let sent = talk.asks(BOB, nick(wanted));
+        assert_eq!(problems(&sent, BOB), [Problem::NameRegistered(name("ann"))], "{wanted}");
+    }
+    assert_eq!(current_name(&talk, BOB), "bob");
+}
+
+#[test]
+fn client_without_the_right_neither_enters_nor_speaks() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    assert_eq!(problems(&talk.asks(BOB, join("staff")), BOB), [Problem::LoginRequired]);
+    let sent = talk.asks(BOB, join("radio"));
+    let silent = Event::MaySpeak { room: room("radio"), denied: Some(Problem::LoginRequired) };
+    assert!(sent.contains(&Outcome::Reply(BOB, silent)), "{sent:?}");
+    assert_eq!(problems(&talk.asks(BOB, say("hi")), BOB), [Problem::LoginRequired]);
+    talk.comes(CY, "cy");
+    talk.asks(CY, login("bea", "b"));
+    talk.asks(CY, join("radio"));
+    let denied = |sent: Vec<Outcome>| matches!(&problems(&sent, CY)[..], [Problem::NotAllowed { .. }]);
+    assert!(denied(talk.asks(CY, say("hi"))));
+    assert!(denied(talk.asks(CY, join("staff"))));
+    assert!(denied(talk.asks(CY, Request::Who(Some(room("staff"))))));
+    talk.asks(CY, login("mod", "m"));
+    let sent = talk.asks(CY, say("now playing"));
+    assert!(problems(&sent, CY).is_empty(), "{sent:?}");
+    assert!(sent.iter().any(|outcome| matches!(outcome, Outcome::Announce(to, _) if to == &[BOB])));
+}
+
+#[test]
+fn room_that_is_not_listed_is_shown_to_those_that_may_enter() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    talk.asks(ANN, join("staff"));
+    talk.comes(BOB, "bob");
+    let listed = |sent: Vec<Outcome>| match &sent[..] {
+        [Outcome::Reply(_, Event::Rooms { rooms, .. })] => {
+            rooms.iter().map(|(room, _)| room.to_string()).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(listed(talk.asks(BOB, Request::Rooms)), ["#lobby"]);
+    assert_eq!(listed(talk.asks(ANN, Request::Rooms)), ["#lobby", "#staff"]);
+}
+
+#[test]
+fn topic_is_sent_on_joining_and_set_by_moderators_only() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    let sent = talk.asks(BOB, join("radio"));
+    let topic = |by: Option<&str>, what: Option<&str>| Event::Topic {
+        room: room("radio"),
+        by: by.map(name),
+        text: what.map(text),
+    };
+    assert!(sent.contains(&Outcome::Reply(BOB, topic(None, Some("What is playing")))), "{sent:?}");
+    let set = |what: Option<&str>| Request::Topic { room: None, text: Some(Topic(what.map(text))) };
+    assert_eq!(problems(&talk.asks(BOB, set(Some("tea"))), BOB), [Problem::LoginRequired]);
+    talk.comes(CY, "cy");
+    talk.asks(CY, login("mod", "m"));
+    talk.asks(CY, join("radio"));
+    let sent = talk.asks(CY, set(Some("tea")));
+    assert_eq!(sent, [Outcome::Announce(vec![BOB, CY], topic(Some("mod"), Some("tea")))]);
+    let sent = talk.asks(CY, set(None));
+    assert_eq!(sent, [Outcome::Announce(vec![BOB, CY], topic(Some("mod"), None))]);
+    assert_eq!(
+        talk.asks(BOB, Request::Topic { room: None, text: None }),
+        [Outcome::Reply(BOB, topic(Some("mod"), None))]
+    );
+}
+
+#[test]
+fn joins_are_not_announced_in_a_quiet_room() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, join("radio"));
+    talk.comes(BOB, "bob");
+    let sent = talk.asks(BOB, join("radio"));
+    assert!(!sent.iter().any(|outcome| matches!(outcome, Outcome::Announce(..))), "{sent:?}");
+    let sent = talk.leaves(BOB, None);
+    assert_eq!(sent, []);
+}
+
+fn kick(target: &str) -> Request {
+    Request::Moderate(Moderation::Kick { name: text(target), reason: Some(text("spam")) })
+}
+
+fn with_moderator(people: &[(ClientId, &str)]) -> Talk {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    for (id, who) in people {
+        talk.comes(*id, who);
+    }
+    talk
+}
+
+#[test]
+fn kicked_client_and_the_others_are_told_by_whom_and_why() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    let sent = talk.asks(ANN, kick("bob"));
+    let reason = |outcome: &Outcome| match outcome {
+        Outcome::Announce(to, Event::Left { reason, .. }) if to == &[ANN] => reason.clone(),
+        _ => None,
+    };
+    assert_eq!(sent.iter().find_map(reason), Some(text("kicked by mod: spam")), "{sent:?}");
+    assert!(sent.iter().any(|o| matches!(o, Outcome::Reply(BOB, Event::Removed(_)))), "{sent:?}");
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::Kicked)));
+    assert!(sent.contains(&Outcome::Reply(ANN, Event::Moderated(text("bob was removed")))));
+}
+
+#[test]
+fn nobody_acts_on_a_role_that_is_not_below_the_own() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    talk.asks(BOB, login("ann", "a"));
+    talk.asks(CY, login("bea", "b"));
+    for request in [
+        kick("ann"),
+        kick("mod"),
+        Request::Moderate(Moderation::Mute { name: text("ann"), time: None }),
+        Request::Moderate(Moderation::Ban { target: "ann".parse().unwrap(), time: None, reason: None }),
+    ] {
+        let sent = talk.asks(ANN, request.clone());
+        assert!(matches!(&problems(&sent, ANN)[..], [Problem::RoleTooHigh { .. }]), "{request:?} {sent:?}");
+    }
+    let sent = talk.asks(CY, kick("bob"));
+    assert!(matches!(&problems(&sent, CY)[..], [Problem::NotAllowed { .. }]), "{sent:?}");
+    // An account that is not connected has its role too.
+    talk.leaves(BOB, None);
+    let ban = Moderation::Ban { target: "ann".parse().unwrap(), time: None, reason: None };
+    let sent = talk.asks(ANN, Request::Moderate(ban));
+    assert!(matches!(&problems(&sent, ANN)[..], [Problem::RoleTooHigh { .. }]), "{sent:?}");
+}
+
+#[test]
+fn muted_client_can_put_no_text_before_others_until_the_time_is_over() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    let mute = Moderation::Mute { name: text("bob"), time: Some(std::time::Duration::from_secs(60)) };
+    let sent = talk.asks(ANN, Request::Moderate(mute));
+    assert!(sent.iter().any(|o| matches!(o, Outcome::Reply(BOB, Event::Muted { .. }))), "{sent:?}");
+    let private = Request::Private { to: text("mod"), text: text("x"), receipt: false };
+    for request in [say("hi"), private, nick("rob"), Request::Away(Some(text("x")))] {
+        let sent = talk.asks(BOB, request.clone());
+        assert!(matches!(&problems(&sent, BOB)[..], [Problem::Muted(_)]), "{request:?} {sent:?}");
+    }
+    // A login does not end a mute.
+    talk.asks(BOB, login("bea", "b"));
+    assert!(matches!(&problems(&talk.asks(BOB, say("hi")), BOB)[..], [Problem::Muted(_)]));
+    talk.after_seconds(60);
+    assert_eq!(problems(&talk.asks(BOB, say("hi")), BOB), []);
+}
+
+#[test]
+fn mute_of_an_account_outlasts_its_connection_and_can_be_lifted() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(BOB, login("bea", "b"));
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Mute { name: text("bea"), time: None }));
+    assert!(sent.iter().any(|o| matches!(o, Outcome::Saved(ANN, Event::Moderated(_)))), "{sent:?}");
+    talk.leaves(BOB, None);
+    talk.comes(CY, "dan");
+    talk.asks(CY, login("bea", "b"));
+    assert!(matches!(&problems(&talk.asks(CY, say("hi")), CY)[..], [Problem::Muted(_)]));
+    talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bea") }));
+    assert_eq!(problems(&talk.asks(CY, say("hi")), CY), []);
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bea") }));
+    assert_eq!(problems(&sent, ANN), [Problem::NotMuted(name("bea"))]);
+}
+
+#[test]
+fn banned_name_is_removed_and_can_not_come_back_until_the_ban_is_lifted() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    let target = "bob".parse().unwrap();
+    let ban = Moderation::Ban { target, time: None, reason: None };
+    let sent = talk.asks(ANN, Request::Moderate(ban));
+    assert!(sent.contains(&Outcome::AddressBanned(BOB)), "a guest's address is banned too: {sent:?}");
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::Banned)));
+    assert!(sent.iter().any(|o| matches!(o, Outcome::Saved(ANN, Event::Moderated(_)))), "{sent:?}");
+    talk.leaves(BOB, None);
+    talk.connects(CY);
+    assert!(matches!(&problems(&talk.asks(CY, nick("BOB")), CY)[..], [Problem::Banned(_)]));
+    let unban = Request::Moderate(Moderation::Unban { target: "bob".parse().unwrap() });
+    talk.asks(ANN, unban.clone());
+    assert_eq!(problems(&talk.asks(CY, nick("bob")), CY), []);
+    assert_eq!(problems(&talk.asks(ANN, unban), ANN), [Problem::NotBanned("bob".into())]);
+}
+
+#[test]
+fn banned_account_can_not_log_in() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    let ban = Moderation::Ban { target: "bea".parse().unwrap(), time: None, reason: None };
+    talk.asks(ANN, Request::Moderate(ban));
+    let sent = talk.asks(BOB, login("bea", "b"));
+    assert!(matches!(&problems(&sent, BOB)[..], [Problem::Banned(_)]), "{sent:?}");
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::Banned)));
+}
+
+#[test]
+fn client_that_must_log_in_can_do_nothing_else() {
+    let mut talk = Talk::under("--access login", &sections());
+    talk.connects(BOB);
+    for request in [nick("bob"), Request::StayGuest, Request::Rooms, Request::Who(None), join("dev")] {
+        let sent = talk.asks(BOB, request.clone());
+        assert_eq!(problems(&sent, BOB), [Problem::LoginRequired], "{request:?}");
+    }
+    let sent = talk.asks(BOB, login("bea", "b"));
+    assert!(sent.contains(&Outcome::NameGiven(BOB)), "{sent:?}");
+    assert_eq!(problems(&talk.asks(BOB, say("hi")), BOB), []);
+}
+
+#[test]
+fn client_registers_its_name_and_logs_in_with_the_token() {
+    let mut talk = Talk::under("--registration", &sections());
+    talk.comes(BOB, "bob");
+    let sent = talk.asks(BOB, Request::Register);
+    let token = |outcome: &Outcome| match outcome {
+        Outcome::Saved(BOB, Event::Registered { token, .. }) => Some(token.clone()),
+        _ => None,
+    };
+    let token = sent.iter().find_map(token).expect("a token");
+    assert!(sent.contains(&Outcome::LoggedIn(BOB)));
+    assert_eq!(problems(&talk.asks(BOB, Request::Register), BOB), [Problem::CantRegister]);
+    talk.leaves(BOB, None);
+    talk.connects(CY);
+    talk.asks(CY, nick("bob"));
+    let sent = talk.asks(CY, Request::Login { name: None, token });
+    assert!(sent.contains(&Outcome::LoggedIn(CY)), "{sent:?}");
+}
+
+#[test]
+fn guest_name_and_a_server_without_registration_register_nothing() {
+    let mut talk = Talk::under("--registration", &sections());
+    talk.connects(BOB);
+    talk.asks(BOB, Request::StayGuest);
+    assert_eq!(problems(&talk.asks(BOB, Request::Register), BOB), [Problem::CantRegister]);
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    assert_eq!(problems(&talk.asks(BOB, Request::Register), BOB), [Problem::RegistrationOff]);
+}
+
+#[test]
+fn reload_ends_sessions_without_an_account_and_moves_clients_out_of_closed_rooms() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    talk.asks(CY, join("dev"));
+    talk.asks(BOB, login("bea", "b"));
+    let sent =
+        talk.reloads("", &format!("{}[rooms.dev]\nenter = \"user\"\n", ACCOUNTS.replace(".bea]", ".eve]")));
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::SessionEnded)), "{sent:?}");
+    assert_eq!(
+        problems(&sent, CY),
+        [Problem::NotAllowed { action: chinwag::access::Action::Enter, room: Some(room("dev")) }]
+    );
+    assert!(!sent.contains(&Outcome::Closed(ANN, CloseReason::SessionEnded)));
+    let rooms: Vec<_> =
+        talk.chat.rooms_of(CY).iter().filter_map(|id| talk.chat.room_name(*id)).cloned().collect();
+    assert_eq!(rooms, [room("lobby")]);
+}
+
+#[test]
+fn private_message_can_be_answered_and_absence_is_told() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    assert_eq!(problems(&talk.asks(BOB, Request::Answer(text("x"))), BOB), [Problem::NobodyToAnswer]);
+    let private = |to: &str| Request::Private { to: text(to), text: text("psst"), receipt: false };
+    talk.asks(CY, private("bob"));
+    let sent = talk.asks(BOB, Request::Answer(text("yes")));
+    assert!(matches!(&sent[..], [Outcome::Pass(CY, Event::Private { .. })]), "{sent:?}");
+    talk.asks(BOB, Request::Away(Some(text("lunch"))));
+    let sent = talk.asks(CY, private("bob"));
+    let is_away = Event::IsAway { name: name("bob"), text: text("lunch") };
+    assert!(sent.contains(&Outcome::Reply(CY, is_away)), "{sent:?}");
+    talk.asks(BOB, Request::Away(None));
+    assert_eq!(talk.asks(CY, private("bob")).len(), 1);
+}
+
+#[test]
+fn whois_shows_the_address_to_moderators_only() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    for (by, is_shown) in [(ANN, true), (BOB, false)] {
+        let sent = talk.asks(by, Request::Whois(text("bob")));
+        assert!(
+            matches!(&sent[..], [Outcome::Whois(to, whois, shown)]
+                if *to == by && *shown == is_shown && whois.account.is_none()),
+            "{sent:?}"
+        );
+    }
+}
