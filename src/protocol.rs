@@ -125,6 +125,9 @@ pub enum Request {
     Whois(Text),
     /// Send a text to the client of the last private message.
     Answer(Text),
+    /// Leave out messages under that name; `None`: list the names.
+    Ignore(Option<Text>),
+    Unignore(Text),
     /// Tell the senders of private messages that the client is away; `None`: that it is back.
     Away(Option<Text>),
     Quit(Option<Text>),
@@ -147,7 +150,7 @@ impl Request {
             Request::Moderate(moderation) => moderation.reason().map_or(0, |reason| reason.as_str().len()),
             Request::Nick(_) | Request::StayGuest | Request::Join { .. } | Request::Leave(_) => 0,
             Request::Login { .. } | Request::Register | Request::Topic { text: None, .. } => 0,
-            Request::Whois(_) => 0,
+            Request::Whois(_) | Request::Ignore(_) | Request::Unignore(_) => 0,
             Request::Who(_) | Request::Rooms | Request::History { .. } | Request::Help | Request::Ping => 0,
         }
     }
@@ -159,6 +162,7 @@ impl Request {
             Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
             Request::Register | Request::Topic { .. } | Request::Moderate(_) => true,
             Request::Answer(_) | Request::Away(_) => true,
+            Request::Ignore(_) | Request::Unignore(_) => true,
             Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
             Request::Login { .. } | Request::Whois(_) => false,
             Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
@@ -265,6 +269,14 @@ pub enum Event {
     },
     /// The client itself is away, or is back.
     YouAreAway(bool),
+    /// The names that the client ignores.
+    Ignoring(Vec<Text>),
+    /// For moderators: a text has a word of the filter.
+    Flagged {
+        /// `None` for the name of a room.
+        author: Option<Name>,
+        text: Text,
+    },
     /// The client has left a room without entering another one.
     YouLeft {
         by: UniqueId,
