@@ -148,7 +148,7 @@ fn hear(
             panic!("not announced: {effect:?}");
         };
         let frame = arena.frame(|out| codec::encode(Dialect::Line, &event, None, out));
-        let audience = chat.audience(room, Dialect::Line, &except.ids().collect::<Vec<_>>());
+        let audience = chat.audience(room, Dialect::Line, except.cause.as_slice());
         let ((), queued) = arena.share(frame, 1, |copies| {
             audience.iter().for_each(|ids| roster.broadcast(ids, copies, &mut Vec::new()));
         });

@@ -5,21 +5,22 @@
 
 mod close;
 mod exchange;
+mod message;
 mod moderation;
 mod need;
 mod position;
 mod problem;
 mod sender;
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::access::{Ban, Login, LoginFailed, LoginToken, Role};
-use crate::text::{Name, RoomName, Text, clean};
+use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
 pub use exchange::{LocalEvent, Presence, RemoteEvent};
+pub use message::{Body, Message, MessageKind, Payload};
 pub use moderation::{BanLength, Moderation, Removal};
 pub use need::{Need, Place};
 pub use position::{Epoch, Position, PositionError};
@@ -420,84 +421,4 @@ pub struct Whois {
     pub idle: Option<Duration>,
     /// For moderators only.
     pub address: Option<String>,
-}
-
-/// A message of a room.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message {
-    pub from: Name,
-    pub sender: Sender,
-    pub kind: MessageKind,
-    pub body: Body,
-    /// The sequence number in the room, ascending from 1. A gap uses up the numbers of the messages that were lost.
-    pub seq: u64,
-    pub at_unix_millis: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MessageKind {
-    /// `ann: hi`
-    Say,
-    /// `* ann waves`
-    Emote,
-}
-
-/// The body of a message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Body {
-    Text(Text),
-    /// A JSON value: well formed, without white space between its tokens.
-    Data(Box<str>),
-}
-
-impl Body {
-    /// The body as line clients see it.
-    pub fn as_line(&self) -> Cow<'_, str> {
-        match self {
-            Body::Text(text) => text.one_line(),
-            Body::Data(json) => clean(json),
-        }
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Body::Text(text) => text.as_str().len(),
-            Body::Data(json) => json.len(),
-        }
-    }
-
-    /// Whether the length is zero. No parsed body is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// A program's message, byte for byte.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Payload {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-}
-
-impl Payload {
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Payload::Text(text) => text.len(),
-            Payload::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The payload as text for people; `None` if it is binary or blank.
-    pub fn as_text(&self) -> Option<Text> {
-        match self {
-            Payload::Text(text) => Text::clean_lines(text),
-            Payload::Binary(_) => None,
-        }
-    }
 }
