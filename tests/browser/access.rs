@@ -1,11 +1,15 @@
 //! Accounts and moderation: people log in, keep their names, and moderators act on members.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use data_encoding::BASE64URL_NOPAD;
+use ring::hmac;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::Server;
+use crate::server::{Proxy, Server};
 use crate::webdriver::{Browser, Page};
 
 const MODS_TOKEN: &str = "token-of-mod";
@@ -85,7 +89,16 @@ pub fn open_member(page: &Page<'_>, name: &str) {
     wait_for_text(page, "#member-name", name);
 }
 
-fn stored_token(page: &Page<'_>) -> serde_json::Value {
+/// Signs a JSON Web Token with HS256 (RFC 7515, 3.1).
+fn jwt(secret: &str, claims: &Value) -> String {
+    let header = json!({ "alg": "HS256", "typ": "JWT" });
+    let [header, claims] = [&header, claims].map(|part| BASE64URL_NOPAD.encode(part.to_string().as_bytes()));
+    let message = format!("{header}.{claims}");
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    format!("{message}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
+}
+
+fn stored_token(page: &Page<'_>) -> Value {
     page.value("localStorage.getItem('chinwag.token')", json!([]))
 }
 
@@ -138,6 +151,47 @@ fn stored_token_that_is_wrong_leads_to_the_login_dialog() {
     wait_for_account(&page, "bea, user");
     page.say("hello");
     page.see(".own.sent");
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn reader_is_logged_in_again_after_the_connection_broke() {
+    let guarded = Guarded::start("");
+    let browser = Browser::start();
+    let proxy = Proxy::to(guarded.server.http());
+    let page = browser.join(proxy.address(), "ann");
+    log_in(&page, BEAS_TOKEN);
+    wait_for_account(&page, "bea, user");
+    proxy.cut();
+    wait_for_text(&page, "#log-in", "Log in");
+    proxy.mend(guarded.server.http());
+    wait_for_account(&page, "bea, user");
+    wait_for_text(&page, "#own-name", "bea");
+    page.see("#name-dialog:not([open])");
+    page.say("hello");
+    page.see(".own.sent");
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn reader_is_told_that_the_login_ends_and_renews_it() {
+    const SECRET: &str = "a-secret-of-at-least-thirty-two-bytes";
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    fs::write(&key, SECRET).expect("a file");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a private file");
+    let server = Server::start(&format!("--jwt-key {}", key.display()));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+    let token = |expires: u64| jwt(SECRET, &json!({ "sub": "zoe", "exp": expires }));
+    let browser = Browser::start();
+    let page = browser.join(server.http(), "ann");
+    log_in(&page, &token(now + 5));
+    wait_for_account(&page, "zoe, user");
+    wait_for_line(&page, "Your login ends in 30 s. Log in with a fresh token to stay connected");
+    log_in(&page, &token(now + 3600));
+    page.see("#login-dialog:not([open])");
+    page.see("#log-in[hidden]");
+    wait_for_account(&page, "zoe, user");
 }
 
 #[test]

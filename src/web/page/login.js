@@ -24,6 +24,8 @@ export class LoginDialog {
     this.#complain(complaint ?? "");
     if (this.#dialog.open) return;
     byId("login-keep").checked = false;
+    // An earlier login may wait for a connection still.
+    this.#setBusy(false);
     this.#dialog.showModal();
     this.#token.focus();
   }
