@@ -19,8 +19,8 @@ export class Session {
   /** Rooms that the server refuses before a login, and whether each is to be shown. */
   #refused = new Map();
 
-  /** `options` are those of the connection; `name` is the one that the reader had last. */
-  constructor(connection, chat, options, name) {
+  /** `name` is the one that the reader had last; `options` are those of the connection. */
+  constructor(connection, chat, name, options = {}) {
     this.connection = connection;
     this.chat = chat;
     this.account = new Account(this, chat, options);
