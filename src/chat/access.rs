@@ -67,6 +67,8 @@ pub struct Access {
     client_mutes: Sparse<Mute>,
     courtesies: Sparse<Courtesy>,
     deadlines: BTreeSet<(Moment, ClientId)>,
+    /// The ends of mutes of clients that are connected.
+    unmutes: BTreeSet<(Moment, ClientId)>,
 }
 
 fn folded(name: &Name) -> String {
@@ -88,6 +90,7 @@ impl Access {
             client_mutes: Sparse::default(),
             courtesies: Sparse::default(),
             deadlines: BTreeSet::new(),
+            unmutes: BTreeSet::new(),
         };
         access.configure(config, None);
         access
@@ -237,6 +240,7 @@ impl Access {
         self.forget_attempts(id);
         self.client_mutes.take(id.0);
         self.courtesies.take(id.0);
+        self.unmutes.retain(|(_, muted)| *muted != id);
     }
 
     /// The mute of a client, if it lasts.
@@ -296,7 +300,8 @@ impl Access {
 
     /// The time of the next deadline.
     pub fn next_timeout(&self) -> Option<Moment> {
-        self.deadlines.first().map(|(due, _)| *due)
+        let first = |set: &BTreeSet<(Moment, ClientId)>| set.first().map(|(due, _)| *due);
+        first(&self.deadlines).into_iter().chain(first(&self.unmutes)).min()
     }
 
     /// Takes the next client with a deadline that is due.
@@ -308,6 +313,23 @@ impl Access {
         })
     }
 
+    /// Records when the mute of a client ends, so that it can be told then.
+    pub fn watch_mute(&mut self, id: ClientId, now: Now) {
+        if let Some(until) = self.mute_of(id, now).and_then(|mute| mute.until_unix_millis) {
+            let left = Duration::from_millis(until.saturating_sub(now.unix_millis));
+            self.unmutes.insert((now.moment + left, id));
+        }
+    }
+
+    /// Takes the next client whose mute may have ended.
+    pub fn pop_unmuted(&mut self, now: Moment) -> Option<ClientId> {
+        let (due, id) = *self.unmutes.first()?;
+        (due <= now).then(|| {
+            self.unmutes.pop_first();
+            id
+        })
+    }
+
     /// The tables by slot, for the server's list of all its state.
     pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
         vec![
@@ -315,6 +337,7 @@ impl Access {
             ("login attempts", self.attempts.slots().collect()),
             ("mutes of clients", self.client_mutes.slots().collect()),
             ("courtesies", self.courtesies.slots().collect()),
+            ("ends of mutes", self.unmutes.iter().map(|(_, id)| id.0).collect()),
             ("access deadlines", self.deadlines.iter().map(|(_, id)| id.0).collect()),
         ]
     }

@@ -146,6 +146,7 @@ impl Chat {
         self.access.mute(client, account.is_some(), mute);
         let length = BanLength::from(time);
         if let Some(id) = client {
+            self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
             self.apply_rights(id, ctx);
         }

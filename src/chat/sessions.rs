@@ -93,6 +93,7 @@ impl Chat {
         }
         let role = login.identity.role;
         self.access.start_session(id, login, ctx.now);
+        self.access.watch_mute(id, ctx.now);
         ctx.logged_in(id);
         ctx.reply(id, Event::LoggedIn { account: account.clone(), role });
         match self.client(id).map(|client| client.is_unnamed()) {
@@ -208,8 +209,11 @@ impl Chat {
         self.access.asked(id).is_some()
     }
 
-    /// Handles the deadlines of sessions and logins that are due.
+    /// Handles the deadlines of sessions, logins and mutes that are due.
     pub(super) fn expire_sessions(&mut self, ctx: &mut Ctx<'_>) {
+        while let Some(id) = self.access.pop_unmuted(ctx.now.moment) {
+            self.apply_rights(id, ctx);
+        }
         while let Some(id) = self.access.pop_due(ctx.now.moment) {
             match self.access.session(id).map(|session| session.is_warned) {
                 None => ctx.close(id, CloseReason::NoLogin),

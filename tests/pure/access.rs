@@ -199,9 +199,13 @@ fn topic_is_sent_on_joining_and_set_by_moderators_only() {
     talk.asks(CY, login("mod", "m"));
     talk.asks(CY, join("radio"));
     let sent = talk.asks(CY, set(Some("tea")));
-    assert_eq!(sent, [Outcome::Announce(vec![BOB, CY], topic(Some("mod"), Some("tea")))]);
+    let changed = |what: Option<&str>| {
+        let topic = || topic(Some("mod"), what);
+        [Outcome::Reply(CY, topic()), Outcome::Announce(vec![BOB], topic())]
+    };
+    assert_eq!(sent, changed(Some("tea")));
     let sent = talk.asks(CY, set(None));
-    assert_eq!(sent, [Outcome::Announce(vec![BOB, CY], topic(Some("mod"), None))]);
+    assert_eq!(sent, changed(None));
     assert_eq!(
         talk.asks(BOB, Request::Topic { room: None, text: None }),
         [Outcome::Reply(BOB, topic(Some("mod"), None))]
@@ -285,7 +289,9 @@ fn muted_client_can_put_no_text_before_others_until_the_time_is_over() {
     // A login does not end a mute.
     talk.asks(BOB, login("bea", "b"));
     assert!(matches!(&problems(&talk.asks(BOB, say("hi")), BOB)[..], [Problem::Muted(_)]));
-    talk.after_seconds(60);
+    let sent = talk.after_seconds(60);
+    let may_speak = Event::MaySpeak { room: room("lobby"), denied: None };
+    assert_eq!(sent, [Outcome::Reply(BOB, may_speak)]);
     assert_eq!(problems(&talk.asks(BOB, say("hi")), BOB), []);
 }
 

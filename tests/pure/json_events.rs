@@ -229,7 +229,7 @@ fn without_id() -> Vec<(Event, &'static str)> {
         (Event::Expiring(Duration::from_secs(30)), r#"{"type":"expiring","in":30}"#),
         (
             Event::MaySpeak { room: dev(), denied: Some(denied) },
-            r#"{"type":"rights","room":"dev","speak":false,"text":"you may read in #dev, but not speak"}"#,
+            r#"{"type":"rights","room":"dev","speak":false,"code":"not_allowed","text":"you may read in #dev, but not speak"}"#,
         ),
         (Event::MaySpeak { room: dev(), denied: None }, r#"{"type":"rights","room":"dev","speak":true}"#),
         (Event::Removed(removal), r#"{"type":"notice","text":"ann has banned you for 60 s"}"#),

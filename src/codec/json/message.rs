@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::access::Ban;
 use crate::codec::{CONNECTED, DISCONNECTED, Tag, websocket};
-use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Sender, UniqueId, Whois};
+use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Problem, Sender, UniqueId, Whois};
 use crate::text::{Name, RoomName, Text};
 
 /// A message of the server: an object whose `type` is the variant's name.
@@ -116,6 +116,8 @@ enum ServerMessage<'a> {
     Rights {
         room: &'a str,
         speak: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<&'static str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
@@ -483,7 +485,8 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
         }
         Event::MaySpeak { room, denied } => {
             let text = denied.as_ref().map(ToString::to_string);
-            ServerMessage::Rights { room: room.as_str(), speak: denied.is_none(), text }
+            let code = denied.as_ref().map(Problem::code);
+            ServerMessage::Rights { room: room.as_str(), speak: denied.is_none(), code, text }
         }
         Event::Crowd { room, joined, left, count } => {
             ServerMessage::Count { room: room.as_str(), joined: *joined, left: *left, count: *count }
