@@ -13,7 +13,9 @@ pub mod rights;
 pub mod settings;
 pub mod token;
 
-pub use accounts::{Accounts, Login, LoginFailed, Proof, RegisterError, Registered, Validity};
+pub use accounts::{
+    Accounts, Login, LoginFailed, Proof, REGISTERED_MAX, RegisterError, Registered, Validity,
+};
 pub use bans::{Ban, BanTarget, Bans, Mute};
 pub use filter::{Filter, FilterVerdict};
 pub use jwt::JwtKey;

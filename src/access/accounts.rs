@@ -15,6 +15,9 @@ use super::settings::AccountSettings;
 use super::token::{LoginToken, TokenHash};
 use crate::text::{Looks, Name};
 
+/// The most accounts that clients can register. The state file has about 1.5 MB then, and is written with each change.
+pub const REGISTERED_MAX: usize = 10_000;
+
 /// An account that a client has registered. Its role is [`Role::User`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registered {
@@ -60,6 +63,8 @@ pub enum Validity {
 pub enum RegisterError {
     /// The name is that of an account, or looks like it.
     Taken,
+    /// There are [`REGISTERED_MAX`] accounts already.
+    TooMany,
     /// There is no random token, for this reason.
     NoToken(String),
 }
@@ -69,6 +74,9 @@ impl fmt::Display for RegisterError {
         match self {
             RegisterError::Taken => {
                 write!(f, "the name is registered, or looks like one that is: choose another")
+            }
+            RegisterError::TooMany => {
+                write!(f, "{REGISTERED_MAX} names are registered, and no more are kept: ask an administrator")
             }
             RegisterError::NoToken(reason) => write!(f, "{reason}"),
         }
@@ -201,6 +209,9 @@ impl Accounts {
         let is_hidden = |hidden: &Registered| Looks::of(hidden.name.as_str()).alike(&looks);
         if self.owner(name.as_str()).is_some() || self.hidden.iter().any(is_hidden) {
             return Err(RegisterError::Taken);
+        }
+        if self.registered().count() >= REGISTERED_MAX {
+            return Err(RegisterError::TooMany);
         }
         let token = LoginToken::random().map_err(RegisterError::NoToken)?;
         self.add(Account::Registered(Registered { name, token: token.hash() }));

@@ -4,7 +4,7 @@ use super::clients::Client;
 use super::ids::{ClientId, RoomId};
 use super::{Chat, Ctx};
 use crate::access::{Action, Denied, Identity, Scope, may};
-use crate::protocol::{BanLength, Dialect, Event, Need, Place, Problem, Request};
+use crate::protocol::{BanLength, CloseReason, Dialect, Event, Need, Place, Problem, Request};
 use crate::text::RoomName;
 use crate::time::Now;
 
@@ -130,9 +130,12 @@ impl Chat {
         let (stays, leaves): (Vec<_>, Vec<_>) = rooms.partition(|room| self.may_enter(id, room));
         match dialect {
             Dialect::Raw | Dialect::Events if !leaves.is_empty() || refused.is_some() => {
-                return ctx.close(id, crate::protocol::CloseReason::NotAllowed);
+                return ctx.close(id, CloseReason::NotAllowed);
             }
             _ => {}
+        }
+        if dialect == Dialect::Line && !leaves.is_empty() && self.home(self.access.identity(id)).is_none() {
+            return ctx.close(id, CloseReason::NotAllowed);
         }
         for room in leaves {
             ctx.reply_problem(id, Problem::NotAllowed { action: Action::Enter, room: Some(room.clone()) });

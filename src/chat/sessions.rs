@@ -83,6 +83,15 @@ impl Chat {
             debug_assert!(false, "a login without an account");
             return Err(Problem::LoginFailed);
         };
+        // The client may have waited in the queue since its token was checked.
+        if self.access.accounts.still_valid(&account, &login.proof) == Validity::Ends {
+            return Err(Problem::LoginFailed);
+        }
+        // A token of another application must not look like an account of this server.
+        let owner = self.access.accounts.owner(account.as_str());
+        if owner.is_some_and(|owner| !owner.same_as(account.as_str())) {
+            return Err(Problem::LoginFailed);
+        }
         if let Some(ban) = self.access.name_ban(&account, ctx.now) {
             let length = super::enforce::length_until(ban.until_unix_millis, ctx.now);
             ctx.close(id, CloseReason::Banned);
@@ -191,7 +200,9 @@ impl Chat {
         let token = match self.access.accounts.register(name.clone()) {
             Ok(token) => token,
             Err(RegisterError::Taken) => return Err(Problem::NameRegistered(name)),
-            Err(error @ RegisterError::NoToken(_)) => return Err(Problem::CantModerate(error.to_string())),
+            Err(error @ (RegisterError::TooMany | RegisterError::NoToken(_))) => {
+                return Err(Problem::CantModerate(error.to_string()));
+            }
         };
         let login = self.check_token(Some(&name), &token, ctx.now);
         debug_assert!(login.is_ok(), "the token of a new account is wrong");

@@ -28,7 +28,7 @@ pub enum Use {
     Request,
     /// A new connection.
     Connection,
-    /// A login with a wrong token. It counts afterwards, so good logins are not limited.
+    /// A login with a wrong token, or a registration. It counts afterwards, so good logins are not limited.
     FailedLogin,
 }
 

@@ -367,7 +367,11 @@ impl<N: Net> Server<N> {
         };
         let Fanout { chat, arena, .. } = &mut self.fanout;
         debug_assert_eq!(chat.member_changes(batch.room), batch.changes, "members changed during a batch");
-        let talkers = batch.left_out();
+        let mut talkers = batch.left_out();
+        if !batch.ignorers.is_empty() {
+            // A client that ignores an author may be in other rooms.
+            talkers.retain(|id| chat.rooms_of(*id).contains(&batch.room));
+        }
         let audience = chat.audience(batch.room, batch.dialect, &talkers);
         let mut full = Vec::new();
         let roster = &mut self.roster;

@@ -400,10 +400,15 @@ impl<N: Net> Server<N> {
             let problem = Event::Problem { problem: Problem::StillWaiting, unnamed: false };
             return self.reply(token, tag, &problem);
         }
-        if matches!(request, Ok(Request::Login { .. })) && !self.may_log_in(host) {
+        let is_login = matches!(request, Ok(Request::Login { .. } | Request::Register));
+        if is_login && !self.may_log_in(host) {
             let unnamed = self.fanout.chat().is_unnamed(token.into());
             let problem = Event::Problem { problem: Problem::TooManyLogins, unnamed };
             return self.reply(token, tag, &problem);
+        }
+        if matches!(request, Ok(Request::Register)) && self.config.registration {
+            // Each registration writes the state file.
+            self.roster.record_failed_login(host, self.now.moment);
         }
         self.handle_request(token, request, tag);
     }

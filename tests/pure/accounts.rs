@@ -1,8 +1,8 @@
 //! Accounts: names, logging in, registering, and the effect of a reload on sessions.
 
 use chinwag::access::{
-    AccountSettings, Accounts, JwtKey, Login, LoginFailed, LoginToken, Proof, RegisterError, Registered,
-    Role, TokenHash, Validity,
+    AccountSettings, Accounts, JwtKey, Login, LoginFailed, LoginToken, Proof, REGISTERED_MAX, RegisterError,
+    Registered, Role, TokenHash, Validity,
 };
 use chinwag::text::Name;
 use data_encoding::BASE64URL_NOPAD;
@@ -238,4 +238,16 @@ fn debug_output_has_no_token() {
     let text = format!("{accounts:?} {:?}", log_in(&accounts, None, "ann-1"));
     assert!(!text.contains(secret.expose()) && !text.contains("ann-1"));
     assert!(text.contains(&TokenHash::to_string(&secret.hash())));
+}
+
+#[test]
+fn number_of_registered_names_is_limited() {
+    let registered = (0..REGISTERED_MAX - 1).map(|number| Registered {
+        name: Name::parse(&format!("n{number}x")).expect("a name"),
+        token: TokenHash([0; 32]),
+    });
+    let mut accounts = Accounts::new(&[], registered.collect(), None);
+    let mut register = |raw: &str| accounts.register(Name::parse(raw).expect("a name")).map(drop);
+    assert_eq!(register("bob"), Ok(()));
+    assert_eq!(register("eve"), Err(RegisterError::TooMany));
 }

@@ -337,3 +337,27 @@ fn moderator_is_told_that_a_ban_could_not_be_written() {
     assert!(saved.contains("eve") && saved.contains("dan") && saved.contains("zed"), "{saved}");
     guarded.stage.end();
 }
+
+#[test]
+fn ignored_messages_are_left_out_and_the_others_of_the_same_tick_are_delivered() {
+    let mut stage = Stage::new("--rate off");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    let (cy, away) = (stage.join("cy"), stage.join("away"));
+    stage.say(bob, "/ignore cy");
+    stage.say(away, "/ignore cy");
+    stage.say(away, "/join dev");
+    stage.run();
+    for wire in [ann, bob, cy, away] {
+        stage.unread(wire);
+    }
+    stage.say(ann, "one");
+    stage.say(cy, "two");
+    stage.say(ann, "three");
+    stage.say(cy, "four");
+    stage.run();
+    stage.expect(bob, &["ann: one", "ann: three"]);
+    stage.expect(cy, &["ann: one", "ann: three"]);
+    stage.expect(ann, &["cy: two", "cy: four"]);
+    stage.expect(away, &[]);
+    stage.end();
+}
