@@ -99,7 +99,7 @@ fn queue(messages: usize, batch: usize) {
     let now = Now { moment: Moment::from_millis(1), unix_millis: 1 };
     let (mut quotas, mut addresses, mut effects) = (Quotas::default(), Addresses::new(None), Vec::new());
     for number in 0..MEMBERS {
-        let Verdict::Admit(address) = addresses.take(Host::LOCAL, true) else { panic!("refused") };
+        let Verdict::Admit(address) = addresses.take(Host::LOCAL, None) else { panic!("refused") };
         let claim = quotas.take(Quota::Client, address);
         let token = roster.insert(0, claim, ListenerKind::LINE, now.moment);
         roster.get_mut(token).unwrap().start_state(State::Active, now.moment);
@@ -148,7 +148,7 @@ fn hear(
             panic!("not announced: {effect:?}");
         };
         let frame = arena.frame(|out| codec::encode(Dialect::Line, &event, None, out));
-        let audience = chat.audience(room, Dialect::Line, except.as_slice());
+        let audience = chat.audience(room, Dialect::Line, except.cause.as_slice());
         let ((), queued) = arena.share(frame, 1, |copies| {
             audience.iter().for_each(|ids| roster.broadcast(ids, copies, &mut Vec::new()));
         });

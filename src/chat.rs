@@ -13,7 +13,9 @@ mod courtesies;
 mod crowd;
 mod enforce;
 mod eviction;
+mod filtering;
 mod ids;
+mod ignores;
 mod membership;
 mod messages;
 mod moderation;
@@ -26,6 +28,8 @@ mod rooms;
 mod sessions;
 mod shared;
 mod topics;
+
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -44,7 +48,9 @@ use catch_up::CatchUp;
 pub use census::Census;
 use clients::{Client, Clients, Echo, Membership};
 use context::Ctx;
+use filtering::WordFilter;
 pub use ids::{ClientId, RoomId};
+use ignores::Ignores;
 use membership::Notice;
 use messages::NewMessage;
 use names::Names;
@@ -61,8 +67,8 @@ pub enum Effect {
     /// Send an event to all subscribers of a room.
     Announce {
         room: RoomId,
-        /// The subscriber that is left out, usually because it is the cause.
-        except: Option<ClientId>,
+        /// The subscribers that are left out.
+        except: Except,
         event: Event,
     },
     /// The client is in the chat: its input is requests from now on.
@@ -89,6 +95,34 @@ pub enum Effect {
     Publish(LocalEvent),
 }
 
+/// The subscribers of a room that an announcement leaves out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Except {
+    /// The cause of the announcement, mostly.
+    pub cause: Option<ClientId>,
+    /// The clients that ignore its author.
+    pub ignorers: Option<Rc<[ClientId]>>,
+}
+
+impl Except {
+    /// Leaves out nobody.
+    pub const NOBODY: Except = Except { cause: None, ignorers: None };
+
+    pub fn contains(&self, id: ClientId) -> bool {
+        self.cause == Some(id) || self.ignorers.as_ref().is_some_and(|ignorers| ignorers.contains(&id))
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = ClientId> {
+        self.cause.into_iter().chain(self.ignorers.iter().flat_map(|ignorers| ignorers.iter().copied()))
+    }
+}
+
+impl From<Option<ClientId>> for Except {
+    fn from(cause: Option<ClientId>) -> Except {
+        Except { cause, ignorers: None }
+    }
+}
+
 /// With several processes, the first guest number of a process is below this.
 const FIRST_GUEST_MAX: u64 = 1_000_000;
 
@@ -111,6 +145,8 @@ pub struct Chat {
     rooms: Rooms,
     crowds: crowd::Crowds,
     access: Access,
+    ignores: Ignores,
+    filter: Option<WordFilter>,
     /// The progress of the SSE clients that are catching up.
     catch_ups: Sparse<CatchUp>,
     /// The number of the last guest.
@@ -160,6 +196,8 @@ impl Chat {
             rooms: Rooms::new(config),
             crowds: crowd::Crowds::default(),
             access: Access::new(config),
+            ignores: Ignores::default(),
+            filter: WordFilter::of(config.sections.filter.as_ref(), None),
             catch_ups: Sparse::default(),
             guests: 0,
             shared: None,
@@ -219,6 +257,7 @@ impl Chat {
         self.sign_off(id, reason, ctx);
         self.stop_catch_up(id, ctx);
         self.access.forget(id);
+        self.ignores.forget(id);
         self.clients.remove(id);
         if let Some(shared) = &mut self.shared {
             shared.remove(id);
@@ -290,6 +329,8 @@ impl Chat {
             Request::Whois(name) => self.whois(id, &name, ctx)?,
             Request::Answer(text) => self.answer(id, text, ctx)?,
             Request::Away(text) => self.set_away(id, text, ctx),
+            Request::Ignore(name) => self.ignore(id, name.as_ref(), ctx)?,
+            Request::Unignore(name) => self.unignore(id, &name, ctx),
             Request::Help => ctx.reply(id, Event::Help),
             Request::Ping => ctx.reply(id, Event::Pong),
             Request::Quit(reason) => {
@@ -361,6 +402,8 @@ impl Chat {
             | Request::Whois(_)
             | Request::Answer(_)
             | Request::Away(_)
+            | Request::Ignore(_)
+            | Request::Unignore(_)
             | Request::Quit(_)
             | Request::Help
             | Request::Ping => SmallVec::new(),

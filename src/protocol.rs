@@ -5,21 +5,22 @@
 
 mod close;
 mod exchange;
+mod message;
 mod moderation;
 mod need;
 mod position;
 mod problem;
 mod sender;
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::access::{Ban, Login, LoginFailed, LoginToken, Role};
-use crate::text::{Name, RoomName, Text, clean};
+use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
 pub use exchange::{LocalEvent, Presence, RemoteEvent};
+pub use message::{Body, Message, MessageKind, Payload};
 pub use moderation::{BanLength, Moderation, Removal};
 pub use need::{Need, Place};
 pub use position::{Epoch, Position, PositionError};
@@ -125,6 +126,9 @@ pub enum Request {
     Whois(Text),
     /// Send a text to the client of the last private message.
     Answer(Text),
+    /// Leave out messages under that name; `None`: list the names.
+    Ignore(Option<Text>),
+    Unignore(Text),
     /// Tell the senders of private messages that the client is away; `None`: that it is back.
     Away(Option<Text>),
     Quit(Option<Text>),
@@ -147,7 +151,7 @@ impl Request {
             Request::Moderate(moderation) => moderation.reason().map_or(0, |reason| reason.as_str().len()),
             Request::Nick(_) | Request::StayGuest | Request::Join { .. } | Request::Leave(_) => 0,
             Request::Login { .. } | Request::Register | Request::Topic { text: None, .. } => 0,
-            Request::Whois(_) => 0,
+            Request::Whois(_) | Request::Ignore(_) | Request::Unignore(_) => 0,
             Request::Who(_) | Request::Rooms | Request::History { .. } | Request::Help | Request::Ping => 0,
         }
     }
@@ -159,6 +163,7 @@ impl Request {
             Request::Join { .. } | Request::Leave(_) | Request::History { .. } => true,
             Request::Register | Request::Topic { .. } | Request::Moderate(_) => true,
             Request::Answer(_) | Request::Away(_) => true,
+            Request::Ignore(_) | Request::Unignore(_) => true,
             Request::Nick(_) | Request::StayGuest | Request::Quit(_) => false,
             Request::Login { .. } | Request::Whois(_) => false,
             Request::Who(_) | Request::Rooms | Request::Help | Request::Ping => false,
@@ -265,6 +270,14 @@ pub enum Event {
     },
     /// The client itself is away, or is back.
     YouAreAway(bool),
+    /// The names that the client ignores.
+    Ignoring(Vec<Text>),
+    /// For moderators: a text has a word of the filter.
+    Flagged {
+        /// `None` for the name of a room.
+        author: Option<Name>,
+        text: Text,
+    },
     /// The client has left a room without entering another one.
     YouLeft {
         by: UniqueId,
@@ -408,84 +421,4 @@ pub struct Whois {
     pub idle: Option<Duration>,
     /// For moderators only.
     pub address: Option<String>,
-}
-
-/// A message of a room.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Message {
-    pub from: Name,
-    pub sender: Sender,
-    pub kind: MessageKind,
-    pub body: Body,
-    /// The sequence number in the room, ascending from 1. A gap uses up the numbers of the messages that were lost.
-    pub seq: u64,
-    pub at_unix_millis: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MessageKind {
-    /// `ann: hi`
-    Say,
-    /// `* ann waves`
-    Emote,
-}
-
-/// The body of a message.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Body {
-    Text(Text),
-    /// A JSON value: well formed, without white space between its tokens.
-    Data(Box<str>),
-}
-
-impl Body {
-    /// The body as line clients see it.
-    pub fn as_line(&self) -> Cow<'_, str> {
-        match self {
-            Body::Text(text) => text.one_line(),
-            Body::Data(json) => clean(json),
-        }
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Body::Text(text) => text.as_str().len(),
-            Body::Data(json) => json.len(),
-        }
-    }
-
-    /// Whether the length is zero. No parsed body is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// A program's message, byte for byte.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Payload {
-    Text(Box<str>),
-    Binary(Box<[u8]>),
-}
-
-impl Payload {
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Payload::Text(text) => text.len(),
-            Payload::Binary(bytes) => bytes.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The payload as text for people; `None` if it is binary or blank.
-    pub fn as_text(&self) -> Option<Text> {
-        match self {
-            Payload::Text(text) => Text::clean_lines(text),
-            Payload::Binary(_) => None,
-        }
-    }
 }

@@ -50,7 +50,7 @@ pub enum HttpAction {
     /// Send the response. Then the connection is a client of the chat.
     Enter {
         response: HttpResponse,
-        arrival: Arrival,
+        arrival: Box<Arrival>,
     },
 }
 
@@ -262,7 +262,7 @@ fn open_event_stream(request: &HttpRequest, room: RoomName) -> HttpAction {
     if request.method() == Method::HEAD {
         return HttpAction::Respond(response);
     }
-    let arrival = Arrival { last_position, ..arrival(Dialect::Events, Some(room)) };
+    let arrival = Box::new(Arrival { last_position, ..arrival(Dialect::Events, Some(room)) });
     HttpAction::Enter { response, arrival }
 }
 
@@ -312,7 +312,7 @@ fn open_websocket(
             },
         }
     }
-    Ok(HttpAction::Enter { response, arrival })
+    Ok(HttpAction::Enter { response, arrival: Box::new(arrival) })
 }
 
 /// The response to a handshake (RFC 6455, 4.2.2), made by tungstenite.

@@ -61,6 +61,7 @@ impl Chat {
             ("claims", claims),
             ("clients that catch up", self.catch_ups.slots().collect()),
         ];
+        tables.push(("clients that ignore others", self.ignores.slots().collect()));
         tables.extend(self.access.tables());
         tables
     }

@@ -1,7 +1,7 @@
 //! The context of one call into the chat: [`Ctx`].
 
-use super::Effect;
 use super::ids::{ClientId, RoomId};
+use super::{Effect, Except};
 use crate::access::{Ban, Network, Role};
 use crate::protocol::{CloseReason, Event, LocalEvent, Moderation, Problem, Removal, Whois};
 use crate::text::Name;
@@ -37,8 +37,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends an event to all subscribers of a room but `except`.
-    pub fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: Event) {
-        self.effects.push(Effect::Announce { room, except, event });
+    pub fn announce(&mut self, room: RoomId, except: impl Into<Except>, event: Event) {
+        self.effects.push(Effect::Announce { room, except: except.into(), event });
     }
 
     /// Sends an event to all clients in the chat.

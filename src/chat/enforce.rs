@@ -20,6 +20,7 @@ impl Chat {
         if !self.is_open() {
             self.check(id, request.needs(), ctx.now)?;
         }
+        let request = if self.filter.is_some() { self.filter(id, request, ctx)? } else { request };
         self.handle_request(id, request, ctx)
     }
 

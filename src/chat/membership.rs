@@ -49,7 +49,7 @@ impl Chat {
             self.enter_sse(id, serial, room, heard, ctx);
             return self.start_sse_session(id, login.flatten(), ctx);
         }
-        let name = name.filter(|name| match self.refused_name(None, name, ctx.now) {
+        let name = name.filter(|name| match self.refused_arrival(name, ctx) {
             Some(problem) => {
                 self.check_holders(name.as_str(), None, ctx);
                 problems.push(problem);
@@ -120,6 +120,7 @@ impl Chat {
         if !moves && client.memberships().count() >= self.rules.rooms_per_client {
             return Err(Problem::TooManyJoined { max: self.rules.rooms_per_client });
         }
+        self.filter_room(&room, ctx)?;
         let to = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         if moves {
             let from = self.locate(id, None)?;
@@ -187,9 +188,10 @@ impl Chat {
         }
         self.reply_if_silent(id, to, ctx);
         if self.clients.dialect(id) == Some(Dialect::Line) {
-            self.history_entries(room, options.history, ctx.now).for_each(|event| ctx.reply(id, event));
+            self.history_entries_for(id, room, options.history, ctx.now)
+                .for_each(|event| ctx.reply(id, event));
         } else if options.history > 0 && room.last(1).next().is_some() {
-            ctx.reply(id, self.history_event(room, options.history, None));
+            ctx.reply(id, self.without_ignored(id, self.history_event(room, options.history, None)));
         }
     }
 

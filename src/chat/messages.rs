@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::ids::{ClientId, RoomId};
-use super::{Chat, Ctx, Effect, Location};
+use super::{Chat, Ctx, Effect, Except, Location};
 use crate::protocol::{Body, Event, LocalEvent, Message, MessageKind, Payload, Problem, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
@@ -34,6 +34,8 @@ impl Chat {
         if let Some(problem) = self.refused_author(account, &from, now) {
             return Err(problem);
         }
+        let body = self.filter_published(&from, body, ctx)?;
+        self.filter_room(&room, ctx)?;
         let id = self.rooms.open(room.clone()).ok_or(Problem::TooManyRooms)?;
         let (sender, kind, at_unix_millis) = (Sender::Http, MessageKind::Say, now.unix_millis);
         let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis };
@@ -85,6 +87,8 @@ impl Chat {
         // A message over the memory limit closes a room that has no subscribers.
         if let Some(room) = self.rooms.get(id) {
             let (name, epoch) = (room.name.clone(), self.epoch(room));
+            let ignorers = self.ignores.of(message.from.as_str()).cloned();
+            let except = Except { cause: except, ignorers };
             ctx.announce(id, except, Event::Message { room: name, epoch, message: message.clone() });
         }
         message
@@ -97,7 +101,8 @@ impl Chat {
         let words = payload.as_text();
         let event = Event::Relayed(payload.clone());
         let echo = self.gets_echo(id, location, false).then(|| event.clone());
-        ctx.announce(location.room, Some(id), event);
+        let ignorers = self.name(id).and_then(|name| self.ignores.of(name.as_str())).cloned();
+        ctx.announce(location.room, Except { cause: Some(id), ignorers }, event);
         if let Some(event) = echo {
             ctx.reply(id, event);
         }
@@ -133,6 +138,8 @@ impl Chat {
             let by = self.unique_id(id);
             let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
             match self.clients.remote.process_of(addressee) {
+                // The sender is not told that it is ignored.
+                None if self.ignores.has(addressee, from.as_str()) => {}
                 None => {
                     self.record_private(addressee, id, from.clone(), ctx);
                     ctx.deliver(addressee, Event::Private { by: Some(by), from, text });

@@ -42,6 +42,11 @@ impl Chat {
         self.name_refused_to(account, name, now).or_else(|| self.name_taken_except(id, name))
     }
 
+    /// The same for a client that enters by HTTP, and its name was not filtered yet.
+    pub(super) fn refused_arrival(&mut self, name: &Name, ctx: &mut Ctx<'_>) -> Option<Problem> {
+        self.filter_name(name, ctx).err().or_else(|| self.refused_name(None, name, ctx.now))
+    }
+
     /// The reason why nobody but its owner can have that name.
     fn name_refused_to(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
         let owner = self.access.accounts.owner(name.as_str());
@@ -148,6 +153,7 @@ impl Chat {
             return;
         };
         self.take_name(id, Some(old.as_str()));
+        self.ignores.rename(old.as_str(), name.as_str());
         let by = self.unique_id(id);
         ctx.reply(id, Event::YouWereRenamed { by, from: old.clone(), to: name.clone() });
         if old == name {

@@ -1,5 +1,6 @@
 //! Queries: the members of a room, the list of rooms, the history of a room.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::clients::Client;
@@ -7,7 +8,7 @@ use super::ids::ClientId;
 use super::rooms::{Room, Rooms, count_fitting};
 use super::{Chat, Ctx};
 use crate::access::{Action, Identity};
-use crate::protocol::{Dialect, Event, Problem};
+use crate::protocol::{Dialect, Event, Message, Problem};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
 
@@ -89,10 +90,10 @@ impl Chat {
         let default = if after.is_some() { usize::MAX } else { self.rules.history_shown };
         let count = count.unwrap_or(default).max(1);
         if location.dialect != Dialect::Line {
-            ctx.reply(id, self.history_event(room, count, after));
+            ctx.reply(id, self.without_ignored(id, self.history_event(room, count, after)));
             return Ok(());
         }
-        self.history_entries(room, count, ctx.now).for_each(|event| ctx.reply(id, event));
+        self.history_entries_for(id, room, count, ctx.now).for_each(|event| ctx.reply(id, event));
         if room.last(1).next().is_none() {
             ctx.reply(id, Event::HistoryEmpty);
         }
@@ -105,10 +106,18 @@ impl Chat {
         (names, room.count().saturating_sub(max))
     }
 
-    /// The last `count` messages of a room with their ages, as far as they fit into the output limit.
-    pub(super) fn history_entries(&self, room: &Room, count: usize, now: Now) -> impl Iterator<Item = Event> {
+    /// The last `count` messages of a room with their ages, as far as they fit into the output limit. Messages of clients that
+    /// the receiver ignores are left out.
+    pub(super) fn history_entries_for(
+        &self,
+        id: ClientId,
+        room: &Room,
+        count: usize,
+        now: Now,
+    ) -> impl Iterator<Item = Event> {
         let count = room.count_last_fitting(count, self.rules.history_bytes, Dialect::Line);
-        room.last(count).map(move |message| Event::HistoryEntry {
+        let is_shown = move |message: &&Rc<Message>| !self.ignores.has(id, message.from.as_str());
+        room.last(count).filter(is_shown).map(move |message| Event::HistoryEntry {
             message: message.clone(),
             age: Duration::from_millis(now.unix_millis.saturating_sub(message.at_unix_millis)),
         })

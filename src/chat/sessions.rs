@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::filtering::WordFilter;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{JwtKey, Login, LoginToken, RegisterError, Validity};
@@ -23,6 +24,7 @@ impl Chat {
         let login_was_required = self.access.login_required;
         let is_changed = self.rooms.set_rules(&config.sections.rooms);
         self.access.configure(config, jwt);
+        self.filter = WordFilter::of(config.sections.filter.as_ref(), self.filter.take());
         for id in self.access.logged_in() {
             if self.access.revalidate(id) == Some(Validity::Ends) {
                 self.close_session(id, ctx);

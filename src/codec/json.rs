@@ -106,6 +106,7 @@ fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
 fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> Result<Request, Problem> {
     let room = fields.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
     let the_room = || room.clone().ok_or_else(|| missing(kind, "room"));
+    let the_name = || fields.name.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "name"));
     let text = || text_of(kind, fields.text.as_deref());
     Ok(match kind {
         "join" => Request::Join { room: the_room()?, history: fields.history, echo: fields.echo },
@@ -147,13 +148,12 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
         }
         "register" => Request::Register,
         "topic" => {
-            let text = fields.text.as_deref().map(|text| topic_of(text)).transpose()?;
+            let text = fields.text.as_deref().map(topic_of).transpose()?;
             Request::Topic { room: Some(the_room()?), text }
         }
-        "whois" => {
-            let name = fields.name.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "name"))?;
-            Request::Whois(name)
-        }
+        "whois" => Request::Whois(the_name()?),
+        "ignore" => Request::Ignore(fields.name.as_deref().and_then(Text::clean)),
+        "unignore" => Request::Unignore(the_name()?),
         "away" => Request::Away(fields.text.as_deref().and_then(Text::clean)),
         "kick" | "mute" | "unmute" | "ban" | "unban" | "bans" => Request::Moderate(moderation(kind, raw)?),
         other => return Err(unknown_type(other)),

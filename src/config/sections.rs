@@ -7,8 +7,8 @@ use super::file::{Entry, FileText, Section};
 use super::flag::OnReload;
 use super::table::FLAGS;
 use crate::access::{
-    AccountSettings, Allowed, FilterAction, FilterSettings, Role, RoomRules, Settings, TOPIC_MAX_BYTES,
-    TokenHash,
+    AccountSettings, Allowed, Filter, FilterAction, FilterSettings, Role, RoomRules, Settings,
+    TOPIC_MAX_BYTES, TokenHash,
 };
 use crate::text::{Looks, Name, RoomName, Text};
 
@@ -51,6 +51,11 @@ fn rooms(section: Section<'_>) -> Result<BTreeMap<RoomName, RoomRules>, String> 
     for entry in section.entries("rooms") {
         let name = RoomName::parse(entry.key).map_err(|error| entry.wrong_key(&error.to_string()))?;
         let rules = room(&entry)?;
+        if name == RoomName::lobby() && rules.enter != Allowed::Role(Role::Guest) {
+            return Err(entry.wrong_key(
+                "line clients begin in the lobby, so it has no enter; access = \"login\" keeps guests out of all rooms",
+            ));
+        }
         match places.entry(name.clone()) {
             Occupied(first) => {
                 let place = entry.file.place(*first.get());
@@ -197,7 +202,11 @@ fn filter(filter: &Entry<'_>) -> Result<FilterSettings, String> {
         }
     }
     match words {
-        Some(words) => Ok(FilterSettings { words, action }),
+        Some(words) => {
+            let settings = FilterSettings { words, action };
+            Filter::new(&settings).map_err(|problem| filter.wrong_key(&problem))?;
+            Ok(settings)
+        }
         None => Err(filter.wrong_key("the filter needs words or file")),
     }
 }

@@ -39,7 +39,9 @@ impl Request {
             Request::StayGuest | Request::Register | Request::Rooms => {
                 (Action::Converse, Place::Nowhere, false)
             }
-            Request::Whois(_) => (Action::Converse, Place::Nowhere, false),
+            Request::Whois(_) | Request::Ignore(_) | Request::Unignore(_) => {
+                (Action::Converse, Place::Nowhere, false)
+            }
             Request::Nick(_) | Request::Away(_) => (Action::Converse, Place::Nowhere, true),
             Request::Private { .. } | Request::Answer(_) => (Action::Converse, Place::Nowhere, true),
             Request::Say { room, .. } => (Action::Speak, Place::of(room), true),

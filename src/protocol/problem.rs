@@ -81,6 +81,9 @@ pub enum Problem {
     NotMuted(Name),
     /// The text has a word that the server's filter refuses.
     Filtered,
+    TooManyIgnored {
+        max: usize,
+    },
     /// There was no private message to answer.
     NobodyToAnswer,
     /// The action holds, but could not be written to the state file.
@@ -125,6 +128,7 @@ impl Problem {
             Problem::NotBanned(_) => "not_banned",
             Problem::NotMuted(_) => "not_muted",
             Problem::Filtered => "filtered",
+            Problem::TooManyIgnored { .. } => "too_many_ignored",
             Problem::NobodyToAnswer => "nobody",
             Problem::NotSaved(_) => "not_saved",
             Problem::CantModerate(_) => "cant_moderate",
@@ -216,6 +220,9 @@ impl Problem {
             Problem::NotBanned(target) => write!(f, "there is no ban of {target}. /bans lists them"),
             Problem::NotMuted(name) => write!(f, "{name} is not muted"),
             Problem::Filtered => write!(f, "that was not sent: it has a word that is not allowed here"),
+            Problem::TooManyIgnored { max } => {
+                write!(f, "you ignore {max} names, as many as you may. /unignore one")
+            }
             Problem::NobodyToAnswer => write!(f, "nobody has sent you a private message yet"),
             Problem::NotSaved(error) => {
                 write!(f, "that holds until the server restarts, since it could not be saved: {error}")

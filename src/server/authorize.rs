@@ -89,14 +89,15 @@ impl<N: Net> Server<N> {
     }
 
     /// The arrival of a client, with the result of its token.
-    pub(super) fn with_login(arrival: Arrival, authentication: Authentication) -> Arrival {
+    pub(super) fn with_login(mut arrival: Box<Arrival>, authentication: Authentication) -> Box<Arrival> {
         let Authentication { login, failure } = authentication;
         let login = match failure {
             Some(_) => Some(Err(crate::access::LoginFailed)),
             None => login.map(Ok),
         };
         // An account has its own name, which the session claims.
-        let name = arrival.name.filter(|_| login.is_none());
-        Arrival { name, login, ..arrival }
+        arrival.name = arrival.name.filter(|_| login.is_none());
+        arrival.login = login;
+        arrival
     }
 }

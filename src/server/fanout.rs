@@ -11,9 +11,11 @@
 //! delivers the batch first where it must. A batch also records how often the members of its room had changed, and
 //! debug builds check that on delivery.
 
+use smallvec::SmallVec;
+
 use super::Server;
 use crate::arena::{Arena, Frame};
-use crate::chat::{Chat, ClientId, Effect, RoomId};
+use crate::chat::{Chat, ClientId, Effect, Except, RoomId};
 use crate::codec::{self, Tag};
 use crate::connection::{Priority, Pushed, Readiness, Schedule, State};
 use crate::net::{Net, Token};
@@ -47,11 +49,11 @@ struct Batch {
     frames: Vec<BatchedFrame>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct BatchedFrame {
     frame: Frame,
-    /// The member that is left out, mostly the talker.
-    except: Option<ClientId>,
+    /// The members that are left out, mostly the talker.
+    except: Except,
 }
 
 impl Fanout {
@@ -102,6 +104,8 @@ fn keeps_members(request: &Result<Request, Problem>) -> bool {
             | Request::Whois(_)
             | Request::Answer(_)
             | Request::Away(_)
+            | Request::Ignore(_)
+            | Request::Unignore(_)
             | Request::Quit(_)
             | Request::Help
             | Request::Ping,
@@ -205,7 +209,7 @@ impl<N: Net> Server<N> {
         match effect {
             Effect::Reply(id, event) => self.send(id, &event, Priority::Required),
             Effect::Deliver(id, event) => self.send(id, &event, Priority::Droppable),
-            Effect::Announce { room, except, event } => self.announce(room, except, &event),
+            Effect::Announce { room, except, event } => self.announce(room, &except, &event),
             Effect::Activated(id) => self.record_name(id),
             Effect::SendToAll(event) => self.send_to_all(&event),
             Effect::Publish(event) => {
@@ -292,15 +296,16 @@ impl<N: Net> Server<N> {
     }
 
     /// Sends an event to a room, as one frame for each dialect of its members.
-    fn announce(&mut self, room: RoomId, except: Option<ClientId>, event: &Event) {
+    fn announce(&mut self, room: RoomId, except: &Except, event: &Event) {
+        let left_out: SmallVec<[ClientId; 4]> = except.ids().collect();
         for dialect in Dialect::IN_ROOMS {
             let Fanout { chat, arena, .. } = &mut self.fanout;
-            if chat.audience(room, dialect, except.as_slice()).is_empty() {
+            if chat.audience(room, dialect, &left_out).is_empty() {
                 continue;
             }
             let frame = arena.frame(|out| codec::encode(dialect, event, None, out));
             if !frame.is_empty() {
-                self.extend_batch(room, dialect, BatchedFrame { frame, except });
+                self.extend_batch(room, dialect, BatchedFrame { frame, except: except.clone() });
             }
         }
     }
@@ -326,7 +331,7 @@ impl<N: Net> Server<N> {
         };
         let Fanout { chat, arena, .. } = &mut self.fanout;
         debug_assert_eq!(chat.member_changes(batch.room), batch.changes, "members changed during a batch");
-        let mut talkers: Vec<ClientId> = batch.frames.iter().filter_map(|frame| frame.except).collect();
+        let mut talkers: Vec<ClientId> = batch.frames.iter().flat_map(|frame| frame.except.ids()).collect();
         talkers.sort_unstable();
         talkers.dedup();
         let audience = chat.audience(batch.room, batch.dialect, &talkers);
@@ -346,9 +351,9 @@ impl<N: Net> Server<N> {
         full.into_iter().for_each(|id| self.deliver_each(id, batch.room, &batch.frames));
     }
 
-    /// Delivers a batch to a client that has sent some of its messages, without these.
+    /// Delivers a batch to a client that has sent some of its messages, or ignores their authors, without these.
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
-        let is_own = |frame: &BatchedFrame| frame.except == Some(id);
+        let is_own = |frame: &BatchedFrame| frame.except.contains(id);
         for frames in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
             if is_own(&frames[0]) {
                 continue;

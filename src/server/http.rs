@@ -154,7 +154,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Makes the connection a client, which is active or in the queue.
-    fn enter(&mut self, token: Token, response: &HttpResponse, origin: Option<&str>, arrival: Arrival) {
+    fn enter(&mut self, token: Token, response: &HttpResponse, origin: Option<&str>, arrival: Box<Arrival>) {
         let is_stream = arrival.dialect == Dialect::Events;
         self.send_response(token, response, origin, AfterHead::Stream, is_stream);
         let Some(connection) = self.roster.get_mut(token) else {
@@ -162,7 +162,7 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.dialect = arrival.dialect;
-        self.receive_arrival(token, Box::new(arrival));
+        self.receive_arrival(token, arrival);
     }
 
     fn respond(

@@ -422,3 +422,113 @@ fn whois_shows_the_address_to_moderators_only() {
         );
     }
 }
+
+fn filtered(action: &str) -> Talk {
+    let filter = format!("[filter]\nwords = [\"heck\", \"darn*\"]\naction = \"{action}\"\n");
+    let mut talk = Talk::under("", &format!("{ACCOUNTS}{filter}"));
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    talk.comes(BOB, "bob");
+    talk
+}
+
+fn said(sent: &[Outcome]) -> Vec<String> {
+    let text = |outcome: &Outcome| match outcome {
+        Outcome::Announce(_, Event::Message { message, .. }) => Some(message.body.as_line().into_owned()),
+        Outcome::Pass(_, Event::Private { text, .. }) => Some(text.to_string()),
+        _ => None,
+    };
+    sent.iter().filter_map(text).collect()
+}
+
+#[test]
+fn filter_masks_every_text_that_others_see() {
+    let mut talk = filtered("mask");
+    assert_eq!(said(&talk.asks(BOB, say("oh h3ck, DARNED"))), ["oh ****, ****ED"]);
+    let private = Request::Private { to: text("mod"), text: text("heck"), receipt: false };
+    assert_eq!(said(&talk.asks(BOB, private)), ["****"]);
+    talk.asks(BOB, Request::Away(Some(text("heck"))));
+    let private = Request::Private { to: text("bob"), text: text("hi"), receipt: false };
+    let sent = talk.asks(ANN, private);
+    let is_away = Event::IsAway { name: name("bob"), text: text("****") };
+    assert!(sent.contains(&Outcome::Reply(ANN, is_away)), "{sent:?}");
+    let kick = Moderation::Kick { name: text("bob"), reason: Some(text("heck")) };
+    let sent = talk.asks(ANN, Request::Moderate(kick));
+    let left = |outcome: &Outcome| match outcome {
+        Outcome::Announce(_, Event::Left { reason, .. }) => reason.clone(),
+        _ => None,
+    };
+    assert_eq!(sent.iter().find_map(left), Some(text("kicked by mod: ****")));
+}
+
+#[test]
+fn filter_refuses_names_and_new_rooms() {
+    for action in ["mask", "refuse"] {
+        let mut talk = filtered(action);
+        assert_eq!(problems(&talk.asks(BOB, nick("heck")), BOB), [Problem::Filtered], "{action}");
+        assert_eq!(problems(&talk.asks(BOB, join("heck")), BOB), [Problem::Filtered], "{action}");
+        assert_eq!(problems(&talk.asks(BOB, join("hecks")), BOB), [], "{action}");
+    }
+}
+
+#[test]
+fn filter_refuses_or_flags_a_text_as_it_is_set() {
+    let mut talk = filtered("refuse");
+    let sent = talk.asks(BOB, say("heck"));
+    assert_eq!((problems(&sent, BOB), said(&sent)), (vec![Problem::Filtered], vec![]));
+    let mut talk = filtered("flag");
+    let sent = talk.asks(BOB, say("heck"));
+    assert_eq!(said(&sent), ["heck"]);
+    let flagged = Event::Flagged { author: Some(name("bob")), text: text("heck") };
+    assert!(sent.contains(&Outcome::Reply(ANN, flagged.clone())), "{sent:?}");
+    assert!(!sent.contains(&Outcome::Reply(BOB, flagged)), "{sent:?}");
+}
+
+#[test]
+fn filter_of_another_file_is_used_after_a_reload() {
+    let mut talk = filtered("mask");
+    talk.reloads("", &format!("{ACCOUNTS}[filter]\nwords = [\"gosh\"]\n"));
+    assert_eq!(said(&talk.asks(BOB, say("heck, gosh"))), ["heck, ****"]);
+    talk.reloads("", ACCOUNTS);
+    assert_eq!(said(&talk.asks(BOB, say("heck, gosh"))), ["heck, gosh"]);
+}
+
+fn ignore(who: &str) -> Request {
+    Request::Ignore(Some(text(who)))
+}
+
+#[test]
+fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    let listed = |names: &[&str]| Event::Ignoring(names.iter().map(|name| text(name)).collect());
+    assert_eq!(talk.asks(BOB, ignore("DAN")), [Outcome::Reply(BOB, listed(&["dan"]))]);
+    let reached = |sent: &[Outcome]| match sent {
+        [Outcome::Announce(to, Event::Message { .. })] => to.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reached(&talk.asks(CY, say("one"))), [ANN]);
+    let private = |to: &str| Request::Private { to: text(to), text: text("psst"), receipt: false };
+    assert_eq!(talk.asks(CY, private("bob")), []);
+    let history = |sent: Vec<Outcome>| {
+        sent.iter().filter(|o| matches!(o, Outcome::Reply(_, Event::HistoryEntry { .. }))).count()
+    };
+    let ask = || Request::History { room: None, count: None, after: None };
+    assert_eq!(history(talk.asks(BOB, ask())), 0);
+    assert_eq!(history(talk.asks(ANN, ask())), 1);
+    // The rename of an ignored client changes nothing.
+    talk.asks(CY, nick("daniel"));
+    assert_eq!(reached(&talk.asks(CY, say("two"))), [ANN]);
+    talk.asks(BOB, Request::Unignore(text("daniel")));
+    assert_eq!(reached(&talk.asks(CY, say("three"))), [ANN, BOB]);
+    assert_eq!(talk.asks(BOB, Request::Ignore(None)), [Outcome::Reply(BOB, listed(&[]))]);
+}
+
+#[test]
+fn number_of_ignored_names_is_limited() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    for number in 0..100 {
+        assert_eq!(problems(&talk.asks(BOB, ignore(&format!("n{number}"))), BOB), []);
+    }
+    assert_eq!(problems(&talk.asks(BOB, ignore("n7")), BOB), []);
+    assert_eq!(problems(&talk.asks(BOB, ignore("more")), BOB), [Problem::TooManyIgnored { max: 100 }]);
+}

@@ -83,6 +83,7 @@ fn words(decoded: &Decoded) -> Vec<String> {
             Request::Private { to, text, .. } => vec![to.to_string(), text.to_string()],
             Request::Who(Some(room)) | Request::Join { room, .. } => vec![room.to_string()],
             Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave(_) => vec![],
+            Request::Ignore(Some(text)) | Request::Unignore(text) => vec![text.to_string()],
             Request::Whois(text) | Request::Answer(text) | Request::Away(Some(text)) => {
                 vec![text.to_string()]
             }
@@ -93,6 +94,7 @@ fn words(decoded: &Decoded) -> Vec<String> {
             }
             Request::Login { name, .. } => name.iter().map(ToString::to_string).collect(),
             Request::Register | Request::Topic { .. } | Request::Away(None) => vec![],
+            Request::Ignore(None) => vec![],
             Request::Relay(_)
             | Request::History { .. }
             | Request::Quit(None)

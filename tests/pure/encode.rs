@@ -152,6 +152,8 @@ const HELP: &str = "\
 -- /whois NAME               who NAME is, and since when
 -- /reply TEXT               answer the last /msg that you got
 -- /away [TEXT]              tell people who /msg you that you are away
+-- /ignore [NAME]            leave out what NAME says, or list the names
+-- /unignore NAME            show what NAME says again
 -- /login NAME TOKEN         log in to your account
 -- /register                 make your name an account of yours
 -- /kick NAME [REASON]       moderators: disconnect NAME
@@ -388,6 +390,10 @@ fn access() -> Vec<(Event, &'static str)> {
              -- bob has the address 192.0.2.1\n",
         ),
         (Event::IsAway { name: name("bob"), text: text("lunch") }, "-- bob is away: lunch\n"),
+        (Event::Ignoring(vec![]), "-- you ignore nobody\n"),
+        (Event::Ignoring(vec![text("bob"), text("eve")]), "-- you ignore bob, eve\n"),
+        (Event::Flagged { author: Some(name("bob")), text: text("heck") }, "-- flagged words of bob: heck\n"),
+        (Event::Flagged { author: None, text: text("heck") }, "-- a room has a flagged name: heck\n"),
         (Event::YouAreAway(true), "-- you are away. /away without a text ends that\n"),
         (Event::YouAreAway(false), "-- you are back\n"),
     ]
@@ -437,6 +443,7 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
         (Problem::NotMuted(name("bob")), "bob is not muted"),
         (Problem::Filtered, "that was not sent: it has a word that is not allowed here"),
+        (Problem::TooManyIgnored { max: 100 }, "you ignore 100 names, as many as you may. /unignore one"),
         (Problem::NobodyToAnswer, "nobody has sent you a private message yet"),
         (
             Problem::NotSaved("disk full".into()),
@@ -486,6 +493,8 @@ fn number(event: &Event) -> usize {
         Event::Whois(_) => 46,
         Event::IsAway { .. } => 47,
         Event::YouAreAway(_) => 48,
+        Event::Ignoring(_) => 49,
+        Event::Flagged { .. } => 50,
         // No client of this listener is sent these, or they are no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
         Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
@@ -525,6 +534,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::NobodyToAnswer => 55,
         Problem::NotSaved(_) => 56,
         Problem::CantModerate(_) => 57,
+        Problem::TooManyIgnored { .. } => 58,
         // Only requests of other listeners have these problems.
         Problem::NotIn(_) | Problem::RoomRequired | Problem::TooManyJoined { .. } => 13,
         Problem::BadRequest(_) | Problem::UnknownType(_) | Problem::StillWaiting => 13,
@@ -541,7 +551,7 @@ fn every_kind_of_event_is_in_the_tables() {
         .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).chain(36..=48).chain(18 + 40..=18 + 57).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 58).collect());
 }
 
 /// Any name that parses, or that of a guest.

@@ -126,7 +126,9 @@ impl Hall {
                     if let Some(name) = self.chat.room_name(room) {
                         self.rooms.insert(room, name.to_string());
                     }
-                    let audience = |dialect| self.chat.audience(room, dialect, except.as_slice()).concat();
+                    let audience = |dialect| {
+                        self.chat.audience(room, dialect, &except.ids().collect::<Vec<_>>()).concat()
+                    };
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
                 Effect::Activated(_) | Effect::Close(..) => continue,

@@ -196,6 +196,7 @@ fn access_answers() -> Vec<(Event, &'static str)> {
         (topic(Some("ann"), Some("tea")), r#"{"type":"topic","room":"dev","text":"tea","from":"ann"ID}"#),
         (topic(None, None), r#"{"type":"topic","room":"dev","text":nullID}"#),
         (Event::Moderated(text("bob was removed")), r#"{"type":"done","text":"bob was removed"ID}"#),
+        (Event::Ignoring(vec![text("bob")]), r#"{"type":"ignored","names":["bob"]ID}"#),
         (Event::YouAreAway(true), r#"{"type":"done","text":"you are away"ID}"#),
         (Event::YouAreAway(false), r#"{"type":"done","text":"you are back"ID}"#),
         (
@@ -220,6 +221,11 @@ fn without_id() -> Vec<(Event, &'static str)> {
     let length = BanLength::For(Duration::from_secs(60));
     let removal = Removal { by: name("ann"), reason: None, ban: Some(length) };
     vec![
+        (
+            Event::Flagged { author: Some(name("bob")), text: text("heck") },
+            r#"{"type":"flagged","from":"bob","text":"heck"}"#,
+        ),
+        (Event::Flagged { author: None, text: text("heck") }, r#"{"type":"flagged","text":"heck"}"#),
         (Event::Expiring(Duration::from_secs(30)), r#"{"type":"expiring","in":30}"#),
         (
             Event::MaySpeak { room: dev(), denied: Some(denied) },
@@ -365,6 +371,8 @@ fn number(event: &Event) -> usize {
         Event::Whois(_) => 46,
         Event::IsAway { .. } => 47,
         Event::YouAreAway(_) => 48,
+        Event::Ignoring(_) => 49,
+        Event::Flagged { .. } => 50,
     }
 }
 
@@ -376,7 +384,7 @@ fn all_events() -> Vec<Event> {
 #[test]
 fn every_kind_of_event_is_in_the_tables() {
     let numbers: BTreeSet<_> = all_events().iter().map(number).collect();
-    assert_eq!(numbers, (0..=30).chain(36..=48).collect());
+    assert_eq!(numbers, (0..=30).chain(36..=50).collect());
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl Talk {
             Effect::SendToAll(event) => Outcome::Everybody(event),
             Effect::Publish(share) => Outcome::LocalEvent(share),
             Effect::Announce { room, except, event } => {
-                let to = self.chat.audience(room, Dialect::Line, except.as_slice()).concat();
+                let to = self.chat.audience(room, Dialect::Line, &except.ids().collect::<Vec<_>>()).concat();
                 return (!to.is_empty()).then(|| Outcome::Announce(to, as_line_clients_read(event)));
             }
         })

@@ -139,6 +139,16 @@ enum ServerMessage<'a> {
         #[serde(flatten)]
         extra: Extra<'a>,
     },
+    Ignored {
+        names: Vec<&'a str>,
+        #[serde(flatten)]
+        extra: Extra<'a>,
+    },
+    Flagged {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
+        text: &'a str,
+    },
     Whois {
         name: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,6 +363,7 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
         Event::Removed(_) | Event::Muted { .. } | Event::Moderated(_) => return access_message(event, extra),
         Event::Bans { .. } | Event::Whois(_) => return access_message(event, extra),
         Event::IsAway { .. } | Event::YouAreAway(_) => return access_message(event, extra),
+        Event::Ignoring(_) | Event::Flagged { .. } => return access_message(event, extra),
         Event::Topic { .. } | Event::MaySpeak { .. } => return room_fields(event, extra),
         Event::Bye(reason) => ServerMessage::Bye { reason: reason.farewell().unwrap_or_default() },
         Event::Greeting(line) => notice(line),
@@ -395,6 +406,12 @@ fn access_message<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessag
         }
         Event::Whois(whois) => whois_message(whois, extra),
         Event::IsAway { name, text } => notice(format_args!("{name} is away: {text}")),
+        Event::Ignoring(names) => {
+            ServerMessage::Ignored { names: names.iter().map(Text::as_str).collect(), extra }
+        }
+        Event::Flagged { author, text } => {
+            ServerMessage::Flagged { from: author.as_ref().map(Name::as_str), text: text.as_str() }
+        }
         Event::YouAreAway(true) => ServerMessage::Done { text: "you are away", extra },
         Event::YouAreAway(false) => ServerMessage::Done { text: "you are back", extra },
         other => {

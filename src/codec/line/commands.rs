@@ -151,6 +151,21 @@ pub const COMMANDS: &[Command] = &[
         parse: |rest| Some(Ok(Request::Away(argument(rest).and_then(Text::clean)))),
     },
     Command {
+        word: "ignore",
+        usage: "/ignore [NAME]",
+        help: "leave out what NAME says, or list the names",
+        parse: |rest| match argument(rest) {
+            None => Some(Ok(Request::Ignore(None))),
+            Some(name) => Some(Ok(Request::Ignore(Some(Text::clean(name)?)))),
+        },
+    },
+    Command {
+        word: "unignore",
+        usage: "/unignore NAME",
+        help: "show what NAME says again",
+        parse: |rest| Some(Ok(Request::Unignore(Text::clean(argument(rest)?)?))),
+    },
+    Command {
         word: "login",
         usage: "/login NAME TOKEN",
         help: "log in to your account",

@@ -25,6 +25,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         Event::Topic { .. } | Event::MaySpeak { .. } | Event::Removed(_) => encode_access(event, out),
         Event::Muted { .. } | Event::Moderated(_) | Event::Bans { .. } => encode_access(event, out),
         Event::Whois(_) | Event::IsAway { .. } | Event::YouAreAway(_) => encode_access(event, out),
+        Event::Ignoring(_) | Event::Flagged { .. } => encode_access(event, out),
         Event::YouJoined { name, first: true, room, others, more, .. } => {
             notice(
                 out,
@@ -100,6 +101,14 @@ fn encode_access(event: &Event, out: &mut Vec<u8>) {
         Event::Bans { bans, more, now_unix_millis } => encode_bans(bans, *more, *now_unix_millis, out),
         Event::Whois(whois) => encode_whois(whois, out),
         Event::IsAway { name, text } => notice(out, format_args!("{name} is away: {text}")),
+        Event::Ignoring(names) if names.is_empty() => notice(out, format_args!("you ignore nobody")),
+        Event::Ignoring(names) => notice(out, format_args!("you ignore {}", list(names, 0))),
+        Event::Flagged { author: Some(author), text } => {
+            notice(out, format_args!("flagged words of {author}: {}", text.one_line()));
+        }
+        Event::Flagged { author: None, text } => {
+            notice(out, format_args!("a room has a flagged name: {}", text.one_line()));
+        }
         Event::YouAreAway(true) => notice(out, format_args!("you are away. /away without a text ends that")),
         Event::YouAreAway(false) => notice(out, format_args!("you are back")),
         other => debug_assert!(false, "{other:?} is no event of access"),

@@ -1,0 +1,189 @@
+//! The filter of words: it sees every text that a client can put before others. `data` and binary messages are not text.
+
+use super::ids::ClientId;
+use super::{Chat, Ctx};
+use crate::access::{Filter, FilterSettings, FilterVerdict, Role};
+use crate::protocol::{Body, Event, Moderation, Payload, Problem, Request, Topic};
+use crate::text::{Name, RoomName, Text};
+
+/// The filter, and the settings that it was made of.
+#[derive(Debug)]
+pub struct WordFilter {
+    settings: FilterSettings,
+    filter: Filter,
+    /// The last text with a word that moderators are to be sent.
+    flagged: Option<Text>,
+}
+
+impl WordFilter {
+    /// Makes the filter of these settings, or keeps the present one if it is of the same. A filter that can't be made is none;
+    /// the configuration was checked for that.
+    pub fn of(settings: Option<&FilterSettings>, present: Option<WordFilter>) -> Option<WordFilter> {
+        let settings = settings?;
+        if let Some(present) = present.filter(|present| present.settings == *settings) {
+            return Some(present);
+        }
+        let filter = Filter::new(settings);
+        debug_assert!(filter.is_ok(), "the configuration was checked: {filter:?}");
+        Some(WordFilter { settings: settings.clone(), filter: filter.ok()?, flagged: None })
+    }
+
+    /// Passes, masks or refuses a text.
+    fn text(&mut self, text: Text) -> Result<Text, Problem> {
+        match self.filter.check(text.as_str()) {
+            FilterVerdict::Clean => Ok(text),
+            FilterVerdict::Mask(masked) => Text::clean_lines(&masked).ok_or(Problem::Filtered),
+            FilterVerdict::Refuse => Err(Problem::Filtered),
+            FilterVerdict::Flag => {
+                self.flagged = Some(text.clone());
+                Ok(text)
+            }
+        }
+    }
+
+    fn optional(&mut self, text: Option<Text>) -> Result<Option<Text>, Problem> {
+        text.map(|text| self.text(text)).transpose()
+    }
+
+    /// Passes or refuses a name. A masked name would be another one.
+    fn name(&mut self, name: &str) -> Result<(), Problem> {
+        match self.filter.check(name) {
+            FilterVerdict::Clean => Ok(()),
+            FilterVerdict::Mask(_) | FilterVerdict::Refuse => Err(Problem::Filtered),
+            FilterVerdict::Flag => {
+                self.flagged = Text::clean(name);
+                Ok(())
+            }
+        }
+    }
+
+    fn body(&mut self, body: Body) -> Result<Body, Problem> {
+        match body {
+            Body::Text(text) => self.text(text).map(Body::Text),
+            data @ Body::Data(_) => Ok(data),
+        }
+    }
+
+    fn payload(&mut self, payload: Payload) -> Result<Payload, Problem> {
+        let Payload::Text(raw) = payload else {
+            return Ok(payload);
+        };
+        match self.filter.check(&raw) {
+            FilterVerdict::Clean => Ok(Payload::Text(raw)),
+            FilterVerdict::Mask(masked) => Ok(Payload::Text(masked.into())),
+            FilterVerdict::Refuse => Err(Problem::Filtered),
+            FilterVerdict::Flag => {
+                self.flagged = Text::clean_lines(&raw);
+                Ok(Payload::Text(raw))
+            }
+        }
+    }
+
+    /// Passes a request, with its texts masked if need be. The match has no wildcard, so a new text must be decided here.
+    fn request(&mut self, request: Request) -> Result<Request, Problem> {
+        Ok(match request {
+            Request::Say { room, kind, body, receipt } => {
+                Request::Say { room, kind, body: self.body(body)?, receipt }
+            }
+            Request::Relay(payload) => Request::Relay(self.payload(payload)?),
+            Request::Private { to, text, receipt } => Request::Private { to, text: self.text(text)?, receipt },
+            Request::Answer(text) => Request::Answer(self.text(text)?),
+            Request::Away(text) => Request::Away(self.optional(text)?),
+            Request::Quit(reason) => Request::Quit(self.optional(reason)?),
+            Request::Topic { room, text: Some(Topic(text)) } => {
+                Request::Topic { room, text: Some(Topic(self.optional(text)?)) }
+            }
+            Request::Moderate(Moderation::Kick { name, reason }) => {
+                Request::Moderate(Moderation::Kick { name, reason: self.optional(reason)? })
+            }
+            Request::Moderate(Moderation::Ban { target, time, reason }) => {
+                Request::Moderate(Moderation::Ban { target, time, reason: self.optional(reason)? })
+            }
+            Request::Nick(name) => {
+                self.name(name.as_str())?;
+                Request::Nick(name)
+            }
+            Request::Moderate(
+                Moderation::Mute { .. } | Moderation::Unmute { .. } | Moderation::Unban { .. } | Moderation::Bans,
+            )
+            // The name of a room is checked where the room is opened.
+            | Request::Join { .. }
+            | Request::Topic { text: None, .. }
+            | Request::StayGuest
+            | Request::Who(_)
+            | Request::Rooms
+            | Request::Leave(_)
+            | Request::History { .. }
+            | Request::Login { .. }
+            | Request::Register
+            | Request::Whois(_)
+            | Request::Ignore(_)
+            | Request::Unignore(_)
+            | Request::Help
+            | Request::Ping => request,
+        })
+    }
+}
+
+impl Chat {
+    /// Passes a request through the filter, if there is one.
+    pub(super) fn filter(
+        &mut self,
+        id: ClientId,
+        request: Request,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Request, Problem> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(request);
+        };
+        let request = filter.request(request)?;
+        let author = self.name(id).cloned();
+        self.report_flagged(author.as_ref(), ctx);
+        Ok(request)
+    }
+
+    /// Passes a message of an HTTP request through the filter, with its author's name.
+    pub(super) fn filter_published(
+        &mut self,
+        from: &Name,
+        body: Body,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Body, Problem> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(body);
+        };
+        filter.name(from.as_str())?;
+        let body = filter.body(body)?;
+        self.report_flagged(Some(from), ctx);
+        Ok(body)
+    }
+
+    /// Passes the name of a client that enters.
+    pub(super) fn filter_name(&mut self, name: &Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+        let checked = self.filter.as_mut().map_or(Ok(()), |filter| filter.name(name.as_str()));
+        self.report_flagged(Some(name), ctx);
+        checked
+    }
+
+    /// Passes the name of a room that a client opens. Rooms of the configuration have the names that they have.
+    pub(super) fn filter_room(&mut self, room: &RoomName, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+        if self.filter.is_none() || self.rooms.find(room).is_some() || self.rooms.is_configured(room) {
+            return Ok(());
+        }
+        let checked = self.filter.as_mut().map_or(Ok(()), |filter| filter.name(room.as_str()));
+        self.report_flagged(None, ctx);
+        checked
+    }
+
+    /// Sends moderators the text that the filter has flagged.
+    fn report_flagged(&mut self, author: Option<&Name>, ctx: &mut Ctx<'_>) {
+        let Some(text) = self.filter.as_mut().and_then(|filter| filter.flagged.take()) else {
+            return;
+        };
+        for id in self.access.logged_in() {
+            if self.access.identity(id).role >= Role::Moderator {
+                ctx.reply(id, Event::Flagged { author: author.cloned(), text: text.clone() });
+            }
+        }
+    }
+}
