@@ -198,8 +198,8 @@ impl Chat {
         login.map_err(|_| Problem::LoginFailed).and_then(|login| self.start_session(id, login, ctx))
     }
 
-    /// Whether the next line of a client without a name is handled at once: it may be a secret, or is the name of an account,
-    /// behind which a secret may follow, or must be a login.
+    /// Whether the next line of a client without a name is handled at once. It may be a secret or must be a login, or it is
+    /// the name of an account, and the token may follow.
     pub fn takes_each_line(&self, id: ClientId, line: &Result<Request, Problem>) -> bool {
         let is_account = |name: &Name| {
             self.access.accounts.owner(name.as_str()).is_some_and(|owner| owner.same_as(name.as_str()))
