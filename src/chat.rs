@@ -105,13 +105,6 @@ pub struct Except {
 }
 
 impl Except {
-    /// Leaves out nobody.
-    pub const NOBODY: Except = Except { cause: None, ignorers: None };
-
-    pub fn contains(&self, id: ClientId) -> bool {
-        self.cause == Some(id) || self.ignorers.as_ref().is_some_and(|ignorers| ignorers.contains(&id))
-    }
-
     pub fn ids(&self) -> impl Iterator<Item = ClientId> {
         self.cause.into_iter().chain(self.ignorers.iter().flat_map(|ignorers| ignorers.iter().copied()))
     }

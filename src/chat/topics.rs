@@ -23,7 +23,9 @@ impl Chat {
             None => ctx.reply(id, room.topic_event()),
             Some(Topic(text)) => {
                 room.set_topic(by, text);
-                ctx.announce(location.room, None, room.topic_event());
+                // The answer has the `id` of the request, and the announcement has none.
+                ctx.reply(id, room.topic_event());
+                ctx.announce(location.room, Some(id), room.topic_event());
             }
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! delivers the batch first where it must. A batch also records how often the members of its room had changed, and
 //! debug builds check that on delivery.
 
-use smallvec::SmallVec;
+use std::rc::Rc;
 
 use super::Server;
 use crate::arena::{Arena, Frame};
@@ -47,13 +47,32 @@ struct Batch {
     /// All frames together.
     whole: Frame,
     frames: Vec<BatchedFrame>,
+    /// The members that some frames are left out for, since they ignore the author. It is mostly empty.
+    ignorers: Vec<(Frame, Rc<[ClientId]>)>,
 }
 
-#[derive(Clone, Debug)]
+impl Batch {
+    /// The members that are left out of a frame at least.
+    fn left_out(&self) -> Vec<ClientId> {
+        let mut ids: Vec<ClientId> = self.frames.iter().filter_map(|frame| frame.except).collect();
+        ids.extend(self.ignorers.iter().flat_map(|(_, ignorers)| ignorers.iter().copied()));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Whether a member is left out of a frame.
+    fn leaves_out(&self, id: ClientId, frame: &BatchedFrame) -> bool {
+        let ignores = |(ignored, ids): &(Frame, Rc<[ClientId]>)| *ignored == frame.frame && ids.contains(&id);
+        frame.except == Some(id) || self.ignorers.iter().any(ignores)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
 struct BatchedFrame {
     frame: Frame,
-    /// The members that are left out, mostly the talker.
-    except: Except,
+    /// The member that is left out, mostly the talker.
+    except: Option<ClientId>,
 }
 
 impl Fanout {
@@ -297,15 +316,25 @@ impl<N: Net> Server<N> {
 
     /// Sends an event to a room, as one frame for each dialect of its members.
     fn announce(&mut self, room: RoomId, except: &Except, event: &Event) {
-        let left_out: SmallVec<[ClientId; 4]> = except.ids().collect();
+        let every: Vec<ClientId>;
+        let left_out = match &except.ignorers {
+            None => except.cause.as_slice(),
+            Some(_) => {
+                every = except.ids().collect();
+                &every
+            }
+        };
         for dialect in Dialect::IN_ROOMS {
             let Fanout { chat, arena, .. } = &mut self.fanout;
-            if chat.audience(room, dialect, &left_out).is_empty() {
+            if chat.audience(room, dialect, left_out).is_empty() {
                 continue;
             }
             let frame = arena.frame(|out| codec::encode(dialect, event, None, out));
             if !frame.is_empty() {
-                self.extend_batch(room, dialect, BatchedFrame { frame, except: except.clone() });
+                self.extend_batch(room, dialect, BatchedFrame { frame, except: except.cause });
+                if let Some((ignorers, batch)) = except.ignorers.clone().zip(self.fanout.batch.as_mut()) {
+                    batch.ignorers.push((frame, ignorers));
+                }
             }
         }
     }
@@ -321,7 +350,14 @@ impl<N: Net> Server<N> {
         }
         self.deliver_batch();
         let changes = self.fanout.chat.member_changes(room);
-        self.fanout.batch = Some(Batch { room, dialect, changes, whole: next.frame, frames: vec![next] });
+        self.fanout.batch = Some(Batch {
+            room,
+            dialect,
+            changes,
+            whole: next.frame,
+            frames: vec![next],
+            ignorers: Vec::new(),
+        });
     }
 
     /// Delivers the pending batch, if there is one.
@@ -331,9 +367,7 @@ impl<N: Net> Server<N> {
         };
         let Fanout { chat, arena, .. } = &mut self.fanout;
         debug_assert_eq!(chat.member_changes(batch.room), batch.changes, "members changed during a batch");
-        let mut talkers: Vec<ClientId> = batch.frames.iter().flat_map(|frame| frame.except.ids()).collect();
-        talkers.sort_unstable();
-        talkers.dedup();
+        let talkers = batch.left_out();
         let audience = chat.audience(batch.room, batch.dialect, &talkers);
         let mut full = Vec::new();
         let roster = &mut self.roster;
@@ -353,7 +387,15 @@ impl<N: Net> Server<N> {
 
     /// Delivers a batch to a client that has sent some of its messages, or ignores their authors, without these.
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
-        let is_own = |frame: &BatchedFrame| frame.except.contains(id);
+        // Mostly nobody ignores anybody. Then the test of a frame is one comparison, and it is made for each talker and frame.
+        match batch.ignorers.is_empty() {
+            true => self.deliver_runs(id, batch, |frame| frame.except == Some(id)),
+            false => self.deliver_runs(id, batch, |frame| batch.leaves_out(id, frame)),
+        }
+    }
+
+    /// Delivers the runs of frames of a batch that are not the client's own.
+    fn deliver_runs(&mut self, id: ClientId, batch: &Batch, is_own: impl Fn(&BatchedFrame) -> bool) {
         for frames in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
             if is_own(&frames[0]) {
                 continue;

@@ -27,7 +27,9 @@ const SVG: &str = "image/svg+xml";
 const TYPES: &str = "text/plain; charset=utf-8";
 
 const ASSETS: &[Asset] = &[
+    Asset { path: "account.js", kind: JS, bytes: include_bytes!("page/account.js") },
     Asset { path: "address.js", kind: JS, bytes: include_bytes!("page/address.js") },
+    Asset { path: "answers.js", kind: JS, bytes: include_bytes!("page/answers.js") },
     Asset { path: "asking.js", kind: JS, bytes: include_bytes!("page/asking.js") },
     Asset { path: "banner.js", kind: JS, bytes: include_bytes!("page/banner.js") },
     Asset { path: "client.d.ts", kind: TYPES, bytes: include_bytes!("page/client.d.ts") },
@@ -47,14 +49,18 @@ const ASSETS: &[Asset] = &[
     Asset { path: "links.js", kind: JS, bytes: include_bytes!("page/links.js") },
     Asset { path: "lists.js", kind: JS, bytes: include_bytes!("page/lists.js") },
     Asset { path: "log.js", kind: JS, bytes: include_bytes!("page/log.js") },
+    Asset { path: "login.js", kind: JS, bytes: include_bytes!("page/login.js") },
     Asset { path: "main.js", kind: JS, bytes: include_bytes!("page/main.js") },
+    Asset { path: "member.js", kind: JS, bytes: include_bytes!("page/member.js") },
     Asset { path: "messages.css", kind: CSS, bytes: include_bytes!("page/messages.css") },
     Asset { path: "naming.js", kind: JS, bytes: include_bytes!("page/naming.js") },
     Asset { path: "requests.js", kind: JS, bytes: include_bytes!("page/requests.js") },
+    Asset { path: "self.js", kind: JS, bytes: include_bytes!("page/self.js") },
     Asset { path: "session.js", kind: JS, bytes: include_bytes!("page/session.js") },
     Asset { path: "state.js", kind: JS, bytes: include_bytes!("page/state.js") },
     Asset { path: "storage.js", kind: JS, bytes: include_bytes!("page/storage.js") },
     Asset { path: "style.css", kind: CSS, bytes: include_bytes!("page/style.css") },
+    Asset { path: "topic.js", kind: JS, bytes: include_bytes!("page/topic.js") },
 ];
 
 /// The file at that path.

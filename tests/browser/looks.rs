@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::access::{Guarded, open_member, wait_for_line};
 use crate::server::{Person, Server};
 use crate::webdriver::{Browser, Page};
 
@@ -79,6 +80,42 @@ fn page_is_readable_wide_and_narrow_light_and_dark() {
         }
         ann.click("#requests-close");
     }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs chromium and chromium-driver"]
+fn dialogs_of_accounts_are_readable_wide_and_narrow_light_and_dark() {
+    let guarded = Guarded::start("--registration");
+    let browser = Browser::start();
+    let [ann, cy] = ["ann", "cy"].map(|name| browser.join(guarded.server.http(), name));
+    let moderator = guarded.moderator(&browser);
+    moderator.say("/topic What we do about the second half, and who writes the notes of Thursday");
+    moderator.say("/mute ann 10m");
+    wait_for_line(&moderator, "ann is muted for 10 min");
+    ann.see("#input:disabled");
+    cy.click("#keep-name");
+    cy.see("#token-dialog[open]");
+    open_member(&moderator, "ann");
+    moderator.wait("document.querySelectorAll('#member-facts dt').length > 1", json!([]));
+    let shots = |what: &str, page: &Page| {
+        for (size, width, height) in [("desktop", 1280, 800), ("phone", 360, 740)] {
+            resize(page, width, height);
+            for scheme in ["light", "dark"] {
+                prefer(page, scheme);
+                keep(page, &format!("{size}-{what}-{scheme}"), width, height);
+            }
+            assert_eq!(page.value("document.documentElement.scrollWidth <= innerWidth", json!([])), true);
+        }
+        resize(page, 1280, 800);
+    };
+    shots("member", &moderator);
+    moderator.click("#member-close");
+    shots("topic", &moderator);
+    shots("mute", &ann);
+    ann.click("#silence-login");
+    shots("login", &ann);
+    shots("token", &cy);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 

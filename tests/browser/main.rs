@@ -6,6 +6,7 @@
 mod server;
 mod webdriver;
 
+mod access;
 mod client;
 mod flood;
 mod harm;

@@ -6,12 +6,14 @@ const LINES_MAX = 8;
 
 export class Composer {
   #chat;
+  #account;
   #input = byId("input");
   #conversation = null;
 
   /** `submit` gets what was written. */
-  constructor(chat, submit) {
+  constructor(chat, account, submit) {
     this.#chat = chat;
+    this.#account = account;
     byId("composer").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit(submit);
@@ -24,6 +26,15 @@ export class Composer {
     });
     this.#input.addEventListener("input", () => this.#fit());
     chat.addEventListener("shown", ({ detail }) => this.#show(detail));
+    chat.addEventListener("silence", ({ detail }) => {
+      if (detail.conversation === this.#conversation) this.#allow();
+    });
+    chat.addEventListener("account", () => this.#allow());
+    // The server does not say when the time of a mute is over.
+    byId("silence-retry").addEventListener("click", () => {
+      chat.setSilence(this.#conversation, null);
+      this.focus();
+    });
     this.#show(null);
   }
 
@@ -46,7 +57,18 @@ export class Composer {
     const label = conversation ? `Message ${conversation.title}` : "Join a room to write";
     this.#input.placeholder = label;
     this.#input.setAttribute("aria-label", label);
+    this.#allow();
     this.#fit();
+  }
+
+  /** If the reader may not speak in the room, the reason stands in the place of the box. */
+  #allow() {
+    const silence = this.#conversation?.silence ?? null;
+    const isSilent = silence !== null;
+    this.#input.disabled = isSilent;
+    for (const element of byId("composer").children) element.hidden = (element.id === "silence") !== isSilent;
+    byId("silence-text").textContent = silence ?? "";
+    byId("silence-login").hidden = this.#account.name !== null;
   }
 
   // The style sheet's field-sizing does this better, where it is known.

@@ -33,6 +33,10 @@ export class Conversation {
   by = null;
   /** When it was opened or something was last added, in additions to all conversations. */
   touched = 0;
+  /** Of a room, the topic; null if there is none. */
+  topic = null;
+  /** Of a room, the reason why the reader may not speak in it; null if it may. */
+  silence = null;
   /** Who is there; null until asked. */
   members = null;
   count = null;

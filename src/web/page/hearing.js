@@ -1,5 +1,6 @@
 // Messages of the server, and their effects on the chat. A type that is not listed here is ignored.
 
+import { answerLines, topicLine } from "./answers.js";
 import { messageEntry } from "./conversation.js";
 
 /** Names in a line that lists who is here. */
@@ -126,6 +127,51 @@ const HEARD = {
     else room.members = null;
   },
 
+  login(session, event) {
+    session.answered(event)?.resolve?.(event);
+    session.account.loggedIn(String(event.name), String(event.role));
+  },
+
+  registered(session, event) {
+    session.answered(event)?.resolve?.(event);
+  },
+
+  expiring(session, event) {
+    session.account.ending(Number(event.in) || 0);
+  },
+
+  rights({ chat }, event) {
+    const room = chat.find("room", event.room);
+    if (room) chat.setSilence(room, event.speak === false ? String(event.text ?? "You may not speak here") : null);
+  },
+
+  topic(session, event) {
+    const { chat } = session;
+    const room = chat.find("room", event.room);
+    const topic = event.text ? String(event.text) : null;
+    const purpose = session.answered(event);
+    // After each new connection the server sends the topic again, which is no news.
+    if (room && room.topic !== topic) {
+      chat.advise(topicLine(topic, event.from), "info", room);
+      chat.setTopic(room, topic);
+    }
+    purpose?.resolve?.(event);
+  },
+
+  whois(session, event) {
+    session.answered(event)?.resolve?.(event);
+  },
+
+  bans(session, event) {
+    session.answered(event)?.resolve?.(event);
+  },
+
+  done(session, event) {
+    const purpose = session.answered(event);
+    if (purpose?.resolve) purpose.resolve(event);
+    else for (const line of answerLines(event)) session.chat.advise(line);
+  },
+
   notice(session, event) {
     session.chat.advise(String(event.text));
   },
@@ -142,16 +188,23 @@ const HEARD = {
   },
 
   error(session, event) {
-    const { chat } = session;
-    const text = String(event.text ?? event.code ?? "Something went wrong");
+    const { chat, account } = session;
+    const { code } = event;
+    const text = String(event.text ?? code ?? "Something went wrong");
     const purpose = session.answered(event);
-    if (purpose?.saying) {
+    if (code === "login_required") chat.emit("login", "That needs an account");
+    if (purpose?.reject) {
+      purpose.reject(Object.assign(new Error(text), { code }));
+    } else if (purpose?.saying) {
       chat.change(purpose.conversation, purpose.saying, { status: "failed", problem: text });
+      if (code === "muted" && purpose.conversation.kind === "room") chat.setSilence(purpose.conversation, text);
+    } else if (code === "login_failed" || code === "too_many_logins") {
+      account.refused(code, text);
     } else if (purpose?.naming) {
       session.naming.refused(text, !purpose.quiet);
     } else if (chat.name === null || session.connection.state !== "open") {
       session.naming.refused(text, false);
-    } else {
+    } else if (code !== "login_required") {
       chat.advise(text, "error");
     }
   },

@@ -12,13 +12,15 @@ export class Lists {
   #chat;
   #session;
   #picked;
+  #about;
   /** As it is shown; undefined before anything is. */
   #ownName;
 
-  /** `picked` is called when the reader has chosen something, so that a drawer can close. */
-  constructor(chat, session, picked) {
+  /** `picked` is called when the reader has chosen something, so that a drawer can close; `about` with a member's name. */
+  constructor(chat, session, { picked, about }) {
     this.#chat = chat;
     this.#session = session;
+    this.#about = about;
     this.#picked = picked;
     const members = onceAFrame(() => this.#members());
     chat.addEventListener("list", onceAFrame(() => this.#conversations()));
@@ -57,7 +59,7 @@ export class Lists {
     const badge = el("span", { class: "badge" }, el("b"), el("span", { class: "hidden" }, " unread"));
     const open = el("button", { type: "button", class: "row", click: show }, sign, name, " ", badge);
     const verb = conversation.kind === "room" ? "Leave" : "Close";
-    const close = el("button", { type: "button", class: "close", title: verb }, icon("close"));
+    const close = el("button", { type: "button", class: "beside", title: verb }, icon("close"));
     close.addEventListener("click", () => this.#session.leave(conversation));
     return el("li", {}, open, close);
   }
@@ -84,6 +86,7 @@ export class Lists {
     reconcile(byId("member-list"), names, (name) => name, (name) => this.#member(name), (item, name) => {
       const own = name === this.#chat.name;
       item.querySelector("button").disabled = own;
+      item.querySelector(".beside").hidden = own;
       item.querySelector(".you").hidden = !own;
     });
     const count = Math.max(room?.count ?? 0, all.length);
@@ -102,6 +105,8 @@ export class Lists {
     const label = el("bdi", { class: "label" }, name);
     const button = el("button", { type: "button", class: "row", title: `Write to ${name}`, click: talk });
     button.append(avatar(name), label, you);
-    return el("li", {}, button);
+    const about = el("button", { type: "button", class: "beside", title: "About", "aria-label": `About ${name}` }, icon("more"));
+    about.addEventListener("click", () => this.#about(name));
+    return el("li", {}, button, about);
   }
 }

@@ -1,10 +1,12 @@
 // Puts the parts together, and carries out what the reader asks for. The map of this folder:
 //
 // client          the connection, opened again whenever it breaks, and what was missed meanwhile; also for applications
-// session         requests to the server; hearing: its messages; naming: getting the name that the reader wants
+// session         requests to the server; hearing: its messages; naming: getting the name that the reader wants;
+//                 account: logging in to an account
 // state           the chat as we know it; conversation: one room of it; requests: strangers who want one
 // log, lists, …   what is seen of it; they listen to the state, draw once a frame, and never talk to each other
 
+import { answerLines } from "./answers.js";
 import { nameInAddress, placeInAddress, putInAddress } from "./address.js";
 import { RequestsDialog } from "./asking.js";
 import { Banner } from "./banner.js";
@@ -17,17 +19,23 @@ import { Drawers } from "./drawers.js";
 import { onceAFrame } from "./frames.js";
 import { Lists } from "./lists.js";
 import { LogView } from "./log.js";
+import { LoginDialog, TokenDialog } from "./login.js";
+import { MemberDialog } from "./member.js";
+import { OwnAccount } from "./self.js";
 import { Session } from "./session.js";
 import { Chat } from "./state.js";
-import { rememberedName, rememberedRooms } from "./storage.js";
+import { rememberedName, rememberedRooms, rememberedToken } from "./storage.js";
+import { TopicView } from "./topic.js";
 
 const FIRST_ROOM = "lobby";
 
 const chat = new Chat();
-const connection = new Client();
-const session = new Session(connection, chat, nameInAddress() ?? rememberedName());
+const options = { token: rememberedToken() };
+const connection = new Client(options);
+const session = new Session(connection, chat, nameInAddress() ?? rememberedName(), options);
+const { account } = session;
 const drawers = new Drawers();
-const composer = new Composer(chat, submit);
+const composer = new Composer(chat, account, submit);
 const roomDialog = new RoomDialog(chat, (room) => {
   drawers.close();
   session.join(room);
@@ -38,12 +46,18 @@ const nameDialog = new NameDialog(chat, (name) => {
   nameDialog.close();
   connection.open();
 });
-new RequestsDialog(chat, (name) => {
+const talkTo = (name) => {
   drawers.close();
   session.talkTo(name);
-});
+};
+new RequestsDialog(chat, talkTo);
+new LoginDialog(chat, account);
+new TokenDialog(chat, account);
+new OwnAccount(chat, session);
+new TopicView(chat, session);
+const memberDialog = new MemberDialog(chat, session, talkTo);
 new Banner(connection, chat);
-new Lists(chat, session, () => drawers.close());
+new Lists(chat, session, { picked: () => drawers.close(), about: (name) => memberDialog.ask(name) });
 new LogView(chat, {
   resend: (entry) => session.resend(chat.open, entry),
   discard: (entry) => chat.remove(chat.open, entry),
@@ -75,9 +89,27 @@ function submit(input) {
       return inRoom ? session.who(room, { aloud: true }) : chat.advise("You are not in that room", "error");
     case "rooms":
       return chooseRoom();
+    case "topic":
+      return inRoom ? show(session.topic(room, action.text)) : chat.advise("You are not in that room", "error");
+    case "login":
+      return action.token ? show(account.logIn(action)) : chat.emit("login", null);
+    case "register":
+      return account.register();
+    case "ask":
+      return show(session.ask(action.request));
     case "quit":
       return connection.close();
   }
+}
+
+/** Shows the answer to a command in the conversation that is open by then. */
+function show(answer) {
+  answer.then(
+    (event) => {
+      if (event) for (const line of answerLines(event)) chat.advise(line);
+    },
+    ({ message }) => chat.advise(message, "error"),
+  );
 }
 
 function say(conversation, { do: verb, text }) {
@@ -153,7 +185,7 @@ function start() {
   if (rooms.size === 0) rooms.set(FIRST_ROOM, place === null);
   for (const [name, show] of rooms) session.join(name, show);
   if (place?.kind === "private") session.talkTo(place.name);
-  if (session.naming.wanted) connection.open();
+  if (session.naming.wanted || options.token) connection.open();
   else nameDialog.ask("");
 }
 

@@ -53,6 +53,8 @@ export class Naming {
     this.#chat.setName(name);
     if (!this.wanted) return;
     if (name === this.wanted) return this.renamed(name);
+    // The login brings the name of the account.
+    if (this.#session.account.logsIn) return;
     if (!this.#hadIt) return this.#chat.emit("unnamed", refusal || `You are ${name}`);
     this.#chat.advise(`Your last connection still has your name; until it is free you are ${name}`);
     this.#later();

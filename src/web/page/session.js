@@ -1,5 +1,6 @@
 // The reader's actions as requests to the server.
 
+import { Account } from "./account.js";
 import { roomName } from "./commands.js";
 import { hearAll } from "./hearing.js";
 import { Naming } from "./naming.js";
@@ -15,10 +16,14 @@ export class Session {
   #lastId = 0;
   /** Rooms whose members will be asked for. */
   #whoDue = new Set();
+  /** Rooms that the server refuses before a login, and whether each is to be shown. */
+  #refused = new Map();
 
-  constructor(connection, chat, name) {
+  /** `name` is the one that the reader had last; `options` are those of the connection. */
+  constructor(connection, chat, name, options = {}) {
     this.connection = connection;
     this.chat = chat;
+    this.account = new Account(this, chat, options);
     this.naming = new Naming(this, chat, name);
     hearAll(this);
     connection.on("state", ({ state }) => {
@@ -36,6 +41,14 @@ export class Session {
     return id;
   }
 
+  /** Sends a request whose answer the caller shows, a refusal of the server included. */
+  ask(message) {
+    return new Promise((resolve, reject) => {
+      const id = this.request(message, { resolve, reject });
+      if (!this.requests.has(id)) reject(new Error("There is no connection"));
+    });
+  }
+
   /** The purpose of the request that this answers, once. */
   answered(event) {
     const purpose = this.requests.get(event.id);
@@ -51,9 +64,17 @@ export class Session {
     const joined = this.connection.join(roomName(name), { history: HISTORY_WANTED, echo: true, since: known?.since });
     joined.then(
       ({ room }) => show && this.chat.show(this.chat.ensure("room", room)),
-      // Nothing waits for that room any more.
-      ({ message }) => this.chat.emit("refused-room", message),
+      // The error is an event as well, which is shown.
+      ({ code }) => code === "login_required" && this.#refused.set(name, show),
     );
+  }
+
+  /** Enters the rooms that the server has refused before the login. */
+  joinAgain() {
+    const refused = [...this.#refused];
+    this.#refused.clear();
+    for (const [name, show] of refused) this.join(name, show);
+    for (const room of this.chat.rooms()) if (!room.joined && !room.leaving) this.join(room.name, false);
   }
 
   leave(conversation) {
@@ -91,6 +112,12 @@ export class Session {
     }, delay);
   }
 
+  /** Asks for the topic of a room, or sets it. The answer to the latter is shown in the room like that of others. */
+  topic(room, text) {
+    const answer = this.ask({ type: "topic", room: room.name, text });
+    return text === undefined ? answer : answer.then(() => null);
+  }
+
   listRooms() {
     this.request({ type: "rooms" }, {});
   }
@@ -115,6 +142,7 @@ export class Session {
   welcomed(name, id) {
     this.chat.setId(id);
     this.naming.welcomed(name);
+    this.account.welcomed();
     for (const conversation of this.chat.all()) {
       if (conversation.kind !== "room") this.#settle(conversation);
     }
@@ -125,6 +153,8 @@ export class Session {
     const conversation = this.chat.ensure("room", name);
     conversation.joined = true;
     conversation.leaving = false;
+    // The server says so behind this if the reader may not speak, or if there is a topic.
+    this.chat.setSilence(conversation, null);
     this.#rememberRooms();
     if (!this.chat.open) this.chat.show(conversation);
     else if (this.chat.open === conversation) this.who(conversation);
@@ -161,7 +191,9 @@ export class Session {
   }
 
   #cutOff() {
+    const purposes = [...this.requests.values()];
     this.requests.clear();
+    for (const purpose of purposes) purpose?.reject?.(new Error("The connection broke"));
     for (const conversation of this.chat.rooms()) {
       conversation.joined = conversation.ready = false;
       conversation.members = conversation.count = null;

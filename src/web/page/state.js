@@ -1,7 +1,8 @@
 // The whole chat as this page knows it. It tells what changes; what it looks like is the view's business.
 //
 // Events: "list" (conversations, unread counts, own name), "shown" (another conversation is open), "members" and
-// "added", "changed", "removed", "marker" (in the conversation of the detail), "advice" (a line with nowhere to go).
+// "added", "changed", "removed", "marker", "silence", "topic" (in the conversation of the detail), "advice" (a line with
+// nowhere to go). account.js has those of the account.
 
 import { Conversation, keyOf, lineEntry, messageEntry } from "./conversation.js";
 import { Requests } from "./requests.js";
@@ -184,6 +185,17 @@ export class Chat extends EventTarget {
     if (names) conversation.members = new Set(more ? [...(conversation.members ?? []), ...names] : names);
     if (Number.isFinite(count)) conversation.count = count;
     this.emit("members", { conversation });
+  }
+
+  /** Whether the reader may speak in a room: `reason` says why not. */
+  setSilence(conversation, reason) {
+    conversation.silence = reason;
+    this.emit("silence", { conversation });
+  }
+
+  setTopic(conversation, topic) {
+    conversation.topic = topic;
+    this.emit("topic", { conversation });
   }
 
   #read() {

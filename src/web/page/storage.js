@@ -11,6 +11,18 @@ export function rememberName(name) {
   write("localStorage", "name", name);
 }
 
+/** The token of the reader's account, if the reader wants it kept. */
+export function rememberedToken() {
+  const token = read("localStorage", "token");
+  return typeof token === "string" ? token : undefined;
+}
+
+/** Stores a token for the next visit; null removes it. */
+export function rememberToken(token) {
+  if (token === null) remove("localStorage", "token");
+  else write("localStorage", "token", token);
+}
+
 /** The rooms this tab was in, so that a reload returns to them. */
 export function rememberedRooms() {
   const rooms = read("sessionStorage", "rooms");
@@ -37,6 +49,14 @@ function read(storage, key) {
     return JSON.parse(window[storage].getItem(PREFIX + key));
   } catch {
     return null;
+  }
+}
+
+function remove(storage, key) {
+  try {
+    window[storage].removeItem(PREFIX + key);
+  } catch {
+    // Then nothing is stored.
   }
 }
 
