@@ -2,7 +2,6 @@
 //! pipes.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use chinwag::net::{Net, Signal};
@@ -20,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The token of ann's account is `a`.
-const CONFIG: &str = "[rooms.members]\nenter = \"user\"\n[accounts.ann]\n\
+const CONFIG: &str = "jwt-key = \"key\"\n[rooms.members]\nenter = \"user\"\n[accounts.ann]\n\
     token = \"sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb\"\n";
 
 /// A server that accepts tokens that the test signs.
@@ -36,13 +35,15 @@ impl Trusting {
         fs::write(&key, KEY).expect("a file");
         fs::write(&config, CONFIG).expect("a file");
         // The virtual sockets answer no ping.
-        let flags = "--rate off --ping-interval 2h";
-        let flags = format!("{flags} --config {} --jwt-key {}", config.display(), key.display());
+        let flags = format!("--rate off --ping-interval 2h --config {}", config.display());
         Trusting { stage: Stage::new(&flags), folder }
     }
 
-    fn key_file(&self) -> PathBuf {
-        self.folder.path().join("key")
+    /// Replaces a file, and has all files read again.
+    fn replace(&mut self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).expect("a file");
+        self.stage.world().signal(Signal::Reload);
+        self.stage.run();
     }
 
     /// A token that expires so many seconds from now.
@@ -190,13 +191,11 @@ fn token_of_a_closed_client_leaves_no_deadline() {
 }
 
 #[test]
-fn another_key_keeps_sessions_to_their_end_and_no_key_ends_them() {
+fn another_key_keeps_sessions_to_their_end() {
     let mut trusting = Trusting::new();
     let token = trusting.token("bea", 600);
     let line = trusting.login(&token);
-    fs::write(trusting.key_file(), KEY.replace('0', "x")).expect("a file");
-    trusting.stage.world().signal(Signal::Reload);
-    trusting.stage.run();
+    trusting.replace("key", &KEY.replace('0', "x"));
     let late = trusting.login(&token);
     assert!(trusting.stage.text(late).contains("the name or the token is wrong"));
     trusting.stage.say(line, "/who");
@@ -204,6 +203,20 @@ fn another_key_keeps_sessions_to_their_end_and_no_key_ends_them() {
     assert!(trusting.stage.text(line).contains("in #lobby: bea"));
     trusting.pass(630);
     trusting.stage.expect_contains(line, "-- your session has expired");
+    trusting.stage.end();
+}
+
+#[test]
+fn sessions_by_web_token_end_with_the_key_and_others_go_on() {
+    let mut trusting = Trusting::new();
+    let token = trusting.token("bea", 600);
+    let (web, account) = (trusting.login(&token), trusting.login("a"));
+    let without_key = CONFIG.replace("jwt-key", "# jwt-key");
+    trusting.replace("chinwag.toml", &without_key);
+    trusting.stage.expect_contains(web, "-- your session has expired. log in again");
+    trusting.stage.say(account, "/who");
+    trusting.stage.run();
+    assert!(trusting.stage.text(account).contains("in #lobby: ann"));
     trusting.stage.end();
 }
 
