@@ -608,7 +608,7 @@ fn sections_of_the_page_on_access_are_accepted() {
     let sections: Vec<&str> =
         page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(sections.len(), 2);
-    let sections = Folder::new(&sections.concat()).read("").unwrap().sections;
+    let sections = Folder::new(sections.concat()).read("").unwrap().sections;
     assert_eq!((sections.rooms.len(), sections.filter.is_some()), (1, true));
 }
 
