@@ -39,6 +39,10 @@
 //! |---|---|
 //! | How does a message get from socket to socket? | `server/turn.rs` (`take_turn`, `serve`, `handle`: read, decode, check rates), `server/fanout.rs` (`handle_request` calls the chat, `announce` encodes once, `deliver_batch` queues for each member by `broadcast` in `roster.rs`), `server/flush.rs` (`flush` writes) |
 //! | Where is a slow client closed? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `server/close.rs` (it leaves, is sent the reason, and is freed), `server/linger.rs` (it does not read its last bytes) |
+//! | Where is it decided who may do what? | `access/rights.rs` ([`access::may`], one pure function), `protocol/need.rs` (the right that each request needs), `chat/enforce.rs` (`perform` checks it before `handle_request`), `server/authorize.rs` (the same for HTTP) |
+//! | How to add a right or a role? | `access/rights.rs` (an [`access::Action`] and its arm in `may`, or a [`access::Role`] at its rank), `protocol/need.rs` and `server/authorize.rs` (the requests that need it), `tests/pure/rights.rs` (its table) |
+//! | How does a client log in, and what ends its session? | `access/accounts.rs` (the check of a token), `chat/sessions.rs` (begin, renewal, warning, end), `chat/access.rs` (the session: a table by slot, which guests are not in) |
+//! | How to add an action of moderators? | `protocol/moderation.rs` (a [`protocol::Moderation`]), `codec/line/commands.rs` and `codec/json/moderation.rs` (its words), `chat/moderation.rs` (the effect), `web/admin.rs` (its path) |
 //! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line.rs` (a row of `COMMANDS`, the event's words), `chat.rs` (arms of `handle_request` and `affected_rooms`). State of a client is a field of `Client` in `chat/clients.rs`, of all clients one of [`chat::Chat`]. State of a room is a field of `Room` in `chat/rooms.rs`: it goes with an unused room, and other processes don't see it |
 //! | How to add a request of the JSON listener? | the request and its events as for a command; then `codec/json.rs` (an arm of `request`) and `codec/json/message.rs` (a `ServerMessage` for each new event) |
 //! | How to add an HTTP route? | `web.rs` (a `Path` with `path_of` and `route`, and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it) |
@@ -94,6 +98,8 @@
 //! - An outbox holds output only as [`arena::Held`], which the arena makes and counts, and takes back.
 //! - Only `server/fanout.rs` writes to outboxes and changes the chat, so a pending batch can't be bypassed.
 //! - `connection/state.rs` has one table of states: use of input, output, quota and deadline of each.
+//! - A secret is an [`access::LoginToken`]. It has no `Display` and a `Debug` that hides it, so it gets into no log line by mistake.
+//! - The right that a [`protocol::Request`] needs is in a match without wildcard, so a new request can't be without one.
 //! - A connection owns a [`quota::Claim`], which is counted once and given back once.
 //!
 //! # Memory of an idle connection

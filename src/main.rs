@@ -47,15 +47,17 @@ fn serve(mut config: Config) -> Result<(), String> {
     }
     let opened = bind::open(&config)?;
     let addresses = bind::addresses_as_json(&opened);
-    for listener in &opened {
-        let (word, address) = (listener.kind.dialect.as_str(), bind::address_of(&listener.listener));
-        log::info!("listening listener={word} address={address}");
-    }
+    let places = opened.iter().map(|opened| (opened.kind.dialect.as_str(), bind::address_of(&opened.listener)));
+    let places: Vec<_> = places.collect();
     let listeners = opened.iter().map(|listener| listener.kind).collect();
     let net = MioNet::new(opened.into_iter().map(|listener| listener.listener).collect())
         .map_err(|error| format!("can't start the poll loop: {error}"))?;
     let print_addresses = config.print_addresses;
     let mut server = Server::new(config, net, listeners)?;
+    // A start that fails has one line, which is the reason.
+    for (word, address) in places {
+        log::info!("listening listener={word} address={address}");
+    }
     if print_addresses {
         print(&format!("{addresses}\n"));
     }

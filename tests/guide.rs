@@ -16,9 +16,10 @@ fn read(path: &str) -> String {
 }
 
 /// The README and the pages of the guide.
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "src/guide/protocol.md",
+    "src/guide/access.md",
     "src/guide/operating.md",
     "src/guide/cluster.md",
     "src/guide/design.md",

@@ -9,7 +9,7 @@ use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{JwtKey, Login, LoginToken, RegisterError, Validity};
 use crate::config::Config;
-use crate::protocol::{CloseReason, Dialect, Event, Problem};
+use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
 use crate::text::Name;
 use crate::time::Now;
 
@@ -210,9 +210,15 @@ impl Chat {
         login.map_err(|_| Problem::LoginFailed).and_then(|login| self.start_session(id, login, ctx))
     }
 
-    /// Whether the next line of a client without a name is handled at once, since it may be a secret or must be a login.
-    pub fn takes_each_line(&self, id: ClientId) -> bool {
-        self.access.login_required || self.is_asked_for_token(id)
+    /// Whether the next line of a client without a name is handled at once. It may be a secret or must be a login, or it is
+    /// the name of an account, and the token may follow.
+    pub fn takes_each_line(&self, id: ClientId, line: &Result<Request, Problem>) -> bool {
+        let is_account = |name: &Name| {
+            self.access.accounts.owner(name.as_str()).is_some_and(|owner| owner.same_as(name.as_str()))
+        };
+        self.access.login_required
+            || self.is_asked_for_token(id)
+            || matches!(line, Ok(Request::Nick(name)) if is_account(name))
     }
 
     /// Whether the next line of a client is the token of the account that it has named.

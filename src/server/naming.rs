@@ -38,7 +38,7 @@ impl<N: Net> Server<N> {
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
         match naming {
-            _ if self.fanout.chat().takes_each_line(token.into()) => {}
+            _ if self.fanout.chat().takes_each_line(token.into(), request) => {}
             Naming::Unasked => self.enter_as_guest(token),
             _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.

@@ -598,6 +598,18 @@ fn example_of_the_guide_is_accepted() {
     folder.write("motd.txt", "be kind\n");
     let config = folder.read("").unwrap();
     assert_eq!((config.history, config.guests, config.line.len()), (50, true, 2));
+    let sections = &config.sections;
+    assert_eq!((sections.rooms.len(), sections.accounts.len(), sections.filter.is_some()), (1, 2, true));
+}
+
+#[test]
+fn sections_of_the_page_on_access_are_accepted() {
+    let page = include_str!("../../src/guide/access.md");
+    let sections: Vec<&str> =
+        page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(sections.len(), 2);
+    let sections = Folder::new(sections.concat()).read("").unwrap().sections;
+    assert_eq!((sections.rooms.len(), sections.filter.is_some()), (1, true));
 }
 
 #[test]

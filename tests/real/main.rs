@@ -9,6 +9,7 @@ mod harness;
 #[path = "../sim/shown.rs"]
 mod shown;
 
+mod access;
 mod autobahn;
 mod chat;
 mod faults;

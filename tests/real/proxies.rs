@@ -11,18 +11,18 @@ const OPERATING: &str = include_str!("../../src/guide/operating.md");
 const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
 
 /// Returns the page's block in that language.
-fn recipe(page: &str, language: &str) -> String {
+pub fn recipe(page: &str, language: &str) -> String {
     let (_, rest) = page.split_once(&format!("```{language}\n")).expect("it is there");
     rest.split("```").next().expect("it ends").to_string()
 }
 
 /// Returns a port that was free just now, and that no socket gets by chance.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free))
 }
 
-fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
+pub fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
     require(program);
     let log = fs::File::create(folder.join("log")).unwrap();
     let mut command = Command::new(program);
@@ -51,7 +51,7 @@ fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
     )
 }
 
-fn start_nginx(folder: &Path, port: u16, location: &str) -> Running {
+pub fn start_nginx(folder: &Path, port: u16, location: &str) -> Running {
     let path = folder.join("nginx.conf");
     fs::write(&path, nginx_config(folder, port, location)).unwrap();
     start("/usr/sbin/nginx", &["-e", "stderr", "-c", &path.display().to_string()], folder, port)

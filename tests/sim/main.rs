@@ -58,6 +58,7 @@ mod redis_refusals;
 mod redis_scale;
 mod reload;
 mod sequences;
+mod sessions;
 mod shown;
 mod slow_kinds;
 mod socket;
