@@ -47,7 +47,8 @@ fn serve(mut config: Config) -> Result<(), String> {
     }
     let opened = bind::open(&config)?;
     let addresses = bind::addresses_as_json(&opened);
-    let places = opened.iter().map(|opened| (opened.kind.dialect.as_str(), bind::address_of(&opened.listener)));
+    let places =
+        opened.iter().map(|opened| (opened.kind.dialect.as_str(), bind::address_of(&opened.listener)));
     let places: Vec<_> = places.collect();
     let listeners = opened.iter().map(|listener| listener.kind).collect();
     let net = MioNet::new(opened.into_iter().map(|listener| listener.listener).collect())

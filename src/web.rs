@@ -259,9 +259,6 @@ fn open_event_stream(request: &HttpRequest, room: RoomName) -> HttpAction {
         .with(header::CONTENT_TYPE, "text/event-stream")
         // Without it nginx buffers events.
         .with(HeaderName::from_static("x-accel-buffering"), "no");
-    if request.method() == Method::HEAD {
-        return HttpAction::Respond(response);
-    }
     let arrival = Box::new(Arrival { last_position, ..arrival(Dialect::Events, Some(room)) });
     HttpAction::Enter { response, arrival }
 }

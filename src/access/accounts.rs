@@ -144,6 +144,9 @@ impl Accounts {
 
     /// The account that has this name or, if there is none, an account whose name looks like it.
     pub fn owner(&self, name: &str) -> Option<&Name> {
+        if self.by_looks.is_empty() {
+            return None;
+        }
         // The first key is that of the name itself, in any spelling.
         Looks::of(name).keys().find_map(|key| self.by_looks.get(key)).map(|id| self.accounts[*id].name())
     }

@@ -6,7 +6,7 @@ use super::enforce::length_until;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{Ban, BanTarget, Identity, Mute, Network, Role};
-use crate::protocol::{BanLength, CloseReason, Event, Moderation, Problem, Removal};
+use crate::protocol::{BanLength, CloseReason, Dialect, Event, Moderation, Problem, Removal};
 use crate::text::{Name, Text};
 use crate::time::Now;
 
@@ -148,7 +148,10 @@ impl Chat {
         if let Some(id) = client {
             self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
-            self.apply_rights(id, ctx);
+            // A person has read it already.
+            if self.clients.dialect(id) != Some(Dialect::Line) {
+                self.apply_rights(id, ctx);
+            }
         }
         Ok((format!("{target} is muted {length}"), account.is_some()))
     }

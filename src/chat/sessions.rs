@@ -178,9 +178,14 @@ impl Chat {
             ctx.reply_problem(id, Problem::NameTaken(account.clone()));
             return false;
         }
-        for holder in others {
-            let to = self.next_guest_name();
-            ctx.reply_problem(holder, Problem::NameClaimed { name: account.clone(), to: to.clone() });
+        let others: Vec<_> = others.into_iter().map(|holder| (holder, is_own(&holder))).collect();
+        for (holder, is_own) in others {
+            let (name, to) = (account.clone(), self.next_guest_name());
+            let problem = match is_own {
+                true => Problem::NameTakenOver { name, to: to.clone() },
+                false => Problem::NameClaimed { name, to: to.clone() },
+            };
+            ctx.reply_problem(holder, problem);
             self.rename(holder, to, ctx);
         }
         true

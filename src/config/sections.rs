@@ -51,11 +51,6 @@ fn rooms(section: Section<'_>) -> Result<BTreeMap<RoomName, RoomRules>, String> 
     for entry in section.entries("rooms") {
         let name = RoomName::parse(entry.key).map_err(|error| entry.wrong_key(&error.to_string()))?;
         let rules = room(&entry)?;
-        if name == RoomName::lobby() && rules.enter != Allowed::Role(Role::Guest) {
-            return Err(entry.wrong_key(
-                "line clients begin in the lobby, so it has no enter; access = \"login\" keeps guests out of all rooms",
-            ));
-        }
         match places.entry(name.clone()) {
             Occupied(first) => {
                 let place = entry.file.place(*first.get());

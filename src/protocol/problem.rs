@@ -53,6 +53,11 @@ pub enum Problem {
         name: Name,
         to: Name,
     },
+    /// A newer session of the client's own account has its name, so the client gets a guest name.
+    NameTakenOver {
+        name: Name,
+        to: Name,
+    },
     /// The request needs an account.
     LoginRequired,
     /// The role or the token does not allow the request.
@@ -115,6 +120,7 @@ impl Problem {
             Problem::StillWaiting => "waiting",
             Problem::NameRequired => "name_first",
             Problem::NameRegistered(_) | Problem::NameClaimed { .. } => "name_registered",
+            Problem::NameTakenOver { .. } => "name_taken",
             Problem::LoginRequired => "login_required",
             Problem::NotAllowed { .. } => "not_allowed",
             Problem::LoginFailed => "login_failed",
@@ -193,6 +199,9 @@ impl Problem {
             }
             Problem::NameClaimed { name, to } => {
                 write!(f, "the owner of the name {name} has logged in, so you are {to} now")
+            }
+            Problem::NameTakenOver { name, to } => {
+                write!(f, "you have logged in elsewhere as {name}, so you are {to} here now")
             }
             Problem::LoginRequired => write!(f, "that needs an account. log in with /login NAME TOKEN"),
             Problem::NotAllowed { action, room } => not_allowed(*action, room.as_ref(), f),

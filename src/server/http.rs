@@ -39,6 +39,7 @@ impl<N: Net> Server<N> {
             Ok((action, authentication))
         });
         let mut response = match authorized {
+            Ok((HttpAction::Enter { response, .. }, _)) if request.method() == Method::HEAD => response,
             Ok((HttpAction::Enter { response, arrival }, authentication)) => {
                 let arrival = Self::with_login(arrival, authentication);
                 match self.refusal(token, &arrival) {

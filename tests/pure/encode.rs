@@ -411,6 +411,10 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
             Problem::NameClaimed { name: name("ann"), to: name("guest-7") },
             "the owner of the name ann has logged in, so you are guest-7 now",
         ),
+        (
+            Problem::NameTakenOver { name: name("ann"), to: name("guest-7") },
+            "you have logged in elsewhere as ann, so you are guest-7 here now",
+        ),
         (Problem::LoginRequired, "that needs an account. log in with /login NAME TOKEN"),
         (not_allowed(Action::Enter, Some("dev")), "you may not enter #dev"),
         (not_allowed(Action::Speak, Some("dev")), "you may read in #dev, but not speak"),
@@ -519,6 +523,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::NameRegistered(_) => 40,
         Problem::NameClaimed { .. } => 41,
         Problem::LoginRequired => 42,
+        Problem::NameTakenOver { .. } => 59,
         Problem::NotAllowed { .. } => 43,
         Problem::LoginFailed => 44,
         Problem::TooManyLogins => 45,
@@ -551,7 +556,7 @@ fn every_kind_of_event_is_in_the_tables() {
         .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 58).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 59).collect());
 }
 
 /// Any name that parses, or that of a guest.
