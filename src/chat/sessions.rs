@@ -31,7 +31,8 @@ impl Chat {
         if self.access.login_required && !login_was_required {
             let guests: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
             let guests = guests.into_iter().filter(|id| self.access.session(*id).is_none());
-            guests.for_each(|id| ctx.close(id, CloseReason::NoLogin));
+            let guests: Vec<ClientId> = guests.collect();
+            guests.into_iter().for_each(|id| self.expel(id, CloseReason::NoLogin, ctx));
         }
         if is_changed || !self.access.is_open() {
             self.apply_rights_of_all(ctx);
@@ -101,8 +102,9 @@ impl Chat {
                 self.enter_home(id, ctx);
             }
             Some(false) => {
-                if self.claim_name(id, &account, ctx) {
-                    self.rename_if_other(id, account, ctx);
+                match self.claim_name(id, &account, ctx) {
+                    true => self.rename_if_other(id, account, ctx),
+                    false => self.give_up_name(id, ctx),
                 }
                 self.apply_rights(id, ctx);
             }
@@ -147,6 +149,15 @@ impl Chat {
     fn rename_if_other(&mut self, id: ClientId, account: Name, ctx: &mut Ctx<'_>) {
         if self.name(id) != Some(&account) {
             self.rename(id, account, ctx);
+        }
+    }
+
+    /// Gives a client a guest name if it has that of its earlier account.
+    fn give_up_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        let name = self.name(id).cloned();
+        if name.is_some_and(|name| self.refused_name(Some(id), &name, ctx.now).is_some()) {
+            let guest = self.next_guest_name();
+            self.rename(id, guest, ctx);
         }
     }
 
@@ -198,7 +209,8 @@ impl Chat {
 
     /// Whether the next line of a client without a name is handled at once, since it may be a secret or must be a login.
     pub fn takes_each_line(&self, id: ClientId) -> bool {
-        self.access.login_required || self.is_asked_for_token(id)
+        let must_log_in = self.access.login_required || self.home(self.access.identity(id)).is_none();
+        must_log_in || self.is_asked_for_token(id)
     }
 
     /// Whether the next line of a client is the token of the account that it has named.
@@ -221,7 +233,6 @@ impl Chat {
     }
 
     fn close_session(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        self.sign_off(id, CloseReason::SessionEnded.announced_reason(), ctx);
-        ctx.close(id, CloseReason::SessionEnded);
+        self.expel(id, CloseReason::SessionEnded, ctx);
     }
 }
