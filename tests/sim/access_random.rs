@@ -63,7 +63,7 @@ struct Rules {
     listed: bool,
 }
 
-/// What the model knows of an account.
+/// An account in the model.
 #[derive(Clone, Debug)]
 struct Owner {
     role: Role,
