@@ -1049,7 +1049,7 @@ impl Scenario {
     }
 }
 
-fn run(seed: u64) {
+fn run(seed: u64) -> u64 {
     // Another test of this process may have set it.
     let _ = log::set_logger(&Capture);
     log::set_max_level(log::LevelFilter::Trace);
@@ -1061,14 +1061,28 @@ fn run(seed: u64) {
         eprintln!("SIM_SEED={seed} fails, with\n{}{:#?}", scenario.model.file(), scenario.model.mutes);
         std::panic::resume_unwind(panic);
     }
+    let hash = scenario.stage.world().hash;
     scenario.stage.end();
+    hash
 }
 
 #[test]
 fn random_access_gives_nobody_more_than_its_rights() {
     let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     match number("SIM_SEED") {
-        Some(seed) => run(seed),
-        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(run),
+        Some(seed) => {
+            run(seed);
+        }
+        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(|seed| {
+            run(seed);
+        }),
     }
+}
+
+#[test]
+fn random_access_is_repeatable_by_its_seed() {
+    for seed in 0..5 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+    assert_ne!(run(1), run(2));
 }
