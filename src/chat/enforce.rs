@@ -20,10 +20,19 @@ impl Chat {
         let need = request.needs();
         let is_of_moderators = matches!(need.action, Action::Moderate | Action::SetTopic);
         // Without accounts, rules and mutes every client may do the rest.
-        if is_of_moderators || !self.is_open() {
+        if (is_of_moderators || !self.is_open()) && !self.begins_login(id, &request) {
             self.check(id, need, ctx.now)?;
         }
         self.handle_request(id, request, ctx)
+    }
+
+    /// Whether a request names an account, whose token the client is asked for. It has no other effect.
+    fn begins_login(&self, id: ClientId, request: &Request) -> bool {
+        let Request::Nick(name) = request else {
+            return false;
+        };
+        let owner = self.access.accounts.owner(name.as_str()).filter(|_| self.is_unnamed(id));
+        owner.is_some_and(|owner| owner.same_as(name.as_str())) && self.access.session(id).is_none()
     }
 
     /// Whether every request is allowed.

@@ -88,17 +88,19 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn token_is_taken_in_a_pipe_right_behind_the_name() {
-    let mut guarded = Guarded::new("");
-    let stage = &mut guarded.stage;
-    let bob = stage.join("bob");
-    let pipe = stage.connect();
-    stage.say(pipe, "bea");
-    stage.say(pipe, "b");
-    stage.say(pipe, "hello");
-    stage.pass(Duration::from_secs(2));
-    let heard = stage.text(bob);
-    assert!(heard.contains("bea: hello") && !heard.contains("guest"), "{heard}");
-    guarded.stage.end();
+    for flags in ["", "--access login"] {
+        let mut guarded = Guarded::new(flags);
+        let stage = &mut guarded.stage;
+        let member = member_of(stage);
+        let pipe = stage.connect();
+        stage.say(pipe, "bea");
+        stage.say(pipe, "b");
+        stage.say(pipe, "hello");
+        stage.pass(Duration::from_secs(2));
+        let heard = stage.text(member);
+        assert!(heard.contains("bea: hello") && !heard.contains("guest"), "{heard}");
+        guarded.stage.end();
+    }
 }
 
 #[test]
@@ -842,7 +844,7 @@ fn odd_answers_to_the_question_for_a_token_are_no_messages() {
     for answer in
         ["", "/who", "/help", "s3cret s3cret", "//s3cret", "s3c\u{0}ret", "\u{e9}s3cret", "/nick bea", &long]
     {
-        for flags in ["", "--registration"] {
+        for flags in ["", "--access login"] {
             let mut guarded = Guarded::new(flags);
             let stage = &mut guarded.stage;
             let member = member_of(stage);
