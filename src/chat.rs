@@ -233,7 +233,7 @@ impl Chat {
         let name = self.next_guest_name();
         self.clients.insert(id, serial, Client::SingleRoom { name, membership: None });
         self.greet(id, ctx);
-        match self.rules.ask_names {
+        match self.rules.ask_names || self.home(self.access.identity(id)).is_none() {
             true => ctx.reply(id, Event::AskName),
             false => self.enter_home(id, ctx),
         }

@@ -203,6 +203,16 @@ impl Accounts {
         }
     }
 
+    /// A login of earlier with the present role of its account. `None` if it has ended meanwhile.
+    pub fn renew(&self, mut login: Login) -> Option<Login> {
+        match self.still_valid(login.identity.account.as_ref()?, &login.proof) {
+            Validity::Ends => return None,
+            Validity::Role(role) => login.identity.role = role,
+            Validity::Unchanged => {}
+        }
+        Some(login)
+    }
+
     /// Registers an account under a free name. The token is returned once; only its hash is kept.
     ///
     /// # Errors

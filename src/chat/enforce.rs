@@ -2,6 +2,7 @@
 
 use super::clients::Client;
 use super::ids::{ClientId, RoomId};
+use super::rooms::Rooms;
 use super::{Chat, Ctx};
 use crate::access::{Action, Denied, Identity, Scope, may};
 use crate::protocol::{BanLength, CloseReason, Dialect, Event, Need, Place, Problem, Request};
@@ -16,12 +17,23 @@ impl Chat {
         request: Request,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        // Without accounts, rules and mutes there is nothing to check.
-        if !self.is_open() {
-            self.check(id, request.needs(), ctx.now)?;
+        let need = request.needs();
+        let is_of_moderators = matches!(need.action, Action::Moderate | Action::SetTopic);
+        // Without accounts, rules and mutes every client may do the rest.
+        if (is_of_moderators || !self.is_open()) && !self.begins_login(id, &request) {
+            self.check(id, need, ctx.now)?;
         }
         let request = if self.filter.is_some() { self.filter(id, request, ctx)? } else { request };
         self.handle_request(id, request, ctx)
+    }
+
+    /// Whether a request names an account, whose token the client is asked for. It has no other effect.
+    fn begins_login(&self, id: ClientId, request: &Request) -> bool {
+        let Request::Nick(name) = request else {
+            return false;
+        };
+        let owner = self.access.accounts.owner(name.as_str()).filter(|_| self.is_unnamed(id));
+        owner.is_some_and(|owner| owner.same_as(name.as_str())) && self.access.session(id).is_none()
     }
 
     /// Whether every request is allowed.
@@ -34,7 +46,9 @@ impl Chat {
     /// # Errors
     /// The right that is missing, or a mute.
     pub(super) fn check(&self, id: ClientId, need: Need<'_>, now: Now) -> Result<(), Problem> {
-        let current = || self.only_room(id).and_then(|room| self.room_name(room));
+        // A client without a name can ask who is in the lobby.
+        let lobby = || self.is_unnamed(id).then_some(Rooms::LOBBY);
+        let current = || self.only_room(id).or_else(lobby).and_then(|room| self.room_name(room));
         let room = match need.place {
             Place::Nowhere => None,
             Place::Room(room) => Some(room),
@@ -50,7 +64,7 @@ impl Chat {
     /// Checks the right of an HTTP request.
     ///
     /// # Errors
-    /// The right that is missing, or the mute of the account if the request has a text for others.
+    /// The right that is missing, the ban of the account, or its mute if the request has a text for others.
     pub fn check_http(
         &self,
         identity: &Identity,
@@ -58,6 +72,11 @@ impl Chat {
         is_speech: bool,
         now: Now,
     ) -> Result<(), Problem> {
+        // The chat itself refuses a JSON client, and the rest that needs no right is open to all.
+        let banned = identity.account.as_ref().filter(|_| action != Action::Connect);
+        if let Some(problem) = banned.and_then(|account| self.name_banned(account, now)) {
+            return Err(problem);
+        }
         self.check_right(identity, action, room)?;
         let account = identity.account.as_ref().filter(|_| is_speech);
         match account.and_then(|account| self.access.account_mute(account, now)) {
@@ -94,7 +113,8 @@ impl Chat {
         self.check_right(self.access.identity(id), Action::Enter, Some(room)).is_ok()
     }
 
-    /// The room to which a line client goes if it leaves another one: the lobby, or a room that its token names.
+    /// The room to which a line client goes if it leaves another one: the lobby, or a room that its token names. `None`: it may
+    /// enter neither.
     pub(super) fn home(&self, identity: &Identity) -> Option<RoomName> {
         let granted = identity.grants.iter().flat_map(|grants| grants.keys().cloned());
         let mut rooms = std::iter::once(RoomName::lobby()).chain(granted);
@@ -128,25 +148,32 @@ impl Chat {
         let refused = catches_up.filter(|room| !self.may_enter(id, room)).cloned();
         let rooms = self.rooms_of(id).into_iter().filter_map(|room| self.room_name(room).cloned());
         let (stays, leaves): (Vec<_>, Vec<_>) = rooms.partition(|room| self.may_enter(id, room));
-        match dialect {
-            Dialect::Raw | Dialect::Events if !leaves.is_empty() || refused.is_some() => {
-                return ctx.close(id, CloseReason::NotAllowed);
-            }
-            _ => {}
-        }
-        if dialect == Dialect::Line && !leaves.is_empty() && self.home(self.access.identity(id)).is_none() {
-            return ctx.close(id, CloseReason::NotAllowed);
+        let must_close = match dialect {
+            Dialect::Raw | Dialect::Events => !leaves.is_empty() || refused.is_some(),
+            // A line client is always in a room.
+            Dialect::Line => !leaves.is_empty() && self.home(self.access.identity(id)).is_none(),
+            Dialect::Json | Dialect::Http | Dialect::Redis => false,
+        };
+        if must_close {
+            return self.expel(id, CloseReason::NotAllowed, ctx);
         }
         for room in leaves {
             ctx.reply_problem(id, Problem::NotAllowed { action: Action::Enter, room: Some(room.clone()) });
-            // The client is in the room, and a line client has a home.
-            let left = self.leave_room(id, Some(room), ctx);
-            debug_assert!(left.is_ok(), "{id:?} can't leave a room: {left:?}");
+            // The home of a line client can't be opened if there are as many rooms as there may be.
+            if self.leave_room(id, Some(room), ctx).is_err() {
+                return self.expel(id, CloseReason::NotAllowed, ctx);
+            }
         }
         for room in stays {
             let event = self.find_room(&room).and_then(|room| self.speech_in(id, room, ctx.now));
             event.into_iter().for_each(|event| ctx.reply(id, event));
         }
+    }
+
+    /// Closes the connection of a client, which leaves its rooms at once: it would be sent the messages of this tick otherwise.
+    pub(super) fn expel(&mut self, id: ClientId, reason: CloseReason, ctx: &mut Ctx<'_>) {
+        self.sign_off(id, reason.announced_reason(), ctx);
+        ctx.close(id, reason);
     }
 
     /// Applies changed rules of rooms to all clients.

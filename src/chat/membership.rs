@@ -4,6 +4,7 @@ use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
 use super::shared::publish_subscription;
 use super::{Chat, Ctx, Effect, Location};
+use crate::access::Action;
 use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
@@ -44,7 +45,7 @@ impl Chat {
         let ctx = &mut self.context(now, effects);
         let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
             arrival;
-        let login = login.map(|login| login.ok());
+        let login = login.map(|login| login.ok().and_then(|login| self.access.accounts.renew(login)));
         if dialect == Dialect::Events {
             self.enter_sse(id, serial, room, heard, ctx);
             return self.start_sse_session(id, login.flatten(), ctx);
@@ -141,7 +142,8 @@ impl Chat {
     ) -> Result<(), Problem> {
         let location = self.locate(id, room)?;
         if location.dialect == Dialect::Line {
-            let home = self.home(self.access.identity(id)).unwrap_or_else(RoomName::lobby);
+            let refused = || Problem::NotAllowed { action: Action::Enter, room: Some(RoomName::lobby()) };
+            let home = self.home(self.access.identity(id)).ok_or_else(refused)?;
             return self.join(id, home, None, Echo(false), ctx);
         }
         let left = self.rooms.existing(location.room).zip(self.existing_name(id));

@@ -228,6 +228,14 @@ impl Chat {
             }
             self.remove_client(id, &removal, ctx);
         }
+        // Further sessions of an account have other names, or none.
+        for id in self.access.logged_in() {
+            let Identity { account, role, .. } = self.access.identity(id);
+            let is_banned = account.as_ref().is_some_and(|account| account.same_as(name.as_str()));
+            if is_banned && *role < by.role && Some(id) != client {
+                self.remove_client(id, &removal, ctx);
+            }
+        }
         Ok(format!("{name} is banned {length}"))
     }
 

@@ -3,9 +3,8 @@
 use super::clients::{Client, Echo};
 use super::ids::ClientId;
 use super::membership::JoinOptions;
-use super::rooms::Rooms;
 use super::{Chat, Ctx};
-use crate::protocol::{Event, Problem, Request};
+use crate::protocol::{CloseReason, Event, Problem, Request};
 use crate::text::{Looks, Name};
 use crate::time::Now;
 
@@ -121,6 +120,7 @@ impl Chat {
             None => {}
         }
         if is_unnamed {
+            self.access.stop_asking(id);
             self.set_name(id, name);
             self.enter_home(id, ctx);
         } else {
@@ -131,7 +131,15 @@ impl Chat {
 
     /// Takes a line client's first name for it, and adds the client to the lobby, or to another room if its token allows only
     /// others.
+    ///
+    /// A client that may enter neither is closed: it can only log in before it gives a name.
     pub(super) fn enter_home(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        let home = self.home(self.access.identity(id));
+        let problem = if home.is_none() { Problem::LoginRequired } else { Problem::TooManyRooms };
+        let Some(home) = home.and_then(|room| self.rooms.open(room)) else {
+            ctx.reply_problem(id, problem);
+            return ctx.close(id, CloseReason::NotAllowed);
+        };
         if self.existing_name(id).is_some_and(|name| self.is_taken(&name)) {
             // Another process has given the same number to one of its guests.
             let guest = self.next_guest_name();
@@ -141,8 +149,7 @@ impl Chat {
         self.record_claim(id, ctx.now);
         ctx.activate(id);
         let options = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
-        let home = self.home(self.access.identity(id)).and_then(|room| self.rooms.open(room));
-        self.enter_room(id, home.unwrap_or(Rooms::LOBBY), options, ctx);
+        self.enter_room(id, home, options, ctx);
         self.reply_if_disconnected(id, ctx);
         self.publish_presence(id, ctx);
     }

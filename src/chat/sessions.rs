@@ -33,7 +33,8 @@ impl Chat {
         if self.access.login_required && !login_was_required {
             let guests: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
             let guests = guests.into_iter().filter(|id| self.access.session(*id).is_none());
-            guests.for_each(|id| ctx.close(id, CloseReason::NoLogin));
+            let guests: Vec<ClientId> = guests.collect();
+            guests.into_iter().for_each(|id| self.expel(id, CloseReason::NoLogin, ctx));
         }
         if is_changed || !self.access.is_open() {
             self.apply_rights_of_all(ctx);
@@ -83,10 +84,6 @@ impl Chat {
             debug_assert!(false, "a login without an account");
             return Err(Problem::LoginFailed);
         };
-        // The client may have waited in the queue since its token was checked.
-        if self.access.accounts.still_valid(&account, &login.proof) == Validity::Ends {
-            return Err(Problem::LoginFailed);
-        }
         // A token of another application must not look like an account of this server.
         let owner = self.access.accounts.owner(account.as_str());
         if owner.is_some_and(|owner| !owner.same_as(account.as_str())) {
@@ -113,8 +110,9 @@ impl Chat {
                 self.enter_home(id, ctx);
             }
             Some(false) => {
-                if self.claim_name(id, &account, ctx) {
-                    self.rename_if_other(id, account, ctx);
+                match self.claim_name(id, &account, ctx) {
+                    true => self.rename_if_other(id, account, ctx),
+                    false => self.give_up_name(id, ctx),
                 }
                 self.apply_rights(id, ctx);
             }
@@ -159,6 +157,15 @@ impl Chat {
     fn rename_if_other(&mut self, id: ClientId, account: Name, ctx: &mut Ctx<'_>) {
         if self.name(id) != Some(&account) {
             self.rename(id, account, ctx);
+        }
+    }
+
+    /// Gives a client a guest name if it has that of its earlier account.
+    fn give_up_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        let name = self.name(id).cloned();
+        if name.is_some_and(|name| self.refused_name(Some(id), &name, ctx.now).is_some()) {
+            let guest = self.next_guest_name();
+            self.rename(id, guest, ctx);
         }
     }
 
@@ -221,7 +228,8 @@ impl Chat {
         let is_account = |name: &Name| {
             self.access.accounts.owner(name.as_str()).is_some_and(|owner| owner.same_as(name.as_str()))
         };
-        self.access.login_required
+        let must_log_in = self.access.login_required || self.home(self.access.identity(id)).is_none();
+        must_log_in
             || self.is_asked_for_token(id)
             || matches!(line, Ok(Request::Nick(name)) if is_account(name))
     }
@@ -249,7 +257,6 @@ impl Chat {
     }
 
     fn close_session(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        self.sign_off(id, CloseReason::SessionEnded.announced_reason(), ctx);
-        ctx.close(id, CloseReason::SessionEnded);
+        self.expel(id, CloseReason::SessionEnded, ctx);
     }
 }

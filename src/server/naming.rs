@@ -38,8 +38,13 @@ impl<N: Net> Server<N> {
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
         match naming {
+            Naming::Unasked => {
+                self.enter_as_guest(token);
+                if self.fanout.chat().is_unnamed(token.into()) {
+                    return Err(NextStep::Decode);
+                }
+            }
             _ if self.fanout.chat().takes_each_line(token.into(), request) => {}
-            Naming::Unasked => self.enter_as_guest(token),
             _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.
             _ if is_too_long => self.enter_as_guest(token),
@@ -83,11 +88,16 @@ impl<N: Net> Server<N> {
 
     /// Gives a client a guest name, as an empty line does.
     fn enter_as_guest(&mut self, token: Token) {
-        let (id, was_asked) = (token.into(), self.config.asks_names());
-        self.call_chat(|chat, now, effects| match was_asked {
-            true => chat.handle(id, Ok(Request::StayGuest), now, effects),
-            false => chat.connect(id, token.serial, now, effects),
+        let id = token.into();
+        self.call_chat(|chat, now, effects| match chat.name(id) {
+            Some(_) => chat.handle(id, Ok(Request::StayGuest), now, effects),
+            None => chat.connect(id, token.serial, now, effects),
         });
+        // The chat has asked for a name if guests may not enter, or may not any more.
+        let asked = self.roster.live_mut(token).filter(|c| c.state() == State::Naming(Naming::Unasked));
+        if let Some(connection) = asked {
+            connection.set_state(State::Naming(Naming::Asked(Silence::Unneeded)));
+        }
     }
 
     /// Activates a client that was given its name.

@@ -1,14 +1,17 @@
-//! Access on a whole server: logins at each listener, bans by address, and the state file.
+//! Access on a whole server: logins at each listener, bans by address, the state file, and sessions that a reload ends.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chinwag::net::Signal;
 use tempfile::TempDir;
 
-use crate::socket::Socket;
+use crate::frames::{TEXT, frame};
+use crate::socket::{Socket, handshake};
 use crate::stage::{Stage, WIDE};
-use crate::web::{ask_once, get, post};
+use crate::web::{ask, ask_once, get, post};
+use crate::world::Wire;
 
 /// The tokens are `a`, `b` and `m`.
 const SECTIONS: &str = r#"
@@ -35,14 +38,29 @@ struct Guarded {
 impl Guarded {
     /// A server with the accounts and rooms above.
     fn new(flags: &str) -> Guarded {
+        Guarded::with(SECTIONS, flags)
+    }
+
+    fn with(sections: &str, flags: &str) -> Guarded {
         let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("chinwag.toml"), sections).expect("a file");
         let stage = Guarded::start(&folder, flags);
         Guarded { stage, folder }
     }
 
+    /// Changes the file and has the server read it with the next tick.
+    fn change(&mut self, sections: &str) {
+        fs::write(self.folder.path().join("chinwag.toml"), sections).expect("a file");
+        self.stage.world().signal(Signal::Reload);
+    }
+
+    fn reload(&mut self, sections: &str) {
+        self.change(sections);
+        self.stage.run();
+    }
+
     fn start(folder: &TempDir, flags: &str) -> Stage {
         let file = folder.path().join("chinwag.toml");
-        fs::write(&file, SECTIONS).expect("a file");
         let state = folder.path().join("state.json");
         Stage::new(&format!("{flags} --config {} --state {}", file.display(), state.display()))
     }
@@ -70,17 +88,19 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn token_is_taken_in_a_pipe_right_behind_the_name() {
-    let mut guarded = Guarded::new("");
-    let stage = &mut guarded.stage;
-    let bob = stage.join("bob");
-    let pipe = stage.connect();
-    stage.say(pipe, "bea");
-    stage.say(pipe, "b");
-    stage.say(pipe, "hello");
-    stage.pass(Duration::from_secs(2));
-    let heard = stage.text(bob);
-    assert!(heard.contains("bea: hello") && !heard.contains("guest"), "{heard}");
-    guarded.stage.end();
+    for flags in ["", "--access login"] {
+        let mut guarded = Guarded::new(flags);
+        let stage = &mut guarded.stage;
+        let member = member_of(stage);
+        let pipe = stage.connect();
+        stage.say(pipe, "bea");
+        stage.say(pipe, "b");
+        stage.say(pipe, "hello");
+        stage.pass(Duration::from_secs(2));
+        let heard = stage.text(member);
+        assert!(heard.contains("bea: hello") && !heard.contains("guest"), "{heard}");
+        guarded.stage.end();
+    }
 }
 
 #[test]
@@ -360,4 +380,594 @@ fn ignored_messages_are_left_out_and_the_others_of_the_same_tick_are_delivered()
     stage.expect(ann, &["cy: two", "cy: four"]);
     stage.expect(away, &[]);
     stage.end();
+}
+
+/// The sections above, with a part replaced.
+fn sections_with(old: &str, new: &str) -> String {
+    assert!(SECTIONS.contains(old), "{old}");
+    SECTIONS.replace(old, new)
+}
+
+/// A room for moderators, in place of the last section above.
+fn closed_room(room: &str) -> String {
+    sections_with(
+        "[rooms.staff]\nenter = \"moderator\"\n",
+        &format!("[rooms.{room}]\nenter = \"moderator\"\n"),
+    )
+}
+
+/// The sections above without the account bea.
+fn without_bea() -> String {
+    let (before, rest) = SECTIONS.split_once("[accounts.bea]").expect("bea");
+    format!("{before}{}", &rest[rest.find("[accounts.mod]").expect("mod")..])
+}
+
+fn events(stage: &mut Stage, path: &str) -> Wire {
+    let wire = stage.connect_http();
+    stage.send(wire, get(path).as_bytes());
+    stage.run();
+    stage.expect_contains(wire, "HTTP/1.1 200 ");
+    wire
+}
+
+fn bytes_of(stage: &Stage, wire: Wire) -> String {
+    String::from_utf8_lossy(stage.raw(wire)).into_owned()
+}
+
+/// A client that has logged in as the moderator.
+fn member_of(stage: &mut Stage) -> Wire {
+    let wire = stage.connect();
+    stage.run();
+    stage.say(wire, "/login mod m");
+    stage.pass(Duration::from_secs(1));
+    stage.expect_contains(wire, "hello mod");
+    wire
+}
+
+#[test]
+fn guest_of_an_open_server_moderates_nothing() {
+    let mut stage = Stage::new("");
+    let (eve, bob) = (stage.join("eve"), stage.join("bob"));
+    let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=lobby");
+    for line in
+        ["/ban 10.0.0.0/8", "/ban zoe", "/unban zoe", "/bans", "/topic mine", "/kick bob", "/mute bob"]
+    {
+        stage.unread(eve);
+        stage.say(eve, line);
+        stage.run();
+        let answer = stage.unread(eve).concat();
+        assert!(answer.contains("that needs an account"), "{line}: {answer}");
+    }
+    tab.texts(&mut stage);
+    tab.say(&mut stage, r#"{"type":"ban","target":"10.0.0.0/8"}"#);
+    assert!(tab.texts(&mut stage).concat().contains("login_required"));
+    let address = stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.run();
+    stage.expect_contains(address, "what's your name");
+    assert!(!stage.text(bob).contains("mine"));
+    stage.end();
+}
+
+#[test]
+fn lobby_for_members_admits_no_guest() {
+    for flags in ["", "--guests"] {
+        let mut guarded = Guarded::with(&closed_room("lobby"), flags);
+        let stage = &mut guarded.stage;
+        let member = stage.connect();
+        stage.run();
+        stage.say(member, "/login mod m");
+        stage.pass(Duration::from_secs(1));
+        stage.expect_contains(member, "hello mod");
+        stage.say(member, "an old secret");
+        stage.run();
+        let (named, silent) = (stage.connect(), stage.connect());
+        stage.run();
+        for line in ["/who", "eve", "", "hello", "/history", "/who", "/join dev", "/leave", "/join lobby"] {
+            stage.say(named, line);
+            stage.pass(Duration::from_secs(1));
+        }
+        stage.say(silent, "");
+        stage.pass(Duration::from_secs(5));
+        stage.say(member, "a new secret");
+        stage.run();
+        for guest in [named, silent] {
+            let read = stage.text(guest);
+            assert!(!read.contains("secret") && !read.contains("in lobby: mod"), "{read}");
+            assert!(!read.contains("with mod"), "{read}");
+        }
+        assert!(!stage.text(member).contains("eve") && !stage.text(member).contains("guest-"));
+        guarded.stage.end();
+    }
+}
+
+#[test]
+fn reload_that_closes_the_lobby_removes_its_guests() {
+    let mut guarded = Guarded::new("");
+    let guest = guarded.stage.join("eve");
+    let elsewhere = guarded.stage.join("dan");
+    guarded.stage.say(elsewhere, "/join dev");
+    let mut tab = Socket::open(&mut guarded.stage, "/ws?name=tab&room=lobby");
+    let member = guarded.stage.join("max");
+    guarded.stage.say(member, "/login mod m");
+    guarded.stage.run();
+    guarded.reload(&closed_room("lobby"));
+    guarded.stage.say(elsewhere, "/leave");
+    guarded.stage.run();
+    guarded.stage.say(member, "a secret");
+    guarded.stage.run();
+    for wire in [guest, elsewhere, tab.wire] {
+        assert!(!bytes_of(&guarded.stage, wire).contains("a secret"));
+    }
+    assert!(guarded.stage.text(member).contains("tab left"));
+    assert!(tab.texts(&mut guarded.stage).concat().contains("not_allowed"));
+    guarded.stage.end();
+}
+
+#[test]
+fn banned_address_is_refused_by_http_behind_proxies_too() {
+    let mut guarded = Guarded::new("--trust-proxy 10.9.0.0/16");
+    let stage = &mut guarded.stage;
+    let answer = ask_once(stage, &post("/admin/ban", &bearer("m"), r#"{"target":"192.0.2.0/24"}"#));
+    assert_eq!(status(&answer), "200");
+    let hostile = "192.0.2.7";
+    let direct = stage.connect_http_from(hostile, WIDE);
+    assert_eq!(status(&ask(stage, direct, &get("/rooms"))), "403");
+    let own = stage.connect_http_from("10.9.0.1", WIDE);
+    for (address, expected) in [(hostile, "403"), ("192.0.3.7", "200")] {
+        for path in ["/rooms", "/rooms/lobby/messages", "/rooms/lobby/events", "/", "/healthz"] {
+            let wire = stage.connect_http_from("10.9.0.1", WIDE);
+            let request = get(path).replacen("Host:", &format!("X-Forwarded-For: {address}\r\nHost:"), 1);
+            let found = if path == "/rooms/lobby/messages" && expected == "200" { "404" } else { expected };
+            let answer = ask(stage, wire, &request);
+            assert!(status(&answer) == expected || status(&answer) == found, "{path} {address} {answer}");
+        }
+    }
+    assert_eq!(status(&ask(stage, own, &get("/rooms"))), "200");
+    for (address, is_banned) in [(hostile, true), ("192.0.3.7", false)] {
+        let wire = stage.connect_from(Some("10.9.0.1"), WIDE);
+        stage.send(wire, format!("PROXY TCP4 {address} 10.9.0.2 1 2\r\n").as_bytes());
+        stage.run();
+        assert_eq!(stage.text(wire).contains("a moderator has banned you"), is_banned);
+        assert_eq!(stage.text(wire).contains("what's your name"), !is_banned);
+    }
+    guarded.stage.end();
+}
+
+#[test]
+fn failed_logins_of_an_address_count_at_both_listeners() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let by_http = |stage: &mut Stage, address: &str, token: &str| {
+        let wire = stage.connect_http_from(address, WIDE);
+        let answer =
+            ask(stage, wire, &get("/rooms").replacen("Host:", &format!("{}Host:", bearer(token)), 1));
+        status(&answer).to_string()
+    };
+    for _ in 0..3 {
+        assert_eq!(by_http(stage, "10.0.0.1", "x"), "401");
+    }
+    let line = stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.run();
+    stage.say(line, "/login bea x");
+    stage.say(line, "/login bea y");
+    stage.run();
+    assert_eq!(by_http(stage, "10.0.0.1", "b"), "429");
+    stage.say(line, "/login bea b");
+    stage.run();
+    stage.expect_contains(line, "too many logins");
+    assert_eq!(by_http(stage, "10.0.0.2", "b"), "200");
+    stage.pass(Duration::from_secs(2));
+    assert_eq!(by_http(stage, "10.0.0.1", "b"), "200");
+    for _ in 0..10 {
+        assert_eq!(status(&ask_once(stage, &post("/rooms/lobby/messages", &bearer("x"), "hi"))), "401");
+    }
+    assert_eq!(status(&ask_once(stage, &post("/rooms/lobby/messages", &bearer("b"), "hi"))), "202");
+    guarded.stage.end();
+}
+
+#[test]
+fn reload_closes_readers_of_a_room_before_they_get_another_message() {
+    let mut guarded = Guarded::new("--rate off --write-buffer 8k --write-buffer-soft off --history-shown 0");
+    let stage = &mut guarded.stage;
+    let member = stage.join("max");
+    stage.say(member, "/login mod m");
+    stage.say(member, "/join dev");
+    stage.run();
+    (0..60).for_each(|number| stage.say(member, &format!("{number} {}", "x".repeat(900))));
+    stage.run();
+    let mut raw = Socket::open(stage, "/raw/dev?name=program");
+    let sse = events(stage, "/rooms/dev/events");
+    let position = bytes_of(stage, sse)
+        .split("id: ")
+        .nth(1)
+        .expect("a position")
+        .split('\n')
+        .next()
+        .unwrap()
+        .to_string();
+    let late = stage.connect_http();
+    stage.world().set_window(late, 2_000);
+    stage.set_eager(late, false);
+    let (epoch, _) = position.rsplit_once([':', '/', '-', '.']).expect("an epoch");
+    let first = position.replacen(&position[epoch.len() + 1..], "1", 1);
+    let request = get("/rooms/dev/events").replacen("Host:", &format!("Last-Event-ID: {first}\r\nHost:"), 1);
+    stage.send(late, request.as_bytes());
+    stage.run();
+    assert!(stage.server.chat().is_catching_up(stage.server.net().token(late).expect("a token").into()));
+    let mut tab = Socket::open(stage, "/ws?name=tab&room=dev");
+    let line = stage.join("eve");
+    stage.say(line, "/join dev");
+    stage.run();
+    guarded.change(&closed_room("dev"));
+    // The message is handled in the same tick, behind the reload.
+    guarded.stage.say(member, "a secret");
+    guarded.stage.run();
+    let stage = &mut guarded.stage;
+    stage.read_again(late);
+    stage.run();
+    for wire in [raw.wire, sse, late, tab.wire, line] {
+        assert!(!bytes_of(stage, wire).contains("a secret"), "{}", bytes_of(stage, wire));
+    }
+    assert_eq!(raw.closed(stage), (1008, "you may not be in this room any more".into()));
+    for wire in [sse, late] {
+        let read = bytes_of(stage, wire);
+        assert!(read.contains("event: bye") && read.contains("not be in this room"), "{read}");
+    }
+    assert!(!bytes_of(stage, late).contains("\"text\":\"59 "), "the rest of the history was sent");
+    assert!(tab.texts(stage).concat().contains(r#""code":"not_allowed""#));
+    assert!(stage.text(line).contains("you may not enter #dev"), "{}", stage.text(line));
+    guarded.stage.end();
+}
+
+#[test]
+fn mute_of_an_account_holds_for_http_and_for_all_its_clients() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let mut tab = Socket::open(stage, "/ws?room=lobby&token=b");
+    let answer = ask_once(stage, &post("/admin/mute", &bearer("m"), r#"{"name":"bea","seconds":60}"#));
+    assert_eq!(status(&answer), "200");
+    let publish = |stage: &mut Stage, from: &str| {
+        let path = format!("/rooms/lobby/messages{from}");
+        status(&ask_once(stage, &post(&path, &bearer("b"), "hi"))).to_string()
+    };
+    assert_eq!((publish(stage, ""), publish(stage, "?from=zoe")), ("403".into(), "403".into()));
+    let mut raw = Socket::open(stage, "/raw/lobby?token=b");
+    stage.send(raw.wire, &frame(TEXT, b"a loud word"));
+    let bob = stage.join("bob");
+    tab.texts(stage);
+    for request in [
+        r#"{"type":"say","room":"lobby","text":"a loud word"}"#,
+        r#"{"type":"me","room":"lobby","text":"a loud word"}"#,
+        r#"{"type":"tell","to":"bob","text":"a loud word"}"#,
+        r#"{"type":"away","text":"a loud word"}"#,
+        r#"{"type":"nick","name":"loud"}"#,
+    ] {
+        tab.say(stage, request);
+        assert!(tab.texts(stage).concat().contains(r#""code":"muted""#), "{request}");
+    }
+    assert!(!stage.text(bob).contains("loud"));
+    assert_eq!(status(&ask_once(stage, &get("/rooms/lobby/messages"))), "200");
+    stage.pass(Duration::from_secs(61));
+    assert_eq!(publish(stage, ""), "202");
+    assert!(raw.frames(stage).is_empty() || !bytes_of(stage, raw.wire).contains("loud"));
+    guarded.stage.end();
+}
+
+#[test]
+fn account_that_is_removed_ends_its_sessions_before_another_message() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let member = stage.join("max");
+    stage.say(member, "/login mod m");
+    let line = stage.join("eve");
+    stage.say(line, "/login bea b");
+    stage.run();
+    let mut tab = Socket::open(stage, "/ws?room=lobby&token=b");
+    let mut raw = Socket::open(stage, "/raw/lobby?token=b");
+    let sse = events(stage, "/rooms/lobby/events?token=b");
+    guarded.change(&without_bea());
+    guarded.stage.say(member, "a secret");
+    guarded.stage.run();
+    let stage = &mut guarded.stage;
+    for wire in [line, tab.wire, raw.wire, sse] {
+        let read = bytes_of(stage, wire);
+        assert!(!read.contains("a secret") && read.contains("your session has expired"), "{read}");
+    }
+    assert_eq!((tab.closed(stage).0, raw.closed(stage).0), (1008, 1008));
+    assert!(bytes_of(stage, sse).contains("event: bye"));
+    let again = stage.join("bea");
+    assert!(stage.text(again).contains("hello bea"));
+    guarded.stage.end();
+}
+
+#[test]
+fn queued_client_with_a_token_logs_in_when_it_is_admitted() {
+    let mut guarded = Guarded::new("--max-clients 1");
+    let stage = &mut guarded.stage;
+    let bob = stage.join("bob");
+    let mut tab = Socket::open(stage, "/ws?room=staff&token=m");
+    let pipe = stage.connect();
+    stage.say(pipe, "bea");
+    stage.say(pipe, "b");
+    stage.run();
+    assert!(tab.texts(stage).concat().contains("you are next"));
+    stage.say(bob, "/quit");
+    stage.run();
+    let sent = tab.texts(stage).concat();
+    assert!(sent.contains(r#""type":"joined","room":"staff","name":"mod""#), "{sent}");
+    stage.world().end(tab.wire);
+    stage.pass(Duration::from_secs(2));
+    stage.expect_contains(pipe, "hello bea");
+    guarded.stage.end();
+}
+
+#[test]
+fn queued_client_whose_account_is_removed_does_not_log_in() {
+    let mut guarded = Guarded::new("--max-clients 1");
+    let bob = guarded.stage.join("bob");
+    let mut tab = Socket::open(&mut guarded.stage, "/ws?room=lobby&token=b");
+    let mut raw = Socket::open(&mut guarded.stage, "/raw/lobby?token=b");
+    guarded.reload(&without_bea());
+    guarded.stage.say(bob, "/quit");
+    guarded.stage.run();
+    guarded.stage.pass(Duration::from_secs(20));
+    let stage = &mut guarded.stage;
+    for wire in [tab.wire, raw.wire] {
+        let read = bytes_of(stage, wire);
+        assert!(!read.contains(r#""type":"login""#) && !read.contains(r#""type":"joined""#), "{read}");
+        assert_eq!(stage.server.chat().access().logged_in(), []);
+    }
+    assert!(tab.texts(stage).concat().contains("login_failed"));
+    assert_eq!(raw.closed(stage).0, 1008);
+    guarded.stage.end();
+}
+
+#[test]
+fn active_client_can_not_take_a_registered_name() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let (eve, bob) = (stage.join("eve"), stage.join("bob"));
+    let mut tab = Socket::open(stage, "/ws?name=tab&room=lobby");
+    for name in ["bea", "BEA", "b\u{435}a"] {
+        stage.unread(eve);
+        stage.say(eve, &format!("/nick {name}"));
+        stage.run();
+        let answer = stage.unread(eve).concat();
+        assert!(answer.contains("is registered"), "{name}: {answer}");
+        // The next line is a message and no token.
+        stage.say(eve, "hello");
+        stage.expect_contains(bob, "");
+        tab.say(stage, &format!(r#"{{"type":"nick","name":"{name}"}}"#));
+        assert!(tab.texts(stage).concat().contains("name_registered"));
+    }
+    stage.run();
+    assert_eq!(stage.text(bob).matches("eve: hello").count(), 3);
+    guarded.stage.end();
+}
+
+#[test]
+fn name_of_a_kicked_client_is_free_at_once() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let moderator = stage.join("max");
+    let (eve, bob) = (stage.join("eve"), stage.join("bob"));
+    stage.world().set_window(eve, 0);
+    stage.set_eager(eve, false);
+    stage.say(moderator, "/login mod m");
+    stage.run();
+    stage.say(moderator, "/kick eve spam");
+    stage.say(moderator, "/kick eve spam");
+    stage.run();
+    assert!(stage.text(moderator).contains("nobody is called eve"));
+    stage.say(bob, "/nick eve");
+    stage.say(bob, "a new word");
+    stage.run();
+    assert!(stage.text(bob).contains("you are now eve"));
+    stage.read_again(eve);
+    stage.run();
+    let read = stage.text(eve);
+    assert!(read.contains("mod has removed you: spam") && !read.contains("a new word"), "{read}");
+    guarded.stage.end();
+}
+
+#[test]
+fn second_login_replaces_the_first_one_and_its_name() {
+    for takeover in ["newer", "older"] {
+        let mut guarded = Guarded::new(&format!("--takeover {takeover}"));
+        let stage = &mut guarded.stage;
+        let other = stage.join("max");
+        stage.say(other, "/login ann a");
+        let client = stage.join("eve");
+        stage.say(client, "/login mod m");
+        stage.say(client, "/login bea b");
+        stage.say(client, "/kick max");
+        stage.run();
+        assert!(stage.text(client).contains("only moderators may do that"), "{}", stage.text(client));
+        assert!(stage.text(other).contains("mod is now bea"));
+        stage.say(client, "/login ann a");
+        stage.say(client, "/whois bea");
+        stage.run();
+        let read = stage.text(client);
+        // No account has the name of another one.
+        assert!(!read.contains("bea has the account ann"), "{takeover}: {read}");
+        assert!(read.contains("nobody is called bea"), "{takeover}: {read}");
+        guarded.stage.end();
+    }
+}
+
+#[test]
+fn reload_that_requires_logins_closes_guests_before_another_message() {
+    let open = format!("access = \"open\"\n{SECTIONS}");
+    let mut guarded = Guarded::with(&open, "--guests");
+    let stage = &mut guarded.stage;
+    let (member, line) = (stage.connect(), stage.connect());
+    stage.say(member, "/login mod m");
+    stage.say(line, "/nick eve");
+    stage.pass(Duration::from_secs(1));
+    let mut tab = Socket::open(stage, "/ws?name=tab&room=lobby");
+    let mut raw = Socket::open(stage, "/raw/lobby?name=program");
+    let sse = events(stage, "/rooms/lobby/events");
+    let known = events(stage, "/rooms/lobby/events?token=b");
+    // This one has sent nothing yet, and is no guest so far.
+    let silent = stage.connect();
+    stage.tick();
+    guarded.change(&format!("access = \"login\"\n{SECTIONS}"));
+    guarded.stage.say(member, "a secret");
+    guarded.stage.run();
+    let stage = &mut guarded.stage;
+    for wire in [line, tab.wire, raw.wire, sse, silent] {
+        let read = bytes_of(stage, wire);
+        assert!(!read.contains("a secret"), "{read}");
+    }
+    assert_eq!((tab.closed(stage).0, raw.closed(stage).0), (1008, 1008));
+    assert!(bytes_of(stage, sse).contains("event: bye"));
+    assert!(bytes_of(stage, known).contains("a secret"));
+    stage.say(silent, "hello");
+    stage.pass(Duration::from_secs(200));
+    let read = stage.text(silent);
+    assert!(stage.world().is_over(silent), "the client is neither asked nor closed: {read}");
+    assert!(!stage.text(member).contains(": hello"));
+    guarded.stage.end();
+}
+
+#[test]
+fn only_one_bearer_field_is_a_login() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let basic = "Authorization: Basic bW9kOm0=\r\n";
+    let publish = "/rooms/radio/messages";
+    for (fields, expected) in [
+        ([bearer("m"), bearer("m")].concat(), "401"),
+        ([bearer("m"), bearer("x")].concat(), "401"),
+        ([basic, &bearer("m")].concat(), "202"),
+        (basic.to_string(), "401"),
+        ("authorization: bEARER m\r\n".to_string(), "202"),
+        ("Authorization: Bearer\r\n".to_string(), "401"),
+        ("Authorization: Bearer m m\r\n".to_string(), "401"),
+        ("Authorization: Bearerm\r\n".to_string(), "401"),
+    ] {
+        let answer = ask_once(stage, &post(publish, &fields, "hi"));
+        assert_eq!(status(&answer), expected, "{fields}");
+    }
+    let mut member = Socket::open(stage, "/ws?room=staff&token=m");
+    member.texts(stage);
+    let listed = ask_once(stage, &get("/rooms?token=m"));
+    assert!(status(&listed) == "200" && !listed.contains("staff"), "{listed}");
+    let listed = ask_once(stage, &get("/rooms").replacen("Host:", &format!("{}Host:", bearer("m")), 1));
+    assert!(listed.contains("staff"), "{listed}");
+    for path in ["/rooms/staff/messages?token=m", "/admin/bans?token=m"] {
+        assert_eq!(status(&ask_once(stage, &get(path))), "401", "{path}");
+    }
+    assert_eq!(status(&ask_once(stage, &post("/rooms/radio/messages?token=m", "", "hi"))), "401");
+    guarded.stage.end();
+}
+
+#[test]
+fn odd_answers_to_the_question_for_a_token_are_no_messages() {
+    let long = "s3cret".repeat(17_000);
+    for answer in
+        ["", "/who", "/help", "s3cret s3cret", "//s3cret", "s3c\u{0}ret", "\u{e9}s3cret", "/nick bea", &long]
+    {
+        for flags in ["", "--access login"] {
+            let mut guarded = Guarded::new(flags);
+            let stage = &mut guarded.stage;
+            let member = member_of(stage);
+            let client = stage.connect();
+            stage.run();
+            stage.say(client, "bea");
+            stage.pass(Duration::from_secs(1));
+            stage.expect_contains(client, "bea is registered. token?");
+            stage.send(client, b"\xff\xfb\x01\xff\xfd\x06");
+            stage.say(client, answer);
+            stage.pass(Duration::from_secs(1));
+            let is_over = stage.world().is_over(client);
+            stage.say(client, "b");
+            stage.pass(Duration::from_secs(5));
+            let read = stage.text(member);
+            assert!(!read.contains("s3c"), "{answer:.20}: {read}");
+            assert!(!read.contains("bea: "), "{answer:.20}: {read}");
+            assert!(!is_over || answer.len() > 100_000, "{answer:.20}");
+            guarded.stage.end();
+        }
+    }
+}
+
+#[test]
+fn client_that_ends_at_the_question_for_a_token_leaves_nothing() {
+    for reset in [false, true] {
+        let mut guarded = Guarded::new("");
+        let stage = &mut guarded.stage;
+        let bob = stage.join("bob");
+        let client = stage.connect();
+        stage.run();
+        stage.say(client, "bea");
+        stage.pass(Duration::from_secs(1));
+        stage.send(client, b"half-a-token");
+        match reset {
+            true => stage.world().reset(client),
+            false => stage.world().end(client),
+        }
+        stage.pass(Duration::from_secs(5));
+        let next = stage.join("zoe");
+        stage.say(next, "hello");
+        stage.run();
+        let read = stage.text(bob);
+        assert!(!read.contains("half") && read.contains("zoe: hello"), "{read}");
+        guarded.stage.end();
+    }
+}
+
+#[test]
+fn login_by_token_alone_works_after_another_name_was_chosen() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let client = stage.connect();
+    stage.run();
+    for line in ["bea", "/nick eve", "/login m"] {
+        stage.say(client, line);
+        stage.pass(Duration::from_secs(1));
+    }
+    stage.expect_contains(client, "you are logged in as mod");
+    guarded.stage.end();
+}
+
+#[test]
+fn banned_account_neither_reads_nor_speaks_anywhere() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let bob = stage.join("bob");
+    let line = stage.join("eve");
+    stage.say(line, "/login mod m");
+    stage.run();
+    let second = stage.join("dan");
+    stage.say(second, "/login mod m");
+    stage.run();
+    let sse = events(stage, "/rooms/staff/events?token=m");
+    assert_eq!(status(&ask_once(stage, &post("/admin/ban", &bearer("a"), r#"{"target":"mod"}"#))), "200");
+    for wire in [line, second] {
+        stage.say(wire, "still here");
+    }
+    stage.run();
+    stage.say(bob, "a secret");
+    assert_eq!(status(&ask_once(stage, &post("/rooms/staff/messages", &bearer("a"), "a secret"))), "202");
+    stage.run();
+    for wire in [line, second, sse] {
+        assert!(!bytes_of(stage, wire).contains("a secret"), "{}", bytes_of(stage, wire));
+    }
+    assert!(!stage.text(bob).contains("still here"));
+    for request in [
+        get("/rooms/staff/messages").replacen("Host:", &format!("{}Host:", bearer("m")), 1),
+        get("/rooms/staff/events").replacen("Host:", &format!("{}Host:", bearer("m")), 1),
+        post("/rooms/lobby/messages?from=zed", &bearer("m"), "hi"),
+        post("/rooms/lobby/messages", &bearer("m"), "hi"),
+        post("/admin/unban", &bearer("m"), r#"{"target":"mod"}"#),
+    ] {
+        let answer = ask_once(stage, &request);
+        assert!(["401", "403"].contains(&status(&answer)), "{request} {answer}");
+    }
+    let wire = stage.connect_http();
+    stage.send(wire, handshake("/raw/staff?token=m", "").as_bytes());
+    stage.run();
+    assert!(!bytes_of(stage, wire).contains("joined") && stage.server.chat().access().logged_in().is_empty());
+    guarded.stage.end();
 }

@@ -3,6 +3,7 @@
 //! - `faults.rs`: faults of the guide's list that need no real socket, each under its number.
 //! - `limits.rs`: every limit on both sides of its bound; `sequences.rs`: limits exceeded again and again.
 //! - `random.rs`: random scenarios from seeds.
+//! - `access.rs`: accounts, rights and moderation at each listener; `access_random.rs`: random ones, under a model of rights.
 //! - `slow_kinds.rs`: slow clients by the kind of message; `growing.rs`: texts that escaping makes longer.
 //! - `deadlines.rs`: the start of each deadline; `reload.rs`: deadlines and other limits that change.
 //! - `names.rs`: names that look alike, in every dialect and at two processes.
@@ -17,6 +18,7 @@
 //! ```
 
 mod access;
+mod access_random;
 mod address_rates;
 mod announce;
 mod catchup;
