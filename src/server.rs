@@ -12,6 +12,7 @@ mod authorize;
 mod catch_up;
 mod close;
 mod coalesce;
+mod echo;
 mod end;
 mod fanout;
 mod flush;
@@ -49,6 +50,7 @@ use crate::time::{Now, SteadyClock};
 
 use accept::Admission;
 use coalesce::Coalescing;
+use echo::TerminalEcho;
 use end::Ending;
 use fanout::Fanout;
 use linger::Unsent;
@@ -79,6 +81,8 @@ pub struct Server<N: Net> {
     load: Load,
     /// Last bytes that the kernel has not sent to the peers of closing connections.
     unsent: Sparse<Unsent>,
+    /// The echoes of telnet clients that are asked for a token.
+    echoes: Sparse<TerminalEcho>,
     /// A random number that distinguishes this process from the others.
     process_id: u64,
     metrics: Metrics,
@@ -141,6 +145,7 @@ impl<N: Net> Server<N> {
             inboxes: Inboxes::default(),
             load: Load::default(),
             unsent: Sparse::default(),
+            echoes: Sparse::default(),
             codecs,
             process_id,
             metrics: Metrics::default(),

@@ -376,7 +376,10 @@ pub fn problem_response(problem: &Problem) -> HttpResponse {
         Problem::NotAllowed { .. } | Problem::Muted(_) | Problem::Banned(_) | Problem::RoleTooHigh { .. } => {
             StatusCode::FORBIDDEN
         }
-        Problem::NoSuchClient(_) | Problem::NotBanned(_) | Problem::NotMuted(_) => StatusCode::NOT_FOUND,
+        Problem::NoSuchClient(_)
+        | Problem::NotBanned(_)
+        | Problem::NotMuted(_)
+        | Problem::NotRegistered(_) => StatusCode::NOT_FOUND,
         Problem::ElsewhereOnly(_) => StatusCode::CONFLICT,
         Problem::Filtered => StatusCode::UNPROCESSABLE_ENTITY,
         Problem::CantModerate(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -65,7 +65,7 @@ fn every_request_of_the_json_protocol_is_in_the_guide() {
     let arms = source.lines().filter(|line| line.starts_with("        \"") && line.contains("\" =>"));
     let types: Vec<&str> = arms.filter_map(|line| line.split('"').nth(1)).collect();
     assert!(types.len() >= 10, "found only {types:?}");
-    let of_moderators = ["kick", "mute", "unmute", "ban", "unban", "bans"];
+    let of_moderators = ["kick", "mute", "unmute", "ban", "unban", "unregister", "bans"];
     for kind in types.into_iter().chain(of_moderators) {
         assert!(page.contains(&format!("`{kind} {{")), "protocol.md has no row for {kind}");
         assert!(page.contains(&format!("> {{\"type\":\"{kind}\"")), "protocol.md has no example of {kind}");

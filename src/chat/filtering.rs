@@ -104,7 +104,8 @@ impl WordFilter {
                 Request::Nick(name)
             }
             Request::Moderate(
-                Moderation::Mute { .. } | Moderation::Unmute { .. } | Moderation::Unban { .. } | Moderation::Bans,
+                Moderation::Mute { .. } | Moderation::Unmute { .. } | Moderation::Unban { .. }
+                | Moderation::Unregister { .. } | Moderation::Bans,
             )
             // The name of a room is checked where the room is opened.
             | Request::Join { .. }

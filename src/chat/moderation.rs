@@ -72,6 +72,7 @@ impl Chat {
             Moderation::Kick { name, reason } => (self.kick(by, name, reason.clone(), ctx)?, false),
             Moderation::Mute { name, time } => self.mute(by, name, *time, ctx)?,
             Moderation::Unmute { name } => (self.unmute(by, name, ctx)?, true),
+            Moderation::Unregister { name } => (self.unregister(by, name, ctx)?, true),
             Moderation::Ban { target, time, reason } => {
                 (self.ban(by, target, (*time, reason.clone()), ctx)?, true)
             }
@@ -166,6 +167,19 @@ impl Chat {
             self.apply_rights(id, ctx);
         }
         Ok(format!("{target} may speak again"))
+    }
+
+    /// Deletes a registered account, and ends its sessions. Accounts of the configuration file stay.
+    fn unregister(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
+        let owner = self.access.accounts.owner(name.as_str());
+        let owner = owner.filter(|owner| owner.same_as(name.as_str())).cloned();
+        let owner = owner.ok_or_else(|| Problem::NotRegistered(name.clone()))?;
+        check_rank(by, &owner, self.access.accounts.role(&owner))?;
+        if !self.access.accounts.unregister(owner.as_str()) {
+            return Err(Problem::NotRegistered(name.clone()));
+        }
+        self.end_invalid_sessions(ctx);
+        Ok(format!("the name {owner} is free"))
     }
 
     /// The client with that name, its name, and its account; or an account that is not connected.

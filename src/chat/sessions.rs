@@ -25,11 +25,7 @@ impl Chat {
         let is_changed = self.rooms.set_rules(&config.sections.rooms);
         self.access.configure(config, jwt);
         self.filter = WordFilter::of(config.sections.filter.as_ref(), self.filter.take());
-        for id in self.access.logged_in() {
-            if self.access.revalidate(id) == Some(Validity::Ends) {
-                self.close_session(id, ctx);
-            }
-        }
+        self.end_invalid_sessions(ctx);
         if self.access.login_required && !login_was_required {
             let guests: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
             let guests = guests.into_iter().filter(|id| self.access.session(*id).is_none());
@@ -38,6 +34,15 @@ impl Chat {
         }
         if is_changed || !self.access.is_open() {
             self.apply_rights_of_all(ctx);
+        }
+    }
+
+    /// Ends the sessions whose account or token is gone, and gives the others the present roles of their accounts.
+    pub(super) fn end_invalid_sessions(&mut self, ctx: &mut Ctx<'_>) {
+        for id in self.access.logged_in() {
+            if self.access.revalidate(id) == Some(Validity::Ends) {
+                self.close_session(id, ctx);
+            }
         }
     }
 

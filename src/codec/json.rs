@@ -155,7 +155,9 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
         "ignore" => Request::Ignore(fields.name.as_deref().and_then(Text::clean)),
         "unignore" => Request::Unignore(the_name()?),
         "away" => Request::Away(fields.text.as_deref().and_then(Text::clean)),
-        "kick" | "mute" | "unmute" | "ban" | "unban" | "bans" => Request::Moderate(moderation(kind, raw)?),
+        "kick" | "mute" | "unmute" | "ban" | "unban" | "unregister" | "bans" => {
+            Request::Moderate(moderation(kind, raw)?)
+        }
         other => return Err(unknown_type(other)),
     })
 }

@@ -1,5 +1,5 @@
 //! Telnet's in-band commands (RFC 854), which a telnet client sends on its own. They are discarded, because this server
-//! negotiates nothing.
+//! negotiates nothing but the echo while a token is typed (`server/echo.rs`).
 //!
 //! There is one exception. After Ctrl-C, Debian's client asks for a timing mark (RFC 860) and shows no more output until it
 //! gets the answer.
@@ -20,8 +20,10 @@ const EC: u8 = 247;
 const EL: u8 = 248;
 const SB: u8 = 250;
 const WILL: u8 = 251;
+const WONT: u8 = 252;
 const DONT: u8 = 254;
 const DO: u8 = 253;
+const ECHO: u8 = 1;
 const TIMING_MARK: u8 = 6;
 const BS: u8 = 0x08;
 const DEL: u8 = 0x7f;
@@ -31,6 +33,11 @@ const JOINER: char = '\u{200d}';
 pub const DO_TIMING_MARK: [u8; 3] = [IAC, DO, TIMING_MARK];
 /// The confirmation.
 pub const WILL_TIMING_MARK: [u8; 3] = [IAC, WILL, TIMING_MARK];
+
+/// The server offers to echo, so that the client does not (RFC 857).
+pub const WILL_ECHO: [u8; 3] = [IAC, WILL, ECHO];
+/// The server does not echo, so the client may.
+pub const WONT_ECHO: [u8; 3] = [IAC, WONT, ECHO];
 
 /// Length of the command at the start of `bytes`, whose first byte is [`IAC`]; `None` if it is incomplete.
 ///

@@ -31,6 +31,10 @@ pub enum Moderation {
     Unban {
         target: BanTarget,
     },
+    /// Delete a registered account, so that its name is free.
+    Unregister {
+        name: Text,
+    },
     /// List the bans.
     Bans,
 }
@@ -44,6 +48,7 @@ impl Moderation {
             Moderation::Unmute { .. } => "unmute",
             Moderation::Ban { .. } => "ban",
             Moderation::Unban { .. } => "unban",
+            Moderation::Unregister { .. } => "unregister",
             Moderation::Bans => "bans",
         }
     }
@@ -51,9 +56,8 @@ impl Moderation {
     /// The target for the log.
     pub fn target(&self) -> String {
         match self {
-            Moderation::Kick { name, .. } | Moderation::Mute { name, .. } | Moderation::Unmute { name } => {
-                name.as_str().into()
-            }
+            Moderation::Kick { name, .. } | Moderation::Mute { name, .. } => name.as_str().into(),
+            Moderation::Unmute { name } | Moderation::Unregister { name } => name.as_str().into(),
             Moderation::Ban { target, .. } | Moderation::Unban { target } => target.to_string(),
             Moderation::Bans => "-".into(),
         }
@@ -66,6 +70,7 @@ impl Moderation {
             Moderation::Mute { .. }
             | Moderation::Unmute { .. }
             | Moderation::Unban { .. }
+            | Moderation::Unregister { .. }
             | Moderation::Bans => None,
         }
     }

@@ -51,7 +51,9 @@ impl Request {
             Request::History { room, .. } => (Action::Enter, Place::of(room), false),
             Request::Topic { room, text: None } => (Action::Enter, Place::of(room), false),
             Request::Topic { room, text: Some(_) } => (Action::SetTopic, Place::of(room), true),
-            Request::Moderate(_) => (Action::Moderate, Place::Nowhere, false),
+            Request::Moderate(moderation) => {
+                (Action::Moderate, Place::Nowhere, moderation.reason().is_some())
+            }
         };
         Need { action, place, is_speech }
     }

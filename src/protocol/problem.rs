@@ -84,6 +84,8 @@ pub enum Problem {
     ElsewhereOnly(Name),
     NotBanned(String),
     NotMuted(Name),
+    /// No client has registered the name.
+    NotRegistered(Text),
     /// The text has a word that the server's filter refuses.
     Filtered,
     TooManyIgnored {
@@ -133,6 +135,7 @@ impl Problem {
             Problem::ElsewhereOnly(_) => "elsewhere",
             Problem::NotBanned(_) => "not_banned",
             Problem::NotMuted(_) => "not_muted",
+            Problem::NotRegistered(_) => "not_registered",
             Problem::Filtered => "filtered",
             Problem::TooManyIgnored { .. } => "too_many_ignored",
             Problem::NobodyToAnswer => "nobody",
@@ -227,6 +230,7 @@ impl Problem {
                 write!(f, "{name} is connected to another server. do that there, or ban the name")
             }
             Problem::NotBanned(target) => write!(f, "there is no ban of {target}. /bans lists them"),
+            Problem::NotRegistered(name) => write!(f, "nobody has registered the name {name}"),
             Problem::NotMuted(name) => write!(f, "{name} is not muted"),
             Problem::Filtered => write!(f, "that was not sent: it has a word that is not allowed here"),
             Problem::TooManyIgnored { max } => {

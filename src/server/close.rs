@@ -96,6 +96,7 @@ impl<N: Net> Server<N> {
             connection.outbox.clear(self.fanout.arena_mut());
             self.load.remove(token.slot);
             self.unsent.take(token.slot);
+            self.echoes.take(token.slot);
             self.admission.freed(token, connection);
         }
     }

@@ -226,7 +226,12 @@ impl<N: Net> Server<N> {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Reply(id, event) => self.send(id, &event, Priority::Required),
+            Effect::Reply(id, event) => {
+                self.send(id, &event, Priority::Required);
+                if matches!(event, Event::AskToken(_)) {
+                    self.stop_echo(id);
+                }
+            }
             Effect::Deliver(id, event) => self.send(id, &event, Priority::Droppable),
             Effect::Announce { room, except, event } => self.announce(room, &except, &event),
             Effect::Activated(id) => self.record_name(id),

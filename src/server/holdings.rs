@@ -20,6 +20,7 @@ impl<N: Net> Server<N> {
             ("inboxes", self.inboxes.slots().collect()),
             ("load", self.load.slots().collect()),
             ("unsent last bytes", self.unsent.slots().collect()),
+            ("echoes", self.echoes.slots().collect()),
             ("proxies", self.admission.proxied_slots().collect()),
             ("queue", self.admission.waiting_slots().collect()),
         ];

@@ -44,7 +44,12 @@ impl<N: Net> Server<N> {
                     return Err(NextStep::Decode);
                 }
             }
-            _ if self.fanout.chat().takes_each_line(token.into(), request) => {}
+            _ if self.fanout.chat().takes_each_line(token.into(), request) => {
+                self.restore_echo(token);
+                if matches!(request, Ok(Request::Nick(_))) {
+                    self.record_telnet(token, bytes);
+                }
+            }
             _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.
             _ if is_too_long => self.enter_as_guest(token),

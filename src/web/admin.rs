@@ -1,4 +1,4 @@
-//! Requests of moderators: `POST /admin/kick`, `mute`, `unmute`, `ban` and `unban`, and `GET /admin/bans`.
+//! Requests of moderators: `POST /admin/kick`, `mute`, `unmute`, `ban`, `unban` and `unregister`, and `GET /admin/bans`.
 
 use http::Method;
 
@@ -8,7 +8,7 @@ use crate::codec::json;
 use crate::protocol::Moderation;
 
 /// The words of the paths under `/admin/`.
-pub const WORDS: [&str; 6] = ["kick", "mute", "unmute", "ban", "unban", "bans"];
+pub const WORDS: [&str; 7] = ["kick", "mute", "unmute", "ban", "unban", "unregister", "bans"];
 
 /// The method of the path with that word.
 pub fn method(word: &str) -> &'static [Method] {

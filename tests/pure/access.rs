@@ -538,3 +538,33 @@ fn number_of_ignored_names_is_limited() {
     assert_eq!(problems(&talk.asks(BOB, ignore("n7")), BOB), []);
     assert_eq!(problems(&talk.asks(BOB, ignore("more")), BOB), [Problem::TooManyIgnored { max: 100 }]);
 }
+
+#[test]
+fn moderator_frees_a_registered_name_and_no_other() {
+    let mut talk = Talk::under("--registration", &sections());
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    talk.comes(BOB, "bob");
+    talk.asks(BOB, Request::Register);
+    let unregister = |who: &str| Request::Moderate(Moderation::Unregister { name: text(who) });
+    assert_eq!(problems(&talk.asks(BOB, unregister("bob")), BOB).len(), 1, "a user is no moderator");
+    let sent = talk.asks(ANN, unregister("BOB"));
+    assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::SessionEnded)), "{sent:?}");
+    assert!(sent.contains(&Outcome::Saved(ANN, Event::Moderated(text("the name bob is free")))), "{sent:?}");
+    talk.leaves(BOB, None);
+    talk.comes(CY, "bob");
+    for who in ["bob", "bea"] {
+        assert_eq!(problems(&talk.asks(ANN, unregister(who)), ANN), [Problem::NotRegistered(text(who))]);
+    }
+    assert!(matches!(&problems(&talk.asks(ANN, unregister("ann")), ANN)[..], [Problem::RoleTooHigh { .. }]));
+}
+
+#[test]
+fn muted_moderator_gives_no_reasons() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    talk.asks(CY, login("ann", "a"));
+    talk.asks(CY, Request::Moderate(Moderation::Mute { name: text("mod"), time: None }));
+    assert!(matches!(&problems(&talk.asks(ANN, kick("bob")), ANN)[..], [Problem::Muted(_)]));
+    let silent = Moderation::Kick { name: text("bob"), reason: None };
+    assert_eq!(problems(&talk.asks(ANN, Request::Moderate(silent)), ANN), []);
+}

@@ -161,6 +161,7 @@ const HELP: &str = "\
 -- /unmute NAME              moderators: NAME may speak again
 -- /ban WHO [TIME] [REASON]  moderators: keep a name or an ADDRESS[/BITS] out
 -- /unban WHO                moderators: lift a ban
+-- /unregister NAME          moderators: free a name that was registered
 -- /bans                     moderators: list the bans
 -- /quit [REASON]            say good-bye
 ";
@@ -446,6 +447,7 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
         ),
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
         (Problem::NotMuted(name("bob")), "bob is not muted"),
+        (Problem::NotRegistered(text("bob")), "nobody has registered the name bob"),
         (Problem::Filtered, "that was not sent: it has a word that is not allowed here"),
         (Problem::TooManyIgnored { max: 100 }, "you ignore 100 names, as many as you may. /unignore one"),
         (Problem::NobodyToAnswer, "nobody has sent you a private message yet"),
@@ -535,6 +537,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::ElsewhereOnly(_) => 51,
         Problem::NotBanned(_) => 52,
         Problem::NotMuted(_) => 53,
+        Problem::NotRegistered(_) => 60,
         Problem::Filtered => 54,
         Problem::NobodyToAnswer => 55,
         Problem::NotSaved(_) => 56,
@@ -556,7 +559,7 @@ fn every_kind_of_event_is_in_the_tables() {
         .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 59).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 60).collect());
 }
 
 /// Any name that parses, or that of a guest.

@@ -971,3 +971,47 @@ fn banned_account_neither_reads_nor_speaks_anywhere() {
     assert!(!bytes_of(stage, wire).contains("joined") && stage.server.chat().access().logged_in().is_empty());
     guarded.stage.end();
 }
+
+#[test]
+fn telnet_does_not_show_a_token_and_nc_gets_no_command() {
+    const WILL_ECHO: &[u8] = &[255, 251, 1];
+    const WONT_ECHO: &[u8] = &[255, 252, 1];
+    let holds = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let (telnet, nc) = (stage.connect(), stage.connect());
+    stage.run();
+    stage.send(telnet, b"bea\r\n");
+    stage.send(nc, b"ann\n");
+    stage.run();
+    assert!(stage.raw(telnet).ends_with(WILL_ECHO), "{:?}", stage.raw(telnet));
+    // The client agrees, and sends its token.
+    stage.send(telnet, &[255, 253, 1]);
+    stage.send(telnet, b"b\r\n");
+    stage.send(nc, b"a\n");
+    stage.run();
+    assert!(holds(stage.raw(telnet), WONT_ECHO) && holds(stage.raw(telnet), b"hello bea"));
+    assert!(!stage.raw(nc).contains(&255) && holds(stage.raw(nc), b"hello ann"));
+    let echoes = stage.raw(telnet).iter().filter(|byte| **byte == 255).count();
+    stage.send(telnet, b"/nick bob\r\n");
+    stage.run();
+    assert_eq!(stage.raw(telnet).iter().filter(|byte| **byte == 255).count(), echoes);
+    guarded.stage.end();
+}
+
+#[test]
+fn echo_of_telnet_comes_back_after_a_wrong_token() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let wire = stage.connect();
+    stage.run();
+    let commands = |stage: &Stage| -> Vec<u8> {
+        stage.raw(wire).windows(2).filter(|window| window[0] == 255).map(|window| window[1]).collect()
+    };
+    for line in [&b"bea\r\n"[..], b"wrong\r\n", b"bea\r\n", b"\r\n"] {
+        stage.send(wire, line);
+        stage.run();
+    }
+    assert_eq!(commands(stage), [251, 252, 251, 252]);
+    guarded.stage.end();
+}

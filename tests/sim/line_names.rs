@@ -112,7 +112,7 @@ fn person_that_reads_the_refusal_gives_another_name() {
     }
     stage.say(person, "/help");
     stage.run();
-    assert_eq!(stage.unread(person).len(), 24, "commands are answered at once");
+    assert_eq!(stage.unread(person).len(), 25, "commands are answered at once");
     stage.expect(bob, &[]);
     stage.say(person, "dan");
     stage.pass(SECOND);

@@ -48,6 +48,7 @@ pub fn moderation(word: &str, raw: &str) -> Result<Moderation, Problem> {
         "unmute" => Moderation::Unmute { name: name()? },
         "ban" => Moderation::Ban { target: target()?, time, reason: reason() },
         "unban" => Moderation::Unban { target: target()? },
+        "unregister" => Moderation::Unregister { name: name()? },
         "bans" => Moderation::Bans,
         other => return Err(super::unknown_type(other)),
     })

@@ -242,6 +242,14 @@ pub const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        word: "unregister",
+        usage: "/unregister NAME",
+        help: "moderators: free a name that was registered",
+        parse: |rest| {
+            Some(Ok(Request::Moderate(Moderation::Unregister { name: Text::clean(argument(rest)?)? })))
+        },
+    },
+    Command {
         word: "bans",
         usage: "/bans",
         help: "moderators: list the bans",
