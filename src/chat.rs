@@ -404,8 +404,9 @@ impl Chat {
     }
 
     /// The client that would be sent a private message by a request.
-    pub fn affected_client(&self, request: &Request) -> Option<ClientId> {
+    pub fn affected_client(&self, id: ClientId, request: &Request) -> Option<ClientId> {
         match request {
+            Request::Answer(_) => self.last_sender(id),
             Request::Private { to, .. } => self.find_client(to.as_str()),
             _ => None,
         }

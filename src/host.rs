@@ -43,7 +43,8 @@ impl Host {
     pub fn address(self) -> Option<IpAddr> {
         match self.0 {
             [0, 0, 0, 1, a, b, c, d] => Some(IpAddr::from([a, b, c, d])),
-            [0, ..] => None,
+            // No other host begins with three zero bytes: RFC 6052's prefix has 0x64 in the second.
+            [0, 0, 0, ..] => None,
             [a, b, c, d, e, f, g, h] => Some(IpAddr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])),
         }
     }

@@ -73,7 +73,7 @@ pub struct Identity {
 /// A kind of request, by the right that it needs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
-    /// Log in, register, quit, ask for help or a pong: allowed to every client.
+    /// Log in, leave, quit, ask for help or a pong: allowed to every client.
     Connect,
     /// Take a name, send a private message, list rooms and members: everything that is bound to no room.
     Converse,

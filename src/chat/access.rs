@@ -10,6 +10,7 @@ use crate::access::{
     Accounts, Ban, BanTarget, Bans, Identity, JwtKey, Login, Mute, Proof, Role, Settings, Validity,
 };
 use crate::config::{AccessMode, Config, Takeover};
+use crate::protocol::UniqueId;
 use crate::sparse::Sparse;
 use crate::state::SavedState;
 use crate::text::{Name, Text, fold};
@@ -46,7 +47,7 @@ struct Attempts {
 pub struct Courtesy {
     pub away: Option<Text>,
     /// The sender of the last private message.
-    pub last_sender: Option<Name>,
+    pub last_sender: Option<(ClientId, UniqueId)>,
 }
 
 /// The accounts, and tables that few clients are in: sessions, attempts, mutes.
@@ -256,7 +257,8 @@ impl Access {
     }
 
     /// Mutes an account, or a guest while it is connected.
-    pub fn mute(&mut self, client: Option<ClientId>, is_account: bool, mute: Mute) {
+    pub fn mute(&mut self, client: Option<ClientId>, is_account: bool, mute: Mute, now: Now) {
+        self.account_mutes.retain(|_, mute| mute.is_active(now.unix_millis));
         match client.filter(|_| !is_account) {
             Some(guest) => self.client_mutes.insert(guest.0, mute),
             None => drop(self.account_mutes.insert(folded(&mute.account), mute)),
@@ -313,8 +315,9 @@ impl Access {
         })
     }
 
-    /// Records when the mute of a client ends, so that it can be told then.
+    /// Records when the present mute of a client ends, for a notice then.
     pub fn watch_mute(&mut self, id: ClientId, now: Now) {
+        self.unmutes.retain(|(_, muted)| *muted != id);
         if let Some(until) = self.mute_of(id, now).and_then(|mute| mute.until_unix_millis) {
             let left = Duration::from_millis(until.saturating_sub(now.unix_millis));
             self.unmutes.insert((now.moment + left, id));

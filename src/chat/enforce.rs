@@ -17,6 +17,12 @@ impl Chat {
         request: Request,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
+        // A muted client may leave, but gives no reason.
+        let is_muted = || self.access.mute_of(id, ctx.now).is_some();
+        let request = match request {
+            Request::Quit(Some(_)) if !self.is_open() && is_muted() => Request::Quit(None),
+            request => request,
+        };
         let need = request.needs();
         let is_of_moderators = matches!(need.action, Action::Moderate | Action::SetTopic);
         // Without accounts, rules and mutes every client may do the rest.
@@ -106,6 +112,11 @@ impl Chat {
         let mut memberships = self.client(id)?.memberships();
         let first = memberships.next().filter(|_| memberships.next().is_none())?;
         self.rooms.at(first.slot)
+    }
+
+    /// Whether a client is a moderator.
+    pub(super) fn may_moderate(&self, id: ClientId) -> bool {
+        self.check_right(self.access.identity(id), Action::Moderate, None).is_ok()
     }
 
     /// Whether a client may enter a room.

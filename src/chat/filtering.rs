@@ -1,8 +1,8 @@
-//! The filter of words: it sees every text that a client can put before others. `data` and binary messages are not text.
+//! The filter of words is applied to every text that a client can put before others. `data` and binary messages are not text.
 
 use super::ids::ClientId;
 use super::{Chat, Ctx};
-use crate::access::{Filter, FilterSettings, FilterVerdict, Role};
+use crate::access::{Filter, FilterSettings, FilterVerdict};
 use crate::protocol::{Body, Event, Moderation, Payload, Problem, Request, Topic};
 use crate::text::{Name, RoomName, Text};
 
@@ -11,8 +11,8 @@ use crate::text::{Name, RoomName, Text};
 pub struct WordFilter {
     settings: FilterSettings,
     filter: Filter,
-    /// The last text with a word that moderators are to be sent.
-    flagged: Option<Text>,
+    /// Texts with a word, for moderators.
+    flagged: Vec<Text>,
 }
 
 impl WordFilter {
@@ -25,7 +25,7 @@ impl WordFilter {
         }
         let filter = Filter::new(settings);
         debug_assert!(filter.is_ok(), "the configuration was checked: {filter:?}");
-        Some(WordFilter { settings: settings.clone(), filter: filter.ok()?, flagged: None })
+        Some(WordFilter { settings: settings.clone(), filter: filter.ok()?, flagged: Vec::new() })
     }
 
     /// Passes, masks or refuses a text.
@@ -35,7 +35,7 @@ impl WordFilter {
             FilterVerdict::Mask(masked) => Text::clean_lines(&masked).ok_or(Problem::Filtered),
             FilterVerdict::Refuse => Err(Problem::Filtered),
             FilterVerdict::Flag => {
-                self.flagged = Some(text.clone());
+                self.flagged.push(text.clone());
                 Ok(text)
             }
         }
@@ -51,7 +51,7 @@ impl WordFilter {
             FilterVerdict::Clean => Ok(()),
             FilterVerdict::Mask(_) | FilterVerdict::Refuse => Err(Problem::Filtered),
             FilterVerdict::Flag => {
-                self.flagged = Text::clean(name);
+                self.flagged.extend(Text::clean(name));
                 Ok(())
             }
         }
@@ -73,7 +73,7 @@ impl WordFilter {
             FilterVerdict::Mask(masked) => Ok(Payload::Text(masked.into())),
             FilterVerdict::Refuse => Err(Problem::Filtered),
             FilterVerdict::Flag => {
-                self.flagged = Text::clean_lines(&raw);
+                self.flagged.extend(Text::clean_lines(&raw));
                 Ok(Payload::Text(raw))
             }
         }
@@ -89,7 +89,8 @@ impl WordFilter {
             Request::Private { to, text, receipt } => Request::Private { to, text: self.text(text)?, receipt },
             Request::Answer(text) => Request::Answer(self.text(text)?),
             Request::Away(text) => Request::Away(self.optional(text)?),
-            Request::Quit(reason) => Request::Quit(self.optional(reason)?),
+            // A client may always leave, without the reason if need be.
+            Request::Quit(reason) => Request::Quit(self.optional(reason).unwrap_or_default()),
             Request::Topic { room, text: Some(Topic(text)) } => {
                 Request::Topic { room, text: Some(Topic(self.optional(text)?)) }
             }
@@ -178,12 +179,13 @@ impl Chat {
 
     /// Sends moderators the text that the filter has flagged.
     fn report_flagged(&mut self, author: Option<&Name>, ctx: &mut Ctx<'_>) {
-        let Some(text) = self.filter.as_mut().and_then(|filter| filter.flagged.take()) else {
-            return;
-        };
-        for id in self.access.logged_in() {
-            if self.access.identity(id).role >= Role::Moderator {
-                ctx.reply(id, Event::Flagged { author: author.cloned(), text: text.clone() });
+        let texts =
+            self.filter.as_mut().map(|filter| std::mem::take(&mut filter.flagged)).unwrap_or_default();
+        for text in texts {
+            for id in self.access.logged_in() {
+                if self.may_moderate(id) {
+                    ctx.deliver(id, Event::Flagged { author: author.cloned(), text: text.clone() });
+                }
             }
         }
     }

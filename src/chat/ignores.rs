@@ -15,7 +15,8 @@ use crate::text::{Name, Text, fold};
 /// The most names that a client can ignore. Each message of an ignored client costs a look at those that ignore it.
 pub const IGNORED_MAX: usize = 100;
 
-/// Both directions of the relation. Names are folded, so that another spelling is ignored too.
+/// Both directions of the relation. Names are folded, so that another spelling is ignored too. The clients that ignore a name
+/// are sorted.
 #[derive(Default, Debug)]
 pub struct Ignores {
     ignorers: HashMap<String, Rc<[ClientId]>>,
@@ -37,7 +38,7 @@ impl Ignores {
 
     /// Whether a client ignores that name.
     pub fn has(&self, id: ClientId, name: &str) -> bool {
-        self.of(name).is_some_and(|ignorers| ignorers.contains(&id))
+        self.of(name).is_some_and(|ignorers| ignorers.binary_search(&id).is_ok())
     }
 
     /// Whether a client ignores anybody.
@@ -57,8 +58,9 @@ impl Ignores {
         }
         ignored.push(key.clone());
         let others = self.ignorers.get(&key).map_or(&[][..], |ignorers| ignorers);
-        let ignorers = others.iter().copied().chain([id]).collect();
-        self.ignorers.insert(key, ignorers);
+        let mut ignorers: Vec<ClientId> = others.iter().copied().chain([id]).collect();
+        ignorers.sort_unstable();
+        self.ignorers.insert(key, ignorers.into());
         true
     }
 
@@ -90,15 +92,29 @@ impl Ignores {
         }
     }
 
-    /// Follows a client to its new name. The old name may go to somebody else.
+    /// Follows a client to its new name. The old name stays ignored, since it may come back to it, or log in there again.
     pub fn rename(&mut self, old: &str, new: &str) {
-        let ignorers: Vec<ClientId> = self.of(old).map(|ignorers| ignorers.to_vec()).unwrap_or_default();
-        for id in ignorers {
-            self.remove(id, old);
-            // One name makes room for the other.
-            let is_added = self.add(id, new);
-            debug_assert!(is_added, "{id:?} ignores too many");
+        let Some(ignorers) = self.of(old).cloned() else {
+            return;
+        };
+        let (old, new) = (key(old), key(new));
+        for id in ignorers.iter() {
+            let ignored = self.ignored.get_or_default(id.0);
+            if ignored.contains(&new) {
+                continue;
+            }
+            ignored.push(new.clone());
+            if ignored.len() > IGNORED_MAX {
+                // The new name takes the place of the old one.
+                ignored.retain(|name| *name != old);
+                self.remove_ignorer(*id, &old);
+            }
         }
+        let others = self.ignorers.get(&new).map_or(&[][..], |ignorers| ignorers);
+        let mut all: Vec<ClientId> = others.iter().chain(ignorers.iter()).copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        self.ignorers.insert(new, all.into());
     }
 
     /// The names that a client ignores.

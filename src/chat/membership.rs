@@ -5,7 +5,7 @@ use super::ids::{ClientId, RoomId};
 use super::shared::publish_subscription;
 use super::{Chat, Ctx, Effect, Location};
 use crate::access::Action;
-use crate::protocol::{Arrival, Dialect, Event, Position, PositionError, Problem, Request};
+use crate::protocol::{Arrival, CloseReason, Dialect, Event, Position, PositionError, Problem, Request};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -50,6 +50,8 @@ impl Chat {
             self.enter_sse(id, serial, room, heard, ctx);
             return self.start_sse_session(id, login.flatten(), ctx);
         }
+        // A client that must log in first has nothing but a guest name, by which nobody can reach it.
+        let name = name.filter(|_| login.is_some() || !self.access.login_required);
         let name = name.filter(|name| match self.refused_arrival(name, ctx) {
             Some(problem) => {
                 self.check_holders(name.as_str(), None, ctx);
@@ -96,6 +98,9 @@ impl Chat {
         ctx.activate(id);
         debug_assert!(room.is_some(), "the route of SSE clients has a room");
         // Other clients may have opened the last free rooms since the request was accepted.
+        if room.as_ref().is_some_and(|room| self.filter_room(room, ctx).is_err()) {
+            return ctx.close(id, CloseReason::NotAllowed);
+        }
         match room.and_then(|room| self.rooms.open(room)) {
             Some(room) => self.start_catch_up(id, room, position, ctx),
             None => ctx.reply_problem(id, Problem::TooManyRooms),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::ids::{ClientId, RoomId};
 use super::{Chat, Ctx, Effect, Except, Location};
+use crate::access::Action;
 use crate::protocol::{Body, Event, LocalEvent, Message, MessageKind, Payload, Problem, Sender};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
@@ -133,7 +134,12 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameRequired)?;
-        let addressee = self.find_client(to.as_str()).ok_or_else(|| Problem::NoSuchClient(to.clone()))?;
+        let may_read = |id: &ClientId| {
+            self.check_right(self.access.identity(*id), Action::Converse, None).is_ok()
+                || id.remote_key().is_some()
+        };
+        let addressee = self.find_client(to.as_str()).filter(may_read);
+        let addressee = addressee.ok_or_else(|| Problem::NoSuchClient(to.clone()))?;
         if let Some((from, to)) = self.existing_name(id).zip(self.existing_name(addressee)) {
             let by = self.unique_id(id);
             let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
@@ -141,7 +147,7 @@ impl Chat {
                 // The sender is not told that it is ignored.
                 None if self.ignores.has(addressee, from.as_str()) => {}
                 None => {
-                    self.record_private(addressee, id, from.clone(), ctx);
+                    self.record_private(addressee, id, ctx);
                     ctx.deliver(addressee, Event::Private { by: Some(by), from, text });
                 }
                 Some(process) => ctx.publish(|| LocalEvent::Private { process, to, by, from, text }),

@@ -144,9 +144,9 @@ impl Chat {
         let (client, target, account) = self.person(by, name)?;
         let until_unix_millis = until(time, ctx.now);
         let mute = Mute { account: target.clone(), by: by.name.clone(), until_unix_millis };
-        self.access.mute(client, account.is_some(), mute);
+        self.access.mute(client, account.is_some(), mute, ctx.now);
         let length = BanLength::from(time);
-        if let Some(id) = client {
+        for id in self.muted_clients(client, account.as_ref()) {
             self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
             // A person has read it already.
@@ -157,12 +157,25 @@ impl Chat {
         Ok((format!("{target} is muted {length}"), account.is_some()))
     }
 
+    /// The clients that a mute concerns: all sessions of the account, or the guest.
+    fn muted_clients(&self, client: Option<ClientId>, account: Option<&Name>) -> Vec<ClientId> {
+        let Some(account) = account else {
+            return client.into_iter().collect();
+        };
+        let is_own = |id: &ClientId| {
+            let name = self.access.identity(*id).account.as_ref();
+            name.is_some_and(|name| name.same_as(account.as_str()))
+        };
+        self.access.logged_in().into_iter().filter(is_own).collect()
+    }
+
     fn unmute(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
         let (client, target, account) = self.person(by, name)?;
         if !self.access.unmute(client, account.as_ref().unwrap_or(&target)) {
             return Err(Problem::NotMuted(target));
         }
-        if let Some(id) = client {
+        for id in self.muted_clients(client, account.as_ref()) {
+            self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: None });
             self.apply_rights(id, ctx);
         }

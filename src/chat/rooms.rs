@@ -11,10 +11,10 @@ use slab::Slab;
 
 use super::eviction::EvictionQueue;
 use super::ids::{ClientId, RoomId, RoomSlot};
-use crate::access::RoomRules;
+use crate::access::{Allowed, RoomRules};
 use crate::config::Config;
 use crate::protocol::{Dialect, Message};
-use crate::text::RoomName;
+use crate::text::{Looks, Name, RoomName};
 use crate::time::Moment;
 
 pub use room::{Room, count_fitting, encoded_bytes_max};
@@ -94,6 +94,16 @@ impl Rooms {
     /// Whether a room has other rules than that everybody may enter and speak.
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()
+    }
+
+    /// Whether a list of the rules has that name, or one that looks like it.
+    pub fn lists(&self, name: &Name) -> bool {
+        let looks = Looks::of(name.as_str());
+        let lists = |allowed: &Allowed| match allowed {
+            Allowed::Accounts(names) => names.iter().any(|listed| Looks::of(listed.as_str()).alike(&looks)),
+            Allowed::Role(_) => false,
+        };
+        self.rules.values().any(|rules| lists(&rules.enter) || lists(&rules.speak))
     }
 
     /// Whether the configuration has rules for that room.

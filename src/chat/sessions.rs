@@ -23,6 +23,7 @@ impl Chat {
         let ctx = &mut self.context(now, effects);
         let login_was_required = self.access.login_required;
         let is_changed = self.rooms.set_rules(&config.sections.rooms);
+        self.rooms.set_limits(config);
         self.access.configure(config, jwt);
         self.filter = WordFilter::of(config.sections.filter.as_ref(), self.filter.take());
         self.end_invalid_sessions(ctx);
@@ -213,6 +214,10 @@ impl Chat {
         // A guest name parses as no name of a client.
         if self.access.session(id).is_some() || Name::parse(name.as_str()).is_err() {
             return Err(Problem::CantRegister);
+        }
+        // A list of a room means an account of the configuration or of another application.
+        if self.rooms.lists(&name) {
+            return Err(Problem::NameRegistered(name));
         }
         let token = match self.access.accounts.register(name.clone()) {
             Ok(token) => token,

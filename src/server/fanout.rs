@@ -11,6 +11,8 @@
 //! delivers the batch first where it must. A batch also records how often the members of its room had changed, and
 //! debug builds check that on delivery.
 
+mod batch;
+
 use std::rc::Rc;
 
 use super::Server;
@@ -21,6 +23,8 @@ use crate::connection::{Priority, Pushed, Readiness, Schedule, State};
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event, Problem, RemoteEvent, Request};
 use crate::time::Now;
+
+use batch::{Batch, BatchedFrame};
 
 /// Most bytes of a batch. A much longer one would not fit into an outbox that has room for most of it.
 const BATCH_BYTES: usize = 16 * 1024;
@@ -35,44 +39,6 @@ pub struct Fanout {
     effects: Vec<Effect>,
     /// The client whose request is being handled, and the tag of its reply.
     requester: Option<(ClientId, Option<Tag>)>,
-}
-
-/// Messages to the members of one room who speak one dialect, one behind the other in the arena.
-#[derive(Debug)]
-struct Batch {
-    room: RoomId,
-    dialect: Dialect,
-    /// The number of changes of the room's members, when the batch began.
-    changes: u32,
-    /// All frames together.
-    whole: Frame,
-    frames: Vec<BatchedFrame>,
-    /// The members that some frames are left out for, since they ignore the author. It is mostly empty.
-    ignorers: Vec<(Frame, Rc<[ClientId]>)>,
-}
-
-impl Batch {
-    /// The members that are left out of a frame at least.
-    fn left_out(&self) -> Vec<ClientId> {
-        let mut ids: Vec<ClientId> = self.frames.iter().filter_map(|frame| frame.except).collect();
-        ids.extend(self.ignorers.iter().flat_map(|(_, ignorers)| ignorers.iter().copied()));
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    /// Whether a member is left out of a frame.
-    fn leaves_out(&self, id: ClientId, frame: &BatchedFrame) -> bool {
-        let ignores = |(ignored, ids): &(Frame, Rc<[ClientId]>)| *ignored == frame.frame && ids.contains(&id);
-        frame.except == Some(id) || self.ignorers.iter().any(ignores)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct BatchedFrame {
-    frame: Frame,
-    /// The member that is left out, mostly the talker.
-    except: Option<ClientId>,
 }
 
 impl Fanout {
@@ -336,11 +302,36 @@ impl<N: Net> Server<N> {
             }
             let frame = arena.frame(|out| codec::encode(dialect, event, None, out));
             if !frame.is_empty() {
-                self.extend_batch(room, dialect, BatchedFrame { frame, except: except.cause });
-                if let Some((ignorers, batch)) = except.ignorers.clone().zip(self.fanout.batch.as_mut()) {
-                    batch.ignorers.push((frame, ignorers));
+                let frame = BatchedFrame { frame, except: except.cause, ignorers: None };
+                match &except.ignorers {
+                    None => self.extend_batch(room, dialect, frame),
+                    Some(ignorers) => self.extend_batch_without(room, dialect, frame, ignorers),
                 }
             }
+        }
+    }
+
+    /// Adds a frame to the batch that is left out for those that ignore its author.
+    fn extend_batch_without(
+        &mut self,
+        room: RoomId,
+        dialect: Dialect,
+        frame: BatchedFrame,
+        ignorers: &Rc<[ClientId]>,
+    ) {
+        self.extend_batch(room, dialect, frame);
+        if let Some(batch) = &mut self.fanout.batch
+            && let Some(last) = batch.frames.last_mut()
+        {
+            // Messages of one author mostly follow each other.
+            let known = batch.ignorers.iter().position(|known| Rc::ptr_eq(known, ignorers));
+            let index = known.unwrap_or_else(|| {
+                batch.ignorers.push(ignorers.clone());
+                batch.ignorers.len() - 1
+            });
+            // A batch has at most 16 KiB, and each frame some bytes.
+            debug_assert!(u16::try_from(index).is_ok(), "{index} lists in a batch");
+            last.ignorers = u16::try_from(index).ok();
         }
     }
 

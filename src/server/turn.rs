@@ -236,7 +236,7 @@ impl<N: Net> Server<N> {
         let (rooms, client) = match input {
             Input::Request { request: Ok(request), .. } => (
                 self.fanout.chat().affected_rooms(token.into(), request),
-                self.fanout.chat().affected_client(request),
+                self.fanout.chat().affected_client(token.into(), request),
             ),
             Input::Http(Ok(request)) => (self.publish_room(token, request).into_iter().collect(), None),
             _ => return None,

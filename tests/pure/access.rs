@@ -486,8 +486,8 @@ fn filter_refuses_or_flags_a_text_as_it_is_set() {
     let sent = talk.asks(BOB, say("heck"));
     assert_eq!(said(&sent), ["heck"]);
     let flagged = Event::Flagged { author: Some(name("bob")), text: text("heck") };
-    assert!(sent.contains(&Outcome::Reply(ANN, flagged.clone())), "{sent:?}");
-    assert!(!sent.contains(&Outcome::Reply(BOB, flagged)), "{sent:?}");
+    assert!(sent.contains(&Outcome::Pass(ANN, flagged.clone())), "{sent:?}");
+    assert!(!sent.contains(&Outcome::Pass(BOB, flagged)), "{sent:?}");
 }
 
 #[test]
@@ -526,7 +526,9 @@ fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
     assert_eq!(reached(&talk.asks(CY, say("two"))), [ANN]);
     talk.asks(BOB, Request::Unignore(text("daniel")));
     assert_eq!(reached(&talk.asks(CY, say("three"))), [ANN, BOB]);
-    assert_eq!(talk.asks(BOB, Request::Ignore(None)), [Outcome::Reply(BOB, listed(&[]))]);
+    // The old name stays ignored until it is named.
+    assert_eq!(talk.asks(BOB, Request::Ignore(None)), [Outcome::Reply(BOB, listed(&["dan"]))]);
+    assert_eq!(talk.asks(BOB, Request::Unignore(text("dan"))), [Outcome::Reply(BOB, listed(&[]))]);
 }
 
 #[test]
@@ -567,4 +569,88 @@ fn muted_moderator_gives_no_reasons() {
     assert!(matches!(&problems(&talk.asks(ANN, kick("bob")), ANN)[..], [Problem::Muted(_)]));
     let silent = Moderation::Kick { name: text("bob"), reason: None };
     assert_eq!(problems(&talk.asks(ANN, Request::Moderate(silent)), ANN), []);
+}
+
+#[test]
+fn size_of_a_history_changes_with_the_rules_of_its_room() {
+    let mut talk = Talk::under("", ACCOUNTS);
+    talk.comes(BOB, "bob");
+    talk.asks(BOB, join("dev"));
+    for number in 0..5 {
+        talk.asks(BOB, say(&format!("m{number}")));
+    }
+    let history = |talk: &mut Talk| {
+        let sent = talk.asks(BOB, Request::History { room: None, count: Some(50), after: None });
+        sent.iter().filter(|o| matches!(o, Outcome::Reply(_, Event::HistoryEntry { .. }))).count()
+    };
+    assert_eq!(history(&mut talk), 5);
+    talk.reloads("", &format!("{ACCOUNTS}[rooms.dev]\nhistory = 2\n"));
+    assert_eq!(history(&mut talk), 2);
+    talk.asks(BOB, say("more"));
+    assert_eq!(history(&mut talk), 2);
+    talk.reloads("", &format!("{ACCOUNTS}[rooms.dev]\nhistory = 0\n"));
+    assert_eq!(history(&mut talk), 0);
+}
+
+#[test]
+fn account_that_logs_in_twice_stays_ignored() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    talk.asks(BOB, ignore("bea"));
+    talk.asks(CY, login("bea", "b"));
+    talk.comes(crate::talk::DAN, "eve");
+    talk.asks(crate::talk::DAN, login("bea", "b"));
+    for id in [CY, crate::talk::DAN] {
+        let sent = talk.asks(id, say("hi"));
+        let reached = sent.iter().any(|o| matches!(o, Outcome::Announce(to, _) if to.contains(&BOB)));
+        assert!(!reached, "{sent:?}");
+    }
+}
+
+#[test]
+fn name_in_the_list_of_a_room_can_not_be_registered() {
+    let list = "[rooms.radio]\nspeak = [\"poller\"]\n";
+    let mut talk = Talk::under("--registration", list);
+    talk.comes(BOB, "poller");
+    assert_eq!(problems(&talk.asks(BOB, Request::Register), BOB), [Problem::NameRegistered(name("poller"))]);
+}
+
+#[test]
+fn answer_does_not_go_to_the_next_owner_of_a_name() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    let private = Request::Private { to: text("bob"), text: text("psst"), receipt: false };
+    talk.asks(CY, private);
+    talk.leaves(CY, None);
+    talk.comes(CY, "dan");
+    assert_eq!(problems(&talk.asks(BOB, Request::Answer(text("x"))), BOB), [Problem::NobodyToAnswer]);
+}
+
+#[test]
+fn muted_client_leaves_without_its_reason() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(ANN, Request::Moderate(Moderation::Mute { name: text("bob"), time: None }));
+    let sent = talk.asks(BOB, Request::Quit(Some(text("shout"))));
+    assert!(sent.contains(&Outcome::Quit(BOB)), "{sent:?}");
+    assert!(!format!("{sent:?}").contains("shout"), "{sent:?}");
+}
+
+#[test]
+fn mute_of_an_account_reaches_all_its_sessions_and_a_longer_one_replaces_it() {
+    let mut talk = Talk::under("--takeover older", &sections());
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    for (id, who) in [(BOB, "bob"), (CY, "dan")] {
+        talk.comes(id, who);
+        talk.asks(id, login("bea", "b"));
+    }
+    let mute = |seconds| {
+        let time = Some(std::time::Duration::from_secs(seconds));
+        Request::Moderate(Moderation::Mute { name: text("bea"), time })
+    };
+    let sent = talk.asks(ANN, mute(60));
+    for id in [BOB, CY] {
+        assert!(sent.iter().any(|o| matches!(o, Outcome::Reply(to, Event::Muted { .. }) if *to == id)));
+    }
+    talk.asks(ANN, mute(3_600));
+    assert_eq!(talk.after_seconds(60), []);
+    assert_eq!(talk.after_seconds(3_540).len(), 2, "both are told that they may speak");
 }

@@ -1015,3 +1015,41 @@ fn echo_of_telnet_comes_back_after_a_wrong_token() {
     assert_eq!(commands(stage), [251, 252, 251, 252]);
     guarded.stage.end();
 }
+
+#[test]
+fn websocket_client_without_a_login_has_no_name_of_its_own_and_is_sent_nothing_private() {
+    let mut guarded = Guarded::new("--access login");
+    let stage = &mut guarded.stage;
+    let mut stranger = Socket::open(stage, "/ws?name=dora&room=lobby");
+    let sent = stranger.texts(stage).concat();
+    assert!(sent.contains(r#""name":"guest-"#) && !sent.contains("dora"), "{sent}");
+    let bea = stage.connect();
+    stage.run();
+    stage.say(bea, "/login bea b");
+    stage.run();
+    for name in ["dora", "guest-1", "guest-2", "guest-3"] {
+        stage.say(bea, &format!("/msg {name} secret"));
+    }
+    stage.run();
+    assert_eq!(stage.text(bea).matches("nobody is called").count(), 4, "{}", stage.text(bea));
+    assert!(!stranger.texts(stage).concat().contains("secret"));
+    guarded.stage.end();
+}
+
+#[test]
+fn stream_opens_no_room_with_a_filtered_name() {
+    let mut guarded = Guarded::new("");
+    let file = guarded.folder.path().join("chinwag.toml");
+    fs::write(&file, "[filter]\nwords = [\"heck\"]\n").expect("a file");
+    guarded.stage.world().signal(chinwag::net::Signal::Reload);
+    guarded.stage.run();
+    let stage = &mut guarded.stage;
+    let tail = stage.connect_http();
+    let answer = crate::web::ask(stage, tail, &get("/rooms/heck/events"));
+    assert!(answer.contains("bye"), "{answer}");
+    let bob = stage.join("bob");
+    stage.say(bob, "/join heck");
+    stage.run();
+    assert!(stage.text(bob).contains("a word that is not allowed"), "{}", stage.text(bob));
+    guarded.stage.end();
+}

@@ -443,6 +443,10 @@ impl Scenario {
             self.actors[index].name = None;
         }
         let is_login = credential.is_some();
+        if !is_login && self.model.login_required {
+            // It has a guest name until it has logged in.
+            self.actors[index].name = None;
+        }
         match credential {
             Some((_, None)) => return self.close(index),
             Some((_, Some(account))) if self.model.lasts(&self.model.name_bans, &account) => {
@@ -593,7 +597,9 @@ impl Scenario {
             &format!(r#"{{"type":"tell","to":"{name}","text":"{text}","id":1}}"#),
         );
         let may = self.model.converses(self.actors[index].account.as_deref()) && !self.is_muted(index);
-        if may && has_name {
+        // Nobody can write to a client that must log in first.
+        let is_reached = self.model.converses(self.actors[to].account.as_deref());
+        if may && has_name && is_reached {
             [to, index].into_iter().for_each(|reader| {
                 self.actors[reader].granted.insert(number);
             });
