@@ -16,7 +16,7 @@ pub mod token;
 pub use accounts::{
     Accounts, Login, LoginFailed, Proof, REGISTERED_MAX, RegisterError, Registered, Validity,
 };
-pub use bans::{Ban, BanTarget, Bans, Mute};
+pub use bans::{BANS_MAX, Ban, BanTarget, Bans, Mute};
 pub use filter::{Filter, FilterVerdict};
 pub use jwt::JwtKey;
 pub use network::Network;

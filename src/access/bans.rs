@@ -146,6 +146,19 @@ impl Bans {
         Ok(())
     }
 
+    /// Whether addresses are banned, or were until lately.
+    pub fn has_networks(&self) -> bool {
+        !self.networks.is_empty()
+    }
+
+    /// The ban of exactly that target, also if it has ended.
+    pub fn get(&self, target: &BanTarget) -> Option<&Ban> {
+        match target {
+            BanTarget::Name(name) => self.names.get(&key(name.as_str())),
+            BanTarget::Network(network) => self.networks.get(network),
+        }
+    }
+
     /// Lifts the ban of exactly that target. Returns whether there was one.
     pub fn lift(&mut self, target: &BanTarget) -> bool {
         match target {

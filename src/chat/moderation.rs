@@ -76,10 +76,13 @@ impl Chat {
             Moderation::Ban { target, time, reason } => {
                 (self.ban(by, target, (*time, reason.clone()), ctx)?, true)
             }
-            Moderation::Unban { target } => match self.access.unban(target) {
-                true => (format!("the ban of {target} is lifted"), true),
-                false => return Err(Problem::NotBanned(target.to_string())),
-            },
+            Moderation::Unban { target } => {
+                self.check_author(by, target, ctx.now)?;
+                match self.access.unban(target) {
+                    true => (format!("the ban of {target} is lifted"), true),
+                    false => return Err(Problem::NotBanned(target.to_string())),
+                }
+            }
         };
         ctx.log_moderation(by.name.clone(), moderation.clone());
         let answer = Text::clean(&answer).unwrap_or_else(|| Text::of_name(&by.name));
@@ -146,7 +149,7 @@ impl Chat {
         let mute = Mute { account: target.clone(), by: by.name.clone(), until_unix_millis };
         self.access.mute(client, account.is_some(), mute, ctx.now);
         let length = BanLength::from(time);
-        for id in self.muted_clients(client, account.as_ref()) {
+        for id in self.clients_of(client, account.as_ref()) {
             self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
             // A person has read it already.
@@ -157,8 +160,8 @@ impl Chat {
         Ok((format!("{target} is muted {length}"), account.is_some()))
     }
 
-    /// The clients that a mute concerns: all sessions of the account, or the guest.
-    fn muted_clients(&self, client: Option<ClientId>, account: Option<&Name>) -> Vec<ClientId> {
+    /// The clients of a person: all sessions of the account, or the guest.
+    fn clients_of(&self, client: Option<ClientId>, account: Option<&Name>) -> Vec<ClientId> {
         let Some(account) = account else {
             return client.into_iter().collect();
         };
@@ -174,7 +177,7 @@ impl Chat {
         if !self.access.unmute(client, account.as_ref().unwrap_or(&target)) {
             return Err(Problem::NotMuted(target));
         }
-        for id in self.muted_clients(client, account.as_ref()) {
+        for id in self.clients_of(client, account.as_ref()) {
             self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.name.clone(), length: None });
             self.apply_rights(id, ctx);
@@ -227,6 +230,7 @@ impl Chat {
             reason: reason.clone(),
             until_unix_millis: until(time, ctx.now),
         };
+        self.check_author(by, target, ctx.now)?;
         let removal = Removal { by: by.name.clone(), reason, ban: Some(time.into()) };
         let length = BanLength::from(time);
         let name = match target {
@@ -247,6 +251,9 @@ impl Chat {
         {
             check_rank(by, owner, self.access.accounts.role(owner))?;
         }
+        for id in self.clients_of(None, Some(name)) {
+            check_rank(by, name, self.access.identity(id).role)?;
+        }
         self.access.ban(ban.clone(), ctx.now).map_err(Problem::CantModerate)?;
         if let Some(id) = client {
             // A guest would come back under another name.
@@ -264,6 +271,18 @@ impl Chat {
             }
         }
         Ok(format!("{name} is banned {length}"))
+    }
+
+    /// Checks that a ban that is to be lifted or replaced is not by an account with a higher role.
+    fn check_author(&self, by: &Moderator, target: &BanTarget, now: Now) -> Result<(), Problem> {
+        let ban = self.access.bans.get(target).filter(|ban| ban.is_active(now.unix_millis));
+        let author = ban.map(|ban| &ban.by);
+        match author.map(|author| (author, self.access.accounts.role(author))) {
+            Some((author, role)) if role > by.role => {
+                Err(Problem::RoleTooHigh { name: author.clone(), role })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds the ban of an address whose client was banned by name.

@@ -166,7 +166,7 @@ impl<N: Net> Server<N> {
         self.receive_arrival(token, arrival);
     }
 
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         token: Token,
         response: &HttpResponse,

@@ -4,16 +4,19 @@
 //! another client. So the client's address counts the connection from the request to the response, and for good once the
 //! connection has become a client of the chat.
 
+use ::http::StatusCode;
+
 use super::Server;
 use super::turn::NextStep;
 use crate::codec::forwarded::{ForwardedFor, client_of};
-use crate::codec::http::HttpRequest;
+use crate::codec::http::{AfterHead, HttpRequest};
 use crate::codec::proxy::{self, ProxyHeader};
 use crate::connection::{Readiness, State};
 use crate::host::Host;
 use crate::net::{Net, Peer, Token};
 use crate::protocol::CloseReason;
 use crate::quota::{Moved, Quota};
+use crate::web;
 
 impl<N: Net> Server<N> {
     /// Reads the header of the PROXY protocol, and admits, queues or refuses the client behind it.
@@ -93,6 +96,11 @@ impl<N: Net> Server<N> {
             ForwardedFor::Client(address) => Host::behind(proxy, Some(address)),
             ForwardedFor::Unusable => {
                 log::debug!("forwarded address not usable id={} proxy={}", token.serial, ShownPeer(proxy));
+                if self.fanout.chat().access().bans.has_networks() {
+                    // A banned client must not escape by a field of its own.
+                    self.refuse_unknown(token);
+                    return false;
+                }
                 Host::behind(proxy, None)
             }
         };
@@ -107,6 +115,14 @@ impl<N: Net> Server<N> {
                 false
             }
         }
+    }
+
+    /// Refuses a request whose address is not known, while addresses are banned.
+    fn refuse_unknown(&mut self, token: Token) {
+        let text = "the proxy's X-Forwarded-For and Forwarded fields are malformed or differ: let it set one and \
+            remove the other";
+        let response = web::error(StatusCode::BAD_REQUEST, "bad_forwarded", text);
+        self.respond(token, &response, None, AfterHead::Body, true);
     }
 
     /// Ends what [`Server::follow_request`] began, since the response is queued.

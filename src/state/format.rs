@@ -6,7 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SavedState;
-use crate::access::{Ban, BanTarget, Mute, Registered, TokenHash};
+use crate::access::{BANS_MAX, Ban, BanTarget, Mute, REGISTERED_MAX, Registered, TokenHash};
 use crate::text::{Name, Text};
 
 /// The version of the format. A change that older programs would misread needs a higher one.
@@ -137,6 +137,11 @@ pub fn read(text: &[u8]) -> Result<SavedState, String> {
         let problem = error.to_string();
         format!("{line}:{column}: it is damaged ({})", problem.trim_end_matches(&place))
     })?;
+    if document.bans.len() > BANS_MAX || document.registered.len() > REGISTERED_MAX {
+        return Err(format!(
+            " it has more than {BANS_MAX} bans or {REGISTERED_MAX} registered names; delete some of them"
+        ));
+    }
     Ok(SavedState {
         registered: document
             .registered

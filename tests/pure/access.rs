@@ -654,3 +654,17 @@ fn mute_of_an_account_reaches_all_its_sessions_and_a_longer_one_replaces_it() {
     assert_eq!(talk.after_seconds(60), []);
     assert_eq!(talk.after_seconds(3_540).len(), 2, "both are told that they may speak");
 }
+
+#[test]
+fn ban_by_a_higher_role_is_neither_lifted_nor_replaced() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(BOB, login("ann", "a"));
+    let ban = |time| Moderation::Ban { target: "eve".parse().unwrap(), time, reason: None };
+    assert_eq!(problems(&talk.asks(BOB, Request::Moderate(ban(None))), BOB), []);
+    let second = Some(std::time::Duration::from_secs(1));
+    for moderation in [Moderation::Unban { target: "eve".parse().unwrap() }, ban(second)] {
+        let sent = talk.asks(ANN, Request::Moderate(moderation));
+        assert!(matches!(&problems(&sent, ANN)[..], [Problem::RoleTooHigh { .. }]), "{sent:?}");
+    }
+    assert_eq!(problems(&talk.asks(BOB, Request::Moderate(ban(second))), BOB), []);
+}

@@ -522,6 +522,10 @@ fn banned_address_is_refused_by_http_behind_proxies_too() {
             assert!(status(&answer) == expected || status(&answer) == found, "{path} {address} {answer}");
         }
     }
+    // A field of the client's own, which contradicts the proxy's, does not hide the address.
+    let both = format!("X-Forwarded-For: {hostile}\r\nForwarded: for=192.0.3.7\r\nHost:");
+    let wire = stage.connect_http_from("10.9.0.1", WIDE);
+    assert_eq!(status(&ask(stage, wire, &get("/rooms").replacen("Host:", &both, 1))), "400");
     assert_eq!(status(&ask(stage, own, &get("/rooms"))), "200");
     for (address, is_banned) in [(hostile, true), ("192.0.3.7", false)] {
         let wire = stage.connect_from(Some("10.9.0.1"), WIDE);

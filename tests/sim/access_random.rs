@@ -82,12 +82,20 @@ struct Model {
     mutes: BTreeMap<String, Option<u64>>,
     name_bans: BTreeMap<String, Option<u64>>,
     address_bans: BTreeMap<String, Option<u64>>,
+    /// The accounts that have banned, by name or address.
+    authors: BTreeMap<String, String>,
     now: u64,
 }
 
 impl Model {
     fn role(&self, account: Option<&str>) -> Role {
         account.and_then(|account| self.owners.get(account)).map_or(Role::Guest, |owner| owner.role)
+    }
+
+    /// Whether a ban of that target is by a higher role.
+    fn is_protected(&self, target: &str, role: Role) -> bool {
+        let lasts = [&self.name_bans, &self.address_bans].into_iter().any(|bans| self.lasts(bans, target));
+        lasts && self.authors.get(target).is_some_and(|author| self.role(Some(author)) > role)
     }
 
     fn is_in(&self, circle: &Circle, account: Option<&str>) -> bool {
@@ -798,6 +806,7 @@ impl Scenario {
 
 /// A request to moderate, and its sender.
 struct Order {
+    by: String,
     role: Role,
     target: String,
     seconds: Option<u64>,
@@ -847,8 +856,10 @@ impl Scenario {
             }
         };
         let role = self.model.role(account.as_deref());
-        if role >= Role::Moderator {
-            let order = Order { role, target, seconds };
+        let is_protected = matches!(word, "ban" | "unban") && self.model.is_protected(&target, role);
+        if role >= Role::Moderator && !is_protected {
+            let by = account.unwrap_or_default();
+            let order = Order { by, role, target, seconds };
             match word {
                 "kick" => self.kick(&order),
                 "mute" => self.mute(&order),
@@ -910,7 +921,7 @@ impl Scenario {
     fn ban(&mut self, order: &Order) {
         let end = self.end_of(order);
         if order.target.starts_with("10.") {
-            return self.ban_address(&order.target, order.role, end);
+            return self.ban_address(&order.target, order, end);
         }
         let index = self.named(&order.target);
         let is_too_high = index.is_some_and(|index| self.role_of(index) >= order.role);
@@ -918,6 +929,7 @@ impl Scenario {
             return;
         }
         self.model.name_bans.insert(order.target.clone(), end);
+        self.model.authors.insert(order.target.clone(), order.by.clone());
         let is_guest = |index: &usize| self.actors[*index].account.is_none();
         let address = index.filter(is_guest).and_then(|index| self.actors[index].address);
         for other in 0..self.actors.len() {
@@ -926,14 +938,15 @@ impl Scenario {
             }
         }
         if let Some(address) = address {
-            self.ban_address(address, order.role, end);
+            self.ban_address(address, order, end);
         }
     }
 
-    fn ban_address(&mut self, address: &str, rank: Role, end: Option<u64>) {
+    fn ban_address(&mut self, address: &str, order: &Order, end: Option<u64>) {
         self.model.address_bans.insert(address.into(), end);
+        self.model.authors.insert(address.into(), order.by.clone());
         for index in 0..self.actors.len() {
-            if self.actors[index].address == Some(address) && self.role_of(index) < rank {
+            if self.actors[index].address == Some(address) && self.role_of(index) < order.role {
                 self.close(index);
             }
         }
