@@ -1,10 +1,11 @@
 //! Enforcement: each request passes [`Chat::perform`], and each HTTP request [`Chat::check_http`], before it takes effect.
 
-use super::clients::Client;
+use std::time::Duration;
+
 use super::ids::{ClientId, RoomId};
 use super::rooms::Rooms;
 use super::{Chat, Ctx};
-use crate::access::{Action, Denied, Identity, Scope, may};
+use crate::access::{Action, Denied, Identity, Mute, Scope, may};
 use crate::protocol::{BanLength, CloseReason, Dialect, Event, Need, Place, Problem, Request};
 use crate::text::RoomName;
 use crate::time::Now;
@@ -61,34 +62,27 @@ impl Chat {
             Place::Current => current(),
         };
         self.check_right(self.access.identity(id), need.action, room)?;
-        match self.access.mute_of(id, now).filter(|_| need.is_speech) {
-            Some(mute) => Err(Problem::Muted(length_until(mute.until_unix_millis, now))),
-            None => Ok(()),
-        }
+        check_mute(self.access.mute_of(id, now).filter(|_| need.is_speech), now)
     }
 
-    /// Checks the right of an HTTP request.
+    /// Checks the right of an HTTP request, which is in no room.
     ///
     /// # Errors
     /// The right that is missing, the ban of the account, or its mute if the request has a text for others.
-    pub fn check_http(
-        &self,
-        identity: &Identity,
-        (action, room): (Action, Option<&RoomName>),
-        is_speech: bool,
-        now: Now,
-    ) -> Result<(), Problem> {
+    pub fn check_http(&self, identity: &Identity, need: Need<'_>, now: Now) -> Result<(), Problem> {
+        let account = identity.account.as_ref();
         // The chat itself refuses a JSON client, and the rest that needs no right is open to all.
-        let banned = identity.account.as_ref().filter(|_| action != Action::Connect);
+        let banned = account.filter(|_| need.action != Action::Connect);
         if let Some(problem) = banned.and_then(|account| self.name_banned(account, now)) {
             return Err(problem);
         }
-        self.check_right(identity, action, room)?;
-        let account = identity.account.as_ref().filter(|_| is_speech);
-        match account.and_then(|account| self.access.account_mute(account, now)) {
-            Some(mute) => Err(Problem::Muted(length_until(mute.until_unix_millis, now))),
-            None => Ok(()),
-        }
+        let room = match need.place {
+            Place::Room(room) => Some(room),
+            Place::Nowhere | Place::Current => None,
+        };
+        self.check_right(identity, need.action, room)?;
+        let mute = account.and_then(|account| self.access.account_mute(account, now));
+        check_mute(mute.filter(|_| need.is_speech), now)
     }
 
     pub(super) fn check_right(
@@ -189,13 +183,17 @@ impl Chat {
 
     /// Applies changed rules of rooms to all clients.
     pub(super) fn apply_rights_of_all(&mut self, ctx: &mut Ctx<'_>) {
-        let ids: Vec<ClientId> = self.clients.local().map(|(id, _): (_, &Client)| id).collect();
+        let ids: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.apply_rights(id, ctx));
     }
+}
+
+fn check_mute(mute: Option<&Mute>, now: Now) -> Result<(), Problem> {
+    mute.map_or(Ok(()), |mute| Err(Problem::Muted(length_until(mute.until_unix_millis, now))))
 }
 
 /// The rest of a mute or ban.
 pub(super) fn length_until(until_unix_millis: Option<u64>, now: Now) -> BanLength {
     let left = until_unix_millis.map(|until| until.saturating_sub(now.unix_millis));
-    left.map(std::time::Duration::from_millis).into()
+    left.map(Duration::from_millis).into()
 }

@@ -79,6 +79,21 @@ impl WordFilter {
         }
     }
 
+    /// Passes an action, with its reason masked if need be.
+    fn moderation(&mut self, moderation: Moderation) -> Result<Moderation, Problem> {
+        Ok(match moderation {
+            Moderation::Kick { name, reason } => Moderation::Kick { name, reason: self.optional(reason)? },
+            Moderation::Ban { target, time, reason } => {
+                Moderation::Ban { target, time, reason: self.optional(reason)? }
+            }
+            Moderation::Mute { .. }
+            | Moderation::Unmute { .. }
+            | Moderation::Unban { .. }
+            | Moderation::Unregister { .. }
+            | Moderation::Bans => moderation,
+        })
+    }
+
     /// Passes a request, with its texts masked if need be. The match has no wildcard, so a new text must be decided here.
     fn request(&mut self, request: Request) -> Result<Request, Problem> {
         Ok(match request {
@@ -86,7 +101,9 @@ impl WordFilter {
                 Request::Say { room, kind, body: self.body(body)?, receipt }
             }
             Request::Relay(payload) => Request::Relay(self.payload(payload)?),
-            Request::Private { to, text, receipt } => Request::Private { to, text: self.text(text)?, receipt },
+            Request::Private { to, text, receipt } => {
+                Request::Private { to, text: self.text(text)?, receipt }
+            }
             Request::Answer(text) => Request::Answer(self.text(text)?),
             Request::Away(text) => Request::Away(self.optional(text)?),
             // A client may always leave, without the reason if need be.
@@ -94,22 +111,13 @@ impl WordFilter {
             Request::Topic { room, text: Some(Topic(text)) } => {
                 Request::Topic { room, text: Some(Topic(self.optional(text)?)) }
             }
-            Request::Moderate(Moderation::Kick { name, reason }) => {
-                Request::Moderate(Moderation::Kick { name, reason: self.optional(reason)? })
-            }
-            Request::Moderate(Moderation::Ban { target, time, reason }) => {
-                Request::Moderate(Moderation::Ban { target, time, reason: self.optional(reason)? })
-            }
+            Request::Moderate(moderation) => Request::Moderate(self.moderation(moderation)?),
             Request::Nick(name) => {
                 self.name(name.as_str())?;
                 Request::Nick(name)
             }
-            Request::Moderate(
-                Moderation::Mute { .. } | Moderation::Unmute { .. } | Moderation::Unban { .. }
-                | Moderation::Unregister { .. } | Moderation::Bans,
-            )
             // The name of a room is checked where the room is opened.
-            | Request::Join { .. }
+            Request::Join { .. }
             | Request::Topic { text: None, .. }
             | Request::StayGuest
             | Request::Who(_)
@@ -158,6 +166,21 @@ impl Chat {
         let body = filter.body(body)?;
         self.report_flagged(Some(from), ctx);
         Ok(body)
+    }
+
+    /// Passes an action of an HTTP request.
+    pub(super) fn filter_moderation(
+        &mut self,
+        by: &Name,
+        moderation: Moderation,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Moderation, Problem> {
+        let Some(filter) = &mut self.filter else {
+            return Ok(moderation);
+        };
+        let moderation = filter.moderation(moderation)?;
+        self.report_flagged(Some(by), ctx);
+        Ok(moderation)
     }
 
     /// Passes the name of a client that enters.

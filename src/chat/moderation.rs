@@ -47,13 +47,15 @@ impl Chat {
     pub fn moderate(
         &mut self,
         identity: &Identity,
-        moderation: &Moderation,
+        moderation: Moderation,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<Event, Problem> {
         let ctx = &mut self.context(now, effects);
         let name = identity.account.clone().ok_or(Problem::LoginRequired)?;
-        let (answer, is_kept) = self.carry_out(&Moderator { name, role: identity.role }, moderation, ctx)?;
+        let moderation = self.filter_moderation(&name, moderation, ctx)?;
+        let by = Moderator { name, role: identity.role };
+        let (answer, is_kept) = self.carry_out(&by, &moderation, ctx)?;
         if is_kept {
             ctx.save();
         }

@@ -1,19 +1,19 @@
 //! Access of HTTP requests: their tokens, and the rights that their actions need.
 
 use super::Server;
-use crate::access::{Action, Identity, Login};
+use crate::access::{Action, Identity, Login, LoginFailed};
 use crate::codec::http::{HttpRequest, HttpResponse};
 use crate::config::AccessMode;
 use crate::host::Host;
 use crate::net::{Net, Token};
-use crate::protocol::{Arrival, Dialect, Problem};
+use crate::protocol::{Arrival, Dialect, Need, Place, Problem};
 use crate::web::{self, HttpAction};
 
 /// The result of the token of a request.
 #[derive(Debug)]
 pub(super) struct Authentication {
     login: Option<Login>,
-    /// Why the login has failed, if the client is to be told so after it has entered.
+    /// Why the login has failed, if the client is sent that after it has entered.
     failure: Option<Problem>,
 }
 
@@ -64,27 +64,32 @@ impl<N: Net> Server<N> {
         action: &HttpAction,
         authentication: &Authentication,
     ) -> Result<(), HttpResponse> {
-        let (needs, room) = match action {
-            HttpAction::Respond(_) | HttpAction::CheckReadiness => (Action::Connect, None),
+        let (action, place, is_speech) = match action {
+            HttpAction::Respond(_) | HttpAction::CheckReadiness => (Action::Connect, Place::Nowhere, false),
             HttpAction::ReportMetrics => match self.config.metrics {
                 AccessMode::Login if authentication.login.is_none() => {
                     return Err(web::problem_response(&Problem::LoginRequired));
                 }
                 // Metrics have their own flag.
-                AccessMode::Login | AccessMode::Open => (Action::Connect, None),
+                AccessMode::Login | AccessMode::Open => (Action::Connect, Place::Nowhere, false),
             },
-            HttpAction::ListRooms => (Action::Converse, None),
-            HttpAction::ReadHistory { room, .. } => (Action::Enter, Some(room)),
-            HttpAction::Publish { room, .. } => (Action::Speak, Some(room)),
-            HttpAction::Moderate(_) => (Action::Moderate, None),
+            HttpAction::ListRooms => (Action::Converse, Place::Nowhere, false),
+            HttpAction::ReadHistory { room, .. } => (Action::Enter, Place::Room(room), false),
+            HttpAction::Publish { room, .. } => (Action::Speak, Place::Room(room), true),
+            HttpAction::Moderate(moderation) => {
+                (Action::Moderate, Place::Nowhere, moderation.reason().is_some())
+            }
             // A page can't read the response to a failed upgrade, so JSON clients are refused by the chat.
-            HttpAction::Enter { arrival, .. } if arrival.dialect == Dialect::Json => (Action::Connect, None),
-            HttpAction::Enter { arrival, .. } => (Action::Enter, arrival.room.as_ref()),
+            HttpAction::Enter { arrival, .. } if arrival.dialect == Dialect::Json => {
+                (Action::Connect, Place::Nowhere, false)
+            }
+            HttpAction::Enter { arrival, .. } => {
+                (Action::Enter, arrival.room.as_ref().map_or(Place::Nowhere, Place::Room), false)
+            }
         };
         let identity = authentication.identity();
         let chat = self.fanout.chat();
-        let is_speech = matches!(action, HttpAction::Publish { .. });
-        let checked = chat.check_http(&identity, (needs, room), is_speech, self.now);
+        let checked = chat.check_http(&identity, Need { action, place, is_speech }, self.now);
         checked.map_err(|problem| web::problem_response(&problem))
     }
 
@@ -92,7 +97,7 @@ impl<N: Net> Server<N> {
     pub(super) fn with_login(mut arrival: Box<Arrival>, authentication: Authentication) -> Box<Arrival> {
         let Authentication { login, failure } = authentication;
         let login = match failure {
-            Some(_) => Some(Err(crate::access::LoginFailed)),
+            Some(_) => Some(Err(LoginFailed)),
             None => login.map(Ok),
         };
         // An account has its own name, which the session claims.

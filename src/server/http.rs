@@ -93,7 +93,7 @@ impl<N: Net> Server<N> {
                     Err(problem) => web::problem_response(&problem),
                 }
             }
-            HttpAction::Moderate(moderation) => self.moderate(identity, &moderation),
+            HttpAction::Moderate(moderation) => self.moderate(identity, moderation),
             HttpAction::Publish { room, from, body } => {
                 let from = from.or_else(|| identity.account.clone()).unwrap_or_else(Name::of_http);
                 let author = (from, identity.account.as_ref());
@@ -112,7 +112,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Carries out an action of a moderator. If the state file can't be written, the response says so.
-    fn moderate(&mut self, identity: &Identity, moderation: &Moderation) -> HttpResponse {
+    fn moderate(&mut self, identity: &Identity, moderation: Moderation) -> HttpResponse {
         let done = self.call_chat(|chat, now, effects| chat.moderate(identity, moderation, now, effects));
         match (done, self.save_error.take()) {
             (Ok(_), Some(error)) => web::problem_response(&Problem::NotSaved(error)),

@@ -1057,3 +1057,22 @@ fn stream_opens_no_room_with_a_filtered_name() {
     assert!(stage.text(bob).contains("a word that is not allowed"), "{}", stage.text(bob));
     guarded.stage.end();
 }
+
+#[test]
+fn reason_by_http_is_filtered_and_refused_to_a_muted_moderator() {
+    let mut guarded = Guarded::new("");
+    let file = guarded.folder.path().join("chinwag.toml");
+    fs::write(&file, format!("{SECTIONS}[filter]\nwords = [\"heck\"]\n")).expect("a file");
+    guarded.stage.world().signal(chinwag::net::Signal::Reload);
+    guarded.stage.run();
+    let stage = &mut guarded.stage;
+    let (bob, _eve) = (stage.join("bob"), stage.join("eve"));
+    let kick = r#"{"name":"eve","reason":"heck"}"#;
+    let muted = ask_once(stage, &post("/admin/mute", &bearer("a"), r#"{"name":"mod"}"#));
+    assert_eq!(status(&muted), "200", "{muted}");
+    assert_eq!(status(&ask_once(stage, &post("/admin/kick", &bearer("m"), kick))), "403");
+    assert_eq!(status(&ask_once(stage, &post("/admin/kick", &bearer("a"), kick))), "200");
+    stage.run();
+    assert!(stage.text(bob).contains("eve left (kicked by ann: ****)"), "{}", stage.text(bob));
+    guarded.stage.end();
+}
