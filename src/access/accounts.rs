@@ -119,7 +119,7 @@ pub struct Accounts {
     /// The accounts by all keys of their names ([`Looks`]).
     by_looks: HashMap<String, usize>,
     by_token: HashMap<TokenHash, usize>,
-    /// Registered accounts that look like an earlier account. They come back when that is gone.
+    /// Registered accounts that look like an earlier account. They come back when the accounts are read without it.
     hidden: Vec<Registered>,
     jwt: Option<JwtKey>,
 }
@@ -140,6 +140,11 @@ impl Accounts {
         }
         accounts.restore(registered);
         accounts
+    }
+
+    /// The account of that name, in any spelling. An account whose name only looks like it is another.
+    pub fn named(&self, name: &str) -> Option<&Name> {
+        self.owner(name).filter(|owner| owner.same_as(name))
     }
 
     /// The account that has this name or, if there is none, an account whose name looks like it.

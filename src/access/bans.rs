@@ -1,7 +1,7 @@
 //! Bans of names and addresses: [`Bans`].
 //!
 //! A look-up costs one hash for a name. For an address it costs one for each length of a prefix in use, at most 33 for IPv4
-//! and 65 for IPv6. So a list of thousands of bans costs a new connection nothing.
+//! and 65 for IPv6. So the length of the list makes no difference to a new connection.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};

@@ -70,6 +70,13 @@ pub struct Identity {
     pub grants: Option<Grants>,
 }
 
+impl Identity {
+    /// Whether it is of that account, in any spelling.
+    pub fn is_of(&self, account: &Name) -> bool {
+        self.account.as_ref().is_some_and(|own| own.same_as(account.as_str()))
+    }
+}
+
 /// A kind of request, by the right that it needs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {

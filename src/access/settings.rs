@@ -63,9 +63,7 @@ impl Allowed {
         match self {
             Allowed::Role(least) => identity.role >= *least,
             Allowed::Accounts(names) => {
-                let account = identity.account.as_ref();
-                identity.role == Role::Admin
-                    || account.is_some_and(|account| names.iter().any(|name| name.same_as(account.as_str())))
+                identity.role == Role::Admin || names.iter().any(|name| identity.is_of(name))
             }
         }
     }

@@ -39,8 +39,8 @@ impl Chat {
         let Request::Nick(name) = request else {
             return false;
         };
-        let owner = self.access.accounts.owner(name.as_str()).filter(|_| self.is_unnamed(id));
-        owner.is_some_and(|owner| owner.same_as(name.as_str())) && self.access.session(id).is_none()
+        let is_account = self.access.accounts.named(name.as_str()).is_some();
+        is_account && self.is_unnamed(id) && self.access.session(id).is_none()
     }
 
     /// Whether every request is allowed.

@@ -1,6 +1,6 @@
 //! Clients that others ignore, by name: [`Ignores`].
 //!
-//! An ignored client is not told. Messages under its name are left out for those that ignore it: in rooms, in private, and in
+//! An ignored client gets no notice. Messages under its name are left out for those that ignore it: in rooms, in private, and in
 //! the history.
 
 use std::collections::HashMap;

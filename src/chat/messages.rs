@@ -144,7 +144,7 @@ impl Chat {
             let by = self.unique_id(id);
             let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
             match self.clients.remote.process_of(addressee) {
-                // The sender is not told that it is ignored.
+                // The sender gets no notice that it is ignored.
                 None if self.ignores.has(addressee, from.as_str()) => {}
                 None => {
                     self.record_private(addressee, id, ctx);

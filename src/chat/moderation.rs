@@ -115,7 +115,7 @@ impl Chat {
         Ok(format!("{name} was removed"))
     }
 
-    /// Removes a client, and tells it and the others why.
+    /// Removes a client, and sends it and the others the reason.
     fn remove_client(&mut self, id: ClientId, removal: &Removal, ctx: &mut Ctx<'_>) {
         let reason = if removal.ban.is_some() { CloseReason::Banned } else { CloseReason::Kicked };
         ctx.reply(id, Event::Removed(removal.clone()));
@@ -167,10 +167,7 @@ impl Chat {
         let Some(account) = account else {
             return client.into_iter().collect();
         };
-        let is_own = |id: &ClientId| {
-            let name = self.access.identity(*id).account.as_ref();
-            name.is_some_and(|name| name.same_as(account.as_str()))
-        };
+        let is_own = |id: &ClientId| self.access.identity(*id).is_of(account);
         self.access.logged_in().into_iter().filter(is_own).collect()
     }
 
@@ -189,8 +186,7 @@ impl Chat {
 
     /// Deletes a registered account, and ends its sessions. Accounts of the configuration file stay.
     fn unregister(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
-        let owner = self.access.accounts.owner(name.as_str());
-        let owner = owner.filter(|owner| owner.same_as(name.as_str())).cloned();
+        let owner = self.access.accounts.named(name.as_str()).cloned();
         let owner = owner.ok_or_else(|| Problem::NotRegistered(name.clone()))?;
         check_rank(by, &owner, self.access.accounts.role(&owner))?;
         if !self.access.accounts.unregister(owner.as_str()) {
@@ -209,8 +205,7 @@ impl Chat {
                 Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(Text::of_name(&by.name)))?, account))
             }
             Err(Problem::NoSuchClient(name)) => {
-                let owner = self.access.accounts.owner(name.as_str());
-                let owner = owner.filter(|owner| owner.same_as(name.as_str())).cloned();
+                let owner = self.access.accounts.named(name.as_str()).cloned();
                 let owner = owner.ok_or(Problem::NoSuchClient(name))?;
                 check_rank(by, &owner, self.access.accounts.role(&owner))?;
                 Ok((None, owner.clone(), Some(owner)))
@@ -248,9 +243,7 @@ impl Chat {
             Err(Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_)) => None,
             Err(problem) => return Err(problem),
         };
-        if let Some(owner) =
-            self.access.accounts.owner(name.as_str()).filter(|owner| owner.same_as(name.as_str()))
-        {
+        if let Some(owner) = self.access.accounts.named(name.as_str()) {
             check_rank(by, owner, self.access.accounts.role(owner))?;
         }
         for id in self.clients_of(None, Some(name)) {
@@ -265,12 +258,8 @@ impl Chat {
             self.remove_client(id, &removal, ctx);
         }
         // Further sessions of an account have other names, or none.
-        for id in self.access.logged_in() {
-            let Identity { account, role, .. } = self.access.identity(id);
-            let is_banned = account.as_ref().is_some_and(|account| account.same_as(name.as_str()));
-            if is_banned && *role < by.role && Some(id) != client {
-                self.remove_client(id, &removal, ctx);
-            }
+        for other in self.clients_of(None, Some(name)).into_iter().filter(|other| Some(*other) != client) {
+            self.remove_client(other, &removal, ctx);
         }
         Ok(format!("{name} is banned {length}"))
     }

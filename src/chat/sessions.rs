@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::filtering::WordFilter;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
-use crate::access::{JwtKey, Login, LoginToken, RegisterError, Validity};
+use crate::access::{Action, JwtKey, Login, LoginFailed, LoginToken, RegisterError, Validity};
 use crate::config::Config;
 use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
 use crate::text::Name;
@@ -28,9 +28,8 @@ impl Chat {
         self.filter = WordFilter::of(config.sections.filter.as_ref(), self.filter.take());
         self.end_invalid_sessions(ctx);
         if self.access.login_required && !login_was_required {
-            let guests: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
-            let guests = guests.into_iter().filter(|id| self.access.session(*id).is_none());
-            let guests: Vec<ClientId> = guests.collect();
+            let is_guest = |id: &ClientId| self.access.session(*id).is_none();
+            let guests: Vec<_> = self.clients.local().map(|(id, _)| id).filter(is_guest).collect();
             guests.into_iter().for_each(|id| self.expel(id, CloseReason::NoLogin, ctx));
         }
         if is_changed || !self.access.is_open() {
@@ -75,7 +74,7 @@ impl Chat {
         name: Option<&Name>,
         token: &LoginToken,
         now: Now,
-    ) -> Result<Login, crate::access::LoginFailed> {
+    ) -> Result<Login, LoginFailed> {
         self.access.accounts.log_in(name, token, now.unix_millis / 1000)
     }
 
@@ -95,13 +94,12 @@ impl Chat {
         if owner.is_some_and(|owner| !owner.same_as(account.as_str())) {
             return Err(Problem::LoginFailed);
         }
-        if let Some(ban) = self.access.name_ban(&account, ctx.now) {
-            let length = super::enforce::length_until(ban.until_unix_millis, ctx.now);
+        if let Some(problem) = self.name_banned(&account, ctx.now) {
             ctx.close(id, CloseReason::Banned);
-            return Err(Problem::Banned(length));
+            return Err(problem);
         }
         if self.clients.dialect(id) == Some(Dialect::Line) && self.home(&login.identity).is_none() {
-            return Err(Problem::NotAllowed { action: crate::access::Action::Enter, room: None });
+            return Err(Problem::NotAllowed { action: Action::Enter, room: None });
         }
         let role = login.identity.role;
         self.access.start_session(id, login, ctx.now);
@@ -152,7 +150,7 @@ impl Chat {
         false
     }
 
-    /// Begins the session of an SSE client, which has no name and can be told nothing.
+    /// Begins the session of an SSE client, which has no name and gets no events about itself.
     pub(super) fn start_sse_session(&mut self, id: ClientId, login: Option<Login>, ctx: &mut Ctx<'_>) {
         if let Some(login) = login {
             self.access.start_session(id, login, ctx.now);
@@ -179,10 +177,7 @@ impl Chat {
     pub(super) fn claim_name(&mut self, id: ClientId, account: &Name, ctx: &mut Ctx<'_>) -> bool {
         let holders = self.look_alikes(account.as_str());
         let others: Vec<ClientId> = holders.into_iter().filter(|holder| *holder != id).collect();
-        let is_own = |holder: &ClientId| {
-            let holder = self.access.identity(*holder).account.as_ref();
-            holder.is_some_and(|holder| holder.same_as(account.as_str()))
-        };
+        let is_own = |holder: &ClientId| self.access.identity(*holder).is_of(account);
         // The name of a client of another process is decided by the processes together.
         let is_kept = |holder: &ClientId| {
             holder.remote_key().is_some() || (is_own(holder) && !self.access.newest_gets_name)
@@ -235,9 +230,7 @@ impl Chat {
     /// Whether the next line of a client without a name is handled at once. It may be a secret or must be a login, or it is
     /// the name of an account, and the token may follow.
     pub fn takes_each_line(&self, id: ClientId, line: &Result<Request, Problem>) -> bool {
-        let is_account = |name: &Name| {
-            self.access.accounts.owner(name.as_str()).is_some_and(|owner| owner.same_as(name.as_str()))
-        };
+        let is_account = |name: &Name| self.access.accounts.named(name.as_str()).is_some();
         let must_log_in = self.access.login_required || self.home(self.access.identity(id)).is_none();
         must_log_in
             || self.is_asked_for_token(id)

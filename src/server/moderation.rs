@@ -10,7 +10,7 @@ use crate::protocol::{CloseReason, Event, Moderation, Problem, Removal, Whois};
 use crate::text::Name;
 
 impl<N: Net> Server<N> {
-    /// The address of a connection that is not of this machine.
+    /// The address of a connection; `None` if it has ended.
     fn host_of(&self, id: ClientId) -> Option<Host> {
         let connection = self.roster.live_token(id).and_then(|token| self.roster.get(token))?;
         Some(connection.host())
@@ -47,7 +47,8 @@ impl<N: Net> Server<N> {
         log::info!("moderation by={:?} action={action} target={target:?} reason={reason:?}", by.as_str());
     }
 
-    /// Writes the state file, and then sends a client the answer. If it can't be written, the client is told.
+    /// Writes the state file, and then sends a client the answer. If it can't be written, the client is sent the
+    /// reason too.
     pub(super) fn save_state(&mut self, answer: Option<(ClientId, Box<Event>)>) {
         let state = self.fanout.chat().access().state(self.now);
         let saved = match &mut self.state_file {
@@ -78,7 +79,7 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Bans the address of a client as well. This machine can't be banned: its moderators and proxies are there.
+    /// Bans the address of a client as well. This machine can't be banned, since moderators and proxies are there.
     pub(super) fn ban_address(&mut self, of: ClientId, ban: Ban, (removal, rank): (Removal, Role)) {
         let network = self.host_of(of).and_then(Host::network);
         let Some(network) = network else {
