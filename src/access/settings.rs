@@ -14,6 +14,18 @@ pub struct Settings {
     pub filter: Option<FilterSettings>,
 }
 
+impl Settings {
+    /// The names of the sections that differ.
+    pub fn changed(&self, other: &Settings) -> Vec<&'static str> {
+        let rows = [
+            ("rooms", self.rooms != other.rooms),
+            ("accounts", self.accounts != other.accounts),
+            ("filter", self.filter != other.filter),
+        ];
+        rows.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
+    }
+}
+
 /// Longest topic of a room, in bytes.
 pub const TOPIC_MAX_BYTES: usize = 512;
 

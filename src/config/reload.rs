@@ -26,7 +26,7 @@ impl fmt::Debug for ConfigSource {
 pub struct Reloaded {
     /// The configuration from now on. Flags that need a restart keep their values; the sections are new.
     pub config: Config,
-    /// Names of the flags whose new values are in `config`.
+    /// Names of the flags and sections whose new values are in `config`.
     pub at_once: Vec<String>,
     /// Names of the flags that have changed, but keep their values until a restart.
     pub needs_restart: Vec<String>,
@@ -53,10 +53,12 @@ impl Config {
         if !fits {
             config.take_flags(self, OnReload::AtOnce);
         }
+        let sections = self.sections.changed(&new.sections);
         config.sections = new.sections;
         let is_at_once = |flag: &&Flag| fits && flag.on_reload == OnReload::AtOnce;
         let (at_once, needs_restart): (Vec<&Flag>, Vec<&Flag>) = changed.into_iter().partition(is_at_once);
-        let names = |flags: Vec<&Flag>| flags.into_iter().map(Flag::name).collect();
-        Ok(Reloaded { config, at_once: names(at_once), needs_restart: names(needs_restart) })
+        let names = |flags: Vec<&Flag>| -> Vec<String> { flags.into_iter().map(Flag::name).collect() };
+        let at_once = names(at_once).into_iter().chain(sections.into_iter().map(String::from)).collect();
+        Ok(Reloaded { config, at_once, needs_restart: names(needs_restart) })
     }
 }

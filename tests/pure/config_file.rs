@@ -551,7 +551,8 @@ fn file_read_again_changes_flags_at_once_or_names_them() {
     assert_eq!(config.reread().unwrap().at_once, Vec::<String>::new());
     folder.write("chinwag.toml", "history = 4\nline-max = \"3k\"\ngrace = \"9s\"\n[rooms.a]\n");
     let reloaded = config.reread().unwrap();
-    assert_eq!((reloaded.at_once, reloaded.needs_restart), (vec!["history".into()], vec!["line-max".into()]));
+    assert_eq!(reloaded.at_once, ["history", "rooms"]);
+    assert_eq!(reloaded.needs_restart, ["line-max"]);
     assert_eq!((reloaded.config.history, reloaded.config.line_max), (4, 2048));
     assert_eq!((reloaded.config.sections.rooms.len(), reloaded.config.grace.as_secs()), (1, 1));
     // A flag that waits for a restart is named each time.
@@ -573,7 +574,8 @@ fn flags_that_fit_only_after_a_restart_wait_together() {
         "write-buffer = \"64k\"\nburst-bytes = \"32k\"\nmessage-max = \"16k\"\n[rooms.a]\n",
     );
     let reloaded = config.reread().unwrap();
-    assert_eq!(reloaded.at_once, Vec::<String>::new());
+    // The sections do not wait with them.
+    assert_eq!(reloaded.at_once, ["rooms"]);
     assert_eq!(reloaded.needs_restart, ["burst-bytes", "write-buffer", "message-max"]);
     assert_eq!((reloaded.config.burst_bytes, reloaded.config.sections.rooms.len()), (None, 1));
 }
@@ -724,4 +726,14 @@ fn key_of_web_tokens_is_read_from_beside_the_file() {
     folder.write("chinwag.toml", "jwt-audience = \"\"");
     let message = "chinwag.toml:1: jwt-audience: it must be at least 1 bytes long";
     assert_eq!(folder.read("").unwrap_err(), message);
+}
+
+#[test]
+fn changed_sections_are_named() {
+    let folder = Folder::new("history = 5\n");
+    let config = folder.read("").unwrap();
+    folder.write("chinwag.toml", "history = 6\n[rooms.a]\nspeak = \"user\"\n[filter]\nwords = [\"heck\"]\n");
+    let reloaded = config.reread().unwrap();
+    assert_eq!(reloaded.at_once, ["history", "rooms", "filter"]);
+    assert_eq!(reloaded.config.reread().unwrap().at_once, Vec::<String>::new());
 }
