@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use chinwag::arena::Arena;
-use chinwag::chat::{Chat, ClientId, Effect};
+use chinwag::chat::{Chat, ClientId, Effect, Placed};
 use chinwag::codec::{self, Expected, Input, Step, line};
 use chinwag::config::Config;
 use chinwag::connection::{Schedule, State};
@@ -19,7 +19,7 @@ use chinwag::host::Host;
 use chinwag::limits::Limits;
 use chinwag::net::{ConnectTarget, ListenerId, ListenerKind, Net, Peer, PollEvent, Token};
 use chinwag::outbox::Outbox;
-use chinwag::protocol::Dialect;
+use chinwag::protocol::{Dialect, Facts, Order};
 use chinwag::quota::{Addresses, Quota, Quotas, Verdict};
 use chinwag::roster::Roster;
 use chinwag::server::Server;
@@ -103,8 +103,8 @@ fn queue(messages: usize, batch: usize) {
         let claim = quotas.take(Quota::Client, address);
         let token = roster.insert(0, claim, ListenerKind::LINE, now.moment);
         roster.get_mut(token).unwrap().start_state(State::Active, now.moment);
-        chat.connect(token.into(), token.serial, now, &mut effects);
-        chat.handle(token.into(), Ok(name(number)), now, &mut effects);
+        chat.connect(token.into(), token.serial, (now, &Facts::default()), &mut effects);
+        chat.handle(token.into(), Ok(name(number)), (now, &Facts::default()), &mut effects);
         effects.clear();
     }
     let line = message();
@@ -142,7 +142,11 @@ fn hear(
     else {
         panic!("not a message");
     };
-    chat.handle(ClientId(0), request, now, effects);
+    chat.handle(ClientId(0), request, (now, &Facts::default()), effects);
+    let Some(Effect::Submit { room, author, change, receipt, .. }) = effects.pop() else {
+        panic!("not submitted: {effects:?}");
+    };
+    chat.commit(room, Placed { change, order: Order::Next, author, receipt }, now, effects);
     for effect in effects.drain(..) {
         let Effect::Announce { room, except, event } = effect else {
             panic!("not announced: {effect:?}");

@@ -6,14 +6,15 @@
 mod access;
 mod catch_up;
 mod census;
+mod changes;
 mod clients;
-mod conflicts;
 mod context;
 mod courtesies;
 mod crowd;
 mod enforce;
 mod eviction;
 mod filtering;
+mod guests;
 mod ids;
 mod ignores;
 mod membership;
@@ -22,11 +23,10 @@ mod moderation;
 mod names;
 mod naming;
 mod queries;
+mod questions;
 mod remote;
-mod remote_events;
 mod rooms;
 mod sessions;
-mod shared;
 mod topics;
 
 use std::rc::Rc;
@@ -36,7 +36,8 @@ use smallvec::SmallVec;
 use crate::access::{Ban, JwtKey, Network, Role};
 use crate::config::Config;
 use crate::protocol::{
-    CloseReason, Dialect, Epoch, Event, LocalEvent, Moderation, Problem, Removal, Request, UniqueId, Whois,
+    Change, CloseReason, Dialect, Event, Facts, LocalEvent, Moderation, Problem, Removal, Request, UniqueId,
+    Whois,
 };
 use crate::sparse::Sparse;
 use crate::state::SavedState;
@@ -46,16 +47,17 @@ use crate::time::{Moment, Now};
 use access::Access;
 use catch_up::CatchUp;
 pub use census::Census;
+pub use changes::Placed;
 use clients::{Client, Clients, Echo, Membership};
-use context::Ctx;
+use context::{Ctx, NO_FACTS};
 use filtering::WordFilter;
+use guests::GuestNumbers;
 pub use ids::{ClientId, RoomId};
 use ignores::Ignores;
-use membership::Notice;
 use messages::NewMessage;
+pub use messages::Publication;
 use names::Names;
-use rooms::{Room, Rooms};
-use shared::Shared;
+use rooms::Rooms;
 
 /// An action for the server. It must deliver all announcements to a room before the room's subscribers change again.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,8 +93,10 @@ pub enum Effect {
     Whois { to: ClientId, of: ClientId, whois: Box<Whois>, with_address: bool },
     /// Send an event to all clients in the chat.
     SendToAll(Event),
-    /// Send an event to the other processes.
-    Publish(LocalEvent),
+    /// Give a change its place in the order of its room, and then pass it to [`Chat::commit`].
+    Submit { room: RoomId, name: RoomName, author: Option<ClientId>, change: Change, receipt: bool },
+    /// Tell the other processes of an event, if there are any.
+    Report(LocalEvent),
 }
 
 /// The subscribers of a room that an announcement leaves out.
@@ -115,9 +119,6 @@ impl From<Option<ClientId>> for Except {
         Except { cause, ignorers: None }
     }
 }
-
-/// With several processes, the first guest number of a process is below this.
-const FIRST_GUEST_MAX: u64 = 1_000_000;
 
 /// A client's entry in the table of subscribers of one room.
 #[derive(Clone, Copy, Debug)]
@@ -142,10 +143,9 @@ pub struct Chat {
     filter: Option<WordFilter>,
     /// The progress of the SSE clients that are catching up.
     catch_ups: Sparse<CatchUp>,
-    /// The number of the last guest.
-    guests: u64,
-    /// `None` if there are no other processes.
-    shared: Option<Shared>,
+    guests: GuestNumbers,
+    /// Whether other processes are out of reach.
+    is_disconnected: bool,
     rules: Rules,
     motd: Vec<Text>,
 }
@@ -184,26 +184,19 @@ impl Chat {
     pub fn new(config: &Config, process: u64) -> Chat {
         Chat {
             process,
-            clients: Clients::new(process, config.most_slots(), config.redis_clients),
+            clients: Clients::new(process, config.most_slots()),
             names: Names::with_capacity(config.max_clients),
-            rooms: Rooms::new(config),
+            rooms: Rooms::new(config, process),
             crowds: crowd::Crowds::default(),
             access: Access::new(config),
             ignores: Ignores::default(),
             filter: WordFilter::of(config.sections.filter.as_ref(), None),
             catch_ups: Sparse::default(),
-            guests: 0,
-            shared: None,
+            guests: GuestNumbers::default(),
+            is_disconnected: false,
             rules: Rules::new(config),
             motd: Vec::new(),
         }
-    }
-
-    /// Makes this the chat of one of several processes. Call it before the first client connects.
-    pub fn set_shared(&mut self) {
-        // Guests of different processes get different numbers most of the time.
-        self.guests = self.process % FIRST_GUEST_MAX;
-        self.shared = Some(Shared::new(self.process));
     }
 
     /// Replaces the rules and limits by those of `config`. Clients that are over a new limit stay where they are.
@@ -222,15 +215,17 @@ impl Chat {
         self.motd = lines;
     }
 
-    fn context<'a>(&self, now: Now, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
-        Ctx::new(now, effects, self.shared.is_some())
-    }
-
     /// Adds a line client, whose connection has that serial number. It is asked for its name, or enters the lobby as a guest
     /// if names are not asked for.
-    pub fn connect(&mut self, id: ClientId, serial: u32, now: Now, effects: &mut Vec<Effect>) {
-        let ctx = &mut self.context(now, effects);
-        let name = self.next_guest_name();
+    pub fn connect(
+        &mut self,
+        id: ClientId,
+        serial: u32,
+        (now, facts): (Now, &Facts),
+        effects: &mut Vec<Effect>,
+    ) {
+        let ctx = &mut Ctx::new(now, facts, effects);
+        let name = self.next_guest_name(ctx);
         self.clients.insert(id, serial, Client::SingleRoom { name, membership: None });
         self.greet(id, ctx);
         match self.rules.ask_names || self.home(self.access.identity(id)).is_none() {
@@ -246,15 +241,12 @@ impl Chat {
 
     /// Removes a client, and announces its leave with `reason`. Does nothing if the client is not in the chat.
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         self.sign_off(id, reason, ctx);
         self.stop_catch_up(id, ctx);
         self.access.forget(id);
         self.ignores.forget(id);
         self.clients.remove(id);
-        if let Some(shared) = &mut self.shared {
-            shared.remove(id);
-        }
     }
 
     /// Frees a client's name and ends its memberships. [`Chat::name`] still returns its name for the log, until
@@ -266,13 +258,11 @@ impl Chat {
         };
         let name = client.name().cloned();
         let memberships: SmallVec<[Membership; 1]> = client.memberships().collect();
-        if let Some(name) = &name {
+        self.leave_rooms(id, &memberships, reason, ctx);
+        // A client that has quit has freed its name before.
+        if let Some(name) = name.filter(|name| self.find_client(name.as_str()) == Some(id)) {
             self.names.remove(id, name.as_str());
-            self.publish_gone(id, reason.clone(), ctx);
-        }
-        self.leave_rooms(id, &memberships, reason, Notice::Announced, ctx);
-        if let Some(name) = name {
-            self.on_name_freed(name.as_str(), ctx);
+            ctx.share(LocalEvent::Gone { client: self.unique_id(id).serial, name });
         }
     }
 
@@ -281,10 +271,10 @@ impl Chat {
         &mut self,
         id: ClientId,
         request: Result<Request, Problem>,
-        now: Now,
+        (now, facts): (Now, &Facts),
         effects: &mut Vec<Effect>,
     ) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, facts, effects);
         // The client may have left since its request was read.
         let Some(client) = self.client(id) else {
             return;
@@ -310,8 +300,8 @@ impl Chat {
             }
             Request::Relay(payload) => self.relay(id, payload, ctx)?,
             Request::Private { to, text, receipt } => self.send_private(id, &to, text, receipt, ctx)?,
-            Request::Who(room) => ctx.reply(id, self.who(id, room)?),
-            Request::Rooms => ctx.reply(id, self.list_rooms(id)),
+            Request::Who(room) => ctx.reply(id, self.who(id, room, ctx.facts)?),
+            Request::Rooms => ctx.reply(id, self.list_rooms(id, ctx.facts)),
             Request::Join { room, history, echo } => self.join(id, room, history, Echo(echo), ctx)?,
             Request::Leave(room) => self.leave_room(id, room, ctx)?,
             Request::History { room, count, after } => self.send_history(id, room, (count, after), ctx)?,
@@ -406,7 +396,7 @@ impl Chat {
     /// The client that would be sent a private message by a request.
     pub fn affected_client(&self, id: ClientId, request: &Request) -> Option<ClientId> {
         match request {
-            Request::Answer(_) => self.last_sender(id),
+            Request::Answer(_) => self.find_client(self.last_sender(id)?.name.as_str()),
             Request::Private { to, .. } => self.find_client(to.as_str()),
             _ => None,
         }
@@ -420,10 +410,6 @@ impl Chat {
     /// Whether a room with that name exists or can be opened.
     pub fn can_open(&self, room: &RoomName) -> bool {
         self.rooms.can_open(room)
-    }
-
-    fn epoch(&self, room: &Room) -> Epoch {
-        room.epoch(self.process)
     }
 
     /// The id of a client that is unique among all processes and is never used again.
@@ -469,12 +455,14 @@ impl Chat {
 
     /// Sends the summaries of large rooms that are due, and ends sessions.
     pub fn handle_timeout(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         self.expire_sessions(ctx);
         while let Some(id) = self.crowds.pop_due(now.moment) {
             // The room may have been closed since.
-            if let Some(summary) = self.rooms.get_mut(id).and_then(Room::take_summary) {
-                ctx.announce(id, None, summary);
+            if let Some(room) = self.rooms.get_mut(id)
+                && let Some(summary) = room.take_summary()
+            {
+                ctx.submit((id, &room.name), None, summary);
             }
         }
     }

@@ -162,10 +162,6 @@ impl Codecs {
             Dialect::Http => http::decode(unfinished, input, self.message_max),
             Dialect::Json => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(json::decode(m))),
             Dialect::Raw => self.websocket.decode(unfinished, input, usize::MAX, |m| Some(raw::decode(m))),
-            Dialect::Redis => {
-                debug_assert!(false, "only clients of other processes have this dialect");
-                Step::Incomplete
-            }
             Dialect::Events if input.is_empty() => Step::Incomplete,
             Dialect::Events => Step::Used { bytes: input.len(), input: None },
         }
@@ -192,7 +188,7 @@ impl Codecs {
         match dialect {
             Dialect::Json => waiting.pop(json::decode),
             Dialect::Raw => waiting.pop(raw::decode),
-            Dialect::Line | Dialect::Http | Dialect::Events | Dialect::Redis => None,
+            Dialect::Line | Dialect::Http | Dialect::Events => None,
         }
     }
 
@@ -214,6 +210,6 @@ pub fn encode(dialect: Dialect, event: &Event, tag: Option<&Tag>, out: &mut Vec<
         Dialect::Json => json::encode(event, tag, out),
         Dialect::Raw => raw::encode(event, out),
         Dialect::Events => sse::encode(event, out),
-        Dialect::Redis | Dialect::Http => {}
+        Dialect::Http => {}
     }
 }

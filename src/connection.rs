@@ -62,6 +62,8 @@ bitflags! {
         const THROTTLED = 1 << 3;
         /// The client was throttled lately, and was sent a notice of it.
         const NOTIFIED = 1 << 4;
+        /// A request of the client waits for an answer of Redis.
+        const ASKING = 1 << 5;
     }
 }
 
@@ -265,7 +267,7 @@ impl<S> Connection<S> {
 
     /// Whether the client must wait before its next message is handled.
     pub fn is_delayed(&self) -> bool {
-        self.is_throttled() || self.schedule.contains(Schedule::PAUSED)
+        self.is_throttled() || self.schedule.intersects(Schedule::PAUSED | Schedule::ASKING)
     }
 
     /// Whether the client must wait for its rate.

@@ -17,7 +17,7 @@
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: HTTP request → what to do; the guard against other origins, and the chat page
 //! chat         pure: Request → Effects; rooms, names, history. It sees no bytes and no sockets
-//! backplane    pure: events of this process ⇄ bytes of Redis; with --redis only
+//! backplane    pure: changes and questions of this process ⇄ commands of Redis; with --redis only
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse, resp (Redis)
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox arena output: written once in the arena, held by the outboxes of its receivers
@@ -51,7 +51,8 @@
 //! | How to add a key of the configuration file? | every flag is one, and its row says when a change takes effect: `config/table.rs`, and `server/reload.rs` if it is at once. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes) |
 //! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
-//! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::LocalEvent`] out, a [`protocol::RemoteEvent`] in), `backplane/packet.rs` (the bytes), `chat/remote_events.rs` (the effect) |
+//! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::Change`] of a room, a [`protocol::LocalEvent`] about a client), `backplane/entry.rs` (the bytes), `chat/changes.rs` (`commit`: the effect, here and there) |
+//! | What must a request know of other processes? | `chat/questions.rs` (the [`protocol::Question`]s of each request), `server/questions.rs` (it waits for them), `backplane/scripts` (how Redis answers) |
 //!
 //! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in
 //! `tests/sim`, and on real ones in `tests/real`, where one test of a thing is enough. A limit has a test on both sides of its bound in

@@ -111,10 +111,6 @@ impl Metrics {
 pub struct Gauges {
     /// Clients, in the order of [`Dialect::IN_ROOMS`].
     pub clients: [usize; Dialect::IN_ROOMS.len()],
-    /// Clients of other processes.
-    pub remote: usize,
-    /// Times that a client of another process was ignored because there were too many.
-    pub remote_ignored: u64,
     /// `None` without `--redis`.
     pub link: Option<(LinkCounts, LinkState)>,
     /// Clients whose input is delayed.
@@ -214,12 +210,6 @@ impl Gauges {
         for (dialect, count) in Dialect::IN_ROOMS.iter().zip(self.clients) {
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
         }
-        page.gauge("clients_far", "Clients of other processes.", self.remote as u64);
-        page.counter(
-            "clients_far_ignored",
-            "Times that a client of another process was ignored because there were too many.",
-            self.remote_ignored,
-        );
         page.gauge("clients_delayed", "Clients whose input is delayed.", self.delayed as u64);
         page.gauge("clients_waiting", "Clients in the queue of a full server.", self.waiting as u64);
         page.gauge("http_connections", "HTTP connections that are not clients.", self.http as u64);

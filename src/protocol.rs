@@ -19,7 +19,10 @@ use crate::access::{Ban, Login, LoginFailed, LoginToken, Role};
 use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
-pub use exchange::{LocalEvent, Presence, RemoteEvent};
+pub use exchange::{
+    Change, ClaimOver, Facts, Holder, LocalEvent, Members, MessageId, Order, Presence, Question, RemoteEvent,
+    RoomPosition,
+};
 pub use message::{Body, Message, MessageKind, Payload};
 pub use moderation::{BanLength, Moderation, Removal};
 pub use need::{Need, Place};
@@ -38,8 +41,6 @@ pub enum Dialect {
     Raw,
     /// Server-sent events: the client only receives.
     Events,
-    /// Clients of other processes, which are reached by the link to Redis.
-    Redis,
     /// HTTP requests: the connection is not a client of the chat.
     Http,
 }
@@ -59,7 +60,6 @@ impl Dialect {
             Dialect::Json => "json",
             Dialect::Raw => "raw",
             Dialect::Events => "events",
-            Dialect::Redis => "redis",
             Dialect::Http => "http",
         }
     }
@@ -221,8 +221,6 @@ pub enum Event {
         epoch: Epoch,
         /// The sequence number of the room's last message.
         seq: u64,
-        /// A client that has received the room only up to a lower number may have missed messages that this process lacks.
-        since: u64,
     },
     /// The client has logged in.
     LoggedIn {
@@ -308,8 +306,7 @@ pub enum Event {
     },
     /// A message for this client only.
     Private {
-        /// `None` if the sender's process is too old to send its id.
-        by: Option<UniqueId>,
+        by: UniqueId,
         from: Name,
         text: Text,
     },

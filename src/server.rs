@@ -24,7 +24,9 @@ mod moderation;
 mod naming;
 mod order;
 mod proxied;
+mod questions;
 mod reload;
+mod submit;
 mod turn;
 
 use std::io::{self, ErrorKind};
@@ -164,7 +166,6 @@ impl<N: Net> Server<N> {
     /// Shares the chat with other processes, if there is a Redis for it (`--redis`).
     fn link(&mut self) {
         if let Some(url) = self.config.redis.clone() {
-            self.call_chat(|chat, _, _| chat.set_shared());
             let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
             self.linked = Some(RedisLink::new(backplane));
         }

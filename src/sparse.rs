@@ -32,6 +32,10 @@ impl<T> Sparse<T> {
         self.entries.entry(slot).or_default()
     }
 
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.entries.get_mut(&slot)
+    }
+
     pub fn insert(&mut self, slot: u32, value: T) {
         self.entries.insert(slot, value);
     }

@@ -381,6 +381,7 @@ pub fn problem_response(problem: &Problem) -> HttpResponse {
         | Problem::NotMuted(_)
         | Problem::NotRegistered(_) => StatusCode::NOT_FOUND,
         Problem::ElsewhereOnly(_) => StatusCode::CONFLICT,
+        Problem::NotKept => StatusCode::SERVICE_UNAVAILABLE,
         Problem::Filtered => StatusCode::UNPROCESSABLE_ENTITY,
         Problem::CantModerate(_) => StatusCode::SERVICE_UNAVAILABLE,
         Problem::NotSaved(_) => StatusCode::INSUFFICIENT_STORAGE,

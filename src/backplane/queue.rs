@@ -1,315 +1,313 @@
 //! The commands for Redis that are unsent or unanswered: [`Queue`]. Redis answers them in order.
-//!
-//! Messages stay in the queue until Redis has answered, and are sent again if the session ends before. So they may arrive
-//! twice, but are not lost. PeerStream commands are discarded with the session.
-//!
-//! After the end of a session messages are held back until [`Queue::release`]. Redis delivers only to current subscribers, and
-//! processes that lost their sessions too may not be back yet.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
+use super::entry;
+use crate::protocol::{Change, Payload, Question};
 use crate::text::{Name, RoomName};
 
 /// The most bytes sent and unanswered. More would only fill Redis's buffers.
 const WINDOW_BYTES: usize = 256 * 1024;
 
-/// The most bytes of other commands than messages, mainly for the registration of many clients. More means that Redis does
-/// not read.
-const HOUSEKEEPING_MAX_BYTES: usize = 128 * 1024 * 1024;
+/// The most bytes of commands that can't be discarded, mainly for the registration of many clients.
+const OTHERS_MAX_BYTES: usize = 128 * 1024 * 1024;
 
-/// The purpose of a command, which decides how its reply is handled.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// A message to a room.
-    Message {
+/// A command, encoded when it is sent.
+#[derive(Clone, Debug)]
+pub enum LinkCommand {
+    /// Load the script with that index.
+    Load(usize),
+    Hello,
+    Members {
         room: RoomName,
+        most: i64,
+        members: Vec<(u32, Name)>,
     },
-    /// A private message to a client of another process.
-    Private {
-        from: Name,
-        to: Name,
-    },
-    /// Requests whether a process is subscribed.
-    Probe {
-        process: u64,
-    },
-    /// Reads all clients of a process.
-    Snapshot {
-        process: u64,
-    },
-    /// The watermark of a room. It must not overtake the messages before it.
-    Watermark,
-    /// Reads the version of our own clients in Redis, to detect that another program has changed them.
-    CheckRegistration {
-        /// The expected version.
-        version: u64,
-    },
-    /// Removes departed clients from the hash.
-    Removal,
-    /// The last command of the registration.
-    Registered,
-    /// The hello to all processes.
-    Announced,
-    /// A `PING` behind the held messages: its reply shows that Redis has accepted them.
+    Sync(RoomName),
+    /// A `PING` behind all commands of earlier sessions. Its reply shows that Redis has accepted them.
     Proof,
-    Housekeeping,
+    Heartbeat,
+    Bury {
+        process: u64,
+    },
+    /// Reserve numbers for guests.
+    Guests,
+    /// Publish in a process's channel. A `private` message of a client has a recipient.
+    Publish {
+        process: u64,
+        payload: String,
+        private: Option<(u32, Name)>,
+    },
+    Release {
+        client: u32,
+        keys: Vec<String>,
+    },
+    /// Claims of the link itself have no `ask`.
+    Ask {
+        ask: Option<u64>,
+        question: Question,
+    },
+    Submit(Box<Submission>),
 }
 
-impl Purpose {
-    /// Whether the command is kept for the next session.
-    fn outlives_session(&self) -> bool {
-        matches!(self, Purpose::Message { .. } | Purpose::Private { .. })
+/// A change that this process has made in a room.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    pub serial: u64,
+    pub room: RoomName,
+    /// The count of a `Lost` that is unsent is in [`Queue::losses`].
+    pub change: Change,
+    /// Whether it was delivered to the members here.
+    pub shown: bool,
+}
+
+impl Submission {
+    /// Whether the registration of all clients has the same effect.
+    pub fn is_presence(&self) -> bool {
+        use Change::{Crowd, Joined, Left, Renamed};
+        matches!(self.change, Joined { .. } | Left { .. } | Renamed { .. } | Crowd { .. })
     }
 
-    /// Whether the command is held back together with the messages.
-    pub fn can_be_held(&self) -> bool {
-        self.outlives_session() || matches!(self, Purpose::Watermark | Purpose::Proof)
+    /// Whether Redis appends it to the stream of the room.
+    pub fn is_appended(&self) -> bool {
+        match &self.change {
+            Change::Relayed { payload, .. } => matches!(payload, Payload::Text(_)),
+            change => matches!(change, Change::Message(_) | Change::Lost { .. }),
+        }
     }
 
-    /// Whether a refused command must be repeated to show that Redis accepts it. The start of a session has no such command.
-    pub fn needs_retry(&self) -> bool {
-        matches!(
-            self,
-            Purpose::Probe { .. }
-                | Purpose::Snapshot { .. }
-                | Purpose::CheckRegistration { .. }
-                | Purpose::Removal
-        )
+    fn can_be_shed(&self) -> bool {
+        !self.is_presence() && !matches!(self.change, Change::Lost { .. })
     }
 }
 
-#[derive(Debug)]
-struct QueueEntry {
-    purpose: Purpose,
-    command: Box<[u8]>,
-}
+impl LinkCommand {
+    /// Whether the command is kept for the next session. `own` is this process.
+    pub fn outlives_session(&self, own: u64) -> bool {
+        match self {
+            LinkCommand::Submit(_) | LinkCommand::Ask { .. } | LinkCommand::Release { .. } => true,
+            LinkCommand::Bury { process } => *process == own,
+            _ => false,
+        }
+    }
 
-impl QueueEntry {
+    /// Whether the next sessions repeat the command without further ado, even if clients were told that the link is down.
+    pub fn is_repeated(&self) -> bool {
+        use LinkCommand::{Ask, Hello, Load, Members, Proof, Submit, Sync};
+        match self {
+            Load(_) | Hello | Members { .. } | Sync(_) | Proof | Submit(_) => true,
+            Ask { question, .. } => matches!(question, Question::Claim { .. }),
+            _ => false,
+        }
+    }
+
     fn cost_bytes(&self) -> usize {
-        size_of::<QueueEntry>() + self.command.len()
+        size_of::<LinkCommand>()
+            + match self {
+                LinkCommand::Submit(submission) => size_of::<Submission>() + entry::len(&submission.change),
+                LinkCommand::Members { members, .. } => size_of_val(&members[..]),
+                LinkCommand::Publish { payload, .. } => payload.len(),
+                _ => 0,
+            }
     }
 }
 
-/// Commands in order: first unanswered ones, then unsent ones, then held ones.
-#[derive(Debug)]
+/// Commands in order: first those that are sent, then those of the session, then those of clients.
+#[derive(Debug, Default)]
 pub struct Queue {
-    entries: VecDeque<QueueEntry>,
-    /// Empty unless `holds` is set. Then no command in `entries` outlives the session.
-    held: VecDeque<QueueEntry>,
-    holds: bool,
-    /// Number of entries that are sent and unanswered.
-    sent: usize,
+    sent: VecDeque<(LinkCommand, usize)>,
+    session: VecDeque<LinkCommand>,
+    clients: VecDeque<LinkCommand>,
     sent_bytes: usize,
-    /// Memory of the messages, and of the other commands.
-    message_bytes: usize,
-    housekeeping_bytes: usize,
-    /// The limit for `message_bytes`.
+    /// Memory of all commands, and of the submissions among them.
+    bytes: usize,
+    submitted_bytes: usize,
+    /// The limit for `submitted_bytes`.
     max_bytes: usize,
-    /// Messages discarded since the last [`Queue::take_shed`].
-    shed: Vec<Purpose>,
+    /// The lost messages of each room that has an unsent `Lost`.
+    losses: BTreeMap<RoomName, u64>,
+    /// Serial numbers of submissions discarded since the last [`Queue::take_shed`].
+    shed: Vec<u64>,
 }
 
 impl Queue {
     pub fn new(max_bytes: usize) -> Queue {
-        Queue {
-            entries: VecDeque::new(),
-            held: VecDeque::new(),
-            holds: false,
-            sent: 0,
-            sent_bytes: 0,
-            message_bytes: 0,
-            housekeeping_bytes: 0,
-            max_bytes,
-            shed: Vec::new(),
+        Queue { max_bytes, ..Queue::default() }
+    }
+
+    /// Adds a command of the session.
+    pub fn push_for_session(&mut self, command: LinkCommand) {
+        self.count(&command, true);
+        match command {
+            // The lease must not end while many clients are registered.
+            LinkCommand::Heartbeat => self.session.push_front(command),
+            _ => self.session.push_back(command),
         }
     }
 
-    /// Adds a command. If messages exceed the limit, the oldest unsent ones are discarded.
-    pub fn push(&mut self, purpose: Purpose, command: Vec<u8>) {
-        let entry = QueueEntry { purpose, command: command.into() };
-        *self.counter(&entry) += entry.cost_bytes();
-        match self.holds && entry.purpose.can_be_held() {
-            true => self.held.push_back(entry),
-            false => self.entries.push_back(entry),
-        }
-        let (line, mut from) = match self.holds {
-            true => (&mut self.held, 0),
-            false => (&mut self.entries, self.sent),
-        };
-        while self.message_bytes > self.max_bytes {
-            let mut unsent = line.range(from..);
-            // Messages that are sent can't be discarded.
-            let Some(oldest) = unsent.position(|entry| entry.purpose.outlives_session()) else {
+    /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded.
+    pub fn push(&mut self, mut command: LinkCommand) {
+        if let LinkCommand::Submit(submission) = &mut command
+            && let Change::Lost { count } = &mut submission.change
+        {
+            let had_losses = self.losses.contains_key(&submission.room);
+            *self.losses.entry(submission.room.clone()).or_default() += mem::take(count);
+            if had_losses {
                 return;
-            };
-            from += oldest;
-            if let Some(entry) = line.remove(from) {
-                self.message_bytes -= entry.cost_bytes();
-                self.shed.push(entry.purpose);
             }
         }
+        self.count(&command, true);
+        self.clients.push_back(command);
+        while self.submitted_bytes > self.max_bytes && self.shed_oldest() {}
     }
 
-    /// The messages discarded since the last call.
-    pub fn take_shed(&mut self) -> Vec<Purpose> {
+    /// Replaces the oldest unsent message by a loss. Returns whether there was one.
+    fn shed_oldest(&mut self) -> bool {
+        let can_be_shed =
+            |command: &LinkCommand| matches!(command, LinkCommand::Submit(it) if it.can_be_shed());
+        let index = self.clients.iter().position(can_be_shed);
+        let Some((index, LinkCommand::Submit(submission))) =
+            index.and_then(|index| Some((index, self.clients.remove(index)?)))
+        else {
+            return false;
+        };
+        self.shed.push(submission.serial);
+        let lost = self.losses.get_mut(&submission.room).map(|count| *count += 1);
+        let room = submission.room.clone();
+        let loss = Submission { change: Change::Lost { count: 0 }, ..(*submission).clone() };
+        self.count(&LinkCommand::Submit(submission), false);
+        if lost.is_none() {
+            self.losses.insert(room, 1);
+            let loss = LinkCommand::Submit(loss.into());
+            self.count(&loss, true);
+            self.clients.insert(index, loss);
+        }
+        true
+    }
+
+    /// Removes an unsent submission. Returns whether there was one.
+    pub fn withdraw(&mut self, serial: u64) -> bool {
+        let is_it = |command: &LinkCommand| matches!(command, LinkCommand::Submit(it) if it.serial == serial && it.can_be_shed());
+        let index = self.clients.iter().position(is_it);
+        let Some(command) = index.and_then(|index| self.clients.remove(index)) else {
+            return false;
+        };
+        self.count(&command, false);
+        true
+    }
+
+    /// The serial numbers of the submissions discarded since the last call.
+    pub fn take_shed(&mut self) -> Vec<u64> {
         mem::take(&mut self.shed)
     }
 
-    /// Whether commands other than messages exceed their limit.
-    pub fn is_over_limit(&self) -> bool {
-        self.housekeeping_bytes > HOUSEKEEPING_MAX_BYTES
-    }
-
-    /// Appends the commands that fit into the window. Returns whether there were any.
-    pub fn send(&mut self, out: &mut Vec<u8>) -> bool {
-        let before = self.sent;
-        while self.sent_bytes < WINDOW_BYTES
-            && let Some(entry) = self.entries.get(self.sent)
-        {
-            out.extend_from_slice(&entry.command);
-            self.sent_bytes += entry.command.len();
-            self.sent += 1;
+    /// Removes and returns the next command that fits into the window. Those of clients wait until the queue is `open`.
+    pub fn next(&mut self, open: bool) -> Option<LinkCommand> {
+        if self.sent_bytes >= WINDOW_BYTES {
+            return None;
         }
-        self.sent > before
+        let command = match self.session.pop_front() {
+            None if open => self.clients.pop_front(),
+            command => command,
+        };
+        command.map(|command| self.with_losses(command))
     }
 
-    /// The oldest unanswered command with its purpose.
-    pub fn oldest(&self) -> Option<(&Purpose, &[u8])> {
-        self.entries.front().filter(|_| self.sent > 0).map(|entry| (&entry.purpose, &entry.command[..]))
+    /// Adds a command that was sent.
+    pub fn record_sent(&mut self, command: LinkCommand, bytes: usize) {
+        self.sent_bytes += bytes;
+        self.sent.push_back((command, bytes));
+    }
+
+    /// The oldest unanswered command.
+    pub fn oldest(&self) -> Option<&LinkCommand> {
+        self.sent.front().map(|(command, _)| command)
     }
 
     /// Removes the oldest command after its reply. `None` if no reply was expected.
-    pub fn pop_answered(&mut self) -> Option<Purpose> {
-        self.sent = self.sent.checked_sub(1)?;
-        debug_assert!(self.sent < self.entries.len(), "sent commands stay in the queue until their replies");
-        let entry = self.entries.pop_front()?;
-        self.sent_bytes -= entry.command.len();
-        *self.counter(&entry) -= entry.cost_bytes();
-        Some(entry.purpose)
+    pub fn pop_answered(&mut self) -> Option<LinkCommand> {
+        let (command, bytes) = self.sent.pop_front()?;
+        self.sent_bytes -= bytes;
+        self.count(&command, false);
+        Some(command)
     }
 
-    /// Ends the session: unanswered messages become unsent, other commands are discarded, and messages are held from now on.
-    pub fn end_session(&mut self) {
-        (self.sent, self.sent_bytes, self.holds) = (0, 0, true);
-        self.entries.append(&mut self.held);
-        self.held = mem::take(&mut self.entries);
-        self.held.retain(|entry| entry.purpose.outlives_session());
-        self.message_bytes = self.held.iter().map(QueueEntry::cost_bytes).sum();
-        self.housekeeping_bytes = 0;
+    /// Removes all commands, and returns those of clients and those that are sent. The session has ended.
+    pub fn take(&mut self) -> Vec<LinkCommand> {
+        let sent = mem::take(&mut self.sent).into_iter().map(|(command, _)| command);
+        let unsent = mem::take(&mut self.clients);
+        let all = sent.chain(unsent).map(|command| self.with_losses(command)).collect();
+        self.session.clear();
+        (self.sent_bytes, self.bytes, self.submitted_bytes) = (0, 0, 0);
+        self.losses.clear();
+        all
     }
 
-    /// Ends the hold.
-    pub fn release(&mut self) {
-        self.holds = false;
-        self.entries.append(&mut self.held);
+    /// Removes and returns the unsent commands of clients.
+    pub fn take_unsent(&mut self) -> Vec<LinkCommand> {
+        let unsent = mem::take(&mut self.clients);
+        unsent.iter().for_each(|command| self.count(command, false));
+        unsent.into_iter().map(|command| self.with_losses(command)).collect()
     }
 
-    /// Whether a reply is pending.
-    pub fn is_waiting(&self) -> bool {
-        self.sent > 0
-    }
-
-    /// Whether every command is sent.
-    pub fn is_sent(&self) -> bool {
-        self.sent == self.entries.len() && self.held.is_empty()
-    }
-
-    /// Number of queued messages.
-    pub fn messages(&self) -> usize {
-        self.entries.iter().chain(&self.held).filter(|entry| entry.purpose.outlives_session()).count()
-    }
-
-    /// Memory of all queued commands.
-    pub fn bytes(&self) -> usize {
-        self.message_bytes + self.housekeeping_bytes
-    }
-
-    /// The counter for the memory of `entry`.
-    fn counter(&mut self, entry: &QueueEntry) -> &mut usize {
-        match entry.purpose.outlives_session() {
-            true => &mut self.message_bytes,
-            false => &mut self.housekeeping_bytes,
+    /// Moves the number of lost messages into the command.
+    fn with_losses(&mut self, mut command: LinkCommand) -> LinkCommand {
+        if let LinkCommand::Submit(submission) = &mut command
+            && let Change::Lost { count } = &mut submission.change
+            && *count == 0
+        {
+            *count = self.losses.remove(&submission.room).unwrap_or_default();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(room: &str) -> Purpose {
-        Purpose::Message { room: RoomName::parse(room).unwrap() }
+        command
     }
 
-    fn sent(queue: &mut Queue) -> String {
-        let mut out = Vec::new();
-        queue.send(&mut out);
-        String::from_utf8(out).unwrap()
+    /// Records that a submission was delivered to the members here. Returns whether it was before.
+    pub fn record_shown(&mut self, serial: u64) -> bool {
+        let sent = self.sent.iter_mut().map(|(command, _)| command);
+        let mut submissions = sent.chain(&mut self.clients).filter_map(|command| match command {
+            LinkCommand::Submit(submission) => Some(submission),
+            _ => None,
+        });
+        // The serial numbers ascend.
+        let found = submissions.find(|submission| submission.serial >= serial);
+        found.filter(|found| found.serial == serial).is_some_and(|found| mem::replace(&mut found.shown, true))
     }
 
-    #[test]
-    fn messages_outlive_the_session_and_nothing_else_does() {
-        let mut queue = Queue::new(4096);
-        queue.push(message("a"), b"1".to_vec());
-        queue.push(Purpose::Housekeeping, b"2".to_vec());
-        queue.push(message("b"), b"3".to_vec());
-        assert_eq!(sent(&mut queue), "123");
-        assert_eq!(queue.pop_answered(), Some(message("a")));
-        queue.push(message("c"), b"4".to_vec());
-        queue.end_session();
-        assert_eq!(sent(&mut queue), "");
-        queue.release();
-        assert_eq!(sent(&mut queue), "34");
-        assert_eq!([queue.pop_answered(), queue.pop_answered()], [Some(message("b")), Some(message("c"))]);
-        assert_eq!((queue.pop_answered(), queue.bytes()), (None, 0));
+    /// All commands that are kept for the next session, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &LinkCommand> {
+        self.sent.iter().map(|(command, _)| command).chain(&self.clients)
     }
 
-    #[test]
-    fn oldest_unsent_messages_are_shed() {
-        let cost = size_of::<QueueEntry>() + 10;
-        let mut queue = Queue::new(2 * cost);
-        queue.push(message("sent"), vec![b'.'; 10]);
-        assert!(queue.send(&mut Vec::new()));
-        queue.push(Purpose::Housekeeping, vec![b'u'; 10]);
-        queue.push(message("a"), vec![b'a'; 10]);
-        assert_eq!(queue.take_shed(), []);
-        queue.push(message("b"), vec![b'b'; 10]);
-        assert_eq!(queue.take_shed(), [message("a")]);
-        assert!(!queue.is_over_limit());
-        assert_eq!(sent(&mut queue), "u".repeat(10) + &"b".repeat(10));
-        (0..3).for_each(|_| queue.push(Purpose::Housekeeping, vec![0; HOUSEKEEPING_MAX_BYTES / 4]));
-        assert_eq!((queue.take_shed(), queue.is_over_limit()), (vec![], false), "it has its own limit");
-        queue.push(Purpose::Housekeeping, vec![0; HOUSEKEEPING_MAX_BYTES / 4]);
-        assert!(queue.is_over_limit());
+    /// Whether commands that can't be discarded exceed their limit.
+    pub fn is_over_limit(&self) -> bool {
+        self.bytes > self.max_bytes + OTHERS_MAX_BYTES
     }
 
-    #[test]
-    fn held_commands_keep_their_order_and_are_shed_too() {
-        let cost = size_of::<QueueEntry>() + 1;
-        let mut queue = Queue::new(2 * cost);
-        queue.push(message("a"), b"1".to_vec());
-        sent(&mut queue);
-        queue.end_session();
-        queue.push(message("b"), b"2".to_vec());
-        queue.push(Purpose::Watermark, b"3".to_vec());
-        queue.push(Purpose::Housekeeping, b"4".to_vec());
-        assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("4", false));
-        queue.push(message("c"), b"5".to_vec());
-        assert_eq!((queue.take_shed(), queue.is_over_limit()), (vec![message("a")], false));
-        assert_eq!(queue.pop_answered(), Some(Purpose::Housekeeping));
-        queue.release();
-        assert_eq!((sent(&mut queue).as_str(), queue.is_sent()), ("235", true));
+    pub fn is_waiting(&self) -> bool {
+        !self.sent.is_empty()
     }
 
-    #[test]
-    fn window_limits_the_bytes_sent() {
-        let mut queue = Queue::new(1 << 30);
-        (0..3).for_each(|_| queue.push(message("a"), vec![0; WINDOW_BYTES / 2]));
-        assert_eq!(sent(&mut queue).len(), WINDOW_BYTES);
-        assert!(!queue.is_sent());
-        queue.pop_answered();
-        assert_eq!(sent(&mut queue).len(), WINDOW_BYTES / 2);
-        assert!(queue.is_sent());
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.session.is_empty() && self.clients.is_empty()
+    }
+
+    /// Memory of all commands.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of submissions that Redis has not confirmed.
+    pub fn submissions(&self) -> usize {
+        self.iter().filter(|command| matches!(command, LinkCommand::Submit(_))).count()
+    }
+
+    /// Adds the memory of a command, or subtracts it.
+    fn count(&mut self, command: &LinkCommand, adds: bool) {
+        let cost = command.cost_bytes();
+        let submitted = if matches!(command, LinkCommand::Submit(_)) { cost } else { 0 };
+        let change = |bytes: usize, by: usize| if adds { bytes + by } else { bytes - by };
+        self.bytes = change(self.bytes, cost);
+        self.submitted_bytes = change(self.submitted_bytes, submitted);
     }
 }

@@ -1,7 +1,7 @@
 //! A session with Redis: [`Session`]. It has two connections, because one with subscriptions accepts no other commands in
 //! RESP2. If one breaks, both are closed.
 
-use std::{fmt, mem};
+use std::mem;
 
 use crate::codec::resp::{self, Reply, ReplyError, ReplyReader};
 use crate::config::RedisUrl;
@@ -36,27 +36,16 @@ pub enum Incoming {
     },
     /// The subscription to a channel is confirmed.
     Subscribed(Vec<u8>),
+    /// The reply to a `PING` of the connection with subscriptions.
+    Pong,
 }
 
 /// The reason why a session ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SessionError {
-    /// The input is not RESP2, or an unexpected reply.
-    Malformed(&'static str),
-    /// A reply is over `--redis-reply-max`.
-    TooLarge,
+    Broken(&'static str),
     /// The text of an error reply.
     Refused(String),
-}
-
-impl fmt::Display for SessionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SessionError::Malformed(what) => what,
-            SessionError::TooLarge => "a reply is larger than --redis-reply-max",
-            SessionError::Refused(error) => error,
-        })
-    }
 }
 
 /// The state of the two connections.
@@ -83,7 +72,7 @@ impl Session {
         subscribe(channels, &mut out[Link::Subscriptions as usize]);
         // Replies come in order, so the reply to this command shows that the initial commands are done.
         for out in out {
-            resp::encode(&[b"PING"], out);
+            ping(out);
         }
         let replies = Link::BOTH.map(|_| ReplyReader::new(reply_max_bytes));
         Session { replies, pending_logins: [login.len(); 2], ready: [false; 2] }
@@ -130,7 +119,7 @@ impl Session {
         // An error does not name the channel, so the session ends and the next one subscribes again.
         expect_no_error(&reply)?;
         let Reply::Array(mut parts) = reply else {
-            return Err(SessionError::Malformed("it sent an unexpected reply"));
+            return Err(SessionError::Broken("it sent an unexpected reply"));
         };
         let mut part = |index: usize| match parts.get_mut(index) {
             Some(Reply::BulkString(bytes)) => mem::take(bytes),
@@ -141,7 +130,7 @@ impl Session {
             b"subscribe" => Some(Incoming::Subscribed(part(1))),
             b"pong" => {
                 self.ready[Link::Subscriptions as usize] = true;
-                None
+                Some(Incoming::Pong)
             }
             _ => None,
         })
@@ -155,6 +144,11 @@ pub fn subscribe(channels: &[Vec<u8>], out: &mut Vec<u8>) {
             [&b"SUBSCRIBE"[..]].into_iter().chain(channels.iter().map(Vec::as_slice)).collect();
         resp::encode(&words, out);
     }
+}
+
+/// Appends a command that is answered after all before it.
+pub fn ping(out: &mut Vec<u8>) {
+    resp::encode(&[b"PING"], out);
 }
 
 /// The text of an error reply; `None` for other replies. The log must quote it, because Redis chooses the text.
@@ -188,7 +182,7 @@ fn expect_no_error(reply: &Reply) -> Result<(), SessionError> {
 
 fn session_error(error: ReplyError) -> SessionError {
     match error {
-        ReplyError::Malformed => SessionError::Malformed("it does not speak Redis's protocol"),
-        ReplyError::TooLarge => SessionError::TooLarge,
+        ReplyError::Malformed => SessionError::Broken("it does not speak Redis's protocol"),
+        ReplyError::TooLarge => SessionError::Broken("a reply is larger than --redis-reply-max"),
     }
 }

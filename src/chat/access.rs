@@ -10,7 +10,7 @@ use crate::access::{
     Accounts, Ban, BanTarget, Bans, Identity, JwtKey, Login, Mute, Proof, Role, Settings, Validity,
 };
 use crate::config::{AccessMode, Config, Takeover};
-use crate::protocol::UniqueId;
+use crate::protocol::Holder;
 use crate::sparse::Sparse;
 use crate::state::SavedState;
 use crate::text::{Name, Text, fold};
@@ -20,7 +20,7 @@ use crate::time::{Moment, Now};
 const ATTEMPTS_MAX: u8 = 3;
 
 /// The identity of a client that has not logged in.
-const GUEST: Identity = Identity { account: None, role: Role::Guest, grants: None };
+pub const GUEST: Identity = Identity { account: None, role: Role::Guest, grants: None };
 
 /// A client that has logged in.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ struct Attempts {
 #[derive(Default, Debug)]
 pub struct Courtesy {
     pub away: Option<Text>,
-    /// The sender of the last private message.
-    pub last_sender: Option<(ClientId, UniqueId)>,
+    /// The sender of the last private message, and its name then.
+    pub last_sender: Option<Holder>,
 }
 
 /// The accounts, and tables that few clients are in: sessions, attempts, mutes.

@@ -5,11 +5,12 @@
 //! sent, the client is sent their number.
 
 use super::clients::Echo;
+use super::context::NO_FACTS;
 use super::ids::{ClientId, RoomId};
+use super::membership::share_subscription;
 use super::rooms::{Room, encoded_bytes_max};
-use super::shared::publish_subscription;
 use super::{Chat, Ctx, Effect};
-use crate::protocol::{Dialect, Event, Position, PositionError};
+use crate::protocol::{Dialect, Epoch, Event, Position, PositionError};
 use crate::time::Now;
 
 /// The progress of an SSE client that is catching up.
@@ -19,8 +20,7 @@ pub struct CatchUp {
     room: RoomId,
     /// The offset of the next message in the room.
     next: u64,
-    /// The sequence number of the last gap that the client was sent.
-    gap_seq: u64,
+    epoch: Epoch,
 }
 
 impl CatchUp {
@@ -46,7 +46,7 @@ impl Chat {
         if missing != Some(0) {
             ctx.reply(id, Event::Gap { room: room.name.clone(), count: missing });
         }
-        self.catch_ups.insert(id.0, CatchUp { room: to, next, gap_seq: room.gap_seq() });
+        self.catch_ups.insert(id.0, CatchUp { room: to, next, epoch: room.epoch });
         self.count_catching_up(to, ctx, |count| *count += 1);
         self.send_batch(id, ctx);
     }
@@ -58,13 +58,13 @@ impl Chat {
         room: &Room,
         position: Option<Result<Position, PositionError>>,
     ) -> (u64, Option<u64>) {
-        let (epoch, last) = (self.epoch(room), room.seq());
+        let (epoch, last) = (room.epoch, room.seq());
         match position {
             None => (room.end_offset(), Some(0)),
             Some(Ok(position)) if position.epoch == epoch && position.seq <= last => {
                 let next = room.offset_after(position.seq);
                 let missing = last - position.seq - (room.end_offset() - next);
-                (next, (position.seq >= room.gap_seq()).then_some(missing))
+                (next, Some(missing))
             }
             // The client may have received any of the stored messages, or none.
             Some(_) => (room.start_offset(), None),
@@ -74,7 +74,7 @@ impl Chat {
     /// Sends a client that is catching up its next batch, if it has not left. The server calls this when the last batch
     /// was written.
     pub fn catch_up(&mut self, id: ClientId, now: Now, effects: &mut Vec<Effect>) {
-        self.send_batch(id, &mut self.context(now, effects));
+        self.send_batch(id, &mut Ctx::new(now, &NO_FACTS, effects));
     }
 
     /// Sends the next batch. The position is sent last: a client that disconnects before gets these messages again.
@@ -86,17 +86,17 @@ impl Chat {
         let Some(room) = self.rooms.existing(progress.room) else {
             return;
         };
-        let epoch = self.epoch(room);
+        let epoch = room.epoch;
         let gap = |count| Event::Gap { room: room.name.clone(), count };
         let evicted = room.start_offset().saturating_sub(progress.next);
         if evicted > 0 {
             ctx.reply(id, gap(Some(evicted)));
         }
-        if room.gap_seq() > progress.gap_seq {
+        if epoch != progress.epoch {
             ctx.reply(id, gap(None));
         }
         progress.next += evicted;
-        progress.gap_seq = room.gap_seq();
+        progress.epoch = epoch;
         let mut bytes = 0;
         for message in room.messages_from(progress.next) {
             bytes += encoded_bytes_max(message, Dialect::Events);
@@ -118,6 +118,17 @@ impl Chat {
         !self.catch_ups.is_empty() && self.catch_ups.get(id.0).is_some()
     }
 
+    /// The clients that are catching up in that epoch of a room.
+    pub(super) fn catching_up_in(&self, id: RoomId, epoch: Epoch) -> Vec<ClientId> {
+        let is_in = |slot: &u32| {
+            self.catch_ups.get(*slot).is_some_and(|progress| progress.room == id && progress.epoch == epoch)
+        };
+        let mut slots: Vec<u32> = self.catch_ups.slots().filter(is_in).collect();
+        // The order of the table is random, and a simulation must be repeatable.
+        slots.sort_unstable();
+        slots.into_iter().map(ClientId).collect()
+    }
+
     /// Ends the catch-up of a client that leaves, if it was catching up.
     pub(super) fn stop_catch_up(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         if let Some(progress) = self.catch_ups.take(id.0) {
@@ -129,9 +140,9 @@ impl Chat {
     /// Changes the number of clients that are catching up in a room. They keep the room open and subscribed in Redis.
     fn count_catching_up(&mut self, id: RoomId, ctx: &mut Ctx<'_>, change: impl FnOnce(&mut u32)) {
         if let Some(room) = self.rooms.existing_mut(id) {
-            let before = room.local_subscribers();
+            let was_unused = room.is_unused();
             change(&mut room.catching_up);
-            publish_subscription(room, before, ctx);
+            share_subscription(room, was_unused, ctx);
         }
     }
 }

@@ -2,23 +2,16 @@
 
 use super::Chat;
 use super::ids::ClientId;
-use super::shared::Shared;
 
 /// The sizes of the chat's tables. All but the rooms and bytes of the history are zero when all clients have left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
-    /// Local clients, with and without a name.
+    /// Clients, with and without a name.
     pub clients: usize,
-    /// Remote clients.
-    pub remote: usize,
-    /// How often a remote client was ignored because of `--redis-clients`.
-    pub remote_ignored: u64,
     /// Taken names.
     pub names: usize,
     /// Keys of taken names besides the first of each.
     pub further_keys: usize,
-    /// Keys of names in conflict.
-    pub conflicts: usize,
     /// Rooms with subscribers or a history.
     pub rooms: usize,
     /// Subscribers of all rooms: their members and SSE clients.
@@ -32,14 +25,10 @@ pub struct Census {
 
 impl Chat {
     pub fn census(&self) -> Census {
-        let remote = &self.clients.remote;
         Census {
-            clients: self.clients.local().count(),
-            remote: remote.len(),
-            remote_ignored: remote.ignored(),
+            clients: self.clients.all().count(),
             names: self.names.len(),
             further_keys: self.names.further_len(),
-            conflicts: remote.conflicts.len(),
             rooms: self.rooms.len(),
             members: self.rooms.subscribers().count(),
             catching_up: self.catch_ups.len(),
@@ -50,15 +39,11 @@ impl Chat {
 
     /// The tables whose keys are slots of the roster, with the slots in each.
     pub fn tables(&self) -> Vec<(&'static str, Vec<u32>)> {
-        let local = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> {
-            ids.filter(|id| id.remote_key().is_none()).map(|id| id.0).collect()
-        };
-        let claims = self.shared.iter().flat_map(Shared::slots).collect();
+        let slots = |ids: &mut dyn Iterator<Item = ClientId>| -> Vec<u32> { ids.map(|id| id.0).collect() };
         let mut tables = vec![
-            ("clients of the chat", local(&mut self.clients.local().map(|(id, _)| id))),
-            ("taken names", local(&mut self.names.ids())),
-            ("subscribers", local(&mut self.rooms.subscribers())),
-            ("claims", claims),
+            ("clients of the chat", slots(&mut self.clients.all().map(|(id, _)| id))),
+            ("taken names", slots(&mut self.names.ids())),
+            ("subscribers", slots(&mut self.rooms.subscribers())),
             ("clients that catch up", self.catch_ups.slots().collect()),
         ];
         tables.push(("clients that ignore others", self.ignores.slots().collect()));

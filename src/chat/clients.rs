@@ -6,11 +6,10 @@
 use smallvec::SmallVec;
 
 use super::ids::{ClientId, RoomSlot};
-use super::remote::RemoteClients;
 use crate::protocol::{Dialect, UniqueId};
 use crate::text::Name;
 
-/// The clients of this process, by their slots in the roster, and those of other processes.
+/// The clients of this process, by their slots in the roster.
 #[derive(Debug)]
 pub struct Clients {
     /// The number of this process, which no other process has.
@@ -18,38 +17,34 @@ pub struct Clients {
     local: Vec<Option<Client>>,
     /// The serial number of each local client's connection. A [`Client`] has no room for it.
     serials: Vec<u32>,
-    pub remote: RemoteClients,
 }
 
 impl Clients {
-    /// Creates the table for `slots` local clients and at most `remote_max` remote ones.
-    pub fn new(process: u64, slots: usize, remote_max: usize) -> Clients {
+    /// Creates the table for that many clients.
+    pub fn new(process: u64, slots: usize) -> Clients {
         let (local, serials) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
-        Clients { process, local, serials, remote: RemoteClients::new(remote_max) }
+        Clients { process, local, serials }
     }
 
     /// The id of a client that is unique among all processes and is never used again.
     pub fn unique_id(&self, id: ClientId) -> UniqueId {
-        let local = || {
-            let serial = self.serials.get(id.0 as usize).copied();
-            debug_assert!(serial.is_some(), "{id:?} has left");
-            UniqueId { process: self.process, serial: serial.unwrap_or_default() }
-        };
-        self.remote.unique_id(id).unwrap_or_else(local)
+        let serial = self.serials.get(id.0 as usize).copied();
+        debug_assert!(serial.is_some(), "{id:?} has left");
+        UniqueId { process: self.process, serial: serial.unwrap_or_default() }
+    }
+
+    /// Finds the client with that serial number. It looks at all, so it is not for messages to rooms.
+    pub fn find(&self, serial: u32) -> Option<ClientId> {
+        let slot = self.serials.iter().position(|other| *other == serial)?;
+        self.local[slot].as_ref().map(|_| ClientId(slot as u32))
     }
 
     pub fn get(&self, id: ClientId) -> Option<&Client> {
-        match id.remote_key() {
-            None => self.local.get(id.0 as usize)?.as_ref(),
-            Some(key) => self.remote.get(key),
-        }
+        self.local.get(id.0 as usize)?.as_ref()
     }
 
     fn get_mut(&mut self, id: ClientId) -> Option<&mut Client> {
-        match id.remote_key() {
-            None => self.local.get_mut(id.0 as usize)?.as_mut(),
-            Some(key) => self.remote.get_mut(key),
-        }
+        self.local.get_mut(id.0 as usize)?.as_mut()
     }
 
     /// A client that must not have left: `None` is a bug.
@@ -66,10 +61,9 @@ impl Clients {
         client
     }
 
-    /// The dialect of a client, [`Dialect::Redis`] for a remote one; `None` if it has left.
+    /// The dialect of a client; `None` if it has left.
     pub fn dialect(&self, id: ClientId) -> Option<Dialect> {
-        let client = self.get(id)?;
-        Some(if id.remote_key().is_some() { Dialect::Redis } else { client.dialect() })
+        self.get(id).map(Client::dialect)
     }
 
     /// The name of a client that must have one: an empty name is a bug.
@@ -79,7 +73,7 @@ impl Clients {
         name.map_or("", Name::as_str)
     }
 
-    /// Adds a local client, whose connection has that serial number.
+    /// Adds a client, whose connection has that serial number.
     pub fn insert(&mut self, id: ClientId, serial: u32, client: Client) {
         let slot = id.0 as usize;
         if self.local.len() <= slot {
@@ -91,7 +85,7 @@ impl Clients {
         self.serials[slot] = serial;
     }
 
-    /// Removes a local client.
+    /// Removes a client.
     pub fn remove(&mut self, id: ClientId) {
         // A connection that ends before it becomes a client has no slot here.
         if let Some(client) = self.local.get_mut(id.0 as usize) {
@@ -103,8 +97,8 @@ impl Clients {
         }
     }
 
-    /// The local clients, in the order of their slots.
-    pub fn local(&self) -> impl Iterator<Item = (ClientId, &Client)> {
+    /// All clients, in the order of their slots.
+    pub fn all(&self) -> impl Iterator<Item = (ClientId, &Client)> {
         let id = |slot: usize| ClientId(slot as u32);
         self.local.iter().enumerate().filter_map(move |(slot, client)| Some((id(slot), client.as_ref()?)))
     }
@@ -112,10 +106,9 @@ impl Clients {
 
 #[derive(Debug)]
 pub enum Client {
-    /// A line client, or a remote client in at most one room. A line client without a name is in no room; afterwards it
-    /// is always in one.
+    /// A line client. Without a name it is in no room; afterwards it is always in one.
     SingleRoom { name: Name, membership: Option<Membership> },
-    /// A WebSocket client, an SSE client, or a remote client in several rooms.
+    /// A WebSocket client, or an SSE client.
     MultiRoom(Box<MultiRoom>),
 }
 
@@ -159,7 +152,7 @@ impl Client {
         }
     }
 
-    /// The dialect of a local client.
+    /// The dialect of the client.
     pub fn dialect(&self) -> Dialect {
         match self {
             Client::SingleRoom { .. } => Dialect::Line,
@@ -167,7 +160,7 @@ impl Client {
         }
     }
 
-    /// Whether a local client must still choose a name.
+    /// Whether the client must still choose a name.
     pub fn is_unnamed(&self) -> bool {
         matches!(self, Client::SingleRoom { membership: None, .. })
     }
@@ -196,12 +189,9 @@ impl Client {
 
     pub fn add_membership(&mut self, new: Membership, echo: Echo) {
         match self {
-            Client::SingleRoom { membership: membership @ None, .. } => *membership = Some(new),
-            // Only a remote client joins a second room before it leaves the first.
-            Client::SingleRoom { name, membership: Some(first) } => {
-                let memberships = [(*first, Echo(false)), (new, echo)].into_iter().collect();
-                let client = MultiRoom { name: Some(name.clone()), dialect: Dialect::Redis, memberships };
-                *self = Client::MultiRoom(Box::new(client));
+            Client::SingleRoom { membership, .. } => {
+                debug_assert!(membership.is_none(), "a line client in two rooms");
+                *membership = Some(new);
             }
             Client::MultiRoom(client) => client.memberships.push((new, echo)),
         }

@@ -3,22 +3,41 @@
 use super::ids::{ClientId, RoomId};
 use super::{Effect, Except};
 use crate::access::{Ban, Network, Role};
-use crate::protocol::{CloseReason, Event, LocalEvent, Moderation, Problem, Removal, Whois};
-use crate::text::Name;
+use crate::protocol::{Change, CloseReason, Event, Facts, LocalEvent, Moderation, Problem, Removal, Whois};
+use crate::text::{Name, RoomName};
 use crate::time::Now;
 
 /// The time of a call into the chat, and its effects so far. The server carries them out in this order.
 #[derive(Debug)]
 pub struct Ctx<'a> {
     pub now: Now,
+    /// The state of the other processes, as far as the request needs it.
+    pub facts: &'a Facts,
     effects: &'a mut Vec<Effect>,
-    /// Whether other processes are in the same chat.
-    is_shared: bool,
 }
 
+/// The facts of a call that has asked no questions.
+pub static NO_FACTS: Facts = Facts { holder: None, members: None, rooms: None };
+
 impl<'a> Ctx<'a> {
-    pub fn new(now: Now, effects: &'a mut Vec<Effect>, is_shared: bool) -> Ctx<'a> {
-        Ctx { now, effects, is_shared }
+    pub fn new(now: Now, facts: &'a Facts, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
+        Ctx { now, facts, effects }
+    }
+
+    /// Makes a change in a room. It takes effect by [`super::Chat::commit`], once it has its place in the order of the room.
+    pub fn submit(&mut self, room: (RoomId, &RoomName), author: Option<ClientId>, change: Change) {
+        self.submit_for(room, author, change, false);
+    }
+
+    /// The same for a change that its author may want back (`receipt`).
+    pub fn submit_for(
+        &mut self,
+        (room, name): (RoomId, &RoomName),
+        author: Option<ClientId>,
+        change: Change,
+        receipt: bool,
+    ) {
+        self.effects.push(Effect::Submit { room, name: name.clone(), author, change, receipt });
     }
 
     /// Sends a client an answer or a notice about itself, which is never dropped.
@@ -96,10 +115,8 @@ impl<'a> Ctx<'a> {
         self.effects.push(Effect::Whois { to, of, whois: Box::new(whois), with_address });
     }
 
-    /// Sends an event to the other processes, if there are any.
-    pub fn publish(&mut self, event: impl FnOnce() -> LocalEvent) {
-        if self.is_shared {
-            self.effects.push(Effect::Publish(event()));
-        }
+    /// Tells the other processes of an event, if there are any.
+    pub fn share(&mut self, event: LocalEvent) {
+        self.effects.push(Effect::Report(event));
     }
 }

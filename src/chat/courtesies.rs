@@ -2,21 +2,38 @@
 
 use super::ids::ClientId;
 use super::{Chat, Ctx};
-use crate::protocol::{Event, Problem, Whois};
-use crate::text::Text;
+use crate::protocol::{Event, Holder, Problem, UniqueId, Whois};
+use crate::text::{Name, Text};
+
+/// The sender of a private message.
+#[derive(Debug)]
+pub struct Sent {
+    pub by: UniqueId,
+    pub from: Name,
+    /// `None` for a client of another process.
+    pub here: Option<ClientId>,
+}
 
 impl Chat {
     /// Sends a text to the sender of the last private message.
     pub(super) fn answer(&mut self, id: ClientId, text: Text, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
-        let to = self.last_sender(id).and_then(|sender| self.name(sender)).map(Text::of_name);
-        let to = to.ok_or(Problem::NobodyToAnswer)?;
-        self.send_private(id, &to, text, false, ctx)
+        let last = self.last_sender(id).ok_or(Problem::NobodyToAnswer)?;
+        // Somebody else may have its name now.
+        let is_last = |holder: &Holder| holder.id == last.id;
+        if last.id.process != self.process && !ctx.facts.holder.as_ref().is_some_and(is_last) {
+            return Err(Problem::NobodyToAnswer);
+        }
+        self.send_private(id, &Text::of_name(&last.name), text, false, ctx)
     }
 
-    /// The sender of the last private message, if it is still here. Somebody else may have its name.
-    pub(super) fn last_sender(&self, id: ClientId) -> Option<ClientId> {
-        let (sender, unique) = self.access.courtesy(id)?.last_sender?;
-        self.client(sender).map(|_| sender).filter(|sender| self.unique_id(*sender) == unique)
+    /// The sender of the last private message, if it is still here or at another process, with its present name if it is here.
+    pub(super) fn last_sender(&self, id: ClientId) -> Option<Holder> {
+        let last = self.access.courtesy(id)?.last_sender.clone()?;
+        if last.id.process != self.process {
+            return Some(last);
+        }
+        let sender = self.clients.find(last.id.serial)?;
+        Some(Holder { id: last.id, name: self.name(sender)?.clone() })
     }
 
     /// Records that a client is away, or back.
@@ -29,23 +46,19 @@ impl Chat {
     }
 
     /// Records the sender of a private message, for an answer, and replies to the sender if the client is away.
-    pub(super) fn record_private(&mut self, to: ClientId, from: ClientId, ctx: &mut Ctx<'_>) {
-        let unique = self.unique_id(from);
+    pub(super) fn record_private(&mut self, to: ClientId, sent: Sent, ctx: &mut Ctx<'_>) {
         let courtesy = self.access.courtesy_mut(to);
-        courtesy.last_sender = Some((from, unique));
+        courtesy.last_sender = Some(Holder { id: sent.by, name: sent.from });
         let away = courtesy.away.clone();
-        if let Some((text, name)) = away.zip(self.existing_name(to)) {
+        if let Some(((text, name), from)) = away.zip(self.existing_name(to)).zip(sent.here) {
             ctx.reply(from, Event::IsAway { name, text });
         }
     }
 
     /// Asks the server for the rest of what it has about a client. Moderators get its address too.
     pub(super) fn whois(&self, id: ClientId, name: &Text, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
-        let of = self.find_client(name.as_str()).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
+        let of = self.find_client(name.as_str()).ok_or_else(|| nobody_here(name, ctx))?;
         let found = self.existing_name(of).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
-        if of.remote_key().is_some() {
-            return Err(Problem::ElsewhereOnly(found));
-        }
         let identity = self.access.identity(of);
         let whois = Whois {
             name: found,
@@ -58,5 +71,13 @@ impl Chat {
         };
         ctx.whois(id, of, whois, self.may_moderate(id));
         Ok(())
+    }
+}
+
+/// The problem of a request about a client that is not at this process.
+pub(super) fn nobody_here(name: &Text, ctx: &Ctx<'_>) -> Problem {
+    match ctx.facts.holder.as_ref().filter(|holder| holder.name.same_as(name.as_str())) {
+        Some(holder) => Problem::ElsewhereOnly(holder.name.clone()),
+        None => Problem::NoSuchClient(name.clone()),
     }
 }

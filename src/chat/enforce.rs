@@ -35,7 +35,7 @@ impl Chat {
     }
 
     /// Whether a request names an account, whose token the client is asked for. It has no other effect.
-    fn begins_login(&self, id: ClientId, request: &Request) -> bool {
+    pub(super) fn begins_login(&self, id: ClientId, request: &Request) -> bool {
         let Request::Nick(name) = request else {
             return false;
         };
@@ -157,7 +157,7 @@ impl Chat {
             Dialect::Raw | Dialect::Events => !leaves.is_empty() || refused.is_some(),
             // A line client is always in a room.
             Dialect::Line => !leaves.is_empty() && self.home(self.access.identity(id)).is_none(),
-            Dialect::Json | Dialect::Http | Dialect::Redis => false,
+            Dialect::Json | Dialect::Http => false,
         };
         if must_close {
             return self.expel(id, CloseReason::NotAllowed, ctx);
@@ -183,7 +183,7 @@ impl Chat {
 
     /// Applies changed rules of rooms to all clients.
     pub(super) fn apply_rights_of_all(&mut self, ctx: &mut Ctx<'_>) {
-        let ids: Vec<ClientId> = self.clients.local().map(|(id, _)| id).collect();
+        let ids: Vec<ClientId> = self.clients.all().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.apply_rights(id, ctx));
     }
 }

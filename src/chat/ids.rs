@@ -2,24 +2,9 @@
 
 use std::num::NonZeroU32;
 
-/// The id of a client: its slot in the roster, which the server assigns. Remote clients have ids above all slots.
+/// The id of a client: its slot in the roster, which the server assigns.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ClientId(pub u32);
-
-impl ClientId {
-    /// The first id of remote clients; the roster has fewer slots.
-    const FIRST_REMOTE: u32 = 1 << 31;
-
-    /// The id of the remote client with that key.
-    pub(super) fn remote(key: usize) -> ClientId {
-        ClientId(ClientId::FIRST_REMOTE + key as u32)
-    }
-
-    /// The key of a remote client; `None` for a local one.
-    pub(super) fn remote_key(self) -> Option<usize> {
-        self.0.checked_sub(ClientId::FIRST_REMOTE).map(|key| key as usize)
-    }
-}
 
 /// The id of a room. A slot is used again after its room is closed, but an id never is: queued summaries and messages of
 /// a closed room can't reach a new one.

@@ -2,15 +2,18 @@
 
 use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
-use super::shared::publish_subscription;
+use super::rooms::Room;
 use super::{Chat, Ctx, Effect, Location};
 use crate::access::Action;
-use crate::protocol::{Arrival, CloseReason, Dialect, Event, Position, PositionError, Problem, Request};
-use crate::text::{Name, RoomName, Text};
+use crate::protocol::{
+    Arrival, Change, CloseReason, Dialect, Event, Facts, LocalEvent, Position, PositionError, Problem,
+    Request,
+};
+use crate::text::{RoomName, Text};
 use crate::time::Now;
 
 /// The most names in the event that a client gets when it joins a room.
-const NAMES_ON_JOINING: usize = 10;
+pub const NAMES_ON_JOINING: usize = 10;
 
 /// How a client joins a room.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +25,6 @@ pub struct JoinOptions {
     pub echo: Echo,
 }
 
-/// Whether a room is sent a join or leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Notice {
-    Announced,
-    /// The client joined or left earlier, and this process has only now found out.
-    Silent,
-}
-
 impl Chat {
     /// Adds a client whose request already has its name and its room; its connection has that serial number.
     ///
@@ -39,10 +34,10 @@ impl Chat {
         id: ClientId,
         serial: u32,
         arrival: Arrival,
-        now: Now,
+        (now, facts): (Now, &Facts),
         effects: &mut Vec<Effect>,
     ) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, facts, effects);
         let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
             arrival;
         let login = login.map(|login| login.ok().and_then(|login| self.access.accounts.renew(login)));
@@ -54,17 +49,15 @@ impl Chat {
         let name = name.filter(|_| login.is_some() || !self.access.login_required);
         let name = name.filter(|name| match self.refused_arrival(name, ctx) {
             Some(problem) => {
-                self.check_holders(name.as_str(), None, ctx);
                 problems.push(problem);
                 false
             }
             None => true,
         });
-        let name = name.unwrap_or_else(|| self.next_guest_name());
+        let name = name.unwrap_or_else(|| self.next_guest_name(ctx));
         let client = MultiRoom { name: Some(name.clone()), dialect, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(client)));
-        self.take_name(id, None);
-        self.record_claim(id, ctx.now);
+        self.take_name(id, None, ctx);
         ctx.activate(id);
         problems.into_iter().for_each(|problem| ctx.reply_problem(id, problem));
         ctx.reply(id, Event::Welcome { id: self.unique_id(id), name });
@@ -74,13 +67,8 @@ impl Chat {
         self.greet(id, ctx);
         self.reply_if_disconnected(id, ctx);
         let join = |room| Request::Join { room, history, echo };
-        match room.map(|room| self.perform(id, join(room), ctx)) {
-            Some(Ok(())) => {}
-            Some(Err(problem)) => {
-                ctx.reply_problem(id, problem);
-                self.publish_presence(id, ctx);
-            }
-            None => self.publish_presence(id, ctx),
+        if let Some(Err(problem)) = room.map(|room| self.perform(id, join(room), ctx)) {
+            ctx.reply_problem(id, problem);
         }
     }
 
@@ -130,11 +118,10 @@ impl Chat {
         let to = self.rooms.open(room).ok_or(Problem::TooManyRooms)?;
         if moves {
             let from = self.locate(id, None)?;
-            self.remove_from_room(id, from, None, Notice::Announced, ctx);
+            self.remove_from_room(id, from, None, ctx);
         }
         let history = history.unwrap_or(self.rules.history_shown);
         self.enter_room(id, to, JoinOptions { first: false, history, echo }, ctx);
-        self.publish_presence(id, ctx);
         Ok(())
     }
 
@@ -156,13 +143,13 @@ impl Chat {
             by: self.unique_id(id),
             name,
             room: room.name.clone(),
-            count: room.count() - 1,
+            // Redis may have lost its data, and so the client's membership.
+            count: ctx.facts.members.as_ref().map_or(room.count(), |members| members.count).saturating_sub(1),
         });
-        self.remove_from_room(id, location, None, Notice::Announced, ctx);
+        self.remove_from_room(id, location, None, ctx);
         if let Some(event) = event {
             ctx.reply(id, event);
         }
-        self.publish_presence(id, ctx);
         Ok(())
     }
 
@@ -171,8 +158,9 @@ impl Chat {
         let Some((name, room)) = self.existing_name(id).zip(self.rooms.existing(to)) else {
             return;
         };
-        let (others, more) = self.some_names(room, NAMES_ON_JOINING);
-        self.add_to_room(id, to, options.echo, Notice::Announced, ctx);
+        let (others, more) = self.some_names(Some(room), NAMES_ON_JOINING, ctx.facts);
+        self.subscribe(id, to, options.echo, ctx);
+        self.submit_join(id, to, ctx);
         let Some(room) = self.rooms.existing(to) else {
             return;
         };
@@ -185,9 +173,8 @@ impl Chat {
                 room: room.name.clone(),
                 others,
                 more,
-                epoch: self.epoch(room),
+                epoch: room.epoch,
                 seq: room.seq(),
-                since: room.gap_seq(),
             },
         );
         if room.has_topic() {
@@ -202,29 +189,14 @@ impl Chat {
         }
     }
 
-    /// Adds a member to a room.
-    pub(super) fn add_to_room(
-        &mut self,
-        id: ClientId,
-        to: RoomId,
-        echo: Echo,
-        notice: Notice,
-        ctx: &mut Ctx<'_>,
-    ) {
-        self.subscribe(id, to, echo, ctx);
-        if notice == Notice::Announced {
-            self.announce_join(id, to, ctx);
-        }
-    }
-
     /// Adds a client to the subscribers of a room.
     pub(super) fn subscribe(&mut self, id: ClientId, to: RoomId, echo: Echo, ctx: &mut Ctx<'_>) {
         let Some((dialect, room)) = self.clients.dialect(id).zip(self.rooms.existing_mut(to)) else {
             return debug_assert!(false, "{id:?} has left, or {to:?} was closed");
         };
-        let before = room.local_subscribers();
+        let was_unused = room.is_unused();
         let index = room.subscribe(dialect, id);
-        publish_subscription(room, before, ctx);
+        share_subscription(room, was_unused, ctx);
         if let Some(client) = self.clients.existing_mut(id) {
             client.add_membership(Membership { slot: to.slot(), index }, echo);
         }
@@ -236,7 +208,6 @@ impl Chat {
         id: ClientId,
         memberships: &[Membership],
         reason: Option<Text>,
-        notice: Notice,
         ctx: &mut Ctx<'_>,
     ) {
         let Some(dialect) = self.clients.dialect(id) else {
@@ -244,7 +215,7 @@ impl Chat {
         };
         for Membership { slot, index } in memberships.iter().copied() {
             if let Some(room) = self.rooms.at(slot) {
-                self.remove_from_room(id, Location { room, dialect, index }, reason.clone(), notice, ctx);
+                self.remove_from_room(id, Location { room, dialect, index }, reason.clone(), ctx);
             }
         }
     }
@@ -255,22 +226,22 @@ impl Chat {
         id: ClientId,
         location: Location,
         reason: Option<Text>,
-        notice: Notice,
         ctx: &mut Ctx<'_>,
     ) {
         let Some(room) = self.rooms.existing_mut(location.room) else {
             return;
         };
-        let (members, subscribers) = (room.count(), room.local_subscribers());
         let moved = room.unsubscribe(location.dialect, location.index);
-        publish_subscription(room, subscribers, ctx);
+        let (count, room_name) = (room.count(), room.name.clone());
+        share_subscription(room, false, ctx);
         let name = self.clients.existing_mut(id).and_then(|client| {
             client.remove_membership(location.room.slot());
             client.name().cloned()
         });
         // An SSE client has no name, and its leave is not announced.
-        if let Some(name) = name.filter(|_| notice == Notice::Announced) {
-            self.announce_leave(id, location.room, members, name, reason, ctx);
+        if let Some(name) = name {
+            let change = Change::Left { by: self.unique_id(id), name, reason, count };
+            ctx.submit((location.room, &room_name), Some(id), change);
         }
         if let Some(moved) = moved.and_then(|moved| self.clients.existing_mut(moved)) {
             moved.set_index(location.room.slot(), location.index);
@@ -278,53 +249,19 @@ impl Chat {
         self.rooms.close_if_unused(location.room, ctx.now.moment);
     }
 
-    /// Announces a client's join in all its rooms, unless `notice` is silent.
-    pub(super) fn announce_join_everywhere(&mut self, id: ClientId, notice: Notice, ctx: &mut Ctx<'_>) {
-        if notice == Notice::Announced {
-            self.rooms_of(id).into_iter().for_each(|room| self.announce_join(id, room, ctx));
+    /// Announces a member to the others of a room.
+    fn submit_join(&mut self, id: ClientId, to: RoomId, ctx: &mut Ctx<'_>) {
+        if let Some((name, room)) = self.existing_name(id).zip(self.rooms.existing(to)) {
+            let change = Change::Joined { by: self.unique_id(id), name, count: room.count() };
+            ctx.submit((to, &room.name), Some(id), change);
         }
     }
+}
 
-    /// Announces a join to the other members of a room, or counts it for the summary if the room is too large.
-    fn announce_join(&mut self, id: ClientId, to: RoomId, ctx: &mut Ctx<'_>) {
-        let by = self.unique_id(id);
-        let Some((name, room)) = self.existing_name(id).zip(self.rooms.existing_mut(to)) else {
-            return;
-        };
-        let count = room.count();
-        if !room.rules().announce {
-            return;
-        }
-        if count <= self.rules.announce_max {
-            let event = Event::Joined { by, name, room: room.name.clone(), count };
-            ctx.announce(to, Some(id), event);
-        } else {
-            self.crowds.record(to, &mut room.crowd, |crowd| crowd.joined += 1, ctx.now.moment);
-        }
-    }
-
-    /// Announces a leave to a room that had so many `members` before, or counts it for the summary if they are too many.
-    pub(super) fn announce_leave(
-        &mut self,
-        id: ClientId,
-        from: RoomId,
-        members: usize,
-        name: Name,
-        reason: Option<Text>,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let by = self.unique_id(id);
-        let Some(room) = self.rooms.existing_mut(from) else {
-            return;
-        };
-        if !room.rules().announce {
-            return;
-        }
-        if members <= self.rules.announce_max {
-            let (room, count) = (room.name.clone(), room.count());
-            ctx.announce(from, None, Event::Left { by, name, room, reason, count });
-        } else {
-            self.crowds.record(from, &mut room.crowd, |crowd| crowd.left += 1, ctx.now.moment);
-        }
+/// Tells the other processes that a room has got its first subscriber here or lost its last, if so.
+pub fn share_subscription(room: &Room, was_unused: bool, ctx: &mut Ctx<'_>) {
+    let has_subscribers = !room.is_unused();
+    if has_subscribers == was_unused {
+        ctx.share(LocalEvent::Subscribed { room: room.name.clone(), has_subscribers });
     }
 }

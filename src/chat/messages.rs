@@ -2,10 +2,13 @@
 
 use std::rc::Rc;
 
-use super::ids::{ClientId, RoomId};
-use super::{Chat, Ctx, Effect, Except, Location};
+use super::courtesies::Sent;
+use super::ids::ClientId;
+use super::{Chat, Ctx, Effect, Location};
 use crate::access::Action;
-use crate::protocol::{Body, Event, LocalEvent, Message, MessageKind, Payload, Problem, Sender};
+use crate::protocol::{
+    Body, Change, Event, Facts, LocalEvent, Message, MessageKind, Payload, Problem, Sender,
+};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -18,108 +21,64 @@ pub struct NewMessage {
     pub receipt: bool,
 }
 
+/// A message of an HTTP request that may be sent.
+#[derive(Debug)]
+pub struct Publication {
+    pub room: RoomName,
+    pub change: Change,
+}
+
 impl Chat {
-    /// Sends a message of an HTTP request to a room, which is opened if necessary. Returns its sequence number.
+    /// Checks a message of an HTTP request to a room, which need not be open.
     ///
     /// # Errors
-    /// A client or another account has the name `from`, or there are too many rooms.
+    /// A client or another account has the name `from`, a word is not allowed, or there are too many rooms.
     pub fn publish(
         &mut self,
         room: RoomName,
         (from, account): (Name, Option<&Name>),
         body: Body,
-        now: Now,
+        (now, facts): (Now, &Facts),
         effects: &mut Vec<Effect>,
-    ) -> Result<u64, Problem> {
-        let ctx = &mut self.context(now, effects);
-        if let Some(problem) = self.refused_author(account, &from, now) {
+    ) -> Result<Publication, Problem> {
+        let ctx = &mut Ctx::new(now, facts, effects);
+        if let Some(problem) = self.refused_author(account, &from, ctx) {
             return Err(problem);
         }
         let body = self.filter_published(&from, body, ctx)?;
         self.filter_room(&room, ctx)?;
-        let id = self.rooms.open(room.clone()).ok_or(Problem::TooManyRooms)?;
-        let (sender, kind, at_unix_millis) = (Sender::Http, MessageKind::Say, now.unix_millis);
-        let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis };
-        let message = self.post(id, None, message, ctx);
-        let seq = message.seq;
-        ctx.publish(|| LocalEvent::Message { room, message });
-        self.rooms.close_if_unused(id, now.moment);
-        Ok(seq)
+        if !self.rooms.can_open(&room) {
+            return Err(Problem::TooManyRooms);
+        }
+        let (kind, at_unix_millis) = (MessageKind::Say, now.unix_millis);
+        let message = Message { from, sender: Sender::Http, kind, body, seq: 0, id: None, at_unix_millis };
+        Ok(Publication { room, change: Change::Message(Rc::new(message)) })
     }
 
-    /// Sends a client's message to a room, here and in the other processes.
+    /// Sends a client's message to a room.
     pub(super) fn say(&mut self, id: ClientId, location: Location, new: NewMessage, ctx: &mut Ctx<'_>) {
-        let message = self.say_locally(id, location, new, ctx);
-        if let Some((room, message)) = self.rooms.existing(location.room).zip(message) {
-            ctx.publish(|| LocalEvent::Message { room: room.name.clone(), message });
-        }
-    }
-
-    fn say_locally(
-        &mut self,
-        id: ClientId,
-        location: Location,
-        new: NewMessage,
-        ctx: &mut Ctx<'_>,
-    ) -> Option<Rc<Message>> {
-        let from = self.existing_name(id)?;
         let NewMessage { kind, body, receipt } = new;
-        let (sender, at_unix_millis) = (Sender::Client(self.unique_id(id)), ctx.now.unix_millis);
-        let message = |seq| Message { from, sender, kind, body, seq, at_unix_millis };
-        let message = self.post(location.room, Some(id), message, ctx);
-        if self.gets_echo(id, location, receipt)
-            && let Some(room) = self.rooms.existing(location.room)
-        {
-            let (room, epoch) = (room.name.clone(), self.epoch(room));
-            ctx.reply(id, Event::Message { room, epoch, message: message.clone() });
+        let message = self.message_of(id, kind, body, ctx.now);
+        if let Some((room, message)) = self.rooms.existing(location.room).zip(message) {
+            ctx.submit_for((location.room, &room.name), Some(id), Change::Message(message), receipt);
         }
-        Some(message)
     }
 
-    /// Appends a message to a room's history, and announces it to all subscribers but `except`.
-    pub(super) fn post(
-        &mut self,
-        id: RoomId,
-        except: Option<ClientId>,
-        message: impl FnOnce(u64) -> Message,
-        ctx: &mut Ctx<'_>,
-    ) -> Rc<Message> {
-        let message = self.rooms.append(id, message);
-        // A message over the memory limit closes a room that has no subscribers.
-        if let Some(room) = self.rooms.get(id) {
-            let (name, epoch) = (room.name.clone(), self.epoch(room));
-            let ignorers = self.ignores.of(message.from.as_str()).cloned();
-            let except = Except { cause: except, ignorers };
-            ctx.announce(id, except, Event::Message { room: name, epoch, message: message.clone() });
-        }
-        message
+    fn message_of(&self, id: ClientId, kind: MessageKind, body: Body, now: Now) -> Option<Rc<Message>> {
+        let from = self.existing_name(id)?;
+        let (sender, at_unix_millis) = (Sender::Client(self.unique_id(id)), now.unix_millis);
+        Some(Rc::new(Message { from, sender, kind, body, seq: 0, id: None, at_unix_millis }))
     }
 
     /// Relays a program's payload to the other programs in its room. A payload that is text is a message to the other
     /// clients as well.
     pub(super) fn relay(&mut self, id: ClientId, payload: Payload, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         let location = self.locate(id, None)?;
-        let words = payload.as_text();
-        let event = Event::Relayed(payload.clone());
-        let echo = self.gets_echo(id, location, false).then(|| event.clone());
-        let ignorers = self.name(id).and_then(|name| self.ignores.of(name.as_str())).cloned();
-        ctx.announce(location.room, Except { cause: Some(id), ignorers }, event);
-        if let Some(event) = echo {
-            ctx.reply(id, event);
-        }
-        if let Some(words) = words {
-            let new = NewMessage { kind: MessageKind::Say, body: Body::Text(words), receipt: false };
-            self.say_locally(id, location, new, ctx);
-        }
+        let words = payload.as_text().map(Body::Text);
+        let message = words.and_then(|body| self.message_of(id, MessageKind::Say, body, ctx.now));
         if let Some((room, from)) = self.rooms.existing(location.room).zip(self.existing_name(id)) {
-            let (by, at_unix_millis) = (self.unique_id(id), ctx.now.unix_millis);
-            ctx.publish(|| LocalEvent::Relayed {
-                room: room.name.clone(),
-                by,
-                from,
-                payload,
-                at_unix_millis,
-            });
+            let change = Change::Relayed { payload, from, message };
+            ctx.submit((location.room, &room.name), Some(id), change);
         }
         Ok(())
     }
@@ -134,56 +93,33 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         self.client(id).filter(|client| !client.is_unnamed()).ok_or(Problem::NameRequired)?;
-        let may_read = |id: &ClientId| {
-            self.check_right(self.access.identity(*id), Action::Converse, None).is_ok()
-                || id.remote_key().is_some()
-        };
-        let addressee = self.find_client(to.as_str()).filter(may_read);
-        let addressee = addressee.ok_or_else(|| Problem::NoSuchClient(to.clone()))?;
-        if let Some((from, to)) = self.existing_name(id).zip(self.existing_name(addressee)) {
-            let by = self.unique_id(id);
-            let sent = Event::PrivateSent { by, from: from.clone(), to: to.clone(), text: text.clone() };
-            match self.clients.remote.process_of(addressee) {
+        let addressee = self.find_client(to.as_str()).filter(|id| self.may_read(*id));
+        let (from, by) = (self.existing_name(id).ok_or(Problem::NameRequired)?, self.unique_id(id));
+        let name = match (addressee, &ctx.facts.holder) {
+            (Some(addressee), _) => {
+                let name = self.existing_name(addressee).ok_or_else(|| Problem::NoSuchClient(to.clone()))?;
                 // The sender gets no notice that it is ignored.
-                None if self.ignores.has(addressee, from.as_str()) => {}
-                None => {
-                    self.record_private(addressee, id, ctx);
-                    ctx.deliver(addressee, Event::Private { by: Some(by), from, text });
+                if !self.ignores.has(addressee, from.as_str()) {
+                    self.record_private(addressee, Sent { by, from: from.clone(), here: Some(id) }, ctx);
+                    ctx.deliver(addressee, Event::Private { by, from: from.clone(), text: text.clone() });
                 }
-                Some(process) => ctx.publish(|| LocalEvent::Private { process, to, by, from, text }),
+                name
             }
-            if receipt {
-                ctx.reply(id, sent);
+            (None, Some(holder)) if holder.name.same_as(to.as_str()) => {
+                let (to, from, text) = (holder.clone(), from.clone(), text.clone());
+                ctx.share(LocalEvent::Private { to, by, from, text });
+                holder.name.clone()
             }
+            (None, _) => return Err(Problem::NoSuchClient(to.clone())),
+        };
+        if receipt {
+            ctx.reply(id, Event::PrivateSent { by, from, to: name, text });
         }
         Ok(())
     }
 
-    fn gets_echo(&self, id: ClientId, location: Location, receipt: bool) -> bool {
-        let wants_echo = |client: &super::Client| client.gets_echo(location.room.slot());
-        receipt || self.clients.existing(id).is_some_and(wants_echo)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn message_over_the_memory_limit_is_published_to_other_processes() {
-        let mut chat = Chat::new(&Config::from_flags("--history-memory 1"), 1);
-        chat.set_shared();
-        let room = RoomName::parse("dev").expect("a room name");
-        let from = Name::parse("bot").expect("a name");
-        let body = Body::Text(Text::clean("hi").expect("a text"));
-        let mut effects = Vec::new();
-        let seq = chat.publish(room.clone(), (from, None), body, Now::default(), &mut effects);
-        assert_eq!(seq, Ok(1));
-        assert_eq!(chat.find_room(&room), None, "the room has neither subscribers nor history");
-        assert!(
-            matches!(&effects[..], [Effect::Publish(LocalEvent::Message { room: to, .. })] if *to == room),
-            "{effects:?}"
-        );
+    /// Whether a client may read private messages.
+    pub(super) fn may_read(&self, id: ClientId) -> bool {
+        self.check_right(self.access.identity(id), Action::Converse, None).is_ok()
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::context::NO_FACTS;
+use super::courtesies::nobody_here;
 use super::enforce::length_until;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{Ban, BanTarget, Identity, Mute, Network, Role};
-use crate::protocol::{BanLength, CloseReason, Dialect, Event, Moderation, Problem, Removal};
+use crate::protocol::{BanLength, CloseReason, Dialect, Event, Facts, Moderation, Problem, Removal};
 use crate::text::{Name, Text};
 use crate::time::Now;
 
@@ -48,10 +50,10 @@ impl Chat {
         &mut self,
         identity: &Identity,
         moderation: Moderation,
-        now: Now,
+        (now, facts): (Now, &Facts),
         effects: &mut Vec<Effect>,
     ) -> Result<Event, Problem> {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, facts, effects);
         let name = identity.account.clone().ok_or(Problem::LoginRequired)?;
         let moderation = self.filter_moderation(&name, moderation, ctx)?;
         let by = Moderator { name, role: identity.role };
@@ -92,12 +94,9 @@ impl Chat {
     }
 
     /// A client of this process whose role is below the moderator's.
-    fn target(&self, by: &Moderator, name: &Text) -> Result<ClientId, Problem> {
-        let id = self.find_client(name.as_str()).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
+    fn target(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<ClientId, Problem> {
+        let id = self.find_client(name.as_str()).ok_or_else(|| nobody_here(name, ctx))?;
         let found = self.existing_name(id).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
-        if id.remote_key().is_some() {
-            return Err(Problem::ElsewhereOnly(found));
-        }
         check_rank(by, &found, self.access.identity(id).role)?;
         Ok(id)
     }
@@ -109,7 +108,7 @@ impl Chat {
         reason: Option<Text>,
         ctx: &mut Ctx<'_>,
     ) -> Result<String, Problem> {
-        let id = self.target(by, name)?;
+        let id = self.target(by, name, ctx)?;
         let name = self.clients.name_of(id).to_string();
         self.remove_client(id, &Removal { by: by.name.clone(), reason, ban: None }, ctx);
         Ok(format!("{name} was removed"))
@@ -131,7 +130,7 @@ impl Chat {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         for id in ids {
             if self.client(*id).is_some() && self.access.identity(*id).role < rank {
                 self.remove_client(*id, removal, ctx);
@@ -146,7 +145,7 @@ impl Chat {
         time: Option<Duration>,
         ctx: &mut Ctx<'_>,
     ) -> Result<(String, bool), Problem> {
-        let (client, target, account) = self.person(by, name)?;
+        let (client, target, account) = self.person(by, name, ctx)?;
         let until_unix_millis = until(time, ctx.now);
         let mute = Mute { account: target.clone(), by: by.name.clone(), until_unix_millis };
         self.access.mute(client, account.is_some(), mute, ctx.now);
@@ -172,7 +171,7 @@ impl Chat {
     }
 
     fn unmute(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
-        let (client, target, account) = self.person(by, name)?;
+        let (client, target, account) = self.person(by, name, ctx)?;
         if !self.access.unmute(client, account.as_ref().unwrap_or(&target)) {
             return Err(Problem::NotMuted(target));
         }
@@ -197,8 +196,13 @@ impl Chat {
     }
 
     /// The client with that name, its name, and its account; or an account that is not connected.
-    fn person(&self, by: &Moderator, name: &Text) -> Result<(Option<ClientId>, Name, Option<Name>), Problem> {
-        match self.target(by, name) {
+    fn person(
+        &self,
+        by: &Moderator,
+        name: &Text,
+        ctx: &Ctx<'_>,
+    ) -> Result<(Option<ClientId>, Name, Option<Name>), Problem> {
+        match self.target(by, name, ctx) {
             Ok(id) => {
                 let account = self.access.identity(id).account.clone();
                 let name = account.clone().or_else(|| self.existing_name(id));
@@ -238,7 +242,7 @@ impl Chat {
             }
             BanTarget::Name(name) => name,
         };
-        let client = match self.target(by, &Text::of_name(name)) {
+        let client = match self.target(by, &Text::of_name(name), ctx) {
             Ok(id) => Some(id),
             Err(Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_)) => None,
             Err(problem) => return Err(problem),

@@ -1,10 +1,11 @@
 //! The names of clients: which are taken, and how a client gets its first name or another one.
 
 use super::clients::{Client, Echo};
+use super::context::NO_FACTS;
 use super::ids::ClientId;
 use super::membership::JoinOptions;
 use super::{Chat, Ctx};
-use crate::protocol::{CloseReason, Event, Problem, Request};
+use crate::protocol::{Change, CloseReason, Event, Facts, LocalEvent, Problem, Request};
 use crate::text::{Looks, Name};
 use crate::time::Now;
 
@@ -25,9 +26,11 @@ impl Chat {
     }
 
     /// Whether a request would succeed if a client without a name sent it.
-    pub fn accepts_unnamed(&self, request: &Result<Request, Problem>) -> bool {
+    pub fn accepts_unnamed(&self, request: &Result<Request, Problem>, facts: Option<&Facts>) -> bool {
         match request {
-            Ok(Request::Nick(name)) => !self.is_taken(name),
+            Ok(Request::Nick(name)) => {
+                !self.is_taken(name) && facts.is_none_or(|facts| facts.holder.is_none())
+            }
             // A login may be a secret, which must not become a message.
             Ok(Request::Login { .. }) => true,
             Ok(request) => !request.needs_name(),
@@ -36,14 +39,21 @@ impl Chat {
     }
 
     /// The reason why a client, or a new one (`None`), can't have that name: a ban, an account, or another client.
-    pub(super) fn refused_name(&self, id: Option<ClientId>, name: &Name, now: Now) -> Option<Problem> {
+    pub(super) fn refused_name(&self, id: Option<ClientId>, name: &Name, ctx: &Ctx<'_>) -> Option<Problem> {
         let account = id.and_then(|id| self.access.identity(id).account.as_ref());
-        self.name_refused_to(account, name, now).or_else(|| self.name_taken_except(id, name))
+        self.name_refused_to(account, name, ctx.now).or_else(|| self.name_taken_except(id, name, ctx.facts))
     }
 
-    /// The same for a client that enters by HTTP, and its name was not filtered yet.
+    /// Whether a client can't keep its name. What Redis has answered about another name is no reason.
+    pub(super) fn must_give_up(&self, id: ClientId, name: &Name, now: Now) -> bool {
+        let account = self.access.identity(id).account.as_ref();
+        let refused = self.name_refused_to(account, name, now);
+        refused.or_else(|| self.name_taken_except(Some(id), name, &NO_FACTS)).is_some()
+    }
+
+    /// The reason why a client that enters by HTTP can't have that name, which was not filtered yet.
     pub(super) fn refused_arrival(&mut self, name: &Name, ctx: &mut Ctx<'_>) -> Option<Problem> {
-        self.filter_name(name, ctx).err().or_else(|| self.refused_name(None, name, ctx.now))
+        self.filter_name(name, ctx).err().or_else(|| self.refused_name(None, name, ctx))
     }
 
     /// The reason why nobody but its owner can have that name.
@@ -57,21 +67,30 @@ impl Chat {
 
     /// The reason why a new client can't have that name.
     pub fn name_taken(&self, name: &Name, now: Now) -> Option<Problem> {
-        self.refused_name(None, name, now)
+        self.name_refused_to(None, name, now).or_else(|| self.name_taken_except(None, name, &NO_FACTS))
     }
 
     /// The reason why an HTTP request of that account can't publish under a name. The account's own name is always free.
-    pub(super) fn refused_author(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
-        match account.is_some_and(|account| account.same_as(name.as_str())) {
-            true => self.name_banned(name, now),
-            false => self.name_refused_to(account, name, now).or_else(|| self.name_taken_except(None, name)),
+    pub(super) fn refused_author(
+        &self,
+        account: Option<&Name>,
+        name: &Name,
+        ctx: &Ctx<'_>,
+    ) -> Option<Problem> {
+        if account.is_some_and(|account| account.same_as(name.as_str())) {
+            return self.name_banned(name, ctx.now);
         }
+        let refused = self.name_refused_to(account, name, ctx.now);
+        refused.or_else(|| self.name_taken_except(None, name, ctx.facts))
     }
 
     /// The reason why the client `id` can't have that name. Its own name is no reason.
-    fn name_taken_except(&self, id: Option<ClientId>, name: &Name) -> Option<Problem> {
-        let holder = self.look_alikes(name.as_str()).into_iter().find(|holder| Some(*holder) != id)?;
-        let holder = self.existing_name(holder)?;
+    fn name_taken_except(&self, id: Option<ClientId>, name: &Name, facts: &Facts) -> Option<Problem> {
+        let here = self.look_alikes(name.as_str()).into_iter().find(|holder| Some(*holder) != id);
+        // The facts may be about the account of a client that has another name.
+        let is_alike = |holder: &&Name| Looks::of(holder.as_str()).alike(&Looks::of(name.as_str()));
+        let elsewhere = || facts.holder.as_ref().map(|holder| &holder.name).filter(is_alike).cloned();
+        let holder = here.and_then(|holder| self.existing_name(holder)).or_else(elsewhere)?;
         Some(match holder.same_as(name.as_str()) {
             true => Problem::NameTaken(name.clone()),
             false => Problem::NameConfusable { name: name.clone(), holder },
@@ -95,10 +114,13 @@ impl Chat {
         name.cloned()
     }
 
-    pub(super) fn next_guest_name(&mut self) -> Name {
+    pub(super) fn next_guest_name(&mut self, ctx: &mut Ctx<'_>) -> Name {
         loop {
-            self.guests += 1;
-            let name = Name::guest(self.guests);
+            let (number, needs_more) = self.guests.take();
+            if needs_more {
+                ctx.share(LocalEvent::GuestsNeeded);
+            }
+            let name = Name::guest(number);
             if !self.is_taken(&name) {
                 return name;
             }
@@ -107,16 +129,13 @@ impl Chat {
 
     pub(super) fn nick(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         let is_unnamed = self.client(id).is_some_and(Client::is_unnamed);
-        match self.refused_name(Some(id), &name, ctx.now) {
+        match self.refused_name(Some(id), &name, ctx) {
             Some(Problem::NameRegistered(owner)) if is_unnamed && owner.same_as(name.as_str()) => {
                 ctx.reply(id, Event::AskToken(owner.clone()));
                 self.access.ask_token(id, owner);
                 return Ok(());
             }
-            Some(problem) => {
-                self.check_holders(name.as_str(), None, ctx);
-                return Err(problem);
-            }
+            Some(problem) => return Err(problem),
             None => {}
         }
         if is_unnamed {
@@ -140,51 +159,30 @@ impl Chat {
             ctx.reply_problem(id, problem);
             return ctx.close(id, CloseReason::NotAllowed);
         };
-        if self.existing_name(id).is_some_and(|name| self.is_taken(&name)) {
-            // Another process has given the same number to one of its guests.
-            let guest = self.next_guest_name();
-            self.set_name(id, guest);
-        }
-        self.take_name(id, None);
-        self.record_claim(id, ctx.now);
+        self.take_name(id, None, ctx);
         ctx.activate(id);
         let options = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
         self.enter_room(id, home, options, ctx);
         self.reply_if_disconnected(id, ctx);
-        self.publish_presence(id, ctx);
     }
 
-    /// Renames a local client and announces it. The name must be free, or a look-alike of its old one.
+    /// Renames a client and announces it. The name must be free, or a look-alike of its old one.
     pub(super) fn rename(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) {
         let Some(old) = self.set_name(id, name.clone()) else {
             return;
         };
-        self.take_name(id, Some(old.as_str()));
-        self.ignores.rename(old.as_str(), name.as_str());
+        self.take_name(id, Some(&old), ctx);
         let by = self.unique_id(id);
         ctx.reply(id, Event::YouWereRenamed { by, from: old.clone(), to: name.clone() });
         if old == name {
             return;
         }
-        // The claim to the old name holds for a name whose look-alikes were all taken with it.
-        if !Looks::of(old.as_str()).cover(&Looks::of(name.as_str())) {
-            self.record_claim(id, ctx.now);
-        }
-        self.announce_rename(id, &old, &name, ctx);
-        self.on_name_freed(old.as_str(), ctx);
-        self.publish_presence(id, ctx);
-    }
-
-    /// Announces a new name in the client's rooms, except those that are too large.
-    pub(super) fn announce_rename(&self, id: ClientId, old: &Name, name: &Name, ctx: &mut Ctx<'_>) {
-        let by = self.unique_id(id);
-        for room_id in self.rooms_of(id) {
-            if let Some(room) = self.rooms.existing(room_id)
-                && room.count() <= self.rules.announce_max
-            {
-                let event =
-                    Event::Renamed { room: room.name.clone(), by, from: old.clone(), to: name.clone() };
-                ctx.announce(room_id, Some(id), event);
+        // Those that ignore the client may be in no room with it.
+        self.ignores.rename(old.as_str(), name.as_str());
+        for room in self.rooms_of(id) {
+            if let Some(found) = self.rooms.existing(room) {
+                let (from, to, count) = (old.clone(), name.clone(), found.count());
+                ctx.submit((room, &found.name), Some(id), Change::Renamed { by, from, to, count });
             }
         }
     }
@@ -197,18 +195,16 @@ impl Chat {
     }
 
     /// Takes a client's present name for it, and frees its `old` one.
-    pub(super) fn take_name(&mut self, id: ClientId, old: Option<&str>) {
+    pub(super) fn take_name(&mut self, id: ClientId, old: Option<&Name>, ctx: &mut Ctx<'_>) {
         let clients = &self.clients;
         if let Some(old) = old {
-            self.names.remove(id, old);
+            self.names.remove(id, old.as_str());
         }
         self.names.insert(id, |id| clients.name_of(id));
-    }
-
-    /// Records the time when a client took its name, if other processes compare it.
-    pub(super) fn record_claim(&mut self, id: ClientId, now: Now) {
-        if let Some(shared) = &mut self.shared {
-            shared.claim(id, now);
+        if let Some(name) = self.existing_name(id).filter(|name| Some(name) != old) {
+            let is_account = self.access.identity(id).is_of(&name);
+            let client = self.unique_id(id).serial;
+            ctx.share(LocalEvent::Named { client, name, old: old.cloned(), is_account });
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Queries: the members of a room, the list of rooms, the history of a room.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::clients::Client;
 use super::ids::ClientId;
-use super::rooms::{Room, Rooms, count_fitting};
+use super::rooms::{Room, count_fitting};
 use super::{Chat, Ctx};
 use crate::access::{Action, Identity};
-use crate::protocol::{Dialect, Event, Message, Problem};
+use crate::protocol::{Dialect, Event, Facts, Message, Problem};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
 
@@ -17,29 +17,31 @@ use crate::time::Now;
 const LISTED_MAX: usize = 50;
 
 /// The most names or rooms in an answer to a program.
-const LISTED_FOR_PROGRAMS_MAX: usize = 1000;
+pub const LISTED_FOR_PROGRAMS_MAX: usize = 1000;
 
 impl Chat {
-    pub(super) fn who(&self, id: ClientId, room: Option<RoomName>) -> Result<Event, Problem> {
+    pub(super) fn who(&self, id: ClientId, room: Option<RoomName>, facts: &Facts) -> Result<Event, Problem> {
         let room = match room {
-            Some(name) if name == RoomName::lobby() => Ok(Rooms::LOBBY),
-            Some(name) => {
-                let has_members = |id: &_| self.rooms.existing(*id).is_some_and(|room| room.count() > 0);
-                self.rooms.find(&name).filter(has_members).ok_or(Problem::NoSuchRoom(name))
+            Some(room) => room,
+            None if self.is_unnamed(id) => RoomName::lobby(),
+            None => {
+                let found = self.rooms.existing(self.locate(id, None)?.room);
+                found.map_or_else(RoomName::lobby, |room| room.name.clone())
             }
-            None if self.client(id).is_some_and(Client::is_unnamed) => Ok(Rooms::LOBBY),
-            None => self.locate(id, None).map(|location| location.room),
-        }?;
-        let room = self.rooms.existing(room).ok_or_else(|| Problem::NoSuchRoom(RoomName::lobby()))?;
-        let (names, more) = self.some_names(room, self.listed_max(id));
-        Ok(Event::Who { room: room.name.clone(), names, more })
+        };
+        let found = self.rooms.find(&room).and_then(|id| self.rooms.existing(id));
+        let (names, more) = self.some_names(found, self.listed_max(id), facts);
+        match names.is_empty() && room != RoomName::lobby() {
+            true => Err(Problem::NoSuchRoom(room)),
+            false => Ok(Event::Who { room, names, more }),
+        }
     }
 
-    pub(super) fn list_rooms(&self, id: ClientId) -> Event {
-        self.rooms_event(self.access.identity(id), self.listed_max(id))
+    pub(super) fn list_rooms(&self, id: ClientId, facts: &Facts) -> Event {
+        self.rooms_event(self.access.identity(id), self.listed_max(id), facts)
     }
 
-    fn listed_max(&self, id: ClientId) -> usize {
+    pub(super) fn listed_max(&self, id: ClientId) -> usize {
         match self.clients.dialect(id) {
             Some(Dialect::Line) | None => LISTED_MAX,
             Some(_) => LISTED_FOR_PROGRAMS_MAX,
@@ -47,15 +49,21 @@ impl Chat {
     }
 
     /// The list of rooms for an HTTP request.
-    pub fn rooms_for_programs(&self, identity: &Identity) -> Event {
-        self.rooms_event(identity, LISTED_FOR_PROGRAMS_MAX)
+    pub fn rooms_for_programs(&self, identity: &Identity, facts: &Facts) -> Event {
+        self.rooms_event(identity, LISTED_FOR_PROGRAMS_MAX, facts)
     }
 
     /// The largest rooms. A room that is not listed is shown to those that may enter it.
-    fn rooms_event(&self, identity: &Identity, max: usize) -> Event {
-        let may_enter = |room: &Room| self.check_right(identity, Action::Enter, Some(&room.name)).is_ok();
-        let is_shown = |room: &Room| room.rules().listed || may_enter(room);
-        let (rooms, more) = self.rooms.largest(max, is_shown);
+    fn rooms_event(&self, identity: &Identity, max: usize, facts: &Facts) -> Event {
+        let may_enter = |room: &RoomName| self.check_right(identity, Action::Enter, Some(room)).is_ok();
+        let is_shown = |room: &RoomName| self.rooms.rules_of(room).listed || may_enter(room);
+        let (mut rooms, more) = match &facts.rooms {
+            Some(rooms) => rooms.clone(),
+            None => self.rooms.largest(max, is_shown),
+        };
+        rooms.retain(|(room, _)| is_shown(room));
+        // Redis sorts rooms of equal size the other way round.
+        rooms.sort_unstable_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
         Event::Rooms { rooms, more }
     }
 
@@ -100,10 +108,18 @@ impl Chat {
         Ok(())
     }
 
-    /// The names of the first `max` members, and the number of further ones.
-    pub(super) fn some_names(&self, room: &Room, max: usize) -> (Vec<Name>, usize) {
-        let names = room.members().take(max).filter_map(|id| self.existing_name(id)).collect();
-        (names, room.count().saturating_sub(max))
+    /// The names of at most `max` members, and the number of further ones.
+    pub(super) fn some_names(&self, room: Option<&Room>, max: usize, facts: &Facts) -> (Vec<Name>, usize) {
+        let (names, count): (Vec<Name>, usize) = match (&facts.members, room) {
+            (Some(members), _) => (members.names.iter().take(max).cloned().collect(), members.count),
+            (None, Some(room)) => {
+                let names = room.members().take(max).filter_map(|id| self.existing_name(id));
+                (names.collect(), room.count())
+            }
+            (None, None) => (Vec::new(), 0),
+        };
+        let more = count.saturating_sub(names.len());
+        (names, more)
     }
 
     /// The last `count` messages of a room with their ages, as far as they fit into the output limit. Messages of clients that
@@ -134,6 +150,6 @@ impl Chat {
                 later().take(count_fitting(later(), max_bytes, Dialect::Json)).cloned().collect()
             }
         };
-        Event::History { room: room.name.clone(), epoch: self.epoch(room), messages }
+        Event::History { room: room.name.clone(), epoch: room.epoch, messages }
     }
 }

@@ -1,106 +1,134 @@
-//! The table of remote clients, those of other processes: [`RemoteClients`]. Rooms and names treat them like local clients,
-//! except that their events go through Redis.
+//! Events of other processes that concern clients here, and the state of the link to them. Changes of rooms are committed by
+//! [`Chat::commit_to`].
 
-use std::collections::HashMap;
-
-use slab::Slab;
-
-use super::clients::Client;
-use super::conflicts::NameConflicts;
+use super::context::NO_FACTS;
+use super::courtesies::Sent;
 use super::ids::ClientId;
-use crate::protocol::UniqueId;
-use crate::text::Name;
+use super::{Chat, Ctx, Effect};
+use crate::protocol::{Event, LocalEvent, Presence, Problem, RemoteEvent, UniqueId};
+use crate::text::{Name, RoomName, Text};
+use crate::time::Now;
 
-#[derive(Debug)]
-pub struct RemoteClients {
-    clients: Slab<RemoteClient>,
-    max: usize,
-    /// How often a client was ignored because there were `max` already.
-    ignored: u64,
-    /// The keys of each process's clients, by their serial numbers.
-    processes: HashMap<u64, HashMap<u32, u32>>,
-    pub(super) conflicts: NameConflicts,
-}
-
-#[derive(Debug)]
-struct RemoteClient {
-    client: Client,
-    id: UniqueId,
-}
-
-impl RemoteClients {
-    /// Creates an empty table for at most `max` clients.
-    pub fn new(max: usize) -> RemoteClients {
-        let conflicts = NameConflicts::default();
-        RemoteClients { clients: Slab::new(), max, ignored: 0, processes: HashMap::new(), conflicts }
-    }
-
-    pub fn get(&self, key: usize) -> Option<&Client> {
-        self.clients.get(key).map(|remote| &remote.client)
-    }
-
-    pub fn get_mut(&mut self, key: usize) -> Option<&mut Client> {
-        self.clients.get_mut(key).map(|remote| &mut remote.client)
-    }
-
-    /// The unique id of a remote client; `None` for a local one.
-    pub fn unique_id(&self, id: ClientId) -> Option<UniqueId> {
-        Some(self.clients.get(id.remote_key()?)?.id)
-    }
-
-    /// The process of a remote client; `None` for a local one.
-    pub fn process_of(&self, id: ClientId) -> Option<u64> {
-        Some(self.unique_id(id)?.process)
-    }
-
-    pub fn len(&self) -> usize {
-        self.clients.len()
-    }
-
-    pub(super) fn find(&self, id: UniqueId) -> Option<ClientId> {
-        let key = self.processes.get(&id.process)?.get(&id.serial)?;
-        Some(ClientId::remote(*key as usize))
-    }
-
-    pub fn ignored(&self) -> u64 {
-        self.ignored
-    }
-
-    /// Adds a client, or counts it as ignored if the table is full.
-    pub(super) fn insert(&mut self, id: UniqueId, name: Name) -> Option<ClientId> {
-        if self.clients.len() >= self.max {
-            self.ignored += 1;
-            return None;
+impl Chat {
+    /// Applies an event of another process, or of the link to them.
+    pub fn apply_remote(&mut self, event: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
+        let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
+        match event {
+            RemoteEvent::Changed { .. } => debug_assert!(false, "the server commits changes"),
+            RemoteEvent::Synced { room, epoch, seq, missed, topic } => {
+                // There are too many rooms, and so no subscriber here.
+                let Some(id) = self.rooms.open(room) else {
+                    return;
+                };
+                self.rooms.begin_epoch(id, epoch, seq);
+                if let Some(room) = self.rooms.get_mut(id) {
+                    room.topic = topic;
+                }
+                if let Some(count) = missed {
+                    self.announce_lost(id, count, ctx);
+                }
+            }
+            RemoteEvent::Unfollowed { room } => {
+                if let Some(id) = self.rooms.find(&room) {
+                    self.rooms.close_if_unused(id, now.moment);
+                }
+            }
+            RemoteEvent::Private { to, name, by, from, text } => {
+                self.receive_private((to, name), by, from, text, ctx)
+            }
+            RemoteEvent::Undelivered { by, to } => {
+                if let Some(id) = self.clients.find(by) {
+                    ctx.reply_problem(id, Problem::NoSuchClient(Text::of_name(&to)));
+                }
+            }
+            RemoteEvent::NameLost { client, name, to_account } => {
+                self.lose_name(client, &name, to_account, ctx)
+            }
+            RemoteEvent::Guests { first, last } => self.guests.reserve(first..=last),
+            RemoteEvent::Disconnected => self.set_disconnected(true, ctx),
+            RemoteEvent::Connected => self.set_disconnected(false, ctx),
         }
-        let client = Client::SingleRoom { name, membership: None };
-        let key = self.clients.insert(RemoteClient { client, id });
-        self.processes.entry(id.process).or_default().insert(id.serial, key as u32);
-        Some(ClientId::remote(key))
     }
 
-    pub(super) fn remove(&mut self, id: UniqueId) {
-        let Some(clients) = self.processes.get_mut(&id.process) else {
-            return debug_assert!(false, "{id} is not in the table");
+    /// Sends a private message of another process to a client here, unless the client has left or has another name.
+    fn receive_private(
+        &mut self,
+        (to, name): (u32, Name),
+        by: UniqueId,
+        from: Name,
+        text: Text,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let has_name = |id: &ClientId| self.find_client(name.as_str()) == Some(*id);
+        let Some(id) = self.clients.find(to).filter(has_name).filter(|id| self.may_read(*id)) else {
+            return ctx.share(LocalEvent::Undelivered { by, to: name });
         };
-        let removed = clients.remove(&id.serial).and_then(|key| self.clients.try_remove(key as usize));
-        debug_assert!(removed.is_some(), "{id} is not in the table");
-        if clients.is_empty() {
-            self.processes.remove(&id.process);
+        // The sender gets no notice that it is ignored.
+        if !self.ignores.has(id, from.as_str()) {
+            self.record_private(id, Sent { by, from: from.clone(), here: None }, ctx);
+            ctx.deliver(id, Event::Private { by, from, text });
         }
     }
 
-    /// The serial numbers of a process's clients, ascending.
-    pub(super) fn of_process(&self, process: u64) -> Vec<u32> {
-        let mut clients: Vec<u32> =
-            self.processes.get(&process).into_iter().flatten().map(|(serial, _)| *serial).collect();
-        clients.sort_unstable();
-        clients
+    /// Makes a client a guest, since its name belongs to a client of another process.
+    fn lose_name(&mut self, client: u32, name: &Name, to_account: bool, ctx: &mut Ctx<'_>) {
+        // The client may have left or changed its name meanwhile.
+        let has_name = |id: &ClientId| self.look_alikes(name.as_str()).contains(id);
+        let Some(id) = self.clients.find(client).filter(has_name) else {
+            return;
+        };
+        let Some(own) = self.existing_name(id) else {
+            return;
+        };
+        let guest = self.next_guest_name(ctx);
+        let problem = match to_account {
+            true if self.access.identity(id).is_of(name) => {
+                Problem::NameTakenOver { name: name.clone(), to: guest.clone() }
+            }
+            true => Problem::NameClaimed { name: name.clone(), to: guest.clone() },
+            false => Problem::NameLost { name: own, to: name.clone() },
+        };
+        ctx.reply_problem(id, problem);
+        self.rename(id, guest, ctx);
     }
 
-    /// The processes that have clients, ascending.
-    pub(super) fn processes(&self) -> Vec<u64> {
-        let mut processes: Vec<u64> = self.processes.keys().copied().collect();
-        processes.sort_unstable();
-        processes
+    /// Whether other processes are out of reach.
+    pub fn is_disconnected(&self) -> bool {
+        self.is_disconnected
+    }
+
+    /// Sends all clients a notice if the other processes are out of reach, or are not any more.
+    fn set_disconnected(&mut self, is_disconnected: bool, ctx: &mut Ctx<'_>) {
+        // The link may break again before its return was reported.
+        if self.is_disconnected != is_disconnected {
+            self.is_disconnected = is_disconnected;
+            ctx.send_to_all(if is_disconnected { Event::Disconnected } else { Event::Connected });
+        }
+    }
+
+    /// Sends a client that has just entered the notice that the other processes are out of reach, if they are.
+    pub(super) fn reply_if_disconnected(&self, id: ClientId, ctx: &mut Ctx<'_>) {
+        if self.is_disconnected {
+            ctx.reply(id, Event::Disconnected);
+        }
+    }
+
+    /// The clients that have names, to register this process.
+    pub fn presences(&self) -> Vec<Presence> {
+        self.clients.all().filter_map(|(id, _)| self.presence(id)).collect()
+    }
+
+    fn presence(&self, id: ClientId) -> Option<Presence> {
+        let client = self.clients.existing(id).filter(|client| !client.is_unnamed())?;
+        let name = client.name()?.clone();
+        let rooms: Vec<RoomName> =
+            self.rooms_of(id).into_iter().filter_map(|room| self.room_name(room).cloned()).collect();
+        let is_account = self.access.identity(id).is_of(&name);
+        Some(Presence { client: self.unique_id(id).serial, name, is_account, rooms })
+    }
+
+    /// The number of rooms that have subscribers, for tests.
+    pub fn rooms_with_subscribers(&self) -> usize {
+        self.rooms.with_subscribers()
     }
 }

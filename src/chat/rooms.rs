@@ -13,7 +13,7 @@ use super::eviction::EvictionQueue;
 use super::ids::{ClientId, RoomId, RoomSlot};
 use crate::access::{Allowed, RoomRules};
 use crate::config::Config;
-use crate::protocol::{Dialect, Message};
+use crate::protocol::{Dialect, Epoch, Message, Order};
 use crate::text::{Looks, Name, RoomName};
 use crate::time::Moment;
 
@@ -21,6 +21,8 @@ pub use room::{Room, count_fitting, encoded_bytes_max};
 
 #[derive(Debug)]
 pub struct Rooms {
+    /// The number of this process, for the epochs of the rooms that it numbers.
+    process: u64,
     rooms: Slab<Room>,
     /// The slots, by the names of the rooms in them.
     by_name: HashTable<RoomSlot>,
@@ -42,8 +44,9 @@ impl Rooms {
     pub const LOBBY: RoomId = RoomId { slot: RoomSlot::from_key(0), serial: 0 };
 
     /// Opens the lobby alone.
-    pub fn new(config: &Config) -> Rooms {
+    pub fn new(config: &Config, process: u64) -> Rooms {
         let mut rooms = Rooms {
+            process,
             rooms: Slab::new(),
             by_name: HashTable::new(),
             state: RandomState::new(),
@@ -129,7 +132,8 @@ impl Rooms {
         self.next_serial = self.next_serial.wrapping_add(1);
         let hash = self.state.hash_one(&name);
         let rules = self.rules.get(&name).cloned();
-        let slot = RoomSlot::from_key(self.rooms.insert(Room::new(name, serial, rules)));
+        let epoch = Epoch { process: self.process, room: serial };
+        let slot = RoomSlot::from_key(self.rooms.insert(Room::new(name, serial, epoch, rules)));
         let (rooms, state) = (&self.rooms, &self.state);
         self.by_name.insert_unique(hash, slot, |slot| state.hash_one(&rooms[slot.key()].name));
         Some(RoomId { slot, serial })
@@ -177,13 +181,29 @@ impl Rooms {
         room
     }
 
-    /// Gives a message the next sequence number and stores it within the limits. The memory limit may close a room
-    /// without subscribers.
-    pub fn append(&mut self, id: RoomId, message: impl FnOnce(u64) -> Message) -> Rc<Message> {
+    /// Gives a change its sequence number in a room; `None` for one without a number.
+    pub fn number(&mut self, id: RoomId, order: Order) -> Option<u64> {
+        let room = &mut self.rooms[id.slot.key()];
+        let seq = match order {
+            Order::Next => room.seq + 1,
+            Order::At(seq) | Order::Seen(seq) => seq,
+            Order::Unnumbered => return None,
+        };
+        debug_assert!(seq > room.seq, "{seq} after {} in {}", room.seq, room.name);
+        room.seq = seq;
+        Some(seq)
+    }
+
+    /// Numbers a message and stores it within the limits; one without a number is not stored. The memory limit may close a
+    /// room without subscribers.
+    pub fn append(&mut self, id: RoomId, order: Order, mut message: Rc<Message>) -> Rc<Message> {
+        let Some(seq) = self.number(id, order) else {
+            return message;
+        };
+        // Nobody else has it yet, so it is not cloned.
+        Rc::make_mut(&mut message).seq = seq;
         let room = &mut self.rooms[id.slot.key()];
         let history_max = room.rules.as_ref().and_then(|rules| rules.history).unwrap_or(self.history_max);
-        room.seq += 1;
-        let message = Rc::new(message(room.seq));
         if history_max == 0 {
             return message;
         }
@@ -194,6 +214,18 @@ impl Rooms {
         }
         self.evict_excess();
         message
+    }
+
+    /// Begins another epoch of a room's numbers after `seq`. Messages of the old one can't be compared with it, so they go.
+    pub fn begin_epoch(&mut self, id: RoomId, epoch: Epoch, seq: u64) {
+        let room = &mut self.rooms[id.slot.key()];
+        if room.epoch != epoch {
+            room.epoch = epoch;
+            while !self.rooms[id.slot.key()].history.is_empty() {
+                self.evict_oldest(id);
+            }
+        }
+        self.rooms[id.slot.key()].seq = seq;
     }
 
     /// Closes a room that has neither subscribers nor history. If it has a history, its unused time starts again.
@@ -270,8 +302,12 @@ impl Rooms {
 
     /// The `max` largest rooms with members, and the number of further ones. Rooms of equal size are sorted by name.
     /// Rooms for which `is_shown` is false are left out.
-    pub fn largest(&self, max: usize, is_shown: impl Fn(&Room) -> bool) -> (Vec<(RoomName, usize)>, usize) {
-        let shown = self.rooms.iter().filter(|(_, room)| is_shown(room));
+    pub fn largest(
+        &self,
+        max: usize,
+        is_shown: impl Fn(&RoomName) -> bool,
+    ) -> (Vec<(RoomName, usize)>, usize) {
+        let shown = self.rooms.iter().filter(|(_, room)| is_shown(&room.name));
         let counts = shown.map(|(_, room)| (std::cmp::Reverse(room.count()), &room.name));
         let mut rooms: Vec<_> = counts.filter(|(count, _)| count.0 > 0).collect();
         let more = rooms.len().saturating_sub(max);
@@ -294,9 +330,9 @@ impl Rooms {
         self.rooms.iter().flat_map(|(_, room)| room.subscribers.iter().flatten().copied())
     }
 
-    /// The number of rooms that have local subscribers.
-    pub fn with_local_subscribers(&self) -> usize {
-        self.rooms.iter().filter(|(_, room)| room.local_subscribers() > 0).count()
+    /// The number of rooms that have subscribers.
+    pub fn with_subscribers(&self) -> usize {
+        self.rooms.iter().filter(|(_, room)| !room.is_unused()).count()
     }
 
     /// The memory of the stored messages.

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::context::NO_FACTS;
 use super::filtering::WordFilter;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
@@ -20,7 +21,7 @@ impl Chat {
     /// Replaces the rules of access: accounts, rooms and flags. Sessions whose account is gone end, and clients leave rooms that
     /// they may not enter any more.
     pub fn set_access(&mut self, config: &Config, jwt: Option<JwtKey>, now: Now, effects: &mut Vec<Effect>) {
-        let ctx = &mut self.context(now, effects);
+        let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         let login_was_required = self.access.login_required;
         let is_changed = self.rooms.set_rules(&config.sections.rooms);
         self.rooms.set_limits(config);
@@ -29,7 +30,7 @@ impl Chat {
         self.end_invalid_sessions(ctx);
         if self.access.login_required && !login_was_required {
             let is_guest = |id: &ClientId| self.access.session(*id).is_none();
-            let guests: Vec<_> = self.clients.local().map(|(id, _)| id).filter(is_guest).collect();
+            let guests: Vec<_> = self.clients.all().map(|(id, _)| id).filter(is_guest).collect();
             guests.into_iter().for_each(|id| self.expel(id, CloseReason::NoLogin, ctx));
         }
         if is_changed || !self.access.is_open() {
@@ -167,8 +168,8 @@ impl Chat {
     /// Gives a client a guest name if it has that of its earlier account.
     fn give_up_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
         let name = self.name(id).cloned();
-        if name.is_some_and(|name| self.refused_name(Some(id), &name, ctx.now).is_some()) {
-            let guest = self.next_guest_name();
+        if name.is_some_and(|name| self.must_give_up(id, &name, ctx.now)) {
+            let guest = self.next_guest_name(ctx);
             self.rename(id, guest, ctx);
         }
     }
@@ -178,17 +179,14 @@ impl Chat {
         let holders = self.look_alikes(account.as_str());
         let others: Vec<ClientId> = holders.into_iter().filter(|holder| *holder != id).collect();
         let is_own = |holder: &ClientId| self.access.identity(*holder).is_of(account);
-        // The name of a client of another process is decided by the processes together.
-        let is_kept = |holder: &ClientId| {
-            holder.remote_key().is_some() || (is_own(holder) && !self.access.newest_gets_name)
-        };
-        if others.iter().any(is_kept) {
+        let is_kept = |holder: &ClientId| is_own(holder) && !self.access.newest_gets_name;
+        if others.iter().any(is_kept) || ctx.facts.holder.is_some() {
             ctx.reply_problem(id, Problem::NameTaken(account.clone()));
             return false;
         }
         let others: Vec<_> = others.into_iter().map(|holder| (holder, is_own(&holder))).collect();
         for (holder, is_own) in others {
-            let (name, to) = (account.clone(), self.next_guest_name());
+            let (name, to) = (account.clone(), self.next_guest_name(ctx));
             let problem = match is_own {
                 true => Problem::NameTakenOver { name, to: to.clone() },
                 false => Problem::NameClaimed { name, to: to.clone() },

@@ -2,7 +2,7 @@
 
 use super::ids::ClientId;
 use super::{Chat, Ctx};
-use crate::protocol::{Problem, Topic};
+use crate::protocol::{Change, Problem, Topic};
 use crate::text::RoomName;
 
 impl Chat {
@@ -16,16 +16,12 @@ impl Chat {
     ) -> Result<(), Problem> {
         let location = self.locate(id, room)?;
         let by = self.existing_name(id);
-        let Some(room) = self.rooms.existing_mut(location.room) else {
-            return Ok(());
-        };
-        match text {
-            None => ctx.reply(id, room.topic_event()),
-            Some(Topic(text)) => {
-                room.set_topic(by, text);
-                // The answer has the `id` of the request, and the announcement has none.
-                ctx.reply(id, room.topic_event());
-                ctx.announce(location.room, Some(id), room.topic_event());
+        if let Some(room) = self.rooms.existing(location.room) {
+            match text {
+                Some(Topic(text)) => {
+                    ctx.submit((location.room, &room.name), Some(id), Change::Topic { by, text });
+                }
+                None => ctx.reply(id, room.topic_event()),
             }
         }
         Ok(())

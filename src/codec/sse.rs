@@ -12,7 +12,10 @@ pub const KEEP_ALIVE: &[u8] = b":\n\n";
 pub fn encode(event: &Event, out: &mut Vec<u8>) {
     match event {
         Event::Message { room, epoch, message } => {
-            write_id(Position { epoch: *epoch, seq: message.seq }, out);
+            // A message without a number is no position. A client that returns goes on after the last one that has a number.
+            if message.seq > 0 {
+                write_id(Position { epoch: *epoch, seq: message.seq }, out);
+            }
             out.extend_from_slice(b"data: ");
             json::write_message(room, message, None, out);
             out.push(b'\n');

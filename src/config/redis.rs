@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(config.redis, None);
         assert_eq!(config.redis_prefix, "chinwag:");
         assert_eq!((config.redis_queue, config.redis_reply_max), (4 << 20, 32 << 20));
-        assert_eq!((config.redis_processes, config.redis_clients), (256, 1_000_000));
+        assert_eq!(config.redis_expiry, Duration::from_secs(7 * 24 * 60 * 60));
         assert_eq!(config.redis_timeout, Duration::from_secs(5));
     }
 

@@ -397,16 +397,10 @@ flags! {
             on_reload: NeedsRestart,
             help: "Largest reply accepted from Redis",
         }
-        // Upper bound of both: the clients of a thousand full processes.
-        redis_processes: usize {
-            unit: Count, default: Is("256"), bounds: Between(1, 10_000_000),
+        redis_expiry: Duration {
+            unit: Time, default: Is("7d"), bounds: AtLeast(1),
             on_reload: NeedsRestart,
-            help: "Most other processes in the chat; more are ignored",
-        }
-        redis_clients: usize {
-            unit: Count, default: Is("1000000"), bounds: Between(1, 10_000_000),
-            on_reload: NeedsRestart,
-            help: "Most clients of other processes; more are ignored",
+            help: "Time for which Redis keeps the messages and the topic of a room after the last change",
         }
     }
     "Operation" {

@@ -51,6 +51,8 @@ impl<S> Connection<S> {
             (Timeout::Request | Timeout::Idle, _) if self.is_delayed() => None,
             (Timeout::Request, _) if !self.outbox.is_empty() => None,
             (Timeout::Request, _) => close(limits.http, CloseReason::RequestTimeout),
+            // The client waits for the server, and its deadline is set again with the answers.
+            (Timeout::Name, _) if self.schedule.contains(Schedule::ASKING) => None,
             (
                 Timeout::Name,
                 State::Naming(

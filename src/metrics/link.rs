@@ -5,16 +5,14 @@ use super::Exposition;
 /// Counters of the link since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkCounts {
-    /// Sessions in which Redis accepted the registration.
+    /// Sessions that Redis has accepted.
     pub sessions: u64,
-    /// Messages that Redis has confirmed.
+    /// Messages that Redis has appended to a room.
     pub published: u64,
-    /// Messages received from other processes and programs.
+    /// Changes received from other processes and programs.
     pub received: u64,
     /// Messages discarded because the queue for Redis was full.
     pub shed: u64,
-    /// Messages of other processes that were lost on the way.
-    pub lost: u64,
     /// Received payloads that were malformed or too long.
     pub ignored: u64,
     /// Error replies of Redis.
@@ -24,7 +22,7 @@ pub struct LinkCounts {
 /// The current state of the link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LinkState {
-    /// Whether there is a session in which Redis has accepted the registration.
+    /// Whether there is a session that Redis has accepted.
     pub up: bool,
     /// Other processes.
     pub peers: usize,
@@ -36,10 +34,9 @@ pub struct LinkState {
 
 pub(super) fn write(counts: &LinkCounts, state: &LinkState, page: &mut Exposition) {
     page.counter("redis_sessions", "Times that the link to Redis came up.", counts.sessions);
-    page.counter("redis_published", "Messages that Redis has confirmed.", counts.published);
-    page.counter("redis_received", "Messages received from other processes and programs.", counts.received);
+    page.counter("redis_published", "Messages that Redis has appended to a room.", counts.published);
+    page.counter("redis_received", "Changes received from other processes and programs.", counts.received);
     page.counter("redis_shed", "Messages discarded because the queue for Redis was full.", counts.shed);
-    page.counter("redis_lost", "Messages of other processes lost on the way.", counts.lost);
     page.counter("redis_ignored", "Received payloads that were malformed or too long.", counts.ignored);
     page.counter("redis_errors", "Error replies of Redis.", counts.errors);
     page.gauge("redis_up", "Whether the link to Redis is up.", u64::from(state.up));

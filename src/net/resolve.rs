@@ -23,7 +23,7 @@ const ERROR: &str = "error: ";
 pub struct Resolver {
     look_up: fn(&str, u16) -> Answer,
     /// The current question; `None` once it is answered.
-    question: Option<Question>,
+    question: Option<LookupRequest>,
     /// The running thread. It may belong to an older question.
     lookup: Option<Lookup>,
     answer: Option<Answer>,
@@ -32,14 +32,14 @@ pub struct Resolver {
 }
 
 #[derive(Clone, PartialEq, Eq)]
-struct Question {
+struct LookupRequest {
     host: String,
     port: u16,
 }
 
 /// A running thread.
 struct Lookup {
-    question: Question,
+    question: LookupRequest,
     from_thread: UnixStream,
     /// The text received so far.
     text: Vec<u8>,
@@ -66,7 +66,7 @@ impl Resolver {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.set_answer(Ok(vec![(address, port).into()]));
         }
-        self.question = Some(Question { host: host.into(), port });
+        self.question = Some(LookupRequest { host: host.into(), port });
         self.start_thread(register);
     }
 
@@ -122,14 +122,14 @@ impl Resolver {
 
 impl Lookup {
     fn start(
-        question: Question,
+        question: LookupRequest,
         look_up: fn(&str, u16) -> Answer,
         register: impl FnOnce(&UnixStream) -> io::Result<()>,
     ) -> io::Result<Lookup> {
         let (from_thread, mut to_loop) = UnixStream::pair()?;
         from_thread.set_nonblocking(true)?;
         register(&from_thread)?;
-        let Question { host, port } = question.clone();
+        let LookupRequest { host, port } = question.clone();
         let run = move || {
             // A failed write means that the server has ended.
             let _ = to_loop.write_all(write(look_up(&host, port)).as_bytes());

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Sender;
+use super::{MessageId, Sender};
 use crate::text::{Name, Text, clean};
 
 /// A message of a room.
@@ -12,8 +12,10 @@ pub struct Message {
     pub sender: Sender,
     pub kind: MessageKind,
     pub body: Body,
-    /// The sequence number in the room, ascending from 1. A gap uses up the numbers of the messages that were lost.
+    /// The sequence number in the room, ascending from 1. 0: it has none, or not yet.
     pub seq: u64,
+    /// `None` if this process alone numbers the room: then the number identifies the message.
+    pub id: Option<MessageId>,
     pub at_unix_millis: u64,
 }
 

@@ -63,6 +63,18 @@ impl Moderation {
         }
     }
 
+    /// The client whose name the action has.
+    pub fn client(&self) -> Option<Text> {
+        match self {
+            Moderation::Kick { name, .. } | Moderation::Mute { name, .. } | Moderation::Unmute { name } => {
+                Some(name.clone())
+            }
+            Moderation::Ban { target: BanTarget::Name(name), .. } => Some(Text::of_name(name)),
+            Moderation::Ban { .. } | Moderation::Unban { .. } => None,
+            Moderation::Unregister { .. } | Moderation::Bans => None,
+        }
+    }
+
     /// The reason that the moderator gave.
     pub fn reason(&self) -> Option<&Text> {
         match self {

@@ -82,6 +82,8 @@ pub enum Problem {
     },
     /// The client is connected to another process.
     ElsewhereOnly(Name),
+    /// Redis is away, so a message can't be kept.
+    NotKept,
     NotBanned(String),
     NotMuted(Name),
     /// No client has registered the name.
@@ -133,6 +135,7 @@ impl Problem {
             Problem::Banned(_) => "banned",
             Problem::RoleTooHigh { .. } => "role_too_high",
             Problem::ElsewhereOnly(_) => "elsewhere",
+            Problem::NotKept => "not_kept",
             Problem::NotBanned(_) => "not_banned",
             Problem::NotMuted(_) => "not_muted",
             Problem::NotRegistered(_) => "not_registered",
@@ -226,6 +229,7 @@ impl Problem {
             Problem::RoleTooHigh { name, role } => {
                 write!(f, "{name} is {role}, and you can only act on roles below your own")
             }
+            Problem::NotKept => write!(f, "Redis is away, so the message is not kept; try again later"),
             Problem::ElsewhereOnly(name) => {
                 write!(f, "{name} is connected to another server. do that there, or ban the name")
             }

@@ -9,7 +9,7 @@ use crate::config::{Config, TrustedProxy};
 use crate::connection::{Connection, Naming, Readiness, Silence, State};
 use crate::host::Host;
 use crate::net::{AcceptError, ListenerId, ListenerKind, Net, Peer, Token};
-use crate::protocol::{Arrival, CloseReason, Dialect, Event};
+use crate::protocol::{Arrival, CloseReason, Dialect, Event, Facts};
 use crate::quota::{Addresses, Moved, Quota, Quotas, Verdict};
 use crate::sparse::Sparse;
 use crate::time::Moment;
@@ -469,13 +469,14 @@ impl<N: Net> Server<N> {
         let naming = if is_asked { Naming::Asked(Silence::Unneeded) } else { Naming::Unasked };
         connection.start_state(State::Naming(naming), self.now.moment);
         let id = token.into();
-        self.call_chat_for(token, None, |chat, now, effects| match arrival {
-            None if is_asked => chat.connect(id, token.serial, now, effects),
+        match arrival {
+            None if is_asked => self.call_chat_for(token, None, |chat, now, effects| {
+                chat.connect(id, token.serial, (now, &Facts::default()), effects);
+            }),
             // The client enters with its first line, or after a moment of silence.
             None => {}
-            Some(arrival) => chat.enter(id, token.serial, *arrival, now, effects),
-        });
-        self.record_catching_up(token);
+            Some(arrival) => self.enter_chat(token, arrival),
+        }
     }
 
     /// Sends every client in the queue its position, if that is at most half of what it was sent last.

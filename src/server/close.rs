@@ -25,6 +25,7 @@ impl<N: Net> Server<N> {
 
     /// Removes a connection from the chat and its quota, and starts to send it its last output.
     fn leave(&mut self, token: Token, reason: CloseReason) {
+        self.forget_questions(token);
         let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
@@ -97,6 +98,7 @@ impl<N: Net> Server<N> {
             self.load.remove(token.slot);
             self.unsent.take(token.slot);
             self.echoes.take(token.slot);
+            self.forget_questions(token);
             self.admission.freed(token, connection);
         }
     }

@@ -16,12 +16,14 @@ mod batch;
 use std::rc::Rc;
 
 use super::Server;
+use super::questions::Then;
 use crate::arena::{Arena, Frame};
-use crate::chat::{Chat, ClientId, Effect, Except, RoomId};
+use crate::chat::{Chat, ClientId, Effect, Except, Placed, RoomId};
 use crate::codec::{self, Tag};
 use crate::connection::{Priority, Pushed, Readiness, Schedule, State};
 use crate::net::{Net, Token};
-use crate::protocol::{CloseReason, Dialect, Event, Problem, RemoteEvent, Request};
+use crate::protocol::{CloseReason, Dialect, Event, Facts, Problem, RemoteEvent, Request};
+use crate::text::RoomName;
 use crate::time::Now;
 
 use batch::{Batch, BatchedFrame};
@@ -35,8 +37,8 @@ pub struct Fanout {
     chat: Chat,
     arena: Arena,
     batch: Option<Batch>,
-    /// Effects of the chat that are not carried out yet; empty between requests.
-    effects: Vec<Effect>,
+    /// Empty buffers for effects, of as many calls as were nested: a message is submitted, and then committed.
+    buffers: Vec<Vec<Effect>>,
     /// The client whose request is being handled, and the tag of its reply.
     requester: Option<(ClientId, Option<Tag>)>,
 }
@@ -44,7 +46,7 @@ pub struct Fanout {
 impl Fanout {
     /// The fan-out of a chat without clients.
     pub fn new(chat: Chat) -> Fanout {
-        Fanout { chat, arena: Arena::default(), batch: None, effects: Vec::new(), requester: None }
+        Fanout { chat, arena: Arena::default(), batch: None, buffers: Vec::new(), requester: None }
     }
 
     /// The chat.
@@ -62,9 +64,15 @@ impl Fanout {
         &mut self.arena
     }
 
+    /// The tag of the request that is being handled, if it is of that client.
+    pub fn tag_for(&self, id: ClientId) -> Option<Tag> {
+        let requester = self.requester.as_ref().filter(|requester| requester.0 == id);
+        requester.and_then(|(_, tag)| tag.clone())
+    }
+
     /// Whether nothing is pending, as it must be between ticks.
     pub fn is_settled(&self) -> bool {
-        self.batch.is_none() && self.effects.is_empty() && self.requester.is_none()
+        self.batch.is_none() && self.buffers.iter().all(Vec::is_empty) && self.requester.is_none()
     }
 }
 
@@ -99,23 +107,6 @@ fn keeps_members(request: &Result<Request, Problem>) -> bool {
     }
 }
 
-/// The same for an event of another process.
-fn remote_keeps_members(event: &RemoteEvent) -> bool {
-    match event {
-        RemoteEvent::Message { .. } | RemoteEvent::Relayed { .. } => true,
-        RemoteEvent::Private { .. }
-        | RemoteEvent::Undelivered { .. }
-        | RemoteEvent::Present { .. }
-        | RemoteEvent::Gone { .. }
-        | RemoteEvent::AllClients { .. }
-        | RemoteEvent::ProcessGone { .. }
-        | RemoteEvent::Lost { .. }
-        | RemoteEvent::Unsubscribed { .. }
-        | RemoteEvent::Disconnected
-        | RemoteEvent::Connected => false,
-    }
-}
-
 impl<N: Net> Server<N> {
     /// Calls the chat, which may change the members of rooms, and carries out its effects.
     pub(super) fn call_chat<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
@@ -140,14 +131,26 @@ impl<N: Net> Server<N> {
         request: Result<Request, Problem>,
         tag: Option<Tag>,
     ) {
+        let mut questions = Vec::new();
+        let (request, tag, facts) = match request {
+            Ok(request) if self.may_ask() => {
+                questions = self.fanout.chat().questions(token.into(), &request, self.now);
+                match self.answers(token, &questions, Then::Request(request, tag)) {
+                    Some((facts, Then::Request(request, tag))) => (Ok(request), tag, facts),
+                    _ => return,
+                }
+            }
+            request => (request, tag, Facts::default()),
+        };
         let keeps_members = keeps_members(&request);
         let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
-            chat.handle(token.into(), request, now, effects);
+            chat.handle(token.into(), request, (now, &facts), effects);
         };
         self.on_behalf_of(token, tag, |server| match keeps_members {
             true => server.call_chat_within_batch(call),
             false => server.call_chat(call),
         });
+        self.settle_claims(token, &questions, &facts);
     }
 
     /// Replies to a request that the chat does not handle.
@@ -156,7 +159,12 @@ impl<N: Net> Server<N> {
     }
 
     /// Runs `act`. Required events that it sends to the client are replies with `tag`.
-    fn on_behalf_of<T>(&mut self, token: Token, tag: Option<Tag>, act: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn on_behalf_of<T>(
+        &mut self,
+        token: Token,
+        tag: Option<Tag>,
+        act: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         self.fanout.requester = Some((token.into(), tag));
         let value = act(self);
         self.fanout.requester = None;
@@ -165,12 +173,22 @@ impl<N: Net> Server<N> {
 
     /// Handles an event of another process.
     pub(super) fn handle_remote_event(&mut self, event: RemoteEvent) {
-        let keeps_members = remote_keeps_members(&event);
-        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| chat.apply_remote(event, now, effects);
-        match keeps_members {
-            true => self.call_chat_within_batch(call),
-            false => self.call_chat(call),
+        match event {
+            RemoteEvent::Changed { room, change, order, ticket } => {
+                self.commit_remote(&room, change, order, ticket);
+            }
+            event => self.call_chat(|chat, now, effects| chat.apply_remote(event, now, effects)),
         }
+    }
+
+    /// Commits a change. It leaves the members of all rooms as they are.
+    pub(super) fn commit(&mut self, room: RoomId, placed: Placed) {
+        self.call_chat_within_batch(|chat, now, effects| chat.commit(room, placed, now, effects));
+    }
+
+    /// Commits a change in the room with that name. Returns its sequence number.
+    pub(super) fn commit_to(&mut self, room: &RoomName, placed: Placed) -> u64 {
+        self.call_chat_within_batch(|chat, now, effects| chat.commit_to(room, placed, now, effects))
     }
 
     /// Removes a closing client from the chat. At the end of the server all clients leave, so no leave is announced.
@@ -183,10 +201,10 @@ impl<N: Net> Server<N> {
     }
 
     fn call_chat_within_batch<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
-        let mut effects = std::mem::take(&mut self.fanout.effects);
+        let mut effects = self.fanout.buffers.pop().unwrap_or_default();
         let value = call(&mut self.fanout.chat, self.now, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
-        self.fanout.effects = effects;
+        self.fanout.buffers.push(effects);
         value
     }
 
@@ -202,11 +220,10 @@ impl<N: Net> Server<N> {
             Effect::Announce { room, except, event } => self.announce(room, &except, &event),
             Effect::Activated(id) => self.record_name(id),
             Effect::SendToAll(event) => self.send_to_all(&event),
-            Effect::Publish(event) => {
-                if let Some(linked) = &mut self.linked {
-                    linked.backplane.share(event, self.now);
-                }
+            Effect::Submit { room, name, author, change, receipt } => {
+                self.submit((room, name), author, change, receipt);
             }
+            Effect::Report(event) => self.share(event),
             Effect::Close(id, reason) => {
                 if let Some(token) = self.roster.live_token(id) {
                     self.roster.close(token, reason);

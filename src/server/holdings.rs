@@ -21,6 +21,7 @@ impl<N: Net> Server<N> {
             ("load", self.load.slots().collect()),
             ("unsent last bytes", self.unsent.slots().collect()),
             ("echoes", self.echoes.slots().collect()),
+            ("questions", self.linked.iter().flat_map(|linked| linked.asked.slots()).collect()),
             ("proxies", self.admission.proxied_slots().collect()),
             ("queue", self.admission.waiting_slots().collect()),
         ];
@@ -46,7 +47,7 @@ impl<N: Net> Server<N> {
             ("clients", census.clients),
             ("names", census.names),
             ("further keys of names", census.further_keys),
-            ("conflicts for a name", census.conflicts),
+            ("tickets", self.linked.as_ref().map_or(0, |linked| linked.tickets.len())),
             ("members of rooms", census.members),
         ]);
         holdings

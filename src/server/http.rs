@@ -7,6 +7,7 @@ use ::http::{Method, StatusCode, Version};
 use httpdate::fmt_http_date;
 
 use super::Server;
+use super::questions::Then;
 use crate::access::Identity;
 use crate::chat::RoomId;
 use crate::codec::http::{self, AfterHead, HttpRequest, HttpResponse, Refusal};
@@ -14,10 +15,31 @@ use crate::connection::State;
 use crate::host::Host;
 use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
-use crate::protocol::{Arrival, CloseReason, Dialect, Moderation, Problem};
+use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Problem, Question};
 use crate::quota::Quota;
-use crate::text::Name;
+use crate::text::{Name, Text};
 use crate::web::{self, AccessRules, HttpAction, NotReady};
+
+/// The form of a response, which its request decides.
+#[derive(Debug)]
+pub struct ResponseForm {
+    origin: Option<String>,
+    is_head: bool,
+    is_http_10: bool,
+    /// Whether the connection stays open.
+    stays: bool,
+}
+
+impl ResponseForm {
+    fn of(request: &HttpRequest) -> ResponseForm {
+        ResponseForm {
+            origin: http::origin_of(request.headers()).map(String::from),
+            is_head: request.method() == Method::HEAD,
+            is_http_10: request.version() == Version::HTTP_10,
+            stays: http::keeps_alive(request),
+        }
+    }
+}
 
 impl<N: Net> Server<N> {
     /// Handles a request, or a refusal of the codec.
@@ -30,33 +52,56 @@ impl<N: Net> Server<N> {
                 return self.respond(token, &web::refusal_response(&refusal), origin, AfterHead::Body, true);
             }
         };
-        let rules = self.access_rules(token);
-        let origin = http::origin_of(request.headers());
-        let routed = web::route(&request, &rules);
+        self.route_http(token, request);
+    }
+
+    /// Handles a request, which may have waited for answers of Redis.
+    pub(super) fn route_http(&mut self, token: Token, request: Box<HttpRequest>) {
+        let routed = web::route(&request, &self.access_rules(token));
         let authorized = routed.and_then(|action| {
             let authentication = self.authenticate(token, &request)?;
             self.authorize(&action, &authentication)?;
             Ok((action, authentication))
         });
-        let mut response = match authorized {
-            Ok((HttpAction::Enter { response, .. }, _)) if request.method() == Method::HEAD => response,
+        let form = ResponseForm::of(&request);
+        match authorized {
+            Ok((HttpAction::Enter { response, .. }, _)) if form.is_head => {
+                self.respond_in(token, &response, &form);
+            }
             Ok((HttpAction::Enter { response, arrival }, authentication)) => {
                 let arrival = Self::with_login(arrival, authentication);
                 match self.refusal(token, &arrival) {
-                    None => return self.enter(token, &response, origin, arrival),
-                    Some(refusal) => refusal,
+                    None => self.enter(token, &response, form.origin.as_deref(), arrival),
+                    Some(refusal) => self.respond_in(token, &refusal, &form),
                 }
             }
-            Ok((action, authentication)) => self.execute(action, &authentication.identity()),
-            Err(response) => response,
-        };
-        let follows = if request.method() == Method::HEAD { AfterHead::Nothing } else { AfterHead::Body };
-        let stays = http::keeps_alive(&request);
-        // Without this field a client of HTTP/1.0 waits for the connection to close (RFC 2068, 19.7.1).
-        if stays && request.version() == Version::HTTP_10 {
-            response = response.with(header::CONNECTION, "keep-alive");
+            Ok((action, authentication)) => {
+                let questions = if self.may_ask() { self.questions_of(&action) } else { Vec::new() };
+                if let Some((facts, _)) = self.answers(token, &questions, Then::Http(request)) {
+                    self.execute(token, action, (&authentication.identity(), &facts), form);
+                }
+            }
+            Err(response) => self.respond_in(token, &response, &form),
         }
-        self.respond(token, &response, origin, follows, !stays);
+    }
+
+    /// The questions of a request to the other processes.
+    fn questions_of(&self, action: &HttpAction) -> Vec<Question> {
+        let chat = self.fanout.chat();
+        match action {
+            HttpAction::ListRooms => chat.questions_about_rooms(),
+            HttpAction::ReadHistory { room, .. } => vec![chat.follow(room)],
+            HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&Text::of_name(from)),
+            HttpAction::Moderate(moderation) => {
+                let target = moderation.client().map(|name| chat.find_elsewhere(&name));
+                target.unwrap_or_default()
+            }
+            HttpAction::Publish { from: None, .. }
+            | HttpAction::Respond(_)
+            | HttpAction::CheckReadiness
+            | HttpAction::ReportMetrics
+            | HttpAction::Enter { .. } => Vec::new(),
+        }
     }
 
     /// The room that the request publishes to; `None` for other requests and unknown rooms.
@@ -77,43 +122,73 @@ impl<N: Net> Server<N> {
         state == Some(State::Http { guarded: true })
     }
 
-    fn execute(&mut self, action: HttpAction, identity: &Identity) -> HttpResponse {
+    fn execute(
+        &mut self,
+        token: Token,
+        action: HttpAction,
+        (identity, facts): (&Identity, &Facts),
+        form: ResponseForm,
+    ) {
         // The batch has earlier messages, so it comes first.
         self.deliver_batch();
-        match action {
-            HttpAction::Respond(response) => response,
+        let chat = self.fanout.chat();
+        let response = match action {
+            HttpAction::Respond(response) | HttpAction::Enter { response, .. } => response,
             HttpAction::CheckReadiness => self.readiness(),
             HttpAction::ReportMetrics => {
                 HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
             }
-            HttpAction::ListRooms => web::event_response(&self.fanout.chat().rooms_for_programs(identity)),
+            HttpAction::ListRooms => web::event_response(&chat.rooms_for_programs(identity, facts)),
             HttpAction::ReadHistory { room, count, after } => {
-                match self.fanout.chat().history_for_programs(room, count, after) {
+                match chat.history_for_programs(room, count, after) {
                     Ok(history) => web::event_response(&history),
                     Err(problem) => web::problem_response(&problem),
                 }
             }
-            HttpAction::Moderate(moderation) => self.moderate(identity, moderation),
+            HttpAction::Moderate(moderation) => self.moderate((identity, facts), moderation),
             HttpAction::Publish { room, from, body } => {
                 let from = from.or_else(|| identity.account.clone()).unwrap_or_else(Name::of_http);
                 let author = (from, identity.account.as_ref());
-                let before = self.metrics.deliveries;
                 self.metrics.lines_in += 1;
-                let published =
-                    self.call_chat(|chat, now, effects| chat.publish(room, author, body, now, effects));
-                self.deliver_batch();
-                match published {
-                    Ok(seq) => web::published(seq, self.metrics.deliveries - before),
+                let checked = self
+                    .call_chat(|chat, now, effects| chat.publish(room, author, body, (now, facts), effects));
+                match checked {
+                    Ok(publication) => return self.publish(token, publication, form),
                     Err(problem) => web::problem_response(&problem),
                 }
             }
-            HttpAction::Enter { response, .. } => response,
+        };
+        self.respond_in(token, &response, &form);
+    }
+
+    /// Sends a response in the form that its request asks for.
+    pub(super) fn respond_in(&mut self, token: Token, response: &HttpResponse, form: &ResponseForm) {
+        let follows = if form.is_head { AfterHead::Nothing } else { AfterHead::Body };
+        let mut response = response.clone();
+        // Without this field a client of HTTP/1.0 waits for the connection to close (RFC 2068, 19.7.1).
+        if form.stays && form.is_http_10 {
+            response = response.with(header::CONNECTION, "keep-alive");
         }
+        self.respond(token, &response, form.origin.as_deref(), follows, !form.stays);
+    }
+
+    /// Sends the response to a request that has waited for Redis, unless its connection has ended.
+    pub(super) fn respond_later(&mut self, token: Token, response: &HttpResponse, form: &ResponseForm) {
+        let Some(state) = self.roster.get(token).map(|connection| connection.state()) else {
+            return;
+        };
+        self.end_asking(token);
+        if matches!(state, State::Http { .. }) {
+            self.respond_in(token, response, form);
+        }
+        self.roster.wake(token);
+        self.roster.arm(token);
     }
 
     /// Carries out an action of a moderator. If the state file can't be written, the response says so.
-    fn moderate(&mut self, identity: &Identity, moderation: Moderation) -> HttpResponse {
-        let done = self.call_chat(|chat, now, effects| chat.moderate(identity, moderation, now, effects));
+    fn moderate(&mut self, (identity, facts): (&Identity, &Facts), moderation: Moderation) -> HttpResponse {
+        let done =
+            self.call_chat(|chat, now, effects| chat.moderate(identity, moderation, (now, facts), effects));
         match (done, self.save_error.take()) {
             (Ok(_), Some(error)) => web::problem_response(&Problem::NotSaved(error)),
             (Ok(event), None) => web::event_response(&event),
@@ -238,8 +313,6 @@ impl<N: Net> Server<N> {
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
         let state = Gauges {
             clients,
-            remote: census.remote,
-            remote_ignored: census.remote_ignored,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),
             delayed,
             waiting: self.admission.waiting(),

@@ -3,14 +3,18 @@
 //! The sockets are on the same loop as the clients. Reads have a budget per tick, and the output of a tick goes out in one
 //! write.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, IoSlice};
 
 use super::Server;
+use super::questions::Asked;
+use super::submit::Submitter;
 use super::turn::TICK_BYTES;
 use crate::backplane::{Backplane, Link, LinkAction};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
+use crate::sparse::Sparse;
 use crate::time::Moment;
 
 /// The first slot of the link. The roster never has that many.
@@ -31,6 +35,10 @@ pub struct RedisLink<S> {
     serial: u32,
     /// Whether a result of the name lookup is available.
     resolved: bool,
+    /// The questions of connections, by slot.
+    pub(super) asked: Sparse<Asked>,
+    /// The changes that were made here and are not committed yet.
+    pub(super) tickets: HashMap<u64, Submitter>,
 }
 
 struct Socket<S> {
@@ -40,7 +48,14 @@ struct Socket<S> {
 
 impl<S> RedisLink<S> {
     pub fn new(backplane: Backplane) -> RedisLink<S> {
-        RedisLink { backplane, sockets: None, serial: 0, resolved: false }
+        RedisLink {
+            backplane,
+            sockets: None,
+            serial: 0,
+            resolved: false,
+            asked: Sparse::default(),
+            tickets: HashMap::new(),
+        }
     }
 
     /// Records that a result of the name lookup is available.
@@ -162,7 +177,12 @@ impl<N: Net> Server<N> {
                 }
                 LinkAction::Disconnect => linked.sockets = None,
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
-                LinkAction::Register => linked.backplane.register(&self.fanout.chat().presences()),
+                LinkAction::Register => {
+                    linked.backplane.register(&self.fanout.chat().presences(), self.now);
+                }
+                LinkAction::Answer { asker, facts } => self.answer_questions(asker, facts),
+                LinkAction::Shed { ticket } => self.record_shed(ticket),
+                LinkAction::Kept { ticket, seq, is_followed } => self.record_kept(ticket, seq, is_followed),
             }
         }
     }

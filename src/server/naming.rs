@@ -6,6 +6,7 @@
 //! must be followed by silence too. So no line of a pipe is lost or becomes a name by mistake.
 
 use super::Server;
+use super::questions::Then;
 use super::turn::NextStep;
 use crate::chat::ClientId;
 use crate::codec::{Input, line};
@@ -24,19 +25,23 @@ impl<N: Net> Server<N> {
         bytes: usize,
         input: Input,
     ) -> Result<Input, NextStep> {
-        let Some(connection) = self.roster.live_mut(token) else {
+        let Some(connection) = self.roster.live(token) else {
             return Err(NextStep::Stop);
         };
+        let ended = connection.ready.contains(Readiness::EOF);
         let (State::Naming(naming), Input::Request { request, .. }) = (connection.state(), &input) else {
             // It is no line: a WebSocket client may send a ping before its name.
             self.scratch.consume(bytes);
             return Ok(input);
         };
-        let ended = connection.ready.contains(Readiness::EOF);
+        if !self.has_answers_for(token, request) {
+            return Err(NextStep::Stop);
+        }
         let followed = line::has_more_input(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
         let is_too_long = matches!(request, Err(Problem::LineTooLong { .. }));
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
+        let accepts = self.fanout.chat().accepts_unnamed(request, self.known_facts(token));
         match naming {
             Naming::Unasked => {
                 self.enter_as_guest(token);
@@ -45,12 +50,9 @@ impl<N: Net> Server<N> {
                 }
             }
             _ if self.fanout.chat().takes_each_line(token.into(), request) => {
-                self.restore_echo(token);
-                if matches!(request, Ok(Request::Nick(_))) {
-                    self.record_telnet(token, bytes);
-                }
+                self.note_telnet(token, request, bytes)
             }
-            _ if self.fanout.chat().accepts_unnamed(request) && (is_first || !is_answer) => {}
+            _ if accepts && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.
             _ if is_too_long => self.enter_as_guest(token),
             // After the end of input the client can't answer again, so its last line is handled as a name, and refused.
@@ -61,12 +63,14 @@ impl<N: Net> Server<N> {
                 return Err(NextStep::Decode);
             }
             Naming::Asked(silence) | Naming::Repeated(silence) if ended || silence == Silence::Over => {
-                connection.set_state(State::Naming(Naming::Repeated(Silence::Unneeded)));
+                self.set_naming(token, Naming::Repeated(Silence::Unneeded));
             }
             Naming::Asked(_) | Naming::Repeated(_) => {
                 let naming = if is_first { Naming::Asked } else { Naming::Repeated };
-                connection.set_state(State::Naming(naming(Silence::Awaited)));
-                connection.ready.remove(Readiness::BUFFERED);
+                self.set_naming(token, naming(Silence::Awaited));
+                if let Some(connection) = self.roster.live_mut(token) {
+                    connection.ready.remove(Readiness::BUFFERED);
+                }
                 inbox.unfinished = None;
                 return Err(NextStep::Read);
             }
@@ -75,13 +79,42 @@ impl<N: Net> Server<N> {
         Ok(input)
     }
 
+    /// Shows a telnet client its input again, unless its next line is a token.
+    fn note_telnet(&mut self, token: Token, request: &Result<Request, Problem>, bytes: usize) {
+        self.restore_echo(token);
+        if matches!(request, Ok(Request::Nick(_))) {
+            self.record_telnet(token, bytes);
+        }
+    }
+
+    fn set_naming(&mut self, token: Token, naming: Naming) {
+        if let Some(connection) = self.roster.live_mut(token) {
+            connection.set_state(State::Naming(naming));
+        }
+    }
+
+    /// Whether the answers of other processes are here that decide about a line of a client without a name. It may enter as a
+    /// guest too. If not, they are asked for, and the line is decoded again then.
+    fn has_answers_for(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
+        if !self.may_ask() {
+            return true;
+        }
+        let (chat, id) = (self.fanout.chat(), token.into());
+        let own = request.as_ref().map_or(Vec::new(), |request| chat.questions(id, request, self.now));
+        let questions = match own.is_empty() {
+            true => chat.questions(id, &Request::StayGuest, self.now),
+            false => own,
+        };
+        self.has_answers(token, &questions, Then::Decode)
+    }
+
     /// Handles the silence of a client that waits for the server: it enters, or its line is handled as an answer.
     pub(super) fn end_silence(&mut self, token: Token) {
         let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
         let state = match connection.state() {
-            State::Naming(Naming::Unasked) => return self.enter_as_guest(token),
+            State::Naming(Naming::Unasked) => return self.end_first_silence(token),
             State::Naming(Naming::Asked(_)) => State::Naming(Naming::Asked(Silence::Over)),
             State::Naming(Naming::Repeated(_)) => State::Naming(Naming::Repeated(Silence::Over)),
             state => unreachable!("only a client without a name has such a deadline, not one in {state:?}"),
@@ -91,12 +124,24 @@ impl<N: Net> Server<N> {
         self.roster.wake(token);
     }
 
+    /// Lets a client enter that has sent nothing.
+    fn end_first_silence(&mut self, token: Token) {
+        let questions = match self.may_ask() {
+            true => self.fanout.chat().questions(token.into(), &Request::StayGuest, self.now),
+            false => Vec::new(),
+        };
+        if self.has_answers(token, &questions, Then::Silence) {
+            self.enter_as_guest(token);
+        }
+    }
+
     /// Gives a client a guest name, as an empty line does.
     fn enter_as_guest(&mut self, token: Token) {
         let id = token.into();
+        let facts = self.take_answers(token);
         self.call_chat(|chat, now, effects| match chat.name(id) {
-            Some(_) => chat.handle(id, Ok(Request::StayGuest), now, effects),
-            None => chat.connect(id, token.serial, now, effects),
+            Some(_) => chat.handle(id, Ok(Request::StayGuest), (now, &facts), effects),
+            None => chat.connect(id, token.serial, (now, &facts), effects),
         });
         // The chat has asked for a name if guests may not enter, or may not any more.
         let asked = self.roster.live_mut(token).filter(|c| c.state() == State::Naming(Naming::Unasked));

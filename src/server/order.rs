@@ -23,7 +23,7 @@ enum Class {
 }
 
 /// The order of turns in one tick.
-pub(super) struct Order {
+pub(super) struct TurnOrder {
     /// Connections that are served while the tick has room.
     pub first: Vec<Token>,
     /// Connections that are served within [`LATER_WORK`].
@@ -32,11 +32,11 @@ pub(super) struct Order {
 
 impl<N: Net> Server<N> {
     /// Divides connections by their class. Those of one class keep their order.
-    pub(super) fn order(&self, tokens: Vec<Token>) -> Order {
+    pub(super) fn order(&self, tokens: Vec<Token>) -> TurnOrder {
         let (first, mut later): (_, Vec<Token>) =
             tokens.into_iter().partition(|token| self.class(*token) == Class::Chat);
         later.sort_by_cached_key(|token| self.class(*token));
-        Order { first, later }
+        TurnOrder { first, later }
     }
 
     fn class(&self, token: Token) -> Class {

@@ -8,7 +8,7 @@
 //! answers control frames and stores messages, as many as [`crate::codec::websocket::Waiting`] allows.
 
 use super::Server;
-use super::order::{LATER_WORK, Order};
+use super::order::{LATER_WORK, TurnOrder};
 use crate::codec::{Expected, Input, Step, Tag, http, websocket};
 use crate::config::frame_bytes;
 use crate::connection::{Charge, InputUse, Intake, Naming, Readiness, Schedule, State};
@@ -66,7 +66,7 @@ impl<N: Net> Server<N> {
             }
             return self.end_turn(token);
         }
-        let Order { first, later } = self.order(runnable);
+        let TurnOrder { first, later } = self.order(runnable);
         let (mut postponed, mut served) = (Vec::new(), Vec::new());
         let mut work_left = LATER_WORK;
         let tokens = first.into_iter().map(|token| (token, false));

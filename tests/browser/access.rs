@@ -181,11 +181,12 @@ fn reader_is_told_that_the_login_ends_and_renews_it() {
     fs::write(&key, SECRET).expect("a file");
     fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a private file");
     let server = Server::start(&format!("--jwt-key {}", key.display()));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
     let token = |expires: u64| jwt(SECRET, &json!({ "sub": "zoe", "exp": expires }));
     let browser = Browser::start();
     let page = browser.join(server.http(), "ann");
-    log_in(&page, &token(now + 5));
+    // The browser may take seconds to start.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+    log_in(&page, &token(now + 8));
     wait_for_account(&page, "zoe, user");
     wait_for_line(&page, "Your login ends in 30 s. Log in with a fresh token to stay connected");
     log_in(&page, &token(now + 3600));

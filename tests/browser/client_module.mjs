@@ -241,10 +241,22 @@ const TESTS = {
     const ann = await rejoined(9);
     socket().answer(history(7, 8, 9));
     assert.deepStrictEqual(ann.take(), ["missed 4", "message 7", "message 8", "message 9", "ready"]);
-    const bob = await rejoined(4, { since: 4 });
-    socket().answer(history(3));
-    socket().answer(history());
-    assert.deepStrictEqual(bob.take(), ["missed ?", "message 3", "ready"], "a gap of the process");
+  },
+
+  async messages_without_a_number_and_new_numbers_are_shown() {
+    const ann = await rejoined(2);
+    for (const seq of [0, 0, 3, 3]) socket().receive(message(seq));
+    assert.deepStrictEqual(ann.take(), ["ready", "message 0", "message 0", "message 3"]);
+    assert.strictEqual(ann.position("dev"), "e-3");
+    socket().receive({ type: "missed", room: "dev" });
+    for (const seq of [1, 2]) socket().receive(message(seq));
+    assert.deepStrictEqual(ann.take(), ["missed ?", "message 1", "message 2"]);
+    socket().breakOff();
+    await pass(1_000);
+    socket().welcome("a3");
+    socket().answer(joined(4, { epoch: "f" }));
+    socket().answer({ ...history(1, 2, 4), epoch: "f" });
+    assert.deepStrictEqual(ann.take(), ["message 4", "ready"], "the first two are known by their texts");
   },
 
   async another_epoch_is_another_room_unless_it_has_the_same_messages() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::{Proxy, Redis, Server};
+use crate::server::{Proxy, Server};
 use crate::webdriver::Browser;
 
 #[test]
@@ -63,39 +63,4 @@ fn rename_of_the_next_owner_of_the_readers_old_name_is_not_shown_as_the_readers(
     );
     assert_eq!(ann.all("#own-name"), ["amy"]);
     assert_eq!(ann.all(".own .text"), ["before"]);
-}
-
-#[test]
-#[ignore = "needs chromium, chromium-driver and redis-server"]
-fn rightful_owner_of_a_name_keeps_it_when_a_namesake_at_another_server_gives_it_up() {
-    const OTHER: &str = "000000000000000a";
-    let namesake = |name: &str| format!(r#""name":"{name}","since":9999999999999,"rooms":["lobby"]"#);
-    let redis = Redis::start();
-    let server = Server::start(&redis.flag());
-    let browser = Browser::start();
-    let ann = browser.join(server.http(), "ann");
-    ann.wait("document.querySelectorAll('#member-list li').length === 1", json!([]));
-    server.wait_for_link();
-    // Another process has a later ann, and is about to learn of the conflict. A subscriber to its channel makes it
-    // count as alive.
-    let _alive = redis.subscribe(&format!("chinwag:@{OTHER}"));
-    redis.command(&format!("HSET chinwag:@{OTHER} v 1 1 '{{{}}}'", namesake("ann")));
-    redis.command(&format!(
-        "PUBLISH chinwag:@presence '{{\"chinwag\":\"{OTHER}\",\"type\":\"hello\",\"version\":1}}'"
-    ));
-    server.wait_for_members(2);
-    redis.command(&format!(
-        "PUBLISH chinwag:@presence '{{\"chinwag\":\"{OTHER}\",\"type\":\"clients\",\"version\":2,\"clients\":[{{\"id\":1,{}}}]}}'",
-        namesake("zoe")
-    ));
-    // The namesake is not announced before it has a name of its own, and its rename is not one of ann.
-    ann.wait(
-        "[...document.querySelectorAll('.line span')].some((e) => e.textContent.startsWith('zoe '))",
-        json!([]),
-    );
-    assert!(!ann.all(".line span").iter().any(|line| line.contains("is zoe now")));
-    assert_eq!(ann.all("#own-name"), ["ann"]);
-    ann.say("still me");
-    ann.see(".own.sent");
-    assert_eq!(browser.complaints(), Vec::<String>::new());
 }

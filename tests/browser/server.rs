@@ -86,19 +86,6 @@ impl Server {
         assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     }
 
-    /// Waits until its link to Redis is up.
-    pub fn wait_for_link(&self) {
-        let ready = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        eventually("the link to Redis", || self.ask(ready).starts_with("HTTP/1.1 200 ").then_some(()));
-    }
-
-    /// Waits until the lobby has so many members.
-    pub fn wait_for_members(&self, count: usize) {
-        let rooms = "GET /rooms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let expected = format!(r#"{{"room":"lobby","count":{count}}}"#);
-        eventually("members", || self.ask(rooms).contains(&expected).then_some(()));
-    }
-
     fn ask(&self, request: &str) -> String {
         let mut socket = TcpStream::connect_timeout(&self.http, PATIENCE).expect("the server accepts");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -156,15 +143,6 @@ impl Redis {
         let before = server.sessions();
         assert_eq!(self.command(&format!("CLIENT KILL USER {user}")), ":2");
         eventually("another session", || (server.sessions() > before).then_some(()));
-    }
-
-    /// Subscribes to that channel until the value is dropped.
-    pub fn subscribe(&self, channel: &str) -> UnixStream {
-        let mut socket = eventually("Redis", || UnixStream::connect(self.socket()).ok());
-        socket.write_all(format!("SUBSCRIBE {channel}\r\n").as_bytes()).expect("Redis takes it");
-        // The answer begins once the subscription is made.
-        socket.read_exact(&mut [0]).expect("an answer");
-        socket
     }
 
     /// Returns the answer to a command, which is a line.

@@ -1,9 +1,9 @@
 //! The chat at random: invariants that hold after any requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use chinwag::chat::{Census, ClientId};
-use chinwag::protocol::{Event, Problem, Request};
+use chinwag::chat::{Census, ClientId, Placed};
+use chinwag::protocol::{Change, Event, Order, Problem, Request};
 use chinwag::text::{Looks, Name, RoomName};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -154,7 +154,7 @@ fn check_sent(op: &Op, sent: &[Outcome], before: &Model, after: &Model) {
                 assert_eq!(Some(*id), actor, "{sent:?}")
             }
             Outcome::Pass(id, _) => assert!(after.places.contains_key(id), "{sent:?}"),
-            Outcome::Everybody(_) | Outcome::LocalEvent(_) => {
+            Outcome::Everybody(_) | Outcome::LocalEvent(_) | Outcome::Submitted(..) => {
                 panic!("there is one process: {sent:?}")
             }
             Outcome::Announce(to, event) => {
@@ -274,6 +274,42 @@ fn chat_is_empty_when_all_have_left() {
         ops.iter().for_each(|op| drop(carry_out(&mut talk, op)));
         (0..=CLIENTS).for_each(|slot| drop(talk.leaves(ClientId(slot), None)));
         talk.after_seconds(10);
+        let Census { rooms, history_bytes, .. } = talk.chat.census();
+        assert!(rooms <= 3, "{rooms} rooms");
+        assert_eq!(talk.chat.census(), Census { rooms, history_bytes, ..Census::default() });
+    });
+}
+
+/// Commits changes in the order in which they were submitted, until so many wait. Only messages have numbers.
+fn place(talk: &mut Talk, waiting: &mut VecDeque<Outcome>, seq: &mut u64, left: usize) {
+    while waiting.len() > left {
+        let Some(Outcome::Submitted(room, author, change, receipt)) = waiting.pop_front() else {
+            panic!("only changes wait");
+        };
+        *seq += 1;
+        let order = match change {
+            Change::Message(_) => Order::At(*seq),
+            _ => Order::Unnumbered,
+        };
+        talk.commits(room.as_str(), Placed { change, order, author, receipt });
+    }
+}
+
+#[test]
+fn chat_whose_changes_are_placed_later_is_empty_when_all_have_left() {
+    check(200, &vec((op(), 0usize..6), 1..80), |ops| {
+        let (mut talk, mut waiting, mut seq) = (with_spy().with_others(), VecDeque::new(), 0);
+        let is_change = |sent: &Outcome| matches!(sent, Outcome::Submitted(..));
+        for (op, left) in ops {
+            let sent = carry_out(&mut talk, &op);
+            waiting.extend(sent.into_iter().filter(is_change));
+            place(&mut talk, &mut waiting, &mut seq, left);
+        }
+        for slot in 0..=CLIENTS {
+            waiting.extend(talk.leaves(ClientId(slot), None).into_iter().filter(is_change));
+        }
+        place(&mut talk, &mut waiting, &mut seq, 0);
+        assert_eq!(talk.after_seconds(10), [], "nobody is there to be told");
         let Census { rooms, history_bytes, .. } = talk.chat.census();
         assert!(rooms <= 3, "{rooms} rooms");
         assert_eq!(talk.chat.census(), Census { rooms, history_bytes, ..Census::default() });

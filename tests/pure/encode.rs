@@ -50,6 +50,7 @@ fn message_of(sender: Sender, kind: MessageKind, from: Name, what: &str) -> Rc<M
         kind,
         body: Body::Text(text(what)),
         seq: 7,
+        id: None,
         at_unix_millis: 1_700_000_000_000,
     })
 }
@@ -445,6 +446,7 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
             Problem::ElsewhereOnly(name("bob")),
             "bob is connected to another server. do that there, or ban the name",
         ),
+        (Problem::NotKept, "Redis is away, so the message is not kept; try again later"),
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
         (Problem::NotMuted(name("bob")), "bob is not muted"),
         (Problem::NotRegistered(text("bob")), "nobody has registered the name bob"),
@@ -535,6 +537,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::Banned(_) => 49,
         Problem::RoleTooHigh { .. } => 50,
         Problem::ElsewhereOnly(_) => 51,
+        Problem::NotKept => 61,
         Problem::NotBanned(_) => 52,
         Problem::NotMuted(_) => 53,
         Problem::NotRegistered(_) => 60,
@@ -559,7 +562,7 @@ fn every_kind_of_event_is_in_the_tables() {
         .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 60).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 61).collect());
 }
 
 /// Any name that parses, or that of a guest.
@@ -580,7 +583,7 @@ fn any_message() -> impl Strategy<Value = Rc<Message>> {
     let sender = select(vec![Sender::Client(SOMEBODY), Sender::Unknown]);
     (any_name(), sender, kind, any_text(), any::<u64>(), any::<u64>()).prop_map(
         |(from, sender, kind, text, seq, at_unix_millis)| {
-            Rc::new(Message { from, sender, kind, body: Body::Text(text), seq, at_unix_millis })
+            Rc::new(Message { from, sender, kind, body: Body::Text(text), seq, id: None, at_unix_millis })
         },
     )
 }

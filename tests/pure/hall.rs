@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 use chinwag::chat::{Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
-use chinwag::protocol::{
-    Arrival, Body, Dialect, Event, Message, MessageKind, Payload, Problem, RemoteEvent, Request,
-};
+use chinwag::protocol::{Arrival, Body, Dialect, Event, Message, MessageKind, Payload, Problem, Request};
 use chinwag::text::Name;
 use chinwag::time::{Moment, Now};
 
+use crate::settle::{ALONE, publish, settled};
 use crate::words::{name, room, text};
 
 /// Labels of clients 0, 1, ... in these tests, whatever their names are.
@@ -70,7 +69,7 @@ impl Hall {
     pub fn enters(&mut self, slot: u32, arrival: Arrival) -> Vec<String> {
         let id = ClientId(slot);
         self.dialects.insert(id, arrival.dialect);
-        self.run(|chat, effects| chat.enter(id, slot, arrival, now(), effects))
+        self.run(|chat, effects| chat.enter(id, slot, arrival, (now(), &ALONE), effects))
     }
 
     /// Enters a line client under that name.
@@ -78,19 +77,14 @@ impl Hall {
         let id = ClientId(slot);
         self.dialects.insert(id, Dialect::Line);
         self.run(|chat, effects| {
-            chat.connect(id, slot, now(), effects);
-            chat.handle(id, Ok(Request::Nick(name(who))), now(), effects);
+            chat.connect(id, slot, (now(), &ALONE), effects);
+            chat.handle(id, Ok(Request::Nick(name(who))), (now(), &ALONE), effects);
         })
     }
 
     /// Handles a request. Returns who was sent what.
     pub fn asks(&mut self, slot: u32, request: Request) -> Vec<String> {
-        self.run(|chat, effects| chat.handle(ClientId(slot), Ok(request), now(), effects))
-    }
-
-    /// Handles an event of the link. Returns who was sent what.
-    pub fn receives(&mut self, event: RemoteEvent) -> Vec<String> {
-        self.run(|chat, effects| chat.apply_remote(event, now(), effects))
+        self.run(|chat, effects| chat.handle(ClientId(slot), Ok(request), (now(), &ALONE), effects))
     }
 
     /// Sends the next piece to a client that catches up. Returns who was sent what.
@@ -109,15 +103,14 @@ impl Hall {
     pub fn publishes(&mut self, to: &str, from: Name, raw: &str) -> (Result<u64, Problem>, Vec<String>) {
         let mut published = Ok(0);
         let sent = self.run(|chat, effects| {
-            published = chat.publish(room(to), (from, None), Body::Text(text(raw)), now(), effects);
+            published = publish(chat, room(to), from, Body::Text(text(raw)), now(), effects);
         });
         (published, sent)
     }
 
     /// Carries effects out as `server/fanout.rs` does: afterwards, for the members at that time.
     fn run(&mut self, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<String> {
-        let mut effects = Vec::new();
-        ask(&mut self.chat, &mut effects);
+        let effects = settled(&mut self.chat, now(), ask);
         let mut sent = Vec::new();
         for effect in effects {
             let (to, event) = match effect {
@@ -139,7 +132,8 @@ impl Hall {
                 }
                 Effect::Whois { to, whois, .. } => (vec![to], Event::Whois(whois)),
                 // These effects concern only other processes.
-                Effect::SendToAll(_) | Effect::Publish(_) => continue,
+                Effect::SendToAll(_) | Effect::Report(_) => continue,
+                Effect::Submit { .. } => panic!("each change is settled"),
             };
             let mut once = to.clone();
             once.sort_unstable();

@@ -3,17 +3,15 @@
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::codec::encode;
 use chinwag::config::Config;
-use chinwag::protocol::{
-    Body, Dialect, Event, LocalEvent, MessageKind, Payload, Presence, RemoteEvent, Request, Sender, UniqueId,
-};
+use chinwag::protocol::{Body, Dialect, Event, MessageKind, Payload, Request, Sender, UniqueId};
 use chinwag::text::{Name, RoomName};
 use chinwag::time::{Moment, Now};
 
 use crate::hall::arrival;
+use crate::settle::{ALONE, publish, settled};
 use crate::words::{name, room, text};
 
 const PROCESS: u64 = 1;
-const OTHER: u64 = 2;
 const ANN: ClientId = ClientId(0);
 const BOB: ClientId = ClientId(1);
 
@@ -21,10 +19,8 @@ fn now() -> Now {
     Now { moment: Moment::default(), unix_millis: 1_700_000_000_000 }
 }
 
-fn effects(ask: impl FnOnce(&mut Vec<Effect>)) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    ask(&mut effects);
-    effects
+fn effects(chat: &mut Chat, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<Effect> {
+    settled(chat, now(), ask)
 }
 
 /// The id of a local connection.
@@ -38,7 +34,7 @@ fn by(event: &Event) -> Option<UniqueId> {
         Event::YouJoined { by, .. } | Event::YouLeft { by, .. } | Event::PrivateSent { by, .. } => Some(*by),
         Event::Joined { by, .. } | Event::Left { by, .. } => Some(*by),
         Event::Renamed { by, .. } | Event::YouWereRenamed { by, .. } => Some(*by),
-        Event::Private { by, .. } => *by,
+        Event::Private { by, .. } => Some(*by),
         Event::Message { message, .. } | Event::HistoryEntry { message, .. } => match message.sender {
             Sender::Client(id) => Some(id),
             Sender::Http | Sender::Unknown => None,
@@ -59,16 +55,18 @@ fn all_by(effects: &[Effect]) -> Vec<UniqueId> {
 /// `ann` with connection 7 by the JSON listener, `bob` with 9 by the line listener, both in the lobby.
 fn two(flags: &str) -> Chat {
     let mut chat = Chat::new(&Config::from_flags(flags), PROCESS);
-    effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
-    effects(|all| {
-        chat.connect(BOB, 9, now(), all);
-        chat.handle(BOB, Ok(Request::Nick(name("bob"))), now(), all);
+    effects(&mut chat, |chat, all| {
+        chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), (now(), &ALONE), all)
+    });
+    effects(&mut chat, |chat, all| {
+        chat.connect(BOB, 9, (now(), &ALONE), all);
+        chat.handle(BOB, Ok(Request::Nick(name("bob"))), (now(), &ALONE), all);
     });
     chat
 }
 
 fn asked(chat: &mut Chat, who: ClientId, request: Request) -> Vec<Effect> {
-    effects(|all| chat.handle(who, Ok(request), now(), all))
+    effects(chat, |chat, all| chat.handle(who, Ok(request), (now(), &ALONE), all))
 }
 
 fn say(raw: &str) -> Request {
@@ -83,21 +81,24 @@ fn tell(to: &str) -> Request {
 #[test]
 fn every_event_of_a_client_has_its_id() {
     let mut chat = Chat::new(&Config::from_flags(""), PROCESS);
-    let came = effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    let came = effects(&mut chat, |chat, all| {
+        chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), (now(), &ALONE), all)
+    });
     let welcome = Event::Welcome { id: id(7), name: name("ann") };
     assert!(came.contains(&Effect::Reply(ANN, welcome)), "{came:?}");
     assert_eq!(all_by(&came), [id(7); 2], "joined, and entered");
-    effects(|all| chat.connect(BOB, 9, now(), all));
+    effects(&mut chat, |chat, all| chat.connect(BOB, 9, (now(), &ALONE), all));
     assert_eq!(all_by(&asked(&mut chat, BOB, Request::Nick(name("bob")))), [id(9); 2]);
 
-    let both = |request| (request, [id(7); 2]);
+    let both = |request| (request, vec![id(7); 2]);
     let join = Request::Join { room: room("dev"), history: None, echo: false };
     for (request, expected) in [
         both(say("hi")),
         both(tell("bob")),
         both(Request::Nick(name("anna"))),
         both(join),
-        both(Request::Leave(Some(room("dev")))),
+        // Nobody is left in the room.
+        (Request::Leave(Some(room("dev"))), vec![id(7)]),
     ] {
         assert_eq!(all_by(&asked(&mut chat, ANN, request.clone())), expected, "{request:?}");
     }
@@ -113,15 +114,17 @@ fn every_event_of_a_client_has_its_id() {
     );
     let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     assert_eq!(all_by(&history), [id(7), id(9)]);
-    assert_eq!(all_by(&effects(|all| chat.leave(ANN, None, now(), all))), [id(7)]);
+    assert_eq!(all_by(&effects(&mut chat, |chat, all| chat.leave(ANN, None, now(), all))), [id(7)]);
 }
 
 #[test]
 fn client_in_the_same_slot_under_the_same_name_has_another_id() {
     let mut chat = two("");
     asked(&mut chat, ANN, say("before"));
-    effects(|all| chat.leave(ANN, None, now(), all));
-    effects(|all| chat.enter(ANN, 12, arrival(Dialect::Json, "ann", "lobby"), now(), all));
+    effects(&mut chat, |chat, all| chat.leave(ANN, None, now(), all));
+    effects(&mut chat, |chat, all| {
+        chat.enter(ANN, 12, arrival(Dialect::Json, "ann", "lobby"), (now(), &ALONE), all)
+    });
     asked(&mut chat, ANN, say("after"));
     let history = asked(&mut chat, BOB, Request::History { room: None, count: Some(9), after: None });
     assert_eq!(all_by(&history), [id(7), id(12)]);
@@ -130,10 +133,10 @@ fn client_in_the_same_slot_under_the_same_name_has_another_id() {
 #[test]
 fn published_message_is_marked_and_has_no_client_id() {
     let mut chat = two("");
-    effects(|all| chat.leave(ANN, None, now(), all));
+    effects(&mut chat, |chat, all| chat.leave(ANN, None, now(), all));
     let body = || Body::Text(text("I resign"));
-    let published = effects(|all| {
-        chat.publish(RoomName::lobby(), (name("ann"), None), body(), now(), all).expect("ann is away");
+    let published = effects(&mut chat, |chat, all| {
+        publish(chat, RoomName::lobby(), name("ann"), body(), now(), all).expect("ann is away");
     });
     let [Effect::Announce { event, .. }] = &published[..] else { panic!("{published:?}") };
     assert!(matches!(event, Event::Message { message, .. } if message.sender == Sender::Http));
@@ -159,103 +162,19 @@ fn published_message_is_marked_and_has_no_client_id() {
 fn text_of_a_program_has_the_id_of_that_client() {
     let mut chat = two("");
     let bot = ClientId(2);
-    effects(|all| chat.enter(bot, 20, arrival(Dialect::Raw, "bot", "lobby"), now(), all));
+    effects(&mut chat, |chat, all| {
+        chat.enter(bot, 20, arrival(Dialect::Raw, "bot", "lobby"), (now(), &ALONE), all)
+    });
     let sent = asked(&mut chat, bot, Request::Relay(Payload::Text("hi".into())));
     assert_eq!(all_by(&sent), [id(20)]);
-}
-
-/// A chat of several processes, with local `ann` (connection 7) and `bob` (9).
-fn shared() -> Chat {
-    let mut chat = Chat::new(&Config::from_flags(""), PROCESS);
-    chat.set_shared();
-    effects(|all| chat.enter(ANN, 7, arrival(Dialect::Json, "ann", "lobby"), now(), all));
-    effects(|all| chat.enter(BOB, 9, arrival(Dialect::Json, "bob", "lobby"), now(), all));
-    chat
-}
-
-fn handle(chat: &mut Chat, event: RemoteEvent) -> Vec<Effect> {
-    effects(|all| chat.apply_remote(event, now(), all))
-}
-
-fn far_presence(who: &str, rooms: &[&str]) -> RemoteEvent {
-    let rooms = rooms.iter().map(|raw| room(raw)).collect();
-    let id = UniqueId { process: OTHER, serial: 3 };
-    RemoteEvent::Present { id, presence: Presence { name: name(who), since_unix_millis: u64::MAX, rooms } }
-}
-
-#[test]
-fn remote_clients_keep_the_id_of_their_process() {
-    let mut chat = shared();
-    let eve = UniqueId { process: OTHER, serial: 3 };
-    assert_eq!(all_by(&handle(&mut chat, far_presence("eve", &["lobby"]))), [eve], "joined");
-    assert_eq!(all_by(&handle(&mut chat, far_presence("eva", &["lobby"]))), [eve], "renamed");
-    let said = RemoteEvent::Message {
-        room: RoomName::lobby(),
-        from: name("eva"),
-        sender: Sender::Client(eve),
-        kind: MessageKind::Say,
-        body: Body::Text(text("hi")),
-        at_unix_millis: None,
-    };
-    assert_eq!(all_by(&handle(&mut chat, said)), [eve]);
-    let private = RemoteEvent::Private {
-        process: OTHER,
-        to: name("ann"),
-        by: Some(eve),
-        from: name("eva"),
-        text: text("psst"),
-    };
-    assert_eq!(all_by(&handle(&mut chat, private)), [eve]);
-    assert_eq!(all_by(&handle(&mut chat, far_presence("eva", &[]))), [eve], "left");
-}
-
-#[test]
-fn other_processes_are_sent_the_same_ids_as_local_clients() {
-    let mut chat = shared();
-    handle(&mut chat, far_presence("eve", &["lobby"]));
-    let shares = |sent: Vec<Effect>| -> Vec<LocalEvent> {
-        let share = |effect| match effect {
-            Effect::Publish(share) => Some(share),
-            _ => None,
-        };
-        sent.into_iter().filter_map(share).collect()
-    };
-    let numbers: Vec<u32> = chat.presences().iter().map(|(number, _)| *number).collect();
-    assert_eq!(numbers, [7, 9]);
-    let said = shares(asked(&mut chat, ANN, say("hi")));
-    assert!(
-        matches!(&said[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Client(id(7)))
-    );
-    let sent = shares(asked(&mut chat, ANN, tell("eve")));
-    assert!(matches!(&sent[..], [LocalEvent::Private { by, .. }] if *by == id(7)), "{sent:?}");
-    let gone = shares(effects(|all| chat.leave(ANN, None, now(), all)));
-    assert!(matches!(&gone[..], [LocalEvent::Gone { client: 7, .. }, ..]), "{gone:?}");
-    let published = shares(effects(|all| {
-        chat.publish(RoomName::lobby(), (name("ann"), None), Body::Text(text("hi")), now(), all)
-            .expect("she is away");
-    }));
-    assert!(
-        matches!(&published[..], [LocalEvent::Message { message, .. }] if message.sender == Sender::Http)
-    );
-}
-
-#[test]
-fn remote_namesake_that_gives_the_name_up_is_not_taken_for_the_owner() {
-    let mut chat = shared();
-    let arrived = handle(&mut chat, far_presence("ann", &["lobby"]));
-    let theirs = UniqueId { process: OTHER, serial: 3 };
-    assert_eq!(all_by(&arrived), [], "line clients would take it for ann");
-    let renamed = handle(&mut chat, far_presence("amy", &["lobby"]));
-    assert_eq!(all_by(&renamed), [theirs], "it is not ann with connection 7 who has another name");
-    assert_eq!(chat.name(ANN), Some(&name("ann")));
 }
 
 #[test]
 fn history_counts_the_sender_and_long_name_of_a_message() {
     let bytes_of = |from: &str| {
         let mut chat = two("");
-        effects(|all| {
-            chat.publish(RoomName::lobby(), (name(from), None), Body::Text(text("x")), now(), all)
+        effects(&mut chat, |chat, all| {
+            publish(chat, RoomName::lobby(), name(from), Body::Text(text("x")), now(), all)
                 .expect("a free name");
         });
         chat.census().history_bytes
@@ -272,19 +191,19 @@ fn history_in_one_piece_fits_with_any_ids_and_marks() {
         u64::MAX,
     );
     let long = |first: char| Name::parse(&format!("{first}{}", "\"".repeat(31))).expect("a name");
-    effects(|all| {
+    effects(&mut chat, |chat, all| {
         let arrival =
             chinwag::protocol::Arrival { name: Some(long('a')), ..arrival(Dialect::Json, "", "lobby") };
-        chat.enter(ANN, u32::MAX, arrival, now(), all);
+        chat.enter(ANN, u32::MAX, arrival, (now(), &ALONE), all);
     });
     for n in 0..400 {
         let _ = asked(&mut chat, ANN, say("\""));
-        let publish = |all: &mut Vec<Effect>| {
-            chat.publish(RoomName::lobby(), (long('b'), None), Body::Text(text("\"")), now(), all)
+        let tell = |chat: &mut Chat, all: &mut Vec<Effect>| {
+            publish(chat, RoomName::lobby(), long('b'), Body::Text(text("\"")), now(), all)
                 .expect("a free name");
         };
         if n % 2 == 0 {
-            effects(publish);
+            effects(&mut chat, tell);
         }
     }
     let history = chat.history_for_programs(RoomName::lobby(), None, None).expect("a room");

@@ -2,10 +2,9 @@
 
 use chinwag::chat::ClientId;
 use chinwag::protocol::{
-    Arrival, Body, Dialect, Epoch, MessageKind, Payload, Position, PositionError, Problem, RemoteEvent,
-    Request,
+    Arrival, Body, Dialect, Epoch, MessageKind, Payload, Position, PositionError, Problem, Request,
 };
-use chinwag::text::{Name, RoomName};
+use chinwag::text::Name;
 
 use crate::hall::{Hall, PROCESS, arrival};
 use crate::words::{name, room, text};
@@ -386,34 +385,6 @@ fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
             |(index, sent): (usize, &String)| sent.starts_with(&format!("bob< said lobby {} ", index + 1));
         assert!(sent.len() == 9 && sent.iter().enumerate().all(said), "{sent:?}");
         hall.leaves(BOB);
-    }
-}
-
-#[test]
-fn listener_that_reconnects_is_told_of_a_gap_in_the_subscription() {
-    let lobby = RoomName::lobby;
-    for event in
-        [RemoteEvent::Unsubscribed { room: lobby() }, RemoteEvent::Lost { room: lobby(), count: Some(3) }]
-    {
-        let mut hall = Hall::new("");
-        hall.chat.set_shared();
-        let now = |seq: u64| format!("bob< at 0000000000000001-0-{seq}");
-        hall.enters(ANN, json("ann", "lobby"));
-        assert_eq!(hall.enters(BOB, listener("lobby")), [now(0)]);
-        assert_eq!(hall.asks(ANN, say("lobby", "a")), ["bob< said lobby 1 ann a"]);
-        hall.leaves(BOB);
-        hall.asks(ANN, say("lobby", "b"));
-        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(sent, ["bob< said lobby 2 ann b", &now(2)]);
-        hall.leaves(BOB);
-        hall.receives(event);
-        let sent = hall.enters(BOB, listener_again("lobby", in_lobby(1)));
-        assert_eq!(sent, ["bob< gap lobby", "bob< said lobby 2 ann b", &now(3)], "and nothing twice");
-        let sent = hall.enters(CY, listener_again("lobby", in_lobby(2)));
-        assert_eq!(sent, ["cy< gap lobby", "cy< at 0000000000000001-0-3"]);
-        hall.leaves(CY);
-        let sent = hall.enters(CY, listener_again("lobby", in_lobby(3)));
-        assert_eq!(sent, ["cy< at 0000000000000001-0-3"], "who was here since then knows");
     }
 }
 

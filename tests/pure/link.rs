@@ -1,4 +1,4 @@
-//! The link to Redis without a Redis: the exact bytes it sends, its reaction to received bytes, and all delays.
+//! The link to Redis without a Redis: the commands it sends, its reaction to replies and payloads, and all delays.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -6,24 +6,47 @@ use std::time::Duration;
 
 use chinwag::backplane::{Backplane, Link, LinkAction};
 use chinwag::config::Config;
-use chinwag::net::ConnectTarget;
-use chinwag::protocol::{Body, LocalEvent, Message, MessageKind, Presence, RemoteEvent, Sender, UniqueId};
-use chinwag::text::RoomName;
+use chinwag::protocol::{
+    Body, Change, ClaimOver, Epoch, Facts, Holder, LocalEvent, Message, MessageId, MessageKind, Order,
+    Payload, Presence, Question, RemoteEvent, RoomPosition, Sender, UniqueId,
+};
+use chinwag::text::{Name, RoomName};
 use chinwag::time::{Moment, Now};
 
 use crate::words::{name, room, text};
 
 const PROCESS: u64 = 0xC0FFEE;
-/// The process's key in Redis.
-const OWN: &str = "chinwag:@0000000000c0ffee";
-pub const HEAD: &str = r#"{"chinwag":"0000000000c0ffee","type""#;
+const OTHER: u64 = 0xB0B;
+pub const EPOCH: &str = "000000000000000e-1";
+
+/// The scripts in the order in which the link loads them. The tests use their names as hashes.
+const SCRIPTS: [&str; 15] = [
+    "append",
+    "bury",
+    "claim",
+    "enter",
+    "heartbeat",
+    "hello",
+    "leave",
+    "members",
+    "release",
+    "rename",
+    "rooms",
+    "sync",
+    "tell",
+    "topic",
+    "who",
+];
 
 /// A link, with the test in the place of Redis and of the server.
 pub struct Rig {
     pub backplane: Backplane,
     pub now: Now,
-    /// The version of the clients that the process has written to Redis.
-    version: String,
+    loaded: usize,
+    /// The reply to `hello`.
+    pub hello: String,
+    /// The clients of this process.
+    pub clients: Vec<Presence>,
 }
 
 impl Rig {
@@ -31,563 +54,917 @@ impl Rig {
         let config = Config::from_flags(&format!("--redis redis://localhost {flags}"));
         let now = Now { moment: Moment::from_millis(1_000_000), unix_millis: 1_700_000_000_000 };
         let url = config.redis.clone().unwrap();
-        Rig { backplane: Backplane::new(&config, url, PROCESS, now), now, version: String::new() }
+        let backplane = Backplane::new(&config, url, PROCESS, now);
+        let hello = array(&[":1", &bulk("db1"), ":1000"]);
+        Rig { backplane, now, loaded: 0, hello, clients: Vec::new() }
     }
 
-    /// Creates a link whose first session is up and announced.
+    /// Creates a link whose first session is accepted.
     pub fn up(flags: &str) -> Rig {
         let mut rig = Rig::new(flags);
         rig.connect();
-        rig.log_in();
-        assert!(rig.backplane.is_up());
         rig.settle();
         assert!(rig.backplane.is_accepted());
         rig
     }
 
-    /// Connects both sockets.
+    /// Connects both sockets, and answers their initial commands.
     pub fn connect(&mut self) {
-        self.backplane.handle_timeout(self.now);
-        let resolve = LinkAction::Resolve { host: "localhost".into(), port: 6379 };
-        assert_eq!(self.actions(), [resolve]);
-        self.backplane.resolved(Ok(vec![address(1)]), self.now);
-        assert_eq!(self.actions(), [LinkAction::Connect(ConnectTarget::Tcp(address(1)))]);
-        Link::BOTH.into_iter().for_each(|link| drop(self.sent(link)));
+        self.open();
+        self.begin();
     }
 
-    pub fn log_in(&mut self) {
+    /// Answers the initial commands of both sockets.
+    pub fn begin(&mut self) {
+        self.loaded = 0;
+        let channels = parse(std::mem::take(self.backplane.output(Link::Subscriptions)));
+        for channel in channels.iter().filter(|words| words[0] == "SUBSCRIBE").flat_map(|words| &words[1..]) {
+            self.receive(Link::Subscriptions, &message_of(&["subscribe", channel]));
+        }
+        self.backplane.output(Link::Commands).clear();
         self.receive(Link::Commands, "+PONG\r\n");
         self.receive(Link::Subscriptions, &message_of(&["pong", ""]));
     }
 
-    /// Lets the chat handle all events, and Redis answer everything.
-    pub fn settle(&mut self) {
+    /// Connects both sockets.
+    pub fn open(&mut self) {
+        while !self.actions().iter().any(|action| matches!(action, LinkAction::Resolve { .. })) {
+            self.skip();
+        }
+        self.backplane.resolved(Ok(vec![address(1)]), self.now);
+        self.actions();
+    }
+
+    /// Ends the session and begins another one.
+    pub fn reconnect(&mut self) {
+        self.backplane.broken("test", self.now);
+        self.connect();
+    }
+
+    /// Answers everything as an empty Redis would. Returns the events and answers.
+    pub fn settle(&mut self) -> Vec<LinkAction> {
+        let mut all = Vec::new();
         loop {
             let actions = self.actions();
             if actions.contains(&LinkAction::Register) {
-                self.backplane.register(&[]);
+                self.backplane.register(&self.clients, self.now);
             }
-            if actions.is_empty() && self.answer_all() == 0 {
-                return;
+            let commands = self.commands();
+            if actions.is_empty() && commands.is_empty() {
+                return all;
             }
+            all.extend(actions.into_iter().filter(|action| *action != LinkAction::Register));
+            commands.iter().for_each(|words| self.answer_one(words));
         }
     }
 
-    /// Answers all commands as an empty Redis without subscribers would. Returns their number.
-    fn answer_all(&mut self) -> usize {
-        let commands = self.commands();
-        for words in &commands {
-            if words[0] == "HSET" && words[words.len() - 2] == "v" {
-                self.version.clone_from(&words[words.len() - 1]);
+    pub fn answer_one(&mut self, words: &[String]) {
+        let reply = match words[0].as_str() {
+            "SCRIPT" => {
+                self.loaded += 1;
+                bulk(SCRIPTS[self.loaded - 1])
             }
-            let reply = match words[0].as_str() {
-                "PUBLISH" | "DEL" | "HDEL" => ":0\r\n".into(),
-                "HSET" | "PEXPIRE" => ":1\r\n".into(),
-                "HGETALL" => "*0\r\n".into(),
-                "HGET" => bulk(&self.version),
-                "PING" => "+PONG\r\n".to_string(),
-                other => panic!("{other}"),
-            };
-            self.receive(Link::Commands, &reply);
-        }
-        commands.len()
+            "hello" => self.hello.clone(),
+            "heartbeat" => array(&[":1", ":2"]),
+            "sync" => synced(0, 0, &[]),
+            "append" => array(&[":1", &bulk(EPOCH)]),
+            "enter" | "leave" => array(&[":1", ":1"]),
+            "who" | "rooms" => array(&[":0"]),
+            "claim" => bulk(""),
+            "HGET" => "$-1\r\n".into(),
+            "PING" => "+PONG\r\n".into(),
+            "INCRBY" => ":2000\r\n".into(),
+            _ => ":1\r\n".into(),
+        };
+        self.receive(Link::Commands, &reply);
     }
 
     pub fn receive(&mut self, link: Link, bytes: &str) {
         self.backplane.receive(link, bytes.as_bytes(), self.now);
     }
 
-    /// Makes a local client listen to a room, and confirms the subscription.
-    pub fn listens(&mut self, room: &str) {
-        self.backplane.share(subscribed(room, true), self.now);
-        self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{room}")]));
+    pub fn answer(&mut self, reply: &str) {
+        self.receive(Link::Commands, reply);
     }
 
-    pub fn on_message(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
-        self.receive(Link::Subscriptions, &message_of(&["message", channel, payload]));
-        let event = |action| match action {
-            LinkAction::Deliver(news) => news,
-            other => panic!("{other:?}"),
-        };
-        self.actions().into_iter().map(event).collect()
+    /// Makes a local client enter a room, which is read up to `last` then.
+    pub fn follow(&mut self, name: &str, last: u64) {
+        self.backplane.ask(1, vec![(members_of(name), None)], self.now);
+        self.confirm_subscription(name);
+        assert_eq!(self.commands()[0][..2], ["sync", name]);
+        self.answer(&synced(0, last, &[]));
+        assert_eq!(self.commands(), [["who", name, "50"]]);
+        self.answer(&array(&[":0"]));
+        self.backplane.share(LocalEvent::Subscribed { room: room(name), has_subscribers: true }, self.now);
+        self.actions();
+    }
+
+    fn confirm_subscription(&mut self, name: &str) {
+        self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{name}")]));
+    }
+
+    /// Receives a payload of a channel. Returns the events.
+    pub fn payload(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
+        self.receive(Link::Subscriptions, &message_of(&["message", &format!("chinwag:{channel}"), payload]));
+        events(self.actions())
     }
 
     pub fn actions(&mut self) -> Vec<LinkAction> {
         std::iter::from_fn(|| self.backplane.next_action()).collect()
     }
 
-    pub fn sent(&mut self, link: Link) -> String {
-        self.backplane.send(self.now);
-        String::from_utf8(std::mem::take(self.backplane.output(link))).unwrap()
-    }
-
-    /// Returns the commands sent so far as words; no word contains a line end.
+    /// Returns the commands sent so far. Calls of scripts are shortened to the name and its arguments.
     pub fn commands(&mut self) -> Vec<Vec<String>> {
-        let sent = self.sent(Link::Commands);
-        let words = |command: &str| command.split("\r\n").skip(2).step_by(2).map(String::from).collect();
-        sent.split_terminator('*').skip(1).map(words).map(|words: Vec<String>| trimmed(words)).collect()
+        self.backplane.send(self.now);
+        let shortened = |words: Vec<String>| match words[0].as_str() {
+            "EVALSHA" => [&words[1..2], &words[5..]].concat(),
+            _ => words,
+        };
+        parse(std::mem::take(self.backplane.output(Link::Commands))).into_iter().map(shortened).collect()
     }
 
-    fn after(&mut self, span: Duration) {
-        self.now.moment += span;
-        self.now.unix_millis += span.as_millis() as u64;
-        self.backplane.handle_timeout(self.now);
+    /// Returns the names of the commands sent so far.
+    pub fn command_names(&mut self) -> Vec<String> {
+        self.commands().into_iter().map(|mut words| words.swap_remove(0)).collect()
+    }
+
+    pub fn submit(&mut self, raw: &str) -> u64 {
+        self.backplane.submit(RoomName::lobby(), said(raw), self.now)
     }
 
     pub fn after_millis(&mut self, millis: u64) {
-        self.after(Duration::from_millis(millis));
+        self.now.moment += Duration::from_millis(millis);
+        self.now.unix_millis += millis;
+        self.backplane.handle_timeout(self.now);
     }
 
     /// Advances the clock to the next deadline. Returns how long that takes.
-    fn skip(&mut self) -> Duration {
+    pub fn skip(&mut self) -> Duration {
         let span = self.backplane.next_timeout().unwrap().since(self.now.moment);
-        self.after(span);
+        self.after_millis(span.as_millis() as u64);
         span
     }
-}
 
-fn trimmed(mut words: Vec<String>) -> Vec<String> {
-    if words.last().is_some_and(String::is_empty) {
-        words.pop();
+    /// Ends the session, and waits until clients are told.
+    fn disconnect(&mut self) -> Vec<LinkAction> {
+        self.backplane.broken("test", self.now);
+        self.now.moment += Duration::from_secs(1);
+        self.backplane.handle_timeout(self.now);
+        let mut actions = self.actions();
+        // The link may have begun another attempt, which fails too.
+        self.backplane.broken("test", self.now);
+        actions.extend(self.actions());
+        actions
     }
-    words
 }
 
-fn address(last: u8) -> SocketAddr {
+fn parse(bytes: Vec<u8>) -> Vec<Vec<String>> {
+    let mut rest = &bytes[..];
+    let number = |rest: &mut &[u8]| -> usize {
+        let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
+        let number = str::from_utf8(&rest[1..end]).unwrap().parse().unwrap();
+        *rest = &rest[end + 2..];
+        number
+    };
+    let mut commands = Vec::new();
+    while !rest.is_empty() {
+        let mut words = Vec::new();
+        for _ in 0..number(&mut rest) {
+            let length = number(&mut rest);
+            words.push(String::from_utf8(rest[..length].into()).unwrap());
+            rest = &rest[length + 2..];
+        }
+        commands.push(words);
+    }
+    commands
+}
+
+pub fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, last], 6379))
 }
 
-fn bulk(word: &str) -> String {
+pub fn bulk(word: &str) -> String {
     format!("${}\r\n{word}\r\n", word.len())
 }
 
 /// Encodes an array of words.
 pub fn message_of(words: &[&str]) -> String {
-    format!("*{}\r\n{}", words.len(), words.iter().map(|word| bulk(word)).collect::<String>())
+    array(
+        &words
+            .iter()
+            .map(|word| bulk(word))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>(),
+    )
 }
 
-pub fn said(raw: &str) -> LocalEvent {
-    let message = Message {
-        from: name("ann"),
-        sender: Sender::Client(UniqueId { process: PROCESS, serial: 3 }),
-        kind: MessageKind::Say,
-        body: Body::Text(text(raw)),
-        seq: 7,
-        at_unix_millis: 12,
+/// Encodes an array of encoded replies. Numbers may be without a line end.
+pub fn array(parts: &[&str]) -> String {
+    let part = |part: &&str| if part.ends_with("\r\n") { part.to_string() } else { format!("{part}\r\n") };
+    format!("*{}\r\n{}", parts.len(), parts.iter().map(part).collect::<String>())
+}
+
+/// The reply to `sync`: where the epoch began, the last offset, and the entries.
+pub fn synced(start: u64, last: u64, entries: &[(u64, &str)]) -> String {
+    synced_at(EPOCH, start, last, entries)
+}
+
+fn synced_at(epoch: &str, start: u64, last: u64, entries: &[(u64, &str)]) -> String {
+    let mut parts = vec![bulk(epoch), format!(":{start}"), format!(":{last}"), bulk("")];
+    parts.extend(entries.iter().flat_map(|(seq, entry)| [format!(":{seq}"), bulk(entry)]));
+    array(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn events(actions: Vec<LinkAction>) -> Vec<RemoteEvent> {
+    let event = |action| match action {
+        LinkAction::Deliver(event) => Some(event),
+        _ => None,
     };
-    LocalEvent::Message { room: RoomName::lobby(), message: Rc::new(message) }
+    actions.into_iter().filter_map(event).collect()
 }
 
-fn subscribed(raw: &str, any: bool) -> LocalEvent {
-    LocalEvent::Subscribed { room: room(raw), has_subscribers: any }
+pub fn message(raw: &str) -> Message {
+    let sender = Sender::Client(UniqueId { process: PROCESS, serial: 3 });
+    let (from, kind, body) = (name("ann"), MessageKind::Say, Body::Text(text(raw)));
+    Message { from, sender, kind, body, seq: 0, id: None, at_unix_millis: 12 }
 }
 
-fn remote_message(body: Body) -> RemoteEvent {
-    RemoteEvent::Message {
-        room: RoomName::lobby(),
-        from: chinwag::text::Name::of_redis(),
-        sender: Sender::Unknown,
-        kind: MessageKind::Say,
-        body,
-        at_unix_millis: None,
+pub fn said(raw: &str) -> Change {
+    Change::Message(Rc::new(message(raw)))
+}
+
+fn id(process: u64, serial: u64) -> Option<MessageId> {
+    Some(MessageId { process, serial })
+}
+
+/// The entry of a message.
+pub fn entry(process: u64, serial: u64, raw: &str) -> String {
+    let by = UniqueId { process, serial: 3 };
+    let id = MessageId { process, serial };
+    format!(r#"{{"id":"{id}","say":{{"at":12,"by":"{by}","from":"ann","text":"{raw}"}}}}"#)
+}
+
+/// The event of a message.
+pub fn changed(process: u64, serial: u64, raw: &str, order: Order) -> RemoteEvent {
+    let seq = match order {
+        Order::At(seq) | Order::Seen(seq) => seq,
+        _ => 0,
+    };
+    let sender = Sender::Client(UniqueId { process, serial: 3 });
+    let message = Message { seq, sender, id: id(process, serial), ..message(raw) };
+    let ticket = (process == PROCESS).then_some(serial);
+    RemoteEvent::Changed { room: RoomName::lobby(), change: Change::Message(message.into()), order, ticket }
+}
+
+fn epoch(raw: &str) -> Epoch {
+    format!("{raw}-0").parse::<chinwag::protocol::Position>().unwrap().epoch
+}
+
+fn synced_event(seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
+    RemoteEvent::Synced { room: RoomName::lobby(), epoch: epoch(EPOCH), seq, missed, topic: None }
+}
+
+fn members_of(name: &str) -> Question {
+    Question::Room { room: room(name), members: 50 }
+}
+
+fn ann(rooms: &[&str]) -> Presence {
+    Presence {
+        client: 3,
+        name: name("ann"),
+        is_account: false,
+        rooms: rooms.iter().map(|raw| room(raw)).collect(),
     }
 }
 
+fn joined(count: usize) -> Change {
+    Change::Joined { by: UniqueId { process: PROCESS, serial: 3 }, name: name("ann"), count }
+}
+
 #[test]
-fn session_begins_with_the_login_and_ends_with_a_command_that_confirms_the_rest() {
+fn session_begins_with_the_login_the_scripts_and_the_lease() {
     let config = Config::from_flags("--redis redis://bob:pa%20ss@localhost/3 --redis-prefix x:");
     let now = Now::default();
     let mut backplane = Backplane::new(&config, config.redis.clone().unwrap(), PROCESS, now);
-    backplane.share(subscribed("dev", true), now);
+    backplane.share(LocalEvent::Subscribed { room: room("dev"), has_subscribers: true }, now);
     backplane.handle_timeout(now);
     assert!(matches!(backplane.next_action(), Some(LinkAction::Resolve { .. })));
     backplane.resolved(Ok(vec![address(1)]), now);
     let login = message_of(&["AUTH", "bob", "pa ss"]) + &message_of(&["SELECT", "3"]);
     let ping = message_of(&["PING"]);
     assert_eq!(std::mem::take(backplane.output(Link::Commands)), (login.clone() + &ping).into_bytes());
-    let channels = ["SUBSCRIBE", "x:@presence", "x:@0000000000c0ffee", "x:dev"];
-    let expected = login + &message_of(&channels) + &ping;
-    assert_eq!(std::mem::take(backplane.output(Link::Subscriptions)), expected.into_bytes());
-    backplane.receive(Link::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
-    backplane.receive(Link::Subscriptions, b"+OK\r\n+OK\r\n*3\r\n$9\r\nsubscribe\r\n", now);
-    assert!(!backplane.is_up());
-    backplane.receive(Link::Subscriptions, b"$5\r\nx:dev\r\n:1\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
-    assert!(backplane.is_up());
-}
-
-#[test]
-fn error_at_the_login_ends_the_session() {
-    for error in ["NOAUTH Authentication required.", "WRONGPASS no", "LOADING wait", "NOPERM no"] {
-        for link in Link::BOTH {
-            let mut rig = Rig::new("");
-            rig.connect();
-            rig.receive(link, &format!("-{error}\r\n"));
-            assert_eq!(rig.actions(), [LinkAction::Disconnect], "{error}");
-            assert!(!rig.backplane.is_up());
-        }
-    }
-}
-
-#[test]
-fn each_attempt_doubles_the_delay_and_takes_the_next_address() {
-    let mut rig = Rig::new("");
-    let mut pauses = Vec::new();
-    for attempt in 0..12 {
-        pauses.push(rig.skip().as_secs_f64());
-        while !rig.actions().iter().any(|action| matches!(action, LinkAction::Resolve { .. })) {
-            *pauses.last_mut().unwrap() += rig.skip().as_secs_f64();
-        }
-        rig.backplane.resolved(Ok(vec![address(1), address(2)]), rig.now);
-        assert_eq!(rig.actions(), [LinkAction::Connect(ConnectTarget::Tcp(address(1 + attempt % 2)))]);
-        rig.backplane.broken("refused", rig.now);
-    }
-    assert_eq!(pauses[0], 0.0);
-    for (pause, average) in pauses[1..].iter().zip([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]) {
-        assert!((0.5 * average..=1.51 * average).contains(pause), "{pauses:?}");
-    }
-}
-
-#[test]
-fn clients_are_registered_before_they_are_announced() {
-    let mut rig = Rig::new("");
-    rig.connect();
-    rig.log_in();
-    assert_eq!(rig.actions(), [LinkAction::Register]);
-    let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
-    rig.backplane.register(&[(3, ann)]);
-    let hello = format!("{HEAD}:\"hello\",\"version\":1}}");
-    let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
+    let channels = message_of(&["SUBSCRIBE", "x:@3:@0000000000c0ffee", "x:@3:dev"]);
     assert_eq!(
-        words,
+        std::mem::take(backplane.output(Link::Subscriptions)),
+        (login + &channels + &ping).into_bytes()
+    );
+    backplane.receive(Link::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
+    assert!(!backplane.is_up());
+    backplane.receive(Link::Subscriptions, b"+OK\r\n+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
+    assert!(backplane.is_up());
+    backplane.send(now);
+    let commands = parse(std::mem::take(backplane.output(Link::Commands)));
+    assert_eq!(commands.len(), SCRIPTS.len());
+    assert!(
+        commands.iter().all(|words| words[..2] == ["SCRIPT", "LOAD"] && words[2].contains("local arg = {}"))
+    );
+    SCRIPTS.iter().for_each(|script| backplane.receive(Link::Commands, bulk(script).as_bytes(), now));
+    backplane.send(now);
+    let hello = parse(std::mem::take(backplane.output(Link::Commands)));
+    assert_eq!(hello[0][..5], ["EVALSHA", "hello", "0", "x:", "x:@3:"]);
+    assert_eq!(hello[0][5..8], ["0000000000c0ffee", "14000", "1"]);
+}
+
+#[test]
+fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
+    let mut rig = Rig::new("");
+    rig.clients = vec![ann(&["lobby", "dev"])];
+    rig.hello = array(&[":1", &bulk("db1"), ":5000", &bulk("old")]);
+    rig.connect();
+    let loads = rig.commands();
+    loads.iter().for_each(|words| rig.answer_one(words));
+    assert_eq!(rig.command_names(), ["hello"]);
+    rig.answer(&rig.hello.clone());
+    let guests = LinkAction::Deliver(RemoteEvent::Guests { first: 4001, last: 5000 });
+    assert_eq!(rig.actions(), [guests, LinkAction::Register]);
+    rig.backplane.register(&rig.clients.clone(), rig.now);
+    let process = "0000000000c0ffee";
+    let words =
+        |rig: &mut Rig| -> Vec<String> { rig.commands().iter().map(|words| words.join(" ")).collect() };
+    assert_eq!(words(&mut rig), [format!("claim {process} 3 0 0 ann ann"), "PING".into()]);
+    rig.answer(&bulk(&format!("{OTHER:016x} 9 0 Ann")));
+    rig.answer("+PONG\r\n");
+    let lost = LinkAction::Deliver(RemoteEvent::NameLost { client: 3, name: name("Ann"), to_account: false });
+    assert_eq!(
+        rig.actions(),
+        [lost, LinkAction::Register],
+        "members are registered under the names they have got"
+    );
+    rig.backplane.register(&rig.clients.clone(), rig.now);
+    assert_eq!(
+        words(&mut rig),
         [
-            format!("DEL {OWN}"),
-            format!(r#"HSET {OWN} 3 {{"name":"ann","since":5,"rooms":["lobby"]}}"#),
-            format!("PEXPIRE {OWN} 20000"),
-            format!("HSET {OWN} v 1"),
-            format!("PEXPIRE {OWN} 20000"),
+            format!(r#"members dev {process} 50 3 "ann""#),
+            format!(r#"members lobby {process} 50 3 "ann""#),
+            format!("members old {process} 50"),
+            "PING".into(),
         ]
     );
-    rig.receive(Link::Commands, ":0\r\n:1\r\n:1\r\n:1\r\n");
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "Redis might still refuse the last");
-    rig.receive(Link::Commands, ":1\r\n");
-    assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@presence", &hello]]);
+    rig.answer(":1\r\n:1\r\n:1\r\n");
     assert!(!rig.backplane.is_accepted());
-    rig.receive(Link::Commands, ":0\r\n");
+    rig.answer("+PONG\r\n");
     assert!(rig.backplane.is_accepted());
 }
 
 #[test]
-fn client_that_is_missing_at_a_check_is_registered_again() {
-    for (reply, again) in [("$-1\r\n", true), ("$2\r\n99\r\n", true), ("$1\r\n1\r\n", false)] {
+fn registration_is_quiet_if_redis_has_lost_its_data_and_left_out_if_the_lease_has_lasted() {
+    for (hello, expected) in [(":0", None), (":1", Some("-1"))] {
         let mut rig = Rig::up("");
-        rig.after_millis(5_000);
-        assert_eq!(rig.commands()[0], ["HGET", OWN, "v"]);
-        rig.receive(Link::Commands, reply);
-        assert_eq!(rig.actions().contains(&LinkAction::Register), again, "{reply}");
+        rig.clients = vec![ann(&["lobby"])];
+        rig.hello = array(&[hello, &bulk("db2"), ":2000"]);
+        rig.reconnect();
+        let mut most = None;
+        while !rig.backplane.is_accepted() {
+            if rig.actions().contains(&LinkAction::Register) {
+                rig.backplane.register(&rig.clients.clone(), rig.now);
+            }
+            for words in rig.commands() {
+                if words[0] == "members" {
+                    most = Some(words[3].clone());
+                }
+                rig.answer_one(&words);
+            }
+        }
+        assert_eq!(most.as_deref(), expected);
     }
 }
 
 #[test]
-fn messages_are_published_with_a_number() {
+fn message_is_delivered_when_it_comes_back_and_confirmed_by_the_reply() {
     let mut rig = Rig::up("");
-    rig.backplane.share(said("hi"), rig.now);
-    rig.backplane.share(said("again"), rig.now);
-    let payload =
-        |n, text| format!(r#"{HEAD}:"say","epoch":1,"n":{n},"at":12,"from":"ann","text":"{text}","by":3}}"#);
-    let expected =
-        [["PUBLISH", "chinwag:lobby", &payload(1, "hi")], ["PUBLISH", "chinwag:lobby", &payload(2, "again")]];
-    assert_eq!(rig.commands(), expected);
-    assert_eq!(
-        rig.on_message("chinwag:lobby", &payload(1, "hi")),
-        [],
-        "our own come back to us, and are known"
-    );
-    rig.receive(Link::Commands, ":2\r\n");
-    assert_eq!(rig.backplane.counts().published, 1);
-    // Only confirmed messages are not sent again.
-    rig.backplane.broken("cut", rig.now);
-    let age = rig.skip().as_millis();
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "no other process is there");
-    assert!(rig.actions().contains(&LinkAction::Disconnect));
-    rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
-    rig.sent(Link::Commands);
-    rig.log_in();
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "Redis has not taken the registration yet");
-    rig.actions();
-    rig.backplane.register(&[]);
-    assert_eq!(rig.answer_all(), 3);
-    let hello = ["PUBLISH", "chinwag:@presence", &format!("{HEAD}:\"hello\",\"version\":2}}")];
-    let mark = format!(r#"{HEAD}:"mark","epoch":1,"n":2,"first":{age},"last":{age}}}"#);
-    let mark = ["PUBLISH", "chinwag:lobby", &mark];
-    assert_eq!(rig.commands(), [hello, expected[1], mark].map(|words| words.map(String::from)));
-}
-
-#[test]
-fn payload_of_another_program_is_data_or_text_or_ignored() {
-    let mut rig = Rig::up("--message-max 64k");
-    rig.listens("lobby");
-    let data = |raw: &str| [remote_message(Body::Data(raw.into()))];
-    assert_eq!(rig.on_message("chinwag:lobby", r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
-    assert_eq!(rig.on_message("chinwag:lobby", "12"), data("12"));
-    assert_eq!(
-        rig.on_message("chinwag:lobby", "hello\x1b[2J"),
-        [remote_message(Body::Text(text("hello[2J")))]
-    );
-    assert_eq!(rig.on_message("chinwag:lobby", r#"{"chinwag":12}"#), [], "it begins as ours do");
-    assert_eq!(rig.on_message("chinwag:lobby", " \n"), []);
-    assert_eq!(rig.on_message("chinwag:lobby", &"a".repeat(65 * 1024)), []);
-    assert_eq!(rig.on_message("chinwag:Lobby", "hi"), [], "no room is called so");
-    assert_eq!(rig.on_message("chinwag:@presence", "hi"), []);
-    let longest = "a".repeat(64 * 1024);
-    assert_eq!(rig.on_message("chinwag:lobby", &longest), [remote_message(Body::Text(text(&longest)))]);
-    let counts = rig.backplane.counts();
-    assert_eq!((counts.received, counts.ignored), (4, 5));
-}
-
-#[test]
-fn invalid_message_of_another_process_counts_as_missed() {
-    let mut rig = Rig::up("");
-    rig.listens("lobby");
-    let payload = |n: u64, text: &str| {
-        format!(
-            r#"{{"chinwag":"000000000000000a","type":"say","epoch":1,"n":{n},"at":12,"from":"eve","text":"{text}"}}"#
-        )
-    };
-    assert!(matches!(rig.on_message("chinwag:lobby", &payload(1, "hi"))[..], [RemoteEvent::Message { .. }]));
-    assert_eq!(rig.on_message("chinwag:lobby", &payload(1, "hi")), [], "it comes twice");
-    let lost = |count| [RemoteEvent::Lost { room: RoomName::lobby(), count }];
-    assert_eq!(rig.on_message("chinwag:lobby", &payload(2, &"a".repeat(65 * 1024))), lost(Some(1)));
-    assert_eq!(rig.on_message("chinwag:lobby", &payload(3, " ")), lost(Some(1)));
-    assert!(matches!(
-        rig.on_message("chinwag:lobby", &payload(6, "hi"))[..],
-        [RemoteEvent::Lost { count: Some(2), .. }, RemoteEvent::Message { .. }]
-    ));
-    assert_eq!(rig.backplane.counts().lost, 4);
-}
-
-#[test]
-fn process_without_a_subscription_to_its_own_channel_is_removed() {
-    let beat = r#"{"chinwag":"000000000000000a","type":"beat","version":0}"#;
-    let doubted = |answer: &str| {
-        let mut rig = Rig::up("");
-        rig.on_message("chinwag:@presence", beat);
-        rig.settle();
-        (0..3).for_each(|_| rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now));
-        assert_eq!(rig.commands(), [["PUBSUB", "NUMSUB", "chinwag:@000000000000000a"]], "once");
-        rig.receive(Link::Commands, answer);
-        rig
-    };
-    let removal = [LinkAction::Deliver(RemoteEvent::ProcessGone { process: 10 })];
-    let counted = |count: u8| format!("*2\r\n{}:{count}\r\n", bulk("chinwag:@000000000000000a"));
-    for (answer, gone) in [(counted(0), true), (counted(1), false)] {
-        let mut rig = doubted(&answer);
-        rig.after_millis(2_999);
-        assert_eq!(rig.actions(), []);
-        rig.after_millis(1);
-        assert_eq!(rig.actions(), if gone { &removal[..] } else { &[] });
-    }
-    // A process that is waited for after a break is not doubted.
-    let mut rig = Rig::up("");
-    rig.on_message("chinwag:@presence", beat);
-    rig.settle();
-    rig.backplane.broken("test", rig.now);
-    rig.actions();
-    rig.now.moment += Duration::from_millis(200);
-    rig.connect();
-    rig.log_in();
-    rig.settle();
-    rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new());
-    rig.on_message("chinwag:@presence", beat);
-    rig.settle();
-    rig.backplane.share(LocalEvent::ProbeProcess { process: 10 }, rig.now);
-    assert_eq!(rig.commands().len(), 1);
-    // The process had only lost its link.
-    let mut rig = doubted(&counted(0));
-    rig.after_millis(2_999);
-    rig.on_message("chinwag:@presence", beat);
-    rig.after_millis(1);
+    rig.follow("lobby", 6);
+    assert_eq!(rig.submit("hi"), 1);
+    let entry = entry(PROCESS, 1, "hi");
+    let append = &rig.commands()[0];
+    assert_eq!(append[..5], ["append", "lobby", "0000000000c0ffee", "1", "100"]);
+    assert_eq!((&append[5][..], &append[7]), ("604800000", &entry));
     assert_eq!(rig.actions(), []);
+    let events = rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}"));
+    assert_eq!(events, [changed(PROCESS, 1, "hi", Order::At(7))]);
+    assert_eq!(rig.backplane.unconfirmed(), 1);
+    rig.answer(&array(&[":7", &bulk(EPOCH)]));
+    assert_eq!(rig.actions(), [LinkAction::Kept { ticket: 1, seq: 7, is_followed: true }]);
+    assert_eq!((rig.backplane.unconfirmed(), rig.backplane.counts().published), (0, 1));
+    assert_eq!(rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}")), [], "it comes twice");
 }
 
 #[test]
-fn any_error_ends_the_session_and_the_message_is_published_in_the_next() {
-    for error in ["NOPERM this user may not", "OOM no memory", "BUSY Redis is busy", "lower case"] {
+fn each_kind_of_change_has_its_script() {
+    let mut rig = Rig::up("");
+    let by = UniqueId { process: PROCESS, serial: 3 };
+    let (from, message) = (name("ann"), Some(Rc::new(message("hi"))));
+    let raw = |payload, message: &Option<Rc<Message>>| Change::Relayed {
+        payload,
+        from: from.clone(),
+        message: message.clone(),
+    };
+    let rows = [
+        (raw(Payload::Text("hi".into()), &message), "append"),
+        (raw(Payload::Binary([0, 255].into()), &None), "tell"),
+        (Change::Topic { by: Some(name("ann")), text: Some(text("tea")) }, "topic"),
+        (Change::Topic { by: None, text: None }, "topic"),
+        (joined(4), "enter"),
+        (Change::Left { by, name: name("ann"), reason: Some(text("lunch")), count: 4 }, "leave"),
+        (Change::Renamed { by, from: name("ann"), to: name("bo"), count: 4 }, "rename"),
+        (Change::Crowd { joined: 1, left: 2, count: 4 }, "tell"),
+    ];
+    rig.follow("lobby", 0);
+    for (change, script) in rows {
+        let ticket = rig.backplane.submit(RoomName::lobby(), change.clone(), rig.now);
+        let words = rig.commands().swap_remove(0);
+        assert_eq!(words[0], script, "{words:?}");
+        let entry = words.iter().find(|word| word.contains(r#""id""#)).unwrap().clone();
+        rig.answer_one(&words);
+        rig.actions();
+        let events = rig.payload("lobby", &format!("chinwag - - 4 {entry}"));
+        let [RemoteEvent::Changed { change: back, order, ticket: Some(back_ticket), .. }] = &events[..]
+        else {
+            panic!("{entry}: {events:?}");
+        };
+        assert_eq!((*order, *back_ticket), (Order::Unnumbered, ticket));
+        match (back, &change) {
+            (Change::Relayed { message: Some(message), .. }, _) => {
+                assert_eq!(message.id, id(PROCESS, ticket))
+            }
+            (back, change) => assert_eq!(back, change),
+        }
+    }
+}
+
+#[test]
+fn change_in_a_large_room_is_delivered_by_its_reply() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 0);
+    let ticket = rig.backplane.submit(RoomName::lobby(), joined(1), rig.now);
+    assert_eq!(rig.command_names(), ["enter"]);
+    rig.answer(&array(&[":51", ":0"]));
+    let (room, order) = (RoomName::lobby(), Order::Unnumbered);
+    let event = RemoteEvent::Changed { room, change: joined(51), order, ticket: Some(ticket) };
+    assert_eq!(
+        rig.actions(),
+        [LinkAction::Deliver(event), LinkAction::Kept { ticket, seq: 0, is_followed: true }]
+    );
+}
+
+#[test]
+fn gap_is_read_from_the_stream_and_later_payloads_wait() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 6);
+    let entry = |n| entry(OTHER, n, "hi");
+    let payload = |seq: u64| format!("chinwag {seq} {EPOCH} - {}", entry(seq));
+    assert_eq!(rig.payload("lobby", &payload(9)), []);
+    let sync = &rig.commands()[0];
+    assert_eq!(sync[..5], ["sync", "lobby", EPOCH, "6", ""]);
+    assert_eq!(rig.payload("lobby", &payload(10)), []);
+    assert_eq!(rig.payload("lobby", "hello"), []);
+    rig.answer(&synced(0, 9, &[(7, &entry(7)), (8, &entry(8)), (9, &entry(9))]));
+    let events = events(rig.actions());
+    let expected = |seq| changed(OTHER, seq, "hi", Order::At(seq));
+    assert_eq!(events[..4], [expected(7), expected(8), expected(9), expected(10)]);
+    assert_eq!(events.len(), 5, "a payload of another program waits too");
+    // Entries that Redis has dropped are missed. The reply may be only the first part.
+    rig.payload("lobby", &payload(20));
+    assert_eq!(rig.commands()[0][3..5], ["10", &format!("{OTHER:016x}-10")]);
+    rig.answer(&synced(0, 20, &[(18, &entry(18))]));
+    assert_eq!(self::events(rig.actions()), [synced_event(17, Some(Some(7))), expected(18)]);
+    assert_eq!(rig.commands()[0][3], "18");
+    rig.answer(&synced(0, 20, &[(19, &entry(19)), (20, &entry(20))]));
+    assert_eq!(self::events(rig.actions()), [expected(19), expected(20)]);
+}
+
+#[test]
+fn new_epoch_is_reported_and_stale_payloads_do_not_repeat_the_request() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 6);
+    let next = "000000000000000f-1";
+    let entry = |n| entry(OTHER, n, "hi");
+    rig.payload("lobby", &format!("chinwag 3 {next} - {}", entry(3)));
+    assert_eq!(rig.command_names(), ["sync"]);
+    rig.answer(&synced_at(next, 2, 3, &[(2, &entry(2)), (3, &entry(3))]));
+    let lobby = RoomName::lobby;
+    let missed = |raw, seq| RemoteEvent::Synced {
+        room: lobby(),
+        epoch: epoch(raw),
+        seq,
+        missed: Some(None),
+        topic: None,
+    };
+    let expected =
+        [missed(next, 1), changed(OTHER, 2, "hi", Order::Seen(2)), changed(OTHER, 3, "hi", Order::At(3))];
+    assert_eq!(events(rig.actions()), expected);
+    // Redis may have lost clients, too.
+    let hello = rig.commands().swap_remove(0);
+    assert_eq!((&hello[0][..], &hello[3][..]), ("hello", "1"));
+    rig.answer_one(&hello);
+    rig.settle();
+    assert!(rig.backplane.is_accepted());
+    // A late payload of the old epoch, or a forged one, is requested once.
+    rig.payload("lobby", &format!("chinwag 99 {EPOCH} - {}", entry(9)));
+    assert_eq!(rig.command_names(), ["sync"]);
+    rig.answer(&synced_at(next, 2, 3, &[]));
+    assert_eq!((rig.commands().len(), events(rig.actions())), (0, vec![]));
+}
+
+#[test]
+fn outage_shows_changes_at_once_and_appends_messages_later() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 6);
+    rig.submit("one");
+    let raw = Payload::Binary([7].into());
+    let raw = Change::Relayed { payload: raw, from: name("ann"), message: None };
+    rig.backplane.submit(RoomName::lobby(), raw.clone(), rig.now);
+    rig.backplane.submit(RoomName::lobby(), joined(1), rig.now);
+    let actions = rig.disconnect();
+    let shown = |change, ticket| {
+        let (room, order) = (RoomName::lobby(), Order::Unnumbered);
+        RemoteEvent::Changed { room, change, order, ticket: Some(ticket) }
+    };
+    let expected = [
+        RemoteEvent::Disconnected,
+        changed(PROCESS, 1, "one", Order::Unnumbered),
+        shown(raw, 2),
+        shown(joined(1), 3),
+    ];
+    assert_eq!(events(actions), expected);
+    rig.submit("two");
+    assert_eq!(events(rig.actions()), [changed(PROCESS, 4, "two", Order::Unnumbered)]);
+    // The answer to a question is empty.
+    rig.backplane.ask(7, vec![(members_of("lobby"), None)], rig.now);
+    assert_eq!(rig.actions(), [LinkAction::Answer { asker: 7, facts: Facts::default() }]);
+    rig.connect();
+    let mut sent = Vec::new();
+    let mut delivered = Vec::new();
+    let entries = [entry(PROCESS, 1, "one"), entry(PROCESS, 4, "two")];
+    while !rig.backplane.is_accepted() {
+        let actions = rig.actions();
+        if actions.contains(&LinkAction::Register) {
+            rig.backplane.register(&[], rig.now);
+        }
+        delivered.extend(events(actions));
+        for words in rig.commands() {
+            match words[0].as_str() {
+                "sync" => rig.answer(&synced(0, 6, &[])),
+                "append" => {
+                    sent.push(words[7].clone());
+                    rig.answer(&array(&[&format!(":{}", 6 + sent.len()), &bulk(EPOCH)]));
+                }
+                _ => rig.answer_one(&words),
+            }
+        }
+    }
+    let lost = r#"{"id":"0000000000c0ffee-2","lost":{"count":1}}"#;
+    assert_eq!(sent, [&entries[0], lost, &entries[1]]);
+    delivered.extend(events(rig.actions()));
+    assert!(delivered.contains(&RemoteEvent::Connected));
+    let events = rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {}", entries[0]));
+    assert_eq!(events, [changed(PROCESS, 1, "one", Order::Seen(7))]);
+    let events = rig.payload("lobby", &format!("chinwag 8 {EPOCH} - {lost}"));
+    assert!(matches!(events[..], [RemoteEvent::Changed { order: Order::Seen(8), ticket: Some(2), .. }]));
+}
+
+#[test]
+fn error_ends_the_session_and_the_next_one_is_accepted_only_if_redis_takes_the_command() {
+    for error in ["NOPERM this user may not", "OOM no memory", "lower case"] {
         let mut rig = Rig::up("");
-        rig.backplane.share(said("hi"), rig.now);
-        let said = rig.commands();
-        rig.receive(Link::Commands, &format!("-{error}\r\n"));
+        rig.submit("hi");
+        assert_eq!(rig.command_names(), ["append"]);
+        rig.answer(&format!("-{error}\r\n"));
         assert_eq!((rig.backplane.is_up(), rig.backplane.counts().errors), (false, 1), "{error}");
         let word = error.split(' ').next().filter(|word| *word != "lower");
         assert_eq!(rig.backplane.refusal(), word);
-        assert_eq!((rig.backplane.unconfirmed(), rig.backplane.counts().shed), (1, 0));
-        rig.actions();
-        rig.now.moment += Duration::from_millis(200);
+        assert_eq!(rig.backplane.unconfirmed(), 1);
         rig.connect();
-        rig.log_in();
-        rig.actions();
-        rig.backplane.register(&[]);
-        rig.answer_all();
-        let commands = rig.commands();
-        assert_eq!(commands[1], said[0]);
-        // The recovery is complete only after Redis has taken the message.
-        rig.receive(Link::Commands, ":0\r\n");
-        assert_eq!(rig.commands(), [["PING"]]);
-        rig.receive(Link::Commands, ":0\r\n:0\r\n");
-        assert_eq!((rig.backplane.unconfirmed(), rig.backplane.is_accepted()), (0, false));
-        rig.receive(Link::Commands, "+PONG\r\n");
+        rig.hello = array(&[":0", &bulk("db1"), ":2000"]);
+        let loads = rig.commands();
+        loads.iter().for_each(|words| rig.answer_one(words));
+        assert_eq!(rig.command_names(), ["hello"]);
+        rig.answer(&rig.hello.clone());
+        rig.submit("new");
+        assert_eq!(rig.command_names(), ["append", "PING", "append"]);
+        rig.answer(&array(&[":0", &bulk(EPOCH)]));
+        assert!(rig.actions().contains(&LinkAction::Kept { ticket: 1, seq: 0, is_followed: false }));
+        assert_eq!((rig.backplane.is_accepted(), rig.backplane.refusal()), (false, word));
+        rig.answer("+PONG\r\n");
         assert_eq!((rig.backplane.is_accepted(), rig.backplane.refusal()), (true, None));
     }
 }
 
 #[test]
-fn numbers_of_any_size_are_accepted() {
+fn refused_command_of_the_link_is_repeated_before_the_session_is_accepted() {
     let mut rig = Rig::up("");
-    rig.listens("lobby");
-    let max = u64::MAX;
-    let payload = |process, n| {
-        format!(
-            r#"{{"chinwag":"{process:016x}","type":"say","epoch":1,"n":{n},"at":{max},"from":"eve","text":""}}"#
-        )
-    };
-    for process in [1, 2] {
-        rig.on_message("chinwag:lobby", &payload(process, 0));
-        let events = rig.on_message("chinwag:lobby", &payload(process, max));
-        assert_eq!(events, [RemoteEvent::Lost { room: RoomName::lobby(), count: Some(max) }]);
-        assert_eq!(rig.on_message("chinwag:lobby", &payload(process, max)), []);
-    }
-    assert_eq!(rig.backplane.counts().lost, max);
-    let clients = |version| {
-        format!(r#"{{"chinwag":"000000000000000a","type":"clients","version":{version},"clients":[]}}"#)
-    };
-    rig.settle();
-    rig.on_message("chinwag:@presence", &clients(max));
-    let whole = message_of(&["v", &max.to_string()]);
-    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@000000000000000a"]]);
-    rig.receive(Link::Commands, &whole);
-    rig.actions();
-    assert_eq!(rig.on_message("chinwag:@presence", &clients(0)), []);
-    assert_eq!(rig.on_message("chinwag:@presence", &clients(max)), []);
+    rig.after_millis(4_000);
+    assert_eq!(rig.command_names(), ["heartbeat"]);
+    rig.answer("-READONLY no\r\n");
+    rig.hello = array(&[":0", &bulk("db1"), ":2000"]);
+    rig.connect();
+    let loads = rig.commands();
+    loads.iter().for_each(|words| rig.answer_one(words));
+    rig.commands();
+    rig.answer(&rig.hello.clone());
+    assert_eq!(rig.command_names(), ["heartbeat", "PING"]);
 }
 
 #[test]
-fn all_clients_of_a_large_process_fit_with_the_smallest_queue() {
-    let mut rig = Rig::up("--redis-queue 64k");
-    rig.backplane.share(said("hi"), rig.now);
-    let ann = Presence { name: name("ann"), since_unix_millis: 5, rooms: vec![RoomName::lobby()] };
-    let all: Vec<_> = (0..10_000).map(|client| (client, ann.clone())).collect();
-    rig.backplane.register(&all);
-    rig.settle();
-    let counts = rig.backplane.counts();
-    assert_eq!((rig.backplane.is_up(), counts.shed, counts.published), (true, 0, 1));
-}
-
-#[test]
-fn message_fits_however_it_is_escaped() {
-    let mut rig = Rig::up("--redis-reply-max 64k");
-    rig.listens("lobby");
-    let head = r#"{"chinwag":"000000000000000a","type":"raw","epoch":1,"n":1,"at":12,"from":"eve","text":""#;
-    let payload = format!("{head}{}\"}}", "\\u0000".repeat(64 * 1024));
-    assert!(matches!(rig.on_message("chinwag:lobby", &payload)[..], [RemoteEvent::Relayed { .. }]));
-    let endless = "a".repeat(1024 * 1024);
-    rig.receive(Link::Subscriptions, &format!("$2000000\r\n{endless}"));
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Disconnect]));
-}
-
-#[test]
-fn command_without_an_answer_in_time_ends_the_session() {
-    for late in [false, true] {
-        let mut rig = Rig::up("--redis-timeout 2s");
-        rig.backplane.share(said("hi"), rig.now);
-        rig.commands();
-        rig.after_millis(1_999);
-        if !late {
-            rig.receive(Link::Commands, ":0\r\n");
-        }
-        rig.after_millis(1);
-        assert_eq!(rig.backplane.is_up(), !late);
-        assert_eq!(rig.actions().contains(&LinkAction::Disconnect), late);
-    }
-}
-
-#[test]
-fn heartbeat_that_does_not_come_back_ends_the_session() {
-    let beat = format!("{HEAD}:\"beat\",\"version\":1}}");
-    for silent in [false, true] {
-        let mut rig = Rig::up("--redis-timeout 2s");
-        rig.after_millis(5_000);
-        rig.settle();
-        rig.after_millis(1_999);
-        if !silent {
-            assert_eq!(rig.on_message("chinwag:@presence", &beat), []);
-        }
-        rig.after_millis(1);
-        assert_eq!(rig.backplane.is_up(), !silent);
-    }
-}
-
-#[test]
-fn unexpected_answer_ends_the_session() {
-    for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
-        let mut rig = Rig::up("");
-        rig.receive(Link::Commands, bytes);
-        assert_eq!(
-            (rig.backplane.is_up(), rig.actions()),
-            (false, vec![LinkAction::Disconnect]),
-            "{bytes:?}"
-        );
-    }
-}
-
-#[test]
-fn outage_is_announced_only_after_a_second() {
-    for (millis, announced) in [(999, false), (1_000, true)] {
-        let mut rig = Rig::up("");
-        rig.backplane.broken("cut", rig.now);
-        assert_eq!(rig.actions(), [LinkAction::Disconnect]);
-        rig.after_millis(millis);
-        let tells = |rig: &mut Rig, news| rig.actions().contains(&LinkAction::Deliver(news));
-        assert_eq!(tells(&mut rig, RemoteEvent::Disconnected), announced);
-        rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
-        rig.sent(Link::Commands);
-        rig.log_in();
-        assert_eq!(
-            (rig.backplane.is_up(), tells(&mut rig, RemoteEvent::Connected)),
-            (true, false),
-            "not yet"
-        );
-        rig.backplane.register(&[]);
-        while rig.answer_all() > 0 {}
-        assert_eq!(
-            (rig.backplane.is_accepted(), tells(&mut rig, RemoteEvent::Connected)),
-            (true, false),
-            "nor now"
-        );
-        let own = format!("{HEAD}:\"hello\",\"version\":2}}");
-        let received = rig.on_message("chinwag:@presence", &own);
-        assert_eq!(received.contains(&RemoteEvent::Connected), announced);
-    }
-}
-
-#[test]
-fn ending_process_leaves_at_once_and_sends_no_more_of_its_clients() {
+fn questions_are_answered_together() {
     let mut rig = Rig::up("");
-    rig.backplane.leave();
-    rig.backplane.share(LocalEvent::Gone { client: 3, reason: None }, rig.now);
+    let claim = Question::Claim { client: 3, name: name("Ann"), over: ClaimOver::Guests, is_account: true };
+    let questions = vec![claim, Question::Find(text("ann")), members_of("dev"), Question::Rooms { max: 1 }];
+    rig.backplane.ask(7, questions.into_iter().map(|question| (question, None)).collect(), rig.now);
     let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
-    assert_eq!(words, [format!("DEL {OWN}"), format!("PUBLISH chinwag:@presence {HEAD}:\"bye\"}}")]);
-    assert!(!rig.backplane.is_done(), "Redis has not answered yet");
-    rig.receive(Link::Commands, ":1\r\n:0\r\n");
-    assert!(rig.backplane.is_done());
-    rig.backplane.share(said("last words"), rig.now);
-    assert_eq!(rig.commands().len(), 1, "its clients may still speak");
-    rig.backplane.broken("cut", rig.now);
-    rig.skip();
+    let claim = "claim 0000000000c0ffee 3 1 1 Ann ann Ann";
+    assert_eq!(words[1..], ["HGET chinwag:@names ann", "rooms 1"]);
+    assert!(words[0].starts_with(&claim[..claim.len() - 4]), "{words:?}");
+    let holder = Holder { id: UniqueId { process: OTHER, serial: 9 }, name: name("ann") };
+    rig.answer(&bulk(""));
+    rig.answer(&bulk(&format!("{OTHER:016x} 9 0 ann")));
+    rig.answer(&array(&[":3", &bulk("lobby"), &bulk("12")]));
+    assert_eq!(rig.actions(), []);
+    rig.confirm_subscription("dev");
+    assert_eq!(rig.command_names(), ["sync"]);
+    rig.answer(&synced(0, 0, &[]));
+    assert_eq!(rig.command_names(), ["who"]);
+    // The session ends before the answer, and the question is asked again.
+    rig.reconnect();
+    let names = loop {
+        let commands = rig.commands();
+        let names: Vec<String> = commands.iter().map(|words| words[0].clone()).collect();
+        if names.contains(&"who".into()) {
+            break names;
+        }
+        commands.iter().for_each(|words| rig.answer_one(words));
+        if rig.actions().contains(&LinkAction::Register) {
+            rig.backplane.register(&[], rig.now);
+        }
+    };
+    assert_eq!(names, ["sync", "who", "PING"]);
+    rig.answer(&synced(0, 0, &[]));
+    rig.answer(&array(&[":2", &bulk(r#"9 "ann""#), &bulk(r#"3 "guest-7""#)]));
+    let facts = rig.actions().into_iter().find_map(|action| match action {
+        LinkAction::Answer { asker: 7, facts } => Some(facts),
+        _ => None,
+    });
+    let facts = facts.unwrap();
+    assert_eq!(facts.holder, Some(holder));
+    assert_eq!(facts.rooms, Some((vec![(RoomName::lobby(), 12)], 2)));
+    let members = facts.members.unwrap();
+    assert_eq!((members.names, members.count), (vec![name("ann"), name("guest-7")], 2));
+}
+
+#[test]
+fn forgotten_claim_is_released() {
+    let mut rig = Rig::up("");
+    let claim = Question::Claim { client: 3, name: name("ann"), over: ClaimOver::Nobody, is_account: false };
+    rig.backplane.ask(7, vec![(claim, None)], rig.now);
+    rig.backplane.forget(7);
+    assert_eq!(rig.command_names(), ["claim", "release"]);
+    rig.answer(&bulk(""));
+    assert_eq!(rig.actions(), []);
+}
+
+#[test]
+fn processes_without_a_lease_are_buried_by_sessions_older_than_six_seconds() {
+    let mut rig = Rig::up("");
+    for expected in [&[][..], &["bury"]] {
+        rig.after_millis(4_000);
+        rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+        assert_eq!(rig.command_names(), ["heartbeat"]);
+        rig.answer(&array(&[":1", ":3", &bulk("000000000000000a")]));
+        assert_eq!(rig.command_names(), expected);
+    }
+    assert_eq!(rig.backplane.state().peers, 2);
+    rig.answer(":1\r\n");
+    // The own lease has ended.
+    rig.after_millis(4_000);
+    rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+    rig.commands();
+    rig.answer(&array(&[":0"]));
+    assert_eq!((rig.command_names(), rig.backplane.is_accepted()), (vec!["hello".to_string()], false));
+    rig.answer(&rig.hello.clone());
+    rig.settle();
+    assert!(rig.backplane.is_accepted());
+}
+
+#[test]
+fn private_messages_go_by_the_channel_of_the_process() {
+    let mut rig = Rig::up("");
+    let to = Holder { id: UniqueId { process: OTHER, serial: 9 }, name: name("bo") };
+    let by = UniqueId { process: PROCESS, serial: 3 };
+    let private = LocalEvent::Private { to, by, from: name("ann"), text: text("hi") };
+    rig.backplane.share(private.clone(), rig.now);
+    let json = r#"{"by":"0000000000c0ffee-3","from":"ann","to":9,"name":"bo","text":"hi"}"#;
+    let payload = format!("chinwag private {json}");
+    assert_eq!(rig.commands(), [["PUBLISH", "chinwag:@0000000000000b0b", &payload]]);
+    rig.answer(":0\r\n");
+    let undelivered = [RemoteEvent::Undelivered { by: 3, to: name("bo") }];
+    assert_eq!(events(rig.actions()), undelivered);
+    let own = "@0000000000c0ffee";
+    let (from, text) = (name("ann"), text("hi"));
+    assert_eq!(
+        rig.payload(own, &payload),
+        [RemoteEvent::Private { to: 9, name: name("bo"), by, from, text }]
+    );
+    assert_eq!(rig.payload(own, "chinwag undelivered 3 bo"), undelivered);
+    let lost = RemoteEvent::NameLost { client: 3, name: name("ann"), to_account: true };
+    assert_eq!(rig.payload(own, "chinwag taken 3 0 ann"), [lost]);
+    for bad in ["hi", "chinwag sing", "chinwag taken x 0 ann", "chinwag private {}"] {
+        assert_eq!(rig.payload(own, bad), [], "{bad}");
+    }
+    assert_eq!(rig.backplane.counts().ignored, 4);
+    rig.backplane.broken("test", rig.now);
     rig.actions();
-    rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
-    rig.sent(Link::Commands);
-    rig.log_in();
-    let words: Vec<String> = rig.commands().iter().map(|words| words[0].clone()).collect();
-    let expected = ["PUBLISH", "DEL", "PUBLISH", "PUBLISH"];
-    assert_eq!(words, expected, "the last words, and then it is gone again; and how many words it were");
+    rig.backplane.share(private, rig.now);
+    assert_eq!(events(rig.actions()), undelivered);
+}
+
+#[test]
+fn new_names_release_the_old_keys_and_guests_claim_theirs() {
+    let mut rig = Rig::up("");
+    let named = |new: &str, old: Option<&str>| LocalEvent::Named {
+        client: 3,
+        name: name(new),
+        old: old.map(name),
+        is_account: false,
+    };
+    rig.backplane.share(named("guest-7", None), rig.now);
+    let claim = rig.commands().swap_remove(0);
+    assert_eq!(claim[..6], ["claim", "0000000000c0ffee", "3", "0", "0", "guest-7"]);
+    rig.answer(&bulk(&format!("{OTHER:016x} 9 0 guest-7")));
+    assert_eq!(
+        events(rig.actions()),
+        [RemoteEvent::NameLost { client: 3, name: name("guest-7"), to_account: false }]
+    );
+    rig.backplane.share(named("ann", Some("bo")), rig.now);
+    assert_eq!(rig.commands(), [["release", "0000000000c0ffee", "3", "bo"]]);
+    rig.backplane.share(LocalEvent::Gone { client: 3, name: name("ann") }, rig.now);
+    rig.backplane.share(LocalEvent::GuestsNeeded, rig.now);
+    assert_eq!(rig.command_names(), ["release", "INCRBY"]);
+}
+
+#[test]
+fn payload_of_another_program_is_data_or_text_or_ignored() {
+    let mut rig = Rig::up("--message-max 64k");
+    rig.follow("lobby", 0);
+    let mut body = |payload: &str| match &rig.payload("lobby", payload)[..] {
+        [
+            RemoteEvent::Changed {
+                change: Change::Message(message),
+                order: Order::Unnumbered,
+                ticket: None,
+                ..
+            },
+        ] => {
+            assert_eq!((&message.from, message.sender), (&Name::of_redis(), Sender::Unknown));
+            Some(message.body.clone())
+        }
+        [] => None,
+        other => panic!("{other:?}"),
+    };
+    let data = |raw: &str| Some(Body::Data(raw.into()));
+    assert_eq!(body(r#"{ "a" : [1, 2.50] }"#), data(r#"{"a":[1,2.50]}"#));
+    assert_eq!(body("12"), data("12"));
+    assert_eq!(body("hello\x1b[2J"), Some(Body::Text(text("hello[2J"))));
+    let longest = "a".repeat(64 * 1024);
+    assert_eq!(body(&longest), Some(Body::Text(text(&longest))));
+    for ignored in [" \n", &"a".repeat(65 * 1024), "chinwag hi", "chinwag - - x {}", "chinwag - - 1 {}"] {
+        assert_eq!(body(ignored), None);
+    }
+    assert_eq!((rig.backplane.counts().received, rig.backplane.counts().ignored), (4, 5));
+}
+
+#[test]
+fn malformed_entry_is_ignored_but_its_number_counts() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 6);
+    let long = entry(OTHER, 1, &"a".repeat(65 * 1024));
+    for (seq, bad) in (7..).zip(["{}", "x", r#"{"say":{"from":"a b","text":"x"}}"#, r#"{"sing":{}}"#, &long])
+    {
+        assert_eq!(rig.payload("lobby", &format!("chinwag {seq} {EPOCH} - {bad}")), []);
+    }
+    let good = format!("chinwag 12 {EPOCH} - {}", entry(OTHER, 2, "hi"));
+    assert_eq!(rig.payload("lobby", &good), [changed(OTHER, 2, "hi", Order::At(12))]);
+    assert_eq!(rig.backplane.counts().ignored, 5);
+}
+
+#[test]
+fn room_without_subscribers_is_unfollowed_after_a_while() {
+    let mut rig = Rig::up("");
+    rig.follow("dev", 0);
+    rig.backplane.share(LocalEvent::Subscribed { room: room("dev"), has_subscribers: false }, rig.now);
+    let unfollowed = RemoteEvent::Unfollowed { room: room("dev") };
+    let waited = (1..=20).find(|_| {
+        rig.after_millis(1_000);
+        rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+        events(rig.settle()).contains(&unfollowed)
+    });
+    assert!(waited.is_some_and(|seconds| seconds >= 10));
+    let out = String::from_utf8(rig.backplane.output(Link::Subscriptions).clone()).unwrap();
+    assert!(out.contains("UNSUBSCRIBE"));
+}
+
+#[test]
+fn room_that_is_followed_again_is_read_from_the_position_of_the_question() {
+    let mut rig = Rig::up("");
+    let position = RoomPosition { epoch: epoch(EPOCH), seq: 5, id: id(PROCESS, 9) };
+    let question = Question::Room { room: RoomName::lobby(), members: 50 };
+    rig.backplane.ask(1, vec![(question, Some(position))], rig.now);
+    rig.confirm_subscription("lobby");
+    assert_eq!(rig.commands()[0][2..5], [EPOCH, "5", "0000000000c0ffee-9"]);
+    rig.answer(&synced(0, 7, &[(6, &entry(OTHER, 1, "hi")), (7, &entry(OTHER, 2, "ho"))]));
+    let expected =
+        [synced_event(5, None), changed(OTHER, 1, "hi", Order::At(6)), changed(OTHER, 2, "ho", Order::At(7))];
+    assert_eq!(events(rig.actions()), expected);
+}
+
+#[test]
+fn ending_process_buries_itself_after_its_last_words() {
+    let mut rig = Rig::up("");
+    rig.submit("bye");
+    rig.backplane.leave();
+    rig.backplane.submit(RoomName::lobby(), joined(0), rig.now);
+    let commands = rig.commands();
+    assert_eq!(commands[0][0], "append");
+    assert_eq!(commands[1], ["bury", "0000000000c0ffee", "0000000000c0ffee", "50", "\"its server is gone\""]);
+    assert_eq!((commands.len(), rig.backplane.is_done()), (2, false));
+    rig.answer(&array(&[":1", &bulk(EPOCH)]));
+    rig.answer(":1\r\n");
+    assert!(rig.backplane.is_done());
+}
+
+#[test]
+fn clients_register_again_if_they_are_told_of_the_outage_after_the_hello() {
+    let mut rig = Rig::up("");
+    rig.hello = array(&[":0", &bulk("db1"), ":2000"]);
+    rig.backplane.broken("test", rig.now);
+    rig.after_millis(990);
+    rig.connect();
+    let loads = rig.commands();
+    loads.iter().for_each(|words| rig.answer_one(words));
+    assert_eq!(rig.commands()[0][3], "0");
+    rig.after_millis(10);
+    assert!(events(rig.actions()).contains(&RemoteEvent::Disconnected));
+    rig.answer(&rig.hello.clone());
+    assert_eq!(rig.commands()[0][3], "1");
+    rig.answer(&array(&[":1", &bulk("db1"), ":3000"]));
+    assert!(rig.actions().contains(&LinkAction::Register));
+}
+
+#[test]
+fn refused_question_is_repeated_even_after_its_answer() {
+    let mut rig = Rig::up("");
+    rig.backplane.ask(7, vec![(Question::Rooms { max: 1 }, None)], rig.now);
+    assert_eq!(rig.command_names(), ["rooms"]);
+    rig.answer("-NOPERM no\r\n");
+    rig.after_millis(1_000);
+    assert!(rig.actions().contains(&LinkAction::Answer { asker: 7, facts: Facts::default() }));
+    rig.backplane.broken("test", rig.now);
+    rig.connect();
+    let loads = rig.commands();
+    loads.iter().for_each(|words| rig.answer_one(words));
+    rig.commands();
+    rig.answer(&array(&[":1", &bulk("db1"), ":3000"]));
+    rig.actions();
+    rig.backplane.register(&[], rig.now);
+    rig.commands();
+    rig.answer("+PONG\r\n");
+    rig.backplane.register(&[], rig.now);
+    assert_eq!(rig.command_names(), ["rooms", "PING"]);
+    rig.answer(&array(&[":0"]));
+    assert!(!rig.actions().iter().any(|action| matches!(action, LinkAction::Answer { .. })));
+}
+
+#[test]
+fn subscribers_that_came_during_an_outage_have_missed_an_unknown_number() {
+    let mut rig = Rig::up("");
+    rig.disconnect();
+    rig.backplane.share(LocalEvent::Subscribed { room: RoomName::lobby(), has_subscribers: true }, rig.now);
+    rig.connect();
+    let mut delivered = Vec::new();
+    while !rig.backplane.is_accepted() {
+        let actions = rig.actions();
+        if actions.contains(&LinkAction::Register) {
+            rig.backplane.register(&[], rig.now);
+        }
+        delivered.extend(events(actions));
+        for words in rig.commands() {
+            match words[0].as_str() {
+                "sync" => rig.answer(&synced(0, 4, &[(4, &entry(OTHER, 1, "hi"))])),
+                _ => rig.answer_one(&words),
+            }
+        }
+    }
+    delivered.extend(events(rig.actions()));
+    let expected = [synced_event(3, Some(None)), changed(OTHER, 1, "hi", Order::Seen(4))];
+    assert!(delivered.windows(2).any(|pair| pair == expected), "{delivered:?}");
 }

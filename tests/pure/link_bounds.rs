@@ -1,148 +1,119 @@
-//! Bounds of the link: however many processes and requests there are, the answers are bounded.
-
-use std::time::Duration;
+//! The bounds of the link: of its queue, its memory and its window.
 
 use chinwag::backplane::{Link, LinkAction};
-use chinwag::protocol::{LocalEvent, RemoteEvent};
+use chinwag::protocol::{Presence, RemoteEvent};
 use chinwag::text::RoomName;
 
-use crate::link::{HEAD, Rig, message_of, said};
+use crate::link::{EPOCH, Rig, array, bulk, changed, entry, message_of};
+use crate::words::name;
 
-const PRESENCE: &str = "chinwag:@presence";
-
-fn packet(process: u64, rest: &str) -> String {
-    format!(r#"{{"chinwag":"{process:016x}","type":{rest}}}"#)
-}
-
-fn published(channel: &str, rest: &str) -> Vec<String> {
-    vec!["PUBLISH".into(), format!("chinwag:{channel}"), format!("{HEAD}:{rest}}}")]
-}
-
-/// A process that has published in each of so many rooms, and subscribes to none.
-fn spoken_in(rooms: usize, flags: &str) -> Rig {
-    let mut rig = Rig::up(flags);
-    for n in 0..rooms {
-        let LocalEvent::Message { message, .. } = said("hi") else { unreachable!() };
-        let room = RoomName::parse(&format!("room-{n:04}")).unwrap();
-        rig.backplane.share(LocalEvent::Message { room, message }, rig.now);
+#[test]
+fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_appended() {
+    let mut rig = Rig::new("--redis-queue 64k");
+    let long = "a".repeat(10 * 1024);
+    for _ in 0..8 {
+        rig.submit(&long);
     }
-    rig.settle();
-    rig
-}
-
-#[test]
-fn new_processes_are_answered_once_a_tick_however_many_there_are() {
-    let mut rig = spoken_in(3, "");
-    (1..=25).for_each(|process| {
-        rig.on_message(PRESENCE, &packet(process, r#""hello","version":0"#));
-    });
-    let snapshots: Vec<Vec<String>> =
-        (1..=25).map(|process| vec!["HGETALL".into(), format!("chinwag:@{process:016x}")]).collect();
-    let beat = published("@presence", r#""beat","version":1"#);
-    let mark = |n| {
-        published(&format!("room-{n:04}"), &format!(r#""mark","epoch":{},"n":1,"first":0,"last":0"#, n + 1))
-    };
-    let answers: Vec<Vec<String>> = [beat].into_iter().chain((0..3).map(mark)).collect();
-    assert_eq!(rig.commands(), [snapshots, answers.clone()].concat());
-    rig.receive(Link::Commands, &["*0\r\n".repeat(25), ":1\r\n".repeat(4)].concat());
-    rig.on_message(PRESENCE, &packet(1, r#""hello","version":0"#));
-    assert_eq!(rig.commands()[1..], answers, "and again the next time");
-}
-
-#[test]
-fn request_in_a_room_is_answered_once_a_tick() {
-    let mut rig = Rig::up("");
-    rig.listens("lobby");
-    rig.backplane.share(said("hi"), rig.now);
-    rig.settle();
-    let ask = packet(9, r#""ask","epoch":1,"n":0"#);
-    (0..1000).for_each(|_| assert_eq!(rig.on_message("chinwag:lobby", &ask), []));
-    assert_eq!(rig.commands(), [published("lobby", r#""mark","epoch":1,"n":1,"first":0,"last":0"#)]);
-}
-
-#[test]
-fn flood_of_requests_evicts_no_message_from_the_queue() {
-    let mut rig = spoken_in(1000, "--redis-queue 512k");
-    assert_eq!(rig.backplane.counts().shed, 0);
-    for _ in 0..100 {
-        (1..=100).for_each(|process| {
-            rig.on_message(PRESENCE, &packet(process, r#""hello","version":0"#));
-        });
-        rig.commands();
-    }
-    rig.backplane.share(said("still here"), rig.now);
-    assert!(rig.backplane.state().queue_bytes < 1 << 20, "{:?}", rig.backplane.state());
-    rig.settle();
-    assert_eq!((rig.backplane.is_up(), rig.backplane.counts().shed), (true, 0));
-}
-
-#[test]
-fn number_of_other_processes_is_bounded() {
-    let mut rig = Rig::up("--redis-processes 2");
-    for process in [1, 2, 3, 1] {
-        rig.on_message(PRESENCE, &packet(process, r#""beat","version":0"#));
-    }
-    assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (2, 1));
-    assert_eq!(rig.on_message(PRESENCE, &packet(1, r#""bye""#)), [RemoteEvent::ProcessGone { process: 1 }]);
-    rig.on_message(PRESENCE, &packet(3, r#""beat","version":0"#));
-    assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (2, 1));
-}
-
-#[test]
-fn own_number_in_another_spelling_is_not_another_process() {
-    for own in
-        [r#"{"chinwag": "0000000000c0ffee""#, r#"{"chinwag":"0000000000C0FFEE""#, r#"{"chinwag":"c0ffee""#]
-    {
-        let mut rig = Rig::up("");
-        rig.listens("lobby");
-        assert_eq!(rig.on_message(PRESENCE, &format!(r#"{own},"type":"hello","version":7}}"#)), []);
-        let say = format!(r#"{own},"type":"say","epoch":1,"n":1,"at":1,"from":"eve","text":"hi"}}"#);
-        assert_eq!(rig.on_message("chinwag:lobby", &say), [], "{own}");
-        assert_eq!((rig.backplane.state().peers, rig.backplane.counts().ignored), (0, 2), "{own}");
-    }
-}
-
-#[test]
-fn answer_that_arrives_slowly_is_accepted() {
-    let mut rig = Rig::up("--redis-timeout 5s");
-    rig.on_message(PRESENCE, &packet(9, r#""beat","version":5"#));
-    rig.commands();
-    rig.receive(Link::Commands, "*2\r\n$10000000\r\n");
-    for second in 0..8 {
-        rig.receive(Link::Commands, &"a".repeat(1 << 20));
-        rig.after_millis(1000);
-        rig.on_message(PRESENCE, &format!("{HEAD}:\"beat\",\"version\":1}}"));
-        assert!(rig.backplane.is_up(), "after {second} seconds of an answer");
-    }
-    rig.after_millis(3_999);
-    assert!(rig.backplane.is_up());
-    rig.after_millis(1);
-    assert!(!rig.backplane.is_up(), "it has stopped");
-}
-
-#[test]
-fn process_with_too_many_clients_to_read_does_not_end_each_session() {
-    let mut rig = Rig::up("--redis-reply-max 64k");
-    let beat = packet(9, r#""beat","version":5"#);
-    rig.on_message(PRESENCE, &beat);
-    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000009"]]);
-    rig.receive(Link::Commands, &format!("*4\r\n$1\r\n1\r\n$2000000\r\n{}", "a".repeat(1 << 20)));
-    let nobody = RemoteEvent::AllClients { process: 9, clients: vec![], announce: false };
-    let actions = vec![LinkAction::Deliver(nobody), LinkAction::Disconnect];
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, actions), "who was known is forgotten");
-
-    rig.now.moment += Duration::from_millis(200);
+    let shed: Vec<LinkAction> = rig.actions();
+    assert_eq!(shed, [1, 2].map(|ticket| LinkAction::Shed { ticket }));
+    assert_eq!(rig.backplane.counts().shed, 2);
+    assert!(rig.backplane.state().queue_bytes <= 64 * 1024);
     rig.connect();
-    rig.log_in();
+    let mut appended = Vec::new();
+    while !rig.backplane.is_accepted() {
+        if rig.actions().contains(&LinkAction::Register) {
+            rig.backplane.register(&[], rig.now);
+        }
+        for words in rig.commands() {
+            match words[0].as_str() {
+                "append" => {
+                    appended.push(words[7].clone());
+                    rig.answer(&array(&[":1", &bulk(EPOCH)]));
+                }
+                _ => rig.answer_one(&words),
+            }
+        }
+    }
+    assert_eq!(appended.len(), 7);
+    assert_eq!(appended[0], r#"{"id":"0000000000c0ffee-1","lost":{"count":2}}"#);
+    assert_eq!(appended[1], entry(0xC0FFEE, 3, &long));
+}
+
+#[test]
+fn all_clients_of_a_large_process_are_registered_in_a_window() {
+    let mut rig = Rig::new("--redis-queue 64k");
+    let ann =
+        |client| Presence { client, name: name("ann"), is_account: false, rooms: vec![RoomName::lobby()] };
+    rig.clients = (0..10_000).map(ann).collect();
+    rig.connect();
+    let mut most = 0;
+    while !rig.backplane.is_accepted() {
+        if rig.actions().contains(&LinkAction::Register) {
+            rig.backplane.register(&rig.clients.clone(), rig.now);
+        }
+        let commands = rig.commands();
+        most = most.max(commands.iter().filter(|words| words[0] == "claim").count());
+        commands.iter().for_each(|words| rig.answer_one(words));
+    }
+    assert!((100..5_000).contains(&most), "{most}");
+    assert_eq!(rig.backplane.state().queue_bytes, 0);
+}
+
+#[test]
+fn payloads_that_wait_for_a_room_are_bounded() {
+    let mut rig = Rig::up("--redis-reply-max 64k --message-max 1k --line-max 1k");
+    rig.follow("lobby", 0);
+    rig.payload("lobby", &format!("chinwag 9 {EPOCH} - {}", entry(1, 1, "hi")));
+    let long = "a".repeat(10 * 1024);
+    for _ in 0..6 {
+        rig.payload("lobby", &long);
+    }
     assert!(rig.backplane.is_up());
-    rig.settle();
-    assert_eq!(rig.on_message(PRESENCE, &beat), []);
-    assert_eq!(rig.commands(), Vec::<Vec<String>>::new(), "it is there, but not read");
-    assert_eq!(rig.backplane.state().peers, 1);
-    // Other processes still come through.
-    rig.on_message(PRESENCE, &packet(8, r#""beat","version":5"#));
-    assert_eq!(rig.commands(), [["HGETALL", "chinwag:@0000000000000008"]]);
-    rig.receive(Link::Commands, &message_of(&["v", "5"]));
-    let everyone = RemoteEvent::AllClients { process: 8, clients: vec![], announce: false };
-    assert_eq!(rig.actions(), [LinkAction::Deliver(everyone)]);
+    rig.payload("lobby", &long);
+    assert!(!rig.backplane.is_up());
+}
+
+#[test]
+fn numbers_of_any_size_are_accepted() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", u64::MAX >> 1);
+    let (max, raw) = (u64::MAX, entry(1, u64::MAX, "hi"));
+    let events = rig.payload("lobby", &format!("chinwag {} {EPOCH} {max} {raw}", (max >> 1) + 1));
+    assert_eq!(events, [changed(1, max, "hi", chinwag::protocol::Order::At((max >> 1) + 1))]);
+    rig.payload("lobby", &format!("chinwag {max} {EPOCH} - {raw}"));
+    assert_eq!(rig.command_names(), ["sync"]);
+}
+
+#[test]
+fn endless_reply_ends_the_session() {
+    let mut rig = Rig::up("--redis-reply-max 64k");
+    rig.receive(Link::Subscriptions, &format!("$2000000\r\n{}", "a".repeat(1024 * 1024)));
+    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Disconnect]));
+}
+
+#[test]
+fn unexpected_reply_ends_the_session() {
+    for bytes in [":1\r\n", "what?\r\n", "*-7\r\n"] {
+        let mut rig = Rig::up("");
+        rig.answer(bytes);
+        assert_eq!(
+            (rig.backplane.is_up(), rig.actions()),
+            (false, vec![LinkAction::Disconnect]),
+            "{bytes:?}"
+        );
+    }
+    let mut rig = Rig::up("");
+    rig.submit("hi");
+    rig.commands();
+    rig.answer("+OK\r\n");
+    assert!(!rig.backplane.is_up());
+}
+
+#[test]
+fn late_payload_of_a_room_that_is_not_followed_is_ignored() {
+    let mut rig = Rig::up("");
+    let raw = format!("chinwag 1 {EPOCH} - {}", entry(1, 1, "hi"));
+    rig.receive(Link::Subscriptions, &message_of(&["message", "chinwag:lobby", &raw]));
+    assert_eq!(rig.actions(), Vec::<LinkAction>::new());
+    assert!(!rig.payload("lobby", &raw).contains(&RemoteEvent::Connected));
 }

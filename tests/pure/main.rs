@@ -10,18 +10,19 @@
 //!   as conversations, with the help of `talk`. `chat_random`: invariants under any requests. `json_chat` and
 //!   `json_chat_random` are the same with clients of all listeners, with the help of `hall`.
 //! - `line_ends`: ends of lines, editing, and other protocols.
-//! - `remote_chat`: the chat as one of several processes: events from them and for them.
+//! - `remote_chat`: the chat as one of several processes: facts, changes in their order, and events. `questions`: what it
+//!   asks the others.
 //! - `config_file`: the configuration file, and reading it again.
 //! - `bans`: bans of names and addresses. `state`: the state file on a disk that fails. `filter`: the filter of words
 //!   against a naive one.
 //! - `look_alikes`: names that look alike.
 //! - `access`: logins, rights and moderation as conversations.
 //! - `tokens`, `accounts` and `jwt`: what clients log in with, and to; `rights`: what they may do then.
-//! - `link`: the link to Redis, from bytes to bytes.
 //! - `outbox`: outboxes and the arena against plain vectors of bytes.
 //! - `clocks`: timers, token buckets and the monotonic clock against simpler models.
 //!
-//! All share `words` and `random`. `PROPTEST_RNG_SEED` runs a random test that failed again.
+//! All share `words` and `random`, and the conversations share `settle`. `PROPTEST_RNG_SEED` runs a random test that failed
+//! again.
 
 mod access;
 mod accounts;
@@ -54,12 +55,14 @@ mod link_bounds;
 mod link_clocks;
 mod look_alikes;
 mod outbox;
+mod questions;
 mod random;
 mod reader;
 mod remote_chat;
 mod returning;
 mod rights;
 mod routes;
+mod settle;
 mod state;
 mod talk;
 mod tokens;

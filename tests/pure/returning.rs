@@ -6,9 +6,13 @@ use chinwag::protocol::{Arrival, Body, Dialect, Epoch, Event, LocalEvent, Positi
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
+use crate::settle::{ALONE, publish, settled};
 use crate::words::{name, text};
 
 const BOB: ClientId = ClientId(1);
+
+/// An epoch that this process has not begun.
+const OTHER: Epoch = Epoch { process: 2, room: 7 };
 
 /// Output to the listener and to other processes.
 #[derive(Debug, PartialEq)]
@@ -35,16 +39,15 @@ struct Lobby {
 impl Lobby {
     /// Creates the lobby of one of several processes, with so many messages.
     fn new(flags: &str, said: usize) -> Lobby {
-        let mut chat = Chat::new(&Config::from_flags(flags), 1);
-        chat.set_shared();
+        let chat = Chat::new(&Config::from_flags(flags), 1);
         let mut lobby = Lobby { chat, room: None };
         lobby.publish(said);
         lobby
     }
 
     fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
-        let mut effects = Vec::new();
-        ask(&mut self.chat, Now { moment: Moment::default(), unix_millis: 0 }, &mut effects);
+        let now = Now { moment: Moment::default(), unix_millis: 0 };
+        let effects = settled(&mut self.chat, now, |chat, effects| ask(chat, now, effects));
         self.room = effects.iter().find_map(announced_to).or(self.room);
         let sent = |effect| match effect {
             Effect::Reply(BOB, Event::Message { message, .. })
@@ -52,8 +55,8 @@ impl Lobby {
             Effect::Reply(BOB, Event::Gap { count, .. })
             | Effect::Announce { event: Event::Lost { count, .. }, .. } => Some(Gap(count)),
             Effect::Reply(BOB, Event::Position(position)) => Some(At(position.seq)),
-            Effect::Publish(LocalEvent::Subscribed { has_subscribers: any, .. }) => Some(Ears(any)),
-            Effect::Activated(BOB) | Effect::Publish(LocalEvent::Message { .. }) => None,
+            Effect::Report(LocalEvent::Subscribed { has_subscribers: any, .. }) => Some(Ears(any)),
+            Effect::Activated(BOB) => None,
             other => panic!("{other:?}"),
         };
         effects.into_iter().filter_map(sent).collect()
@@ -64,13 +67,15 @@ impl Lobby {
         let body = || Body::Text(text(&"x".repeat(300)));
         let publish = |lobby: &mut Lobby| {
             lobby.run(|chat, now, effects| {
-                chat.publish(RoomName::lobby(), (name("bot"), None), body(), now, effects).expect("a number");
+                publish(chat, RoomName::lobby(), name("bot"), body(), now, effects).expect("a number");
             })
         };
         (0..count).flat_map(|_| publish(self)).collect()
     }
 
-    fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
+    /// Another process has numbered up to `seq`.
+    fn synced(&mut self, epoch: Epoch, seq: u64, missed: Option<Option<u64>>) -> Vec<Outcome> {
+        let event = RemoteEvent::Synced { room: RoomName::lobby(), epoch, seq, missed, topic: None };
         self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
 
@@ -87,7 +92,7 @@ impl Lobby {
             login: None,
             problems: Vec::new(),
         };
-        self.run(|chat, now, effects| chat.enter(BOB, 0, arrival, now, effects))
+        self.run(|chat, now, effects| chat.enter(BOB, 0, arrival, (now, &ALONE), effects))
     }
 
     fn goes_on(&mut self) -> Vec<Outcome> {
@@ -120,13 +125,25 @@ fn pieces_are_sent_up_to_the_end_and_then_live_messages() {
 }
 
 #[test]
-fn gap_that_comes_while_a_listener_catches_up_is_sent_once() {
+fn listener_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_messages() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
-    lobby.receives(RemoteEvent::Lost { room: RoomName::lobby(), count: Some(3) });
-    assert_eq!(lobby.goes_on(), [Gap(None), Said(3), Said(4)]);
+    assert_eq!(lobby.synced(OTHER, 40, Some(None)), [Gap(None)], "for those that have caught up");
+    assert_eq!(lobby.goes_on(), [Gap(Some(3)), Gap(None), At(40)], "what it was not sent is gone");
+    assert!(lobby.has_listener());
+    assert_eq!(lobby.publish(1), [Said(41)]);
+}
+
+#[test]
+fn listener_that_catches_up_is_told_of_messages_that_are_lost_meanwhile() {
+    let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
+    assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
+    let own = Epoch { process: 1, room: 0 };
+    // The lobby's other clients are told, and then the listener.
+    assert_eq!(lobby.synced(own, 9, Some(Some(4))), [Gap(Some(4)), Gap(Some(4))]);
+    assert_eq!(lobby.goes_on(), [Said(3), Said(4)]);
     lobby.publish(1);
-    assert_eq!(lobby.goes_on(), [Said(5), Said(7), At(7)], "the gap has a number of its own");
+    assert_eq!(lobby.goes_on(), [Said(5), Said(10), At(10)]);
 }
 
 #[test]
@@ -135,11 +152,7 @@ fn messages_that_are_evicted_before_their_turn_are_counted() {
     assert_eq!(lobby.listens(1), [Gap(Some(1)), Ears(true), Said(3), Said(4)]);
     lobby.publish(5);
     assert_eq!(lobby.goes_on(), [Gap(Some(3)), Said(8), Said(9)]);
-    // A gap's number is not an evicted message.
-    lobby.receives(RemoteEvent::Unsubscribed { room: RoomName::lobby() });
-    lobby.publish(4);
-    assert_eq!(lobby.goes_on(), [Gap(Some(2)), Gap(None), Said(13), Said(14)]);
-    assert_eq!(lobby.goes_on(), [Said(15), Said(16), At(16)]);
+    assert_eq!(lobby.goes_on(), [Said(10), Said(11), At(11)]);
 }
 
 #[test]

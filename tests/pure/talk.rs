@@ -3,15 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use chinwag::chat::{Chat, ClientId, Effect};
+use chinwag::chat::{Chat, ClientId, Effect, Placed};
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Body, CloseReason, Dialect, Event, LocalEvent, Message, MessageKind, Problem, RemoteEvent, Request,
-    Sender, Whois,
+    Arrival, Body, Change, CloseReason, Dialect, Event, Facts, LocalEvent, Message, MessageKind, Problem,
+    RemoteEvent, Request, Sender, Whois,
 };
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
+use crate::settle::{ALONE, settled};
 use crate::words::{
     SOMEBODY, entered_event, joined_event, left_event, name, names, private_event, renamed_event, room,
     said_event, say_request, text, you_are_event,
@@ -45,12 +46,16 @@ pub enum Outcome {
     Whois(ClientId, Whois, bool),
     Everybody(Event),
     LocalEvent(LocalEvent),
+    /// A change that another process may place before or after others: its room, its author, and whether that wants it back.
+    Submitted(RoomName, Option<ClientId>, Change, bool),
 }
 
 /// A chat, and the time.
 pub struct Talk {
     pub chat: Chat,
-    now: Now,
+    pub now: Now,
+    /// Whether there are other processes. Otherwise changes are settled, and nothing is shared.
+    is_shared: bool,
     /// The number of the next connection.
     serial: u32,
     /// The folder of the configuration file.
@@ -60,7 +65,14 @@ pub struct Talk {
 impl Talk {
     /// Creates an empty chat under those flags.
     pub fn new(flags: &str) -> Talk {
-        Talk::of_process(1, flags)
+        let chat = Chat::new(&Config::from_flags(flags), 1);
+        Talk {
+            chat,
+            now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS },
+            is_shared: false,
+            serial: 0,
+            folder: None,
+        }
     }
 
     /// Creates an empty chat under those flags and the sections of a configuration file.
@@ -82,16 +94,6 @@ impl Talk {
         self.run(|chat, now, effects| chat.set_access(&config, None, now, effects))
     }
 
-    fn of_process(process: u64, flags: &str) -> Talk {
-        let chat = Chat::new(&Config::from_flags(flags), process);
-        Talk {
-            chat,
-            now: Now { moment: Moment::default(), unix_millis: BEGIN_UNIX_MILLIS },
-            serial: 0,
-            folder: None,
-        }
-    }
-
     /// Creates a chat under those flags, with clients 0, 1, ... in the lobby under these names.
     pub fn with(flags: &str, people: &[&str]) -> Talk {
         let mut talk = Talk::new(flags);
@@ -101,29 +103,15 @@ impl Talk {
         talk
     }
 
-    /// Creates the chat of a process with that number, one of several.
-    pub fn shared(process: u64, people: &[&str]) -> Talk {
-        Talk::shared_with("", process, people)
-    }
-
-    /// Creates such a chat under these flags.
-    pub fn shared_with(flags: &str, process: u64, people: &[&str]) -> Talk {
-        let mut talk = Talk::of_process(process, flags);
-        talk.chat.set_shared();
-        for (slot, who) in people.iter().enumerate() {
-            talk.comes(ClientId(slot as u32), who);
-        }
-        talk
+    /// Lets the process be one of several from now on.
+    pub fn with_others(mut self) -> Talk {
+        self.is_shared = true;
+        self
     }
 
     /// Handles an event from another process. Returns who was sent what.
     pub fn receives(&mut self, event: RemoteEvent) -> Vec<Outcome> {
         self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
-    }
-
-    /// Returns the wall clock.
-    pub fn unix_millis(&self) -> u64 {
-        self.now.unix_millis
     }
 
     /// Connects a client that gives that name.
@@ -137,17 +125,36 @@ impl Talk {
     pub fn connects(&mut self, id: ClientId) -> Vec<Outcome> {
         self.serial += 1;
         let serial = self.serial;
-        self.run(|chat, now, effects| chat.connect(id, serial, now, effects))
+        self.run(|chat, now, effects| chat.connect(id, serial, (now, &ALONE), effects))
     }
 
     /// Handles a request. Returns who was sent what.
     pub fn asks(&mut self, id: ClientId, request: Request) -> Vec<Outcome> {
-        self.run(|chat, now, effects| chat.handle(id, Ok(request), now, effects))
+        self.run(|chat, now, effects| chat.handle(id, Ok(request), (now, &ALONE), effects))
+    }
+
+    /// Handles a request to which the other processes have answered. Returns who was sent what.
+    pub fn asks_knowing(&mut self, id: ClientId, request: Request, facts: &Facts) -> Vec<Outcome> {
+        self.run(|chat, now, effects| chat.handle(id, Ok(request), (now, facts), effects))
+    }
+
+    /// Enters a client by HTTP, to whom the other processes have answered. Returns who was sent what.
+    pub fn enters(&mut self, id: ClientId, arrival: Arrival, facts: &Facts) -> Vec<Outcome> {
+        self.serial += 1;
+        let serial = self.serial;
+        self.run(|chat, now, effects| chat.enter(id, serial, arrival, (now, facts), effects))
+    }
+
+    /// Commits a change in its place. Returns who was sent what.
+    pub fn commits(&mut self, to: &str, placed: Placed) -> Vec<Outcome> {
+        self.run(|chat, now, effects| {
+            chat.commit_to(&room(to), placed, now, effects);
+        })
     }
 
     /// Handles unreadable input. Returns who was sent what.
     pub fn errs(&mut self, id: ClientId, problem: Problem) -> Vec<Outcome> {
-        self.run(|chat, now, effects| chat.handle(id, Err(problem), now, effects))
+        self.run(|chat, now, effects| chat.handle(id, Err(problem), (now, &ALONE), effects))
     }
 
     /// Ends a connection. Returns who was sent what.
@@ -170,8 +177,12 @@ impl Talk {
     /// Carries effects out as `server/fanout.rs` does: afterwards, for the members at that time. An announcement that
     /// reaches no client is left out.
     fn run(&mut self, ask: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>)) -> Vec<Outcome> {
+        let now = self.now;
         let mut effects = Vec::new();
-        ask(&mut self.chat, self.now, &mut effects);
+        match self.is_shared {
+            true => ask(&mut self.chat, now, &mut effects),
+            false => effects = settled(&mut self.chat, now, |chat, effects| ask(chat, now, effects)),
+        }
         let sent = effects.into_iter().filter_map(|effect| self.told_of(effect));
         sent.collect()
     }
@@ -193,7 +204,11 @@ impl Talk {
             // The log is tested with a server.
             Effect::LogModeration { .. } => return None,
             Effect::SendToAll(event) => Outcome::Everybody(event),
-            Effect::Publish(share) => Outcome::LocalEvent(share),
+            Effect::Report(event) if self.is_shared => Outcome::LocalEvent(event),
+            Effect::Report(_) => return None,
+            Effect::Submit { name, author, change, receipt, .. } => {
+                Outcome::Submitted(name, author, change, receipt)
+            }
             Effect::Announce { room, except, event } => {
                 let to = self.chat.audience(room, Dialect::Line, &except.ids().collect::<Vec<_>>()).concat();
                 return (!to.is_empty()).then(|| Outcome::Announce(to, as_line_clients_read(event)));
@@ -360,5 +375,5 @@ pub fn past(seq: u64, from: &str, raw: &str, age_seconds: u64) -> Event {
 pub fn said(seconds: u64, kind: MessageKind, seq: u64, from: &str, raw: &str) -> Rc<Message> {
     let at_unix_millis = BEGIN_UNIX_MILLIS + seconds * 1_000;
     let (sender, body) = (Sender::Client(SOMEBODY), Body::Text(text(raw)));
-    Rc::new(Message { from: name(from), sender, kind, body, seq, at_unix_millis })
+    Rc::new(Message { from: name(from), sender, kind, body, seq, id: None, at_unix_millis })
 }

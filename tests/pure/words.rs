@@ -57,12 +57,12 @@ pub fn said_event(message: Rc<Message>) -> Event {
 /// Entering a room, with arbitrary numbers.
 pub fn entered_event(name: Name, first: bool, room: RoomName, others: Vec<Name>, more: usize) -> Event {
     let (by, epoch) = (SOMEBODY, Epoch::default());
-    Event::YouJoined { by, name, first, room, others, more, epoch, seq: 0, since: 0 }
+    Event::YouJoined { by, name, first, room, others, more, epoch, seq: 0 }
 }
 
 /// A private message from another client.
 pub fn private_event(from: Name, text: Text) -> Event {
-    Event::Private { by: Some(SOMEBODY), from, text }
+    Event::Private { by: SOMEBODY, from, text }
 }
 
 /// A client joined the lobby, with an arbitrary count.

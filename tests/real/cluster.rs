@@ -57,6 +57,11 @@ impl Redis {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Returns the folder with its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn socket(&self) -> PathBuf {
         socket_in(self.folder.path())
     }
@@ -112,6 +117,18 @@ impl Redis {
     pub fn restart(&mut self) {
         let again = || spawn(self.folder.path(), self.port, &self.options);
         self.child = eventually("Redis in its place again", again);
+    }
+
+    /// Returns all keys, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.cli(&["KEYS", "*"]).lines().map(String::from).collect();
+        keys.sort();
+        keys
+    }
+
+    /// Returns the numbers of the processes in its chat.
+    pub fn processes(&self) -> Vec<String> {
+        self.cli(&["SMEMBERS", "chinwag:@processes"]).lines().map(String::from).collect()
     }
 
     /// Starts a process of its chat, which may not be linked yet.
@@ -195,10 +212,13 @@ impl Cluster {
     /// Each process must have one of them.
     pub fn acquaint(&self, people: &mut [&mut Client]) {
         let count = people.len();
-        for client in people {
+        for client in people.iter_mut() {
             eventually("everybody in /who", || (who(client).len() == count).then_some(()));
         }
         self.await_subscribers(self.servers.len());
+        // The notices of their joins come before this.
+        self.redis.cli(&["PUBLISH", &self.lobby, "everybody is here"]);
+        people.iter_mut().for_each(|client| drop(client.skip_to("redis: everybody is here")));
     }
 
     /// Waits until every process has logged so many sessions with Redis.
@@ -209,6 +229,70 @@ impl Cluster {
     /// Waits until exactly so many processes are subscribed to the lobby.
     pub fn await_subscribers(&self, count: usize) {
         eventually("subscriptions", || (self.subscribers() == count).then_some(()));
+    }
+}
+
+/// Sends a request, and returns the status and the body, such as `202 {"seq":1,"queued_for":0}`.
+pub fn request(server: &Server, method: &str, path: &str, body: &str) -> String {
+    let mut client = Client::connect(server.http_address());
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    let head = match body {
+        "" => head,
+        body => format!("{head}Content-Type: text/plain\r\nContent-Length: {}\r\n", body.len()),
+    };
+    client.send(format!("{head}\r\n{body}").as_bytes());
+    let status = client.line().expect("an answer");
+    client.skip_to("\r");
+    let body = client.line().expect("a body");
+    format!("{} {body}", status.split(' ').nth(1).expect("a status"))
+}
+
+/// A client that reads the server-sent events of the lobby.
+pub struct Listener {
+    client: Client,
+    /// The `id` of the last event.
+    pub last_id: String,
+}
+
+impl Listener {
+    pub fn connect(server: &Server) -> Listener {
+        Listener::reconnect(server, "")
+    }
+
+    /// Connects one that has received the events up to that id.
+    pub fn reconnect(server: &Server, last_id: &str) -> Listener {
+        let mut client = Client::connect(server.http_address());
+        let field = if last_id.is_empty() { "".into() } else { format!("Last-Event-ID: {last_id}\r\n") };
+        let head = "GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n";
+        client.send(format!("{head}{field}\r\n").as_bytes());
+        assert_eq!(client.line().as_deref(), Some("HTTP/1.1 200 OK\r"));
+        client.skip_to("\r");
+        let mut listener = Listener { client, last_id: last_id.into() };
+        // The first event only has an id; the others of one that returns come before.
+        if last_id.is_empty() {
+            let line = listener.client.skip_to("id: ");
+            listener.last_id = line["id: ".len()..].into();
+        }
+        listener
+    }
+
+    /// Returns the next message, or the next notice of missed ones.
+    pub fn next(&mut self) -> serde_json::Value {
+        loop {
+            let line = self.client.line().expect("more events");
+            if let Some(id) = line.strip_prefix("id: ") {
+                self.last_id = id.into();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str(data).expect("JSON");
+            }
+        }
+    }
+
+    /// Returns the text of the next message.
+    #[track_caller]
+    pub fn text(&mut self) -> String {
+        let event = self.next();
+        event["text"].as_str().unwrap_or_else(|| panic!("no text: {event}")).into()
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chinwag::metrics::{LinkCounts, LinkState};
 
 use crate::redis::{Conn, Redis};
+use crate::socket::{Socket, handshake};
 use crate::stage::Stage;
 use crate::world::{Dial, Weather, Wire, World};
 
@@ -60,11 +61,10 @@ impl Cluster {
     }
 
     pub fn with_weather(count: usize, flags: &str, seed: u64, weather: Weather) -> Cluster {
-        let url = if flags.contains("--redis ") { "" } else { "--redis redis://redis " };
         let mut cluster = Cluster {
             redis: Redis::new(),
             processes: Vec::new(),
-            flags: format!("{url}{flags}"),
+            flags: flags.into(),
             seed,
             weather,
             rng: fastrand::Rng::with_seed(!seed),
@@ -80,13 +80,19 @@ impl Cluster {
 
     // Processes.
 
-    /// Starts another process. Guests of the first are numbered from 1001, those of the second from 2001.
+    /// Starts another process.
     pub fn start(&mut self) -> usize {
+        self.start_with(&self.flags.clone())
+    }
+
+    /// Starts another process with flags of its own.
+    pub fn start_with(&mut self, flags: &str) -> usize {
+        let url = if flags.contains("--redis ") { "" } else { "--redis redis://redis " };
         let index = self.processes.len();
         let mut world = World::new(self.seed.wrapping_mul(1_000).wrapping_add(index as u64), self.weather);
         world.process_id = 1_000 * (index as u64 + 1);
         world.leap(Duration::from_millis(self.millis - START_MILLIS));
-        let stage = Some(Stage::in_world(&self.flags, world));
+        let stage = Some(Stage::in_world(&format!("{url}{flags}"), world));
         self.processes.push(Process { stage, frozen: false, cut_off: false, pipes: Vec::new() });
         self.set_dial(index);
         index
@@ -134,11 +140,6 @@ impl Cluster {
     pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
         self.processes[index].cut_off = cut_off;
         self.set_dial(index);
-    }
-
-    /// Cuts the first two processes off from Redis and so from each other, or reconnects them.
-    pub fn set_two_cut_off(&mut self, cut_off: bool) {
-        (0..2).for_each(|process| self.set_cut_off(process, cut_off));
     }
 
     /// Takes Redis down, or brings it back with all its data or none.
@@ -232,6 +233,34 @@ impl Cluster {
         let mut names: Vec<String> = names.split(", ").map(String::from).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Connects a WebSocket client to a process. Its frames are read by `texts`.
+    #[track_caller]
+    pub fn open(&mut self, process: usize, path: &str) -> Socket {
+        let wire = self.stage(process).connect_http();
+        self.stage(process).send(wire, handshake(path, "").as_bytes());
+        self.run();
+        Socket::upgraded(self.stage(process), wire)
+    }
+
+    /// Runs, and returns the texts that a WebSocket client has read since the last call.
+    pub fn texts(&mut self, process: usize, socket: &mut Socket) -> Vec<String> {
+        self.run();
+        socket.texts(self.stage(process))
+    }
+
+    /// Sends an HTTP request on a connection of its own, and returns the answer.
+    pub fn ask_http(&mut self, process: usize, request: &str) -> String {
+        let wire = self.stage(process).connect_http();
+        self.stage(process).send(wire, request.as_bytes());
+        self.run();
+        String::from_utf8_lossy(self.stage(process).raw(wire)).into_owned()
+    }
+
+    /// Returns the claims to names in Redis, which begin with the number of a process.
+    pub fn claims(&self) -> Vec<String> {
+        self.redis.hash("chinwag:@names", self.millis).into_values().collect()
     }
 
     // Time.
@@ -328,6 +357,19 @@ impl Cluster {
                 assert_eq!((up, subscriptions, queue_bytes), (true, 0, 0), "process {index}");
                 self.stage(index).assert_empty();
             }
+        }
+        if (0..self.count()).any(|index| self.is_alive(index)) {
+            self.assert_nothing_is_registered();
+        }
+    }
+
+    /// Checks that Redis has neither names nor members. Processes that live have removed those of the others.
+    fn assert_nothing_is_registered(&self) {
+        for key in (0..16).flat_map(|database| self.redis.keys_of(database, self.millis)) {
+            let (_, kind) = key.split_once('@').expect("a kind of key");
+            let kind = kind.split(':').next();
+            let is_presence = matches!(kind, Some("names" | "members" | "rooms"));
+            assert!(!is_presence, "{key} is left in Redis: {:?}", self.redis.hash(&key, self.millis));
         }
     }
 }

@@ -57,6 +57,7 @@ mod redis_names;
 mod redis_order;
 mod redis_real;
 mod redis_refusals;
+mod redis_restore;
 mod redis_scale;
 mod reload;
 mod sequences;

@@ -1,17 +1,29 @@
 //! A virtual Redis: [`Redis`] takes the bytes of its clients and has bytes for them, without a socket, a thread or a
 //! clock. Tests make it fail as real ones fail: it stalls, restarts, loads, refuses, closes, and sends garbage.
 //!
-//! Its answers are those of Redis 7.0, byte for byte; `redis_real.rs` compares them. It has only some commands and none
-//! of their options, takes requests only as arrays, and has one keyspace for all databases. Fields come in the order in
-//! which they were set, as in the small hashes of a real one; `UNSUBSCRIBE` of everything is sorted.
+//! Its answers are those of Redis 7.0, byte for byte; `redis_real.rs` compares them. It has only some commands and few of
+//! their options, and takes requests only as arrays. Fields come in the order in which they were set, as in the small
+//! hashes of a real one. Members of sets and what `UNSUBSCRIBE` of everything ends are sorted.
 
 mod commands;
+mod connections;
+mod hashes;
+mod keys;
+mod lua;
 pub mod resp;
+mod scripts;
+mod sets;
+mod sorted_sets;
+mod streams;
+mod strings;
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
+use std::rc::Rc;
 
-use resp::{array, bulk, error, parse};
+use resp::{Answer, array, bulk, error, parse};
+use values::{Entry, Fields, Keyspace, Members, Stream};
 
 /// A client's connection; no number is used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -24,29 +36,12 @@ struct Client {
     output: Vec<u8>,
     channels: BTreeSet<Vec<u8>>,
     authenticated: bool,
+    database: usize,
     /// Redis has closed it; only its output is left.
     closed: bool,
 }
 
-type Fields = Vec<(Vec<u8>, Vec<u8>)>;
-
-enum Value {
-    Hash(Fields),
-    /// No test asks for its content.
-    Text,
-}
-
-struct Entry {
-    value: Value,
-    /// The last moment at which the key exists.
-    until_millis: Option<u64>,
-}
-
-impl Entry {
-    fn is_there(&self, now_millis: u64) -> bool {
-        self.until_millis.is_none_or(|until_millis| until_millis >= now_millis)
-    }
-}
+const DATABASES: usize = 16;
 
 /// Input of clients that comes during a stall.
 enum Arrival {
@@ -54,11 +49,19 @@ enum Arrival {
     Gone(Conn),
 }
 
+/// The keys of a database.
+pub struct Saved(Keyspace);
+
 #[derive(Default)]
 pub struct Redis {
     clients: BTreeMap<Conn, Client>,
     opened: usize,
-    keys: BTreeMap<Vec<u8>, Entry>,
+    databases: [Keyspace; DATABASES],
+    /// The database of the request that is being executed.
+    database: usize,
+    /// The sources of the scripts by their SHA1.
+    scripts: BTreeMap<String, Rc<[u8]>>,
+    has_script_written: bool,
     /// The only user and its password, if one is required.
     required: Option<(String, String)>,
     loading: bool,
@@ -134,14 +137,15 @@ impl Redis {
         }
     }
 
-    /// Restarts Redis, not stalled. Connections are closed; their output and what arrived in a stall are lost. Other
-    /// settings of tests remain.
+    /// Restarts Redis, not stalled. Connections are closed; their output, what arrived in a stall and all scripts are
+    /// lost. Other settings of tests remain.
     pub fn restart(&mut self, keep_data: bool) {
         self.clients.clear();
         self.arrivals.clear();
         self.stalled = false;
+        self.scripts.clear();
         if !keep_data {
-            self.keys.clear();
+            self.flush_all();
         }
     }
 
@@ -165,7 +169,8 @@ impl Redis {
         self.output_max = Some(bytes);
     }
 
-    /// Answers that command, in upper case, with that error from now on; `None` makes it work again.
+    /// Answers that command, in upper case, with that error from now on; `None` makes it work again. A script that uses
+    /// the command fails with that error, unless it has written before and the error is about no right.
     pub fn refuse(&mut self, command: &str, error: Option<&str>) {
         match error {
             Some(error) => self.refused.insert(command.to_string(), error.to_string()),
@@ -192,8 +197,29 @@ impl Redis {
         subscribers.len()
     }
 
+    /// Deletes the keys of all databases.
     pub fn flush_all(&mut self) {
-        self.keys.clear();
+        self.databases = Default::default();
+    }
+
+    /// Returns all keys of database 0 as they are, for [`Redis::restore`].
+    pub fn save(&self) -> Saved {
+        Saved(self.databases[0].clone())
+    }
+
+    /// Replaces all keys of database 0 by older ones, as a replica that lags does when it takes over.
+    pub fn restore(&mut self, saved: &Saved) {
+        self.databases[0] = saved.0.clone();
+    }
+
+    /// Forgets all scripts, as `SCRIPT FLUSH` does.
+    pub fn flush_scripts(&mut self) {
+        self.scripts.clear();
+    }
+
+    /// Deletes a key of database 0 at once, as if its time to live had ended.
+    pub fn expire(&mut self, key: &str) {
+        self.databases[0].remove(key.as_bytes());
     }
 
     // State that tests look at.
@@ -222,19 +248,34 @@ impl Redis {
         channels
     }
 
+    /// Returns the keys of database 0, as the following functions look at its keys.
     pub fn keys(&self, now_millis: u64) -> Vec<String> {
-        let there = self.keys.iter().filter(|(_, entry)| entry.is_there(now_millis));
-        there.map(|(key, _)| text(key)).collect()
+        self.keys_of(0, now_millis)
+    }
+
+    pub fn keys_of(&self, database: usize, now_millis: u64) -> Vec<String> {
+        self.databases[database].keys(now_millis).map(text).collect()
     }
 
     /// Returns the fields of a hash, or none if the key is missing or not a hash.
     pub fn hash(&self, key: &str, now_millis: u64) -> BTreeMap<String, String> {
-        match self.entry(key, now_millis).map(|entry| &entry.value) {
-            Some(Value::Hash(fields)) => {
-                fields.iter().map(|(field, value)| (text(field), text(value))).collect()
-            }
-            _ => BTreeMap::new(),
-        }
+        let fields = self.entry(key, now_millis).and_then(Entry::value::<Fields>);
+        let fields = fields.into_iter().flat_map(Fields::iter);
+        fields.map(|(field, value)| (text(field), text(value))).collect()
+    }
+
+    /// Returns the members of a set, or none if the key is missing or not a set.
+    pub fn set(&self, key: &str, now_millis: u64) -> BTreeSet<String> {
+        let members = self.entry(key, now_millis).and_then(Entry::value::<Members>);
+        members.into_iter().flatten().map(|member| text(member)).collect()
+    }
+
+    /// Returns the number of each entry of a stream and the value of its last field, or none if the key is missing or not
+    /// a stream.
+    pub fn stream(&self, key: &str, now_millis: u64) -> Vec<(String, String)> {
+        let stream = self.entry(key, now_millis).and_then(Entry::value::<Stream>);
+        let entries = stream.into_iter().flat_map(|stream| &stream.entries);
+        entries.map(|(id, words)| (id.to_string(), text(&words[words.len() - 1]))).collect()
     }
 
     /// Returns the time to live of a key; `None` if it is missing or has no limit.
@@ -242,7 +283,8 @@ impl Redis {
         Some(self.entry(key, now_millis)?.until_millis? - now_millis)
     }
 
-    /// Returns how often each command was executed, by its first word in upper case. Refused ones don't count.
+    /// Returns how often each command was executed, by its first word in upper case. Refused ones don't count; those of
+    /// scripts do.
     pub fn commands(&self) -> &BTreeMap<String, usize> {
         &self.commands
     }
@@ -250,7 +292,7 @@ impl Redis {
     // Internals.
 
     fn entry(&self, key: &str, now_millis: u64) -> Option<&Entry> {
-        self.keys.get(key.as_bytes()).filter(|entry| entry.is_there(now_millis))
+        self.databases[0].get(key.as_bytes()).filter(|entry| entry.is_there(now_millis))
     }
 
     fn live(&mut self, conn: Conn) -> Option<&mut Client> {
@@ -284,11 +326,18 @@ impl Redis {
     }
 
     fn execute(&mut self, conn: Conn, words: &[Vec<u8>], now_millis: u64) {
-        self.keys.retain(|_, entry| entry.is_there(now_millis));
-        if !words.is_empty() {
-            let reply = self.answer(conn, words, now_millis).unwrap_or_else(|text| error(&text));
-            self.deliver(conn, &reply);
+        if words.is_empty() {
+            return;
         }
+        self.databases.iter_mut().for_each(|keyspace| keyspace.sweep(now_millis));
+        self.database = self.clients[&conn].database;
+        let reply = self.answer(conn, words, now_millis).unwrap_or_else(Answer::Error);
+        self.deliver(conn, &reply.encode());
+    }
+
+    /// Returns the keys of the database of the request that is being executed.
+    fn keyspace(&mut self) -> &mut Keyspace {
+        &mut self.databases[self.database]
     }
 
     fn deliver(&mut self, conn: Conn, bytes: &[u8]) {

@@ -53,7 +53,7 @@ fn joins_leaves_and_renames_are_announced_on_every_process() {
     cluster.ask(ann, "/rooms", &["-- rooms: #dev (1), #lobby (1)"]);
     cluster.ask(ann, "/join dev", &["-- you are in #dev with rob"]);
     cluster.expect(bob, &["-- ann joined"]);
-    cluster.ask(bob, "/who", &["-- in #dev: rob, ann"]);
+    cluster.ask(bob, "/who", &["-- in #dev: ann, rob"]);
     cluster.ask(bob, "/rooms", &["-- rooms: #dev (2)"]);
     cluster.say(ann, "/quit lunch");
     cluster.expect(bob, &["-- ann left (lunch)"]);
@@ -74,7 +74,7 @@ fn process_that_has_just_started_lists_all_clients() {
     let third = cluster.start();
     cluster.run();
     let cy = cluster.join(third, "cy");
-    cluster.ask(cy, "/who", &["-- in #lobby: cy, ann"]);
+    cluster.ask(cy, "/who", &["-- in #lobby: ann, cy"]);
     cluster.ask(cy, "/rooms", &["-- rooms: #lobby (2), #dev (1)"]);
     cluster.expect(ann, &["-- cy joined"]);
     cluster.expect(bob, &[]);
@@ -98,6 +98,48 @@ fn private_messages_pass_between_processes_both_ways() {
     cluster.run();
     let lines = cluster.unread(ann);
     assert!(lines.contains(&"-- nobody is called bob. /who lists the names".to_string()), "{lines:?}");
+    cluster.end();
+}
+
+#[test]
+fn answers_pass_between_processes_until_the_sender_has_gone() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    cluster.ask(ann, "/msg bob psst", &[]);
+    cluster.expect(bob, &["[ann] psst"]);
+    cluster.ask(bob, "/reply what?", &[]);
+    cluster.expect(ann, &["[bob] what?"]);
+    cluster.ask(ann, "/reply nothing", &[]);
+    cluster.expect(bob, &["[ann] nothing"]);
+    cluster.say(ann, "/quit");
+    cluster.expect(bob, &["-- ann left"]);
+    // Another client that takes the name is not the one that has written.
+    let again = cluster.join(0, "ann");
+    cluster.expect(bob, &["-- ann joined"]);
+    cluster.say(bob, "/reply are you there?");
+    cluster.run();
+    let lines = cluster.unread(bob);
+    assert!(lines.len() == 1 && lines[0].starts_with("-- "), "{lines:?}");
+    cluster.expect(again, &[]);
+    cluster.end();
+}
+
+#[test]
+fn private_message_to_a_client_that_leaves_meanwhile_is_reported_to_the_sender() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.expect(ann, &["-- bob joined"]);
+    // The process of the recipient is stopped, so Redis still has the name when the message is on its way.
+    cluster.set_frozen(1, true);
+    cluster.stage(1).world().reset(bob.wire);
+    cluster.stage(1).run();
+    cluster.ask(ann, "/msg bob psst", &[]);
+    cluster.set_frozen(1, false);
+    cluster.run();
+    let lines = cluster.unread(ann);
+    assert!(lines.contains(&"-- nobody is called bob. /who lists the names".into()), "{lines:?}");
+    assert!(lines.contains(&"-- bob left".into()), "{lines:?}");
     cluster.end();
 }
 
@@ -172,7 +214,7 @@ fn programs_and_tabs_receive_messages_of_other_processes() {
     let mut one = Socket::open(cluster.stage(0), "/raw/lobby?name=one&echo=1");
     cluster.expect(ann, &["-- one joined"]);
     let mut two = Socket::open(cluster.stage(1), "/raw/lobby?name=two");
-    let mut tab = Socket::open(cluster.stage(1), "/ws?name=tab&room=lobby");
+    let mut tab = cluster.open(1, "/ws?name=tab&room=lobby");
     cluster.expect(ann, &["-- two joined", "-- tab joined"]);
     tab.texts(cluster.stage(1));
     cluster.stage(0).send(one.wire, &frame(BINARY, [0, 255, 10]));
@@ -244,14 +286,18 @@ fn message_of_another_redis_client_is_shown_as_from_redis() {
         b"",
         b"  ",
         &large,
-        br#"{"chinwag":"000000000000000a","type":"sing"}"#,
-        br#"{"chinwag":"#,
+        b"chinwag ",
+        b"chinwag 1 2",
+        b"chinwag x y z {}",
+        br#"chinwag - - - {"sing":{}}"#,
+        br#"chinwag - - - {"say":"#,
+        br#"chinwag - - - {"say":{"from":"eve"}}"#,
     ] {
         cluster.redis.publish("chinwag:lobby", payload);
-        cluster.redis.publish("chinwag:@presence", payload);
+        cluster.redis.publish("chinwag:@00000000000003e8", payload);
         cluster.expect(ann, &[]);
     }
-    assert_eq!(cluster.counts(0).ignored, 12);
+    assert_eq!(cluster.counts(0).ignored, 20);
     cluster.say(bob, "still here");
     cluster.expect(ann, &["bob: still here"]);
     cluster.end();

@@ -1,5 +1,9 @@
 //! The virtual Redis alone: its answers, and the faults that tests cause.
 
+mod dialogue;
+
+pub use dialogue::DIALOGUE;
+
 use crate::redis::resp::{array, bulk};
 use crate::redis::{Conn, Redis};
 
@@ -56,73 +60,6 @@ fn message(channel: &str, payload: &str) -> String {
     format!("*3\n$7\nmessage\n${}\n{channel}\n${}\n{payload}\n", channel.len(), payload.len())
 }
 
-/// Requests of one client, and their answers.
-pub const DIALOGUE: &[(&str, &str)] = &[
-    ("PING", "+PONG"),
-    ("ping hi", "$2\nhi"),
-    ("PING a b", "-ERR wrong number of arguments for 'ping' command"),
-    ("NONE 3", "-ERR unknown command 'NONE', with args beginning with: '3' "),
-    ("AUTH a b c", "-ERR syntax error"),
-    ("AUTH a x", "-WRONGPASS invalid username-password pair or user is disabled."),
-    ("SELECT 15", "+OK"),
-    ("SELECT 16", "-ERR DB index is out of range"),
-    ("SELECT 00", "-ERR value is not an integer or out of range"),
-    ("SELECT 0", "+OK"),
-    ("CLIENT", "-ERR wrong number of arguments for 'client' command"),
-    ("client nap", "-ERR unknown subcommand 'nap'. Try CLIENT HELP."),
-    ("client setname a b", "-ERR wrong number of arguments for 'client|setname' command"),
-    ("CLIENT SETNAME a", "+OK"),
-    ("CLIENT SETNAME \n", "-ERR Client names cannot contain spaces, newlines or special characters."),
-    ("PUBSUB NUMSUB", "*0"),
-    ("PUBSUB NUMSUB a b", "*4\n$1\na\n:0\n$1\nb\n:0"),
-    ("PUBLISH a b", ":0"),
-    ("HSET h a 1 b", "-ERR wrong number of arguments for 'hset' command"),
-    ("HSET h b 1 a 2", ":2"),
-    ("HSET h a 3 a 4 c ", ":1"),
-    ("HGETALL h", "*6\n$1\nb\n$1\n1\n$1\na\n$1\n4\n$1\nc\n$0\n"),
-    ("HGETALL n", "*0"),
-    ("HGET h a", "$1\n4"),
-    ("HGET h z", "$-1"),
-    ("HGET n a", "$-1"),
-    ("HGET h", "-ERR wrong number of arguments for 'hget' command"),
-    ("EXISTS h h n", ":2"),
-    ("PTTL h", ":-1"),
-    ("PTTL n", ":-2"),
-    ("PEXPIRE h x", "-ERR value is not an integer or out of range"),
-    ("PEXPIRE h 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
-    ("PEXPIRE n 1", ":0"),
-    ("PEXPIRE h 100000", ":1"),
-    ("HDEL h a a z", ":1"),
-    ("HDEL h b c", ":2"),
-    ("EXISTS h", ":0"),
-    ("HSET h a 1", ":1"),
-    ("PTTL h", ":-1"),
-    ("PEXPIRE h 0", ":1"),
-    ("HDEL h a", ":0"),
-    ("DEL h", ":0"),
-    ("SET s v", "+OK"),
-    ("HSET s a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-    ("HDEL s a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-    ("HGETALL s", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-    ("HGET s a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-    ("DEL s n", ":1"),
-    ("UNSUBSCRIBE", "*3\n$11\nunsubscribe\n$-1\n:0"),
-    (
-        "SUBSCRIBE a b a",
-        "*3\n$9\nsubscribe\n$1\na\n:1\n*3\n$9\nsubscribe\n$1\nb\n:2\n*3\n$9\nsubscribe\n$1\na\n:2",
-    ),
-    ("PING", "*2\n$4\npong\n$0\n"),
-    ("PING x", "*2\n$4\npong\n$1\nx"),
-    (
-        "CLIENT SETNAME x",
-        "-ERR Can't execute 'client|setname': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
-         allowed in this context",
-    ),
-    ("UNSUBSCRIBE z b", "*3\n$11\nunsubscribe\n$1\nz\n:2\n*3\n$11\nunsubscribe\n$1\nb\n:1"),
-    ("UNSUBSCRIBE", "*3\n$11\nunsubscribe\n$1\na\n:0"),
-    ("PING", "+PONG"),
-];
-
 /// Invalid requests, with the error.
 pub const BROKEN: [(&str, &str); 5] = [
     ("*1\r\n+PING\r\n", "expected '$', got '+'"),
@@ -149,7 +86,7 @@ fn requests_are_answered_however_they_are_cut() {
         pieces.iter().for_each(|piece| bench.redis.receive(bench.conns[who], piece, 1_000));
         assert_eq!(bench.output(who), whole);
     };
-    for at in 0..all.len() {
+    for at in (0..all.len()).step_by(7) {
         play(&[&all[..at], &all[at..]]);
     }
     play(&all.chunks(1).collect::<Vec<_>>());
@@ -326,4 +263,106 @@ fn connections_are_killed_garbled_and_closed_for_being_slow() {
     bench.redis.garble(bench.conns[3], b"\xff?");
     bench.send(3, "PING");
     assert_eq!(bench.redis.take_output(bench.conns[3]), b"\xff?+PONG\r\n");
+}
+
+#[test]
+fn databases_have_keys_of_their_own_and_share_channels() {
+    let mut bench = Bench::new(2);
+    bench.ask(1, "SELECT 3", "+OK");
+    bench.ask(0, "SET a 1", "+OK");
+    bench.ask(1, "EXISTS a", ":0");
+    bench.ask(1, "SET b 1", "+OK");
+    assert_eq!(
+        (bench.redis.keys(1_000), bench.redis.keys_of(3, 1_000)),
+        (vec!["a".into()], vec!["b".into()])
+    );
+    bench.send(1, "SUBSCRIBE c");
+    bench.output(1);
+    bench.ask(0, "PUBLISH c x", ":1");
+    assert_eq!(bench.output(1), message("c", "x"));
+    bench.redis.flush_all();
+    assert!(bench.redis.keys(1_000).is_empty() && bench.redis.keys_of(3, 1_000).is_empty());
+}
+
+#[test]
+fn tests_see_sets_and_streams_and_end_keys() {
+    let mut bench = Bench::new(1);
+    bench.ask(0, "SADD set b a", ":2");
+    bench.ask(0, "XADD stream 1-1 e one", "$3\n1-1");
+    bench.ask(0, "XADD stream 2-1 e two", "$3\n2-1");
+    assert_eq!(bench.redis.set("set", 1_000).into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    let entries = [("1-1".into(), "one".into()), ("2-1".into(), "two".into())];
+    assert_eq!(bench.redis.stream("stream", 1_000), entries);
+    assert!(bench.redis.set("stream", 1_000).is_empty() && bench.redis.stream("set", 1_000).is_empty());
+    bench.redis.expire("set");
+    bench.ask(0, "EXISTS set stream", ":1");
+}
+
+/// Publishes, writes, publishes again, and ends with a status.
+const SCRIPT: &str = "redis.call('PUBLISH','c','a')redis.call('HSET','h','f',1)redis.call('SADD','s','m')\
+                      redis.call('PUBLISH','c','b')return{ok='done'}";
+
+#[test]
+fn publications_of_a_script_are_delivered_in_order_to_those_who_subscribed() {
+    let mut bench = Bench::new(3);
+    bench.send(0, "SUBSCRIBE c");
+    bench.output(0);
+    bench.ask(1, &format!("EVAL {SCRIPT} 0"), "+done");
+    assert_eq!(bench.output(0), message("c", "a") + &message("c", "b"));
+    assert_eq!(bench.redis.commands()["PUBLISH"], 2);
+    bench.redis.set_stalled(true, 1_000);
+    bench.send(1, &format!("EVAL {SCRIPT} 0"));
+    bench.send(2, "PUBLISH c x");
+    bench.redis.set_stalled(false, 1_000);
+    assert_eq!(bench.output(0), ["a", "b", "x"].map(|payload| message("c", payload)).concat());
+}
+
+#[test]
+fn script_is_refused_at_its_first_write_or_for_a_missing_right() {
+    const FULL: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+    const NO_RIGHT: &str = "NOPERM this user has no permissions to run the 'sadd' command";
+    const MAY_NOT: &str = "ERR The user executing the script can't run this command or subcommand";
+    const MAY_NOT_PUBLISH: &str =
+        "ERR The user executing the script can't publish to the channel mentioned in the command";
+    let mut bench = Bench::new(1);
+    bench.ask(0, "EVAL return(1) 0", ":1");
+    let ask = |bench: &mut Bench, error: &str| {
+        bench.send(0, &format!("EVAL {SCRIPT} 0"));
+        let output = bench.output(0);
+        let begin = format!("-{error} script: ");
+        assert!(output.starts_with(&begin) && output.ends_with(", on @user_script:1.\n"), "{output}");
+    };
+    bench.redis.refuse("HSET", Some(FULL));
+    ask(&mut bench, FULL);
+    assert!(bench.redis.keys(1_000).is_empty());
+    bench.redis.refuse("HSET", None);
+    bench.redis.refuse("SADD", Some(FULL));
+    bench.ask(0, &format!("EVAL {SCRIPT} 0"), "+done");
+    bench.redis.flush_all();
+    bench.redis.refuse("SADD", Some(NO_RIGHT));
+    ask(&mut bench, MAY_NOT);
+    assert_eq!(bench.redis.keys(1_000), ["h"], "it had written before");
+    bench.redis.refuse("SADD", None);
+    bench.redis.refuse_name("c", Some("NOPERM no permissions to access a channel"));
+    ask(&mut bench, MAY_NOT_PUBLISH);
+    bench.redis.refuse_name("c", None);
+    bench.redis.refuse("EVAL", Some(FULL));
+    bench.ask(0, &format!("EVAL {SCRIPT} 0"), &format!("-{FULL}"));
+}
+
+#[test]
+fn scripts_are_lost_in_a_restart() {
+    const LOST: &str = "-NOSCRIPT No matching script. Please use EVAL.";
+    let mut bench = Bench::new(1);
+    bench.send(0, "SCRIPT LOAD return(1)");
+    let output = bench.output(0);
+    let call = format!("EVALSHA {} 0", output.lines().nth(1).unwrap());
+    bench.ask(0, &call, ":1");
+    bench.redis.restart(true);
+    let client = bench.open();
+    bench.ask(client, &call, LOST);
+    bench.ask(client, "EVAL return(1) 0", ":1");
+    bench.ask(client, &call, ":1");
+    bench.ask(client, "SCRIPT FLUSH", "+OK");
+    bench.ask(client, &call, LOST);
 }

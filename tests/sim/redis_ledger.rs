@@ -37,6 +37,8 @@ struct Scenario {
     killed: BTreeSet<usize>,
     frozen: BTreeSet<usize>,
     stalled: bool,
+    /// Redis has lost its data at some time, and its order with it.
+    lost_data: bool,
     /// A log of all actions, for debugging.
     story: Vec<String>,
 }
@@ -70,6 +72,7 @@ impl Scenario {
             killed: BTreeSet::new(),
             frozen: BTreeSet::new(),
             stalled: false,
+            lost_data: false,
             story: vec![format!("{processes} processes {flags}")],
         };
         for (process, room) in (0..processes).flat_map(|process| ROOMS.map(|room| (process, room))) {
@@ -164,6 +167,7 @@ impl Scenario {
             }
             2 => {
                 let (down, keep) = (self.rng.bool(), self.rng.bool());
+                self.lost_data |= !keep;
                 self.stalled = false;
                 self.cluster.set_redis_down(down, keep);
             }
@@ -172,7 +176,10 @@ impl Scenario {
                 self.rng.choice(conns).into_iter().for_each(|conn| self.cluster.redis.kill(conn));
             }
             5 => self.cluster.redis.kill_pubsub(),
-            6 => self.cluster.redis.flush_all(),
+            6 => {
+                self.lost_data = true;
+                self.cluster.redis.flush_all();
+            }
             7 | 8 => {
                 let cut_off = self.rng.bool();
                 self.cluster.set_cut_off(process, cut_off);
@@ -233,10 +240,13 @@ impl Scenario {
             .map(|(place, guest)| (place, self.stays(guest).pop().expect("a room").1))
             .collect();
         for ((process, room), received) in &observed {
-            judge_order(*process, room, received);
+            judge_order(*process, room, received, self.lost_data);
         }
         for room in ROOMS {
             self.judge_room(room, &observed);
+            if !self.lost_data {
+                self.judge_one_order(room, &observed);
+            }
         }
         for actor in self.actors.iter().filter(|actor| self.cluster.is_alive(actor.guest.process)) {
             self.judge_stays(actor, &observed);
@@ -285,6 +295,23 @@ impl Scenario {
                 false => missing.len() <= reported,
             };
             assert!(fits, "process {process} in {room}: reported {reported} of {missing:?}");
+        }
+    }
+
+    /// Checks that two processes saw the messages of all other processes in the same order. Their own they may have seen earlier,
+    /// while Redis was away.
+    fn judge_one_order(&self, room: &str, observed: &BTreeMap<(usize, &str), Vec<Received>>) {
+        let here: Vec<_> = observed.iter().filter(|((_, other), _)| *other == room).collect();
+        for ((one, _), received) in &here {
+            for ((other, _), others) in here.iter().filter(|((other, _), _)| other > one) {
+                let is_far = |it: &&Received| {
+                    matches!(it, Received::Message { .. }) && !self.is_of(it, *one) && !self.is_of(it, *other)
+                };
+                let common = |all: &[Received], with: &[Received]| -> Vec<Received> {
+                    all.iter().filter(is_far).filter(|it| with.contains(it)).cloned().collect()
+                };
+                assert_eq!(common(received, others), common(others, received), "{one} and {other} in {room}");
+            }
         }
     }
 
@@ -367,14 +394,16 @@ fn read(line: &str) -> Option<Received> {
     Some(Received::Message { actor: actor.parse().ok()?, number: number.parse().ok()? })
 }
 
-/// Checks that each message came once, and those of one sender in order.
-fn judge_order(process: usize, room: &str, received: &[Received]) {
+/// Checks that each message came once, and those of one sender in order, unless Redis has lost the order with its data.
+fn judge_order(process: usize, room: &str, received: &[Received], lost_data: bool) {
     let mut last: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut all = BTreeSet::new();
     for one in received {
         if let Received::Message { actor, number } = one {
+            assert!(all.insert((*actor, *number)), "process {process} in {room}: m{actor}-{number} again");
             let before = last.insert(*actor, *number);
             assert!(
-                before.is_none_or(|before| before < *number),
+                lost_data || before.is_none_or(|before| before < *number),
                 "process {process} in {room}: m{actor}-{number} after m{actor}-{before:?}"
             );
         }
@@ -392,15 +421,26 @@ fn run(seed: u64) -> Vec<u64> {
         eprintln!("SIM_SEED={seed} fails");
         if env::var("SIM_SEED").is_ok() {
             eprintln!("{}", scenario.story.join("\n"));
-            for (name, guest) in scenario.observers.iter() {
-                eprintln!("--- {name:?}\n{}", String::from_utf8_lossy(scenario.cluster.read(*guest)));
+            let observers = scenario.observers.iter().map(|(place, guest)| (format!("{place:?}"), *guest));
+            let actors =
+                scenario.actors.iter().enumerate().map(|(index, actor)| (format!("c{index}"), actor.guest));
+            for (name, guest) in observers.chain(actors) {
+                if scenario.cluster.is_alive(guest.process) {
+                    let text = String::from_utf8_lossy(scenario.cluster.read(guest));
+                    let lines: Vec<String> = text.lines().map(|line| format!("{line:.70}")).collect();
+                    eprintln!("--- {name} at {}\n{}", guest.process, lines.join("\n"));
+                }
             }
         }
         std::panic::resume_unwind(panic);
     }
     let alive = scenario.alive().into_iter();
     let hashes = alive.map(|process| scenario.cluster.stage(process).world().hash).collect();
-    scenario.cluster.end();
+    let cluster = scenario.cluster;
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cluster.end())).unwrap_or_else(|panic| {
+        eprintln!("SIM_SEED={seed} does not end\n{}", scenario.story.join("\n"));
+        std::panic::resume_unwind(panic)
+    });
     hashes
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::access::RoomRules;
 use crate::chat::crowd::Crowd;
 use crate::chat::ids::ClientId;
-use crate::protocol::{Dialect, Epoch, Event, Message, UNIQUE_ID_MAX_BYTES};
+use crate::protocol::{Change, Dialect, Epoch, Event, Message, RoomPosition, UNIQUE_ID_MAX_BYTES};
 use crate::text::{NAME_MAX_BYTES, Name, RoomName, Text};
 use crate::time::Moment;
 
@@ -17,7 +17,7 @@ pub struct Room {
     pub(super) serial: u32,
     /// The clients that are sent the room's events, by dialect. The lists are dense for fast fan-out; each client has its
     /// index.
-    pub(super) subscribers: [Vec<ClientId>; Dialect::Redis as usize + 1],
+    pub(super) subscribers: [Vec<ClientId>; Dialect::IN_ROOMS.len()],
     /// The number of changes of the subscribers, modulo 2^32.
     pub changes: u32,
     /// Joins and leaves that were not announced.
@@ -28,20 +28,20 @@ pub struct Room {
     pub(super) history: VecDeque<Rc<Message>>,
     /// The number of messages that were stored once and are not any more.
     pub(super) evicted: u64,
-    /// The sequence number of the last message or gap.
+    /// The epoch of the sequence numbers.
+    pub epoch: Epoch,
+    /// The sequence number of the last numbered change.
     pub(super) seq: u64,
-    /// The sequence number of the last gap; 0: there was none.
-    pub(super) gap_seq: u64,
     /// The time when the last subscriber left.
     pub(super) unused_since: Moment,
     /// `None`: the rules of an open room.
     pub(super) rules: Option<Rc<RoomRules>>,
     /// The topic that a client has set (`None`: it has removed it), and the client's name.
-    pub(super) topic: Option<(Option<Name>, Option<Text>)>,
+    pub topic: Option<(Option<Name>, Option<Text>)>,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, serial: u32, rules: Option<Rc<RoomRules>>) -> Room {
+    pub(super) fn new(name: RoomName, serial: u32, epoch: Epoch, rules: Option<Rc<RoomRules>>) -> Room {
         Room {
             name,
             serial,
@@ -51,8 +51,8 @@ impl Room {
             catching_up: 0,
             history: VecDeque::new(),
             evicted: 0,
+            epoch,
             seq: 0,
-            gap_seq: 0,
             unused_since: Moment::default(),
             rules,
             topic: None,
@@ -61,11 +61,6 @@ impl Room {
 
     pub fn rules(&self) -> &RoomRules {
         self.rules.as_deref().unwrap_or(&RoomRules::OPEN)
-    }
-
-    /// Sets or removes the topic, until the room is closed.
-    pub fn set_topic(&mut self, by: Option<Name>, text: Option<Text>) {
-        self.topic = Some((by, text));
     }
 
     pub fn has_topic(&self) -> bool {
@@ -87,25 +82,20 @@ impl Room {
         self.subscribers.get(dialect as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// The members, remote ones last. SSE clients are subscribers and not members.
+    /// The members of this process. SSE clients are subscribers and not members.
     pub fn members(&self) -> impl Iterator<Item = ClientId> {
-        let [line, json, raw, _, remote] = &self.subscribers;
-        [line, json, raw, remote].into_iter().flatten().copied()
+        let [line, json, raw, _] = &self.subscribers;
+        [line, json, raw].into_iter().flatten().copied()
     }
 
-    /// The number of members.
+    /// The number of members of this process.
     pub fn count(&self) -> usize {
-        let [line, json, raw, _, remote] = &self.subscribers;
-        line.len() + json.len() + raw.len() + remote.len()
+        let [line, json, raw, _] = &self.subscribers;
+        line.len() + json.len() + raw.len()
     }
 
-    /// The number of local clients that need the room's messages of other processes, including those catching up.
-    pub fn local_subscribers(&self) -> usize {
-        let subscribers: usize = self.subscribers[..Dialect::Redis as usize].iter().map(Vec::len).sum();
-        subscribers + self.catching_up as usize
-    }
-
-    pub(super) fn is_unused(&self) -> bool {
+    /// Whether no client needs the room's messages, not even to catch up.
+    pub fn is_unused(&self) -> bool {
         self.catching_up == 0 && self.subscribers.iter().all(Vec::is_empty)
     }
 
@@ -125,26 +115,16 @@ impl Room {
         subscribers.get(index as usize).copied()
     }
 
-    /// The epoch of the room's sequence numbers in that process.
-    pub fn epoch(&self, process: u64) -> Epoch {
-        Epoch { process, room: self.serial }
-    }
-
-    /// Records that messages of other processes are missing, or may be from now on. They take one sequence number
-    /// together, so that a position before the gap differs from one after it.
-    pub fn record_gap(&mut self) {
-        self.seq += 1;
-        self.gap_seq = self.seq;
-    }
-
-    /// The sequence number of the last gap: a client with a lower position may have missed messages. 0: there was none.
-    pub fn gap_seq(&self) -> u64 {
-        self.gap_seq
-    }
-
-    /// The sequence number of the last message or gap.
+    /// The sequence number of the last numbered change.
     pub fn seq(&self) -> u64 {
         self.seq
+    }
+
+    /// The last numbered change that this process has, for other processes; `None` if there was none.
+    pub fn position(&self) -> Option<RoomPosition> {
+        let last = self.history.back().filter(|last| last.seq == self.seq);
+        let id = last.and_then(|last| last.id);
+        (self.seq > 0).then_some(RoomPosition { epoch: self.epoch, seq: self.seq, id })
     }
 
     /// The last `count` messages, oldest first.
@@ -179,11 +159,11 @@ impl Room {
     }
 
     /// Takes the summary of joins and leaves; `None` if there were none, or if nobody is there to read it.
-    pub fn take_summary(&mut self) -> Option<Event> {
+    pub fn take_summary(&mut self) -> Option<Change> {
         let crowd = std::mem::take(&mut self.crowd);
-        let (room, count) = (self.name.clone(), self.count());
-        let has_content = crowd.joined + crowd.left > 0 && !self.is_unused();
-        has_content.then_some(Event::Crowd { room, joined: crowd.joined, left: crowd.left, count })
+        let Crowd { joined, left, .. } = crowd;
+        let has_content = joined + left > 0 && !self.is_unused();
+        has_content.then(|| Change::Crowd { joined, left, count: self.count() })
     }
 
     /// Whether the message with that sequence number is still stored.

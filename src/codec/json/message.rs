@@ -332,7 +332,7 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
     Some(match event {
         Event::Welcome { id, name } => ServerMessage::Welcome { id: Id(*id), name: name.as_str() },
         Event::Private { by, from, text } => {
-            let extra = Extra { by: by.map(Id), ..extra };
+            let extra = Extra { by: Some(Id(*by)), ..extra };
             ServerMessage::Private { from: from.as_str(), text: text.as_str(), extra }
         }
         Event::PrivateSent { by, from, to, text } => {
@@ -439,9 +439,9 @@ fn whois_message<'a>(whois: &'a Whois, extra: Extra<'a>) -> ServerMessage<'a> {
 /// The object for an event of a room.
 fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
     Some(match event {
-        Event::YouJoined { by, name, room, others, more, epoch, seq, since, .. } => {
+        Event::YouJoined { by, name, room, others, more, epoch, seq, .. } => {
             let (by, epoch) = (Some(Id(*by)), Some(epoch.to_string()));
-            let extra = Extra { by, epoch, seq: Some(*seq), since: Some(*since), ..extra };
+            let extra = Extra { by, epoch, seq: Some(*seq), since: Some(0), ..extra };
             ServerMessage::Joined {
                 room: room.as_str(),
                 name: name.as_str(),

@@ -171,6 +171,7 @@ export class Client extends EventTarget {
     if (type === "welcome") this.#welcomed(event);
     else if (type === "message" && room) this.#hear(room, event);
     else if (type !== "history" || !pending?.isInternal) this.#emit(type, event);
+    if (type === "missed" && room && !event.count) Object.assign(room, { epoch: "", seq: 0 });
     if (type === "error") pending?.reject(problem(event.code, event.text));
     else pending?.resolve(event);
     if (type === "bye") this.reason = String(event.reason ?? "");
@@ -229,21 +230,15 @@ export class Client extends EventTarget {
   /** Emits what the history and the messages since have that is new, in order. */
   #catchUp(room) {
     const { name, joined, got, held, isKnown, isMoved, seen, seq: last } = room;
-    const { epoch, seq: end, since } = joined;
+    const { epoch, seq: end } = joined;
     room.held = null;
     room.epoch = epoch;
-    const inOrder = [...new Map([...got, ...held].map((one) => [one.seq, one])).values()].sort((a, b) => a.seq - b.seq);
-    const hasSeen = (one) => (isMoved ? seen.has(fingerprint(one)) : one.seq <= last);
+    const inOrder = [...new Map([...got, ...held].map((one) => [one.seq || one, one])).values()].sort((a, b) => a.seq - b.seq);
+    const hasSeen = (one) => (isMoved || !one.seq ? seen.has(fingerprint(one)) : one.seq <= last);
     const fresh = inOrder.filter((one) => !hasSeen(one));
-    let count = 0;
-    let anew = false;
-    if (isMoved) {
-      const known = inOrder.findLast(hasSeen);
-      anew = !known && (last > 0 || end > 0);
-      if (anew || known?.seq < since) count = undefined;
-    } else if (isKnown) {
-      count = last < since ? undefined : Math.max(0, end - last - fresh.filter(({ seq }) => seq <= end).length);
-    }
+    const anew = isMoved && last + end > 0 && !inOrder.some(hasSeen);
+    let count = anew ? undefined : 0;
+    if (isKnown && !isMoved) count = Math.max(0, end - last - fresh.filter(({ seq }) => seq && seq <= end).length);
     if (count !== 0) this.#emit("missed", { room: name, count, anew });
     if (!isKnown && got.length > 0) {
       for (const one of got) this.#see(room, one);
@@ -262,14 +257,14 @@ export class Client extends EventTarget {
   }
 
   #deliver(room, event) {
-    if (event.seq <= room.seq) return;
+    if (event.seq && event.seq <= room.seq) return;
     this.#see(room, event);
     // A client without echo does not read its own messages later, either.
     if (room.echo || !this.isOwn(event)) this.#emit("message", event);
   }
 
   #see(room, message) {
-    room.seq = message.seq;
+    room.seq = message.seq || room.seq;
     room.seen.add(fingerprint(message));
     if (room.seen.size > SEEN_MAX) room.seen.delete(room.seen.values().next().value);
   }

@@ -2,48 +2,45 @@
 
 use std::ops::RangeInclusive;
 
-use super::resp::{NOTHING, array, bulk, integer, number};
-use super::{Client, Conn, Entry, Fields, Redis, Value, text};
+use super::resp::Answer;
+use super::{Client, Conn, Redis, text};
 
 const NO_AUTH: &str = "NOAUTH Authentication required.";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
-const WRONG_PASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
-const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the default user. \
-                           Are you sure your configuration is correct?";
-const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
-const NO_INTEGER: &str = "ERR value is not an integer or out of range";
-const NO_DATABASE: &str = "ERR DB index is out of range";
-const BAD_NAME: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
-const BAD_EXPIRE: &str = "ERR invalid expire time in 'pexpire' command";
-const SYNTAX: &str = "ERR syntax error";
+pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub const NO_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
+pub const BAD_EXPIRE: &str = "ERR invalid expire time in 'pexpire' command";
+pub const SYNTAX: &str = "ERR syntax error";
 const FOR_SUBSCRIBERS: &str = "(P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET";
 
-/// An encoded answer, or the text of an error.
-type Reply = Result<Vec<u8>, String>;
+/// An answer, or the text of an error.
+pub type Reply = Result<Answer, String>;
 
 /// A request that is being executed.
-struct Request<'a> {
-    conn: Conn,
-    name: &'static str,
+pub struct Request<'a> {
+    pub conn: Conn,
+    pub name: &'static str,
     /// The words behind the name.
-    args: &'a [Vec<u8>],
-    now_millis: u64,
+    pub args: &'a [Vec<u8>],
+    pub now_millis: u64,
+    pub by_script: bool,
 }
 
 /// A state in which a command is executed that most are refused in.
 #[derive(PartialEq)]
-enum When {
+pub enum When {
     Loading,
     Stranger,
     Subscribed,
 }
 
-struct Command {
+pub struct Command {
     /// In lower case, with the name of the subcommand behind a `|`.
-    name: &'static str,
-    args: RangeInclusive<usize>,
+    pub name: &'static str,
+    pub args: RangeInclusive<usize>,
     also: &'static [When],
-    run: fn(&mut Redis, &Request) -> Reply,
+    pub run: fn(&mut Redis, &Request) -> Reply,
 }
 
 const fn command(
@@ -58,7 +55,7 @@ const fn command(
 const MANY: usize = usize::MAX;
 
 /// A real one doesn't answer `PING` while it loads, either.
-static COMMANDS: [Command; 17] = [
+static COMMANDS: [Command; 45] = [
     command("auth", 1..=MANY, &[When::Loading, When::Stranger], Redis::auth),
     command("select", 1..=1, &[When::Loading], Redis::select),
     command("client|setname", 1..=1, &[When::Loading], Redis::set_name),
@@ -69,19 +66,48 @@ static COMMANDS: [Command; 17] = [
     command("pubsub|numsub", 0..=MANY, &[When::Loading], Redis::numsub_call),
     command("del", 1..=MANY, &[], Redis::del),
     command("exists", 1..=MANY, &[], Redis::exists),
-    command("set", 2..=MANY, &[], Redis::set),
-    command("hset", 3..=MANY, &[], Redis::hset),
-    command("hdel", 2..=MANY, &[], Redis::hdel),
-    command("hget", 2..=2, &[], Redis::hget),
-    command("hgetall", 1..=1, &[], Redis::hgetall),
+    command("type", 1..=1, &[], Redis::type_call),
     command("pexpire", 2..=MANY, &[], Redis::pexpire),
     command("pttl", 1..=1, &[], Redis::pttl),
+    command("set", 2..=MANY, &[], Redis::set_call),
+    command("setnx", 2..=2, &[], Redis::setnx),
+    command("get", 1..=1, &[], Redis::get),
+    command("incrby", 2..=2, &[], Redis::incrby),
+    command("hset", 3..=MANY, &[], Redis::hset),
+    command("hsetnx", 3..=3, &[], Redis::hsetnx),
+    command("hdel", 2..=MANY, &[], Redis::hdel),
+    command("hget", 2..=2, &[], Redis::hget),
+    command("hmget", 2..=MANY, &[], Redis::hmget),
+    command("hgetall", 1..=1, &[], Redis::hgetall),
+    command("hincrby", 3..=3, &[], Redis::hincrby),
+    command("sadd", 2..=MANY, &[], Redis::sadd),
+    command("srem", 2..=MANY, &[], Redis::srem),
+    command("smembers", 1..=1, &[], Redis::smembers),
+    command("scard", 1..=1, &[], Redis::scard),
+    command("sismember", 2..=2, &[], Redis::sismember),
+    command("srandmember", 1..=MANY, &[], Redis::srandmember),
+    command("zadd", 3..=MANY, &[], Redis::zadd),
+    command("zincrby", 3..=3, &[], Redis::zincrby),
+    command("zrem", 2..=MANY, &[], Redis::zrem),
+    command("zscore", 2..=2, &[], Redis::zscore),
+    command("zcard", 1..=1, &[], Redis::zcard),
+    command("zrevrange", 3..=MANY, &[], Redis::zrevrange),
+    command("xadd", 4..=MANY, &[], Redis::xadd),
+    command("xlen", 1..=1, &[], Redis::xlen),
+    command("xrange", 3..=MANY, &[], Redis::xrange),
+    command("xrevrange", 3..=MANY, &[], Redis::xrevrange),
+    command("script|load", 1..=1, &[], Redis::script_load),
+    command("script|exists", 1..=MANY, &[], Redis::script_exists),
+    command("script|flush", 0..=MANY, &[], Redis::script_flush),
+    command("eval", 2..=MANY, &[], Redis::eval),
+    command("evalsha", 2..=MANY, &[], Redis::evalsha),
 ];
 
 /// Commands that have subcommands.
-const CONTAINERS: [&str; 2] = ["client", "pubsub"];
+const CONTAINERS: [&str; 3] = ["client", "pubsub", "script"];
 
-fn find(words: &[Vec<u8>]) -> Result<(&'static Command, &[Vec<u8>]), String> {
+/// Returns the command of a request, and the words behind its name.
+pub fn find(words: &[Vec<u8>]) -> Result<(&'static Command, &[Vec<u8>]), String> {
     let named = |name: &str| COMMANDS.iter().find(|command| command.name == name);
     let (name, args) = (text(&words[0]).to_lowercase(), &words[1..]);
     if CONTAINERS.contains(&name.as_str()) {
@@ -97,12 +123,12 @@ fn find(words: &[Vec<u8>]) -> Result<(&'static Command, &[Vec<u8>]), String> {
     Ok((named(&name).ok_or_else(unknown)?, args))
 }
 
-fn wrong_count(name: &str) -> String {
+pub fn wrong_count(name: &str) -> String {
     format!("ERR wrong number of arguments for '{name}' command")
 }
 
-fn ok() -> Reply {
-    Ok(b"+OK\r\n".to_vec())
+pub fn ok() -> Reply {
+    Ok(Answer::Status("OK".into()))
 }
 
 impl Redis {
@@ -119,9 +145,7 @@ impl Redis {
         if !client.authenticated && !command.also.contains(&When::Stranger) {
             return Err(NO_AUTH.into());
         }
-        let mut names = args.iter().filter(|_| upper != "SUBSCRIBE");
-        let by_name = names.find_map(|arg| self.refused_names.get(arg));
-        if let Some(error) = self.refused.get(&upper).or(by_name) {
+        if let Some(error) = self.refusal(&upper, args) {
             return Err(error.clone());
         }
         if !client.channels.is_empty() && !command.also.contains(&When::Subscribed) {
@@ -132,185 +156,19 @@ impl Redis {
             return Err(LOADING.into());
         }
         *self.commands.entry(upper).or_default() += 1;
-        (command.run)(self, &Request { conn, name, args, now_millis })
+        (command.run)(self, &Request { conn, name, args, now_millis, by_script: false })
+    }
+
+    /// Returns the error with which tests refuse a command. Scripts are not refused by their arguments, but by those of
+    /// their commands.
+    pub fn refusal(&self, upper: &str, args: &[Vec<u8>]) -> Option<&String> {
+        let nameless = ["SUBSCRIBE", "SCRIPT", "EVAL", "EVALSHA"].contains(&upper);
+        let mut names = args.iter().filter(|_| !nameless);
+        self.refused.get(upper).or_else(|| names.find_map(|arg| self.refused_names.get(arg)))
     }
 
     /// Returns the client of the request.
-    fn client(&mut self, call: &Request) -> &mut Client {
+    pub(super) fn client(&mut self, call: &Request) -> &mut Client {
         self.clients.get_mut(&call.conn).expect("the client of a request exists")
-    }
-
-    /// Returns the fields of a hash, and creates it if the key is missing.
-    fn fields(&mut self, key: &[u8]) -> Result<&mut Fields, String> {
-        let new = || Entry { value: Value::Hash(Fields::new()), until_millis: None };
-        match &mut self.keys.entry(key.to_vec()).or_insert_with(new).value {
-            Value::Hash(fields) => Ok(fields),
-            Value::Text => Err(WRONG_TYPE.into()),
-        }
-    }
-
-    /// Removes a hash without fields, and its time to live.
-    fn remove_if_empty(&mut self, key: &[u8]) {
-        if self.fields(key).is_ok_and(|fields| fields.is_empty()) {
-            self.keys.remove(key);
-        }
-    }
-
-    // The commands.
-
-    fn auth(&mut self, call: &Request) -> Reply {
-        let given = match call.args {
-            [password] => ("default".to_string(), text(password)),
-            [user, password] => (text(user), text(password)),
-            _ => return Err(SYNTAX.into()),
-        };
-        let allowed = match &self.required {
-            Some(required) => *required == given,
-            None if call.args.len() == 1 => return Err(NO_PASSWORD.into()),
-            None => given.0 == "default",
-        };
-        if !allowed {
-            return Err(WRONG_PASS.into());
-        }
-        self.client(call).authenticated = true;
-        ok()
-    }
-
-    fn select(&mut self, call: &Request) -> Reply {
-        match integer(&call.args[0]).ok_or(NO_INTEGER)? {
-            0..16 => ok(),
-            _ => Err(NO_DATABASE.into()),
-        }
-    }
-
-    fn set_name(&mut self, call: &Request) -> Reply {
-        match call.args[0].iter().all(u8::is_ascii_graphic) {
-            true => ok(),
-            false => Err(BAD_NAME.into()),
-        }
-    }
-
-    fn ping(&mut self, call: &Request) -> Reply {
-        let subscribed = !self.client(call).channels.is_empty();
-        match call.args {
-            [] if subscribed => Ok([array(2), bulk("pong"), bulk("")].concat()),
-            [text] if subscribed => Ok([array(2), bulk("pong"), bulk(text)].concat()),
-            [] => Ok(b"+PONG\r\n".to_vec()),
-            [text] => Ok(bulk(text)),
-            _ => Err(wrong_count(call.name)),
-        }
-    }
-
-    fn subscribe(&mut self, call: &Request) -> Reply {
-        let channels = &mut self.client(call).channels;
-        let replies = call.args.iter().map(|channel| {
-            channels.insert(channel.clone());
-            [array(3), bulk("subscribe"), bulk(channel), number(channels.len())].concat()
-        });
-        Ok(replies.flatten().collect())
-    }
-
-    fn unsubscribe(&mut self, call: &Request) -> Reply {
-        let channels = &mut self.client(call).channels;
-        let all: Vec<_> = channels.iter().cloned().collect();
-        let unwanted = if call.args.is_empty() { &all } else { call.args };
-        if unwanted.is_empty() {
-            return Ok([array(3), bulk("unsubscribe"), NOTHING.into(), number(0)].concat());
-        }
-        let replies = unwanted.iter().map(|channel| {
-            channels.remove(channel);
-            [array(3), bulk("unsubscribe"), bulk(channel), number(channels.len())].concat()
-        });
-        Ok(replies.flatten().collect())
-    }
-
-    fn publish_call(&mut self, call: &Request) -> Reply {
-        Ok(number(self.publish(&text(&call.args[0]), &call.args[1])))
-    }
-
-    fn numsub_call(&mut self, call: &Request) -> Reply {
-        let counts = call.args.iter().map(|channel| [bulk(channel), number(self.numsub(&text(channel)))]);
-        Ok(array(2 * call.args.len()).into_iter().chain(counts.flatten().flatten()).collect())
-    }
-
-    fn del(&mut self, call: &Request) -> Reply {
-        Ok(number(call.args.iter().filter(|key| self.keys.remove(*key).is_some()).count()))
-    }
-
-    fn exists(&mut self, call: &Request) -> Reply {
-        Ok(number(call.args.iter().filter(|key| self.keys.contains_key(*key)).count()))
-    }
-
-    /// Executes `SET`, which tests use for keys of the wrong type.
-    fn set(&mut self, call: &Request) -> Reply {
-        let [key, _] = call.args else {
-            return Err(SYNTAX.into());
-        };
-        self.keys.insert(key.clone(), Entry { value: Value::Text, until_millis: None });
-        ok()
-    }
-
-    fn hset(&mut self, call: &Request) -> Reply {
-        let (pairs, odd) = call.args[1..].as_chunks();
-        if !odd.is_empty() {
-            return Err(wrong_count(call.name));
-        }
-        let fields = self.fields(&call.args[0])?;
-        let before = fields.len();
-        for [field, value] in pairs {
-            match fields.iter_mut().find(|(known, _)| known == field) {
-                Some((_, old)) => old.clone_from(value),
-                None => fields.push((field.clone(), value.clone())),
-            }
-        }
-        Ok(number(fields.len() - before))
-    }
-
-    fn hdel(&mut self, call: &Request) -> Reply {
-        let fields = self.fields(&call.args[0])?;
-        let before = fields.len();
-        fields.retain(|(field, _)| !call.args[1..].contains(field));
-        let gone = before - fields.len();
-        self.remove_if_empty(&call.args[0]);
-        Ok(number(gone))
-    }
-
-    fn hget(&mut self, call: &Request) -> Reply {
-        let fields = self.fields(&call.args[0])?;
-        let value = fields.iter().find(|(field, _)| *field == call.args[1]).map(|(_, value)| bulk(value));
-        self.remove_if_empty(&call.args[0]);
-        Ok(value.unwrap_or_else(|| NOTHING.into()))
-    }
-
-    fn hgetall(&mut self, call: &Request) -> Reply {
-        let fields = self.fields(&call.args[0])?;
-        let words = fields.iter().flat_map(|(field, value)| [bulk(field), bulk(value)]);
-        let reply = array(2 * fields.len()).into_iter().chain(words.flatten()).collect();
-        self.remove_if_empty(&call.args[0]);
-        Ok(reply)
-    }
-
-    fn pexpire(&mut self, call: &Request) -> Reply {
-        if let Some(option) = call.args.get(2) {
-            return Err(format!("ERR Unsupported option {}", text(option)));
-        }
-        let span = integer(&call.args[1]).ok_or(NO_INTEGER)?;
-        let until = (call.now_millis as i64).checked_add(span).ok_or(BAD_EXPIRE)?;
-        let Some(entry) = self.keys.get_mut(&call.args[0]) else {
-            return Ok(number(0));
-        };
-        entry.until_millis = Some(until.max(0) as u64);
-        if span <= 0 {
-            self.keys.remove(&call.args[0]);
-        }
-        Ok(number(1))
-    }
-
-    fn pttl(&mut self, call: &Request) -> Reply {
-        match self.keys.get(&call.args[0]).map(|entry| entry.until_millis) {
-            None => Ok(b":-2\r\n".to_vec()),
-            Some(None) => Ok(b":-1\r\n".to_vec()),
-            Some(Some(until_millis)) => Ok(number((until_millis - call.now_millis) as usize)),
-        }
     }
 }

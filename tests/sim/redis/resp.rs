@@ -4,10 +4,53 @@
 const STRANGER_WORDS_MAX: usize = 10;
 const STRANGER_BULK_MAX: usize = 16_384;
 
-pub const NOTHING: &str = "$-1\r\n";
+/// An answer of Redis.
+pub enum Answer {
+    Status(String),
+    Error(String),
+    Number(i64),
+    Bulk(Vec<u8>),
+    /// A missing bulk string.
+    Nothing,
+    /// A missing array.
+    NoArray,
+    Array(Vec<Answer>),
+    /// Several answers to one request.
+    Several(Vec<Answer>),
+}
 
-pub fn number(number: usize) -> Vec<u8> {
-    format!(":{number}\r\n").into()
+impl Answer {
+    pub fn count(count: usize) -> Answer {
+        Answer::Number(count as i64)
+    }
+
+    pub fn bulk(bytes: impl Into<Vec<u8>>) -> Answer {
+        Answer::Bulk(bytes.into())
+    }
+
+    /// Makes the answer of a value that may be missing.
+    pub fn found(bytes: Option<impl Into<Vec<u8>>>) -> Answer {
+        bytes.map_or(Answer::Nothing, Answer::bulk)
+    }
+
+    /// Makes an array of bulk strings.
+    pub fn words(words: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Answer {
+        Answer::Array(words.into_iter().map(Answer::bulk).collect())
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let all = |answers: &[Answer]| answers.iter().flat_map(Answer::encode).collect::<Vec<_>>();
+        match self {
+            Answer::Status(text) => line_of('+', text),
+            Answer::Error(text) => error(text),
+            Answer::Number(number) => format!(":{number}\r\n").into(),
+            Answer::Bulk(bytes) => bulk(bytes),
+            Answer::Nothing => b"$-1\r\n".to_vec(),
+            Answer::NoArray => b"*-1\r\n".to_vec(),
+            Answer::Array(answers) => [array(answers.len()), all(answers)].concat(),
+            Answer::Several(answers) => all(answers),
+        }
+    }
 }
 
 /// Encodes the head of an array.
@@ -22,13 +65,35 @@ pub fn bulk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
 
 /// Encodes an error on one line, whatever its text contains.
 pub fn error(text: &str) -> Vec<u8> {
-    format!("-{}\r\n", text.replace(['\r', '\n'], " ")).into()
+    line_of('-', text)
+}
+
+fn line_of(kind: char, text: &str) -> Vec<u8> {
+    format!("{kind}{}\r\n", text.replace(['\r', '\n'], " ")).into()
 }
 
 /// Parses a number as Redis does: without a plus, spaces or needless zeros.
 pub fn integer(bytes: &[u8]) -> Option<i64> {
     let text = str::from_utf8(bytes).ok()?;
     text.parse().ok().filter(|number: &i64| number.to_string() == text)
+}
+
+/// Formats a number as C's `%.17g` does.
+pub fn decimal(number: f64) -> String {
+    if !number.is_finite() {
+        return number.to_string().to_lowercase();
+    }
+    if number.trunc() == number && number.abs() < 1e17 {
+        return (number as i64).to_string();
+    }
+    let scientific = format!("{number:.16e}");
+    let (digits, exponent) = scientific.split_once('e').expect("it has an exponent");
+    let exponent: i32 = exponent.parse().expect("it is a number");
+    let trimmed = |digits: &str| digits.trim_end_matches('0').trim_end_matches('.').to_string();
+    match exponent {
+        -4..17 => trimmed(&format!("{number:.*}", (16 - exponent) as usize)),
+        _ => format!("{}e{}{:02}", trimmed(digits), if exponent < 0 { '-' } else { '+' }, exponent.abs()),
+    }
 }
 
 /// The words and the rest of the input; `None` if they are incomplete; or the error.

@@ -1,0 +1,169 @@
+//! The bytes of commands. Most call a script (`scripts/*.lua`), which each session loads.
+
+use std::fmt::Display;
+
+use super::queue::{LinkCommand, Submission};
+use super::{Backplane, GUESTS_RESERVED, entry};
+use crate::codec::resp;
+use crate::protocol::{Change, ClaimOver, Epoch, MessageId, Question, UniqueId};
+use crate::text::{Looks, Name};
+
+/// The lease of a process in milliseconds: three heartbeats may be late.
+const LEASE_MILLIS: u64 = 14_000;
+
+/// The fewest entries that Redis keeps of a room.
+const KEPT_ENTRIES_MIN: usize = 100;
+
+/// The most bytes of entries in one reply to `sync`.
+const SYNC_BYTES: usize = 1024 * 1024;
+
+/// Declares the scripts and their texts in the same order.
+macro_rules! scripts {
+    ($($script:ident $file:literal)*) => {
+        #[derive(Clone, Copy)]
+        enum Script { $($script),* }
+
+        pub const SCRIPTS: &[&str] = &[$(include_str!(concat!("scripts/", $file, ".lua"))),*];
+    };
+}
+
+scripts! {
+    Append "append" Bury "bury" Claim "claim" Enter "enter" Heartbeat "heartbeat" Hello "hello" Leave "leave"
+    Members "members" Release "release" Rename "rename" Rooms "rooms" Sync "sync" Tell "tell" Topic "topic" Who "who"
+}
+
+/// A process's number as text.
+pub fn hex(process: u64) -> String {
+    format!("{process:016x}")
+}
+
+impl Backplane {
+    pub(super) fn encode(&mut self, command: &LinkCommand) -> Vec<u8> {
+        self.epochs = self.epochs.wrapping_add(1);
+        let (process, keys) = (hex(self.process), self.keys.clone());
+        let words = match command {
+            LinkCommand::Load(index) => {
+                let script = [include_str!("scripts/common.lua"), SCRIPTS[*index]].concat();
+                words(&[&"SCRIPT", &"LOAD", &script])
+            }
+            LinkCommand::Hello => {
+                let again = u8::from(self.must_register());
+                self.script(
+                    Script::Hello,
+                    &[&process, &LEASE_MILLIS, &again, &self.new_epoch(), &GUESTS_RESERVED],
+                )
+            }
+            LinkCommand::Members { room, most, members } => {
+                let members = members.iter().map(|(client, name)| entry::member(*client, name));
+                let head = self.script(Script::Members, &[&room.as_str(), &process, most]);
+                head.into_iter().chain(members).collect()
+            }
+            LinkCommand::Sync(room) => {
+                let position = self.rooms.get(room).and_then(|room| room.position);
+                let epoch = position.map(|position| position.epoch.to_string()).unwrap_or_default();
+                let seq = position.map_or(0, |position| position.seq);
+                let id = position.and_then(|position| Some(position.id?.to_string())).unwrap_or_default();
+                let (new, most) = (self.new_epoch(), self.kept_entries());
+                let words: [&dyn Display; 8] =
+                    [&room.as_str(), &epoch, &seq, &id, &new, &most, &SYNC_BYTES, &self.expiry_millis];
+                self.script(Script::Sync, &words)
+            }
+            LinkCommand::Proof => words(&[&"PING"]),
+            LinkCommand::Heartbeat => self.script(Script::Heartbeat, &[&process, &LEASE_MILLIS]),
+            LinkCommand::Bury { process: other } => {
+                let reason = r#""its server is gone""#;
+                self.script(Script::Bury, &[&hex(*other), &process, &self.announce_max, &reason])
+            }
+            LinkCommand::Guests => words(&[&"INCRBY", &format!("{keys}@guests"), &GUESTS_RESERVED]),
+            LinkCommand::Publish { process, payload, .. } => {
+                words(&[&"PUBLISH", &self.process_channel(*process), payload])
+            }
+            LinkCommand::Release { client, keys } => {
+                let head = self.script(Script::Release, &[&process, client]);
+                head.into_iter().chain(keys.iter().cloned()).collect()
+            }
+            LinkCommand::Ask { question, .. } => self.question(question),
+            LinkCommand::Submit(submission) => self.submission(submission),
+        };
+        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        let mut bytes = Vec::new();
+        resp::encode(&words, &mut bytes);
+        bytes
+    }
+
+    fn question(&self, question: &Question) -> Vec<String> {
+        match question {
+            Question::Claim { client, name, over, is_account } => {
+                let over = match over {
+                    ClaimOver::Nobody => 0,
+                    ClaimOver::Guests => 1,
+                    ClaimOver::Everybody => 2,
+                };
+                let (process, own) = (hex(self.process), u8::from(*is_account));
+                let head = self.script(Script::Claim, &[&process, client, &over, &own, name]);
+                head.into_iter().chain(keys_of(name)).collect()
+            }
+            Question::Find(text) => {
+                words(&[&"HGET", &format!("{}@names", self.keys), &Looks::of(text.as_str()).first()])
+            }
+            Question::Who { room, max } | Question::Room { room, members: max } => {
+                self.script(Script::Who, &[&room.as_str(), max])
+            }
+            Question::Rooms { max } => self.script(Script::Rooms, &[max]),
+        }
+    }
+
+    fn submission(&self, submission: &Submission) -> Vec<String> {
+        let Submission { serial, room, change, .. } = submission;
+        let id = MessageId { process: self.process, serial: *serial };
+        let (entry, room, process) = (entry::encode(id, change), room.as_str(), hex(self.process));
+        let (most, expiry, new) = (self.announce_max, self.expiry_millis, self.new_epoch());
+        let member = |by: &UniqueId, name: &Name| entry::member(by.serial, name);
+        match change {
+            _ if submission.is_appended() => {
+                let words: [&dyn Display; 7] =
+                    [&room, &process, serial, &self.kept_entries(), &expiry, &new, &entry];
+                self.script(Script::Append, &words)
+            }
+            Change::Topic { .. } => {
+                self.script(Script::Topic, &[&room, &entry::encode_topic(change), &expiry, &new, &entry])
+            }
+            Change::Joined { by, name, .. } => {
+                self.script(Script::Enter, &[&room, &process, &member(by, name), &most, &entry])
+            }
+            Change::Left { by, name, .. } => {
+                self.script(Script::Leave, &[&room, &process, &member(by, name), &most, &entry])
+            }
+            Change::Renamed { by, from, to, .. } => {
+                let (old, new) = (member(by, from), member(by, to));
+                self.script(Script::Rename, &[&process, &old, &new, &most, &entry, &room])
+            }
+            _ => self.script(Script::Tell, &[&room, &entry]),
+        }
+    }
+
+    fn script(&self, script: Script, arguments: &[&dyn Display]) -> Vec<String> {
+        let hash = self.hashes.get(script as usize).map(String::as_str).unwrap_or_default();
+        let head: [&dyn Display; 5] = [&"EVALSHA", &hash, &0, &self.keys, &self.channels];
+        words(&[&head[..], arguments].concat())
+    }
+
+    /// The entries that Redis keeps of a room: enough to read what a process has missed, even without a history.
+    fn kept_entries(&self) -> usize {
+        self.history.max(KEPT_ENTRIES_MIN)
+    }
+
+    /// An epoch for a room without one.
+    fn new_epoch(&self) -> Epoch {
+        Epoch { process: self.process, room: self.epochs }
+    }
+}
+
+/// The keys that other names must not share.
+pub fn keys_of(name: &Name) -> Vec<String> {
+    Looks::of(name.as_str()).keys().map(String::from).collect()
+}
+
+fn words(words: &[&dyn Display]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
+}

@@ -1,0 +1,334 @@
+//! Input from this process: changes of rooms, events, questions, and the registration of clients.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use super::command::{hex, keys_of};
+use super::queue::Submission;
+use super::rooms::Following;
+use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, session};
+use crate::codec::resp;
+use crate::protocol::{
+    Change, ClaimOver, Facts, LocalEvent, MessageId, Order, Presence, Question, RemoteEvent, RoomPosition,
+};
+use crate::text::{Name, RoomName};
+use crate::time::{Moment, Now};
+
+/// A request that waits for facts.
+pub(super) struct Ask {
+    pub asker: u64,
+    /// The number of questions without an answer.
+    pub open: usize,
+    pub facts: Facts,
+}
+
+impl Backplane {
+    /// Makes a change in a room. Returns its serial number, with which it comes back.
+    pub fn submit(&mut self, room: RoomName, change: Change, _now: Now) -> u64 {
+        self.serial += 1;
+        let change = entry::with_id(change, MessageId { process: self.process, serial: self.serial });
+        let submission = Submission { serial: self.serial, room, change, shown: false };
+        match self.is_detached() || (self.leaving && submission.is_presence()) {
+            true => self.show(submission),
+            false => self.push(LinkCommand::Submit(submission.into())),
+        }
+        self.serial
+    }
+
+    /// Takes back a change that Redis has not got. Returns whether it was still waiting.
+    pub fn withdraw(&mut self, room: &RoomName, ticket: u64) -> bool {
+        let is_waiting = self.queue.withdraw(ticket);
+        if let Some(room) = self.rooms.get_mut(room).filter(|_| is_waiting) {
+            room.seen.remove(&ticket);
+        }
+        is_waiting
+    }
+
+    /// Handles a local event.
+    pub fn share(&mut self, event: LocalEvent, now: Now) {
+        match event {
+            LocalEvent::Subscribed { room, has_subscribers } => {
+                match has_subscribers {
+                    true => self.follow(&room, None, now.moment),
+                    false => self.rooms.record_idle(&room, now.moment),
+                }
+                if let Some(room) = self.rooms.get_mut(&room) {
+                    room.has_subscribers = has_subscribers;
+                }
+            }
+            LocalEvent::Named { client, name, old, is_account } => {
+                let kept = keys_of(&name);
+                let old = old.map(|old| keys_of(&old)).unwrap_or_default();
+                self.release(client, old.into_iter().filter(|key| !kept.contains(key)).collect());
+                // Other names were claimed by a question. Guests can't choose theirs.
+                if Name::parse(name.as_str()).is_err() {
+                    self.claim(client, name, is_account);
+                }
+            }
+            LocalEvent::Gone { client, name } => self.release(client, keys_of(&name)),
+            LocalEvent::Private { to, by, from, text } => {
+                let private = (by.serial, to.name.clone());
+                let payload = entry::encode_private(to.id.serial, &to.name, by, &from, &text);
+                let payload = format!("chinwag private {payload}");
+                match self.is_accepted() {
+                    true => {
+                        self.push(LinkCommand::Publish {
+                            process: to.id.process,
+                            payload,
+                            private: Some(private),
+                        });
+                    }
+                    false => self.deliver(RemoteEvent::Undelivered { by: by.serial, to: to.name }),
+                }
+            }
+            LocalEvent::Undelivered { by, to } => {
+                let payload = format!("chinwag undelivered {} {to}", by.serial);
+                self.push_if_attached(LinkCommand::Publish { process: by.process, payload, private: None });
+            }
+            LocalEvent::GuestsNeeded => self.push_if_attached(LinkCommand::Guests),
+        }
+    }
+
+    /// Asks for facts. They follow as [`LinkAction::Answer`]. A question about a room comes with the position that the chat has.
+    pub fn ask(&mut self, asker: u64, questions: Vec<(Question, Option<RoomPosition>)>, now: Now) {
+        // The asker may ask again before the replies to forgotten questions.
+        self.asked += 1;
+        let ask = self.asked;
+        self.asks.insert(ask, Ask { asker, open: questions.len(), facts: Facts::default() });
+        let is_detached = self.is_detached();
+        for (question, position) in questions {
+            match question {
+                Question::Room { room, members } => {
+                    self.follow(&room, position, now.moment);
+                    if let Some(followed) = self.rooms.get_mut(&room) {
+                        followed.waiting.push((ask, members));
+                    }
+                    self.ask_about(&room);
+                }
+                // A claim must not be made later, when the client may have another name.
+                question if !is_detached => self.push(LinkCommand::Ask { ask: Some(ask), question }),
+                _ => {}
+            }
+        }
+        match is_detached {
+            true => self.answer_all(),
+            false => self.answer_if_complete(ask),
+        }
+    }
+
+    /// Drops the questions of a request. A name that it may have claimed is free again.
+    pub fn forget(&mut self, asker: u64) {
+        let forgotten = self.asks.iter().find(|(_, ask)| ask.asker == asker);
+        // The questions may have been answered.
+        let Some((&forgotten, _)) = forgotten else {
+            return;
+        };
+        self.asks.remove(&forgotten);
+        let claimed = self.queue.iter().find_map(|command| match command {
+            LinkCommand::Ask { ask, question: Question::Claim { client, name, .. } }
+                if *ask == Some(forgotten) =>
+            {
+                Some((*client, keys_of(name)))
+            }
+            _ => None,
+        });
+        if let Some((client, keys)) = claimed {
+            self.release(client, keys);
+        }
+    }
+
+    /// Registers all clients of this process.
+    pub fn register(&mut self, clients: &[Presence], _now: Now) {
+        let stage = self.phase.active_mut().map(|active| &mut active.stage);
+        // The session may have ended meanwhile, and the next one asks again.
+        let Some(Stage::Registering { rooms, is_quiet, has_claimed }) = stage else {
+            return;
+        };
+        if !mem::replace(has_claimed, true) {
+            for Presence { client, name, is_account, .. } in clients {
+                let question = claim_of(*client, name.clone(), *is_account);
+                self.queue.push_for_session(LinkCommand::Ask { ask: None, question });
+            }
+            return self.queue.push_for_session(LinkCommand::Proof);
+        }
+        let (rooms, is_quiet) = (mem::take(rooms), *is_quiet);
+        let mut members: BTreeMap<RoomName, Vec<(u32, Name)>> =
+            rooms.into_iter().map(|room| (room, Vec::new())).collect();
+        for Presence { client, name, rooms, .. } in clients {
+            for room in rooms {
+                members.entry(room.clone()).or_default().push((*client, name.clone()));
+            }
+        }
+        let most = if is_quiet { -1 } else { i64::try_from(self.announce_max).unwrap_or(i64::MAX) };
+        for (room, members) in members {
+            self.queue.push_for_session(LinkCommand::Members { room, most, members });
+        }
+        self.serve();
+    }
+
+    /// Announces that this process ends. For the others its clients are gone at once.
+    pub fn leave(&mut self) {
+        if !mem::replace(&mut self.leaving, true) {
+            self.push(LinkCommand::Bury { process: self.process });
+        }
+    }
+
+    /// Whether changes are shown at once, since the link is down for long.
+    pub(super) fn is_detached(&self) -> bool {
+        // Redis has the names of clients during a registration, so new ones must be claimed.
+        let is_registering = matches!(self.phase.stage(), Some(Stage::Registering { has_claimed: true, .. }));
+        self.disconnected && !self.is_serving() && !is_registering
+    }
+
+    /// Shows all waiting changes to the members here, and answers all questions. Only changes that Redis keeps go on waiting.
+    pub(super) fn detach(&mut self) {
+        for (serial, Submission { room, change, .. }) in mem::take(&mut self.confirmed) {
+            self.deliver_shown(room, change, serial);
+        }
+        for command in self.queue.take_unsent() {
+            match command {
+                LinkCommand::Submit(submission) => self.show(*submission),
+                LinkCommand::Bury { .. } => self.push(command),
+                _ => {}
+            }
+        }
+        self.answer_all();
+    }
+
+    /// Drops what the registration replaces: claims, and changes of members. The latter are shown to the members here.
+    pub(super) fn drop_replaced(&mut self) {
+        for command in self.queue.take_unsent() {
+            match command {
+                LinkCommand::Submit(submission) if submission.is_presence() => self.show(*submission),
+                LinkCommand::Release { .. } | LinkCommand::Ask { ask: None, .. } => {}
+                other => self.push(other),
+            }
+        }
+    }
+
+    /// Delivers a change to the members here before Redis has it. It waits for Redis if Redis keeps it.
+    fn show(&mut self, mut submission: Submission) {
+        if !mem::replace(&mut submission.shown, true) {
+            self.deliver_shown(submission.room.clone(), submission.change.clone(), submission.serial);
+        }
+        if submission.is_presence() {
+            return;
+        }
+        if !submission.is_appended() && matches!(submission.change, Change::Relayed { .. }) {
+            submission.change = Change::Lost { count: 1 };
+        }
+        self.push(LinkCommand::Submit(submission.into()));
+    }
+
+    /// Delivers a change of this process that has no number yet. When it gets one, the members here are not sent it again.
+    fn deliver_shown(&mut self, room: RoomName, change: Change, ticket: u64) {
+        if let Some(room) = self.rooms.get_mut(&room) {
+            room.seen.insert(ticket);
+        }
+        let order = Order::Unnumbered;
+        self.deliver(RemoteEvent::Changed { room, change, order, ticket: Some(ticket) });
+    }
+
+    /// Delivers the changes that the others have seen, and that did not come back before the session ended. Those that are kept
+    /// are read in the next one.
+    pub(super) fn deliver_unreturned(&mut self) {
+        for (serial, submission) in mem::take(&mut self.confirmed) {
+            match submission.is_appended() {
+                true => drop(self.confirmed.insert(serial, submission)),
+                false => self.deliver_shown(submission.room, submission.change, serial),
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, command: LinkCommand) {
+        self.queue.push(command);
+        for ticket in self.queue.take_shed() {
+            self.counts.shed += 1;
+            self.actions.push_back(LinkAction::Shed { ticket });
+        }
+    }
+
+    fn push_if_attached(&mut self, command: LinkCommand) {
+        if !self.is_detached() && !self.leaving {
+            self.push(command);
+        }
+    }
+
+    fn claim(&mut self, client: u32, name: Name, is_account: bool) {
+        self.push_if_attached(LinkCommand::Ask { ask: None, question: claim_of(client, name, is_account) });
+    }
+
+    fn release(&mut self, client: u32, keys: Vec<String>) {
+        if !keys.is_empty() {
+            self.push_if_attached(LinkCommand::Release { client, keys });
+        }
+    }
+
+    /// Begins to follow a room, if that is new.
+    fn follow(&mut self, room: &RoomName, position: Option<RoomPosition>, now: Moment) {
+        if self.rooms.follow(room, position, now) && self.phase.session_mut().is_some() {
+            let channel = self.channel(room);
+            session::subscribe(&[channel], &mut self.out[Link::Subscriptions as usize]);
+        }
+    }
+
+    pub(super) fn unfollow(&mut self, room: RoomName) {
+        // Nobody is here to see them.
+        let actions = &mut self.actions;
+        self.confirmed.retain(|ticket, submission| {
+            let goes = submission.room == room;
+            if goes {
+                actions.push_back(LinkAction::Kept { ticket: *ticket, seq: 0, is_followed: false });
+            }
+            !goes
+        });
+        if self.phase.session_mut().is_some() {
+            let channel = self.channel(&room);
+            resp::encode(&[b"UNSUBSCRIBE", &channel], &mut self.out[Link::Subscriptions as usize]);
+        }
+        self.deliver(RemoteEvent::Unfollowed { room });
+    }
+
+    /// Asks for the members of a room for all questions that have waited until it is live.
+    pub(super) fn ask_about(&mut self, name: &RoomName) {
+        let live = self.rooms.get_mut(name).filter(|room| matches!(room.state, Following::Live));
+        for (ask, members) in live.map(|room| mem::take(&mut room.waiting)).unwrap_or_default() {
+            let question = Question::Who { room: name.clone(), max: members };
+            self.push(LinkCommand::Ask { ask: Some(ask), question });
+        }
+    }
+
+    pub(super) fn answer_if_complete(&mut self, ask: u64) {
+        if self.asks.get(&ask).is_some_and(|ask| ask.open == 0)
+            && let Some(Ask { asker, facts, .. }) = self.asks.remove(&ask)
+        {
+            self.actions.push_back(LinkAction::Answer { asker, facts });
+        }
+    }
+
+    /// Answers all questions without knowing more.
+    fn answer_all(&mut self) {
+        self.rooms.iter_mut().for_each(|(_, room)| room.waiting.clear());
+        for Ask { asker, .. } in mem::take(&mut self.asks).into_values() {
+            self.actions.push_back(LinkAction::Answer { asker, facts: Facts::default() });
+        }
+    }
+
+    /// The channel of a process. No room's name has an `@`, so it can't collide with a room's channel.
+    pub(super) fn process_channel(&self, process: u64) -> String {
+        format!("{}@{}", self.channels, hex(process))
+    }
+
+    pub(super) fn channel(&self, room: &RoomName) -> Vec<u8> {
+        format!("{}{}", self.channels, room.as_str()).into()
+    }
+
+    pub(super) fn room_of(&self, channel: &[u8]) -> Option<RoomName> {
+        let name = str::from_utf8(channel.strip_prefix(self.channels.as_bytes())?).ok()?;
+        RoomName::parse(name).ok().filter(|room| room.as_str() == name)
+    }
+}
+
+fn claim_of(client: u32, name: Name, is_account: bool) -> Question {
+    Question::Claim { client, name, over: ClaimOver::Nobody, is_account }
+}

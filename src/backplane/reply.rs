@@ -1,0 +1,298 @@
+//! Replies of Redis to commands, and payloads for this process.
+
+use super::channel::SIGNATURE;
+use super::local::Ask;
+use super::session::{Incoming, SessionError, error_of};
+use super::{BURY_AFTER, Backplane, GUESTS_RESERVED, Link, LinkAction, LinkCommand, Stage, entry};
+use crate::codec::resp::Reply;
+use crate::protocol::{Change, Holder, Members, Order, Question, RemoteEvent};
+use crate::text::{Name, RoomName};
+use crate::time::Now;
+
+use super::command::SCRIPTS;
+use super::queue::Submission;
+
+/// The payload by which `hello` tries to publish.
+const PROBE: &[u8] = b"chinwag probe -";
+
+pub fn bytes(reply: &Reply) -> Option<&[u8]> {
+    match reply {
+        Reply::BulkString(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+pub fn text(reply: &Reply) -> Option<&str> {
+    str::from_utf8(bytes(reply)?).ok()
+}
+
+/// A number, which some commands return as text.
+pub fn number(reply: &Reply) -> Option<u64> {
+    match reply {
+        Reply::Int(number) => u64::try_from(*number).ok(),
+        reply => text(reply)?.parse().ok(),
+    }
+}
+
+fn list(reply: &Reply) -> Option<&[Reply]> {
+    match reply {
+        Reply::Array(parts) => Some(parts),
+        _ => None,
+    }
+}
+
+/// Parses a claim: `PROCESS SERIAL OWN NAME`.
+fn holder(claim: &Reply) -> Option<Holder> {
+    let [process, serial, _, name] = text(claim)?.splitn(4, ' ').collect::<Vec<_>>().try_into().ok()?;
+    Some(Holder { id: entry::client(&format!("{process}-{serial}"))?, name: Name::of_remote(name)? })
+}
+
+impl Backplane {
+    /// Handles bytes from Redis, however they are split.
+    pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
+        self.unix_millis = now.unix_millis;
+        let Some(session) = self.phase.session_mut() else {
+            return;
+        };
+        let mut incoming = Vec::new();
+        let outcome = session.receive(link, bytes, &mut incoming);
+        // A long reply counts from its first byte, so it does not time out.
+        if let Some(active) = self.phase.active_mut().filter(|_| link == Link::Commands) {
+            active.answered_at = now.moment;
+        }
+        for input in incoming {
+            // An earlier input of the same read may have ended the session.
+            if self.phase.session_mut().is_some() {
+                self.handle_incoming(input, now);
+            }
+        }
+        self.begin_if_ready(now.moment);
+        self.accept_if_confirmed();
+        match outcome {
+            Ok(()) => {}
+            Err(SessionError::Refused(error)) => self.refused(link, &error, now),
+            Err(SessionError::Broken(why)) => self.broken(why, now),
+        }
+    }
+
+    fn handle_incoming(&mut self, incoming: Incoming, now: Now) {
+        match incoming {
+            Incoming::Reply(reply) => self.handle_reply(&reply, now),
+            Incoming::Pong => {
+                if let Some(active) = self.phase.active_mut() {
+                    active.pong_by = None;
+                }
+            }
+            Incoming::Subscribed(channel) => {
+                if let Some(room) = self.room_of(&channel) {
+                    self.record_subscribed(&room);
+                }
+            }
+            Incoming::Message { channel, payload } => match self.room_of(&channel) {
+                Some(room) => self.handle_room_payload(&room, payload, now),
+                // Each session tries to publish.
+                None if payload == PROBE => {}
+                None => {
+                    let event = self.private_event(&payload);
+                    self.counts.ignored += u64::from(event.is_none());
+                    event.into_iter().for_each(|event| self.deliver(event));
+                }
+            },
+        }
+    }
+
+    fn handle_reply(&mut self, reply: &Reply, now: Now) {
+        if let Some(error) = error_of(reply) {
+            return self.refused(Link::Commands, &error, now);
+        }
+        let command = self.queue.pop_answered();
+        if command.and_then(|command| self.handle_answer(command, reply, now)).is_none() {
+            self.broken("it sent an unexpected reply", now);
+        }
+    }
+
+    /// Handles the reply to a command. `None` if it is malformed.
+    fn handle_answer(&mut self, command: LinkCommand, reply: &Reply, now: Now) -> Option<()> {
+        match command {
+            LinkCommand::Load(_) => {
+                self.hashes.push(text(reply)?.into());
+                if self.hashes.len() == SCRIPTS.len() {
+                    self.greet(now.moment);
+                }
+            }
+            LinkCommand::Hello => return self.handle_hello(list(reply)?),
+            LinkCommand::Sync(room) => return self.handle_sync(&room, list(reply)?, now),
+            LinkCommand::Proof => {
+                let stage = self.phase.active_mut().map(|active| &mut active.stage);
+                match stage {
+                    Some(Stage::Syncing { is_proven }) => *is_proven = true,
+                    Some(Stage::Registering { .. }) => self.actions.push_back(LinkAction::Register),
+                    _ => {}
+                }
+            }
+            LinkCommand::Heartbeat => return self.handle_heartbeat(list(reply)?, now),
+            LinkCommand::Guests => self.deliver_guests(number(reply)?),
+            LinkCommand::Publish { private: Some((by, to)), .. } if *reply == Reply::Int(0) => {
+                self.deliver(RemoteEvent::Undelivered { by, to });
+            }
+            LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply),
+            LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),
+            LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
+            LinkCommand::Publish { .. } => {}
+        }
+        Some(())
+    }
+
+    fn handle_hello(&mut self, reply: &[Reply]) -> Option<()> {
+        let [must_register, database, guests, rooms @ ..] = reply else {
+            return None;
+        };
+        let rooms: Vec<RoomName> =
+            rooms.iter().map(|room| RoomName::parse(text(room)?).ok()).collect::<Option<_>>()?;
+        self.deliver_guests(number(guests)?);
+        let database = text(database)?;
+        // Nobody saw the clients leave if Redis has lost its data.
+        let has_lost_data = std::mem::take(&mut self.has_lost_data);
+        let is_quiet = has_lost_data || self.database.as_deref().is_some_and(|known| known != database);
+        self.database = Some(database.into());
+        match number(must_register)? {
+            // Clients were told meanwhile, and changes wait for the registration.
+            0 if self.must_register() => self.queue.push_for_session(LinkCommand::Hello),
+            0 => self.serve(),
+            _ => self.request_registration(rooms, is_quiet),
+        }
+        Some(())
+    }
+
+    fn deliver_guests(&mut self, last: u64) {
+        let first = last.saturating_sub(GUESTS_RESERVED - 1);
+        self.deliver(RemoteEvent::Guests { first, last });
+    }
+
+    /// Removes what other processes without a lease have left, or renews the own lease if it has ended.
+    fn handle_heartbeat(&mut self, reply: &[Reply], now: Now) -> Option<()> {
+        let (is_alive, others) = reply.split_first()?;
+        if number(is_alive)? == 0 {
+            self.greet(now.moment);
+            return Some(());
+        }
+        let (processes, dead) = others.split_first()?;
+        self.peers = usize::try_from(number(processes)?).ok()?.saturating_sub(1);
+        let is_old =
+            self.phase.active_mut().is_some_and(|active| now.moment.since(active.since) >= BURY_AFTER);
+        for process in dead.iter().filter(|_| is_old) {
+            let process = u64::from_str_radix(text(process)?, 16).ok()?;
+            self.queue.push_for_session(LinkCommand::Bury { process });
+        }
+        Some(())
+    }
+
+    fn handle_kept(&mut self, submission: Submission, reply: &Reply) -> Option<()> {
+        let mut seq = 0;
+        if submission.is_appended() {
+            seq = number(list(reply)?.first()?)?;
+            self.counts.published += 1;
+        }
+        let ticket = submission.serial;
+        let is_followed = self.rooms.get(&submission.room).is_some();
+        // Unpublished changes don't come back by the subscription.
+        let unpublished = match submission.change.clone() {
+            _ if submission.shown || !is_followed => None,
+            Change::Joined { by, name, .. } => {
+                unpublished(reply)?.map(|count| Change::Joined { by, name, count })
+            }
+            Change::Left { by, name, reason, .. } => {
+                unpublished(reply)?.map(|count| Change::Left { by, name, reason, count })
+            }
+            renamed @ Change::Renamed { .. } if *reply == Reply::Int(0) => Some(renamed),
+            _ => None,
+        };
+        match unpublished {
+            Some(change) => self.deliver(RemoteEvent::Changed {
+                room: submission.room,
+                change,
+                order: Order::Unnumbered,
+                ticket: Some(ticket),
+            }),
+            None if submission.shown || !is_followed => {}
+            None => drop(self.confirmed.insert(ticket, submission)),
+        }
+        self.actions.push_back(LinkAction::Kept { ticket, seq, is_followed });
+        Some(())
+    }
+
+    fn handle_facts(&mut self, ask: Option<u64>, question: &Question, reply: &Reply) -> Option<()> {
+        let mut holder = holder(reply);
+        let (mut members, mut rooms) = (None, None);
+        match question {
+            Question::Claim { client, .. } => {
+                let is_other =
+                    |holder: &Holder| (holder.id.process, holder.id.serial) != (self.process, *client);
+                holder = holder.filter(is_other);
+                if ask.is_none()
+                    && let Some(holder) = &holder
+                {
+                    let (client, name) = (*client, holder.name.clone());
+                    self.deliver(RemoteEvent::NameLost { client, name, to_account: false });
+                }
+            }
+            Question::Find(wanted) => {
+                holder = holder.filter(|holder| Name::are_same(holder.name.as_str(), wanted.as_str()));
+            }
+            Question::Room { .. } | Question::Who { .. } => {
+                let (count, names) = list(reply)?.split_first()?;
+                let names = names.iter().filter_map(|member| entry::member_name(bytes(member)?)).collect();
+                members = Some(Members { names, count: usize::try_from(number(count)?).ok()? });
+            }
+            Question::Rooms { .. } => {
+                let (all, largest) = list(reply)?.split_first()?;
+                let pair = |pair: &[Reply]| {
+                    Some((RoomName::parse(text(&pair[0])?).ok()?, number(&pair[1])?.try_into().ok()?))
+                };
+                let largest: Vec<(RoomName, usize)> = largest.chunks_exact(2).filter_map(pair).collect();
+                let further = usize::try_from(number(all)?).ok()?.saturating_sub(largest.len());
+                rooms = Some((largest, further));
+            }
+        }
+        // A question that is forgotten needs no answer.
+        if let Some(Ask { facts, open, .. }) = ask.and_then(|ask| self.asks.get_mut(&ask)) {
+            facts.holder = facts.holder.take().or(holder);
+            facts.members = facts.members.take().or(members);
+            facts.rooms = facts.rooms.take().or(rooms);
+            *open -= 1;
+        }
+        ask.into_iter().for_each(|ask| self.answer_if_complete(ask));
+        Some(())
+    }
+
+    /// Parses a payload in the channel of this process.
+    fn private_event(&self, payload: &[u8]) -> Option<RemoteEvent> {
+        let payload = str::from_utf8(payload.strip_prefix(SIGNATURE)?).ok()?;
+        let (kind, rest) = payload.split_once(' ')?;
+        Some(match kind {
+            "private" => {
+                let (to, name, by, from, text) = entry::decode_private(rest.as_bytes())?;
+                RemoteEvent::Private { to, name, by, from, text }
+            }
+            "undelivered" => {
+                let (by, to) = rest.split_once(' ')?;
+                RemoteEvent::Undelivered { by: by.parse().ok()?, to: Name::of_remote(to)? }
+            }
+            "taken" => {
+                let [client, _, name] = rest.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
+                let (client, name) = (client.parse().ok()?, Name::of_remote(name)?);
+                RemoteEvent::NameLost { client, name, to_account: true }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The members of the room if the change was not published. The outer `None` is a malformed reply.
+fn unpublished(reply: &Reply) -> Option<Option<usize>> {
+    let [count, published] = list(reply)? else {
+        return None;
+    };
+    let count = usize::try_from(number(count)?).ok()?;
+    Some((number(published)? == 0).then_some(count))
+}

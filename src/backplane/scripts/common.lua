@@ -1,0 +1,64 @@
+-- The beginning of every script. ARGV[1] is the prefix of all keys, ARGV[2] that of all channels; `arg` has the rest.
+-- Numbers of processes are 16 hexadecimal digits. Entries are JSON, and a script never takes them apart.
+local arg = {}
+for index = 3, #ARGV do
+  arg[index - 2] = ARGV[index]
+end
+
+local function key(kind, ...)
+  return table.concat({ ARGV[1] .. '@' .. kind, ... }, ':')
+end
+
+-- `position` is "OFFSET EPOCH", or "- -" for an entry that is not kept; `count` the members after the entry, or "-".
+local function publish(room, position, count, entry)
+  redis.call('PUBLISH', ARGV[2] .. room, 'chinwag ' .. position .. ' ' .. count .. ' ' .. entry)
+end
+
+-- The epoch of a room. A room without one begins with `new`.
+local function epoch_of(room, new)
+  local meta = key('meta', room)
+  if redis.call('HSETNX', meta, 'epoch', new) == 1 then
+    redis.call('DEL', key('stream', room))
+    redis.call('HSET', meta, 'offset', 0, 'start', 0)
+  end
+  return redis.call('HGET', meta, 'epoch')
+end
+
+local function keep(room, millis)
+  redis.call('PEXPIRE', key('meta', room), millis)
+  redis.call('PEXPIRE', key('stream', room), millis)
+end
+
+local function is_alive(process)
+  return redis.call('EXISTS', key('lease', process)) == 1
+end
+
+-- A member is `SERIAL "NAME"`, with the name as JSON.
+local function joined(process, member)
+  local serial, name = string.match(member, '^(%d+) (.*)$')
+  return '{"joined":{"by":"' .. process .. '-' .. serial .. '","name":' .. name .. '}}'
+end
+
+local function left(process, member, reason)
+  local serial, name = string.match(member, '^(%d+) (.*)$')
+  local why = reason ~= '' and ',"reason":' .. reason or ''
+  return '{"left":{"by":"' .. process .. '-' .. serial .. '","name":' .. name .. why .. '}}'
+end
+
+-- Changes the number of members of a room by `change`, and returns the new one. A script that was refused in its middle may
+-- have left a wrong number, but none below zero.
+local function count(room, change)
+  local now = tonumber(redis.call('ZINCRBY', key('rooms'), change, room))
+  if now <= 0 then
+    redis.call('ZREM', key('rooms'), room)
+    return 0
+  end
+  return now
+end
+
+-- Removes the sets of a room's members that are empty from the list of the process.
+local function forget_if_empty(process, room)
+  if redis.call('EXISTS', key('members', process, room)) == 0 then
+    redis.call('SREM', key('rooms', process), room)
+  end
+end

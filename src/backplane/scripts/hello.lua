@@ -1,0 +1,53 @@
+-- Begins or renews the lease of a process, and reserves numbers for its guests.
+-- If its lease has ended, or `again` is 1, its claims are deleted, and it must register its clients.
+-- process, lease in ms, again, new number of the database, guests to reserve
+-- -> 1 if it must register, number of the database, last reserved guest, then the rooms in which it has members
+local process, lease, again, new, guests = unpack(arg)
+local must = again == '1' or not is_alive(process)
+-- All kinds of commands are tried here. One that is refused keeps the link down from the start, and not only when it is needed.
+-- Keys that a refused attempt has left do no harm: each has one type, and the stream is deleted before. The first write is
+-- one that needs memory, since Redis does not look for that later.
+local hash, set, sorted, log = key('probe'), key('probe', 'set'), key('probe', 'sorted'), key('probe', 'stream')
+redis.call('HSET', hash, 'a', 1)
+redis.call('HSETNX', hash, 'b', 1)
+redis.call('HINCRBY', hash, 'b', 1)
+redis.call('HMGET', hash, 'a', 'b')
+redis.call('HGET', hash, 'a')
+redis.call('HDEL', hash, 'a', 'b')
+redis.call('SADD', set, 'a')
+redis.call('SRANDMEMBER', set, 1)
+redis.call('SMEMBERS', set)
+redis.call('SCARD', set)
+redis.call('EXISTS', set)
+redis.call('SREM', set, 'a')
+redis.call('ZINCRBY', sorted, 1, 'a')
+redis.call('ZSCORE', sorted, 'a')
+redis.call('ZREVRANGE', sorted, 0, 0)
+redis.call('ZCARD', sorted)
+redis.call('ZREM', sorted, 'a')
+redis.call('DEL', log)
+redis.call('XADD', log, 'MAXLEN', 1, '1-1', 'e', '')
+redis.call('XRANGE', log, '-', '+', 'COUNT', 1)
+redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+redis.call('PEXPIRE', log, 1000)
+redis.call('DEL', log)
+redis.call('PUBLISH', ARGV[2] .. '@' .. process, 'chinwag probe -')
+redis.call('SETNX', key('database'), new)
+redis.call('SET', key('lease', process), '1', 'PX', lease)
+redis.call('SADD', key('processes'), process)
+local reply = { must and 1 or 0, redis.call('GET', key('database')), redis.call('INCRBY', key('guests'), guests) }
+if must then
+  for _, name in ipairs(redis.call('SMEMBERS', key('names', process))) do
+    local claim = redis.call('HGET', key('names'), name) or ''
+    if string.find(claim, process .. ' ', 1, true) == 1 then
+      redis.call('HDEL', key('names'), name)
+    end
+  end
+  redis.call('DEL', key('names', process))
+  local rooms = redis.call('SMEMBERS', key('rooms', process))
+  table.sort(rooms)
+  for _, room in ipairs(rooms) do
+    reply[#reply + 1] = room
+  end
+end
+return reply

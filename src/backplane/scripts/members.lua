@@ -1,0 +1,29 @@
+-- Replaces the members that a process has in a room. The differences are published if `most` is not exceeded.
+-- room, process, most, members... -> members of all processes
+local room, process, most = unpack(arg, 1, 3)
+local set, new = key('members', process, room), {}
+for index = 4, #arg do
+  new[arg[index]] = true
+end
+local old = redis.call('SMEMBERS', set)
+table.sort(old)
+for _, member in ipairs(old) do
+  if not new[member] then
+    redis.call('SREM', set, member)
+    local now = count(room, -1)
+    if now + 1 <= tonumber(most) then
+      publish(room, '- -', now, left(process, member, ''))
+    end
+  end
+end
+for index = 4, #arg do
+  if redis.call('SADD', set, arg[index]) == 1 then
+    local now = count(room, 1)
+    if now <= tonumber(most) then
+      publish(room, '- -', now, joined(process, arg[index]))
+    end
+  end
+end
+redis.call('SADD', key('rooms', process), room)
+forget_if_empty(process, room)
+return tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0

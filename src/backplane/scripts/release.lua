@@ -1,0 +1,13 @@
+-- Frees keys of a client's name, as far as the client has them.
+-- process, serial, keys... -> number of freed keys
+local process, serial = unpack(arg, 1, 2)
+local freed = 0
+for index = 3, #arg do
+  local claim = redis.call('HGET', key('names'), arg[index]) or ''
+  if string.find(claim, process .. ' ' .. serial .. ' ', 1, true) == 1 then
+    redis.call('HDEL', key('names'), arg[index])
+    redis.call('SREM', key('names', process), arg[index])
+    freed = freed + 1
+  end
+end
+return freed

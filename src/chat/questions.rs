@@ -1,0 +1,140 @@
+//! The questions of a request to the other processes: [`Question`]. Its answer comes as [`crate::protocol::Facts`], before the
+//! request is handled. In a single process nobody asks.
+
+use super::Chat;
+use super::access::GUEST;
+use super::ids::ClientId;
+use super::membership::NAMES_ON_JOINING;
+use super::queries::LISTED_FOR_PROGRAMS_MAX;
+use crate::access::Action;
+use crate::protocol::{Arrival, ClaimOver, Dialect, Question, Request, RoomPosition};
+use crate::text::{Name, RoomName, Text};
+use crate::time::Now;
+
+impl Chat {
+    /// The questions of a client's request; none if the client may not make it. The match has no wildcard, so a new request
+    /// must be decided here.
+    pub fn questions(&self, id: ClientId, request: &Request, now: Now) -> Vec<Question> {
+        let is_refused = || !self.begins_login(id, request) && self.check(id, request.needs(), now).is_err();
+        let located = |room| Some(self.room_name(self.locate(id, room).ok()?.room)?.clone());
+        match request {
+            Request::Nick(name) if !self.is_own(id, name) => self.questions_of_name(id, name),
+            Request::Login { name, token } => {
+                let name = name.as_ref().or_else(|| self.access.asked(id));
+                let account =
+                    self.check_token(name, token, now).ok().and_then(|login| login.identity.account);
+                account.map_or(Vec::new(), |account| self.questions_of_account(id, &account))
+            }
+            Request::StayGuest if self.is_unnamed(id) => self.question_of_home(id).into_iter().collect(),
+            _ if is_refused() => Vec::new(),
+            Request::Join { room, .. } => vec![self.follow(room)],
+            Request::Leave(room) => match self.clients.dialect(id) {
+                Some(Dialect::Line) => self.question_of_home(id).into_iter().collect(),
+                _ => located(room.clone()).iter().map(|room| self.follow(room)).collect(),
+            },
+            Request::Who(room) => {
+                let lobby = || self.is_unnamed(id).then(RoomName::lobby);
+                let room = room.clone().or_else(|| located(None)).or_else(lobby);
+                let list = |room: RoomName| Question::Who { room, max: self.listed_max(id) };
+                room.map(list).into_iter().collect()
+            }
+            Request::Rooms => vec![Question::Rooms { max: self.listed_max(id) }],
+            Request::Private { to, .. } | Request::Whois(to) => self.find_elsewhere(to),
+            Request::Answer(_) => match self.last_sender(id) {
+                Some(sender) => self.find_elsewhere(&Text::of_name(&sender.name)),
+                None => Vec::new(),
+            },
+            Request::Moderate(moderation) => {
+                let target = moderation.client().map(|name| self.find_elsewhere(&name));
+                target.unwrap_or_default()
+            }
+            Request::Nick(_)
+            | Request::StayGuest
+            | Request::Say { .. }
+            | Request::Relay(_)
+            | Request::History { .. }
+            | Request::Register
+            | Request::Topic { .. }
+            | Request::Away(_)
+            | Request::Ignore(_)
+            | Request::Unignore(_)
+            | Request::Quit(_)
+            | Request::Help
+            | Request::Ping => Vec::new(),
+        }
+    }
+
+    /// The questions of a client that enters, whose connection has that serial number.
+    pub fn questions_of_arrival(&self, serial: u32, arrival: &Arrival) -> Vec<Question> {
+        let login = arrival.login.as_ref().and_then(|login| login.as_ref().ok());
+        let account = login.and_then(|login| login.identity.account.as_ref());
+        let name = account.or(arrival.name.as_ref()).filter(|_| arrival.dialect != Dialect::Events);
+        let over = if account.is_some() { self.claim_over() } else { ClaimOver::Nobody };
+        let claim = |name: &Name| Question::Claim {
+            client: serial,
+            name: name.clone(),
+            over,
+            is_account: account.is_some(),
+        };
+        let free = name.filter(|name| account.is_some() || !self.is_taken(name));
+        let identity = login.map_or(&GUEST, |login| &login.identity);
+        let may_enter = |room: &&RoomName| self.check_right(identity, Action::Enter, Some(room)).is_ok();
+        let room = arrival.room.as_ref().filter(may_enter).map(|room| self.follow(room));
+        free.map(claim).into_iter().chain(room).collect()
+    }
+
+    /// The question that makes the history of a room known here.
+    pub fn follow(&self, room: &RoomName) -> Question {
+        Question::Room { room: room.clone(), members: NAMES_ON_JOINING }
+    }
+
+    /// The last numbered change of a room that this process has; `None` if there was none.
+    pub fn position(&self, room: &RoomName) -> Option<RoomPosition> {
+        self.rooms.find(room).and_then(|id| self.rooms.existing(id)?.position())
+    }
+
+    /// The question about all rooms for an HTTP request.
+    pub fn questions_about_rooms(&self) -> Vec<Question> {
+        vec![Question::Rooms { max: LISTED_FOR_PROGRAMS_MAX }]
+    }
+
+    /// The question who has a name, if nobody here has it.
+    pub fn find_elsewhere(&self, name: &Text) -> Vec<Question> {
+        let is_here = self.find_client(name.as_str()).is_some();
+        (!is_here).then(|| Question::Find(name.clone())).into_iter().collect()
+    }
+
+    fn is_own(&self, id: ClientId, name: &Name) -> bool {
+        !self.is_unnamed(id) && self.name(id) == Some(name)
+    }
+
+    /// The claim to a name that no other client here has, and the room in which a line client begins with it.
+    fn questions_of_name(&self, id: ClientId, name: &Name) -> Vec<Question> {
+        let is_others = |holder: &ClientId| *holder != id;
+        let home = self.question_of_home(id).filter(|_| self.is_unnamed(id));
+        if self.look_alikes(name.as_str()).iter().any(is_others) {
+            return home.into_iter().collect();
+        }
+        self.claim(id, name, ClaimOver::Nobody).into_iter().chain(home).collect()
+    }
+
+    fn questions_of_account(&self, id: ClientId, account: &Name) -> Vec<Question> {
+        let home = self.question_of_home(id).filter(|_| self.is_unnamed(id));
+        self.claim(id, account, self.claim_over()).into_iter().chain(home).collect()
+    }
+
+    fn claim(&self, id: ClientId, name: &Name, over: ClaimOver) -> Option<Question> {
+        let is_account = over != ClaimOver::Nobody || self.access.identity(id).is_of(name);
+        self.client(id)?;
+        Some(Question::Claim { client: self.unique_id(id).serial, name: name.clone(), over, is_account })
+    }
+
+    /// Whom an account takes its name from.
+    fn claim_over(&self) -> ClaimOver {
+        if self.access.newest_gets_name { ClaimOver::Everybody } else { ClaimOver::Guests }
+    }
+
+    fn question_of_home(&self, id: ClientId) -> Option<Question> {
+        Some(self.follow(&self.home(self.access.identity(id))?))
+    }
+}

@@ -1,0 +1,204 @@
+//! Requests that wait for Redis: a name must be claimed there, or the members of a room are at other processes.
+//!
+//! Such a request is put aside with its [`Question`]s, and nothing else of its connection is handled meanwhile. When they are
+//! answered, it is handled again, and finds the answers here. A server without `--redis` asks nothing.
+
+use super::Server;
+use crate::chat::ClientId;
+use crate::codec::Tag;
+use crate::codec::http::HttpRequest;
+use crate::connection::{Readiness, Schedule};
+use crate::net::{Net, Token};
+use crate::protocol::{Arrival, Facts, LocalEvent, Question, Request};
+use crate::text::Name;
+
+/// The next step when the questions are answered.
+#[derive(Debug)]
+pub enum Then {
+    /// The input is decoded, since its meaning depends on the answers.
+    Decode,
+    /// The silence of a client without a name is over.
+    Silence,
+    Request(Request, Option<Tag>),
+    Http(Box<HttpRequest>),
+    Enter(Box<Arrival>),
+}
+
+/// The questions of a connection.
+#[derive(Debug)]
+pub struct Asked {
+    token: Token,
+    questions: Vec<Question>,
+    /// `None` until they are answered.
+    facts: Option<Facts>,
+    then: Then,
+}
+
+/// The number of a connection for the link.
+fn asker_of(token: Token) -> u64 {
+    u64::from(token.serial) << 32 | u64::from(token.slot)
+}
+
+impl<N: Net> Server<N> {
+    /// Adds a client whose request has its name and its room to the chat.
+    pub(super) fn enter_chat(&mut self, token: Token, arrival: Box<Arrival>) {
+        let questions = match self.may_ask() {
+            true => self.fanout.chat().questions_of_arrival(token.serial, &arrival),
+            false => Vec::new(),
+        };
+        if let Some((facts, Then::Enter(arrival))) = self.answers(token, &questions, Then::Enter(arrival)) {
+            self.call_chat_for(token, None, |chat, now, effects| {
+                chat.enter(token.into(), token.serial, *arrival, (now, &facts), effects);
+            });
+            self.settle_claims(token, &questions, &facts);
+            self.record_catching_up(token);
+        }
+    }
+
+    /// Whether there are other processes that may know more.
+    pub(super) fn may_ask(&self) -> bool {
+        self.linked.is_some()
+    }
+
+    /// Returns the answers and `then`, or asks the questions, and `then` follows later.
+    pub(super) fn answers(
+        &mut self,
+        token: Token,
+        questions: &[Question],
+        then: Then,
+    ) -> Option<(Facts, Then)> {
+        if questions.is_empty() || self.linked.is_none() {
+            return Some((Facts::default(), then));
+        }
+        if let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token) {
+            if asked == questions {
+                return Some((facts, then));
+            }
+            self.settle_claims(token, &asked, &facts);
+        }
+        self.ask(token, questions.to_vec(), then);
+        None
+    }
+
+    /// The same for a client whose input is decoded again: the answers stay for the request in it.
+    pub(super) fn has_answers(&mut self, token: Token, questions: &[Question], then: Then) -> bool {
+        let found = self.linked.as_ref().and_then(|linked| linked.asked.get(token.slot));
+        let is_answered = found.is_some_and(|asked| {
+            asked.token == token && asked.facts.is_some() && asked.questions == questions
+        });
+        is_answered || self.answers(token, questions, then).is_some()
+    }
+
+    /// The answers to what a connection has asked.
+    pub(super) fn known_facts(&self, token: Token) -> Option<&Facts> {
+        self.linked.as_ref()?.asked.get(token.slot)?.facts.as_ref()
+    }
+
+    /// Takes the answers to whatever a connection has asked.
+    pub(super) fn take_answers(&mut self, token: Token) -> Facts {
+        self.take_asked(token).and_then(|asked| asked.facts).unwrap_or_default()
+    }
+
+    fn ask(&mut self, token: Token, questions: Vec<Question>, then: Then) {
+        let chat = self.fanout.chat();
+        let positions = questions.iter().map(|question| match question {
+            Question::Room { room, .. } => chat.position(room),
+            _ => None,
+        });
+        let asked = questions.iter().cloned().zip(positions).collect();
+        if let Some(linked) = &mut self.linked {
+            linked.backplane.ask(asker_of(token), asked, self.now);
+            linked.asked.insert(token.slot, Asked { token, questions, facts: None, then });
+        }
+        self.begin_asking(token);
+    }
+
+    fn take_asked(&mut self, token: Token) -> Option<Asked> {
+        self.linked.as_mut()?.asked.take(token.slot).filter(|asked| asked.token == token)
+    }
+
+    /// Handles the request of a connection whose questions are answered.
+    pub(super) fn answer_questions(&mut self, asker: u64, facts: Facts) {
+        let slot = asker as u32;
+        let found = self.linked.as_mut().and_then(|linked| linked.asked.get_mut(slot));
+        let Some(asked) = found.filter(|asked| asker_of(asked.token) == asker) else {
+            return debug_assert!(false, "the questions of a connection that has ended are forgotten");
+        };
+        let token = asked.token;
+        asked.facts = Some(facts);
+        let then = std::mem::replace(&mut asked.then, Then::Decode);
+        self.end_asking(token);
+        match then {
+            Then::Decode => {
+                if let Some(connection) = self.roster.live_mut(token) {
+                    connection.ready.insert(Readiness::BUFFERED);
+                }
+            }
+            Then::Silence => self.end_silence(token),
+            Then::Request(request, tag) => self.handle_request(token, Ok(request), tag),
+            Then::Http(request) => self.route_http(token, request),
+            Then::Enter(arrival) => self.enter_chat(token, arrival),
+        }
+        self.roster.wake(token);
+        self.roster.arm(token);
+    }
+
+    /// Lets a connection wait.
+    pub(super) fn begin_asking(&mut self, token: Token) {
+        if let Some(connection) = self.roster.live_mut(token) {
+            connection.schedule.insert(Schedule::ASKING);
+            // A connection that waits is not idle.
+            self.roster.record_idle(token, None);
+        }
+    }
+
+    /// Lets a connection go on.
+    pub(super) fn end_asking(&mut self, token: Token) {
+        if let Some(connection) = self.roster.live_mut(token) {
+            connection.schedule.remove(Schedule::ASKING);
+        }
+    }
+
+    /// Gives names back that were claimed for a client and that it has not taken.
+    pub(super) fn settle_claims(&mut self, token: Token, questions: &[Question], facts: &Facts) {
+        // Another client has the name, so nothing was claimed.
+        if facts.holder.is_some() {
+            return;
+        }
+        for question in questions {
+            if let Question::Claim { client, name, .. } = question
+                && self.name_of(token) != Some(name)
+            {
+                let (client, old) = (*client, name.clone());
+                let event = match self.name_of(token).cloned() {
+                    Some(name) => LocalEvent::Named { client, name, old: Some(old), is_account: false },
+                    None => LocalEvent::Gone { client, name: old },
+                };
+                self.share(event);
+            }
+        }
+    }
+
+    /// The name that a client has taken.
+    fn name_of(&self, token: Token) -> Option<&Name> {
+        let (chat, id) = (self.fanout.chat(), ClientId::from(token));
+        chat.name(id).filter(|_| !chat.is_unnamed(id))
+    }
+
+    /// Forgets the questions of a connection that ends.
+    pub(super) fn forget_questions(&mut self, token: Token) {
+        let Some(asked) = self.take_asked(token) else {
+            return;
+        };
+        if let Some(linked) = &mut self.linked {
+            linked.backplane.forget(asker_of(token));
+        }
+        self.settle_claims(token, &asked.questions, &asked.facts.unwrap_or_default());
+    }
+
+    pub(super) fn share(&mut self, event: LocalEvent) {
+        if let Some(linked) = &mut self.linked {
+            linked.backplane.share(event, self.now);
+        }
+    }
+}

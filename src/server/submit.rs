@@ -1,0 +1,145 @@
+//! Changes of rooms get their place: at once in a single process, by Redis with several.
+
+use super::Server;
+use super::http::ResponseForm;
+use crate::chat::{ClientId, Placed, Publication, RoomId};
+use crate::codec::Tag;
+use crate::net::{Net, Token};
+use crate::protocol::{Change, Order, Problem};
+use crate::text::RoomName;
+use crate::web;
+
+/// The author of a change that is on its way to Redis.
+#[derive(Debug)]
+pub enum Submitter {
+    Client {
+        token: Token,
+        tag: Option<Tag>,
+        receipt: bool,
+    },
+    /// The server itself: a summary.
+    Server,
+    Http {
+        token: Token,
+        form: ResponseForm,
+    },
+}
+
+impl<N: Net> Server<N> {
+    /// Commits a change of a client, or sends it to Redis.
+    pub(super) fn submit(
+        &mut self,
+        (room, name): (RoomId, RoomName),
+        author: Option<ClientId>,
+        change: Change,
+        receipt: bool,
+    ) {
+        let Some(linked) = &mut self.linked else {
+            return self.commit(room, Placed { change, order: Order::Next, author, receipt });
+        };
+        let ticket = linked.backplane.submit(name, change, self.now);
+        let submitter = author.and_then(|author| self.roster.token(author)).map(|token| {
+            let tag = self.fanout.tag_for(token.into());
+            Submitter::Client { token, tag, receipt }
+        });
+        linked.tickets.insert(ticket, submitter.unwrap_or(Submitter::Server));
+    }
+
+    /// Commits a message of an HTTP request, or sends it to Redis. The response follows when the message is kept.
+    pub(super) fn publish(&mut self, token: Token, publication: Publication, form: ResponseForm) {
+        let Publication { room, change } = publication;
+        let before = self.metrics.deliveries;
+        let Some(linked) = &mut self.linked else {
+            let placed = Placed { change, order: Order::Next, author: None, receipt: false };
+            let seq = self.commit_to(&room, placed);
+            self.deliver_batch();
+            return self.respond_in(token, &web::published(seq, self.metrics.deliveries - before), &form);
+        };
+        if self.fanout.chat().is_disconnected() {
+            return self.respond_in(token, &web::problem_response(&Problem::NotKept), &form);
+        }
+        let ticket = linked.backplane.submit(room, change, self.now);
+        linked.tickets.insert(ticket, Submitter::Http { token, form });
+        self.begin_asking(token);
+    }
+
+    /// Commits a change that has come back from Redis, or comes from another process. The link delivers each numbered change
+    /// once; another one that was made here is committed once, however often it comes.
+    pub(super) fn commit_remote(
+        &mut self,
+        room: &RoomName,
+        change: Change,
+        order: Order,
+        ticket: Option<u64>,
+    ) {
+        // The members here have seen it: the process has registered its clients again, or was taken for dead.
+        if ticket.is_none() && change.member().is_some_and(|by| by.process == self.process_id) {
+            return;
+        }
+        let submitter = match ticket.zip(self.linked.as_mut()) {
+            Some((ticket, linked)) => match linked.tickets.remove(&ticket) {
+                // A numbered one is read anew by a process that has begun to follow the room, or its author has got the reply.
+                None if order == Order::Unnumbered => return,
+                submitter => submitter,
+            },
+            None => None,
+        };
+        // A client may send a message again if it is not kept, so nobody is shown it.
+        if let Some(Submitter::Http { token, form }) = &submitter
+            && let Some((ticket, linked)) = ticket.zip(self.linked.as_mut())
+            && order == Order::Unnumbered
+            && linked.backplane.withdraw(room, ticket)
+        {
+            return self.respond_later(*token, &web::problem_response(&Problem::NotKept), form);
+        }
+        let room = self.fanout.chat().find_room(room);
+        let plain = |change| Placed { change, order, author: None, receipt: false };
+        match (submitter, room) {
+            (Some(Submitter::Client { token, tag, receipt }), Some(room)) => {
+                let author = self.roster.get(token).map(|_| token.into());
+                self.on_behalf_of(token, tag, |server| {
+                    server.commit(room, Placed { author, receipt, ..plain(change) });
+                });
+            }
+            (Some(Submitter::Http { token, form }), room) => {
+                let before = self.metrics.deliveries;
+                if let Some(room) = room {
+                    self.commit(room, plain(change));
+                    self.deliver_batch();
+                }
+                let seq = match order {
+                    Order::At(seq) | Order::Seen(seq) => seq,
+                    // Redis has confirmed it, and its number will follow.
+                    Order::Next | Order::Unnumbered => 0,
+                };
+                let response = web::published(seq, self.metrics.deliveries - before);
+                self.respond_later(token, &response, &form);
+            }
+            (_, Some(room)) => self.commit(room, plain(change)),
+            // A room without subscribers here may have been closed.
+            (_, None) => {}
+        }
+    }
+
+    /// Refuses a message that there was no room for. A change of a client was shown here already.
+    pub(super) fn record_shed(&mut self, ticket: u64) {
+        let submitter = self.linked.as_mut().and_then(|linked| linked.tickets.remove(&ticket));
+        if let Some(Submitter::Http { token, form }) = submitter {
+            self.respond_later(token, &web::problem_response(&Problem::NotKept), &form);
+        }
+    }
+
+    /// Answers an HTTP request whose message Redis has numbered, if this process does not follow the room. If it does, the
+    /// change is answered when it comes back in its place.
+    pub(super) fn record_kept(&mut self, ticket: u64, seq: u64, is_followed: bool) {
+        let Some(linked) = &mut self.linked else {
+            return debug_assert!(false, "only a process with a link has tickets");
+        };
+        if is_followed {
+            return;
+        }
+        if let Some(Submitter::Http { token, form }) = linked.tickets.remove(&ticket) {
+            self.respond_later(token, &web::published(seq, 0), &form);
+        }
+    }
+}
