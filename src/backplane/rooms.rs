@@ -52,7 +52,7 @@ pub enum Following {
 #[derive(Debug, Default)]
 pub struct FollowedRooms {
     rooms: BTreeMap<RoomName, FollowedRoom>,
-    /// FollowedRooms that may be without subscribers, and when to check them.
+    /// Rooms that may be without subscribers, and when to check them.
     idle_checks: VecDeque<(Moment, RoomName)>,
     /// Memory of all payloads that wait.
     pub held_bytes: usize,
