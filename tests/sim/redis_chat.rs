@@ -328,3 +328,25 @@ fn redis_is_reached_by_a_unix_socket_as_well() {
     assert_eq!(cluster.stage(0).world().asked, [], "no name is looked up");
     cluster.end();
 }
+
+#[test]
+fn room_over_a_reloaded_announce_max_gets_one_summary() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chinwag.toml");
+    std::fs::write(&path, "announce-max = 50\n").expect("a file");
+    let mut cluster = Cluster::new(2, &format!("--config {}", path.display()));
+    let [ann, bob] = [(0, "ann"), (1, "bob")].map(|(process, name)| cluster.join(process, name));
+    cluster.expect(ann, &["-- bob joined"]);
+    std::fs::write(&path, "announce-max = 1\n").expect("a file");
+    (0..2).for_each(|process| cluster.stage(process).world().signal(chinwag::net::Signal::Reload));
+    cluster.run();
+    cluster.join(1, "cy");
+    cluster.pass(Duration::from_secs(21));
+    // A join that is published all the same would be counted at both processes.
+    for guest in [ann, bob] {
+        let lines = cluster.unread(guest);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains("joined") && !lines[0].contains("cy"), "{lines:?}");
+    }
+    cluster.end();
+}
