@@ -17,7 +17,7 @@ const PROBE: &[u8] = b"chinwag probe -";
 
 pub fn bytes(reply: &Reply) -> Option<&[u8]> {
     match reply {
-        Reply::BulkString(bytes) => Some(bytes),
+        Reply::Text(bytes) => Some(bytes),
         _ => None,
     }
 }
@@ -103,7 +103,7 @@ impl Backplane {
 
     fn handle_reply(&mut self, reply: &Reply, now: Now) {
         if let Some(error) = error_of(reply) {
-            return self.refused(Link::Commands, &error, now);
+            return self.refused(Link::Commands, error, now);
         }
         let command = self.queue.pop_answered();
         if command.and_then(|command| self.handle_answer(command, reply, now)).is_none() {
