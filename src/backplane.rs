@@ -22,6 +22,7 @@
 mod channel;
 mod command;
 mod entry;
+mod forward;
 mod lifecycle;
 mod local;
 mod queue;
@@ -140,6 +141,8 @@ pub struct Backplane {
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.
     asked: u64,
+    /// Deadlines of forwarded requests, in order, with the numbers of their questions.
+    forwarded: VecDeque<(Moment, u64)>,
     /// Whether this process is ending.
     leaving: bool,
     out: [Vec<u8>; 2],
@@ -185,6 +188,7 @@ impl Backplane {
             confirmed: BTreeMap::new(),
             asks: BTreeMap::new(),
             asked: 0,
+            forwarded: VecDeque::new(),
             leaving: false,
             out: Default::default(),
             actions: VecDeque::new(),

@@ -50,6 +50,7 @@ pub use census::Census;
 pub use changes::Placed;
 use clients::{Client, Clients, Echo, Membership};
 use context::{Ctx, NO_FACTS};
+pub use courtesies::Asker;
 use filtering::WordFilter;
 use guests::GuestNumbers;
 pub use ids::{ClientId, RoomId};
@@ -89,8 +90,8 @@ pub enum Effect {
     BanAddress { of: ClientId, ban: Box<Ban>, removal: Removal, rank: Role },
     /// Disconnect the clients of a network whose role is below `rank`.
     Disconnect { network: Network, removal: Removal, rank: Role },
-    /// Send the client `to` what the server has about the client `of`.
-    Whois { to: ClientId, of: ClientId, whois: Box<Whois>, with_address: bool },
+    /// Send `to` what the server has about the client `of`.
+    Whois { to: Asker, of: ClientId, whois: Box<Whois>, with_address: bool },
     /// Send an event to all clients in the chat.
     SendToAll(Event),
     /// Give a change its place in the order of its room, and then pass it to [`Chat::commit`].
@@ -309,7 +310,7 @@ impl Chat {
             Request::Register => self.register(id, ctx)?,
             Request::Topic { room, text } => self.topic(id, room, text, ctx)?,
             Request::Moderate(moderation) => self.moderate_for(id, &moderation, ctx)?,
-            Request::Whois(name) => self.whois(id, &name, ctx)?,
+            Request::Whois(name) => self.whois(Asker::Client(id), &name, self.may_moderate(id), ctx)?,
             Request::Answer(text) => self.answer(id, text, ctx)?,
             Request::Away(text) => self.set_away(id, text, ctx),
             Request::Ignore(name) => self.ignore(id, name.as_ref(), ctx)?,

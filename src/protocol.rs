@@ -5,6 +5,7 @@
 
 mod close;
 mod exchange;
+mod forward;
 mod message;
 mod moderation;
 mod need;
@@ -23,6 +24,7 @@ pub use exchange::{
     Change, ClaimOver, Facts, Holder, LocalEvent, Members, MessageId, Order, Presence, Question, RemoteEvent,
     RoomPosition,
 };
+pub use forward::{ForwardedAnswer, ForwardedBy, ForwardedRequest, Moderator, Outcome};
 pub use message::{Body, Message, MessageKind, Payload};
 pub use moderation::{BanLength, Moderation, Removal};
 pub use need::{Need, Place};

@@ -103,8 +103,8 @@ impl Backplane {
                 let head = self.script(Script::Claim, &[&process, client, &over, &own, name]);
                 head.into_iter().chain(keys_of(name)).collect()
             }
-            Question::Find(text) => {
-                words(&[&"HGET", &format!("{}@names", self.keys), &Looks::of(text.as_str()).first()])
+            Question::Find { name, .. } => {
+                words(&[&"HGET", &format!("{}@names", self.keys), &Looks::of(name.as_str()).first()])
             }
             Question::Who { room, max } | Question::Room { room, members: max } => {
                 self.script(Script::Who, &[&room.as_str(), max])

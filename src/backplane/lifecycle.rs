@@ -127,7 +127,8 @@ impl Backplane {
                 Some(answer.map_or(active.heartbeat_at, |by| by.min(active.heartbeat_at)))
             }
         };
-        [own, self.disconnected_at, self.rooms.next_timeout()].into_iter().flatten().min()
+        let forwarded = self.forwarded.front().map(|(deadline, _)| *deadline);
+        [own, self.disconnected_at, self.rooms.next_timeout(), forwarded].into_iter().flatten().min()
     }
 
     /// Handles the deadlines that have passed.
@@ -153,6 +154,9 @@ impl Backplane {
             if self.is_detached() {
                 self.detach();
             }
+        }
+        while let Some((_, ask)) = self.forwarded.pop_front_if(|(deadline, _)| *deadline <= now) {
+            self.complete(ask, None);
         }
         while let Some(room) = self.rooms.expire(now) {
             self.unfollow(room);

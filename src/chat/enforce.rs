@@ -31,6 +31,10 @@ impl Chat {
             self.check(id, need, ctx.now)?;
         }
         let request = if self.filter.is_some() { self.filter(id, request, ctx)? } else { request };
+        if let Some(outcome) = &ctx.facts.outcome {
+            ctx.reply(id, outcome.clone()?.into());
+            return Ok(());
+        }
         self.handle_request(id, request, ctx)
     }
 

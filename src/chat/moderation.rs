@@ -8,19 +8,14 @@ use super::enforce::length_until;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{Ban, BanTarget, Identity, Mute, Network, Role};
-use crate::protocol::{BanLength, CloseReason, Dialect, Event, Facts, Moderation, Problem, Removal};
+use crate::protocol::{
+    BanLength, CloseReason, Dialect, Event, Facts, Moderation, Moderator, Problem, Removal,
+};
 use crate::text::{Name, Text};
 use crate::time::Now;
 
 /// The most bans in one answer.
 const LISTED_MAX: usize = 50;
-
-/// The client or the HTTP request that moderates.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Moderator {
-    pub name: Name,
-    pub role: Role,
-}
 
 impl Chat {
     /// Carries out an action for a client.
@@ -30,10 +25,7 @@ impl Chat {
         moderation: &Moderation,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        let identity = self.access.identity(id);
-        let name =
-            identity.account.clone().or_else(|| self.existing_name(id)).ok_or(Problem::LoginRequired)?;
-        let by = Moderator { name, role: identity.role };
+        let by = self.moderator(id).ok_or(Problem::LoginRequired)?;
         let (answer, is_kept) = self.carry_out(&by, moderation, ctx)?;
         match is_kept {
             true => ctx.save_then(id, answer),
@@ -55,13 +47,32 @@ impl Chat {
     ) -> Result<Event, Problem> {
         let ctx = &mut Ctx::new(now, facts, effects);
         let name = identity.account.clone().ok_or(Problem::LoginRequired)?;
-        let moderation = self.filter_moderation(&name, moderation, ctx)?;
-        let by = Moderator { name, role: identity.role };
-        let (answer, is_kept) = self.carry_out(&by, &moderation, ctx)?;
+        if let Some(outcome) = &facts.outcome {
+            return Ok(outcome.clone()?.into());
+        }
+        self.moderate_by(&Moderator { name, role: identity.role }, moderation, ctx)
+    }
+
+    /// Carries out an action that did not come from a client here. Returns the answer.
+    pub(super) fn moderate_by(
+        &mut self,
+        by: &Moderator,
+        moderation: Moderation,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Event, Problem> {
+        let moderation = self.filter_moderation(&by.name, moderation, ctx)?;
+        let (answer, is_kept) = self.carry_out(by, &moderation, ctx)?;
         if is_kept {
             ctx.save();
         }
         Ok(answer)
+    }
+
+    /// A client as the author of moderation. `None` if it has no name.
+    pub(super) fn moderator(&self, id: ClientId) -> Option<Moderator> {
+        let identity = self.access.identity(id);
+        let name = identity.account.clone().or_else(|| self.existing_name(id))?;
+        Some(Moderator { name, role: identity.role })
     }
 
     /// Returns the answer, and whether the state file must be written.
@@ -244,7 +255,7 @@ impl Chat {
         };
         let client = match self.target(by, &Text::of_name(name), ctx) {
             Ok(id) => Some(id),
-            Err(Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_)) => None,
+            Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => None,
             Err(problem) => return Err(problem),
         };
         if let Some(owner) = self.access.accounts.named(name.as_str()) {

@@ -303,7 +303,7 @@ fn without_id() -> Vec<(Event, &'static str)> {
         (Event::Lost { room: dev(), count: Some(3) }, r#"{"type":"missed","count":3,"room":"dev"}"#),
         (
             Event::Disconnected,
-            r#"{"type":"notice","text":"the other servers are out of reach: until they are back you hear only who is on this one"}"#,
+            r#"{"type":"notice","text":"the other servers are out of reach: until they are back you see only messages of this one"}"#,
         ),
         (Event::Connected, r#"{"type":"notice","text":"the other servers are within reach again"}"#),
         (Event::Bye(CloseReason::Shutdown), r#"{"type":"bye","reason":"the server is shutting down"}"#),

@@ -680,7 +680,12 @@ fn refused_command_of_the_link_is_repeated_before_the_session_is_accepted() {
 fn questions_are_answered_together() {
     let mut rig = Rig::up("");
     let claim = Question::Claim { client: 3, name: name("Ann"), over: ClaimOver::Guests, is_account: true };
-    let questions = vec![claim, Question::Find(text("ann")), members_of("dev"), Question::Rooms { max: 1 }];
+    let questions = vec![
+        claim,
+        Question::Find { name: text("ann"), request: None },
+        members_of("dev"),
+        Question::Rooms { max: 1 },
+    ];
     rig.backplane.ask(7, questions.into_iter().map(|question| (question, None)).collect(), rig.now);
     let words: Vec<String> = rig.commands().iter().map(|words| words.join(" ")).collect();
     let claim = "claim 0000000000c0ffee 3 1 1 Ann ann Ann";

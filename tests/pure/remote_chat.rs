@@ -419,7 +419,7 @@ fn moderator_acts_only_at_the_process_of_the_client() {
     let whois = || Request::Whois(text("eve"));
     for request in [kick(), whois()] {
         let sent = talk.asks_knowing(ANN, request.clone(), &held_by("Eve"));
-        assert_eq!(sent, [problem(ANN, Problem::ElsewhereOnly(name("Eve")))], "{request:?}");
+        assert_eq!(sent, [problem(ANN, Problem::Unreachable(name("Eve")))], "{request:?}");
         for facts in [ALONE.clone(), held_by("еve")] {
             let sent = talk.asks_knowing(ANN, request.clone(), &facts);
             assert_eq!(sent, [problem(ANN, Problem::NoSuchClient(text("eve")))], "{request:?}");
