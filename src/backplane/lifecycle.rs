@@ -210,6 +210,7 @@ impl Backplane {
                 heartbeat_at: now + HEARTBEAT_INTERVAL,
                 pong_by: None,
             });
+            self.session += 1;
             self.hashes.clear();
             (0..SCRIPTS.len()).for_each(|index| self.queue.push_for_session(LinkCommand::Load(index)));
         }

@@ -177,7 +177,7 @@ impl Rig {
     pub fn commands(&mut self) -> Vec<Vec<String>> {
         self.backplane.send(self.now);
         let shortened = |words: Vec<String>| match words[0].as_str() {
-            "EVALSHA" => [&words[1..2], &words[5..]].concat(),
+            "EVALSHA" => [&words[1..2], &words[7..]].concat(),
             _ => words,
         };
         parse(std::mem::take(self.backplane.output(Link::Commands))).into_iter().map(shortened).collect()
@@ -373,8 +373,8 @@ fn session_begins_with_the_login_the_scripts_and_the_lease() {
     SCRIPTS.iter().for_each(|script| backplane.receive(Link::Commands, bulk(script).as_bytes(), now));
     backplane.send(now);
     let hello = parse(std::mem::take(backplane.output(Link::Commands)));
-    assert_eq!(hello[0][..5], ["EVALSHA", "hello", "0", "x:", "x:@3:"]);
-    assert_eq!(hello[0][5..8], ["0000000000c0ffee", "14000", "1"]);
+    assert_eq!(hello[0][..7], ["EVALSHA", "hello", "0", "x:", "x:@3:", "0000000000c0ffee", "1"]);
+    assert_eq!(hello[0][7..9], ["14000", "1"]);
 }
 
 #[test]
