@@ -335,13 +335,24 @@ impl Backplane {
                 LinkCommand::Publish { private: Some((by, to)), .. } => {
                     self.deliver(RemoteEvent::Undelivered { by, to });
                 }
-                command if command.outlives_session(self.process) => self.push(command),
+                command if command.outlives_session(self.process) => self.repeat(command),
                 _ => {}
             }
         }
         if self.disconnected {
             self.detach();
         }
+    }
+
+    /// Queues a command again, for the next session.
+    fn repeat(&mut self, command: LinkCommand) {
+        // If Redis loses what it has published, it publishes that again.
+        if let LinkCommand::Submit(submission) = &command
+            && let Some(room) = self.rooms.get_mut(&submission.room).filter(|_| submission.shown)
+        {
+            room.seen.insert(submission.serial);
+        }
+        self.push(command);
     }
 
     /// Sends a heartbeat if it is due.

@@ -53,6 +53,8 @@ struct Pipe {
     /// Bytes that Redis has sent and the process has not received.
     down: Vec<u8>,
     ended: bool,
+    /// Nothing arrives, even after the process has closed the connection.
+    delayed: bool,
 }
 
 impl Cluster {
@@ -140,6 +142,11 @@ impl Cluster {
     pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
         self.processes[index].cut_off = cut_off;
         self.set_dial(index);
+    }
+
+    /// Delays the bytes of the process's present connections to Redis, or lets them arrive.
+    pub fn set_delayed(&mut self, index: usize, delayed: bool) {
+        self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.delayed = delayed);
     }
 
     /// Takes Redis down, or brings it back with all its data or none.
@@ -322,9 +329,15 @@ impl Cluster {
         };
         let world = stage.world();
         let made = world.outgoing().into_iter();
-        pipes.extend(made.map(|(_, wire)| Pipe { wire, conn: None, down: Vec::new(), ended: false }));
+        pipes.extend(made.map(|(_, wire)| Pipe {
+            wire,
+            conn: None,
+            down: Vec::new(),
+            ended: false,
+            delayed: false,
+        }));
         let mut any = false;
-        for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
+        for pipe in pipes.iter_mut().filter(|pipe| !*frozen && !*cut_off && !pipe.delayed) {
             any |= match rough && self.rng.u8(0..8) == 0 {
                 // A delayed connection counts as moved while it holds anything back.
                 true => true,
@@ -332,7 +345,7 @@ impl Cluster {
             };
         }
         pipes.retain(|pipe| {
-            let over = world.is_closed(pipe.wire) && !*cut_off;
+            let over = world.is_closed(pipe.wire) && !*cut_off && !pipe.delayed;
             if over {
                 pipe.conn.into_iter().for_each(|conn| self.redis.close(conn));
                 world.retire(pipe.wire);
