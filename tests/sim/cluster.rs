@@ -53,7 +53,7 @@ struct Pipe {
     /// Bytes that Redis has sent and the process has not received.
     down: Vec<u8>,
     ended: bool,
-    /// Nothing arrives, even after the process has closed the connection.
+    /// Nothing reaches Redis, even after the process has closed the connection.
     delayed: bool,
 }
 
@@ -144,7 +144,7 @@ impl Cluster {
         self.set_dial(index);
     }
 
-    /// Delays the bytes of the process's present connections to Redis, or lets them arrive.
+    /// Delays what the process sends to Redis on its present connections, or lets it arrive.
     pub fn set_delayed(&mut self, index: usize, delayed: bool) {
         self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.delayed = delayed);
     }
@@ -337,10 +337,10 @@ impl Cluster {
             delayed: false,
         }));
         let mut any = false;
-        for pipe in pipes.iter_mut().filter(|pipe| !*frozen && !*cut_off && !pipe.delayed) {
+        for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
             any |= match rough && self.rng.u8(0..8) == 0 {
                 // A delayed connection counts as moved while it holds anything back.
-                true => true,
+                true => pipe.holds_anything(&self.redis, world),
                 false => pipe.pump(&mut self.redis, world, self.millis, rough.then_some(&mut self.rng)),
             };
         }
@@ -363,6 +363,7 @@ impl Cluster {
                 self.stage(index).send_all_home();
             }
         }
+        self.weather = Weather::default();
         self.pass(Duration::from_secs(600));
         for index in 0..self.count() {
             if self.is_alive(index) {
@@ -388,6 +389,14 @@ impl Cluster {
 }
 
 impl Pipe {
+    /// Whether [`Pipe::pump`] may move something.
+    fn holds_anything(&self, redis: &Redis, world: &World) -> bool {
+        self.conn.is_none_or(|conn| {
+            let ends = !self.ended && redis.is_closed(conn);
+            ends || !self.down.is_empty() || redis.has_output(conn) || world.has_sent(self.wire)
+        })
+    }
+
     /// Moves all bytes, or a piece of them. Returns whether there were any.
     fn pump(
         &mut self,
@@ -410,7 +419,7 @@ impl Pipe {
             return false;
         };
         let most = rng.map_or(usize::MAX, |rng| rng.usize(1..2_000));
-        let up = world.receive(self.wire, most);
+        let up = if self.delayed { Vec::new() } else { world.receive(self.wire, most) };
         if !up.is_empty() {
             redis.receive(conn, &up, millis);
         }
