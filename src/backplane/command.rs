@@ -1,4 +1,7 @@
 //! The bytes of commands. Most call a script (`scripts/*.lua`), which each session loads.
+//!
+//! Redis may execute commands of a broken connection late. The beginning of every script refuses those of an earlier session.
+//! Commands without a script must do no harm then: they read, reserve numbers, or publish what is not kept.
 
 use std::fmt::Display;
 

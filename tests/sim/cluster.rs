@@ -364,7 +364,7 @@ impl Cluster {
             }
         }
         self.weather = Weather::default();
-        self.pass(Duration::from_secs(600));
+        self.pass(Duration::from_secs(100));
         for index in 0..self.count() {
             if self.is_alive(index) {
                 let LinkState { up, subscriptions, queue_bytes, .. } = self.link(index);
