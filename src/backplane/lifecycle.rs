@@ -214,6 +214,7 @@ impl Backplane {
                 heartbeat_at: now + HEARTBEAT_INTERVAL,
                 pong_by: None,
             });
+            self.session += 1;
             self.hashes.clear();
             (0..SCRIPTS.len()).for_each(|index| self.queue.push_for_session(LinkCommand::Load(index)));
         }
@@ -338,13 +339,24 @@ impl Backplane {
                 LinkCommand::Publish { private: Some((by, to)), .. } => {
                     self.deliver(RemoteEvent::Undelivered { by, to });
                 }
-                command if command.outlives_session(self.process) => self.push(command),
+                command if command.outlives_session(self.process) => self.repeat(command),
                 _ => {}
             }
         }
         if self.disconnected {
             self.detach();
         }
+    }
+
+    /// Queues a command again, for the next session.
+    fn repeat(&mut self, command: LinkCommand) {
+        // If Redis loses what it has published, it publishes that again.
+        if let LinkCommand::Submit(submission) = &command
+            && let Some(room) = self.rooms.get_mut(&submission.room).filter(|_| submission.shown)
+        {
+            room.seen.insert(submission.serial);
+        }
+        self.push(command);
     }
 
     /// Sends a heartbeat if it is due.

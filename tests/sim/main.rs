@@ -51,6 +51,7 @@ mod redis_blips;
 mod redis_chat;
 mod redis_end;
 mod redis_faults;
+mod redis_fence;
 mod redis_forward;
 mod redis_itself;
 mod redis_ledger;

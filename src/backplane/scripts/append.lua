@@ -1,6 +1,6 @@
 -- Appends an entry to a room's stream, unless the process has appended it before. The only way to say something.
--- room, process, serial, most entries, expiry in ms, new epoch, entry -> offset (0: appended before), epoch
-local room, process, serial, most, expiry, new, entry = unpack(arg)
+-- room, serial, most entries, expiry in ms, new epoch, entry -> offset (0: appended before), epoch
+local room, serial, most, expiry, new, entry = unpack(arg)
 local meta = key('meta', room)
 local epoch = epoch_of(room, new)
 if tonumber(redis.call('HGET', meta, 's:' .. process) or '0') >= tonumber(serial) then
