@@ -105,19 +105,19 @@ pub enum Effect {
 pub struct Except {
     /// The cause of the announcement, mostly.
     pub cause: Option<ClientId>,
-    /// The clients that ignore its author.
-    pub ignorers: Option<Rc<[ClientId]>>,
+    /// Sorted clients that ignore its author, or that get it by their catch-up.
+    pub further: Option<Rc<[ClientId]>>,
 }
 
 impl Except {
     pub fn ids(&self) -> impl Iterator<Item = ClientId> {
-        self.cause.into_iter().chain(self.ignorers.iter().flat_map(|ignorers| ignorers.iter().copied()))
+        self.cause.into_iter().chain(self.further.iter().flat_map(|further| further.iter().copied()))
     }
 }
 
 impl From<Option<ClientId>> for Except {
     fn from(cause: Option<ClientId>) -> Except {
-        Except { cause, ignorers: None }
+        Except { cause, further: None }
     }
 }
 
@@ -142,7 +142,7 @@ pub struct Chat {
     access: Access,
     ignores: Ignores,
     filter: Option<WordFilter>,
-    /// The progress of the SSE clients that are catching up.
+    /// The progress of the clients that are catching up.
     catch_ups: Sparse<CatchUp>,
     guests: GuestNumbers,
     /// Whether other processes are out of reach.
@@ -244,7 +244,6 @@ impl Chat {
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         self.sign_off(id, reason, ctx);
-        self.stop_catch_up(id, ctx);
         self.access.forget(id);
         self.ignores.forget(id);
         self.clients.remove(id);
@@ -303,7 +302,9 @@ impl Chat {
             Request::Private { to, text, receipt } => self.send_private(id, &to, text, receipt, ctx)?,
             Request::Who(room) => ctx.reply(id, self.who(id, room, ctx.facts)?),
             Request::Rooms => ctx.reply(id, self.list_rooms(id, ctx.facts)),
-            Request::Join { room, history, echo } => self.join(id, room, history, Echo(echo), ctx)?,
+            Request::Join { room, history, echo, since } => {
+                self.join(id, room, (history, since), Echo(echo), ctx)?
+            }
             Request::Leave(room) => self.leave_room(id, room, ctx)?,
             Request::History { room, count, after } => self.send_history(id, room, (count, after), ctx)?,
             Request::Login { name, token } => self.log_in(id, name, &token, ctx)?,

@@ -23,12 +23,14 @@ impl Chat {
                 let Some(id) = self.rooms.open(room) else {
                     return;
                 };
-                self.rooms.begin_epoch(id, epoch, seq);
+                let is_new = self.rooms.begin_epoch(id, epoch, seq);
                 if let Some(room) = self.rooms.get_mut(id) {
                     room.topic = topic;
                 }
-                if let Some(count) = missed {
-                    self.announce_lost(id, count, ctx);
+                match missed {
+                    Some(count) => self.announce_lost(id, count, ctx),
+                    None if is_new => self.announce_position(id, ctx),
+                    None => {}
                 }
             }
             RemoteEvent::Unfollowed { room } => {

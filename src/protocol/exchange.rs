@@ -18,6 +18,9 @@ pub struct MessageId {
     pub serial: u64,
 }
 
+/// The longest text of a [`MessageId`].
+pub const MESSAGE_ID_MAX_BYTES: usize = 16 + 1 + 20;
+
 /// `PROCESS-SERIAL`, as in `00c0ffee00c0ffee-57`.
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

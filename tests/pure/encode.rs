@@ -505,7 +505,7 @@ fn number(event: &Event) -> usize {
         Event::Flagged { .. } => 50,
         // No client of this listener is sent these, or they are no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
-        Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
+        Event::PrivateSent { .. } | Event::History { .. } | Event::Position { .. } => 35,
     }
 }
 

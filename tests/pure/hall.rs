@@ -168,9 +168,9 @@ fn in_words(event: &Event) -> String {
             let messages: String = messages.iter().map(|m| format!(" [{}]", message_in_words(m))).collect();
             format!("history {}{messages}", room.as_str())
         }
-        Event::Gap { room, count: Some(count) } => format!("gap {} {count}", room.as_str()),
-        Event::Gap { room, count: None } => format!("gap {}", room.as_str()),
-        Event::Position(position) => format!("at {position}"),
+        Event::Lost { room, count: Some(count) } => format!("lost {} {count}", room.as_str()),
+        Event::Lost { room, count: None } => format!("lost {}", room.as_str()),
+        Event::Position { position, .. } => format!("at {position}"),
         Event::PrivateSent { from, to, text, .. } => format!("told {from} {to} {text}"),
         Event::Private { from, text, .. } => format!("private {from} {text}"),
         Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),

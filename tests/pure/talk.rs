@@ -261,7 +261,7 @@ pub fn tell(to: &str, raw: &str) -> Request {
 }
 
 pub fn join(raw: &str) -> Request {
-    Request::Join { room: room(raw), history: None, echo: false }
+    Request::Join { room: room(raw), history: None, echo: false, since: None }
 }
 
 pub fn leave() -> Request {

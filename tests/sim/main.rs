@@ -68,6 +68,7 @@ mod shown;
 mod slow_kinds;
 mod socket;
 mod stage;
+mod tab_return;
 mod web;
 mod web_answers;
 mod web_chunked;
