@@ -17,6 +17,9 @@ const LEASE_MILLIS: u64 = 14_000;
 /// The fewest entries that Redis keeps of a room.
 const KEPT_ENTRIES_MIN: usize = 100;
 
+/// The expiry of a room begins anew so many times during its length, and not with each message, which would cost more.
+const EXPIRY_PERIODS: u128 = 16;
+
 /// The most bytes of entries in one reply to `sync`.
 const SYNC_BYTES: usize = 1024 * 1024;
 
@@ -121,7 +124,10 @@ impl Backplane {
         let member = |by: &UniqueId, name: &Name| entry::member(by.serial, name);
         match change {
             _ if submission.is_appended() => {
-                self.script(Script::Append, &[&room, serial, &self.kept_entries(), &expiry, &new, &entry])
+                let period = u128::from(self.unix_millis) / (expiry / EXPIRY_PERIODS).max(1);
+                let words: [&dyn Display; 7] =
+                    [&room, serial, &self.kept_entries(), &expiry, &period, &new, &entry];
+                self.script(Script::Append, &words)
             }
             Change::Topic { .. } => {
                 self.script(Script::Topic, &[&room, &entry::encode_topic(change), &expiry, &new, &entry])

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag::chat::{Chat, ClientId, Effect, RoomId};
+use chinwag::chat::{Asker, Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
 use chinwag::protocol::{Arrival, Body, Dialect, Event, Message, MessageKind, Payload, Problem, Request};
@@ -130,9 +130,9 @@ impl Hall {
                 Effect::LogModeration { .. } | Effect::BanAddress { .. } | Effect::Disconnect { .. } => {
                     continue;
                 }
-                Effect::Whois { to, whois, .. } => (vec![to], Event::Whois(whois)),
+                Effect::Whois { to: Asker::Client(to), whois, .. } => (vec![to], Event::Whois(whois)),
                 // These effects concern only other processes.
-                Effect::SendToAll(_) | Effect::Report(_) => continue,
+                Effect::SendToAll(_) | Effect::Report(_) | Effect::Whois { .. } => continue,
                 Effect::Submit { .. } => panic!("each change is settled"),
             };
             let mut once = to.clone();

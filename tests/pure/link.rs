@@ -441,7 +441,7 @@ fn message_is_delivered_when_it_comes_back_and_confirmed_by_the_reply() {
     let entry = entry(PROCESS, 1, "hi");
     let append = &rig.commands()[0];
     assert_eq!(append[..4], ["append", "lobby", "1", "100"]);
-    assert_eq!((&append[4][..], &append[6]), ("604800000", &entry));
+    assert_eq!((&append[4][..], &append[7]), ("604800000", &entry));
     assert_eq!(rig.actions(), []);
     let events = rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}"));
     assert_eq!(events, [changed(PROCESS, 1, "hi", Order::At(7))]);
@@ -609,7 +609,7 @@ fn outage_shows_changes_at_once_and_appends_messages_later() {
             match words[0].as_str() {
                 "sync" => rig.answer(&synced(0, 6, &[])),
                 "append" => {
-                    sent.push(words[6].clone());
+                    sent.push(words[7].clone());
                     rig.answer(&array(&[&format!(":{}", 6 + sent.len()), &bulk(EPOCH)]));
                 }
                 _ => rig.answer_one(&words),

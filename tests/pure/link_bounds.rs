@@ -27,7 +27,7 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
         for words in rig.commands() {
             match words[0].as_str() {
                 "append" => {
-                    appended.push(words[6].clone());
+                    appended.push(words[7].clone());
                     rig.answer(&array(&[":1", &bulk(EPOCH)]));
                 }
                 _ => rig.answer_one(&words),

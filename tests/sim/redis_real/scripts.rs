@@ -12,7 +12,7 @@ use crate::redis_itself::{request, text};
 
 /// The arguments of each script behind the prefixes, the process and its session. Words stand for one of [`POOLS`], those with `*` for none to three.
 pub const CALLS: [(&str, &str); 15] = [
-    ("append", "room serial most expiry epoch entry"),
+    ("append", "room serial most expiry flag epoch entry"),
     ("bury", "process most reason"),
     ("claim", "serial flag2 flag name key key*"),
     ("enter", "room member most entry"),
