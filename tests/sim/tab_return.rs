@@ -306,7 +306,7 @@ fn tabs_that_break_off_and_come_back_in_any_weather_get_each_message_once() {
             // The history holds at most a hundred messages, so later ones could not be sent again.
             for _ in 0..rng.usize(0..5).min(95 - said) {
                 said += 1;
-                let text = format!("{said} {}", "x".repeat(rng.usize(10..8_000)));
+                let text = format!("{said} {}", "x".repeat(rng.usize(10..7_000)));
                 ask(&mut stage, publisher, &post("/rooms/lobby/messages", "", &text));
             }
             stage.set_eager(tab.socket.wire, rng.bool());
@@ -325,8 +325,7 @@ fn tabs_that_break_off_and_come_back_in_any_weather_get_each_message_once() {
         received.extend(tab.received(&mut stage));
         let numbers: Vec<usize> =
             received.iter().filter_map(|text| text.split_once(' ')?.0.parse().ok()).collect();
-        let dropped = stage.server.metrics().dropped();
-        assert_eq!(numbers, (1..=said).collect::<Vec<_>>(), "seed {seed}, {dropped} dropped");
+        assert_eq!(numbers, (1..=said).collect::<Vec<_>>(), "seed {seed}");
         stage.end();
     }
 }
