@@ -5,7 +5,7 @@ use super::{Chat, Ctx};
 use crate::protocol::{Event, ForwardedBy, Holder, LocalEvent, Problem, UniqueId, Whois};
 use crate::text::{Name, Text};
 
-/// Where information about a client is sent: to a client here, or to the process that has forwarded the request.
+/// The recipient of information about a client: a client here, or the process that has forwarded the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asker {
     Client(ClientId),

@@ -6,50 +6,8 @@ use std::path::Path;
 
 use crate::{rust_files, without_tests};
 
-/// The modules and folders that these rules are applied to.
-const CHECKED: [&str; 41] = [
-    "benches/fanout",
-    "benches/floods",
-    "benches/footprint",
-    "benches/instructions",
-    "benches/process",
-    "benches/variants/src",
-    "benches/variants/tests",
-    "src/arena",
-    "src/backplane",
-    "src/chat",
-    "src/codec",
-    "src/config",
-    "src/connection",
-    "src/guide",
-    "src/host",
-    "src/inbox",
-    "src/lib",
-    "src/limits",
-    "src/load",
-    "src/logging",
-    "src/main",
-    "src/metrics",
-    "src/net",
-    "src/outbox",
-    "src/pressure",
-    "src/protocol",
-    "src/quota",
-    "src/rate",
-    "src/roster",
-    "src/server",
-    "src/sparse",
-    "src/text",
-    "src/time",
-    "src/timers",
-    "src/web",
-    "tests/browser",
-    "tests/guide",
-    "tests/pure",
-    "tests/real",
-    "tests/sim",
-    "tests/tidy",
-];
+/// The folders that these rules are applied to.
+const CHECKED: [&str; 3] = ["benches", "src", "tests"];
 
 /// A comment paragraph must not begin with a relative clause.
 const HEADLESS_OPENERS: [&str; 9] =

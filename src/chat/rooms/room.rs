@@ -119,10 +119,13 @@ impl Room {
 
     /// Records whether a subscriber is catching up.
     pub fn set_catching_up(&mut self, id: ClientId, is_catching_up: bool) {
-        let known = self.catching_up.iter().flat_map(|ids| ids.iter().copied());
-        let others = known.filter(|other| *other != id);
-        let mut ids: Vec<ClientId> = others.chain(is_catching_up.then_some(id)).collect();
-        ids.sort_unstable();
+        let mut ids = self.catching_up.as_deref().unwrap_or_default().to_vec();
+        // After the death of another process thousands may catch up at once, and the list stays sorted.
+        match (ids.binary_search(&id), is_catching_up) {
+            (Ok(index), false) => drop(ids.remove(index)),
+            (Err(index), true) => ids.insert(index, id),
+            _ => {}
+        }
         self.catching_up = (!ids.is_empty()).then(|| ids.into());
     }
 
