@@ -11,7 +11,7 @@ use crate::redis::Redis;
 use crate::redis_itself::{request, text};
 
 /// The arguments of each script behind the two prefixes. Words stand for one of [`POOLS`], those with `*` for none to three.
-const CALLS: [(&str, &str); 15] = [
+const CALLS: [(&str, &str); 17] = [
     ("append", "room process serial most expiry epoch entry"),
     ("bury", "process process most reason"),
     ("claim", "process serial flag2 flag name key key*"),
@@ -20,10 +20,12 @@ const CALLS: [(&str, &str); 15] = [
     ("hello", "process lease flag epoch serial"),
     ("leave", "room process member most entry"),
     ("members", "room process most member*"),
+    ("record", "key value"),
     ("release", "process serial key*"),
     ("rename", "process member member most entry room*"),
     ("rooms", "most"),
     ("sync", "room seen offset id epoch most bytes expiry"),
+    ("table", "time key value key value"),
     ("tell", "room entry"),
     ("topic", "room topic expiry epoch entry"),
     ("who", "room all"),
@@ -32,7 +34,7 @@ const CALLS: [(&str, &str); 15] = [
 const PROCESSES: [&str; 3] = ["00000000000000aa", "0123456789abcdef", "ffffffffffffffff"];
 const ROOMS: [&str; 2] = ["a", "b"];
 
-const POOLS: [(&str, &[&str]); 20] = [
+const POOLS: [(&str, &[&str]); 22] = [
     ("all", &["0", "100"]),
     ("bytes", &["1", "30", "1000"]),
     ("entry", &[r#"{"id":"1"}"#, r#"{"id":"2","text":"é"}"#, r#"{"id":"3","text":"two words"}"#]),
@@ -52,7 +54,17 @@ const POOLS: [(&str, &[&str]); 20] = [
     ("room", &ROOMS),
     ("seen", &["", "e1", "e2", "e3"]),
     ("serial", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]),
+    ("time", &["5", "50"]),
     ("topic", &["", "tea", "é é"]),
+    (
+        "value",
+        &[
+            "{}",
+            r#"{"until_unix_millis":10}"#,
+            r#"{"until_unix_millis":10,"a":1}"#,
+            r#"{"a":1,"until_unix_millis":100}"#,
+        ],
+    ),
 ];
 
 /// Returns random arguments.
@@ -95,9 +107,13 @@ fn reading_requests() -> Vec<Vec<String>> {
         add(&format!("SMEMBERS k@names:{process}"));
         add(&format!("PTTL k@lease:{process}"));
     }
-    for words in
-        ["ZREVRANGE k@rooms 0 -1 WITHSCORES", "HGETALL k@names", "SMEMBERS k@processes", "GET k@guests"]
-    {
+    for words in [
+        "ZREVRANGE k@rooms 0 -1 WITHSCORES",
+        "HGETALL k@names",
+        "HGETALL k@access",
+        "SMEMBERS k@processes",
+        "GET k@guests",
+    ] {
         add(words);
     }
     requests
@@ -124,6 +140,7 @@ impl Comparison {
             hashes.insert(name, hash);
         }
         let mut channels: Vec<_> = PROCESSES.iter().map(|process| format!("c@{process}")).collect();
+        channels.push("c@access".into());
         channels.extend(ROOMS.map(|room| format!("c{room}")));
         for who in [1, 2] {
             let words = ["SUBSCRIBE"].into_iter().chain(channels.iter().skip(who - 1).map(String::as_str));
