@@ -13,7 +13,8 @@
 //!
 //! Disconnected → Resolving → Connecting → Syncing → Up. A session has two connections. If one breaks or times out, both are
 //! closed and opened again after a pause that doubles each time. A new session loads the scripts, renews the lease of the
-//! process, and registers its clients if the lease has ended. Then it reads each followed room from its position on, and sends
+//! process, and registers its clients if the lease has ended. Its number is in the lease, and Redis refuses calls of scripts that
+//! earlier sessions have sent: it may read them late. Then it reads each followed room from its position on, and sends
 //! unconfirmed changes again. It is accepted once Redis has confirmed all that.
 //!
 //! An error reply to any command ends the session. The next one sends the command again, so it is accepted only once Redis
@@ -23,6 +24,7 @@ mod access;
 mod channel;
 mod command;
 mod entry;
+mod forward;
 mod lifecycle;
 mod local;
 mod queue;
@@ -112,6 +114,8 @@ pub struct Backplane {
     keys: String,
     channels: String,
     phase: Phase,
+    /// The number of the last session. Redis executes no script of an earlier one after its `hello`.
+    session: u64,
     /// Attempts since the last session that was longer than two seconds.
     attempts: u32,
     /// The deadline for counting as disconnected; `None` afterwards, and while the link is up.
@@ -147,6 +151,8 @@ pub struct Backplane {
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.
     asked: u64,
+    /// Deadlines of forwarded requests, in order, with the numbers of their questions.
+    forwarded: VecDeque<(Moment, u64)>,
     /// Whether this process is ending.
     leaving: bool,
     out: [Vec<u8>; 2],
@@ -173,6 +179,7 @@ impl Backplane {
             keys,
             channels,
             phase: Phase::Disconnected { retry_at: now.moment },
+            session: 0,
             attempts: 0,
             disconnected_at: Some(now.moment + DISCONNECTED_AFTER),
             disconnected: false,
@@ -193,6 +200,7 @@ impl Backplane {
             table_read: TableRead::Idle,
             asks: BTreeMap::new(),
             asked: 0,
+            forwarded: VecDeque::new(),
             leaving: false,
             out: Default::default(),
             actions: VecDeque::new(),

@@ -50,6 +50,7 @@ pub use census::Census;
 pub use changes::Placed;
 use clients::{Client, Clients, Echo, Membership};
 use context::{Ctx, NO_FACTS};
+pub use courtesies::Asker;
 use filtering::WordFilter;
 use guests::GuestNumbers;
 pub use ids::{ClientId, RoomId};
@@ -89,8 +90,8 @@ pub enum Effect {
     BanAddress { of: ClientId, ban: Box<Ban>, removal: Removal, rank: Role },
     /// Disconnect the clients of a network whose role is below `rank`.
     Disconnect { network: Network, removal: Removal, rank: Role },
-    /// Send the client `to` what the server has about the client `of`.
-    Whois { to: ClientId, of: ClientId, whois: Box<Whois>, with_address: bool },
+    /// Send `to` what the server has about the client `of`.
+    Whois { to: Asker, of: ClientId, whois: Box<Whois>, with_address: bool },
     /// Send an event to all clients in the chat.
     SendToAll(Event),
     /// Give a change its place in the order of its room, and then pass it to [`Chat::commit`].
@@ -104,19 +105,19 @@ pub enum Effect {
 pub struct Except {
     /// The cause of the announcement, mostly.
     pub cause: Option<ClientId>,
-    /// The clients that ignore its author.
-    pub ignorers: Option<Rc<[ClientId]>>,
+    /// Sorted clients that ignore its author, or that get it by their catch-up.
+    pub further: Option<Rc<[ClientId]>>,
 }
 
 impl Except {
     pub fn ids(&self) -> impl Iterator<Item = ClientId> {
-        self.cause.into_iter().chain(self.ignorers.iter().flat_map(|ignorers| ignorers.iter().copied()))
+        self.cause.into_iter().chain(self.further.iter().flat_map(|further| further.iter().copied()))
     }
 }
 
 impl From<Option<ClientId>> for Except {
     fn from(cause: Option<ClientId>) -> Except {
-        Except { cause, ignorers: None }
+        Except { cause, further: None }
     }
 }
 
@@ -141,7 +142,7 @@ pub struct Chat {
     access: Access,
     ignores: Ignores,
     filter: Option<WordFilter>,
-    /// The progress of the SSE clients that are catching up.
+    /// The progress of the clients that are catching up.
     catch_ups: Sparse<CatchUp>,
     guests: GuestNumbers,
     /// Whether other processes are out of reach.
@@ -243,7 +244,6 @@ impl Chat {
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         self.sign_off(id, reason, ctx);
-        self.stop_catch_up(id, ctx);
         self.access.forget(id);
         self.ignores.forget(id);
         self.clients.remove(id);
@@ -302,14 +302,16 @@ impl Chat {
             Request::Private { to, text, receipt } => self.send_private(id, &to, text, receipt, ctx)?,
             Request::Who(room) => ctx.reply(id, self.who(id, room, ctx.facts)?),
             Request::Rooms => ctx.reply(id, self.list_rooms(id, ctx.facts)),
-            Request::Join { room, history, echo } => self.join(id, room, history, Echo(echo), ctx)?,
+            Request::Join { room, history, echo, since } => {
+                self.join(id, room, (history, since), Echo(echo), ctx)?
+            }
             Request::Leave(room) => self.leave_room(id, room, ctx)?,
             Request::History { room, count, after } => self.send_history(id, room, (count, after), ctx)?,
             Request::Login { name, token } => self.log_in(id, name, &token, ctx)?,
             Request::Register => self.register(id, ctx)?,
             Request::Topic { room, text } => self.topic(id, room, text, ctx)?,
             Request::Moderate(moderation) => self.moderate_for(id, &moderation, ctx)?,
-            Request::Whois(name) => self.whois(id, &name, ctx)?,
+            Request::Whois(name) => self.whois(Asker::Client(id), &name, self.may_moderate(id), ctx)?,
             Request::Answer(text) => self.answer(id, text, ctx)?,
             Request::Away(text) => self.set_away(id, text, ctx),
             Request::Ignore(name) => self.ignore(id, name.as_ref(), ctx)?,

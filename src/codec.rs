@@ -200,7 +200,7 @@ impl Codecs {
 
 /// The notices for people when the link to the other processes goes down and comes up.
 const DISCONNECTED: &str =
-    "the other servers are out of reach: until they are back you hear only who is on this one";
+    "the other servers are out of reach: until they are back you see only messages of this one";
 const CONNECTED: &str = "the other servers are within reach again";
 
 /// Appends an event in `dialect`. Some dialects omit some events. `tag` marks a reply.

@@ -239,6 +239,13 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Whether the client has asked for what it has missed, and is not sent all of it yet. Its next request may depend on that.
+    /// An SSE client has no requests.
+    fn is_returning(&self) -> bool {
+        let is_catching_up = self.ready.contains(Readiness::CATCHING_UP) && self.state == State::Active;
+        is_catching_up && self.dialect.is_websocket()
+    }
+
     /// Whether the chat has more to send to the client, and its outbox is empty. The kernel's send buffer keeps its peer
     /// busy until then.
     pub fn may_catch_up(&self) -> bool {
@@ -267,7 +274,9 @@ impl<S> Connection<S> {
 
     /// Whether the client must wait before its next message is handled.
     pub fn is_delayed(&self) -> bool {
-        self.is_throttled() || self.schedule.intersects(Schedule::PAUSED | Schedule::ASKING)
+        self.is_throttled()
+            || self.schedule.intersects(Schedule::PAUSED | Schedule::ASKING)
+            || self.is_returning()
     }
 
     /// Whether the client must wait for its rate.

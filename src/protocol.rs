@@ -5,6 +5,7 @@
 
 mod close;
 mod exchange;
+mod forward;
 mod message;
 mod moderation;
 mod need;
@@ -20,9 +21,10 @@ use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
 pub use exchange::{
-    Change, ClaimOver, Facts, Holder, LocalEvent, Members, MessageId, Order, Presence, Question, RemoteEvent,
-    RoomPosition,
+    Change, ClaimOver, Facts, Holder, LocalEvent, MESSAGE_ID_MAX_BYTES, Members, MessageId, Order, Presence,
+    Question, RemoteEvent, RoomPosition,
 };
+pub use forward::{ForwardedAnswer, ForwardedBy, ForwardedRequest, Moderator, Outcome};
 pub use message::{Body, Message, MessageKind, Payload};
 pub use moderation::{BanLength, Moderation, Removal};
 pub use need::{Need, Place};
@@ -96,6 +98,8 @@ pub enum Request {
         history: Option<usize>,
         /// Send the client's own messages in that room back to it.
         echo: bool,
+        /// Send the messages after this position of an earlier visit instead of the last ones.
+        since: Option<Position>,
     },
     /// Leave a room (`None`: return to the lobby).
     Leave(Option<RoomName>),
@@ -374,16 +378,12 @@ pub enum Event {
         room: Option<RoomName>,
         count: u64,
     },
-    /// A returning client has missed messages that the history no longer has.
-    Gap {
-        room: RoomName,
-        /// `None` if the number is unknown; it may be zero. If the client's position is of another epoch, the messages that
-        /// follow may repeat some that it has.
-        count: Option<u64>,
-    },
     /// The client has received everything up to this position, or was told what is missing.
-    Position(Position),
-    /// Messages from other processes to the room were lost.
+    Position {
+        room: RoomName,
+        position: Position,
+    },
+    /// Messages of the room are lost to the client: other processes have sent them, or the history no longer has them.
     Lost {
         room: RoomName,
         /// `None` if the number is unknown; it may be zero.

@@ -284,8 +284,15 @@ fn open_websocket(
 ) -> Result<HttpAction, HttpResponse> {
     rules.check_origin(request)?;
     let response = subprotocol::select_subprotocol(handshake_response(request)?, request, dialect)?;
+    let since = json::position(query_value(request, "epoch").as_deref(), query_number(request, "since")?);
+    let since = since.map_err(|problem| problem_response(&problem))?;
+    if since.is_some() && dialect == Dialect::Raw {
+        let text = "a raw client can't catch up, since its messages are not kept";
+        return Err(problem_response(&Problem::BadRequest(text.into())));
+    }
     let mut arrival = Arrival {
         history: query_number(request, "history")?,
+        last_position: since.map(Ok),
         echo: query_value(request, "echo").is_some_and(|echo| matches!(&*echo, "1" | "true" | "")),
         ..arrival(dialect, room)
     };
@@ -380,7 +387,7 @@ pub fn problem_response(problem: &Problem) -> HttpResponse {
         | Problem::NotBanned(_)
         | Problem::NotMuted(_)
         | Problem::NotRegistered(_) => StatusCode::NOT_FOUND,
-        Problem::ElsewhereOnly(_) => StatusCode::CONFLICT,
+        Problem::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
         Problem::NotKept => StatusCode::SERVICE_UNAVAILABLE,
         Problem::Filtered => StatusCode::UNPROCESSABLE_ENTITY,
         Problem::CantModerate(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -19,6 +19,7 @@ mod figure;
 mod join;
 mod ledger;
 mod load;
+#[path = "../machine.rs"]
 mod machine;
 mod payload;
 mod report;

@@ -1,4 +1,7 @@
 //! The bytes of commands. Most call a script (`scripts/*.lua`), which each session loads.
+//!
+//! Redis may execute commands of a broken connection late. The beginning of every script refuses those of an earlier session.
+//! Commands without a script must do no harm then: they read, reserve numbers, or publish what is not kept.
 
 use std::fmt::Display;
 
@@ -16,6 +19,9 @@ const KEPT_ENTRIES_MIN: usize = 100;
 
 /// The time for which Redis keeps an entry of the hash after its end, since the clocks of processes differ.
 const ENDED_KEPT_MILLIS: u64 = 3600 * 1000;
+
+/// The expiry of a room begins anew so many times during its length, and not with each message, which would cost more.
+const EXPIRY_PERIODS: u128 = 16;
 
 /// The most bytes of entries in one reply to `sync`.
 const SYNC_BYTES: usize = 1024 * 1024;
@@ -44,7 +50,7 @@ pub fn hex(process: u64) -> String {
 impl Backplane {
     pub(super) fn encode(&mut self, command: &LinkCommand) -> Vec<u8> {
         self.epochs = self.epochs.wrapping_add(1);
-        let (process, keys) = (hex(self.process), self.keys.clone());
+        let keys = self.keys.clone();
         let words = match command {
             LinkCommand::Load(index) => {
                 let script = [include_str!("scripts/common.lua"), SCRIPTS[*index]].concat();
@@ -52,14 +58,11 @@ impl Backplane {
             }
             LinkCommand::Hello => {
                 let again = u8::from(self.must_register());
-                self.script(
-                    Script::Hello,
-                    &[&process, &LEASE_MILLIS, &again, &self.new_epoch(), &GUESTS_RESERVED],
-                )
+                self.script(Script::Hello, &[&LEASE_MILLIS, &again, &self.new_epoch(), &GUESTS_RESERVED])
             }
             LinkCommand::Members { room, most, members } => {
                 let members = members.iter().map(|(client, name)| entry::member(*client, name));
-                let head = self.script(Script::Members, &[&room.as_str(), &process, most]);
+                let head = self.script(Script::Members, &[&room.as_str(), most]);
                 head.into_iter().chain(members).collect()
             }
             LinkCommand::Sync(room) => {
@@ -73,10 +76,10 @@ impl Backplane {
                 self.script(Script::Sync, &words)
             }
             LinkCommand::Proof => words(&[&"PING"]),
-            LinkCommand::Heartbeat => self.script(Script::Heartbeat, &[&process, &LEASE_MILLIS]),
-            LinkCommand::Bury { process: other } => {
+            LinkCommand::Heartbeat => self.script(Script::Heartbeat, &[&LEASE_MILLIS]),
+            LinkCommand::Bury { process } => {
                 let reason = r#""its server is gone""#;
-                self.script(Script::Bury, &[&hex(*other), &process, &self.announce_max, &reason])
+                self.script(Script::Bury, &[&hex(*process), &self.announce_max, &reason])
             }
             LinkCommand::Table(entries) => {
                 let now = self.unix_millis.saturating_sub(ENDED_KEPT_MILLIS);
@@ -89,7 +92,7 @@ impl Backplane {
                 words(&[&"PUBLISH", &self.process_channel(*process), payload])
             }
             LinkCommand::Release { client, keys } => {
-                let head = self.script(Script::Release, &[&process, client]);
+                let head = self.script(Script::Release, &[client]);
                 head.into_iter().chain(keys.iter().cloned()).collect()
             }
             LinkCommand::Ask { question, .. } => self.question(question),
@@ -109,12 +112,12 @@ impl Backplane {
                     ClaimOver::Guests => 1,
                     ClaimOver::Everybody => 2,
                 };
-                let (process, own) = (hex(self.process), u8::from(*is_account));
-                let head = self.script(Script::Claim, &[&process, client, &over, &own, name]);
+                let own = u8::from(*is_account);
+                let head = self.script(Script::Claim, &[client, &over, &own, name]);
                 head.into_iter().chain(keys_of(name)).collect()
             }
-            Question::Find(text) => {
-                words(&[&"HGET", &format!("{}@names", self.keys), &Looks::of(text.as_str()).first()])
+            Question::Find { name, .. } => {
+                words(&[&"HGET", &format!("{}@names", self.keys), &Looks::of(name.as_str()).first()])
             }
             Question::Who { room, max } | Question::Room { room, members: max } => {
                 self.script(Script::Who, &[&room.as_str(), max])
@@ -126,35 +129,39 @@ impl Backplane {
     fn submission(&self, submission: &Submission) -> Vec<String> {
         let Submission { serial, room, change, .. } = submission;
         let id = MessageId { process: self.process, serial: *serial };
-        let (entry, room, process) = (entry::encode(id, change), room.as_str(), hex(self.process));
+        let (entry, room) = (entry::encode(id, change), room.as_str());
         let (most, expiry, new) = (self.announce_max, self.expiry_millis, self.new_epoch());
         let member = |by: &UniqueId, name: &Name| entry::member(by.serial, name);
         match change {
             _ if submission.is_appended() => {
+                let period = u128::from(self.unix_millis) / (expiry / EXPIRY_PERIODS).max(1);
                 let words: [&dyn Display; 7] =
-                    [&room, &process, serial, &self.kept_entries(), &expiry, &new, &entry];
+                    [&room, serial, &self.kept_entries(), &expiry, &period, &new, &entry];
                 self.script(Script::Append, &words)
             }
             Change::Topic { .. } => {
                 self.script(Script::Topic, &[&room, &entry::encode_topic(change), &expiry, &new, &entry])
             }
             Change::Joined { by, name, .. } => {
-                self.script(Script::Enter, &[&room, &process, &member(by, name), &most, &entry])
+                self.script(Script::Enter, &[&room, &member(by, name), &most, &entry])
             }
             Change::Left { by, name, .. } => {
-                self.script(Script::Leave, &[&room, &process, &member(by, name), &most, &entry])
+                self.script(Script::Leave, &[&room, &member(by, name), &most, &entry])
             }
             Change::Renamed { by, from, to, .. } => {
                 let (old, new) = (member(by, from), member(by, to));
-                self.script(Script::Rename, &[&process, &old, &new, &most, &entry, &room])
+                self.script(Script::Rename, &[&old, &new, &most, &entry, &room])
             }
             _ => self.script(Script::Tell, &[&room, &entry]),
         }
     }
 
+    /// A call of a script. Redis refuses it after the `hello` of a later session.
     fn script(&self, script: Script, arguments: &[&dyn Display]) -> Vec<String> {
         let hash = self.hashes.get(script as usize).map(String::as_str).unwrap_or_default();
-        let head: [&dyn Display; 5] = [&"EVALSHA", &hash, &0, &self.keys, &self.channels];
+        let process = hex(self.process);
+        let head: [&dyn Display; 7] =
+            [&"EVALSHA", &hash, &0, &self.keys, &self.channels, &process, &self.session];
         words(&[&head[..], arguments].concat())
     }
 

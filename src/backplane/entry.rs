@@ -110,6 +110,19 @@ pub fn decode_private(raw: &[u8]) -> Option<(u32, Name, UniqueId, Name, Text)> {
     Some((fields.to?, name(&fields.name)?, fields.client()?, name(&fields.from)?, text))
 }
 
+/// Encodes the notice for the sender of a private message that the client is away.
+pub fn encode_away(by: u32, name: &Name, text: &Text) -> String {
+    let (name, text) = (Some(name.as_str().into()), Some(text.as_str().into()));
+    let fields = Fields { to: Some(by), name, text, ..Fields::default() };
+    format!("chinwag away {}", to_json(&fields))
+}
+
+/// The sender, the client that is away, and its text.
+pub fn decode_away(raw: &str) -> Option<(u32, Name, Text)> {
+    let fields: Fields<'_> = serde_json::from_str(raw).ok()?;
+    Some((fields.to?, name(&fields.name)?, Text::clean(fields.text.as_deref()?)?))
+}
+
 /// The change with the id and the number in its message.
 pub fn with_id(change: Change, id: MessageId) -> Change {
     let with_id = |message: Rc<Message>| Rc::new(Message { id: Some(id), ..(*message).clone() });
@@ -153,7 +166,8 @@ fn name(raw: &Option<String>) -> Option<Name> {
     Name::of_remote(raw.as_deref()?)
 }
 
-fn to_json(value: &impl Serialize) -> String {
+/// The text of a value.
+pub fn to_json(value: &impl Serialize) -> String {
     // Strings, numbers and checked JSON can always be encoded.
     serde_json::to_string(value).unwrap_or_default()
 }

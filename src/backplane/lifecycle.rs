@@ -128,7 +128,8 @@ impl Backplane {
                 Some(answer.map_or(active.heartbeat_at, |by| by.min(active.heartbeat_at)))
             }
         };
-        [own, self.disconnected_at, self.rooms.next_timeout()].into_iter().flatten().min()
+        let forwarded = self.forwarded.front().map(|(deadline, _)| *deadline);
+        [own, self.disconnected_at, self.rooms.next_timeout(), forwarded].into_iter().flatten().min()
     }
 
     /// Handles the deadlines that have passed.
@@ -154,6 +155,9 @@ impl Backplane {
             if self.is_detached() {
                 self.detach();
             }
+        }
+        while let Some((_, ask)) = self.forwarded.pop_front_if(|(deadline, _)| *deadline <= now) {
+            self.complete(ask, None);
         }
         while let Some(room) = self.rooms.expire(now) {
             self.unfollow(room);
@@ -211,6 +215,7 @@ impl Backplane {
                 heartbeat_at: now + HEARTBEAT_INTERVAL,
                 pong_by: None,
             });
+            self.session += 1;
             self.hashes.clear();
             (0..SCRIPTS.len()).for_each(|index| self.queue.push_for_session(LinkCommand::Load(index)));
         }
@@ -337,13 +342,24 @@ impl Backplane {
                 LinkCommand::Publish { private: Some((by, to)), .. } => {
                     self.deliver(RemoteEvent::Undelivered { by, to });
                 }
-                command if command.outlives_session(self.process) => self.push(command),
+                command if command.outlives_session(self.process) => self.repeat(command),
                 _ => {}
             }
         }
         if self.disconnected {
             self.detach();
         }
+    }
+
+    /// Queues a command again, for the next session.
+    fn repeat(&mut self, command: LinkCommand) {
+        // If Redis loses what it has published, it publishes that again.
+        if let LinkCommand::Submit(submission) = &command
+            && let Some(room) = self.rooms.get_mut(&submission.room).filter(|_| submission.shown)
+        {
+            room.seen.insert(submission.serial);
+        }
+        self.push(command);
     }
 
     /// Sends a heartbeat if it is due.

@@ -6,10 +6,11 @@ use std::mem;
 use super::command::{hex, keys_of};
 use super::queue::Submission;
 use super::rooms::Following;
-use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, session};
+use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, forward, session};
 use crate::codec::resp;
 use crate::protocol::{
-    Change, ClaimOver, Facts, LocalEvent, MessageId, Order, Presence, Question, RemoteEvent, RoomPosition,
+    Change, ClaimOver, Facts, ForwardedBy, ForwardedRequest, Holder, LocalEvent, MessageId, Order, Outcome,
+    Presence, Question, RemoteEvent, RoomPosition,
 };
 use crate::text::{Name, RoomName};
 use crate::time::{Moment, Now};
@@ -82,8 +83,13 @@ impl Backplane {
                 }
             }
             LocalEvent::Undelivered { by, to } => {
-                let payload = format!("chinwag undelivered {} {to}", by.serial);
-                self.push_if_attached(LinkCommand::Publish { process: by.process, payload, private: None });
+                self.publish(by.process, format!("chinwag undelivered {} {to}", by.serial));
+            }
+            LocalEvent::Away { by, name, text } => {
+                self.publish(by.process, entry::encode_away(by.serial, &name, &text));
+            }
+            LocalEvent::Outcome { of, outcome } => {
+                self.publish(of.process, forward::encode_outcome(of.ask, &outcome));
             }
             LocalEvent::GuestsNeeded => self.push_if_attached(LinkCommand::Guests),
         }
@@ -252,6 +258,28 @@ impl Backplane {
         if !self.is_detached() && !self.leaving {
             self.push(command);
         }
+    }
+
+    /// Publishes a payload for another process, which may be gone.
+    fn publish(&mut self, process: u64, payload: String) {
+        self.push_if_attached(LinkCommand::Publish { process, payload, private: None });
+    }
+
+    /// Forwards a request to the process of the client. Its outcome completes the question, or else the deadline does.
+    pub(super) fn forward(&mut self, ask: u64, to: &Holder, request: &ForwardedRequest, now: Moment) {
+        let from = ForwardedBy { process: self.process, ask };
+        self.publish(to.id.process, forward::encode_request(from, &to.name, request));
+        self.forwarded.push_back((now + self.timeout, ask));
+    }
+
+    /// Completes the question about a forwarded request. It may have been answered or forgotten.
+    pub(super) fn complete(&mut self, ask: u64, outcome: Option<Outcome>) {
+        self.forwarded.retain(|(_, other)| *other != ask);
+        if let Some(Ask { facts, open, .. }) = self.asks.get_mut(&ask) {
+            facts.outcome = outcome;
+            *open = 0;
+        }
+        self.answer_if_complete(ask);
     }
 
     fn claim(&mut self, client: u32, name: Name, is_account: bool) {

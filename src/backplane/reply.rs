@@ -4,7 +4,7 @@ use super::access::CHANGED;
 use super::channel::SIGNATURE;
 use super::local::Ask;
 use super::session::{Incoming, SessionError, error_of};
-use super::{BURY_AFTER, Backplane, GUESTS_RESERVED, Link, LinkAction, LinkCommand, Stage, entry};
+use super::{BURY_AFTER, Backplane, GUESTS_RESERVED, Link, LinkAction, LinkCommand, Stage, entry, forward};
 use crate::codec::resp::Reply;
 use crate::protocol::{Change, Holder, Members, Order, Question, RemoteEvent};
 use crate::text::{Name, RoomName};
@@ -18,7 +18,7 @@ const PROBE: &[u8] = b"chinwag probe -";
 
 pub fn bytes(reply: &Reply) -> Option<&[u8]> {
     match reply {
-        Reply::BulkString(bytes) => Some(bytes),
+        Reply::Text(bytes) => Some(bytes),
         _ => None,
     }
 }
@@ -95,9 +95,8 @@ impl Backplane {
                 None if payload == PROBE => {}
                 None if payload == CHANGED => self.handle_changed(),
                 None => {
-                    let event = self.private_event(&payload);
-                    self.counts.ignored += u64::from(event.is_none());
-                    event.into_iter().for_each(|event| self.deliver(event));
+                    let is_known = self.handle_process_payload(&payload).is_some();
+                    self.counts.ignored += u64::from(!is_known);
                 }
             },
         }
@@ -105,7 +104,7 @@ impl Backplane {
 
     fn handle_reply(&mut self, reply: &Reply, now: Now) {
         if let Some(error) = error_of(reply) {
-            return self.refused(Link::Commands, &error, now);
+            return self.refused(Link::Commands, error, now);
         }
         let command = self.queue.pop_answered();
         if command.and_then(|command| self.handle_answer(command, reply, now)).is_none() {
@@ -138,7 +137,7 @@ impl Backplane {
             LinkCommand::Publish { private: Some((by, to)), .. } if *reply == Reply::Int(0) => {
                 self.deliver(RemoteEvent::Undelivered { by, to });
             }
-            LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply),
+            LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply, now),
             LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),
             LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
             LinkCommand::Publish { .. } | LinkCommand::Record { .. } => {}
@@ -224,9 +223,9 @@ impl Backplane {
         Some(())
     }
 
-    fn handle_facts(&mut self, ask: Option<u64>, question: &Question, reply: &Reply) -> Option<()> {
+    fn handle_facts(&mut self, ask: Option<u64>, question: &Question, reply: &Reply, now: Now) -> Option<()> {
         let mut holder = holder(reply);
-        let (mut members, mut rooms) = (None, None);
+        let (mut members, mut rooms, mut is_forwarded) = (None, None, false);
         match question {
             Question::Claim { client, .. } => {
                 let is_other =
@@ -239,8 +238,12 @@ impl Backplane {
                     self.deliver(RemoteEvent::NameLost { client, name, to_account: false });
                 }
             }
-            Question::Find(wanted) => {
-                holder = holder.filter(|holder| Name::are_same(holder.name.as_str(), wanted.as_str()));
+            Question::Find { name, request } => {
+                holder = holder.filter(|holder| Name::are_same(holder.name.as_str(), name.as_str()));
+                if let (Some(request), Some(ask), Some(holder)) = (request, ask, &holder) {
+                    self.forward(ask, holder, request, now.moment);
+                    is_forwarded = true;
+                }
             }
             Question::Room { .. } | Question::Who { .. } => {
                 let (count, names) = list(reply)?.split_first()?;
@@ -262,17 +265,17 @@ impl Backplane {
             facts.holder = facts.holder.take().or(holder);
             facts.members = facts.members.take().or(members);
             facts.rooms = facts.rooms.take().or(rooms);
-            *open -= 1;
+            *open -= usize::from(!is_forwarded);
         }
         ask.into_iter().for_each(|ask| self.answer_if_complete(ask));
         Some(())
     }
 
-    /// Parses a payload in the channel of this process.
-    fn private_event(&self, payload: &[u8]) -> Option<RemoteEvent> {
+    /// Handles a payload in the channel of this process. `None` if it is malformed.
+    fn handle_process_payload(&mut self, payload: &[u8]) -> Option<()> {
         let payload = str::from_utf8(payload.strip_prefix(SIGNATURE)?).ok()?;
         let (kind, rest) = payload.split_once(' ')?;
-        Some(match kind {
+        let event = match kind {
             "private" => {
                 let (to, name, by, from, text) = entry::decode_private(rest.as_bytes())?;
                 RemoteEvent::Private { to, name, by, from, text }
@@ -286,8 +289,23 @@ impl Backplane {
                 let (client, name) = (client.parse().ok()?, Name::of_remote(name)?);
                 RemoteEvent::NameLost { client, name, to_account: true }
             }
+            "away" => {
+                let (by, name, text) = entry::decode_away(rest)?;
+                RemoteEvent::Away { by, name, text }
+            }
+            "request" => {
+                let (by, request) = forward::decode_request(rest)?;
+                RemoteEvent::Forwarded { by, request }
+            }
+            "outcome" => {
+                let (ask, outcome) = forward::decode_outcome(rest)?;
+                self.complete(ask, outcome);
+                return Some(());
+            }
             _ => return None,
-        })
+        };
+        self.deliver(event);
+        Some(())
     }
 }
 

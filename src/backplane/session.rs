@@ -90,10 +90,11 @@ impl Session {
     pub fn receive(
         &mut self,
         link: Link,
-        mut bytes: &[u8],
+        bytes: &[u8],
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), SessionError> {
-        while let Some(reply) = self.replies[link as usize].next(&mut bytes).map_err(session_error)? {
+        self.replies[link as usize].receive(bytes);
+        while let Some(reply) = self.replies[link as usize].next().map_err(session_error)? {
             if self.pending_logins[link as usize] > 0 {
                 self.pending_logins[link as usize] -= 1;
                 expect_no_error(&reply)?;
@@ -122,7 +123,7 @@ impl Session {
             return Err(SessionError::Broken("it sent an unexpected reply"));
         };
         let mut part = |index: usize| match parts.get_mut(index) {
-            Some(Reply::BulkString(bytes)) => mem::take(bytes),
+            Some(Reply::Text(bytes)) => mem::take(bytes),
             _ => Vec::new(),
         };
         Ok(match &part(0)[..] {
@@ -152,12 +153,11 @@ pub fn ping(out: &mut Vec<u8>) {
 }
 
 /// The text of an error reply; `None` for other replies. The log must quote it, because Redis chooses the text.
-pub fn error_of(reply: &Reply) -> Option<String> {
-    let Reply::ServerError(error) = reply else {
-        return None;
-    };
-    let details = error.details().unwrap_or_default();
-    Some(format!("{} {details}", error.code()).trim_end().into())
+pub fn error_of(reply: &Reply) -> Option<&str> {
+    match reply {
+        Reply::Error(error) => Some(error),
+        _ => None,
+    }
 }
 
 fn login(url: &RedisUrl) -> Vec<Vec<String>> {
@@ -177,7 +177,7 @@ fn command(words: &[String], out: &mut Vec<u8>) {
 }
 
 fn expect_no_error(reply: &Reply) -> Result<(), SessionError> {
-    error_of(reply).map_or(Ok(()), |error| Err(SessionError::Refused(error)))
+    error_of(reply).map_or(Ok(()), |error| Err(SessionError::Refused(error.into())))
 }
 
 fn session_error(error: ReplyError) -> SessionError {

@@ -1,73 +1,42 @@
-//! Catch-up of SSE clients that return: the messages since their last position, one batch at a time.
+//! Catch-up of SSE and JSON clients that return: the messages since their last position, one batch at a time.
 //!
-//! A client that is catching up reads the room's history to its end, and becomes a subscriber there. So messages keep their
-//! order, none is sent twice, and a client's queued output is at most one batch. If messages are evicted before they were
-//! sent, the client is sent their number.
+//! A client that is catching up is a subscriber of the room, but announcements of stored messages leave it out. It reads them
+//! from the room's history, up to its end. So messages keep their order, none is sent twice, and a client's queued output is at
+//! most one batch. If messages are evicted before they were sent, the client is sent their number. The server handles no further
+//! request of a JSON client meanwhile.
 
-use super::clients::Echo;
+use smallvec::SmallVec;
+
 use super::context::NO_FACTS;
 use super::ids::{ClientId, RoomId};
-use super::membership::share_subscription;
 use super::rooms::{Room, encoded_bytes_max};
 use super::{Chat, Ctx, Effect};
-use crate::protocol::{Dialect, Epoch, Event, Position, PositionError};
+use crate::protocol::{Dialect, Event, Position, PositionError};
 use crate::time::Now;
 
-/// The progress of an SSE client that is catching up.
+/// The progress of a client that is catching up. It is a subscriber of the room, which stays open.
 #[derive(Clone, Copy, Debug)]
 pub struct CatchUp {
-    /// The room stays open until the client has caught up or left.
     room: RoomId,
     /// The offset of the next message in the room.
     next: u64,
-    epoch: Epoch,
-}
-
-impl CatchUp {
-    /// The room whose messages the client is sent.
-    pub fn room(&self) -> RoomId {
-        self.room
-    }
+    /// The number of messages before it that the client has not been told to be missing; `None` if it is unknown.
+    missing: Option<u64>,
 }
 
 impl Chat {
-    /// Sends an SSE client the first batch of messages after its last `position`.
+    /// Lets a subscriber catch up from its last `position`. [`Chat::catch_up`] sends the messages.
     pub(super) fn start_catch_up(
         &mut self,
         id: ClientId,
         to: RoomId,
         position: Option<Result<Position, PositionError>>,
-        ctx: &mut Ctx<'_>,
     ) {
-        let Some(room) = self.rooms.existing(to) else {
-            return;
-        };
-        let (next, missing) = self.resume_at(room, position);
-        if missing != Some(0) {
-            ctx.reply(id, Event::Gap { room: room.name.clone(), count: missing });
-        }
-        self.catch_ups.insert(id.0, CatchUp { room: to, next, epoch: room.epoch });
-        self.count_catching_up(to, ctx, |count| *count += 1);
-        self.send_batch(id, ctx);
-    }
-
-    /// The offset of the first message to send after `position`, and the number of messages that are missing before it:
-    /// `None` if that can't be known.
-    fn resume_at(
-        &self,
-        room: &Room,
-        position: Option<Result<Position, PositionError>>,
-    ) -> (u64, Option<u64>) {
-        let (epoch, last) = (room.epoch, room.seq());
-        match position {
-            None => (room.end_offset(), Some(0)),
-            Some(Ok(position)) if position.epoch == epoch && position.seq <= last => {
-                let next = room.offset_after(position.seq);
-                let missing = last - position.seq - (room.end_offset() - next);
-                (next, Some(missing))
-            }
-            // The client may have received any of the stored messages, or none.
-            Some(_) => (room.start_offset(), None),
+        self.stop_catch_up(id);
+        if let Some(room) = self.rooms.existing_mut(to) {
+            let (next, missing) = resume_at(room, position);
+            room.set_catching_up(id, true);
+            self.catch_ups.insert(id.0, CatchUp { room: to, next, missing });
         }
     }
 
@@ -78,30 +47,30 @@ impl Chat {
     }
 
     /// Sends the next batch. The position is sent last: a client that disconnects before gets these messages again.
-    fn send_batch(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        // The client may have left since the last batch.
+    pub(super) fn send_batch(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
+        // The client may have left the room since the last batch.
         let Some(mut progress) = self.catch_ups.take(id.0) else {
             return;
         };
         let Some(room) = self.rooms.existing(progress.room) else {
             return;
         };
-        let epoch = room.epoch;
-        let gap = |count| Event::Gap { room: room.name.clone(), count };
         let evicted = room.start_offset().saturating_sub(progress.next);
-        if evicted > 0 {
-            ctx.reply(id, gap(Some(evicted)));
+        let count = progress.missing.map(|missing| missing + evicted);
+        if count != Some(0) {
+            ctx.reply(id, Event::Lost { room: room.name.clone(), count });
         }
-        if epoch != progress.epoch {
-            ctx.reply(id, gap(None));
-        }
-        progress.next += evicted;
-        progress.epoch = epoch;
+        progress = CatchUp { next: progress.next + evicted, missing: Some(0), ..progress };
+        let dialect = self.clients.dialect(id).unwrap_or(Dialect::Json);
         let mut bytes = 0;
         for message in room.messages_from(progress.next) {
-            bytes += encoded_bytes_max(message, Dialect::Events);
-            ctx.reply(id, Event::Message { room: room.name.clone(), epoch, message: message.clone() });
             progress.next += 1;
+            if self.ignores.has(id, message.from.as_str()) {
+                continue;
+            }
+            bytes += encoded_bytes_max(message, dialect);
+            let (room, epoch, message) = (room.name.clone(), room.epoch, message.clone());
+            ctx.reply(id, Event::Message { room, epoch, message });
             if bytes >= self.rules.batch_bytes {
                 break;
             }
@@ -109,40 +78,52 @@ impl Chat {
         if progress.next < room.end_offset() {
             return self.catch_ups.insert(id.0, progress);
         }
-        ctx.reply(id, Event::Position(Position { epoch, seq: room.seq() }));
-        self.subscribe(id, progress.room, Echo(false), ctx);
-        self.count_catching_up(progress.room, ctx, |count| *count -= 1);
+        ctx.reply(id, room.position_event());
+        if let Some(room) = self.rooms.existing_mut(progress.room) {
+            room.set_catching_up(id, false);
+        }
+    }
+
+    /// The rooms of a client whose messages it is sent as they come. A slow client holds up no others in a room with whose
+    /// history it catches up.
+    pub fn live_rooms_of(&self, id: ClientId) -> SmallVec<[RoomId; 1]> {
+        let mut rooms = self.rooms_of(id);
+        let behind_in = self.catch_ups.get(id.0).map(|progress| progress.room);
+        rooms.retain(|room| Some(*room) != behind_in);
+        rooms
     }
 
     pub fn is_catching_up(&self, id: ClientId) -> bool {
         !self.catch_ups.is_empty() && self.catch_ups.get(id.0).is_some()
     }
 
-    /// The clients that are catching up in that epoch of a room.
-    pub(super) fn catching_up_in(&self, id: RoomId, epoch: Epoch) -> Vec<ClientId> {
-        let is_in = |slot: &u32| {
-            self.catch_ups.get(*slot).is_some_and(|progress| progress.room == id && progress.epoch == epoch)
-        };
-        let mut slots: Vec<u32> = self.catch_ups.slots().filter(is_in).collect();
-        // The order of the table is random, and a simulation must be repeatable.
-        slots.sort_unstable();
-        slots.into_iter().map(ClientId).collect()
-    }
-
-    /// Ends the catch-up of a client that leaves, if it was catching up.
-    pub(super) fn stop_catch_up(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        if let Some(progress) = self.catch_ups.take(id.0) {
-            self.count_catching_up(progress.room, ctx, |count| *count -= 1);
-            self.rooms.close_if_unused(progress.room, ctx.now.moment);
+    /// Ends the catch-up of a client that leaves the room.
+    pub(super) fn stop_catch_up_in(&mut self, id: ClientId, room: RoomId) {
+        if self.catch_ups.get(id.0).is_some_and(|progress| progress.room == room) {
+            self.stop_catch_up(id);
         }
     }
 
-    /// Changes the number of clients that are catching up in a room. They keep the room open and subscribed in Redis.
-    fn count_catching_up(&mut self, id: RoomId, ctx: &mut Ctx<'_>, change: impl FnOnce(&mut u32)) {
-        if let Some(room) = self.rooms.existing_mut(id) {
-            let was_unused = room.is_unused();
-            change(&mut room.catching_up);
-            share_subscription(room, was_unused, ctx);
+    fn stop_catch_up(&mut self, id: ClientId) {
+        let progress = self.catch_ups.take(id.0);
+        if let Some(room) = progress.and_then(|progress| self.rooms.existing_mut(progress.room)) {
+            room.set_catching_up(id, false);
         }
+    }
+}
+
+/// The offset of the first message to send after `position`, and the number of messages that are missing before it:
+/// `None` if that can't be known.
+fn resume_at(room: &Room, position: Option<Result<Position, PositionError>>) -> (u64, Option<u64>) {
+    let last = room.seq();
+    match position {
+        None => (room.end_offset(), Some(0)),
+        Some(Ok(position)) if position.epoch == room.epoch && position.seq <= last => {
+            let next = room.offset_after(position.seq);
+            let missing = last - position.seq - (room.end_offset() - next);
+            (next, Some(missing))
+        }
+        // The client may have received any of the stored messages, or none.
+        Some(_) => (room.start_offset(), None),
     }
 }

@@ -16,7 +16,7 @@ pub struct Census {
     pub rooms: usize,
     /// Subscribers of all rooms: their members and SSE clients.
     pub members: usize,
-    /// SSE clients that are catching up.
+    /// Clients that are catching up.
     pub catching_up: usize,
     /// Scheduled summaries.
     pub summaries: usize,

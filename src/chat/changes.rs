@@ -51,9 +51,9 @@ impl Chat {
                 return self.commit_message(id, message, (order, author, receipt), ctx);
             }
             Change::Relayed { payload, from, message } => {
-                let event = Event::Relayed(payload);
                 if !matches!(order, Order::Seen(_)) {
-                    self.announce_of(id, author, from.as_str(), event, receipt, ctx);
+                    let further = self.ignores.of(from.as_str()).cloned();
+                    self.announce_of(id, author, further, Event::Relayed(payload), receipt, ctx);
                 }
                 let placed = (order, author, receipt);
                 return message.map_or(0, |message| self.commit_message(id, message, placed, ctx));
@@ -95,13 +95,16 @@ impl Chat {
         (order, author, receipt): (Order, Option<ClientId>, bool),
         ctx: &mut Ctx<'_>,
     ) -> u64 {
+        let end_offset = |chat: &Chat| chat.rooms.get(id).map(Room::end_offset);
+        let before = end_offset(self);
         let message = self.rooms.append(id, order, message);
-        let seq = message.seq;
+        let (seq, is_stored) = (message.seq, end_offset(self) != before);
         // A message over the memory limit closes a room that has no subscribers.
         if let Some(room) = self.rooms.get(id).filter(|_| !matches!(order, Order::Seen(_))) {
-            let event =
-                Event::Message { room: room.name.clone(), epoch: room.epoch, message: message.clone() };
-            self.announce_of(id, author, message.from.as_str(), event, receipt, ctx);
+            let ignorers = self.ignores.of(message.from.as_str());
+            let further = merged(ignorers, room.catching_up.as_ref().filter(|_| is_stored));
+            let event = Event::Message { room: room.name.clone(), epoch: room.epoch, message };
+            self.announce_of(id, author, further, event, receipt, ctx);
         }
         seq
     }
@@ -112,22 +115,21 @@ impl Chat {
         author.filter(|author| self.client(*author).is_some_and(is_member))
     }
 
-    /// Announces what a client has said to all subscribers but those that ignore it. The author gets it too if it wants to.
+    /// Announces what a client has said to all subscribers but the `further` ones. The author gets it too if it wants to.
     fn announce_of(
         &self,
         id: RoomId,
         author: Option<ClientId>,
-        from: &str,
+        further: Option<Rc<[ClientId]>>,
         event: Event,
         receipt: bool,
         ctx: &mut Ctx<'_>,
     ) {
-        let ignorers = self.ignores.of(from).cloned();
         let gets_echo = |author: &ClientId| {
             self.client(*author).is_some_and(|client| receipt || client.gets_echo(id.slot()))
         };
         let echo = author.filter(gets_echo).map(|author| (author, event.clone()));
-        ctx.announce(id, Except { cause: self.member(author, id), ignorers }, event);
+        ctx.announce(id, Except { cause: self.member(author, id), further }, event);
         if let Some((author, event)) = echo {
             ctx.reply(author, event);
         }
@@ -177,15 +179,32 @@ impl Chat {
         ctx.announce(id, self.member(author, id), event);
     }
 
-    /// Announces that messages of a room are lost; `None` if their number is unknown. Clients that are catching up are no
-    /// subscribers yet, and find out themselves that there is another epoch.
+    /// Announces that messages of a room are lost; `None` if their number is unknown.
     pub(super) fn announce_lost(&self, id: RoomId, count: Option<u64>, ctx: &mut Ctx<'_>) {
         let Some(room) = self.rooms.get(id) else {
             return;
         };
         ctx.announce(id, None, Event::Lost { room: room.name.clone(), count });
-        for id in self.catching_up_in(id, room.epoch) {
-            ctx.reply(id, Event::Gap { room: room.name.clone(), count });
+        self.announce_position(id, ctx);
+    }
+
+    /// Announces the position of a room, which the next message alone would not show. Clients that are catching up get it at
+    /// the end.
+    pub(super) fn announce_position(&self, id: RoomId, ctx: &mut Ctx<'_>) {
+        if let Some(room) = self.rooms.get(id) {
+            let except = Except { cause: None, further: room.catching_up.clone() };
+            ctx.announce(id, except, room.position_event());
         }
     }
+}
+
+/// The clients of two sorted lists.
+fn merged(a: Option<&Rc<[ClientId]>>, b: Option<&Rc<[ClientId]>>) -> Option<Rc<[ClientId]>> {
+    let (Some(first), Some(second)) = (a, b) else {
+        return a.or(b).cloned();
+    };
+    let mut ids = [&**first, second].concat();
+    ids.sort_unstable();
+    ids.dedup();
+    Some(ids.into())
 }

@@ -2,7 +2,7 @@
 
 use super::access::AppliedChange;
 use super::ids::{ClientId, RoomId};
-use super::{Effect, Except};
+use super::{Asker, Effect, Except};
 use crate::access::{Ban, Network, Role};
 use crate::protocol::{Change, CloseReason, Event, Facts, LocalEvent, Moderation, Problem, Removal, Whois};
 use crate::text::{Name, RoomName};
@@ -18,7 +18,7 @@ pub struct Ctx<'a> {
 }
 
 /// The facts of a call that has asked no questions.
-pub static NO_FACTS: Facts = Facts { holder: None, members: None, rooms: None };
+pub static NO_FACTS: Facts = Facts { holder: None, members: None, rooms: None, outcome: None };
 
 impl<'a> Ctx<'a> {
     pub fn new(now: Now, facts: &'a Facts, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
@@ -118,7 +118,7 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends a client what the server has about another one.
-    pub fn whois(&mut self, to: ClientId, of: ClientId, whois: Whois, with_address: bool) {
+    pub fn whois(&mut self, to: Asker, of: ClientId, whois: Whois, with_address: bool) {
         self.effects.push(Effect::Whois { to, of, whois: Box::new(whois), with_address });
     }
 

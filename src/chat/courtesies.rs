@@ -2,8 +2,15 @@
 
 use super::ids::ClientId;
 use super::{Chat, Ctx};
-use crate::protocol::{Event, Holder, Problem, UniqueId, Whois};
+use crate::protocol::{Event, ForwardedBy, Holder, LocalEvent, Problem, UniqueId, Whois};
 use crate::text::{Name, Text};
+
+/// Where information about a client is sent: to a client here, or to the process that has forwarded the request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asker {
+    Client(ClientId),
+    Process(ForwardedBy),
+}
 
 /// The sender of a private message.
 #[derive(Debug)]
@@ -50,13 +57,22 @@ impl Chat {
         let courtesy = self.access.courtesy_mut(to);
         courtesy.last_sender = Some(Holder { id: sent.by, name: sent.from });
         let away = courtesy.away.clone();
-        if let Some(((text, name), from)) = away.zip(self.existing_name(to)).zip(sent.here) {
-            ctx.reply(from, Event::IsAway { name, text });
+        if let Some((text, name)) = away.zip(self.existing_name(to)) {
+            match sent.here {
+                Some(from) => ctx.reply(from, Event::IsAway { name, text }),
+                None => ctx.share(LocalEvent::Away { by: sent.by, name, text }),
+            }
         }
     }
 
-    /// Asks the server for the rest of what it has about a client. Moderators get its address too.
-    pub(super) fn whois(&self, id: ClientId, name: &Text, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
+    /// Asks the server for the rest of what it has about a client.
+    pub(super) fn whois(
+        &self,
+        to: Asker,
+        name: &Text,
+        with_address: bool,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Problem> {
         let of = self.find_client(name.as_str()).ok_or_else(|| nobody_here(name, ctx))?;
         let found = self.existing_name(of).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
         let identity = self.access.identity(of);
@@ -69,7 +85,7 @@ impl Chat {
             idle: None,
             address: None,
         };
-        ctx.whois(id, of, whois, self.may_moderate(id));
+        ctx.whois(to, of, whois, with_address);
         Ok(())
     }
 }
@@ -77,7 +93,7 @@ impl Chat {
 /// The problem of a request about a client that is not at this process.
 pub(super) fn nobody_here(name: &Text, ctx: &Ctx<'_>) -> Problem {
     match ctx.facts.holder.as_ref().filter(|holder| holder.name.same_as(name.as_str())) {
-        Some(holder) => Problem::ElsewhereOnly(holder.name.clone()),
+        Some(holder) => Problem::Unreachable(holder.name.clone()),
         None => Problem::NoSuchClient(name.clone()),
     }
 }

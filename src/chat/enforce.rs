@@ -31,6 +31,10 @@ impl Chat {
             self.check(id, need, ctx.now)?;
         }
         let request = if self.filter.is_some() { self.filter(id, request, ctx)? } else { request };
+        if let Some(outcome) = &ctx.facts.outcome {
+            ctx.reply(id, outcome.clone()?.into());
+            return Ok(());
+        }
         self.handle_request(id, request, ctx)
     }
 
@@ -149,12 +153,10 @@ impl Chat {
             return;
         };
         let dialect = client.dialect();
-        let catches_up = self.catch_ups.get(id.0).and_then(|progress| self.room_name(progress.room()));
-        let refused = catches_up.filter(|room| !self.may_enter(id, room)).cloned();
         let rooms = self.rooms_of(id).into_iter().filter_map(|room| self.room_name(room).cloned());
         let (stays, leaves): (Vec<_>, Vec<_>) = rooms.partition(|room| self.may_enter(id, room));
         let must_close = match dialect {
-            Dialect::Raw | Dialect::Events => !leaves.is_empty() || refused.is_some(),
+            Dialect::Raw | Dialect::Events => !leaves.is_empty(),
             // A line client is always in a room.
             Dialect::Line => !leaves.is_empty() && self.home(self.access.identity(id)).is_none(),
             Dialect::Json | Dialect::Http => false,

@@ -22,6 +22,8 @@ pub struct JoinOptions {
     pub first: bool,
     /// The number of messages to send from the history.
     pub history: usize,
+    /// The position after which messages are sent instead of the history.
+    pub since: Option<Position>,
     pub echo: Echo,
 }
 
@@ -66,7 +68,8 @@ impl Chat {
         }
         self.greet(id, ctx);
         self.reply_if_disconnected(id, ctx);
-        let join = |room| Request::Join { room, history, echo };
+        let since = heard.and_then(Result::ok);
+        let join = |room| Request::Join { room, history, echo, since };
         if let Some(Err(problem)) = room.map(|room| self.perform(id, join(room), ctx)) {
             ctx.reply_problem(id, problem);
         }
@@ -90,7 +93,11 @@ impl Chat {
             return ctx.close(id, CloseReason::NotAllowed);
         }
         match room.and_then(|room| self.rooms.open(room)) {
-            Some(room) => self.start_catch_up(id, room, position, ctx),
+            Some(room) => {
+                self.subscribe(id, room, Echo(false), ctx);
+                self.start_catch_up(id, room, position);
+                self.send_batch(id, ctx);
+            }
             None => ctx.reply_problem(id, Problem::TooManyRooms),
         }
     }
@@ -100,7 +107,7 @@ impl Chat {
         &mut self,
         id: ClientId,
         room: RoomName,
-        history: Option<usize>,
+        (history, since): (Option<usize>, Option<Position>),
         echo: Echo,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
@@ -121,7 +128,7 @@ impl Chat {
             self.remove_from_room(id, from, None, ctx);
         }
         let history = history.unwrap_or(self.rules.history_shown);
-        self.enter_room(id, to, JoinOptions { first: false, history, echo }, ctx);
+        self.enter_room(id, to, JoinOptions { first: false, history, since, echo }, ctx);
         Ok(())
     }
 
@@ -136,7 +143,7 @@ impl Chat {
         if location.dialect == Dialect::Line {
             let refused = || Problem::NotAllowed { action: Action::Enter, room: Some(RoomName::lobby()) };
             let home = self.home(self.access.identity(id)).ok_or_else(refused)?;
-            return self.join(id, home, None, Echo(false), ctx);
+            return self.join(id, home, (None, None), Echo(false), ctx);
         }
         let left = self.rooms.existing(location.room).zip(self.existing_name(id));
         let event = left.map(|(room, name)| Event::YouLeft {
@@ -153,7 +160,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Adds a local client to a room, and sends it the other members and the history.
+    /// Adds a local client to a room, and sends it the other members and the history, or lets it catch up.
     pub(super) fn enter_room(&mut self, id: ClientId, to: RoomId, options: JoinOptions, ctx: &mut Ctx<'_>) {
         let Some((name, room)) = self.existing_name(id).zip(self.rooms.existing(to)) else {
             return;
@@ -184,6 +191,8 @@ impl Chat {
         if self.clients.dialect(id) == Some(Dialect::Line) {
             self.history_entries_for(id, room, options.history, ctx.now)
                 .for_each(|event| ctx.reply(id, event));
+        } else if let Some(position) = options.since {
+            self.start_catch_up(id, to, Some(Ok(position)));
         } else if options.history > 0 && room.last(1).next().is_some() {
             ctx.reply(id, self.without_ignored(id, self.history_event(room, options.history, None)));
         }
@@ -228,6 +237,7 @@ impl Chat {
         reason: Option<Text>,
         ctx: &mut Ctx<'_>,
     ) {
+        self.stop_catch_up_in(id, location.room);
         let Some(room) = self.rooms.existing_mut(location.room) else {
             return;
         };
@@ -259,7 +269,7 @@ impl Chat {
 }
 
 /// Tells the other processes that a room has got its first subscriber here or lost its last, if so.
-pub fn share_subscription(room: &Room, was_unused: bool, ctx: &mut Ctx<'_>) {
+fn share_subscription(room: &Room, was_unused: bool, ctx: &mut Ctx<'_>) {
     let has_subscribers = !room.is_unused();
     if has_subscribers == was_unused {
         ctx.share(LocalEvent::Subscribed { room: room.name.clone(), has_subscribers });

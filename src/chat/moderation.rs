@@ -12,19 +12,14 @@ use super::{Chat, Ctx, Effect};
 use crate::access::{
     AccessChange, AccessEntry, AccessRecord, Ban, BanTarget, Identity, Mute, Network, Registered, Role,
 };
-use crate::protocol::{BanLength, CloseReason, Dialect, Event, Facts, Moderation, Problem, Removal};
+use crate::protocol::{
+    BanLength, CloseReason, Dialect, Event, Facts, Moderation, Moderator, Problem, Removal,
+};
 use crate::text::{Name, Text};
 use crate::time::Now;
 
 /// The most bans in one answer.
 const LISTED_MAX: usize = 50;
-
-/// The client or the HTTP request that moderates.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Moderator {
-    pub name: Name,
-    pub role: Role,
-}
 
 impl Chat {
     /// Carries out an action for a client.
@@ -34,10 +29,7 @@ impl Chat {
         moderation: &Moderation,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
-        let identity = self.access.identity(id);
-        let name =
-            identity.account.clone().or_else(|| self.existing_name(id)).ok_or(Problem::LoginRequired)?;
-        let by = Moderator { name, role: identity.role };
+        let by = self.moderator(id).ok_or(Problem::LoginRequired)?;
         match self.carry_out(&by, moderation, ctx)? {
             (answer, Some(applied)) => ctx.save_then(id, answer, applied),
             (answer, None) => ctx.reply(id, answer),
@@ -58,13 +50,32 @@ impl Chat {
     ) -> Result<Event, Problem> {
         let ctx = &mut Ctx::new(now, facts, effects);
         let name = identity.account.clone().ok_or(Problem::LoginRequired)?;
-        let moderation = self.filter_moderation(&name, moderation, ctx)?;
-        let by = Moderator { name, role: identity.role };
-        let (answer, applied) = self.carry_out(&by, &moderation, ctx)?;
+        if let Some(outcome) = &facts.outcome {
+            return Ok(outcome.clone()?.into());
+        }
+        self.moderate_by(&Moderator { name, role: identity.role }, moderation, ctx)
+    }
+
+    /// Carries out an action that did not come from a client here. Returns the answer.
+    pub(super) fn moderate_by(
+        &mut self,
+        by: &Moderator,
+        moderation: Moderation,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<Event, Problem> {
+        let moderation = self.filter_moderation(&by.name, moderation, ctx)?;
+        let (answer, applied) = self.carry_out(by, &moderation, ctx)?;
         if let Some(applied) = applied {
             ctx.save(applied);
         }
         Ok(answer)
+    }
+
+    /// A client as the author of moderation. `None` if it has no name.
+    pub(super) fn moderator(&self, id: ClientId) -> Option<Moderator> {
+        let identity = self.access.identity(id);
+        let name = identity.account.clone().or_else(|| self.existing_name(id))?;
+        Some(Moderator { name, role: identity.role })
     }
 
     /// Returns the answer, and the change of a kept table.
@@ -239,7 +250,7 @@ impl Chat {
                 let name = account.clone().or_else(|| self.existing_name(id));
                 Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(Text::of_name(&by.name)))?, account))
             }
-            Err(problem @ (Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_))) => {
+            Err(problem @ (Problem::NoSuchClient(_) | Problem::Unreachable(_))) => {
                 let owner = self.access.accounts().named(name.as_str()).cloned();
                 let owner = owner.ok_or(problem)?;
                 check_rank(by, &owner, self.access.accounts().role(&owner))?;
@@ -265,7 +276,7 @@ impl Chat {
         self.check_author(by, target, ctx.now)?;
         if let BanTarget::Name(name) = target {
             match self.target(by, &Text::of_name(name), ctx) {
-                Ok(_) | Err(Problem::NoSuchClient(_) | Problem::ElsewhereOnly(_)) => {}
+                Ok(_) | Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => {}
                 Err(problem) => return Err(problem),
             }
             if let Some(owner) = self.access.accounts().named(name.as_str()) {

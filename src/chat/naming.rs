@@ -161,7 +161,8 @@ impl Chat {
         };
         self.take_name(id, None, ctx);
         ctx.activate(id);
-        let options = JoinOptions { first: true, history: self.rules.history_shown, echo: Echo(false) };
+        let options =
+            JoinOptions { first: true, history: self.rules.history_shown, since: None, echo: Echo(false) };
         self.enter_room(id, home, options, ctx);
         self.reply_if_disconnected(id, ctx);
     }

@@ -7,7 +7,9 @@ use super::ids::ClientId;
 use super::membership::NAMES_ON_JOINING;
 use super::queries::LISTED_FOR_PROGRAMS_MAX;
 use crate::access::Action;
-use crate::protocol::{Arrival, ClaimOver, Dialect, Question, Request, RoomPosition};
+use crate::protocol::{
+    Arrival, ClaimOver, Dialect, ForwardedRequest, Moderation, Moderator, Question, Request, RoomPosition,
+};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -39,14 +41,17 @@ impl Chat {
                 room.map(list).into_iter().collect()
             }
             Request::Rooms => vec![Question::Rooms { max: self.listed_max(id) }],
-            Request::Private { to, .. } | Request::Whois(to) => self.find_elsewhere(to),
+            Request::Private { to, .. } => self.find_elsewhere(to, None),
+            Request::Whois(name) => {
+                let with_address = self.may_moderate(id);
+                self.find_elsewhere(name, Some(ForwardedRequest::Whois { name: name.clone(), with_address }))
+            }
             Request::Answer(_) => match self.last_sender(id) {
-                Some(sender) => self.find_elsewhere(&Text::of_name(&sender.name)),
+                Some(sender) => self.find_elsewhere(&Text::of_name(&sender.name), None),
                 None => Vec::new(),
             },
             Request::Moderate(moderation) => {
-                let target = moderation.client().map(|name| self.find_elsewhere(&name));
-                target.unwrap_or_default()
+                self.moderator(id).map_or(Vec::new(), |by| self.questions_of_moderation(by, moderation))
             }
             Request::Nick(_)
             | Request::StayGuest
@@ -98,10 +103,16 @@ impl Chat {
         vec![Question::Rooms { max: LISTED_FOR_PROGRAMS_MAX }]
     }
 
-    /// The question who has a name, if nobody here has it.
-    pub fn find_elsewhere(&self, name: &Text) -> Vec<Question> {
+    /// The question who has a name, if nobody here has it. That client's process carries out the request.
+    pub fn find_elsewhere(&self, name: &Text, request: Option<ForwardedRequest>) -> Vec<Question> {
         let is_here = self.find_client(name.as_str()).is_some();
-        (!is_here).then(|| Question::Find(name.clone())).into_iter().collect()
+        (!is_here).then(|| Question::Find { name: name.clone(), request }).into_iter().collect()
+    }
+
+    /// The question that has another process act on its client.
+    pub fn questions_of_moderation(&self, by: Moderator, moderation: &Moderation) -> Vec<Question> {
+        let request = ForwardedRequest::Moderate { by, moderation: moderation.clone() };
+        moderation.client().map_or(Vec::new(), |name| self.find_elsewhere(&name, Some(request)))
     }
 
     fn is_own(&self, id: ClientId, name: &Name) -> bool {

@@ -2,10 +2,13 @@
 //! [`Chat::commit_to`].
 
 use super::context::NO_FACTS;
-use super::courtesies::Sent;
+use super::courtesies::{Asker, Sent};
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
-use crate::protocol::{Event, LocalEvent, Presence, Problem, RemoteEvent, UniqueId};
+use crate::protocol::{
+    Event, ForwardedAnswer, ForwardedBy, ForwardedRequest, LocalEvent, Presence, Problem, RemoteEvent,
+    UniqueId,
+};
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
@@ -20,12 +23,14 @@ impl Chat {
                 let Some(id) = self.rooms.open(room) else {
                     return;
                 };
-                self.rooms.begin_epoch(id, epoch, seq);
+                let is_new = self.rooms.begin_epoch(id, epoch, seq);
                 if let Some(room) = self.rooms.get_mut(id) {
                     room.topic = topic;
                 }
-                if let Some(count) = missed {
-                    self.announce_lost(id, count, ctx);
+                match missed {
+                    Some(count) => self.announce_lost(id, count, ctx),
+                    None if is_new => self.announce_position(id, ctx),
+                    None => {}
                 }
             }
             RemoteEvent::Unfollowed { room } => {
@@ -36,6 +41,12 @@ impl Chat {
             RemoteEvent::Private { to, name, by, from, text } => {
                 self.receive_private((to, name), by, from, text, ctx)
             }
+            RemoteEvent::Away { by, name, text } => {
+                if let Some(id) = self.clients.find(by) {
+                    ctx.reply(id, Event::IsAway { name, text });
+                }
+            }
+            RemoteEvent::Forwarded { by, request } => self.carry_out_forwarded(by, request, ctx),
             RemoteEvent::Undelivered { by, to } => {
                 if let Some(id) = self.clients.find(by) {
                     ctx.reply_problem(id, Problem::NoSuchClient(Text::of_name(&to)));
@@ -69,6 +80,24 @@ impl Chat {
             self.record_private(id, Sent { by, from: from.clone(), here: None }, ctx);
             ctx.deliver(id, Event::Private { by, from, text });
         }
+    }
+
+    /// Carries out a request of another process, which has checked that its client may make it.
+    fn carry_out_forwarded(&mut self, of: ForwardedBy, request: ForwardedRequest, ctx: &mut Ctx<'_>) {
+        let outcome = match request {
+            ForwardedRequest::Moderate { by, moderation } => {
+                let text = self.moderate_by(&by, moderation, ctx).and_then(moderated_text);
+                text.map(ForwardedAnswer::Moderated)
+            }
+            ForwardedRequest::Whois { name, with_address } => {
+                match self.whois(Asker::Process(of), &name, with_address, ctx) {
+                    // The server completes the information, and sends it.
+                    Ok(()) => return,
+                    Err(problem) => Err(problem),
+                }
+            }
+        };
+        ctx.share(LocalEvent::Outcome { of, outcome });
     }
 
     /// Makes a client a guest, since its name belongs to a client of another process.
@@ -131,5 +160,13 @@ impl Chat {
     /// The number of rooms that have subscribers, for tests.
     pub fn rooms_with_subscribers(&self) -> usize {
         self.rooms.with_subscribers()
+    }
+}
+
+/// The text of an answer. Another process does not ask for the list of bans, which is the same there.
+fn moderated_text(event: Event) -> Result<Text, Problem> {
+    match event {
+        Event::Moderated(text) => Ok(text),
+        _ => Err(Problem::CantModerate("a list is not forwarded".into())),
     }
 }

@@ -216,16 +216,19 @@ impl Rooms {
         message
     }
 
-    /// Begins another epoch of a room's numbers after `seq`. Messages of the old one can't be compared with it, so they go.
-    pub fn begin_epoch(&mut self, id: RoomId, epoch: Epoch, seq: u64) {
+    /// Sets a room's epoch and its last number. Messages of another epoch can't be compared with it, so they go. Returns
+    /// whether there was another one.
+    pub fn begin_epoch(&mut self, id: RoomId, epoch: Epoch, seq: u64) -> bool {
         let room = &mut self.rooms[id.slot.key()];
-        if room.epoch != epoch {
+        let is_new = room.epoch != epoch;
+        if is_new {
             room.epoch = epoch;
             while !self.rooms[id.slot.key()].history.is_empty() {
                 self.evict_oldest(id);
             }
         }
         self.rooms[id.slot.key()].seq = seq;
+        is_new
     }
 
     /// Closes a room that has neither subscribers nor history. If it has a history, its unused time starts again.

@@ -1,5 +1,6 @@
 //! The JSON dialect: each WebSocket text message is an object with a `type`. [`crate::guide::protocol`] lists the types.
 
+mod fields;
 mod message;
 mod moderation;
 
@@ -11,7 +12,7 @@ use serde_json::value::RawValue;
 use super::websocket::WebSocketMessage;
 use super::{Input, Tag};
 use crate::access::LoginToken;
-use crate::protocol::{Body, MessageKind, Problem, Request, TOPIC_MAX_BYTES, Topic};
+use crate::protocol::{Body, MessageKind, Position, Problem, Request, TOPIC_MAX_BYTES, Topic};
 use crate::text::{Name, RoomName, Text};
 
 pub use message::{close, encode, write, write_message};
@@ -48,6 +49,8 @@ struct RequestFields<'a> {
     history: Option<usize>,
     count: Option<usize>,
     after: Option<u64>,
+    epoch: Option<String>,
+    since: Option<u64>,
     #[serde(default)]
     echo: bool,
 }
@@ -109,7 +112,7 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
     let the_name = || fields.name.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "name"));
     let text = || text_of(kind, fields.text.as_deref());
     Ok(match kind {
-        "join" => Request::Join { room: the_room()?, history: fields.history, echo: fields.echo },
+        "join" => join(the_room()?, &fields)?,
         "leave" => Request::Leave(Some(the_room()?)),
         "say" => {
             let body = match fields.data {
@@ -160,6 +163,26 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
         }
         other => return Err(unknown_type(other)),
     })
+}
+
+fn join(room: RoomName, fields: &RequestFields<'_>) -> Result<Request, Problem> {
+    let since = position(fields.epoch.as_deref(), fields.since)?;
+    Ok(Request::Join { room, history: fields.history, echo: fields.echo, since })
+}
+
+/// The position of an earlier visit, from the fields of a `join` or the query of `/ws`.
+///
+/// # Errors
+/// One of the two is missing, or no server has begun such an epoch.
+pub fn position(epoch: Option<&str>, since: Option<u64>) -> Result<Option<Position>, Problem> {
+    match (epoch, since) {
+        (None, None) => Ok(None),
+        (Some(epoch), Some(seq)) => match epoch.parse() {
+            Ok(epoch) => Ok(Some(Position { epoch, seq })),
+            Err(_) => Err(bad_request("an epoch is a text of the server, as in the answer to a join")),
+        },
+        _ => Err(bad_request("epoch and since belong together")),
+    }
 }
 
 fn text_of(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {

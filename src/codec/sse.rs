@@ -20,8 +20,8 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
             json::write_message(room, message, None, out);
             out.push(b'\n');
         }
-        Event::Position(position) => write_id(*position, out),
-        Event::Missed { .. } | Event::Gap { .. } | Event::Lost { .. } => write_named("missed", event, out),
+        Event::Position { position, .. } => write_id(*position, out),
+        Event::Missed { .. } | Event::Lost { .. } => write_named("missed", event, out),
         Event::Bye(reason) if reason.farewell().is_some() => write_named("bye", event, out),
         _ => return,
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use super::{Epoch, Message, Payload, UniqueId};
+use super::{Epoch, ForwardedBy, ForwardedRequest, Message, Outcome, Payload, UniqueId};
 use crate::access::AccessRecord;
 use crate::text::{Name, RoomName, Text};
 
@@ -19,6 +19,9 @@ pub struct MessageId {
     /// The serial number of the change at that process.
     pub serial: u64,
 }
+
+/// The longest text of a [`MessageId`].
+pub const MESSAGE_ID_MAX_BYTES: usize = 16 + 1 + 20;
 
 /// `PROCESS-SERIAL`, as in `00c0ffee00c0ffee-57`.
 impl fmt::Display for MessageId {
@@ -118,8 +121,8 @@ pub enum ClaimOver {
 pub enum Question {
     /// Give the name to the client with that serial number, or return its holder.
     Claim { client: u32, name: Name, over: ClaimOver, is_account: bool },
-    /// Find the client with that name.
-    Find(Text),
+    /// Find the client with that name, and have its process carry out the request.
+    Find { name: Text, request: Option<ForwardedRequest> },
     /// Follow a room, and read what is missing here. Return at most so many members.
     Room { room: RoomName, members: usize },
     /// List some members of a room.
@@ -144,6 +147,8 @@ pub struct Facts {
     pub members: Option<Members>,
     /// The largest rooms with their members, and the number of further ones.
     pub rooms: Option<(Vec<(RoomName, usize)>, usize)>,
+    /// The outcome of a request that the holder's process has carried out.
+    pub outcome: Option<Outcome>,
 }
 
 /// A client with a name, as a process registers it.
@@ -170,6 +175,10 @@ pub enum LocalEvent {
     Private { to: Holder, by: UniqueId, from: Name, text: Text },
     /// A private message from another process found no recipient here.
     Undelivered { by: UniqueId, to: Name },
+    /// The sender of a private message from another process is told that the client is away.
+    Away { by: UniqueId, name: Name, text: Text },
+    /// The outcome of a request that another process has forwarded.
+    Outcome { of: ForwardedBy, outcome: Outcome },
     /// The numbers for guests are running out.
     GuestsNeeded,
 }
@@ -199,6 +208,10 @@ pub enum RemoteEvent {
     Private { to: u32, name: Name, by: UniqueId, from: Name, text: Text },
     /// A private message of a client here found no recipient.
     Undelivered { by: u32, to: Name },
+    /// The client elsewhere that was sent a private message is away.
+    Away { by: u32, name: Name, text: Text },
+    /// Another process has forwarded a request about a client here.
+    Forwarded { by: ForwardedBy, request: ForwardedRequest },
     /// A client here has lost its name to a client elsewhere that had `name` or a look-alike before, or to the account `name`.
     NameLost { client: u32, name: Name, to_account: bool },
     /// The bans, mutes and registered names of all processes, by their keys.

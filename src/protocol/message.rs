@@ -14,7 +14,8 @@ pub struct Message {
     pub body: Body,
     /// The sequence number in the room, ascending from 1. 0: it has none, or not yet.
     pub seq: u64,
-    /// `None` if this process alone numbers the room: then the number identifies the message.
+    /// `None` if this process alone numbers the room: then the number identifies the message. Another program's message in
+    /// Redis has none either.
     pub id: Option<MessageId>,
     pub at_unix_millis: u64,
 }

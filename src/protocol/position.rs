@@ -37,19 +37,26 @@ impl fmt::Display for Position {
     }
 }
 
+impl FromStr for Epoch {
+    type Err = PositionError;
+
+    /// Accepts only what `Display` writes.
+    fn from_str(raw: &str) -> Result<Epoch, PositionError> {
+        let (process, room) = raw.split_once('-').ok_or(PositionError)?;
+        let process = u64::from_str_radix(process, 16).map_err(|_| PositionError)?;
+        let epoch = Epoch { process, room: room.parse().map_err(|_| PositionError)? };
+        // `parse` accepts a sign and leading zeros, which `Display` never writes.
+        if epoch.to_string() == raw { Ok(epoch) } else { Err(PositionError) }
+    }
+}
+
 impl FromStr for Position {
     type Err = PositionError;
 
     /// Accepts only what `Display` writes.
     fn from_str(raw: &str) -> Result<Position, PositionError> {
-        let position = read(raw).ok_or(PositionError)?;
-        // `parse` accepts a sign and leading zeros, which `Display` never writes.
+        let (epoch, seq) = raw.rsplit_once('-').ok_or(PositionError)?;
+        let position = Position { epoch: epoch.parse()?, seq: seq.parse().map_err(|_| PositionError)? };
         if position.to_string() == raw { Ok(position) } else { Err(PositionError) }
     }
-}
-
-fn read(raw: &str) -> Option<Position> {
-    let [process, room, seq] = raw.split('-').collect::<Vec<_>>().try_into().ok()?;
-    let epoch = Epoch { process: u64::from_str_radix(process, 16).ok()?, room: room.parse().ok()? };
-    Some(Position { epoch, seq: seq.parse().ok()? })
 }

@@ -80,8 +80,8 @@ pub enum Problem {
         name: Name,
         role: Role,
     },
-    /// The client is connected to another process.
-    ElsewhereOnly(Name),
+    /// The client is connected to another process, which does not answer.
+    Unreachable(Name),
     /// Redis is away, so a message can't be kept.
     NotKept,
     NotBanned(String),
@@ -134,7 +134,7 @@ impl Problem {
             Problem::Muted(_) => "muted",
             Problem::Banned(_) => "banned",
             Problem::RoleTooHigh { .. } => "role_too_high",
-            Problem::ElsewhereOnly(_) => "elsewhere",
+            Problem::Unreachable(_) => "unreachable",
             Problem::NotKept => "not_kept",
             Problem::NotBanned(_) => "not_banned",
             Problem::NotMuted(_) => "not_muted",
@@ -230,8 +230,8 @@ impl Problem {
                 write!(f, "{name} is {role}, and you can only act on roles below your own")
             }
             Problem::NotKept => write!(f, "Redis is away, so the message is not kept; try again later"),
-            Problem::ElsewhereOnly(name) => {
-                write!(f, "{name} is connected to another server. do that there, or ban the name")
+            Problem::Unreachable(name) => {
+                write!(f, "{name} is connected to another server, which does not answer. try again later")
             }
             Problem::NotBanned(target) => write!(f, "there is no ban of {target}. /bans lists them"),
             Problem::NotRegistered(name) => write!(f, "nobody has registered the name {name}"),

@@ -150,6 +150,9 @@ impl<N: Net> Server<N> {
             true => server.call_chat_within_batch(call),
             false => server.call_chat(call),
         });
+        if !keeps_members {
+            self.record_catching_up(token);
+        }
         self.settle_claims(token, &questions, &facts);
     }
 
@@ -305,7 +308,7 @@ impl<N: Net> Server<N> {
     /// Sends an event to a room, as one frame for each dialect of its members.
     fn announce(&mut self, room: RoomId, except: &Except, event: &Event) {
         let every: Vec<ClientId>;
-        let left_out = match &except.ignorers {
+        let left_out = match &except.further {
             None => except.cause.as_slice(),
             Some(_) => {
                 every = except.ids().collect();
@@ -319,36 +322,36 @@ impl<N: Net> Server<N> {
             }
             let frame = arena.frame(|out| codec::encode(dialect, event, None, out));
             if !frame.is_empty() {
-                let frame = BatchedFrame { frame, except: except.cause, ignorers: None };
-                match &except.ignorers {
+                let frame = BatchedFrame { frame, except: except.cause, further: None };
+                match &except.further {
                     None => self.extend_batch(room, dialect, frame),
-                    Some(ignorers) => self.extend_batch_without(room, dialect, frame, ignorers),
+                    Some(further) => self.extend_batch_without(room, dialect, frame, further),
                 }
             }
         }
     }
 
-    /// Adds a frame to the batch that is left out for those that ignore its author.
+    /// Adds a frame to the batch that is left out for further clients.
     fn extend_batch_without(
         &mut self,
         room: RoomId,
         dialect: Dialect,
         frame: BatchedFrame,
-        ignorers: &Rc<[ClientId]>,
+        further: &Rc<[ClientId]>,
     ) {
         self.extend_batch(room, dialect, frame);
         if let Some(batch) = &mut self.fanout.batch
             && let Some(last) = batch.frames.last_mut()
         {
             // Messages of one author mostly follow each other.
-            let known = batch.ignorers.iter().position(|known| Rc::ptr_eq(known, ignorers));
+            let known = batch.further.iter().position(|known| Rc::ptr_eq(known, further));
             let index = known.unwrap_or_else(|| {
-                batch.ignorers.push(ignorers.clone());
-                batch.ignorers.len() - 1
+                batch.further.push(further.clone());
+                batch.further.len() - 1
             });
             // A batch has at most 16 KiB, and each frame some bytes.
             debug_assert!(u16::try_from(index).is_ok(), "{index} lists in a batch");
-            last.ignorers = u16::try_from(index).ok();
+            last.further = u16::try_from(index).ok();
         }
     }
 
@@ -369,7 +372,7 @@ impl<N: Net> Server<N> {
             changes,
             whole: next.frame,
             frames: vec![next],
-            ignorers: Vec::new(),
+            further: Vec::new(),
         });
     }
 
@@ -381,8 +384,8 @@ impl<N: Net> Server<N> {
         let Fanout { chat, arena, .. } = &mut self.fanout;
         debug_assert_eq!(chat.member_changes(batch.room), batch.changes, "members changed during a batch");
         let mut talkers = batch.left_out();
-        if !batch.ignorers.is_empty() {
-            // A client that ignores an author may be in other rooms.
+        if !batch.further.is_empty() {
+            // A client that ignores the author may be in other rooms.
             talkers.retain(|id| chat.rooms_of(*id).contains(&batch.room));
         }
         let audience = chat.audience(batch.room, batch.dialect, &talkers);
@@ -402,10 +405,11 @@ impl<N: Net> Server<N> {
         full.into_iter().for_each(|id| self.deliver_each(id, batch.room, &batch.frames));
     }
 
-    /// Delivers a batch to a client that has sent some of its messages, or ignores their authors, without these.
+    /// Delivers a batch to a client without the messages that are left out for it: it has sent them, or is one of the further
+    /// clients.
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
-        // Mostly nobody ignores anybody. Then the test of a frame is one comparison, and it is made for each talker and frame.
-        match batch.ignorers.is_empty() {
+        // Mostly there are no further clients. Then the test is one comparison, and it is made for each talker and frame.
+        match batch.further.is_empty() {
             true => self.deliver_runs(id, batch, |frame| frame.except == Some(id)),
             false => self.deliver_runs(id, batch, |frame| batch.leaves_out(id, frame)),
         }

@@ -100,7 +100,12 @@ impl<N: Net> Server<N> {
         match flushed {
             Flushed::All => self.roster.record_unblocked(token, now),
             Flushed::Blocked => {
-                self.roster.record_blocked(token, taken_bytes, |id| self.fanout.chat().rooms_of(id), now);
+                self.roster.record_blocked(
+                    token,
+                    taken_bytes,
+                    |id| self.fanout.chat().live_rooms_of(id),
+                    now,
+                );
             }
         }
         self.after_flush(token);

@@ -15,7 +15,7 @@ use crate::connection::State;
 use crate::host::Host;
 use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
-use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Problem, Question};
+use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Moderator, Problem, Question};
 use crate::quota::Quota;
 use crate::text::{Name, Text};
 use crate::web::{self, AccessRules, HttpAction, NotReady};
@@ -76,7 +76,11 @@ impl<N: Net> Server<N> {
                 }
             }
             Ok((action, authentication)) => {
-                let questions = if self.may_ask() { self.questions_of(&action) } else { Vec::new() };
+                let questions = if self.may_ask() {
+                    self.questions_of(&action, &authentication.identity())
+                } else {
+                    Vec::new()
+                };
                 if let Some((facts, _)) = self.answers(token, &questions, Then::Http(request)) {
                     self.execute(token, action, (&authentication.identity(), &facts), form);
                 }
@@ -86,15 +90,15 @@ impl<N: Net> Server<N> {
     }
 
     /// The questions of a request to the other processes.
-    fn questions_of(&self, action: &HttpAction) -> Vec<Question> {
+    fn questions_of(&self, action: &HttpAction, identity: &Identity) -> Vec<Question> {
         let chat = self.fanout.chat();
         match action {
             HttpAction::ListRooms => chat.questions_about_rooms(),
             HttpAction::ReadHistory { room, .. } => vec![chat.follow(room)],
-            HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&Text::of_name(from)),
+            HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&Text::of_name(from), None),
             HttpAction::Moderate(moderation) => {
-                let target = moderation.client().map(|name| chat.find_elsewhere(&name));
-                target.unwrap_or_default()
+                let by = identity.account.clone().map(|name| Moderator { name, role: identity.role });
+                by.map_or(Vec::new(), |by| chat.questions_of_moderation(by, moderation))
             }
             HttpAction::Publish { from: None, .. }
             | HttpAction::Respond(_)

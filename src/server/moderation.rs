@@ -2,11 +2,11 @@
 
 use super::Server;
 use crate::access::{AccessChange, Ban, Network, Role};
-use crate::chat::ClientId;
+use crate::chat::{Asker, ClientId};
 use crate::connection::State;
 use crate::host::Host;
 use crate::net::Net;
-use crate::protocol::{CloseReason, Event, Moderation, Problem, Removal, Whois};
+use crate::protocol::{CloseReason, Event, ForwardedAnswer, LocalEvent, Moderation, Problem, Removal, Whois};
 use crate::text::Name;
 
 impl<N: Net> Server<N> {
@@ -130,7 +130,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Sends a client what the server has about another one.
-    pub(super) fn send_whois(&mut self, to: ClientId, of: ClientId, mut whois: Whois, with_address: bool) {
+    pub(super) fn send_whois(&mut self, to: Asker, of: ClientId, mut whois: Whois, with_address: bool) {
         let connection = self.roster.live_token(of).and_then(|token| self.roster.get(token));
         if let Some(connection) = connection {
             let now = self.now.moment;
@@ -138,6 +138,12 @@ impl<N: Net> Server<N> {
             whois.idle = Some(now.since(connection.input_at.into()));
             whois.address = with_address.then(|| connection.host().to_string());
         }
-        self.answer(to, &Event::Whois(Box::new(whois)));
+        let whois = Box::new(whois);
+        match to {
+            Asker::Client(to) => self.answer(to, &Event::Whois(whois)),
+            Asker::Process(of) => {
+                self.share(LocalEvent::Outcome { of, outcome: Ok(ForwardedAnswer::Whois(whois)) });
+            }
+        }
     }
 }

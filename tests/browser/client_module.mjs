@@ -57,9 +57,19 @@ class FakeSocket {
   receive(object) {
     this.onmessage({ data: JSON.stringify(object) });
   }
-  /** Answers the last request. */
-  answer(object) {
-    this.receive({ ...object, id: this.sent.at(-1).id });
+  /** The last request of that type. */
+  last(type) {
+    return this.sent.findLast((request) => request.type === type);
+  }
+  /** Answers the last request of that type. */
+  answer(type, object) {
+    this.receive({ ...object, id: this.last(type).id });
+  }
+  /** Answers the `join`. Its messages and their end follow. */
+  joins(object, ...events) {
+    this.answer("join", object);
+    for (const event of events) this.receive(event);
+    this.answer("ping", { type: "pong" });
   }
   breakOff(code = 1006, reason = "") {
     this.onclose?.({ code, reason });
@@ -79,7 +89,7 @@ async function client(options) {
   const seen = [];
   client.on("message", ({ seq }) => seen.push(`message ${seq}`));
   client.on("history", ({ messages }) => seen.push(`history ${messages.map(({ seq }) => seq)}`));
-  client.on("missed", ({ count, anew }) => seen.push(`missed ${count ?? "?"}${anew ? " anew" : ""}`));
+  client.on("missed", ({ count }) => seen.push(`missed ${count ?? "?"}`));
   client.on("ready", () => seen.push("ready"));
   client.on("error", ({ code }) => seen.push(`error ${code}`));
   client.take = () => seen.splice(0);
@@ -89,20 +99,22 @@ async function client(options) {
 
 const said = (seq, rest) => ({ from: "bob", by: "b", text: `m${seq}`, seq, at: seq, ...rest });
 const message = (seq, rest) => ({ type: "message", room: "dev", ...said(seq, rest) });
+const position = (seq, epoch = "e") => ({ type: "position", room: "dev", epoch, seq });
 const history = (...seqs) => ({ type: "history", room: "dev", epoch: "e", messages: seqs.map((seq) => said(seq)) });
-const joined = (seq, rest) => ({ type: "joined", room: "dev", name: "ann", by: "a", count: 2, epoch: "e", seq, since: 0, ...rest });
+const joined = (seq, rest) => ({ type: "joined", room: "dev", name: "ann", by: "a", count: 2, epoch: "e", seq, ...rest });
 
-/** A client in a room, and what it does after a break. */
-async function rejoined(seq, rest, options) {
+/** A client that was in a room up to the second message, and joins again after a break. */
+async function rejoined(options) {
   const ann = await client({ room: "dev", ...options });
   socket().welcome("a");
-  socket().answer(joined(0));
+  socket().joins(joined(0));
   for (const number of [1, 2]) socket().receive(message(number));
   assert.deepStrictEqual(ann.take(), ["ready", "message 1", "message 2"]);
   socket().breakOff();
   await pass(1_000);
   socket().welcome("a2");
-  socket().answer(joined(seq, rest));
+  const { epoch, since } = socket().last("join");
+  assert.deepStrictEqual([epoch, since], ["e", 2]);
   return ann;
 }
 
@@ -112,14 +124,15 @@ const TESTS = {
     assert.strictEqual(socket().url.href, "wss://chat.example/ws?room=&name=ann&token=secret");
     await assert.rejects(ann.say("early"), { code: "closed" });
     socket().welcome("a");
-    assert.deepStrictEqual(socket().sent, [{ type: "join", room: "#Dev", history: 0, echo: false, id: "c2" }]);
-    socket().answer(joined(0));
+    const join = { type: "join", room: "#Dev", echo: false, history: 0, id: "c2" };
+    assert.deepStrictEqual(socket().sent, [join, { type: "ping", id: "c3" }]);
+    socket().joins(joined(0));
     const sent = ann.send({ x: 1 });
-    assert.deepStrictEqual(socket().sent.at(-1), { type: "say", room: "dev", data: { x: 1 }, id: "c3" });
-    socket().answer(message(1, { by: "a" }));
+    assert.deepStrictEqual(socket().sent.at(-1), { type: "say", room: "dev", data: { x: 1 }, id: "c4" });
+    socket().answer("say", message(1, { by: "a" }));
     assert.strictEqual((await sent).seq, 1);
     const told = ann.tell("eve", "psst");
-    socket().answer({ type: "error", code: "nobody", text: "nobody is called eve" });
+    socket().answer("tell", { type: "error", code: "nobody", text: "nobody is called eve" });
     await assert.rejects(told, { code: "nobody" });
     const cut = ann.request("who", { room: "dev" });
     socket().breakOff();
@@ -155,7 +168,7 @@ const TESTS = {
   async silence_is_followed_by_a_ping_and_then_by_another_connection() {
     const ann = await client({ room: "dev" });
     socket().welcome("a");
-    socket().answer(joined(0));
+    socket().joins(joined(0));
     await pass(30_000);
     assert.strictEqual(socket().sent.at(-1).type, "ping");
     socket().receive({ type: "pong" });
@@ -198,90 +211,75 @@ const TESTS = {
   async history_comes_first_and_once() {
     const ann = await client({ room: "dev", history: 2 });
     socket().welcome("a");
-    socket().answer(joined(4));
-    assert.deepStrictEqual({ ...socket().sent.at(-1), id: 0 }, { type: "history", room: "dev", count: 2, id: 0 });
-    socket().receive(message(5));
-    socket().answer(history(4, 5));
-    socket().receive(message(6));
-    assert.deepStrictEqual(ann.take(), ["history 4,5", "ready", "message 6"]);
+    assert.strictEqual(socket().last("join").history, 2);
+    socket().joins(joined(5), history(4, 5), message(6));
+    assert.deepStrictEqual(ann.take(), ["history 4,5", "message 6", "ready"]);
     assert.strictEqual(ann.position(), "e-6");
   },
 
-  async catch_up_has_each_message_once_in_order() {
-    const ann = await rejoined(5);
-    assert.strictEqual(socket().sent.at(-1).after, 2);
+  async catch_up_is_asked_for_once_and_emitted_as_it_comes() {
+    const ann = await rejoined();
+    socket().joins(joined(4), { type: "missed", room: "dev", count: 1 }, message(4), message(5), position(5));
     socket().receive(message(6));
-    socket().answer(history(3, 4));
-    assert.strictEqual(socket().sent.at(-1).after, 4, "the rest is asked for");
-    socket().receive(message(7));
-    socket().answer(history(5, 6));
-    socket().receive(message(8));
-    const expected = [3, 4, 5, 6, 7].map((seq) => `message ${seq}`);
-    assert.deepStrictEqual(ann.take(), [...expected, "ready", "message 8"]);
+    assert.deepStrictEqual(ann.take(), ["missed 1", "message 4", "message 5", "ready", "message 6"]);
+    assert.deepStrictEqual(socket().sent.map(({ type }) => type), ["join", "ping"]);
   },
 
-  async catch_up_that_is_cut_off_is_repeated() {
-    const ann = await rejoined(4);
+  async catch_up_that_is_cut_off_goes_on_where_it_was() {
+    const ann = await rejoined();
+    socket().answer("join", joined(4));
+    socket().receive(message(3));
     socket().breakOff();
     await pass(2_000);
     socket().welcome("a3");
-    socket().answer(joined(4));
-    assert.strictEqual(socket().sent.at(-1).after, 2);
-    socket().answer(history(3, 4));
+    assert.strictEqual(socket().last("join").since, 3);
+    socket().joins(joined(4), message(4), position(4));
     assert.deepStrictEqual(ann.take(), ["message 3", "message 4", "ready"]);
   },
 
-  async nothing_is_asked_for_if_nothing_was_said() {
-    const ann = await rejoined(2);
-    assert.strictEqual(socket().sent.length, 1);
-    assert.deepStrictEqual(ann.take(), ["ready"]);
+  async message_without_a_number_is_emitted_once() {
+    const ann = await rejoined();
+    socket().joins(joined(2), position(2));
+    for (const uid of ["p-1", "p-2", undefined, undefined]) socket().receive(message(0, { uid }));
+    socket().receive(message(5, { uid: "p-9" }));
+    assert.deepStrictEqual(ann.take(), ["ready", ...Array(4).fill("message 0"), "message 5"]);
+    assert.strictEqual(ann.position("dev"), "e-5");
+    for (const seq of [3, 4]) socket().receive(message(seq, { uid: `p-${seq - 2}` }));
+    assert.deepStrictEqual(ann.take(), [], "they have their numbers now");
+    assert.strictEqual(ann.position("dev"), "e-4");
   },
 
-  async lost_messages_are_counted() {
-    const ann = await rejoined(9);
-    socket().answer(history(7, 8, 9));
-    assert.deepStrictEqual(ann.take(), ["missed 4", "message 7", "message 8", "message 9", "ready"]);
-  },
-
-  async messages_without_a_number_and_new_numbers_are_shown() {
-    const ann = await rejoined(2);
-    for (const seq of [0, 0, 3, 3]) socket().receive(message(seq));
-    assert.deepStrictEqual(ann.take(), ["ready", "message 0", "message 0", "message 3"]);
-    assert.strictEqual(ann.position("dev"), "e-3");
+  async messages_of_the_history_are_recognised() {
+    const ann = await client({ room: "dev", history: 2 });
+    socket().welcome("a");
+    socket().joins(joined(2), { ...history(), messages: [said(1, { uid: "p-1" }), said(2, { uid: "p-2" })] });
     socket().receive({ type: "missed", room: "dev" });
-    for (const seq of [1, 2]) socket().receive(message(seq));
-    assert.deepStrictEqual(ann.take(), ["missed ?", "message 1", "message 2"]);
-    socket().breakOff();
-    await pass(1_000);
-    socket().welcome("a3");
-    socket().answer(joined(4, { epoch: "f" }));
-    socket().answer({ ...history(1, 2, 4), epoch: "f" });
-    assert.deepStrictEqual(ann.take(), ["message 4", "ready"], "the first two are known by their texts");
+    socket().receive(position(0, "f"));
+    assert.strictEqual(ann.position(), "f-0");
+    for (const seq of [1, 2, 3]) socket().receive(message(seq, { uid: `p-${seq}` }));
+    assert.deepStrictEqual(ann.take(), ["history 1,2", "ready", "missed ?", "message 3"]);
   },
 
-  async another_epoch_is_another_room_unless_it_has_the_same_messages() {
-    const ann = await rejoined(2, { epoch: "f" });
-    assert.strictEqual(socket().sent.at(-1).after, 0);
-    socket().answer({ ...history(), messages: [said(1, { at: 51 }), said(2, { at: 52 })] });
-    assert.deepStrictEqual(ann.take(), ["missed ? anew", "message 1", "message 2", "ready"]);
-    socket().receive(message(3));
-    assert.strictEqual(ann.position(), "f-3");
-
-    const bob = await rejoined(13, { epoch: "f" });
-    const [one, two, three] = [11, 12, 13].map((seq) => ({ ...said(seq - 10), seq }));
-    // Cut off in the middle, it is still another epoch.
+  async another_epoch_begins_at_its_first_message() {
+    const ann = await rejoined();
+    socket().answer("join", joined(9, { epoch: "f" }));
+    socket().receive({ type: "missed", room: "dev" });
+    assert.strictEqual(ann.position(), "f-0");
+    socket().receive(message(1));
     socket().breakOff();
     await pass(2_000);
     socket().welcome("a3");
-    socket().answer(joined(13, { epoch: "f" }));
-    socket().answer({ ...history(), messages: [one, two, three] });
-    assert.deepStrictEqual(bob.take(), ["message 13", "ready"]);
+    const { epoch, since } = socket().last("join");
+    assert.deepStrictEqual([epoch, since], ["f", 1]);
+    socket().joins(joined(9, { epoch: "f" }), message(9), position(10, "f"));
+    assert.deepStrictEqual(ann.take(), ["missed ?", "message 1", "message 9", "ready"]);
+    assert.strictEqual(ann.position(), "f-10");
   },
 
   async own_messages_are_caught_up_only_with_echo() {
     for (const [echo, expected] of [[false, ["message 4", "ready"]], [true, ["message 3", "message 4", "ready"]]]) {
-      const ann = await rejoined(4, {}, { echo });
-      socket().answer({ ...history(), messages: [said(3, { by: "a" }), said(4)] });
+      const ann = await rejoined({ echo });
+      socket().joins(joined(4), message(3, { by: "a" }), message(4), position(4));
       assert.deepStrictEqual(ann.take(), expected);
     }
   },
@@ -289,9 +287,9 @@ const TESTS = {
   async position_of_an_earlier_visit_is_resumed() {
     const ann = await client({ room: "dev", since: "x-1-7" });
     socket().welcome("a");
-    socket().answer(joined(8, { epoch: "x-1" }));
-    assert.strictEqual(socket().sent.at(-1).after, 7);
-    socket().answer(history(8));
+    const { epoch, since, history } = socket().last("join");
+    assert.deepStrictEqual([epoch, since, history], ["x-1", 7, undefined]);
+    socket().joins(joined(8, { epoch: "x-1" }), message(8), position(8, "x-1"));
     assert.deepStrictEqual(ann.take(), ["message 8", "ready"]);
   },
 
@@ -300,7 +298,7 @@ const TESTS = {
     const refused = ann.join("full");
     const removed = ann.join("other");
     socket().welcome("a");
-    const [dev, full, other] = socket().sent.splice(0);
+    const [dev, full, other] = socket().sent.splice(0).filter(({ type }) => type === "join");
     socket().receive({ ...joined(0), id: dev.id });
     socket().receive({ type: "error", code: "too_many_rooms", text: "full", id: full.id });
     socket().receive({ ...joined(0, { room: "other" }), id: other.id });
@@ -311,7 +309,7 @@ const TESTS = {
     socket().breakOff();
     await pass(1_000);
     socket().welcome("a2");
-    assert.deepStrictEqual(socket().sent.map(({ room }) => room), ["dev"]);
+    assert.deepStrictEqual(socket().sent.map(({ room }) => room), ["dev", undefined]);
   },
 
   async token_is_fetched_before_each_connection_and_before_it_expires() {

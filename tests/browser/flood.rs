@@ -220,10 +220,12 @@ fn with_session(page: &Page, script: &str) -> Value {
         const message = (seq) => ({ from: 'bob', by: 'b', text: `m${seq}`, seq, at: seq });\
         receive({ type: 'welcome', id: 'a', name: 'ann' });\
         session.join('dev');\
-        receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, since: 0, id: id('join') });\
+        receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 4, id: id('join') });\
         const room = chat.find('room', 'dev');\
-        const history = (...seqs) =>\
-            receive({ type: 'history', room: 'dev', epoch: 'e', messages: seqs.map(message), id: id('history') });\
+        const history = (...seqs) => {\
+            receive({ type: 'history', room: 'dev', epoch: 'e', messages: seqs.map(message) });\
+            receive({ type: 'pong', id: id('ping') });\
+        };\
         const texts = () => room.entries.map((entry) => entry.text);";
     page.value(&format!("(async () => {{ {begin} {script} }})()"), json!([]))
 }
@@ -236,10 +238,10 @@ fn long_answers_may_come_in_pieces() {
     let ann = browser.join(server.http(), "ann");
     let history = with_session(
         &ann,
-        "receive({ type: 'message', room: 'dev', ...message(5) });\
-         receive({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: id('who') });\
+        "receive({ type: 'who', room: 'dev', names: ['ann'], count: 3, id: id('who') });\
          const before = texts();\
          history(1, 2, 3, 4);\
+         receive({ type: 'message', room: 'dev', ...message(5) });\
          receive({ type: 'who', room: 'dev', names: ['bob', 'cy'], count: 3, id: id('who') });\
          receive({ type: 'message', room: 'dev', ...message(6) });\
          return [before, texts(), [...room.members]];",
@@ -278,11 +280,12 @@ fn reader_who_was_removed_from_a_room_comes_back_to_the_messages_since() {
          receive({ type: 'left', room: 'dev', name: 'ann', by: 'a', count: 1, reason: 'kicked' });\
          const joined = room.joined;\
          session.join('dev');\
-         receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 5, since: 0, id: id('join') });\
-         history(5);\
-         return [joined, texts()];",
+         const { epoch, since } = socket.sent.findLast(({ type }) => type === 'join');\
+         receive({ type: 'joined', room: 'dev', name: 'ann', by: 'a', count: 2, epoch: 'e', seq: 5, id: id('join') });\
+         receive({ type: 'message', room: 'dev', ...message(5) });\
+         return [joined, epoch, since, texts()];",
     );
-    assert_eq!(again, json!([false, ["m3", "m4", "You left (kicked)", "m5"]]));
+    assert_eq!(again, json!([false, "e", 4, ["m3", "m4", "You left (kicked)", "m5"]]));
     let left = with_session(
         &ann,
         "session.leave(room);\

@@ -38,7 +38,7 @@ fn login(account: &str, raw: &str) -> Request {
 }
 
 fn join(to: &str) -> Request {
-    Request::Join { room: room(to), history: None, echo: false }
+    Request::Join { room: room(to), history: None, echo: false, since: None }
 }
 
 fn say(what: &str) -> Request {

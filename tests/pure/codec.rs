@@ -59,7 +59,7 @@ fn tell(to: &str, raw: &str) -> Decoded {
 }
 
 fn join(raw: &str) -> Decoded {
-    Decoded::Asked(Request::Join { room: room(raw), history: None, echo: false })
+    Decoded::Asked(Request::Join { room: room(raw), history: None, echo: false, since: None })
 }
 
 fn who(raw: Option<&str>) -> Decoded {

@@ -180,7 +180,7 @@ fn the_connection() -> Vec<(Event, &'static str)> {
         (Event::Lost { room: room("dev"), count: Some(3) }, "-- 3 messages from other servers were lost\n"),
         (
             Event::Disconnected,
-            "-- the other servers are out of reach: until they are back you hear only who is on this one\n",
+            "-- the other servers are out of reach: until they are back you see only messages of this one\n",
         ),
         (Event::Connected, "-- the other servers are within reach again\n"),
         (Event::Waiting(1), "-- the server is full. you are next, please wait\n"),
@@ -443,8 +443,8 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
             "bob is admin, and you can only act on roles below your own",
         ),
         (
-            Problem::ElsewhereOnly(name("bob")),
-            "bob is connected to another server. do that there, or ban the name",
+            Problem::Unreachable(name("bob")),
+            "bob is connected to another server, which does not answer. try again later",
         ),
         (Problem::NotKept, "Redis is away, so the message is not kept; try again later"),
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
@@ -505,7 +505,7 @@ fn number(event: &Event) -> usize {
         Event::Flagged { .. } => 50,
         // No client of this listener is sent these, or they are no text.
         Event::Pong | Event::Relayed(_) | Event::Welcome { .. } | Event::YouLeft { .. } => 35,
-        Event::PrivateSent { .. } | Event::History { .. } | Event::Gap { .. } | Event::Position(_) => 35,
+        Event::PrivateSent { .. } | Event::History { .. } | Event::Position { .. } => 35,
     }
 }
 
@@ -536,7 +536,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::Muted(_) => 48,
         Problem::Banned(_) => 49,
         Problem::RoleTooHigh { .. } => 50,
-        Problem::ElsewhereOnly(_) => 51,
+        Problem::Unreachable(_) => 51,
         Problem::NotKept => 61,
         Problem::NotBanned(_) => 52,
         Problem::NotMuted(_) => 53,

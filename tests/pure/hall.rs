@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag::chat::{Chat, ClientId, Effect, RoomId};
+use chinwag::chat::{Asker, Chat, ClientId, Effect, RoomId};
 use chinwag::codec::encode;
 use chinwag::config::Config;
 use chinwag::protocol::{Arrival, Body, Dialect, Event, Message, MessageKind, Payload, Problem, Request};
@@ -130,9 +130,9 @@ impl Hall {
                 Effect::LogModeration { .. } | Effect::BanAddress { .. } | Effect::Disconnect { .. } => {
                     continue;
                 }
-                Effect::Whois { to, whois, .. } => (vec![to], Event::Whois(whois)),
+                Effect::Whois { to: Asker::Client(to), whois, .. } => (vec![to], Event::Whois(whois)),
                 // These effects concern only other processes.
-                Effect::SendToAll(_) | Effect::Report(_) => continue,
+                Effect::SendToAll(_) | Effect::Report(_) | Effect::Whois { .. } => continue,
                 Effect::Submit { .. } => panic!("each change is settled"),
             };
             let mut once = to.clone();
@@ -168,9 +168,9 @@ fn in_words(event: &Event) -> String {
             let messages: String = messages.iter().map(|m| format!(" [{}]", message_in_words(m))).collect();
             format!("history {}{messages}", room.as_str())
         }
-        Event::Gap { room, count: Some(count) } => format!("gap {} {count}", room.as_str()),
-        Event::Gap { room, count: None } => format!("gap {}", room.as_str()),
-        Event::Position(position) => format!("at {position}"),
+        Event::Lost { room, count: Some(count) } => format!("lost {} {count}", room.as_str()),
+        Event::Lost { room, count: None } => format!("lost {}", room.as_str()),
+        Event::Position { position, .. } => format!("at {position}"),
         Event::PrivateSent { from, to, text, .. } => format!("told {from} {to} {text}"),
         Event::Private { from, text, .. } => format!("private {from} {text}"),
         Event::Who { room, names, more } => format!("who {}{} +{more}", room.as_str(), all(names)),

@@ -91,7 +91,7 @@ fn every_event_of_a_client_has_its_id() {
     assert_eq!(all_by(&asked(&mut chat, BOB, Request::Nick(name("bob")))), [id(9); 2]);
 
     let both = |request| (request, vec![id(7); 2]);
-    let join = Request::Join { room: room("dev"), history: None, echo: false };
+    let join = Request::Join { room: room("dev"), history: None, echo: false, since: None };
     for (request, expected) in [
         both(say("hi")),
         both(tell("bob")),

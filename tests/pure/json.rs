@@ -37,7 +37,7 @@ fn check_bad(rows: &[(&str, &str)]) {
 }
 
 fn join(raw: &str, history: Option<usize>, echo: bool) -> Request {
-    Request::Join { room: room(raw), history, echo }
+    Request::Join { room: room(raw), history, echo, since: None }
 }
 
 fn say(kind: MessageKind, body: Body) -> Request {
@@ -65,6 +65,16 @@ fn every_type_is_a_request() {
         (r#"{"type":"join","room":"dev"}"#, join("dev", None, false)),
         (r##"{"type":"join","room":"#DEV","history":7,"echo":true}"##, join("dev", Some(7), true)),
         (r#"{"type":"join","room":"dev","history":null,"echo":false}"#, join("dev", None, false)),
+        (r#"{"type":"join","room":"dev","epoch":null,"since":null}"#, join("dev", None, false)),
+        (
+            r#"{"type":"join","room":"dev","epoch":"00c0ffee00c0ffee-3","since":57}"#,
+            Request::Join {
+                room: room("dev"),
+                history: None,
+                echo: false,
+                since: Some("00c0ffee00c0ffee-3-57".parse().expect("a position")),
+            },
+        ),
         (r#"{"type":"leave","room":"dev"}"#, Request::Leave(Some(room("dev")))),
         (r#"{"type":"say","room":"dev","text":"hi"}"#, say(MessageKind::Say, words("hi"))),
         (r#"{"type":"say","room":"dev","text":"two\nlines\n"}"#, say(MessageKind::Say, words("two\nlines"))),
@@ -96,6 +106,20 @@ fn missing_field_is_named() {
         (r#"{"room":"dev"}"#, "a request has a type"),
         (r#"{"type":"join"}"#, "join needs room"),
         (r#"{"type":"join","room":null}"#, "join needs room"),
+        (r#"{"type":"join","room":"dev","since":3}"#, "epoch and since belong together"),
+        (r#"{"type":"join","room":"dev","epoch":"00c0ffee00c0ffee-3"}"#, "epoch and since belong together"),
+        (r#"{"type":"join","room":"dev","epoch":"","since":3}"#, "an epoch is a text of the server"),
+        (r#"{"type":"join","room":"dev","epoch":"c0ffee-3","since":3}"#, "an epoch is a text of the server"),
+        (r#"{"type":"join","room":"dev","epoch":"00c0ffee00c0ffee-03","since":3}"#, "an epoch is a text"),
+        (r#"{"type":"join","room":"dev","epoch":7,"since":3}"#, "that is no request in JSON"),
+        (
+            r#"{"type":"join","room":"dev","epoch":"00c0ffee00c0ffee-3","since":-1}"#,
+            "that is no request in JSON",
+        ),
+        (
+            r#"{"type":"join","room":"dev","epoch":"00c0ffee00c0ffee-3","since":"3"}"#,
+            "that is no request in JSON",
+        ),
         (r#"{"type":"leave"}"#, "leave needs room"),
         (r#"{"type":"say","text":"hi"}"#, "say needs room"),
         (r#"{"type":"say","room":"dev"}"#, "say needs text"),

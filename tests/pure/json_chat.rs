@@ -15,7 +15,7 @@ const CY: u32 = 2;
 const DAN: u32 = 3;
 
 fn join(to: &str) -> Request {
-    Request::Join { room: room(to), history: None, echo: false }
+    Request::Join { room: room(to), history: None, echo: false, since: None }
 }
 
 fn leave(from: &str) -> Request {
@@ -316,12 +316,12 @@ fn listener_is_sent_missed_messages_and_then_live_ones() {
         (in_lobby(3), &[], &remembered[2..]),
         (in_lobby(2), &[], &remembered[1..]),
         (in_lobby(1), &[], &remembered),
-        (in_lobby(0), &["bob< gap lobby 1"], &remembered),
+        (in_lobby(0), &["bob< lost lobby 1"], &remembered),
         // A number that was never given; it must be forged.
-        (in_lobby(5), &["bob< gap lobby"], &remembered),
+        (in_lobby(5), &["bob< lost lobby"], &remembered),
     ];
     let rows =
-        rows.into_iter().chain(elsewhere(4).map(|heard| (heard, &["bob< gap lobby"][..], &remembered[..])));
+        rows.into_iter().chain(elsewhere(4).map(|heard| (heard, &["bob< lost lobby"][..], &remembered[..])));
     let now = ["bob< at 0000000000000001-0-4"];
     for (heard, gap, said) in rows {
         assert_eq!(
@@ -343,7 +343,7 @@ fn listener_is_told_the_count_of_messages_that_are_not_kept() {
     let mut hall = Hall::with("--history 0", &["ann"]);
     ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let now = "bob< at 0000000000000001-0-3";
-    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< gap lobby 2", now]);
+    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< lost lobby 2", now]);
     hall.leaves(BOB);
     assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "the gap is not sent again");
 }
@@ -352,7 +352,7 @@ fn listener_is_told_the_count_of_messages_that_are_not_kept() {
 fn room_that_is_opened_again_has_another_epoch() {
     let mut hall = Hall::new("--history 0");
     let heard = |room| Ok(Position { epoch: Epoch { process: PROCESS, room }, seq: 0 });
-    for (serial, gap) in [(1, &["ann< gap dev"][..]), (2, &["ann< gap dev"]), (3, &["ann< gap dev"])] {
+    for (serial, gap) in [(1, &["ann< lost dev"][..]), (2, &["ann< lost dev"]), (3, &["ann< lost dev"])] {
         let now = format!("ann< at 0000000000000001-{serial}-0");
         assert_eq!(
             hall.enters(ANN, listener_again("dev", heard(serial - 1))),
@@ -373,7 +373,7 @@ fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
     for heard in [other_process, other_room, unreadable, in_lobby(0)] {
         let mut sent = hall.enters(BOB, listener_again("lobby", heard));
         let gaps = usize::from(heard != in_lobby(0));
-        assert_eq!(sent.iter().filter(|sent| *sent == "bob< gap lobby").count(), gaps);
+        assert_eq!(sent.iter().filter(|sent| *sent == "bob< lost lobby").count(), gaps);
         sent.drain(..gaps);
         // Each counts for twice its length, and a piece is an eighth of the buffer.
         assert_eq!(sent.len(), 1, "{sent:?}");

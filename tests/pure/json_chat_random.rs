@@ -39,8 +39,12 @@ fn op() -> impl Strategy<Value = Op> {
         body: body(),
         receipt,
     });
-    let join =
-        (to(), any::<bool>()).prop_map(|(to, echo)| Request::Join { room: room(to), history: None, echo });
+    let join = (to(), any::<bool>()).prop_map(|(to, echo)| Request::Join {
+        room: room(to),
+        history: None,
+        echo,
+        since: None,
+    });
     let request = prop_oneof![
         4 => join,
         3 => to().prop_map(|from| Request::Leave(Some(room(from)))),

@@ -1,9 +1,10 @@
 //! Questions of the chat to the other processes, which they answer before it handles a request.
 
-use chinwag::access::{BanTarget, LoginToken};
+use chinwag::access::{BanTarget, LoginToken, Role};
 use chinwag::chat::ClientId;
 use chinwag::protocol::{
-    Arrival, ClaimOver, Dialect, Facts, Holder, MessageKind, Moderation, Question, Request, Topic, UniqueId,
+    Arrival, ClaimOver, Dialect, Facts, ForwardedRequest, Holder, MessageKind, Moderation, Moderator,
+    Question, Request, Topic, UniqueId,
 };
 use chinwag::text::RoomName;
 
@@ -40,7 +41,7 @@ fn follow(to: &str) -> Question {
 }
 
 fn find(who: &str) -> Question {
-    Question::Find(text(who))
+    Question::Find { name: text(who), request: None }
 }
 
 fn login(account: &str, token: &str) -> Request {
@@ -115,14 +116,14 @@ fn program_that_leaves_a_room_asks_only_for_one_that_it_is_in() {
 fn client_that_is_not_here_is_searched_elsewhere() {
     let talk = all_kinds();
     let whois = |who: &str| Request::Whois(text(who));
-    for request in [tell("eve", "hi"), whois("eve")] {
-        assert_eq!(asked(&talk, ANN, request), [find("eve")]);
-    }
+    assert_eq!(asked(&talk, ANN, tell("eve", "hi")), [find("eve")]);
+    let request = Some(ForwardedRequest::Whois { name: text("eve"), with_address: false });
+    assert_eq!(asked(&talk, ANN, whois("eve")), [Question::Find { name: text("eve"), request }]);
     for request in [tell("bob", "hi"), tell("BOB", "hi"), whois("bob")] {
         assert_eq!(asked(&talk, ANN, request.clone()), [], "{request:?}");
     }
     assert_eq!(asked(&talk, ANN, tell("ВОВ", "hi")), [find("ВОВ")], "a look-alike is another client");
-    assert_eq!(talk.chat.find_elsewhere(&text("eve")), [find("eve")]);
+    assert_eq!(talk.chat.find_elsewhere(&text("eve"), None), [find("eve")]);
 }
 
 #[test]
@@ -204,7 +205,13 @@ fn client_without_the_right_asks_nothing() {
     talk.asks(ANN, login("ann", "a"));
     assert_eq!(asked(&talk, ANN, join("staff")), [follow("staff")]);
     for request in [kick("eve"), ban(BanTarget::Name(name("eve")))] {
-        assert_eq!(asked(&talk, ANN, request.clone()), [find("eve")], "{request:?}");
+        let Request::Moderate(moderation) = request.clone() else {
+            panic!("{request:?}");
+        };
+        let by = Moderator { name: name("ann"), role: Role::Admin };
+        let forwarded = Some(ForwardedRequest::Moderate { by, moderation });
+        let find = Question::Find { name: text("eve"), request: forwarded };
+        assert_eq!(asked(&talk, ANN, request.clone()), [find], "{request:?}");
     }
     assert_eq!(asked(&talk, ANN, kick("bob")), []);
     let network = BanTarget::Network("192.0.2.0/24".parse().expect("a network"));

@@ -7,8 +7,8 @@ use chinwag::access::LoginToken;
 use chinwag::chat::{ClientId, Placed};
 use chinwag::protocol::{
     Arrival, Body, Change, Dialect, Epoch, Event, Facts, Holder, LocalEvent, Members, Message, MessageId,
-    MessageKind, Moderation, Order, Payload, Presence, Problem, RemoteEvent, Request, RoomPosition, Sender,
-    Topic, UniqueId,
+    MessageKind, Moderation, Order, Payload, Position, Presence, Problem, RemoteEvent, Request, RoomPosition,
+    Sender, Topic, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
 
@@ -151,6 +151,11 @@ fn synced(epoch: Epoch, seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
 
 fn lost(count: Option<u64>) -> Event {
     Event::Lost { room: RoomName::lobby(), count }
+}
+
+/// The position that follows a loss.
+fn goes_on(epoch: Epoch, seq: u64) -> Outcome {
+    announce([ANN, BOB], Event::Position { room: RoomName::lobby(), position: Position { epoch, seq } })
 }
 
 // Events for the others.
@@ -419,7 +424,7 @@ fn moderator_acts_only_at_the_process_of_the_client() {
     let whois = || Request::Whois(text("eve"));
     for request in [kick(), whois()] {
         let sent = talk.asks_knowing(ANN, request.clone(), &held_by("Eve"));
-        assert_eq!(sent, [problem(ANN, Problem::ElsewhereOnly(name("Eve")))], "{request:?}");
+        assert_eq!(sent, [problem(ANN, Problem::Unreachable(name("Eve")))], "{request:?}");
         for facts in [ALONE.clone(), held_by("еve")] {
             let sent = talk.asks_knowing(ANN, request.clone(), &facts);
             assert_eq!(sent, [problem(ANN, Problem::NoSuchClient(text("eve")))], "{request:?}");
@@ -611,7 +616,8 @@ fn loss_at_another_process_is_announced_with_its_number() {
     let mut talk = two();
     talk.commits("lobby", placed(says(1, "hi"), Order::At(1)));
     let sent = talk.commits("lobby", placed(Change::Lost { count: 12 }, Order::At(2)));
-    assert_eq!(sent, [announce([ANN, BOB], lost(Some(12)))]);
+    let epoch = position(&talk).expect("a position").epoch;
+    assert_eq!(sent, [announce([ANN, BOB], lost(Some(12))), goes_on(epoch, 2)]);
     assert_eq!((kept(&mut talk).len(), position(&talk).map(|last| last.seq)), (1, Some(2)));
     assert_eq!(position(&talk).and_then(|last| last.id), None, "the last change is no message");
 }
@@ -622,10 +628,12 @@ fn read_room_goes_on_after_its_position() {
     talk.commits("lobby", placed(says(1, "old"), Order::At(1)));
     let epoch = position(&talk).expect("a position").epoch;
     assert_eq!(talk.receives(synced(epoch, 1, None)), [], "nothing is missing");
-    assert_eq!(talk.receives(synced(epoch, 7, Some(Some(6)))), [announce([ANN, BOB], lost(Some(6)))]);
+    let loss = [announce([ANN, BOB], lost(Some(6))), goes_on(epoch, 7)];
+    assert_eq!(talk.receives(synced(epoch, 7, Some(Some(6)))), loss);
     talk.commits("lobby", placed(says(2, "new"), Order::At(8)));
     assert_eq!(kept(&mut talk), [(1, "old".into()), (8, "new".into())]);
-    assert_eq!(talk.receives(synced(epoch, 8, Some(None))), [announce([ANN, BOB], lost(None))]);
+    let loss = [announce([ANN, BOB], lost(None)), goes_on(epoch, 8)];
+    assert_eq!(talk.receives(synced(epoch, 8, Some(None))), loss);
 }
 
 #[test]
@@ -633,7 +641,11 @@ fn room_in_another_epoch_forgets_what_it_had() {
     let mut talk = two();
     talk.commits("lobby", placed(says(1, "old"), Order::At(9)));
     let other = Epoch { process: THERE, room: 3 };
-    assert_eq!(talk.receives(synced(other, 0, Some(None))), [announce([ANN, BOB], lost(None))]);
+    let loss = [announce([ANN, BOB], lost(None)), goes_on(other, 0)];
+    assert_eq!(talk.receives(synced(other, 0, Some(None))), loss);
+    let third = Epoch { process: THERE, room: 4 };
+    assert_eq!(talk.receives(synced(third, 0, None)), [goes_on(third, 0)], "clients need the new epoch");
+    talk.receives(synced(other, 0, None));
     assert_eq!((kept(&mut talk), position(&talk)), (vec![], None));
     assert_eq!(talk.chat.census().history_bytes, 0);
     talk.commits("lobby", placed(says(2, "new"), Order::At(1)));

@@ -6,7 +6,7 @@ use chinwag::text::{Name, RoomName};
 use chinwag::time::Now;
 
 /// The facts of a process that is alone.
-pub static ALONE: Facts = Facts { holder: None, members: None, rooms: None };
+pub static ALONE: Facts = Facts { holder: None, members: None, rooms: None, outcome: None };
 
 /// Calls the chat, and commits what it submits. Returns all effects in order.
 pub fn settled(chat: &mut Chat, now: Now, ask: impl FnOnce(&mut Chat, &mut Vec<Effect>)) -> Vec<Effect> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use chinwag::chat::{Chat, ClientId, Effect, Placed};
+use chinwag::chat::{Asker, Chat, ClientId, Effect, Placed};
 use chinwag::config::Config;
 use chinwag::protocol::{
     Arrival, Body, Change, CloseReason, Dialect, Event, Facts, LocalEvent, Message, MessageKind, Problem,
@@ -200,7 +200,10 @@ impl Talk {
             Effect::LoginFailed(id) => Outcome::LoginFailed(id),
             Effect::BanAddress { of, .. } => Outcome::AddressBanned(of),
             Effect::Disconnect { network, .. } => Outcome::Disconnected(network.to_string()),
-            Effect::Whois { to, whois, with_address, .. } => Outcome::Whois(to, *whois, with_address),
+            Effect::Whois { to: Asker::Client(to), whois, with_address, .. } => {
+                Outcome::Whois(to, *whois, with_address)
+            }
+            Effect::Whois { to, .. } => panic!("no process asks here: {to:?}"),
             // The log is tested with a server.
             Effect::LogModeration { .. } => return None,
             Effect::SendToAll(event) => Outcome::Everybody(event),
@@ -261,7 +264,7 @@ pub fn tell(to: &str, raw: &str) -> Request {
 }
 
 pub fn join(raw: &str) -> Request {
-    Request::Join { room: room(raw), history: None, echo: false }
+    Request::Join { room: room(raw), history: None, echo: false, since: None }
 }
 
 pub fn leave() -> Request {

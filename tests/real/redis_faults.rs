@@ -269,7 +269,7 @@ fn all_clients_are_told_of_an_outage_and_of_its_end() {
     cluster.redis.kill();
     for client in [&mut ann, &mut al, &mut bob] {
         client.skip_to(
-            "-- the other servers are out of reach: until they are back you hear only who is on this one",
+            "-- the other servers are out of reach: until they are back you see only messages of this one",
         );
     }
     assert_eq!((who(&mut ann), who(&mut bob)), (vec!["al".into(), "ann".into()], vec!["bob".into()]));
@@ -277,7 +277,7 @@ fn all_clients_are_told_of_an_outage_and_of_its_end() {
     ann.expect("al: are you there?");
     // A client that joins now is told, too.
     let mut cy = cluster.servers[1].join("cy");
-    cy.expect("-- the other servers are out of reach: until they are back you hear only who is on this one");
+    cy.expect("-- the other servers are out of reach: until they are back you see only messages of this one");
     cluster.redis.restart();
     for client in [&mut ann, &mut al, &mut bob, &mut cy] {
         client.skip_to("-- the other servers are within reach again");

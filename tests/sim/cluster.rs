@@ -53,6 +53,8 @@ struct Pipe {
     /// Bytes that Redis has sent and the process has not received.
     down: Vec<u8>,
     ended: bool,
+    /// Nothing reaches Redis, even after the process has closed the connection.
+    delayed: bool,
 }
 
 impl Cluster {
@@ -140,6 +142,11 @@ impl Cluster {
     pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
         self.processes[index].cut_off = cut_off;
         self.set_dial(index);
+    }
+
+    /// Delays what the process sends to Redis on its present connections, or lets it arrive.
+    pub fn set_delayed(&mut self, index: usize, delayed: bool) {
+        self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.delayed = delayed);
     }
 
     /// Takes Redis down, or brings it back with all its data or none.
@@ -322,17 +329,23 @@ impl Cluster {
         };
         let world = stage.world();
         let made = world.outgoing().into_iter();
-        pipes.extend(made.map(|(_, wire)| Pipe { wire, conn: None, down: Vec::new(), ended: false }));
+        pipes.extend(made.map(|(_, wire)| Pipe {
+            wire,
+            conn: None,
+            down: Vec::new(),
+            ended: false,
+            delayed: false,
+        }));
         let mut any = false;
         for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
             any |= match rough && self.rng.u8(0..8) == 0 {
                 // A delayed connection counts as moved while it holds anything back.
-                true => true,
+                true => pipe.holds_anything(&self.redis, world),
                 false => pipe.pump(&mut self.redis, world, self.millis, rough.then_some(&mut self.rng)),
             };
         }
         pipes.retain(|pipe| {
-            let over = world.is_closed(pipe.wire) && !*cut_off;
+            let over = world.is_closed(pipe.wire) && !*cut_off && !pipe.delayed;
             if over {
                 pipe.conn.into_iter().for_each(|conn| self.redis.close(conn));
                 world.retire(pipe.wire);
@@ -350,7 +363,8 @@ impl Cluster {
                 self.stage(index).send_all_home();
             }
         }
-        self.pass(Duration::from_secs(600));
+        self.weather = Weather::default();
+        self.pass(Duration::from_secs(100));
         for index in 0..self.count() {
             if self.is_alive(index) {
                 let LinkState { up, subscriptions, queue_bytes, .. } = self.link(index);
@@ -375,6 +389,14 @@ impl Cluster {
 }
 
 impl Pipe {
+    /// Whether [`Pipe::pump`] may move something.
+    fn holds_anything(&self, redis: &Redis, world: &World) -> bool {
+        self.conn.is_none_or(|conn| {
+            let ends = !self.ended && redis.is_closed(conn);
+            ends || !self.down.is_empty() || redis.has_output(conn) || world.has_sent(self.wire)
+        })
+    }
+
     /// Moves all bytes, or a piece of them. Returns whether there were any.
     fn pump(
         &mut self,
@@ -397,7 +419,7 @@ impl Pipe {
             return false;
         };
         let most = rng.map_or(usize::MAX, |rng| rng.usize(1..2_000));
-        let up = world.receive(self.wire, most);
+        let up = if self.delayed { Vec::new() } else { world.receive(self.wire, most) };
         if !up.is_empty() {
             redis.receive(conn, &up, millis);
         }

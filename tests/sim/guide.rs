@@ -90,7 +90,7 @@ impl Cast {
 fn transcripts_of_the_protocol_are_what_the_server_sends() {
     let transcripts: Vec<&str> =
         blocks(PROTOCOL, "text").into_iter().filter(|block| block.contains("> ")).collect();
-    assert_eq!(transcripts.len(), 6, "lines, commands, names, JSON, accounts and raw");
+    assert_eq!(transcripts.len(), 7, "lines, commands, names, JSON, accounts, raw and catching up");
     for transcript in transcripts {
         let mut cast = Cast::new();
         for line in transcript.lines().filter(|line| !line.is_empty()) {

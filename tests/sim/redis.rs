@@ -107,6 +107,10 @@ impl Redis {
         self.clients.get_mut(&conn).map(|client| mem::take(&mut client.output)).unwrap_or_default()
     }
 
+    pub fn has_output(&self, conn: Conn) -> bool {
+        self.clients.get(&conn).is_some_and(|client| !client.output.is_empty())
+    }
+
     /// Returns whether Redis has closed the connection: nothing follows its last output.
     pub fn is_closed(&self, conn: Conn) -> bool {
         self.clients.get(&conn).is_none_or(|client| client.closed)

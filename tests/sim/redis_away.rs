@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DISCONNECTED: &str =
-    "-- the other servers are out of reach: until they are back you hear only who is on this one";
+    "-- the other servers are out of reach: until they are back you see only messages of this one";
 const MAYBE_LOST: &str = "-- messages from other servers may have been lost";
 const CONNECTED: &str = "-- the other servers are within reach again";
 

@@ -10,7 +10,7 @@ use crate::world::Dial;
 
 const SECOND: Duration = Duration::from_secs(1);
 pub const DISCONNECTED: &str =
-    "-- the other servers are out of reach: until they are back you hear only who is on this one";
+    "-- the other servers are out of reach: until they are back you see only messages of this one";
 pub const CONNECTED: &str = "-- the other servers are within reach again";
 const LOST: &str = "-- messages from other servers may have been lost";
 

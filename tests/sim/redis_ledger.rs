@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Guest};
@@ -13,7 +14,9 @@ use crate::ledger::{self, Entry};
 use crate::world::Weather;
 
 /// Number of seeds by default.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 150;
+/// Threads that run seeds.
+const WORKERS: usize = 2;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
 /// Names that several clients ask for.
 const NAMES: [&str; 3] = ["ann", "bob", "Cy"];
@@ -451,9 +454,18 @@ fn random_scenarios_on_several_processes_keep_the_ledger() {
         Some(seed) => seed..seed + 1,
         None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
     };
-    seeds.for_each(|seed| {
-        run(seed);
+    let seeds = &Mutex::new(seeds);
+    // Each worker takes the next seed. After a failure the others are still run.
+    let work = || {
+        let next = || seeds.lock().expect("no worker panics").next();
+        std::iter::from_fn(next).filter(|seed| std::panic::catch_unwind(|| run(*seed)).is_err()).collect()
+    };
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let failed = workers.into_iter().flat_map(|worker| -> Vec<u64> { worker.join().expect("it ends") });
+        failed.collect()
     });
+    assert!(failed.is_empty(), "failed seeds: {failed:?}");
 }
 
 #[test]

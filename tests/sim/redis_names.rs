@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const WELCOME: &str = "-- welcome to chinwag. what's your name?";
 const CONNECTED: &str = "-- the other servers are within reach again";
 const DISCONNECTED: &str =
-    "-- the other servers are out of reach: until they are back you hear only who is on this one";
+    "-- the other servers are out of reach: until they are back you see only messages of this one";
 
 /// The token of `ann` is `a`.
 const ACCOUNT: &str = r#"

@@ -1,6 +1,6 @@
 //! Comparison of the virtual Redis with a real one: both get the same requests, and must answer the same bytes.
 
-mod scripts;
+pub mod scripts;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

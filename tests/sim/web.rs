@@ -48,7 +48,7 @@ fn line_client_tab_and_publisher_chat() {
     assert_eq!(texts[0], r#"{"type":"welcome","id":"000000000000c0de-1","name":"tab"}"#);
     assert_eq!(
         texts[1],
-        r#"{"type":"joined","room":"lobby","name":"tab","count":2,"by":"000000000000c0de-1","epoch":"000000000000c0de-0","seq":0,"since":0}"#
+        r#"{"type":"joined","room":"lobby","name":"tab","count":2,"by":"000000000000c0de-1","epoch":"000000000000c0de-0","seq":0}"#
     );
     stage.say(ann, "hi");
     tab.say(&mut stage, r#"{"type":"say","room":"lobby","text":"two\nlines","id":"x1"}"#);

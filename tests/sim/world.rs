@@ -337,6 +337,11 @@ impl World {
         bytes
     }
 
+    /// Returns whether the server has sent bytes that were not received.
+    pub fn has_sent(&self, wire: Wire) -> bool {
+        !self.cables[wire.0].down.is_empty()
+    }
+
     pub fn set_window(&mut self, wire: Wire, window: usize) {
         let cable = &mut self.cables[wire.0];
         cable.window = window;

@@ -1,19 +1,23 @@
 -- Appends an entry to a room's stream, unless the process has appended it before. The only way to say something.
--- room, process, serial, most entries, expiry in ms, new epoch, entry -> offset (0: appended before), epoch
-local room, process, serial, most, expiry, new, entry = unpack(arg)
-local meta = key('meta', room)
-local epoch = epoch_of(room, new)
-if tonumber(redis.call('HGET', meta, 's:' .. process) or '0') >= tonumber(serial) then
+-- `period` is the part of the expiry in which the process is: the expiry begins anew once in each.
+-- room, serial, most entries, expiry in ms, period, new epoch, entry -> offset (0: appended before), epoch
+local room, serial, most, expiry, period, new, entry = unpack(arg)
+local meta, last = key('meta', room), 's:' .. process
+local epoch, offset, appended, renewed = unpack(redis.call('HMGET', meta, 'epoch', 'offset', last, 'renewed'))
+epoch = epoch or epoch_of(room, new)
+if tonumber(appended or '0') >= tonumber(serial) then
   return { 0, epoch }
 end
 -- Redis may refuse a command in the middle, and the process then sends the entry again. A first write finds out whether Redis
 -- accepts writes. Without the right to publish nothing may be kept. If the stream is refused, the entry gets another offset
 -- later, so the serial number is recorded last. Processes that have seen the entry before know its id.
-redis.call('HSET', meta, 'epoch', epoch)
-local offset = (tonumber(redis.call('HGET', meta, 'offset')) or 0) + 1
+redis.call('HSET', meta, 'renewed', period)
+offset = tonumber(offset or '0') + 1
 publish(room, offset .. ' ' .. epoch, '-', entry)
 redis.call('HSET', meta, 'offset', offset)
 redis.call('XADD', key('stream', room), 'MAXLEN', most, offset .. '-1', 'e', entry)
-redis.call('HSET', meta, 's:' .. process, serial)
-keep(room, expiry)
+redis.call('HSET', meta, last, serial)
+if renewed ~= period then
+  keep(room, expiry)
+end
 return { offset, epoch }

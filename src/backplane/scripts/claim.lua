@@ -1,10 +1,10 @@
 -- Gives a name to a client, or says who has it or a look-alike. A claim without a live process does not count.
 -- `over` decides about clients of other processes that have the name: 0 leaves it to them, 1 to those that have logged in to
 -- the account of that name, 2 to nobody. `own` is 1 if the client has logged in to that account.
--- process, serial, over, own, name, keys of the name... -> "" or the claim of another client, "PROCESS SERIAL OWN NAME"
-local process, serial, over, own, name = unpack(arg, 1, 5)
+-- serial, over, own, name, keys of the name... -> "" or the claim of another client, "PROCESS SERIAL OWN NAME"
+local serial, over, own, name = unpack(arg, 1, 4)
 local names, lost = key('names'), {}
-for index = 6, #arg do
+for index = 5, #arg do
   local claim = redis.call('HGET', names, arg[index])
   if claim then
     local holder, other, kept = string.match(claim, '^(%x+) (%d+) (%d)')
@@ -23,13 +23,13 @@ end
 for _, claim in ipairs(lost) do
   redis.call('PUBLISH', ARGV[2] .. '@' .. claim[1], 'chinwag taken ' .. claim[2] .. ' ' .. claim[3] .. ' ' .. name)
 end
-for index = 6, #arg do
+for index = 5, #arg do
   local holder = string.match(redis.call('HGET', names, arg[index]) or '', '^(%x+) ')
   if holder and holder ~= process then
     redis.call('SREM', key('names', holder), arg[index])
   end
   -- The list comes first, so that a refused command leaves no name that is not listed.
-  redis.call('SADD', key('names', process), arg[index])
+  list('names', arg[index])
   redis.call('HSET', names, arg[index], table.concat({ process, serial, own, name }, ' '))
 end
 return ''

@@ -1,12 +1,20 @@
--- The beginning of every script. ARGV[1] is the prefix of all keys, ARGV[2] that of all channels; `arg` has the rest.
+-- The beginning of every script. ARGV[1] is the prefix of all keys, ARGV[2] that of all channels. Then come the process that
+-- calls the script, and the number of its session; `arg` has the rest.
 -- Numbers of processes are 16 hexadecimal digits. Entries are JSON, and a script never takes them apart.
-local arg = {}
-for index = 3, #ARGV do
-  arg[index - 2] = ARGV[index]
+local process, session, arg = ARGV[3], ARGV[4], {}
+for index = 5, #ARGV do
+  arg[index - 4] = ARGV[index]
 end
 
 local function key(kind, ...)
   return table.concat({ ARGV[1] .. '@' .. kind, ... }, ':')
+end
+
+-- Redis may execute the last commands of a broken connection after the `hello` of the next session. They must change nothing
+-- then. `hello` puts the number of the session into the lease, and sessions ascend. Nobody reads this error, since the
+-- connection is broken. Without a lease everything is executed: the next `hello` replaces claims and members.
+if tonumber(redis.call('GET', key('lease', process)) or '0') > tonumber(session) then
+  return redis.error_reply('STALE a later session of the process has begun')
 end
 
 -- `position` is "OFFSET EPOCH", or "- -" for an entry that is not kept; `count` the members after the entry, or "-".
@@ -29,20 +37,20 @@ local function keep(room, millis)
   redis.call('PEXPIRE', key('stream', room), millis)
 end
 
-local function is_alive(process)
-  return redis.call('EXISTS', key('lease', process)) == 1
+local function is_alive(other)
+  return redis.call('EXISTS', key('lease', other)) == 1
 end
 
 -- A member is `SERIAL "NAME"`, with the name as JSON.
-local function joined(process, member)
+local function joined(member)
   local serial, name = string.match(member, '^(%d+) (.*)$')
   return '{"joined":{"by":"' .. process .. '-' .. serial .. '","name":' .. name .. '}}'
 end
 
-local function left(process, member, reason)
+local function left(by, member, reason)
   local serial, name = string.match(member, '^(%d+) (.*)$')
   local why = reason ~= '' and ',"reason":' .. reason or ''
-  return '{"left":{"by":"' .. process .. '-' .. serial .. '","name":' .. name .. why .. '}}'
+  return '{"left":{"by":"' .. by .. '-' .. serial .. '","name":' .. name .. why .. '}}'
 end
 
 -- Changes the number of members of a room by `change`, and returns the new one. A script that was refused in its middle may
@@ -56,8 +64,15 @@ local function count(room, change)
   return now
 end
 
+-- Lists a room or a name that the process has, so that `bury` removes it. A late command of a dead process may come after
+-- `bury`, and lists the process again.
+local function list(kind, value)
+  redis.call('SADD', key('processes'), process)
+  redis.call('SADD', key(kind, process), value)
+end
+
 -- Removes the sets of a room's members that are empty from the list of the process.
-local function forget_if_empty(process, room)
+local function forget_if_empty(room)
   if redis.call('EXISTS', key('members', process, room)) == 0 then
     redis.call('SREM', key('rooms', process), room)
   end

@@ -1,6 +1,6 @@
 -- Renews the lease of a process.
--- process, lease in ms -> 1, or 0 if the lease has ended; then the number of processes, and those without a lease
-local process, lease = unpack(arg)
+-- lease in ms -> 1, or 0 if the lease has ended; then the number of processes, and those without a lease
+local lease = arg[1]
 if not is_alive(process) then
   return { 0 }
 end

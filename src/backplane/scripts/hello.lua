@@ -1,8 +1,8 @@
 -- Begins or renews the lease of a process, and reserves numbers for its guests.
 -- If its lease has ended, or `again` is 1, its claims are deleted, and it must register its clients.
--- process, lease in ms, again, new number of the database, guests to reserve
+-- lease in ms, again, new number of the database, guests to reserve
 -- -> 1 if it must register, number of the database, last reserved guest, then the rooms in which it has members
-local process, lease, again, new, guests = unpack(arg)
+local lease, again, new, guests = unpack(arg)
 local must = again == '1' or not is_alive(process)
 -- All kinds of commands are tried here. One that is refused keeps the link down from the start, and not only when it is needed.
 -- Keys that a refused attempt has left do no harm: each has one type, and the stream is deleted before. The first write is
@@ -34,7 +34,7 @@ redis.call('PEXPIRE', log, 1000)
 redis.call('DEL', log)
 redis.call('PUBLISH', ARGV[2] .. '@' .. process, 'chinwag probe -')
 redis.call('SETNX', key('database'), new)
-redis.call('SET', key('lease', process), '1', 'PX', lease)
+redis.call('SET', key('lease', process), session, 'PX', lease)
 redis.call('SADD', key('processes'), process)
 local reply = { must and 1 or 0, redis.call('GET', key('database')), redis.call('INCRBY', key('guests'), guests) }
 if must then

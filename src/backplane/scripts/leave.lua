@@ -1,6 +1,6 @@
 -- Removes a member from a room, and publishes that unless the room had more than `most` members before.
--- room, process, member, most, entry -> members, 1 if it was published now
-local room, process, member, most, entry = unpack(arg)
+-- room, member, most, entry -> members, 1 if it was published now
+local room, member, most, entry = unpack(arg)
 if redis.call('SREM', key('members', process, room), member) == 0 then
   return { tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0, 0 }
 end
@@ -9,5 +9,5 @@ local published = now + 1 <= tonumber(most)
 if published then
   publish(room, '- -', now, entry)
 end
-forget_if_empty(process, room)
+forget_if_empty(room)
 return { now, published and 1 or 0 }

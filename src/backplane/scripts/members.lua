@@ -1,8 +1,8 @@
 -- Replaces the members that a process has in a room. The differences are published if `most` is not exceeded.
--- room, process, most, members... -> members of all processes
-local room, process, most = unpack(arg, 1, 3)
+-- room, most, members... -> members of all processes
+local room, most = unpack(arg, 1, 2)
 local set, new = key('members', process, room), {}
-for index = 4, #arg do
+for index = 3, #arg do
   new[arg[index]] = true
 end
 local old = redis.call('SMEMBERS', set)
@@ -16,14 +16,14 @@ for _, member in ipairs(old) do
     end
   end
 end
-for index = 4, #arg do
+for index = 3, #arg do
   if redis.call('SADD', set, arg[index]) == 1 then
     local now = count(room, 1)
     if now <= tonumber(most) then
-      publish(room, '- -', now, joined(process, arg[index]))
+      publish(room, '- -', now, joined(arg[index]))
     end
   end
 end
-redis.call('SADD', key('rooms', process), room)
-forget_if_empty(process, room)
+list('rooms', room)
+forget_if_empty(room)
 return tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0

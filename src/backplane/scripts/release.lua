@@ -1,8 +1,8 @@
 -- Frees keys of a client's name, as far as the client has them.
--- process, serial, keys... -> number of freed keys
-local process, serial = unpack(arg, 1, 2)
+-- serial, keys... -> number of freed keys
+local serial = arg[1]
 local freed = 0
-for index = 3, #arg do
+for index = 2, #arg do
   local claim = redis.call('HGET', key('names'), arg[index]) or ''
   if string.find(claim, process .. ' ' .. serial .. ' ', 1, true) == 1 then
     redis.call('HDEL', key('names'), arg[index])

@@ -1,8 +1,8 @@
 -- Renames a member in its rooms, and publishes that in those with at most `most` members.
--- process, old member, new member, most, entry, rooms... -> number of rooms in which it was published
-local process, old, new, most, entry = unpack(arg, 1, 5)
+-- old member, new member, most, entry, rooms... -> number of rooms in which it was published
+local old, new, most, entry = unpack(arg, 1, 4)
 local published = 0
-for index = 6, #arg do
+for index = 5, #arg do
   local room = arg[index]
   if redis.call('SREM', key('members', process, room), old) == 1 then
     redis.call('SADD', key('members', process, room), new)

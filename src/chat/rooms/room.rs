@@ -6,7 +6,9 @@ use std::rc::Rc;
 use crate::access::RoomRules;
 use crate::chat::crowd::Crowd;
 use crate::chat::ids::ClientId;
-use crate::protocol::{Change, Dialect, Epoch, Event, Message, RoomPosition, UNIQUE_ID_MAX_BYTES};
+use crate::protocol::{
+    Change, Dialect, Epoch, Event, MESSAGE_ID_MAX_BYTES, Message, Position, RoomPosition, UNIQUE_ID_MAX_BYTES,
+};
 use crate::text::{NAME_MAX_BYTES, Name, RoomName, Text};
 use crate::time::Moment;
 
@@ -22,8 +24,8 @@ pub struct Room {
     pub changes: u32,
     /// Joins and leaves that were not announced.
     pub crowd: Crowd,
-    /// The number of SSE clients that are catching up and are not subscribers yet.
-    pub catching_up: u32,
+    /// The subscribers that are catching up, sorted; `None` if there are none.
+    pub catching_up: Option<Rc<[ClientId]>>,
     /// The stored messages, oldest first.
     pub(super) history: VecDeque<Rc<Message>>,
     /// The number of messages that were stored once and are not any more.
@@ -48,7 +50,7 @@ impl Room {
             subscribers: Default::default(),
             changes: 0,
             crowd: Crowd::default(),
-            catching_up: 0,
+            catching_up: None,
             history: VecDeque::new(),
             evicted: 0,
             epoch,
@@ -94,9 +96,9 @@ impl Room {
         line.len() + json.len() + raw.len()
     }
 
-    /// Whether no client needs the room's messages, not even to catch up.
+    /// Whether no client needs the room's messages.
     pub fn is_unused(&self) -> bool {
-        self.catching_up == 0 && self.subscribers.iter().all(Vec::is_empty)
+        self.subscribers.iter().all(Vec::is_empty)
     }
 
     /// Adds a subscriber and returns its index.
@@ -113,6 +115,21 @@ impl Room {
         let subscribers = &mut self.subscribers[dialect as usize];
         subscribers.swap_remove(index as usize);
         subscribers.get(index as usize).copied()
+    }
+
+    /// Records whether a subscriber is catching up.
+    pub fn set_catching_up(&mut self, id: ClientId, is_catching_up: bool) {
+        let known = self.catching_up.iter().flat_map(|ids| ids.iter().copied());
+        let others = known.filter(|other| *other != id);
+        let mut ids: Vec<ClientId> = others.chain(is_catching_up.then_some(id)).collect();
+        ids.sort_unstable();
+        self.catching_up = (!ids.is_empty()).then(|| ids.into());
+    }
+
+    /// The end of the room's numbers, for clients that have received everything before it.
+    pub fn position_event(&self) -> Event {
+        let position = Position { epoch: self.epoch, seq: self.seq };
+        Event::Position { room: self.name.clone(), position }
     }
 
     /// The sequence number of the last numbered change.
@@ -189,9 +206,9 @@ pub fn count_fitting<'a>(
 
 /// An upper bound of the encoded size of a message in `dialect`.
 pub fn encoded_bytes_max(message: &Message, dialect: Dialect) -> usize {
-    // A line has a name, the kind and the age around the text. JSON has the keys and the id, and escapes of two bytes. A
+    // A line has a name, the kind and the age around the text. JSON has the keys and two ids, and escapes of two bytes. A
     // server-sent event has a position and a room as well.
-    const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + 136;
+    const JSON: usize = 2 * NAME_MAX_BYTES + UNIQUE_ID_MAX_BYTES + MESSAGE_ID_MAX_BYTES + 145;
     let (around, escaped) = match dialect {
         Dialect::Line => (NAME_MAX_BYTES + 40, 1),
         Dialect::Events => (JSON + NAME_MAX_BYTES + 88, 2),

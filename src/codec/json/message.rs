@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::access::Ban;
+use super::fields::{BanFields, Id, MessageFields, RoomCount, raw};
 use crate::codec::{CONNECTED, DISCONNECTED, Tag, websocket};
-use crate::protocol::{Body, CloseReason, Event, Message, MessageKind, Problem, Sender, UniqueId, Whois};
+use crate::protocol::{CloseReason, Event, Message, Problem, Whois};
 use crate::text::{Name, RoomName, Text};
 
 /// A message of the server: an object whose `type` is the variant's name.
@@ -85,6 +85,11 @@ enum ServerMessage<'a> {
         count: Option<u64>,
         #[serde(flatten)]
         extra: Extra<'a>,
+    },
+    Position {
+        room: &'a str,
+        epoch: String,
+        seq: u64,
     },
     Error {
         code: &'a str,
@@ -190,89 +195,7 @@ struct Extra<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a RawValue>,
-}
-
-/// The id of a client, as text.
-struct Id(UniqueId);
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-/// A ban, for `bans`.
-#[derive(Serialize)]
-struct BanFields<'a> {
-    target: String,
-    by: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    /// Milliseconds since the Unix epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<u64>,
-}
-
-impl<'a> From<&'a Ban> for BanFields<'a> {
-    fn from(ban: &'a Ban) -> BanFields<'a> {
-        let reason = ban.reason.as_ref().map(Text::as_str);
-        BanFields {
-            target: ban.target.to_string(),
-            by: ban.by.as_str(),
-            reason,
-            until: ban.until_unix_millis,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct RoomCount<'a> {
-    room: &'a str,
-    count: usize,
-}
-
-/// The fields of a chat message, for `message` and `history`.
-#[derive(Serialize)]
-struct MessageFields<'a> {
-    from: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    seq: u64,
-    at: u64,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    me: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<Id>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    via: Option<&'static str>,
-}
-
-impl<'a> From<&'a Message> for MessageFields<'a> {
-    fn from(message: &'a Message) -> MessageFields<'a> {
-        let (text, data) = match &message.body {
-            Body::Text(text) => (Some(text.as_str()), None),
-            Body::Data(json) => (None, raw(json)),
-        };
-        let (by, via) = match message.sender {
-            Sender::Client(id) => (Some(Id(id)), None),
-            Sender::Http => (None, Some(Sender::VIA_HTTP)),
-            Sender::Unknown => (None, None),
-        };
-        let (from, me) = (message.from.as_str(), message.kind == MessageKind::Emote);
-        MessageFields { from, by, via, text, data, seq: message.seq, at: message.at_unix_millis, me }
-    }
-}
-
-/// Wraps JSON that was checked when it was received.
-fn raw(json: &str) -> Option<&RawValue> {
-    let value = serde_json::from_str(json);
-    debug_assert!(value.is_ok(), "JSON is checked when it is received: {json}");
-    value.ok()
 }
 
 /// Appends an event in a WebSocket frame.
@@ -377,14 +300,13 @@ fn server_message<'a>(event: &'a Event, tag: Option<&'a Tag>) -> Option<ServerMe
             notice(format_args!("the server is full. you are number {place} in the queue, please wait"))
         }
         Event::AskName | Event::Help | Event::HistoryEntry { .. } | Event::HistoryEmpty => return None,
-        Event::Relayed(_) | Event::Position(_) | Event::AskToken(_) => return None,
+        Event::Relayed(_) | Event::AskToken(_) => return None,
         Event::YouJoined { .. } | Event::Joined { .. } | Event::YouLeft { .. } | Event::Left { .. } => {
             return room_fields(event, extra);
         }
-        Event::Message { .. } | Event::History { .. } | Event::Who { .. } | Event::Renamed { .. } => {
-            return room_fields(event, extra);
-        }
-        Event::Gap { .. } | Event::Lost { .. } | Event::Crowd { .. } => return room_fields(event, extra),
+        Event::Message { .. } | Event::History { .. } => return history_fields(event, extra),
+        Event::Position { .. } | Event::Lost { .. } => return history_fields(event, extra),
+        Event::Who { .. } | Event::Renamed { .. } | Event::Crowd { .. } => return room_fields(event, extra),
     })
 }
 
@@ -441,7 +363,7 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
     Some(match event {
         Event::YouJoined { by, name, room, others, more, epoch, seq, .. } => {
             let (by, epoch) = (Some(Id(*by)), Some(epoch.to_string()));
-            let extra = Extra { by, epoch, seq: Some(*seq), since: Some(0), ..extra };
+            let extra = Extra { by, epoch, seq: Some(*seq), ..extra };
             ServerMessage::Joined {
                 room: room.as_str(),
                 name: name.as_str(),
@@ -461,13 +383,6 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
             let extra = Extra { by: Some(Id(*by)), reason: reason.as_ref().map(Text::as_str), ..extra };
             ServerMessage::Left { room: room.as_str(), name: name.as_str(), count: *count, extra }
         }
-        Event::Message { room, message, .. } => {
-            ServerMessage::Message { room: room.as_str(), said: MessageFields::from(&**message), extra }
-        }
-        Event::History { room, epoch, messages } => {
-            let messages = messages.iter().map(|message| MessageFields::from(&**message)).collect();
-            ServerMessage::History { room: room.as_str(), epoch: epoch.to_string(), messages, extra }
-        }
         Event::Who { room, names, more } => {
             let names: Vec<&str> = names.iter().map(Name::as_str).collect();
             ServerMessage::Who { room: room.as_str(), count: names.len() + more, names, extra }
@@ -475,9 +390,6 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
         Event::Renamed { room, by, from, to } => {
             let extra = Extra { room: Some(room.as_str()), by: Some(Id(*by)), ..extra };
             ServerMessage::Nick { from: from.as_str(), to: to.as_str(), extra }
-        }
-        Event::Gap { room, count } | Event::Lost { room, count } => {
-            ServerMessage::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
         }
         Event::Topic { room, by, text } => {
             let (text, from) = (text.as_ref().map(Text::as_str), by.as_ref().map(Name::as_str));
@@ -493,6 +405,31 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
         }
         other => {
             debug_assert!(false, "{other:?} is no event of a room");
+            return None;
+        }
+    })
+}
+
+/// The object for messages of a room, or for the lack of them.
+fn history_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
+    Some(match event {
+        Event::Message { room, message, .. } => {
+            ServerMessage::Message { room: room.as_str(), said: MessageFields::from(&**message), extra }
+        }
+        Event::History { room, epoch, messages } => {
+            let messages = messages.iter().map(|message| MessageFields::from(&**message)).collect();
+            ServerMessage::History { room: room.as_str(), epoch: epoch.to_string(), messages, extra }
+        }
+        Event::Position { room, position } => ServerMessage::Position {
+            room: room.as_str(),
+            epoch: position.epoch.to_string(),
+            seq: position.seq,
+        },
+        Event::Lost { room, count } => {
+            ServerMessage::Missed { count: *count, extra: Extra { room: Some(room.as_str()), ..extra } }
+        }
+        other => {
+            debug_assert!(false, "{other:?} has nothing of the history");
             return None;
         }
     })

@@ -297,7 +297,7 @@ fn without_argument(rest: &str, request: Request) -> Option<Result<Request, Prob
 }
 
 fn join(room: RoomName) -> Request {
-    Request::Join { room, history: None, echo: false }
+    Request::Join { room, history: None, echo: false, since: None }
 }
 
 fn history(count: Option<usize>) -> Request {

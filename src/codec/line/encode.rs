@@ -70,7 +70,7 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
         // Line clients never request these, can't resume, and receive no raw messages.
         Event::Welcome { .. } | Event::YouLeft { .. } | Event::History { .. } | Event::PrivateSent { .. } => {
         }
-        Event::Gap { .. } | Event::Position(_) | Event::Relayed(_) => {}
+        Event::Position { .. } | Event::Relayed(_) => {}
     }
 }
 

@@ -16,15 +16,15 @@ pub struct Batch {
     /// All frames together.
     pub whole: Frame,
     pub frames: Vec<BatchedFrame>,
-    /// Sorted clients that some frames are left out for, since they ignore the author. It is mostly empty.
-    pub ignorers: Vec<Rc<[ClientId]>>,
+    /// [`crate::chat::Except::further`] of some frames. It is mostly empty.
+    pub further: Vec<Rc<[ClientId]>>,
 }
 
 impl Batch {
     /// The members that are left out of a frame at least.
     pub fn left_out(&self) -> Vec<ClientId> {
         let mut ids: Vec<ClientId> = self.frames.iter().filter_map(|frame| frame.except).collect();
-        ids.extend(self.ignorers.iter().flat_map(|ignorers| ignorers.iter().copied()));
+        ids.extend(self.further.iter().flat_map(|further| further.iter().copied()));
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -32,8 +32,8 @@ impl Batch {
 
     /// Whether a member is left out of a frame.
     pub fn leaves_out(&self, id: ClientId, frame: &BatchedFrame) -> bool {
-        let ignorers = frame.ignorers.and_then(|index| self.ignorers.get(usize::from(index)));
-        frame.except == Some(id) || ignorers.is_some_and(|ids| ids.binary_search(&id).is_ok())
+        let further = frame.further.and_then(|index| self.further.get(usize::from(index)));
+        frame.except == Some(id) || further.is_some_and(|ids| ids.binary_search(&id).is_ok())
     }
 }
 
@@ -42,6 +42,6 @@ pub struct BatchedFrame {
     pub frame: Frame,
     /// The member that is left out, mostly the talker.
     pub except: Option<ClientId>,
-    /// The index of those that ignore the author in [`Batch::ignorers`].
-    pub ignorers: Option<u16>,
+    /// The index in [`Batch::further`].
+    pub further: Option<u16>,
 }

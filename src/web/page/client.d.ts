@@ -35,6 +35,8 @@ export interface Said {
   me?: true;
   by?: string;
   via?: string;
+  /** With several processes: the same for a message that was first sent without a number. */
+  uid?: string;
 }
 
 /** An object of the server. Its `type` decides about the other fields. */
@@ -53,7 +55,6 @@ export interface Joined {
   /** Only if this client has joined. */
   epoch?: string;
   seq?: number;
-  since?: number;
 }
 
 /** Names of events, and their objects. Other objects of the server are events of their `type`. */
@@ -66,8 +67,8 @@ export interface Events {
   left: { type: "left"; room: string; name: string; count: number; by: string; reason?: string };
   /** The client is in the room and has emitted what it missed; later messages come as they are sent. */
   ready: { type: "ready"; room: string };
-  /** Messages were lost; without `count` the number is not known. `anew`: no message of the last connection is left. */
-  missed: { type: "missed"; room?: string; count?: number; anew?: boolean };
+  /** Messages were lost; without `count` the number is not known, and the sequence numbers are of another epoch. */
+  missed: { type: "missed"; room?: string; count?: number };
   private: { type: "private"; from: string; text: string; by?: string; to?: string };
   /** An error of the server, or `no_connection` if there was no token or the address is invalid. */
   error: { type: "error"; code: string; text: string };

@@ -6,7 +6,6 @@ const OPENING_MAX_MS = 15_000;
 /** A browser shows no WebSocket pings, so the client sends a `ping` after a silence. */
 const SILENCE_MS = 30_000;
 const [ANSWER_MAX_MS, HURRIED_ANSWER_MAX_MS] = [10_000, 4_000];
-const HELD_MAX = 500;
 const SEEN_MAX = 500;
 const IDS_MAX = 50;
 
@@ -16,12 +15,6 @@ const isFinal = (code, reason, canRenew) =>
 
 const problem = (code, text) => Object.assign(new Error(text), { code });
 const keyOf = (room) => String(room).trim().replace(/^#/, "").normalize("NFC").toLowerCase();
-
-function fingerprint({ at, from, text, data }) {
-  let hash = 0;
-  for (const letter of JSON.stringify([from, text, data])) hash = (hash * 31 + letter.codePointAt()) | 0;
-  return `${at} ${hash}`;
-}
 
 export function connect(options) {
   const client = new Client(options);
@@ -153,9 +146,9 @@ export class Client extends EventTarget {
     socket.onclose = ({ code, reason }) => this.#end(code, reason);
   }
 
-  #ask(request, resolve, reject, isInternal) {
+  #ask(request, resolve, reject) {
     const id = `c${++this.#lastId}`;
-    if (this.post({ ...request, id })) this.#pending.set(id, { resolve, reject, isInternal });
+    if (this.post({ ...request, id })) this.#pending.set(id, { resolve, reject });
     else reject(problem("closed", "there is no connection"));
   }
 
@@ -169,9 +162,10 @@ export class Client extends EventTarget {
     this.#pending.delete(id);
     const room = this.#rooms.get(keyOf(event.room));
     if (type === "welcome") this.#welcomed(event);
-    else if (type === "message" && room) this.#hear(room, event);
-    else if (type !== "history" || !pending?.isInternal) this.#emit(type, event);
-    if (type === "missed" && room && !event.count) Object.assign(room, { epoch: "", seq: 0 });
+    else if (type === "message" && room) this.#deliver(room, event);
+    else this.#emit(type, event);
+    if (type === "history") for (const one of event.messages) room && this.#see(room, one);
+    if (type === "position" && room) Object.assign(room, { epoch: event.epoch, seq: event.seq });
     if (type === "error") pending?.reject(problem(event.code, event.text));
     else pending?.resolve(event);
     if (type === "bye") this.reason = String(event.reason ?? "");
@@ -193,80 +187,39 @@ export class Client extends EventTarget {
   #enter(room) {
     if (room.isEntering || room.joined) return;
     room.isEntering = true;
-    this.#ask({ type: "join", room: room.name, history: 0, echo: room.echo }, (joined) => this.#entered(room, joined), (error) => {
+    const { name, history, echo, epoch, seq } = room;
+    const from = epoch ? { epoch, since: seq } : { history };
+    this.#ask({ type: "join", room: name, echo, ...from }, (joined) => this.#entered(room, joined), (error) => {
       room.isEntering = false;
       if (error.code !== "closed") this.#forget(room.key, error);
     });
+    // The server handles it when it has sent what the client has missed.
+    this.#ask({ type: "ping" }, () => room.joined && this.#emit("ready", { room: room.name }), () => {});
   }
 
   #entered(room, joined) {
-    const { epoch, seq: end } = joined;
     this.#rooms.delete(room.key);
-    const isKnown = room.seq !== undefined;
-    const isMoved = isKnown && room.epoch !== epoch;
-    const { room: name } = joined;
-    Object.assign(room, { name, key: keyOf(name), isEntering: false, joined, isKnown, isMoved, got: [], held: [] });
+    const { room: name, epoch, seq } = joined;
+    const isResumed = room.epoch === epoch;
+    Object.assign(room, { name, key: keyOf(name), isEntering: false, joined, epoch, seq: isResumed ? room.seq : room.epoch ? 0 : seq });
     this.#rooms.set(room.key, room);
     for (const { resolve } of room.waiters.splice(0)) resolve(joined);
-    const isCurrent = isKnown ? !isMoved && room.seq >= end : !room.history;
-    if (isCurrent || end === 0) this.#catchUp(room);
-    else this.#fetch(room, isMoved ? 0 : room.seq);
-  }
-
-  #fetch(room, after) {
-    const { joined } = room;
-    const range = after === undefined ? { count: room.history } : { after };
-    const isOver = () => room.joined !== joined || !room.held;
-    const take = ({ messages }) => {
-      if (isOver()) return;
-      room.got.push(...messages);
-      const last = messages.at(-1)?.seq;
-      if (after === undefined || !(last > after && last < joined.seq)) this.#catchUp(room);
-      else this.#fetch(room, last);
-    };
-    this.#ask({ type: "history", room: room.name, ...range }, take, () => isOver() || this.#catchUp(room), true);
-  }
-
-  /** Emits what the history and the messages since have that is new, in order. */
-  #catchUp(room) {
-    const { name, joined, got, held, isKnown, isMoved, seen, seq: last } = room;
-    const { epoch, seq: end } = joined;
-    room.held = null;
-    room.epoch = epoch;
-    const inOrder = [...new Map([...got, ...held].map((one) => [one.seq || one, one])).values()].sort((a, b) => a.seq - b.seq);
-    const hasSeen = (one) => (isMoved || !one.seq ? seen.has(fingerprint(one)) : one.seq <= last);
-    const fresh = inOrder.filter((one) => !hasSeen(one));
-    const anew = isMoved && last + end > 0 && !inOrder.some(hasSeen);
-    let count = anew ? undefined : 0;
-    if (isKnown && !isMoved) count = Math.max(0, end - last - fresh.filter(({ seq }) => seq && seq <= end).length);
-    if (count !== 0) this.#emit("missed", { room: name, count, anew });
-    if (!isKnown && got.length > 0) {
-      for (const one of got) this.#see(room, one);
-      this.#emit("history", { room: name, epoch, messages: got });
-    }
-    if (isMoved) room.seq = 0;
-    for (const one of fresh) this.#deliver(room, { room: name, ...one });
-    room.seq = Math.max(end, room.seq ?? 0);
-    this.#emit("ready", { room: name });
-  }
-
-  #hear(room, event) {
-    if (!room.held) return this.#deliver(room, event);
-    room.held.push(event);
-    if (room.held.length > HELD_MAX) this.#catchUp(room);
   }
 
   #deliver(room, event) {
-    if (event.seq && event.seq <= room.seq) return;
-    this.#see(room, event);
+    room.seq = event.seq || room.seq;
+    // It was shown without a number while Redis was away.
+    if (this.#see(room, event)) return;
     // A client without echo does not read its own messages later, either.
     if (room.echo || !this.isOwn(event)) this.#emit("message", event);
   }
 
-  #see(room, message) {
-    room.seq = message.seq || room.seq;
-    room.seen.add(fingerprint(message));
-    if (room.seen.size > SEEN_MAX) room.seen.delete(room.seen.values().next().value);
+  /** Records a message, and returns whether it is known. */
+  #see({ seen }, { uid }) {
+    const isKnown = seen.has(uid);
+    if (uid) seen.add(uid);
+    if (seen.size > SEEN_MAX) seen.delete(seen.values().next().value);
+    return isKnown;
   }
 
   #forget(key, error) {
@@ -309,7 +262,7 @@ export class Client extends EventTarget {
       socket.close?.(1000);
     }
     if (reason) this.reason ||= reason;
-    for (const room of this.#rooms.values()) room.joined = room.held = null;
+    for (const room of this.#rooms.values()) room.joined = null;
     for (const { reject } of this.#pending.values()) reject(problem("closed", "the connection ended"));
     this.#pending.clear();
     if (isFinal(code, this.reason, this.#options.getToken)) return this.#turn("closed", code);

@@ -129,7 +129,7 @@ function isNotice({ kind, tone }) {
   return kind === "line" && tone === "info";
 }
 
-/** A line that nobody said: "info", "error", "gap" (something is missing here) or "anew". */
+/** A line that nobody said: "info", "error" or "gap" (something is missing here). */
 export function lineEntry(text, tone = "info") {
   return { kind: "line", tone, text, at: Date.now() };
 }

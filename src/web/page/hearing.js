@@ -179,7 +179,6 @@ const HEARD = {
   missed(session, event) {
     const { chat } = session;
     const room = event.room === undefined ? chat.open : chat.find("room", event.room);
-    if (event.anew) return chat.advise("The room has begun anew", "anew", room ?? chat.open);
     chat.advise(missedText(event.count), "gap", room ?? chat.open);
   },
 

@@ -10,19 +10,19 @@ use super::{LONG_MILLIS, Real, Twins};
 use crate::redis::Redis;
 use crate::redis_itself::{request, text};
 
-/// The arguments of each script behind the two prefixes. Words stand for one of [`POOLS`], those with `*` for none to three.
-const CALLS: [(&str, &str); 17] = [
-    ("append", "room process serial most expiry epoch entry"),
-    ("bury", "process process most reason"),
-    ("claim", "process serial flag2 flag name key key*"),
-    ("enter", "room process member most entry"),
-    ("heartbeat", "process lease"),
-    ("hello", "process lease flag epoch serial"),
-    ("leave", "room process member most entry"),
-    ("members", "room process most member*"),
+/// The arguments of each script behind the prefixes, the process and its session. Words stand for one of [`POOLS`], those with `*` for none to three.
+pub const CALLS: [(&str, &str); 17] = [
+    ("append", "room serial most expiry flag epoch entry"),
+    ("bury", "process most reason"),
+    ("claim", "serial flag2 flag name key key*"),
+    ("enter", "room member most entry"),
+    ("heartbeat", "lease"),
+    ("hello", "lease flag epoch serial"),
+    ("leave", "room member most entry"),
+    ("members", "room most member*"),
     ("record", "key value"),
-    ("release", "process serial key*"),
-    ("rename", "process member member most entry room*"),
+    ("release", "serial key*"),
+    ("rename", "member member most entry room*"),
     ("rooms", "most"),
     ("sync", "room seen offset id epoch most bytes expiry"),
     ("table", "time key value key value"),
@@ -31,7 +31,7 @@ const CALLS: [(&str, &str); 17] = [
     ("who", "room all"),
 ];
 
-const PROCESSES: [&str; 3] = ["00000000000000aa", "0123456789abcdef", "ffffffffffffffff"];
+pub const PROCESSES: [&str; 3] = ["00000000000000aa", "0123456789abcdef", "ffffffffffffffff"];
 const ROOMS: [&str; 2] = ["a", "b"];
 
 const POOLS: [(&str, &[&str]); 22] = [
@@ -67,8 +67,10 @@ const POOLS: [(&str, &[&str]); 22] = [
     ),
 ];
 
+const SESSIONS: [&str; 2] = ["1", "2"];
+
 /// Returns random arguments.
-fn random_args(rng: &mut fastrand::Rng, template: &str) -> Vec<&'static str> {
+pub fn random_args(rng: &mut fastrand::Rng, template: &str) -> Vec<&'static str> {
     let mut args = Vec::new();
     for word in template.split(' ') {
         let pool = word.trim_end_matches('*');
@@ -80,7 +82,7 @@ fn random_args(rng: &mut fastrand::Rng, template: &str) -> Vec<&'static str> {
 }
 
 /// Returns the source of each script, by its name.
-fn sources() -> BTreeMap<String, String> {
+pub fn sources() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backplane/scripts");
     let read = |name: &str| fs::read_to_string(folder.join(format!("{name}.lua"))).unwrap();
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -91,7 +93,7 @@ fn sources() -> BTreeMap<String, String> {
 }
 
 /// Returns requests that read what the scripts have written.
-fn reading_requests() -> Vec<Vec<String>> {
+pub fn reading_requests() -> Vec<Vec<String>> {
     let mut requests = Vec::new();
     let mut add = |words: &str| requests.push(words.split(' ').map(String::from).collect());
     for room in ROOMS {
@@ -106,6 +108,7 @@ fn reading_requests() -> Vec<Vec<String>> {
         add(&format!("SMEMBERS k@rooms:{process}"));
         add(&format!("SMEMBERS k@names:{process}"));
         add(&format!("PTTL k@lease:{process}"));
+        add(&format!("GET k@lease:{process}"));
     }
     for words in [
         "ZREVRANGE k@rooms 0 -1 WITHSCORES",
@@ -154,7 +157,9 @@ impl Comparison {
     fn call(&mut self) {
         let (name, template) = *self.rng.choice(&CALLS).expect("there are some");
         let args = random_args(&mut self.rng, template);
-        let begin = ["EVALSHA", &self.hashes[name], "0", "k", "c"];
+        let mut pick = |words: &[&'static str]| *self.rng.choice(words).expect("there are some");
+        let (process, session) = (pick(&PROCESSES), pick(&SESSIONS));
+        let begin = ["EVALSHA", &self.hashes[name], "0", "k", "c", process, session];
         let request = request(begin.into_iter().chain(args));
         let outputs = match name {
             "who" => self.twins.talk_unordered(0, &request),
@@ -211,12 +216,13 @@ fn scripts_take_twenty_thousand_arguments() {
     let mut comparison = Comparison::new(0);
     let members: Vec<_> = (0..20_000).map(|serial| format!("{serial} \"ann\"")).collect();
     for (name, args) in [
-        ("members", vec!["a", PROCESSES[0], "0"]),
-        ("claim", vec![PROCESSES[0], "1", "0", "0", "ann"]),
-        ("release", vec![PROCESSES[0], "1"]),
-        ("rename", vec![PROCESSES[0], "0 \"ann\"", "0 \"bob\"", "0", "{}"]),
+        ("members", vec!["a", "0"]),
+        ("claim", vec!["1", "0", "0", "ann"]),
+        ("release", vec!["1"]),
+        ("rename", vec!["0 \"ann\"", "0 \"bob\"", "0", "{}"]),
     ] {
-        let words = ["EVALSHA", &comparison.hashes[name], "0", "k", "c"].into_iter().chain(args);
+        let begin = ["EVALSHA", &comparison.hashes[name], "0", "k", "c", PROCESSES[0], "1"];
+        let words = begin.into_iter().chain(args);
         let request = request(words.chain(members.iter().map(String::as_str)));
         let outputs = comparison.twins.talk(0, &request, usize::MAX);
         assert_ne!(outputs[0][0], b'-', "{name}: {}", text(&outputs[0]));
