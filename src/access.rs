@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod bans;
 pub mod filter;
 pub mod jwt;
+pub mod kept;
 pub mod network;
 pub mod rights;
 pub mod settings;
@@ -19,6 +20,7 @@ pub use accounts::{
 pub use bans::{BANS_MAX, Ban, BanTarget, Bans, Mute};
 pub use filter::{Filter, FilterVerdict};
 pub use jwt::JwtKey;
+pub use kept::{AccessChange, AccessEntry, AccessRecord};
 pub use network::Network;
 pub use rights::{Action, Denied, Grant, Grants, Identity, Role, Scope, may};
 pub use settings::{

@@ -20,6 +20,7 @@
 //! An error reply to any command ends the session. The next one sends the command again, so it is accepted only once Redis
 //! accepts the command. Otherwise the link would look up while part of it fails.
 
+mod access;
 mod channel;
 mod command;
 mod entry;
@@ -40,6 +41,7 @@ use crate::net::ConnectTarget;
 use crate::protocol::{Facts, RemoteEvent};
 use crate::time::{Moment, Now};
 
+use access::TableRead;
 use lifecycle::{Phase, Stage};
 use local::Ask;
 use queue::{LinkCommand, Queue, Submission};
@@ -76,6 +78,10 @@ pub enum LinkAction {
     Deliver(RemoteEvent),
     /// Call [`Backplane::register`].
     Register,
+    /// Call [`Backplane::read_table`] with the kept entries of this process.
+    ReadTable,
+    /// The hash of kept entries was read. Pass it to [`Backplane::parse_table`], and deliver the result to the chat.
+    Table(BTreeMap<String, String>),
     /// The answer to [`Backplane::ask`].
     Answer {
         asker: u64,
@@ -141,6 +147,7 @@ pub struct Backplane {
     queue: Queue,
     /// Changes that Redis has confirmed and that have not come back by the subscription, by their serial numbers.
     confirmed: BTreeMap<u64, Submission>,
+    table_read: TableRead,
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.
     asked: u64,
@@ -190,6 +197,7 @@ impl Backplane {
             rooms: FollowedRooms::default(),
             queue: Queue::new(config.redis_queue),
             confirmed: BTreeMap::new(),
+            table_read: TableRead::Idle,
             asks: BTreeMap::new(),
             asked: 0,
             forwarded: VecDeque::new(),

@@ -33,7 +33,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use crate::access::{Ban, JwtKey, Network, Role};
+use crate::access::{AccessChange, Ban, JwtKey, Network, Role};
 use crate::config::Config;
 use crate::protocol::{
     Change, CloseReason, Dialect, Event, Facts, LocalEvent, Moderation, Problem, Removal, Request, UniqueId,
@@ -84,9 +84,9 @@ pub enum Effect {
     LoginFailed(ClientId),
     /// Log the action of a moderator.
     LogModeration { by: Name, moderation: Moderation },
-    /// Write the state file, and then send this event.
-    Save(Option<(ClientId, Box<Event>)>),
-    /// Ban the address of a client too.
+    /// Share a change that was made here, write the state file, and then send the answer.
+    Save { change: Option<AccessChange>, answer: Option<(ClientId, Box<Event>)> },
+    /// Ban the address of a client too. The effect `Save` follows.
     BanAddress { of: ClientId, ban: Box<Ban>, removal: Removal, rank: Role },
     /// Disconnect the clients of a network whose role is below `rank`.
     Disconnect { network: Network, removal: Removal, rank: Role },

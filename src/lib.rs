@@ -52,6 +52,7 @@
 //! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::Change`] of a room, a [`protocol::LocalEvent`] about a client), `backplane/entry.rs` (the bytes), `chat/changes.rs` (`commit`: the effect, here and there) |
+//! | How do bans, mutes and registered names reach the other processes? | `access/kept.rs` (an entry and its change), `chat/access.rs` (`change` applies one of this process, `merge` those of others), `chat/moderation.rs` (`merge_access`: the effect on clients), `backplane/access.rs` and its scripts `record` and `table` |
 //! | What must a request know of other processes? | `chat/questions.rs` (the [`protocol::Question`]s of each request), `server/questions.rs` (it waits for them), `backplane/scripts` (how Redis answers) |
 //!
 //! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in

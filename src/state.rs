@@ -18,8 +18,9 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 pub use disk::{Disk, OsDisk};
+pub use format::{read_record, write_record};
 
-use crate::access::{Ban, Mute, Registered};
+use crate::access::{AccessEntry, Ban, Mute, Registered};
 use crate::text::clean;
 
 /// The end of the name of the new file, which is renamed when it is complete.
@@ -34,6 +35,14 @@ pub struct SavedState {
     pub registered: Vec<Registered>,
     pub bans: Vec<Ban>,
     pub mutes: Vec<Mute>,
+}
+
+impl SavedState {
+    pub fn into_entries(self) -> impl Iterator<Item = AccessEntry> {
+        let names = self.registered.into_iter().map(AccessEntry::Name);
+        let bans = self.bans.into_iter().map(AccessEntry::Ban);
+        names.chain(bans).chain(self.mutes.into_iter().map(AccessEntry::Mute))
+    }
 }
 
 /// The state file.

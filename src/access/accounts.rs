@@ -13,7 +13,7 @@ use super::jwt::JwtKey;
 use super::rights::{Identity, Role};
 use super::settings::AccountSettings;
 use super::token::{LoginToken, TokenHash};
-use crate::text::{Looks, Name};
+use crate::text::{Looks, Name, fold};
 
 /// The most accounts that clients can register. The state file has about 1.5 MB then, and is written with each change.
 pub const REGISTERED_MAX: usize = 10_000;
@@ -121,6 +121,8 @@ pub struct Accounts {
     by_token: HashMap<TokenHash, usize>,
     /// Registered accounts that look like an earlier account. They come back when the accounts are read without it.
     hidden: Vec<Registered>,
+    /// The number of accounts of the configuration file.
+    configured: usize,
     jwt: Option<JwtKey>,
 }
 
@@ -133,6 +135,7 @@ impl Accounts {
             by_looks: HashMap::with_capacity(count),
             by_token: HashMap::with_capacity(count),
             hidden: Vec::new(),
+            configured: settings.len(),
             jwt,
         };
         for settings in settings {
@@ -218,22 +221,49 @@ impl Accounts {
         Some(login)
     }
 
-    /// Registers an account under a free name. The token is returned once; only its hash is kept.
+    /// A token for a new account under a free name.
     ///
     /// # Errors
     /// The name is not free, or there is no random token.
-    pub fn register(&mut self, name: Name) -> Result<LoginToken, RegisterError> {
+    pub fn new_token(&self, name: &Name) -> Result<LoginToken, RegisterError> {
         let looks = Looks::of(name.as_str());
         let is_hidden = |hidden: &Registered| Looks::of(hidden.name.as_str()).alike(&looks);
         if self.owner(name.as_str()).is_some() || self.hidden.iter().any(is_hidden) {
             return Err(RegisterError::Taken);
         }
-        if self.registered().count() >= REGISTERED_MAX {
-            return Err(RegisterError::TooMany);
+        self.check_room()?;
+        LoginToken::random().map_err(RegisterError::NoToken)
+    }
+
+    /// Adds a registered account. It replaces one of the same name.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn replace(&mut self, registered: Registered) -> Result<(), RegisterError> {
+        self.unregister(registered.name.as_str());
+        self.check_room()?;
+        self.restore(vec![registered]);
+        Ok(())
+    }
+
+    /// Decides anew which of several look-alikes is visible: the first by name. So processes with the same accounts agree.
+    pub fn settle(&mut self) {
+        if self.hidden.is_empty() {
+            return;
         }
-        let token = LoginToken::random().map_err(RegisterError::NoToken)?;
-        self.add(Account::Registered(Registered { name, token: token.hash() }));
-        Ok(token)
+        let mut all: Vec<Registered> = self.registered().cloned().collect();
+        all.sort_by_cached_key(|registered| fold(registered.name.as_str()).collect::<String>());
+        for registered in &all {
+            self.unregister(registered.name.as_str());
+        }
+        self.restore(all);
+    }
+
+    fn check_room(&self) -> Result<(), RegisterError> {
+        match self.accounts.len() - self.configured + self.hidden.len() < REGISTERED_MAX {
+            true => Ok(()),
+            false => Err(RegisterError::TooMany),
+        }
     }
 
     /// The registered accounts, for the state file. Hidden ones come last, as they must when the file is read again.

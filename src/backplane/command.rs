@@ -17,6 +17,9 @@ const LEASE_MILLIS: u64 = 14_000;
 /// The fewest entries that Redis keeps of a room.
 const KEPT_ENTRIES_MIN: usize = 100;
 
+/// The time for which Redis keeps an entry of the hash after its end, since the clocks of processes differ.
+const ENDED_KEPT_MILLIS: u64 = 3600 * 1000;
+
 /// The expiry of a room begins anew so many times during its length, and not with each message, which would cost more.
 const EXPIRY_PERIODS: u128 = 16;
 
@@ -35,7 +38,8 @@ macro_rules! scripts {
 
 scripts! {
     Append "append" Bury "bury" Claim "claim" Enter "enter" Heartbeat "heartbeat" Hello "hello" Leave "leave"
-    Members "members" Release "release" Rename "rename" Rooms "rooms" Sync "sync" Tell "tell" Topic "topic" Who "who"
+    Members "members" Record "record" Release "release" Rename "rename" Rooms "rooms" Sync "sync" Table "table"
+    Tell "tell" Topic "topic" Who "who"
 }
 
 /// A process's number as text.
@@ -77,6 +81,12 @@ impl Backplane {
                 let reason = r#""its server is gone""#;
                 self.script(Script::Bury, &[&hex(*process), &self.announce_max, &reason])
             }
+            LinkCommand::Table(entries) => {
+                let now = self.unix_millis.saturating_sub(ENDED_KEPT_MILLIS);
+                let head = self.script(Script::Table, &[&now]);
+                head.into_iter().chain(entries.iter().cloned()).collect()
+            }
+            LinkCommand::Record { key, value } => self.script(Script::Record, &[key, value]),
             LinkCommand::Guests => words(&[&"INCRBY", &format!("{keys}@guests"), &GUESTS_RESERVED]),
             LinkCommand::Publish { process, payload, .. } => {
                 words(&[&"PUBLISH", &self.process_channel(*process), payload])

@@ -4,6 +4,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::access::TableRead;
 use super::command::SCRIPTS;
 use super::queue::LinkCommand;
 use super::rooms::Following;
@@ -193,9 +194,9 @@ impl Backplane {
     }
 
     fn open(&mut self, target: ConnectTarget, now: Moment) {
-        let own = self.process_channel(self.process).into();
+        let own = [self.process_channel(self.process), self.access_channel()].map(String::into_bytes);
         let channels: Vec<Vec<u8>> =
-            [own].into_iter().chain(self.rooms.names().map(|room| self.channel(room))).collect();
+            own.into_iter().chain(self.rooms.names().map(|room| self.channel(room))).collect();
         let session = Session::begin(&self.url, &channels, self.reply_max_bytes, &mut self.out);
         self.phase = Phase::Connecting { session, deadline: now + self.timeout };
         self.actions.push_back(LinkAction::Connect(target));
@@ -262,6 +263,7 @@ impl Backplane {
         self.set_stage(Stage::Syncing { is_proven: false });
         let rooms: Vec<RoomName> = self.rooms.names().cloned().collect();
         rooms.iter().for_each(|room| self.read(room));
+        self.actions.push_back(LinkAction::ReadTable);
         // Commands that outlive sessions are queued unless clients were told that the link is down.
         let is_queued = |command: &LinkCommand| !self.disconnected && command.outlives_session(self.process);
         let refused = self.refused.clone().filter(|command| !is_queued(command));
@@ -332,6 +334,7 @@ impl Backplane {
         self.out = Default::default();
         self.rooms.iter_mut().for_each(|(_, room)| room.state = Following::Unsubscribed);
         self.rooms.held_bytes = 0;
+        self.table_read = TableRead::Idle;
         self.actions.push_back(LinkAction::Disconnect);
         self.deliver_unreturned();
         for command in self.queue.take() {

@@ -194,7 +194,7 @@ impl Backplane {
         for command in self.queue.take_unsent() {
             match command {
                 LinkCommand::Submit(submission) => self.show(*submission),
-                LinkCommand::Bury { .. } => self.push(command),
+                LinkCommand::Bury { .. } | LinkCommand::Record { .. } => self.push(command),
                 _ => {}
             }
         }
@@ -345,6 +345,11 @@ impl Backplane {
     /// The channel of a process. No room's name has an `@`, so it can't collide with a room's channel.
     pub(super) fn process_channel(&self, process: u64) -> String {
         format!("{}@{}", self.channels, hex(process))
+    }
+
+    /// The channel in which scripts announce changes of the kept entries.
+    pub(super) fn access_channel(&self) -> String {
+        format!("{}@access", self.channels)
     }
 
     pub(super) fn channel(&self, room: &RoomName) -> Vec<u8> {

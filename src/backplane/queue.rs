@@ -33,6 +33,13 @@ pub enum LinkCommand {
     },
     /// Reserve numbers for guests.
     Guests,
+    /// Add these keys and values to the hash of kept entries, and read it.
+    Table(Vec<String>),
+    /// Set an entry in that hash.
+    Record {
+        key: String,
+        value: String,
+    },
     /// Publish in a process's channel. A `private` message of a client has a recipient.
     Publish {
         process: u64,
@@ -86,7 +93,8 @@ impl LinkCommand {
     /// Whether the command is kept for the next session. `own` is this process.
     pub fn outlives_session(&self, own: u64) -> bool {
         match self {
-            LinkCommand::Submit(_) | LinkCommand::Ask { .. } | LinkCommand::Release { .. } => true,
+            LinkCommand::Submit(_) | LinkCommand::Ask { .. } => true,
+            LinkCommand::Release { .. } | LinkCommand::Record { .. } => true,
             LinkCommand::Bury { process } => *process == own,
             _ => false,
         }
@@ -94,9 +102,10 @@ impl LinkCommand {
 
     /// Whether the next sessions repeat the command without further ado, even if clients were told that the link is down.
     pub fn is_repeated(&self) -> bool {
-        use LinkCommand::{Ask, Hello, Load, Members, Proof, Submit, Sync};
+        use LinkCommand::{Ask, Hello, Load, Members, Proof, Record, Submit, Sync, Table};
         match self {
             Load(_) | Hello | Members { .. } | Sync(_) | Proof | Submit(_) => true,
+            Table(_) | Record { .. } => true,
             Ask { question, .. } => matches!(question, Question::Claim { .. }),
             _ => false,
         }
@@ -108,6 +117,10 @@ impl LinkCommand {
                 LinkCommand::Submit(submission) => size_of::<Submission>() + entry::len(&submission.change),
                 LinkCommand::Members { members, .. } => size_of_val(&members[..]),
                 LinkCommand::Publish { payload, .. } => payload.len(),
+                LinkCommand::Table(entries) => {
+                    entries.iter().map(|text| size_of::<String>() + text.len()).sum()
+                }
+                LinkCommand::Record { key, value } => key.len() + value.len(),
                 _ => 0,
             }
     }

@@ -1,5 +1,6 @@
 //! Replies of Redis to commands, and payloads for this process.
 
+use super::access::CHANGED;
 use super::channel::SIGNATURE;
 use super::local::Ask;
 use super::session::{Incoming, SessionError, error_of};
@@ -34,7 +35,7 @@ pub fn number(reply: &Reply) -> Option<u64> {
     }
 }
 
-fn list(reply: &Reply) -> Option<&[Reply]> {
+pub fn list(reply: &Reply) -> Option<&[Reply]> {
     match reply {
         Reply::Array(parts) => Some(parts),
         _ => None,
@@ -92,6 +93,7 @@ impl Backplane {
                 Some(room) => self.handle_room_payload(&room, payload, now),
                 // Each session tries to publish.
                 None if payload == PROBE => {}
+                None if payload == CHANGED => self.handle_changed(),
                 None => {
                     let is_known = self.handle_process_payload(&payload).is_some();
                     self.counts.ignored += u64::from(!is_known);
@@ -129,6 +131,7 @@ impl Backplane {
                     _ => {}
                 }
             }
+            LinkCommand::Table(_) => return self.handle_table(reply),
             LinkCommand::Heartbeat => return self.handle_heartbeat(list(reply)?, now),
             LinkCommand::Guests => self.deliver_guests(number(reply)?),
             LinkCommand::Publish { private: Some((by, to)), .. } if *reply == Reply::Int(0) => {
@@ -137,7 +140,7 @@ impl Backplane {
             LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply, now),
             LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),
             LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
-            LinkCommand::Publish { .. } => {}
+            LinkCommand::Publish { .. } | LinkCommand::Record { .. } => {}
         }
         Some(())
     }

@@ -2,12 +2,13 @@
 //!
 //! A guest of an open chat has no entry in any of these tables, so access costs it nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::ids::ClientId;
 use crate::access::{
-    Accounts, Ban, BanTarget, Bans, Identity, JwtKey, Login, Mute, Proof, Role, Settings, Validity,
+    AccessChange, AccessEntry, AccessRecord, Accounts, Ban, Bans, Identity, JwtKey, Login, LoginToken, Mute,
+    Proof, RegisterError, Registered, Role, Settings, Validity,
 };
 use crate::config::{AccessMode, Config, Takeover};
 use crate::protocol::Holder;
@@ -53,8 +54,8 @@ pub struct Courtesy {
 /// The accounts, and tables that few clients are in: sessions, attempts, mutes.
 #[derive(Debug)]
 pub struct Access {
-    pub accounts: Accounts,
-    pub bans: Bans,
+    accounts: Accounts,
+    bans: Bans,
     /// Muted accounts, by their folded names.
     account_mutes: HashMap<String, Mute>,
     pub login_required: bool,
@@ -70,6 +71,18 @@ pub struct Access {
     deadlines: BTreeSet<(Moment, ClientId)>,
     /// The ends of mutes of clients that are connected.
     unmutes: BTreeSet<(Moment, ClientId)>,
+}
+
+/// A change of the kept tables that is applied, and is neither saved nor shared yet. Only [`super::Ctx::save`] and
+/// [`super::Ctx::save_then`] use it.
+#[must_use]
+#[derive(Debug)]
+pub struct AppliedChange(AccessChange);
+
+impl From<AppliedChange> for AccessChange {
+    fn from(AppliedChange(change): AppliedChange) -> AccessChange {
+        change
+    }
 }
 
 fn folded(name: &Name) -> String {
@@ -114,12 +127,91 @@ impl Access {
 
     /// Takes over what an earlier process has saved.
     pub fn restore(&mut self, saved: SavedState) {
-        self.accounts.restore(saved.registered);
-        for ban in saved.bans {
-            let added = self.bans.add(ban);
-            debug_assert!(added.is_ok(), "a file has no more bans than the server that has written it");
+        for entry in saved.into_entries() {
+            let added = self.apply(&AccessChange::Added(entry));
+            debug_assert!(added.is_ok(), "a file has no more entries than the server that has written it");
         }
-        self.account_mutes = saved.mutes.into_iter().map(|mute| (folded(&mute.account), mute)).collect();
+    }
+
+    /// Changes a kept table.
+    ///
+    /// # Errors
+    /// The table is full.
+    pub fn change(&mut self, change: AccessChange, now: Now) -> Result<AppliedChange, String> {
+        self.forget_ended(now);
+        self.apply(&change)?;
+        self.accounts.settle();
+        Ok(AppliedChange(change))
+    }
+
+    /// Takes over what other processes have changed, and returns it with the number of entries that there was no room for.
+    /// Redis may have lost an entry, so only a tombstone lifts one.
+    pub fn merge(&mut self, table: BTreeMap<String, AccessRecord>, now: Now) -> (Vec<AccessChange>, usize) {
+        self.forget_ended(now);
+        let mut own: BTreeMap<String, AccessEntry> =
+            self.state(now).into_entries().map(|entry| (entry.key(), entry)).collect();
+        let mut changes: Vec<AccessChange> = table
+            .into_iter()
+            .filter_map(|(key, record)| match (record, own.remove(&key)) {
+                (AccessRecord::Lifted { by }, Some(entry)) => Some(AccessChange::Lifted { entry, by }),
+                (AccessRecord::Entry(entry), known) if known.as_ref() != Some(&entry) => {
+                    entry.is_active(now.unix_millis).then_some(AccessChange::Added(entry))
+                }
+                _ => None,
+            })
+            .collect();
+        // Lifted entries make room for new ones.
+        changes.sort_by_key(|change| matches!(change, AccessChange::Added(_)));
+        let all = changes.len();
+        changes.retain(|change| self.apply(change).is_ok());
+        self.accounts.settle();
+        let refused = all - changes.len();
+        (changes, refused)
+    }
+
+    /// The only function that changes a kept table, except that entries are forgotten after their end.
+    fn apply(&mut self, change: &AccessChange) -> Result<(), String> {
+        match change {
+            AccessChange::Added(AccessEntry::Ban(ban)) => return self.bans.add(ban.clone()),
+            AccessChange::Added(AccessEntry::Mute(mute)) => {
+                self.account_mutes.insert(folded(&mute.account), mute.clone());
+            }
+            AccessChange::Added(AccessEntry::Name(registered)) => {
+                return self.accounts.replace(registered.clone()).map_err(|error| error.to_string());
+            }
+            AccessChange::Lifted { entry: AccessEntry::Ban(ban), .. } => drop(self.bans.lift(&ban.target)),
+            AccessChange::Lifted { entry: AccessEntry::Mute(mute), .. } => {
+                self.account_mutes.remove(&folded(&mute.account));
+            }
+            AccessChange::Lifted { entry: AccessEntry::Name(registered), .. } => {
+                self.accounts.unregister(registered.name.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_ended(&mut self, now: Now) {
+        self.bans.forget_expired(now.unix_millis);
+        self.account_mutes.retain(|_, mute| mute.is_active(now.unix_millis));
+    }
+
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    pub fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    /// Registers an account under a free name. The token is returned once.
+    ///
+    /// # Errors
+    /// The name is not free, or there is no random token.
+    pub fn register(&mut self, name: Name, now: Now) -> Result<(LoginToken, AppliedChange), RegisterError> {
+        let token = self.accounts.new_token(&name)?;
+        let registered = Registered { name, token: token.hash() };
+        let applied = self.change(AccessChange::Added(AccessEntry::Name(registered)), now);
+        Ok((token, applied.map_err(|_| RegisterError::TooMany)?))
     }
 
     /// The part that is kept over a restart.
@@ -256,37 +348,19 @@ impl Access {
         self.account_mutes.get(&folded(account)).filter(|mute| mute.is_active(now.unix_millis))
     }
 
-    /// Mutes an account, or a guest while it is connected.
-    pub fn mute(&mut self, client: Option<ClientId>, is_account: bool, mute: Mute, now: Now) {
-        self.account_mutes.retain(|_, mute| mute.is_active(now.unix_millis));
-        match client.filter(|_| !is_account) {
-            Some(guest) => self.client_mutes.insert(guest.0, mute),
-            None => drop(self.account_mutes.insert(folded(&mute.account), mute)),
-        }
+    /// Mutes a guest while it is connected.
+    pub fn mute_guest(&mut self, guest: ClientId, mute: Mute) {
+        self.client_mutes.insert(guest.0, mute);
     }
 
-    /// Lifts the mutes of a client and of an account. Returns whether there was one.
-    pub fn unmute(&mut self, client: Option<ClientId>, account: &Name) -> bool {
-        let of_client = client.and_then(|id| self.client_mutes.take(id.0));
-        self.account_mutes.remove(&folded(account)).or(of_client).is_some()
+    /// Lifts the mute of a guest. Returns whether there was one.
+    pub fn unmute_guest(&mut self, guest: ClientId) -> bool {
+        self.client_mutes.take(guest.0).is_some()
     }
 
     /// The ban of a name, if it lasts.
     pub fn name_ban(&self, name: &Name, now: Now) -> Option<&Ban> {
         self.bans.name(name.as_str(), now.unix_millis)
-    }
-
-    /// Adds a ban, after those that have ended were deleted.
-    ///
-    /// # Errors
-    /// There are too many bans.
-    pub fn ban(&mut self, ban: Ban, now: Now) -> Result<(), String> {
-        self.bans.forget_expired(now.unix_millis);
-        self.bans.add(ban)
-    }
-
-    pub fn unban(&mut self, target: &BanTarget) -> bool {
-        self.bans.lift(target)
     }
 
     pub fn courtesy(&self, id: ClientId) -> Option<&Courtesy> {

@@ -1,5 +1,6 @@
 //! The context of one call into the chat: [`Ctx`].
 
+use super::access::AppliedChange;
 use super::ids::{ClientId, RoomId};
 use super::{Asker, Effect, Except};
 use crate::access::{Ban, Network, Role};
@@ -90,14 +91,20 @@ impl<'a> Ctx<'a> {
         self.effects.push(Effect::LogModeration { by, moderation });
     }
 
-    /// Writes the state file, since a part of it has changed.
-    pub fn save(&mut self) {
-        self.effects.push(Effect::Save(None));
+    /// Saves and shares a change.
+    pub fn save(&mut self, applied: AppliedChange) {
+        self.effects.push(Effect::Save { change: Some(applied.into()), answer: None });
     }
 
-    /// Writes the state file, and then sends a client an answer.
-    pub fn save_then(&mut self, id: ClientId, answer: Event) {
-        self.effects.push(Effect::Save(Some((id, Box::new(answer)))));
+    /// Saves and shares a change, and then sends a client an answer.
+    pub fn save_then(&mut self, id: ClientId, answer: Event, applied: AppliedChange) {
+        let answer = Some((id, Box::new(answer)));
+        self.effects.push(Effect::Save { change: Some(applied.into()), answer });
+    }
+
+    /// Saves changes of other processes.
+    pub fn save_shared(&mut self) {
+        self.effects.push(Effect::Save { change: None, answer: None });
     }
 
     /// Bans the address of a client as well, and disconnects the others there.

@@ -43,7 +43,7 @@ impl Chat {
         let Request::Nick(name) = request else {
             return false;
         };
-        let is_account = self.access.accounts.named(name.as_str()).is_some();
+        let is_account = self.access.accounts().named(name.as_str()).is_some();
         is_account && self.is_unnamed(id) && self.access.session(id).is_none()
     }
 

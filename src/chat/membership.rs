@@ -42,7 +42,7 @@ impl Chat {
         let ctx = &mut Ctx::new(now, facts, effects);
         let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
             arrival;
-        let login = login.map(|login| login.ok().and_then(|login| self.access.accounts.renew(login)));
+        let login = login.map(|login| login.ok().and_then(|login| self.access.accounts().renew(login)));
         if dialect == Dialect::Events {
             self.enter_sse(id, serial, room, heard, ctx);
             return self.start_sse_session(id, login.flatten(), ctx);

@@ -1,13 +1,17 @@
 //! Moderation: clients are kicked, muted and banned.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::access::AppliedChange;
 use super::context::NO_FACTS;
 use super::courtesies::nobody_here;
 use super::enforce::length_until;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
-use crate::access::{Ban, BanTarget, Identity, Mute, Network, Role};
+use crate::access::{
+    AccessChange, AccessEntry, AccessRecord, Ban, BanTarget, Identity, Mute, Network, Registered, Role,
+};
 use crate::protocol::{
     BanLength, CloseReason, Dialect, Event, Facts, Moderation, Moderator, Problem, Removal,
 };
@@ -26,10 +30,9 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         let by = self.moderator(id).ok_or(Problem::LoginRequired)?;
-        let (answer, is_kept) = self.carry_out(&by, moderation, ctx)?;
-        match is_kept {
-            true => ctx.save_then(id, answer),
-            false => ctx.reply(id, answer),
+        match self.carry_out(&by, moderation, ctx)? {
+            (answer, Some(applied)) => ctx.save_then(id, answer, applied),
+            (answer, None) => ctx.reply(id, answer),
         }
         Ok(())
     }
@@ -61,9 +64,9 @@ impl Chat {
         ctx: &mut Ctx<'_>,
     ) -> Result<Event, Problem> {
         let moderation = self.filter_moderation(&by.name, moderation, ctx)?;
-        let (answer, is_kept) = self.carry_out(by, &moderation, ctx)?;
-        if is_kept {
-            ctx.save();
+        let (answer, applied) = self.carry_out(by, &moderation, ctx)?;
+        if let Some(applied) = applied {
+            ctx.save(applied);
         }
         Ok(answer)
     }
@@ -75,33 +78,36 @@ impl Chat {
         Some(Moderator { name, role: identity.role })
     }
 
-    /// Returns the answer, and whether the state file must be written.
+    /// Returns the answer, and the change of a kept table.
     fn carry_out(
         &mut self,
         by: &Moderator,
         moderation: &Moderation,
         ctx: &mut Ctx<'_>,
-    ) -> Result<(Event, bool), Problem> {
-        let (answer, is_kept) = match moderation {
-            Moderation::Bans => return Ok((self.bans_event(ctx.now), false)),
-            Moderation::Kick { name, reason } => (self.kick(by, name, reason.clone(), ctx)?, false),
+    ) -> Result<(Event, Option<AppliedChange>), Problem> {
+        let (answer, applied) = match moderation {
+            Moderation::Bans => return Ok((self.bans_event(ctx.now), None)),
+            Moderation::Kick { name, reason } => (self.kick(by, name, reason.clone(), ctx)?, None),
             Moderation::Mute { name, time } => self.mute(by, name, *time, ctx)?,
-            Moderation::Unmute { name } => (self.unmute(by, name, ctx)?, true),
-            Moderation::Unregister { name } => (self.unregister(by, name, ctx)?, true),
-            Moderation::Ban { target, time, reason } => {
-                (self.ban(by, target, (*time, reason.clone()), ctx)?, true)
-            }
+            Moderation::Unmute { name } => self.unmute(by, name, ctx)?,
+            Moderation::Unregister { name } => self.unregister(by, name, ctx)?,
+            Moderation::Ban { target, time, reason } => self.ban(by, target, (*time, reason.clone()), ctx)?,
             Moderation::Unban { target } => {
                 self.check_author(by, target, ctx.now)?;
-                match self.access.unban(target) {
-                    true => (format!("the ban of {target} is lifted"), true),
-                    false => return Err(Problem::NotBanned(target.to_string())),
-                }
+                let ban = self.access.bans().get(target).cloned();
+                let ban = ban.ok_or_else(|| Problem::NotBanned(target.to_string()))?;
+                let applied = self.lift(AccessEntry::Ban(ban), by, ctx.now)?;
+                (format!("the ban of {target} is lifted"), Some(applied))
             }
         };
         ctx.log_moderation(by.name.clone(), moderation.clone());
         let answer = Text::clean(&answer).unwrap_or_else(|| Text::of_name(&by.name));
-        Ok((Event::Moderated(answer), is_kept))
+        Ok((Event::Moderated(answer), applied))
+    }
+
+    fn lift(&mut self, entry: AccessEntry, by: &Moderator, now: Now) -> Result<AppliedChange, Problem> {
+        let change = AccessChange::Lifted { entry, by: by.name.clone() };
+        self.access.change(change, now).map_err(Problem::CantModerate)
     }
 
     /// A client of this process whose role is below the moderator's.
@@ -155,21 +161,35 @@ impl Chat {
         name: &Text,
         time: Option<Duration>,
         ctx: &mut Ctx<'_>,
-    ) -> Result<(String, bool), Problem> {
+    ) -> Result<(String, Option<AppliedChange>), Problem> {
         let (client, target, account) = self.person(by, name, ctx)?;
         let until_unix_millis = until(time, ctx.now);
         let mute = Mute { account: target.clone(), by: by.name.clone(), until_unix_millis };
-        self.access.mute(client, account.is_some(), mute, ctx.now);
+        let applied = match client.filter(|_| account.is_none()) {
+            Some(guest) => {
+                self.access.mute_guest(guest, mute);
+                None
+            }
+            None => {
+                let change = AccessChange::Added(AccessEntry::Mute(mute));
+                Some(self.access.change(change, ctx.now).map_err(Problem::CantModerate)?)
+            }
+        };
         let length = BanLength::from(time);
-        for id in self.clients_of(client, account.as_ref()) {
+        self.apply_mute(&self.clients_of(client, account.as_ref()), &by.name, Some(length), ctx);
+        Ok((format!("{target} is muted {length}"), applied))
+    }
+
+    /// Sends clients the notice that they are muted, or are not any more (`None`), and applies their rights.
+    fn apply_mute(&mut self, ids: &[ClientId], by: &Name, length: Option<BanLength>, ctx: &mut Ctx<'_>) {
+        for id in ids.iter().copied() {
             self.access.watch_mute(id, ctx.now);
-            ctx.reply(id, Event::Muted { by: by.name.clone(), length: Some(length) });
-            // A person has read it already.
-            if self.clients.dialect(id) != Some(Dialect::Line) {
+            ctx.reply(id, Event::Muted { by: by.clone(), length });
+            // A person has read of a mute already.
+            if length.is_none() || self.clients.dialect(id) != Some(Dialect::Line) {
                 self.apply_rights(id, ctx);
             }
         }
-        Ok((format!("{target} is muted {length}"), account.is_some()))
     }
 
     /// The clients of a person: all sessions of the account, or the guest.
@@ -181,32 +201,43 @@ impl Chat {
         self.access.logged_in().into_iter().filter(is_own).collect()
     }
 
-    fn unmute(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
+    fn unmute(
+        &mut self,
+        by: &Moderator,
+        name: &Text,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(String, Option<AppliedChange>), Problem> {
         let (client, target, account) = self.person(by, name, ctx)?;
-        if !self.access.unmute(client, account.as_ref().unwrap_or(&target)) {
-            return Err(Problem::NotMuted(target));
-        }
-        for id in self.clients_of(client, account.as_ref()) {
-            self.access.watch_mute(id, ctx.now);
-            ctx.reply(id, Event::Muted { by: by.name.clone(), length: None });
-            self.apply_rights(id, ctx);
-        }
-        Ok(format!("{target} may speak again"))
+        let was_guest_muted = client.is_some_and(|id| self.access.unmute_guest(id));
+        let mute = self.access.account_mute(account.as_ref().unwrap_or(&target), ctx.now).cloned();
+        let applied = match mute {
+            Some(mute) => Some(self.lift(AccessEntry::Mute(mute), by, ctx.now)?),
+            None if was_guest_muted => None,
+            None => return Err(Problem::NotMuted(target)),
+        };
+        self.apply_mute(&self.clients_of(client, account.as_ref()), &by.name, None, ctx);
+        Ok((format!("{target} may speak again"), applied))
     }
 
     /// Deletes a registered account, and ends its sessions. Accounts of the configuration file stay.
-    fn unregister(&mut self, by: &Moderator, name: &Text, ctx: &mut Ctx<'_>) -> Result<String, Problem> {
-        let owner = self.access.accounts.named(name.as_str()).cloned();
+    fn unregister(
+        &mut self,
+        by: &Moderator,
+        name: &Text,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(String, Option<AppliedChange>), Problem> {
+        let owner = self.access.accounts().named(name.as_str()).cloned();
         let owner = owner.ok_or_else(|| Problem::NotRegistered(name.clone()))?;
-        check_rank(by, &owner, self.access.accounts.role(&owner))?;
-        if !self.access.accounts.unregister(owner.as_str()) {
-            return Err(Problem::NotRegistered(name.clone()));
-        }
+        check_rank(by, &owner, self.access.accounts().role(&owner))?;
+        let is_own = |registered: &&Registered| registered.name.same_as(owner.as_str());
+        let registered = self.access.accounts().registered().find(is_own).cloned();
+        let registered = registered.ok_or_else(|| Problem::NotRegistered(name.clone()))?;
+        let applied = self.lift(AccessEntry::Name(registered), by, ctx.now)?;
         self.end_invalid_sessions(ctx);
-        Ok(format!("the name {owner} is free"))
+        Ok((format!("the name {owner} is free"), Some(applied)))
     }
 
-    /// The client with that name, its name, and its account; or an account that is not connected.
+    /// The client with that name, its name, and its account; or an account that is not connected here.
     fn person(
         &self,
         by: &Moderator,
@@ -219,10 +250,10 @@ impl Chat {
                 let name = account.clone().or_else(|| self.existing_name(id));
                 Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(Text::of_name(&by.name)))?, account))
             }
-            Err(Problem::NoSuchClient(name)) => {
-                let owner = self.access.accounts.named(name.as_str()).cloned();
-                let owner = owner.ok_or(Problem::NoSuchClient(name))?;
-                check_rank(by, &owner, self.access.accounts.role(&owner))?;
+            Err(problem @ (Problem::NoSuchClient(_) | Problem::Unreachable(_))) => {
+                let owner = self.access.accounts().named(name.as_str()).cloned();
+                let owner = owner.ok_or(problem)?;
+                check_rank(by, &owner, self.access.accounts().role(&owner))?;
                 Ok((None, owner.clone(), Some(owner)))
             }
             Err(problem) => Err(problem),
@@ -235,7 +266,7 @@ impl Chat {
         target: &BanTarget,
         (time, reason): (Option<Duration>, Option<Text>),
         ctx: &mut Ctx<'_>,
-    ) -> Result<String, Problem> {
+    ) -> Result<(String, Option<AppliedChange>), Problem> {
         let ban = Ban {
             target: target.clone(),
             by: by.name.clone(),
@@ -243,47 +274,83 @@ impl Chat {
             until_unix_millis: until(time, ctx.now),
         };
         self.check_author(by, target, ctx.now)?;
-        let removal = Removal { by: by.name.clone(), reason, ban: Some(time.into()) };
-        let length = BanLength::from(time);
-        let name = match target {
-            BanTarget::Network(network) => {
-                self.access.ban(ban, ctx.now).map_err(Problem::CantModerate)?;
-                ctx.disconnect(*network, removal, by.role);
-                return Ok(format!("{network} is banned {length}"));
+        if let BanTarget::Name(name) = target {
+            match self.target(by, &Text::of_name(name), ctx) {
+                Ok(_) | Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => {}
+                Err(problem) => return Err(problem),
             }
+            if let Some(owner) = self.access.accounts().named(name.as_str()) {
+                check_rank(by, owner, self.access.accounts().role(owner))?;
+            }
+            for id in self.clients_of(None, Some(name)) {
+                check_rank(by, name, self.access.identity(id).role)?;
+            }
+        }
+        let change = AccessChange::Added(AccessEntry::Ban(ban.clone()));
+        let applied = self.access.change(change, ctx.now).map_err(Problem::CantModerate)?;
+        self.remove_banned(&ban, by.role, ctx);
+        Ok((format!("{target} is banned {}", BanLength::from(time)), Some(applied)))
+    }
+
+    /// Removes the clients with a banned name or address, except those whose role is not below `rank`.
+    fn remove_banned(&mut self, ban: &Ban, rank: Role, ctx: &mut Ctx<'_>) {
+        let length = length_until(ban.until_unix_millis, ctx.now);
+        let removal = Removal { by: ban.by.clone(), reason: ban.reason.clone(), ban: Some(length) };
+        let name = match &ban.target {
+            BanTarget::Network(network) => return ctx.disconnect(*network, removal, rank),
             BanTarget::Name(name) => name,
         };
-        let client = match self.target(by, &Text::of_name(name), ctx) {
-            Ok(id) => Some(id),
-            Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => None,
-            Err(problem) => return Err(problem),
-        };
-        if let Some(owner) = self.access.accounts.named(name.as_str()) {
-            check_rank(by, owner, self.access.accounts.role(owner))?;
-        }
-        for id in self.clients_of(None, Some(name)) {
-            check_rank(by, name, self.access.identity(id).role)?;
-        }
-        self.access.ban(ban.clone(), ctx.now).map_err(Problem::CantModerate)?;
-        if let Some(id) = client {
+        let client = self.find_client(name.as_str());
+        // Further sessions of an account have other names, or none.
+        let others = self.clients_of(None, Some(name)).into_iter().filter(|other| Some(*other) != client);
+        let has_lower_rank = |id: &ClientId| self.access.identity(*id).role < rank;
+        let ids: Vec<ClientId> = client.into_iter().chain(others).filter(has_lower_rank).collect();
+        for id in ids {
             // A guest would come back under another name.
             if self.access.session(id).is_none() {
-                ctx.ban_address(id, ban, removal.clone(), by.role);
+                ctx.ban_address(id, ban.clone(), removal.clone(), rank);
             }
             self.remove_client(id, &removal, ctx);
         }
-        // Further sessions of an account have other names, or none.
-        for other in self.clients_of(None, Some(name)).into_iter().filter(|other| Some(*other) != client) {
-            self.remove_client(other, &removal, ctx);
+    }
+
+    /// Takes over the kept tables of the other processes, with the effect on clients here.
+    pub(super) fn merge_access(&mut self, table: BTreeMap<String, AccessRecord>, ctx: &mut Ctx<'_>) {
+        let (changes, refused) = self.access.merge(table, ctx.now);
+        if refused > 0 {
+            log::warn!("bans or registered names in redis ignored, since there are too many count={refused}");
         }
-        Ok(format!("{name} is banned {length}"))
+        if changes.is_empty() {
+            return;
+        }
+        for change in changes {
+            match change {
+                AccessChange::Added(AccessEntry::Ban(ban)) => {
+                    // The moderator may have no account here.
+                    let rank = self.access.accounts().role(&ban.by).max(Role::Moderator);
+                    self.remove_banned(&ban, rank, ctx);
+                }
+                AccessChange::Added(AccessEntry::Mute(mute)) => {
+                    let length = length_until(mute.until_unix_millis, ctx.now);
+                    let ids = self.clients_of(None, Some(&mute.account));
+                    self.apply_mute(&ids, &mute.by, Some(length), ctx);
+                }
+                AccessChange::Lifted { entry: AccessEntry::Mute(mute), by } => {
+                    self.apply_mute(&self.clients_of(None, Some(&mute.account)), &by, None, ctx);
+                }
+                AccessChange::Added(AccessEntry::Name(_))
+                | AccessChange::Lifted { entry: AccessEntry::Ban(_) | AccessEntry::Name(_), .. } => {}
+            }
+        }
+        self.end_invalid_sessions(ctx);
+        ctx.save_shared();
     }
 
     /// Checks that a ban that is to be lifted or replaced is not by an account with a higher role.
     fn check_author(&self, by: &Moderator, target: &BanTarget, now: Now) -> Result<(), Problem> {
-        let ban = self.access.bans.get(target).filter(|ban| ban.is_active(now.unix_millis));
+        let ban = self.access.bans().get(target).filter(|ban| ban.is_active(now.unix_millis));
         let author = ban.map(|ban| &ban.by);
-        match author.map(|author| (author, self.access.accounts.role(author))) {
+        match author.map(|author| (author, self.access.accounts().role(author))) {
             Some((author, role)) if role > by.role => {
                 Err(Problem::RoleTooHigh { name: author.clone(), role })
             }
@@ -295,8 +362,9 @@ impl Chat {
     ///
     /// # Errors
     /// There are too many bans.
-    pub fn ban_network(&mut self, network: Network, ban: Ban, now: Now) -> Result<(), String> {
-        self.access.ban(Ban { target: BanTarget::Network(network), ..ban }, now)
+    pub fn ban_network(&mut self, network: Network, ban: Ban, now: Now) -> Result<AppliedChange, String> {
+        let ban = Ban { target: BanTarget::Network(network), ..ban };
+        self.access.change(AccessChange::Added(AccessEntry::Ban(ban)), now)
     }
 
     /// The rest of the ban of a name, as the reason why nobody may have it.
@@ -306,7 +374,7 @@ impl Chat {
     }
 
     fn bans_event(&self, now: Now) -> Event {
-        let mut bans: Vec<Ban> = self.access.bans.active(now.unix_millis).cloned().collect();
+        let mut bans: Vec<Ban> = self.access.bans().active(now.unix_millis).cloned().collect();
         bans.sort_by_key(|ban| ban.target.to_string());
         let more = bans.len().saturating_sub(LISTED_MAX);
         bans.truncate(LISTED_MAX);

@@ -58,7 +58,7 @@ impl Chat {
 
     /// The reason why nobody but its owner can have that name.
     fn name_refused_to(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
-        let owner = self.access.accounts.owner(name.as_str());
+        let owner = self.access.accounts().owner(name.as_str());
         match owner.filter(|owner| account.is_none_or(|account| !account.same_as(owner.as_str()))) {
             Some(owner) => Some(Problem::NameRegistered(owner.clone())),
             None => self.name_banned(name, now),

@@ -55,6 +55,7 @@ impl Chat {
             RemoteEvent::NameLost { client, name, to_account } => {
                 self.lose_name(client, &name, to_account, ctx)
             }
+            RemoteEvent::Access(table) => self.merge_access(table, ctx),
             RemoteEvent::Guests { first, last } => self.guests.reserve(first..=last),
             RemoteEvent::Disconnected => self.set_disconnected(true, ctx),
             RemoteEvent::Connected => self.set_disconnected(false, ctx),

@@ -76,7 +76,7 @@ impl Chat {
         token: &LoginToken,
         now: Now,
     ) -> Result<Login, LoginFailed> {
-        self.access.accounts.log_in(name, token, now.unix_millis / 1000)
+        self.access.accounts().log_in(name, token, now.unix_millis / 1000)
     }
 
     /// Begins the session of a client, which gets the name of its account and may get other rooms.
@@ -91,7 +91,7 @@ impl Chat {
             return Err(Problem::LoginFailed);
         };
         // A token of another application must not look like an account of this server.
-        let owner = self.access.accounts.owner(account.as_str());
+        let owner = self.access.accounts().owner(account.as_str());
         if owner.is_some_and(|owner| !owner.same_as(account.as_str())) {
             return Err(Problem::LoginFailed);
         }
@@ -212,8 +212,8 @@ impl Chat {
         if self.rooms.lists(&name) {
             return Err(Problem::NameRegistered(name));
         }
-        let token = match self.access.accounts.register(name.clone()) {
-            Ok(token) => token,
+        let (token, applied) = match self.access.register(name.clone(), ctx.now) {
+            Ok(registered) => registered,
             Err(RegisterError::Taken) => return Err(Problem::NameRegistered(name)),
             Err(error @ (RegisterError::TooMany | RegisterError::NoToken(_))) => {
                 return Err(Problem::CantModerate(error.to_string()));
@@ -221,14 +221,14 @@ impl Chat {
         };
         let login = self.check_token(Some(&name), &token, ctx.now);
         debug_assert!(login.is_ok(), "the token of a new account is wrong");
-        ctx.save_then(id, Event::Registered { account: name, token });
+        ctx.save_then(id, Event::Registered { account: name, token }, applied);
         login.map_err(|_| Problem::LoginFailed).and_then(|login| self.start_session(id, login, ctx))
     }
 
     /// Whether the next line of a client without a name is handled at once. It may be a secret or must be a login, or it is
     /// the name of an account, and the token may follow.
     pub fn takes_each_line(&self, id: ClientId, line: &Result<Request, Problem>) -> bool {
-        let is_account = |name: &Name| self.access.accounts.named(name.as_str()).is_some();
+        let is_account = |name: &Name| self.access.accounts().named(name.as_str()).is_some();
         let must_log_in = self.access.login_required || self.home(self.access.identity(id)).is_none();
         must_log_in
             || self.is_asked_for_token(id)

@@ -2,11 +2,13 @@
 //!
 //! A single process numbers its own changes and has no questions. With `--redis`, Redis numbers them and has the answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::str::FromStr;
 
 use super::{Epoch, ForwardedBy, ForwardedRequest, Message, Outcome, Payload, UniqueId};
+use crate::access::AccessRecord;
 use crate::text::{Name, RoomName, Text};
 
 /// Identifies a message, whether or not it has a number in its room yet.
@@ -212,6 +214,8 @@ pub enum RemoteEvent {
     Forwarded { by: ForwardedBy, request: ForwardedRequest },
     /// A client here has lost its name to a client elsewhere that had `name` or a look-alike before, or to the account `name`.
     NameLost { client: u32, name: Name, to_account: bool },
+    /// The bans, mutes and registered names of all processes, by their keys.
+    Access(BTreeMap<String, AccessRecord>),
     /// Numbers that only guests of this process get.
     Guests { first: u64, last: u64 },
     /// The link is down for long.

@@ -235,7 +235,7 @@ impl<N: Net> Server<N> {
             Effect::LoggedIn(id) => self.record_login(id),
             Effect::LoginFailed(id) => self.record_failed_login_of(id),
             Effect::LogModeration { by, moderation } => self.log_moderation(&by, &moderation),
-            Effect::Save(answer) => self.save_state(answer),
+            Effect::Save { change, answer } => self.save_state(change, answer),
             Effect::BanAddress { of, ban, removal, rank } => self.ban_address(of, *ban, (removal, rank)),
             Effect::Disconnect { network, removal, rank } => self.disconnect(network, &removal, rank),
             Effect::Whois { to, of, whois, with_address } => self.send_whois(to, of, *whois, with_address),

@@ -14,6 +14,7 @@ use crate::backplane::{Backplane, Link, LinkAction};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
+use crate::protocol::RemoteEvent;
 use crate::sparse::Sparse;
 use crate::time::Moment;
 
@@ -179,6 +180,14 @@ impl<N: Net> Server<N> {
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => {
                     linked.backplane.register(&self.fanout.chat().presences(), self.now);
+                }
+                LinkAction::ReadTable => {
+                    let state = self.fanout.chat().access().state(self.now);
+                    linked.backplane.read_table(state.into_entries());
+                }
+                LinkAction::Table(table) => {
+                    let table = linked.backplane.parse_table(table);
+                    self.handle_remote_event(RemoteEvent::Access(table));
                 }
                 LinkAction::Answer { asker, facts } => self.answer_questions(asker, facts),
                 LinkAction::Shed { ticket } => self.record_shed(ticket),

@@ -1,7 +1,7 @@
 //! Logins and moderation: the effects of the chat that need addresses, the log or the state file.
 
 use super::Server;
-use crate::access::{Ban, Network, Role};
+use crate::access::{AccessChange, Ban, Network, Role};
 use crate::chat::{Asker, ClientId};
 use crate::connection::State;
 use crate::host::Host;
@@ -47,12 +47,19 @@ impl<N: Net> Server<N> {
         log::info!("moderation by={:?} action={action} target={target:?} reason={reason:?}", by.as_str());
     }
 
-    /// Writes the state file, and then sends a client the answer. If it can't be written, the client is sent the
-    /// reason too.
-    pub(super) fn save_state(&mut self, answer: Option<(ClientId, Box<Event>)>) {
+    /// Shares a change, writes the state file, and then sends a client the answer. If the file can't be written, the client is
+    /// sent the reason too.
+    pub(super) fn save_state(
+        &mut self,
+        change: Option<AccessChange>,
+        answer: Option<(ClientId, Box<Event>)>,
+    ) {
+        change.into_iter().for_each(|change| self.share_change(change));
         let state = self.fanout.chat().access().state(self.now);
         let saved = match &mut self.state_file {
             Some(file) => file.save(&state),
+            // Redis keeps it.
+            None if self.linked.is_some() => Ok(()),
             None => {
                 log::warn!("kept until the end of this process only, --state keeps it longer");
                 Ok(())
@@ -73,6 +80,13 @@ impl<N: Net> Server<N> {
         }
     }
 
+    /// Sends a change of the kept tables to the other processes, if there are any.
+    fn share_change(&mut self, change: AccessChange) {
+        if let Some(linked) = &mut self.linked {
+            linked.backplane.record(change, self.now);
+        }
+    }
+
     fn answer(&mut self, id: ClientId, event: &Event) {
         if let Some(token) = self.roster.live_token(id) {
             self.send_event(token, event);
@@ -89,7 +103,10 @@ impl<N: Net> Server<N> {
         };
         let added = self.call_chat(|chat, now, _| chat.ban_network(network, ban, now));
         match added {
-            Ok(()) => self.disconnect(network, &removal, rank),
+            Ok(applied) => {
+                self.share_change(applied.into());
+                self.disconnect(network, &removal, rank);
+            }
             Err(error) => log::warn!("address not banned error={error:?}"),
         }
     }
@@ -107,7 +124,7 @@ impl<N: Net> Server<N> {
 
     /// The reason to refuse a connection whose address is banned.
     pub(super) fn ban_of(&self, host: Host) -> Option<CloseReason> {
-        let bans = &self.fanout.chat().access().bans;
+        let bans = &self.fanout.chat().access().bans();
         let address = if bans.is_empty() { None } else { host.address() };
         bans.address(address?, self.now.unix_millis).map(|_| CloseReason::Banned)
     }

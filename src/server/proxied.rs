@@ -96,7 +96,7 @@ impl<N: Net> Server<N> {
             ForwardedFor::Client(address) => Host::behind(proxy, Some(address)),
             ForwardedFor::Unusable => {
                 log::debug!("forwarded address not usable id={} proxy={}", token.serial, ShownPeer(proxy));
-                if self.fanout.chat().access().bans.has_networks() {
+                if self.fanout.chat().access().bans().has_networks() {
                     // A banned client must not escape by a field of its own.
                     self.refuse_unknown(token);
                     return false;

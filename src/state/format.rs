@@ -6,7 +6,10 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::SavedState;
-use crate::access::{BANS_MAX, Ban, BanTarget, Mute, REGISTERED_MAX, Registered, TokenHash};
+use crate::access::{
+    AccessChange, AccessEntry, AccessRecord, BANS_MAX, Ban, BanTarget, Mute, REGISTERED_MAX, Registered,
+    TokenHash,
+};
 use crate::text::{Name, Text};
 
 /// The version of the format. A change that older programs would misread needs a higher one.
@@ -53,6 +56,14 @@ struct MuteForm {
     by: Quoted<Name>,
     #[serde(skip_serializing_if = "Option::is_none")]
     until_unix_millis: Option<u64>,
+}
+
+/// The tombstone of an entry in Redis.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LiftedForm {
+    lifted_by: Quoted<Name>,
+    until_unix_millis: u64,
 }
 
 /// A value that is written as a string.
@@ -105,12 +116,9 @@ impl<'de, T: Readable> Deserialize<'de> for Quoted<T> {
 
 /// The text for a state, with a line for each value.
 pub fn write(state: &SavedState) -> Result<Vec<u8>, serde_json::Error> {
-    let registered = state.registered.iter().cloned();
     let document = Document {
         version: VERSION,
-        registered: registered
-            .map(|Registered { name, token }| RegisteredForm { name: Quoted(name), token: Quoted(token) })
-            .collect(),
+        registered: state.registered.iter().cloned().map(RegisteredForm::from).collect(),
         bans: state.bans.iter().cloned().map(BanForm::from).collect(),
         mutes: state.mutes.iter().cloned().map(MuteForm::from).collect(),
     };
@@ -143,14 +151,57 @@ pub fn read(text: &[u8]) -> Result<SavedState, String> {
         ));
     }
     Ok(SavedState {
-        registered: document
-            .registered
-            .into_iter()
-            .map(|form| Registered { name: form.name.0, token: form.token.0 })
-            .collect(),
+        registered: document.registered.into_iter().map(Registered::from).collect(),
         bans: document.bans.into_iter().map(Ban::from).collect(),
         mutes: document.mutes.into_iter().map(Mute::from).collect(),
     })
+}
+
+/// The key and the value in Redis of an entry after a change. A tombstone is kept until that time. The end of an entry is the
+/// last field of its JSON, since a script searches for it there.
+pub fn write_record(change: AccessChange, lifted_until: u64) -> (String, String) {
+    let (AccessChange::Added(entry) | AccessChange::Lifted { entry, .. }) = &change;
+    let key = entry.key();
+    let value = match change {
+        AccessChange::Added(AccessEntry::Ban(ban)) => to_json(&BanForm::from(ban)),
+        AccessChange::Added(AccessEntry::Mute(mute)) => to_json(&MuteForm::from(mute)),
+        AccessChange::Added(AccessEntry::Name(registered)) => to_json(&RegisteredForm::from(registered)),
+        AccessChange::Lifted { by, .. } => {
+            to_json(&LiftedForm { lifted_by: Quoted(by), until_unix_millis: lifted_until })
+        }
+    };
+    (key, value)
+}
+
+fn to_json(form: &impl Serialize) -> String {
+    // Strings and numbers can always be written.
+    serde_json::to_string(form).unwrap_or_default()
+}
+
+/// Reads a value in Redis. `None` if it is of another program.
+pub fn read_record(key: &str, value: &str) -> Option<AccessRecord> {
+    if let Ok(LiftedForm { lifted_by: Quoted(by), .. }) = serde_json::from_str(value) {
+        return Some(AccessRecord::Lifted { by });
+    }
+    let entry = match key.split_once(' ')?.0 {
+        "ban" => AccessEntry::Ban(serde_json::from_str::<BanForm>(value).ok()?.into()),
+        "mute" => AccessEntry::Mute(serde_json::from_str::<MuteForm>(value).ok()?.into()),
+        "name" => AccessEntry::Name(serde_json::from_str::<RegisteredForm>(value).ok()?.into()),
+        _ => return None,
+    };
+    (entry.key() == key).then_some(AccessRecord::Entry(entry))
+}
+
+impl From<Registered> for RegisteredForm {
+    fn from(Registered { name, token }: Registered) -> RegisteredForm {
+        RegisteredForm { name: Quoted(name), token: Quoted(token) }
+    }
+}
+
+impl From<RegisteredForm> for Registered {
+    fn from(form: RegisteredForm) -> Registered {
+        Registered { name: form.name.0, token: form.token.0 }
+    }
 }
 
 impl From<Ban> for BanForm {

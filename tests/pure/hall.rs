@@ -125,8 +125,8 @@ impl Hall {
                     (Dialect::IN_ROOMS.into_iter().flat_map(audience).collect(), event)
                 }
                 Effect::Activated(_) | Effect::Close(..) => continue,
-                Effect::Save(Some((id, event))) => (vec![id], *event),
-                Effect::Save(None) | Effect::LoggedIn(_) | Effect::LoginFailed(_) => continue,
+                Effect::Save { answer: Some((id, event)), .. } => (vec![id], *event),
+                Effect::Save { answer: None, .. } | Effect::LoggedIn(_) | Effect::LoginFailed(_) => continue,
                 Effect::LogModeration { .. } | Effect::BanAddress { .. } | Effect::Disconnect { .. } => {
                     continue;
                 }

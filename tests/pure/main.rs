@@ -49,6 +49,7 @@ mod json_chat;
 mod json_chat_random;
 mod json_events;
 mod jwt;
+mod kept;
 mod line_ends;
 mod link;
 mod link_bounds;

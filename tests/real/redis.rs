@@ -1,5 +1,6 @@
 //! Several processes that are one chat by a real Redis.
 
+use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -53,6 +54,39 @@ fn messages_reach_all_clients_on_three_processes_once_and_in_order() {
     assert!(listeners.iter_mut().all(|listener| listener.text() == "that was all"));
     bob.say("yes");
     ann.expect("bob: yes");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn bans_hold_at_each_process_and_outlive_a_process_without_a_state_file() {
+    let config = tempfile::NamedTempFile::new().unwrap();
+    // The token is `m`.
+    let hash = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
+    fs::write(config.path(), format!("[accounts.mod]\nrole = \"moderator\"\ntoken = \"sha256:{hash}\"\n"))
+        .unwrap();
+    let cluster = Cluster::start(2, &format!("--config {}", config.path().display()));
+    let mut moderator = cluster.servers[0].client();
+    moderator.say("/login m");
+    moderator.skip_to("-- hello mod");
+    let mut eve = cluster.servers[1].join("eve");
+    moderator.skip_to("-- eve joined");
+    moderator.say("/ban eve 1h");
+    eve.skip_to("-- mod has banned you for 60 min");
+    while eve.line().is_some() {}
+    let late = cluster.redis.linked("");
+    for server in cluster.servers[1..].iter().chain([&late]) {
+        let mut client = server.client();
+        client.say("eve");
+        client.skip_to("-- a moderator has banned that name");
+    }
+    moderator.say("/unban eve");
+    moderator.skip_to("-- the ban of eve is lifted");
+    eventually("the end of the ban", || {
+        let mut client = late.client();
+        client.say("eve");
+        client.line();
+        client.line()?.starts_with("-- hello eve").then_some(())
+    });
 }
 
 #[test]
@@ -112,14 +146,14 @@ fn process_has_one_subscription_for_each_room_with_local_members() {
     };
     eventually("subscriptions", || (subscribed(0..ROOMS) == [3; ROOMS]).then_some(()));
     assert_eq!(redis.cli(&["PUBSUB", "NUMPAT"]), "0");
-    // These rooms, the lobby, and the channel of the process.
+    // These rooms, the lobby, the channel of the process, and that of the kept entries.
     let connections = redis.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]);
-    assert_eq!(connections.matches(&format!(" sub={} ", ROOMS + 2)).count(), 3, "{connections}");
+    assert_eq!(connections.matches(&format!(" sub={} ", ROOMS + 3)).count(), 3, "{connections}");
     let asked = |command: &str| {
         let commands = redis.commands();
         commands.iter().find(|(name, _)| name == command).map_or(0, |(_, count)| *count)
     };
-    // One command for the channel of the process, one for the lobby, and one for each room.
+    // One command for the channels of the process and of the kept entries, one for the lobby, and one for each room.
     assert_eq!(asked("subscribe"), 3 * (ROOMS + 2));
     // One member per process stays in the first room, and none in the others.
     let mut stayed = 0;

@@ -13,13 +13,14 @@ const ESCAPED: &str = "s3cret%2Fw%25rd%40%3F";
 
 /// All commands that chinwag needs at a Redis with its own users, besides the key pattern and the channel pattern. The
 /// guide lists them, too. `SELECT` is needed only if the URL has a database.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "del",
     "evalsha",
     "exists",
     "get",
     "hdel",
     "hget",
+    "hgetall",
     "hincrby",
     "hmget",
     "hset",

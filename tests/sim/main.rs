@@ -46,6 +46,7 @@ mod pressure;
 mod proxies;
 mod random;
 mod redis;
+mod redis_access;
 mod redis_away;
 mod redis_blips;
 mod redis_chat;

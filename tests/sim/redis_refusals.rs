@@ -33,7 +33,7 @@ const ERRORS: [&str; 16] = [
 ];
 
 /// Commands that a user may lack: those of each connection, and those of scripts.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "PUBLISH",
     "SUBSCRIBE",
     "PING",
@@ -42,6 +42,7 @@ const COMMANDS: [&str; 29] = [
     "HSET",
     "HSETNX",
     "HGET",
+    "HGETALL",
     "HMGET",
     "HDEL",
     "SADD",

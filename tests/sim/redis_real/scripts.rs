@@ -11,7 +11,7 @@ use crate::redis::Redis;
 use crate::redis_itself::{request, text};
 
 /// The arguments of each script behind the prefixes, the process and its session. Words stand for one of [`POOLS`], those with `*` for none to three.
-pub const CALLS: [(&str, &str); 15] = [
+pub const CALLS: [(&str, &str); 17] = [
     ("append", "room serial most expiry flag epoch entry"),
     ("bury", "process most reason"),
     ("claim", "serial flag2 flag name key key*"),
@@ -20,10 +20,12 @@ pub const CALLS: [(&str, &str); 15] = [
     ("hello", "lease flag epoch serial"),
     ("leave", "room member most entry"),
     ("members", "room most member*"),
+    ("record", "key value"),
     ("release", "serial key*"),
     ("rename", "member member most entry room*"),
     ("rooms", "most"),
     ("sync", "room seen offset id epoch most bytes expiry"),
+    ("table", "time key value key value"),
     ("tell", "room entry"),
     ("topic", "room topic expiry epoch entry"),
     ("who", "room all"),
@@ -32,7 +34,7 @@ pub const CALLS: [(&str, &str); 15] = [
 pub const PROCESSES: [&str; 3] = ["00000000000000aa", "0123456789abcdef", "ffffffffffffffff"];
 const ROOMS: [&str; 2] = ["a", "b"];
 
-const POOLS: [(&str, &[&str]); 20] = [
+const POOLS: [(&str, &[&str]); 22] = [
     ("all", &["0", "100"]),
     ("bytes", &["1", "30", "1000"]),
     ("entry", &[r#"{"id":"1"}"#, r#"{"id":"2","text":"é"}"#, r#"{"id":"3","text":"two words"}"#]),
@@ -52,7 +54,17 @@ const POOLS: [(&str, &[&str]); 20] = [
     ("room", &ROOMS),
     ("seen", &["", "e1", "e2", "e3"]),
     ("serial", &["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"]),
+    ("time", &["5", "50"]),
     ("topic", &["", "tea", "é é"]),
+    (
+        "value",
+        &[
+            "{}",
+            r#"{"until_unix_millis":10}"#,
+            r#"{"until_unix_millis":10,"a":1}"#,
+            r#"{"a":1,"until_unix_millis":100}"#,
+        ],
+    ),
 ];
 
 const SESSIONS: [&str; 2] = ["1", "2"];
@@ -98,9 +110,13 @@ pub fn reading_requests() -> Vec<Vec<String>> {
         add(&format!("PTTL k@lease:{process}"));
         add(&format!("GET k@lease:{process}"));
     }
-    for words in
-        ["ZREVRANGE k@rooms 0 -1 WITHSCORES", "HGETALL k@names", "SMEMBERS k@processes", "GET k@guests"]
-    {
+    for words in [
+        "ZREVRANGE k@rooms 0 -1 WITHSCORES",
+        "HGETALL k@names",
+        "HGETALL k@access",
+        "SMEMBERS k@processes",
+        "GET k@guests",
+    ] {
         add(words);
     }
     requests
@@ -127,6 +143,7 @@ impl Comparison {
             hashes.insert(name, hash);
         }
         let mut channels: Vec<_> = PROCESSES.iter().map(|process| format!("c@{process}")).collect();
+        channels.push("c@access".into());
         channels.extend(ROOMS.map(|room| format!("c{room}")));
         for who in [1, 2] {
             let words = ["SUBSCRIBE"].into_iter().chain(channels.iter().skip(who - 1).map(String::as_str));
