@@ -52,19 +52,19 @@ fn main() {
 }
 
 fn measure(only: &[&str]) {
-    let figures: [(&str, fn(Cores)); 6] = [
-        ("latency", print_latency),
-        ("processor", print_processor_time),
-        ("throughput", print_throughput),
-        ("rooms", print_room_bytes),
-        ("memory", print_memory),
-        ("storm", print_storm),
-    ];
     let cores = Cores::of_this_process();
     cores.run_on(LOAD);
-    for (name, print) in figures {
-        if only.is_empty() || only.contains(&name) {
-            print(cores);
+    for name in ["latency", "processor", "throughput", "rooms", "memory", "storm"] {
+        if !only.is_empty() && !only.contains(&name) {
+            continue;
+        }
+        match name {
+            "latency" => print_latency(cores),
+            "processor" => print_processor_time(cores),
+            "throughput" => print_throughput(cores),
+            "rooms" => print_room_bytes(cores),
+            "memory" => print_memory(cores),
+            _ => print_storm(cores),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::entry::to_json;
 
 /// A request. Moderation has the fields of the JSON request of the same name too.
 #[derive(Serialize, Deserialize, Default)]
-struct RequestFields {
+struct ForwardedFields {
     #[serde(rename = "type")]
     kind: String,
     name: String,
@@ -64,7 +64,7 @@ pub fn encode_request(from: ForwardedBy, name: &Name, request: &ForwardedRequest
                 Moderation::Mute { time, .. } | Moderation::Ban { time, .. } => *time,
                 _ => None,
             };
-            RequestFields {
+            ForwardedFields {
                 kind: moderation.word().into(),
                 name,
                 by: Some(by.name.as_str().into()),
@@ -75,9 +75,12 @@ pub fn encode_request(from: ForwardedBy, name: &Name, request: &ForwardedRequest
                 address: false,
             }
         }
-        ForwardedRequest::Whois { with_address, .. } => {
-            RequestFields { kind: "whois".into(), name, address: *with_address, ..RequestFields::default() }
-        }
+        ForwardedRequest::Whois { with_address, .. } => ForwardedFields {
+            kind: "whois".into(),
+            name,
+            address: *with_address,
+            ..ForwardedFields::default()
+        },
     };
     format!("chinwag request {} {} {}", hex(from.process), from.ask, to_json(&fields))
 }
@@ -86,7 +89,7 @@ pub fn encode_request(from: ForwardedBy, name: &Name, request: &ForwardedRequest
 pub fn decode_request(raw: &str) -> Option<(ForwardedBy, ForwardedRequest)> {
     let [process, ask, raw] = raw.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
     let from = ForwardedBy { process: u64::from_str_radix(process, 16).ok()?, ask: ask.parse().ok()? };
-    let fields: RequestFields = serde_json::from_str(raw).ok()?;
+    let fields: ForwardedFields = serde_json::from_str(raw).ok()?;
     let request = match &*fields.kind {
         "whois" => ForwardedRequest::Whois { name: Text::clean(&fields.name)?, with_address: fields.address },
         kind => ForwardedRequest::Moderate {

@@ -156,8 +156,8 @@ impl Backplane {
                 self.detach();
             }
         }
-        while let Some((_, ask)) = self.forwarded.pop_front_if(|(deadline, _)| *deadline <= now) {
-            self.complete(ask, None);
+        while let Some((_, ask)) = self.forwarded.front().filter(|(deadline, _)| *deadline <= now) {
+            self.complete(*ask, None);
         }
         while let Some(room) = self.rooms.expire(now) {
             self.unfollow(room);

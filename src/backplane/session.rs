@@ -94,7 +94,7 @@ impl Session {
         incoming: &mut Vec<Incoming>,
     ) -> Result<(), SessionError> {
         self.replies[link as usize].receive(bytes);
-        while let Some(reply) = self.replies[link as usize].next().map_err(session_error)? {
+        while let Some(reply) = self.replies[link as usize].next_reply().map_err(session_error)? {
             if self.pending_logins[link as usize] > 0 {
                 self.pending_logins[link as usize] -= 1;
                 expect_no_error(&reply)?;

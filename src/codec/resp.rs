@@ -85,7 +85,7 @@ impl ReplyReader {
     ///
     /// # Errors
     /// [`ReplyError`]. The connection is unusable then.
-    pub fn next(&mut self) -> Result<Option<Reply>, ReplyError> {
+    pub fn next_reply(&mut self) -> Result<Option<Reply>, ReplyError> {
         while let Some((element, length)) = parse(&self.bytes[self.start..])? {
             self.start += length;
             self.parsed_bytes += length;
@@ -174,7 +174,7 @@ mod tests {
         for piece in bytes.chunks(piece) {
             replies.receive(piece);
             loop {
-                match replies.next() {
+                match replies.next_reply() {
                     Ok(Some(reply)) => all.push(reply),
                     Ok(None) => break,
                     Err(error) => return (all, Some(error)),
