@@ -27,8 +27,8 @@ const CROWD: usize = 17_500;
 const ROOMS: usize = 10_000;
 /// Receivers, messages, and messages in flight of the comparison of processor time.
 const RECEIVERS: usize = 1_000;
-const DELIVERED: usize = 4_000;
-const IN_FLIGHT: usize = 16;
+const DELIVERED: usize = 1_000;
+const IN_FLIGHT: usize = 1;
 /// Messages that each process sends in the figure of throughput, and the most of them in flight.
 const SENT: usize = 60_000;
 const WINDOW: usize = 500;
@@ -101,7 +101,7 @@ impl Redis {
     }
 }
 
-const FAST: [&str; 4] = ["--rate", "off", "--history", "1000"];
+const FAST: [&str; 6] = ["--rate", "off", "--history", "1000", "--max-rooms", "20000"];
 
 fn print_latency(cores: Cores) {
     let alone = Server::start(&FAST);
@@ -122,8 +122,8 @@ fn percentile_99(server: &Server) -> f64 {
         scope.spawn(|| {
             let line = format!("{}\n", "x".repeat(63));
             while !is_over.load(Ordering::Relaxed) {
-                talker.write_all(line.repeat(20).as_bytes()).expect("a write");
-                sleep(Duration::from_millis(2));
+                talker.write_all(line.repeat(4).as_bytes()).expect("a write");
+                sleep(Duration::from_micros(330));
             }
         });
         let (mut ann, mut bob) = (join(server.line, "ann", "pair"), join(server.line, "bob", "pair"));
@@ -150,6 +150,8 @@ fn print_processor_time(cores: Cores) {
         let mut clients: Vec<TcpStream> =
             (0..RECEIVERS).map(|number| join(receiver.line, &format!("user-{number}"), "dev")).collect();
         let mut ann = join(talker.line, "ann", "dev");
+        // The summary of the joins is due ten seconds after the first.
+        sleep(Duration::from_secs(11));
         clients.iter_mut().for_each(|client| read_until(client, ""));
         let before = processor_time(receiver.process.0.id()).expect("/proc");
         let line = format!("{}\n", "x".repeat(63));
@@ -169,11 +171,16 @@ fn print_processor_time(cores: Cores) {
         used.as_secs_f64() * 1e6 / (DELIVERED * RECEIVERS) as f64
     };
     let flags = [&FAST[..], &["--announce-max", "0"]].concat();
+    // The servers are on the core of Redis, so that their receivers do not take their time.
+    cores.run_on(SERVER);
     let alone = Server::start(&flags);
+    cores.run_on(LOAD);
     let local = micros(&alone, &alone);
     drop(alone);
     let redis = Redis::start(cores);
+    cores.run_on(SERVER);
     let [first, second] = redis.servers(&flags);
+    cores.run_on(LOAD);
     let remote = micros(&first, &second);
     println!(
         "processor time      {:>10.2} x       (a delivery: {remote:.3} µs, local {local:.3} µs; target: at most 1.1)",

@@ -406,7 +406,7 @@ fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
     rig.backplane.register(&rig.clients.clone(), rig.now);
     assert_eq!(
         words(&mut rig),
-        [r#"members dev 50 3 "ann""#, r#"members lobby 50 3 "ann""#, "members old 50", "PING".into(),]
+        [r#"members dev 50 3 "ann""#, r#"members lobby 50 3 "ann""#, "members old 50", "PING",]
     );
     rig.answer(":1\r\n:1\r\n:1\r\n");
     assert!(!rig.backplane.is_accepted());
