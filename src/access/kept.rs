@@ -44,7 +44,7 @@ pub enum AccessChange {
     Lifted { entry: AccessEntry, by: Name },
 }
 
-/// What Redis has under the key of an entry.
+/// The value that Redis has under the key of an entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AccessRecord {
     Entry(AccessEntry),
