@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Launch, PORTS, Running, Server, eventually, require};
+use crate::harness::{Client, Launch, Running, Server, eventually, free_port, require};
 
 /// A `redis-server` in a folder of its own, killed on drop.
 pub struct Redis {
@@ -33,7 +33,7 @@ impl Redis {
 
     /// Starts one with a TCP port, too.
     pub fn with_port(options: &str) -> Redis {
-        eventually("a free port", || Redis::try_start(fastrand::u16(PORTS), options))
+        eventually("a free port", || Redis::try_start(free_port(), options))
     }
 
     /// Returns `None` if the port is taken.

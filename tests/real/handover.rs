@@ -10,7 +10,7 @@ use std::path::Path;
 
 use socket2::SockRef;
 
-use crate::harness::{Client, Launch, PORTS, Running, eventually, require};
+use crate::harness::{Client, Launch, Running, eventually, free_port, require};
 
 /// Passes standard input as descriptor 3, and standard error as 4.
 const TWO: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" "$@" 3<&0 4<&2 </dev/null 2>/dev/null"#;
@@ -212,8 +212,7 @@ fn by_ipv6(port: u16) -> Client {
 
 #[test]
 fn ipv6_wildcard_is_for_ipv6_only_and_works_beside_the_ipv4_one() {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let port = eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free));
+    let port = free_port();
     let server = Launch::new(&format!("--print-addresses --http none --line [::]:{port}")).start();
     by_ipv6(port).enter("ann");
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err(), "IPv4 is another listener");

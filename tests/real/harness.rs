@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, Once};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,19 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Ports for listeners that must be bound by number. By default the kernel gives none of these to other sockets, so they
 /// stay free while nothing listens there.
-pub const PORTS: std::ops::Range<u16> = 20_000..32_000;
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Returns a port of these that nobody listens on. No other test of this process gets it.
+pub fn free_port() -> u16 {
+    static FIRST: LazyLock<u16> = LazyLock::new(|| fastrand::u16(PORTS));
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let next = || {
+        let index = u32::from(*FIRST - PORTS.start) + u32::from(COUNT.fetch_add(1, Ordering::Relaxed));
+        PORTS.start + (index % PORTS.len() as u32) as u16
+    };
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    eventually("a free port", || Some(next()).filter(is_free))
+}
 
 /// A line and an HTTP listener on free ports of the loopback address, with their addresses on standard output.
 const LISTENERS: &str = "--line 127.0.0.1:0 --http 127.0.0.1:0 --print-addresses";

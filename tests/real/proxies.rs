@@ -1,11 +1,11 @@
 //! The guide's recipes for proxies, with other ports.
 
-use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::{fs, path::Path};
+use std::{fs, thread};
 
 use crate::cluster::Cluster;
-use crate::harness::{Client, Launch, PORTS, Running, eventually, require};
+use crate::harness::{Client, Launch, Running, eventually, free_port, require};
 
 const OPERATING: &str = include_str!("../../src/guide/operating.md");
 const CLUSTER: &str = include_str!("../../src/guide/cluster.md");
@@ -16,20 +16,33 @@ pub fn recipe(page: &str, language: &str) -> String {
     rest.split("```").next().expect("it ends").to_string()
 }
 
-/// Returns a port that was free just now, and that no socket gets by chance.
-pub fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    eventually("a free port", || Some(fastrand::u16(PORTS)).filter(is_free))
+/// A proxy. Its log is printed if the test fails.
+pub struct Proxy {
+    _running: Running,
+    log: PathBuf,
 }
 
-pub fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Running {
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the proxy's log:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
+
+pub fn start(program: &str, args: &[&str], folder: &Path, port: u16) -> Proxy {
     require(program);
-    let log = fs::File::create(folder.join("log")).unwrap();
+    let log = folder.join("log");
     let mut command = Command::new(program);
-    command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let running = Running::start(&mut command);
+    command
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&log).unwrap());
+    let proxy = Proxy { _running: Running::start(&mut command), log };
     eventually(program, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    running
+    proxy
 }
 
 /// Sends a request on a connection of its own, and returns the answer up to the end of its head.
@@ -51,7 +64,7 @@ fn nginx_config(folder: &Path, port: u16, location: &str) -> String {
     )
 }
 
-pub fn start_nginx(folder: &Path, port: u16, location: &str) -> Running {
+pub fn start_nginx(folder: &Path, port: u16, location: &str) -> Proxy {
     let path = folder.join("nginx.conf");
     fs::write(&path, nginx_config(folder, port, location)).unwrap();
     start("/usr/sbin/nginx", &["-e", "stderr", "-c", &path.display().to_string()], folder, port)

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::{Files, make_token};
-use crate::harness::{Client, Server};
-use crate::proxies::{free_port, recipe, start, start_nginx};
+use crate::harness::{Client, Server, free_port};
+use crate::proxies::{recipe, start, start_nginx};
 
 const OPERATING: &str = include_str!("../../../src/guide/operating.md");
 
