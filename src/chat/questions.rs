@@ -50,6 +50,10 @@ impl Chat {
                 Some(sender) => self.find_elsewhere(&Text::of_name(&sender.name), None),
                 None => Vec::new(),
             },
+            Request::Register if self.access.has_registration => {
+                let claim = self.name(id).and_then(|name| self.claim(id, name, ClaimOver::Nobody, true));
+                claim.into_iter().collect()
+            }
             Request::Moderate(moderation) => {
                 self.moderator(id).map_or(Vec::new(), |by| self.questions_of_moderation(by, moderation))
             }
@@ -126,16 +130,16 @@ impl Chat {
         if self.look_alikes(name.as_str()).iter().any(is_others) {
             return home.into_iter().collect();
         }
-        self.claim(id, name, ClaimOver::Nobody).into_iter().chain(home).collect()
+        let is_account = self.access.identity(id).is_of(name);
+        self.claim(id, name, ClaimOver::Nobody, is_account).into_iter().chain(home).collect()
     }
 
     fn questions_of_account(&self, id: ClientId, account: &Name) -> Vec<Question> {
         let home = self.question_of_home(id).filter(|_| self.is_unnamed(id));
-        self.claim(id, account, self.claim_over()).into_iter().chain(home).collect()
+        self.claim(id, account, self.claim_over(), true).into_iter().chain(home).collect()
     }
 
-    fn claim(&self, id: ClientId, name: &Name, over: ClaimOver) -> Option<Question> {
-        let is_account = over != ClaimOver::Nobody || self.access.identity(id).is_of(name);
+    fn claim(&self, id: ClientId, name: &Name, over: ClaimOver, is_account: bool) -> Option<Question> {
         self.client(id)?;
         Some(Question::Claim { client: self.unique_id(id).serial, name: name.clone(), over, is_account })
     }

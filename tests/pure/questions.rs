@@ -169,6 +169,13 @@ fn request_that_concerns_only_this_process_asks_nothing() {
 }
 
 #[test]
+fn registration_claims_the_name_for_the_account() {
+    let mut talk = Talk::under("--registration", "").with_others();
+    talk.comes(ANN, "ann");
+    assert_eq!(asked(&talk, ANN, Request::Register), [claim_of_account(1, "ann", ClaimOver::Nobody)]);
+}
+
+#[test]
 fn login_claims_the_name_of_the_account_from_everybody_or_only_from_guests() {
     for (flags, over) in [("", ClaimOver::Everybody), ("--takeover older", ClaimOver::Guests)] {
         let mut talk = Talk::under(flags, SECTIONS).with_others();

@@ -230,6 +230,20 @@ fn register(chat: &mut Moderated, process: usize, name: &str) -> (Guest, String)
 }
 
 #[test]
+fn session_that_has_registered_its_name_keeps_it_from_a_later_login_at_another_process() {
+    let mut chat = Moderated::new();
+    let (zoe, token) = register(&mut chat, 0, "zoe");
+    let later = chat.cluster.join(1, "later");
+    chat.cluster.unread(zoe);
+    chat.cluster.say(later, &format!("/login {token}"));
+    chat.cluster.run();
+    let lines = chat.cluster.unread(later);
+    assert!(lines.contains(&"-- the name zoe is taken".into()), "{lines:?}");
+    chat.expect(zoe, &[]);
+    chat.cluster.end();
+}
+
+#[test]
 fn registered_name_belongs_to_its_account_at_each_process() {
     let mut chat = Moderated::new();
     let (zoe, token) = register(&mut chat, 0, "zoe");
