@@ -101,7 +101,8 @@ impl Redis {
     }
 }
 
-const FAST: [&str; 6] = ["--rate", "off", "--history", "1000", "--max-rooms", "20000"];
+const FAST: [&str; 8] =
+    ["--rate", "off", "--history", "1000", "--max-rooms", "20000", "--max-clients", "19000"];
 
 fn print_latency(cores: Cores) {
     let alone = Server::start(&FAST);

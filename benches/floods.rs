@@ -72,7 +72,8 @@ fn main() -> ExitCode {
 }
 
 fn measure_all() -> Result<(), String> {
-    let mut server = Server::start(&["--rate", "off", "--history", "100", "--max-http", "2000"]);
+    let mut server =
+        Server::start(&["--rate", "off", "--history", "100", "--max-http", "2000", "--max-clients", "12000"]);
     fill_room(&server);
     let mut bystanders = Bystanders::enter(&server);
     println!("{:<36}{:>9}{:>9}{:>9}{:>12}", "delay of a line, ms", "p50", "p99", "max", "p99 × idle");

@@ -96,7 +96,7 @@ fn binary_megabytes() -> f64 {
 
 fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
     // With everything as it is by default, so with an allowance for each.
-    let server = Server::start(&[]);
+    let server = Server::start(&["--max-clients", "12000"]);
     let first = connect(&server, 0, 1);
     let before = resident_bytes(server.process.0.id()).expect("/proc");
     let clients = connect(&server, 1, IDLE_CLIENTS);

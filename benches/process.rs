@@ -37,7 +37,7 @@ impl Server {
         let (process, addresses) = Process::start(
             Command::new(env!("CARGO_BIN_EXE_chinwag"))
                 .args(["--line", "127.0.0.1:0", "--http", "127.0.0.1:0", "--print-addresses"])
-                .args(["--log", "warn", "--max-clients", "19000"])
+                .args(["--log", "error"])
                 .args(flags),
         );
         let address = |at| addresses.split('"').nth(at).expect("an address").parse().expect("an address");
