@@ -67,14 +67,17 @@ impl<N: Net> Server<N> {
         questions: &[Question],
         then: Then,
     ) -> Option<(Facts, Then)> {
-        if questions.is_empty() || self.linked.is_none() {
-            return Some((Facts::default(), then));
-        }
-        if let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token) {
+        // Answers serve one request, even if it has no questions any more.
+        if self.known_facts(token).is_some()
+            && let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token)
+        {
             if asked == questions {
                 return Some((facts, then));
             }
             self.settle_claims(token, &asked, &facts);
+        }
+        if questions.is_empty() || self.linked.is_none() {
+            return Some((Facts::default(), then));
         }
         self.ask(token, questions.to_vec(), then);
         None

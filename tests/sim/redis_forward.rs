@@ -148,6 +148,49 @@ fn http_request_moderates_a_client_of_another_process() {
 }
 
 #[test]
+fn client_that_leaves_before_the_request_arrives_is_reported_as_gone() {
+    let mut moderated = Moderated::new();
+    for line in ["/kick bob", "/whois bob"] {
+        let bob = moderated.join("bob");
+        moderated.cluster.set_frozen(1, true);
+        moderated.ask(line, &[]);
+        moderated.cluster.say(bob, "/quit");
+        moderated.cluster.set_frozen(1, false);
+        let answer = ["-- bob left", "-- nobody is called bob. /who lists the names"];
+        moderated.cluster.expect(moderated.moderator, &answer);
+    }
+    moderated.cluster.end();
+}
+
+/// The moderator loses the right while its request is at the other process, so nothing takes the outcome.
+#[test]
+fn outcome_of_a_refused_request_is_not_the_answer_to_a_later_one() {
+    let mut moderated = Moderated::new();
+    let admin = moderated.cluster.connect(0, "ann\na");
+    moderated.cluster.run();
+    let bob = moderated.cluster.join(1, "bob");
+    moderated.cluster.run();
+    moderated.cluster.unread(moderated.moderator);
+    moderated.cluster.set_frozen(1, true);
+    moderated.ask("/kick bob spam", &[]);
+    moderated.cluster.say(admin, "/mute mod");
+    moderated.cluster.run();
+    moderated.cluster.set_frozen(1, false);
+    moderated.cluster.run();
+    let lines = moderated.cluster.unread(moderated.moderator).join("\n");
+    assert!(lines.contains("a moderator has muted you") && lines.contains("bob left"), "{lines}");
+    moderated.cluster.unread(bob);
+    let bob = moderated.cluster.join(1, "bob");
+    moderated.cluster.say(admin, "/unmute mod");
+    moderated.cluster.run();
+    moderated.cluster.say(moderated.moderator, "/kick bob spam");
+    moderated.cluster.run();
+    let lines = moderated.cluster.unread(bob).join("\n");
+    assert!(lines.contains("mod has removed you: spam"), "{lines}");
+    moderated.cluster.end();
+}
+
+#[test]
 fn process_that_does_not_answer_is_reported_after_the_timeout() {
     let mut moderated = Moderated::new();
     moderated.join("bob");
