@@ -67,17 +67,14 @@ impl<N: Net> Server<N> {
         questions: &[Question],
         then: Then,
     ) -> Option<(Facts, Then)> {
-        // Answers serve one request, even if it has no questions any more.
-        if self.known_facts(token).is_some()
-            && let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token)
-        {
+        if questions.is_empty() || self.linked.is_none() {
+            return Some((Facts::default(), then));
+        }
+        if let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token) {
             if asked == questions {
                 return Some((facts, then));
             }
             self.settle_claims(token, &asked, &facts);
-        }
-        if questions.is_empty() || self.linked.is_none() {
-            return Some((Facts::default(), then));
         }
         self.ask(token, questions.to_vec(), then);
         None
@@ -131,6 +128,7 @@ impl<N: Net> Server<N> {
         asked.facts = Some(facts);
         let then = std::mem::replace(&mut asked.then, Then::Decode);
         self.end_asking(token);
+        let is_decoded = matches!(then, Then::Decode);
         match then {
             Then::Decode => {
                 if let Some(connection) = self.roster.live_mut(token) {
@@ -141,6 +139,10 @@ impl<N: Net> Server<N> {
             Then::Request(request, tag) => self.handle_request(token, Ok(request), tag),
             Then::Http(request) => self.route_http(token, request),
             Then::Enter(arrival) => self.enter_chat(token, arrival),
+        }
+        // A request that is refused meanwhile takes no answers, and a later one must not find them.
+        if !is_decoded && self.known_facts(token).is_some() {
+            self.forget_questions(token);
         }
         self.roster.wake(token);
         self.roster.arm(token);
