@@ -124,6 +124,9 @@ pub fn encode_outcome(ask: u64, outcome: &Outcome) -> String {
         Err(problem @ Problem::NotMuted(name)) => {
             OutcomeFields { error: error(problem), name: string(name), ..empty }
         }
+        Err(problem @ Problem::NoSuchClient(name)) => {
+            OutcomeFields { error: error(problem), name: Some(name.as_str().into()), ..empty }
+        }
         Err(problem @ Problem::CantModerate(why)) => {
             OutcomeFields { error: error(problem), text: Some(why.clone()), ..empty }
         }
@@ -132,7 +135,7 @@ pub fn encode_outcome(ask: u64, outcome: &Outcome) -> String {
     format!("chinwag outcome {ask} {}", to_json(&fields))
 }
 
-/// Parses `ASK JSON`. Without an outcome the client is not there any more.
+/// Parses `ASK JSON`. An error that this process does not know is no outcome.
 pub fn decode_outcome(raw: &str) -> Option<(u64, Option<Outcome>)> {
     let (ask, raw) = raw.split_once(' ')?;
     let fields: OutcomeFields = serde_json::from_str(raw).ok()?;
@@ -146,6 +149,7 @@ impl OutcomeFields {
         let text = |text: Option<String>| text.as_deref().and_then(Text::clean);
         Some(match self.error.as_deref() {
             Some("role_too_high") => Err(Problem::RoleTooHigh { name: name()?, role: role()? }),
+            Some("nobody") => Err(Problem::NoSuchClient(text(self.name)?)),
             Some("not_muted") => Err(Problem::NotMuted(name()?)),
             Some("cant_moderate") => Err(Problem::CantModerate(self.text?)),
             Some("filtered") => Err(Problem::Filtered),

@@ -240,7 +240,8 @@ impl Backplane {
             }
             Question::Find { name, request } => {
                 holder = holder.filter(|holder| Name::are_same(holder.name.as_str(), name.as_str()));
-                if let (Some(request), Some(ask), Some(holder)) = (request, ask, &holder) {
+                let open = ask.filter(|ask| self.asks.contains_key(ask));
+                if let (Some(request), Some(ask), Some(holder)) = (request, open, &holder) {
                     self.forward(ask, holder, request, now.moment);
                     is_forwarded = true;
                 }

@@ -185,7 +185,7 @@ impl Chat {
         for id in ids.iter().copied() {
             self.access.watch_mute(id, ctx.now);
             ctx.reply(id, Event::Muted { by: by.clone(), length });
-            // A person has read of a mute already.
+            // The notice of a mute is enough for a line client.
             if length.is_none() || self.clients.dialect(id) != Some(Dialect::Line) {
                 self.apply_rights(id, ctx);
             }

@@ -45,7 +45,7 @@ pub struct ReplyReader {
     /// Bytes that are not parsed yet, from `start` on.
     bytes: Vec<u8>,
     start: usize,
-    /// Arrays that lack elements: the number of these, and those that are here. The innermost is the last one.
+    /// Unfinished arrays: the number of missing elements, and the parsed ones. The innermost array is the last one.
     arrays: Vec<(usize, Vec<Reply>)>,
     /// Parsed bytes of the unfinished reply.
     parsed_bytes: usize,
@@ -123,7 +123,7 @@ impl ReplyReader {
     }
 }
 
-/// The element at the begin of the bytes, and its length; `None` if its end is not here yet.
+/// The element at the start of the bytes, and its length; `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> Result<Option<(Element, usize)>, ReplyError> {
     let Some(kind) = bytes.first() else {
         return Ok(None);

@@ -191,6 +191,8 @@ impl<N: Net> Server<N> {
 
     /// Carries out an action of a moderator. If the state file can't be written, the response says so.
     fn moderate(&mut self, (identity, facts): (&Identity, &Facts), moderation: Moderation) -> HttpResponse {
+        // The failure to save a change of another process concerns no request.
+        self.save_error = None;
         let done =
             self.call_chat(|chat, now, effects| chat.moderate(identity, moderation, (now, facts), effects));
         match (done, self.save_error.take()) {

@@ -128,6 +128,7 @@ impl<N: Net> Server<N> {
         asked.facts = Some(facts);
         let then = std::mem::replace(&mut asked.then, Then::Decode);
         self.end_asking(token);
+        let is_decoded = matches!(then, Then::Decode);
         match then {
             Then::Decode => {
                 if let Some(connection) = self.roster.live_mut(token) {
@@ -138,6 +139,10 @@ impl<N: Net> Server<N> {
             Then::Request(request, tag) => self.handle_request(token, Ok(request), tag),
             Then::Http(request) => self.route_http(token, request),
             Then::Enter(arrival) => self.enter_chat(token, arrival),
+        }
+        // A request that is refused meanwhile takes no answers, and a later one must not find them.
+        if !is_decoded && self.known_facts(token).is_some() {
+            self.forget_questions(token);
         }
         self.roster.wake(token);
         self.roster.arm(token);

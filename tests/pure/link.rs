@@ -7,8 +7,8 @@ use std::time::Duration;
 use chinwag::backplane::{Backplane, Link, LinkAction};
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Body, Change, ClaimOver, Epoch, Facts, Holder, LocalEvent, Message, MessageId, MessageKind, Order,
-    Payload, Presence, Question, RemoteEvent, RoomPosition, Sender, UniqueId,
+    Body, Change, ClaimOver, Epoch, Facts, ForwardedRequest, Holder, LocalEvent, Message, MessageId,
+    MessageKind, Order, Payload, Presence, Question, RemoteEvent, RoomPosition, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
 use chinwag::time::{Moment, Now};
@@ -721,6 +721,22 @@ fn questions_are_answered_together() {
     assert_eq!(facts.rooms, Some((vec![(RoomName::lobby(), 12)], 2)));
     let members = facts.members.unwrap();
     assert_eq!((members.names, members.count), (vec![name("ann"), name("guest-7")], 2));
+}
+
+#[test]
+fn request_of_a_connection_that_has_ended_is_not_forwarded() {
+    let whois = ForwardedRequest::Whois { name: text("ann"), with_address: false };
+    for ends in [false, true] {
+        let mut rig = Rig::up("");
+        let find = Question::Find { name: text("ann"), request: Some(whois.clone()) };
+        rig.backplane.ask(7, vec![(find, None)], rig.now);
+        assert_eq!(rig.command_names(), ["HGET"]);
+        if ends {
+            rig.backplane.forget(7);
+        }
+        rig.answer(&bulk(&format!("{OTHER:016x} 9 0 ann")));
+        assert_eq!(rig.command_names(), if ends { vec![] } else { vec!["PUBLISH"] });
+    }
 }
 
 #[test]

@@ -436,6 +436,17 @@ fn values_of_other_programs_are_ignored_and_ended_entries_are_deleted() {
     chat.cluster.end();
 }
 
+#[test]
+fn http_request_is_not_answered_with_the_failure_to_save_an_earlier_change() {
+    let mut chat = Moderated::new();
+    fs::remove_dir_all(chat.folder.path()).expect("no folder");
+    chat.expect_order(0, "/ban eve", "eve is banned");
+    let get = "GET /admin/bans HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\n\r\n";
+    let answer = chat.cluster.ask_http(1, get);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("eve"), "{answer}");
+    chat.cluster.end();
+}
+
 /// The kept tables of a process, sorted.
 fn tables(chat: &mut Moderated, process: usize) -> Vec<String> {
     let state = chat.cluster.stage(process).server.chat().access().state(Now::default());

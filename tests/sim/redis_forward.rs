@@ -51,6 +51,15 @@ impl Moderated {
     }
 }
 
+/// An HTTP request with that body.
+fn kick(body: &str) -> String {
+    format!(
+        "POST /admin/kick HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 #[test]
 fn kick_removes_a_client_of_another_process_and_all_see_the_reason() {
     let mut moderated = Moderated::new();
@@ -132,18 +141,57 @@ fn sender_at_another_process_is_told_that_a_client_is_away() {
 fn http_request_moderates_a_client_of_another_process() {
     let mut moderated = Moderated::new();
     let bob = moderated.join("bob");
-    let post = |path: &str, body: &str| {
-        format!(
-            "POST /admin/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer m\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-    };
-    let answer = moderated.cluster.ask_http(0, &post("kick", r#"{"name":"bob"}"#));
+    let answer = moderated.cluster.ask_http(0, &kick(r#"{"name":"bob"}"#));
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("bob was removed"), "{answer}");
     moderated.cluster.expect(bob, &["-- mod has removed you", "-- a moderator has removed you"]);
-    let answer = moderated.cluster.ask_http(0, &post("kick", r#"{"name":"bob"}"#));
+    let answer = moderated.cluster.ask_http(0, &kick(r#"{"name":"bob"}"#));
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    moderated.cluster.end();
+}
+
+#[test]
+fn client_that_leaves_before_the_request_arrives_is_reported_as_gone() {
+    let mut moderated = Moderated::new();
+    for line in ["/kick bob", "/whois bob"] {
+        let bob = moderated.join("bob");
+        moderated.cluster.set_frozen(1, true);
+        moderated.ask(line, &[]);
+        moderated.cluster.say(bob, "/quit");
+        moderated.cluster.set_frozen(1, false);
+        let answer = ["-- bob left", "-- nobody is called bob. /who lists the names"];
+        moderated.cluster.expect(moderated.moderator, &answer);
+    }
+    moderated.cluster.end();
+}
+
+/// The moderator is muted while its requests are at the other process, so nothing takes the outcomes.
+#[test]
+fn outcome_of_a_refused_request_is_not_the_answer_to_a_later_one() {
+    let mut moderated = Moderated::new();
+    let cluster = &mut moderated.cluster;
+    let (by_line, admin) = (moderated.moderator, cluster.connect(0, "ann\na"));
+    let by_http = cluster.stage(0).connect_http();
+    let request = kick(r#"{"name":"cy","reason":"spam"}"#);
+    let mut removed = Vec::new();
+    for is_muted in [true, false] {
+        cluster.say(admin, "/unmute mod");
+        cluster.run();
+        let guests = [cluster.join(1, "bob"), cluster.join(1, "cy")];
+        cluster.set_frozen(1, true);
+        cluster.say(by_line, "/kick bob spam");
+        cluster.stage(0).send(by_http, request.as_bytes());
+        cluster.run();
+        if is_muted {
+            cluster.say(admin, "/mute mod");
+            cluster.run();
+        }
+        cluster.set_frozen(1, false);
+        cluster.run();
+        removed.push(guests.map(|guest| cluster.unread(guest).join("\n").contains("removed you: spam")));
+        let lines = cluster.unread(by_line).join("\n");
+        assert_eq!(lines.contains("a moderator has muted you"), is_muted, "{lines}");
+    }
+    assert_eq!(removed, [[true; 2]; 2]);
     moderated.cluster.end();
 }
 

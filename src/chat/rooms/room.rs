@@ -129,7 +129,7 @@ impl Room {
         self.catching_up = (!ids.is_empty()).then(|| ids.into());
     }
 
-    /// The end of the room's numbers, for clients that have received everything before it.
+    /// The last position of the room, for clients that have received everything before it.
     pub fn position_event(&self) -> Event {
         let position = Position { epoch: self.epoch, seq: self.seq };
         Event::Position { room: self.name.clone(), position }

@@ -410,7 +410,7 @@ fn room_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'
     })
 }
 
-/// The object for messages of a room, or for the lack of them.
+/// The object for messages of a room, for a position among them, or for lost ones.
 fn history_fields<'a>(event: &'a Event, extra: Extra<'a>) -> Option<ServerMessage<'a>> {
     Some(match event {
         Event::Message { room, message, .. } => {
