@@ -51,6 +51,21 @@ impl Scripts {
     }
 }
 
+/// Redis refuses the publication, and the process sends the entry again in the same part of the expiry.
+#[test]
+fn room_whose_first_append_was_refused_in_the_middle_expires_too() {
+    let mut scripts = Scripts::new();
+    let args = ["a", "1", "100", "1000", "7", "e1", "{}"];
+    scripts.redis.refuse("PUBLISH", Some("NOPERM no"));
+    let refused = scripts.call(PROCESS, "1", "append", &args);
+    assert!(refused.starts_with("-ERR"), "{refused}");
+    scripts.redis.refuse("PUBLISH", None);
+    assert_eq!(scripts.call(PROCESS, "1", "append", &args), "*2\n:1\n$2\ne1\n");
+    for key in ["k@meta:a", "k@stream:a"] {
+        assert_eq!(scripts.request(&["PTTL", key]), ":1000\n", "{key}");
+    }
+}
+
 #[test]
 fn script_of_an_earlier_session_changes_nothing_and_publishes_nothing() {
     let mut rng = fastrand::Rng::with_seed(1);

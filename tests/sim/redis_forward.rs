@@ -78,6 +78,8 @@ fn mute_of_a_guest_of_another_process_holds_until_it_is_lifted() {
     let mut moderated = Moderated::new();
     let bob = moderated.join("bob");
     moderated.ask("/unmute bob", &["-- bob is not muted"]);
+    moderated.ask("/mute bob 500ms", &["-- bob is muted for 1 s"]);
+    moderated.cluster.expect(bob, &["-- mod has muted you for 1 s"]);
     moderated.ask("/mute bob 1h", &["-- bob is muted for 60 min"]);
     moderated.cluster.expect(bob, &["-- mod has muted you for 60 min"]);
     moderated.cluster.ask(bob, "hi", &["-- a moderator has muted you for 60 min"]);

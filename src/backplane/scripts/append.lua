@@ -11,12 +11,12 @@ end
 -- Redis may refuse a command in the middle, and the process then sends the entry again. A first write finds out whether Redis
 -- accepts writes. Without the right to publish nothing may be kept. If the stream is refused, the entry gets another offset
 -- later, so the serial number is recorded last. Processes that have seen the entry before know its id.
-redis.call('HSET', meta, 'renewed', period)
+redis.call('HSET', meta, 'epoch', epoch)
 offset = tonumber(offset or '0') + 1
 publish(room, offset .. ' ' .. epoch, '-', entry)
 redis.call('HSET', meta, 'offset', offset)
 redis.call('XADD', key('stream', room), 'MAXLEN', most, offset .. '-1', 'e', entry)
-redis.call('HSET', meta, last, serial)
+redis.call('HSET', meta, last, serial, 'renewed', period)
 if renewed ~= period then
   keep(room, expiry)
 end
