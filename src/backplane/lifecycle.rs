@@ -297,9 +297,9 @@ impl Backplane {
         self.counts.errors += 1;
         let refused = self.queue.oldest().filter(|_| link == Link::Commands);
         let mut refused = refused.filter(|command| !command.is_repeated()).cloned();
-        if let Some(LinkCommand::Publish { private, .. }) = &mut refused {
+        if let Some(LinkCommand::Publish { if_lost, .. }) = &mut refused {
             // The sender is told below that its message is undelivered.
-            *private = None;
+            *if_lost = None;
         }
         self.fail(error, now.moment);
         self.refused = refused.or(self.refused.take());
@@ -339,9 +339,7 @@ impl Backplane {
         self.deliver_unreturned();
         for command in self.queue.take() {
             match command {
-                LinkCommand::Publish { private: Some((by, to)), .. } => {
-                    self.deliver(RemoteEvent::Undelivered { by, to });
-                }
+                LinkCommand::Publish { if_lost: Some(if_lost), .. } => self.handle_lost(if_lost),
                 command if command.outlives_session(self.process) => self.repeat(command),
                 _ => {}
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::command::{hex, keys_of};
-use super::queue::Submission;
+use super::queue::{IfLost, Submission};
 use super::rooms::Following;
 use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, forward, session};
 use crate::codec::resp;
@@ -25,7 +25,7 @@ pub(super) struct Ask {
 
 impl Backplane {
     /// Makes a change in a room. Returns its serial number, with which it comes back.
-    pub fn submit(&mut self, room: RoomName, change: Change, _now: Now) -> u64 {
+    pub fn submit(&mut self, room: RoomName, change: Change) -> u64 {
         self.serial += 1;
         let change = entry::with_id(change, MessageId { process: self.process, serial: self.serial });
         let submission = Submission { serial: self.serial, room, change, shown: false };
@@ -68,28 +68,23 @@ impl Backplane {
             }
             LocalEvent::Gone { client, name } => self.release(client, keys_of(&name)),
             LocalEvent::Private { to, by, from, text } => {
-                let private = (by.serial, to.name.clone());
+                let process = to.id.process;
                 let payload = entry::encode_private(to.id.serial, &to.name, by, &from, &text);
                 let payload = format!("chinwag private {payload}");
+                let if_lost = IfLost::Report { by: by.serial, to: to.name };
                 match self.is_accepted() {
-                    true => {
-                        self.push(LinkCommand::Publish {
-                            process: to.id.process,
-                            payload,
-                            private: Some(private),
-                        });
-                    }
-                    false => self.deliver(RemoteEvent::Undelivered { by: by.serial, to: to.name }),
+                    true => self.push(LinkCommand::Publish { process, payload, if_lost: Some(if_lost) }),
+                    false => self.handle_lost(if_lost),
                 }
             }
             LocalEvent::Undelivered { by, to } => {
-                self.publish(by.process, format!("chinwag undelivered {} {to}", by.serial));
+                self.publish(by.process, format!("chinwag undelivered {} {to}", by.serial), None);
             }
             LocalEvent::Away { by, name, text } => {
-                self.publish(by.process, entry::encode_away(by.serial, &name, &text));
+                self.publish(by.process, entry::encode_away(by.serial, &name, &text), None);
             }
             LocalEvent::Outcome { of, outcome } => {
-                self.publish(of.process, forward::encode_outcome(of.ask, &outcome));
+                self.publish(of.process, forward::encode_outcome(of.ask, &outcome), None);
             }
             LocalEvent::GuestsNeeded => self.push_if_attached(LinkCommand::Guests),
         }
@@ -144,7 +139,7 @@ impl Backplane {
     }
 
     /// Registers all clients of this process.
-    pub fn register(&mut self, clients: &[Presence], _now: Now) {
+    pub fn register(&mut self, clients: &[Presence]) {
         let stage = self.phase.active_mut().map(|active| &mut active.stage);
         // The session may have ended meanwhile, and the next one asks again.
         let Some(Stage::Registering { rooms, is_quiet, has_claimed }) = stage else {
@@ -261,14 +256,23 @@ impl Backplane {
     }
 
     /// Publishes a payload for another process, which may be gone.
-    fn publish(&mut self, process: u64, payload: String) {
-        self.push_if_attached(LinkCommand::Publish { process, payload, private: None });
+    fn publish(&mut self, process: u64, payload: String, if_lost: Option<IfLost>) {
+        self.push_if_attached(LinkCommand::Publish { process, payload, if_lost });
+    }
+
+    /// Handles a publication that no process has received.
+    pub(super) fn handle_lost(&mut self, publication: IfLost) {
+        match publication {
+            IfLost::Report { by, to } => self.deliver(RemoteEvent::Undelivered { by, to }),
+            IfLost::Complete { ask } => self.complete(ask, None),
+        }
     }
 
     /// Forwards a request to the process of the client. Its outcome completes the question, or else the deadline does.
     pub(super) fn forward(&mut self, ask: u64, to: &Holder, request: &ForwardedRequest, now: Moment) {
         let from = ForwardedBy { process: self.process, ask };
-        self.publish(to.id.process, forward::encode_request(from, &to.name, request));
+        let payload = forward::encode_request(from, &to.name, request);
+        self.publish(to.id.process, payload, Some(IfLost::Complete { ask }));
         self.forwarded.push_back((now + self.timeout, ask));
     }
 

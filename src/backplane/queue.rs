@@ -40,11 +40,11 @@ pub enum LinkCommand {
         key: String,
         value: String,
     },
-    /// Publish in a process's channel. A `private` message of a client has a recipient.
+    /// Publish in a process's channel.
     Publish {
         process: u64,
         payload: String,
-        private: Option<(u32, Name)>,
+        if_lost: Option<IfLost>,
     },
     Release {
         client: u32,
@@ -56,6 +56,15 @@ pub enum LinkCommand {
         question: Question,
     },
     Submit(Box<Submission>),
+}
+
+/// The effect if no process receives a publication.
+#[derive(Clone, Debug)]
+pub enum IfLost {
+    /// The client `by` gets an error, since its private message has no recipient.
+    Report { by: u32, to: Name },
+    /// The question about a forwarded request has no outcome.
+    Complete { ask: u64 },
 }
 
 /// A change that this process has made in a room.

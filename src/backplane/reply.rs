@@ -134,8 +134,8 @@ impl Backplane {
             LinkCommand::Table(_) => return self.handle_table(reply),
             LinkCommand::Heartbeat => return self.handle_heartbeat(list(reply)?, now),
             LinkCommand::Guests => self.deliver_guests(number(reply)?),
-            LinkCommand::Publish { private: Some((by, to)), .. } if *reply == Reply::Int(0) => {
-                self.deliver(RemoteEvent::Undelivered { by, to });
+            LinkCommand::Publish { if_lost: Some(if_lost), .. } if *reply == Reply::Int(0) => {
+                self.handle_lost(if_lost);
             }
             LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply, now),
             LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),

@@ -179,7 +179,7 @@ impl<N: Net> Server<N> {
                 LinkAction::Disconnect => linked.sockets = None,
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => {
-                    linked.backplane.register(&self.fanout.chat().presences(), self.now);
+                    linked.backplane.register(&self.fanout.chat().presences());
                 }
                 LinkAction::ReadTable => {
                     let state = self.fanout.chat().access().state(self.now);

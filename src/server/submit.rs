@@ -37,7 +37,7 @@ impl<N: Net> Server<N> {
         let Some(linked) = &mut self.linked else {
             return self.commit(room, Placed { change, order: Order::Next, author, receipt });
         };
-        let ticket = linked.backplane.submit(name, change, self.now);
+        let ticket = linked.backplane.submit(name, change);
         let submitter = author.and_then(|author| self.roster.token(author)).map(|token| {
             let tag = self.fanout.tag_for(token.into());
             Submitter::Client { token, tag, receipt }
@@ -58,7 +58,7 @@ impl<N: Net> Server<N> {
         if self.fanout.chat().is_disconnected() {
             return self.respond_in(token, &web::problem_response(&Problem::NotKept), &form);
         }
-        let ticket = linked.backplane.submit(room, change, self.now);
+        let ticket = linked.backplane.submit(room, change);
         linked.tickets.insert(ticket, Submitter::Http { token, form });
         self.begin_asking(token);
     }

@@ -109,7 +109,7 @@ impl Rig {
         loop {
             let actions = self.actions();
             if actions.contains(&LinkAction::Register) {
-                self.backplane.register(&self.clients, self.now);
+                self.backplane.register(&self.clients);
             }
             let commands = self.commands();
             if actions.is_empty() && commands.is_empty() {
@@ -193,7 +193,7 @@ impl Rig {
     }
 
     pub fn submit(&mut self, raw: &str) -> u64 {
-        self.backplane.submit(RoomName::lobby(), said(raw), self.now)
+        self.backplane.submit(RoomName::lobby(), said(raw))
     }
 
     pub fn after_millis(&mut self, millis: u64) {
@@ -391,7 +391,7 @@ fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
     rig.answer(&rig.hello.clone());
     let guests = LinkAction::Deliver(RemoteEvent::Guests { first: 4001, last: 5000 });
     assert_eq!(rig.actions(), [guests, LinkAction::Register]);
-    rig.backplane.register(&rig.clients.clone(), rig.now);
+    rig.backplane.register(&rig.clients.clone());
     let words =
         |rig: &mut Rig| -> Vec<String> { rig.commands().iter().map(|words| words.join(" ")).collect() };
     assert_eq!(words(&mut rig), ["claim 3 0 0 ann ann", "PING"]);
@@ -403,7 +403,7 @@ fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
         [lost, LinkAction::Register],
         "members are registered under the names they have got"
     );
-    rig.backplane.register(&rig.clients.clone(), rig.now);
+    rig.backplane.register(&rig.clients.clone());
     assert_eq!(
         words(&mut rig),
         [r#"members dev 50 3 "ann""#, r#"members lobby 50 3 "ann""#, "members old 50", "PING",]
@@ -424,7 +424,7 @@ fn registration_is_quiet_if_redis_has_lost_its_data_and_left_out_if_the_lease_ha
         let mut most = None;
         while !rig.backplane.is_accepted() {
             if rig.actions().contains(&LinkAction::Register) {
-                rig.backplane.register(&rig.clients.clone(), rig.now);
+                rig.backplane.register(&rig.clients.clone());
             }
             for words in rig.commands() {
                 if words[0] == "members" {
@@ -478,7 +478,7 @@ fn each_kind_of_change_has_its_script() {
     ];
     rig.follow("lobby", 0);
     for (change, script) in rows {
-        let ticket = rig.backplane.submit(RoomName::lobby(), change.clone(), rig.now);
+        let ticket = rig.backplane.submit(RoomName::lobby(), change.clone());
         let words = rig.commands().swap_remove(0);
         assert_eq!(words[0], script, "{words:?}");
         let entry = words.iter().find(|word| word.contains(r#""id""#)).unwrap().clone();
@@ -503,7 +503,7 @@ fn each_kind_of_change_has_its_script() {
 fn change_in_a_large_room_is_delivered_by_its_reply() {
     let mut rig = Rig::up("");
     rig.follow("lobby", 0);
-    let ticket = rig.backplane.submit(RoomName::lobby(), joined(1), rig.now);
+    let ticket = rig.backplane.submit(RoomName::lobby(), joined(1));
     assert_eq!(rig.command_names(), ["enter"]);
     rig.answer(&array(&[":51", ":0"]));
     let (room, order) = (RoomName::lobby(), Order::Unnumbered);
@@ -580,8 +580,8 @@ fn outage_shows_changes_at_once_and_appends_messages_later() {
     rig.submit("one");
     let raw = Payload::Binary([7].into());
     let raw = Change::Relayed { payload: raw, from: name("ann"), message: None };
-    rig.backplane.submit(RoomName::lobby(), raw.clone(), rig.now);
-    rig.backplane.submit(RoomName::lobby(), joined(1), rig.now);
+    rig.backplane.submit(RoomName::lobby(), raw.clone());
+    rig.backplane.submit(RoomName::lobby(), joined(1));
     let actions = rig.disconnect();
     let shown = |change, ticket| {
         let (room, order) = (RoomName::lobby(), Order::Unnumbered);
@@ -606,7 +606,7 @@ fn outage_shows_changes_at_once_and_appends_messages_later() {
     while !rig.backplane.is_accepted() {
         let actions = rig.actions();
         if actions.contains(&LinkAction::Register) {
-            rig.backplane.register(&[], rig.now);
+            rig.backplane.register(&[]);
         }
         delivered.extend(events(actions));
         for words in rig.commands() {
@@ -706,7 +706,7 @@ fn questions_are_answered_together() {
         }
         commands.iter().for_each(|words| rig.answer_one(words));
         if rig.actions().contains(&LinkAction::Register) {
-            rig.backplane.register(&[], rig.now);
+            rig.backplane.register(&[]);
         }
     };
     assert_eq!(names, ["sync", "who", "PING"]);
@@ -939,7 +939,7 @@ fn ending_process_buries_itself_after_its_last_words() {
     let mut rig = Rig::up("");
     rig.submit("bye");
     rig.backplane.leave();
-    rig.backplane.submit(RoomName::lobby(), joined(0), rig.now);
+    rig.backplane.submit(RoomName::lobby(), joined(0));
     let commands = rig.commands();
     assert_eq!(commands[0][0], "append");
     assert_eq!(commands[1], ["bury", "0000000000c0ffee", "50", "\"its server is gone\""]);
@@ -982,10 +982,10 @@ fn refused_question_is_repeated_even_after_its_answer() {
     rig.commands();
     rig.answer(&array(&[":1", &bulk("db1"), ":3000"]));
     rig.actions();
-    rig.backplane.register(&[], rig.now);
+    rig.backplane.register(&[]);
     rig.commands();
     rig.answer("+PONG\r\n");
-    rig.backplane.register(&[], rig.now);
+    rig.backplane.register(&[]);
     assert_eq!(rig.command_names(), ["rooms", "PING"]);
     rig.answer(&array(&[":0"]));
     assert!(!rig.actions().iter().any(|action| matches!(action, LinkAction::Answer { .. })));
@@ -1001,7 +1001,7 @@ fn subscribers_that_came_during_an_outage_have_missed_an_unknown_number() {
     while !rig.backplane.is_accepted() {
         let actions = rig.actions();
         if actions.contains(&LinkAction::Register) {
-            rig.backplane.register(&[], rig.now);
+            rig.backplane.register(&[]);
         }
         delivered.extend(events(actions));
         for words in rig.commands() {

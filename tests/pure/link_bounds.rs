@@ -22,7 +22,7 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
     let mut appended = Vec::new();
     while !rig.backplane.is_accepted() {
         if rig.actions().contains(&LinkAction::Register) {
-            rig.backplane.register(&[], rig.now);
+            rig.backplane.register(&[]);
         }
         for words in rig.commands() {
             match words[0].as_str() {
@@ -49,7 +49,7 @@ fn all_clients_of_a_large_process_are_registered_in_a_window() {
     let mut most = 0;
     while !rig.backplane.is_accepted() {
         if rig.actions().contains(&LinkAction::Register) {
-            rig.backplane.register(&rig.clients.clone(), rig.now);
+            rig.backplane.register(&rig.clients.clone());
         }
         let commands = rig.commands();
         most = most.max(commands.iter().filter(|words| words[0] == "claim").count());

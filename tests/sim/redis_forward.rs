@@ -198,6 +198,16 @@ fn outcome_of_a_refused_request_is_not_the_answer_to_a_later_one() {
 }
 
 #[test]
+fn process_that_has_just_died_is_reported_at_once() {
+    let mut moderated = Moderated::new();
+    moderated.join("bob");
+    moderated.cluster.kill(1);
+    moderated
+        .ask("/kick bob", &["-- bob is connected to another server, which does not answer. try again later"]);
+    moderated.cluster.end();
+}
+
+#[test]
 fn process_that_does_not_answer_is_reported_after_the_timeout() {
     let mut moderated = Moderated::new();
     moderated.join("bob");

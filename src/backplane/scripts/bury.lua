@@ -23,12 +23,7 @@ for _, room in ipairs(rooms) do
     end
   end
 end
-for _, name in ipairs(redis.call('SMEMBERS', key('names', dead))) do
-  local claim = redis.call('HGET', key('names'), name) or ''
-  if string.find(claim, dead .. ' ', 1, true) == 1 then
-    redis.call('HDEL', key('names'), name)
-  end
-end
-redis.call('DEL', key('rooms', dead), key('names', dead))
+free_names(dead)
+redis.call('DEL', key('rooms', dead))
 redis.call('SREM', key('processes'), dead)
 return #rooms

@@ -71,6 +71,17 @@ local function list(kind, value)
   redis.call('SADD', key(kind, process), value)
 end
 
+-- Deletes the claims of a process. Others may have been given the names since.
+local function free_names(of)
+  for _, name in ipairs(redis.call('SMEMBERS', key('names', of))) do
+    local claim = redis.call('HGET', key('names'), name) or ''
+    if string.find(claim, of .. ' ', 1, true) == 1 then
+      redis.call('HDEL', key('names'), name)
+    end
+  end
+  redis.call('DEL', key('names', of))
+end
+
 -- Removes the sets of a room's members that are empty from the list of the process.
 local function forget_if_empty(room)
   if redis.call('EXISTS', key('members', process, room)) == 0 then

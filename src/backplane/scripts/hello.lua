@@ -38,13 +38,7 @@ redis.call('SET', key('lease', process), session, 'PX', lease)
 redis.call('SADD', key('processes'), process)
 local reply = { must and 1 or 0, redis.call('GET', key('database')), redis.call('INCRBY', key('guests'), guests) }
 if must then
-  for _, name in ipairs(redis.call('SMEMBERS', key('names', process))) do
-    local claim = redis.call('HGET', key('names'), name) or ''
-    if string.find(claim, process .. ' ', 1, true) == 1 then
-      redis.call('HDEL', key('names'), name)
-    end
-  end
-  redis.call('DEL', key('names', process))
+  free_names(process)
   local rooms = redis.call('SMEMBERS', key('rooms', process))
   table.sort(rooms)
   for _, room in ipairs(rooms) do
