@@ -101,6 +101,36 @@ fn every_path_of_the_http_listener_is_in_the_guide() {
     }
 }
 
+/// Returns the commands that a script calls.
+fn commands_of(script: &str) -> BTreeSet<&str> {
+    script.split("redis.call('").skip(1).filter_map(|rest| Some(rest.split_once('\'')?.0)).collect()
+}
+
+#[test]
+fn rights_in_redis_are_those_that_scripts_use_and_each_session_tries_them() {
+    /// Commands that processes send themselves.
+    const PLAIN: &str = "evalsha incrby ping publish script|load subscribe unsubscribe";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backplane/scripts");
+    let paths = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path());
+    let (hello, others): (Vec<_>, Vec<_>) = paths.partition(|path| path.ends_with("hello.lua"));
+    let text = |paths: Vec<_>| paths.iter().map(|path| fs::read_to_string(path).expect("a script")).collect();
+    let (hello, others): (String, String) = (text(hello), text(others));
+    let missing: Vec<_> = commands_of(&others).difference(&commands_of(&hello)).copied().collect();
+    assert!(missing.is_empty(), "hello.lua does not try {missing:?}");
+    let page = read("src/guide/cluster.md");
+    let listed: BTreeSet<&str> =
+        page.split("```text\n").filter(|block| block.starts_with("+ping")).flat_map(block_words).collect();
+    let used = commands_of(&hello).into_iter().map(str::to_lowercase).collect::<Vec<_>>();
+    let used: BTreeSet<&str> = used.iter().map(String::as_str).chain(PLAIN.split(' ')).collect();
+    assert_eq!(listed, used);
+}
+
+/// Returns the rights in a block of code.
+fn block_words(block: &str) -> impl Iterator<Item = &str> {
+    let (block, _) = block.split_once("```").expect("it ends");
+    block.split_whitespace().filter_map(|word| word.strip_prefix('+'))
+}
+
 #[test]
 fn files_that_the_list_of_faults_names_exist() {
     let page = read("src/guide/faults.md");

@@ -13,7 +13,7 @@ const ESCAPED: &str = "s3cret%2Fw%25rd%40%3F";
 
 /// All commands that chinwag needs at a Redis with its own users, besides the key pattern and the channel pattern. The
 /// guide lists them, too. `SELECT` is needed only if the URL has a database.
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 32] = [
     "del",
     "evalsha",
     "exists",
@@ -21,7 +21,6 @@ const COMMANDS: [&str; 33] = [
     "hdel",
     "hget",
     "hgetall",
-    "hincrby",
     "hmget",
     "hset",
     "hsetnx",
