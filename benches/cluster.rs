@@ -153,7 +153,7 @@ fn print_processor_time(cores: Cores) {
         let mut ann = join(talker.line, "ann", "dev");
         // The summary of the joins is due ten seconds after the first.
         sleep(Duration::from_secs(11));
-        clients.iter_mut().for_each(|client| read_until(client, ""));
+        clients.iter_mut().for_each(drain);
         let before = processor_time(receiver.process.0.id()).expect("/proc");
         let line = format!("{}\n", "x".repeat(63));
         for number in 0..DELIVERED + IN_FLIGHT {
@@ -349,13 +349,15 @@ fn join(address: SocketAddr, name: &str, room: &str) -> TcpStream {
     enter(address, &format!("{name}\n/join {room}\n"), &format!("in #{room}"))
 }
 
-/// Reads until the text ends so, and nothing behind it. With an empty text it reads what is there.
+/// Reads what is there.
+fn drain(client: &mut TcpStream) {
+    client.set_nonblocking(true).expect("a mode");
+    while matches!(client.read(&mut [0; 65536]), Ok(1..)) {}
+    client.set_nonblocking(false).expect("a mode");
+}
+
+/// Reads until the text ends so, and nothing behind it.
 fn read_until(client: &mut TcpStream, end: &str) {
-    if end.is_empty() {
-        client.set_nonblocking(true).expect("a mode");
-        while matches!(client.read(&mut [0; 65536]), Ok(1..)) {}
-        return client.set_nonblocking(false).expect("a mode");
-    }
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.ends_with(end) {
         client.read_exact(&mut byte).expect("a byte");

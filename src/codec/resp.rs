@@ -1,7 +1,7 @@
 //! Redis's protocol, version 2 (RESP2): commands are encoded, and replies are parsed
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 //!
-//! A library for these five kinds of replies took a sixth of a first build.
+//! A library for these five kinds of replies took a tenth of the processor time of a first build.
 
 use std::io::Write;
 
