@@ -135,8 +135,9 @@ impl Backplane {
         match change {
             _ if submission.is_appended() => {
                 let period = u128::from(self.unix_millis) / (expiry / EXPIRY_PERIODS).max(1);
-                let words: [&dyn Display; 7] =
-                    [&room, serial, &self.kept_entries(), &expiry, &period, &new, &entry];
+                let before = self.queue.last_appending();
+                let words: [&dyn Display; 8] =
+                    [&room, serial, &before, &self.kept_entries(), &expiry, &period, &new, &entry];
                 self.script(Script::Append, &words)
             }
             Change::Topic { .. } => {

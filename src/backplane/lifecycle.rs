@@ -340,6 +340,8 @@ impl Backplane {
         for command in self.queue.take() {
             match command {
                 LinkCommand::Publish { if_lost: Some(if_lost), .. } => self.handle_lost(if_lost),
+                // It may have begun a lease, and so the next one does not find out that the process was removed before.
+                LinkCommand::Hello => self.is_registered = false,
                 command if command.outlives_session(self.process) => self.repeat(command),
                 _ => {}
             }

@@ -149,6 +149,8 @@ pub struct Queue {
     max_bytes: usize,
     /// The lost messages of each room that has an unsent `Lost`.
     losses: BTreeMap<RoomName, u64>,
+    /// The serial number of the last submission that was sent to be appended, or 0 after its reply.
+    appending: u64,
     /// Serial numbers of submissions discarded since the last [`Queue::take_shed`].
     shed: Vec<u64>,
 }
@@ -239,7 +241,17 @@ impl Queue {
     /// Adds a command that was sent.
     pub fn record_sent(&mut self, command: LinkCommand, bytes: usize) {
         self.sent_bytes += bytes;
+        if let LinkCommand::Submit(submission) = &command
+            && submission.is_appended()
+        {
+            self.appending = submission.serial;
+        }
         self.sent.push_back((command, bytes));
+    }
+
+    /// The serial number of the last submission that was sent to be appended, or 0 after its reply.
+    pub fn last_appending(&self) -> u64 {
+        self.appending
     }
 
     /// The oldest unanswered command.
@@ -252,6 +264,11 @@ impl Queue {
         let (command, bytes) = self.sent.pop_front()?;
         self.sent_bytes -= bytes;
         self.count(&command, false);
+        if let LinkCommand::Submit(submission) = &command
+            && submission.serial == self.appending
+        {
+            self.appending = 0;
+        }
         Some(command)
     }
 
@@ -263,6 +280,7 @@ impl Queue {
         self.session.clear();
         (self.sent_bytes, self.bytes, self.submitted_bytes) = (0, 0, 0);
         self.losses.clear();
+        self.appending = 0;
         all
     }
 

@@ -274,10 +274,11 @@ fn processes_that_end_leave_only_the_messages_of_rooms_in_redis() {
     cluster.await_subscribers(1);
     let log = cluster.servers.pop().expect("one").stop();
     assert!(log.contains("ended") && !log.contains("redis down"), "{log}");
-    let left = ["database", "guests", "meta:lobby", "stream:lobby"];
+    let serial = format!("serial:{}", processes[0]);
+    let left = ["database", "guests", "meta:lobby", &serial, "stream:lobby"];
     assert_eq!(cluster.redis.keys(), left.map(|key| format!("chinwag:@{key}")));
-    for key in ["chinwag:@meta:lobby", "chinwag:@stream:lobby"] {
-        let seconds: u64 = cluster.redis.cli(&["TTL", key]).parse().expect("it expires");
+    for key in ["meta:lobby", "stream:lobby", &serial].map(|key| format!("chinwag:@{key}")) {
+        let seconds: u64 = cluster.redis.cli(&["TTL", &key]).parse().expect("it expires");
         assert!((7 * 86_400 - 60..=7 * 86_400).contains(&seconds), "{key}: {seconds}");
     }
 }

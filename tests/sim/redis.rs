@@ -70,6 +70,8 @@ pub struct Redis {
     output_max: Option<usize>,
     refused: BTreeMap<String, String>,
     refused_names: BTreeMap<Vec<u8>, String>,
+    /// Commands that are refused the next time only.
+    refused_once: BTreeMap<String, String>,
     commands: BTreeMap<String, usize>,
 }
 
@@ -180,6 +182,11 @@ impl Redis {
             Some(error) => self.refused.insert(command.to_string(), error.to_string()),
             None => self.refused.remove(command),
         };
+    }
+
+    /// Answers the next command of that name with that error, as [`Redis::refuse`] does.
+    pub fn refuse_once(&mut self, command: &str, error: &str) {
+        self.refused_once.insert(command.to_string(), error.to_string());
     }
 
     /// Answers each command with that key or channel, but `SUBSCRIBE`, with that error; `None` makes it work again.

@@ -228,3 +228,22 @@ fn shutdown_without_redis_waits_only_if_messages_are_unpublished() {
         assert!(cluster.stage(0).stopped);
     }
 }
+
+/// The process was removed while it was frozen, and its session ends after Redis has begun its lease and before it answers.
+#[test]
+fn process_whose_first_greeting_after_its_removal_is_unanswered_registers_its_clients() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    cluster.pass(10 * SECOND);
+    cluster.set_frozen(0, true);
+    cluster.pass(60 * SECOND);
+    assert_eq!(cluster.who(bob), ["bob"]);
+    cluster.redis.refuse_once("INCRBY", "NOPERM no right to run this command");
+    cluster.set_frozen(0, false);
+    cluster.pass(10 * SECOND);
+    assert_eq!(
+        (cluster.who(ann), cluster.who(bob)),
+        (vec!["ann".into(), "bob".into()], vec!["ann".into(), "bob".into()])
+    );
+    cluster.end();
+}

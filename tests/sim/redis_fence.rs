@@ -55,7 +55,7 @@ impl Scripts {
 #[test]
 fn room_whose_first_append_was_refused_in_the_middle_expires_too() {
     let mut scripts = Scripts::new();
-    let args = ["a", "1", "100", "1000", "7", "e1", "{}"];
+    let args = ["a", "1", "0", "100", "1000", "7", "e1", "{}"];
     scripts.redis.refuse("PUBLISH", Some("NOPERM no"));
     let refused = scripts.call(PROCESS, "1", "append", &args);
     assert!(refused.starts_with("-ERR"), "{refused}");
@@ -63,6 +63,31 @@ fn room_whose_first_append_was_refused_in_the_middle_expires_too() {
     assert_eq!(scripts.call(PROCESS, "1", "append", &args), "*2\n:1\n$2\ne1\n");
     for key in ["k@meta:a", "k@stream:a"] {
         assert_eq!(scripts.request(&["PTTL", key]), ":1000\n", "{key}");
+    }
+}
+
+/// Redis refuses a message and accepts the next one, such as at the end of loading. The process sends both again.
+#[test]
+fn message_after_a_refused_one_is_refused_too() {
+    let append = |serial: &'static str, before: &'static str, id: &'static str| {
+        ["a", serial, before, "100", "1000", "7", "e1", id]
+    };
+    let [one, two] = [append("4", "0", "one"), append("6", "4", "two")];
+    for earlier in [None, Some(append("2", "0", "zero"))] {
+        let mut scripts = Scripts::new();
+        let first = usize::from(earlier.is_some()) + 1;
+        if let Some(earlier) = earlier {
+            scripts.call(PROCESS, "1", "append", &earlier);
+        }
+        let before = scripts.state();
+        assert_eq!(scripts.call(PROCESS, "1", "append", &two), "-GAP an earlier message was refused\n");
+        assert_eq!(scripts.state(), before);
+        for (offset, args) in [(first, one), (first + 1, two), (0, one), (0, two)] {
+            let expected = format!("*2\n:{offset}\n$2\ne1\n");
+            assert_eq!(scripts.call(PROCESS, "1", "append", &args), expected, "{args:?}");
+        }
+        let entries = scripts.request(&["XRANGE", "k@stream:a", "-", "+"]);
+        assert_eq!(entries.matches("one").count() + entries.matches("two").count(), 2, "{entries}");
     }
 }
 

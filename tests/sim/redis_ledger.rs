@@ -368,14 +368,14 @@ impl Scenario {
             views.entry(room).or_default().insert(names);
         }
         let seen: usize = views.values().map(|views| views.first().unwrap().len()).sum();
-        for (room, views) in views {
+        for (room, views) in &views {
             assert_eq!(views.len(), 1, "in {room} they differ: {views:?}");
         }
         let here = self.actors.iter().filter(|actor| actor.here).count();
         assert_eq!(
             seen,
             here + self.observers.len() + self.late.len(),
-            "a client is missing, or listed after its end"
+            "a client is missing, or listed after its end: {views:?}"
         );
     }
 }

@@ -338,3 +338,28 @@ fn stall_shorter_than_redis_timeout_keeps_the_session_and_a_longer_one_ends_it()
         cluster.end();
     }
 }
+
+/// A pipelined command may be refused and the next ones not, such as at the end of loading.
+#[test]
+fn messages_behind_a_refused_one_keep_their_order_and_none_is_lost() {
+    let errors = ["LOADING Redis is loading the dataset in memory", "OOM command not allowed"];
+    for (command, error) in
+        ["EVALSHA", "HSET", "XADD"].into_iter().flat_map(|it| errors.map(|error| (it, error)))
+    {
+        let mut cluster = Cluster::new(3, "--rate off");
+        let guests = [(0, "ann"), (1, "bob"), (2, "cy")].map(|(process, name)| cluster.join(process, name));
+        cluster.run();
+        cluster.say(guests[0], "zero");
+        cluster.pass(10 * SECOND);
+        guests[1..].iter().for_each(|guest| drop(cluster.unread(*guest)));
+        cluster.redis.refuse_once(command, error);
+        for word in ["one", "two", "three"] {
+            cluster.say(guests[0], word);
+        }
+        cluster.pass(10 * SECOND);
+        for guest in &guests[1..] {
+            cluster.expect(*guest, &["ann: one", "ann: two", "ann: three"]);
+        }
+        cluster.end();
+    }
+}

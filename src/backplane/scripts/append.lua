@@ -1,11 +1,17 @@
 -- Appends an entry to a room's stream, unless the process has appended it before. The only way to say something.
+-- `before` is the serial number of the last entry of the process that it has sent and got no reply for, or 0. If Redis has refused
+-- that one, this one must wait: the process sends both again, in order.
 -- `period` is the part of the expiry in which the process is: the expiry begins anew once in each.
--- room, serial, most entries, expiry in ms, period, new epoch, entry -> offset (0: appended before), epoch
-local room, serial, most, expiry, period, new, entry = unpack(arg)
-local meta, last = key('meta', room), 's:' .. process
-local epoch, offset, appended, renewed = unpack(redis.call('HMGET', meta, 'epoch', 'offset', last, 'renewed'))
+-- room, serial, before, most entries, expiry in ms, period, new epoch, entry -> offset (0: appended before), epoch
+local room, serial, before, most, expiry, period, new, entry = unpack(arg)
+local meta, last = key('meta', room), key('serial', process)
+local appended = tonumber(redis.call('GET', last) or '0')
+if appended < tonumber(before) then
+  return redis.error_reply('GAP an earlier message was refused')
+end
+local epoch, offset, renewed = unpack(redis.call('HMGET', meta, 'epoch', 'offset', 'renewed'))
 epoch = epoch or epoch_of(room, new)
-if tonumber(appended or '0') >= tonumber(serial) then
+if appended >= tonumber(serial) then
   return { 0, epoch }
 end
 -- Redis may refuse a command in the middle, and the process then sends the entry again. A first write finds out whether Redis
@@ -16,8 +22,9 @@ offset = tonumber(offset or '0') + 1
 publish(room, offset .. ' ' .. epoch, '-', entry)
 redis.call('HSET', meta, 'offset', offset)
 redis.call('XADD', key('stream', room), 'MAXLEN', most, offset .. '-1', 'e', entry)
-redis.call('HSET', meta, last, serial, 'renewed', period)
 if renewed ~= period then
   keep(room, expiry)
+  redis.call('HSET', meta, 'renewed', period)
 end
+redis.call('SET', last, serial, 'PX', expiry)
 return { offset, epoch }

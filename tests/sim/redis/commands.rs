@@ -141,13 +141,13 @@ impl Redis {
             return Err(wrong_count(name));
         }
         let upper = text(&words[0]).to_uppercase();
-        let client = &self.clients[&conn];
-        if !client.authenticated && !command.also.contains(&When::Stranger) {
+        if !self.clients[&conn].authenticated && !command.also.contains(&When::Stranger) {
             return Err(NO_AUTH.into());
         }
         if let Some(error) = self.refusal(&upper, args) {
-            return Err(error.clone());
+            return Err(error);
         }
+        let client = &self.clients[&conn];
         if !client.channels.is_empty() && !command.also.contains(&When::Subscribed) {
             let only = format!("only {FOR_SUBSCRIBERS} are allowed in this context");
             return Err(format!("ERR Can't execute '{name}': {only}"));
@@ -161,10 +161,11 @@ impl Redis {
 
     /// Returns the error with which tests refuse a command. Scripts are not refused by their arguments, but by those of
     /// their commands.
-    pub fn refusal(&self, upper: &str, args: &[Vec<u8>]) -> Option<&String> {
+    pub fn refusal(&mut self, upper: &str, args: &[Vec<u8>]) -> Option<String> {
         let nameless = ["SUBSCRIBE", "SCRIPT", "EVAL", "EVALSHA"].contains(&upper);
         let mut names = args.iter().filter(|_| !nameless);
-        self.refused.get(upper).or_else(|| names.find_map(|arg| self.refused_names.get(arg)))
+        let refused = self.refused.get(upper).or_else(|| names.find_map(|arg| self.refused_names.get(arg)));
+        self.refused_once.remove(upper).or_else(|| refused.cloned())
     }
 
     /// Returns the client of the request.

@@ -136,7 +136,7 @@ impl Redis {
                 });
             }
             // A script that has written is not stopped in the middle, such as by a full memory.
-            Some(error) if !writes || !self.has_script_written => return Err(error.clone()),
+            Some(error) if !writes || !self.has_script_written => return Err(error),
             _ => {}
         }
         self.has_script_written |= writes;

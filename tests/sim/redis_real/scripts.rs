@@ -12,7 +12,7 @@ use crate::redis_itself::{request, text};
 
 /// The arguments of each script behind the prefixes, the process and its session. Words stand for one of [`POOLS`], those with `*` for none to three.
 pub const CALLS: [(&str, &str); 17] = [
-    ("append", "room serial most expiry flag epoch entry"),
+    ("append", "room serial before most expiry flag epoch entry"),
     ("bury", "process most reason"),
     ("claim", "serial flag2 flag name key key*"),
     ("enter", "room member most entry"),
@@ -34,8 +34,9 @@ pub const CALLS: [(&str, &str); 17] = [
 pub const PROCESSES: [&str; 3] = ["00000000000000aa", "0123456789abcdef", "ffffffffffffffff"];
 const ROOMS: [&str; 2] = ["a", "b"];
 
-const POOLS: [(&str, &[&str]); 22] = [
+const POOLS: [(&str, &[&str]); 23] = [
     ("all", &["0", "100"]),
+    ("before", &["0", "0", "1", "4"]),
     ("bytes", &["1", "30", "1000"]),
     ("entry", &[r#"{"id":"1"}"#, r#"{"id":"2","text":"é"}"#, r#"{"id":"3","text":"two words"}"#]),
     ("epoch", &["e1", "e2", "e3"]),
@@ -109,6 +110,8 @@ pub fn reading_requests() -> Vec<Vec<String>> {
         add(&format!("SMEMBERS k@names:{process}"));
         add(&format!("PTTL k@lease:{process}"));
         add(&format!("GET k@lease:{process}"));
+        add(&format!("PTTL k@serial:{process}"));
+        add(&format!("GET k@serial:{process}"));
     }
     for words in [
         "ZREVRANGE k@rooms 0 -1 WITHSCORES",
@@ -176,6 +179,7 @@ impl Comparison {
         let requests = [
             format!("DEL k@lease:{process}"),
             format!("PEXPIRE k@lease:{process} 1"),
+            format!("DEL k@serial:{process}"),
             format!("DEL k@stream:{room}"),
             format!("DEL k@stream:{room} k@meta:{room}"),
             format!("HINCRBY k@meta:{room} offset 3"),
