@@ -34,7 +34,8 @@ impl Backplane {
     /// Sends a change that was applied here to the other processes, at once or when Redis is back.
     pub fn record(&mut self, change: AccessChange, now: Now) {
         let (key, value) = state::write_record(change, now.unix_millis.saturating_add(TOMBSTONE_MILLIS));
-        self.push(LinkCommand::Record { key, value });
+        self.serial += 1;
+        self.push(LinkCommand::Record { serial: self.serial, key, value });
     }
 
     /// Adds the entries of this process to the hash, and reads it. [`LinkAction::Table`] follows.
@@ -88,7 +89,7 @@ impl Backplane {
     /// Puts the changes that Redis executes after the read into what was read.
     fn add_unconfirmed(&self, table: &mut BTreeMap<String, String>) {
         table.extend(self.queue.iter().filter_map(|command| match command {
-            LinkCommand::Record { key, value } => Some((key.clone(), value.clone())),
+            LinkCommand::Record { key, value, .. } => Some((key.clone(), value.clone())),
             _ => None,
         }));
     }

@@ -86,7 +86,10 @@ impl Backplane {
                 let head = self.script(Script::Table, &[&now]);
                 head.into_iter().chain(entries.iter().cloned()).collect()
             }
-            LinkCommand::Record { key, value } => self.script(Script::Record, &[key, value]),
+            LinkCommand::Record { serial, key, value } => {
+                let before = self.queue.last_ordered();
+                self.script(Script::Record, &[serial, &before, &self.expiry_millis, key, value])
+            }
             LinkCommand::Guests => words(&[&"INCRBY", &format!("{keys}@guests"), &GUESTS_RESERVED]),
             LinkCommand::Publish { process, payload, .. } => {
                 words(&[&"PUBLISH", &self.process_channel(*process), payload])
@@ -135,7 +138,7 @@ impl Backplane {
         match change {
             _ if submission.is_appended() => {
                 let period = u128::from(self.unix_millis) / (expiry / EXPIRY_PERIODS).max(1);
-                let before = self.queue.last_appending();
+                let before = self.queue.last_ordered();
                 let words: [&dyn Display; 8] =
                     [&room, serial, &before, &self.kept_entries(), &expiry, &period, &new, &entry];
                 self.script(Script::Append, &words)

@@ -37,6 +37,7 @@ pub enum LinkCommand {
     Table(Vec<String>),
     /// Set an entry in that hash.
     Record {
+        serial: u64,
         key: String,
         value: String,
     },
@@ -120,6 +121,15 @@ impl LinkCommand {
         }
     }
 
+    /// The serial number of a command that Redis must execute once, and after all with lower numbers.
+    pub fn ordered_serial(&self) -> Option<u64> {
+        match self {
+            LinkCommand::Submit(submission) => submission.is_appended().then_some(submission.serial),
+            LinkCommand::Record { serial, .. } => Some(*serial),
+            _ => None,
+        }
+    }
+
     fn cost_bytes(&self) -> usize {
         size_of::<LinkCommand>()
             + match self {
@@ -129,7 +139,7 @@ impl LinkCommand {
                 LinkCommand::Table(entries) => {
                     entries.iter().map(|text| size_of::<String>() + text.len()).sum()
                 }
-                LinkCommand::Record { key, value } => key.len() + value.len(),
+                LinkCommand::Record { key, value, .. } => key.len() + value.len(),
                 _ => 0,
             }
     }
@@ -149,8 +159,8 @@ pub struct Queue {
     max_bytes: usize,
     /// The lost messages of each room that has an unsent `Lost`.
     losses: BTreeMap<RoomName, u64>,
-    /// The serial number of the last submission that was sent to be appended, or 0 after its reply.
-    appending: u64,
+    /// The serial number of the last ordered command that was sent, or 0 after its reply.
+    last_ordered: u64,
     /// Serial numbers of submissions discarded since the last [`Queue::take_shed`].
     shed: Vec<u64>,
 }
@@ -241,17 +251,13 @@ impl Queue {
     /// Adds a command that was sent.
     pub fn record_sent(&mut self, command: LinkCommand, bytes: usize) {
         self.sent_bytes += bytes;
-        if let LinkCommand::Submit(submission) = &command
-            && submission.is_appended()
-        {
-            self.appending = submission.serial;
-        }
+        self.last_ordered = command.ordered_serial().unwrap_or(self.last_ordered);
         self.sent.push_back((command, bytes));
     }
 
-    /// The serial number of the last submission that was sent to be appended, or 0 after its reply.
-    pub fn last_appending(&self) -> u64 {
-        self.appending
+    /// The serial number of the last ordered command that was sent, or 0 after its reply.
+    pub fn last_ordered(&self) -> u64 {
+        self.last_ordered
     }
 
     /// The oldest unanswered command.
@@ -264,10 +270,8 @@ impl Queue {
         let (command, bytes) = self.sent.pop_front()?;
         self.sent_bytes -= bytes;
         self.count(&command, false);
-        if let LinkCommand::Submit(submission) = &command
-            && submission.serial == self.appending
-        {
-            self.appending = 0;
+        if command.ordered_serial() == Some(self.last_ordered) {
+            self.last_ordered = 0;
         }
         Some(command)
     }
@@ -280,7 +284,7 @@ impl Queue {
         self.session.clear();
         (self.sent_bytes, self.bytes, self.submitted_bytes) = (0, 0, 0);
         self.losses.clear();
-        self.appending = 0;
+        self.last_ordered = 0;
         all
     }
 

@@ -140,6 +140,8 @@ impl Backplane {
             LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply, now),
             LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),
             LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
+            // An earlier session has set it. Others may have changed it since, and reads until now had the value of this process.
+            LinkCommand::Record { .. } if *reply == Reply::Int(0) => self.handle_changed(),
             LinkCommand::Publish { .. } | LinkCommand::Record { .. } => {}
         }
         Some(())
@@ -192,7 +194,7 @@ impl Backplane {
     fn handle_kept(&mut self, submission: Submission, reply: &Reply) -> Option<()> {
         let mut seq = 0;
         if submission.is_appended() {
-            seq = number(list(reply)?.first()?)?;
+            seq = number(reply)?;
             self.counts.published += 1;
         }
         let ticket = submission.serial;

@@ -55,6 +55,8 @@ struct Pipe {
     ended: bool,
     /// Nothing reaches Redis, even after the process has closed the connection.
     delayed: bool,
+    /// All that Redis sends is lost.
+    is_unheard: bool,
 }
 
 impl Cluster {
@@ -147,6 +149,11 @@ impl Cluster {
     /// Delays what the process sends to Redis on its present connections, or lets it arrive.
     pub fn set_delayed(&mut self, index: usize, delayed: bool) {
         self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.delayed = delayed);
+    }
+
+    /// Loses all that Redis sends to a process on its present connections.
+    pub fn lose_replies(&mut self, index: usize) {
+        self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.is_unheard = true);
     }
 
     /// Takes Redis down, or brings it back with all its data or none.
@@ -335,6 +342,7 @@ impl Cluster {
             down: Vec::new(),
             ended: false,
             delayed: false,
+            is_unheard: false,
         }));
         let mut any = false;
         for pipe in pipes.iter_mut().filter(|_| !*frozen && !*cut_off) {
@@ -425,6 +433,9 @@ impl Pipe {
         }
         if self.down.is_empty() {
             self.down = redis.take_output(conn);
+        }
+        if self.is_unheard {
+            self.down.clear();
         }
         let rest = self.down.split_off(most.min(self.down.len()));
         let down = std::mem::replace(&mut self.down, rest);

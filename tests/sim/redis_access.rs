@@ -387,6 +387,21 @@ fn read_that_was_sent_before_a_change_does_not_undo_it() {
 }
 
 #[test]
+fn change_whose_reply_was_lost_does_not_undo_a_later_change_of_another_process() {
+    let mut chat = Moderated::new();
+    let before = chat.cluster.counts(0).sessions;
+    chat.cluster.lose_replies(0);
+    chat.order(0, "/ban 10.0.0.1");
+    assert!(!chat.accepts_address(1));
+    chat.order(1, "/unban 10.0.0.1");
+    assert!(chat.accepts_address(1));
+    chat.cluster.pass(30 * SECOND);
+    assert_eq!(chat.cluster.counts(0).sessions, before + 1);
+    assert!((0..2).all(|process| chat.accepts_address(process)));
+    chat.cluster.end();
+}
+
+#[test]
 fn many_notices_make_two_reads() {
     let mut chat = Moderated::new();
     chat.cluster.run();

@@ -14,7 +14,7 @@ use crate::ledger::{self, Entry};
 use crate::world::Weather;
 
 /// Number of seeds by default.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 1_000;
 /// Threads that run seeds.
 const WORKERS: usize = 2;
 const ROOMS: [&str; 2] = ["lobby", "dev"];

@@ -17,6 +17,23 @@ if tonumber(redis.call('GET', key('lease', process)) or '0') > tonumber(session)
   return redis.error_reply('STALE a later session of the process has begun')
 end
 
+-- Some commands of a process must be executed once and in order. `serial` is their ascending number, and `before` that of the last
+-- one that the process has sent without a reply so far, or 0. If Redis has refused that one, this one must wait: the process sends
+-- both again. Returns nil if the script is to go on.
+local function reply_early(serial, before)
+  local last = tonumber(redis.call('GET', key('serial', process)) or '0')
+  if last >= tonumber(serial) then
+    return 0
+  end
+  if last < tonumber(before) then
+    return redis.error_reply('GAP an earlier command was refused')
+  end
+end
+
+local function record_executed(serial, expiry)
+  redis.call('SET', key('serial', process), serial, 'PX', expiry)
+end
+
 -- `position` is "OFFSET EPOCH", or "- -" for an entry that is not kept; `count` the members after the entry, or "-".
 local function publish(room, position, count, entry)
   redis.call('PUBLISH', ARGV[2] .. room, 'chinwag ' .. position .. ' ' .. count .. ' ' .. entry)

@@ -20,7 +20,7 @@ pub const CALLS: [(&str, &str); 17] = [
     ("hello", "lease flag epoch serial"),
     ("leave", "room member most entry"),
     ("members", "room most member*"),
-    ("record", "key value"),
+    ("record", "serial before expiry key value"),
     ("release", "serial key*"),
     ("rename", "member member most entry room*"),
     ("rooms", "most"),
