@@ -20,8 +20,12 @@ pub struct CatchUp {
     room: RoomId,
     /// The offset of the next message in the room.
     next: u64,
+    /// The serial number of the last message that it was sent without a sequence number. Those come after all others.
+    unnumbered: u64,
     /// The number of messages before it that the client has not been told to be missing; `None` if it is unknown.
     missing: Option<u64>,
+    /// The client knows more of the room than this process, and so it keeps its position.
+    is_ahead: bool,
 }
 
 impl Chat {
@@ -34,9 +38,8 @@ impl Chat {
     ) {
         self.stop_catch_up(id);
         if let Some(room) = self.rooms.existing_mut(to) {
-            let (next, missing) = resume_at(room, position);
             room.set_catching_up(id, true);
-            self.catch_ups.insert(id.0, CatchUp { room: to, next, missing });
+            self.catch_ups.insert(id.0, CatchUp::after(position, to, room, self.is_disconnected));
         }
     }
 
@@ -63,8 +66,12 @@ impl Chat {
         progress = CatchUp { next: progress.next + evicted, missing: Some(0), ..progress };
         let dialect = self.clients.dialect(id).unwrap_or(Dialect::Json);
         let mut bytes = 0;
-        for message in room.messages_from(progress.next) {
-            progress.next += 1;
+        let later = room.unnumbered_after(progress.unnumbered);
+        for message in room.messages_from(progress.next).chain(later) {
+            match message.id {
+                Some(id) if message.seq == 0 => progress.unnumbered = id.serial,
+                _ => progress.next += 1,
+            }
             if self.ignores.has(id, message.from.as_str()) {
                 continue;
             }
@@ -75,10 +82,13 @@ impl Chat {
                 break;
             }
         }
-        if progress.next < room.end_offset() {
+        let has_more = room.unnumbered_after(progress.unnumbered).next().is_some();
+        if has_more || progress.next < room.end_offset() {
             return self.catch_ups.insert(id.0, progress);
         }
-        ctx.reply(id, room.position_event());
+        if !progress.is_ahead {
+            ctx.reply(id, room.position_event());
+        }
         if let Some(room) = self.rooms.existing_mut(progress.room) {
             room.set_catching_up(id, false);
         }
@@ -112,18 +122,29 @@ impl Chat {
     }
 }
 
-/// The offset of the first message to send after `position`, and the number of messages that are missing before it:
-/// `None` if that can't be known.
-fn resume_at(room: &Room, position: Option<Result<Position, PositionError>>) -> (u64, Option<u64>) {
-    let last = room.seq();
-    match position {
-        None => (room.end_offset(), Some(0)),
-        Some(Ok(position)) if position.epoch == room.epoch && position.seq <= last => {
-            let next = room.offset_after(position.seq);
-            let missing = last - position.seq - (room.end_offset() - next);
-            (next, Some(missing))
-        }
-        // The client may have received any of the stored messages, or none.
-        Some(_) => (room.start_offset(), None),
+impl CatchUp {
+    /// Begins after the last `position` of a client.
+    fn after(
+        position: Option<Result<Position, PositionError>>,
+        id: RoomId,
+        room: &Room,
+        is_disconnected: bool,
+    ) -> CatchUp {
+        let last = room.seq();
+        let (next, missing, is_ahead) = match position {
+            None => (room.end_offset(), Some(0), false),
+            Some(Ok(position)) if position.epoch == room.epoch && position.seq <= last => {
+                let next = room.offset_after(position.seq);
+                let missing = last - position.seq - (room.end_offset() - next);
+                (next, Some(missing), false)
+            }
+            // The client has read more at another process than this one knew when the link broke.
+            Some(Ok(position)) if position.epoch == room.epoch && is_disconnected => {
+                (room.end_offset(), Some(0), true)
+            }
+            // The client may have received any of the stored messages, or none.
+            Some(_) => (room.start_offset(), None, false),
+        };
+        CatchUp { room: id, next, unnumbered: 0, missing, is_ahead }
     }
 }

@@ -95,10 +95,8 @@ impl Chat {
         (order, author, receipt): (Order, Option<ClientId>, bool),
         ctx: &mut Ctx<'_>,
     ) -> u64 {
-        let end_offset = |chat: &Chat| chat.rooms.get(id).map(Room::end_offset);
-        let before = end_offset(self);
-        let message = self.rooms.append(id, order, message);
-        let (seq, is_stored) = (message.seq, end_offset(self) != before);
+        let (message, is_stored) = self.rooms.append(id, order, message);
+        let seq = message.seq;
         // A message over the memory limit closes a room that has no subscribers.
         if let Some(room) = self.rooms.get(id).filter(|_| !matches!(order, Order::Seen(_))) {
             let ignorers = self.ignores.of(message.from.as_str());

@@ -194,18 +194,26 @@ impl Rooms {
         Some(seq)
     }
 
-    /// Numbers a message and stores it within the limits; one without a number is not stored. The memory limit may close a
-    /// room without subscribers.
-    pub fn append(&mut self, id: RoomId, order: Order, mut message: Rc<Message>) -> Rc<Message> {
+    /// Numbers a message and stores it within the limits. Returns whether clients that are catching up get it later. One without a
+    /// number waits for it if it is of this process, and is not stored otherwise. The memory limit may close a room without
+    /// subscribers.
+    pub fn append(&mut self, id: RoomId, order: Order, mut message: Rc<Message>) -> (Rc<Message>, bool) {
+        let own = message.id.filter(|id| id.process == self.process);
         let Some(seq) = self.number(id, order) else {
-            return message;
+            if own.is_some() {
+                self.rooms[id.slot.key()].unnumbered.push_back(message.clone());
+            }
+            return (message, own.is_some());
         };
+        if let Some(own) = own {
+            self.rooms[id.slot.key()].remove_unnumbered(own);
+        }
         // Nobody else has it yet, so it is not cloned.
         Rc::make_mut(&mut message).seq = seq;
         let room = &mut self.rooms[id.slot.key()];
         let history_max = room.rules.as_ref().and_then(|rules| rules.history).unwrap_or(self.history_max);
         if history_max == 0 {
-            return message;
+            return (message, false);
         }
         room.history.push_back(message.clone());
         self.eviction.record_stored(id, &message);
@@ -213,7 +221,7 @@ impl Rooms {
             self.evict_oldest(id);
         }
         self.evict_excess();
-        message
+        (message, true)
     }
 
     /// Sets a room's epoch and its last number. Messages of another epoch can't be compared with it, so they go. Returns

@@ -61,6 +61,7 @@ mod redis_order;
 mod redis_real;
 mod redis_refusals;
 mod redis_restore;
+mod redis_returns;
 mod redis_scale;
 mod reload;
 mod sequences;

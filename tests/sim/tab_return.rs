@@ -384,6 +384,73 @@ fn tab_recognises_a_message_that_it_got_without_a_number_by_its_uid() {
 }
 
 #[test]
+fn tab_that_returns_while_redis_is_away_gets_what_was_shown_without_a_number() {
+    // Each batch has a few of them, and the last is shown while the tab catches up.
+    let mut cluster = Cluster::new(2, "--rate off --write-buffer 16k --write-buffer-soft 8k:10s");
+    let (ann, cy) = (cluster.join(0, "ann"), cluster.join(1, "cy"));
+    let mut tab = Tab::open_at(&mut cluster, 0);
+    cluster.say(ann, "one");
+    assert_eq!(tab.received_at(&mut cluster, 0), ["one"]);
+    cluster.stage(0).world().end(tab.socket.wire);
+    cluster.set_redis_down(true, true);
+    cluster.pass(10 * SECOND);
+    let long = |number: usize| format!("{number} {}", "x".repeat(2_000));
+    (0..20).for_each(|number| cluster.say(ann, &long(number)));
+    cluster.say(cy, "elsewhere");
+    cluster.run();
+    tab.again_at(&mut cluster, (0, 0));
+    cluster.say(ann, &long(20));
+    let received = tab.received_at(&mut cluster, 0);
+    let expected =
+        ["joined".into()].into_iter().chain((0..20).map(long)).chain(["position".into(), long(20)]);
+    assert_eq!(received, expected.collect::<Vec<String>>());
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    assert_eq!(tab.received_at(&mut cluster, 0), ["elsewhere"]);
+    // They have numbers now, and nobody waits for them any more.
+    tab.unnumbered.clear();
+    tab.seq = 1;
+    tab.again_at(&mut cluster, (0, 0));
+    assert_eq!(tab.received_at(&mut cluster, 0).len(), 1 + 22 + 1);
+    cluster.set_redis_down(true, true);
+    cluster.pass(10 * SECOND);
+    tab.again_at(&mut cluster, (0, 0));
+    assert_eq!(tab.received_at(&mut cluster, 0), ["joined", "position"]);
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    cluster.end();
+}
+
+#[test]
+fn tab_that_knows_more_than_a_process_without_redis_keeps_its_position() {
+    let mut cluster = Cluster::new(2, "--rate off");
+    let ann = cluster.join(0, "ann");
+    cluster.join(1, "cy");
+    let mut tab = Tab::open_at(&mut cluster, 0);
+    cluster.say(ann, "one");
+    assert_eq!(tab.received_at(&mut cluster, 0), ["one"]);
+    cluster.set_cut_off(1, true);
+    cluster.pass(10 * SECOND);
+    cluster.say(ann, "two");
+    assert_eq!(tab.received_at(&mut cluster, 0), ["two"]);
+    let known = (tab.epoch.clone(), 2);
+    tab.again_at(&mut cluster, (0, 1));
+    let texts = cluster.texts(1, &mut tab.socket);
+    let kinds = texts.iter().map(|text| serde_json::from_str::<Value>(text).expect("JSON")["type"].clone());
+    assert_eq!(kinds.collect::<Vec<_>>(), ["welcome", "notice", "joined"]);
+    assert_eq!((tab.epoch.clone(), tab.seq), known);
+    // It comes back once more before the process knows what it knows.
+    tab.again_at(&mut cluster, (1, 0));
+    cluster.say(ann, "three");
+    assert_eq!(tab.received_at(&mut cluster, 0), ["joined", "position", "three"]);
+    cluster.set_cut_off(1, false);
+    cluster.pass(10 * SECOND);
+    tab.again_at(&mut cluster, (0, 1));
+    assert_eq!(tab.received_at(&mut cluster, 1), ["joined", "position"]);
+    cluster.end();
+}
+
+#[test]
 fn tab_follows_a_room_into_another_epoch() {
     let mut cluster = Cluster::new(2, "--rate off");
     let ann = cluster.join(0, "ann");

@@ -7,7 +7,8 @@ use crate::access::RoomRules;
 use crate::chat::crowd::Crowd;
 use crate::chat::ids::ClientId;
 use crate::protocol::{
-    Change, Dialect, Epoch, Event, MESSAGE_ID_MAX_BYTES, Message, Position, RoomPosition, UNIQUE_ID_MAX_BYTES,
+    Change, Dialect, Epoch, Event, MESSAGE_ID_MAX_BYTES, Message, MessageId, Position, RoomPosition,
+    UNIQUE_ID_MAX_BYTES,
 };
 use crate::text::{NAME_MAX_BYTES, Name, RoomName, Text};
 use crate::time::Moment;
@@ -28,6 +29,8 @@ pub struct Room {
     pub catching_up: Option<Rc<[ClientId]>>,
     /// The stored messages, oldest first.
     pub(super) history: VecDeque<Rc<Message>>,
+    /// The messages of this process that were shown without a number, since Redis is away, oldest first.
+    pub(super) unnumbered: VecDeque<Rc<Message>>,
     /// The number of messages that were stored once and are not any more.
     pub(super) evicted: u64,
     /// The epoch of the sequence numbers.
@@ -52,6 +55,7 @@ impl Room {
             crowd: Crowd::default(),
             catching_up: None,
             history: VecDeque::new(),
+            unnumbered: VecDeque::new(),
             evicted: 0,
             epoch,
             seq: 0,
@@ -171,6 +175,23 @@ impl Room {
     pub fn messages_from(&self, offset: u64) -> impl Iterator<Item = &Rc<Message>> {
         let start = offset.saturating_sub(self.evicted) as usize;
         self.history.range(start.min(self.history.len())..)
+    }
+
+    /// The messages without a number whose serial numbers are higher than `serial`, oldest first.
+    pub fn unnumbered_after(&self, serial: u64) -> impl Iterator<Item = &Rc<Message>> {
+        let is_after = move |message: &&Rc<Message>| message.id.is_some_and(|id| id.serial > serial);
+        self.unnumbered.iter().filter(is_after)
+    }
+
+    /// Removes a message that has got its number, and those before it. Redis numbers those of a process in order, so they have
+    /// one or were discarded.
+    pub(super) fn remove_unnumbered(&mut self, id: MessageId) {
+        let has_number = |message: &Rc<Message>| {
+            message.id.is_some_and(|other| other.process == id.process && other.serial <= id.serial)
+        };
+        while self.unnumbered.front().is_some_and(has_number) {
+            self.unnumbered.pop_front();
+        }
     }
 
     /// The number of messages among the last `count` that fit into `max_bytes`.
