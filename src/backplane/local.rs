@@ -243,8 +243,10 @@ impl Backplane {
 
     pub(super) fn push(&mut self, command: LinkCommand) {
         self.queue.push(command);
-        for ticket in self.queue.take_shed() {
+        for (room, ticket) in self.queue.take_shed() {
             self.counts.shed += 1;
+            let id = MessageId { process: self.process, serial: ticket };
+            self.deliver(RemoteEvent::Discarded { room, id });
             self.actions.push_back(LinkAction::Shed { ticket });
         }
     }

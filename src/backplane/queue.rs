@@ -161,8 +161,8 @@ pub struct Queue {
     losses: BTreeMap<RoomName, u64>,
     /// The serial number of the last ordered command that was sent, or 0 after its reply.
     last_ordered: u64,
-    /// Serial numbers of submissions discarded since the last [`Queue::take_shed`].
-    shed: Vec<u64>,
+    /// Rooms and serial numbers of the submissions discarded since the last [`Queue::take_shed`].
+    shed: Vec<(RoomName, u64)>,
 }
 
 impl Queue {
@@ -206,7 +206,7 @@ impl Queue {
         else {
             return false;
         };
-        self.shed.push(submission.serial);
+        self.shed.push((submission.room.clone(), submission.serial));
         let lost = self.losses.get_mut(&submission.room).map(|count| *count += 1);
         let room = submission.room.clone();
         let loss = Submission { change: Change::Lost { count: 0 }, ..(*submission).clone() };
@@ -231,8 +231,8 @@ impl Queue {
         true
     }
 
-    /// The serial numbers of the submissions discarded since the last call.
-    pub fn take_shed(&mut self) -> Vec<u64> {
+    /// The rooms and serial numbers of the submissions discarded since the last call.
+    pub fn take_shed(&mut self) -> Vec<(RoomName, u64)> {
         mem::take(&mut self.shed)
     }
 

@@ -33,6 +33,11 @@ impl Chat {
                     None => {}
                 }
             }
+            RemoteEvent::Discarded { room, id } => {
+                // It may have been shown to nobody.
+                let room = self.rooms.find(&room).and_then(|room| self.rooms.get_mut(room));
+                room.into_iter().for_each(|room| room.remove_unnumbered(id));
+            }
             RemoteEvent::Unfollowed { room } => {
                 if let Some(id) = self.rooms.find(&room) {
                     self.rooms.close_if_unused(id, now.moment);

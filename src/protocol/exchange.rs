@@ -202,6 +202,8 @@ pub enum RemoteEvent {
         missed: Option<Option<u64>>,
         topic: Option<(Option<Name>, Option<Text>)>,
     },
+    /// A message of this process waits for Redis no more, and neither do those before it.
+    Discarded { room: RoomName, id: MessageId },
     /// This process does not follow the room any more.
     Unfollowed { room: RoomName },
     /// A private message for the client here with that serial number.

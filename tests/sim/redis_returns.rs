@@ -470,7 +470,7 @@ fn run(seed: u64) -> usize {
 }
 
 #[test]
-fn readers_that_come_back_to_any_process_in_any_weather_get_each_message_once() {
+fn random_scenarios_of_readers_that_come_back_keep_the_ledger() {
     let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let seeds = match number("SIM_SEED") {
         Some(seed) => seed..seed + 1,

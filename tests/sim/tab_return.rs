@@ -422,6 +422,28 @@ fn tab_that_returns_while_redis_is_away_gets_what_was_shown_without_a_number() {
 }
 
 #[test]
+fn tab_that_returns_while_redis_is_away_gets_no_message_that_was_discarded() {
+    let mut cluster = Cluster::new(2, "--rate off --redis-queue 64k --write-buffer 1m");
+    let ann = cluster.join(0, "ann");
+    let mut tab = Tab::open_at(&mut cluster, 0);
+    cluster.set_redis_down(true, true);
+    cluster.pass(10 * SECOND);
+    let text = |number: usize| format!("{number} {}", "x".repeat(2_000));
+    (0..100).for_each(|number| cluster.say(ann, &text(number)));
+    assert_eq!(tab.received_at(&mut cluster, 0).len(), 100);
+    let discarded = cluster.counts(0).shed as usize;
+    assert!((1..100).contains(&discarded), "{discarded}");
+    tab.unnumbered.clear();
+    tab.again_at(&mut cluster, (0, 0));
+    let received = tab.received_at(&mut cluster, 0);
+    assert_eq!(received[1..received.len() - 1], (discarded..100).map(text).collect::<Vec<_>>());
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    assert_eq!(tab.received_at(&mut cluster, 0), [format!("missed {discarded}"), "position".into()]);
+    cluster.end();
+}
+
+#[test]
 fn tab_that_knows_more_than_a_process_without_redis_keeps_its_position() {
     let mut cluster = Cluster::new(2, "--rate off");
     let ann = cluster.join(0, "ann");

@@ -183,9 +183,8 @@ impl Room {
         self.unnumbered.iter().filter(is_after)
     }
 
-    /// Removes a message that has got its number, and those before it. Redis numbers those of a process in order, so they have
-    /// one or were discarded.
-    pub(super) fn remove_unnumbered(&mut self, id: MessageId) {
+    /// Removes a message that has got its number or was discarded, and those before it. Redis numbers those of a process in order.
+    pub fn remove_unnumbered(&mut self, id: MessageId) {
         let has_number = |message: &Rc<Message>| {
             message.id.is_some_and(|other| other.process == id.process && other.serial <= id.serial)
         };
