@@ -46,6 +46,8 @@ struct Reader {
     may_have_missed: bool,
     /// The link of its present process was down at some time, so that the process may know less than the reader.
     may_be_ahead: bool,
+    /// The number of sessions with Redis when it came to its present process.
+    sessions: u64,
     /// All that it has got, for debugging.
     log: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Reader {
             unnumbered_here: BTreeSet::new(),
             may_have_missed: false,
             may_be_ahead: false,
+            sessions: cluster.counts(process).sessions,
             log: Vec::new(),
         };
         reader.request(cluster);
@@ -96,7 +99,7 @@ impl Reader {
             cluster.stage(self.process).world().end(self.wire);
         }
         (self.process, self.seen) = (process, 0);
-        self.may_be_ahead = !cluster.link(process).up;
+        (self.may_be_ahead, self.sessions) = (!cluster.link(process).up, cluster.counts(process).sessions);
         self.log.push(format!(
             "at {}: it comes to {process} with {}-{}",
             cluster.millis(),
@@ -110,7 +113,8 @@ impl Reader {
 
     /// Follows its input, as far as it has arrived.
     fn read(&mut self, cluster: &mut Cluster) {
-        self.may_be_ahead |= !cluster.link(self.process).up;
+        let sessions = cluster.counts(self.process).sessions;
+        self.may_be_ahead |= sessions != self.sessions || !cluster.link(self.process).up;
         let raw = cluster.stage(self.process).raw(self.wire).to_vec();
         if self.seen == 0 {
             let Some(end) = raw.windows(4).position(|end| end == b"\r\n\r\n") else {
