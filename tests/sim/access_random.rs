@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::fs;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use chinwag::access::{LoginToken, Role};
 use chinwag::net::Signal;
 use tempfile::TempDir;
 
+use crate::seeds::seeds;
 use crate::socket::{TEXT, frame, handshake};
 use crate::stage::{Stage, WIDE};
 use crate::web::{ask, get, post};
@@ -1087,14 +1087,8 @@ fn run(seed: u64) -> u64 {
 
 #[test]
 fn random_access_gives_nobody_more_than_its_rights() {
-    let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    match number("SIM_SEED") {
-        Some(seed) => {
-            run(seed);
-        }
-        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(|seed| {
-            run(seed);
-        }),
+    for seed in seeds(SEEDS) {
+        run(seed);
     }
 }
 

@@ -15,6 +15,7 @@
 //! ```text
 //! SIM_SEEDS=1000000 cargo test --profile sim --test sim random  # a million, with the server's own checks
 //! SIM_SEED=17 cargo test --test sim random                      # one again, with all its output
+//! SIM_SEED=17 SIM_SEEDS=100 cargo test --test sim random        # a hundred from that one on
 //! ```
 
 mod access;
@@ -64,6 +65,7 @@ mod redis_restore;
 mod redis_returns;
 mod redis_scale;
 mod reload;
+mod seeds;
 mod sequences;
 mod sessions;
 mod shown;

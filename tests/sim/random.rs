@@ -1,10 +1,10 @@
 //! Random scenarios: clients chat, move, stall, break and leave in any weather, and the ledger checks each run.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::time::Duration;
 
 use crate::ledger::{self, Line};
+use crate::seeds::{is_replay, seeds};
 use crate::stage::{Stage, WIDE};
 use crate::world::{Weather, Wire};
 
@@ -287,7 +287,7 @@ fn run(seed: u64) -> u64 {
     }));
     if let Err(panic) = outcome {
         eprintln!("SIM_SEED={seed} fails, with {flags}");
-        if env::var("SIM_SEED").is_ok() {
+        if is_replay() {
             scenario.print();
         }
         std::panic::resume_unwind(panic);
@@ -299,14 +299,8 @@ fn run(seed: u64) -> u64 {
 
 #[test]
 fn random_scenarios_keep_the_ledger() {
-    let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    match number("SIM_SEED") {
-        Some(seed) => {
-            run(seed);
-        }
-        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(|seed| {
-            run(seed);
-        }),
+    for seed in seeds(SEEDS) {
+        run(seed);
     }
 }
 

@@ -5,12 +5,12 @@
 //! process delivers in the room. All other clients there must have read the same for as long as they were members.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::cluster::{Cluster, Guest};
 use crate::ledger::{self, Entry};
+use crate::seeds::{is_replay, seeds};
 use crate::world::Weather;
 
 /// Number of seeds by default.
@@ -422,7 +422,7 @@ fn run(seed: u64) -> Vec<u64> {
     }));
     if let Err(panic) = outcome {
         eprintln!("SIM_SEED={seed} fails");
-        if env::var("SIM_SEED").is_ok() {
+        if is_replay() {
             eprintln!("{}", scenario.story.join("\n"));
             let observers = scenario.observers.iter().map(|(place, guest)| (format!("{place:?}"), *guest));
             let actors =
@@ -449,12 +449,7 @@ fn run(seed: u64) -> Vec<u64> {
 
 #[test]
 fn random_scenarios_on_several_processes_keep_the_ledger() {
-    let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    let seeds = &Mutex::new(seeds);
+    let seeds = &Mutex::new(seeds(SEEDS));
     // Each worker takes the next seed. After a failure the others are still run.
     let work = || {
         let next = || seeds.lock().expect("no worker panics").next();

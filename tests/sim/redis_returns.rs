@@ -2,12 +2,12 @@
 //! Each reader gets what it has missed, once and in order, and each message that was accepted is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Guest};
+use crate::seeds::{is_replay, seeds};
 use crate::socket::{PING, PONG, TEXT, frame, handshake};
 use crate::web::post;
 use crate::world::{Weather, Wire};
@@ -463,7 +463,7 @@ fn run(seed: u64) -> usize {
     }));
     outcome.unwrap_or_else(|panic| {
         eprintln!("SIM_SEED={seed} fails");
-        if env::var("SIM_SEED").is_ok() {
+        if is_replay() {
             eprintln!("{}", scenario.story.join("\n"));
             for reader in &scenario.readers {
                 eprintln!("--- {} {:?}\n{}", reader.name, reader.kind, reader.log.join("\n"));
@@ -475,11 +475,7 @@ fn run(seed: u64) -> usize {
 
 #[test]
 fn random_scenarios_of_readers_that_come_back_keep_the_ledger() {
-    let number = |name: &str| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
-    };
+    let seeds = seeds(SEEDS);
     let all = seeds.end - seeds.start;
     let outcomes: Vec<_> = seeds.map(|seed| (seed, std::panic::catch_unwind(|| run(seed)))).collect();
     let failed: Vec<u64> =

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::ledger::{self, Entry, Line, Stay};
+use crate::seeds::seeds;
 use crate::socket::{CLOSE, CONTINUE, PING, Socket, TEXT, fragment, frame, handshake};
 use crate::stage::{Stage, WIDE};
 use crate::web::post;
@@ -431,11 +432,7 @@ fn run(seed: u64) {
 
 #[test]
 fn random_scenarios_at_both_listeners_keep_the_ledger() {
-    let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().expect("a number"));
-    match number("SIM_SEED") {
-        Some(seed) => run(seed),
-        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS)).for_each(run),
-    }
+    seeds(SEEDS).for_each(run);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::seeds::seeds;
 use crate::socket::{BINARY, CLOSE, CONTINUE, PING, Socket, TEXT, fragment, frame, handshake};
 use crate::stage::{Stage, WIDE};
 use crate::web::{get, post};
@@ -203,12 +204,7 @@ impl Scenario {
 
 #[test]
 fn random_scenarios_at_both_listeners_keep_the_numbers() {
-    let number = |name: &str| std::env::var(name).ok().map(|raw| raw.parse::<u64>().unwrap());
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(SEEDS),
-    };
-    for seed in seeds {
+    for seed in seeds(SEEDS) {
         let run = std::panic::catch_unwind(|| {
             let mut scenario = Scenario::new(seed);
             scenario.play();
