@@ -33,8 +33,8 @@ struct Scenario {
     rng: fastrand::Rng,
     /// Observers by process and room.
     observers: BTreeMap<(usize, &'static str), Guest>,
-    /// An observer on each process that was started later.
-    late: Vec<Guest>,
+    /// An observer in each room on each process that was started later.
+    late: Vec<(&'static str, Guest)>,
     actors: Vec<Actor>,
     /// Processes that were killed at some time: their unsent messages are unknown.
     killed: BTreeSet<usize>,
@@ -210,12 +210,16 @@ impl Scenario {
             .filter(|actor| actor.guest.process == process)
             .for_each(|actor| actor.here = false);
         self.observers.retain(|(other, _), _| *other != process);
-        self.late.retain(|guest| guest.process != process);
+        self.late.retain(|(_, guest)| guest.process != process);
     }
 
     fn start(&mut self) {
         let process = self.cluster.start();
-        self.late.push(self.cluster.connect(process, &format!("late{process}")));
+        for room in ROOMS {
+            let guest = self.cluster.connect(process, &format!("late{process}-{room}"));
+            self.cluster.say(guest, &format!("/join {room}"));
+            self.late.push((room, guest));
+        }
     }
 
     /// Ends all faults.
@@ -359,8 +363,7 @@ impl Scenario {
     fn judge_names(&mut self) {
         let mut views: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
         let places = self.observers.iter().map(|((_, room), guest)| (*room, *guest));
-        let places: Vec<(&str, Guest)> =
-            places.chain(self.late.iter().map(|guest| ("lobby", *guest))).collect();
+        let places: Vec<(&str, Guest)> = places.chain(self.late.iter().copied()).collect();
         for (room, guest) in places {
             let names = self.cluster.who(guest);
             let folded: BTreeSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
