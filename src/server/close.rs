@@ -95,6 +95,8 @@ impl<N: Net> Server<N> {
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(self.fanout.arena_mut());
+            // An evicted connection has not left before, and the next one in the slot must not begin with its input.
+            self.inboxes.take(token.slot);
             self.load.remove(token.slot);
             self.unsent.take(token.slot);
             self.echoes.take(token.slot);
