@@ -3,7 +3,6 @@
 
 use super::Server;
 use crate::connection::{Connection, Readiness, State};
-use crate::host::Host;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
 use crate::quota::Quota;
@@ -122,8 +121,8 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
-        let is_unknown = self.is_unknown(token) || connection.host() == Host::PROXY;
-        if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && is_unknown {
+        let is_gone = matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost);
+        if is_gone && self.is_unknown(token) {
             // It is a health check, a port scan, or a user who has changed their mind.
             return log::debug!("disconnect without a line id={} peer={}", token.serial, connection.host());
         }
