@@ -3,7 +3,6 @@
 
 use super::Server;
 use crate::connection::{Connection, Readiness, State};
-use crate::host::Host;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect, Event};
 use crate::quota::Quota;
@@ -95,6 +94,8 @@ impl<N: Net> Server<N> {
     fn free(&mut self, token: Token) {
         if let Some(mut connection) = self.roster.remove(token, self.now.moment) {
             connection.outbox.clear(self.fanout.arena_mut());
+            // An evicted connection has not left before, and the next one in the slot must not begin with its input.
+            self.inboxes.take(token.slot);
             self.load.remove(token.slot);
             self.unsent.take(token.slot);
             self.echoes.take(token.slot);
@@ -120,8 +121,8 @@ impl<N: Net> Server<N> {
                 reason.as_str()
             );
         }
-        let is_unknown = self.is_unknown(token) || connection.host() == Host::PROXY;
-        if matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost) && is_unknown {
+        let is_gone = matches!(reason, CloseReason::EndOfInput | CloseReason::ConnectionLost);
+        if is_gone && self.is_unknown(token) {
             // It is a health check, a port scan, or a user who has changed their mind.
             return log::debug!("disconnect without a line id={} peer={}", token.serial, connection.host());
         }

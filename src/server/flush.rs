@@ -129,6 +129,8 @@ impl<N: Net> Server<N> {
             let _ = self.net.shutdown_write(&mut connection.stream);
         }
         if is_empty && matches!(state, State::Http { .. }) {
+            // The time for the next request counts from the end of the answer, which the peer may have read slowly.
+            connection.touch(self.now.moment);
             self.roster.record_idle(token, Some(self.now.moment));
         }
         if owes_missed {

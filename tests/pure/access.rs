@@ -2,7 +2,7 @@
 
 use chinwag::access::LoginToken;
 use chinwag::chat::ClientId;
-use chinwag::protocol::{Body, CloseReason, Event, MessageKind, Moderation, Problem, Request, Topic};
+use chinwag::protocol::{Body, CloseReason, Event, Facts, MessageKind, Moderation, Problem, Request, Topic};
 
 use crate::talk::{ANN, BOB, CY, Outcome, Talk, nick};
 use crate::words::{name, room, text};
@@ -667,4 +667,162 @@ fn ban_by_a_higher_role_is_neither_lifted_nor_replaced() {
         assert!(matches!(&problems(&sent, ANN)[..], [Problem::RoleTooHigh { .. }]), "{sent:?}");
     }
     assert_eq!(problems(&talk.asks(BOB, Request::Moderate(ban(second))), BOB), []);
+}
+
+#[test]
+fn ban_by_a_higher_role_that_has_ended_may_be_replaced() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(BOB, login("ann", "a"));
+    let ban = |seconds| {
+        let time = Some(std::time::Duration::from_secs(seconds));
+        Request::Moderate(Moderation::Ban { target: "eve".parse().unwrap(), time, reason: None })
+    };
+    talk.asks(BOB, ban(60));
+    talk.after_seconds(59);
+    assert!(matches!(&problems(&talk.asks(ANN, ban(5)), ANN)[..], [Problem::RoleTooHigh { .. }]));
+    talk.after_seconds(1);
+    assert_eq!(problems(&talk.asks(ANN, ban(5)), ANN), []);
+}
+
+#[test]
+fn new_name_of_an_ignored_client_takes_the_place_of_the_old_one_at_the_limit() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    (0..99).for_each(|number| drop(talk.asks(BOB, ignore(&format!("n{number}")))));
+    talk.asks(BOB, ignore("dan"));
+    talk.asks(CY, nick("don"));
+    let heard = |talk: &mut Talk| {
+        let sent = talk.asks(CY, say("hi"));
+        sent.iter().any(|outcome| matches!(outcome, Outcome::Announce(to, _) if to.contains(&BOB)))
+    };
+    assert!(!heard(&mut talk), "it is ignored under its new name");
+    let listed = talk.asks(BOB, Request::Ignore(None));
+    let [Outcome::Reply(BOB, Event::Ignoring(names))] = &listed[..] else {
+        panic!("{listed:?}");
+    };
+    assert_eq!((names.len(), names.contains(&text("don")), names.contains(&text("dan"))), (100, true, false));
+    // Another client has the old name, which nobody ignores any more.
+    talk.leaves(CY, None);
+    talk.comes(CY, "dan");
+    assert!(heard(&mut talk));
+    // The next client in the slot of the one that ignored them ignores nobody.
+    talk.leaves(BOB, None);
+    talk.comes(BOB, "new");
+    for who in ["don", "n7"] {
+        assert_eq!(problems(&talk.asks(CY, nick(who)), CY), []);
+        assert!(heard(&mut talk), "{who}");
+    }
+}
+
+/// Publishes by HTTP for an account, and returns the problem.
+fn refusal_to_publish(talk: &mut Talk, to: &str, from: &str, account: Option<&str>) -> Option<Problem> {
+    let (account, body, facts) = (account.map(name), Body::Text(text("hi")), Facts::default());
+    let now = (talk.now, &facts);
+    let published = talk.chat.publish(room(to), (name(from), account.as_ref()), body, now, &mut Vec::new());
+    published.err()
+}
+
+#[test]
+fn publisher_may_use_its_own_name_unless_that_is_banned() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    for (from, account, is_refused) in [
+        ("bea", Some("bea"), false),
+        ("BEA", Some("bea"), false),
+        ("bea", None, true),
+        ("bea", Some("mod"), true),
+        ("bob", Some("bea"), true),
+        ("ci", Some("bea"), false),
+    ] {
+        let problem = refusal_to_publish(&mut talk, "lobby", from, account);
+        assert_eq!(problem.is_some(), is_refused, "{from} {account:?}: {problem:?}");
+    }
+    for who in ["bea", "ci"] {
+        let ban = Moderation::Ban { target: who.parse().unwrap(), time: None, reason: None };
+        talk.asks(ANN, Request::Moderate(ban));
+        let problem = refusal_to_publish(&mut talk, "lobby", who, Some("bea"));
+        assert!(matches!(problem, Some(Problem::Banned(_))), "{who}: {problem:?}");
+    }
+}
+
+#[test]
+fn filter_refuses_what_a_publisher_would_show_others() {
+    for action in ["mask", "refuse"] {
+        let mut talk = filtered(action);
+        let refused = |talk: &mut Talk, to, from| refusal_to_publish(talk, to, from, None);
+        assert_eq!(refused(&mut talk, "heck", "ci"), Some(Problem::Filtered), "{action}");
+        assert_eq!(refused(&mut talk, "lobby", "heck"), Some(Problem::Filtered), "{action}");
+        assert_eq!(refused(&mut talk, "hecks", "ci"), None, "{action}");
+    }
+}
+
+#[test]
+fn line_client_is_told_of_its_mute_once_and_where_it_may_speak_afterwards() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(BOB, join("radio"));
+    let rights = |sent: &[Outcome]| -> Vec<Option<Problem>> {
+        let denied = |outcome: &Outcome| match outcome {
+            Outcome::Reply(BOB, Event::MaySpeak { denied, .. }) => Some(denied.clone()),
+            _ => None,
+        };
+        sent.iter().filter_map(denied).collect()
+    };
+    let mute = Moderation::Mute { name: text("bob"), time: None };
+    assert_eq!(rights(&talk.asks(ANN, Request::Moderate(mute))), []);
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bob") }));
+    assert!(
+        matches!(&rights(&sent)[..], [Some(Problem::LoginRequired | Problem::NotAllowed { .. })]),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn list_of_bans_is_sorted_and_gives_the_number_of_those_left_out() {
+    let mut talk = with_moderator(&[]);
+    for (bans, more) in [(50, 0), (60, 10)] {
+        for number in 0..bans {
+            let target = format!("n{number:02}").parse().unwrap();
+            talk.asks(ANN, Request::Moderate(Moderation::Ban { target, time: None, reason: None }));
+        }
+        let sent = talk.asks(ANN, Request::Moderate(Moderation::Bans));
+        let [Outcome::Reply(ANN, Event::Bans { bans: listed, more: left_out, .. })] = &sent[..] else {
+            panic!("{sent:?}");
+        };
+        assert_eq!((listed.len(), *left_out), (50, more));
+        let targets: Vec<String> = listed.iter().map(|ban| ban.target.to_string()).collect();
+        assert_eq!((&targets[0][..], &targets[49][..]), ("n00", "n49"));
+    }
+}
+
+#[test]
+fn answer_goes_to_the_sender_under_its_new_name() {
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    talk.asks(CY, Request::Private { to: text("bob"), text: text("psst"), receipt: false });
+    talk.asks(CY, nick("don"));
+    let sent = talk.asks(BOB, Request::Answer(text("yes")));
+    assert!(matches!(&sent[..], [Outcome::Pass(CY, Event::Private { .. })]), "{sent:?}");
+}
+
+#[test]
+fn room_without_members_closes_when_its_history_is_switched_off() {
+    let mut talk = Talk::under("", ACCOUNTS);
+    talk.comes(BOB, "bob");
+    for to in ["dev", "ops"] {
+        talk.asks(BOB, join(to));
+        talk.asks(BOB, say("hi"));
+    }
+    talk.asks(BOB, join("lobby"));
+    talk.reloads("", &format!("{ACCOUNTS}[rooms.dev]\nhistory = 0\n"));
+    let is_open = |to: &str| talk.chat.find_room(&room(to)).is_some();
+    assert_eq!((is_open("dev"), is_open("ops")), (false, true));
+}
+
+#[test]
+fn client_that_asks_for_the_history_gets_a_message_though_a_join_shows_none() {
+    let mut talk = Talk::under("--history-shown 0", ACCOUNTS);
+    talk.comes(BOB, "bob");
+    (0..3).for_each(|number| drop(talk.asks(BOB, say(&format!("m{number}")))));
+    for (count, shown) in [(None, 1), (Some(0), 1), (Some(1), 1), (Some(2), 2), (Some(9), 3)] {
+        let sent = talk.asks(BOB, Request::History { room: None, count, after: None });
+        let is_entry = |o: &&Outcome| matches!(o, Outcome::Reply(BOB, Event::HistoryEntry { .. }));
+        assert_eq!(sent.iter().filter(is_entry).count(), shown, "{count:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Decoding of the line listener at random: any input, cut anywhere.
 
-use chinwag::protocol::{Problem, Request, Topic};
+use chinwag::protocol::{CloseReason, Problem, Request, Topic};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -44,9 +44,17 @@ fn pieces<'a>(input: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 }
 
 /// Removes the empty line in front of another protocol: if both arrive together, that line answers nothing.
+///
+/// The binary header of a proxy counts as any other protocol. It begins with two empty lines, and is recognised only if these
+/// arrive together with the byte behind them.
 fn meaning(mut decoded: Vec<Decoded>) -> Vec<Decoded> {
     if matches!(decoded[..], [Decoded::Asked(Request::StayGuest), Decoded::Foreign(_)]) {
         decoded.remove(0);
+    }
+    if let [Decoded::Foreign(reason)] = &mut decoded[..]
+        && *reason == CloseReason::UntrustedProxy
+    {
+        *reason = CloseReason::OtherProtocol;
     }
     decoded
 }

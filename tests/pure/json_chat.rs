@@ -422,3 +422,26 @@ fn crowd_sends_joins_and_leaves_only_to_the_client_itself() {
     let sent = hall.asks(BOB, join("lobby"));
     assert_eq!(sent, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");
 }
+
+#[test]
+fn client_that_leaves_another_room_goes_on_to_catch_up() {
+    let mut hall = Hall::with("--write-buffer 16k --write-buffer-soft off", &["ann"]);
+    let long = "x".repeat(1_800);
+    (0..9).for_each(|_| drop(hall.asks(ANN, say("lobby", &long))));
+    for (left, is_same) in [("dev", false), ("lobby", true)] {
+        hall.enters(BOB, json("bob", "dev"));
+        let since = in_lobby(0).ok();
+        let to_lobby = Request::Join { room: room("lobby"), history: None, echo: false, since };
+        let mut sent = hall.asks(BOB, to_lobby);
+        assert!(hall.chat.is_catching_up(ClientId(BOB)));
+        sent.extend(hall.goes_on(BOB));
+        sent.extend(hall.asks(BOB, leave(left)));
+        assert_eq!(hall.chat.is_catching_up(ClientId(BOB)), !is_same);
+        while hall.chat.is_catching_up(ClientId(BOB)) {
+            sent.extend(hall.goes_on(BOB));
+        }
+        let said = sent.iter().filter(|sent| sent.starts_with("bob< said lobby ")).count();
+        assert_eq!(said == 9, !is_same, "{sent:?}");
+        hall.leaves(BOB);
+    }
+}

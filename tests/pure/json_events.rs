@@ -486,6 +486,17 @@ fn listener_is_sent_messages_gaps_and_the_end() {
     assert!(sse::KEEP_ALIVE.starts_with(b":") && sse::KEEP_ALIVE.ends_with(b"\n\n"));
 }
 
+#[test]
+fn message_without_a_number_is_no_position_of_a_listener() {
+    let numbered = all_events().into_iter().find(|event| matches!(event, Event::Message { .. }));
+    let Some(Event::Message { room, epoch, message }) = numbered else {
+        panic!("a message is an event");
+    };
+    let message = Rc::new(Message { seq: 0, ..(*message).clone() });
+    let event = Event::Message { room, epoch, message };
+    assert_eq!(sse_encoded(&event), format!("data: {}\n\n", encoded(&event, None)));
+}
+
 /// Any message: a text, or a JSON string as the decoder returns it.
 fn any_message() -> impl Strategy<Value = Rc<Message>> {
     let words = raw_text().prop_map(|raw| Text::clean_lines(&raw).map_or(Body::Data("1".into()), Body::Text));

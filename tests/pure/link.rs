@@ -129,7 +129,7 @@ impl Rig {
             "hello" => self.hello.clone(),
             "heartbeat" => array(&[":1", ":2"]),
             "sync" => synced(0, 0, &[]),
-            "append" => array(&[":1", &bulk(EPOCH)]),
+            "append" => ":1\r\n".into(),
             "enter" | "leave" => array(&[":1", ":1"]),
             "who" | "rooms" => array(&[":0"]),
             "claim" => bulk(""),
@@ -444,13 +444,13 @@ fn message_is_delivered_when_it_comes_back_and_confirmed_by_the_reply() {
     assert_eq!(rig.submit("hi"), 1);
     let entry = entry(PROCESS, 1, "hi");
     let append = &rig.commands()[0];
-    assert_eq!(append[..4], ["append", "lobby", "1", "100"]);
-    assert_eq!((&append[4][..], &append[7]), ("604800000", &entry));
+    assert_eq!(append[..5], ["append", "lobby", "1", "0", "100"]);
+    assert_eq!((&append[5][..], &append[8]), ("604800000", &entry));
     assert_eq!(rig.actions(), []);
     let events = rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}"));
     assert_eq!(events, [changed(PROCESS, 1, "hi", Order::At(7))]);
     assert_eq!(rig.backplane.unconfirmed(), 1);
-    rig.answer(&array(&[":7", &bulk(EPOCH)]));
+    rig.answer(":7\r\n");
     assert_eq!(rig.actions(), [LinkAction::Kept { ticket: 1, seq: 7, is_followed: true }]);
     assert_eq!((rig.backplane.unconfirmed(), rig.backplane.counts().published), (0, 1));
     assert_eq!(rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}")), [], "it comes twice");
@@ -613,8 +613,8 @@ fn outage_shows_changes_at_once_and_appends_messages_later() {
             match words[0].as_str() {
                 "sync" => rig.answer(&synced(0, 6, &[])),
                 "append" => {
-                    sent.push(words[7].clone());
-                    rig.answer(&array(&[&format!(":{}", 6 + sent.len()), &bulk(EPOCH)]));
+                    sent.push(words[8].clone());
+                    rig.answer(&format!(":{}\r\n", 6 + sent.len()));
                 }
                 _ => rig.answer_one(&words),
             }
@@ -649,7 +649,7 @@ fn error_ends_the_session_and_the_next_one_is_accepted_only_if_redis_takes_the_c
         rig.answer(&rig.hello.clone());
         rig.submit("new");
         assert_eq!(rig.command_names(), ["append", "PING", "append"]);
-        rig.answer(&array(&[":0", &bulk(EPOCH)]));
+        rig.answer(":0\r\n");
         assert!(rig.actions().contains(&LinkAction::Kept { ticket: 1, seq: 0, is_followed: false }));
         assert_eq!((rig.backplane.is_accepted(), rig.backplane.refusal()), (false, word));
         rig.answer("+PONG\r\n");
@@ -944,7 +944,7 @@ fn ending_process_buries_itself_after_its_last_words() {
     assert_eq!(commands[0][0], "append");
     assert_eq!(commands[1], ["bury", "0000000000c0ffee", "50", "\"its server is gone\""]);
     assert_eq!((commands.len(), rig.backplane.is_done()), (2, false));
-    rig.answer(&array(&[":1", &bulk(EPOCH)]));
+    rig.answer(":1\r\n");
     rig.answer(":1\r\n");
     assert!(rig.backplane.is_done());
 }
@@ -1014,4 +1014,24 @@ fn subscribers_that_came_during_an_outage_have_missed_an_unknown_number() {
     delivered.extend(events(rig.actions()));
     let expected = [synced_event(3, Some(None)), changed(OTHER, 1, "hi", Order::Seen(4))];
     assert!(delivered.windows(2).any(|pair| pair == expected), "{delivered:?}");
+}
+
+#[test]
+fn message_names_the_one_before_it_that_is_not_answered() {
+    let mut rig = Rig::up("");
+    let before =
+        |rig: &mut Rig| -> Vec<String> { rig.commands().into_iter().map(|words| words[3].clone()).collect() };
+    for raw in ["one", "two", "three"] {
+        rig.submit(raw);
+    }
+    assert_eq!(before(&mut rig), ["0", "1", "2"]);
+    rig.answer(":1\r\n");
+    rig.submit("four");
+    assert_eq!(before(&mut rig), ["3"]);
+    (2..5).for_each(|seq| rig.answer(&format!(":{seq}\r\n")));
+    rig.submit("five");
+    assert_eq!(before(&mut rig), ["0"]);
+    // Redis executes them in their order, also after it has refused one.
+    rig.answer("-GAP an earlier command was refused\r\n");
+    assert_eq!((rig.backplane.is_up(), rig.backplane.unconfirmed()), (false, 1));
 }

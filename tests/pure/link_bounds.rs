@@ -4,7 +4,7 @@ use chinwag::backplane::{Link, LinkAction};
 use chinwag::protocol::{Presence, RemoteEvent};
 use chinwag::text::RoomName;
 
-use crate::link::{EPOCH, Rig, array, bulk, changed, entry, message_of};
+use crate::link::{EPOCH, Rig, changed, entry, message_of};
 use crate::words::name;
 
 #[test]
@@ -27,8 +27,8 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
         for words in rig.commands() {
             match words[0].as_str() {
                 "append" => {
-                    appended.push(words[7].clone());
-                    rig.answer(&array(&[":1", &bulk(EPOCH)]));
+                    appended.push(words[8].clone());
+                    rig.answer(":1\r\n");
                 }
                 _ => rig.answer_one(&words),
             }

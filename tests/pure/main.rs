@@ -19,6 +19,7 @@
 //! - `access`: logins, rights and moderation as conversations.
 //! - `tokens`, `accounts` and `jwt`: what clients log in with, and to; `rights`: what they may do then.
 //! - `outbox`: outboxes and the arena against plain vectors of bytes.
+//! - `metrics`: counters and gauges in, the page out.
 //! - `clocks`: timers, token buckets and the monotonic clock against simpler models.
 //!
 //! All share `words` and `random`, and the conversations share `settle`. `PROPTEST_RNG_SEED` runs a random test that failed
@@ -55,6 +56,7 @@ mod link;
 mod link_bounds;
 mod link_clocks;
 mod look_alikes;
+mod metrics;
 mod outbox;
 mod questions;
 mod random;

@@ -847,3 +847,16 @@ fn name_of_an_http_request_is_refused_if_a_client_elsewhere_has_it() {
     let Ok((to, Change::Message(message))) = publish("eve", &ALONE) else { panic!("refused") };
     assert_eq!((to, message.seq, message.sender), (room("dev"), 0, Sender::Http));
 }
+
+#[test]
+fn account_is_muted_though_the_process_of_its_client_does_not_answer() {
+    let mut talk = Talk::under("", SECTIONS).with_others();
+    talk.connects(ANN);
+    talk.asks(ANN, login("ann", "a"));
+    let mute = |who: &str| Request::Moderate(Moderation::Mute { name: text(who), time: None });
+    let sent = talk.asks_knowing(ANN, mute("bea"), &held_by("bea"));
+    let done = Event::Moderated(text("bea is muted until a moderator lifts it"));
+    assert!(sent.contains(&Outcome::Saved(ANN, done)), "{sent:?}");
+    let sent = talk.asks_knowing(ANN, mute("eve"), &held_by("eve"));
+    assert_eq!(sent, [problem(ANN, Problem::Unreachable(name("eve")))], "a guest has no account");
+}

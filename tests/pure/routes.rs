@@ -283,6 +283,9 @@ fn post_publishes_a_message() {
         ("?from=", text, "hi", "400 bad_name"),
         ("?from=a%0D%0Ab", text, "hi", "400 bad_name"),
         ("?from=a%00", text, "hi", "400 bad_name"),
+        // A person's white space is trimmed, but that of a program is a mistake.
+        ("?from=bot%0A", text, "hi", "400 bad_name"),
+        ("?from=%09bot", text, "hi", "400 bad_name"),
         ("?from=a+b", text, "hi", "400 bad_name"),
         ("?from=a:b", text, "hi", "400 bad_name"),
         ("?from=http", text, "hi", "400 bad_name"),

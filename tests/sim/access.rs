@@ -1076,3 +1076,128 @@ fn reason_by_http_is_filtered_and_refused_to_a_muted_moderator() {
     assert!(stage.text(bob).contains("eve left (kicked by ann: ****)"), "{}", stage.text(bob));
     guarded.stage.end();
 }
+
+#[test]
+fn banned_address_that_connects_too_fast_is_told_of_its_ban() {
+    let mut guarded = Guarded::new("--connects-per-ip 1/s");
+    let stage = &mut guarded.stage;
+    ask_once(stage, &post("/admin/ban", &bearer("m"), "{\"target\":\"10.0.0.1\"}"));
+    for number in 0..6 {
+        let line = stage.connect_from(Some("10.0.0.1"), WIDE);
+        let http = stage.connect_http_from("10.0.0.1", WIDE);
+        stage.run();
+        assert_eq!(stage.text(line), "-- a moderator has banned you\n", "{number}");
+        let answer = stage.text(http);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("banned"), "{number}: {answer}");
+    }
+    guarded.stage.end();
+}
+
+#[test]
+fn registrations_of_an_address_are_limited_as_its_failed_logins() {
+    let mut guarded = Guarded::new("--registration --rate off");
+    let stage = &mut guarded.stage;
+    let register = |stage: &mut Stage, address: Option<&str>, name: &str| {
+        let wire = stage.connect_from(address, WIDE);
+        stage.say(wire, name);
+        stage.say(wire, "/register");
+        stage.run();
+        let text = stage.text(wire);
+        let is_limited = text.contains("too many");
+        assert_ne!(is_limited, text.contains("your token, shown only once"), "{text}");
+        !is_limited
+    };
+    for number in 0..5 {
+        assert!(register(stage, Some("10.0.0.1"), &format!("a{number}")), "{number}");
+    }
+    assert!(!register(stage, Some("10.0.0.1"), "late"));
+    assert!(register(stage, Some("10.0.0.2"), "other") && register(stage, None, "local"));
+    stage.pass(Duration::from_secs(1));
+    assert!(register(stage, Some("10.0.0.1"), "later"));
+    assert!(!register(stage, Some("10.0.0.1"), "early"));
+    guarded.stage.end();
+}
+
+#[test]
+fn registration_that_is_off_does_not_use_up_the_failed_logins_of_an_address() {
+    let mut guarded = Guarded::new("--rate off");
+    let stage = &mut guarded.stage;
+    let client = stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.say(client, "zoe");
+    (0..10).for_each(|_| stage.say(client, "/register"));
+    stage.say(client, "/login bea b");
+    stage.run();
+    stage.expect_contains(client, "you are logged in as bea");
+    guarded.stage.end();
+}
+
+/// Lets the state file fail from now on, or work again: a folder has the name of the file that replaces it.
+fn set_broken(guarded: &Guarded, broken: bool) {
+    let new = guarded.state_file().with_extension("json.new");
+    match broken {
+        true => fs::create_dir(new).expect("a folder"),
+        false => fs::remove_dir(new).expect("it was created"),
+    }
+}
+
+#[test]
+fn change_that_is_not_saved_takes_effect_and_its_moderator_is_told_at_each_listener() {
+    let mut guarded = Guarded::new("--rate off");
+    let moderator = guarded.stage.join("max");
+    guarded.stage.say(moderator, "/login mod m");
+    guarded.stage.run();
+    guarded.stage.unread(moderator);
+    set_broken(&guarded, true);
+    let stage = &mut guarded.stage;
+    stage.say(moderator, "/ban eve");
+    stage.run();
+    let lines = stage.unread(moderator);
+    assert_eq!(lines[0], "-- eve is banned until a moderator lifts it");
+    assert!(lines[1].contains("is not saved and ends with this process"), "{lines:?}");
+    assert_eq!(stage.server.metrics().saves_failed, 1);
+    let ban = |target: &str| post("/admin/ban", &bearer("m"), &format!("{{\"target\":\"{target}\"}}"));
+    let answer = ask_once(stage, &ban("eva"));
+    assert!(answer.starts_with("HTTP/1.1 507 ") && answer.contains("is not saved"), "{answer}");
+    assert_eq!(stage.server.metrics().saves_failed, 2);
+    let page = ask_once(stage, &get("/metrics"));
+    assert!(page.contains("chinwag_saves_failed_total 2\n"), "{page}");
+    let listed = ask_once(stage, &get("/admin/bans").replacen("\r\n", &format!("\r\n{}", bearer("m")), 1));
+    assert!(listed.contains("eve") && listed.contains("eva"), "{listed}");
+    set_broken(&guarded, false);
+    let stage = &mut guarded.stage;
+    assert!(ask_once(stage, &ban("evi")).starts_with("HTTP/1.1 200 "));
+    assert_eq!(stage.server.metrics().saves_failed, 2);
+    let saved = fs::read_to_string(guarded.state_file()).expect("a file");
+    assert!(["eve", "eva", "evi"].iter().all(|name| saved.contains(name)), "{saved}");
+    guarded.stage.end();
+}
+
+#[test]
+fn answer_to_too_many_failed_logins_says_when_to_try_again() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let login = |stage: &mut Stage, token: &str| {
+        let wire = stage.connect_http_from("10.0.0.1", WIDE);
+        ask(stage, wire, &get("/rooms").replacen("\r\n", &format!("\r\n{}", bearer(token)), 1))
+    };
+    for number in 0..5 {
+        let answer = login(stage, "wrong");
+        assert_eq!(status(&answer), "401", "{number}: {answer}");
+        assert!(
+            answer.contains("www-authenticate: Bearer realm=\"chinwag\", error=\"invalid_token\"\r\n"),
+            "{answer}"
+        );
+    }
+    for token in ["wrong", "m"] {
+        let answer = login(stage, token);
+        assert_eq!(status(&answer), "429", "{answer}");
+        assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    }
+    stage.pass(Duration::from_secs(1));
+    assert_eq!(status(&login(stage, "m")), "200");
+    // One more failure is allowed each second, however long the address does nothing else.
+    stage.pass(Duration::from_secs(2));
+    let statuses = [(); 5].map(|()| status(&login(stage, "wrong")).to_string());
+    assert_eq!(statuses, ["401", "401", "401", "429", "429"]);
+    guarded.stage.end();
+}

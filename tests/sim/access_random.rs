@@ -4,7 +4,6 @@
 //! and who may read its text. A client that reads another text, a secret, or the name of a room that is hidden from it fails
 //! the test. So does a client that does not get a text that it must get, or one that should be closed and is open.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use chinwag::access::{LoginToken, Role};
 use chinwag::net::Signal;
 use tempfile::TempDir;
 
+use crate::log_lines::{capture, end_capture, take_log};
 use crate::seeds::seeds;
 use crate::socket::{TEXT, frame, handshake};
 use crate::stage::{Stage, WIDE};
@@ -25,29 +25,6 @@ const ROOMS: [&str; 4] = ["lobby", "radio", "hushed", "vault"];
 const NAMES: [&str; 5] = ["ulla", "vera", "mona", "nils", "anna"];
 /// Part of every secret, which nothing else has.
 const SECRET: &str = "s3cr3t";
-
-thread_local! {
-    /// The log of this thread, while a scenario runs.
-    static LOG: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-struct Capture;
-
-impl log::Log for Capture {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        LOG.with_borrow(Option::is_some)
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOG.with_borrow_mut(|log| {
-            if let Some(log) = log {
-                log.push_str(&format!("{}\n", record.args()));
-            }
-        });
-    }
-
-    fn flush(&self) {}
-}
 
 /// The clients that have a right in a room.
 #[derive(Clone, Debug)]
@@ -1025,11 +1002,8 @@ impl Scenario {
             let output = String::from_utf8_lossy(self.stage.raw(self.actors[index].wire)).into_owned();
             assert!(output.contains(&text(number)), "{} misses {number}", self.shown(index));
         }
-        LOG.with_borrow_mut(|log| {
-            let log = log.as_mut().expect("a log");
-            assert!(!self.has_secret(log), "{log}");
-            log.clear();
-        });
+        let log = take_log();
+        assert!(!self.has_secret(&log), "{log}");
     }
 
     fn shown(&self, index: usize) -> String {
@@ -1069,13 +1043,10 @@ impl Scenario {
 }
 
 fn run(seed: u64) -> u64 {
-    // Another test of this process may have set it.
-    let _ = log::set_logger(&Capture);
-    log::set_max_level(log::LevelFilter::Trace);
-    LOG.set(Some(String::new()));
+    capture();
     let mut scenario = Scenario::new(seed);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scenario.play()));
-    LOG.set(None);
+    end_capture();
     if let Err(panic) = outcome {
         eprintln!("SIM_SEED={seed} fails, with\n{}{:#?}", scenario.model.file(), scenario.model.mutes);
         std::panic::resume_unwind(panic);

@@ -249,3 +249,66 @@ fn addresses_are_removed_once_their_allowance_is_full_again() {
     assert!(stage.world().polls - polls <= 1, "nothing wakes the server");
     stage.end();
 }
+
+#[test]
+fn client_is_told_of_delayed_messages_and_not_of_delayed_pings() {
+    for (flags, bytes, notices) in [
+        ("--requests-per-ip 1/s", frame(PING, b"here"), 0),
+        ("--rate-per-ip 1/s", frame(TEXT, br#"{"type":"say","room":"lobby","text":"said"}"#), 1),
+    ] {
+        let mut stage = Stage::new(flags);
+        let wire = stage.connect_http_from(ADDRESS, WIDE);
+        stage.send(wire, handshake("/ws?room=lobby", "").as_bytes());
+        stage.pass(10 * SECOND);
+        stage.send(wire, &bytes.repeat(6));
+        stage.run();
+        assert_eq!(stage.server.metrics().delays, 1, "{flags}");
+        let mut tab = Socket::upgraded(&stage, wire);
+        let texts = tab.texts(&mut stage);
+        assert_eq!(texts.iter().filter(|text| text.contains("you send fast")).count(), notices, "{flags}");
+        stage.end();
+    }
+}
+
+#[test]
+fn client_over_the_rate_of_its_address_is_told_once() {
+    let mut stage = Stage::new("--rate off --rate-per-ip 1/s");
+    let talker = join_from(&mut stage, ADDRESS, "talker");
+    stage.pass(10 * SECOND);
+    (0..10).for_each(|_| stage.say(talker, "said"));
+    stage.pass(30 * SECOND);
+    assert_eq!(stage.text(talker).matches("-- you send fast").count(), 1);
+    (0..10).for_each(|_| stage.say(talker, "said"));
+    stage.pass(30 * SECOND);
+    assert_eq!(stage.text(talker).matches("-- you send fast").count(), 2, "its bucket was full in between");
+    stage.end();
+}
+
+#[test]
+fn burst_of_an_address_is_that_of_two_seconds_whatever_the_unit_of_the_rate() {
+    for (rate, burst) in [("120/m", 4), ("7200/h", 4), ("2/s", 4), ("1/m", 1)] {
+        let mut stage = Stage::new(&format!("--connects-per-ip {rate} --max-per-ip off"));
+        let wires: Vec<Wire> = (0..8).map(|_| stage.connect_from(Some(ADDRESS), WIDE)).collect();
+        stage.run();
+        let admitted = wires.iter().filter(|wire| stage.text(**wire).contains("-- welcome")).count();
+        assert_eq!(admitted, burst, "{rate}");
+        stage.end();
+    }
+}
+
+#[test]
+fn pings_of_a_client_that_waits_for_its_rate_count_against_its_address() {
+    let mut stage = Stage::new("--rate 1/m --burst 1 --requests-per-ip 5/s --ping-interval 1h");
+    let wire = stage.connect_http_from(ADDRESS, WIDE);
+    stage.send(wire, handshake("/ws?room=", "").as_bytes());
+    stage.pass(60 * SECOND);
+    let mut tab = Socket::upgraded(&stage, wire);
+    let mut pongs = |stage: &Stage| tab.frames(stage).iter().filter(|(opcode, _)| *opcode == PONG).count();
+    (0..2).for_each(|_| stage.send(wire, &frame(TEXT, br#"{"type":"rooms"}"#)));
+    stage.send(wire, &frame(PING, b"here").repeat(20));
+    stage.run();
+    assert_eq!(pongs(&stage), 10, "the burst of the address");
+    stage.pass(61 * SECOND);
+    assert_eq!(pongs(&stage), 10, "the others were only delayed");
+    stage.end();
+}

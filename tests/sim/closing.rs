@@ -346,3 +346,21 @@ fn websocket_and_listener_that_find_the_server_full_are_counted_as_refused() {
     assert_eq!(late.server.metrics().refused, 0, "it waits");
     late.end();
 }
+
+#[test]
+fn evicted_request_is_answered_only_while_the_quota_of_closing_connections_has_room() {
+    for (max_closing, is_answered) in [(1, false), (2, true)] {
+        let mut stage =
+            stage_with_history(&format!("--max-http 1 --max-closing {max_closing} --http-timeout 1h"));
+        closing_line(&mut stage, ADDRESS);
+        let slow = stage.connect_http();
+        stage.send(slow, b"GET /he");
+        stage.pass(2 * SECOND);
+        let answer = ask_once(&mut stage, &get("/healthz"));
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{max_closing}: {answer}");
+        assert_eq!(stage.text(slow).starts_with("HTTP/1.1 408 "), is_answered, "{max_closing}");
+        assert!(stage.world().is_over(slow));
+        assert_eq!(stage.server.metrics().evicted, 1);
+        stage.end();
+    }
+}

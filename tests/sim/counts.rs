@@ -335,3 +335,40 @@ fn close(stage: &mut Stage, bytes: &[u8]) {
     stage.send(tab.wire, bytes);
     stage.run();
 }
+
+#[test]
+fn request_that_is_refused_counts_as_a_request() {
+    let mut stage = Stage::new("");
+    let before = samples(&mut stage);
+    for (request, status) in [
+        (get("/nowhere"), 404),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 400),
+        ("GET / HTTP/2.0\r\n\r\n".into(), 505),
+        (get("/healthz").replace("\r\n\r\n", &format!("\r\nx: {}\r\n\r\n", "x".repeat(9_000))), 431),
+    ] {
+        let answer = ask_once(&mut stage, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    let after = samples(&mut stage);
+    check_growth(&before, &after, &[("http_requests_total", 5.0), ("messages_received_total", 0.0)]);
+    stage.end();
+}
+
+#[test]
+fn client_that_waits_for_a_slow_reader_is_counted_as_delayed() {
+    let mut stage = Stage::new("--rate off --stall-timeout off");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.stall(bob);
+    (0..60).for_each(|_| stage.say(ann, &"x".repeat(4_000)));
+    stage.run();
+    check(&samples(&mut stage), &[("clients_delayed", 1.0), ("holds_total", 1.0), ("delays_total", 0.0)]);
+    stage.run_past_holds();
+    check(&samples(&mut stage), &[("clients_delayed", 0.0), ("holds_total", 1.0)]);
+    // The reader is too slow by now, so nobody waits for it again.
+    for _ in 0..5 {
+        (0..2).for_each(|_| stage.say(ann, "hi"));
+        stage.run();
+    }
+    check(&samples(&mut stage), &[("holds_total", 1.0), ("dropped_total{reason=\"buffer-full\"}", 0.0)]);
+    stage.end();
+}

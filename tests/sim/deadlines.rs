@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::socket::{PING, Socket};
+use crate::socket::{PING, Socket, TEXT};
 use crate::stage::Stage;
-use crate::web::{ask, get};
+use crate::web::{ask, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -81,5 +81,54 @@ fn tab_is_pinged_a_whole_interval_after_it_last_sent() {
     assert!(tab.frames(&stage).is_empty());
     stage.pass(2 * SECOND);
     assert_eq!(tab.frames(&stage)[0].0, PING);
+    stage.end();
+}
+
+#[test]
+fn tab_that_reads_again_after_a_stall_has_a_whole_interval_before_the_next_ping() {
+    let flags =
+        "--rate off --ping-interval 20s --ping-timeout 10s --write-buffer-soft off --stall-timeout off";
+    let mut stage = Stage::new(flags);
+    let ann = stage.join("ann");
+    let mut tab = Socket::open(&mut stage, "/ws?name=tab&room=lobby");
+    stage.stall(tab.wire);
+    // More than half of the write buffer, over which a client is not read.
+    (0..40).for_each(|_| stage.say(ann, &"x".repeat(4_000)));
+    stage.pass(60 * SECOND);
+    stage.read_again(tab.wire);
+    stage.run();
+    assert_eq!(tab.frames(&stage).iter().filter(|(opcode, _)| *opcode == TEXT).count(), 42);
+    stage.pass(19 * SECOND);
+    assert!(tab.frames(&stage).is_empty(), "it could not answer a ping that it had not read");
+    stage.pass(2 * SECOND);
+    assert_eq!(tab.frames(&stage)[0].0, PING);
+    stage.end();
+}
+
+#[test]
+fn answer_may_take_longer_than_the_timeout_of_a_request() {
+    let mut stage = Stage::new("--rate off --http-timeout 5s --stall-timeout 30s --write-buffer-soft off");
+    let publisher = stage.connect_http();
+    (0..25).for_each(|_| {
+        ask(&mut stage, publisher, &post("/rooms/big/messages", "", &"x".repeat(4_000)));
+    });
+    let reader = stage.connect_http();
+    stage.run();
+    stage.set_eager(reader, false);
+    stage.world().set_window(reader, 4_096);
+    stage.send(reader, get("/rooms/big/messages").as_bytes());
+    for _ in 0..20 {
+        stage.pass(SECOND);
+        stage.receive(reader, 2_048);
+    }
+    stage.read_again(reader);
+    stage.run();
+    let text = stage.text(reader);
+    assert!(text.ends_with("}\n") && text.len() > 60_000, "{} bytes: {text:.300}", text.len());
+    // The time for the next request counts from there.
+    stage.pass(4 * SECOND);
+    assert!(ask(&mut stage, reader, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+    stage.pass(6 * SECOND);
+    assert!(stage.world().is_over(reader));
     stage.end();
 }

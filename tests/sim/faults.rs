@@ -832,3 +832,18 @@ fn fault_27_floods_of_commands_and_moves_are_throttled_like_messages() {
     assert_eq!(text.matches("-- you send fast").count(), 1, "the notice comes once");
     stage.end();
 }
+
+#[test]
+fn fault_07_connect_storm_at_both_listeners_is_accepted_in_portions() {
+    let mut stage = Stage::new("");
+    for _ in 0..200 {
+        stage.connect();
+        stage.connect_http();
+    }
+    stage.tick();
+    // Two hundred, and one call that found no more; the rest of the portion is for the other listener.
+    assert_eq!(stage.server.metrics().accepted, 255);
+    stage.run();
+    assert_eq!(stage.server.metrics().accepted, 400);
+    stage.end();
+}

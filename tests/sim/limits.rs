@@ -633,3 +633,74 @@ fn guests_join_at_once() {
     stage.expect(ann, &["-- guest-2 is now bob", "bob: hi"]);
     stage.end();
 }
+
+#[test]
+fn closing_client_gives_up_its_memory_before_clients_that_hold_more() {
+    let flags = "--rate off --memory 1m --write-buffer 1m --write-buffer-soft off --stall-timeout 30s";
+    let mut stage = Stage::new(flags);
+    let talker = stage.join("talker");
+    let slow: Vec<Wire> = (0..4).map(|n| stage.join(&format!("slow{n}"))).collect();
+    for (number, wire) in slow.iter().enumerate() {
+        stage.say(*wire, &format!("/join r{number}"));
+        stage.run();
+        stage.stall(*wire);
+    }
+    for (room, lines) in [(0, 50), (1, 80), (2, 80), (3, 80)] {
+        stage.say(talker, &format!("/join r{room}"));
+        (0..lines).for_each(|_| stage.say(talker, &"x".repeat(4_000)));
+        stage.run_past_holds();
+        if room == 0 {
+            stage.say(slow[0], "/quit");
+            stage.run();
+        }
+    }
+    let metrics = stage.server.metrics();
+    assert_eq!((metrics.evicted, metrics.dropped_memory), (1, 0));
+    assert!(stage.world().is_closed(slow[0]) && stage.queued_bytes(slow[1]) > 200_000);
+    stage.end();
+}
+
+#[test]
+fn reply_over_a_quarter_of_the_write_buffer_leaves_the_whole_buffer_to_messages() {
+    // Each of the lines is 512 bytes with `ann: ` and its end, and longer in the history.
+    let line = "x".repeat(506);
+    for (entries, is_charged) in [(20, true), (46, false)] {
+        let flags = "--write-buffer 64k --write-buffer-soft off --stall-timeout off --history 200";
+        let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+        stage.read_again(bob);
+        (0..entries).for_each(|_| stage.say(ann, &line));
+        stage.run();
+        stage.stall(bob);
+        stage.say(bob, &format!("/history {entries}"));
+        stage.run();
+        let reply = stage.queued_bytes(bob);
+        assert_eq!(reply > 16 * 1024, !is_charged, "{reply} bytes");
+        // The reply and these are more than the write buffer.
+        (0..120).for_each(|_| stage.say(ann, &line));
+        stage.run_past_holds();
+        assert_eq!(stage.server.metrics().dropped_full, u64::from(is_charged), "{entries} entries");
+        (0..16).for_each(|_| stage.say(ann, &line));
+        stage.run_past_holds();
+        assert_eq!(stage.server.metrics().dropped_full, 1, "{entries} entries");
+        stage.end();
+    }
+}
+
+#[test]
+fn line_client_is_told_one_number_of_all_that_it_has_missed() {
+    let flags =
+        "--slow-client skip --write-buffer 8k --write-buffer-soft off --stall-timeout off --announce-max 0";
+    let (mut stage, ann, bob) = pair_with_a_stalled_reader(flags);
+    let line = "x".repeat(506);
+    (0..20).for_each(|_| stage.say(ann, &line));
+    (0..3).for_each(|_| stage.say(ann, "/msg bob psst"));
+    stage.run_past_holds();
+    assert_eq!(stage.server.metrics().missed, 4 + 3);
+    stage.read_again(bob);
+    stage.run();
+    let lines = stage.unread(bob);
+    assert_eq!((lines.len(), &lines[16][..]), (17, "-- you missed 7 messages: you read too slowly"));
+    stage.say(ann, "again");
+    stage.expect(bob, &["ann: again"]);
+    stage.end();
+}

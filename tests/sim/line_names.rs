@@ -302,3 +302,41 @@ fn guests_join_at_once_with_all_lines_they_sent() {
         stage.end();
     }
 }
+
+#[test]
+fn second_half_of_a_line_end_is_no_input_behind_a_refused_name() {
+    let (command, ends) = (&b"\xff\xf1"[..], [&b"\n"[..], b"\0", b""]);
+    for second in ends.into_iter().map(<[u8]>::to_vec).chain(ends.map(|end| [command, end].concat())) {
+        for is_whole in [true, false] {
+            let (mut stage, _) = with_ci("");
+            let ann = stage.connect();
+            stage.run();
+            stage.send(ann, b"ci\r");
+            if !is_whole {
+                stage.run();
+            }
+            stage.send(ann, &second);
+            stage.pass(SECOND);
+            let shown = format!("{} {is_whole}", second.escape_ascii());
+            assert_eq!(stage.text(ann), format!("{WELCOME}\n{TAKEN}\n"), "{shown}");
+            stage.say(ann, "ann");
+            stage.pass(SECOND);
+            stage.expect_contains(ann, "-- hello ann. ");
+            stage.end();
+        }
+    }
+}
+
+#[test]
+fn over_long_first_line_makes_a_guest_at_once() {
+    for (bytes, end) in [(129, "\n"), (129, "\r\n"), (200, "\n"), (200, "")] {
+        let (mut stage, _) = with_ci("--line-max 128");
+        let ann = stage.connect();
+        stage.run();
+        stage.send(ann, format!("{}{end}", "x".repeat(bytes)).as_bytes());
+        stage.run();
+        stage.expect_contains(ann, "-- hello guest-3. ");
+        stage.expect_contains(ann, "-- that line was not sent: it is over 128 bytes\n");
+        stage.end();
+    }
+}

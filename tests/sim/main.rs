@@ -6,6 +6,7 @@
 //! - `access.rs`: accounts, rights and moderation at each listener; `access_random.rs`: random ones, under a model of rights.
 //! - `slow_kinds.rs`: slow clients by the kind of message; `growing.rs`: texts that escaping makes longer.
 //! - `deadlines.rs`: the start of each deadline; `reload.rs`: deadlines and other limits that change.
+//! - `log_lines.rs`: the lines of the log, and their capture.
 //! - `names.rs`: names that look alike, in every dialect and at two processes.
 //! - `redis.rs`: a virtual Redis. One test compares it with a real `redis-server`; a plain `cargo test` ignores that.
 //! - `cluster.rs`: several servers around it. `redis_chat.rs` and the files after it check that their clients see one chat.
@@ -41,6 +42,7 @@ mod limits;
 mod line_names;
 mod line_protocols;
 mod listeners;
+mod log_lines;
 mod names;
 mod outgoing;
 mod pressure;

@@ -254,3 +254,39 @@ fn publisher_with_a_connection_for_each_post_is_no_faster_than_one_client() {
     // A script on this machine is exempt.
     assert_eq!(received("", None), 40);
 }
+
+#[test]
+fn clients_behind_a_proxy_that_connect_too_fast_are_refused_and_counted_at_both_listeners() {
+    let mut stage = Stage::new(&format!("{TRUST} --connects-per-ip 1/s --max-per-ip off"));
+    for path in ["/ws?room=", "/raw/lobby"] {
+        let answers: Vec<String> = (0..5)
+            .map(|_| {
+                let wire = stage.connect_http_from(PROXY, WIDE);
+                ask(&mut stage, wire, &forwarded(&handshake(path, ""), "192.0.2.1"))
+            })
+            .collect();
+        let count = |start: &str| answers.iter().filter(|answer| answer.starts_with(start)).count();
+        assert_eq!((count("HTTP/1.1 101 "), count("HTTP/1.1 429 ")), (2, 3), "{path}: {answers:?}");
+        assert!(answers[4].contains("too-many-arrivals") && answers[4].contains("retry-after: 2\r\n"));
+        stage.pass(10 * SECOND);
+    }
+    assert_eq!(stage.server.metrics().refused, 6);
+    let lines: Vec<Wire> = (0..5).map(|_| behind(&mut stage, &v1("192.0.2.1"))).collect();
+    let admitted = lines.iter().filter(|wire| stage.text(**wire).contains("-- welcome")).count();
+    assert_eq!((admitted, stage.server.metrics().refused), (2, 9));
+    stage.end();
+}
+
+#[test]
+fn queued_client_behind_a_proxy_leaves_the_queue_when_it_disconnects() {
+    let mut stage = Stage::new(&format!("{TRUST} --max-clients 1"));
+    stage.join("bob");
+    for header in [v1("192.0.2.1"), v2([192, 0, 2, 1])] {
+        let ann = behind(&mut stage, &header);
+        assert_eq!(stage.server.waiting(), 1);
+        stage.world().end(ann);
+        stage.run();
+        assert_eq!(stage.server.waiting(), 0);
+    }
+    stage.end();
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chinwag::net::Signal;
 
 use crate::cluster::{Cluster, Guest};
+use crate::web::get;
 
 const CLIENTS: usize = 12;
 const GONE: &str = "-- the server is shutting down";
@@ -99,4 +100,26 @@ fn process_ends_within_the_grace_without_a_redis() {
     assert!(String::from_utf8_lossy(cluster.read(ann)).contains(GONE));
     cluster.pass(Duration::from_secs(4));
     assert!(cluster.stage(0).stopped);
+}
+
+#[test]
+fn ending_process_answers_that_it_takes_no_more_clients() {
+    let mut cluster = Cluster::new(2, "--grace 8s --max-clients 2");
+    cluster.join(0, "ann");
+    let probe = cluster.stage(0).connect_http();
+    cluster.run();
+    let ready = |cluster: &mut Cluster| {
+        let before = cluster.stage(0).raw(probe).len();
+        cluster.stage(0).send(probe, get("/readyz").as_bytes());
+        cluster.run();
+        String::from_utf8_lossy(&cluster.stage(0).raw(probe)[before..]).into_owned()
+    };
+    assert!(ready(&mut cluster).starts_with("HTTP/1.1 200 "));
+    cluster.join(0, "bob");
+    let answer = ready(&mut cluster);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"full""#), "{answer}");
+    cluster.stage(0).world().signal(Signal::Terminate);
+    cluster.run();
+    let answer = ready(&mut cluster);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""code":"draining""#), "{answer}");
 }

@@ -48,9 +48,14 @@ impl Trusting {
 
     /// A token that expires so many seconds from now.
     fn token(&mut self, name: &str, seconds: u64) -> String {
+        self.token_with(name, seconds, "")
+    }
+
+    /// The same with further claims.
+    fn token_with(&mut self, name: &str, seconds: u64, further: &str) -> String {
         let expires = self.stage.world().unix_millis() / 1000 + seconds;
         let part = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
-        let claims = format!(r#"{{"sub":"{name}","exp":{expires}}}"#);
+        let claims = format!(r#"{{"sub":"{name}","exp":{expires}{further}}}"#);
         let message = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(&claims));
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY.as_bytes()), message.as_bytes());
         format!("{message}.{}", BASE64URL_NOPAD.encode(tag.as_ref()))
@@ -243,5 +248,29 @@ fn token_in_a_pipe_is_shown_to_nobody_while_its_owner_is_there() {
     stage.expect_contains(bob, "ann: hello again");
     let shown = stage.text(bob);
     assert!(!shown.contains(": a\n") && !shown.contains(": ann"), "{shown}");
+    trusting.stage.end();
+}
+
+#[test]
+fn line_client_whose_token_names_rooms_has_one_of_them_as_its_home() {
+    let mut trusting = Trusting::new();
+    let rooms = r#","rooms":{"radio":"write"}"#;
+    let token = trusting.token_with("bea", 60, rooms);
+    let line = trusting.login(&token);
+    trusting.stage.expect_contains(line, "-- hello bea. you are alone in #radio. ");
+    for (request, answer) in [
+        ("/leave", "-- you are in #radio already"),
+        ("/join lobby", "-- you may not enter #lobby"),
+        ("/join members", "-- you may not enter #members"),
+    ] {
+        trusting.stage.unread(line);
+        trusting.stage.say(line, request);
+        trusting.stage.run();
+        let lines = trusting.stage.unread(line);
+        assert!(lines[0].starts_with(answer), "{request}: {lines:?}");
+    }
+    let nowhere = trusting.token_with("cy", 60, r#","rooms":{}"#);
+    let line = trusting.login(&nowhere);
+    trusting.stage.expect_contains(line, "-- you may not");
     trusting.stage.end();
 }

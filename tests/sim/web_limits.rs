@@ -270,3 +270,41 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
     assert!(stage.server.roster().armed_timers() <= timers + 1);
     stage.end();
 }
+
+#[test]
+fn stream_and_program_that_would_open_a_room_too_many_get_503() {
+    let mut stage = Stage::new("--max-rooms 2");
+    let ann = stage.join("ann");
+    stage.say(ann, "/join a");
+    stage.run();
+    for (request, status) in [
+        (get("/rooms/b/events"), 503),
+        (handshake("/raw/b", ""), 503),
+        (post("/rooms/b/messages", "", "hi"), 503),
+        (get("/rooms/a/events"), 200),
+        (handshake("/raw/a", ""), 101),
+    ] {
+        let answer = ask_once(&mut stage, &request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
+        assert_eq!(answer.contains("too_many_rooms"), status == 503, "{answer}");
+    }
+    // A page can't read such an answer, so it is sent the error as an event.
+    let mut tab = Socket::open(&mut stage, "/ws?room=b");
+    let texts = tab.texts(&mut stage).concat();
+    assert!(texts.contains(r#""code":"too_many_rooms""#), "{texts}");
+    stage.end();
+}
+
+#[test]
+fn tab_in_the_queue_has_a_write_buffer_of_4_kib() {
+    for (requests, dropped) in [(20, 0), (60, 1)] {
+        let mut stage = Stage::new("--rate off --max-clients 1 --max-waiting 1");
+        stage.join("ann");
+        let waits = Socket::open(&mut stage, "/ws?name=tab");
+        stage.stall(waits.wire);
+        (0..requests).for_each(|_| waits.say(&mut stage, r#"{"type":"rooms"}"#));
+        stage.run();
+        assert_eq!(stage.server.metrics().dropped_full, dropped, "{requests} requests");
+        stage.end();
+    }
+}
