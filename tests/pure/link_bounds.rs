@@ -1,7 +1,7 @@
 //! The bounds of the link: of its queue, its memory and its window.
 
 use chinwag::backplane::{Link, LinkAction};
-use chinwag::protocol::{Presence, RemoteEvent};
+use chinwag::protocol::{MessageId, Presence, RemoteEvent};
 use chinwag::text::RoomName;
 
 use crate::link::{EPOCH, Rig, changed, entry, message_of};
@@ -15,7 +15,12 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
         rig.submit(&long);
     }
     let shed: Vec<LinkAction> = rig.actions();
-    assert_eq!(shed, [1, 2].map(|ticket| LinkAction::Shed { ticket }));
+    let discarded = |ticket| {
+        let id = MessageId { process: 0xC0FFEE, serial: ticket };
+        let event = RemoteEvent::Discarded { room: RoomName::lobby(), id };
+        [LinkAction::Deliver(event), LinkAction::Shed { ticket }]
+    };
+    assert_eq!(shed, [1, 2].map(discarded).concat());
     assert_eq!(rig.backplane.counts().shed, 2);
     assert!(rig.backplane.state().queue_bytes <= 64 * 1024);
     rig.connect();

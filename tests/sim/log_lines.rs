@@ -195,7 +195,7 @@ fn proxy_without_a_header_is_logged_with_the_problem() {
     };
     assert_eq!(problem(&mut stage, b"ann\n", false), "missing");
     assert_eq!(problem(&mut stage, b"PROXY TCP4 nonsense\r\n", false), "malformed");
-    assert_eq!(problem(&mut stage, &[b'\r', b'\n'], true), "incomplete");
+    assert_eq!(problem(&mut stage, b"\r\n", true), "incomplete");
     assert_eq!(problem(&mut stage, b"PROXY ", false), "timeout");
     end_capture();
     stage.end();
