@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,12 +37,7 @@ pub struct Browser {
 impl Browser {
     pub fn start() -> Browser {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").env("TMPDIR", folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver = command.spawn().expect("chromedriver (chromium-driver) is installed");
-        let mut output = BufReader::new(driver.stdout.take().expect("standard output is piped"));
-        let port = announced_port(&mut output);
+        let (driver, output, port) = start_driver(folder.path());
         let mut browser = Browser { driver, _output: output, port, session: String::new(), _folder: folder };
         let profile = format!("--user-data-dir={}", browser._folder.path().join("profile").display());
         let arguments: Vec<_> = ARGUMENTS.split_whitespace().chain([profile.as_str()]).collect();
@@ -133,12 +129,29 @@ impl Drop for Browser {
     }
 }
 
-fn announced_port(output: &mut impl BufRead) -> u16 {
+/// Starts a driver, and returns the port on which it listens.
+fn start_driver(folder: &Path) -> (Child, BufReader<ChildStdout>, u16) {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").env("TMPDIR", folder);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // It takes a free port of IPv4, and ends if another program has that port of IPv6.
+    let attempts = (0..5).find_map(|_| {
+        let mut driver = command.spawn().expect("chromedriver (chromium-driver) is installed");
+        let mut output = BufReader::new(driver.stdout.take().expect("standard output is piped"));
+        let port = announced_port(&mut output);
+        if port.is_none() {
+            driver.wait().expect("it has ended");
+        }
+        Some((driver, output, port?))
+    });
+    attempts.expect("the driver says where it listens")
+}
+
+fn announced_port(output: &mut impl BufRead) -> Option<u16> {
     let mut lines = output.lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains("started successfully on port"));
-    let line = line.expect("the driver says where it listens");
+    let line = lines.find(|line| line.contains("started successfully on port"))?;
     let number = line.trim_end_matches('.').rsplit(' ').next().expect("a last word");
-    number.parse().expect("a port")
+    Some(number.parse().expect("a port"))
 }
 
 /// A window with the chat page.
