@@ -46,6 +46,16 @@ impl Backplane {
         }
     }
 
+    /// Reads a room again. One that is not live is read anyway.
+    pub(super) fn read_again(&mut self, name: &RoomName) {
+        if let Some(room) = self.rooms.get_mut(name)
+            && matches!(room.state, Following::Live)
+        {
+            room.state = Following::Reading { held: Vec::new(), earlier: 0 };
+            self.read(name);
+        }
+    }
+
     /// Requests the entries after the position, if the session has loaded the scripts. If not, it does so later.
     pub(super) fn read(&mut self, name: &RoomName) {
         if self.is_serving()
@@ -146,6 +156,8 @@ impl Backplane {
             return;
         };
         self.counts.received += u64::from(ticket.is_none());
+        // The room was read since a topic was shown, and Redis had an older one.
+        was_shown &= !matches!(change, Change::Topic { .. });
         let order = match order {
             Order::At(seq) if was_shown => Order::Seen(seq),
             Order::Unnumbered if was_shown => return,
@@ -216,12 +228,9 @@ impl Backplane {
             None => (None, 0, before),
         };
         let is_same = room.position.is_some_and(|known| (known.epoch, known.seq) == (epoch, seq));
-        let is_news = !mem::replace(&mut room.is_synced, true) || missed.is_some() || !is_same;
         let id: Option<MessageId> = room.position.filter(|_| is_same).and_then(|known| known.id);
         room.position = Some(RoomPosition { epoch, seq, id });
-        if is_news {
-            self.deliver(RemoteEvent::Synced { room: name.clone(), epoch, seq, missed, topic });
-        }
+        self.deliver(RemoteEvent::Synced { room: name.clone(), epoch, seq, missed, topic });
         Some(seen_to)
     }
 

@@ -134,17 +134,18 @@ impl Backplane {
         let id = MessageId { process: self.process, serial: *serial };
         let (entry, room) = (entry::encode(id, change), room.as_str());
         let (most, expiry, new) = (self.announce_max, self.expiry_millis, self.new_epoch());
+        let before = self.queue.last_ordered();
         let member = |by: &UniqueId, name: &Name| entry::member(by.serial, name);
         match change {
             _ if submission.is_appended() => {
                 let period = u128::from(self.unix_millis) / (expiry / EXPIRY_PERIODS).max(1);
-                let before = self.queue.last_ordered();
                 let words: [&dyn Display; 8] =
                     [&room, serial, &before, &self.kept_entries(), &expiry, &period, &new, &entry];
                 self.script(Script::Append, &words)
             }
             Change::Topic { .. } => {
-                self.script(Script::Topic, &[&room, &entry::encode_topic(change), &expiry, &new, &entry])
+                let topic = entry::encode_topic(change);
+                self.script(Script::Topic, &[&room, serial, &before, &topic, &expiry, &new, &entry])
             }
             Change::Joined { by, name, .. } => {
                 self.script(Script::Enter, &[&room, &member(by, name), &most, &entry])

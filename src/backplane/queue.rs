@@ -94,6 +94,11 @@ impl Submission {
         }
     }
 
+    /// Whether Redis must execute it once, and after all earlier ones of this kind.
+    fn is_ordered(&self) -> bool {
+        self.is_appended() || matches!(self.change, Change::Topic { .. })
+    }
+
     fn can_be_shed(&self) -> bool {
         !self.is_presence() && !matches!(self.change, Change::Lost { .. })
     }
@@ -124,7 +129,7 @@ impl LinkCommand {
     /// The serial number of a command that Redis must execute once, and after all with lower numbers.
     pub fn ordered_serial(&self) -> Option<u64> {
         match self {
-            LinkCommand::Submit(submission) => submission.is_appended().then_some(submission.serial),
+            LinkCommand::Submit(submission) => submission.is_ordered().then_some(submission.serial),
             LinkCommand::Record { serial, .. } => Some(*serial),
             _ => None,
         }

@@ -208,9 +208,14 @@ impl Backplane {
             Change::Left { by, name, reason, .. } => {
                 unpublished(reply)?.map(|count| Change::Left { by, name, reason, count })
             }
-            renamed @ Change::Renamed { .. } if *reply == Reply::Int(0) => Some(renamed),
+            change @ (Change::Renamed { .. } | Change::Topic { .. }) if *reply == Reply::Int(0) => {
+                Some(change)
+            }
             _ => None,
         };
+        // An earlier session has set the topic, and others may have changed it since.
+        let is_outdated = matches!(unpublished, Some(Change::Topic { .. }));
+        let room = submission.room.clone();
         match unpublished {
             Some(change) => self.deliver(RemoteEvent::Changed {
                 room: submission.room,
@@ -222,6 +227,9 @@ impl Backplane {
             None => drop(self.confirmed.insert(ticket, submission)),
         }
         self.actions.push_back(LinkAction::Kept { ticket, seq, is_followed });
+        if is_outdated {
+            self.read_again(&room);
+        }
         Some(())
     }
 

@@ -21,8 +21,6 @@ pub struct FollowedRoom {
     pub state: Following,
     /// The last numbered entry that was delivered.
     pub position: Option<RoomPosition>,
-    /// Whether the room was read since it is followed.
-    pub is_synced: bool,
     /// Own submissions that the members here saw before Redis numbered them.
     pub seen: BTreeSet<u64>,
     /// The serial number of the last numbered change of each other process. A process whose replies were lost appends again, and

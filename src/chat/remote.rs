@@ -24,8 +24,10 @@ impl Chat {
                     return;
                 };
                 let is_new = self.rooms.begin_epoch(id, epoch, seq);
-                if let Some(room) = self.rooms.get_mut(id) {
-                    room.topic = topic;
+                if let Some(room) = self.rooms.get_mut(id)
+                    && std::mem::replace(&mut room.topic, topic) != room.topic
+                {
+                    ctx.announce(id, None, room.topic_event());
                 }
                 match missed {
                     Some(count) => self.announce_lost(id, count, ctx),

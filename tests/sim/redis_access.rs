@@ -27,14 +27,14 @@ token = "sha256:62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a
 "#;
 
 /// Two processes with a state file each, and a moderator at each of them.
-struct Moderated {
-    cluster: Cluster,
+pub struct Moderated {
+    pub cluster: Cluster,
     folder: TempDir,
     mods: Vec<Guest>,
 }
 
 impl Moderated {
-    fn new() -> Moderated {
+    pub fn new() -> Moderated {
         Moderated::with_states(&[None, None])
     }
 
@@ -86,7 +86,7 @@ impl Moderated {
     }
 
     /// The moderator at that process gives an order. Returns what it reads.
-    fn order(&mut self, process: usize, line: &str) -> String {
+    pub fn order(&mut self, process: usize, line: &str) -> String {
         let moderator = self.mods[process];
         self.cluster.run();
         self.cluster.unread(moderator);

@@ -27,7 +27,7 @@ pub const CALLS: [(&str, &str); 17] = [
     ("sync", "room seen offset id epoch most bytes expiry"),
     ("table", "time key value key value"),
     ("tell", "room entry"),
-    ("topic", "room topic expiry epoch entry"),
+    ("topic", "room serial before topic expiry epoch entry"),
     ("who", "room all"),
 ];
 
