@@ -156,11 +156,12 @@ impl Backplane {
             return;
         };
         self.counts.received += u64::from(ticket.is_none());
-        // The room was read since a topic was shown, and Redis had an older one.
-        was_shown &= !matches!(change, Change::Topic { .. });
+        // A topic is shown again: the room was read since, and Redis had another one. Its author has got the answer.
+        let is_shown_again = was_shown && matches!(change, Change::Topic { .. });
+        let ticket = ticket.filter(|_| !is_shown_again);
         let order = match order {
             Order::At(seq) if was_shown => Order::Seen(seq),
-            Order::Unnumbered if was_shown => return,
+            Order::Unnumbered if was_shown && !is_shown_again => return,
             order => order,
         };
         self.deliver(RemoteEvent::Changed { room: name.clone(), change, order, ticket });

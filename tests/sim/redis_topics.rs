@@ -42,3 +42,18 @@ fn topic_whose_reply_was_lost_does_not_undo_a_later_topic_of_another_process() {
     expect_topic(&mut chat, "milk");
     chat.cluster.end();
 }
+
+#[test]
+fn topic_set_at_a_process_without_redis_is_that_of_all_later() {
+    let mut chat = Moderated::new();
+    chat.order(1, "/topic tea");
+    chat.cluster.set_cut_off(0, true);
+    chat.cluster.pass(30 * SECOND);
+    chat.order(0, "/topic milk");
+    chat.order(1, "/topic water");
+    assert!(chat.order(0, "/topic").contains("milk"));
+    chat.cluster.set_cut_off(0, false);
+    chat.cluster.pass(10 * SECOND);
+    expect_topic(&mut chat, "milk");
+    chat.cluster.end();
+}
