@@ -140,6 +140,10 @@ impl Cluster {
         world.leap(Duration::from_millis(behind));
     }
 
+    pub fn is_frozen(&self, index: usize) -> bool {
+        self.processes[index].frozen
+    }
+
     /// Cuts a process off from Redis, or reconnects it.
     pub fn set_cut_off(&mut self, index: usize, cut_off: bool) {
         self.processes[index].cut_off = cut_off;
@@ -165,6 +169,21 @@ impl Cluster {
 
     pub fn is_redis_down(&self) -> bool {
         self.down
+    }
+
+    /// Ends all faults of Redis and of the processes that are alive.
+    pub fn mend(&mut self) {
+        self.redis.set_stalled(false, self.millis);
+        self.redis.set_loading(false);
+        if self.down {
+            self.set_redis_down(false, true);
+        }
+        for index in 0..self.count() {
+            if self.is_alive(index) {
+                self.set_frozen(index, false);
+                self.set_cut_off(index, false);
+            }
+        }
     }
 
     /// Returns the process's connections at Redis: for subscriptions, and for commands.

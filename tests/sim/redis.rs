@@ -143,6 +143,10 @@ impl Redis {
         }
     }
 
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
     /// Restarts Redis, not stalled. Connections are closed; their output, what arrived in a stall and all scripts are
     /// lost. Other settings of tests remain.
     pub fn restart(&mut self, keep_data: bool) {

@@ -38,8 +38,6 @@ struct Scenario {
     actors: Vec<Actor>,
     /// Processes that were killed at some time: their unsent messages are unknown.
     killed: BTreeSet<usize>,
-    frozen: BTreeSet<usize>,
-    stalled: bool,
     /// Redis has lost its data at some time, and its order with it.
     lost_data: bool,
     /// A log of all actions, for debugging.
@@ -73,8 +71,6 @@ impl Scenario {
             late: Vec::new(),
             actors: Vec::new(),
             killed: BTreeSet::new(),
-            frozen: BTreeSet::new(),
-            stalled: false,
             lost_data: false,
             story: vec![format!("{processes} processes {flags}")],
         };
@@ -165,13 +161,12 @@ impl Scenario {
         let what = self.rng.u8(0..14);
         match what {
             0 | 1 => {
-                self.stalled = !self.stalled;
-                self.cluster.redis.set_stalled(self.stalled, millis);
+                let is_stalled = self.cluster.redis.is_stalled();
+                self.cluster.redis.set_stalled(!is_stalled, millis);
             }
             2 => {
                 let (down, keep) = (self.rng.bool(), self.rng.bool());
                 self.lost_data |= !keep;
-                self.stalled = false;
                 self.cluster.set_redis_down(down, keep);
             }
             3 | 4 => {
@@ -188,8 +183,8 @@ impl Scenario {
                 self.cluster.set_cut_off(process, cut_off);
             }
             9 | 10 => {
-                let frozen = !self.frozen.remove(&process) && self.frozen.insert(process);
-                self.cluster.set_frozen(process, frozen);
+                let is_frozen = self.cluster.is_frozen(process);
+                self.cluster.set_frozen(process, !is_frozen);
             }
             11 if alive.len() > 2 && self.rng.u8(0..4) == 0 => self.kill(process),
             12 if self.cluster.count() < 5 => self.start(),
@@ -204,7 +199,6 @@ impl Scenario {
     fn kill(&mut self, process: usize) {
         self.cluster.kill(process);
         self.killed.insert(process);
-        self.frozen.remove(&process);
         self.actors
             .iter_mut()
             .filter(|actor| actor.guest.process == process)
@@ -225,17 +219,7 @@ impl Scenario {
     /// Ends all faults.
     fn mend(&mut self) {
         let millis = self.cluster.millis();
-        self.stalled = false;
-        self.cluster.redis.set_stalled(false, millis);
-        self.cluster.redis.set_loading(false);
-        if self.cluster.is_redis_down() {
-            self.cluster.set_redis_down(false, true);
-        }
-        self.frozen.clear();
-        for process in self.alive() {
-            self.cluster.set_frozen(process, false);
-            self.cluster.set_cut_off(process, false);
-        }
+        self.cluster.mend();
         self.story.push(format!("at {millis}: all is well"));
     }
 

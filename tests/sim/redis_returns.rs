@@ -225,8 +225,6 @@ struct Scenario {
     /// Line clients, and what they have said.
     guests: Vec<(Guest, Vec<String>)>,
     said: usize,
-    stalled: bool,
-    frozen: BTreeSet<usize>,
     story: Vec<String>,
 }
 
@@ -250,8 +248,6 @@ impl Scenario {
             accepted: BTreeSet::new(),
             guests,
             said: 0,
-            stalled: false,
-            frozen: BTreeSet::new(),
             story: vec![format!("{processes} processes {flags}")],
         };
         for number in 0..READERS {
@@ -344,11 +340,10 @@ impl Scenario {
         let fault = self.rng.u8(0..12);
         match fault {
             0 | 1 => {
-                self.stalled = !self.stalled;
-                self.cluster.redis.set_stalled(self.stalled, millis);
+                let is_stalled = self.cluster.redis.is_stalled();
+                self.cluster.redis.set_stalled(!is_stalled, millis);
             }
             2 => {
-                self.stalled = false;
                 self.cluster.set_redis_down(self.rng.bool(), true);
             }
             3 | 4 => {
@@ -358,8 +353,8 @@ impl Scenario {
             5 => self.cluster.redis.kill_pubsub(),
             6 => self.cluster.set_cut_off(process, self.rng.bool()),
             7 | 8 => {
-                let frozen = !self.frozen.remove(&process) && self.frozen.insert(process);
-                self.cluster.set_frozen(process, frozen);
+                let is_frozen = self.cluster.is_frozen(process);
+                self.cluster.set_frozen(process, !is_frozen);
             }
             9 if alive.len() > 1 && self.rng.u8(0..3) == 0 => self.kill(process),
             10 if self.cluster.count() < 5 => drop(self.cluster.start()),
@@ -374,7 +369,6 @@ impl Scenario {
         self.cluster.kill(process);
         self.posts.retain(|post| post.process != process);
         self.guests.retain(|(guest, _)| guest.process != process);
-        self.frozen.remove(&process);
         let lost = (0..self.readers.len()).filter(|index| self.readers[*index].process == process);
         lost.collect::<Vec<_>>().into_iter().for_each(|index| self.move_reader(index));
     }
@@ -382,17 +376,7 @@ impl Scenario {
     /// Ends all faults.
     fn mend(&mut self) {
         let millis = self.cluster.millis();
-        self.stalled = false;
-        self.cluster.redis.set_stalled(false, millis);
-        self.cluster.redis.set_loading(false);
-        if self.cluster.is_redis_down() {
-            self.cluster.set_redis_down(false, true);
-        }
-        self.frozen.clear();
-        for process in self.alive() {
-            self.cluster.set_frozen(process, false);
-            self.cluster.set_cut_off(process, false);
-        }
+        self.cluster.mend();
         self.story.push(format!("at {millis}: all is well"));
     }
 
