@@ -44,7 +44,7 @@ fn main() {
     println!("calls in 10 s of idleness  {:>10}            (target: 0; 100 clients)", idle_calls());
     let (writes, others) = calls_a_message();
     println!("writes a message           {writes:>10.2}            (target: {}, one a receiver)", ROOM - 1);
-    // One a part of the flush, and 3. Traced, a write is dear, so parts are small and many; otherwise there are eight.
+    // One for each part of the flush, and 3. A traced write is slow, so parts are small and many; otherwise there are eight.
     println!("other calls a message      {others:>10.2}            (target: at most 30)");
 }
 
@@ -100,7 +100,7 @@ fn idle_bytes(connect: fn(&Server, usize, usize) -> Vec<TcpStream>) -> f64 {
     let first = connect(&server, 0, 1);
     let before = resident_bytes(server.process.0.id()).expect("/proc");
     let clients = connect(&server, 1, IDLE_CLIENTS);
-    // Until all have rested from saying their names.
+    // Until the rate allowance of each is full again, after its name.
     sleep(Duration::from_secs(5));
     let after = resident_bytes(server.process.0.id()).expect("/proc");
     drop((first, clients));

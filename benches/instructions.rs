@@ -109,7 +109,7 @@ fn queue(messages: usize, batch: usize) {
     }
     let line = message();
     for number in 0..messages {
-        hear(&line, &mut chat, &mut roster, &mut arena, now, &mut effects);
+        deliver(&line, &mut chat, &mut roster, &mut arena, now, &mut effects);
         if (number + 1) % batch == 0 {
             roster.take_dirty(MEMBERS);
             for (_, connection) in roster.iter_mut() {
@@ -129,7 +129,8 @@ fn message() -> Vec<u8> {
     format!("{}\n", "x".repeat(55)).into_bytes()
 }
 
-fn hear(
+/// Decodes a line, and queues the message for all members.
+fn deliver(
     line: &[u8],
     chat: &mut Chat,
     roster: &mut Roster<Socket>,
@@ -174,7 +175,7 @@ fn tick(messages: usize, batch: usize) {
     while sent < messages {
         let count = batch.min(messages - sent);
         let tokens: Vec<Token> = server.roster().iter().map(|(token, _)| token).take(count).collect();
-        server.net_mut().speak(&tokens);
+        server.net_mut().send_from(&tokens);
         server.tick().unwrap();
         sent += count;
     }
@@ -187,12 +188,13 @@ struct Instant {
     to_accept: usize,
     accepted: usize,
     events: Vec<PollEvent>,
-    /// For each connection, what it will be read.
+    /// The unread input of each connection.
     input: Vec<Vec<u8>>,
 }
 
 impl Instant {
-    fn speak(&mut self, tokens: &[Token]) {
+    /// Makes each of these connections send a message.
+    fn send_from(&mut self, tokens: &[Token]) {
         for token in tokens {
             self.input[token.slot as usize] = message();
             self.events.push(PollEvent::Connection { token: *token, readable: true, writable: false });

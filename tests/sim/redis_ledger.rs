@@ -14,7 +14,7 @@ use crate::seeds::{is_replay, seeds};
 use crate::world::Weather;
 
 /// Number of seeds by default.
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 600;
 /// Threads that run seeds.
 const WORKERS: usize = 2;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
