@@ -33,7 +33,7 @@ impl<M> Default for Peers<M> {
 }
 
 impl<M: Clone + Send + 'static> Peers<M> {
-    /// Takes in everybody who knocks, for ever; a client leaves when what serves it ends.
+    /// Accepts connections for ever. A client leaves when the future of `serve` ends.
     pub async fn admit_all<F>(
         self,
         listener: TcpListener,
@@ -48,7 +48,7 @@ impl<M: Clone + Send + 'static> Peers<M> {
             };
             let (queue, messages) = channel(MAX_QUEUED_LINES);
             let (serving, peers) = (serve(stream, address, messages, self.clone()), self.clone());
-            // The lock is held over both, so that the task finds itself among the peers.
+            // The lock is held over both, so the client is among the peers before its task removes it.
             let mut all = self.0.lock().unwrap();
             let task = tokio::spawn(async move {
                 serving.await;
@@ -58,8 +58,8 @@ impl<M: Clone + Send + 'static> Peers<M> {
         }
     }
 
-    /// Queues the message for all but its sender; whose queue is full is dropped.
-    pub fn tell_others(&self, from: SocketAddr, message: &M) {
+    /// Queues the message for all but its sender. A client whose queue is full is dropped.
+    pub fn broadcast(&self, from: SocketAddr, message: &M) {
         self.0.lock().unwrap().retain(|address, peer| {
             let keeps_up = *address == from || peer.queue.try_send(message.clone()).is_ok();
             if !keeps_up {

@@ -20,14 +20,14 @@ struct Client {
     pending: Vec<u8>,
     /// This tick's lines that the client sent itself.
     own: Range<usize>,
-    /// The kernel has told of the end of the input: read on until it comes.
+    /// The kernel has reported the end of the input, so it is read until it comes.
     ending: bool,
-    /// To be read from in this tick, or the next.
+    /// Whether it is in the list of sockets to read.
     is_readable: bool,
 }
 
 /// Whether a client's socket may hold more input after a read.
-enum Left {
+enum AfterRead {
     Nothing,
     More,
     Gone,
@@ -45,44 +45,44 @@ fn main() -> io::Result<()> {
     let mut clients = Slab::<Client>::new();
     let mut readable = Vec::new();
     let mut senders = Vec::new();
-    let mut page = Vec::new();
+    let mut batch = Vec::new();
     loop {
         let timeout = if readable.is_empty() { None } else { Some(Duration::ZERO) };
         match poll.poll(&mut events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             polled => polled?,
         }
-        let knocked = latch(&events, &mut clients, &mut readable);
+        let must_accept = latch(&events, &mut clients, &mut readable);
         for id in std::mem::take(&mut readable) {
             let Some(client) = clients.get_mut(id) else { continue };
             client.is_readable = false;
-            match client.read(&mut scratch, &mut page) {
-                Left::Nothing => senders.push(id),
-                Left::More => {
+            match client.read(&mut scratch, &mut batch) {
+                AfterRead::Nothing => senders.push(id),
+                AfterRead::More => {
                     client.is_readable = true;
                     readable.push(id);
                     senders.push(id);
                 }
-                Left::Gone => drop(clients.remove(id)),
+                AfterRead::Gone => drop(clients.remove(id)),
             }
             if !options.batched {
-                write_page(&mut clients, &mut page, &mut senders);
+                write_batch(&mut clients, &mut batch, &mut senders);
             }
         }
-        write_page(&mut clients, &mut page, &mut senders);
+        write_batch(&mut clients, &mut batch, &mut senders);
         // Last, so that no slot is reused while its events may still be in the batch.
-        if knocked {
+        if must_accept {
             accept(&mut listener, poll.registry(), &mut clients);
         }
     }
 }
 
-/// Writes the page to all clients but each sender's own part.
-fn write_page(clients: &mut Slab<Client>, page: &mut Vec<u8>, senders: &mut Vec<usize>) {
-    if !page.is_empty() {
-        clients.retain(|_, client| client.write(page).is_ok());
-        page.clear();
-        page.shrink_to(1024 * 1024);
+/// Writes the batch to all clients but each sender's own part.
+fn write_batch(clients: &mut Slab<Client>, batch: &mut Vec<u8>, senders: &mut Vec<usize>) {
+    if !batch.is_empty() {
+        clients.retain(|_, client| client.write(batch).is_ok());
+        batch.clear();
+        batch.shrink_to(1024 * 1024);
     }
     for id in senders.drain(..) {
         if let Some(client) = clients.get_mut(id) {
@@ -91,13 +91,13 @@ fn write_page(clients: &mut Slab<Client>, page: &mut Vec<u8>, senders: &mut Vec<
     }
 }
 
-/// Records which clients can be read from and flushes those that can be written to. Returns whether one is to be
-/// accepted.
+/// Records the clients with input, and flushes those whose socket has space. Returns whether a
+/// connection is to be accepted.
 fn latch(events: &Events, clients: &mut Slab<Client>, readable: &mut Vec<usize>) -> bool {
-    let mut knocked = false;
+    let mut must_accept = false;
     for event in events {
         let Token(id) = event.token();
-        knocked |= event.token() == LISTENER;
+        must_accept |= event.token() == LISTENER;
         let Some(client) = clients.get_mut(id) else { continue };
         client.ending |= event.is_read_closed() || event.is_error();
         if event.is_writable() && client.flush().is_err() {
@@ -107,7 +107,7 @@ fn latch(events: &Events, clients: &mut Slab<Client>, readable: &mut Vec<usize>)
             readable.push(id);
         }
     }
-    knocked
+    must_accept
 }
 
 fn accept(listener: &mut TcpListener, registry: &Registry, clients: &mut Slab<Client>) {
@@ -128,41 +128,41 @@ fn accept(listener: &mut TcpListener, registry: &Registry, clients: &mut Slab<Cl
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            // Nobody is left, or no descriptor: the next to knock makes a new event.
+            // The queue is empty, or no descriptor is free. The next connection makes a new event.
             Err(_) => return,
         }
     }
 }
 
 impl Client {
-    /// Reads once and puts the whole lines onto the page.
-    fn read(&mut self, scratch: &mut [u8], page: &mut Vec<u8>) -> Left {
+    /// Reads once, and appends the whole lines to the batch.
+    fn read(&mut self, scratch: &mut [u8], batch: &mut Vec<u8>) -> AfterRead {
         let (got, left) = match self.socket.read(scratch) {
-            Ok(0) => return Left::Gone,
+            Ok(0) => return AfterRead::Gone,
             // A short read has emptied the socket, so there is no need to read until it would block (see epoll(7)).
-            Ok(n) if n < scratch.len() && !self.ending => (&scratch[..n], Left::Nothing),
-            Ok(n) => (&scratch[..n], Left::More),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Left::Nothing,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Left::More,
-            Err(_) => return Left::Gone,
+            Ok(n) if n < scratch.len() && !self.ending => (&scratch[..n], AfterRead::Nothing),
+            Ok(n) => (&scratch[..n], AfterRead::More),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return AfterRead::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return AfterRead::More,
+            Err(_) => return AfterRead::Gone,
         };
         let Some(end) = got.iter().rposition(|byte| *byte == b'\n') else {
             self.tail.extend_from_slice(got);
-            return if self.tail.len() < MAX_LINE { left } else { Left::Gone };
+            return if self.tail.len() < MAX_LINE { left } else { AfterRead::Gone };
         };
         let (lines, rest) = got.split_at(end + 1);
-        let start = page.len();
-        page.append(&mut self.tail);
-        page.extend_from_slice(lines);
-        self.own = start..page.len();
+        let start = batch.len();
+        batch.append(&mut self.tail);
+        batch.extend_from_slice(lines);
+        self.own = start..batch.len();
         self.tail = rest.to_vec();
         left
     }
 
-    /// Writes the page but for the client's own part, and keeps what the kernel does not take. An error: the client is
-    /// gone or too slow.
-    fn write(&mut self, page: &[u8]) -> io::Result<()> {
-        let (before, after) = (&page[..self.own.start], &page[self.own.end..]);
+    /// Writes the batch but for the client's own part, and keeps the bytes that the kernel does not take. An error: the client
+    /// is gone or too slow.
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        let (before, after) = (&batch[..self.own.start], &batch[self.own.end..]);
         if self.pending.len() + before.len() + after.len() > MAX_QUEUED_BYTES && !self.pending.is_empty() {
             self.flush()?;
         }

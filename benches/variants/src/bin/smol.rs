@@ -15,23 +15,23 @@ use smol::{Async, LocalExecutor, Task, Timer, future};
 /// Bytes after which a batch is written though there are more lines.
 const BATCH: usize = 64 * 1024;
 
-/// Lines after which a client that has more lets others have a turn; smol does not see to that by itself.
+/// Lines after which a task yields to the others. smol has no budget of its own.
 const TURN: usize = 64;
 
 type Line = Rc<[u8]>;
 type Room = Rc<RefCell<Slab<Peer>>>;
 
-/// The channel is unbounded and its length looked at before each send: a bounded one allocates for all that it may
-/// hold, 100 KiB for every idle client.
+/// The channel is unbounded, and its length is checked before each send. A bounded channel allocates its whole capacity,
+/// 100 KiB for each idle client.
 struct Peer {
     queue: Sender<Line>,
-    /// One reads and one writes, as a task with both would try to read whenever it is woken to write. Dropped, they end.
+    /// One reads and one writes: a task for both would try to read whenever it is woken to write. Dropping them ends them.
     _tasks: [Task<()>; 2],
 }
 
 fn main() -> io::Result<()> {
     let executor = Rc::new(LocalExecutor::new());
-    // A task of its own: what is given to `run` itself is polled with every turn, and would try to accept.
+    // A task of its own: the future that `run` gets is polled in every turn, and would try to accept.
     let chat = executor.spawn(run(executor.clone(), Options::read()));
     smol::block_on(executor.run(chat))
 }
@@ -54,21 +54,21 @@ fn join(executor: &LocalExecutor<'static>, room: &Room, stream: Rc<Async<TcpStre
     let mut peers = room.borrow_mut();
     let slot = peers.vacant_entry();
     let id = slot.key();
-    let (hearer, its_room) = (stream.clone(), room.clone());
-    let hear = executor.spawn(async move {
-        let _ = hear(&hearer, id, &its_room).await;
-        its_room.borrow_mut().remove(id);
+    let (reader, room_of_reader) = (stream.clone(), room.clone());
+    let read_lines = executor.spawn(async move {
+        let _ = read_lines(&reader, id, &room_of_reader).await;
+        room_of_reader.borrow_mut().remove(id);
     });
-    let its_room = room.clone();
-    let speak = executor.spawn(async move {
-        let _ = speak(&stream, lines).await;
-        its_room.borrow_mut().remove(id);
+    let room = room.clone();
+    let write_lines = executor.spawn(async move {
+        let _ = write_lines(&stream, lines).await;
+        room.borrow_mut().remove(id);
     });
-    slot.insert(Peer { queue, _tasks: [hear, speak] });
+    slot.insert(Peer { queue, _tasks: [read_lines, write_lines] });
 }
 
-/// Hands every line that the client sends to all others.
-async fn hear(stream: &Async<TcpStream>, id: usize, room: &Room) -> io::Result<()> {
+/// Sends each line of the client to all others.
+async fn read_lines(stream: &Async<TcpStream>, id: usize, room: &Room) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(1024, stream).take(0);
     let mut line = Vec::new();
     for count in 1_usize.. {
@@ -87,7 +87,7 @@ async fn hear(stream: &Async<TcpStream>, id: usize, room: &Room) -> io::Result<(
 }
 
 /// Writes what is queued for the client, a batch at a time.
-async fn speak(mut stream: &Async<TcpStream>, lines: Receiver<Line>) -> io::Result<()> {
+async fn write_lines(mut stream: &Async<TcpStream>, lines: Receiver<Line>) -> io::Result<()> {
     while let Ok(first) = lines.recv().await {
         let Ok(second) = lines.try_recv() else {
             stream.write_all(&first).await?;
@@ -104,7 +104,7 @@ async fn speak(mut stream: &Async<TcpStream>, lines: Receiver<Line>) -> io::Resu
     Ok(())
 }
 
-/// Queues the line for all but its sender; whose queue is full is dropped.
+/// Queues the line for all but its sender. A client whose queue is full is dropped.
 fn broadcast(peers: &mut Slab<Peer>, from: usize, line: &Line) {
     peers.retain(|id, peer| {
         id == from || peer.queue.len() < MAX_QUEUED_LINES && peer.queue.try_send(line.clone()).is_ok()

@@ -30,13 +30,13 @@ async fn serve(stream: TcpStream, address: SocketAddr, lines: Receiver<Line>, pe
     let (reader, writer) = stream.into_split();
     // The client is gone when either of the two ends.
     let _ = tokio::select! {
-        ended = hear(reader, address, &peers) => ended,
-        ended = speak(writer, lines) => ended,
+        ended = read_lines(reader, address, &peers) => ended,
+        ended = write_lines(writer, lines) => ended,
     };
 }
 
-/// Hands every line that the client sends to all others.
-async fn hear(reader: OwnedReadHalf, address: SocketAddr, peers: &Peers<Line>) -> io::Result<()> {
+/// Sends each line of the client to all others.
+async fn read_lines(reader: OwnedReadHalf, address: SocketAddr, peers: &Peers<Line>) -> io::Result<()> {
     let mut reader = BufReader::new(reader).take(0);
     let mut line = Vec::new();
     loop {
@@ -45,13 +45,13 @@ async fn hear(reader: OwnedReadHalf, address: SocketAddr, peers: &Peers<Line>) -
         if !line.ends_with(b"\n") {
             return Ok(());
         }
-        peers.tell_others(address, &Line::from(&line[..]));
+        peers.broadcast(address, &Line::from(&line[..]));
         line.clear();
     }
 }
 
 /// Writes every line that is queued for the client.
-async fn speak(mut writer: OwnedWriteHalf, mut lines: Receiver<Line>) -> io::Result<()> {
+async fn write_lines(mut writer: OwnedWriteHalf, mut lines: Receiver<Line>) -> io::Result<()> {
     while let Some(line) = lines.recv().await {
         writer.write_all(&line).await?;
     }

@@ -1,5 +1,5 @@
 //! The chat on tokio with what experience adds. One small task per client is woken by its two slots of readiness instead of by
-//! `select!`. All clients share a read buffer, and whole reads are handed on rather than lines. Queues are emptied by
+//! `select!`. All clients share a read buffer, and whole reads are passed on rather than lines. Queues are emptied by
 //! `poll_recv_many`, with one write per batch.
 
 use std::cell::RefCell;
@@ -35,7 +35,7 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
-/// One or more whole lines, shared by all who get them. Half the size of `Bytes`, and cloned without a virtual call.
+/// One or more whole lines, shared by all receivers. Half the size of `Bytes`, and cloned without a virtual call.
 type Lines = Arc<[u8]>;
 
 type Room = RwLock<Slab<Peer>>;
@@ -80,7 +80,7 @@ async fn run(options: Options) -> io::Result<()> {
 fn join(room: &Arc<Room>, stream: TcpStream) {
     let (queue, receiver) = unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    // The lock is held over both, so that the task finds itself in the room.
+    // The lock is held over both, so the client is in the room before its task removes it.
     let mut peers = room.write().unwrap();
     let slot = peers.vacant_entry();
     let mut client = Client {
@@ -109,16 +109,16 @@ fn leave(room: &Room, id: usize, queued: &Arc<AtomicUsize>) {
 }
 
 impl Client {
-    /// Reads and writes what can be. Ready: the client is gone.
+    /// Reads and writes as far as the socket permits. Ready: the client is gone.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Poll::Ready(ended) = self.poll_hear(cx) {
+        if let Poll::Ready(ended) = self.poll_read_lines(cx) {
             return Poll::Ready(ended);
         }
-        self.poll_speak(cx)
+        self.poll_write_lines(cx)
     }
 
-    /// Hands the whole lines of one read to all others.
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Sends the whole lines of one read to all others.
+    fn poll_read_lines(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             loop {
                 let mut buffer = ReadBuf::new(scratch);
@@ -137,7 +137,7 @@ impl Client {
                     None if self.tail.len() + got.len() < MAX_LINE => self.tail.extend_from_slice(got),
                     None => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
                 }
-                // The others first; then the rest.
+                // Other clients have their turn before the rest.
                 if !is_all {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -146,7 +146,7 @@ impl Client {
         })
     }
 
-    /// Queues the lines for all others; whose queue is full is dropped.
+    /// Queues the lines for all others. A client whose queue is full is dropped.
     fn broadcast(&self, lines: &[u8]) {
         let lines: Lines = match self.tail.is_empty() {
             true => lines.into(),
@@ -164,8 +164,8 @@ impl Client {
         }
     }
 
-    /// Writes what is queued, a batch at a time.
-    fn poll_speak(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Writes queued lines, a batch at a time.
+    fn poll_write_lines(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.batch.is_empty() {
                 self.batch.reserve_exact(self.queue.len().min(BATCH));
@@ -189,7 +189,7 @@ impl Client {
         }
     }
 
-    /// Forgets what is written.
+    /// Removes written bytes from the batch.
     fn advance(&mut self, n: usize) {
         self.queued.fetch_sub(n, Relaxed);
         self.written += n;

@@ -46,18 +46,18 @@ async fn run(options: Options) -> io::Result<()> {
         let stream = Rc::new(stream);
         let (queue, lines) = channel(MAX_QUEUED_LINES);
         let id = room.borrow_mut().insert(Peer { queue, stream: stream.clone() });
-        tokio_uring::spawn(speak(stream.clone(), lines));
+        tokio_uring::spawn(write_lines(stream.clone(), lines));
         let room = room.clone();
         tokio_uring::spawn(async move {
-            let _ = hear(&stream, id, &room).await;
+            let _ = read_lines(&stream, id, &room).await;
             let _ = stream.shutdown(Shutdown::Both);
             room.borrow_mut().remove(id);
         });
     }
 }
 
-/// Hands every line that the client sends to all others.
-async fn hear(stream: &TcpStream, id: usize, room: &Room) -> io::Result<()> {
+/// Sends each line of the client to all others.
+async fn read_lines(stream: &TcpStream, id: usize, room: &Room) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(READ);
     let mut tail = Vec::new();
     loop {
@@ -82,7 +82,7 @@ async fn hear(stream: &TcpStream, id: usize, room: &Room) -> io::Result<()> {
 }
 
 /// Writes what is queued for the client, a batch at a time. Ends when the client has left the room.
-async fn speak(stream: Rc<TcpStream>, mut lines: Receiver<Line>) {
+async fn write_lines(stream: Rc<TcpStream>, mut lines: Receiver<Line>) {
     let mut batch = Vec::new();
     while lines.recv_many(&mut batch, BATCH).await > 0 {
         let (written, _) = stream.write_all(batch.concat()).await;
@@ -95,7 +95,7 @@ async fn speak(stream: Rc<TcpStream>, mut lines: Receiver<Line>) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Queues the line for all but its sender; whose queue is full is dropped: both its tasks find their socket shut.
+/// Queues the line for all but its sender. A client whose queue is full is dropped: its socket is shut, which ends both tasks.
 fn broadcast(peers: &Slab<Peer>, from: usize, line: &Line) {
     for (_, peer) in peers.iter().filter(|(id, _)| *id != from) {
         if peer.queue.try_send(line.clone()).is_err() {

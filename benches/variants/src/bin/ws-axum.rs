@@ -1,5 +1,5 @@
-//! axum's own example of a chat (examples/chat), without the names: tokio's broadcast channel, a task that receives
-//! and one that sends per client. Added: nobody hears itself, and whom the ring laps while it takes nothing is dropped.
+//! axum's own example of a chat (examples/chat), without the names: tokio's broadcast channel, and two tasks for each client, to
+//! read and to write. Added: a client does not get its own messages, and one that the ring laps during a write is dropped.
 
 use std::io;
 use std::pin::pin;
@@ -20,18 +20,18 @@ use tokio::runtime::Builder;
 use tokio::sync::broadcast::{Receiver, Sender};
 use tokio::time::timeout;
 
-/// How often a client that takes nothing is looked at.
+/// Interval of checks while a socket is full.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
-struct Said {
+struct Sent {
     by: usize,
     message: Message,
 }
 
 #[derive(Clone)]
 struct Chat {
-    ring: Sender<Said>,
+    ring: Sender<Sent>,
     clients: Arc<AtomicUsize>,
 }
 
@@ -53,38 +53,38 @@ async fn upgrade(socket: WebSocketUpgrade, State(chat): State<Chat>) -> impl Int
 async fn serve(socket: WebSocket, chat: Chat) {
     let (writer, reader) = socket.split();
     let id = chat.clients.fetch_add(1, Relaxed);
-    let said = chat.ring.subscribe();
-    let mut speaking = tokio::spawn(speak(writer, id, said));
-    let mut hearing = tokio::spawn(hear(reader, id, chat.ring));
+    let sent = chat.ring.subscribe();
+    let mut writing = tokio::spawn(write_messages(writer, id, sent));
+    let mut reading = tokio::spawn(read_messages(reader, id, chat.ring));
     // The client is gone when either of the two ends.
     tokio::select! {
-        _ = &mut speaking => hearing.abort(),
-        _ = &mut hearing => speaking.abort(),
+        _ = &mut writing => reading.abort(),
+        _ = &mut reading => writing.abort(),
     }
 }
 
-/// Puts every message that the client sends on the ring.
-async fn hear(mut reader: SplitStream<WebSocket>, id: usize, ring: Sender<Said>) {
+/// Puts each message of the client into the ring.
+async fn read_messages(mut reader: SplitStream<WebSocket>, id: usize, ring: Sender<Sent>) {
     while let Some(Ok(message)) = reader.next().await {
         if matches!(message, Message::Text(_) | Message::Binary(_)) {
-            // Nobody to hear it is no error.
-            let _ = ring.send(Said { by: id, message });
+            // No receiver is no error.
+            let _ = ring.send(Sent { by: id, message });
         }
     }
 }
 
-/// Sends every message on the ring that others said.
-async fn speak(mut writer: SplitSink<WebSocket, Message>, id: usize, mut ring: Receiver<Said>) {
+/// Writes the messages of the others.
+async fn write_messages(mut writer: SplitSink<WebSocket, Message>, id: usize, mut ring: Receiver<Sent>) {
     // The ring was closed, or has lapped this client.
-    while let Ok(said) = ring.recv().await {
-        if said.by != id && !send(&mut writer, said.message, &ring).await {
+    while let Ok(sent) = ring.recv().await {
+        if sent.by != id && !send(&mut writer, sent.message, &ring).await {
             return;
         }
     }
 }
 
 /// Whether it was sent before the ring lapped the client.
-async fn send(writer: &mut SplitSink<WebSocket, Message>, message: Message, ring: &Receiver<Said>) -> bool {
+async fn send(writer: &mut SplitSink<WebSocket, Message>, message: Message, ring: &Receiver<Sent>) -> bool {
     let mut sending = pin!(writer.send(message));
     loop {
         match timeout(PATIENCE, &mut sending).await {

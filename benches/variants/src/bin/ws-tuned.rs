@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Message, Result};
 /// Messages in one flush.
 const BATCH: usize = 64;
 
-/// An idle client keeps one, where the default is 128 KiB.
+/// Each client has one. The default is 128 KiB.
 const READ_BUFFER: usize = 4 * 1024;
 
 /// A batch of short messages fits. With this much a write does not wait for the flush.
@@ -58,10 +58,10 @@ async fn converse(
     let mut batch = Vec::new();
     loop {
         tokio::select! {
-            heard = socket.next() => match heard.transpose()? {
-                // Its text is counted, not copied: all the queues hold the same.
+            received = socket.next() => match received.transpose()? {
+                // All queues share the text, by a count of references.
                 Some(message) if message.is_text() || message.is_binary() => {
-                    peers.tell_others(address, &message);
+                    peers.broadcast(address, &message);
                 }
                 Some(_) => {}
                 None => return Ok(()),
