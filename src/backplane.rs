@@ -38,7 +38,8 @@ use std::time::Duration;
 use crate::config::{Config, RedisUrl};
 use crate::metrics::{LinkCounts, LinkState};
 use crate::net::ConnectTarget;
-use crate::protocol::{Facts, RemoteEvent};
+use crate::protocol::{Facts, MessageId, RemoteEvent};
+use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
 use access::TableRead;
@@ -94,9 +95,10 @@ pub enum LinkAction {
         /// Whether it comes back in its place, since this process follows the room.
         is_followed: bool,
     },
-    /// A submission was discarded, because the queue is full.
+    /// A submission of this process was discarded, because the queue is full.
     Shed {
-        ticket: u64,
+        room: RoomName,
+        id: MessageId,
     },
 }
 

@@ -246,8 +246,7 @@ impl Backplane {
         for (room, ticket) in self.queue.take_shed() {
             self.counts.shed += 1;
             let id = MessageId { process: self.process, serial: ticket };
-            self.deliver(RemoteEvent::Discarded { room, id });
-            self.actions.push_back(LinkAction::Shed { ticket });
+            self.actions.push_back(LinkAction::Shed { room, id });
         }
     }
 

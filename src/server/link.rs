@@ -190,7 +190,10 @@ impl<N: Net> Server<N> {
                     self.handle_remote_event(RemoteEvent::Access(table));
                 }
                 LinkAction::Answer { asker, facts } => self.answer_questions(asker, facts),
-                LinkAction::Shed { ticket } => self.record_shed(ticket),
+                LinkAction::Shed { room, id } => {
+                    self.record_shed(id.serial);
+                    self.handle_remote_event(RemoteEvent::Discarded { room, id });
+                }
                 LinkAction::Kept { ticket, seq, is_followed } => self.record_kept(ticket, seq, is_followed),
             }
         }
