@@ -45,6 +45,7 @@ use crate::time::{Moment, Now};
 use access::TableRead;
 use lifecycle::{Phase, Stage};
 use local::Ask;
+pub use queue::Withdrawal;
 use queue::{LinkCommand, Queue, Submission};
 use rooms::FollowedRooms;
 pub use session::Link;

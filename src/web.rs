@@ -387,7 +387,7 @@ pub fn problem_response(problem: &Problem) -> HttpResponse {
         | Problem::NotBanned(_)
         | Problem::NotMuted(_)
         | Problem::NotRegistered(_) => StatusCode::NOT_FOUND,
-        Problem::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
+        Problem::Unreachable(_) | Problem::NotConfirmed => StatusCode::GATEWAY_TIMEOUT,
         Problem::NotKept => StatusCode::SERVICE_UNAVAILABLE,
         Problem::Filtered => StatusCode::UNPROCESSABLE_ENTITY,
         Problem::CantModerate(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::command::{hex, keys_of};
-use super::queue::{IfLost, Submission};
+use super::queue::{IfLost, Submission, Withdrawal};
 use super::rooms::Following;
 use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, forward, session};
 use crate::codec::resp;
@@ -28,7 +28,7 @@ impl Backplane {
     pub fn submit(&mut self, room: RoomName, change: Change) -> u64 {
         self.serial += 1;
         let change = entry::with_id(change, MessageId { process: self.process, serial: self.serial });
-        let submission = Submission { serial: self.serial, room, change, shown: false };
+        let submission = Submission { serial: self.serial, room, change, shown: false, sent: false };
         match self.is_detached() || (self.leaving && submission.is_presence()) {
             true => self.show(submission),
             false => self.push(LinkCommand::Submit(submission.into())),
@@ -36,13 +36,13 @@ impl Backplane {
         self.serial
     }
 
-    /// Takes back a change that Redis has not got. Returns whether it was still waiting.
-    pub fn withdraw(&mut self, room: &RoomName, ticket: u64) -> bool {
-        let is_waiting = self.queue.withdraw(ticket);
-        if let Some(room) = self.rooms.get_mut(room).filter(|_| is_waiting) {
+    /// Withdraws a change unless Redis may have it.
+    pub fn withdraw(&mut self, room: &RoomName, ticket: u64) -> Withdrawal {
+        let outcome = self.queue.withdraw(ticket);
+        if let Some(room) = self.rooms.get_mut(room).filter(|_| outcome == Withdrawal::Withdrawn) {
             room.seen.remove(&ticket);
         }
-        is_waiting
+        outcome
     }
 
     /// Handles a local event.

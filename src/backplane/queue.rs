@@ -77,6 +77,19 @@ pub struct Submission {
     pub change: Change,
     /// Whether it was delivered to the members here.
     pub shown: bool,
+    /// Whether a session has sent it. Redis may have executed it, even if there was no reply.
+    pub sent: bool,
+}
+
+/// The outcome of withdrawing a submission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Withdrawal {
+    /// Redis does not have it, and does not get it.
+    Withdrawn,
+    /// Redis may have it, and gets it again.
+    Unconfirmed,
+    /// Redis has it.
+    Confirmed,
 }
 
 impl Submission {
@@ -99,8 +112,9 @@ impl Submission {
         self.is_appended() || matches!(self.change, Change::Topic { .. })
     }
 
+    /// Whether it can be discarded: Redis does not have it, and the others can be sent its number instead.
     fn can_be_shed(&self) -> bool {
-        !self.is_presence() && !matches!(self.change, Change::Lost { .. })
+        !self.sent && !self.is_presence() && !matches!(self.change, Change::Lost { .. })
     }
 }
 
@@ -187,7 +201,9 @@ impl Queue {
 
     /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded.
     pub fn push(&mut self, mut command: LinkCommand) {
+        // Redis may have one that was sent, with its number and its serial number.
         if let LinkCommand::Submit(submission) = &mut command
+            && !submission.sent
             && let Change::Lost { count } = &mut submission.change
         {
             let had_losses = self.losses.contains_key(&submission.room);
@@ -225,15 +241,22 @@ impl Queue {
         true
     }
 
-    /// Removes an unsent submission. Returns whether there was one.
-    pub fn withdraw(&mut self, serial: u64) -> bool {
-        let is_it = |command: &LinkCommand| matches!(command, LinkCommand::Submit(it) if it.serial == serial && it.can_be_shed());
-        let index = self.clients.iter().position(is_it);
-        let Some(command) = index.and_then(|index| self.clients.remove(index)) else {
-            return false;
-        };
-        self.count(&command, false);
-        true
+    /// Removes a submission that no session has sent.
+    pub fn withdraw(&mut self, serial: u64) -> Withdrawal {
+        let submissions = self.clients.iter().enumerate().filter_map(|(index, command)| match command {
+            LinkCommand::Submit(submission) => Some((index, submission)),
+            _ => None,
+        });
+        let mut found = submissions.filter(|(_, submission)| submission.serial == serial);
+        match found.next().map(|(index, submission)| (index, submission.can_be_shed())) {
+            None => Withdrawal::Confirmed,
+            Some((_, false)) => Withdrawal::Unconfirmed,
+            Some((index, true)) => {
+                let command = self.clients.remove(index);
+                command.iter().for_each(|command| self.count(command, false));
+                Withdrawal::Withdrawn
+            }
+        }
     }
 
     /// The rooms and serial numbers of the submissions discarded since the last call.
@@ -254,7 +277,10 @@ impl Queue {
     }
 
     /// Adds a command that was sent.
-    pub fn record_sent(&mut self, command: LinkCommand, bytes: usize) {
+    pub fn record_sent(&mut self, mut command: LinkCommand, bytes: usize) {
+        if let LinkCommand::Submit(submission) = &mut command {
+            submission.sent = true;
+        }
         self.sent_bytes += bytes;
         self.last_ordered = command.ordered_serial().unwrap_or(self.last_ordered);
         self.sent.push_back((command, bytes));

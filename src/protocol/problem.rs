@@ -84,6 +84,8 @@ pub enum Problem {
     Unreachable(Name),
     /// Redis is away, so a message can't be kept.
     NotKept,
+    /// Redis went away before it confirmed a message. It gets the message again.
+    NotConfirmed,
     NotBanned(String),
     NotMuted(Name),
     /// No client has registered the name.
@@ -136,6 +138,7 @@ impl Problem {
             Problem::RoleTooHigh { .. } => "role_too_high",
             Problem::Unreachable(_) => "unreachable",
             Problem::NotKept => "not_kept",
+            Problem::NotConfirmed => "not_confirmed",
             Problem::NotBanned(_) => "not_banned",
             Problem::NotMuted(_) => "not_muted",
             Problem::NotRegistered(_) => "not_registered",
@@ -230,6 +233,10 @@ impl Problem {
                 write!(f, "{name} is {role}, and you can only act on roles below your own")
             }
             Problem::NotKept => write!(f, "Redis is away, so the message is not kept; try again later"),
+            Problem::NotConfirmed => write!(
+                f,
+                "Redis has not confirmed the message. it gets it again when it is back, so don't publish it again"
+            ),
             Problem::Unreachable(name) => {
                 write!(f, "{name} is connected to another server, which does not answer. try again later")
             }

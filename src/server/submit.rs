@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::http::ResponseForm;
+use crate::backplane::Withdrawal;
 use crate::chat::{ClientId, Placed, Publication, RoomId};
 use crate::codec::Tag;
 use crate::net::{Net, Token};
@@ -78,47 +79,62 @@ impl<N: Net> Server<N> {
         }
         let submitter = match ticket.zip(self.linked.as_mut()) {
             Some((ticket, linked)) => match linked.tickets.remove(&ticket) {
-                // A numbered one is read anew by a process that has begun to follow the room, or its author has got the reply.
+                // A numbered change may have no submitter any more: the room was read again, or the response was sent before.
                 None if order == Order::Unnumbered => return,
-                submitter => submitter,
+                submitter => submitter.map(|submitter| (ticket, submitter)),
             },
             None => None,
         };
-        // A client may send a message again if it is not kept, so nobody is shown it.
-        if let Some(Submitter::Http { token, form }) = &submitter
-            && let Some((ticket, linked)) = ticket.zip(self.linked.as_mut())
-            && order == Order::Unnumbered
-            && linked.backplane.withdraw(room, ticket)
-        {
-            return self.respond_later(*token, &web::problem_response(&Problem::NotKept), form);
-        }
-        let room = self.fanout.chat().find_room(room);
-        let plain = |change| Placed { change, order, author: None, receipt: false };
-        match (submitter, room) {
-            (Some(Submitter::Client { token, tag, receipt }), Some(room)) => {
+        let id = self.fanout.chat().find_room(room);
+        let placed = Placed { change, order, author: None, receipt: false };
+        match (submitter, id) {
+            (Some((ticket, Submitter::Http { token, form })), id) => {
+                let withdrawal = self.withdraw_unnumbered(room, ticket, order);
+                self.commit_published(id, placed, withdrawal, (token, form));
+            }
+            (Some((_, Submitter::Client { token, tag, receipt })), Some(room)) => {
                 let author = self.roster.get(token).map(|_| token.into());
                 self.on_behalf_of(token, tag, |server| {
-                    server.commit(room, Placed { author, receipt, ..plain(change) });
+                    server.commit(room, Placed { author, receipt, ..placed });
                 });
             }
-            (Some(Submitter::Http { token, form }), room) => {
-                let before = self.metrics.deliveries;
-                if let Some(room) = room {
-                    self.commit(room, plain(change));
-                    self.deliver_batch();
-                }
-                let seq = match order {
-                    Order::At(seq) | Order::Seen(seq) => seq,
-                    // Redis has confirmed it, and its number will follow.
-                    Order::Next | Order::Unnumbered => 0,
-                };
-                let response = web::published(seq, self.metrics.deliveries - before);
-                self.respond_later(token, &response, &form);
-            }
-            (_, Some(room)) => self.commit(room, plain(change)),
+            (Some((_, Submitter::Server)) | None, Some(room)) => self.commit(room, placed),
             // A room without subscribers here may have been closed.
-            (_, None) => {}
+            (Some((_, Submitter::Client { .. } | Submitter::Server)) | None, None) => {}
         }
+    }
+
+    /// Withdraws a message that is to be shown without a number. Its publisher can send it again later.
+    fn withdraw_unnumbered(&mut self, room: &RoomName, ticket: u64, order: Order) -> Withdrawal {
+        match (order, &mut self.linked) {
+            (Order::Unnumbered, Some(linked)) => linked.backplane.withdraw(room, ticket),
+            (Order::Next | Order::At(_) | Order::Seen(_), _) | (_, None) => Withdrawal::Confirmed,
+        }
+    }
+
+    /// Commits the message of an HTTP request, unless it was withdrawn, and responds.
+    fn commit_published(
+        &mut self,
+        room: Option<RoomId>,
+        placed: Placed,
+        withdrawal: Withdrawal,
+        (token, form): (Token, ResponseForm),
+    ) {
+        if withdrawal == Withdrawal::Withdrawn {
+            return self.respond_later(token, &web::problem_response(&Problem::NotKept), &form);
+        }
+        let (before, order) = (self.metrics.deliveries, placed.order);
+        if let Some(room) = room {
+            self.commit(room, placed);
+            self.deliver_batch();
+        }
+        let response = match order {
+            _ if withdrawal == Withdrawal::Unconfirmed => web::problem_response(&Problem::NotConfirmed),
+            Order::At(seq) | Order::Seen(seq) => web::published(seq, self.metrics.deliveries - before),
+            // Redis has confirmed it, and its number will follow.
+            Order::Next | Order::Unnumbered => web::published(0, self.metrics.deliveries - before),
+        };
+        self.respond_later(token, &response, &form);
     }
 
     /// Refuses a message that there was no room for. A change of a client was shown here already.

@@ -447,6 +447,10 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
             "bob is connected to another server, which does not answer. try again later",
         ),
         (Problem::NotKept, "Redis is away, so the message is not kept; try again later"),
+        (
+            Problem::NotConfirmed,
+            "Redis has not confirmed the message. it gets it again when it is back, so don't publish it again",
+        ),
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
         (Problem::NotMuted(name("bob")), "bob is not muted"),
         (Problem::NotRegistered(text("bob")), "nobody has registered the name bob"),
@@ -538,6 +542,7 @@ fn problem_number(problem: &Problem) -> usize {
         Problem::RoleTooHigh { .. } => 50,
         Problem::Unreachable(_) => 51,
         Problem::NotKept => 61,
+        Problem::NotConfirmed => 62,
         Problem::NotBanned(_) => 52,
         Problem::NotMuted(_) => 53,
         Problem::NotRegistered(_) => 60,
@@ -562,7 +567,7 @@ fn every_kind_of_event_is_in_the_tables() {
         .map(|(problem, _)| Event::Problem { problem, unnamed: false });
     let byes = farewells().into_iter().map(|(reason, _)| Event::Bye(reason));
     let numbers: BTreeSet<_> = events.chain(problems).chain(byes).map(|event| number(&event)).collect();
-    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 61).collect());
+    assert_eq!(numbers, (0..=34).chain(36..=50).chain(18 + 40..=18 + 62).collect());
 }
 
 /// Any name that parses, or that of a guest.

@@ -44,6 +44,75 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
 }
 
 #[test]
+fn message_that_redis_may_have_is_not_discarded() {
+    let mut rig = Rig::up("--redis-queue 64k");
+    let long = "a".repeat(10 * 1024);
+    for _ in 0..3 {
+        rig.submit(&long);
+    }
+    assert_eq!(rig.command_names(), ["append", "append", "append"]);
+    rig.backplane.broken("it has closed the connection", rig.now);
+    rig.actions();
+    let discarded: Vec<u64> = (0..5)
+        .flat_map(|_| {
+            rig.submit(&long);
+            rig.actions()
+        })
+        .map(|action| match action {
+            LinkAction::Shed { id, .. } => id.serial,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(discarded, [4, 5]);
+}
+
+#[test]
+fn number_of_discarded_messages_that_redis_may_have_is_sent_again_unchanged() {
+    let mut rig = Rig::new("--redis-queue 64k");
+    let long = "a".repeat(10 * 1024);
+    for _ in 0..8 {
+        rig.submit(&long);
+    }
+    // The reply to the number is lost with the session.
+    assert_eq!(appended(&mut rig, false), [(1, 2), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)]);
+    rig.backplane.broken("test", rig.now);
+    for _ in 0..3 {
+        rig.submit(&long);
+    }
+    let all = [(1, 2), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0), (9, 3)];
+    assert_eq!(appended(&mut rig, true), all);
+}
+
+/// Connects, and returns the serial numbers and counts of appended entries. They and later commands get no reply, or all do.
+fn appended(rig: &mut Rig, is_answered: bool) -> Vec<(u64, u64)> {
+    let mut appended = Vec::new();
+    rig.connect();
+    loop {
+        if rig.actions().contains(&LinkAction::Register) {
+            rig.backplane.register(&[]);
+        }
+        let commands = rig.commands();
+        if commands.is_empty() {
+            return appended;
+        }
+        for words in commands {
+            match words[0].as_str() {
+                "append" => {
+                    let entry: serde_json::Value = serde_json::from_str(&words[8]).unwrap();
+                    let serial = entry["id"].as_str().unwrap().rsplit_once('-').unwrap().1.parse().unwrap();
+                    appended.push((serial, entry["lost"]["count"].as_u64().unwrap_or(0)));
+                    if is_answered {
+                        rig.answer(":1\r\n");
+                    }
+                }
+                _ if is_answered || appended.is_empty() => rig.answer_one(&words),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
 fn all_clients_of_a_large_process_are_registered_in_a_window() {
     let mut rig = Rig::new("--redis-queue 64k");
     let ann =

@@ -219,6 +219,39 @@ fn http_message_that_is_not_kept_is_refused_and_shown_to_nobody() {
 }
 
 #[test]
+fn http_message_that_redis_may_have_is_answered_as_not_confirmed_and_is_kept_once() {
+    for has_arrived in [true, false] {
+        let mut cluster = Cluster::new(2, "");
+        let guests = [cluster.join(0, "ann"), cluster.join(1, "bob")];
+        match has_arrived {
+            true => cluster.lose_replies(0),
+            false => cluster.set_delayed(0, true),
+        }
+        let wire = cluster.stage(0).connect_http();
+        cluster.stage(0).send(wire, post("/rooms/lobby/messages", "", "green").as_bytes());
+        cluster.run();
+        let mut times = [0; 2];
+        let mut count = |cluster: &mut Cluster| {
+            for (guest, times) in guests.into_iter().zip(&mut times) {
+                *times += cluster.unread(guest).iter().filter(|line| *line == "http: green").count();
+            }
+            times
+        };
+        assert_eq!(count(&mut cluster), [0, usize::from(has_arrived)]);
+        cluster.set_redis_down(true, true);
+        cluster.pass(3 * SECOND);
+        let answer = String::from_utf8_lossy(cluster.stage(0).raw(wire)).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 504 ") && answer.contains(r#""not_confirmed""#), "{answer}");
+        assert_eq!(count(&mut cluster), [1, usize::from(has_arrived)]);
+        cluster.set_redis_down(false, true);
+        cluster.pass(10 * SECOND);
+        assert_eq!(count(&mut cluster), [1, 1]);
+        assert_eq!(cluster.redis.stream(STREAM, cluster.millis()).len(), 1, "{has_arrived}");
+        cluster.end();
+    }
+}
+
+#[test]
 fn processes_with_different_databases_are_two_chats() {
     let mut cluster = Cluster::new(1, "");
     let second = cluster.start_with("--redis redis://redis/1");
