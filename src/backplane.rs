@@ -148,8 +148,9 @@ pub struct Backplane {
     peers: usize,
     rooms: FollowedRooms,
     queue: Queue,
-    /// Changes that Redis has confirmed and that have not come back by the subscription, by their serial numbers.
-    confirmed: BTreeMap<u64, Submission>,
+    /// Changes that Redis has confirmed and that have not come back by the subscription, by their serial numbers. Each is behind
+    /// its number: 0 if an earlier session has appended it, or if it is not kept.
+    confirmed: BTreeMap<u64, (u64, Submission)>,
     table_read: TableRead,
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use super::queue::Submission;
 use super::rooms::{FollowedRoom, Following};
 use super::{Backplane, LinkCommand, entry};
 use crate::codec::json;
@@ -189,8 +190,10 @@ impl Backplane {
             pairs.map(|pair| Some((super::reply::number(&pair[0])?, super::reply::bytes(&pair[1])?)));
         let entries: Vec<(u64, &[u8])> = entries.collect::<Option<_>>()?;
         let before = entries.first().map_or(last, |(seq, _)| seq.saturating_sub(1));
+        // The last entry before those of a history.
+        let older = entries.iter().rev().nth(self.history).map_or(before, |(seq, _)| *seq);
         let known = self.position(name);
-        let seen_to = self.begin_at(name, epoch, before, (start, last), topic)?;
+        let seen_to = self.begin_at(name, epoch, before, (start, older), topic)?;
         if known.is_some_and(|known| known.epoch != epoch && known.seq > 0) {
             self.register_after_loss(now.moment);
         }
@@ -214,7 +217,7 @@ impl Backplane {
         name: &RoomName,
         epoch: Epoch,
         before: u64,
-        (start, last): (u64, u64),
+        (start, older): (u64, u64),
         topic: Option<(Option<Name>, Option<Text>)>,
     ) -> Option<u64> {
         let room = self.rooms.get_mut(name)?;
@@ -224,8 +227,8 @@ impl Backplane {
                 ((missed > 0).then_some(Some(missed)), 0, before.max(known.seq))
             }
             Some(_) => (Some(None), start, before),
-            // They came while the link was down, and may have missed some of the entries since.
-            None if room.has_subscribers => ((last > 0).then_some(None), u64::MAX, before),
+            // The subscribers came while the link was down. They get the last entries now, and may have missed some of the others.
+            None if room.has_subscribers => ((older > start).then_some(None), older, before),
             None => (None, 0, before),
         };
         let is_same = room.position.is_some_and(|known| (known.epoch, known.seq) == (epoch, seq));
@@ -252,6 +255,19 @@ impl Backplane {
                 }
             }
         }
+        self.deliver_trimmed(name);
         self.ask_about(name);
+    }
+
+    /// Delivers changes of an earlier session that were appended, and that are not among the entries read: Redis has trimmed them.
+    fn deliver_trimmed(&mut self, name: &RoomName) {
+        let is_trimmed = |(seq, it): &(u64, Submission)| *seq == 0 && it.is_appended() && it.room == *name;
+        let trimmed: Vec<u64> =
+            self.confirmed.iter().filter(|(_, it)| is_trimmed(it)).map(|(serial, _)| *serial).collect();
+        for serial in trimmed {
+            if let Some((_, Submission { room, change, .. })) = self.confirmed.remove(&serial) {
+                self.deliver_shown(room, change, serial);
+            }
+        }
     }
 }

@@ -108,14 +108,14 @@ impl Backplane {
                 let address = addresses[(self.attempts as usize - 1) % addresses.len()];
                 self.open(ConnectTarget::Tcp(address), now.moment);
             }
-            Ok(_) => self.fail("its host has no address", now.moment),
-            Err(error) => self.fail(&error, now.moment),
+            Ok(_) => self.fail("its host has no address", "", now.moment),
+            Err(error) => self.fail(&error, "", now.moment),
         }
     }
 
     /// Ends the session because a connection is broken.
     pub fn broken(&mut self, why: &str, now: Now) {
-        self.fail(why, now.moment);
+        self.fail(why, "", now.moment);
     }
 
     /// The time to call [`Backplane::handle_timeout`].
@@ -138,12 +138,14 @@ impl Backplane {
         match &self.phase {
             Phase::Disconnected { retry_at } if *retry_at <= now => self.attempt(now),
             Phase::Resolving { deadline } if *deadline <= now => {
-                self.fail("its name takes too long to resolve", now);
+                self.fail("its name takes too long to resolve", "", now);
             }
-            Phase::Connecting { deadline, .. } if *deadline <= now => self.fail("it does not answer", now),
+            Phase::Connecting { deadline, .. } if *deadline <= now => {
+                self.fail("it does not answer", "", now)
+            }
             Phase::Active(active) => {
                 match active.answer_by(self.queue.is_waiting(), self.timeout).is_some_and(|by| by <= now) {
-                    true => self.fail("it does not answer", now),
+                    true => self.fail("it does not answer", "", now),
                     false => self.send_heartbeat(now),
                 }
             }
@@ -296,12 +298,13 @@ impl Backplane {
     pub(super) fn refused(&mut self, link: Link, error: &str, now: Now) {
         self.counts.errors += 1;
         let refused = self.queue.oldest().filter(|_| link == Link::Commands);
+        let about = refused.map(LinkCommand::to_string).unwrap_or_default();
         let mut refused = refused.filter(|command| !command.is_repeated()).cloned();
         if let Some(LinkCommand::Publish { if_lost, .. }) = &mut refused {
             // The sender is told below that its message is undelivered.
             *if_lost = None;
         }
-        self.fail(error, now.moment);
+        self.fail(error, &about, now.moment);
         self.refused = refused.or(self.refused.take());
         // The rest of an error is for the log only.
         let code = error.split(' ').next().unwrap_or_default();
@@ -310,8 +313,8 @@ impl Backplane {
         self.refusal = fits.then(|| code.into());
     }
 
-    /// Ends the session or the attempt, and schedules the next one.
-    pub(super) fn fail(&mut self, why: &str, now: Moment) {
+    /// Ends the session or the attempt, and schedules the next one. `command` is what Redis has refused, or empty.
+    pub(super) fn fail(&mut self, why: &str, command: &str, now: Moment) {
         match &self.phase {
             Phase::Disconnected { .. } => return,
             Phase::Active(active) if self.is_accepted() => {
@@ -328,7 +331,8 @@ impl Backplane {
         let reason = why.split(" script: ").next().unwrap_or(why);
         if self.logged_reasons.len() < REASONS_LOGGED_MAX && self.logged_reasons.insert(reason.into()) {
             let (place, retry_ms) = (&self.url.place, pause.as_millis());
-            log::warn!("redis down address={place} reason={why:?} retry_ms={retry_ms}");
+            let command = if command.is_empty() { String::new() } else { format!(" command={command:?}") };
+            log::warn!("redis down address={place} reason={why:?}{command} retry_ms={retry_ms}");
         }
         self.phase = Phase::Disconnected { retry_at: now + pause };
         self.out = Default::default();

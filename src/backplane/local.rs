@@ -183,7 +183,7 @@ impl Backplane {
 
     /// Shows all waiting changes to the members here, and answers all questions. Only changes that Redis keeps go on waiting.
     pub(super) fn detach(&mut self) {
-        for (serial, Submission { room, change, .. }) in mem::take(&mut self.confirmed) {
+        for (serial, (_, Submission { room, change, .. })) in mem::take(&mut self.confirmed) {
             self.deliver_shown(room, change, serial);
         }
         for command in self.queue.take_unsent() {
@@ -222,7 +222,7 @@ impl Backplane {
     }
 
     /// Delivers a change of this process that has no number yet. When it gets one, the members here are not sent it again.
-    fn deliver_shown(&mut self, room: RoomName, change: Change, ticket: u64) {
+    pub(super) fn deliver_shown(&mut self, room: RoomName, change: Change, ticket: u64) {
         if let Some(room) = self.rooms.get_mut(&room) {
             room.seen.insert(ticket);
         }
@@ -233,9 +233,9 @@ impl Backplane {
     /// Delivers the changes that the others have seen, and that did not come back before the session ended. Those that are kept
     /// are read in the next one.
     pub(super) fn deliver_unreturned(&mut self) {
-        for (serial, submission) in mem::take(&mut self.confirmed) {
+        for (serial, (seq, submission)) in mem::take(&mut self.confirmed) {
             match submission.is_appended() {
-                true => drop(self.confirmed.insert(serial, submission)),
+                true => drop(self.confirmed.insert(serial, (seq, submission))),
                 false => self.deliver_shown(submission.room, submission.change, serial),
             }
         }
@@ -308,7 +308,7 @@ impl Backplane {
     pub(super) fn unfollow(&mut self, room: RoomName) {
         // Nobody is here to see them.
         let actions = &mut self.actions;
-        self.confirmed.retain(|ticket, submission| {
+        self.confirmed.retain(|ticket, (_, submission)| {
             let goes = submission.room == room;
             if goes {
                 actions.push_back(LinkAction::Kept { ticket: *ticket, seq: 0, is_followed: false });
@@ -337,6 +337,14 @@ impl Backplane {
         {
             self.actions.push_back(LinkAction::Answer { asker, facts });
         }
+    }
+
+    /// Answers the questions of a request without the facts that are open.
+    pub(super) fn answer_without(&mut self, ask: u64) {
+        if let Some(ask) = self.asks.get_mut(&ask) {
+            ask.open = 0;
+        }
+        self.answer_if_complete(ask);
     }
 
     /// Answers all questions without knowing more.

@@ -1,7 +1,7 @@
 //! The commands for Redis that are unsent or unanswered: [`Queue`]. Redis answers them in order.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem;
+use std::{fmt, mem};
 
 use super::entry;
 use crate::protocol::{Change, Payload, Question};
@@ -115,6 +115,35 @@ impl Submission {
     /// Whether it can be discarded: Redis does not have it, and the others can be sent its number instead.
     fn can_be_shed(&self) -> bool {
         !self.sent && !self.is_presence() && !matches!(self.change, Change::Lost { .. })
+    }
+}
+
+/// For the log: the script or command, and the room that it is about. Names and texts of clients are not shown.
+impl fmt::Display for LinkCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkCommand::Load(_) => write!(f, "SCRIPT LOAD"),
+            LinkCommand::Hello => write!(f, "hello"),
+            LinkCommand::Members { room, .. } => write!(f, "members {room}"),
+            LinkCommand::Sync(room) => write!(f, "sync {room}"),
+            LinkCommand::Proof => write!(f, "PING"),
+            LinkCommand::Heartbeat => write!(f, "heartbeat"),
+            LinkCommand::Bury { .. } => write!(f, "bury"),
+            LinkCommand::Guests => write!(f, "INCRBY"),
+            LinkCommand::Table(_) => write!(f, "table"),
+            LinkCommand::Record { .. } => write!(f, "record"),
+            LinkCommand::Publish { .. } => write!(f, "PUBLISH"),
+            LinkCommand::Release { .. } => write!(f, "release"),
+            LinkCommand::Ask { question: Question::Claim { .. }, .. } => write!(f, "claim"),
+            LinkCommand::Ask { question: Question::Find { .. }, .. } => write!(f, "HGET"),
+            LinkCommand::Ask { question: Question::Rooms { .. }, .. } => write!(f, "rooms"),
+            LinkCommand::Ask {
+                question: Question::Room { room, .. } | Question::Who { room, .. }, ..
+            } => {
+                write!(f, "who {room}")
+            }
+            LinkCommand::Submit(submission) => write!(f, "change of {}", submission.room),
+        }
     }
 }
 
@@ -305,6 +334,12 @@ impl Queue {
             self.last_ordered = 0;
         }
         Some(command)
+    }
+
+    /// Puts the command back that [`Queue::pop_answered`] has returned.
+    pub fn restore(&mut self, command: LinkCommand) {
+        self.count(&command, true);
+        self.sent.push_front((command, 0));
     }
 
     /// Removes all commands, and returns those of clients and those that are sent. The session has ended.

@@ -12,6 +12,7 @@ use crate::time::Now;
 
 use super::command::SCRIPTS;
 use super::queue::Submission;
+use super::rooms::FollowedRoom;
 
 /// The payload by which `hello` tries to publish.
 const PROBE: &[u8] = b"chinwag probe -";
@@ -106,14 +107,22 @@ impl Backplane {
         if let Some(error) = error_of(reply) {
             return self.refused(Link::Commands, error, now);
         }
-        let command = self.queue.pop_answered();
-        if command.and_then(|command| self.handle_answer(command, reply, now)).is_none() {
-            self.broken("it sent an unexpected reply", now);
+        let Some(command) = self.queue.pop_answered() else {
+            return self.broken("it sent a reply without a command", now);
+        };
+        if self.handle_answer(&command, reply, now).is_none() {
+            let about = command.to_string();
+            match command {
+                // Another program has changed what Redis keeps. The client must not wait until that is mended.
+                LinkCommand::Ask { ask: Some(ask), .. } => self.answer_without(ask),
+                command => self.queue.restore(command),
+            }
+            self.fail("it sent an unexpected reply", &about, now.moment);
         }
     }
 
     /// Handles the reply to a command. `None` if it is malformed.
-    fn handle_answer(&mut self, command: LinkCommand, reply: &Reply, now: Now) -> Option<()> {
+    fn handle_answer(&mut self, command: &LinkCommand, reply: &Reply, now: Now) -> Option<()> {
         match command {
             LinkCommand::Load(_) => {
                 self.hashes.push(text(reply)?.into());
@@ -122,7 +131,7 @@ impl Backplane {
                 }
             }
             LinkCommand::Hello => return self.handle_hello(list(reply)?),
-            LinkCommand::Sync(room) => return self.handle_sync(&room, list(reply)?, now),
+            LinkCommand::Sync(room) => return self.handle_sync(room, list(reply)?, now),
             LinkCommand::Proof => {
                 let stage = self.phase.active_mut().map(|active| &mut active.stage);
                 match stage {
@@ -135,10 +144,10 @@ impl Backplane {
             LinkCommand::Heartbeat => return self.handle_heartbeat(list(reply)?, now),
             LinkCommand::Guests => self.deliver_guests(number(reply)?),
             LinkCommand::Publish { if_lost: Some(if_lost), .. } if *reply == Reply::Int(0) => {
-                self.handle_lost(if_lost);
+                self.handle_lost(if_lost.clone());
             }
-            LinkCommand::Ask { ask, question } => return self.handle_facts(ask, &question, reply, now),
-            LinkCommand::Submit(submission) => return self.handle_kept(*submission, reply),
+            LinkCommand::Ask { ask, question } => return self.handle_facts(*ask, question, reply, now),
+            LinkCommand::Submit(submission) => return self.handle_kept(submission, reply),
             LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
             // An earlier session has set it. Others may have changed it since, and reads until now had the value of this process.
             LinkCommand::Record { .. } if *reply == Reply::Int(0) => self.handle_changed(),
@@ -191,14 +200,15 @@ impl Backplane {
         Some(())
     }
 
-    fn handle_kept(&mut self, submission: Submission, reply: &Reply) -> Option<()> {
+    fn handle_kept(&mut self, submission: &Submission, reply: &Reply) -> Option<()> {
         let mut seq = 0;
         if submission.is_appended() {
             seq = number(reply)?;
             self.counts.published += 1;
         }
         let ticket = submission.serial;
-        let is_followed = self.rooms.get(&submission.room).is_some();
+        let followed = self.rooms.get(&submission.room);
+        let (is_followed, is_live) = (followed.is_some(), followed.is_some_and(FollowedRoom::is_live));
         // Unpublished changes don't come back by the subscription.
         let unpublished = match submission.change.clone() {
             _ if submission.shown || !is_followed => None,
@@ -216,15 +226,18 @@ impl Backplane {
         // An earlier session has set the topic, and others may have changed it since.
         let is_outdated = matches!(unpublished, Some(Change::Topic { .. }));
         let room = submission.room.clone();
+        // An earlier session has appended it. This one has read the room since, and Redis has trimmed it.
+        let is_trimmed = submission.is_appended() && seq == 0 && is_live;
         match unpublished {
             Some(change) => self.deliver(RemoteEvent::Changed {
-                room: submission.room,
+                room: room.clone(),
                 change,
                 order: Order::Unnumbered,
                 ticket: Some(ticket),
             }),
             None if submission.shown || !is_followed => {}
-            None => drop(self.confirmed.insert(ticket, submission)),
+            None if is_trimmed => self.deliver_shown(room.clone(), submission.change.clone(), ticket),
+            None => drop(self.confirmed.insert(ticket, (seq, submission.clone()))),
         }
         self.actions.push_back(LinkAction::Kept { ticket, seq, is_followed });
         if is_outdated {

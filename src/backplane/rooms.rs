@@ -57,6 +57,11 @@ pub struct FollowedRooms {
 }
 
 impl FollowedRoom {
+    /// Whether this session has read the room.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, Following::Live)
+    }
+
     /// Records a numbered change of another process. Returns whether it was delivered before.
     pub fn record_heard(&mut self, id: MessageId) -> bool {
         match self.heard.iter_mut().find(|(process, _)| *process == id.process) {

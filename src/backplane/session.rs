@@ -69,7 +69,10 @@ impl Session {
         for out in out.iter_mut() {
             login.iter().for_each(|words| command(words, out));
         }
-        subscribe(channels, &mut out[Link::Subscriptions as usize]);
+        let subscriptions = &mut out[Link::Subscriptions as usize];
+        subscribe(channels, subscriptions);
+        // Without the right to unsubscribe the session must not begin. No channel has this name.
+        resp::encode(&[b"UNSUBSCRIBE", b"-"], subscriptions);
         // Replies come in order, so the reply to this command shows that the initial commands are done.
         for out in out {
             ping(out);

@@ -81,6 +81,7 @@ impl Chat {
             }
             Change::Lost { count } => {
                 let seq = self.rooms.number(id, order).unwrap_or_default();
+                // Some members here may have seen the messages without numbers. Others have come back since, and have not.
                 self.announce_lost(id, Some(count), ctx);
                 return seq;
             }

@@ -59,13 +59,13 @@ fn publish(cluster: &mut Cluster, process: usize) {
 
 #[test]
 fn first_member_that_joins_while_cut_off_is_told_of_a_loss_only_if_there_may_be_one() {
-    for said in [0, 5] {
-        expect_losses_of_first_member(said);
+    for said in [0, 5, 6] {
+        expect_losses_of_first_member(said, 5);
     }
 }
 
-fn expect_losses_of_first_member(said: usize) {
-    let mut cluster = Cluster::new(2, "");
+fn expect_losses_of_first_member(said: usize, history: usize) {
+    let mut cluster = Cluster::new(2, &format!("--history {history}"));
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.say(ann, "/join dev");
     cluster.run();
@@ -82,7 +82,11 @@ fn expect_losses_of_first_member(said: usize) {
     cluster.set_cut_off(1, false);
     cluster.pass(10 * SECOND);
     let lines = cluster.unread(bob);
-    assert_eq!(lines.iter().filter(|line| *line == MAYBE_LOST).count(), said.min(1), "{lines:?}");
+    let lost = lines.iter().filter(|line| *line == MAYBE_LOST).count();
+    assert_eq!(lost, usize::from(said > history), "{lines:?}");
+    let messages: Vec<String> = lines.into_iter().filter(|line| line.starts_with("ann: ")).collect();
+    let expected = (said.saturating_sub(history)..said).map(|number| format!("ann: m{number}"));
+    assert_eq!(messages, expected.collect::<Vec<_>>());
     cluster.end();
 }
 

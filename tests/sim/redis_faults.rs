@@ -403,13 +403,14 @@ fn fault_40_messages_over_the_queue_to_redis_are_counted_exactly() {
 fn fault_41_room_that_is_entered_and_left_all_the_time_is_one_subscription() {
     let mut three = Three::new("--rate off");
     let subscribed = three.cluster.redis.commands()["SUBSCRIBE"];
+    let unsubscribed = three.cluster.redis.commands()["UNSUBSCRIBE"];
     for _ in 0..10_000 {
         three.cluster.say(three.far, "/join dev");
         three.cluster.say(three.far, "/leave");
         three.cluster.pass(Duration::from_millis(1));
     }
     assert_eq!(three.cluster.redis.commands()["SUBSCRIBE"], subscribed + 1);
-    assert!(!three.cluster.redis.commands().contains_key("UNSUBSCRIBE"));
+    assert_eq!(three.cluster.redis.commands()["UNSUBSCRIBE"], unsubscribed);
     assert_eq!(three.cluster.redis.numsub("chinwag:dev"), 1);
     assert_eq!(three.cluster.link(1).subscriptions, 2);
     three.cluster.pass(30 * SECOND);

@@ -51,18 +51,27 @@ impl Scripts {
     }
 }
 
-/// Redis refuses the publication, and the process sends the entry again in the same part of the expiry.
+/// The process sends a refused entry again, in the same part of the expiry.
 #[test]
-fn room_whose_first_append_was_refused_in_the_middle_expires_too() {
-    let mut scripts = Scripts::new();
-    let args = ["a", "1", "0", "100", "1000", "7", "e1", "{}"];
-    scripts.redis.refuse("PUBLISH", Some("NOPERM no"));
-    let refused = scripts.call(PROCESS, "1", "append", &args);
-    assert!(refused.starts_with("-ERR"), "{refused}");
-    scripts.redis.refuse("PUBLISH", None);
-    assert_eq!(scripts.call(PROCESS, "1", "append", &args), ":1\n");
-    for key in ["k@meta:a", "k@stream:a"] {
-        assert_eq!(scripts.request(&["PTTL", key]), ":1000\n", "{key}");
+fn refused_entry_reaches_nobody_and_a_room_whose_first_entry_was_refused_expires_too() {
+    for command in ["PUBLISH", "XADD"] {
+        let mut scripts = Scripts::new();
+        let reader = scripts.redis.open();
+        scripts.redis.receive(reader, &request(["SUBSCRIBE", "ca"]), NOW_MILLIS);
+        scripts.redis.take_output(reader);
+        let args = ["a", "1", "0", "100", "1000", "7", "e1", "{}"];
+        scripts.redis.refuse(command, Some("NOPERM no"));
+        for _ in 0..3 {
+            let refused = scripts.call(PROCESS, "1", "append", &args);
+            assert!(refused.starts_with('-'), "{refused}");
+        }
+        assert_eq!(scripts.redis.take_output(reader), b"", "{command}");
+        assert_eq!(scripts.request(&["XRANGE", "k@stream:a", "-", "+"]), "*0\n", "{command}");
+        scripts.redis.refuse(command, None);
+        assert_eq!(scripts.call(PROCESS, "1", "append", &args), ":1\n");
+        for key in ["k@meta:a", "k@stream:a"] {
+            assert_eq!(scripts.request(&["PTTL", key]), ":1000\n", "{key}");
+        }
     }
 }
 

@@ -81,7 +81,7 @@ fn a_thousand_rooms_on_three_processes_are_one_subscription_per_room_and_process
     assert_eq!(subscribed(&cluster), each_once, "the subscription outlasts its last member");
     cluster.pass(11 * SECOND);
     assert_eq!(subscribed(&cluster), BTreeMap::new());
-    assert_eq!(count(&cluster, "UNSUBSCRIBE"), PROCESSES * (1 + ROOMS));
+    assert_eq!(count(&cluster, "UNSUBSCRIBE"), PROCESSES * (2 + ROOMS));
     let millis = cluster.millis();
     let left = |key: &&String| ["@members:", "@names", "@rooms"].iter().any(|kind| key.contains(kind));
     assert_eq!(cluster.redis.keys(millis).iter().find(left), None, "nobody is left in Redis");

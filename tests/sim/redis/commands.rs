@@ -168,6 +168,13 @@ impl Redis {
         self.refused_once.remove(upper).or_else(|| refused.cloned())
     }
 
+    /// Whether tests do not refuse a command for a right that the user lacks.
+    pub fn may(&self, words: &[Vec<u8>]) -> bool {
+        let by_command = self.refused.get(&text(&words[0]).to_uppercase());
+        let by_name = words[1..].iter().filter_map(|word| self.refused_names.get(word));
+        !by_command.into_iter().chain(by_name).any(|error| error.starts_with("NOPERM "))
+    }
+
     /// Returns the client of the request.
     pub(super) fn client(&mut self, call: &Request) -> &mut Client {
         self.clients.get_mut(&call.conn).expect("the client of a request exists")

@@ -20,10 +20,11 @@ const BAD_ARGUMENT: &str = "ERR Lua redis lib command arguments must be strings 
 
 /// Sets up what scripts may use, and returns the function that runs one. It is called with the functions of this file.
 const SETUP: &str = r#"
-local call, pcall, traced = ...
+local call, pcall, traced, acl_check_cmd = ...
 redis = {
   call = call,
   pcall = pcall,
+  acl_check_cmd = acl_check_cmd,
   status_reply = function(text)
     return { ok = text }
   end,
@@ -72,8 +73,12 @@ impl Interpreter {
     fn new() -> mlua::Result<Interpreter> {
         let options = LuaOptions::new().catch_rust_panics(false);
         let lua = Lua::new_with(StdLib::TABLE | StdLib::STRING | StdLib::MATH, options)?;
-        let functions =
-            (lua.create_function(call)?, lua.create_function(pcall)?, lua.create_function(traced)?);
+        let functions = (
+            lua.create_function(call)?,
+            lua.create_function(pcall)?,
+            lua.create_function(traced)?,
+            lua.create_function(acl_check_cmd)?,
+        );
         let run = lua.load(SETUP).call(functions)?;
         Ok(Interpreter { lua, run, scripts: RefCell::default() })
     }
@@ -164,6 +169,12 @@ fn call(lua: &Lua, words: MultiValue) -> mlua::Result<Value> {
 
 fn pcall(lua: &Lua, words: MultiValue) -> mlua::Result<Value> {
     value(lua, execute(&words).unwrap_or_else(Answer::Error))
+}
+
+/// Whether the user may execute a command.
+fn acl_check_cmd(_: &Lua, words: MultiValue) -> mlua::Result<bool> {
+    let words: Vec<_> = words.iter().map(word).collect::<Option<_>>().expect("strings and integers");
+    RUNNING.with_borrow(|running| Ok(running.as_ref().expect("a script is running").redis.may(&words)))
 }
 
 /// Makes an error the table with which a script ends, and notes the line of the script in it.
