@@ -3,7 +3,7 @@
 //! - Imports point down, and there are no locks, and no threads besides the resolver's.
 //! - Functions are short, and connections are small.
 //! - Every flag has a row in the guide, and the README is short.
-//! - Comments and names follow the rules of `tidy/language.rs`.
+//! - Comments and names follow the rules of `tidy/language.rs`, those of the chat page too.
 
 #[path = "tidy/language.rs"]
 mod language;

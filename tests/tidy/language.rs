@@ -42,6 +42,12 @@ const BANNED_TYPES: [&str; 14] = [
 
 const BANNED_PREFIXES: [&str; 2] = ["far_", "near_"];
 
+/// The files of the chat page whose comments and words are checked.
+const PAGE_EXTENSIONS: [&str; 3] = ["css", "js", "ts"];
+
+/// Words that the scripts of the chat page may not contain besides `BANNED_WORDS`, because they are personifications.
+const BANNED_PAGE_WORDS: [&str; 5] = ["hear", "heard", "hearing", "tells", "knows"];
+
 /// A file by its path in the repository, and its text.
 type SourceFile = (String, String);
 
@@ -61,6 +67,46 @@ fn checked_files() -> Vec<SourceFile> {
     let mut files = all_files();
     files.retain(|(file, _)| CHECKED.iter().any(|module| belongs_to(file, module)));
     files
+}
+
+/// The scripts and style sheets of the chat page.
+fn page_files() -> Vec<SourceFile> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/page");
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let extension = |path: &Path| path.extension().and_then(|it| it.to_str()).unwrap_or_default().to_string();
+    paths.retain(|path| PAGE_EXTENSIONS.contains(&extension(path).as_str()));
+    paths.sort();
+    let name = |path: &Path| format!("src/web/page/{}", path.file_name().unwrap().to_str().unwrap());
+    paths.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A script or style sheet with `//` for each line of a block comment. Line numbers stay the same.
+/// Code after the end of a comment is left out.
+fn with_line_comments(source: &str) -> String {
+    let mut is_in_block = false;
+    let mut text = String::new();
+    for line in source.lines() {
+        let trimmed = line.trim();
+        let opened = trimmed.strip_prefix("/**").or(trimmed.strip_prefix("/*"));
+        let content = match (opened, is_in_block) {
+            (Some(content), _) => Some(content),
+            (None, true) => Some(trimmed.strip_prefix("*/").or(trimmed.strip_prefix('*')).unwrap_or(trimmed)),
+            (None, false) => None,
+        };
+        is_in_block = content.is_some() && !trimmed.contains("*/");
+        match content {
+            Some(content) => text.push_str(&format!("// {}", content.split("*/").next().unwrap().trim())),
+            None => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The files whose comments are checked: Rust, and the chat page.
+fn commented_files() -> Vec<SourceFile> {
+    let page = page_files().into_iter().map(|(file, source)| (file, with_line_comments(&source)));
+    checked_files().into_iter().chain(page).collect()
 }
 
 #[track_caller]
@@ -153,6 +199,24 @@ fn identifiers(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
+/// The words of an identifier or a text in lower case. `hearAll`, `HEAR_ALL` and "hear all" have two words each.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut previous = ' ';
+    for c in text.chars() {
+        let is_next = !c.is_alphanumeric() || (c.is_uppercase() && previous.is_lowercase());
+        if is_next {
+            words.push(String::new());
+        }
+        if let (Some(word), true) = (words.last_mut(), c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+        previous = c;
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 /// The reason why an identifier is refused.
 fn ban(identifier: &str) -> Option<String> {
     let lower = identifier.to_lowercase();
@@ -174,7 +238,7 @@ fn every_checked_module_exists() {
 #[test]
 fn comments_open_with_a_subject() {
     let mut violations = Vec::new();
-    for (file, source) in checked_files() {
+    for (file, source) in commented_files() {
         for paragraph in paragraphs(&source) {
             let first = sentences(&paragraph.text)[0];
             let opener = first.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
@@ -189,7 +253,7 @@ fn comments_open_with_a_subject() {
 #[test]
 fn sentences_of_comments_are_short() {
     let mut violations = Vec::new();
-    for (file, source) in checked_files() {
+    for (file, source) in commented_files() {
         for paragraph in paragraphs(&source) {
             let long = sentences(&paragraph.text).into_iter().filter(|sentence| {
                 let is_word = |word: &&str| word.contains(char::is_alphanumeric);
@@ -232,6 +296,22 @@ fn identifiers_have_no_banned_words() {
     assert_none("an identifier has a banned word", &violations);
 }
 
+/// Names, comments and texts are all checked, because a user's text has no such words either.
+#[test]
+fn chat_page_has_no_banned_words() {
+    let mut violations = Vec::new();
+    for (file, source) in page_files() {
+        let name = file.rsplit('/').next().unwrap_or_default().to_string();
+        for (number, line) in [(0, name.as_str())].into_iter().chain((1..).zip(source.lines())) {
+            let is_banned =
+                |word: &String| [&BANNED_WORDS[..], &BANNED_PAGE_WORDS].concat().contains(&word.as_str());
+            let banned = words(line).into_iter().filter(is_banned);
+            violations.extend(banned.map(|word| format!("{file}:{number}: {word}")));
+        }
+    }
+    assert_none("a file of the chat page has a banned word", &violations);
+}
+
 #[test]
 fn test_names_have_a_subject() {
     let mut violations = Vec::new();
@@ -261,6 +341,15 @@ fn parts_of_sources_are_recognised() {
     assert_eq!(sentences(&found[0].1), ["One.", "Two e.g. this?"]);
     assert_eq!(without_strings(source).trim(), "let x = ;");
     assert_eq!(without_strings("a('\"', r#\"b\"#, '\\\"', \"c\\\\\")"), "a(, , , )");
+    let script = "/** One. */\nlet x = 2 * 3;\n/**\n * Two\n * three\n */\n  /* Four\n     five */\nsix();\n/* Seven */ .a {}\n.b {}\n";
+    let found: Vec<(usize, String)> =
+        paragraphs(&with_line_comments(script)).into_iter().map(|part| (part.line, part.text)).collect();
+    assert_eq!(
+        found,
+        [(1, "One."), (4, "Two three"), (7, "Four five"), (10, "Seven")]
+            .map(|(line, text)| (line, text.to_string()))
+    );
+    assert_eq!(words("#hearAll(HEAR_ALL, \"you hear\")"), ["hear", "all", "hear", "all", "you", "hear"]);
     let banned = ["front_door", "FIRST_DOOR_SLOT", "far_chat", "Life"];
     assert!(banned.into_iter().all(|name| ban(name).is_some()));
     assert!(["doorstep", "Lifetime", "farewell", "_far"].into_iter().all(|name| ban(name).is_none()));

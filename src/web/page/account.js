@@ -1,9 +1,11 @@
 // The reader's account: logging in with a token, making a name an account, and logging out.
 //
-// Events of the chat: "account" (account, role, or what the server allows), "login" (a login is needed; the detail is the
-// reason, or null if the reader has asked for it), "registered" (a name and its new token).
+// It emits these events of the chat:
+// - "account": the account, its role, or the permission to register has changed.
+// - "login": a login is needed. The detail is the reason, or null if the reader has clicked "Log in".
+// - "registered": the detail is a name and its new token.
 
-import { rememberName, rememberToken } from "./storage.js";
+import { storeName, storeToken } from "./storage.js";
 
 const MODERATORS = ["moderator", "admin"];
 
@@ -19,7 +21,7 @@ export class Account {
   #chat;
   #options;
   /** A login that is sent with the next welcome: { message, resolve, reject }. */
-  #waiting = null;
+  #pendingLogin = null;
 
   /** The client reads the token in its `options` before each connection. */
   constructor(session, chat, options) {
@@ -27,9 +29,9 @@ export class Account {
     this.#chat = chat;
     this.#options = options;
     session.connection.on("state", ({ state, reason }) => {
-      if (state !== "open") this.#become(null, "guest");
-      if (state === "closed") this.#waiting?.reject(new Error(reason || "There is no connection"));
-      if (state === "closed") this.#waiting = null;
+      if (state !== "open") this.#setAccount(null, "guest");
+      if (state === "closed") this.#pendingLogin?.reject(new Error(reason || "There is no connection"));
+      if (state === "closed") this.#pendingLogin = null;
     });
   }
 
@@ -39,23 +41,23 @@ export class Account {
 
   /** Whether a new connection logs in, and so gets the name of the account. */
   get logsIn() {
-    return this.#waiting !== null || Boolean(this.#options.token);
+    return this.#pendingLogin !== null || Boolean(this.#options.token);
   }
 
-  /** Logs in, now or with the next connection. The token is stored only if the reader `keeps` it. */
+  /** Logs in, now or with the next connection. The token is stored only if `keeps` is true. */
   logIn({ token, name }, keeps = false) {
     const message = { type: "login", token, ...(name && { name }) };
     const isOpen = this.#session.connection.state === "open";
-    const login = isOpen ? this.#session.ask(message) : this.#connectAndAsk(message);
+    const login = isOpen ? this.#session.call(message) : this.#connectAndCall(message);
     return login.then((event) => {
       this.keep(token, keeps);
       return event;
     });
   }
 
-  #connectAndAsk(message) {
+  #connectAndCall(message) {
     this.#options.token = undefined;
-    const login = new Promise((resolve, reject) => (this.#waiting = { message, resolve, reject }));
+    const login = new Promise((resolve, reject) => (this.#pendingLogin = { message, resolve, reject }));
     this.#session.connection.open();
     return login;
   }
@@ -63,7 +65,7 @@ export class Account {
   /** Uses a token for each new connection, and stores it for the next visit or removes the stored one. */
   keep(token, isStored) {
     this.#options.token = token;
-    rememberToken(isStored ? token : null);
+    storeToken(isStored ? token : null);
   }
 
   logOut() {
@@ -71,14 +73,14 @@ export class Account {
     this.keep(undefined, false);
     // The name belongs to the account.
     naming.wanted = "";
-    rememberName("");
+    storeName("");
     connection.close();
     connection.open();
   }
 
-  /** Makes the reader's name an account. */
+  /** Registers the reader's name as an account. */
   register() {
-    this.#session.ask({ type: "register" }).then(
+    this.#session.call({ type: "register" }).then(
       ({ name, token }) => {
         this.#options.token = token;
         this.#chat.emit("registered", { name, token });
@@ -86,38 +88,38 @@ export class Account {
       ({ code, message }) => {
         if (code === "registration_off") this.canRegister = false;
         this.#chat.emit("account");
-        this.#chat.advise(message, "error");
+        this.#chat.notify(message, "error");
       },
     );
   }
 
-  /** Sends the login that has waited for the connection, before the client enters its rooms. */
-  welcomed() {
-    if (!this.#waiting) return;
-    const { message, resolve, reject } = this.#waiting;
-    this.#waiting = null;
-    this.#session.ask(message).then(resolve, reject);
+  /** Sends the login that was delayed until the connection, before the client enters its rooms. */
+  onWelcome() {
+    if (!this.#pendingLogin) return;
+    const { message, resolve, reject } = this.#pendingLogin;
+    this.#pendingLogin = null;
+    this.#session.call(message).then(resolve, reject);
   }
 
-  loggedIn(name, role) {
-    this.#become(name, role);
-    this.#session.joinAgain();
+  onLogin(name, role) {
+    this.#setAccount(name, role);
+    this.#session.rejoin();
   }
 
-  /** The server has refused the token of a new connection. */
-  refused(code, text) {
+  /** Handles the server's refusal of the token of a new connection. */
+  onRefused(code, text) {
     if (code === "login_failed") this.keep(undefined, false);
     this.#chat.emit("login", text);
   }
 
-  /** The login ends in so many seconds, and the page has no other token. */
-  ending(seconds) {
+  /** Warns the reader that the login ends, because the page has no other token. */
+  onExpiring(seconds) {
     this.isEnding = true;
     this.#chat.emit("account");
-    this.#chat.advise(`Your login ends in ${seconds} s. Log in with a fresh token to stay connected`, "error");
+    this.#chat.notify(`Your login ends in ${seconds} s. Log in with a fresh token to stay connected`, "error");
   }
 
-  #become(name, role) {
+  #setAccount(name, role) {
     if (this.name === name && this.role === role && !this.isEnding) return;
     Object.assign(this, { name, role, isEnding: false });
     this.#chat.emit("account");

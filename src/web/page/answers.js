@@ -6,7 +6,7 @@ const DAY_SECONDS = 24 * HOUR_SECONDS;
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-/** The lines for an answer that the reader has asked for. */
+/** The lines that show the answer to a command. */
 export function answerLines(event) {
   switch (event.type) {
     case "whois":
@@ -22,7 +22,7 @@ export function answerLines(event) {
   }
 }
 
-/** What the server has about a client, as pairs of a label and a text. */
+/** The facts of a `whois` answer, as pairs of a label and a text. */
 export function whoisFacts({ account, role, away, connected, idle, address }) {
   const facts = [["Account", account ? `${account} (${role ?? "user"})` : "none, a guest"]];
   if (Number.isFinite(connected)) facts.push(["Here since", clock.format(Date.now() - connected * 1000)]);
@@ -32,7 +32,7 @@ export function whoisFacts({ account, role, away, connected, idle, address }) {
   return facts;
 }
 
-/** The line for a topic; `by` has just set it. */
+/** The line for a topic. `by` is the name of the client that has just set it, or null. */
 export function topicLine(topic, by = null) {
   if (by) return topic ? `${by} has set the topic: ${topic}` : `${by} has removed the topic`;
   return topic ? `The topic is: ${topic}` : "There is no topic";

@@ -1,38 +1,38 @@
-// Says how the connection is, whenever it is not simply there.
+// The banner shows the state of the connection while it is not open.
 
 import { byId } from "./dom.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 
-/** How long a line that had no conversation to go to is shown. */
-const ADVICE_MS = 10_000;
+/** Time for which the banner shows a notice, when no conversation is open. */
+const NOTICE_MS = 10_000;
 
 export class Banner {
   #connection;
   #ticking = 0;
-  #advice = "";
-  #adviceEnds = 0;
-  #showSoon = onceAFrame(() => this.#show());
+  #notice = "";
+  #noticeTimer = 0;
+  #showSoon = oncePerFrame(() => this.#show());
 
   constructor(connection, chat) {
     this.#connection = connection;
     connection.on("state", () => this.#show());
     window.addEventListener("online", () => this.#show());
     window.addEventListener("offline", () => this.#show());
-    chat.addEventListener("advice", ({ detail }) => this.#advise(detail));
+    chat.addEventListener("notice", ({ detail }) => this.#showNotice(detail));
     byId("retry").addEventListener("click", () => connection.open());
     this.#show();
   }
 
-  #advise(text) {
-    this.#advice = text;
-    clearTimeout(this.#adviceEnds);
-    this.#adviceEnds = setTimeout(() => this.#advise(""), ADVICE_MS);
+  #showNotice(text) {
+    this.#notice = text;
+    clearTimeout(this.#noticeTimer);
+    this.#noticeTimer = setTimeout(() => this.#showNotice(""), NOTICE_MS);
     this.#showSoon();
   }
 
   #show() {
     const { state } = this.#connection;
-    const text = this.#advice || this.#text(state);
+    const text = this.#notice || this.#text(state);
     byId("banner").hidden = text === "";
     byId("banner").dataset.state = state;
     document.body.dataset.connection = state;
@@ -52,7 +52,7 @@ export class Banner {
     return state === "closed" ? `Not connected${why}` : "";
   }
 
-  // Apart from the text, and not read out: a screen reader would otherwise count along.
+  // The countdown is a separate element without a role, so screen readers don't announce each second.
   #countDown() {
     const { state, retryAt } = this.#connection;
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
@@ -60,7 +60,7 @@ export class Banner {
   }
 }
 
-/** Only a change of the text is to be announced. */
+/** Writes a text only if it differs, because screen readers announce each write. */
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

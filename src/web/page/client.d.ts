@@ -39,7 +39,7 @@ export interface Said {
   uid?: string;
 }
 
-/** An object of the server. Its `type` decides about the other fields. */
+/** An object of the server. Its other fields depend on its `type`. */
 export interface ServerObject {
   type: string;
   id?: string | number;

@@ -5,7 +5,7 @@ const STABLE_MS = 10_000;
 const OPENING_MAX_MS = 15_000;
 /** A browser shows no WebSocket pings, so the client sends a `ping` after a silence. */
 const SILENCE_MS = 30_000;
-const [ANSWER_MAX_MS, HURRIED_ANSWER_MAX_MS] = [10_000, 4_000];
+const [ANSWER_MAX_MS, RESUME_ANSWER_MAX_MS] = [10_000, 4_000];
 const SEEN_MAX = 500;
 const IDS_MAX = 50;
 
@@ -35,18 +35,18 @@ export class Client extends EventTarget {
   #lastId = 0;
   #socket = null;
   #attempt = 0;
-  #retry;
-  #stable;
-  #watch;
+  #retryTimer;
+  #stableTimer;
+  #watchdog;
 
   constructor(options = {}) {
     super();
     this.#options = options;
     this.name = options.name ?? "";
     if (options.room) this.join(options.room, options).catch(() => {});
-    globalThis.addEventListener?.("online", () => this.#hurry());
-    globalThis.addEventListener?.("offline", () => this.#probe(HURRIED_ANSWER_MAX_MS));
-    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+    globalThis.addEventListener?.("online", () => this.#resume());
+    globalThis.addEventListener?.("offline", () => this.#probe(RESUME_ANSWER_MAX_MS));
+    globalThis.document?.addEventListener("visibilitychange", () => document.hidden || this.#resume());
   }
 
   on(type, act) {
@@ -56,10 +56,10 @@ export class Client extends EventTarget {
 
   async open() {
     if (this.#socket) return;
-    clearTimeout(this.#retry);
+    clearTimeout(this.#retryTimer);
     const attempt = (this.#socket = {});
-    this.#watch = setTimeout(() => this.#end(), OPENING_MAX_MS);
-    this.#turn("connecting");
+    this.#watchdog = setTimeout(() => this.#end(), OPENING_MAX_MS);
+    this.#setState("connecting");
     try {
       const { getToken } = this.#options;
       const token = getToken ? await getToken() : this.#options.token;
@@ -89,7 +89,7 @@ export class Client extends EventTarget {
 
   leave(room = this.#room()) {
     if (this.#rooms.get(keyOf(room))?.joined) return this.request("leave", { room });
-    this.#forget(keyOf(room), problem("left", "the room was left"));
+    this.#remove(keyOf(room), problem("left", "the room was left"));
     return Promise.resolve();
   }
 
@@ -110,7 +110,7 @@ export class Client extends EventTarget {
   }
 
   request(type, fields = {}) {
-    const answer = new Promise((resolve, reject) => this.#ask({ ...fields, type }, resolve, reject));
+    const answer = new Promise((resolve, reject) => this.#call({ ...fields, type }, resolve, reject));
     answer.catch(() => {});
     return answer;
   }
@@ -140,21 +140,21 @@ export class Client extends EventTarget {
     address.protocol = address.protocol.replace("http", "ws");
     address.search = new URLSearchParams({ room: "", ...(this.name && { name: this.name }), ...(token && { token }) });
     const socket = (this.#socket = new WebSocket(address.href));
-    // From the opening to the welcome there is no deadline: a full server queues its clients.
-    socket.onopen = () => clearTimeout(this.#watch);
+    // The welcome has no deadline: a full server queues its clients.
+    socket.onopen = () => clearTimeout(this.#watchdog);
     socket.onmessage = ({ data }) => this.#read(data);
     socket.onclose = ({ code, reason }) => this.#end(code, reason);
   }
 
-  #ask(request, resolve, reject) {
+  #call(request, resolve, reject) {
     const id = `c${++this.#lastId}`;
     if (this.post({ ...request, id })) this.#pending.set(id, { resolve, reject });
     else reject(problem("closed", "there is no connection"));
   }
 
   #read(data) {
-    clearTimeout(this.#watch);
-    if (this.state === "open") this.#watch = setTimeout(() => this.#probe(ANSWER_MAX_MS), SILENCE_MS);
+    clearTimeout(this.#watchdog);
+    if (this.state === "open") this.#watchdog = setTimeout(() => this.#probe(ANSWER_MAX_MS), SILENCE_MS);
     const event = JSON.parse(data);
     this.#emit("raw", event);
     const { type, id, by } = event;
@@ -164,13 +164,13 @@ export class Client extends EventTarget {
     if (type === "welcome") this.#welcomed(event);
     else if (type === "message" && room) this.#deliver(room, event);
     else this.#emit(type, event);
-    if (type === "history") for (const one of event.messages) room && this.#see(room, one);
+    if (type === "history") for (const one of event.messages) room && this.#record(room, one);
     if (type === "position" && room) Object.assign(room, { epoch: event.epoch, seq: event.seq });
     if (type === "error") pending?.reject(problem(event.code, event.text));
     else pending?.resolve(event);
     if (type === "bye") this.reason = String(event.reason ?? "");
     if (type === "nick" && by === this.id) this.name = event.to;
-    if (type === "left" && by === this.id) this.#forget(keyOf(event.room), problem("left", "the room was left"));
+    if (type === "left" && by === this.id) this.#remove(keyOf(event.room), problem("left", "the room was left"));
     if (type === "expiring") this.#renew();
   }
 
@@ -178,8 +178,8 @@ export class Client extends EventTarget {
     this.id = event.id;
     this.#ids = [...this.#ids, event.id].slice(-IDS_MAX);
     this.reason = "";
-    this.#stable = setTimeout(() => (this.#attempt = 0), STABLE_MS);
-    this.#turn("open");
+    this.#stableTimer = setTimeout(() => (this.#attempt = 0), STABLE_MS);
+    this.#setState("open");
     this.#emit("welcome", event);
     for (const room of this.#rooms.values()) this.#enter(room);
   }
@@ -189,12 +189,12 @@ export class Client extends EventTarget {
     room.isEntering = true;
     const { name, history, echo, epoch, seq } = room;
     const from = epoch ? { epoch, since: seq } : { history };
-    this.#ask({ type: "join", room: name, echo, ...from }, (joined) => this.#entered(room, joined), (error) => {
+    this.#call({ type: "join", room: name, echo, ...from }, (joined) => this.#entered(room, joined), (error) => {
       room.isEntering = false;
-      if (error.code !== "closed") this.#forget(room.key, error);
+      if (error.code !== "closed") this.#remove(room.key, error);
     });
-    // The server handles it when it has sent what the client has missed.
-    this.#ask({ type: "ping" }, () => room.joined && this.#emit("ready", { room: room.name }), () => {});
+    // The server answers it after the missed messages.
+    this.#call({ type: "ping" }, () => room.joined && this.#emit("ready", { room: room.name }), () => {});
   }
 
   #entered(room, joined) {
@@ -208,21 +208,21 @@ export class Client extends EventTarget {
 
   #deliver(room, event) {
     room.seq = event.seq || room.seq;
-    // It was shown without a number while Redis was away.
-    if (this.#see(room, event)) return;
-    // A client without echo does not read its own messages later, either.
+    // A message without a number, sent while Redis was disconnected, was emitted already.
+    if (this.#record(room, event)) return;
+    // Without echo the catch-up emits no own messages, either.
     if (room.echo || !this.isOwn(event)) this.#emit("message", event);
   }
 
-  /** Records a message, and returns whether it is known. */
-  #see({ seen }, { uid }) {
+  /** Records the uid of a message, and returns whether it was known before. */
+  #record({ seen }, { uid }) {
     const isKnown = seen.has(uid);
     if (uid) seen.add(uid);
     if (seen.size > SEEN_MAX) seen.delete(seen.values().next().value);
     return isKnown;
   }
 
-  #forget(key, error) {
+  #remove(key, error) {
     this.#rooms.get(key)?.waiters.forEach(({ reject }) => reject(error));
     this.#rooms.delete(key);
   }
@@ -240,24 +240,24 @@ export class Client extends EventTarget {
     this.#emit("error", { code: "no_connection", text: String(error?.message ?? error) });
   }
 
-  /** The network or the reader is back: a pending attempt is made now, and a silent connection is checked. */
-  #hurry() {
+  /** Connects at once if an attempt is pending, and probes an open connection. */
+  #resume() {
     if (this.state === "waiting") this.open();
-    this.#probe(HURRIED_ANSWER_MAX_MS);
+    this.#probe(RESUME_ANSWER_MAX_MS);
   }
 
-  #probe(patience) {
+  #probe(timeout) {
     if (!this.post({ type: "ping" })) return;
-    clearTimeout(this.#watch);
-    this.#watch = setTimeout(() => this.#end(), patience);
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#end(), timeout);
   }
 
   #end(code = 1006, reason = "") {
-    for (const timer of [this.#retry, this.#stable, this.#watch]) clearTimeout(timer);
+    for (const timer of [this.#retryTimer, this.#stableTimer, this.#watchdog]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
     if (socket) {
-      // A dead peer answers no close. Its later messages belong to a connection that is over.
+      // A dead peer answers no close, and late events of this socket must not change the client.
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close?.(1000);
     }
@@ -265,15 +265,15 @@ export class Client extends EventTarget {
     for (const room of this.#rooms.values()) room.joined = null;
     for (const { reject } of this.#pending.values()) reject(problem("closed", "the connection ended"));
     this.#pending.clear();
-    if (isFinal(code, this.reason, this.#options.getToken)) return this.#turn("closed", code);
-    // Full jitter: after a restart the clients come back spread over the time.
+    if (isFinal(code, this.reason, this.#options.getToken)) return this.#setState("closed", code);
+    // Full jitter spreads the clients that reconnect after a restart.
     const delay = Math.random() * Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#attempt++);
     this.retryAt = Date.now() + delay;
-    this.#retry = setTimeout(() => this.open(), delay);
-    this.#turn("waiting", code);
+    this.#retryTimer = setTimeout(() => this.open(), delay);
+    this.#setState("waiting", code);
   }
 
-  #turn(state, code) {
+  #setState(state, code) {
     this.state = state;
     this.#emit("state", { state, code, reason: this.reason, retryAt: this.retryAt });
   }

@@ -1,4 +1,4 @@
-// Typed text: parse() makes it an action. The commands are those of the line listener, as far as they apply.
+// The parser turns typed text into an action. It has the commands of the line listener that apply to the page.
 
 export const HELP = [
   ["/me TEXT", "say what you do"],
@@ -34,10 +34,10 @@ const COMMANDS = {
   join: (rest) => needs(rest, "/join ROOM") ?? { do: "join", room: roomName(rest) },
   leave: (rest) => ({ do: "leave", room: roomName(rest) }),
   who: (rest) => ({ do: "who", room: roomName(rest) }),
-  whois: (rest) => needs(rest, "/whois NAME") ?? ask("whois", { name: rest }),
+  whois: (rest) => needs(rest, "/whois NAME") ?? call("whois", { name: rest }),
   rooms: () => ({ do: "rooms" }),
   topic: (rest) => ({ do: "topic", text: rest === "-" ? "" : rest || undefined }),
-  away: (rest) => ask("away", { text: rest || undefined }),
+  away: (rest) => call("away", { text: rest || undefined }),
   login: (rest) => {
     const [first, second, surplus] = rest.split(/\s+/).filter(Boolean);
     if (surplus) return refuse(LOGIN_USAGE);
@@ -46,34 +46,34 @@ const COMMANDS = {
   register: () => ({ do: "register" }),
   kick: (rest) => {
     const [name, reason] = firstWord(rest);
-    return needs(name, "/kick NAME [REASON]") ?? ask("kick", { name, reason: reason || undefined });
+    return needs(name, "/kick NAME [REASON]") ?? call("kick", { name, reason: reason || undefined });
   },
   mute: (rest) => {
     const [name, time] = firstWord(rest);
     const seconds = secondsOf(time);
-    return needs(name && (!time || seconds), "/mute NAME [TIME], as in 10m, 2h or 7d") ?? ask("mute", { name, seconds });
+    return needs(name && (!time || seconds), "/mute NAME [TIME], as in 10m, 2h or 7d") ?? call("mute", { name, seconds });
   },
-  unmute: (rest) => needs(rest, "/unmute NAME") ?? ask("unmute", { name: rest }),
+  unmute: (rest) => needs(rest, "/unmute NAME") ?? call("unmute", { name: rest }),
   ban: (rest) => {
     const [target, others] = firstWord(rest);
     const [time, after] = firstWord(others);
     const seconds = secondsOf(time);
     const reason = (seconds ? after : others) || undefined;
-    return needs(target, "/ban WHO [TIME] [REASON]") ?? ask("ban", { target, seconds, reason });
+    return needs(target, "/ban WHO [TIME] [REASON]") ?? call("ban", { target, seconds, reason });
   },
-  unban: (rest) => needs(rest, "/unban WHO") ?? ask("unban", { target: rest }),
-  bans: () => ask("bans", {}),
+  unban: (rest) => needs(rest, "/unban WHO") ?? call("unban", { target: rest }),
+  bans: () => call("bans", {}),
   quit: () => ({ do: "quit" }),
 };
 
 const LOGIN_USAGE = "Nothing was sent. Usage: /login NAME TOKEN";
-/** A line that looks like a login. It may have a token, so it is neither sent nor shown. */
+/** A line that looks like a login may contain a token, so it is neither sent nor shown. */
 const LIKE_LOGIN = /^\s*\/\s*login/im;
 const LOGIN = /^\/login(\s|$)/i;
 
 const UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 };
 
-/** A room as people write it: "#Dev" is "dev". Whether it is allowed the server knows best. */
+/** Normalizes the name of a room: "#Dev" is "dev". The server checks whether it is valid. */
 export function roomName(text) {
   return text.trim().replace(/^#/, "").toLowerCase();
 }
@@ -85,14 +85,14 @@ export function parse(input) {
   if (text.startsWith("//")) return { do: "say", text: text.slice(1) };
   const [, word, rest] = /^\/(\S*)\s*([^]*)$/.exec(text);
   const name = word.toLowerCase();
-  // hasOwn, so that /constructor is no command.
+  // `hasOwn` excludes inherited names such as /constructor.
   if (!Object.hasOwn(COMMANDS, name)) return refuse(`There is no command /${word}. /help lists them.`);
   return COMMANDS[name](rest);
 }
 
-/** An action that is one request to the server. */
-function ask(type, fields) {
-  return { do: "ask", request: { type, ...fields } };
+/** An action that sends one request to the server. */
+function call(type, fields) {
+  return { do: "call", request: { type, ...fields } };
 }
 
 function refuse(text) {
@@ -108,7 +108,7 @@ function firstWord(text) {
   return [word, rest];
 }
 
-/** The seconds of a time as in 10m; undefined if it is none. */
+/** The seconds of a time such as 10m, or undefined. */
 function secondsOf(time) {
   const [, count, unit] = /^(\d+)([smhd])$/.exec(time) ?? [];
   return unit && Number(count) * UNIT_SECONDS[unit];

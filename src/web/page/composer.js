@@ -1,4 +1,4 @@
-// The box to write in. What is written stays with its conversation until it is sent.
+// The input box. Each conversation keeps its draft until it is sent.
 
 import { byId } from "./dom.js";
 
@@ -10,7 +10,7 @@ export class Composer {
   #input = byId("input");
   #conversation = null;
 
-  /** `submit` gets what was written. */
+  /** `submit` is called with the typed text. */
   constructor(chat, account, submit) {
     this.#chat = chat;
     this.#account = account;
@@ -19,7 +19,7 @@ export class Composer {
       this.#submit(submit);
     });
     this.#input.addEventListener("keydown", (event) => {
-      // Enter also ends a word that an input method is composing; that one is not ours.
+      // With an input method Enter also ends the composition of a word, which must not send the message.
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#submit(submit);
@@ -27,10 +27,10 @@ export class Composer {
     this.#input.addEventListener("input", () => this.#fit());
     chat.addEventListener("shown", ({ detail }) => this.#show(detail));
     chat.addEventListener("silence", ({ detail }) => {
-      if (detail.conversation === this.#conversation) this.#allow();
+      if (detail.conversation === this.#conversation) this.#showSilence();
     });
-    chat.addEventListener("account", () => this.#allow());
-    // The server does not say when the time of a mute is over.
+    chat.addEventListener("account", () => this.#showSilence());
+    // The server sends no event when a mute expires.
     byId("silence-retry").addEventListener("click", () => {
       chat.setSilence(this.#conversation, null);
       this.focus();
@@ -57,12 +57,12 @@ export class Composer {
     const label = conversation ? `Message ${conversation.title}` : "Join a room to write";
     this.#input.placeholder = label;
     this.#input.setAttribute("aria-label", label);
-    this.#allow();
+    this.#showSilence();
     this.#fit();
   }
 
-  /** If the reader may not speak in the room, the reason stands in the place of the box. */
-  #allow() {
+  /** If the reader may not speak in the room, the reason is shown instead of the box. */
+  #showSilence() {
     const silence = this.#conversation?.silence ?? null;
     const isSilent = silence !== null;
     this.#input.disabled = isSilent;
@@ -71,7 +71,7 @@ export class Composer {
     byId("silence-login").hidden = this.#account.name !== null;
   }
 
-  // The style sheet's field-sizing does this better, where it is known.
+  // Browsers with `field-sizing` do this by the style sheet.
   #fit() {
     this.#input.rows = Math.min(LINES_MAX, this.#input.value.split("\n").length);
   }

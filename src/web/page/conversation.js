@@ -1,15 +1,18 @@
-// One room, or one private conversation: what was said, who is there, what is unread. Knows no page and no socket.
+// A conversation is a room or a private chat: its entries, members and unread count. It uses neither the DOM nor a socket.
 //
-// An entry is a message { kind: "message", from, by, via, text or data, me, own, at, seq, status } or a line of our own
-// { kind: "line", tone, text, at }. A message's status is "sent", "pending" or "failed"; only our own can be the latter.
-// `by` is the id of the client that sent it; without one it came by another way, `via` "http".
+// An entry is one of these:
+// - a message { kind: "message", from, by, via, text or data, me, own, at, seq, status }
+// - a line of the page itself { kind: "line", tone, text, at }
+//
+// The status of a message is "sent", "pending" or "failed". Only own messages can be pending or failed.
+// `by` is the id of the client that sent the message. A message that no client sent has `via` instead, such as "http".
 
-/** What one conversation keeps: entries, of these lines that only inform, and characters. */
+/** Limits of a conversation: all entries, lines with the tone "info", and characters. */
 export const KEPT_ENTRIES = 500;
-const KEPT_NOTICES = 100;
+const KEPT_INFO_LINES = 100;
 const KEPT_CHARS = 1 << 20;
 
-/** Names differ only by more than their case, as on the server. */
+/** Names are compared without regard to case, as on the server. */
 export function fold(name) {
   return name.normalize("NFC").toLowerCase();
 }
@@ -19,36 +22,36 @@ export function keyOf(kind, name) {
 }
 
 export class Conversation {
-  /** Whether the server counts us in. A private conversation needs no joining. */
+  /** Whether the client is a member of the room. A private conversation is never joined. */
   joined = false;
-  /** Whether it shows everything up to now, and messages can be sent to it. */
+  /** Whether the catch-up is complete, so that messages can be sent to the room. */
   ready = false;
-  /** Whether the reader wants to leave. */
+  /** Whether the reader has asked to leave. */
   leaving = false;
   /** The position at which the server has removed the reader; undefined if it has not. */
   since = undefined;
-  /** The answer that told who is there, and what it was for; that may come in pieces too. */
-  told = { id: undefined, purpose: undefined };
-  /** Of a private conversation, the id of who wrote last: the name may be somebody else's now. */
+  /** The id and purpose of the last `who` answer. More pieces of it have the same id. */
+  lastWho = { id: undefined, purpose: undefined };
+  /** In a private conversation, the id of the last sender. Another client may have the name now. */
   by = null;
-  /** When it was opened or something was last added, in additions to all conversations. */
-  touched = 0;
-  /** Of a room, the topic; null if there is none. */
+  /** Sequence number of the last entry, counted over all conversations. It orders them for eviction. */
+  lastAddition = 0;
+  /** The topic of a room, or null. */
   topic = null;
-  /** Of a room, the reason why the reader may not speak in it; null if it may. */
+  /** The reason why the reader may not speak in the room, or null. */
   silence = null;
-  /** Who is there; null until asked. */
+  /** Names of the members. Null before the first `who` answer. */
   members = null;
   count = null;
   entries = [];
   unread = 0;
-  /** The first entry that came while nobody looked. */
+  /** The first entry that arrived while the conversation was not visible. */
   firstUnread = null;
   draft = "";
-  /** Where the reader had scrolled to; null is the end. */
+  /** Scroll position in pixels. Null is the end. */
   scroll = null;
   #chars = 0;
-  #notices = 0;
+  #infoLines = 0;
 
   constructor(kind, name) {
     this.kind = kind;
@@ -64,17 +67,17 @@ export class Conversation {
     return this.kind === "room" ? `#${this.name}` : this.name;
   }
 
-  /** Puts an entry in its place; others go, if they have become too many. */
+  /** Inserts an entry in order, and evicts old entries beyond the limits. */
   insert(entry) {
     let at = this.entries.length;
-    // All see one order, the server's. What it has not confirmed has no place in that yet, so stays last.
+    // The order is the server's. Messages that it has not confirmed have no place in it yet, so they stay last.
     if (entry.status !== "pending") {
       while (at > 0 && this.entries[at - 1].status === "pending") at--;
     }
     this.entries.splice(at, 0, entry);
     this.#count(entry, 1);
-    // Comings and goings, of which anybody can make many, take no message's place.
-    if (this.#notices > KEPT_NOTICES) this.#drop(this.entries.findIndex(isNotice));
+    // Anybody can cause many joins and leaves, so these lines have their own limit and evict no messages.
+    if (this.#infoLines > KEPT_INFO_LINES) this.#drop(this.entries.findIndex(isInfo));
     while (this.entries.length > KEPT_ENTRIES || (this.#chars > KEPT_CHARS && this.entries.length > 1)) this.#drop(0);
   }
 
@@ -91,15 +94,15 @@ export class Conversation {
 
   #count(entry, sign) {
     this.#chars += sign * (entry.json ?? entry.text).length;
-    if (isNotice(entry)) this.#notices += sign;
+    if (isInfo(entry)) this.#infoLines += sign;
   }
 
-  /** The unconfirmed message sent with this id. */
+  /** The pending message that was sent with this request id. */
   pending(id) {
     return this.entries.find((entry) => entry.status === "pending" && entry.id === id);
   }
 
-  /** Somebody in it has another name now; `stays`: somebody else in it is still called as before. */
+  /** Renames a member. With `stays` another member still has the old name. */
   rename(from, to, stays) {
     if (!this.members?.has(from)) return;
     if (!stays) this.members.delete(from);
@@ -107,7 +110,7 @@ export class Conversation {
   }
 }
 
-/** A message as the server tells it, with nothing taken on trust that would break the page. */
+/** Converts a message of the server into an entry. Fields of a wrong type get a default. */
 export function messageEntry(event, own) {
   const entry = {
     kind: "message",
@@ -125,11 +128,11 @@ export function messageEntry(event, own) {
   return entry;
 }
 
-function isNotice({ kind, tone }) {
+function isInfo({ kind, tone }) {
   return kind === "line" && tone === "info";
 }
 
-/** A line that nobody said: "info", "error" or "gap" (something is missing here). */
+/** A line of the page itself. Its tone is "info", "error" or "gap" (messages are missing here). */
 export function lineEntry(text, tone = "info") {
   return { kind: "line", tone, text, at: Date.now() };
 }

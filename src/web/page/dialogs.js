@@ -1,17 +1,17 @@
-// The two questions the page asks: which name, and which room.
+// The dialogs for the reader's name and for a room.
 
 import { byId, el, icon, plural, reconcile } from "./dom.js";
 import { roomName } from "./commands.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 
-/** More rooms than that nobody looks through; the field above narrows them down. */
+/** Rooms that are shown at once. The reader narrows the list by typing a part of the name. */
 const ROOMS_SHOWN = 200;
-/** Of a long list, so many can be found. */
+/** Rooms of a long list that are kept and can be found. */
 const KEPT_ROOMS = 20_000;
 
 const order = new Intl.Collator();
 
-/** Asks for a name; `answer` gets it, or "" for a guest name. */
+/** Asks for a name, and calls `answer` with it, or with "" for a guest name. */
 export class NameDialog {
   #dialog = byId("name-dialog");
   #field = byId("name-field");
@@ -21,11 +21,11 @@ export class NameDialog {
     this.#chat = chat;
     byId("name-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#complain("");
+      this.#showError("");
       answer(this.#field.value.trim());
     });
     byId("name-cancel").addEventListener("click", () => this.#dialog.close());
-    // Before there is a name at all, there is nothing to go back to.
+    // Before the first name there is no chat to return to.
     this.#dialog.addEventListener("cancel", (event) => {
       if (this.#chat.name === null) event.preventDefault();
     });
@@ -36,22 +36,22 @@ export class NameDialog {
     return this.#dialog.open;
   }
 
-  ask(name, complaint = "") {
+  open(name, error = "") {
     const first = this.#chat.name === null;
-    byId("name-title").textContent = first ? "Welcome to chinwag" : complaint ? "Choose another name" : "Change your name";
+    byId("name-title").textContent = first ? "Welcome to chinwag" : error ? "Choose another name" : "Change your name";
     byId("name-submit").textContent = first ? "Enter the chat" : "Change";
     byId("name-cancel").hidden = first;
-    byId("name-cancel").textContent = complaint ? `Stay ${this.#chat.name}` : "Cancel";
+    byId("name-cancel").textContent = error ? `Stay ${this.#chat.name}` : "Cancel";
     byId("name-hint").textContent = first ? "Leave it empty to come in as a guest." : `You are ${this.#chat.name} now.`;
     this.#field.required = !first;
     this.#field.value = name;
-    this.#complain(complaint);
+    this.#showError(error);
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#field.select();
   }
 
-  refuse(complaint) {
-    this.#complain(complaint);
+  refuse(error) {
+    this.#showError(error);
     this.#field.select();
   }
 
@@ -59,20 +59,20 @@ export class NameDialog {
     this.#dialog.close();
   }
 
-  #complain(text) {
+  #showError(text) {
     byId("name-error").textContent = text;
     this.#field.setAttribute("aria-invalid", text !== "");
   }
 }
 
-/** Offers the rooms there are; `join` gets the one that is chosen. */
+/** Lists the rooms of the server, and calls `join` with the chosen one. */
 export class RoomDialog {
   #dialog = byId("room-dialog");
   #field = byId("room-field");
   #chat;
   #join;
   #rooms = null;
-  #listSoon = onceAFrame(() => this.#list());
+  #listSoon = oncePerFrame(() => this.#list());
 
   constructor(chat, join) {
     this.#chat = chat;
@@ -91,7 +91,7 @@ export class RoomDialog {
     });
   }
 
-  ask() {
+  open() {
     this.#field.value = "";
     this.#list();
     if (!this.#dialog.open) this.#dialog.showModal();

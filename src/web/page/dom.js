@@ -1,4 +1,4 @@
-// The few things that every part of the view needs. Text goes into text nodes, never through a parser of HTML.
+// Helpers for all parts of the view. Text goes into text nodes, never through an HTML parser.
 
 const SVG = "http://www.w3.org/2000/svg";
 const HUES = 10;
@@ -7,7 +7,7 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** An element with attributes and children; a child that is a string becomes a text node. */
+/** Creates an element. A function among the attributes is an event listener, and a string child is a text node. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,7 +18,7 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** An icon of the sprite in index.html, for eyes only. */
+/** An icon of the sprite in index.html, hidden from screen readers. */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "icon");
@@ -29,22 +29,22 @@ export function icon(name) {
   return svg;
 }
 
-/** A disc with somebody's initial, in a colour that is always the same for the name. */
+/** A disc with the initial of a name, in the colour of the name. */
 export function avatar(name) {
   return el("span", { class: `avatar ${hue(name)}`, "aria-hidden": "true" }, [...name][0]?.toUpperCase() ?? "?");
 }
 
 /** The class with the colour of a name. */
 export function hue(name) {
-  // FNV-1a; its low bits differ even for names of one letter.
+  // FNV-1a spreads even names of one letter.
   let hash = 0x811c9dc5;
   for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 0x01000193);
   return `hue-${(hash >>> 8) % HUES}`;
 }
 
 /**
- * Makes a list's elements those of `items`, and moves none that is in its place: whoever has the focus keeps it.
- * `create(item)` returns a new element, `update(element, item)` brings one up to date.
+ * Updates the elements of a list to match `items`. An element in its place is not moved, so it keeps the focus.
+ * `create(item)` returns a new element, and `update(element, item)` updates one.
  */
 export function reconcile(list, items, keyOf, create, update) {
   const old = new Map([...list.children].map((element) => [element.dataset.key, element]));

@@ -1,4 +1,4 @@
-// On a narrow screen the side panes are drawers: one at most is open, over the rest, which then can't be reached.
+// On a narrow screen the side panes are drawers. At most one is open, and everything else is inert meanwhile.
 
 import { byId } from "./dom.js";
 
@@ -18,7 +18,7 @@ export class Drawers {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#open) this.close();
     });
-    // Grown wide, the pane is a column again.
+    // On a wide screen the panes are columns.
     window.matchMedia("(min-width: 960px)").addEventListener("change", () => this.close());
     window.matchMedia("(min-width: 700px)").addEventListener("change", () => this.close());
   }

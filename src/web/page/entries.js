@@ -1,24 +1,24 @@
-// One entry of the log as an element.
+// Renders an entry of the log as an element.
 
 import { avatar, el, hue } from "./dom.js";
 import { linkify } from "./links.js";
 
-/** JSON longer than this is folded away. */
+/** Longest JSON that is shown without a click, in characters. */
 const DATA_SHOWN = 300;
-/** Messages of one sender within this time stand under one name. */
+/** Messages of one sender within this time are grouped under one name. */
 const GROUP_MS = 5 * 60_000;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const calendar = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** `actions` are { resend(entry), discard(entry) }, for a message that failed. */
+/** `actions` are { resend(entry), discard(entry) } for failed messages. */
 export function renderEntry(entry, actions) {
   return entry.kind === "line" ? renderLine(entry) : renderMessage(entry, actions);
 }
 
-/** Whether an entry can do without a name of its own below that other one. */
-export function continues(entry, other) {
+/** Whether an entry is shown without a name below the entry `other`. */
+export function isGrouped(entry, other) {
   return (
     entry.kind === "message" &&
     other?.kind === "message" &&
@@ -39,9 +39,9 @@ function renderLine(entry) {
 function renderMessage(entry, actions) {
   const status = entry.own ? ` own ${entry.status}` : "";
   const item = el("li", { class: `message${status}${entry.me ? " action" : ""}` });
-  const said = entry.me ? deed(entry) : [head(entry), body(entry)];
-  item.append(avatar(entry.from), el("div", { class: "said" }, ...said));
-  if (entry.status === "pending") item.append(el("span", { class: "fate" }, entry.sent ? "sending" : "to be sent"));
+  const content = entry.me ? emote(entry) : [head(entry), body(entry)];
+  item.append(avatar(entry.from), el("div", { class: "content" }, ...content));
+  if (entry.status === "pending") item.append(el("span", { class: "delivery" }, entry.sent ? "sending" : "to be sent"));
   if (entry.status === "failed") item.append(failure(entry, actions));
   return item;
 }
@@ -51,7 +51,7 @@ function head(entry) {
   return el("div", { class: "head" }, name(entry), " ", ...you, ...via(entry), time(entry.at));
 }
 
-/** How a message came that no client sent: anybody may have used the name. The server's own name says it already. */
+/** Marks a message that no client sent, because its sender can use any name. The server's own name needs no mark. */
 function via({ via, from }) {
   if (via === null || via === from) return [];
   const title = "Published by a program, under a name that nobody here had";
@@ -63,8 +63,8 @@ function body(entry) {
   return el("p", { class: "text", dir: "auto" }, ...linkify(entry.text));
 }
 
-/** What somebody does: the name is part of the sentence. */
-function deed(entry) {
+/** An emote: the name is part of the sentence. */
+function emote(entry) {
   const text = linkify(entry.text ?? entry.json);
   return [el("p", { class: "text", dir: "auto" }, name(entry), " ", ...text), " ", ...via(entry), time(entry.at)];
 }

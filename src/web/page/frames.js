@@ -1,10 +1,10 @@
-// Drawing: once a frame, however much has happened since the last. What others send must not decide how often.
+// Draws at most once per frame, so that other clients don't control the number of draws.
 
-/** A hidden page gets no frames, but its title is still to be seen. */
+/** Longest delay of a draw. A hidden page gets no frames, but its title is visible. */
 const LATEST_MS = 500;
 
-/** A function that has `draw` called before the next frame, once however often it is called itself. */
-export function onceAFrame(draw) {
+/** Returns a function that schedules `draw` for the next frame. Further calls before that have no effect. */
+export function oncePerFrame(draw) {
   let frame = 0;
   let timer = 0;
   const run = () => {

@@ -1,10 +1,10 @@
-// Addresses in messages become links. What others write is only ever put into text nodes.
+// Addresses in messages become links. All other text goes into text nodes.
 
 const ADDRESS = /https?:\/\/[^\s<>"]+/gi;
-/** A sentence's punctuation behind an address is not part of it. */
+/** Punctuation after an address is not part of it. */
 const TRAILING = /[.,;:!?'”’»…]+$/;
 
-/** The text as nodes, its http and https addresses as links. */
+/** Converts a text into nodes. Its http and https addresses become links. */
 export function linkify(text) {
   const nodes = [];
   let done = 0;
@@ -21,7 +21,7 @@ export function linkify(text) {
 
 function trim(address) {
   const trimmed = address.replace(TRAILING, "");
-  // "(see http://a/b)" but "http://a/b_(c)".
+  // The ")" is removed in "(see http://a/b)", and kept in "http://a/b_(c)".
   const closes = trimmed.endsWith(")") && !trimmed.includes("(");
   return closes ? trim(trimmed.slice(0, -1)) : trimmed;
 }

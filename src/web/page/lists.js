@@ -1,9 +1,9 @@
-// The two side panes: the conversations with what is unread in them, and who is in the open room.
+// The two side panes: the conversations with their unread counts, and the members of the open room.
 
 import { avatar, byId, el, icon, plural, reconcile } from "./dom.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 
-/** More names than that nobody looks through. */
+/** Members that are shown at once. */
 const MEMBERS_SHOWN = 200;
 
 const order = new Intl.Collator();
@@ -11,19 +11,19 @@ const order = new Intl.Collator();
 export class Lists {
   #chat;
   #session;
-  #picked;
-  #about;
-  /** As it is shown; undefined before anything is. */
+  #onPick;
+  #onAbout;
+  /** The own name that is shown. Undefined before the first draw. */
   #ownName;
 
-  /** `picked` is called when the reader has chosen something, so that a drawer can close; `about` with a member's name. */
-  constructor(chat, session, { picked, about }) {
+  /** `onPick` is called when the reader has chosen an item, `onAbout` with the name of a member. */
+  constructor(chat, session, { onPick, onAbout }) {
     this.#chat = chat;
     this.#session = session;
-    this.#about = about;
-    this.#picked = picked;
-    const members = onceAFrame(() => this.#members());
-    chat.addEventListener("list", onceAFrame(() => this.#conversations()));
+    this.#onAbout = onAbout;
+    this.#onPick = onPick;
+    const members = oncePerFrame(() => this.#members());
+    chat.addEventListener("list", oncePerFrame(() => this.#conversations()));
     chat.addEventListener("shown", members);
     chat.addEventListener("members", ({ detail }) => {
       if (detail.conversation === chat.open) members();
@@ -52,7 +52,7 @@ export class Lists {
   #row(conversation) {
     const show = () => {
       this.#chat.show(conversation);
-      this.#picked();
+      this.#onPick();
     };
     const sign = conversation.kind === "room" ? icon("hash") : avatar(conversation.name);
     const name = el("bdi", { class: "label" });
@@ -81,7 +81,7 @@ export class Lists {
     const room = this.#chat.open?.kind === "room" ? this.#chat.open : null;
     const all = [...(room?.members ?? [])].sort(order.compare);
     const names = all.slice(0, MEMBERS_SHOWN);
-    // The reader is on the list, even if it is cut.
+    // A list that is cut still contains the reader.
     if (all.indexOf(this.#chat.name) >= MEMBERS_SHOWN) names.push(this.#chat.name);
     reconcile(byId("member-list"), names, (name) => name, (name) => this.#member(name), (item, name) => {
       const own = name === this.#chat.name;
@@ -98,15 +98,15 @@ export class Lists {
 
   #member(name) {
     const talk = () => {
-      this.#session.talkTo(name);
-      this.#picked();
+      this.#session.openPrivate(name);
+      this.#onPick();
     };
     const you = el("span", { class: "you" }, "you");
     const label = el("bdi", { class: "label" }, name);
     const button = el("button", { type: "button", class: "row", title: `Write to ${name}`, click: talk });
     button.append(avatar(name), label, you);
     const about = el("button", { type: "button", class: "beside", title: "About", "aria-label": `About ${name}` }, icon("more"));
-    about.addEventListener("click", () => this.#about(name));
+    about.addEventListener("click", () => this.#onAbout(name));
     return el("li", {}, button, about);
   }
 }

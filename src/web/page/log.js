@@ -1,10 +1,10 @@
-// The messages of the open conversation, drawn once a frame. It follows the newest as long as the reader is at the end.
+// The log shows the open conversation. It scrolls to new messages while the reader is at the end.
 
 import { byId, plural } from "./dom.js";
-import { continues, renderEntry } from "./entries.js";
-import { onceAFrame } from "./frames.js";
+import { isGrouped, renderEntry } from "./entries.js";
+import { oncePerFrame } from "./frames.js";
 
-/** So near to the end counts as at the end. */
+/** Distance from the end that still counts as the end. */
 const NEAR_PX = 40;
 
 export class LogView {
@@ -14,71 +14,71 @@ export class LogView {
   #list = byId("entries");
   #jump = byId("jump");
   #conversation = null;
-  /** Entry to element, of what is shown. */
+  /** Elements of the shown entries, by entry. */
   #elements = new Map();
-  /** Entries that are no more as their elements show them. */
+  /** Entries whose elements are out of date. */
   #changed = new Set();
-  /** Whether the reader has just said something, which is to be seen. */
-  #follow = false;
-  #drawSoon = onceAFrame(() => this.#draw());
+  /** Whether the next draw scrolls to the reader's own new message. */
+  #showsOwn = false;
+  #drawSoon = oncePerFrame(() => this.#draw());
   /** Whether the reader is at the end. */
   #pinned = true;
-  #top = 0;
+  #lastScrollTop = 0;
   #below = 0;
 
   constructor(chat, actions) {
     this.#chat = chat;
     this.#actions = actions;
-    this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#jump.addEventListener("click", () => this.#toEnd());
-    // A keyboard that slides in must not hide what was just said.
-    new ResizeObserver(() => this.#pinned && this.#toEnd()).observe(this.#scroller);
+    this.#scroller.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    this.#jump.addEventListener("click", () => this.#scrollToEnd());
+    // An on-screen keyboard must not hide the latest message.
+    new ResizeObserver(() => this.#pinned && this.#scrollToEnd()).observe(this.#scroller);
     chat.addEventListener("shown", ({ detail }) => this.#show(detail));
-    const ours = (type, act) => {
+    const onChange = (type, act) => {
       chat.addEventListener(type, ({ detail }) => {
         if (detail.conversation !== this.#conversation) return;
         act(detail.entry);
         this.#drawSoon();
       });
     };
-    ours("added", (entry) => this.#added(entry));
-    ours("changed", (entry) => this.#changed.add(entry));
-    ours("removed", () => {});
-    ours("marker", () => {});
+    onChange("added", (entry) => this.#onAdded(entry));
+    onChange("changed", (entry) => this.#changed.add(entry));
+    onChange("removed", () => {});
+    onChange("marker", () => {});
   }
 
   #show(conversation) {
     if (this.#conversation) this.#conversation.scroll = this.#pinned ? null : this.#scroller.scrollTop;
     this.#conversation = conversation;
-    // Not news: a screen reader is to hear only what comes from now on.
+    // Screen readers must announce only messages that arrive from now on.
     this.#scroller.setAttribute("aria-busy", "true");
     this.#elements.clear();
     this.#changed.clear();
     this.#list.replaceChildren();
-    // All of it is new, and so is the place to look at.
-    this.#pinned = this.#follow = false;
+    // The scroll position is restored below, so the draw must not scroll.
+    this.#pinned = this.#showsOwn = false;
     this.#draw();
     this.#scroller.setAttribute("aria-label", conversation ? `Messages in ${conversation.title}` : "Messages");
     this.#restore();
     setTimeout(() => this.#scroller.removeAttribute("aria-busy"), 100);
   }
 
-  /** To the first unread message, or to where the reader was. */
+  /** Scrolls to the first unread message, or to the last position. */
   #restore() {
     this.#below = 0;
-    this.#toEnd();
+    this.#scrollToEnd();
     const unread = this.#elements.get(this.#conversation?.firstUnread);
     if (unread) unread.scrollIntoView({ block: "center" });
     else if (this.#conversation?.scroll != null) this.#scroller.scrollTop = this.#conversation.scroll;
-    this.#scrolled();
+    this.#onScroll();
   }
 
-  #added(entry) {
-    if (entry.own) this.#follow = true;
+  #onAdded(entry) {
+    if (entry.own) this.#showsOwn = true;
     else if (!this.#pinned && entry.kind === "message") this.#below++;
   }
 
-  /** Makes the elements those of the entries. One that is in its place stays: a selection in it, or the focus. */
+  /** Updates the elements to match the entries. An element in its place is not moved, so it keeps the selection and focus. */
   #draw() {
     const entries = this.#conversation?.entries ?? [];
     const kept = new Set(entries);
@@ -93,13 +93,13 @@ export class LogView {
     for (const entry of entries) {
       const element = this.#element(entry);
       element.classList.toggle("first-unread", entry === this.#conversation.firstUnread);
-      // A message right below another of the same sender needs no name.
-      element.classList.toggle("grouped", continues(entry, above));
+      // A message directly below one of the same sender is shown without a name.
+      element.classList.toggle("grouped", isGrouped(entry, above));
       if (element === next) next = next.nextElementSibling;
       else this.#list.insertBefore(element, next);
       above = entry;
     }
-    if (this.#pinned || this.#follow) this.#toEnd();
+    if (this.#pinned || this.#showsOwn) this.#scrollToEnd();
     else this.#showJump();
   }
 
@@ -111,21 +111,21 @@ export class LogView {
     return element;
   }
 
-  #toEnd() {
+  #scrollToEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    this.#top = this.#scroller.scrollTop;
+    this.#lastScrollTop = this.#scroller.scrollTop;
     this.#pinned = true;
-    this.#follow = false;
+    this.#showsOwn = false;
     this.#below = 0;
     this.#showJump();
   }
 
-  #scrolled() {
+  #onScroll() {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
     const near = scrollHeight - scrollTop - clientHeight < NEAR_PX;
-    // Only who scrolls up leaves the end; a log that became smaller has not been scrolled.
-    this.#pinned = near || (this.#pinned && scrollTop >= this.#top);
-    this.#top = scrollTop;
+    // Only scrolling up leaves the end. A log that has shrunk was not scrolled.
+    this.#pinned = near || (this.#pinned && scrollTop >= this.#lastScrollTop);
+    this.#lastScrollTop = scrollTop;
     if (this.#pinned) this.#below = 0;
     this.#showJump();
   }

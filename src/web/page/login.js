@@ -14,17 +14,17 @@ export class LoginDialog {
       this.#submit();
     });
     byId("login-cancel").addEventListener("click", () => this.#dialog.close());
-    // The token stays in no field.
+    // The token must not stay in the field.
     this.#dialog.addEventListener("close", () => (this.#token.value = ""));
-    chat.addEventListener("login", ({ detail }) => this.ask(detail));
-    for (const button of document.querySelectorAll("[data-logs-in]")) button.addEventListener("click", () => this.ask());
+    chat.addEventListener("login", ({ detail }) => this.open(detail));
+    for (const button of document.querySelectorAll("[data-logs-in]")) button.addEventListener("click", () => this.open());
   }
 
-  ask(complaint = null) {
-    this.#complain(complaint ?? "");
+  open(error = null) {
+    this.#showError(error ?? "");
     if (this.#dialog.open) return;
     byId("login-keep").checked = false;
-    // An earlier login may wait for a connection still.
+    // An earlier login may still be waiting for a connection.
     this.#setBusy(false);
     this.#dialog.showModal();
     this.#token.focus();
@@ -32,15 +32,15 @@ export class LoginDialog {
 
   #submit() {
     const token = this.#token.value.trim();
-    if (!token) return this.#complain("Enter the token of your account");
-    this.#complain("");
+    if (!token) return this.#showError("Enter the token of your account");
+    this.#showError("");
     this.#setBusy(true);
     const login = this.#account.logIn({ token, name: byId("login-name").value.trim() }, byId("login-keep").checked);
     login
       .then(
         () => this.#dialog.close(),
         ({ message }) => {
-          this.#complain(message);
+          this.#showError(message);
           this.#token.select();
         },
       )
@@ -51,7 +51,7 @@ export class LoginDialog {
     byId("login-submit").disabled = isBusy;
   }
 
-  #complain(text) {
+  #showError(text) {
     byId("login-error").textContent = text;
     this.#token.setAttribute("aria-invalid", text !== "");
   }

@@ -1,14 +1,15 @@
-// Puts the parts together, and carries out what the reader asks for. The map of this folder:
+// The entry point creates all parts, and executes the commands of the reader. The files of this folder are:
 //
-// client          the connection, opened again whenever it breaks, and what was missed meanwhile; also for applications
-// session         requests to the server; hearing: its messages; naming: getting the name that the reader wants;
-//                 account: logging in to an account
-// state           the chat as we know it; conversation: one room of it; requests: strangers who want one
-// log, lists, …   what is seen of it; they listen to the state, draw once a frame, and never talk to each other
+// - client: the connection, reconnects and catch-up, also for applications
+// - session: requests to the server
+// - events: handlers of the server's messages
+// - naming, account: the reader's name and login
+// - state, conversation, requests: the model, which is the chat, its conversations, and the requests of strangers
+// - log, lists and the rest: the views, which subscribe to the events of the model and don't call each other
 
 import { answerLines } from "./answers.js";
-import { nameInAddress, placeInAddress, putInAddress } from "./address.js";
-import { RequestsDialog } from "./asking.js";
+import { conversationInAddress, nameInAddress, showInAddress } from "./address.js";
+import { RequestsDialog } from "./requests-dialog.js";
 import { Banner } from "./banner.js";
 import { Client } from "./client.js";
 import { HELP, parse, roomName } from "./commands.js";
@@ -16,23 +17,23 @@ import { Composer } from "./composer.js";
 import { NameDialog, RoomDialog } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { Drawers } from "./drawers.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 import { Lists } from "./lists.js";
 import { LogView } from "./log.js";
 import { LoginDialog, TokenDialog } from "./login.js";
 import { MemberDialog } from "./member.js";
-import { OwnAccount } from "./self.js";
+import { OwnAccount } from "./own-account.js";
 import { Session } from "./session.js";
 import { Chat } from "./state.js";
-import { rememberedName, rememberedRooms, rememberedToken } from "./storage.js";
+import { storedName, storedRooms, storedToken } from "./storage.js";
 import { TopicView } from "./topic.js";
 
 const FIRST_ROOM = "lobby";
 
 const chat = new Chat();
-const options = { token: rememberedToken() };
+const options = { token: storedToken() };
 const connection = new Client(options);
-const session = new Session(connection, chat, nameInAddress() ?? rememberedName(), options);
+const session = new Session(connection, chat, nameInAddress() ?? storedName(), options);
 const { account } = session;
 const drawers = new Drawers();
 const composer = new Composer(chat, account, submit);
@@ -41,29 +42,29 @@ const roomDialog = new RoomDialog(chat, (room) => {
   session.join(room);
 });
 const nameDialog = new NameDialog(chat, (name) => {
-  session.naming.want(name);
+  session.naming.change(name);
   if (connection.state === "open") return;
   nameDialog.close();
   connection.open();
 });
-const talkTo = (name) => {
+const openPrivate = (name) => {
   drawers.close();
-  session.talkTo(name);
+  session.openPrivate(name);
 };
-new RequestsDialog(chat, talkTo);
+new RequestsDialog(chat, openPrivate);
 new LoginDialog(chat, account);
 new TokenDialog(chat, account);
 new OwnAccount(chat, session);
 new TopicView(chat, session);
-const memberDialog = new MemberDialog(chat, session, talkTo);
+const memberDialog = new MemberDialog(chat, session, openPrivate);
 new Banner(connection, chat);
-new Lists(chat, session, { picked: () => drawers.close(), about: (name) => memberDialog.ask(name) });
+new Lists(chat, session, { onPick: () => drawers.close(), onAbout: (name) => memberDialog.open(name) });
 new LogView(chat, {
   resend: (entry) => session.resend(chat.open, entry),
   discard: (entry) => chat.remove(chat.open, entry),
 });
 
-/** What was written in the box: something to say, or a command. */
+/** Executes the text of the input box, which is a message or a command. */
 function submit(input) {
   const conversation = chat.open;
   const action = parse(input);
@@ -71,71 +72,71 @@ function submit(input) {
   const inRoom = room?.kind === "room";
   switch (action.do) {
     case "refuse":
-      return chat.advise(action.text, "error");
+      return chat.notify(action.text, "error");
     case "help":
-      return HELP.forEach(([command, meaning]) => chat.advise(`${command}: ${meaning}`));
+      return HELP.forEach(([command, meaning]) => chat.notify(`${command}: ${meaning}`));
     case "say":
     case "me":
       return say(conversation, action);
     case "tell":
-      return tell(action);
+      return sendPrivate(action);
     case "nick":
-      return session.naming.want(action.name);
+      return session.naming.change(action.name);
     case "join":
       return session.join(action.room);
     case "leave":
-      return room ? session.leave(room) : chat.advise("You are not there", "error");
+      return room ? session.leave(room) : chat.notify("You are not there", "error");
     case "who":
-      return inRoom ? session.who(room, { aloud: true }) : chat.advise("You are not in that room", "error");
+      return inRoom ? session.who(room, { isShown: true }) : chat.notify("You are not in that room", "error");
     case "rooms":
       return chooseRoom();
     case "topic":
-      return inRoom ? show(session.topic(room, action.text)) : chat.advise("You are not in that room", "error");
+      return inRoom ? showAnswer(session.topic(room, action.text)) : chat.notify("You are not in that room", "error");
     case "login":
-      return action.token ? show(account.logIn(action)) : chat.emit("login", null);
+      return action.token ? showAnswer(account.logIn(action)) : chat.emit("login", null);
     case "register":
       return account.register();
-    case "ask":
-      return show(session.ask(action.request));
+    case "call":
+      return showAnswer(session.call(action.request));
     case "quit":
       return connection.close();
   }
 }
 
-/** Shows the answer to a command in the conversation that is open by then. */
-function show(answer) {
+/** Shows the answer to a command in the conversation that is open when it arrives. */
+function showAnswer(answer) {
   answer.then(
     (event) => {
-      if (event) for (const line of answerLines(event)) chat.advise(line);
+      if (event) for (const line of answerLines(event)) chat.notify(line);
     },
-    ({ message }) => chat.advise(message, "error"),
+    ({ message }) => chat.notify(message, "error"),
   );
 }
 
 function say(conversation, { do: verb, text }) {
-  if (!conversation) return chat.advise("Join a room to write");
-  if (verb === "me" && conversation.kind === "private") return chat.advise("/me is for rooms", "error");
+  if (!conversation) return chat.notify("Join a room to write");
+  if (verb === "me" && conversation.kind === "private") return chat.notify("/me is for rooms", "error");
   session.say(conversation, text, verb === "me");
 }
 
-function tell({ to, text }) {
-  session.talkTo(to);
+function sendPrivate({ to, text }) {
+  session.openPrivate(to);
   if (text.trim()) session.say(chat.open, text);
 }
 
 function chooseRoom() {
   session.listRooms();
-  roomDialog.ask();
+  roomDialog.open();
 }
 
-/** Goes where the page's address says; false if it says nothing. */
-function follow(place) {
-  if (place?.kind === "private") session.talkTo(place.name);
-  else if (place) session.join(place.name);
-  return place !== null;
+/** Opens the conversation in the page's address. Returns false if there is none. */
+function openFromAddress(target) {
+  if (target?.kind === "private") session.openPrivate(target.name);
+  else if (target) session.join(target.name);
+  return target !== null;
 }
 
-/** What the page's title and header say. */
+/** Updates the title and header of the page. */
 function showTitle() {
   const { open } = chat;
   const unread = chat.unread + chat.requests.size;
@@ -149,26 +150,26 @@ function showTitle() {
   byId("members").classList.toggle("none", open?.kind !== "room");
 }
 
-chat.addEventListener("list", onceAFrame(showTitle));
+chat.addEventListener("list", oncePerFrame(showTitle));
 chat.addEventListener("shown", ({ detail }) => {
-  if (detail) putInAddress(detail);
-  // On a touch screen the focus would pull up the keyboard.
+  if (detail) showInAddress(detail);
+  // On a touch screen the focus would open the keyboard.
   if (detail && window.matchMedia("(pointer: fine)").matches) composer.focus();
 });
-chat.addEventListener("unnamed", ({ detail }) => nameDialog.ask(session.naming.wanted, detail));
+chat.addEventListener("unnamed", ({ detail }) => nameDialog.open(session.naming.wanted, detail));
 chat.addEventListener("refused", ({ detail }) => {
   if (nameDialog.isOpen) nameDialog.refuse(detail);
-  else chat.advise(detail, "error");
+  else chat.notify(detail, "error");
 });
 
 for (const button of document.querySelectorAll("[data-chooses-room]")) button.addEventListener("click", chooseRoom);
 byId("change-name").addEventListener("click", () => {
   drawers.close();
-  nameDialog.ask(chat.name ?? session.naming.wanted);
+  nameDialog.open(chat.name ?? session.naming.wanted);
 });
 byId("skip").addEventListener("click", () => composer.focus());
-window.addEventListener("hashchange", () => follow(placeInAddress()));
-document.addEventListener("visibilitychange", () => chat.setWatched(!document.hidden));
+window.addEventListener("hashchange", () => openFromAddress(conversationInAddress()));
+document.addEventListener("visibilitychange", () => chat.setVisible(!document.hidden));
 document.addEventListener("keydown", (event) => {
   const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   const all = chat.all();
@@ -178,15 +179,15 @@ document.addEventListener("keydown", (event) => {
 });
 
 function start() {
-  chat.setWatched(!document.hidden);
-  const place = placeInAddress();
-  const rooms = new Map(rememberedRooms().map((room) => [room, false]));
-  if (place?.kind === "room") rooms.set(roomName(place.name), true);
-  if (rooms.size === 0) rooms.set(FIRST_ROOM, place === null);
+  chat.setVisible(!document.hidden);
+  const target = conversationInAddress();
+  const rooms = new Map(storedRooms().map((room) => [room, false]));
+  if (target?.kind === "room") rooms.set(roomName(target.name), true);
+  if (rooms.size === 0) rooms.set(FIRST_ROOM, target === null);
   for (const [name, show] of rooms) session.join(name, show);
-  if (place?.kind === "private") session.talkTo(place.name);
+  if (target?.kind === "private") session.openPrivate(target.name);
   if (session.naming.wanted || options.token) connection.open();
-  else nameDialog.ask("");
+  else nameDialog.open("");
 }
 
 start();

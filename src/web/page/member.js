@@ -1,4 +1,4 @@
-// The dialog about a member of the room: what the server has about it, and the actions of moderators.
+// The dialog about a member of the room. It shows the `whois` answer and the actions of moderators.
 
 import { answerLines, whoisFacts } from "./answers.js";
 import { byId, el } from "./dom.js";
@@ -9,7 +9,7 @@ export class MemberDialog {
   #session;
   #name = "";
 
-  /** `write` is called with the name of a member that the reader writes to. */
+  /** `write` is called with the name of the member if the reader clicks "Write". */
   constructor(chat, session, write) {
     this.#chat = chat;
     this.#session = session;
@@ -21,23 +21,23 @@ export class MemberDialog {
     for (const button of this.#dialog.querySelectorAll("[data-moderates]")) {
       button.addEventListener("click", () => this.#moderate(button.dataset));
     }
-    // Enter in the reason must not choose an action.
+    // Enter in the reason field must not trigger an action.
     byId("member-form").addEventListener("submit", (event) => event.preventDefault());
     chat.addEventListener("account", () => this.#showActions());
   }
 
-  ask(name) {
+  open(name) {
     this.#name = name;
     byId("member-name").textContent = name;
     byId("member-reason").value = "";
     byId("member-facts").replaceChildren();
-    this.#complain("");
+    this.#showError("");
     this.#showActions();
     this.#dialog.showModal();
     byId("member-write").focus();
-    this.#session.ask({ type: "whois", name }).then(
+    this.#session.call({ type: "whois", name }).then(
       (event) => this.#name === name && this.#showFacts(event),
-      ({ message }) => this.#name === name && this.#complain(message),
+      ({ message }) => this.#name === name && this.#showError(message),
     );
   }
 
@@ -50,23 +50,23 @@ export class MemberDialog {
     byId("member-moderation").hidden = !this.#session.account.isModerator;
   }
 
-  /** The server's own rank and rights decide; its refusal is shown in the dialog. */
+  /** Sends the action. The server checks the reader's role, and the dialog shows its refusal. */
   #moderate({ moderates: type, seconds }) {
     const reason = byId("member-reason").value.trim();
     const message = { type, [type === "ban" ? "target" : "name"]: this.#name };
     if (seconds) message.seconds = Number(seconds);
     if (reason && ["kick", "ban"].includes(type)) message.reason = reason;
-    this.#complain("");
-    this.#session.ask(message).then(
+    this.#showError("");
+    this.#session.call(message).then(
       (event) => {
         this.#dialog.close();
-        for (const line of answerLines(event)) this.#chat.advise(line);
+        for (const line of answerLines(event)) this.#chat.notify(line);
       },
-      ({ message: text }) => this.#complain(text),
+      ({ message: text }) => this.#showError(text),
     );
   }
 
-  #complain(text) {
+  #showError(text) {
     byId("member-error").textContent = text;
   }
 }

@@ -1,9 +1,10 @@
-// Getting the name the reader wants. The server gives a guest name where it can't: because somebody else has the
-// name, which the reader must hear, or because our own broken connection still has it, which passes by itself.
+// Requests the reader's name. If the name is taken, the server gives a guest name instead. There are two cases:
+// - Another client has the name, and the reader has to choose another one.
+// - The reader's own broken connection still has the name. The page retries until the server has closed it.
 
-import { rememberName } from "./storage.js";
+import { storeName } from "./storage.js";
 
-/** By then the server has noticed that the old connection is dead. */
+/** Delays of the retries. The server closes a dead connection within them. */
 const RETRY_MS = [3_000, 7_000, 15_000, 30_000, 60_000];
 
 export class Naming {
@@ -12,13 +13,13 @@ export class Naming {
   #refusal = "";
   #tries = 0;
   #timer = 0;
-  #hadIt = false;
+  #wasGranted = false;
 
-  /** `wanted` may be empty: then a guest name will do. */
+  /** An empty `wanted` name requests a guest name. */
   constructor(session, chat, wanted) {
     this.#session = session;
     this.#chat = chat;
-    this.wanted = tidy(wanted);
+    this.wanted = normalize(wanted);
   }
 
   /** The name that each connection asks for. */
@@ -30,54 +31,54 @@ export class Naming {
     this.#session.connection.name = name;
   }
 
-  /** The reader gave a name. */
-  want(name) {
+  /** Requests a name that the reader has entered. */
+  change(name) {
     clearTimeout(this.#timer);
-    if (this.#session.connection.state === "open") this.#session.nick(tidy(name));
-    else this.wanted = tidy(name);
+    if (this.#session.connection.state === "open") this.#session.nick(normalize(name));
+    else this.wanted = normalize(name);
   }
 
-  /** The server refused a name; `asked` if the reader has just asked for it and waits for an answer. */
-  refused(text, asked) {
-    if (asked) return this.#chat.emit("refused", text);
+  /** Handles the refusal of a name. `isAnswer` is true if the reader has just entered the name. */
+  onRefused(text, isAnswer) {
+    if (isAnswer) return this.#chat.emit("refused", text);
     this.#refusal = text;
-    if (this.#chat.name !== null) this.#later();
+    if (this.#chat.name !== null) this.#retryLater();
   }
 
-  /** The server's welcome. */
-  welcomed(name) {
+  /** Handles the welcome, which contains the name that the server has given. */
+  onWelcome(name) {
     clearTimeout(this.#timer);
     const refusal = this.#refusal;
     this.#refusal = "";
     this.#tries = 0;
     this.#chat.setName(name);
     if (!this.wanted) return;
-    if (name === this.wanted) return this.renamed(name);
-    // The login brings the name of the account.
+    if (name === this.wanted) return this.onRenamed(name);
+    // The login will set the name of the account.
     if (this.#session.account.logsIn) return;
-    if (!this.#hadIt) return this.#chat.emit("unnamed", refusal || `You are ${name}`);
-    this.#chat.advise(`Your last connection still has your name; until it is free you are ${name}`);
-    this.#later();
+    if (!this.#wasGranted) return this.#chat.emit("unnamed", refusal || `You are ${name}`);
+    this.#chat.notify(`Your last connection still has your name; until it is free you are ${name}`);
+    this.#retryLater();
   }
 
-  /** The name is ours now. */
-  renamed(name) {
+  /** Records that the client has this name now. */
+  onRenamed(name) {
     clearTimeout(this.#timer);
     this.wanted = name;
-    this.#hadIt = true;
-    rememberName(name);
+    this.#wasGranted = true;
+    storeName(name);
     this.#chat.setName(name);
     this.#chat.emit("named", name);
   }
 
-  #later() {
+  #retryLater() {
     const delay = RETRY_MS[this.#tries++];
     if (delay === undefined) return;
-    this.#timer = setTimeout(() => this.#session.nick(this.wanted, { quiet: true }), delay);
+    this.#timer = setTimeout(() => this.#session.nick(this.wanted, { isRetry: true }), delay);
   }
 }
 
-/** As the server writes it, so that what it answers can be compared. */
-function tidy(name) {
+/** Normalizes a name as the server does, so that its answer can be compared. */
+function normalize(name) {
   return name.trim().normalize("NFC");
 }

@@ -1,24 +1,23 @@
-// Strangers who have written in private. None gets a conversation before the reader wants one, and all that they can
-// make the page keep is bounded.
+// Requests are private messages of strangers. The reader accepts or ignores each stranger. All memory for them is bounded.
 
 import { fold } from "./conversation.js";
 
-/** People who wait for an answer; past that the earliest give way. */
+/** Requests that are kept. Beyond that the earliest are evicted. */
 export const KEPT_REQUESTS = 100;
-/** Of each, so many of the latest messages, and no more text than that unless it is in a single one. */
+/** Limits of a request. The latest message is kept even if it is longer than `KEPT_CHARS`. */
 const KEPT_MESSAGES = 10;
 const KEPT_CHARS = 16 * 1024;
-/** Those whom the reader ignores; the next visit asks again. */
+/** Ignored strangers that are kept, until the page is closed. */
 const KEPT_IGNORED = 1000;
 
 export class Requests {
-  /** By name, the earliest first: { name, by, entries, count }. */
+  /** Requests { name, by, entries, count } by name, the earliest first. */
   #all = new Map();
   #ignored = new Set();
-  /** How many people were left out or gave way. */
-  lost = 0;
-  /** While the reader looks at the list nobody gives way, so that nothing moves under the pointer. */
-  held = false;
+  /** Number of requests that were evicted or rejected. */
+  dropped = 0;
+  /** Whether eviction is off. It is off while the dialog is open, so that no item moves under the pointer. */
+  isFrozen = false;
 
   get size() {
     return this.#all.size;
@@ -28,18 +27,18 @@ export class Requests {
     return [...this.#all.values()];
   }
 
-  /** Somebody wrote. */
+  /** Adds a message to the request of its sender. */
   add(entry) {
     const key = fold(entry.from);
     if (this.#ignored.has(entry.by ?? key)) return;
     const known = this.#all.get(key);
     if (!known && this.size >= KEPT_REQUESTS) {
-      this.lost++;
-      if (this.held) return;
+      this.dropped++;
+      if (this.isFrozen) return;
       this.#all.delete(this.#all.keys().next().value);
     }
     const request = known ?? { name: entry.from, by: entry.by, entries: [], count: 0 };
-    // Another connection under the same name: what the first one said is not the second one's.
+    // Another client has the same name now. The messages of the first one are not its own.
     if (request.by !== entry.by) Object.assign(request, { name: entry.from, by: entry.by, entries: [], count: 0 });
     request.entries.push(entry);
     request.count++;
@@ -49,12 +48,12 @@ export class Requests {
     this.#all.set(key, request);
   }
 
-  /** Takes the request of that name off the list, if there is one. */
+  /** Removes and returns the request of that name, if there is one. */
   take(name) {
     const key = fold(name);
     const request = this.#all.get(key);
     this.#all.delete(key);
-    if (this.size === 0) this.lost = 0;
+    if (this.size === 0) this.dropped = 0;
     return request;
   }
 
@@ -65,7 +64,7 @@ export class Requests {
     this.#ignored.add(request.by ?? fold(name));
   }
 
-  /** Somebody has another name; if it was who wrote, the request goes with it. */
+  /** Renames the request of a client that has renamed. */
   rename(by, from, to) {
     const request = this.#all.get(fold(from));
     if (!request || request.by !== by || this.#all.has(fold(to))) return;

@@ -1,62 +1,62 @@
-// The reader's actions as requests to the server.
+// The session sends the reader's actions as requests to the server.
 
 import { Account } from "./account.js";
 import { roomName } from "./commands.js";
-import { hearAll } from "./hearing.js";
+import { handleEvents } from "./events.js";
 import { Naming } from "./naming.js";
-import { rememberRooms } from "./storage.js";
+import { storeRooms } from "./storage.js";
 
 const HISTORY_WANTED = 100;
-/** The server takes 64 KiB and closes on more; the rest is for the JSON around the text. */
+/** The server closes a connection that sends over 64 KiB. The difference is reserved for the JSON around the text. */
 const TEXT_MAX_BYTES = 60 * 1024;
 
 export class Session {
-  /** What the server has not answered yet: by id, what the request was for. */
+  /** Purposes of the requests without an answer, by request id. */
   requests = new Map();
   #lastId = 0;
-  /** Rooms whose members will be asked for. */
+  /** Rooms with a scheduled `who` request. */
   #whoDue = new Set();
-  /** Rooms that the server refuses before a login, and whether each is to be shown. */
+  /** Rooms that the server refuses before a login, each with whether it is to be shown. */
   #refused = new Map();
 
-  /** `name` is the one that the reader had last; `options` are those of the connection. */
+  /** `name` is the reader's last name, and `options` are those of the connection. */
   constructor(connection, chat, name, options = {}) {
     this.connection = connection;
     this.chat = chat;
     this.account = new Account(this, chat, options);
     this.naming = new Naming(this, chat, name);
-    hearAll(this);
+    handleEvents(this);
     connection.on("state", ({ state }) => {
-      if (state !== "open") this.#cutOff();
+      if (state !== "open") this.#onDisconnect();
     });
     chat.addEventListener("shown", ({ detail }) => {
       if (detail?.joined && detail.members === null) this.who(detail);
     });
   }
 
-  /** Sends a request; its answer will find `purpose` under the id that this returns. */
+  /** Sends a request and returns its id. `takePurpose` returns `purpose` for the answer. */
   request(message, purpose) {
     const id = ++this.#lastId;
     if (this.connection.post({ ...message, id })) this.requests.set(id, purpose);
     return id;
   }
 
-  /** Sends a request whose answer the caller shows, a refusal of the server included. */
-  ask(message) {
+  /** Sends a request, and returns a promise for its answer. A refusal of the server rejects it. */
+  call(message) {
     return new Promise((resolve, reject) => {
       const id = this.request(message, { resolve, reject });
       if (!this.requests.has(id)) reject(new Error("There is no connection"));
     });
   }
 
-  /** The purpose of the request that this answers, once. */
-  answered(event) {
+  /** Removes and returns the purpose of the request that the event answers. */
+  takePurpose(event) {
     const purpose = this.requests.get(event.id);
     this.requests.delete(event.id);
     return purpose;
   }
 
-  /** Joins a room, or goes to it if we are there. */
+  /** Joins a room, or shows it if it is joined already. */
   join(name, show = true) {
     const known = this.chat.find("room", name);
     if (known && show) this.chat.show(known);
@@ -64,13 +64,13 @@ export class Session {
     const joined = this.connection.join(roomName(name), { history: HISTORY_WANTED, echo: true, since: known?.since });
     joined.then(
       ({ room }) => show && this.chat.show(this.chat.ensure("room", room)),
-      // The error is an event as well, which is shown.
+      // The handler of the `error` event shows the error.
       ({ code }) => code === "login_required" && this.#refused.set(name, show),
     );
   }
 
-  /** Enters the rooms that the server has refused before the login. */
-  joinAgain() {
+  /** Joins the rooms that the server has refused before the login. */
+  rejoin() {
     const refused = [...this.#refused];
     this.#refused.clear();
     for (const [name, show] of refused) this.join(name, show);
@@ -79,30 +79,30 @@ export class Session {
 
   leave(conversation) {
     conversation.leaving = true;
-    if (!conversation.joined) this.forget(conversation);
+    if (!conversation.joined) this.remove(conversation);
     this.connection.leave(conversation.name);
   }
 
-  /** Takes a conversation off the list. */
-  forget(conversation) {
+  /** Removes a conversation from the list. */
+  remove(conversation) {
     conversation.joined = false;
     this.chat.drop(conversation);
-    this.#rememberRooms();
+    this.#storeRooms();
   }
 
-  talkTo(name) {
+  openPrivate(name) {
     this.chat.show(this.chat.accept(name));
   }
 
   nick(name, purpose = {}) {
-    this.request({ type: "nick", name }, { naming: name, ...purpose });
+    this.request({ type: "nick", name }, { nick: name, ...purpose });
   }
 
   who(conversation, purpose = {}) {
-    this.request({ type: "who", room: conversation.name }, { asking: conversation, ...purpose });
+    this.request({ type: "who", room: conversation.name }, purpose);
   }
 
-  /** The same after a while, once for all who want it meanwhile. */
+  /** Schedules a `who` request. Further calls before it is sent have no effect. */
   whoLater(conversation, delay) {
     if (this.#whoDue.has(conversation)) return;
     this.#whoDue.add(conversation);
@@ -112,9 +112,9 @@ export class Session {
     }, delay);
   }
 
-  /** Asks for the topic of a room, or sets it. The answer to the latter is shown in the room like that of others. */
+  /** Requests the topic of a room, or sets it. A new topic is shown by its event, so the promise then has no answer. */
   topic(room, text) {
-    const answer = this.ask({ type: "topic", room: room.name, text });
+    const answer = this.call({ type: "topic", room: room.name, text });
     return text === undefined ? answer : answer.then(() => null);
   }
 
@@ -122,10 +122,10 @@ export class Session {
     this.request({ type: "rooms" }, {});
   }
 
-  /** Says something, or does it (`me`). Until the server has placed it, it is shown as pending. */
+  /** Sends a message, or an emote with `me`. It is pending until the server confirms it. */
   say(conversation, text, me = false) {
     if (new TextEncoder().encode(text).length > TEXT_MAX_BYTES) {
-      return this.chat.advise("That is too long for one message", "error", conversation);
+      return this.chat.notify("That is too long for one message", "error", conversation);
     }
     const from = this.chat.name ?? this.naming.wanted;
     const entry = { kind: "message", from, by: null, via: null, text, me, own: true, at: Date.now(), status: "pending", sent: false };
@@ -138,36 +138,36 @@ export class Session {
     this.say(conversation, entry.text, entry.me);
   }
 
-  /** The server's welcome. The client enters all rooms again. */
-  welcomed(name, id) {
+  /** Handles the welcome. The client itself joins all rooms again. */
+  onWelcome(name, id) {
     this.chat.setId(id);
-    this.naming.welcomed(name);
-    this.account.welcomed();
+    this.naming.onWelcome(name);
+    this.account.onWelcome();
     for (const conversation of this.chat.all()) {
-      if (conversation.kind !== "room") this.#settle(conversation);
+      if (conversation.kind !== "room") this.#sendPending(conversation);
     }
   }
 
-  /** The server has put the reader into a room. */
-  joined(name) {
+  /** Handles the confirmation that the reader has joined a room. */
+  onJoined(name) {
     const conversation = this.chat.ensure("room", name);
     conversation.joined = true;
     conversation.leaving = false;
-    // The server says so behind this if the reader may not speak, or if there is a topic.
+    // The events `rights` and `topic` follow if they apply.
     this.chat.setSilence(conversation, null);
-    this.#rememberRooms();
+    this.#storeRooms();
     if (!this.chat.open) this.chat.show(conversation);
     else if (this.chat.open === conversation) this.who(conversation);
   }
 
-  /** The room shows everything up to now. */
-  ready(conversation) {
+  /** Handles the end of the catch-up of a room. */
+  onReady(conversation) {
     conversation.ready = true;
-    this.#settle(conversation);
+    this.#sendPending(conversation);
   }
 
-  /** Sends what was written meanwhile. What was sent into the broken connection nobody has confirmed, so it failed. */
-  #settle(conversation) {
+  /** Sends the unsent messages of a conversation. Messages that an earlier connection has sent without an answer fail. */
+  #sendPending(conversation) {
     const waiting = conversation.entries.filter(({ status }) => status === "pending");
     for (const entry of waiting) {
       if (this.requests.has(entry.id)) continue;
@@ -179,9 +179,9 @@ export class Session {
 
   #deliver(conversation, entry) {
     const { text, me } = entry;
-    const purpose = { saying: entry, conversation };
+    const purpose = { entry, conversation };
     const room = conversation.kind === "room";
-    // A pending request comes first, and decides this.
+    // Messages wait until the `join` has been answered and the catch-up is complete.
     if (room && !conversation.ready) return;
     const request = room
       ? { type: me ? "me" : "say", room: conversation.name, text }
@@ -190,7 +190,7 @@ export class Session {
     entry.sent = this.requests.has(entry.id);
   }
 
-  #cutOff() {
+  #onDisconnect() {
     const purposes = [...this.requests.values()];
     this.requests.clear();
     for (const purpose of purposes) purpose?.reject?.(new Error("The connection broke"));
@@ -201,7 +201,7 @@ export class Session {
     this.chat.emit("members", { conversation: this.chat.open });
   }
 
-  #rememberRooms() {
-    rememberRooms(this.chat.rooms().map(({ name }) => name));
+  #storeRooms() {
+    storeRooms(this.chat.rooms().map(({ name }) => name));
   }
 }

@@ -1,32 +1,34 @@
-// The whole chat as this page knows it. It tells what changes; what it looks like is the view's business.
+// The model of the chat. It emits an event for each change, and the views draw it:
+// - "list": the conversations, their unread counts or the own name have changed.
+// - "shown": another conversation is open.
+// - "members", "added", "changed", "removed", "marker", "silence", "topic": the conversation of the detail has changed.
+// - "notice": the detail is a line for the reader while no conversation is open.
 //
-// Events: "list" (conversations, unread counts, own name), "shown" (another conversation is open), "members" and
-// "added", "changed", "removed", "marker", "silence", "topic" (in the conversation of the detail), "advice" (a line with
-// nowhere to go). account.js has those of the account.
+// The events of the account are in account.js.
 
 import { Conversation, keyOf, lineEntry, messageEntry } from "./conversation.js";
 import { Requests } from "./requests.js";
-import { rememberIds, rememberedIds } from "./storage.js";
+import { storeIds, storedIds } from "./storage.js";
 
-/** Private conversations that are kept; past that the one that has been quiet longest is closed. */
+/** Private conversations that are kept. Beyond that the least recently used one is closed. */
 export const KEPT_PRIVATE = 50;
-/** Connections of this tab whose messages are known as the reader's own. */
+/** Connection ids of this tab that are kept, to recognise the reader's own messages. */
 const KEPT_IDS = 50;
 
 export class Chat extends EventTarget {
-  /** Our name as the server has it; null before the first welcome. */
+  /** The reader's name on the server. Null before the first welcome. */
   name = null;
-  /** The id of our connection: what only names us may mean somebody else. Null before the first welcome. */
+  /** The id of the current connection, because another client may have the same name. Null before the first welcome. */
   id = null;
-  /** By key, in the order they are listed. */
+  /** Conversations by key, in the order of the list. */
   conversations = new Map();
-  /** Strangers who want to talk. */
+  /** Private messages of strangers. */
   requests = new Requests();
-  /** The conversation that is shown, if any. */
+  /** The conversation that is shown, or null. */
   open = null;
-  /** Whether somebody can see the page. */
-  watched = true;
-  #ids = rememberedIds();
+  /** Whether the page is visible. */
+  isVisible = true;
+  #ids = storedIds();
   #additions = 0;
 
   emit(type, detail) {
@@ -37,23 +39,23 @@ export class Chat extends EventTarget {
     return this.conversations.get(keyOf(kind, String(name)));
   }
 
-  /** The conversation of that name, new if need be. */
+  /** Returns the conversation of that name, and creates it if it does not exist. */
   ensure(kind, name) {
     const known = this.find(kind, name);
     if (known) return known;
     const conversation = new Conversation(kind, name);
-    conversation.touched = ++this.#additions;
+    conversation.lastAddition = ++this.#additions;
     this.conversations.set(conversation.key, conversation);
-    if (kind === "private") this.#closeQuietest(conversation);
+    if (kind === "private") this.#closeLeastRecent(conversation);
     this.emit("list");
     return conversation;
   }
 
-  /** The private conversation that the reader wants with somebody. What they have written already is in it. */
+  /** Opens a private conversation, and moves the messages of a pending request into it. */
   accept(name) {
     const conversation = this.ensure("private", name);
     const request = this.requests.take(name);
-    for (const entry of request?.entries ?? []) this.#hearPrivate(conversation, entry);
+    for (const entry of request?.entries ?? []) this.#addPrivate(conversation, entry);
     return conversation;
   }
 
@@ -62,34 +64,34 @@ export class Chat extends EventTarget {
     this.emit("list");
   }
 
-  /** Somebody has written to us alone. Only who was answered or accepted before has a conversation. */
-  hearPrivate(event) {
+  /** Receives a private message. A sender without a conversation becomes a request. */
+  receivePrivate(event) {
     const entry = messageEntry(event, this.isOwn(event.by));
     const conversation = this.find("private", entry.from) ?? (entry.own ? this.ensure("private", entry.from) : null);
-    if (conversation) return this.#hearPrivate(conversation, entry);
+    if (conversation) return this.#addPrivate(conversation, entry);
     this.requests.add(entry);
     this.emit("list");
   }
 
-  #hearPrivate(conversation, entry) {
+  #addPrivate(conversation, entry) {
     const { by } = conversation;
     if (!entry.own) conversation.by = entry.by;
-    if (by && conversation.by !== by) this.advise(`${entry.from} is here anew, or is somebody else now`, "info", conversation);
+    if (by && conversation.by !== by) this.notify(`${entry.from} is here anew, or is somebody else now`, "info", conversation);
     this.add(conversation, entry, true);
   }
 
-  /** One private conversation makes way for another if there are too many: unread ones last, the open one never. */
-  #closeQuietest(fresh) {
+  /** Evicts a private conversation if there are too many: those with unread messages last, the open one never. */
+  #closeLeastRecent(fresh) {
     const all = this.all().filter(({ kind }) => kind === "private");
     if (all.length <= KEPT_PRIVATE) return;
     const closable = all.filter((one) => one !== fresh && one !== this.open);
     const busy = (one) => one.unread > 0 || one.draft !== "" || one.entries.some(({ status }) => status === "pending");
-    const [quietest] = closable.sort((a, b) => busy(a) - busy(b) || a.touched - b.touched);
-    this.drop(quietest);
-    this.advise(`Closed the conversation with ${quietest.name}: no more than ${KEPT_PRIVATE} are kept`, "info", fresh);
+    const [leastRecent] = closable.sort((a, b) => busy(a) - busy(b) || a.lastAddition - b.lastAddition);
+    this.drop(leastRecent);
+    this.notify(`Closed the conversation with ${leastRecent.name}: no more than ${KEPT_PRIVATE} are kept`, "info", fresh);
   }
 
-  /** Rooms first, then private conversations, as they are listed. */
+  /** All conversations in the order of the list: rooms first. */
   all() {
     const all = [...this.conversations.values()];
     return [...all.filter(({ kind }) => kind === "room"), ...all.filter(({ kind }) => kind === "private")];
@@ -105,14 +107,14 @@ export class Chat extends EventTarget {
 
   show(conversation) {
     if (this.open === conversation) return;
-    this.#unmark(this.open);
+    this.#clearMarker(this.open);
     this.open = conversation;
-    this.#read();
+    this.#markRead();
     this.emit("shown", conversation);
     this.emit("list");
   }
 
-  /** Takes a conversation off the list, and shows its neighbour if it was open. */
+  /** Removes a conversation from the list, and shows its neighbour if it was open. */
   drop(conversation) {
     const all = this.all();
     const at = all.indexOf(conversation);
@@ -121,14 +123,14 @@ export class Chat extends EventTarget {
     this.emit("list");
   }
 
-  /** The id of a new connection of ours. */
+  /** Records the id of a new connection. */
   setId(id) {
     this.id = id;
     this.#ids = [...this.#ids, id].slice(-KEPT_IDS);
-    rememberIds(this.#ids);
+    storeIds(this.#ids);
   }
 
-  /** Whether something was done by this tab, whatever it was called then. */
+  /** Whether an id is of a connection of this tab, current or earlier. */
   isOwn(id) {
     return this.#ids.includes(id);
   }
@@ -138,22 +140,22 @@ export class Chat extends EventTarget {
     this.emit("list");
   }
 
-  /** The page came into sight, or went out of it. */
-  setWatched(watched) {
-    this.watched = watched;
-    if (watched) this.#read();
-    else this.#unmark(this.open);
+  /** Records whether the page is visible. */
+  setVisible(isVisible) {
+    this.isVisible = isVisible;
+    if (isVisible) this.#markRead();
+    else this.#clearMarker(this.open);
     this.emit("list");
   }
 
-  /** Adds an entry; `counts` if it is news that may be unread. */
+  /** Adds an entry. With `counts` it is unread unless its conversation is visible. */
   add(conversation, entry, counts = false) {
-    if (counts && !entry.own && !(this.watched && this.open === conversation)) {
+    if (counts && !entry.own && !(this.isVisible && this.open === conversation)) {
       conversation.unread++;
       conversation.firstUnread ??= entry;
       this.emit("list");
     }
-    conversation.touched = ++this.#additions;
+    conversation.lastAddition = ++this.#additions;
     conversation.insert(entry);
     this.emit("added", { conversation, entry });
   }
@@ -168,26 +170,26 @@ export class Chat extends EventTarget {
     this.emit("removed", { conversation, entry });
   }
 
-  /** The server has given an own message its place: from where it waited it goes there. */
+  /** Replaces a pending message by the confirmed one, in the server's order. */
   confirm(conversation, pending, entry) {
     this.remove(conversation, pending);
     this.add(conversation, entry);
   }
 
-  /** Says something to the reader, in the open conversation unless another is meant. */
-  advise(text, tone = "info", conversation = this.open) {
+  /** Shows a line to the reader, by default in the open conversation. */
+  notify(text, tone = "info", conversation = this.open) {
     if (conversation) this.add(conversation, lineEntry(text, tone));
-    else this.emit("advice", text);
+    else this.emit("notice", text);
   }
 
-  /** `names` are all who are there, or with `more` some of them; null if only the number is known. */
+  /** `names` are all members, more of them with `more`, or null if only the count is known. */
   setMembers(conversation, names, count, more = false) {
     if (names) conversation.members = new Set(more ? [...(conversation.members ?? []), ...names] : names);
     if (Number.isFinite(count)) conversation.count = count;
     this.emit("members", { conversation });
   }
 
-  /** Whether the reader may speak in a room: `reason` says why not. */
+  /** Sets the reason why the reader may not speak in a room, or null. */
   setSilence(conversation, reason) {
     conversation.silence = reason;
     this.emit("silence", { conversation });
@@ -198,11 +200,11 @@ export class Chat extends EventTarget {
     this.emit("topic", { conversation });
   }
 
-  #read() {
-    if (this.open && this.watched) this.open.unread = 0;
+  #markRead() {
+    if (this.open && this.isVisible) this.open.unread = 0;
   }
 
-  #unmark(conversation) {
+  #clearMarker(conversation) {
     if (!conversation?.firstUnread) return;
     conversation.firstUnread = null;
     this.emit("marker", { conversation });

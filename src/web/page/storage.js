@@ -1,49 +1,49 @@
-// State that is kept between visits. If storage is switched off or full, nothing is kept.
+// State that is stored between visits. If storage is disabled or full, nothing is stored.
 
 const PREFIX = "chinwag.";
 
-/** The name last given, kept for all tabs. */
-export function rememberedName() {
+/** The last name of the reader, for all tabs. */
+export function storedName() {
   return read("localStorage", "name") ?? "";
 }
 
-export function rememberName(name) {
+export function storeName(name) {
   write("localStorage", "name", name);
 }
 
-/** The token of the reader's account, if the reader wants it kept. */
-export function rememberedToken() {
+/** The token of the reader's account, if the reader has chosen to store it. */
+export function storedToken() {
   const token = read("localStorage", "token");
   return typeof token === "string" ? token : undefined;
 }
 
 /** Stores a token for the next visit; null removes it. */
-export function rememberToken(token) {
+export function storeToken(token) {
   if (token === null) remove("localStorage", "token");
   else write("localStorage", "token", token);
 }
 
-/** The rooms this tab was in, so that a reload returns to them. */
-export function rememberedRooms() {
+/** The rooms of this tab, so that a reload returns to them. */
+export function storedRooms() {
   const rooms = read("sessionStorage", "rooms");
   return Array.isArray(rooms) ? rooms.filter((room) => typeof room === "string") : [];
 }
 
-export function rememberRooms(rooms) {
+export function storeRooms(rooms) {
   write("sessionStorage", "rooms", rooms);
 }
 
-/** The ids this tab has had: each connection has another, and what was said by any of them is the reader's own. */
-export function rememberedIds() {
+/** The ids of this tab's connections. Messages with one of them are the reader's own. */
+export function storedIds() {
   const ids = read("sessionStorage", "ids");
   return Array.isArray(ids) ? ids.filter((id) => typeof id === "string") : [];
 }
 
-export function rememberIds(ids) {
+export function storeIds(ids) {
   write("sessionStorage", "ids", ids);
 }
 
-// Even naming the storage throws where it is forbidden, hence the names as strings.
+// If storage is forbidden, even access to `window.localStorage` throws. So it is looked up by name inside `try`.
 function read(storage, key) {
   try {
     return JSON.parse(window[storage].getItem(PREFIX + key));
@@ -56,7 +56,7 @@ function remove(storage, key) {
   try {
     window[storage].removeItem(PREFIX + key);
   } catch {
-    // Then nothing is stored.
+    // Nothing is stored without storage.
   }
 }
 
@@ -64,6 +64,6 @@ function write(storage, key, value) {
   try {
     window[storage].setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Then the next visit asks again.
+    // Without storage the next visit begins with no stored state.
   }
 }

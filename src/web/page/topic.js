@@ -1,7 +1,7 @@
-// The topic in the head of the room, and the dialog in which moderators edit it.
+// The topic in the header of the room, and the dialog in which moderators edit it.
 
 import { byId } from "./dom.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 
 export class TopicView {
   #dialog = byId("topic-dialog");
@@ -14,9 +14,9 @@ export class TopicView {
   constructor(chat, session) {
     this.#chat = chat;
     this.#session = session;
-    const draw = onceAFrame(() => this.#draw());
+    const draw = oncePerFrame(() => this.#draw());
     for (const type of ["shown", "topic", "account"]) chat.addEventListener(type, draw);
-    byId("edit-topic").addEventListener("click", () => this.#ask());
+    byId("edit-topic").addEventListener("click", () => this.#open());
     byId("topic-cancel").addEventListener("click", () => this.#dialog.close());
     byId("topic-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -33,7 +33,7 @@ export class TopicView {
     byId("edit-topic").hidden = open?.kind !== "room" || !this.#session.account.isModerator;
   }
 
-  #ask() {
+  #open() {
     this.#room = this.#chat.open;
     byId("topic-title").textContent = `Topic of ${this.#room.title}`;
     byId("topic-error").textContent = "";

@@ -1,9 +1,9 @@
-// The reader's own account, below the conversations: who the reader is to the server, and the way in and out.
+// The panel below the conversations shows the reader's account, and has the buttons to log in and out.
 
 import { byId } from "./dom.js";
-import { onceAFrame } from "./frames.js";
+import { oncePerFrame } from "./frames.js";
 
-/** A guest name is made by the server, and can't be registered. */
+/** The server creates guest names, and they can't be registered. */
 const GUEST_NAME = /^guest-\d+$/;
 
 export class OwnAccount {
@@ -15,7 +15,7 @@ export class OwnAccount {
     this.#session = session;
     byId("keep-name").addEventListener("click", () => session.account.register());
     byId("log-out").addEventListener("click", () => session.account.logOut());
-    const draw = onceAFrame(() => this.#draw());
+    const draw = oncePerFrame(() => this.#draw());
     for (const type of ["account", "list"]) chat.addEventListener(type, draw);
     session.connection.on("state", draw);
     this.#draw();

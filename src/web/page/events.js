@@ -1,31 +1,30 @@
-// Messages of the server, and their effects on the chat. A type that is not listed here is ignored.
+// Handlers of the client's events. They update the chat, and events without a handler are ignored.
 
 import { answerLines, topicLine } from "./answers.js";
 import { messageEntry } from "./conversation.js";
 
 /** Names in a line that lists who is here. */
 const NAMES_SHOWN = 100;
-/** Names kept of a room, in case that we do not hear of all who leave. */
+/** Names kept per room. It bounds the list even if `left` events are lost. */
 const KEPT_MEMBERS = 10_000;
-
-/** In a large room the members are asked for anew after a summary, each page at a moment of its own. */
+/** Longest random delay of the `who` request after a `count` event, so that the pages in a large room don't send it at once. */
 const WHO_SPREAD_MS = 4_000;
 
-const HEARD = {
+const HANDLERS = {
   welcome(session, event) {
-    session.welcomed(String(event.name), String(event.id));
+    session.onWelcome(String(event.name), String(event.id));
   },
 
   joined(session, event) {
     const { chat } = session;
-    // Only a client that joins is sent the room's numbers.
-    const ours = Number.isFinite(event.seq);
-    if (ours) session.joined(String(event.room));
+    // Only the client that joins gets a sequence number.
+    const isOwn = Number.isFinite(event.seq);
+    if (isOwn) session.onJoined(String(event.room));
     const room = chat.find("room", event.room);
     if (!room || typeof event.name !== "string") return;
-    if (!ours) {
+    if (!isOwn) {
       if (room.members?.size < KEPT_MEMBERS) room.members.add(event.name);
-      chat.advise(`${event.name} joined`, "info", room);
+      chat.notify(`${event.name} joined`, "info", room);
     }
     chat.setMembers(room, null, event.count);
   },
@@ -36,14 +35,14 @@ const HEARD = {
     if (!room || typeof event.name !== "string") return;
     const reason = event.reason ? ` (${event.reason})` : "";
     if (event.by === chat.id) {
-      if (room.leaving) return session.forget(room);
+      if (room.leaving) return session.remove(room);
       room.since = session.connection.position(room.name);
       room.joined = room.ready = false;
       room.members = null;
-      chat.advise(`You left${reason}`, "error", room);
+      chat.notify(`You left${reason}`, "error", room);
     } else {
       if (event.name !== chat.name) room.members?.delete(event.name);
-      chat.advise(`${event.name} left${reason}`, "info", room);
+      chat.notify(`${event.name} left${reason}`, "info", room);
     }
     chat.setMembers(room, null, event.count);
   },
@@ -55,65 +54,65 @@ const HEARD = {
 
   ready(session, event) {
     const room = session.chat.find("room", event.room);
-    if (room) session.ready(room);
+    if (room) session.onReady(room);
   },
 
   message(session, event) {
     const { chat } = session;
     const room = chat.find("room", event.room);
-    const purpose = session.answered(event);
+    const purpose = session.takePurpose(event);
     if (!room) return;
-    const entry = messageEntry(event, Boolean(purpose?.saying) || chat.isOwn(event.by));
-    const pending = purpose?.saying ?? room.entries.find((one) => isThat(one, entry));
+    const entry = messageEntry(event, Boolean(purpose?.entry) || chat.isOwn(event.by));
+    const pending = purpose?.entry ?? room.entries.find((one) => isSameMessage(one, entry));
     if (pending) chat.confirm(room, pending, entry);
     else chat.add(room, entry, true);
   },
 
   private(session, event) {
     const { chat } = session;
-    const saying = session.answered(event)?.saying;
-    if (saying) {
+    const sent = session.takePurpose(event)?.entry;
+    if (sent) {
       const conversation = chat.ensure("private", String(event.to));
-      chat.confirm(conversation, saying, messageEntry({ ...event, me: saying.me }, true));
+      chat.confirm(conversation, sent, messageEntry({ ...event, me: sent.me }, true));
     } else if (!event.to && typeof event.from === "string") {
-      chat.hearPrivate(event);
+      chat.receivePrivate(event);
     }
   },
 
   who(session, event) {
     const room = session.chat.find("room", event.room);
-    let purpose = session.answered(event);
+    let purpose = session.takePurpose(event);
     if (!room || !Array.isArray(event.names)) return;
-    // A long answer may come in pieces, each with the id of the request.
-    const more = event.id !== undefined && event.id === room.told.id;
-    if (more) purpose = room.told.purpose;
-    room.told = { id: event.id, purpose };
+    // A long answer may arrive in pieces, each with the id of the request.
+    const more = event.id !== undefined && event.id === room.lastWho.id;
+    if (more) purpose = room.lastWho.purpose;
+    room.lastWho = { id: event.id, purpose };
     const names = event.names.map(String);
     session.chat.setMembers(room, names, event.count, more);
-    if (purpose?.aloud) session.chat.advise(`${more ? "And" : "Here"}: ${names.slice(0, NAMES_SHOWN).join(", ")}${names.length > NAMES_SHOWN ? ", …" : ""}`);
+    if (purpose?.isShown) session.chat.notify(`${more ? "And" : "Here"}: ${names.slice(0, NAMES_SHOWN).join(", ")}${names.length > NAMES_SHOWN ? ", …" : ""}`);
   },
 
   rooms(session, event) {
     const rooms = Array.isArray(event.rooms) ? event.rooms : [];
-    // The purpose of a request is given out once; who has it no more has sent another piece of the answer.
-    const more = !session.answered(event);
+    // The first piece of an answer takes the purpose. A piece without a purpose is a later one.
+    const more = !session.takePurpose(event);
     session.chat.emit("rooms", { rooms: rooms.filter((room) => room && typeof room.room === "string"), more });
   },
 
   nick(session, event) {
     const { chat } = session;
     const [from, to] = [String(event.from), String(event.to)];
-    const ours = event.by === chat.id;
-    session.answered(event);
-    for (const room of ours ? chat.rooms() : [chat.find("room", event.room)]) {
-      const namesake = !ours && from === chat.name;
-      const here = ours ? room.joined : room?.members?.has(from);
-      room?.rename(from, to, namesake);
-      const text = namesake ? `Somebody else called ${from} is ${to} now` : `${from} is ${to} now`;
-      if (here) chat.advise(ours ? `You are ${to} now` : text, "info", room);
+    const isOwn = event.by === chat.id;
+    session.takePurpose(event);
+    for (const room of isOwn ? chat.rooms() : [chat.find("room", event.room)]) {
+      const isNamesake = !isOwn && from === chat.name;
+      const here = isOwn ? room.joined : room?.members?.has(from);
+      room?.rename(from, to, isNamesake);
+      const text = isNamesake ? `Somebody else called ${from} is ${to} now` : `${from} is ${to} now`;
+      if (here) chat.notify(isOwn ? `You are ${to} now` : text, "info", room);
     }
-    if (ours) session.naming.renamed(to);
-    else follow(chat, event.by, from, to);
+    if (isOwn) session.naming.onRenamed(to);
+    else renamePrivate(chat, event.by, from, to);
     chat.emit("members", { conversation: chat.open });
   },
 
@@ -121,23 +120,23 @@ const HEARD = {
     const { chat } = session;
     const room = chat.find("room", event.room);
     if (!room) return;
-    chat.advise(`${event.joined} joined, ${event.left} left, ${event.count} here`, "info", room);
+    chat.notify(`${event.joined} joined, ${event.left} left, ${event.count} here`, "info", room);
     chat.setMembers(room, null, event.count);
     if (chat.open === room) session.whoLater(room, Math.random() * WHO_SPREAD_MS);
     else room.members = null;
   },
 
   login(session, event) {
-    session.answered(event)?.resolve?.(event);
-    session.account.loggedIn(String(event.name), String(event.role));
+    session.takePurpose(event)?.resolve?.(event);
+    session.account.onLogin(String(event.name), String(event.role));
   },
 
   registered(session, event) {
-    session.answered(event)?.resolve?.(event);
+    session.takePurpose(event)?.resolve?.(event);
   },
 
   expiring(session, event) {
-    session.account.ending(Number(event.in) || 0);
+    session.account.onExpiring(Number(event.in) || 0);
   },
 
   rights({ chat }, event) {
@@ -149,68 +148,68 @@ const HEARD = {
     const { chat } = session;
     const room = chat.find("room", event.room);
     const topic = event.text ? String(event.text) : null;
-    const purpose = session.answered(event);
-    // After each new connection the server sends the topic again, which is no news.
+    const purpose = session.takePurpose(event);
+    // The server sends the topic again after each reconnect. An unchanged topic is not shown.
     if (room && room.topic !== topic) {
-      chat.advise(topicLine(topic, event.from), "info", room);
+      chat.notify(topicLine(topic, event.from), "info", room);
       chat.setTopic(room, topic);
     }
     purpose?.resolve?.(event);
   },
 
   whois(session, event) {
-    session.answered(event)?.resolve?.(event);
+    session.takePurpose(event)?.resolve?.(event);
   },
 
   bans(session, event) {
-    session.answered(event)?.resolve?.(event);
+    session.takePurpose(event)?.resolve?.(event);
   },
 
   done(session, event) {
-    const purpose = session.answered(event);
+    const purpose = session.takePurpose(event);
     if (purpose?.resolve) purpose.resolve(event);
-    else for (const line of answerLines(event)) session.chat.advise(line);
+    else for (const line of answerLines(event)) session.chat.notify(line);
   },
 
   notice(session, event) {
-    session.chat.advise(String(event.text));
+    session.chat.notify(String(event.text));
   },
 
   missed(session, event) {
     const { chat } = session;
     const room = event.room === undefined ? chat.open : chat.find("room", event.room);
-    chat.advise(missedText(event.count), "gap", room ?? chat.open);
+    chat.notify(missedText(event.count), "gap", room ?? chat.open);
   },
 
   bye(session, event) {
-    session.chat.advise(`The server says good-bye: ${event.reason}`);
+    session.chat.notify(`The server says good-bye: ${event.reason}`);
   },
 
   error(session, event) {
     const { chat, account } = session;
     const { code } = event;
     const text = String(event.text ?? code ?? "Something went wrong");
-    const purpose = session.answered(event);
+    const purpose = session.takePurpose(event);
     if (code === "login_required") chat.emit("login", "That needs an account");
     if (purpose?.reject) {
       purpose.reject(Object.assign(new Error(text), { code }));
-    } else if (purpose?.saying) {
-      chat.change(purpose.conversation, purpose.saying, { status: "failed", problem: text });
+    } else if (purpose?.entry) {
+      chat.change(purpose.conversation, purpose.entry, { status: "failed", problem: text });
       if (code === "muted" && purpose.conversation.kind === "room") chat.setSilence(purpose.conversation, text);
     } else if (code === "login_failed" || code === "too_many_logins") {
-      account.refused(code, text);
-    } else if (purpose?.naming) {
-      session.naming.refused(text, !purpose.quiet);
+      account.onRefused(code, text);
+    } else if (purpose?.nick) {
+      session.naming.onRefused(text, !purpose.isRetry);
     } else if (chat.name === null || session.connection.state !== "open") {
-      session.naming.refused(text, false);
+      session.naming.onRefused(text, false);
     } else if (code !== "login_required") {
-      chat.advise(text, "error");
+      chat.notify(text, "error");
     }
   },
 };
 
-/** A private conversation goes with the one who renames, unless there is one under the new name. */
-function follow(chat, by, from, to) {
+/** Renames a private conversation with its client, unless the new name has a conversation. */
+function renamePrivate(chat, by, from, to) {
   chat.requests.rename(by, from, to);
   const conversation = chat.find("private", from);
   if (!conversation || chat.find("private", to) || (conversation.by ?? by) !== by) return;
@@ -220,17 +219,17 @@ function follow(chat, by, from, to) {
   chat.emit("list");
 }
 
-/** Has each event of the client change the chat. */
-export function hearAll(session) {
-  for (const [type, act] of Object.entries(HEARD)) session.connection.on(type, (event) => act(session, event));
+/** Registers the handlers. */
+export function handleEvents(session) {
+  for (const [type, handle] of Object.entries(HANDLERS)) session.connection.on(type, (event) => handle(session, event));
 }
 
-/** Whether a message of the reader's is the one that was sent just before the connection broke. */
-function isThat(entry, { own, text, me }) {
+/** Whether a pending entry is an own message that the server has sent back after a reconnect. */
+function isSameMessage(entry, { own, text, me }) {
   return own && entry.status === "pending" && entry.sent && entry.text === text && entry.me === me;
 }
 
-/** Of so many messages; without a number, of any. */
+/** The line for `count` lost messages. Without a number the count is unknown. */
 function missedText(count) {
   if (!Number.isFinite(count)) return "You may have missed messages";
   return count === 1 ? "You missed 1 message" : `You missed ${count} messages`;
