@@ -614,6 +614,13 @@ fn smallest_limit_on_open_files_leaves_a_client_and_a_request() {
 }
 
 #[test]
+fn guests_are_asked_for_their_names_if_they_must_log_in() {
+    let asks = |flags| Config::from_flags(flags).asks_names();
+    assert!(asks("") && asks("--access login") && asks("--guests --access login"));
+    assert!(!asks("--guests"));
+}
+
+#[test]
 fn example_of_the_guide_is_accepted() {
     let page = include_str!("../../src/guide/operating.md");
     let examples: Vec<&str> =

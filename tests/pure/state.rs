@@ -424,6 +424,15 @@ fn file_with_as_many_values_as_the_server_keeps_is_read_and_one_with_more_is_not
 }
 
 #[test]
+fn entries_of_guests_and_of_the_server_are_read() {
+    for by in ["guest-7", "mod"] {
+        let bans = vec![Ban { by: name(by), ..ban("10.0.0.1") }];
+        let state = SavedState { bans, ..SavedState::default() };
+        assert_eq!(open(&saved(&state)), Ok(state));
+    }
+}
+
+#[test]
 fn real_path_without_a_folder_is_beside_the_process() {
     let name = Path::new("no-file-has-this-name.json");
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
