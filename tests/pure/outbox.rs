@@ -331,7 +331,7 @@ fn sparse_blocks_are_compacted() {
     bench.drain();
 }
 
-/// What one slow client holds after a compaction pins a block of the usual length, and not all that was copied with it.
+/// After a compaction, a slow client pins a block of the usual length, and not all that was copied with it.
 #[test]
 fn compaction_fills_blocks_of_the_usual_length() {
     let (mut bench, everybody) = (Bench::default(), [true; OUTBOXES]);

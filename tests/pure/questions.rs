@@ -260,7 +260,7 @@ fn arrival_with_a_token_claims_the_name_of_its_account() {
         assert_eq!(talk.chat.questions_of_arrival(9, &with_token("zed")).len(), 1);
         // A session here has the name.
         talk.comes(BOB, "bob");
-        talk.asks(BOB, login("bea", "b"));
+        talk.asks(BOB, self::login("bea", "b"));
         assert_eq!(talk.chat.questions_of_arrival(9, &with_token("")), [claim_of_account(9, "bea", over)]);
     }
 }
