@@ -220,6 +220,10 @@ mod tests {
         }
         let deep = b"*1\r\n".repeat(10_000);
         assert_eq!(read(&deep, 4096).1, Some(ReplyError::Malformed), "a stack is not endless");
+        for (depth, end) in [(DEPTH_MAX, None), (DEPTH_MAX + 1, Some(ReplyError::Malformed))] {
+            let bytes = [&b"*1\r\n".repeat(depth)[..], b":1\r\n"].concat();
+            assert_eq!(read(&bytes, 7).1, end, "{depth} arrays");
+        }
     }
 
     #[test]
@@ -237,7 +241,20 @@ mod tests {
         for head in [&b"$1000000000\r\n"[..], b"*1000000000\r\n"] {
             assert_eq!(read(head, 1024), (vec![], None));
         }
+        for (bytes, end) in [(MAX, None), (MAX + 1, Some(ReplyError::TooLarge))] {
+            assert_eq!(read(&[b"+", &b"a".repeat(bytes - 1)[..]].concat(), 1024).1, end, "{bytes} bytes");
+        }
         // Each reply is counted from zero.
         assert_eq!(read(&b"+OK\r\n".repeat(MAX), 1000).1, None);
+    }
+
+    #[test]
+    fn large_reply_leaves_no_large_buffer_behind() {
+        let mut replies = ReplyReader::new(4 * CAPACITY_KEPT);
+        replies.receive(&[b"+", &b"a".repeat(3 * CAPACITY_KEPT)[..], b"\r\n"].concat());
+        assert!(matches!(replies.next_reply(), Ok(Some(Reply::Text(_)))));
+        replies.receive(b":1\r\n");
+        assert!(replies.bytes.capacity() <= CAPACITY_KEPT, "{} bytes", replies.bytes.capacity());
+        assert_eq!(replies.next_reply(), Ok(Some(Reply::Int(1))));
     }
 }

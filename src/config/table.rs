@@ -548,6 +548,9 @@ mod tests {
         let long = format!("--redis-prefix={}", "x".repeat(65));
         let error = Config::command().try_get_matches_from(["chinwag", &long]).unwrap_err();
         assert!(error.to_string().contains("it must be at most 64 bytes long"), "{error}");
-        assert!(Config::command().try_get_matches_from(["chinwag", "--redis-prefix=a b"]).is_err());
+        for prefix in ["a b", "a\u{7}b", "a\u{a0}b"] {
+            let flag = format!("--redis-prefix={prefix}");
+            assert!(Config::command().try_get_matches_from(["chinwag", &flag]).is_err(), "{flag:?}");
+        }
     }
 }

@@ -168,6 +168,7 @@ mod tests {
         };
         assert_eq!(parts("5/s"), Ok(Some((5, 1))));
         assert_eq!(parts("30/m"), Ok(Some((30, 60))));
+        assert_eq!(parts("100/h"), Ok(Some((100, 3_600))));
         assert_eq!(parts("off"), Ok(None));
         for bad in ["", "5", "0/s", "5/d", "-1/s", "/s"] {
             assert!(parts(bad).is_err(), "{bad}");

@@ -185,6 +185,11 @@ fn compare_with_variables() {
     let by_all = folder.read(&flags_of(with_values(), 3)).unwrap();
     assert_eq!(differences(&by_all, &Config::from_flags(&flags_of(with_values(), 3))), Vec::<String>::new());
     assert!(folder.read("--guests").unwrap().guests);
+    // The variable of --redis has a password.
+    let Err(ConfigError::Asked(help)) = Config::read(["chinwag".into(), "--help".into()]) else {
+        panic!("--help has no text");
+    };
+    assert!(help.contains("[env: CHINWAG_HISTORY=12]") && !help.contains("secret@"), "{help}");
 }
 
 #[test]
@@ -223,6 +228,8 @@ fn numbers_and_lists_have_several_notations() {
         assert_eq!(read(&format!("line = {list}")).unwrap().line, expected, "{list}");
     }
     assert_eq!(Folder::new("line = \"a:1\"").read("--line b:2").unwrap().line.len(), 1);
+    let expected = Config::from_flags("--origin https://a.example --origin https://b.example").origin;
+    assert_eq!(read("origin = \"https://a.example,https://b.example\"").unwrap().origin, expected);
 }
 
 #[test]
@@ -525,6 +532,11 @@ fn flags_that_do_not_fit_each_other_are_reported_with_their_places() {
     let fit = "--write-buffer must be at least twice --line-max: raise --write-buffer or lower --line-max";
     assert_eq!(folder.read("").unwrap_err(), format!("{fit}; write-buffer is in chinwag.toml:2"));
     assert_eq!(folder.read("--write-buffer 5k").unwrap_err(), fit);
+    // A comma or a colon may follow the name of a flag in the message.
+    let message = Folder::new("max-http = 1\nmax-waiting = 9\nmax-clients = 2000000").read("").unwrap_err();
+    for (name, line) in [("max-http", 1), ("max-waiting", 2), ("max-clients", 3)] {
+        assert!(message.contains(&format!("; {name} is in chinwag.toml:{line}")), "{message}");
+    }
     assert_eq!(
         folder.read("--write-buffer 1m").unwrap_err(),
         "--motd nix: No such file or directory (os error 2); name a readable file in UTF-8; motd is in chinwag.toml:4"
@@ -585,9 +597,27 @@ fn limits_lowered_to_fit_open_files_are_no_change() {
     let folder = Folder::new("");
     let mut config = folder.read("").unwrap();
     assert!(config.fit_descriptors(1_024).unwrap().is_some());
-    assert_eq!(config.reread().unwrap().needs_restart, Vec::<String>::new());
+    let again = config.reread().unwrap();
+    assert_eq!(again.needs_restart, Vec::<String>::new());
+    assert_eq!(again.config.reread().unwrap().needs_restart, Vec::<String>::new(), "a second time");
     folder.write("chinwag.toml", "max-clients = 100");
     assert_eq!(config.reread().unwrap().needs_restart, ["max-clients"]);
+}
+
+#[test]
+fn smallest_limit_on_open_files_leaves_a_client_and_a_request() {
+    let mut config = Config::from_flags("");
+    let advice = config.fit_descriptors(50).unwrap_err();
+    assert!(advice.contains("raise it to at least 101, or lower --max-closing from 64"), "{advice}");
+    assert!(config.fit_descriptors(101).unwrap().is_some());
+    assert_eq!((config.max_clients, config.max_waiting, config.max_http), (1, 0, 1));
+}
+
+#[test]
+fn guests_are_asked_for_their_names_if_they_must_log_in() {
+    let asks = |flags| Config::from_flags(flags).asks_names();
+    assert!(asks("") && asks("--access login") && asks("--guests --access login"));
+    assert!(!asks("--guests"));
 }
 
 #[test]

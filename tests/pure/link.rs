@@ -15,8 +15,8 @@ use chinwag::time::{Moment, Now};
 
 use crate::words::{name, room, text};
 
-const PROCESS: u64 = 0xC0FFEE;
-const OTHER: u64 = 0xB0B;
+pub const PROCESS: u64 = 0xC0FFEE;
+pub const OTHER: u64 = 0xB0B;
 pub const EPOCH: &str = "000000000000000e-1";
 
 /// The scripts in the order in which the link loads them. The tests use their names as hashes.
@@ -161,7 +161,7 @@ impl Rig {
         self.actions();
     }
 
-    fn confirm_subscription(&mut self, name: &str) {
+    pub fn confirm_subscription(&mut self, name: &str) {
         self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{name}")]));
     }
 
@@ -210,7 +210,7 @@ impl Rig {
     }
 
     /// Ends the session, and waits until clients are told.
-    fn disconnect(&mut self) -> Vec<LinkAction> {
+    pub fn disconnect(&mut self) -> Vec<LinkAction> {
         self.backplane.broken("test", self.now);
         self.now.moment += Duration::from_secs(1);
         self.backplane.handle_timeout(self.now);
@@ -222,7 +222,7 @@ impl Rig {
     }
 }
 
-fn parse(bytes: Vec<u8>) -> Vec<Vec<String>> {
+pub fn parse(bytes: Vec<u8>) -> Vec<Vec<String>> {
     let mut rest = &bytes[..];
     let number = |rest: &mut &[u8]| -> usize {
         let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
@@ -281,7 +281,7 @@ fn synced_at(epoch: &str, start: u64, last: u64, entries: &[(u64, &str)]) -> Str
     array(&parts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn events(actions: Vec<LinkAction>) -> Vec<RemoteEvent> {
+pub fn events(actions: Vec<LinkAction>) -> Vec<RemoteEvent> {
     let event = |action| match action {
         LinkAction::Deliver(event) => Some(event),
         _ => None,
@@ -299,7 +299,7 @@ pub fn said(raw: &str) -> Change {
     Change::Message(Rc::new(message(raw)))
 }
 
-fn id(process: u64, serial: u64) -> Option<MessageId> {
+pub fn id(process: u64, serial: u64) -> Option<MessageId> {
     Some(MessageId { process, serial })
 }
 
@@ -322,15 +322,15 @@ pub fn changed(process: u64, serial: u64, raw: &str, order: Order) -> RemoteEven
     RemoteEvent::Changed { room: RoomName::lobby(), change: Change::Message(message.into()), order, ticket }
 }
 
-fn epoch(raw: &str) -> Epoch {
+pub fn epoch(raw: &str) -> Epoch {
     format!("{raw}-0").parse::<chinwag::protocol::Position>().unwrap().epoch
 }
 
-fn synced_event(seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
+pub fn synced_event(seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
     RemoteEvent::Synced { room: RoomName::lobby(), epoch: epoch(EPOCH), seq, missed, topic: None }
 }
 
-fn members_of(name: &str) -> Question {
+pub fn members_of(name: &str) -> Question {
     Question::Room { room: room(name), members: 50 }
 }
 
@@ -343,7 +343,7 @@ fn ann(rooms: &[&str]) -> Presence {
     }
 }
 
-fn joined(count: usize) -> Change {
+pub fn joined(count: usize) -> Change {
     Change::Joined { by: UniqueId { process: PROCESS, serial: 3 }, name: name("ann"), count }
 }
 

@@ -259,6 +259,18 @@ fn memory_is_freed_when_all_is_read() {
 }
 
 #[test]
+fn long_round_leaves_no_long_buffer_behind() {
+    let mut bench = Bench::default();
+    for _ in 0..20 {
+        bench.carry_out(&Op::Send { bytes: 90_000, to: [true; OUTBOXES] });
+    }
+    assert!(bench.arena.memory_bytes() >= 1_800_000);
+    bench.drain();
+    // The buffer that is kept, and a little for the ends of the frames.
+    assert!(bench.arena.memory_bytes() <= 300_000, "{} bytes", bench.arena.memory_bytes());
+}
+
+#[test]
 fn closing_outbox_finishes_the_frame_in_flight() {
     check(300, &(vec(op(), 1..60), 0..OUTBOXES), |(ops, who)| {
         let mut bench = Bench::default();
@@ -319,6 +331,22 @@ fn sparse_blocks_are_compacted() {
     bench.drain();
 }
 
+/// After a compaction, a slow client pins a block of the usual length, and not all that was copied with it.
+#[test]
+fn compaction_fills_blocks_of_the_usual_length() {
+    let (mut bench, everybody) = (Bench::default(), [true; OUTBOXES]);
+    for _ in 0..10 {
+        bench.carry_out(&Op::Send { bytes: 40_000, to: everybody });
+        bench.carry_out(&Op::Send { bytes: 40_000, to: [false, true, true, true] });
+        bench.carry_out(&Op::Turn);
+    }
+    (1..OUTBOXES).for_each(|who| bench.carry_out(&Op::Flush { who, answers: vec![Answer::TakesAll] }));
+    bench.carry_out(&Op::CompactAll);
+    bench.carry_out(&Op::Flush { who: 0, answers: vec![Answer::Takes(390_000)] });
+    assert!(bench.arena.memory_bytes() < 2 * SEALED_AT_BYTES, "{} bytes", bench.arena.memory_bytes());
+    bench.drain();
+}
+
 /// An outbox alone in its arena, and a peer that takes so many bytes at a time.
 #[derive(Default)]
 struct Alone {
@@ -373,6 +401,28 @@ fn large_answer_is_not_charged_and_output_behind_it_is() {
     alone.outbox.drop_unsent(&mut alone.arena);
     alone.outbox.clear(&mut alone.arena);
     assert_eq!((alone.costs(), alone.arena.held_bytes()), ((0, 0), 0));
+}
+
+#[test]
+fn cost_of_a_round_is_that_of_its_messages_and_not_of_its_answers() {
+    let (mut bench, everybody) = (Bench::default(), [true; OUTBOXES]);
+    let message = 100 + size_of::<Held>();
+    for round in 0..3 {
+        bench.send(100, everybody);
+        bench.send(100, everybody);
+        assert_eq!(bench.arena.round_cost_bytes(), 2 * message);
+        let answer = bench.arena.frame(|out| out.extend_from_slice(&[b'a'; 5_000]));
+        bench.arena.leave_out_of_round(answer);
+        assert_eq!(bench.arena.round_cost_bytes(), 2 * message);
+        bench.send(100, everybody);
+        assert_eq!(bench.arena.round_cost_bytes(), 3 * message);
+        // In the second round the block is kept, since somebody has not read the first one.
+        if round == 1 {
+            (0..OUTBOXES).for_each(|who| bench.flush(who, &[Answer::TakesAll]));
+        }
+        bench.arena.end_round();
+        assert_eq!(bench.arena.round_cost_bytes(), 0);
+    }
 }
 
 #[test]

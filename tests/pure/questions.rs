@@ -113,6 +113,13 @@ fn program_that_leaves_a_room_asks_only_for_one_that_it_is_in() {
 }
 
 #[test]
+fn line_client_that_leaves_a_room_asks_for_the_room_that_it_goes_to() {
+    let mut talk = all_kinds();
+    talk.asks(ANN, join("dev"));
+    assert_eq!(asked(&talk, ANN, Request::Leave(None)), [follow("lobby")]);
+}
+
+#[test]
 fn client_that_is_not_here_is_searched_elsewhere() {
     let talk = all_kinds();
     let whois = |who: &str| Request::Whois(text(who));
@@ -251,6 +258,10 @@ fn arrival_with_a_token_claims_the_name_of_its_account() {
         }
         talk.comes(ANN, "zed");
         assert_eq!(talk.chat.questions_of_arrival(9, &with_token("zed")).len(), 1);
+        // A session here has the name.
+        talk.comes(BOB, "bob");
+        talk.asks(BOB, self::login("bea", "b"));
+        assert_eq!(talk.chat.questions_of_arrival(9, &with_token("")), [claim_of_account(9, "bea", over)]);
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use chinwag::access::{Ban, Mute, Registered, TokenHash};
+use chinwag::access::{BANS_MAX, Ban, Mute, REGISTERED_MAX, Registered, TokenHash};
 use chinwag::state::{Disk, OsDisk, SavedState, StateFile};
 use chinwag::text::Text;
 use proptest::collection::vec;
@@ -26,6 +26,8 @@ enum Fault {
     Error,
     /// A write takes only one byte. The next operation fails.
     ShortWrite,
+    /// A signal interrupts a write, which takes nothing. Other operations succeed.
+    Interrupt,
     /// The power is lost before the operation.
     Crash,
 }
@@ -114,6 +116,7 @@ impl Disk for &mut ModelDisk {
                 self.faults.push((at, Fault::Error));
                 1
             }
+            Some(Fault::Interrupt) => return Err(ErrorKind::Interrupted.into()),
             _ => bytes.len().min(100),
         };
         self.contents[*file].written.extend(&bytes[..taken]);
@@ -229,6 +232,18 @@ fn failed_operation_is_reported_and_the_next_save_succeeds() {
                 assert_reopens(&disk, &possible, &format!("{fault:?} at {at}, crash at {crash}"));
             }
         }
+    }
+}
+
+#[test]
+fn interrupted_write_is_continued() {
+    let states = [state(1), state(3)];
+    let mut whole = ModelDisk::default();
+    save_all(&mut whole, &states, SavedState::default());
+    for at in 0..whole.operations {
+        let mut disk = ModelDisk { faults: vec![(at, Fault::Interrupt)], ..ModelDisk::default() };
+        assert_eq!(save_all(&mut disk, &states, SavedState::default()), [state(3)], "signal at {at}");
+        assert_reopens(&disk, &[state(3)], &format!("signal at {at}"));
     }
 }
 
@@ -391,6 +406,37 @@ fn damaged_file_is_an_error_that_names_the_line() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn file_with_as_many_values_as_the_server_keeps_is_read_and_one_with_more_is_not() {
+    let with = |registered: usize, bans: usize| SavedState {
+        registered: vec![Registered { name: name("ann"), token: TokenHash([7; 32]) }; registered],
+        bans: vec![ban("10.0.0.1"); bans],
+        mutes: Vec::new(),
+    };
+    let is_read = |registered, bans| open(&saved(&with(registered, bans))).map(drop);
+    assert_eq!(is_read(REGISTERED_MAX, BANS_MAX), Ok(()));
+    for (registered, bans) in [(REGISTERED_MAX + 1, 0), (0, BANS_MAX + 1)] {
+        let error = is_read(registered, bans).unwrap_err();
+        assert!(error.contains(&format!("more than {BANS_MAX} bans or {REGISTERED_MAX} ")), "{error}");
+    }
+}
+
+#[test]
+fn entries_of_guests_and_of_the_server_are_read() {
+    for by in ["guest-7", "mod"] {
+        let bans = vec![Ban { by: name(by), ..ban("10.0.0.1") }];
+        let state = SavedState { bans, ..SavedState::default() };
+        assert_eq!(open(&saved(&state)), Ok(state));
+    }
+}
+
+#[test]
+fn real_path_without_a_folder_is_beside_the_process() {
+    let name = Path::new("no-file-has-this-name.json");
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    assert_eq!(OsDisk.resolve(name).unwrap(), here.join(name));
 }
 
 #[test]

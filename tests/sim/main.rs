@@ -66,6 +66,7 @@ mod redis_refusals;
 mod redis_restore;
 mod redis_returns;
 mod redis_scale;
+mod redis_scripts;
 mod redis_topics;
 mod reload;
 mod seeds;

@@ -57,3 +57,17 @@ fn topic_set_at_a_process_without_redis_is_that_of_all_later() {
     expect_topic(&mut chat, "milk");
     chat.cluster.end();
 }
+
+#[test]
+fn expiry_of_a_room_begins_anew_when_its_topic_is_set() {
+    const WEEK_MILLIS: u64 = 7 * 24 * 3_600 * 1_000;
+    let mut chat = Moderated::new();
+    let left_millis = |chat: &Moderated| {
+        chat.cluster.redis.ttl_millis("chinwag:@meta:lobby", chat.cluster.millis()).expect("an expiry")
+    };
+    chat.cluster.pass(600 * SECOND);
+    assert!(left_millis(&chat) <= WEEK_MILLIS - 600_000);
+    chat.order(0, "/topic tea");
+    assert!(left_millis(&chat) >= WEEK_MILLIS - 60_000);
+    chat.cluster.end();
+}
