@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use chinwag::access::{AccessChange, AccessEntry, Mute};
-use chinwag::backplane::LinkAction;
+use chinwag::backplane::{LinkAction, Withdrawal};
 use chinwag::protocol::{Change, LocalEvent, MessageId, Order, Payload, RemoteEvent, Sender, UniqueId};
 use chinwag::text::RoomName;
 
@@ -260,7 +260,7 @@ fn withdrawn_message_takes_no_room_in_the_queue() {
     let mut rig = Rig::new("");
     let ticket = rig.submit("hi");
     assert!(rig.backplane.state().queue_bytes > 0);
-    assert!(rig.backplane.withdraw(&RoomName::lobby(), ticket));
-    assert!(!rig.backplane.withdraw(&RoomName::lobby(), ticket));
+    assert_eq!(rig.backplane.withdraw(&RoomName::lobby(), ticket), Withdrawal::Withdrawn);
+    assert_eq!(rig.backplane.withdraw(&RoomName::lobby(), ticket), Withdrawal::Confirmed);
     assert_eq!(rig.backplane.state().queue_bytes, 0);
 }

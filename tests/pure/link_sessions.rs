@@ -633,3 +633,73 @@ fn error_at_the_choice_of_the_database_ends_the_session() {
     rig.answer("+OK\r\n-ERR DB index is out of range\r\n+PONG\r\n");
     assert_eq!((rig.actions(), rig.backplane.refusal()), (vec![LinkAction::Disconnect], Some("ERR")));
 }
+
+#[test]
+fn question_with_a_malformed_reply_is_answered_and_ends_the_session() {
+    let mut rig = Rig::up("");
+    for _ in 0..2 {
+        rig.backplane.ask(7, vec![(Question::Rooms { max: 5 }, None)], rig.now);
+        assert_eq!(rig.command_names(), ["rooms"]);
+        rig.answer(&array(&[":-7"]));
+        let answer = LinkAction::Answer { asker: 7, facts: Default::default() };
+        assert_eq!(rig.actions(), [answer, LinkAction::Disconnect]);
+        rig.connect();
+        rig.settle();
+        assert!(rig.backplane.is_accepted());
+    }
+}
+
+#[test]
+fn message_with_a_malformed_reply_is_sent_again_in_its_place() {
+    let mut rig = Rig::up("");
+    ["one", "two"].map(|text| rig.submit(text));
+    rig.commands();
+    rig.answer("+OK\r\n");
+    rig.connect();
+    let mut serials = Vec::new();
+    while !rig.backplane.is_accepted() {
+        if rig.actions().contains(&LinkAction::Register) {
+            rig.backplane.register(&[]);
+        }
+        for words in rig.commands() {
+            serials.extend((words[0] == "append").then(|| words[2].clone()));
+            rig.answer_one(&words);
+        }
+    }
+    assert_eq!(serials, ["1", "2"]);
+}
+
+/// The reply to the message was lost with its session, and other processes have pushed it out of the stream.
+#[test]
+fn publisher_of_a_message_that_was_trimmed_meanwhile_is_answered() {
+    for is_read_first in [true, false] {
+        let mut rig = Rig::up("");
+        rig.follow("lobby", 0);
+        let ticket = rig.submit("hi");
+        rig.commands();
+        rig.reconnect();
+        let (mut delivered, mut is_subscribed, mut is_appended) = (Vec::new(), false, false);
+        while !rig.backplane.is_accepted() {
+            let actions = rig.actions();
+            if actions.contains(&LinkAction::Register) {
+                rig.backplane.register(&[]);
+            }
+            delivered.extend(events(actions));
+            if !is_subscribed && (is_read_first || is_appended) {
+                rig.confirm_subscription("lobby");
+                is_subscribed = true;
+            }
+            for words in rig.commands() {
+                match words[0].as_str() {
+                    "append" => rig.answer(":0\r\n"),
+                    "sync" => rig.answer(&synced(0, 101, &[(101, &entry(OTHER, 1, "other"))])),
+                    _ => rig.answer_one(&words),
+                }
+                is_appended |= words[0] == "append";
+            }
+        }
+        delivered.extend(events(rig.actions()));
+        let shown = changed(PROCESS, ticket, "hi", Order::Unnumbered);
+        assert_eq!(delivered.iter().filter(|event| **event == shown).count(), 1, "{delivered:?}");
+    }
+}
