@@ -61,8 +61,8 @@
 //! | What must a request know of other processes? | `chat/questions.rs` (the [`protocol::Question`]s of each request), `server/questions.rs` (it waits for them), `backplane/scripts` (how Redis answers) |
 //!
 //! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in
-//! `tests/sim`, and on real ones in `tests/real`, where one test of a thing is enough. A limit has a test on both sides of its bound in
-//! `tests/sim/limits.rs`. What users see is in [`guide`].
+//! `tests/sim`, and on real ones in `tests/real`. One test of a thing is enough there. A limit has a test on both sides of
+//! its bound in `tests/sim/limits.rs`. What users see is in [`guide`].
 //!
 //! # Listeners and dialects
 //!
