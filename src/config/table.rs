@@ -529,6 +529,7 @@ mod tests {
                 "--grace=1",
                 "'1' for '--grace <TIME>': a time is a whole number and ms, s, m, h or d, as in 10s",
             ),
+            ("--redis-expiry=999ms", "'999ms' for '--redis-expiry <TIME>': it must be at least 1s"),
             ("--name-timeout=0s", "'0s' for '--name-timeout <TIME>': it must be at least 1ms"),
             (
                 "--coalesce=1s",
