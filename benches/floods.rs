@@ -165,7 +165,7 @@ impl Bystanders {
 /// A connection of a flood. It writes the same bytes over and over.
 struct Connection {
     stream: mio::net::TcpStream,
-    /// How much of the bytes is written.
+    /// The number of bytes written.
     written: usize,
 }
 

@@ -79,7 +79,8 @@ impl Frame {
 }
 
 /// Output in one outbox, which the block counts. [`Copies`] makes one, [`Held::split_front`] divides it, and it must be passed
-/// to [`Arena::release`]. It can't be copied. The server's debug assertions find one that was dropped, since the counts and the outboxes differ.
+/// to [`Arena::release`]. It can't be copied. The server's debug assertions find one that was dropped, since the counts and
+/// the outboxes differ.
 #[derive(PartialEq, Eq, Debug, Default)]
 #[must_use = "the arena counts it until it is released"]
 pub struct Held(Slice);
@@ -276,8 +277,8 @@ impl Arena {
         self.block_mut(slice).held_bytes -= slice.len() as u64;
     }
 
-    /// Takes output of a sealed block back, and frees the block if no outbox holds any of it, or counts it if it has become
-    /// sparse.
+    /// Takes output of a sealed block back. A block of which no outbox holds any is freed, and one that has become sparse is
+    /// counted.
     fn release_sealed(&mut self, slice: Slice) {
         let key = slice.block as usize;
         let block = &mut self.blocks[key];

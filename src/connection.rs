@@ -252,8 +252,8 @@ impl<S> Connection<S> {
         self.ready.contains(Readiness::CATCHING_UP) && self.state == State::Active && self.outbox.is_empty()
     }
 
-    /// Whether a client with an empty outbox has nothing else to do: no input to use, no postponed output, and nothing more
-    /// to catch up with.
+    /// Whether a client with an empty outbox has nothing else to do. It has no input to use, no postponed output, and nothing
+    /// more to catch up with.
     #[inline]
     pub fn is_idle(&self) -> bool {
         let work = Readiness::READABLE | Readiness::BUFFERED | Readiness::DECODED | Readiness::CATCHING_UP;

@@ -21,7 +21,7 @@ pub struct Inbox {
     bytes: Box<[u8]>,
     /// Input that the codec has decoded in part.
     pub unfinished: Option<Box<Unfinished>>,
-    /// Decoded input that the client must wait to have handled.
+    /// Decoded input that is handled when the client's wait is over.
     delayed: Option<Input>,
     /// Later messages of a WebSocket client.
     pub waiting: Waiting,

@@ -21,8 +21,11 @@
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse, resp (Redis)
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox arena output: written once in the arena, held by the outboxes of its receivers
-//! quota        numbers of connections, in all and of each address (host); limits: flags as the loop needs them
-//! timers rate  deadlines, and token buckets of clients and addresses; load: work that a source has caused
+//! quota        numbers of connections, in all and of each address
+//! host         the address or network that limits by address count
+//! limits       the flags about limits, as the loop needs them
+//! timers rate  deadlines, and token buckets of clients and addresses
+//! load         the work that each source has caused in the last second
 //! sparse       tables for data that few connections have
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
 //! metrics protocol config text time logging
@@ -33,21 +36,23 @@
 //! # Where to find, and where to add
 //!
 //! Each row names the files that decide, in the order of reading. Matches over requests, events and states have no wildcards
-//! where it matters, so the compiler names the other places that a new variant must be decided at.
+//! where it matters. So the compiler names the other places that must decide about a new variant.
 //!
 //! | question | files |
 //! |---|---|
 //! | How does a message get from socket to socket? | `server/turn.rs` (`take_turn`, `serve`, `handle`: read, decode, check rates), `server/fanout.rs` (`handle_request` calls the chat, `announce` encodes once, `deliver_batch` queues for each member by `broadcast` in `roster.rs`), `server/flush.rs` (`flush` writes) |
-//! | Where is a slow client closed? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `server/close.rs` (it leaves, is sent the reason, and is freed), `server/linger.rs` (it does not read its last bytes) |
+//! | Where is a slow client closed? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `server/close.rs` (it leaves, is sent the reason, and is freed), `server/linger.rs` (until the reason was sent) |
+//! | How does a change get its place, with and without Redis? | `server/submit.rs` (commits it at once, or submits it to Redis), `backplane/queue.rs` (order, bound, and changes that may be discarded), `backplane/command.rs` (its script), `backplane/channel.rs` (it comes back). While Redis is away: `backplane/local.rs` (shown without a number, or withdrawn) |
 //! | Where is it decided who may do what? | `access/rights.rs` ([`access::may`], one pure function), `protocol/need.rs` (the right that each request needs), `chat/enforce.rs` (`perform` checks it before `handle_request`), `server/authorize.rs` (the same for HTTP) |
 //! | How to add a right or a role? | `access/rights.rs` (an [`access::Action`] and its arm in `may`, or a [`access::Role`] at its rank), `protocol/need.rs` and `server/authorize.rs` (the requests that need it), `tests/pure/rights.rs` (its table) |
 //! | How does a client log in, and what ends its session? | `access/accounts.rs` (the check of a token), `chat/sessions.rs` (begin, renewal, warning, end), `chat/access.rs` (the session: a table by slot, which guests are not in) |
 //! | How to add an action of moderators? | `protocol/moderation.rs` (a [`protocol::Moderation`]), `codec/line/commands.rs` and `codec/json/moderation.rs` (its words), `chat/moderation.rs` (the effect), `web/admin.rs` (its path); `backplane/forward.rs` (its fields, if it acts on a client that may be at another process) |
-//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line/commands.rs` (a row of `COMMANDS`; the event's words are beside it, in `encode.rs`), `chat.rs` (arms of `handle_request` and `affected_rooms`). The compiler asks for its right (`protocol/need.rs`) and its text (`chat/filtering.rs`). State of a client is a field of `Client` in `chat/clients.rs`, of all clients one of [`chat::Chat`]. State of a room is a field of `Room` in `chat/rooms/room.rs`: it goes with an unused room, and other processes don't see it |
+//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line/commands.rs` (a row of `COMMANDS`; the event's words are beside it, in `encode.rs`), `chat.rs` (arms of `handle_request` and `affected_rooms`). The compiler asks for its right (`protocol/need.rs`) and its text (`chat/filtering.rs`). State of a client is a field of `Client` in `chat/clients.rs`, of all clients one of [`chat::Chat`]. State of a room is a field of `Room` in `chat/rooms/room.rs`: it goes with an unused room, and other processes don't see it. If they must, it is changed by a [`protocol::Change`]: `Request::Topic` with `chat/topics.rs` is the example. A client's message enters a room by `say` and `relay` in `chat/messages.rs`, an HTTP request's by `publish` |
 //! | How to add a request of the JSON listener? | the request and its events as for a command; then `codec/json.rs` (an arm of `request`) and `codec/json/message.rs` (a `ServerMessage` for each new event) |
 //! | How to add an HTTP route? | `web.rs` (a `Path` with `path_of` and `route`, and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it). The compiler asks for its right (`server/authorize.rs`) |
 //! | How to add a limit of the chat: a number or size of what rooms and clients have? | `config/table.rs` (a flag, with bounds), `chat.rs` (a field of `Rules`, and its check), `protocol/problem.rs` (the refusal). `max_rooms_per_client` is an example |
 //! | How to add a limit of a connection? | `config/table.rs`, [`limits::Limits`] in `limits.rs`, and the place that enforces it. Numbers of connections are in `quota.rs`. Rates are in `rate.rs` or, by address, in `rate/by_address.rs`, and are charged in `roster/rates.rs`. Sizes of raw input are in the codecs |
+//! | How to limit what an address makes the server do? | `rate/by_address.rs` (a [`rate::Use`] with a throttle and a bucket, also in `is_full`), `limits.rs` (its rate). The chat has no addresses. So `Use::FailedLogin`, the example, is checked in `server/turn.rs` (`handle`) and for HTTP in `server/authorize.rs`, and charged in `server/moderation.rs`, for the chat by an effect |
 //! | How to add a key of the configuration file? | every flag is one, and its row says when a change takes effect: `config/table.rs`, and `server/reload.rs` if it is at once. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes) |
 //! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
@@ -56,8 +61,8 @@
 //! | What must a request know of other processes? | `chat/questions.rs` (the [`protocol::Question`]s of each request), `server/questions.rs` (it waits for them), `backplane/scripts` (how Redis answers) |
 //!
 //! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in
-//! `tests/sim`, and on real ones in `tests/real`, where one test of a thing is enough. A limit has a test on both sides of its bound in
-//! `tests/sim/limits.rs`. What users see is in [`guide`].
+//! `tests/sim`, and on real ones in `tests/real`. One test of a thing is enough there. A limit has a test on both sides of
+//! its bound in `tests/sim/limits.rs`. What users see is in [`guide`].
 //!
 //! # Listeners and dialects
 //!
@@ -92,7 +97,7 @@
 //! 9. **publish**: events for other processes go to Redis in one write.
 //! 10. Debug builds check the invariants: work is in its queue, counts equal the connections, and no table has a free slot.
 //!
-//! Each phase takes its queue whole, flush perhaps only a first part. Work that is queued meanwhile waits for a later phase
+//! Each phase takes its whole queue; flush may take only its first part. Work that is queued meanwhile waits for a later phase
 //! or the next tick; nothing recurses.
 //!
 //! # Rules that are types
@@ -106,11 +111,11 @@
 //!
 //! # Memory of an idle connection
 //!
-//! About 120 bytes, with a name of at most 16. A [`connection::Connection`] has 64, the chat's data about it 28, its room and
+//! About 125 bytes, with a name of at most 16. A [`connection::Connection`] has 64, the chat's data about it 28, its room and
 //! [`timers`] 4 each, and the table of names the rest. Data that an idle connection has no use for is in a table
 //! ([`sparse`]) or a box. Examples are unused input, decoder state, buckets that are not full, and output that is not
-//! adjacent. Tests
-//! hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`); `cargo bench --bench footprint` measures the sum.
+//! adjacent. Tests hold the sizes (`tests/tidy.rs`, [`outbox`], `chat/clients.rs`), and `cargo bench --bench footprint`
+//! measures the sum.
 
 #![forbid(unsafe_code)]
 

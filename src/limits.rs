@@ -1,4 +1,4 @@
-//! Limits on one connection: [`Limits`].
+//! The flags about limits, as the loop needs them: [`Limits`].
 
 use std::time::Duration;
 

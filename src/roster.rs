@@ -1,7 +1,8 @@
 //! All connections, and the queues of work for them: [`Roster`].
 //!
-//! It has the slots: only `server/accept.rs` takes one, and only `server/close.rs` frees one. A connection is in each queue at most once, and a phase of the tick takes a queue
-//! whole, or its first part. Work that is queued meanwhile waits for a later phase or the next tick.
+//! It has the slots: only `server/accept.rs` takes one, and only `server/close.rs` frees one. A connection is in each queue
+//! at most once, and a phase of the tick takes a queue whole, or its first part. Work that is queued meanwhile waits for a
+//! later phase or the next tick.
 
 mod rates;
 

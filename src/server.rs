@@ -1,11 +1,20 @@
 //! The loop: [`Server`] owns all state, and [`Server::tick`] is one pass of the loop.
 //!
-//! Polling, latching and timers are here, and each other phase has a file in `server/`. `turn` reads and decodes input in the `order` of its sources, and `naming` finds the
-//! names in it. `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed. `flush` writes,
-//! and `coalesce` decides how many outboxes at a time. `close` closes connections, and `linger` keeps their sockets until
-//! the peer has read the last bytes. `accept` admits connections, `http` answers requests, and `proxied` finds the address
-//! behind a proxy. `link` is the link to Redis, `reload` reads the configuration again, and `end` stops the server.
-//! `holdings` lists all tables for the tests. All of it is generic over the network, so that tests run it on a virtual one.
+//! Polling, latching and timers are here, and each other phase has a file in `server/`:
+//!
+//! - `turn` reads and decodes input in the `order` of its sources. `naming` finds the names in it, and `echo` hides tokens
+//!   that are typed.
+//! - `http` answers requests, `authorize` checks their rights, and `proxied` finds the address behind a proxy.
+//! - `submit` gives changes of rooms their place, with and without Redis. `questions` lets a request wait for the answers of
+//!   other processes, and `link` is the link to Redis.
+//! - `moderation` carries out actions of moderators on connections, and saves the state file.
+//! - `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed.
+//! - `flush` writes, and `coalesce` decides how many outboxes at a time.
+//! - `close` closes connections, and `linger` keeps their sockets until the kernel has sent the last bytes.
+//! - `accept` admits connections, `reload` reads the configuration again, and `end` stops the server.
+//! - `holdings` lists all tables for the tests.
+//!
+//! All of it is generic over the network, so that tests run it on a virtual one.
 
 mod accept;
 mod authorize;

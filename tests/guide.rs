@@ -144,9 +144,10 @@ fn files_that_the_list_of_faults_names_exist() {
 #[test]
 fn every_limit_is_in_the_list_of_faults() {
     /// Flags that set no limit, or one that a test of the flags' own bounds covers.
-    const NO_LIMITS: [&str; 12] = [
+    const NO_LIMITS: [&str; 13] = [
         "line",
         "http",
+        "guests",
         "redis",
         "log",
         "print-addresses",

@@ -2,7 +2,7 @@
 
 use crate::speech::Protocol;
 
-/// How a server is started; see `server.rs`.
+/// The way to start a server; see `server.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Launch {
     Chinwag,

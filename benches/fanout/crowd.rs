@@ -18,7 +18,7 @@ pub type Receive<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), String>;
 /// Time for one more client to come in, and for the next delivery of a run.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So many may be coming in at once. A connection that overflows a server's backlog tries again only after a second.
+/// The most clients that are coming in at once. A connection that overflows a server's backlog tries again only after a second.
 const ENTERING_MOST: usize = 100;
 
 /// Events of one turn. More would delay the lines that are due meanwhile.
@@ -100,9 +100,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Makes the kernel acknowledge each read at once. A connection that has also sent something would acknowledge only
-    /// every second write, which saves a server up to a fifth of its time, depending on its protocol (tcp(7),
-    /// `TCP_QUICKACK`).
+    /// Makes the kernel acknowledge each read at once (tcp(7), `TCP_QUICKACK`). A connection that has also sent something
+    /// would acknowledge only every second write. That saves a server up to a fifth of its time, depending on its protocol.
     pub fn acknowledge_at_once(&self) -> Result<(), String> {
         self.connections.iter().try_for_each(|connection| {
             let describe = |error| format!("client {} can't be set: {error}", connection.number);
@@ -114,8 +113,8 @@ impl Crowd {
         self.connections[connection].write(&self.speech.send(text))
     }
 
-    /// Handles the events there are; returns whether there were any. It never sleeps: to wake a sleeping client costs the
-    /// *server* processor time, up to a fifth of a delivery, and how often depends on the generator's work.
+    /// Handles the events there are; returns whether there were any. It never sleeps. To wake a sleeping client costs the
+    /// *server* processor time, up to a fifth of a delivery. The number of times depends on the generator's work.
     pub fn turn(&mut self, receive: Receive) -> Result<bool, String> {
         match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

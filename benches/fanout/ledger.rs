@@ -24,7 +24,7 @@ struct Open {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// When the line was due.
+    /// The time at which the line was due.
     pub sent_at: u64,
     /// The talker's number, if everybody has now received all its lines.
     pub finished: Option<u32>,

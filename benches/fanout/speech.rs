@@ -1,5 +1,5 @@
-//! The protocols of the servers: how a client comes in, how it sends a line, and how the bytes that a server sends are
-//! cut into lines and everything else.
+//! The protocols of the servers: the first bytes of a client, and the bytes of a line that it sends. The bytes that a server
+//! sends are cut into lines and everything else.
 //!
 //! Pure: bytes in, [`Piece`]s out. Texts have one known length, so most protocols are cut by counting.
 
@@ -41,15 +41,15 @@ pub struct Step {
 /// The next thing in the bytes that a server sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Not all here yet.
+    /// The bytes end within a piece.
     Partial,
-    /// So many bytes that are no line.
+    /// This number of bytes is no line.
     Other(usize),
-    /// So many bytes that are to be answered with these.
+    /// This number of bytes is to be answered with these.
     Ping(usize, Vec<u8>),
-    /// A line of so many bytes in all.
+    /// A line with its length in all.
     Line { length: usize, text: &'a [u8] },
-    /// An error of the server's, or none of this.
+    /// An error of the server, or bytes that are none of these pieces.
     Wrong(String),
 }
 
@@ -85,7 +85,7 @@ impl Step {
         Step { send: send.into(), until: until.into() }
     }
 
-    /// How many of these bytes end the step; `None` if it goes on.
+    /// The number of these bytes that end the step; `None` if it goes on.
     pub fn end(&self, bytes: &[u8]) -> Option<usize> {
         let found = memmem::find(bytes, &self.until)? + self.until.len();
         match self.until.ends_with(b"\n") {

@@ -3,10 +3,10 @@
 /// The behaviour of the clients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// So many clients talk; each sends its next line when everybody has received its last one. So every server is
-    /// offered the same, and its queues are bounded by what it has not delivered yet.
+    /// This number of clients talk. Each sends its next line when everybody has received its last one. So every server is
+    /// offered the same, and its queues are bounded by the lines that it has not delivered yet.
     InFlight(usize),
-    /// So many lines a second at random times, the same times for every server. In flight, all talkers wait for the same
+    /// Lines a second at random times, the same times for every server. In flight, all talkers wait for the same
     /// write, so they send in step and a server that writes once a tick batches half of them. People are not in step. The
     /// clock of a line starts when it was due, whether or not the server was late: no coordinated omission.
     Poisson(f64),
@@ -27,7 +27,7 @@ pub struct Workload {
 /// A line with its end.
 pub const LINE_BYTES: usize = 64;
 
-/// How long is measured, after a quarter of it to warm up.
+/// The seconds that are measured, after a quarter of them to warm up.
 pub const SECONDS: f64 = 2.0;
 
 /// With 1,000 clients a server that makes a system call of 5 µs a delivery reaches half of this.

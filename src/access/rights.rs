@@ -82,9 +82,10 @@ impl Identity {
 pub enum Action {
     /// Log in, leave, quit, ask for help or a pong: allowed to every client.
     Connect,
-    /// Take a name, send a private message, list rooms and members: everything that is bound to no room.
+    /// Take a name, send a private message, list rooms, ask about a client, be away, ignore: everything that is bound to no
+    /// room.
     Converse,
-    /// Enter a room, read its history or its events.
+    /// Enter a room, read its history, its events, its topic or its members.
     Enter,
     /// Send a message to a room, or publish into it.
     Speak,

@@ -1,6 +1,6 @@
 //! The kept tables of access (bans, mutes and registered names), which processes share by a hash in Redis.
 //!
-//! A process adds its own entries at the beginning of each session, so nothing is lost if Redis has lost its data, or if two
+//! A process adds its own entries at the beginning of each session. So nothing is lost if Redis has lost its data, nor if two
 //! servers with entries are joined. A lifted entry stays as a tombstone, so that no process brings it back.
 
 use std::collections::BTreeMap;

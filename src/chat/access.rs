@@ -73,8 +73,8 @@ pub struct Access {
     unmutes: BTreeSet<(Moment, ClientId)>,
 }
 
-/// A change of the kept tables that is applied, and is neither saved nor shared yet. Only [`super::Ctx::save`] and
-/// [`super::Ctx::save_then`] use it.
+/// A change of the kept tables that is applied, and is neither saved nor shared yet. [`super::Ctx::save`] and
+/// [`super::Ctx::save_then`] use it, and `Server::ban_address`, whose caller saves.
 #[must_use]
 #[derive(Debug)]
 pub struct AppliedChange(AccessChange);
@@ -263,7 +263,7 @@ impl Access {
         }
     }
 
-    /// Gives a warned session that much more time.
+    /// Records that a session was warned, and ends `until` then.
     pub fn warn(&mut self, id: ClientId, until: Moment) {
         if let Some(mut session) = self.sessions.take(id.0) {
             session.is_warned = true;

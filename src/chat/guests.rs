@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-/// So many numbers before the last, more are needed.
+/// More numbers are reserved when this many are left.
 const LOW: u64 = 100;
 
 /// The numbers that only guests of this process get. A single process has all.
@@ -25,7 +25,7 @@ impl GuestNumbers {
     pub fn take(&mut self) -> (u64, bool) {
         if self.taken >= self.end {
             let reserve = self.reserve.take();
-            // Without a reserve they go on, and may be those of another process. The claim to the name finds out then.
+            // Without a reserve the numbers may be those of another process. The claim of the name fails then.
             let last = reserve.as_ref().map_or(u64::MAX, |reserve| *reserve.end());
             self.taken = reserve.map_or(self.taken, |reserve| reserve.start() - 1);
             self.end = last;

@@ -15,7 +15,7 @@ use crate::time::Now;
 /// The most names in the event that a client gets when it joins a room.
 pub const NAMES_ON_JOINING: usize = 10;
 
-/// How a client joins a room.
+/// Options of a join.
 #[derive(Clone, Copy, Debug)]
 pub struct JoinOptions {
     /// Whether it is the first room of a line client.
@@ -88,7 +88,6 @@ impl Chat {
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(client)));
         ctx.activate(id);
         debug_assert!(room.is_some(), "the route of SSE clients has a room");
-        // Other clients may have opened the last free rooms since the request was accepted.
         if room.as_ref().is_some_and(|room| self.filter_room(room, ctx).is_err()) {
             return ctx.close(id, CloseReason::NotAllowed);
         }
@@ -98,6 +97,7 @@ impl Chat {
                 self.start_catch_up(id, room, position);
                 self.send_batch(id, ctx);
             }
+            // Other clients may have opened the last free rooms since the request was accepted.
             None => ctx.reply_problem(id, Problem::TooManyRooms),
         }
     }

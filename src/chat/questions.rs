@@ -1,5 +1,5 @@
 //! The questions of a request to the other processes: [`Question`]. Its answer comes as [`crate::protocol::Facts`], before the
-//! request is handled. In a single process nobody asks.
+//! request is handled. A single process has no questions.
 
 use super::Chat;
 use super::access::GUEST;
@@ -144,7 +144,7 @@ impl Chat {
         Some(Question::Claim { client: self.unique_id(id).serial, name: name.clone(), over, is_account })
     }
 
-    /// Whom an account takes its name from.
+    /// The clients that an account takes its name from.
     fn claim_over(&self) -> ClaimOver {
         if self.access.newest_gets_name { ClaimOver::Everybody } else { ClaimOver::Guests }
     }

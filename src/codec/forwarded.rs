@@ -1,6 +1,6 @@
 //! The address of a proxy's client in the fields of an HTTP request: `X-Forwarded-For` and `Forwarded` (RFC 7239).
 //!
-//! Each proxy appends the address of its peer, so the last address is from the nearest proxy, and a client can write
+//! Each proxy appends the address of its peer, so the last address is from the nearest proxy. A client can write
 //! anything in front of it. The last address that is no trusted proxy is the client's.
 
 use std::net::{IpAddr, SocketAddr};

@@ -12,7 +12,7 @@ pub const UNNAMED_BUFFER_BYTES: usize = 4 * 1024;
 /// Most bytes discarded of a line that is too long; beyond it the connection is closed.
 pub const DISCARD_MAX_BYTES: usize = 1024 * 1024;
 
-/// Upper bound of `--max-rooms-per-client`, in all processes.
+/// Upper bound of `--max-rooms-per-client`.
 pub const MOST_ROOMS_PER_CLIENT: usize = 1024;
 
 /// More connections than a Linux process can have open (`/proc/sys/fs/nr_open`).
@@ -52,7 +52,7 @@ const CHECKS: [Check; 10] = [
     memory_holds_one_write_buffer,
     connections_fit_into_a_process,
     soft_time_lets_the_slowest_reader_finish,
-    burst_fits_into_other_write_buffers,
+    burst_is_at_most_half_of_write_buffer,
     burst_holds_the_longest_message,
     burst_holds_the_longest_line,
     motd_is_readable,
@@ -115,7 +115,7 @@ fn soft_time_lets_the_slowest_reader_finish(config: &Config) -> Result<(), Strin
     }
 }
 
-fn burst_fits_into_other_write_buffers(config: &Config) -> Result<(), String> {
+fn burst_is_at_most_half_of_write_buffer(config: &Config) -> Result<(), String> {
     require(
         config.burst_bytes() <= config.write_buffer / 2,
         "--burst-bytes must be at most half of --write-buffer: lower --burst-bytes or raise --write-buffer",
@@ -181,7 +181,7 @@ mod tests {
                 "--message-max 2m --write-buffer 8m --write-buffer-soft 64k:33s".into(),
             ),
             (
-                burst_fits_into_other_write_buffers,
+                burst_is_at_most_half_of_write_buffer,
                 "--burst-bytes 131072".into(),
                 "--burst-bytes 131073".into(),
             ),

@@ -69,10 +69,10 @@ pub enum DefaultValue {
     Described(&'static str),
 }
 
-/// When a change of a flag in the configuration file takes effect.
+/// The time at which a change of a flag in the configuration file takes effect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OnReload {
-    /// When the file is read again. The value must be read from the configuration at each use, or set by
+    /// Each time that the file is read again. The value must be read from the configuration at each use, or set by
     /// `server/reload.rs`.
     AtOnce,
     /// At the next start.

@@ -185,7 +185,7 @@ flags! {
             ]),
             default: Is("newer"), bounds: ByType,
             on_reload: AtOnce,
-            help: "Session that has the name of an account with several sessions",
+            help: "The one of several sessions of an account that has its name",
         }
         jwt_key: Option<PathBuf> {
             unit: File, default: Absent, bounds: ByType,
@@ -201,7 +201,7 @@ flags! {
         state: Option<PathBuf> {
             unit: File, default: Absent, bounds: ByType,
             on_reload: NeedsRestart,
-            help: "File that keeps registered names and bans; without it they are lost at the end",
+            help: "File that keeps registered names, bans and mutes; without it they are lost at the end",
         }
         metrics: AccessMode {
             unit: Choice("MODE", &[
@@ -252,7 +252,8 @@ flags! {
         write_buffer_soft: OrOff<Soft> {
             unit: SizeForTime, default: Is("64k:10s"), bounds: AtLeast(1),
             on_reload: NeedsRestart,
-            help: "Output queued for one client, and the longest time that it may stay above this size, or off",
+            help: "Size of queued output above which a client is slow, and the longest time above it before the client is \
+                dropped, or off",
         }
         stall_timeout: OrOff<Duration> {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
@@ -271,7 +272,7 @@ flags! {
         name_timeout: Duration {
             unit: Time, default: Is("60s"), bounds: AtLeast(1),
             on_reload: AtOnce,
-            help: "Longest time for a client to give a name",
+            help: "Longest time for a client to give a name, or to log in",
         }
         idle_timeout: OrOff<Duration> {
             unit: Time, default: Is("off"), bounds: AtLeast(1),
@@ -321,7 +322,8 @@ flags! {
         max_clients: usize {
             unit: Count, default: Is("10000"), bounds: AtLeast(1),
             on_reload: NeedsRestart,
-            help: "Most clients; more wait in a queue (lowered to fit the limit on open files)",
+            help: "Most clients; more wait in a queue (lowered to fit the limit on open files, as are --max-waiting and \
+                --max-http)",
         }
         max_waiting: usize {
             unit: Count, default: Is("1000"), bounds: Unbounded("0 closes each client beyond --max-clients"),
@@ -347,8 +349,8 @@ flags! {
         requests_per_ip: OrOff<Rate> {
             unit: Unit::Rate, default: Is("100/s"), bounds: Between(1, u32::MAX as u64),
             on_reload: AtOnce,
-            help: "HTTP GETs and WebSocket pings from one address on average, or off; more are delayed; loopback is \
-                exempt",
+            help: "HTTP requests that change nothing, and WebSocket pings, from one address on average, or off; more are \
+                delayed; loopback is exempt",
         }
         connects_per_ip: OrOff<Rate> {
             unit: Unit::Rate, default: Is("50/s"), bounds: Between(1, u32::MAX as u64),
@@ -385,7 +387,7 @@ flags! {
         redis_queue: usize {
             unit: Size, default: Is("4m"), bounds: Between(64 * KIB, GIB),
             on_reload: NeedsRestart,
-            help: "Most output queued for Redis while it is unreachable",
+            help: "Most messages queued for Redis, in bytes; beyond it the oldest are discarded",
         }
         redis_timeout: Duration {
             unit: Time, default: Is("5s"), bounds: AtLeast(1),
@@ -398,9 +400,9 @@ flags! {
             help: "Largest reply accepted from Redis",
         }
         redis_expiry: Duration {
-            unit: Time, default: Is("7d"), bounds: AtLeast(1),
+            unit: Time, default: Is("7d"), bounds: AtLeast(1_000),
             on_reload: NeedsRestart,
-            help: "Time for which Redis keeps the messages and the topic of a room after the last change",
+            help: "Time for which Redis keeps the messages and the topic of a room after its last use",
         }
     }
     "Operation" {
@@ -527,6 +529,7 @@ mod tests {
                 "--grace=1",
                 "'1' for '--grace <TIME>': a time is a whole number and ms, s, m, h or d, as in 10s",
             ),
+            ("--redis-expiry=999ms", "'999ms' for '--redis-expiry <TIME>': it must be at least 1s"),
             ("--name-timeout=0s", "'0s' for '--name-timeout <TIME>': it must be at least 1ms"),
             (
                 "--coalesce=1s",

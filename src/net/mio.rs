@@ -194,7 +194,7 @@ impl Net for MioNet {
         }
     }
 
-    /// Searches the number by bisection, because no crate has a safe call for `SIOCOUTQ`. Linux reports a socket as writable
+    /// Searches the number by bisection, because no crate has a safe call for `SIOCOUTQNSD`. Linux reports a socket as writable
     /// if fewer bytes are unsent than `TCP_NOTSENT_LOWAT`. Beyond two thirds of the send buffer it is never writable, and the
     /// result is the maximum.
     fn unsent_bytes(&mut self, stream: &mut Socket) -> u32 {

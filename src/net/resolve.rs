@@ -1,7 +1,7 @@
 //! Resolving names without blocking the loop: [`Resolver`].
 //!
 //! This is the only place with a thread. `getaddrinfo(3)` resolves names as the rest of the system does (`/etc/hosts`, mDNS,
-//! `nsswitch.conf`), but it blocks. An own resolver would be larger than chinwag, and could disagree with `ping`. So each
+//! `nsswitch.conf`), but it blocks. A resolver of its own would be larger than chinwag, and could disagree with `ping`. So each
 //! lookup has a thread, which ends with the result. The thread shares nothing with the loop: it writes the result as lines of
 //! text to a socket, which the loop polls like any other. The end of the text is the end of the thread.
 //!

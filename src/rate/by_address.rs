@@ -18,13 +18,13 @@ pub enum Use {
         /// Length of the text or data.
         bytes: usize,
     },
-    /// A message that an HTTP request publishes. It counts as a message, and against rates of the size of one client's,
-    /// since a new connection for each request has full buckets.
+    /// An HTTP request that may publish: each with a method that is not safe, such as `POST`. It counts as a message, and
+    /// against rates of the size of one client's, since a new connection for each request has full buckets.
     Publish {
         /// Length of the text or data.
         bytes: usize,
     },
-    /// A request without a message: a `GET`, a ping.
+    /// Any other HTTP request, also a malformed one, or a ping.
     Request,
     /// A new connection.
     Connection,
@@ -38,11 +38,11 @@ pub struct AddressThrottles {
     pub messages: Option<Throttle>,
     /// Bytes of text or data in messages.
     pub bytes: Option<Throttle>,
-    /// Messages published by HTTP.
+    /// HTTP requests that may publish.
     pub posts: Option<Throttle>,
-    /// Bytes of text or data published by HTTP.
+    /// Bytes of the bodies of such requests.
     pub post_bytes: Option<Throttle>,
-    /// Requests without a message.
+    /// Other HTTP requests, and pings.
     pub requests: Option<Throttle>,
     /// New connections.
     pub connections: Option<Throttle>,

@@ -1,7 +1,7 @@
 //! Coalescing: expensive flushes are done in parts, and a batching delay before a part lets more output join its writes.
 //!
-//! The cost of a write depends little on its length. A message to a thousand clients takes 5 ms of writes, and sixty messages
-//! take about the same. New input should not wait for the whole flush, nor cause another one.
+//! The cost of a write depends little on its length. A message to a thousand clients takes 4 to 5 ms of writes, and sixty
+//! messages take about the same. New input should not wait for the whole flush, nor cause another one.
 //!
 //! With hundreds of clients a tick flushes an eighth of them, those that have waited longest first, and then polls again.
 //! Clients whose socket is full are not part of a flush. New messages reach the other seven eighths by the writes that they

@@ -405,8 +405,8 @@ impl<N: Net> Server<N> {
         full.into_iter().for_each(|id| self.deliver_each(id, batch.room, &batch.frames));
     }
 
-    /// Delivers a batch to a client without the messages that are left out for it: it has sent them, or is one of the further
-    /// clients.
+    /// Delivers a batch to a client without the messages that are left out for it. The client has sent them, or is one of the
+    /// further clients.
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
         // Mostly there are no further clients. Then the test is one comparison, and it is made for each talker and frame.
         match batch.further.is_empty() {

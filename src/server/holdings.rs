@@ -1,7 +1,7 @@
 //! All state that the server stores for connections, in one list: the tables whose keys are slots, and the counts that are
 //! zero without connections.
 //!
-//! A new table or count belongs into this list. Debug builds check after each tick that no table has a free slot, since its
+//! A new table or count belongs in this list. Debug builds check after each tick that no table has a free slot, since its
 //! entry would go to the next connection there. The simulation checks at the end of each test that all counts are as at the
 //! start.
 

@@ -1,8 +1,9 @@
-//! Lingering: a connection stays after its last write until the peer has received the last bytes.
+//! Lingering: a connection stays after its last write until the kernel has sent the last bytes.
 //!
 //! Closing a socket with unread input makes the kernel send a reset (RFC 1122, 4.2.2.13), and so does input that comes
 //! afterwards. A reset destroys bytes that the peer has not received, such as the reason of the end. So the input of a
-//! closing peer is read, and the socket is closed when the peer has received all output, or receives no more.
+//! closing peer is read. The socket is shut down when the kernel has sent all output, and closed when the peer has closed as well
+//! or takes no more.
 
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use crate::net::{Net, Token};
 use crate::protocol::CloseReason;
 use crate::time::Moment;
 
-/// The longest time for a peer to receive its last bytes, even with progress.
+/// The longest time for the kernel to send the last bytes, even with progress.
 const UNSENT_MAX: Duration = Duration::from_secs(60);
 
-/// Last bytes in the kernel's send buffer, which the peer has not received.
+/// Last bytes in the kernel's send buffer that it has not sent. Bytes in flight are not among them.
 #[derive(Debug)]
 pub struct Unsent {
     bytes: u32,
@@ -24,8 +25,8 @@ pub struct Unsent {
 }
 
 impl<N: Net> Server<N> {
-    /// Shuts down our side after the last write, once the peer has received everything. Then the peer has some time to close its
-    /// side.
+    /// Shuts down our side after the last write, once the kernel has sent everything. Then the peer has some time to close
+    /// its side.
     pub(super) fn finish(&mut self, token: Token) {
         if self.has_unsent(token) {
             self.roster.wake(token);
@@ -43,7 +44,7 @@ impl<N: Net> Server<N> {
         self.roster.arm(token);
     }
 
-    /// Whether the peer has not received all output. Progress since the last call restarts the deadline.
+    /// Whether the kernel has not sent all output. Progress since the last call restarts the deadline.
     fn has_unsent(&mut self, token: Token) -> bool {
         let Some(connection) = self.roster.live_mut(token) else {
             return false;
@@ -65,7 +66,7 @@ impl<N: Net> Server<N> {
         true
     }
 
-    /// Handles the deadline of a closing peer. It is freed, unless it has received some of its last bytes meanwhile.
+    /// Handles the deadline of a closing peer. It is freed, unless some of its last bytes were sent meanwhile.
     pub(super) fn end_drain(&mut self, token: Token) {
         let Some(connection) = self.roster.live(token) else {
             return;
@@ -82,7 +83,7 @@ impl<N: Net> Server<N> {
         self.roster.abort(token);
     }
 
-    /// Logs and counts a peer as slow if it is freed before it has read its last bytes.
+    /// Logs and counts a peer as slow if it is freed before its last bytes were written.
     pub(super) fn record_unread(&mut self, token: Token) {
         if let Some(connection) = self.roster.live(token)
             && let State::Draining(reason) = connection.state()

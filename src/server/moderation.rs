@@ -61,7 +61,7 @@ impl<N: Net> Server<N> {
             // Redis keeps it.
             None if self.linked.is_some() => Ok(()),
             None => {
-                log::warn!("kept until the end of this process only, --state keeps it longer");
+                log::warn!("change not saved, since there is no --state: it ends with this process");
                 Ok(())
             }
         };

@@ -1,8 +1,8 @@
 //! Connections from trusted proxies (`--trust-proxy`): limits by address count the proxy's client, not the proxy.
 //!
 //! At the line listener the proxy sends a header of the PROXY protocol first. At the HTTP listener each request may be of
-//! another client. So the client's address counts the connection from the request to the response, and for good once the
-//! connection has become a client of the chat.
+//! another client. So the client's address counts the connection from the request to the response. If it has become a client of the
+//! chat, its address counts it to the end.
 
 use ::http::StatusCode;
 
@@ -78,7 +78,7 @@ impl<N: Net> Server<N> {
                 self.roster.close(token, CloseReason::ConnectionLost);
             }
         }
-        // Input behind the header is in the inbox, which is full only if it has as much as one may.
+        // The inbox may hold input behind the header. It is not full, so it is read on.
         if let Some(connection) = self.roster.live_mut(token).filter(|c| c.state() == State::Queued) {
             connection.ready.remove(Readiness::BUFFERED);
         }

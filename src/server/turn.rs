@@ -363,7 +363,8 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Reads once. Returns 0 if there is no input now, and 1 at the end of input, since the rest is decoded once more then.
+    /// Reads once, and returns the number of bytes, or 0 if there is no input now. At the end of the input it returns 1, so that
+    /// the caller decodes the rest once more.
     fn read(&mut self, token: Token, most: usize) -> usize {
         let Some(connection) = self.roster.live_mut(token) else {
             return 0;

@@ -16,7 +16,7 @@ use crate::harness::{Client, Launch, Running, eventually, free_port, require};
 const TWO: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=2; exec "$0" "$@" 3<&0 4<&2 </dev/null 2>/dev/null"#;
 const ONE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&0 </dev/null"#;
 
-/// So few clients that the limit on open files causes no second line in the log.
+/// A number of clients that is low enough for the limit on open files. It causes no second line in the log.
 const FEW: &str = "--max-clients 10 --max-waiting 0";
 
 fn listener() -> (TcpListener, String) {

@@ -46,7 +46,7 @@ fn bad_variable_exits_2_like_a_bad_flag() {
 fn port_in_use_exits_1_with_one_line_that_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // So few clients that the limit on open files causes no second line in the log.
+    // The limit on open files allows this number of clients, so it causes no second line in the log.
     let output = Launch::new("--max-clients 10 --max-waiting 0 --line").arg(&address).run();
     assert_eq!(output.status.code(), Some(1));
     let line = only_line(&output);

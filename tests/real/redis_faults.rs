@@ -13,7 +13,7 @@ use crate::harness::{Client, Launch, eventually};
 /// A short timeout, so that a stalled Redis is noticed soon.
 const SOON: &str = "--redis-timeout 300ms";
 
-/// So many messages in Redis that a process misses none.
+/// Redis keeps so many messages that a process misses none.
 const KEPT: &str = "--history 1000";
 
 /// Messages that a client has read from another.

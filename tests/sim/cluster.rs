@@ -310,7 +310,7 @@ impl Cluster {
             if self.is_rough() {
                 self.rng.shuffle(&mut order);
             }
-            // Not `any`: each process has its turn.
+            // `any` would end early, and each process must have its turn.
             if order.into_iter().filter(|index| self.step(*index)).count() == 0 {
                 return;
             }

@@ -21,7 +21,7 @@ pub enum Entry {
     Room(Line),
     /// The client is in a room from here on.
     Entered(String),
-    /// So many lines for the room were skipped.
+    /// This number of lines for the room was skipped.
     Missed(usize),
     /// A line for this client alone.
     Own(String),

@@ -12,7 +12,7 @@ use crate::world::{Weather, Wire};
 const SEEDS: u64 = 400;
 const ROOMS: [&str; 2] = ["lobby", "dev"];
 
-/// How a client ends.
+/// The end of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     /// Stays to the end, then closes its side.

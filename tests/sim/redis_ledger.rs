@@ -49,7 +49,7 @@ struct Scenario {
 enum Received {
     /// The message `number` of an actor.
     Message { actor: usize, number: usize },
-    /// So many messages were lost.
+    /// This number of messages was lost.
     Lost(usize),
     /// An unknown number was lost.
     MaybeLost,

@@ -18,7 +18,7 @@ const TEXTS: usize = 40;
 
 const BUFFER: &str = "--rate off --write-buffer 8k --write-buffer-soft off --stall-timeout off --line-max 1k";
 
-/// How ann sends a message.
+/// The way in which ann sends a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Line,

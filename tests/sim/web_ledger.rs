@@ -25,7 +25,7 @@ enum Kind {
     Program,
 }
 
-/// How a client ends.
+/// The end of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Stays,

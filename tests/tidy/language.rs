@@ -9,9 +9,23 @@ use crate::{rust_files, without_tests};
 /// The folders that these rules are applied to.
 const CHECKED: [&str; 3] = ["benches", "src", "tests"];
 
-/// A comment paragraph must not begin with a relative clause.
-const HEADLESS_OPENERS: [&str; 9] =
-    ["Who", "Whose", "Whoever", "What", "Whatever", "Where", "Wherever", "Which", "Whichever"];
+/// A comment paragraph must not begin with a relative clause, an adverb or a negation.
+const HEADLESS_OPENERS: [&str; 14] = [
+    "Who",
+    "Whom",
+    "Whose",
+    "Whoever",
+    "What",
+    "Whatever",
+    "When",
+    "Where",
+    "Wherever",
+    "Which",
+    "Whichever",
+    "How",
+    "Not",
+    "So",
+];
 
 /// A test's name must not begin with a relative clause.
 const HEADLESS_TEST_NAMES: [&str; 6] = ["who_", "whoever_", "what_", "whatever_", "where_", "which_"];

@@ -39,7 +39,7 @@ local function publish(room, position, count, entry)
   redis.call('PUBLISH', ARGV[2] .. room, 'chinwag ' .. position .. ' ' .. count .. ' ' .. entry)
 end
 
--- The epoch of a room. A room without one begins with `new`.
+-- Returns the epoch of a room. If the room has none, its epoch is `new`, its stream is deleted, and its numbers begin again.
 local function epoch_of(room, new)
   local meta = key('meta', room)
   if redis.call('HSETNX', meta, 'epoch', new) == 1 then

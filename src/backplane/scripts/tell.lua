@@ -1,4 +1,4 @@
--- Publishes an entry in a room that is not kept, with the number of members.
+-- Publishes an entry that is not kept in a room, with the number of members.
 -- room, entry -> members
 local room, entry = unpack(arg)
 local now = tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0

@@ -131,7 +131,7 @@ struct Comparison {
     rng: fastrand::Rng,
     /// The number of each script.
     hashes: BTreeMap<String, String>,
-    /// How often each script has ended without an error.
+    /// The number of times that each script has ended without an error.
     done: BTreeMap<&'static str, usize>,
     published: usize,
 }
