@@ -40,7 +40,7 @@ impl<'a> RoomPayload<'a> {
 impl Backplane {
     /// Reads a room after its subscription is confirmed.
     pub(super) fn record_subscribed(&mut self, name: &RoomName) {
-        // The room may be followed no more.
+        // The room may not be followed any more.
         if let Some(room) = self.rooms.get_mut(name) {
             room.state = Following::Reading { held: Vec::new(), earlier: 0 };
             self.read(name);
@@ -69,7 +69,7 @@ impl Backplane {
     }
 
     pub(super) fn handle_room_payload(&mut self, name: &RoomName, raw: Vec<u8>, now: Now) {
-        // A late payload of a room that is followed no more.
+        // It is a late payload of a room that is not followed any more.
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };
@@ -178,7 +178,7 @@ impl Backplane {
             return None;
         };
         let is_reading = |room: &FollowedRoom| matches!(room.state, Following::Reading { .. });
-        // The room may be followed no more, or again.
+        // The room may not be followed any more, or again.
         if !self.rooms.get(name).is_some_and(is_reading) {
             return Some(());
         }
@@ -240,7 +240,7 @@ impl Backplane {
 
     /// Delivers the payloads that have waited, and answers questions about the room.
     fn go_live(&mut self, name: &RoomName, now: Now) {
-        // The room may be followed no more.
+        // The room may not be followed any more.
         let Some(room) = self.rooms.get_mut(name) else {
             return;
         };

@@ -158,7 +158,7 @@ impl LinkCommand {
         }
     }
 
-    /// Whether the next sessions repeat the command without further ado, even if clients were told that the link is down.
+    /// Whether the next sessions repeat the command without a notice to clients, even if they were told that the link is down.
     pub fn is_repeated(&self) -> bool {
         use LinkCommand::{Ask, Hello, Load, Members, Proof, Record, Submit, Sync, Table};
         match self {
@@ -389,7 +389,7 @@ impl Queue {
         self.sent.iter().map(|(command, _)| command).chain(&self.clients)
     }
 
-    /// Whether commands that can't be discarded exceed their limit.
+    /// Whether all commands exceed both limits together. Messages are discarded before, so the others have caused it.
     pub fn is_over_limit(&self) -> bool {
         self.bytes > self.max_bytes + OTHERS_MAX_BYTES
     }

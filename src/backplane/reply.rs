@@ -169,7 +169,7 @@ impl Backplane {
         let is_quiet = has_lost_data || self.database.as_deref().is_some_and(|known| known != database);
         self.database = Some(database.into());
         match number(must_register)? {
-            // Clients were told meanwhile, and changes wait for the registration.
+            // The link was reported as down after `hello` was sent. Redis is asked again, so that the clients are registered.
             0 if self.must_register() => self.queue.push_for_session(LinkCommand::Hello),
             0 => self.serve(),
             _ => self.request_registration(rooms, is_quiet),
@@ -182,7 +182,7 @@ impl Backplane {
         self.deliver(RemoteEvent::Guests { first, last });
     }
 
-    /// Removes what other processes without a lease have left, or renews the own lease if it has ended.
+    /// Removes what other processes without a lease have left, or renews the lease of this process if it has ended.
     fn handle_heartbeat(&mut self, reply: &[Reply], now: Now) -> Option<()> {
         let (is_alive, others) = reply.split_first()?;
         if number(is_alive)? == 0 {

@@ -23,8 +23,8 @@ pub struct FollowedRoom {
     pub position: Option<RoomPosition>,
     /// Own submissions that the members here saw before Redis numbered them.
     pub seen: BTreeSet<u64>,
-    /// The serial number of the last numbered change of each other process. A process whose replies were lost appends again, and
-    /// after a loss of data Redis does not know.
+    /// The serial number of the last numbered change of each other process. A process whose reply was lost sends its change again.
+    /// If Redis has lost its data meanwhile, it appends the change twice, and this number shows that.
     heard: Vec<(u64, u64)>,
     /// Questions that wait until the room is live: the number of the request, and the most members of the answer.
     pub waiting: Vec<(u64, usize)>,
@@ -41,7 +41,7 @@ pub enum Following {
     /// The entries from the position on were requested. Payloads wait for them.
     Reading {
         held: Vec<Vec<u8>>,
-        /// The number of payloads that Redis published before it executes the last request.
+        /// The number of payloads that Redis published before it executed the last request.
         earlier: usize,
     },
     Live,

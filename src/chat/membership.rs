@@ -98,7 +98,7 @@ impl Chat {
                 self.send_batch(id, ctx);
             }
             // Other clients may have opened the last free rooms since the request was accepted.
-            None => ctx.reply_problem(id, Problem::TooManyRooms),
+            None => ctx.close(id, CloseReason::ServerFull),
         }
     }
 

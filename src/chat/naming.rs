@@ -66,8 +66,8 @@ impl Chat {
     }
 
     /// The reason why a new client can't have that name.
-    pub fn name_taken(&self, name: &Name, now: Now) -> Option<Problem> {
-        self.name_refused_to(None, name, now).or_else(|| self.name_taken_except(None, name, &NO_FACTS))
+    pub fn name_taken(&self, name: &Name, now: Now, facts: &Facts) -> Option<Problem> {
+        self.name_refused_to(None, name, now).or_else(|| self.name_taken_except(None, name, facts))
     }
 
     /// The reason why an HTTP request of that account can't publish under a name. The account's own name is always free.

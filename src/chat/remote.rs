@@ -13,7 +13,7 @@ use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
 
 impl Chat {
-    /// Applies an event of another process, or of the link to them.
+    /// Applies an event of another process, or of the link to the others.
     pub fn apply_remote(&mut self, event: RemoteEvent, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         match event {

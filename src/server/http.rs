@@ -68,21 +68,24 @@ impl<N: Net> Server<N> {
             Ok((HttpAction::Enter { response, .. }, _)) if form.is_head => {
                 self.respond_in(token, &response, &form);
             }
-            Ok((HttpAction::Enter { response, arrival }, authentication)) => {
-                let arrival = Self::with_login(arrival, authentication);
-                match self.refusal(token, &arrival) {
-                    None => self.enter(token, &response, form.origin.as_deref(), arrival),
-                    Some(refusal) => self.respond_in(token, &refusal, &form),
-                }
-            }
             Ok((action, authentication)) => {
                 let questions = if self.may_ask() {
                     self.questions_of(&action, &authentication.identity())
                 } else {
                     Vec::new()
                 };
-                if let Some((facts, _)) = self.answers(token, &questions, Then::Http(request)) {
-                    self.execute(token, action, (&authentication.identity(), &facts), form);
+                let Some((facts, _)) = self.answers(token, &questions, Then::Http(request)) else {
+                    return;
+                };
+                match action {
+                    HttpAction::Enter { response, arrival } => {
+                        let arrival = Self::with_login(arrival, authentication);
+                        match self.refusal(token, &arrival, &facts) {
+                            None => self.enter(token, &response, form.origin.as_deref(), arrival),
+                            Some(refusal) => self.respond_in(token, &refusal, &form),
+                        }
+                    }
+                    action => self.execute(token, action, (&authentication.identity(), &facts), form),
                 }
             }
             Err(response) => self.respond_in(token, &response, &form),
@@ -100,11 +103,12 @@ impl<N: Net> Server<N> {
                 let by = identity.account.clone().map(|name| Moderator { name, role: identity.role });
                 by.map_or(Vec::new(), |by| chat.questions_of_moderation(by, moderation))
             }
+            HttpAction::Enter { arrival, .. } => named_at_upgrade(arrival)
+                .map_or(Vec::new(), |name| chat.find_elsewhere(&Text::of_name(name), None)),
             HttpAction::Publish { from: None, .. }
             | HttpAction::Respond(_)
             | HttpAction::CheckReadiness
-            | HttpAction::ReportMetrics
-            | HttpAction::Enter { .. } => Vec::new(),
+            | HttpAction::ReportMetrics => Vec::new(),
         }
     }
 
@@ -214,7 +218,7 @@ impl<N: Net> Server<N> {
     }
 
     /// The response that refuses a new client, for reasons that are known before the upgrade.
-    fn refusal(&mut self, token: Token, arrival: &Arrival) -> Option<HttpResponse> {
+    fn refusal(&mut self, token: Token, arrival: &Arrival, facts: &Facts) -> Option<HttpResponse> {
         let waits = arrival.dialect.is_websocket() && self.admission.has_place_or_queue();
         if !self.admission.has_place() && !waits {
             self.metrics.record_closed(CloseReason::ServerFull);
@@ -229,9 +233,8 @@ impl<N: Net> Server<N> {
         if arrival.dialect != Dialect::Json && !opens {
             return Some(web::problem_response(&Problem::TooManyRooms));
         }
-        // A page can't read the response to a failed upgrade, so JSON clients get the error as an event.
-        let name = arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw);
-        name.and_then(|name| self.fanout.chat().name_taken(name, self.now))
+        named_at_upgrade(arrival)
+            .and_then(|name| self.fanout.chat().name_taken(name, self.now, facts))
             .map(|problem| web::problem_response(&problem))
     }
 
@@ -339,4 +342,10 @@ fn http_date(unix_millis: u64) -> Option<String> {
     const YEAR_10000_MILLIS: u64 = 253_402_300_800_000;
     (unix_millis < YEAR_10000_MILLIS)
         .then(|| fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(unix_millis)))
+}
+
+/// The name of a raw client, whose upgrade fails if it is taken. A page can't read the response to a failed upgrade, so JSON
+/// clients get an event.
+fn named_at_upgrade(arrival: &Arrival) -> Option<&Name> {
+    arrival.name.as_ref().filter(|_| arrival.dialect == Dialect::Raw)
 }

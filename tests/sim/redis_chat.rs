@@ -211,9 +211,9 @@ fn listener_receives_messages_of_other_processes() {
 fn programs_and_tabs_receive_messages_of_other_processes() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(1, "ann");
-    let mut one = Socket::open(cluster.stage(0), "/raw/lobby?name=one&echo=1");
+    let mut one = cluster.open(0, "/raw/lobby?name=one&echo=1");
     cluster.expect(ann, &["-- one joined"]);
-    let mut two = Socket::open(cluster.stage(1), "/raw/lobby?name=two");
+    let mut two = cluster.open(1, "/raw/lobby?name=two");
     let mut tab = cluster.open(1, "/ws?name=tab&room=lobby");
     cluster.expect(ann, &["-- two joined", "-- tab joined"]);
     tab.texts(cluster.stage(1));

@@ -7,6 +7,7 @@ use chinwag::net::Signal;
 
 use crate::cluster::{Cluster, Guest};
 use crate::socket::handshake;
+use crate::web::get;
 use crate::world::Weather;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -63,6 +64,35 @@ fn name_of_a_client_on_another_process_is_taken() {
     cluster.run();
     cluster.unread(bob);
     cluster.ask(bob, "/nick anna", &["-- you are now anna"]);
+    cluster.end();
+}
+
+#[test]
+fn raw_client_with_the_name_of_a_client_on_another_process_is_refused() {
+    let mut cluster = Cluster::new(2, "");
+    let _ann = cluster.join(0, "ann");
+    for (process, name, status) in [(0, "ann", 409), (1, "ann", 409), (1, "Ann", 409), (1, "bob", 101)] {
+        let answer = cluster.ask_http(process, &handshake(&format!("/raw/lobby?name={name}"), ""));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{process} {name}: {answer}");
+        assert_eq!(answer.contains("name_taken"), status == 409, "{answer}");
+    }
+    cluster.end();
+}
+
+#[test]
+fn event_client_whose_room_can_no_longer_be_opened_is_closed() {
+    let mut cluster = Cluster::new(1, "--max-rooms 2");
+    let [ann, _bob] = ["ann", "bob"].map(|name| cluster.join(0, name));
+    let wire = cluster.stage(0).connect_http();
+    while_stalled(&mut cluster, |cluster| {
+        cluster.say(ann, "/join first");
+        cluster.run();
+        cluster.stage(0).send(wire, get("/rooms/second/events").as_bytes());
+        cluster.run();
+    });
+    let answer = String::from_utf8_lossy(cluster.stage(0).raw(wire)).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("the server is full"), "{answer}");
     cluster.end();
 }
 
