@@ -165,7 +165,8 @@ fn process_has_one_subscription_for_each_room_with_local_members() {
     let unsubscribed = || (subscribed(1..ROOMS) == [0; ROOMS - 1]).then_some(());
     eventually_within(Duration::from_secs(22), "the subscriptions' end", unsubscribed);
     assert_eq!(subscribed(0..1), [3]);
-    assert_eq!(asked("unsubscribe"), 3 * (ROOMS - 1));
+    // The first of each process only shows that it has the right.
+    assert_eq!(asked("unsubscribe"), 3 * (1 + ROOMS - 1));
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn refused_room_keeps_the_link_down_and_loses_no_message() {
         three.cluster.pass(STEP);
         assert!(!three.cluster.link(0).up);
     }
-    expect_not_ready(&mut three.cluster, 0, "NOPERM");
+    expect_not_ready(&mut three.cluster, 0, "ERR");
     three.cluster.say(three.ann, "two");
     three.cluster.redis.refuse_name("chinwag:dev", None);
     three.cluster.pass(15 * SECOND);

@@ -11,9 +11,10 @@ local epoch, offset, renewed = unpack(redis.call('HMGET', meta, 'epoch', 'offset
 epoch = epoch or epoch_of(room, new)
 -- Redis may refuse a command in the middle, and the process then sends the entry again. A first write finds out whether Redis
 -- accepts writes. An entry that the stream refuses must reach nobody, or each attempt would deliver it under another number. So
--- it is published last. Without the right to publish nothing may be kept. Redis has that check since version 7.
+-- it is published last. Without the right to publish nothing may be kept: the script ends here then, with the error of Redis.
+-- Redis has that check since version 7.
 if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', ARGV[2] .. room, entry) then
-  return redis.error_reply('NOPERM the user may not publish in the channel ' .. ARGV[2] .. room)
+  publish(room, '- -', '-', entry)
 end
 redis.call('HSET', meta, 'epoch', epoch)
 offset = tonumber(offset or '0') + 1
