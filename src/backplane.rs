@@ -232,29 +232,29 @@ impl Backplane {
     }
 
     pub fn state(&self) -> LinkState {
-        let subscriptions = if self.is_up() { self.rooms.len() } else { 0 };
-        let (up, queue_bytes) = (self.is_accepted(), self.queue.bytes());
+        let subscriptions = if self.has_session() { self.rooms.len() } else { 0 };
+        let (up, queue_bytes) = (self.is_up(), self.queue.bytes());
         LinkState { up, peers: self.peers, subscriptions, queue_bytes }
     }
 
     /// Whether there is a session.
-    pub fn is_up(&self) -> bool {
+    pub fn has_session(&self) -> bool {
         matches!(self.phase, Phase::Active(_))
     }
 
     /// Whether there is a session that Redis has accepted.
-    pub fn is_accepted(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         matches!(self.phase.stage(), Some(Stage::Up))
     }
 
     /// The code of the error that keeps the link down (`READONLY`); `None` if it is down for another reason.
     pub fn refusal(&self) -> Option<&str> {
-        self.refusal.as_deref().filter(|_| !self.is_accepted())
+        self.refusal.as_deref().filter(|_| !self.is_up())
     }
 
     /// Whether no output is pending that may still reach Redis. A link that broke a moment ago may recover.
     pub fn is_done(&self) -> bool {
-        match self.is_up() {
+        match self.has_session() {
             true => self.queue.is_empty(),
             false => self.disconnected && self.queue.submissions() == 0,
         }

@@ -21,8 +21,8 @@ use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
 pub use exchange::{
-    Change, ClaimOver, Facts, Holder, LocalEvent, MESSAGE_ID_MAX_BYTES, Members, MessageId, Order, Presence,
-    Question, RemoteEvent, RoomPosition,
+    Change, ClaimOver, Facts, Gap, Holder, LocalEvent, MESSAGE_ID_MAX_BYTES, Members, MessageId, Order,
+    Presence, Question, RemoteEvent, RoomPosition,
 };
 pub use forward::{ForwardedAnswer, ForwardedBy, ForwardedRequest, Moderator, Outcome};
 pub use message::{Body, Message, MessageKind, Payload};

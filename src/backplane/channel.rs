@@ -8,7 +8,8 @@ use super::{Backplane, LinkCommand, entry};
 use crate::codec::json;
 use crate::codec::resp::Reply;
 use crate::protocol::{
-    Body, Change, Epoch, Message, MessageId, MessageKind, Order, Position, RemoteEvent, RoomPosition, Sender,
+    Body, Change, Epoch, Gap, Message, MessageId, MessageKind, Order, Position, RemoteEvent, RoomPosition,
+    Sender,
 };
 use crate::text::{Name, RoomName, Text};
 use crate::time::Now;
@@ -223,13 +224,17 @@ impl Backplane {
         let room = self.rooms.get_mut(name)?;
         let (missed, seen_to, seq) = match room.position {
             Some(known) if known.epoch == epoch => {
-                let missed = before.saturating_sub(known.seq);
-                ((missed > 0).then_some(Some(missed)), 0, before.max(known.seq))
+                let missed = match before.saturating_sub(known.seq) {
+                    0 => Gap::Nothing,
+                    count => Gap::Count(count),
+                };
+                (missed, 0, before.max(known.seq))
             }
-            Some(_) => (Some(None), start, before),
+            Some(_) => (Gap::Unknown, start, before),
             // The subscribers came while the link was down. They get the last entries now, and may have missed some of the others.
-            None if room.has_subscribers => ((older > start).then_some(None), older, before),
-            None => (None, 0, before),
+            None if room.has_subscribers && older > start => (Gap::Unknown, older, before),
+            None if room.has_subscribers => (Gap::Nothing, older, before),
+            None => (Gap::Nothing, 0, before),
         };
         let is_same = room.position.is_some_and(|known| (known.epoch, known.seq) == (epoch, seq));
         let id: Option<MessageId> = room.position.filter(|_| is_same).and_then(|known| known.id);

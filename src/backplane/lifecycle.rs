@@ -172,7 +172,7 @@ impl Backplane {
             return self.broken("it does not read", now);
         }
         let (was_waiting, is_serving) = (self.queue.is_waiting(), self.is_serving());
-        while self.is_up()
+        while self.has_session()
             && let Some(command) = self.queue.next(is_serving)
         {
             let bytes = self.encode(&command);
@@ -317,7 +317,7 @@ impl Backplane {
     pub(super) fn fail(&mut self, why: &str, command: &str, now: Moment) {
         match &self.phase {
             Phase::Disconnected { .. } => return,
-            Phase::Active(active) if self.is_accepted() => {
+            Phase::Active(active) if self.is_up() => {
                 self.disconnected_at = Some(now + DISCONNECTED_AFTER);
                 if now.since(active.since) >= LONGEST_PAUSE {
                     self.attempts = 0;

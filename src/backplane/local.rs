@@ -72,7 +72,7 @@ impl Backplane {
                 let payload = entry::encode_private(to.id.serial, &to.name, by, &from, &text);
                 let payload = format!("chinwag private {payload}");
                 let if_lost = IfLost::Report { by: by.serial, to: to.name };
-                match self.is_accepted() {
+                match self.is_up() {
                     true => self.push(LinkCommand::Publish { process, payload, if_lost: Some(if_lost) }),
                     false => self.handle_lost(if_lost),
                 }

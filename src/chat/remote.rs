@@ -6,7 +6,7 @@ use super::courtesies::{Asker, Sent};
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::protocol::{
-    Event, ForwardedAnswer, ForwardedBy, ForwardedRequest, LocalEvent, Presence, Problem, RemoteEvent,
+    Event, ForwardedAnswer, ForwardedBy, ForwardedRequest, Gap, LocalEvent, Presence, Problem, RemoteEvent,
     UniqueId,
 };
 use crate::text::{Name, RoomName, Text};
@@ -30,9 +30,10 @@ impl Chat {
                     ctx.announce(id, None, room.topic_event());
                 }
                 match missed {
-                    Some(count) => self.announce_lost(id, count, ctx),
-                    None if is_new => self.announce_position(id, ctx),
-                    None => {}
+                    Gap::Count(count) => self.announce_lost(id, Some(count), ctx),
+                    Gap::Unknown => self.announce_lost(id, None, ctx),
+                    Gap::Nothing if is_new => self.announce_position(id, ctx),
+                    Gap::Nothing => {}
                 }
             }
             RemoteEvent::Discarded { room, id } => {

@@ -183,6 +183,15 @@ pub enum LocalEvent {
     GuestsNeeded,
 }
 
+/// Changes of a room that its members here do not get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gap {
+    Nothing,
+    Count(u64),
+    /// Perhaps none.
+    Unknown,
+}
+
 /// An event in another process, or a change of the link to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RemoteEvent {
@@ -198,8 +207,7 @@ pub enum RemoteEvent {
         room: RoomName,
         epoch: Epoch,
         seq: u64,
-        /// Changes that are lost to the members here; the number is unknown if it is `None`.
-        missed: Option<Option<u64>>,
+        missed: Gap,
         topic: Option<(Option<Name>, Option<Text>)>,
     },
     /// A message of this process waits for Redis no more, and neither do those before it.

@@ -98,12 +98,11 @@ impl AddressBuckets {
     }
 
     fn is_full(&self, now: Moment) -> bool {
-        let logins = [self.failed_logins];
-        let content = [self.messages, self.bytes, self.posts, self.post_bytes];
-        content
+        // Without `..`, so that no bucket is left out: it would be removed while it limits the address.
+        let AddressBuckets { messages, bytes, posts, post_bytes, requests, connections, failed_logins } =
+            *self;
+        [messages, bytes, posts, post_bytes, requests, connections, failed_logins]
             .iter()
-            .chain(&[self.requests, self.connections])
-            .chain(&logins)
             .all(|bucket| bucket.is_full(now))
     }
 }

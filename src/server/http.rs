@@ -208,7 +208,7 @@ impl<N: Net> Server<N> {
 
     fn readiness(&self) -> HttpResponse {
         let link = self.linked.as_ref().map(|linked| &linked.backplane);
-        let why_not = match link.filter(|link| !link.is_accepted()) {
+        let why_not = match link.filter(|link| !link.is_up()) {
             _ if self.ending.is_some() => Some(NotReady::Draining),
             _ if !self.admission.has_place() => Some(NotReady::Full),
             Some(link) => Some(NotReady::Unlinked { refusal: link.refusal() }),

@@ -23,7 +23,7 @@ use crate::rate::Use;
 const TURN_BYTES: usize = 32 * 1024;
 
 /// Pieces of input of a connection that are handled in one turn.
-const TURN_LINES: usize = 64;
+const TURN_PIECES: usize = 64;
 
 /// Output of one tick, in bytes, at which the other turns wait for the next tick. It bounds the open block of the arena, and
 /// keeps it in the cache.
@@ -125,24 +125,24 @@ impl<N: Net> Server<N> {
     ///
     /// The work of the result does not include output.
     fn serve(&mut self, token: Token) -> Turn {
-        let (mut bytes, mut lines) = (TURN_BYTES, TURN_LINES);
+        let (mut bytes_left, mut pieces_left) = (TURN_BYTES, TURN_PIECES);
         let mut read_bytes = 0;
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
         let mut is_served = false;
         loop {
-            match self.next_step(token, &mut inbox, lines) {
+            match self.next_step(token, &mut inbox, pieces_left) {
                 NextStep::Handle(input) => {
-                    lines -= 1;
+                    pieces_left -= 1;
                     is_served = true;
                     self.handle_input(token, &inbox, input);
                 }
-                NextStep::Decode => lines -= 1,
-                NextStep::Read if bytes > 0 => match self.read(token, bytes) {
+                NextStep::Decode => pieces_left -= 1,
+                NextStep::Read if bytes_left > 0 => match self.read(token, bytes_left) {
                     0 => break,
                     count => {
                         read_bytes += count;
-                        bytes = bytes.saturating_sub(count);
+                        bytes_left = bytes_left.saturating_sub(count);
                     }
                 },
                 NextStep::Read | NextStep::Stop => break,
@@ -152,12 +152,12 @@ impl<N: Net> Server<N> {
         self.inboxes.put(token.slot, inbox);
         match self.is_round_full && !is_served {
             true => Turn::Postponed,
-            false => Turn::Served { work: read_bytes + (TURN_LINES - lines) * INPUT_WORK },
+            false => Turn::Served { work: read_bytes + (TURN_PIECES - pieces_left) * INPUT_WORK },
         }
     }
 
     /// Takes the next piece of input from those that wait, or decodes it.
-    fn next_step(&mut self, token: Token, inbox: &mut Inbox, lines_left: usize) -> NextStep {
+    fn next_step(&mut self, token: Token, inbox: &mut Inbox, pieces_left: usize) -> NextStep {
         let Some(connection) = self.roster.live_mut(token) else {
             return NextStep::Stop;
         };
@@ -167,7 +167,7 @@ impl<N: Net> Server<N> {
         }
         connection.ready.insert(Readiness::BUFFERED);
         match connection.intake(&self.limits) {
-            _ if lines_left == 0 => return NextStep::Stop,
+            _ if pieces_left == 0 => return NextStep::Stop,
             Intake::Nothing => return NextStep::Stop,
             Intake::Control => return self.decode_ahead(token, inbox),
             Intake::All => connection.ready.remove(Readiness::INPUT_FULL),

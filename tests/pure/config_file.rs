@@ -67,6 +67,7 @@ fn sample(flag: &Flag, number: usize) -> String {
             "burst-bytes" => format!("7{number}k"),
             _ => format!("{number}m"),
         },
+        Unit::Time if name == "redis-expiry" => format!("1{number}s"),
         Unit::Time => format!("1{number}ms"),
         Unit::Rate => format!("1{number}/s"),
         Unit::ByteRate => format!("1{number}k/s"),

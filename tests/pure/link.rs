@@ -7,7 +7,7 @@ use std::time::Duration;
 use chinwag::backplane::{Backplane, Link, LinkAction};
 use chinwag::config::Config;
 use chinwag::protocol::{
-    Body, Change, ClaimOver, Epoch, Facts, ForwardedRequest, Holder, LocalEvent, Message, MessageId,
+    Body, Change, ClaimOver, Epoch, Facts, ForwardedRequest, Gap, Holder, LocalEvent, Message, MessageId,
     MessageKind, Order, Payload, Presence, Question, RemoteEvent, RoomPosition, Sender, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
@@ -66,7 +66,7 @@ impl Rig {
         let mut rig = Rig::new(flags);
         rig.connect();
         rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
         rig
     }
 
@@ -326,7 +326,7 @@ pub fn epoch(raw: &str) -> Epoch {
     format!("{raw}-0").parse::<chinwag::protocol::Position>().unwrap().epoch
 }
 
-pub fn synced_event(seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
+pub fn synced_event(seq: u64, missed: Gap) -> RemoteEvent {
     RemoteEvent::Synced { room: RoomName::lobby(), epoch: epoch(EPOCH), seq, missed, topic: None }
 }
 
@@ -365,9 +365,9 @@ fn session_begins_with_the_login_the_scripts_and_the_lease() {
         (login + &channels + &message_of(&["UNSUBSCRIBE", "-"]) + &ping).into_bytes()
     );
     backplane.receive(Link::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
-    assert!(!backplane.is_up());
+    assert!(!backplane.has_session());
     backplane.receive(Link::Subscriptions, b"+OK\r\n+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
-    assert!(backplane.is_up());
+    assert!(backplane.has_session());
     backplane.send(now);
     let commands = parse(std::mem::take(backplane.output(Link::Commands)));
     assert_eq!(commands.len(), SCRIPTS.len());
@@ -409,9 +409,9 @@ fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
         [r#"members dev 50 3 "ann""#, r#"members lobby 50 3 "ann""#, "members old 50", "PING",]
     );
     rig.answer(":1\r\n:1\r\n:1\r\n");
-    assert!(!rig.backplane.is_accepted());
+    assert!(!rig.backplane.is_up());
     rig.answer("+PONG\r\n");
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn registration_is_quiet_if_redis_has_lost_its_data_and_left_out_if_the_lease_ha
         rig.hello = array(&[hello, &bulk("db2"), ":2000"]);
         rig.reconnect();
         let mut most = None;
-        while !rig.backplane.is_accepted() {
+        while !rig.backplane.is_up() {
             if rig.actions().contains(&LinkAction::Register) {
                 rig.backplane.register(&rig.clients.clone());
             }
@@ -529,17 +529,17 @@ fn gap_is_read_from_the_stream_and_later_payloads_wait() {
     let events = events(rig.actions());
     let expected = |seq| changed(OTHER, seq, "hi", Order::At(seq));
     // The topic of the room may be another one.
-    let all = [synced_event(6, None), expected(7), expected(8), expected(9), expected(10)];
+    let all = [synced_event(6, Gap::Nothing), expected(7), expected(8), expected(9), expected(10)];
     assert_eq!(events[..5], all);
     assert_eq!(events.len(), 6, "a payload of another program waits too");
     // Entries that Redis has dropped are missed. The reply may be only the first part.
     rig.payload("lobby", &payload(20));
     assert_eq!(rig.commands()[0][3..5], ["10", &format!("{OTHER:016x}-10")]);
     rig.answer(&synced(0, 20, &[(18, &entry(18))]));
-    assert_eq!(self::events(rig.actions()), [synced_event(17, Some(Some(7))), expected(18)]);
+    assert_eq!(self::events(rig.actions()), [synced_event(17, Gap::Count(7)), expected(18)]);
     assert_eq!(rig.commands()[0][3], "18");
     rig.answer(&synced(0, 20, &[(19, &entry(19)), (20, &entry(20))]));
-    assert_eq!(self::events(rig.actions()), [synced_event(18, None), expected(19), expected(20)]);
+    assert_eq!(self::events(rig.actions()), [synced_event(18, Gap::Nothing), expected(19), expected(20)]);
 }
 
 #[test]
@@ -555,7 +555,7 @@ fn new_epoch_is_reported_and_stale_payloads_do_not_repeat_the_request() {
     let event =
         |raw, seq, missed| RemoteEvent::Synced { room: lobby(), epoch: epoch(raw), seq, missed, topic: None };
     let expected = [
-        event(next, 1, Some(None)),
+        event(next, 1, Gap::Unknown),
         changed(OTHER, 2, "hi", Order::Seen(2)),
         changed(OTHER, 3, "hi", Order::At(3)),
     ];
@@ -565,12 +565,12 @@ fn new_epoch_is_reported_and_stale_payloads_do_not_repeat_the_request() {
     assert_eq!((&hello[0][..], &hello[2][..]), ("hello", "1"));
     rig.answer_one(&hello);
     rig.settle();
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
     // A late payload of the old epoch, or a forged one, is requested once.
     rig.payload("lobby", &format!("chinwag 99 {EPOCH} - {}", entry(9)));
     assert_eq!(rig.command_names(), ["sync"]);
     rig.answer(&synced_at(next, 2, 3, &[]));
-    assert_eq!((rig.commands().len(), events(rig.actions())), (0, vec![event(next, 3, None)]));
+    assert_eq!((rig.commands().len(), events(rig.actions())), (0, vec![event(next, 3, Gap::Nothing)]));
 }
 
 #[test]
@@ -603,7 +603,7 @@ fn outage_shows_changes_at_once_and_appends_messages_later() {
     let mut sent = Vec::new();
     let mut delivered = Vec::new();
     let entries = [entry(PROCESS, 1, "one"), entry(PROCESS, 4, "two")];
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         let actions = rig.actions();
         if actions.contains(&LinkAction::Register) {
             rig.backplane.register(&[]);
@@ -637,7 +637,7 @@ fn error_ends_the_session_and_the_next_one_is_accepted_only_if_redis_takes_the_c
         rig.submit("hi");
         assert_eq!(rig.command_names(), ["append"]);
         rig.answer(&format!("-{error}\r\n"));
-        assert_eq!((rig.backplane.is_up(), rig.backplane.counts().errors), (false, 1), "{error}");
+        assert_eq!((rig.backplane.has_session(), rig.backplane.counts().errors), (false, 1), "{error}");
         let word = error.split(' ').next().filter(|word| *word != "lower");
         assert_eq!(rig.backplane.refusal(), word);
         assert_eq!(rig.backplane.unconfirmed(), 1);
@@ -651,9 +651,9 @@ fn error_ends_the_session_and_the_next_one_is_accepted_only_if_redis_takes_the_c
         assert_eq!(rig.command_names(), ["append", "PING", "append"]);
         rig.answer(":0\r\n");
         assert!(rig.actions().contains(&LinkAction::Kept { ticket: 1, seq: 0, is_followed: false }));
-        assert_eq!((rig.backplane.is_accepted(), rig.backplane.refusal()), (false, word));
+        assert_eq!((rig.backplane.is_up(), rig.backplane.refusal()), (false, word));
         rig.answer("+PONG\r\n");
-        assert_eq!((rig.backplane.is_accepted(), rig.backplane.refusal()), (true, None));
+        assert_eq!((rig.backplane.is_up(), rig.backplane.refusal()), (true, None));
     }
 }
 
@@ -767,10 +767,10 @@ fn processes_without_a_lease_are_buried_by_sessions_older_than_six_seconds() {
     rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
     rig.commands();
     rig.answer(&array(&[":0"]));
-    assert_eq!((rig.command_names(), rig.backplane.is_accepted()), (vec!["hello".to_string()], false));
+    assert_eq!((rig.command_names(), rig.backplane.is_up()), (vec!["hello".to_string()], false));
     rig.answer(&rig.hello.clone());
     rig.settle();
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
 }
 
 #[test]
@@ -899,8 +899,11 @@ fn room_that_is_followed_again_is_read_from_the_position_of_the_question() {
     rig.confirm_subscription("lobby");
     assert_eq!(rig.commands()[0][2..5], [EPOCH, "5", "0000000000c0ffee-9"]);
     rig.answer(&synced(0, 7, &[(6, &entry(OTHER, 1, "hi")), (7, &entry(OTHER, 2, "ho"))]));
-    let expected =
-        [synced_event(5, None), changed(OTHER, 1, "hi", Order::At(6)), changed(OTHER, 2, "ho", Order::At(7))];
+    let expected = [
+        synced_event(5, Gap::Nothing),
+        changed(OTHER, 1, "hi", Order::At(6)),
+        changed(OTHER, 2, "ho", Order::At(7)),
+    ];
     assert_eq!(events(rig.actions()), expected);
 }
 
@@ -998,7 +1001,7 @@ fn subscribers_that_came_during_an_outage_get_the_last_messages_and_have_missed_
     rig.backplane.share(LocalEvent::Subscribed { room: RoomName::lobby(), has_subscribers: true }, rig.now);
     rig.connect();
     let mut delivered = Vec::new();
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         let actions = rig.actions();
         if actions.contains(&LinkAction::Register) {
             rig.backplane.register(&[]);
@@ -1012,7 +1015,7 @@ fn subscribers_that_came_during_an_outage_get_the_last_messages_and_have_missed_
         }
     }
     delivered.extend(events(rig.actions()));
-    let expected = [synced_event(3, Some(None)), changed(OTHER, 1, "hi", Order::At(4))];
+    let expected = [synced_event(3, Gap::Unknown), changed(OTHER, 1, "hi", Order::At(4))];
     assert!(delivered.windows(2).any(|pair| pair == expected), "{delivered:?}");
 }
 
@@ -1033,5 +1036,5 @@ fn message_names_the_one_before_it_that_is_not_answered() {
     assert_eq!(before(&mut rig), ["0"]);
     // Redis executes them in their order, also after it has refused one.
     rig.answer("-GAP an earlier command was refused\r\n");
-    assert_eq!((rig.backplane.is_up(), rig.backplane.unconfirmed()), (false, 1));
+    assert_eq!((rig.backplane.has_session(), rig.backplane.unconfirmed()), (false, 1));
 }

@@ -24,7 +24,7 @@ fn oldest_messages_are_discarded_if_the_queue_is_full_and_their_number_is_append
     assert!(rig.backplane.state().queue_bytes <= 64 * 1024);
     rig.connect();
     let mut appended = Vec::new();
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         if rig.actions().contains(&LinkAction::Register) {
             rig.backplane.register(&[]);
         }
@@ -120,7 +120,7 @@ fn all_clients_of_a_large_process_are_registered_in_a_window() {
     rig.clients = (0..10_000).map(ann).collect();
     rig.connect();
     let mut most = 0;
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         if rig.actions().contains(&LinkAction::Register) {
             rig.backplane.register(&rig.clients.clone());
         }
@@ -141,9 +141,9 @@ fn payloads_that_wait_for_a_room_are_bounded() {
     for _ in 0..6 {
         rig.payload("lobby", &long);
     }
-    assert!(rig.backplane.is_up());
+    assert!(rig.backplane.has_session());
     rig.payload("lobby", &long);
-    assert!(!rig.backplane.is_up());
+    assert!(!rig.backplane.has_session());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn numbers_of_any_size_are_accepted() {
 fn endless_reply_ends_the_session() {
     let mut rig = Rig::up("--redis-reply-max 64k");
     rig.receive(Link::Subscriptions, &format!("$2000000\r\n{}", "a".repeat(1024 * 1024)));
-    assert_eq!((rig.backplane.is_up(), rig.actions()), (false, vec![LinkAction::Disconnect]));
+    assert_eq!((rig.backplane.has_session(), rig.actions()), (false, vec![LinkAction::Disconnect]));
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn unexpected_reply_ends_the_session() {
         let mut rig = Rig::up("");
         rig.answer(bytes);
         assert_eq!(
-            (rig.backplane.is_up(), rig.actions()),
+            (rig.backplane.has_session(), rig.actions()),
             (false, vec![LinkAction::Disconnect]),
             "{bytes:?}"
         );
@@ -179,7 +179,7 @@ fn unexpected_reply_ends_the_session() {
     rig.submit("hi");
     rig.commands();
     rig.answer("+OK\r\n");
-    assert!(!rig.backplane.is_up());
+    assert!(!rig.backplane.has_session());
 }
 
 #[test]

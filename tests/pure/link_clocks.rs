@@ -14,7 +14,7 @@ fn error_at_the_login_ends_the_session() {
             rig.open();
             rig.receive(link, &format!("-{error}\r\n"));
             assert_eq!(rig.actions(), [LinkAction::Disconnect], "{error}");
-            assert!(!rig.backplane.is_up());
+            assert!(!rig.backplane.has_session());
         }
     }
 }
@@ -49,7 +49,7 @@ fn command_without_a_reply_in_time_ends_the_session() {
             rig.answer("*2\r\n:1\r\n$1\r\n");
         }
         rig.after_millis(1);
-        assert_eq!(rig.backplane.is_up(), !late);
+        assert_eq!(rig.backplane.has_session(), !late);
         assert_eq!(rig.actions().contains(&LinkAction::Disconnect), late);
     }
 }
@@ -65,7 +65,7 @@ fn silent_connection_with_subscriptions_ends_the_session() {
             rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
         }
         rig.after_millis(1);
-        assert_eq!(rig.backplane.is_up(), !silent);
+        assert_eq!(rig.backplane.has_session(), !silent);
     }
 }
 
@@ -82,7 +82,7 @@ fn outage_is_announced_only_after_a_second() {
         rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
         rig.begin();
         let actions = rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
         assert_eq!(contains(&actions, RemoteEvent::Connected), announced);
         rig.after_millis(2_000);
         assert!(!contains(&rig.actions(), RemoteEvent::Disconnected));

@@ -98,7 +98,7 @@ fn question_that_was_answered_in_an_outage_is_not_asked_later() {
     assert!(facts(rig.disconnect()).is_some());
     rig.connect();
     let mut names = Vec::new();
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         if rig.actions().contains(&LinkAction::Register) {
             rig.backplane.register(&[]);
         }

@@ -82,7 +82,7 @@ fn host_without_an_address_is_tried_again() {
     assert_eq!(rig.actions(), [LinkAction::Disconnect]);
     rig.connect();
     rig.settle();
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn name_that_takes_too_long_to_resolve_is_looked_up_again_and_the_late_result_ig
     assert_eq!(rig.actions(), []);
     rig.connect();
     rig.settle();
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn commands_that_redis_does_not_read_are_bounded_in_memory() {
     let long = "a".repeat(60 * 1024);
     (0..2_300).for_each(|_| rig.backplane.share(private(&long), rig.now));
     rig.commands();
-    assert!(!rig.backplane.is_up());
+    assert!(!rig.backplane.has_session());
     assert_eq!(events(rig.actions()).len(), 2_300, "each sender is told");
 }
 
@@ -245,7 +245,7 @@ fn refused_command_is_repeated_until_a_session_is_accepted_and_not_later() {
     assert_eq!(renew(&mut rig), ["heartbeat", "PING"]);
     rig.answer(&array(&[":1", ":1"]));
     rig.answer("+PONG\r\n");
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
     rig.backplane.broken("test", rig.now);
     assert_eq!(renew(&mut rig), ["PING"]);
 }
@@ -257,7 +257,7 @@ fn error_of_the_connection_with_subscriptions_is_no_error_of_a_command() {
     rig.receive(Link::Subscriptions, PONG);
     assert_eq!(rig.command_names(), ["heartbeat"]);
     rig.receive(Link::Subscriptions, "-NOPERM no\r\n");
-    assert_eq!((rig.backplane.is_up(), rig.backplane.refusal()), (false, Some("NOPERM")));
+    assert_eq!((rig.backplane.has_session(), rig.backplane.refusal()), (false, Some("NOPERM")));
     assert_eq!(renew(&mut rig), ["PING"]);
 }
 
@@ -271,7 +271,7 @@ fn refusal_is_shown_until_the_link_is_down_for_another_reason() {
         assert_eq!(rig.backplane.refusal(), Some(&*code).filter(|_| shown));
         rig.connect();
         rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
     }
     rig.submit("hi");
     rig.commands();
@@ -299,7 +299,7 @@ fn sender_of_a_private_message_is_told_once_that_it_was_not_delivered() {
             rig.answer(":0\r\n");
         }
         rig.answer("+PONG\r\n");
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
         assert!(!events(rig.actions()).contains(&undelivered()));
     }
 }
@@ -321,7 +321,7 @@ fn pauses_grow_while_sessions_are_short_and_begin_anew_after_a_long_one() {
         rig.connect();
         let pause = rig.now.moment.since(begun);
         rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
         pause.as_secs_f64()
     };
     let pauses: Vec<f64> = [1_999, 1_999, 1_999, 1_999, 2_000, 1_999].into_iter().map(&mut pause).collect();
@@ -375,7 +375,7 @@ fn silent_connection_with_subscriptions_ends_the_session_however_long_the_timeou
         let mut rig = Rig::up(&format!("--redis-timeout {seconds}s"));
         let begun = rig.now.moment;
         for _ in 0..9 {
-            if rig.backplane.is_up() {
+            if rig.backplane.has_session() {
                 rig.skip();
                 rig.settle();
             }
@@ -393,10 +393,10 @@ fn payloads_that_waited_in_an_earlier_session_do_not_count() {
         for _ in 0..6 {
             rig.payload("lobby", &"a".repeat(10 * 1024));
         }
-        assert!(rig.backplane.is_up());
+        assert!(rig.backplane.has_session());
         rig.reconnect();
         rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
     }
 }
 
@@ -408,9 +408,9 @@ fn reply_may_be_as_long_as_an_entry_of_the_longest_message() {
             Link::Subscriptions,
             &message_of(&["message", "chinwag:a", &"a".repeat(bytes + 999)])[..bytes],
         );
-        assert!(rig.backplane.is_up());
+        assert!(rig.backplane.has_session());
         rig.receive(Link::Subscriptions, &"a".repeat(60));
-        assert_eq!(rig.backplane.is_up(), fits);
+        assert_eq!(rig.backplane.has_session(), fits);
     }
 }
 
@@ -482,10 +482,10 @@ fn session_is_accepted_only_when_its_rooms_are_read_to_the_end() {
     assert_eq!(renew(&mut rig), ["sync", "PING"]);
     rig.answer(&synced(0, 3, &[(2, &entry(OTHER, 1, "hi"))]));
     rig.answer("+PONG\r\n");
-    assert!(!rig.backplane.is_accepted());
+    assert!(!rig.backplane.is_up());
     assert_eq!(rig.command_names(), ["sync"]);
     rig.answer(&synced(0, 3, &[(3, &entry(OTHER, 2, "ho"))]));
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
 }
 
 #[test]
@@ -580,7 +580,7 @@ fn window_is_open_again_in_each_session() {
     assert_eq!(rig.command_names(), ["append"; 5]);
     rig.reconnect();
     rig.settle();
-    assert!(rig.backplane.is_accepted());
+    assert!(rig.backplane.is_up());
     assert_eq!((rig.backplane.unconfirmed(), rig.backplane.state().queue_bytes), (0, 0));
 }
 
@@ -620,7 +620,7 @@ fn busy_rooms_do_not_hide_that_commands_are_not_answered() {
     for up in [true, true, false] {
         rig.payload("lobby", "hello");
         rig.after_millis(1_000);
-        assert_eq!(rig.backplane.is_up(), up);
+        assert_eq!(rig.backplane.has_session(), up);
     }
 }
 
@@ -645,7 +645,7 @@ fn question_with_a_malformed_reply_is_answered_and_ends_the_session() {
         assert_eq!(rig.actions(), [answer, LinkAction::Disconnect]);
         rig.connect();
         rig.settle();
-        assert!(rig.backplane.is_accepted());
+        assert!(rig.backplane.is_up());
     }
 }
 
@@ -658,7 +658,7 @@ fn message_with_a_malformed_reply_is_sent_again_in_its_place() {
     rig.answer("+OK\r\n");
     rig.connect();
     let mut serials = Vec::new();
-    while !rig.backplane.is_accepted() {
+    while !rig.backplane.is_up() {
         if rig.actions().contains(&LinkAction::Register) {
             rig.backplane.register(&[]);
         }
@@ -680,7 +680,7 @@ fn publisher_of_a_message_that_was_trimmed_meanwhile_is_answered() {
         rig.commands();
         rig.reconnect();
         let (mut delivered, mut is_subscribed, mut is_appended) = (Vec::new(), false, false);
-        while !rig.backplane.is_accepted() {
+        while !rig.backplane.is_up() {
             let actions = rig.actions();
             if actions.contains(&LinkAction::Register) {
                 rig.backplane.register(&[]);

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use chinwag::access::LoginToken;
 use chinwag::chat::{ClientId, Placed};
 use chinwag::protocol::{
-    Arrival, Body, Change, Dialect, Epoch, Event, Facts, Holder, LocalEvent, Members, Message, MessageId,
-    MessageKind, Moderation, Order, Payload, Position, Presence, Problem, RemoteEvent, Request, RoomPosition,
-    Sender, Topic, UniqueId,
+    Arrival, Body, Change, Dialect, Epoch, Event, Facts, Gap, Holder, LocalEvent, Members, Message,
+    MessageId, MessageKind, Moderation, Order, Payload, Position, Presence, Problem, RemoteEvent, Request,
+    RoomPosition, Sender, Topic, UniqueId,
 };
 use chinwag::text::{Name, RoomName};
 
@@ -145,7 +145,7 @@ fn position(talk: &Talk) -> Option<RoomPosition> {
     talk.chat.position(&RoomName::lobby())
 }
 
-fn synced(epoch: Epoch, seq: u64, missed: Option<Option<u64>>) -> RemoteEvent {
+fn synced(epoch: Epoch, seq: u64, missed: Gap) -> RemoteEvent {
     RemoteEvent::Synced { room: RoomName::lobby(), epoch, seq, missed, topic: None }
 }
 
@@ -627,13 +627,13 @@ fn read_room_goes_on_after_its_position() {
     let mut talk = two();
     talk.commits("lobby", placed(says(1, "old"), Order::At(1)));
     let epoch = position(&talk).expect("a position").epoch;
-    assert_eq!(talk.receives(synced(epoch, 1, None)), [], "nothing is missing");
+    assert_eq!(talk.receives(synced(epoch, 1, Gap::Nothing)), [], "nothing is missing");
     let loss = [announce([ANN, BOB], lost(Some(6))), goes_on(epoch, 7)];
-    assert_eq!(talk.receives(synced(epoch, 7, Some(Some(6)))), loss);
+    assert_eq!(talk.receives(synced(epoch, 7, Gap::Count(6))), loss);
     talk.commits("lobby", placed(says(2, "new"), Order::At(8)));
     assert_eq!(kept(&mut talk), [(1, "old".into()), (8, "new".into())]);
     let loss = [announce([ANN, BOB], lost(None)), goes_on(epoch, 8)];
-    assert_eq!(talk.receives(synced(epoch, 8, Some(None))), loss);
+    assert_eq!(talk.receives(synced(epoch, 8, Gap::Unknown)), loss);
 }
 
 #[test]
@@ -642,10 +642,14 @@ fn room_in_another_epoch_forgets_what_it_had() {
     talk.commits("lobby", placed(says(1, "old"), Order::At(9)));
     let other = Epoch { process: THERE, room: 3 };
     let loss = [announce([ANN, BOB], lost(None)), goes_on(other, 0)];
-    assert_eq!(talk.receives(synced(other, 0, Some(None))), loss);
+    assert_eq!(talk.receives(synced(other, 0, Gap::Unknown)), loss);
     let third = Epoch { process: THERE, room: 4 };
-    assert_eq!(talk.receives(synced(third, 0, None)), [goes_on(third, 0)], "clients need the new epoch");
-    talk.receives(synced(other, 0, None));
+    assert_eq!(
+        talk.receives(synced(third, 0, Gap::Nothing)),
+        [goes_on(third, 0)],
+        "clients need the new epoch"
+    );
+    talk.receives(synced(other, 0, Gap::Nothing));
     assert_eq!((kept(&mut talk), position(&talk)), (vec![], None));
     assert_eq!(talk.chat.census().history_bytes, 0);
     talk.commits("lobby", placed(says(2, "new"), Order::At(1)));
@@ -662,7 +666,7 @@ fn topic_is_read_with_the_room_and_an_unused_room_is_closed() {
         room: dev(),
         epoch: Epoch { process: THERE, room: 3 },
         seq: 40,
-        missed: None,
+        missed: Gap::Nothing,
         topic,
     };
     let rooms = |talk: &Talk| talk.chat.census().rooms;
@@ -687,7 +691,7 @@ fn topic_is_read_with_the_room_and_an_unused_room_is_closed() {
 fn newcomer_is_told_the_position_of_the_room() {
     let mut talk = two();
     let other = Epoch { process: THERE, room: 3 };
-    talk.receives(synced(other, 40, None));
+    talk.receives(synced(other, 40, Gap::Nothing));
     let (now, mut effects) = (talk.now, Vec::new());
     talk.chat.enter(CY, 3, arrival(Dialect::Json, "cy", "lobby"), (now, &ALONE), &mut effects);
     let told = |effect: &chinwag::chat::Effect| match effect {

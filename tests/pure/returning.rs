@@ -2,7 +2,7 @@
 
 use chinwag::chat::{Chat, ClientId, Effect};
 use chinwag::config::Config;
-use chinwag::protocol::{Arrival, Body, Dialect, Epoch, Event, LocalEvent, Position, RemoteEvent};
+use chinwag::protocol::{self, Arrival, Body, Dialect, Epoch, Event, LocalEvent, Position, RemoteEvent};
 use chinwag::text::RoomName;
 use chinwag::time::{Moment, Now};
 
@@ -83,7 +83,7 @@ impl Lobby {
     }
 
     /// Another process has numbered up to `seq`.
-    fn synced(&mut self, epoch: Epoch, seq: u64, missed: Option<Option<u64>>) -> Vec<Outcome> {
+    fn synced(&mut self, epoch: Epoch, seq: u64, missed: protocol::Gap) -> Vec<Outcome> {
         let event = RemoteEvent::Synced { room: RoomName::lobby(), epoch, seq, missed, topic: None };
         self.run(|chat, now, effects| chat.apply_remote(event, now, effects))
     }
@@ -146,7 +146,7 @@ fn pieces_are_sent_up_to_the_end_and_then_live_messages() {
 fn listener_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_messages() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
-    assert_eq!(lobby.synced(OTHER, 40, Some(None)), [Gap(None), At(40)]);
+    assert_eq!(lobby.synced(OTHER, 40, protocol::Gap::Unknown), [Gap(None), At(40)]);
     assert_eq!(lobby.left_out(), [BOB], "its position is not that of the others");
     assert_eq!(lobby.goes_on(), [Gap(Some(3)), At(40)], "what it was not sent is gone");
     assert_eq!(lobby.publish(1), [Said(41)]);
@@ -157,7 +157,7 @@ fn listener_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_m
 fn listener_that_catches_up_is_told_of_messages_that_are_lost_meanwhile() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
-    assert_eq!(lobby.synced(OWN, 9, Some(Some(4))), [Gap(Some(4)), At(9)]);
+    assert_eq!(lobby.synced(OWN, 9, protocol::Gap::Count(4)), [Gap(Some(4)), At(9)]);
     assert_eq!(lobby.left_out(), [BOB], "its position is not that of the others");
     assert_eq!(lobby.goes_on(), [Said(3), Said(4)]);
     lobby.publish(1);
