@@ -133,7 +133,7 @@ impl<N: Net> Server<N> {
     ) {
         let mut questions = Vec::new();
         let (request, tag, facts) = match request {
-            Ok(request) if self.may_ask() => {
+            Ok(request) if self.has_link() => {
                 questions = self.fanout.chat().questions(token.into(), &request, self.now);
                 match self.answers(token, &questions, Then::Request(request, tag)) {
                     Some((facts, Then::Request(request, tag))) => (Ok(request), tag, facts),

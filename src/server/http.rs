@@ -69,7 +69,7 @@ impl<N: Net> Server<N> {
                 self.respond_in(token, &response, &form);
             }
             Ok((action, authentication)) => {
-                let questions = if self.may_ask() {
+                let questions = if self.has_link() {
                     self.questions_of(&action, &authentication.identity())
                 } else {
                     Vec::new()

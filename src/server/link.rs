@@ -22,7 +22,7 @@ use crate::time::Moment;
 const FIRST_SLOT: u32 = 1 << 31;
 
 /// Budget for reads of one socket per tick.
-const TURN_BYTES: usize = 256 * 1024;
+const LINK_TURN_BYTES: usize = 256 * 1024;
 
 /// The log's reason for the end of input.
 const CLOSED: &str = "it has closed the connection";
@@ -132,9 +132,11 @@ impl<N: Net> Server<N> {
     }
 
     fn read_link(&mut self, link: Link) {
-        let mut bytes_left = TURN_BYTES;
+        let mut bytes_left = LINK_TURN_BYTES;
         // At least one read per tick. Otherwise busy clients could starve the link until it times out.
-        while bytes_left == TURN_BYTES || (bytes_left > 0 && self.fanout.arena().open_bytes() < TICK_BYTES) {
+        while bytes_left == LINK_TURN_BYTES
+            || (bytes_left > 0 && self.fanout.arena().open_bytes() < TICK_BYTES)
+        {
             let Some(linked) = &mut self.linked else {
                 debug_assert!(false, "only a process with a link reads it");
                 return;

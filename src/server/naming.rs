@@ -34,7 +34,7 @@ impl<N: Net> Server<N> {
             self.scratch.consume(bytes);
             return Ok(input);
         };
-        if !self.has_answers_for(token, request) {
+        if !self.require_answers_for(token, request) {
             return Err(NextStep::Stop);
         }
         let followed = line::has_more_input(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
@@ -93,10 +93,10 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Whether the answers of other processes are here that decide about a line of a client without a name. It may enter as a
-    /// guest too. If not, they are asked for, and the line is decoded again then.
-    fn has_answers_for(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
-        if !self.may_ask() {
+    /// Returns whether the answers of other processes are here that decide about a line of a client without a name. If not, asks
+    /// the questions, and the line is decoded again then. The client may enter as a guest too.
+    fn require_answers_for(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
+        if !self.has_link() {
             return true;
         }
         let (chat, id) = (self.fanout.chat(), token.into());
@@ -105,7 +105,7 @@ impl<N: Net> Server<N> {
             true => chat.questions(id, &Request::StayGuest, self.now),
             false => own,
         };
-        self.has_answers(token, &questions, Then::Decode)
+        self.require_answers(token, &questions, Then::Decode)
     }
 
     /// Handles the silence of a client that waits for the server: it enters, or its line is handled as an answer.
@@ -126,11 +126,11 @@ impl<N: Net> Server<N> {
 
     /// Lets a client enter that has sent nothing.
     fn end_first_silence(&mut self, token: Token) {
-        let questions = match self.may_ask() {
+        let questions = match self.has_link() {
             true => self.fanout.chat().questions(token.into(), &Request::StayGuest, self.now),
             false => Vec::new(),
         };
-        if self.has_answers(token, &questions, Then::Silence) {
+        if self.require_answers(token, &questions, Then::Silence) {
             self.enter_as_guest(token);
         }
     }

@@ -42,7 +42,7 @@ fn asker_of(token: Token) -> u64 {
 impl<N: Net> Server<N> {
     /// Adds a client whose request has its name and its room to the chat.
     pub(super) fn enter_chat(&mut self, token: Token, arrival: Box<Arrival>) {
-        let questions = match self.may_ask() {
+        let questions = match self.has_link() {
             true => self.fanout.chat().questions_of_arrival(token.serial, &arrival),
             false => Vec::new(),
         };
@@ -55,8 +55,8 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Whether there are other processes that may know more.
-    pub(super) fn may_ask(&self) -> bool {
+    /// Whether there may be other processes.
+    pub(super) fn has_link(&self) -> bool {
         self.linked.is_some()
     }
 
@@ -80,8 +80,9 @@ impl<N: Net> Server<N> {
         None
     }
 
-    /// The same for a client whose input is decoded again: the answers stay for the request in it.
-    pub(super) fn has_answers(&mut self, token: Token, questions: &[Question], then: Then) -> bool {
+    /// Returns whether the questions are answered, and asks them if not. The answers stay for the request in the input, which is
+    /// decoded again then.
+    pub(super) fn require_answers(&mut self, token: Token, questions: &[Question], then: Then) -> bool {
         let found = self.linked.as_ref().and_then(|linked| linked.asked.get(token.slot));
         let is_answered = found.is_some_and(|asked| {
             asked.token == token && asked.facts.is_some() && asked.questions == questions
