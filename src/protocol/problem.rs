@@ -168,10 +168,10 @@ impl fmt::Display for Problem {
                 write!(f, "the name {name} is taken: it looks like {holder}, who is here. choose another")
             }
             Problem::NameLost { name, to } if name.same_as(to.as_str()) => {
-                write!(f, "somebody on another server had the name {to} before you")
+                write!(f, "somebody on another server has the name {to} now")
             }
             Problem::NameLost { name, to } => {
-                write!(f, "somebody on another server had the name {to} before you, and {name} looks like it")
+                write!(f, "somebody on another server has the name {to} now, and {name} looks like it")
             }
             Problem::NoSuchClient(name) => write!(f, "nobody is called {name}. /who lists the names"),
             Problem::BadRoomName(error) => write!(f, "{error}"),

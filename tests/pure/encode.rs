@@ -218,11 +218,11 @@ fn problems() -> Vec<(Problem, &'static str)> {
         ),
         (
             Problem::NameLost { name: name("ann"), to: name("Ann") },
-            "somebody on another server had the name Ann before you",
+            "somebody on another server has the name Ann now",
         ),
         (
             Problem::NameLost { name: name("ann"), to: name("аnn") },
-            "somebody on another server had the name аnn before you, and ann looks like it",
+            "somebody on another server has the name аnn now, and ann looks like it",
         ),
         (Problem::NoSuchClient(text("zed")), "nobody is called zed. /who lists the names"),
         (Problem::BadRoomName(RoomNameError::Empty), "a room name needs at least one character"),

@@ -310,7 +310,7 @@ fn name_taken_twice_during_an_outage_stays_with_one_client() {
             if line == "[ann] hi" {
                 break true;
             }
-            if line == "-- somebody on another server had the name zed before you" {
+            if line == "-- somebody on another server has the name zed now" {
                 client.skip_to("-- you are now guest-");
                 break false;
             }

@@ -309,7 +309,7 @@ fn names_taken_twice_while_redis_is_away_are_settled_when_it_is_back() {
     cluster.set_redis_down(false, true);
     cluster.pass(10 * SECOND);
     let lines = guests.map(|guest| cluster.unread(guest));
-    let told = "-- somebody on another server had the name ann before you".to_string();
+    let told = "-- somebody on another server has the name ann now".to_string();
     let lost: Vec<usize> = (0..2).filter(|index| lines[*index].contains(&told)).collect();
     let [lost] = lost[..] else {
         panic!("{lines:?}");
