@@ -230,7 +230,7 @@ fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_block() {
     // Sixty sealed blocks of the arena, over the limit.
     (0..320).for_each(|_| talk(&mut stage));
     let passes = stage.server.metrics().compactions - before;
-    assert!((1..=12).contains(&passes), "{passes} passes for sixty pages");
+    assert!((5..=8).contains(&passes), "{passes} passes for sixty pages");
     assert!(stage.server.metrics().dropped_memory > 0);
     stage.end();
 }

@@ -7,6 +7,7 @@ use chinwag::net::Signal;
 
 use crate::cluster::Cluster;
 use crate::stage::Stage;
+use crate::web::get;
 use crate::world::{Weather, Wire};
 
 /// Rounds of talk after which the moving averages are stable.
@@ -31,7 +32,11 @@ struct Room {
 
 impl Room {
     fn new(flags: &str, write_micros: u16) -> Room {
-        let mut stage = Stage::new(&format!("--rate off --line-max 64k --announce-max 0 {flags}"));
+        Room::with(&format!("--line-max 64k {flags}"), write_micros)
+    }
+
+    fn with(flags: &str, write_micros: u16) -> Room {
+        let mut stage = Stage::new(&format!("--rate off --announce-max 0 {flags}"));
         let (ann, bob) = (stage.join("ann"), stage.join("bob"));
         let listeners = (0..LISTENERS).map(|number| stage.join(&format!("l{number}"))).collect();
         stage.world().weather = Weather { write_micros, ..Weather::default() };
@@ -70,11 +75,17 @@ impl Room {
         self.stage.say(self.ann, "first");
         let mut parts = Vec::new();
         while parts.iter().sum::<u64>() < (LISTENERS + 1 - stalled) as u64 {
-            let writes = self.stage.world().writes;
-            self.stage.tick();
-            parts.push(self.stage.world().writes - writes);
+            let writes = self.tick_writes();
+            parts.push(writes);
         }
         parts
+    }
+
+    /// Runs a tick, and returns its writes.
+    fn tick_writes(&mut self) -> u64 {
+        let writes = self.stage.world().writes;
+        self.stage.tick();
+        self.stage.world().writes - writes
     }
 
     /// Has `ann` send a line, and `bob` another while the server sleeps, if it does. Returns how long it slept.
@@ -349,4 +360,71 @@ fn shutdown_notice_is_not_sent_in_parts() {
     room.stage.world().signal(Signal::Terminate);
     room.stage.run();
     assert_eq!(room.unread(), ["ann: first", "-- the server is shutting down"]);
+}
+
+#[test]
+fn round_without_room_for_the_next_line_is_ended_at_once() {
+    // A round takes 64 KiB, and a line counts twice before it is encoded.
+    let flags = "--write-buffer 128k --line-max 24k --message-max 24k";
+    let mut room = Room::with(flags, MANY_PARTS_MICROS);
+    room.talk(LONG, false);
+    let text = "x".repeat(20_000);
+    let mut writes = Vec::new();
+    for _ in 0..4 {
+        room.stage.say(room.ann, &text);
+        writes.push(room.tick_writes());
+        assert!(room.stage.server.arena().open_bytes() < LONG_BYTES);
+    }
+    assert_eq!(writes, [3, 3, 16, 3], "the third line waits for the end of the round");
+    room.stage.run();
+    assert_eq!(room.unread().len(), 4);
+    room.stage.end();
+}
+
+#[test]
+fn round_with_long_answers_is_ended_when_the_open_block_is_long() {
+    let mut room = Room::new("--coalesce off --history 40", MANY_PARTS_MICROS);
+    room.talk(LONG, false);
+    room.talk_of(&"x".repeat(4_000), 40, false);
+    let mut longest = 0;
+    for _ in 0..100 {
+        room.stage.say(room.ann, "so");
+        room.stage.say(room.bob, "/history 8");
+        room.stage.tick();
+        room.stage.read_eagerly();
+        longest = longest.max(room.stage.server.arena().open_bytes());
+    }
+    // The answer that makes the block that long is freed at the end of its tick.
+    assert!((LONG_BYTES / 2..LONG_BYTES).contains(&longest), "{longest}");
+    room.stage.run();
+    room.stage.end();
+}
+
+#[test]
+fn answers_do_not_count_against_the_round() {
+    let flags = "--coalesce off --write-buffer 64k --write-buffer-soft off --line-max 1k --message-max 1k --history 60";
+    for is_http in [false, true] {
+        // A round takes 32 KiB.
+        let mut room = Room::with(flags, MANY_PARTS_MICROS);
+        room.talk(LONG, false);
+        room.talk_of(&"x".repeat(900), 60, false);
+        let programs = [(); 2].map(|()| room.stage.connect_http());
+        room.stage.run();
+        let lines = ["a", "b"].map(|letter| letter.repeat(1_000));
+        room.stage.say(room.ann, &lines[0]);
+        for program in programs {
+            match is_http {
+                true => room.stage.send(program, get("/rooms/lobby/messages?limit=60").as_bytes()),
+                false => room.stage.say(room.bob, "/history 60"),
+            }
+        }
+        let first = room.tick_writes();
+        let answer_bytes = room.stage.server.arena().open_bytes();
+        assert!((28_000..LONG_BYTES).contains(&answer_bytes), "{is_http}: {answer_bytes}");
+        room.stage.say(room.ann, &lines[1]);
+        assert_eq!((first, room.tick_writes()), (3, 3), "{is_http}: the round goes on");
+        room.stage.run();
+        assert_eq!(room.unread(), lines.map(|line| format!("ann: {line}")));
+        room.stage.end();
+    }
 }

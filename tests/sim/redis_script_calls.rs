@@ -1,0 +1,188 @@
+//! Single calls of the scripts in the virtual Redis: what each changes, and what it leaves.
+
+use std::collections::BTreeMap;
+
+use crate::redis::{Conn, Redis};
+use crate::redis_itself::{request, text};
+use crate::redis_real::scripts::{PROCESSES, sources};
+
+const NOW_MILLIS: u64 = 1_000;
+const LEASE_MILLIS: &str = "1000";
+
+const ONE: &str = PROCESSES[0];
+const OTHER: &str = PROCESSES[1];
+
+/// A virtual Redis with the prefix `k` of all keys and `c` of all channels, and a client that calls scripts.
+struct Scripts {
+    redis: Redis,
+    caller: Conn,
+    subscriber: Conn,
+    sources: BTreeMap<String, String>,
+}
+
+impl Scripts {
+    /// The room `r` and the channel of each process are subscribed to.
+    fn new() -> Scripts {
+        let mut redis = Redis::new();
+        let (caller, subscriber) = (redis.open(), redis.open());
+        let mut scripts = Scripts { redis, caller, subscriber, sources: sources() };
+        let channels = PROCESSES.map(|process| format!("c@{process}"));
+        let words = ["SUBSCRIBE", "cr"].into_iter().chain(channels.iter().map(String::as_str));
+        scripts.redis.receive(subscriber, &request(words), NOW_MILLIS);
+        scripts.published();
+        scripts
+    }
+
+    /// Sends a command, and returns the reply.
+    fn send<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) -> String {
+        self.redis.receive(self.caller, &request(words), NOW_MILLIS);
+        text(&self.redis.take_output(self.caller))
+    }
+
+    /// Has a process call a script in its first session, and returns the reply.
+    fn call(&mut self, process: &str, name: &str, args: &[&str]) -> String {
+        let source = self.sources[name].clone();
+        let head = ["EVAL", &source, "0", "k", "c", process, "1"];
+        self.send(head.into_iter().chain(args.iter().copied()))
+    }
+
+    /// Gives a process a lease.
+    fn lease(&mut self, process: &str) {
+        self.send(["SET", &format!("k@lease:{process}"), "1", "PX", LEASE_MILLIS]);
+    }
+
+    /// Returns the payloads that were published since the last call.
+    fn published(&mut self) -> Vec<String> {
+        let output = text(&self.redis.take_output(self.subscriber));
+        output.lines().filter(|line| line.starts_with("chinwag ")).map(String::from).collect()
+    }
+
+    fn claims(&self) -> Vec<(String, String)> {
+        self.redis.hash("k@names", NOW_MILLIS).into_iter().collect()
+    }
+
+    fn set(&self, key: &str) -> Vec<String> {
+        self.redis.set(key, NOW_MILLIS).into_iter().collect()
+    }
+}
+
+fn claim(key: &str, process: &str, rest: &str) -> (String, String) {
+    (key.into(), format!("{process} {rest}"))
+}
+
+/// The reply with this text.
+fn reply(words: &str) -> String {
+    format!("${}\n{words}\n", words.len())
+}
+
+#[test]
+fn claim_of_a_process_without_a_lease_does_not_count() {
+    for (alive, answer) in [(true, reply(&format!("{OTHER} 7 0 ann"))), (false, reply(""))] {
+        let mut scripts = Scripts::new();
+        assert_eq!(scripts.call(OTHER, "claim", &["7", "0", "0", "ann", "ann"]), reply(""));
+        scripts.lease(ONE);
+        if alive {
+            scripts.lease(OTHER);
+        }
+        assert_eq!(scripts.call(ONE, "claim", &["3", "0", "0", "ann", "ann"]), answer);
+        let holder = if alive { claim("ann", OTHER, "7 0 ann") } else { claim("ann", ONE, "3 0 ann") };
+        assert_eq!(scripts.claims(), [holder]);
+        let names_of = |process| scripts.set(&format!("k@names:{process}"));
+        assert_eq!((names_of(ONE).len(), names_of(OTHER).len()), if alive { (0, 1) } else { (1, 0) });
+        assert_eq!(scripts.published(), [""; 0], "nobody loses a name");
+    }
+}
+
+#[test]
+fn claim_counts_against_other_clients_of_its_own_process_too() {
+    let mut scripts = Scripts::new();
+    [ONE, OTHER].into_iter().for_each(|process| scripts.lease(process));
+    scripts.call(ONE, "claim", &["3", "0", "0", "ann", "ann"]);
+    let taken = reply(&format!("{ONE} 3 0 ann"));
+    assert_eq!(scripts.call(ONE, "claim", &["4", "0", "0", "Ann", "ann"]), taken);
+    assert_eq!(scripts.call(OTHER, "claim", &["3", "0", "0", "Ann", "ann"]), taken, "the number alone");
+    assert_eq!(scripts.call(ONE, "claim", &["3", "0", "0", "Ann", "ann"]), reply(""), "the client itself");
+    assert_eq!(scripts.claims(), [claim("ann", ONE, "3 0 Ann")]);
+    // The process itself tells its client that it loses its name.
+    assert_eq!(scripts.call(ONE, "claim", &["4", "2", "1", "ann", "ann"]), reply(""));
+    assert_eq!(scripts.published(), [""; 0]);
+    assert_eq!(scripts.call(OTHER, "claim", &["5", "2", "1", "ann", "ann"]), reply(""));
+    assert_eq!(scripts.published(), ["chinwag taken 4 1 ann"]);
+}
+
+#[test]
+fn process_whose_commands_come_after_its_burial_is_listed_again() {
+    for (script, args) in [
+        ("claim", &["1", "0", "0", "ann", "ann"][..]),
+        ("enter", &["r", r#"1 "ann""#, "9", "{}"]),
+        ("members", &["r", "9", r#"1 "ann""#]),
+    ] {
+        let mut scripts = Scripts::new();
+        scripts.call(ONE, "bury", &[ONE, "9", ""]);
+        scripts.call(ONE, script, args);
+        assert_eq!(scripts.set("k@processes"), [ONE], "{script}");
+        scripts.call(OTHER, "bury", &[ONE, "9", ""]);
+        assert_eq!((scripts.claims().len(), scripts.set("k@processes").len()), (0, 0), "{script}");
+        assert_eq!(scripts.redis.keys(NOW_MILLIS), [""; 0], "{script}: nothing is left");
+    }
+}
+
+#[test]
+fn names_of_a_dead_process_are_freed_and_not_those_that_others_were_given_since() {
+    for name in ["ann".to_string(), format!("a {ONE} b")] {
+        let mut scripts = Scripts::new();
+        scripts.call(ONE, "claim", &["1", "0", "0", "old", "ann", "old"]);
+        // Its list has the name of another process's client, too.
+        scripts.call(OTHER, "claim", &["2", "0", "0", &name, "ann"]);
+        scripts.send(["SADD", &format!("k@names:{ONE}"), "ann"]);
+        scripts.call(OTHER, "bury", &[ONE, "9", ""]);
+        assert_eq!(scripts.claims(), [claim("ann", OTHER, &format!("2 0 {name}"))]);
+        assert_eq!(scripts.set(&format!("k@names:{ONE}")), [""; 0]);
+    }
+}
+
+#[test]
+fn client_does_not_release_the_name_of_one_whose_number_begins_with_its_own() {
+    let mut scripts = Scripts::new();
+    for (process, serial, name) in [(ONE, "1", "ann"), (ONE, "12", "bob"), (OTHER, "1", "cy")] {
+        scripts.call(process, "claim", &[serial, "0", "0", name, name]);
+    }
+    assert_eq!(scripts.call(ONE, "release", &["1", "bob", "cy"]), ":0\n");
+    assert_eq!(scripts.claims().len(), 3);
+    assert_eq!(scripts.call(ONE, "release", &["1", "ann", "bob", "cy"]), ":1\n");
+    assert_eq!(scripts.claims(), [claim("bob", ONE, "12 0 bob"), claim("cy", OTHER, "1 0 cy")]);
+    assert_eq!(scripts.set(&format!("k@names:{ONE}")), ["bob"]);
+}
+
+#[test]
+fn list_of_rooms_has_as_many_of_the_largest_as_were_asked_for() {
+    let mut scripts = Scripts::new();
+    for (room, members) in [("a", 1), ("b", 3), ("c", 2)] {
+        for serial in 0..members {
+            scripts.call(ONE, "enter", &[room, &format!("{serial} \"ann\""), "0", "{}"]);
+        }
+    }
+    let room = |name: &str, members: u8| format!("{}{}", reply(name), reply(&members.to_string()));
+    for (most, listed) in [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("9", 3)] {
+        let rooms = [room("b", 3), room("c", 2), room("a", 1)][..listed].concat();
+        let answer = format!("*{}\n:3\n{rooms}", 1 + 2 * listed);
+        assert_eq!(scripts.call(ONE, "rooms", &[most]), answer, "{most}");
+    }
+}
+
+#[test]
+fn replaced_members_are_announced_in_a_room_of_exactly_the_limit() {
+    for (most, announced) in [("3", 2), ("2", 1), ("1", 0)] {
+        let mut scripts = Scripts::new();
+        // Another process has one of the members.
+        scripts.call(OTHER, "enter", &["r", r#"5 "eve""#, "0", "{}"]);
+        scripts.call(ONE, "members", &["r", "0", r#"1 "ann""#, r#"2 "bob""#]);
+        assert_eq!(scripts.published(), [""; 0]);
+        assert_eq!(scripts.call(ONE, "members", &["r", most]), ":1\n");
+        let [ann, bob] = [("1", "ann", 2), ("2", "bob", 1)].map(|(serial, name, left)| {
+            format!("chinwag - - {left} {{\"left\":{{\"by\":\"{ONE}-{serial}\",\"name\":\"{name}\"}}}}")
+        });
+        assert_eq!(scripts.published(), [ann, bob][2 - announced..], "{most}");
+        assert_eq!(scripts.set(&format!("k@rooms:{ONE}")), [""; 0], "it has no members there");
+    }
+}
