@@ -140,8 +140,7 @@ fn one_of_two_look_alikes_given_while_redis_is_away_becomes_a_guest_and_is_told(
         assert_eq!(lost.len(), 1, "{lines:?}");
         let [lost, kept] = if lost == [0] { [one, other] } else { [other, one] };
         let lines = lines.concat();
-        let told =
-            format!("-- somebody on another server has the name {kept} now, and {lost} looks like it");
+        let told = format!("-- somebody on another server has the name {kept} now, and {lost} looks like it");
         assert_eq!(lines.iter().filter(|line| **line == told).count(), 1, "{lines:?}");
         let names = cluster.who(guests[0]);
         assert!(
