@@ -434,7 +434,7 @@ fn login_command_is_never_sent_as_a_message() {
     wait_for_line(&ann, "You are logged in as bea (user)");
     ann.say("that was all");
     bob.expect("bea: that was all");
-    assert_eq!(ann.texts(), ["that was all"]);
+    ann.expect_texts(&["that was all"]);
     let shown = ann.value("document.body.innerText", json!([])).to_string();
     assert!(!shown.contains(BEAS_TOKEN), "{shown}");
 }

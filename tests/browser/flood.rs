@@ -181,7 +181,7 @@ fn joins_and_leaves_displace_no_message() {
     bob.say("that was all");
     ann.expect("that was all");
     assert_eq!(elements(&ann, "#entries .line"), 100);
-    assert_eq!(ann.texts(), ["to be kept", "that was all"]);
+    ann.expect_texts(&["to be kept", "that was all"]);
 }
 
 #[test]

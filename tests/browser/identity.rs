@@ -29,7 +29,7 @@ fn message_published_under_the_readers_name_is_not_shown_as_the_readers_own() {
 
     bob.expect("ann: the same");
     ann.see(".own.sent + .own.sent, .own.sent ~ .own.sent");
-    assert_eq!(ann.texts(), ["mine", "I resign", "the same", "the same"]);
+    ann.expect_texts(&["mine", "I resign", "the same", "the same"]);
     assert_eq!(ann.all(".own .text"), ["mine", "the same"]);
     assert_eq!(ann.all(".message:not(.own) .via"), ["via http"; 2]);
     assert_eq!(ann.all(".own .via, .failed"), Vec::<String>::new());

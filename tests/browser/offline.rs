@@ -35,7 +35,7 @@ fn page_catches_up_on_messages_sent_while_it_was_offline() {
     ann.see(".own.sent");
     bob.say("after");
     ann.expect("after");
-    assert_eq!(ann.texts(), ["before", "one", "two", "three", "written meanwhile", "after"]);
+    ann.expect_texts(&["before", "one", "two", "three", "written meanwhile", "after"]);
     assert_eq!(ann.all(".gap, .failed"), Vec::<String>::new());
     assert_eq!(bob.count("ann: written meanwhile"), 1);
 }
@@ -61,7 +61,7 @@ fn page_says_how_much_it_missed() {
     proxy.mend(server.http());
 
     ann.expect(&SAID.to_string());
-    assert_eq!(ann.texts(), ["before", "5", "6", "7", "8", "9"]);
+    ann.expect_texts(&["before", "5", "6", "7", "8", "9"]);
     assert_eq!(ann.all(".gap span"), ["You missed 4 messages"]);
 }
 
@@ -86,7 +86,7 @@ fn page_notices_that_the_server_was_restarted() {
     cy.expect("-- ann joined");
     cy.say("welcome back");
     ann.expect("welcome back");
-    assert_eq!(ann.texts(), ["one", "two", "three", "in the new one", "welcome back"]);
+    ann.expect_texts(&["one", "two", "three", "in the new one", "welcome back"]);
     assert_eq!(ann.all(".gap span"), ["You may have missed messages"]);
 }
 
@@ -114,7 +114,7 @@ fn page_gets_what_was_said_while_its_process_did_not_follow_the_room() {
     bob.expect("-- ann joined");
     bob.say("two");
     ann.expect("two");
-    assert_eq!(ann.texts(), ["one", "meanwhile", "two"]);
+    ann.expect_texts(&["one", "meanwhile", "two"]);
 
     // The page reconnects to another process that has received `two`, and was not subscribed since.
     proxy.cut();
@@ -128,7 +128,7 @@ fn page_gets_what_was_said_while_its_process_did_not_follow_the_room() {
     cy.expect("-- ann joined");
     cy.say("three");
     ann.expect("three");
-    assert_eq!(ann.texts(), ["one", "meanwhile", "two", "three"]);
+    ann.expect_texts(&["one", "meanwhile", "two", "three"]);
     assert_eq!(ann.all(".gap, .failed"), Vec::<String>::new());
 }
 
@@ -163,6 +163,6 @@ fn page_that_reconnects_to_another_process_shows_missed_messages_once() {
     cy.expect("-- ann joined");
     cy.say("five");
     ann.expect("five");
-    assert_eq!(ann.texts(), ["zero", "one", "two", "three", "four", "five"]);
+    ann.expect_texts(&["zero", "one", "two", "three", "four", "five"]);
     assert_eq!(ann.all(".gap, .failed"), Vec::<String>::new());
 }

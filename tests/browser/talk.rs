@@ -71,11 +71,11 @@ fn unread_messages_are_counted_and_private_ones_are_separate() {
     ann.click("#request-list button:not(.quiet)");
     title(&ann, "(1) bob – chinwag");
     unread(&ann, "#private-list", "bob", "");
-    assert_eq!(ann.texts(), ["psst", "here"]);
+    ann.expect_texts(&["psst", "here"]);
     ann.say("what is it?");
     bob.expect("[ann] what is it?");
     ann.see(".own.sent");
-    assert_eq!(ann.texts(), ["psst", "here", "what is it?"]);
+    ann.expect_texts(&["psst", "here", "what is it?"]);
 
     ann.click("#room-list .row");
     title(&ann, "#lobby – chinwag");

@@ -179,6 +179,16 @@ impl Page<'_> {
         }
     }
 
+    /// Waits until the page shows exactly these messages. The receipt of an own one may come after others have the message.
+    #[track_caller]
+    pub fn expect_texts(&self, expected: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.texts() != expected && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(self.texts(), expected);
+    }
+
     /// Returns the texts of the open conversation's messages.
     pub fn texts(&self) -> Vec<String> {
         self.all("#entries .message .text")
