@@ -23,7 +23,7 @@ pub enum Problem {
         name: Name,
         holder: Name,
     },
-    /// A client of another process had the name, or a confusable one, earlier. The client gets a guest name.
+    /// A client of another process has the name, or a confusable one. The client gets a guest name.
     NameLost {
         name: Name,
         to: Name,

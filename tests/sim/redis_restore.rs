@@ -155,7 +155,7 @@ fn name_that_two_clients_got_during_an_outage_is_that_of_the_first_to_register()
     cluster.pass(10 * SECOND);
     let guests = [ann, bob].map(|guest| {
         let lines = cluster.unread(guest);
-        lines.iter().filter(|line| line.contains("had the name ")).count()
+        lines.iter().filter(|line| line.contains("on another server has the name ")).count()
     });
     assert_eq!(guests[0] + guests[1], 1, "{guests:?}");
     let names = cluster.who(ann);

@@ -234,7 +234,7 @@ fn one_of_two_crowds_with_the_same_names_become_guests_after_an_outage() {
     crowds.iter().for_each(|crowd| _ = count_readers(&mut cluster, crowd, ""));
     cluster.set_redis_down(false, true);
     cluster.pass(15 * SECOND);
-    let lost = crowds.map(|crowd| count_readers(&mut cluster, &crowd, "had the name "));
+    let lost = crowds.map(|crowd| count_readers(&mut cluster, &crowd, "on another server has the name "));
     assert_eq!(lost[0] + lost[1], CROWD, "{lost:?}");
     for process in 0..2 {
         let census = cluster.stage(process).server.chat().census();
