@@ -158,7 +158,7 @@ impl LinkCommand {
         }
     }
 
-    /// Whether the next sessions repeat the command without a notice to clients, even if they were told that the link is down.
+    /// Whether each session sends such a command by itself, even after clients were told that the link is down.
     pub fn is_repeated(&self) -> bool {
         use LinkCommand::{Ask, Hello, Load, Members, Proof, Record, Submit, Sync, Table};
         match self {
@@ -230,7 +230,7 @@ impl Queue {
 
     /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded.
     pub fn push(&mut self, mut command: LinkCommand) {
-        // Redis may have one that was sent, with its number and its serial number.
+        // One that was sent keeps its count: Redis may have executed it, and executes no serial number twice.
         if let LinkCommand::Submit(submission) = &mut command
             && !submission.sent
             && let Change::Lost { count } = &mut submission.change

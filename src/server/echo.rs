@@ -1,4 +1,4 @@
-//! The echo of telnet clients. A client must not show the token that is typed. So the server offers to echo the input, and does not
+//! The echo of telnet clients. A token must not be shown while it is typed. So the server offers to echo the input, and does not
 //! (RFC 857). A client is taken for telnet if its line ended with CR, as RFC 854 demands; `nc` sends LF alone, and would print the
 //! command.
 
