@@ -256,7 +256,7 @@ impl Backplane {
     pub(super) fn request_registration(&mut self, rooms: Vec<RoomName>, is_quiet: bool) {
         self.is_registered = false;
         self.set_stage(Stage::Registering { rooms, is_quiet, has_claimed: false });
-        self.drop_replaced();
+        self.drop_replaced(LinkCommand::is_claim);
         self.actions.push_back(LinkAction::Register);
     }
 

@@ -153,6 +153,8 @@ impl Backplane {
             return self.queue.push_for_session(LinkCommand::Proof);
         }
         let (rooms, is_quiet) = (mem::take(rooms), *is_quiet);
+        // The clients have made these changes already, some of them since their names were claimed.
+        self.drop_replaced(LinkCommand::is_presence);
         let mut members: BTreeMap<RoomName, Vec<(u32, Name)>> =
             rooms.into_iter().map(|room| (room, Vec::new())).collect();
         for Presence { client, name, rooms, .. } in clients {
@@ -196,13 +198,13 @@ impl Backplane {
         self.answer_all();
     }
 
-    /// Drops what the registration replaces: claims, and changes of members. The latter are shown to the members here.
-    pub(super) fn drop_replaced(&mut self) {
+    /// Drops the waiting commands that a registration replaces. Changes are shown to the members here.
+    pub(super) fn drop_replaced(&mut self, is_replaced: fn(&LinkCommand) -> bool) {
         for command in self.queue.take_unsent() {
             match command {
-                LinkCommand::Submit(submission) if submission.is_presence() => self.show(*submission),
-                LinkCommand::Release { .. } | LinkCommand::Ask { ask: None, .. } => {}
-                other => self.push(other),
+                command if !is_replaced(&command) => self.push(command),
+                LinkCommand::Submit(submission) => self.show(*submission),
+                _ => {}
             }
         }
     }

@@ -169,6 +169,16 @@ impl LinkCommand {
         }
     }
 
+    /// Whether the registration of all names has the same effect.
+    pub fn is_claim(&self) -> bool {
+        matches!(self, LinkCommand::Release { .. } | LinkCommand::Ask { ask: None, .. })
+    }
+
+    /// Whether the registration of all members has the same effect.
+    pub fn is_presence(&self) -> bool {
+        matches!(self, LinkCommand::Submit(submission) if submission.is_presence())
+    }
+
     /// The serial number of a command that Redis must execute once, and after all with lower numbers.
     pub fn ordered_serial(&self) -> Option<u64> {
         match self {

@@ -415,6 +415,30 @@ fn clients_and_rooms_are_registered_before_the_session_is_accepted() {
 }
 
 #[test]
+fn changes_of_members_during_a_registration_are_shown_here_and_not_sent() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 0);
+    rig.reconnect();
+    rig.commands().iter().for_each(|words| rig.answer_one(words));
+    assert_eq!(rig.command_names(), ["hello"]);
+    rig.answer(&rig.hello.clone());
+    rig.actions();
+    rig.backplane.register(&[]);
+    assert_eq!(rig.command_names(), ["PING"]);
+    // One more joins while names are claimed, and says something.
+    let ticket = rig.backplane.submit(RoomName::lobby(), joined(1));
+    rig.submit("hi");
+    rig.clients = vec![ann(&["lobby"])];
+    rig.answer("+PONG\r\n");
+    assert_eq!(rig.actions(), [LinkAction::Register]);
+    rig.backplane.register(&rig.clients.clone());
+    let (room, order) = (RoomName::lobby(), Order::Unnumbered);
+    let shown = RemoteEvent::Changed { room, change: joined(1), order, ticket: Some(ticket) };
+    assert_eq!(events(rig.actions()), [shown]);
+    assert_eq!(rig.command_names(), ["members", "sync", "append", "PING"]);
+}
+
+#[test]
 fn registration_is_quiet_if_redis_has_lost_its_data_and_left_out_if_the_lease_has_lasted() {
     for (hello, expected) in [(":0", None), (":1", Some("-1"))] {
         let mut rig = Rig::up("");

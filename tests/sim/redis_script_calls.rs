@@ -186,3 +186,63 @@ fn replaced_members_are_announced_in_a_room_of_exactly_the_limit() {
         assert_eq!(scripts.set(&format!("k@rooms:{ONE}")), [""; 0], "it has no members there");
     }
 }
+
+/// A call that changes members of the room `r`, and its arguments before the limit and the entry.
+type Change = (&'static str, Vec<String>);
+
+/// Changes that three clients make one after the other, and the members after each.
+fn random_changes(rng: &mut fastrand::Rng) -> Vec<(Change, BTreeMap<u8, &'static str>)> {
+    let mut members = BTreeMap::new();
+    let mut changes = Vec::new();
+    for _ in 0..rng.usize(1..12) {
+        let (serial, name) = (rng.u8(0..3), ["ann", "bob", "cy"][rng.usize(0..3)]);
+        let member = |name: &str| format!("{serial} \"{name}\"");
+        let change: Change = match members.get(&serial).copied() {
+            None => ("enter", vec!["r".into(), member(name)]),
+            Some(old) if rng.bool() => ("leave", vec!["r".into(), member(old)]),
+            Some(old) => ("rename", vec![member(old), member(name)]),
+        };
+        match change.0 {
+            "leave" => drop(members.remove(&serial)),
+            _ => drop(members.insert(serial, name)),
+        }
+        changes.push((change, members.clone()));
+    }
+    changes
+}
+
+#[test]
+fn members_and_their_number_are_right_after_commands_without_replies_are_repeated() {
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut scripts = Scripts::new();
+        let changes = random_changes(&mut rng);
+        // Redis has executed some, and the process has the replies to some of these.
+        let executed = rng.usize(0..=changes.len());
+        let replied = rng.usize(0..=executed);
+        for ((script, args), _) in changes[..executed].iter().chain(&changes[replied..]) {
+            let rooms: &[&str] = if *script == "rename" { &["r"] } else { &[] };
+            let args = args.iter().map(String::as_str).chain(["9", "{}"]).chain(rooms.iter().copied());
+            scripts.call(ONE, script, &args.collect::<Vec<_>>());
+        }
+        let (_, members) = changes.last().expect("a change");
+        let texts: Vec<String> =
+            members.iter().map(|(serial, name)| format!("{serial} \"{name}\"")).collect();
+        assert_eq!(scripts.set(&format!("k@members:{ONE}:r")), texts, "seed {seed}: {changes:?}");
+        let count = scripts.send(["ZSCORE", "k@rooms", "r"]);
+        let expected = if texts.is_empty() { "$-1\n".into() } else { reply(&texts.len().to_string()) };
+        assert_eq!(count, expected, "seed {seed}: {changes:?}");
+    }
+}
+
+#[test]
+fn rename_to_a_name_that_the_member_has_already_counts_it_once() {
+    let mut scripts = Scripts::new();
+    for member in [r#"1 "ann""#, r#"1 "bob""#, r#"2 "eve""#] {
+        scripts.call(ONE, "enter", &["r", member, "0", "{}"]);
+    }
+    scripts.published();
+    assert_eq!(scripts.call(ONE, "rename", &[r#"1 "ann""#, r#"1 "bob""#, "2", "{}", "r"]), ":1\n");
+    assert_eq!(scripts.published(), ["chinwag - - 2 {}"], "announced, since two are left");
+    assert_eq!(scripts.set(&format!("k@members:{ONE}:r")), [r#"1 "bob""#, r#"2 "eve""#]);
+}
