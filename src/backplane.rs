@@ -46,7 +46,7 @@ use access::TableRead;
 use lifecycle::{Phase, Stage};
 use local::Ask;
 pub use queue::Withdrawal;
-use queue::{LinkCommand, Queue, Submission};
+use queue::{Confirmed, LinkCommand, Queue};
 use rooms::FollowedRooms;
 pub use session::Link;
 
@@ -148,9 +148,8 @@ pub struct Backplane {
     peers: usize,
     rooms: FollowedRooms,
     queue: Queue,
-    /// Changes that Redis has confirmed and that have not come back by the subscription, by their serial numbers. Each is behind
-    /// its number: 0 if an earlier session has appended it, or if it is not kept.
-    confirmed: BTreeMap<u64, (u64, Submission)>,
+    /// By serial number.
+    confirmed: BTreeMap<u64, Confirmed>,
     table_read: TableRead,
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use super::queue::Submission;
 use super::rooms::{FollowedRoom, Following};
 use super::{Backplane, LinkCommand, entry};
 use crate::codec::json;
@@ -260,19 +259,8 @@ impl Backplane {
                 }
             }
         }
-        self.deliver_trimmed(name);
+        // The older ones are not among the entries read: Redis has trimmed them.
+        self.deliver_confirmed(|it| it.is_older && it.submission.room == *name);
         self.ask_about(name);
-    }
-
-    /// Delivers changes of an earlier session that were appended, and that are not among the entries read: Redis has trimmed them.
-    fn deliver_trimmed(&mut self, name: &RoomName) {
-        let is_trimmed = |(seq, it): &(u64, Submission)| *seq == 0 && it.is_appended() && it.room == *name;
-        let trimmed: Vec<u64> =
-            self.confirmed.iter().filter(|(_, it)| is_trimmed(it)).map(|(serial, _)| *serial).collect();
-        for serial in trimmed {
-            if let Some((_, Submission { room, change, .. })) = self.confirmed.remove(&serial) {
-                self.deliver_shown(room, change, serial);
-            }
-        }
     }
 }

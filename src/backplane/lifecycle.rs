@@ -108,14 +108,14 @@ impl Backplane {
                 let address = addresses[(self.attempts as usize - 1) % addresses.len()];
                 self.open(ConnectTarget::Tcp(address), now.moment);
             }
-            Ok(_) => self.fail("its host has no address", "", now.moment),
-            Err(error) => self.fail(&error, "", now.moment),
+            Ok(_) => self.fail("its host has no address", None, now.moment),
+            Err(error) => self.fail(&error, None, now.moment),
         }
     }
 
     /// Ends the session because a connection is broken.
     pub fn broken(&mut self, why: &str, now: Now) {
-        self.fail(why, "", now.moment);
+        self.fail(why, None, now.moment);
     }
 
     /// The time to call [`Backplane::handle_timeout`].
@@ -138,14 +138,14 @@ impl Backplane {
         match &self.phase {
             Phase::Disconnected { retry_at } if *retry_at <= now => self.attempt(now),
             Phase::Resolving { deadline } if *deadline <= now => {
-                self.fail("its name takes too long to resolve", "", now);
+                self.fail("its name takes too long to resolve", None, now);
             }
             Phase::Connecting { deadline, .. } if *deadline <= now => {
-                self.fail("it does not answer", "", now)
+                self.fail("it does not answer", None, now)
             }
             Phase::Active(active) => {
                 match active.answer_by(self.queue.is_waiting(), self.timeout).is_some_and(|by| by <= now) {
-                    true => self.fail("it does not answer", "", now),
+                    true => self.fail("it does not answer", None, now),
                     false => self.send_heartbeat(now),
                 }
             }
@@ -297,15 +297,13 @@ impl Backplane {
     /// Handles an error reply.
     pub(super) fn refused(&mut self, link: Link, error: &str, now: Now) {
         self.counts.errors += 1;
-        let refused = self.queue.oldest().filter(|_| link == Link::Commands);
-        let about = refused.map(LinkCommand::to_string).unwrap_or_default();
-        let mut refused = refused.filter(|command| !command.is_repeated()).cloned();
+        let mut refused = self.queue.oldest().filter(|_| link == Link::Commands).cloned();
+        self.fail(error, refused.as_ref(), now.moment);
         if let Some(LinkCommand::Publish { if_lost, .. }) = &mut refused {
-            // The sender is told below that its message is undelivered.
+            // The end of the session has told the sender that its message is undelivered.
             *if_lost = None;
         }
-        self.fail(error, &about, now.moment);
-        self.refused = refused.or(self.refused.take());
+        self.refused = refused.filter(|command| !command.is_repeated()).or(self.refused.take());
         // The rest of an error is for the log only.
         let code = error.split(' ').next().unwrap_or_default();
         let is_code = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
@@ -313,8 +311,8 @@ impl Backplane {
         self.refusal = fits.then(|| code.into());
     }
 
-    /// Ends the session or the attempt, and schedules the next one. `command` is what Redis has refused, or empty.
-    pub(super) fn fail(&mut self, why: &str, command: &str, now: Moment) {
+    /// Ends the session or the attempt, and schedules the next one.
+    pub(super) fn fail(&mut self, why: &str, refused: Option<&LinkCommand>, now: Moment) {
         match &self.phase {
             Phase::Disconnected { .. } => return,
             Phase::Active(active) if self.is_up() => {
@@ -331,7 +329,8 @@ impl Backplane {
         let reason = why.split(" script: ").next().unwrap_or(why);
         if self.logged_reasons.len() < REASONS_LOGGED_MAX && self.logged_reasons.insert(reason.into()) {
             let (place, retry_ms) = (&self.url.place, pause.as_millis());
-            let command = if command.is_empty() { String::new() } else { format!(" command={command:?}") };
+            let command = refused.map(|refused| format!(" command={:?}", refused.to_string()));
+            let command = command.unwrap_or_default();
             log::warn!("redis down address={place} reason={why:?}{command} retry_ms={retry_ms}");
         }
         self.phase = Phase::Disconnected { retry_at: now + pause };
@@ -340,7 +339,8 @@ impl Backplane {
         self.rooms.held_bytes = 0;
         self.table_read = TableRead::Idle;
         self.actions.push_back(LinkAction::Disconnect);
-        self.deliver_unreturned();
+        // Those that are kept are read in the next session.
+        self.deliver_confirmed(|it| !it.submission.is_appended());
         for command in self.queue.take() {
             match command {
                 LinkCommand::Publish { if_lost: Some(if_lost), .. } => self.handle_lost(if_lost),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::command::{hex, keys_of};
-use super::queue::{IfLost, Submission, Withdrawal};
+use super::queue::{Confirmed, IfLost, Submission, Withdrawal};
 use super::rooms::Following;
 use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, forward, session};
 use crate::codec::resp;
@@ -185,9 +185,7 @@ impl Backplane {
 
     /// Shows all waiting changes to the members here, and answers all questions. Only changes that Redis keeps go on waiting.
     pub(super) fn detach(&mut self) {
-        for (serial, (_, Submission { room, change, .. })) in mem::take(&mut self.confirmed) {
-            self.deliver_shown(room, change, serial);
-        }
+        self.deliver_confirmed(|_| true);
         for command in self.queue.take_unsent() {
             match command {
                 LinkCommand::Submit(submission) => self.show(*submission),
@@ -232,14 +230,15 @@ impl Backplane {
         self.deliver(RemoteEvent::Changed { room, change, order, ticket: Some(ticket) });
     }
 
-    /// Delivers the changes that the others have seen, and that did not come back before the session ended. Those that are kept
-    /// are read in the next one.
-    pub(super) fn deliver_unreturned(&mut self) {
-        for (serial, (seq, submission)) in mem::take(&mut self.confirmed) {
-            match submission.is_appended() {
-                true => drop(self.confirmed.insert(serial, (seq, submission))),
-                false => self.deliver_shown(submission.room, submission.change, serial),
+    /// Delivers the confirmed changes that won't come back.
+    pub(super) fn deliver_confirmed(&mut self, is_overdue: impl Fn(&Confirmed) -> bool) {
+        for (serial, confirmed) in mem::take(&mut self.confirmed) {
+            if !is_overdue(&confirmed) {
+                self.confirmed.insert(serial, confirmed);
+                continue;
             }
+            let Submission { room, change, .. } = confirmed.submission;
+            self.deliver_shown(room, change, serial);
         }
     }
 
@@ -310,7 +309,7 @@ impl Backplane {
     pub(super) fn unfollow(&mut self, room: RoomName) {
         // Nobody is here to see them.
         let actions = &mut self.actions;
-        self.confirmed.retain(|ticket, (_, submission)| {
+        self.confirmed.retain(|ticket, Confirmed { submission, .. }| {
             let goes = submission.room == room;
             if goes {
                 actions.push_back(LinkAction::Kept { ticket: *ticket, seq: 0, is_followed: false });

@@ -81,6 +81,14 @@ pub struct Submission {
     pub sent: bool,
 }
 
+/// A submission that Redis has confirmed, and that has not come back by the subscription.
+#[derive(Debug)]
+pub struct Confirmed {
+    pub submission: Submission,
+    /// Whether an earlier session has appended it to the stream. Redis may have trimmed it since.
+    pub is_older: bool,
+}
+
 /// The outcome of withdrawing a submission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Withdrawal {

@@ -11,7 +11,7 @@ use crate::text::{Name, RoomName};
 use crate::time::Now;
 
 use super::command::SCRIPTS;
-use super::queue::Submission;
+use super::queue::{Confirmed, Submission};
 use super::rooms::FollowedRoom;
 
 /// The payload by which `hello` tries to publish.
@@ -111,13 +111,12 @@ impl Backplane {
             return self.broken("it sent a reply without a command", now);
         };
         if self.handle_answer(&command, reply, now).is_none() {
-            let about = command.to_string();
-            match command {
+            match &command {
                 // Another program has changed what Redis keeps. The client must not wait until that is mended.
-                LinkCommand::Ask { ask: Some(ask), .. } => self.answer_without(ask),
-                command => self.queue.restore(command),
+                LinkCommand::Ask { ask: Some(ask), .. } => self.answer_without(*ask),
+                command => self.queue.restore(command.clone()),
             }
-            self.fail("it sent an unexpected reply", &about, now.moment);
+            self.fail("it sent an unexpected reply", Some(&command), now.moment);
         }
     }
 
@@ -226,8 +225,7 @@ impl Backplane {
         // An earlier session has set the topic, and others may have changed it since.
         let is_outdated = matches!(unpublished, Some(Change::Topic { .. }));
         let room = submission.room.clone();
-        // An earlier session has appended it. This one has read the room since, and Redis has trimmed it.
-        let is_trimmed = submission.is_appended() && seq == 0 && is_live;
+        let is_older = submission.is_appended() && seq == 0;
         match unpublished {
             Some(change) => self.deliver(RemoteEvent::Changed {
                 room: room.clone(),
@@ -236,8 +234,14 @@ impl Backplane {
                 ticket: Some(ticket),
             }),
             None if submission.shown || !is_followed => {}
-            None if is_trimmed => self.deliver_shown(room.clone(), submission.change.clone(), ticket),
-            None => drop(self.confirmed.insert(ticket, (seq, submission.clone()))),
+            // The session has read the room since, and the change was not there: Redis has trimmed it.
+            None if is_older && is_live => {
+                self.deliver_shown(room.clone(), submission.change.clone(), ticket)
+            }
+            None => {
+                let confirmed = Confirmed { submission: submission.clone(), is_older };
+                self.confirmed.insert(ticket, confirmed);
+            }
         }
         self.actions.push_back(LinkAction::Kept { ticket, seq, is_followed });
         if is_outdated {

@@ -49,14 +49,12 @@ impl Chat {
         }
         // A client that must log in first has nothing but a guest name, by which nobody can reach it.
         let name = name.filter(|_| login.is_some() || !self.access.login_required);
-        let name = name.filter(|name| match self.refused_arrival(name, ctx) {
-            Some(problem) => {
-                problems.push(problem);
-                false
-            }
-            None => true,
+        let refused = name.as_ref().and_then(|name| {
+            let filtered = self.filter_name(name, ctx).err();
+            filtered.or_else(|| self.refused_name(None, name, ctx.now, ctx.facts))
         });
-        let name = name.unwrap_or_else(|| self.next_guest_name(ctx));
+        let name = name.filter(|_| refused.is_none()).unwrap_or_else(|| self.next_guest_name(ctx));
+        problems.extend(refused);
         let client = MultiRoom { name: Some(name.clone()), dialect, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(client)));
         self.take_name(id, None, ctx);

@@ -1,7 +1,6 @@
 //! The names of clients: which are taken, and how a client gets its first name or another one.
 
 use super::clients::{Client, Echo};
-use super::context::NO_FACTS;
 use super::ids::ClientId;
 use super::membership::JoinOptions;
 use super::{Chat, Ctx};
@@ -38,36 +37,25 @@ impl Chat {
         }
     }
 
-    /// The reason why a client, or a new one (`None`), can't have that name: a ban, an account, or another client.
-    pub(super) fn refused_name(&self, id: Option<ClientId>, name: &Name, ctx: &Ctx<'_>) -> Option<Problem> {
+    /// The reason why a client, or a new one (`None`), can't have that name: an account, a ban, or another client.
+    pub fn refused_name(
+        &self,
+        id: Option<ClientId>,
+        name: &Name,
+        now: Now,
+        facts: &Facts,
+    ) -> Option<Problem> {
         let account = id.and_then(|id| self.access.identity(id).account.as_ref());
-        self.name_refused_to(account, name, ctx.now).or_else(|| self.name_taken_except(id, name, ctx.facts))
+        self.forbidden_name(account, name, now).or_else(|| self.name_conflict(id, name, facts))
     }
 
-    /// Whether a client can't keep its name. What Redis has answered about another name is no reason.
-    pub(super) fn must_give_up(&self, id: ClientId, name: &Name, now: Now) -> bool {
-        let account = self.access.identity(id).account.as_ref();
-        let refused = self.name_refused_to(account, name, now);
-        refused.or_else(|| self.name_taken_except(Some(id), name, &NO_FACTS)).is_some()
-    }
-
-    /// The reason why a client that enters by HTTP can't have that name, which was not filtered yet.
-    pub(super) fn refused_arrival(&mut self, name: &Name, ctx: &mut Ctx<'_>) -> Option<Problem> {
-        self.filter_name(name, ctx).err().or_else(|| self.refused_name(None, name, ctx))
-    }
-
-    /// The reason why nobody but its owner can have that name.
-    fn name_refused_to(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
+    /// The reason why a client of that account can't have the name, even if no client has it.
+    fn forbidden_name(&self, account: Option<&Name>, name: &Name, now: Now) -> Option<Problem> {
         let owner = self.access.accounts().owner(name.as_str());
         match owner.filter(|owner| account.is_none_or(|account| !account.same_as(owner.as_str()))) {
             Some(owner) => Some(Problem::NameRegistered(owner.clone())),
             None => self.name_banned(name, now),
         }
-    }
-
-    /// The reason why a new client can't have that name.
-    pub fn name_taken(&self, name: &Name, now: Now, facts: &Facts) -> Option<Problem> {
-        self.name_refused_to(None, name, now).or_else(|| self.name_taken_except(None, name, facts))
     }
 
     /// The reason why an HTTP request of that account can't publish under a name. The account's own name is always free.
@@ -80,12 +68,11 @@ impl Chat {
         if account.is_some_and(|account| account.same_as(name.as_str())) {
             return self.name_banned(name, ctx.now);
         }
-        let refused = self.name_refused_to(account, name, ctx.now);
-        refused.or_else(|| self.name_taken_except(None, name, ctx.facts))
+        self.forbidden_name(account, name, ctx.now).or_else(|| self.name_conflict(None, name, ctx.facts))
     }
 
-    /// The reason why the client `id` can't have that name. Its own name is no reason.
-    fn name_taken_except(&self, id: Option<ClientId>, name: &Name, facts: &Facts) -> Option<Problem> {
+    /// The client other than `id` that has the name or a look-alike, as a reason why `id` can't have it.
+    fn name_conflict(&self, id: Option<ClientId>, name: &Name, facts: &Facts) -> Option<Problem> {
         let here = self.look_alikes(name.as_str()).into_iter().find(|holder| Some(*holder) != id);
         // The facts may be about the account of a client that has another name.
         let is_alike = |holder: &&Name| Looks::of(holder.as_str()).alike(&Looks::of(name.as_str()));
@@ -129,7 +116,7 @@ impl Chat {
 
     pub(super) fn nick(&mut self, id: ClientId, name: Name, ctx: &mut Ctx<'_>) -> Result<(), Problem> {
         let is_unnamed = self.client(id).is_some_and(Client::is_unnamed);
-        match self.refused_name(Some(id), &name, ctx) {
+        match self.refused_name(Some(id), &name, ctx.now, ctx.facts) {
             Some(Problem::NameRegistered(owner)) if is_unnamed && owner.same_as(name.as_str()) => {
                 ctx.reply(id, Event::AskToken(owner.clone()));
                 self.access.ask_token(id, owner);

@@ -167,8 +167,9 @@ impl Chat {
 
     /// Gives a client a guest name if it has that of its earlier account.
     fn give_up_name(&mut self, id: ClientId, ctx: &mut Ctx<'_>) {
-        let name = self.name(id).cloned();
-        if name.is_some_and(|name| self.must_give_up(id, &name, ctx.now)) {
+        // The facts are about another name.
+        let is_refused = |name: &Name| self.refused_name(Some(id), name, ctx.now, &NO_FACTS).is_some();
+        if self.name(id).is_some_and(is_refused) {
             let guest = self.next_guest_name(ctx);
             self.rename(id, guest, ctx);
         }

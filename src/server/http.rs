@@ -234,7 +234,7 @@ impl<N: Net> Server<N> {
             return Some(web::problem_response(&Problem::TooManyRooms));
         }
         named_at_upgrade(arrival)
-            .and_then(|name| self.fanout.chat().name_taken(name, self.now, facts))
+            .and_then(|name| self.fanout.chat().refused_name(None, name, self.now, facts))
             .map(|problem| web::problem_response(&problem))
     }
 

@@ -24,7 +24,7 @@ fn look_alike_of_a_present_name_is_refused_everywhere() {
         assert_eq!(talk.asks(CY, nick(wanted)), [unnamed_problem(CY, alike())]);
         assert_eq!(talk.asks(BOB, nick(wanted)), [problem(BOB, alike())]);
         assert_eq!(
-            talk.chat.name_taken(&name(wanted), chinwag::time::Now::default(), &Default::default()),
+            talk.chat.refused_name(None, &name(wanted), Default::default(), &Default::default()),
             Some(alike()),
             "by HTTP"
         );
