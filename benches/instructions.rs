@@ -169,7 +169,7 @@ fn tick(messages: usize, batch: usize) {
     for _ in 0..20 {
         server.tick().unwrap();
     }
-    assert_eq!(server.chat().census().members, MEMBERS);
+    assert_eq!(server.chat().census().subscribers, MEMBERS);
     let before = server.metrics().deliveries;
     let mut sent = 0;
     while sent < messages {

@@ -11,7 +11,7 @@
 //!
 //! # A session
 //!
-//! Disconnected → Resolving → Connecting → Syncing → Up. A session has two connections. If one breaks or times out, both are
+//! Disconnected → Resolving → Connecting → Greeting → Registering → Syncing → Up. A session has two connections. If one breaks or times out, both are
 //! closed and opened again after a pause that doubles each time. A new session loads the scripts, renews the lease of the
 //! process, and registers its clients if the lease has ended. Its number is in the lease, and Redis refuses calls of scripts that
 //! earlier sessions have sent: it may read them late. Then it reads each followed room from its position on, and sends
@@ -23,6 +23,7 @@
 mod access;
 mod channel;
 mod command;
+mod connections;
 mod entry;
 mod forward;
 mod lifecycle;
@@ -30,7 +31,6 @@ mod local;
 mod queue;
 mod reply;
 mod rooms;
-mod session;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -43,12 +43,12 @@ use crate::text::RoomName;
 use crate::time::{Moment, Now};
 
 use access::TableRead;
+pub use connections::RedisConnection;
 use lifecycle::{Phase, Stage};
 use local::Ask;
 pub use queue::Withdrawal;
-use queue::{Confirmed, LinkCommand, Queue};
+use queue::{ConfirmedChange, LinkCommand, Queue};
 use rooms::FollowedRooms;
-pub use session::Link;
 
 /// The interval of a process's heartbeats.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
@@ -68,7 +68,7 @@ const ENTRY_RATIO_MAX: usize = 8;
 /// An action for the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LinkAction {
-    /// Resolve a host, and call [`Backplane::resolved`].
+    /// Resolve a host, and call [`Backplane::handle_resolved`].
     Resolve {
         host: String,
         port: u16,
@@ -90,7 +90,7 @@ pub enum LinkAction {
         facts: Facts,
     },
     /// Redis has confirmed a submission. `seq` is its number; 0 if it has none, or if Redis had it before.
-    Kept {
+    Confirmed {
         ticket: u64,
         seq: u64,
         /// Whether it comes back in its place, since this process follows the room.
@@ -135,25 +135,25 @@ pub struct Backplane {
     refused: Option<LinkCommand>,
     /// The hashes of the scripts that the session has loaded.
     hashes: Vec<String>,
-    /// The number of the database; another one shows that Redis has lost its data.
-    database: Option<String>,
+    /// The mark that Redis keeps with its data. Another one shows that Redis has lost them.
+    dataset: Option<String>,
     /// Whether a room has shown that Redis has lost messages, and so perhaps clients, since the last registration.
     has_lost_data: bool,
     /// The serial number of the last submission.
     serial: u64,
-    /// The number of the last new epoch.
+    /// Number of commands encoded so far, so that each new epoch is another one.
     epochs: u32,
     unix_millis: u64,
     /// The other processes at the last heartbeat.
     peers: usize,
     rooms: FollowedRooms,
     queue: Queue,
-    /// By serial number.
-    confirmed: BTreeMap<u64, Confirmed>,
+    /// The keys are serial numbers.
+    confirmed: BTreeMap<u64, ConfirmedChange>,
     table_read: TableRead,
     asks: BTreeMap<u64, Ask>,
     /// The number of the last request with questions.
-    asked: u64,
+    last_ask: u64,
     /// Deadlines of forwarded requests, in order, with the numbers of their questions.
     forwarded: VecDeque<(Moment, u64)>,
     /// Whether this process is ending.
@@ -191,7 +191,7 @@ impl Backplane {
             refusal: None,
             refused: None,
             hashes: Vec::new(),
-            database: None,
+            dataset: None,
             has_lost_data: false,
             serial: 0,
             epochs: 0,
@@ -202,7 +202,7 @@ impl Backplane {
             confirmed: BTreeMap::new(),
             table_read: TableRead::Idle,
             asks: BTreeMap::new(),
-            asked: 0,
+            last_ask: 0,
             forwarded: VecDeque::new(),
             leaving: false,
             out: Default::default(),
@@ -222,8 +222,8 @@ impl Backplane {
     }
 
     /// The pending output of a connection. The caller removes the bytes it has written.
-    pub fn output(&mut self, link: Link) -> &mut Vec<u8> {
-        &mut self.out[link as usize]
+    pub fn output(&mut self, connection: RedisConnection) -> &mut Vec<u8> {
+        &mut self.out[connection as usize]
     }
 
     pub fn counts(&self) -> LinkCounts {

@@ -51,6 +51,7 @@ pub use changes::Placed;
 use clients::{Client, Clients, Echo, Membership};
 use context::{Ctx, NO_FACTS};
 pub use courtesies::Asker;
+use courtesies::Courtesy;
 use filtering::WordFilter;
 use guests::GuestNumbers;
 pub use ids::{ClientId, RoomId};
@@ -141,6 +142,7 @@ pub struct Chat {
     crowds: crowd::Crowds,
     access: Access,
     ignores: Ignores,
+    courtesies: Sparse<Courtesy>,
     filter: Option<WordFilter>,
     /// The progress of the clients that are catching up.
     catch_ups: Sparse<CatchUp>,
@@ -191,6 +193,7 @@ impl Chat {
             crowds: crowd::Crowds::default(),
             access: Access::new(config),
             ignores: Ignores::default(),
+            courtesies: Sparse::default(),
             filter: WordFilter::of(config.sections.filter.as_ref(), None),
             catch_ups: Sparse::default(),
             guests: GuestNumbers::default(),
@@ -246,6 +249,7 @@ impl Chat {
         self.sign_off(id, reason, ctx);
         self.access.forget(id);
         self.ignores.forget(id);
+        self.courtesies.take(id.0);
         self.clients.remove(id);
     }
 
@@ -400,7 +404,26 @@ impl Chat {
         match request {
             Request::Answer(_) => self.find_client(self.last_sender(id)?.name.as_str()),
             Request::Private { to, .. } => self.find_client(to.as_str()),
-            _ => None,
+            Request::Say { .. }
+            | Request::Relay(_)
+            | Request::Nick(_)
+            | Request::StayGuest
+            | Request::Who(_)
+            | Request::Rooms
+            | Request::Join { .. }
+            | Request::Leave(_)
+            | Request::History { .. }
+            | Request::Login { .. }
+            | Request::Register
+            | Request::Topic { .. }
+            | Request::Moderate(_)
+            | Request::Whois(_)
+            | Request::Away(_)
+            | Request::Ignore(_)
+            | Request::Unignore(_)
+            | Request::Quit(_)
+            | Request::Help
+            | Request::Ping => None,
         }
     }
 

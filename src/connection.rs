@@ -63,7 +63,7 @@ bitflags! {
         /// The client was throttled lately, and was sent a notice of it.
         const NOTIFIED = 1 << 4;
         /// A request of the client waits for an answer of Redis.
-        const ASKING = 1 << 5;
+        const AWAITS_REDIS = 1 << 5;
     }
 }
 
@@ -275,7 +275,7 @@ impl<S> Connection<S> {
     /// Whether the client must wait before its next message is handled.
     pub fn is_delayed(&self) -> bool {
         self.is_throttled()
-            || self.schedule.intersects(Schedule::PAUSED | Schedule::ASKING)
+            || self.schedule.intersects(Schedule::PAUSED | Schedule::AWAITS_REDIS)
             || self.is_returning()
     }
 

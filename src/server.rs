@@ -80,7 +80,7 @@ pub struct Server<N: Net> {
     admission: Admission,
     fanout: Fanout,
     /// The link to the other processes of the chat, if it is shared.
-    linked: Option<RedisLink<N::Stream>>,
+    link: Option<RedisLink<N::Stream>>,
     codecs: Codecs,
     /// Output that was still retained after the last pass for memory, in bytes.
     relieved_bytes: usize,
@@ -148,7 +148,7 @@ impl<N: Net> Server<N> {
             roster: Roster::new(config.most_slots(), limits),
             admission: Admission::new(&config, listeners),
             fanout: Fanout::new(chat),
-            linked: None,
+            link: None,
             relieved_bytes: 0,
             coalescing: Coalescing::new(*config.coalesce),
             is_round_full: false,
@@ -176,7 +176,7 @@ impl<N: Net> Server<N> {
     fn link(&mut self) {
         if let Some(url) = self.config.redis.clone() {
             let backplane = Backplane::new(&self.config, url, self.process_id, self.now);
-            self.linked = Some(RedisLink::new(backplane));
+            self.link = Some(RedisLink::new(backplane));
         }
     }
 
@@ -272,14 +272,14 @@ impl<N: Net> Server<N> {
         if self.roster.has_work() || self.has_input() {
             return Some(Duration::ZERO);
         }
-        let linked = self.linked.as_ref();
+        let link = self.link.as_ref();
         let deadlines = [
             self.roster.next_deadline(),
             self.fanout.chat().next_timeout(),
             self.next_accept(),
             self.admission.addresses().next_timeout(),
             self.load.next_timeout(),
-            linked.and_then(RedisLink::next_timeout),
+            link.and_then(RedisLink::next_timeout),
             self.ending.as_ref().map(Ending::next_timeout),
         ];
         let next = deadlines.into_iter().flatten().min()?;
@@ -290,7 +290,7 @@ impl<N: Net> Server<N> {
     fn has_input(&self) -> bool {
         self.roster.has_runnable()
             || self.next_accept().is_some_and(|moment| moment <= self.now.moment)
-            || self.linked.as_ref().is_some_and(RedisLink::has_work)
+            || self.link.as_ref().is_some_and(RedisLink::has_work)
     }
 
     /// Records the events of the poll. No connection has a turn or is freed before all events are recorded.
@@ -299,7 +299,7 @@ impl<N: Net> Server<N> {
         for event in &events {
             match *event {
                 PollEvent::Listener(listener) => self.admission.set_ready(listener),
-                PollEvent::Resolved => self.linked.iter_mut().for_each(RedisLink::record_resolved),
+                PollEvent::Resolved => self.link.iter_mut().for_each(RedisLink::record_resolved),
                 PollEvent::Connection { token, readable, writable } => {
                     self.record_readiness(token, readable, writable)
                 }
@@ -315,8 +315,8 @@ impl<N: Net> Server<N> {
     fn record_readiness(&mut self, token: Token, readable: bool, writable: bool) {
         let Some(connection) = self.roster.get_mut(token) else {
             // It is a socket of the link, or the connection was freed after the event.
-            let linked = self.linked.iter_mut();
-            return linked.for_each(|linked| linked.record_readiness(token, readable, writable));
+            let link = self.link.iter_mut();
+            return link.for_each(|link| link.record_readiness(token, readable, writable));
         };
         let ended = connection.ready.contains(Readiness::EOF);
         connection.ready |= Readiness::of(readable && !ended, writable);

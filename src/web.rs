@@ -77,7 +77,14 @@ impl Path {
         match self {
             Path::Messages(_) | Path::Server => &[Method::GET, Method::POST],
             Path::Admin(word) => admin::method(word),
-            _ => &[Method::GET],
+            Path::Asset(_)
+            | Path::Health
+            | Path::Ready
+            | Path::Metrics
+            | Path::Rooms
+            | Path::Events(_)
+            | Path::Json
+            | Path::Raw(_) => &[Method::GET],
         }
     }
 
@@ -440,7 +447,7 @@ pub enum NotReady<'a> {
     Draining,
     Full,
     /// The link to the other servers is down.
-    Unlinked {
+    LinkDown {
         /// The first word of Redis's error, such as `READONLY`; `None` if there was no error.
         refusal: Option<&'a str>,
     },
@@ -453,10 +460,10 @@ pub fn readiness(why_not: Option<NotReady<'_>>) -> HttpResponse {
         None => HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ready\"}\n"[..]),
         Some(NotReady::Draining) => not_ready("draining", "not ready for more clients"),
         Some(NotReady::Full) => not_ready("full", "not ready for more clients"),
-        Some(NotReady::Unlinked { refusal: None }) => {
+        Some(NotReady::LinkDown { refusal: None }) => {
             not_ready("redis", "the link to the other servers is down")
         }
-        Some(NotReady::Unlinked { refusal: Some(word) }) => {
+        Some(NotReady::LinkDown { refusal: Some(word) }) => {
             not_ready("redis", &format!("the link to the other servers is down: Redis answers {word}"))
         }
     }

@@ -167,6 +167,23 @@ fn every_limit_is_in_the_list_of_faults() {
     }
 }
 
+#[test]
+fn each_flag_in_the_list_of_limits_is_named_by_a_test_of_its_row() {
+    let page = read("src/guide/faults.md");
+    for row in page.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let [limit, .., tests] = &cells[..] else { panic!("{row}") };
+        let quoted =
+            |cell: &str| -> Vec<String> { cell.split('`').skip(1).step_by(2).map(String::from).collect() };
+        let files: Vec<String> = quoted(tests).iter().map(|path| read(path)).collect();
+        for flag in quoted(limit).iter().filter_map(|word| word.strip_prefix("--")) {
+            let flag = flag.split(' ').next().expect("a word");
+            let is_named = |text: &String| text.contains(flag) || text.contains(&flag.replace('-', "_"));
+            assert!(files.iter().any(is_named), "no test of its row names --{flag}");
+        }
+    }
+}
+
 /// The anchor that a forge makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');

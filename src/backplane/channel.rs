@@ -47,7 +47,7 @@ impl Backplane {
         }
     }
 
-    /// Reads a room again. One that is not live is read anyway.
+    /// Reads a live room again. Any other is about to be read.
     pub(super) fn read_again(&mut self, name: &RoomName) {
         if let Some(room) = self.rooms.get_mut(name)
             && matches!(room.state, Following::Live)
@@ -57,7 +57,7 @@ impl Backplane {
         }
     }
 
-    /// Requests the entries after the position, if the session has loaded the scripts. If not, it does so later.
+    /// Requests the entries after the position. Before the session serves clients it does nothing: [`Backplane::serve`] reads all rooms.
     pub(super) fn read(&mut self, name: &RoomName) {
         if self.is_serving()
             && let Some(Following::Reading { held, earlier }) =
@@ -78,7 +78,7 @@ impl Backplane {
             Following::Reading { .. } => {
                 self.rooms.hold(name, raw);
                 if self.rooms.held_bytes > self.reply_max_bytes {
-                    self.broken("rooms receive more than --redis-reply-max while they are read", now);
+                    self.handle_broken("rooms receive more than --redis-reply-max while they are read", now);
                 }
             }
             Following::Live => self.handle_live_payload(name, raw),
@@ -93,7 +93,7 @@ impl Backplane {
             self.counts.ignored += 1;
             return;
         };
-        // A room that is live has a position.
+        // A payload without a position is not kept.
         let Some((known, Position { epoch, seq })) = self.position(name).zip(position) else {
             return self.deliver_entry(name, entry.as_bytes(), Order::Unnumbered, count);
         };
@@ -149,7 +149,7 @@ impl Backplane {
                 (position.seq, position.id) = (seq, id);
             }
             if let Some(id) = id.filter(|_| ticket.is_none() && seq > 0) {
-                was_shown |= room.record_heard(id);
+                was_shown |= room.record_remote(id);
             }
         }
         let Some(change) = change else {
@@ -182,7 +182,7 @@ impl Backplane {
         if !self.rooms.get(name).is_some_and(is_reading) {
             return Some(());
         }
-        let epoch = format!("{}-0", super::reply::text(epoch)?).parse::<Position>().ok()?.epoch;
+        let epoch: Epoch = super::reply::text(epoch)?.parse().ok()?;
         let (start, last) = (super::reply::number(start)?, super::reply::number(last)?);
         let topic = entry::decode_topic(super::reply::bytes(topic)?);
         let pairs = entries.chunks_exact(2);
@@ -193,7 +193,7 @@ impl Backplane {
         // The last entry before those of a history.
         let older = entries.iter().rev().nth(self.history).map_or(before, |(seq, _)| *seq);
         let known = self.position(name);
-        let seen_to = self.begin_at(name, epoch, before, (start, older), topic)?;
+        let seen_to = self.set_position(name, epoch, before, (start, older), topic)?;
         if known.is_some_and(|known| known.epoch != epoch && known.seq > 0) {
             self.register_after_loss(now.moment);
         }
@@ -212,7 +212,7 @@ impl Backplane {
 
     /// Moves the position to `before` the entries read, and reports what is missed. Returns the last entry that members here
     /// may have seen.
-    fn begin_at(
+    fn set_position(
         &mut self,
         name: &RoomName,
         epoch: Epoch,
@@ -242,16 +242,14 @@ impl Backplane {
         Some(seen_to)
     }
 
-    /// Delivers the payloads that have waited, and answers questions about the room.
+    /// Delivers the payloads that have waited, and sends the questions about the room that have.
     fn go_live(&mut self, name: &RoomName, now: Now) {
-        // The room may not be followed any more.
         let Some(room) = self.rooms.get_mut(name) else {
-            return;
+            return debug_assert!(false, "a room that was just read is followed");
         };
         if let Following::Reading { held, earlier } = mem::replace(&mut room.state, Following::Live) {
             self.rooms.held_bytes -= held.iter().map(Vec::len).sum::<usize>();
             for (index, raw) in held.into_iter().enumerate() {
-                // The entries read include every numbered one that was published earlier.
                 let is_read = index < earlier
                     && RoomPayload::parse(&raw).is_some_and(|payload| payload.position.is_some());
                 if !is_read {
@@ -260,7 +258,7 @@ impl Backplane {
             }
         }
         // The older ones are not among the entries read: Redis has trimmed them.
-        self.deliver_confirmed(|it| it.is_older && it.submission.room == *name);
+        self.deliver_confirmed(|it| it.is_older() && it.submission.room == *name);
         self.ask_about(name);
     }
 }

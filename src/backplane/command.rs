@@ -20,7 +20,8 @@ const KEPT_ENTRIES_MIN: usize = 100;
 /// The time for which Redis keeps an entry of the hash after its end, since the clocks of processes differ.
 const ENDED_KEPT_MILLIS: u64 = 3600 * 1000;
 
-/// The expiry of a room begins anew so many times during its length, and not with each message, which would cost more.
+/// The number of times that the expiry of a room is renewed at most within its length. Renewing it with each message would cost
+/// more.
 const EXPIRY_PERIODS: u128 = 16;
 
 /// The most bytes of entries in one reply to `sync`.
@@ -38,8 +39,8 @@ macro_rules! scripts {
 
 scripts! {
     Append "append" Bury "bury" Claim "claim" Enter "enter" Heartbeat "heartbeat" Hello "hello" Leave "leave"
-    Members "members" Record "record" Release "release" Rename "rename" Rooms "rooms" Sync "sync" Table "table"
-    Tell "tell" Topic "topic" Who "who"
+    Members "members" Record "record" Relay "relay" Release "release" Rename "rename" Rooms "rooms" Sync "sync"
+    Table "table" Topic "topic" Who "who"
 }
 
 /// A process's number as text.
@@ -75,7 +76,7 @@ impl Backplane {
                     [&room.as_str(), &epoch, &seq, &id, &new, &most, &SYNC_BYTES, &self.expiry_millis];
                 self.script(Script::Sync, &words)
             }
-            LinkCommand::Proof => words(&[&"PING"]),
+            LinkCommand::Barrier => words(&[&"PING"]),
             LinkCommand::Heartbeat => self.script(Script::Heartbeat, &[&LEASE_MILLIS]),
             LinkCommand::Bury { process } => {
                 let reason = r#""its server is gone""#;
@@ -157,7 +158,7 @@ impl Backplane {
                 let (old, new) = (member(by, from), member(by, to));
                 self.script(Script::Rename, &[&old, &new, &most, &entry, &room])
             }
-            _ => self.script(Script::Tell, &[&room, &entry]),
+            _ => self.script(Script::Relay, &[&room, &entry]),
         }
     }
 

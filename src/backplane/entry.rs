@@ -123,7 +123,7 @@ pub fn decode_away(raw: &str) -> Option<(u32, Name, Text)> {
     Some((fields.to?, name(&fields.name)?, Text::clean(fields.text.as_deref()?)?))
 }
 
-/// The change with the id and the number in its message.
+/// The change with the id in its message.
 pub fn with_id(change: Change, id: MessageId) -> Change {
     let with_id = |message: Rc<Message>| Rc::new(Message { id: Some(id), ..(*message).clone() });
     match change {

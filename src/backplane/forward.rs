@@ -69,7 +69,7 @@ pub fn encode_request(from: ForwardedBy, name: &Name, request: &ForwardedRequest
                 name,
                 by: Some(by.name.as_str().into()),
                 role: Some(by.role.as_str().into()),
-                // The other process refuses a time without a second.
+                // The other process refuses a time under one second.
                 seconds: time.map(|time| time.as_secs().max(1)),
                 reason: moderation.reason().map(|reason| reason.as_str().into()),
                 address: false,

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::access::TableRead;
 use super::command::SCRIPTS;
+use super::connections::{self, ConnectionPair};
 use super::queue::LinkCommand;
 use super::rooms::Following;
-use super::session::{self, Session};
-use super::{Backplane, DISCONNECTED_AFTER, HEARTBEAT_INTERVAL, Link, LinkAction};
+use super::{Backplane, DISCONNECTED_AFTER, HEARTBEAT_INTERVAL, LinkAction, RedisConnection};
 use crate::config::RedisAddress;
 use crate::net::ConnectTarget;
 use crate::protocol::RemoteEvent;
@@ -29,16 +29,16 @@ const CODE_MAX_BYTES: usize = 32;
 pub(super) enum Phase {
     Disconnected { retry_at: Moment },
     Resolving { deadline: Moment },
-    Connecting { session: Session, deadline: Moment },
+    Connecting { connections: ConnectionPair, deadline: Moment },
     Active(Active),
 }
 
 /// A session after the login.
 pub(super) struct Active {
-    pub session: Session,
+    pub connections: ConnectionPair,
     pub stage: Stage,
     pub since: Moment,
-    /// Time of the last reply, or of the first command after all were answered.
+    /// Time of the last read of replies, or of the first command after all were answered.
     pub answered_at: Moment,
     heartbeat_at: Moment,
     /// The deadline for an answer on the connection with subscriptions.
@@ -56,9 +56,9 @@ pub(super) enum Stage {
         is_quiet: bool,
         has_claimed: bool,
     },
-    /// All other commands are sent. `is_proven`: Redis has confirmed those from before the session.
+    /// All other commands are sent. `is_confirmed`: Redis has confirmed those from before the session.
     Syncing {
-        is_proven: bool,
+        is_confirmed: bool,
     },
     Up,
 }
@@ -78,10 +78,10 @@ impl Phase {
         }
     }
 
-    pub fn session_mut(&mut self) -> Option<&mut Session> {
+    pub fn connections_mut(&mut self) -> Option<&mut ConnectionPair> {
         match self {
-            Phase::Connecting { session, .. } => Some(session),
-            Phase::Active(active) => Some(&mut active.session),
+            Phase::Connecting { connections, .. } => Some(connections),
+            Phase::Active(active) => Some(&mut active.connections),
             _ => None,
         }
     }
@@ -97,7 +97,7 @@ impl Active {
 
 impl Backplane {
     /// Handles the result of [`LinkAction::Resolve`].
-    pub fn resolved(&mut self, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
+    pub fn handle_resolved(&mut self, addresses: Result<Vec<SocketAddr>, String>, now: Now) {
         // The attempt may have timed out meanwhile.
         if !matches!(self.phase, Phase::Resolving { .. }) {
             return;
@@ -114,7 +114,7 @@ impl Backplane {
     }
 
     /// Ends the session because a connection is broken.
-    pub fn broken(&mut self, why: &str, now: Now) {
+    pub fn handle_broken(&mut self, why: &str, now: Now) {
         self.fail(why, None, now.moment);
     }
 
@@ -167,16 +167,16 @@ impl Backplane {
     }
 
     /// Moves queued commands to the output. Call it at the end of a tick.
-    pub fn send(&mut self, now: Now) {
+    pub fn encode_queued(&mut self, now: Now) {
         if self.queue.is_over_limit() {
-            return self.broken("it does not read", now);
+            return self.handle_broken("it does not read", now);
         }
         let (was_waiting, is_serving) = (self.queue.is_waiting(), self.is_serving());
         while self.has_session()
             && let Some(command) = self.queue.next(is_serving)
         {
             let bytes = self.encode(&command);
-            self.out[Link::Commands as usize].extend_from_slice(&bytes);
+            self.out[RedisConnection::Commands as usize].extend_from_slice(&bytes);
             self.queue.record_sent(command, bytes.len());
         }
         if let Some(active) = self.phase.active_mut().filter(|_| !was_waiting) {
@@ -199,18 +199,18 @@ impl Backplane {
         let own = [self.process_channel(self.process), self.access_channel()].map(String::into_bytes);
         let channels: Vec<Vec<u8>> =
             own.into_iter().chain(self.rooms.names().map(|room| self.channel(room))).collect();
-        let session = Session::begin(&self.url, &channels, self.reply_max_bytes, &mut self.out);
-        self.phase = Phase::Connecting { session, deadline: now + self.timeout };
+        let connections = ConnectionPair::begin(&self.url, &channels, self.reply_max_bytes, &mut self.out);
+        self.phase = Phase::Connecting { connections, deadline: now + self.timeout };
         self.actions.push_back(LinkAction::Connect(target));
     }
 
     /// Begins the session if both connections are ready.
     pub(super) fn begin_if_ready(&mut self, now: Moment) {
-        let ready = matches!(&self.phase, Phase::Connecting { session, .. } if session.is_ready());
+        let ready = matches!(&self.phase, Phase::Connecting { connections, .. } if connections.is_ready());
         let down = Phase::Disconnected { retry_at: now };
-        if ready && let Phase::Connecting { session, .. } = mem::replace(&mut self.phase, down) {
+        if ready && let Phase::Connecting { connections, .. } = mem::replace(&mut self.phase, down) {
             self.phase = Phase::Active(Active {
-                session,
+                connections,
                 stage: Stage::Greeting,
                 since: now,
                 answered_at: now,
@@ -262,7 +262,7 @@ impl Backplane {
 
     /// Sends all other commands, and a last one whose reply shows that Redis has accepted them.
     pub(super) fn serve(&mut self) {
-        self.set_stage(Stage::Syncing { is_proven: false });
+        self.set_stage(Stage::Syncing { is_confirmed: false });
         let rooms: Vec<RoomName> = self.rooms.names().cloned().collect();
         rooms.iter().for_each(|room| self.read(room));
         self.actions.push_back(LinkAction::ReadTable);
@@ -270,7 +270,7 @@ impl Backplane {
         let is_queued = |command: &LinkCommand| !self.disconnected && command.outlives_session(self.process);
         let refused = self.refused.clone().filter(|command| !is_queued(command));
         refused.into_iter().for_each(|command| self.push(command));
-        self.push(LinkCommand::Proof);
+        self.push(LinkCommand::Barrier);
     }
 
     /// Whether commands of clients are sent.
@@ -279,7 +279,9 @@ impl Backplane {
     }
 
     pub(super) fn accept_if_confirmed(&mut self) {
-        if !matches!(self.phase.stage(), Some(Stage::Syncing { is_proven: true })) || !self.rooms.are_live() {
+        if !matches!(self.phase.stage(), Some(Stage::Syncing { is_confirmed: true }))
+            || !self.rooms.are_live()
+        {
             return;
         }
         self.set_stage(Stage::Up);
@@ -295,13 +297,13 @@ impl Backplane {
     }
 
     /// Handles an error reply.
-    pub(super) fn refused(&mut self, link: Link, error: &str, now: Now) {
+    pub(super) fn handle_refusal(&mut self, connection: RedisConnection, error: &str, now: Now) {
         self.counts.errors += 1;
-        let mut refused = self.queue.oldest().filter(|_| link == Link::Commands).cloned();
+        let mut refused = self.queue.oldest().filter(|_| connection == RedisConnection::Commands).cloned();
         self.fail(error, refused.as_ref(), now.moment);
-        if let Some(LinkCommand::Publish { if_lost, .. }) = &mut refused {
-            // The end of the session has told the sender that its message is undelivered.
-            *if_lost = None;
+        if let Some(LinkCommand::Publish { if_unreceived, .. }) = &mut refused {
+            // The end of the session has sent the sender an error.
+            *if_unreceived = None;
         }
         self.refused = refused.filter(|command| !command.is_repeated()).or(self.refused.take());
         // The rest of an error is for the log only.
@@ -325,7 +327,7 @@ impl Backplane {
         }
         self.refusal = None;
         let pause = pause(self.process, self.attempts);
-        // The same error in another script or line of it is no news.
+        // The same error in another script or line of it is not logged again.
         let reason = why.split(" script: ").next().unwrap_or(why);
         if self.logged_reasons.len() < REASONS_LOGGED_MAX && self.logged_reasons.insert(reason.into()) {
             let (place, retry_ms) = (&self.url.place, pause.as_millis());
@@ -343,7 +345,9 @@ impl Backplane {
         self.deliver_confirmed(|it| !it.submission.is_appended());
         for command in self.queue.take() {
             match command {
-                LinkCommand::Publish { if_lost: Some(if_lost), .. } => self.handle_lost(if_lost),
+                LinkCommand::Publish { if_unreceived: Some(if_unreceived), .. } => {
+                    self.handle_unreceived(if_unreceived)
+                }
                 // It may have begun a lease, and so the next one does not find out that the process was removed before.
                 LinkCommand::Hello => self.is_registered = false,
                 command if command.outlives_session(self.process) => self.repeat(command),
@@ -369,13 +373,12 @@ impl Backplane {
     /// Sends a heartbeat if it is due.
     fn send_heartbeat(&mut self, now: Moment) {
         let leaving = self.leaving;
-        // A timeout may have ended the session just before.
         let Some(active) = self.phase.active_mut().filter(|active| active.heartbeat_at <= now) else {
             return;
         };
         active.heartbeat_at = now + HEARTBEAT_INTERVAL;
         active.pong_by = active.pong_by.or(Some(now + self.timeout));
-        session::ping(&mut self.out[Link::Subscriptions as usize]);
+        connections::ping(&mut self.out[RedisConnection::Subscriptions as usize]);
         if !leaving && self.is_serving() {
             self.queue.push_for_session(LinkCommand::Heartbeat);
         }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::command::{hex, keys_of};
-use super::queue::{Confirmed, IfLost, Submission, Withdrawal};
+use super::queue::{ConfirmedChange, IfUnreceived, Submission, Withdrawal};
 use super::rooms::Following;
-use super::{Backplane, Link, LinkAction, LinkCommand, Stage, entry, forward, session};
+use super::{Backplane, LinkAction, LinkCommand, RedisConnection, Stage, connections, entry, forward};
 use crate::codec::resp;
 use crate::protocol::{
     Change, ClaimOver, Facts, ForwardedBy, ForwardedRequest, Holder, LocalEvent, MessageId, Order, Outcome,
@@ -30,7 +30,7 @@ impl Backplane {
         let change = entry::with_id(change, MessageId { process: self.process, serial: self.serial });
         let submission = Submission { serial: self.serial, room, change, shown: false, sent: false };
         match self.is_detached() || (self.leaving && submission.is_presence()) {
-            true => self.show(submission),
+            true => self.deliver_now(submission),
             false => self.push(LinkCommand::Submit(submission.into())),
         }
         self.serial
@@ -71,10 +71,14 @@ impl Backplane {
                 let process = to.id.process;
                 let payload = entry::encode_private(to.id.serial, &to.name, by, &from, &text);
                 let payload = format!("chinwag private {payload}");
-                let if_lost = IfLost::Report { by: by.serial, to: to.name };
+                let if_unreceived = IfUnreceived::Report { by: by.serial, to: to.name };
                 match self.is_up() {
-                    true => self.push(LinkCommand::Publish { process, payload, if_lost: Some(if_lost) }),
-                    false => self.handle_lost(if_lost),
+                    true => self.push(LinkCommand::Publish {
+                        process,
+                        payload,
+                        if_unreceived: Some(if_unreceived),
+                    }),
+                    false => self.handle_unreceived(if_unreceived),
                 }
             }
             LocalEvent::Undelivered { by, to } => {
@@ -92,9 +96,9 @@ impl Backplane {
 
     /// Asks for facts. They follow as [`LinkAction::Answer`]. A question about a room comes with the position that the chat has.
     pub fn ask(&mut self, asker: u64, questions: Vec<(Question, Option<RoomPosition>)>, now: Now) {
-        // The asker may ask again before the replies to forgotten questions.
-        self.asked += 1;
-        let ask = self.asked;
+        // Each call has its own number, since replies to forgotten questions of the asker may still come.
+        self.last_ask += 1;
+        let ask = self.last_ask;
         self.asks.insert(ask, Ask { asker, open: questions.len(), facts: Facts::default() });
         let is_detached = self.is_detached();
         for (question, position) in questions {
@@ -106,7 +110,7 @@ impl Backplane {
                     }
                     self.ask_about(&room);
                 }
-                // A claim must not be made later, when the client may have another name.
+                // A detached link answers at once. A claim that was made later could be one for an old name.
                 question if !is_detached => self.push(LinkCommand::Ask { ask: Some(ask), question }),
                 _ => {}
             }
@@ -138,7 +142,7 @@ impl Backplane {
         }
     }
 
-    /// Registers all clients of this process.
+    /// Registers all clients of this process: the first call claims their names, and the second one sends their memberships.
     pub fn register(&mut self, clients: &[Presence]) {
         let stage = self.phase.active_mut().map(|active| &mut active.stage);
         // The session may have ended meanwhile, and the next one asks again.
@@ -150,7 +154,7 @@ impl Backplane {
                 let question = claim_of(*client, name.clone(), *is_account);
                 self.queue.push_for_session(LinkCommand::Ask { ask: None, question });
             }
-            return self.queue.push_for_session(LinkCommand::Proof);
+            return self.queue.push_for_session(LinkCommand::Barrier);
         }
         let (rooms, is_quiet) = (mem::take(rooms), *is_quiet);
         // The clients have made these changes already, some of them since their names were claimed.
@@ -183,12 +187,12 @@ impl Backplane {
         self.disconnected && !self.is_serving() && !is_registering
     }
 
-    /// Shows all waiting changes to the members here, and answers all questions. Only changes that Redis keeps go on waiting.
+    /// Shows all waiting changes to the members here, and answers all questions. What Redis keeps goes on waiting.
     pub(super) fn detach(&mut self) {
         self.deliver_confirmed(|_| true);
         for command in self.queue.take_unsent() {
             match command {
-                LinkCommand::Submit(submission) => self.show(*submission),
+                LinkCommand::Submit(submission) => self.deliver_now(*submission),
                 LinkCommand::Bury { .. } | LinkCommand::Record { .. } => self.push(command),
                 _ => {}
             }
@@ -201,20 +205,21 @@ impl Backplane {
         for command in self.queue.take_unsent() {
             match command {
                 command if !is_replaced(&command) => self.push(command),
-                LinkCommand::Submit(submission) => self.show(*submission),
+                LinkCommand::Submit(submission) => self.deliver_now(*submission),
                 _ => {}
             }
         }
     }
 
     /// Delivers a change to the members here before Redis has it. It waits for Redis if Redis keeps it.
-    fn show(&mut self, mut submission: Submission) {
+    fn deliver_now(&mut self, mut submission: Submission) {
         if !mem::replace(&mut submission.shown, true) {
-            self.deliver_shown(submission.room.clone(), submission.change.clone(), submission.serial);
+            self.deliver_unnumbered(submission.room.clone(), submission.change.clone(), submission.serial);
         }
         if submission.is_presence() {
             return;
         }
+        // Redis keeps no binary messages, so the others are told that there was one.
         if !submission.is_appended() && matches!(submission.change, Change::Relayed { .. }) {
             submission.change = Change::Lost { count: 1 };
         }
@@ -222,7 +227,7 @@ impl Backplane {
     }
 
     /// Delivers a change of this process that has no number yet. When it gets one, the members here are not sent it again.
-    pub(super) fn deliver_shown(&mut self, room: RoomName, change: Change, ticket: u64) {
+    pub(super) fn deliver_unnumbered(&mut self, room: RoomName, change: Change, ticket: u64) {
         if let Some(room) = self.rooms.get_mut(&room) {
             room.seen.insert(ticket);
         }
@@ -230,15 +235,15 @@ impl Backplane {
         self.deliver(RemoteEvent::Changed { room, change, order, ticket: Some(ticket) });
     }
 
-    /// Delivers the confirmed changes that won't come back.
-    pub(super) fn deliver_confirmed(&mut self, is_overdue: impl Fn(&Confirmed) -> bool) {
+    /// Delivers the confirmed changes that are overdue. One that comes back later is not shown again.
+    pub(super) fn deliver_confirmed(&mut self, is_overdue: impl Fn(&ConfirmedChange) -> bool) {
         for (serial, confirmed) in mem::take(&mut self.confirmed) {
             if !is_overdue(&confirmed) {
                 self.confirmed.insert(serial, confirmed);
                 continue;
             }
             let Submission { room, change, .. } = confirmed.submission;
-            self.deliver_shown(room, change, serial);
+            self.deliver_unnumbered(room, change, serial);
         }
     }
 
@@ -258,15 +263,15 @@ impl Backplane {
     }
 
     /// Publishes a payload for another process, which may be gone.
-    fn publish(&mut self, process: u64, payload: String, if_lost: Option<IfLost>) {
-        self.push_if_attached(LinkCommand::Publish { process, payload, if_lost });
+    fn publish(&mut self, process: u64, payload: String, if_unreceived: Option<IfUnreceived>) {
+        self.push_if_attached(LinkCommand::Publish { process, payload, if_unreceived });
     }
 
     /// Handles a publication that no process has received.
-    pub(super) fn handle_lost(&mut self, publication: IfLost) {
+    pub(super) fn handle_unreceived(&mut self, publication: IfUnreceived) {
         match publication {
-            IfLost::Report { by, to } => self.deliver(RemoteEvent::Undelivered { by, to }),
-            IfLost::Complete { ask } => self.complete(ask, None),
+            IfUnreceived::Report { by, to } => self.deliver(RemoteEvent::Undelivered { by, to }),
+            IfUnreceived::Complete { ask } => self.complete(ask, None),
         }
     }
 
@@ -274,7 +279,7 @@ impl Backplane {
     pub(super) fn forward(&mut self, ask: u64, to: &Holder, request: &ForwardedRequest, now: Moment) {
         let from = ForwardedBy { process: self.process, ask };
         let payload = forward::encode_request(from, &to.name, request);
-        self.publish(to.id.process, payload, Some(IfLost::Complete { ask }));
+        self.publish(to.id.process, payload, Some(IfUnreceived::Complete { ask }));
         self.forwarded.push_back((now + self.timeout, ask));
     }
 
@@ -300,25 +305,25 @@ impl Backplane {
 
     /// Begins to follow a room, if that is new.
     fn follow(&mut self, room: &RoomName, position: Option<RoomPosition>, now: Moment) {
-        if self.rooms.follow(room, position, now) && self.phase.session_mut().is_some() {
+        if self.rooms.follow(room, position, now) && self.phase.connections_mut().is_some() {
             let channel = self.channel(room);
-            session::subscribe(&[channel], &mut self.out[Link::Subscriptions as usize]);
+            connections::subscribe(&[channel], &mut self.out[RedisConnection::Subscriptions as usize]);
         }
     }
 
     pub(super) fn unfollow(&mut self, room: RoomName) {
-        // Nobody is here to see them.
+        // The room has no subscriber here.
         let actions = &mut self.actions;
-        self.confirmed.retain(|ticket, Confirmed { submission, .. }| {
+        self.confirmed.retain(|ticket, ConfirmedChange { submission, seq }| {
             let goes = submission.room == room;
             if goes {
-                actions.push_back(LinkAction::Kept { ticket: *ticket, seq: 0, is_followed: false });
+                actions.push_back(LinkAction::Confirmed { ticket: *ticket, seq: *seq, is_followed: false });
             }
             !goes
         });
-        if self.phase.session_mut().is_some() {
+        if self.phase.connections_mut().is_some() {
             let channel = self.channel(&room);
-            resp::encode(&[b"UNSUBSCRIBE", &channel], &mut self.out[Link::Subscriptions as usize]);
+            resp::encode(&[b"UNSUBSCRIBE", &channel], &mut self.out[RedisConnection::Subscriptions as usize]);
         }
         self.deliver(RemoteEvent::Unfollowed { room });
     }
@@ -348,7 +353,7 @@ impl Backplane {
         self.answer_if_complete(ask);
     }
 
-    /// Answers all questions without knowing more.
+    /// Answers all questions without facts.
     fn answer_all(&mut self) {
         self.rooms.iter_mut().for_each(|(_, room)| room.waiting.clear());
         for Ask { asker, .. } in mem::take(&mut self.asks).into_values() {

@@ -25,8 +25,8 @@ pub enum LinkCommand {
         members: Vec<(u32, Name)>,
     },
     Sync(RoomName),
-    /// A `PING` behind all commands of earlier sessions. Its reply shows that Redis has accepted them.
-    Proof,
+    /// A `PING`. Its reply shows that Redis has accepted all commands before it.
+    Barrier,
     Heartbeat,
     Bury {
         process: u64,
@@ -45,7 +45,7 @@ pub enum LinkCommand {
     Publish {
         process: u64,
         payload: String,
-        if_lost: Option<IfLost>,
+        if_unreceived: Option<IfUnreceived>,
     },
     Release {
         client: u32,
@@ -61,7 +61,7 @@ pub enum LinkCommand {
 
 /// The effect if no process receives a publication.
 #[derive(Clone, Debug)]
-pub enum IfLost {
+pub enum IfUnreceived {
     /// The client `by` gets an error, since its private message has no recipient.
     Report { by: u32, to: Name },
     /// The question about a forwarded request has no outcome.
@@ -83,10 +83,17 @@ pub struct Submission {
 
 /// A submission that Redis has confirmed, and that has not come back by the subscription.
 #[derive(Debug)]
-pub struct Confirmed {
+pub struct ConfirmedChange {
     pub submission: Submission,
+    /// Its number in the room; 0 if it is not kept, or if an earlier session has appended it.
+    pub seq: u64,
+}
+
+impl ConfirmedChange {
     /// Whether an earlier session has appended it to the stream. Redis may have trimmed it since.
-    pub is_older: bool,
+    pub fn is_older(&self) -> bool {
+        self.submission.is_appended() && self.seq == 0
+    }
 }
 
 /// The outcome of withdrawing a submission.
@@ -120,7 +127,7 @@ impl Submission {
         self.is_appended() || matches!(self.change, Change::Topic { .. })
     }
 
-    /// Whether it can be discarded: Redis does not have it, and the others can be sent its number instead.
+    /// Whether it can be discarded: Redis does not have it, and a count of lost messages can take its place.
     fn can_be_shed(&self) -> bool {
         !self.sent && !self.is_presence() && !matches!(self.change, Change::Lost { .. })
     }
@@ -134,7 +141,7 @@ impl fmt::Display for LinkCommand {
             LinkCommand::Hello => write!(f, "hello"),
             LinkCommand::Members { room, .. } => write!(f, "members {room}"),
             LinkCommand::Sync(room) => write!(f, "sync {room}"),
-            LinkCommand::Proof => write!(f, "PING"),
+            LinkCommand::Barrier => write!(f, "PING"),
             LinkCommand::Heartbeat => write!(f, "heartbeat"),
             LinkCommand::Bury { .. } => write!(f, "bury"),
             LinkCommand::Guests => write!(f, "INCRBY"),
@@ -168,9 +175,9 @@ impl LinkCommand {
 
     /// Whether each session sends such a command by itself, even after clients were told that the link is down.
     pub fn is_repeated(&self) -> bool {
-        use LinkCommand::{Ask, Hello, Load, Members, Proof, Record, Submit, Sync, Table};
+        use LinkCommand::{Ask, Barrier, Hello, Load, Members, Record, Submit, Sync, Table};
         match self {
-            Load(_) | Hello | Members { .. } | Sync(_) | Proof | Submit(_) => true,
+            Load(_) | Hello | Members { .. } | Sync(_) | Barrier | Submit(_) => true,
             Table(_) | Record { .. } => true,
             Ask { question, .. } => matches!(question, Question::Claim { .. }),
             _ => false,
@@ -248,7 +255,8 @@ impl Queue {
 
     /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded.
     pub fn push(&mut self, mut command: LinkCommand) {
-        // One that was sent keeps its count: Redis may have executed it, and executes no serial number twice.
+        // Unsent losses of a room are merged. One that was sent keeps its count: Redis may have executed it, and executes no serial
+        // number twice.
         if let LinkCommand::Submit(submission) = &mut command
             && !submission.sent
             && let Change::Lost { count } = &mut submission.change
@@ -354,7 +362,8 @@ impl Queue {
         Some(command)
     }
 
-    /// Puts the command back that [`Queue::pop_answered`] has returned.
+    /// Puts the command back that [`Queue::pop_answered`] has returned. Its bytes are gone from the window: the session is about to
+    /// end.
     pub fn restore(&mut self, command: LinkCommand) {
         self.count(&command, true);
         self.sent.push_front((command, 0));
@@ -402,7 +411,7 @@ impl Queue {
         found.filter(|found| found.serial == serial).is_some_and(|found| mem::replace(&mut found.shown, true))
     }
 
-    /// All commands that are kept for the next session, in order.
+    /// All commands but the unsent ones of the session, in order.
     pub fn iter(&self) -> impl Iterator<Item = &LinkCommand> {
         self.sent.iter().map(|(command, _)| command).chain(&self.clients)
     }

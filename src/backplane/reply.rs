@@ -2,16 +2,18 @@
 
 use super::access::CHANGED;
 use super::channel::SIGNATURE;
+use super::connections::{ConnectionError, Incoming, error_of};
 use super::local::Ask;
-use super::session::{Incoming, SessionError, error_of};
-use super::{BURY_AFTER, Backplane, GUESTS_RESERVED, Link, LinkAction, LinkCommand, Stage, entry, forward};
+use super::{
+    BURY_AFTER, Backplane, GUESTS_RESERVED, LinkAction, LinkCommand, RedisConnection, Stage, entry, forward,
+};
 use crate::codec::resp::Reply;
 use crate::protocol::{Change, Holder, Members, Order, Question, RemoteEvent};
 use crate::text::{Name, RoomName};
 use crate::time::Now;
 
 use super::command::SCRIPTS;
-use super::queue::{Confirmed, Submission};
+use super::queue::{ConfirmedChange, Submission};
 use super::rooms::FollowedRoom;
 
 /// The payload by which `hello` tries to publish.
@@ -51,20 +53,20 @@ fn holder(claim: &Reply) -> Option<Holder> {
 
 impl Backplane {
     /// Handles bytes from Redis, however they are split.
-    pub fn receive(&mut self, link: Link, bytes: &[u8], now: Now) {
+    pub fn receive(&mut self, connection: RedisConnection, bytes: &[u8], now: Now) {
         self.unix_millis = now.unix_millis;
-        let Some(session) = self.phase.session_mut() else {
+        let Some(connections) = self.phase.connections_mut() else {
             return;
         };
         let mut incoming = Vec::new();
-        let outcome = session.receive(link, bytes, &mut incoming);
-        // A long reply counts from its first byte, so it does not time out.
-        if let Some(active) = self.phase.active_mut().filter(|_| link == Link::Commands) {
+        let outcome = connections.receive(connection, bytes, &mut incoming);
+        // Each read restarts the timeout, so a long reply does not time out.
+        if let Some(active) = self.phase.active_mut().filter(|_| connection == RedisConnection::Commands) {
             active.answered_at = now.moment;
         }
         for input in incoming {
             // An earlier input of the same read may have ended the session.
-            if self.phase.session_mut().is_some() {
+            if self.phase.connections_mut().is_some() {
                 self.handle_incoming(input, now);
             }
         }
@@ -72,8 +74,8 @@ impl Backplane {
         self.accept_if_confirmed();
         match outcome {
             Ok(()) => {}
-            Err(SessionError::Refused(error)) => self.refused(link, &error, now),
-            Err(SessionError::Broken(why)) => self.broken(why, now),
+            Err(ConnectionError::Refused(error)) => self.handle_refusal(connection, &error, now),
+            Err(ConnectionError::Broken(why)) => self.handle_broken(why, now),
         }
     }
 
@@ -105,12 +107,12 @@ impl Backplane {
 
     fn handle_reply(&mut self, reply: &Reply, now: Now) {
         if let Some(error) = error_of(reply) {
-            return self.refused(Link::Commands, error, now);
+            return self.handle_refusal(RedisConnection::Commands, error, now);
         }
         let Some(command) = self.queue.pop_answered() else {
-            return self.broken("it sent a reply without a command", now);
+            return self.handle_broken("it sent a reply without a command", now);
         };
-        if self.handle_answer(&command, reply, now).is_none() {
+        if self.handle_command_reply(&command, reply, now).is_none() {
             match &command {
                 // Another program has changed what Redis keeps. The client must not wait until that is mended.
                 LinkCommand::Ask { ask: Some(ask), .. } => self.answer_without(*ask),
@@ -121,7 +123,7 @@ impl Backplane {
     }
 
     /// Handles the reply to a command. `None` if it is malformed.
-    fn handle_answer(&mut self, command: &LinkCommand, reply: &Reply, now: Now) -> Option<()> {
+    fn handle_command_reply(&mut self, command: &LinkCommand, reply: &Reply, now: Now) -> Option<()> {
         match command {
             LinkCommand::Load(_) => {
                 self.hashes.push(text(reply)?.into());
@@ -131,10 +133,10 @@ impl Backplane {
             }
             LinkCommand::Hello => return self.handle_hello(list(reply)?),
             LinkCommand::Sync(room) => return self.handle_sync(room, list(reply)?, now),
-            LinkCommand::Proof => {
+            LinkCommand::Barrier => {
                 let stage = self.phase.active_mut().map(|active| &mut active.stage);
                 match stage {
-                    Some(Stage::Syncing { is_proven }) => *is_proven = true,
+                    Some(Stage::Syncing { is_confirmed }) => *is_confirmed = true,
                     Some(Stage::Registering { .. }) => self.actions.push_back(LinkAction::Register),
                     _ => {}
                 }
@@ -142,11 +144,13 @@ impl Backplane {
             LinkCommand::Table(_) => return self.handle_table(reply),
             LinkCommand::Heartbeat => return self.handle_heartbeat(list(reply)?, now),
             LinkCommand::Guests => self.deliver_guests(number(reply)?),
-            LinkCommand::Publish { if_lost: Some(if_lost), .. } if *reply == Reply::Int(0) => {
-                self.handle_lost(if_lost.clone());
+            LinkCommand::Publish { if_unreceived: Some(if_unreceived), .. } if *reply == Reply::Int(0) => {
+                self.handle_unreceived(if_unreceived.clone());
             }
-            LinkCommand::Ask { ask, question } => return self.handle_facts(*ask, question, reply, now),
-            LinkCommand::Submit(submission) => return self.handle_kept(submission, reply),
+            LinkCommand::Ask { ask, question } => {
+                return self.handle_question_reply(*ask, question, reply, now);
+            }
+            LinkCommand::Submit(submission) => return self.handle_confirmation(submission, reply),
             LinkCommand::Members { .. } | LinkCommand::Bury { .. } | LinkCommand::Release { .. } => {}
             // An earlier session has set it. Others may have changed it since, and reads until now had the value of this process.
             LinkCommand::Record { .. } if *reply == Reply::Int(0) => self.handle_changed(),
@@ -156,17 +160,17 @@ impl Backplane {
     }
 
     fn handle_hello(&mut self, reply: &[Reply]) -> Option<()> {
-        let [must_register, database, guests, rooms @ ..] = reply else {
+        let [must_register, dataset, guests, rooms @ ..] = reply else {
             return None;
         };
         let rooms: Vec<RoomName> =
             rooms.iter().map(|room| RoomName::parse(text(room)?).ok()).collect::<Option<_>>()?;
         self.deliver_guests(number(guests)?);
-        let database = text(database)?;
+        let dataset = text(dataset)?;
         // Nobody saw the clients leave if Redis has lost its data.
         let has_lost_data = std::mem::take(&mut self.has_lost_data);
-        let is_quiet = has_lost_data || self.database.as_deref().is_some_and(|known| known != database);
-        self.database = Some(database.into());
+        let is_quiet = has_lost_data || self.dataset.as_deref().is_some_and(|known| known != dataset);
+        self.dataset = Some(dataset.into());
         match number(must_register)? {
             // The link was reported as down after `hello` was sent. Redis is asked again, so that the clients are registered.
             0 if self.must_register() => self.queue.push_for_session(LinkCommand::Hello),
@@ -199,7 +203,7 @@ impl Backplane {
         Some(())
     }
 
-    fn handle_kept(&mut self, submission: &Submission, reply: &Reply) -> Option<()> {
+    fn handle_confirmation(&mut self, submission: &Submission, reply: &Reply) -> Option<()> {
         let mut seq = 0;
         if submission.is_appended() {
             seq = number(reply)?;
@@ -225,7 +229,7 @@ impl Backplane {
         // An earlier session has set the topic, and others may have changed it since.
         let is_outdated = matches!(unpublished, Some(Change::Topic { .. }));
         let room = submission.room.clone();
-        let is_older = submission.is_appended() && seq == 0;
+        let confirmed = ConfirmedChange { submission: submission.clone(), seq };
         match unpublished {
             Some(change) => self.deliver(RemoteEvent::Changed {
                 room: room.clone(),
@@ -235,22 +239,25 @@ impl Backplane {
             }),
             None if submission.shown || !is_followed => {}
             // The session has read the room since, and the change was not there: Redis has trimmed it.
-            None if is_older && is_live => {
-                self.deliver_shown(room.clone(), submission.change.clone(), ticket)
+            None if confirmed.is_older() && is_live => {
+                self.deliver_unnumbered(room.clone(), submission.change.clone(), ticket);
             }
-            None => {
-                let confirmed = Confirmed { submission: submission.clone(), is_older };
-                self.confirmed.insert(ticket, confirmed);
-            }
+            None => drop(self.confirmed.insert(ticket, confirmed)),
         }
-        self.actions.push_back(LinkAction::Kept { ticket, seq, is_followed });
+        self.actions.push_back(LinkAction::Confirmed { ticket, seq, is_followed });
         if is_outdated {
             self.read_again(&room);
         }
         Some(())
     }
 
-    fn handle_facts(&mut self, ask: Option<u64>, question: &Question, reply: &Reply, now: Now) -> Option<()> {
+    fn handle_question_reply(
+        &mut self,
+        ask: Option<u64>,
+        question: &Question,
+        reply: &Reply,
+        now: Now,
+    ) -> Option<()> {
         let mut holder = holder(reply);
         let (mut members, mut rooms, mut is_forwarded) = (None, None, false);
         match question {

@@ -25,7 +25,7 @@ pub struct FollowedRoom {
     pub seen: BTreeSet<u64>,
     /// The serial number of the last numbered change of each other process. A process whose reply was lost sends its change again.
     /// If Redis has lost its data meanwhile, it appends the change twice, and this number shows that.
-    heard: Vec<(u64, u64)>,
+    last_serials: Vec<(u64, u64)>,
     /// Questions that wait until the room is live: the number of the request, and the most members of the answer.
     pub waiting: Vec<(u64, usize)>,
     /// Time of the last local subscriber or question.
@@ -41,7 +41,7 @@ pub enum Following {
     /// The entries from the position on were requested. Payloads wait for them.
     Reading {
         held: Vec<Vec<u8>>,
-        /// The number of payloads that Redis published before it executed the last request.
+        /// The number of payloads that were held at the last request. The entries read include the numbered ones.
         earlier: usize,
     },
     Live,
@@ -63,11 +63,11 @@ impl FollowedRoom {
     }
 
     /// Records a numbered change of another process. Returns whether it was delivered before.
-    pub fn record_heard(&mut self, id: MessageId) -> bool {
-        match self.heard.iter_mut().find(|(process, _)| *process == id.process) {
+    pub fn record_remote(&mut self, id: MessageId) -> bool {
+        match self.last_serials.iter_mut().find(|(process, _)| *process == id.process) {
             Some((_, last)) if id.serial <= *last => return true,
             Some((_, last)) => *last = id.serial,
-            None => self.heard.push((id.process, id.serial)),
+            None => self.last_serials.push((id.process, id.serial)),
         }
         false
     }

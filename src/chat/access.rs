@@ -1,4 +1,4 @@
-//! Access of clients: accounts, sessions, logins, mutes and bans, and the check of each request.
+//! The state of access: accounts, sessions, logins, mutes and bans.
 //!
 //! A guest of an open chat has no entry in any of these tables, so access costs it nothing.
 
@@ -11,10 +11,9 @@ use crate::access::{
     Proof, RegisterError, Registered, Role, Settings, Validity,
 };
 use crate::config::{AccessMode, Config, Takeover};
-use crate::protocol::Holder;
 use crate::sparse::Sparse;
 use crate::state::SavedState;
-use crate::text::{Name, Text, fold};
+use crate::text::{Name, fold};
 use crate::time::{Moment, Now};
 
 /// Failed logins after which a connection is closed.
@@ -43,14 +42,6 @@ struct Attempts {
     due: Option<Moment>,
 }
 
-/// Private conversation beyond single messages.
-#[derive(Default, Debug)]
-pub struct Courtesy {
-    pub away: Option<Text>,
-    /// The sender of the last private message, and its name then.
-    pub last_sender: Option<Holder>,
-}
-
 /// The accounts, and tables that few clients are in: sessions, attempts, mutes.
 #[derive(Debug)]
 pub struct Access {
@@ -67,7 +58,6 @@ pub struct Access {
     attempts: Sparse<Attempts>,
     /// Mutes of clients that were guests.
     client_mutes: Sparse<Mute>,
-    courtesies: Sparse<Courtesy>,
     deadlines: BTreeSet<(Moment, ClientId)>,
     /// The ends of mutes of clients that are connected.
     unmutes: BTreeSet<(Moment, ClientId)>,
@@ -102,7 +92,6 @@ impl Access {
             sessions: Sparse::default(),
             attempts: Sparse::default(),
             client_mutes: Sparse::default(),
-            courtesies: Sparse::default(),
             deadlines: BTreeSet::new(),
             unmutes: BTreeSet::new(),
         };
@@ -265,11 +254,10 @@ impl Access {
 
     /// Records that a session was warned, and ends `until` then.
     pub fn warn(&mut self, id: ClientId, until: Moment) {
-        if let Some(mut session) = self.sessions.take(id.0) {
+        if let Some(session) = self.sessions.get_mut(id.0) {
             session.is_warned = true;
             session.due = Some(until);
             self.deadlines.insert((until, id));
-            self.sessions.insert(id.0, session);
         }
     }
 
@@ -278,10 +266,9 @@ impl Access {
         let session = self.sessions.get(id.0)?;
         let validity = self.accounts.still_valid(session.identity.account.as_ref()?, &session.proof);
         if let Validity::Role(role) = validity
-            && let Some(mut session) = self.sessions.take(id.0)
+            && let Some(session) = self.sessions.get_mut(id.0)
         {
             session.identity.role = role;
-            self.sessions.insert(id.0, session);
         }
         Some(validity)
     }
@@ -332,7 +319,6 @@ impl Access {
         self.end_session(id);
         self.forget_attempts(id);
         self.client_mutes.take(id.0);
-        self.courtesies.take(id.0);
         self.unmutes.retain(|(_, muted)| *muted != id);
     }
 
@@ -361,17 +347,6 @@ impl Access {
     /// The ban of a name, if it lasts.
     pub fn name_ban(&self, name: &Name, now: Now) -> Option<&Ban> {
         self.bans.name(name.as_str(), now.unix_millis)
-    }
-
-    pub fn courtesy(&self, id: ClientId) -> Option<&Courtesy> {
-        if self.courtesies.is_empty() {
-            return None;
-        }
-        self.courtesies.get(id.0)
-    }
-
-    pub fn courtesy_mut(&mut self, id: ClientId) -> &mut Courtesy {
-        self.courtesies.get_or_default(id.0)
     }
 
     /// The time of the next deadline.
@@ -413,7 +388,6 @@ impl Access {
             ("sessions", self.sessions.slots().collect()),
             ("login attempts", self.attempts.slots().collect()),
             ("mutes of clients", self.client_mutes.slots().collect()),
-            ("courtesies", self.courtesies.slots().collect()),
             ("ends of mutes", self.unmutes.iter().map(|(_, id)| id.0).collect()),
             ("access deadlines", self.deadlines.iter().map(|(_, id)| id.0).collect()),
         ]

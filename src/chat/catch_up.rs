@@ -22,9 +22,9 @@ pub struct CatchUp {
     next: u64,
     /// The serial number of the last message that it was sent without a sequence number. Those come after all others.
     unnumbered: u64,
-    /// The number of messages before it that the client has not been told to be missing; `None` if it is unknown.
+    /// The number of missing messages before `next` that were not reported yet; `None` if it is unknown.
     missing: Option<u64>,
-    /// The client knows more of the room than this process, and so it keeps its position.
+    /// The position of the client is past the end of the room here, and so the client keeps it.
     is_ahead: bool,
 }
 

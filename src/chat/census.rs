@@ -15,7 +15,7 @@ pub struct Census {
     /// Rooms with subscribers or a history.
     pub rooms: usize,
     /// Subscribers of all rooms: their members and SSE clients.
-    pub members: usize,
+    pub subscribers: usize,
     /// Clients that are catching up.
     pub catching_up: usize,
     /// Scheduled summaries.
@@ -30,7 +30,7 @@ impl Chat {
             names: self.names.len(),
             further_keys: self.names.further_len(),
             rooms: self.rooms.len(),
-            members: self.rooms.subscribers().count(),
+            subscribers: self.rooms.subscribers().count(),
             catching_up: self.catch_ups.len(),
             summaries: self.crowds.len(),
             history_bytes: self.rooms.history_bytes(),
@@ -47,6 +47,7 @@ impl Chat {
             ("clients that catch up", self.catch_ups.slots().collect()),
         ];
         tables.push(("clients that ignore others", self.ignores.slots().collect()));
+        tables.push(("courtesies", self.courtesies.slots().collect()));
         tables.extend(self.access.tables());
         tables
     }

@@ -122,7 +122,7 @@ impl<'a> Ctx<'a> {
         self.effects.push(Effect::Whois { to, of, whois: Box::new(whois), with_address });
     }
 
-    /// Tells the other processes of an event, if there are any.
+    /// Sends an event to the other processes, if there are any.
     pub fn share(&mut self, event: LocalEvent) {
         self.effects.push(Effect::Report(event));
     }

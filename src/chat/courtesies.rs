@@ -5,6 +5,14 @@ use super::{Chat, Ctx};
 use crate::protocol::{Event, ForwardedBy, Holder, LocalEvent, Problem, UniqueId, Whois};
 use crate::text::{Name, Text};
 
+/// The state of a client for `/away` and `/reply`.
+#[derive(Default, Debug)]
+pub struct Courtesy {
+    away: Option<Text>,
+    /// The sender of the last private message, and its name then.
+    last_sender: Option<Holder>,
+}
+
 /// The recipient of information about a client: a client here, or the process that has forwarded the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asker {
@@ -35,7 +43,7 @@ impl Chat {
 
     /// The sender of the last private message, if it is still here or at another process, with its present name if it is here.
     pub(super) fn last_sender(&self, id: ClientId) -> Option<Holder> {
-        let last = self.access.courtesy(id)?.last_sender.clone()?;
+        let last = self.courtesies.get(id.0)?.last_sender.clone()?;
         if last.id.process != self.process {
             return Some(last);
         }
@@ -46,15 +54,15 @@ impl Chat {
     /// Records that a client is away, or back.
     pub(super) fn set_away(&mut self, id: ClientId, text: Option<Text>, ctx: &mut Ctx<'_>) {
         let is_away = text.is_some();
-        if is_away || self.access.courtesy(id).is_some() {
-            self.access.courtesy_mut(id).away = text;
+        if is_away || self.courtesies.get(id.0).is_some() {
+            self.courtesies.get_or_default(id.0).away = text;
         }
         ctx.reply(id, Event::YouAreAway(is_away));
     }
 
     /// Records the sender of a private message, for an answer, and replies to the sender if the client is away.
     pub(super) fn record_private(&mut self, to: ClientId, sent: Sent, ctx: &mut Ctx<'_>) {
-        let courtesy = self.access.courtesy_mut(to);
+        let courtesy = self.courtesies.get_or_default(to.0);
         courtesy.last_sender = Some(Holder { id: sent.by, name: sent.from });
         let away = courtesy.away.clone();
         if let Some((text, name)) = away.zip(self.existing_name(to)) {
@@ -80,7 +88,7 @@ impl Chat {
             name: found,
             account: identity.account.clone(),
             role: identity.role,
-            away: self.access.courtesy(of).and_then(|courtesy| courtesy.away.clone()),
+            away: self.courtesies.get(of.0).and_then(|courtesy| courtesy.away.clone()),
             connected: None,
             idle: None,
             address: None,

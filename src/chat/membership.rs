@@ -266,7 +266,7 @@ impl Chat {
     }
 }
 
-/// Tells the other processes that a room has got its first subscriber here or lost its last, if so.
+/// Reports to the link that a room has got its first subscriber here or lost its last, if so.
 fn share_subscription(room: &Room, was_unused: bool, ctx: &mut Ctx<'_>) {
     let has_subscribers = !room.is_unused();
     if has_subscribers == was_unused {

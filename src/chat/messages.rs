@@ -33,7 +33,7 @@ impl Chat {
     ///
     /// # Errors
     /// A client or another account has the name `from`, a word is not allowed, or there are too many rooms.
-    pub fn publish(
+    pub fn check_publication(
         &mut self,
         room: RoomName,
         (from, account): (Name, Option<&Name>),

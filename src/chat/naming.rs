@@ -58,7 +58,7 @@ impl Chat {
         }
     }
 
-    /// The reason why an HTTP request of that account can't publish under a name. The account's own name is always free.
+    /// The reason why an HTTP request of that account can't publish under a name. Its own name is refused only if it is banned.
     pub(super) fn refused_author(
         &self,
         account: Option<&Name>,

@@ -29,10 +29,10 @@ impl Chat {
             }
             Request::StayGuest if self.is_unnamed(id) => self.question_of_home(id).into_iter().collect(),
             _ if is_refused() => Vec::new(),
-            Request::Join { room, .. } => vec![self.follow(room)],
+            Request::Join { room, .. } => vec![self.question_of_room(room)],
             Request::Leave(room) => match self.clients.dialect(id) {
                 Some(Dialect::Line) => self.question_of_home(id).into_iter().collect(),
-                _ => located(room.clone()).iter().map(|room| self.follow(room)).collect(),
+                _ => located(room.clone()).iter().map(|room| self.question_of_room(room)).collect(),
             },
             Request::Who(room) => {
                 let lobby = || self.is_unnamed(id).then(RoomName::lobby);
@@ -51,7 +51,8 @@ impl Chat {
                 None => Vec::new(),
             },
             Request::Register if self.access.has_registration => {
-                let claim = self.name(id).and_then(|name| self.claim(id, name, ClaimOver::Nobody, true));
+                let claim =
+                    self.name(id).and_then(|name| self.claim_question(id, name, ClaimOver::Nobody, true));
                 claim.into_iter().collect()
             }
             Request::Moderate(moderation) => {
@@ -88,12 +89,12 @@ impl Chat {
         let free = name.filter(|name| account.is_some() || !self.is_taken(name));
         let identity = login.map_or(&GUEST, |login| &login.identity);
         let may_enter = |room: &&RoomName| self.check_right(identity, Action::Enter, Some(room)).is_ok();
-        let room = arrival.room.as_ref().filter(may_enter).map(|room| self.follow(room));
+        let room = arrival.room.as_ref().filter(may_enter).map(|room| self.question_of_room(room));
         free.map(claim).into_iter().chain(room).collect()
     }
 
     /// The question that makes the history of a room known here.
-    pub fn follow(&self, room: &RoomName) -> Question {
+    pub fn question_of_room(&self, room: &RoomName) -> Question {
         Question::Room { room: room.clone(), members: NAMES_ON_JOINING }
     }
 
@@ -131,15 +132,21 @@ impl Chat {
             return home.into_iter().collect();
         }
         let is_account = self.access.identity(id).is_of(name);
-        self.claim(id, name, ClaimOver::Nobody, is_account).into_iter().chain(home).collect()
+        self.claim_question(id, name, ClaimOver::Nobody, is_account).into_iter().chain(home).collect()
     }
 
     fn questions_of_account(&self, id: ClientId, account: &Name) -> Vec<Question> {
         let home = self.question_of_home(id).filter(|_| self.is_unnamed(id));
-        self.claim(id, account, self.claim_over(), true).into_iter().chain(home).collect()
+        self.claim_question(id, account, self.claim_over(), true).into_iter().chain(home).collect()
     }
 
-    fn claim(&self, id: ClientId, name: &Name, over: ClaimOver, is_account: bool) -> Option<Question> {
+    fn claim_question(
+        &self,
+        id: ClientId,
+        name: &Name,
+        over: ClaimOver,
+        is_account: bool,
+    ) -> Option<Question> {
         self.client(id)?;
         Some(Question::Claim { client: self.unique_id(id).serial, name: name.clone(), over, is_account })
     }
@@ -150,6 +157,6 @@ impl Chat {
     }
 
     fn question_of_home(&self, id: ClientId) -> Option<Question> {
-        Some(self.follow(&self.home(self.access.identity(id))?))
+        Some(self.question_of_room(&self.home(self.access.identity(id))?))
     }
 }

@@ -52,7 +52,7 @@ impl<S> Connection<S> {
             (Timeout::Request, _) if !self.outbox.is_empty() => None,
             (Timeout::Request, _) => close(limits.http, CloseReason::RequestTimeout),
             // The client waits for the server, and its deadline is set again with the answers.
-            (Timeout::Name, _) if self.schedule.contains(Schedule::ASKING) => None,
+            (Timeout::Name, _) if self.schedule.contains(Schedule::AWAITS_REDIS) => None,
             (
                 Timeout::Name,
                 State::Naming(

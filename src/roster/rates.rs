@@ -64,8 +64,8 @@ impl<S> Roster<S> {
         self.address_rates.ready_at(host, Use::FailedLogin) <= now
     }
 
-    /// Counts a failed login of an address.
-    pub fn record_failed_login(&mut self, host: Host, now: Moment) {
+    /// Charges an address for a login that has failed, or for a registration.
+    pub fn charge_login(&mut self, host: Host, now: Moment) {
         self.address_rates.spend(host, Use::FailedLogin, now);
     }
 

@@ -52,8 +52,8 @@ impl<N: Net> Server<N> {
         self.admission.close();
         let grace = self.config.grace;
         let mut spread = Duration::ZERO;
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.leave();
+        if let Some(link) = &mut self.link {
+            link.backplane.leave();
             spread = grace.mul_f64(SPREAD);
         }
         let began = self.now.moment;
@@ -79,7 +79,7 @@ impl<N: Net> Server<N> {
 
     /// Logs the number of messages that Redis has not confirmed.
     pub(super) fn log_unconfirmed(&self) {
-        let unconfirmed = self.linked.as_ref().map_or(0, |linked| linked.backplane.unconfirmed());
+        let unconfirmed = self.link.as_ref().map_or(0, |link| link.backplane.unconfirmed());
         if unconfirmed > 0 {
             log::warn!(
                 "ended before redis confirmed all messages, other servers may miss some messages={unconfirmed}"
@@ -92,9 +92,9 @@ impl<N: Net> Server<N> {
             return Control::Continue;
         };
         let is_empty = self.roster.is_empty();
-        let linked = self.linked.as_ref().filter(|linked| !linked.backplane.is_done());
+        let link = self.link.as_ref().filter(|link| !link.backplane.is_done());
         let is_over = self.now.moment >= ending.deadline && self.ticks > ending.tick;
-        match is_over || (is_empty && linked.is_none()) {
+        match is_over || (is_empty && link.is_none()) {
             true => Control::Stop,
             false => Control::Continue,
         }

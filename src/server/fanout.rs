@@ -76,9 +76,9 @@ impl Fanout {
     }
 }
 
-/// Whether a request leaves the members of all rooms as they are. The match has no wildcard, so that a new request must be
-/// decided here.
-fn keeps_members(request: &Result<Request, Problem>) -> bool {
+/// Whether a pending batch may go on during a request. A message changes the members of no room. Other requests may, or they are
+/// rare. The match has no wildcard, so that a new request must be decided here.
+fn continues_batch(request: &Result<Request, Problem>) -> bool {
     match request {
         Ok(Request::Say { .. } | Request::Relay(_)) => true,
         Ok(
@@ -111,7 +111,7 @@ impl<N: Net> Server<N> {
     /// Calls the chat, which may change the members of rooms, and carries out its effects.
     pub(super) fn call_chat<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
         self.deliver_batch();
-        self.call_chat_within_batch(call)
+        self.call_chat_keeping_batch(call)
     }
 
     /// The same on behalf of a client: replies to it carry `tag`, and may be larger than its write buffer.
@@ -142,18 +142,18 @@ impl<N: Net> Server<N> {
             }
             request => (request, tag, Facts::default()),
         };
-        let keeps_members = keeps_members(&request);
+        let continues_batch = continues_batch(&request);
         let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
             chat.handle(token.into(), request, (now, &facts), effects);
         };
-        self.on_behalf_of(token, tag, |server| match keeps_members {
-            true => server.call_chat_within_batch(call),
+        self.on_behalf_of(token, tag, |server| match continues_batch {
+            true => server.call_chat_keeping_batch(call),
             false => server.call_chat(call),
         });
-        if !keeps_members {
+        if !continues_batch {
             self.record_catching_up(token);
         }
-        self.settle_claims(token, &questions, &facts);
+        self.release_unused_claims(token, &questions, &facts);
     }
 
     /// Replies to a request that the chat does not handle.
@@ -186,12 +186,12 @@ impl<N: Net> Server<N> {
 
     /// Commits a change. It leaves the members of all rooms as they are.
     pub(super) fn commit(&mut self, room: RoomId, placed: Placed) {
-        self.call_chat_within_batch(|chat, now, effects| chat.commit(room, placed, now, effects));
+        self.call_chat_keeping_batch(|chat, now, effects| chat.commit(room, placed, now, effects));
     }
 
     /// Commits a change in the room with that name. Returns its sequence number.
     pub(super) fn commit_to(&mut self, room: &RoomName, placed: Placed) -> u64 {
-        self.call_chat_within_batch(|chat, now, effects| chat.commit_to(room, placed, now, effects))
+        self.call_chat_keeping_batch(|chat, now, effects| chat.commit_to(room, placed, now, effects))
     }
 
     /// Removes a closing client from the chat. At the end of the server all clients leave, so no leave is announced.
@@ -203,7 +203,7 @@ impl<N: Net> Server<N> {
         self.call_chat(|chat, now, effects| chat.leave(id, reason.announced_reason(), now, effects));
     }
 
-    fn call_chat_within_batch<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
+    fn call_chat_keeping_batch<T>(&mut self, call: impl FnOnce(&mut Chat, Now, &mut Vec<Effect>) -> T) -> T {
         let mut effects = self.fanout.buffers.pop().unwrap_or_default();
         let value = call(&mut self.fanout.chat, self.now, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
@@ -215,6 +215,7 @@ impl<N: Net> Server<N> {
         match effect {
             Effect::Reply(id, event) => {
                 self.send(id, &event, Priority::Required);
+                // The next line is a token, which a telnet client must not show.
                 if matches!(event, Event::AskToken(_)) {
                     self.stop_echo(id);
                 }
@@ -277,7 +278,7 @@ impl<N: Net> Server<N> {
         self.roster.mark_dirty(token.into());
     }
 
-    /// Sends bytes that are no event to one connection, if they fit.
+    /// Sends bytes that are no event to one connection. If they don't fit, the connection is closed.
     pub(super) fn send_bytes(&mut self, token: Token, write: impl FnOnce(&mut Vec<u8>)) {
         if self.roster.live(token).is_some() {
             let frame = self.fanout.arena.frame(write);
@@ -396,7 +397,6 @@ impl<N: Net> Server<N> {
         });
         self.count(batch.whole, batch.frames.len(), copies);
         for id in talkers {
-            // The talker may also be a client of another process, which has no connection here.
             let connection = self.roster.token(id).and_then(|token| self.roster.get(token));
             if connection.is_some_and(|connection| connection.dialect == batch.dialect) {
                 self.deliver_to_talker(id, &batch);

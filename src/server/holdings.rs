@@ -21,7 +21,7 @@ impl<N: Net> Server<N> {
             ("load", self.load.slots().collect()),
             ("unsent last bytes", self.unsent.slots().collect()),
             ("echoes", self.echoes.slots().collect()),
-            ("questions", self.linked.iter().flat_map(|linked| linked.asked.slots()).collect()),
+            ("questions", self.link.iter().flat_map(|link| link.asked.slots()).collect()),
             ("proxies", self.admission.proxied_slots().collect()),
             ("queue", self.admission.waiting_slots().collect()),
         ];
@@ -47,8 +47,8 @@ impl<N: Net> Server<N> {
             ("clients", census.clients),
             ("names", census.names),
             ("further keys of names", census.further_keys),
-            ("tickets", self.linked.as_ref().map_or(0, |linked| linked.tickets.len())),
-            ("members of rooms", census.members),
+            ("tickets", self.link.as_ref().map_or(0, |link| link.tickets.len())),
+            ("subscribers of rooms", census.subscribers),
         ]);
         holdings
     }

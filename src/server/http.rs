@@ -97,7 +97,7 @@ impl<N: Net> Server<N> {
         let chat = self.fanout.chat();
         match action {
             HttpAction::ListRooms => chat.questions_about_rooms(),
-            HttpAction::ReadHistory { room, .. } => vec![chat.follow(room)],
+            HttpAction::ReadHistory { room, .. } => vec![chat.question_of_room(room)],
             HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&Text::of_name(from), None),
             HttpAction::Moderate(moderation) => {
                 let by = identity.account.clone().map(|name| Moderator { name, role: identity.role });
@@ -141,7 +141,11 @@ impl<N: Net> Server<N> {
         self.deliver_batch();
         let chat = self.fanout.chat();
         let response = match action {
-            HttpAction::Respond(response) | HttpAction::Enter { response, .. } => response,
+            HttpAction::Respond(response) => response,
+            HttpAction::Enter { response, .. } => {
+                debug_assert!(false, "`route_http` handles it");
+                response
+            }
             HttpAction::CheckReadiness => self.readiness(),
             HttpAction::ReportMetrics => {
                 HttpResponse::new(StatusCode::OK).body(metrics::CONTENT_TYPE, self.metrics_text())
@@ -158,8 +162,9 @@ impl<N: Net> Server<N> {
                 let from = from.or_else(|| identity.account.clone()).unwrap_or_else(Name::of_http);
                 let author = (from, identity.account.as_ref());
                 self.metrics.lines_in += 1;
-                let checked = self
-                    .call_chat(|chat, now, effects| chat.publish(room, author, body, (now, facts), effects));
+                let checked = self.call_chat(|chat, now, effects| {
+                    chat.check_publication(room, author, body, (now, facts), effects)
+                });
                 match checked {
                     Ok(publication) => return self.publish(token, publication, form),
                     Err(problem) => web::problem_response(&problem),
@@ -185,7 +190,7 @@ impl<N: Net> Server<N> {
         let Some(state) = self.roster.get(token).map(|connection| connection.state()) else {
             return;
         };
-        self.end_asking(token);
+        self.end_waiting_for_redis(token);
         if matches!(state, State::Http { .. }) {
             self.respond_in(token, response, form);
         }
@@ -207,11 +212,11 @@ impl<N: Net> Server<N> {
     }
 
     fn readiness(&self) -> HttpResponse {
-        let link = self.linked.as_ref().map(|linked| &linked.backplane);
+        let link = self.link.as_ref().map(|link| &link.backplane);
         let why_not = match link.filter(|link| !link.is_up()) {
             _ if self.ending.is_some() => Some(NotReady::Draining),
             _ if !self.admission.has_place() => Some(NotReady::Full),
-            Some(link) => Some(NotReady::Unlinked { refusal: link.refusal() }),
+            Some(link) => Some(NotReady::LinkDown { refusal: link.refusal() }),
             None => None,
         };
         web::readiness(why_not)
@@ -319,7 +324,7 @@ impl<N: Net> Server<N> {
             delayed += usize::from(connection.is_delayed());
         }
         let census = self.fanout.chat().census();
-        let link = self.linked.as_ref().map(|linked| &linked.backplane);
+        let link = self.link.as_ref().map(|link| &link.backplane);
         let state = Gauges {
             clients,
             link: link.map(|backplane| (backplane.counts(), backplane.state())),

@@ -10,7 +10,7 @@ use super::Server;
 use super::questions::Asked;
 use super::submit::Submitter;
 use super::turn::TICK_BYTES;
-use crate::backplane::{Backplane, Link, LinkAction};
+use crate::backplane::{Backplane, LinkAction, RedisConnection};
 use crate::connection::Readiness;
 use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
@@ -30,7 +30,7 @@ const CLOSED: &str = "it has closed the connection";
 /// The link to Redis of a process with `--redis`.
 pub struct RedisLink<S> {
     pub backplane: Backplane,
-    /// `None` while there is no session.
+    /// `None` between two attempts.
     sockets: Option<[Socket<S>; 2]>,
     /// Number of attempts. Events of an older session's sockets are ignored.
     serial: u32,
@@ -88,25 +88,25 @@ impl<S> RedisLink<S> {
 impl<N: Net> Server<N> {
     /// The link to the other processes, for tests and statistics.
     pub fn backplane(&self) -> Option<&Backplane> {
-        self.linked.as_ref().map(|linked| &linked.backplane)
+        self.link.as_ref().map(|link| &link.backplane)
     }
 
     /// Reads from Redis, and handles deadlines.
     pub(super) fn receive_link(&mut self) {
         // Without `--redis` there is no link.
-        let Some(linked) = &mut self.linked else {
+        let Some(link) = &mut self.link else {
             return;
         };
-        if std::mem::take(&mut linked.resolved)
+        if std::mem::take(&mut link.resolved)
             && let Some(addresses) = self.net.resolved()
         {
-            linked.backplane.resolved(addresses.map_err(|error| error.to_string()), self.now);
+            link.backplane.handle_resolved(addresses.map_err(|error| error.to_string()), self.now);
         }
-        for link in Link::BOTH {
-            self.read_link(link);
+        for connection in RedisConnection::BOTH {
+            self.read_link(connection);
         }
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.handle_timeout(self.now);
+        if let Some(link) = &mut self.link {
+            link.backplane.handle_timeout(self.now);
         }
         self.run_actions();
     }
@@ -117,32 +117,34 @@ impl<N: Net> Server<N> {
             return;
         }
         // Without `--redis` there is no link.
-        let Some(linked) = &mut self.linked else {
+        let Some(link) = &mut self.link else {
             return;
         };
-        linked.backplane.send(self.now);
-        let written = Link::BOTH.into_iter().try_for_each(|link| linked.write(link, &mut self.net));
+        link.backplane.encode_queued(self.now);
+        let written = RedisConnection::BOTH
+            .into_iter()
+            .try_for_each(|connection| link.write(connection, &mut self.net));
         if let Err(error) = written {
-            self.read_link(Link::Subscriptions);
-            if let Some(linked) = &mut self.linked {
-                linked.backplane.broken(&error.to_string(), self.now);
+            self.read_link(RedisConnection::Subscriptions);
+            if let Some(link) = &mut self.link {
+                link.backplane.handle_broken(&error.to_string(), self.now);
             }
         }
         self.run_actions();
     }
 
-    fn read_link(&mut self, link: Link) {
+    fn read_link(&mut self, connection: RedisConnection) {
         let mut bytes_left = LINK_TURN_BYTES;
         // At least one read per tick. Otherwise busy clients could starve the link until it times out.
         while bytes_left == LINK_TURN_BYTES
             || (bytes_left > 0 && self.fanout.arena().open_bytes() < TICK_BYTES)
         {
-            let Some(linked) = &mut self.linked else {
+            let Some(link) = &mut self.link else {
                 debug_assert!(false, "only a process with a link reads it");
                 return;
             };
             // An error of the last read may have closed the sockets.
-            let Some(socket) = linked.sockets.as_mut().map(|sockets| &mut sockets[link as usize]) else {
+            let Some(socket) = link.sockets.as_mut().map(|sockets| &mut sockets[connection as usize]) else {
                 return;
             };
             if !socket.ready.contains(Readiness::READABLE) {
@@ -150,9 +152,9 @@ impl<N: Net> Server<N> {
             }
             let read = self.scratch.fill(READ_BYTES, |buffer| self.net.read(&mut socket.stream, buffer));
             match read {
-                Ok(0) => linked.backplane.broken(CLOSED, self.now),
+                Ok(0) => link.backplane.handle_broken(CLOSED, self.now),
                 Ok(count) => {
-                    linked.backplane.receive(link, self.scratch.unused(), self.now);
+                    link.backplane.receive(connection, self.scratch.unused(), self.now);
                     self.scratch.consume(count);
                     bytes_left = bytes_left.saturating_sub(count);
                 }
@@ -160,7 +162,7 @@ impl<N: Net> Server<N> {
                     socket.ready.remove(Readiness::READABLE);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => linked.backplane.broken(&error.to_string(), self.now),
+                Err(error) => link.backplane.handle_broken(&error.to_string(), self.now),
             }
             // Actions run before the next read, so that their order is kept and their output is bounded.
             self.run_actions();
@@ -168,27 +170,27 @@ impl<N: Net> Server<N> {
     }
 
     fn run_actions(&mut self) {
-        while let Some(linked) = &mut self.linked
-            && let Some(action) = linked.backplane.next_action()
+        while let Some(link) = &mut self.link
+            && let Some(action) = link.backplane.next_action()
         {
             match action {
                 LinkAction::Resolve { host, port } => self.net.resolve(&host, port),
                 LinkAction::Connect(target) => {
-                    if let Err(error) = linked.connect(&target, &mut self.net) {
-                        linked.backplane.broken(&error.to_string(), self.now);
+                    if let Err(error) = link.connect(&target, &mut self.net) {
+                        link.backplane.handle_broken(&error.to_string(), self.now);
                     }
                 }
-                LinkAction::Disconnect => linked.sockets = None,
+                LinkAction::Disconnect => link.sockets = None,
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => {
-                    linked.backplane.register(&self.fanout.chat().presences());
+                    link.backplane.register(&self.fanout.chat().presences());
                 }
                 LinkAction::ReadTable => {
                     let state = self.fanout.chat().access().state(self.now);
-                    linked.backplane.read_table(state.into_entries());
+                    link.backplane.read_table(state.into_entries());
                 }
                 LinkAction::Table(table) => {
-                    let table = linked.backplane.parse_table(table);
+                    let table = link.backplane.parse_table(table);
                     self.handle_remote_event(RemoteEvent::Access(table));
                 }
                 LinkAction::Answer { asker, facts } => self.answer_questions(asker, facts),
@@ -196,7 +198,9 @@ impl<N: Net> Server<N> {
                     self.record_shed(id.serial);
                     self.handle_remote_event(RemoteEvent::Discarded { room, id });
                 }
-                LinkAction::Kept { ticket, seq, is_followed } => self.record_kept(ticket, seq, is_followed),
+                LinkAction::Confirmed { ticket, seq, is_followed } => {
+                    self.record_confirmed(ticket, seq, is_followed)
+                }
             }
         }
     }
@@ -205,23 +209,23 @@ impl<N: Net> Server<N> {
 impl<S> RedisLink<S> {
     fn connect<N: Net<Stream = S>>(&mut self, target: &ConnectTarget, net: &mut N) -> io::Result<()> {
         self.serial = self.serial.wrapping_add(1);
-        let mut connect = |link: Link| -> io::Result<Socket<S>> {
+        let mut connect = |connection: RedisConnection| -> io::Result<Socket<S>> {
             let mut stream = net.connect(target)?;
-            net.register(&mut stream, Token { slot: FIRST_SLOT + link as u32, serial: self.serial })?;
+            net.register(&mut stream, Token { slot: FIRST_SLOT + connection as u32, serial: self.serial })?;
             Ok(Socket { stream, ready: Readiness::default() })
         };
-        let [first, second] = Link::BOTH;
+        let [first, second] = RedisConnection::BOTH;
         self.sockets = Some([connect(first)?, connect(second)?]);
         Ok(())
     }
 
     /// Writes the pending output until the socket would block.
-    fn write<N: Net<Stream = S>>(&mut self, link: Link, net: &mut N) -> io::Result<()> {
+    fn write<N: Net<Stream = S>>(&mut self, connection: RedisConnection, net: &mut N) -> io::Result<()> {
         // There are no sockets between two attempts.
-        let Some(socket) = self.sockets.as_mut().map(|sockets| &mut sockets[link as usize]) else {
+        let Some(socket) = self.sockets.as_mut().map(|sockets| &mut sockets[connection as usize]) else {
             return Ok(());
         };
-        let out = self.backplane.output(link);
+        let out = self.backplane.output(connection);
         while socket.ready.contains(Readiness::WRITABLE) && !out.is_empty() {
             match net.write(&mut socket.stream, &[IoSlice::new(out)]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),

@@ -23,7 +23,7 @@ impl<N: Net> Server<N> {
 
     pub(super) fn record_failed_login(&mut self, host: Host) {
         self.metrics.logins_failed += 1;
-        self.roster.record_failed_login(host, self.now.moment);
+        self.roster.charge_login(host, self.now.moment);
         log::info!("login failed peer={host}");
     }
 
@@ -59,7 +59,7 @@ impl<N: Net> Server<N> {
         let saved = match &mut self.state_file {
             Some(file) => file.save(&state),
             // Redis keeps it.
-            None if self.linked.is_some() => Ok(()),
+            None if self.link.is_some() => Ok(()),
             None => {
                 log::warn!("change not saved, since there is no --state: it ends with this process");
                 Ok(())
@@ -82,8 +82,8 @@ impl<N: Net> Server<N> {
 
     /// Sends a change of the kept tables to the other processes, if there are any.
     fn share_change(&mut self, change: AccessChange) {
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.record(change, self.now);
+        if let Some(link) = &mut self.link {
+            link.backplane.record(change, self.now);
         }
     }
 

@@ -50,14 +50,14 @@ impl<N: Net> Server<N> {
             self.call_chat_for(token, None, |chat, now, effects| {
                 chat.enter(token.into(), token.serial, *arrival, (now, &facts), effects);
             });
-            self.settle_claims(token, &questions, &facts);
+            self.release_unused_claims(token, &questions, &facts);
             self.record_catching_up(token);
         }
     }
 
     /// Whether there may be other processes.
     pub(super) fn has_link(&self) -> bool {
-        self.linked.is_some()
+        self.link.is_some()
     }
 
     /// Returns the answers and `then`, or asks the questions, and `then` follows later.
@@ -67,14 +67,14 @@ impl<N: Net> Server<N> {
         questions: &[Question],
         then: Then,
     ) -> Option<(Facts, Then)> {
-        if questions.is_empty() || self.linked.is_none() {
+        if questions.is_empty() || self.link.is_none() {
             return Some((Facts::default(), then));
         }
         if let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token) {
             if asked == questions {
                 return Some((facts, then));
             }
-            self.settle_claims(token, &asked, &facts);
+            self.release_unused_claims(token, &asked, &facts);
         }
         self.ask(token, questions.to_vec(), then);
         None
@@ -83,7 +83,7 @@ impl<N: Net> Server<N> {
     /// Returns whether the questions are answered, and asks them if not. The answers stay for the request in the input, which is
     /// decoded again then.
     pub(super) fn require_answers(&mut self, token: Token, questions: &[Question], then: Then) -> bool {
-        let found = self.linked.as_ref().and_then(|linked| linked.asked.get(token.slot));
+        let found = self.link.as_ref().and_then(|link| link.asked.get(token.slot));
         let is_answered = found.is_some_and(|asked| {
             asked.token == token && asked.facts.is_some() && asked.questions == questions
         });
@@ -92,7 +92,7 @@ impl<N: Net> Server<N> {
 
     /// The answers to what a connection has asked.
     pub(super) fn known_facts(&self, token: Token) -> Option<&Facts> {
-        self.linked.as_ref()?.asked.get(token.slot)?.facts.as_ref()
+        self.link.as_ref()?.asked.get(token.slot)?.facts.as_ref()
     }
 
     /// Takes the answers to whatever a connection has asked.
@@ -107,28 +107,28 @@ impl<N: Net> Server<N> {
             _ => None,
         });
         let asked = questions.iter().cloned().zip(positions).collect();
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.ask(asker_of(token), asked, self.now);
-            linked.asked.insert(token.slot, Asked { token, questions, facts: None, then });
+        if let Some(link) = &mut self.link {
+            link.backplane.ask(asker_of(token), asked, self.now);
+            link.asked.insert(token.slot, Asked { token, questions, facts: None, then });
         }
-        self.begin_asking(token);
+        self.begin_waiting_for_redis(token);
     }
 
     fn take_asked(&mut self, token: Token) -> Option<Asked> {
-        self.linked.as_mut()?.asked.take(token.slot).filter(|asked| asked.token == token)
+        self.link.as_mut()?.asked.take(token.slot).filter(|asked| asked.token == token)
     }
 
     /// Handles the request of a connection whose questions are answered.
     pub(super) fn answer_questions(&mut self, asker: u64, facts: Facts) {
         let slot = asker as u32;
-        let found = self.linked.as_mut().and_then(|linked| linked.asked.get_mut(slot));
+        let found = self.link.as_mut().and_then(|link| link.asked.get_mut(slot));
         let Some(asked) = found.filter(|asked| asker_of(asked.token) == asker) else {
             return debug_assert!(false, "the questions of a connection that has ended are forgotten");
         };
         let token = asked.token;
         asked.facts = Some(facts);
         let then = std::mem::replace(&mut asked.then, Then::Decode);
-        self.end_asking(token);
+        self.end_waiting_for_redis(token);
         let is_decoded = matches!(then, Then::Decode);
         match then {
             Then::Decode => {
@@ -150,23 +150,23 @@ impl<N: Net> Server<N> {
     }
 
     /// Lets a connection wait.
-    pub(super) fn begin_asking(&mut self, token: Token) {
+    pub(super) fn begin_waiting_for_redis(&mut self, token: Token) {
         if let Some(connection) = self.roster.live_mut(token) {
-            connection.schedule.insert(Schedule::ASKING);
+            connection.schedule.insert(Schedule::AWAITS_REDIS);
             // A connection that waits is not idle.
             self.roster.record_idle(token, None);
         }
     }
 
     /// Lets a connection go on.
-    pub(super) fn end_asking(&mut self, token: Token) {
+    pub(super) fn end_waiting_for_redis(&mut self, token: Token) {
         if let Some(connection) = self.roster.live_mut(token) {
-            connection.schedule.remove(Schedule::ASKING);
+            connection.schedule.remove(Schedule::AWAITS_REDIS);
         }
     }
 
     /// Gives names back that were claimed for a client and that it has not taken.
-    pub(super) fn settle_claims(&mut self, token: Token, questions: &[Question], facts: &Facts) {
+    pub(super) fn release_unused_claims(&mut self, token: Token, questions: &[Question], facts: &Facts) {
         // Another client has the name, so nothing was claimed.
         if facts.holder.is_some() {
             return;
@@ -196,15 +196,15 @@ impl<N: Net> Server<N> {
         let Some(asked) = self.take_asked(token) else {
             return;
         };
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.forget(asker_of(token));
+        if let Some(link) = &mut self.link {
+            link.backplane.forget(asker_of(token));
         }
-        self.settle_claims(token, &asked.questions, &asked.facts.unwrap_or_default());
+        self.release_unused_claims(token, &asked.questions, &asked.facts.unwrap_or_default());
     }
 
     pub(super) fn share(&mut self, event: LocalEvent) {
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.share(event, self.now);
+        if let Some(link) = &mut self.link {
+            link.backplane.share(event, self.now);
         }
     }
 }

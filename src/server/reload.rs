@@ -43,8 +43,8 @@ impl<N: Net> Server<N> {
         self.limits = Limits::new(&self.config);
         self.roster.set_limits(self.limits, self.now.moment);
         self.admission.set_max_per_ip(*self.config.max_per_ip);
-        if let Some(linked) = &mut self.linked {
-            linked.backplane.reload(&self.config);
+        if let Some(link) = &mut self.link {
+            link.backplane.reload(&self.config);
         }
         let config = self.config.clone();
         self.call_chat(|chat, _, _| chat.set_rules(&config));

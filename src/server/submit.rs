@@ -35,22 +35,22 @@ impl<N: Net> Server<N> {
         change: Change,
         receipt: bool,
     ) {
-        let Some(linked) = &mut self.linked else {
+        let Some(link) = &mut self.link else {
             return self.commit(room, Placed { change, order: Order::Next, author, receipt });
         };
-        let ticket = linked.backplane.submit(name, change);
+        let ticket = link.backplane.submit(name, change);
         let submitter = author.and_then(|author| self.roster.token(author)).map(|token| {
             let tag = self.fanout.tag_for(token.into());
             Submitter::Client { token, tag, receipt }
         });
-        linked.tickets.insert(ticket, submitter.unwrap_or(Submitter::Server));
+        link.tickets.insert(ticket, submitter.unwrap_or(Submitter::Server));
     }
 
-    /// Commits a message of an HTTP request, or sends it to Redis. The response follows when the message is kept.
+    /// Commits a message of an HTTP request, or sends it to Redis. The response follows when the message has its place.
     pub(super) fn publish(&mut self, token: Token, publication: Publication, form: ResponseForm) {
         let Publication { room, change } = publication;
         let before = self.metrics.deliveries;
-        let Some(linked) = &mut self.linked else {
+        let Some(link) = &mut self.link else {
             let placed = Placed { change, order: Order::Next, author: None, receipt: false };
             let seq = self.commit_to(&room, placed);
             self.deliver_batch();
@@ -59,13 +59,13 @@ impl<N: Net> Server<N> {
         if self.fanout.chat().is_disconnected() {
             return self.respond_in(token, &web::problem_response(&Problem::NotKept), &form);
         }
-        let ticket = linked.backplane.submit(room, change);
-        linked.tickets.insert(ticket, Submitter::Http { token, form });
-        self.begin_asking(token);
+        let ticket = link.backplane.submit(room, change);
+        link.tickets.insert(ticket, Submitter::Http { token, form });
+        self.begin_waiting_for_redis(token);
     }
 
     /// Commits a change that has come back from Redis, or comes from another process. The link delivers each numbered change
-    /// once; another one that was made here is committed once, however often it comes.
+    /// once. An unnumbered one that was made here may come twice, and its ticket is gone the second time.
     pub(super) fn commit_remote(
         &mut self,
         room: &RoomName,
@@ -73,12 +73,12 @@ impl<N: Net> Server<N> {
         order: Order,
         ticket: Option<u64>,
     ) {
-        // The members here have seen it: the process has registered its clients again, or was taken for dead.
+        // The members here have seen it. Scripts publish it again if the process registers its clients again, or was taken for dead.
         if ticket.is_none() && change.member().is_some_and(|by| by.process == self.process_id) {
             return;
         }
-        let submitter = match ticket.zip(self.linked.as_mut()) {
-            Some((ticket, linked)) => match linked.tickets.remove(&ticket) {
+        let submitter = match ticket.zip(self.link.as_mut()) {
+            Some((ticket, link)) => match link.tickets.remove(&ticket) {
                 // A numbered change may have no submitter any more: the room was read again, or the response was sent before.
                 None if order == Order::Unnumbered => return,
                 submitter => submitter.map(|submitter| (ticket, submitter)),
@@ -106,8 +106,8 @@ impl<N: Net> Server<N> {
 
     /// Withdraws a message that is to be shown without a number. Its publisher can send it again later.
     fn withdraw_unnumbered(&mut self, room: &RoomName, ticket: u64, order: Order) -> Withdrawal {
-        match (order, &mut self.linked) {
-            (Order::Unnumbered, Some(linked)) => linked.backplane.withdraw(room, ticket),
+        match (order, &mut self.link) {
+            (Order::Unnumbered, Some(link)) => link.backplane.withdraw(room, ticket),
             (Order::Next | Order::At(_) | Order::Seen(_), _) | (_, None) => Withdrawal::Confirmed,
         }
     }
@@ -131,15 +131,15 @@ impl<N: Net> Server<N> {
         let response = match order {
             _ if withdrawal == Withdrawal::Unconfirmed => web::problem_response(&Problem::NotConfirmed),
             Order::At(seq) | Order::Seen(seq) => web::published(seq, self.metrics.deliveries - before),
-            // Redis has confirmed it, and its number will follow.
+            // Redis has confirmed it, and this process has no number for it yet, or none any more.
             Order::Next | Order::Unnumbered => web::published(0, self.metrics.deliveries - before),
         };
         self.respond_later(token, &response, &form);
     }
 
-    /// Refuses a message that there was no room for. A change of a client was shown here already.
+    /// Removes the ticket of a discarded message. An HTTP request gets an error.
     pub(super) fn record_shed(&mut self, ticket: u64) {
-        let submitter = self.linked.as_mut().and_then(|linked| linked.tickets.remove(&ticket));
+        let submitter = self.link.as_mut().and_then(|link| link.tickets.remove(&ticket));
         if let Some(Submitter::Http { token, form }) = submitter {
             self.respond_later(token, &web::problem_response(&Problem::NotKept), &form);
         }
@@ -147,14 +147,14 @@ impl<N: Net> Server<N> {
 
     /// Answers an HTTP request whose message Redis has numbered, if this process does not follow the room. If it does, the
     /// change is answered when it comes back in its place.
-    pub(super) fn record_kept(&mut self, ticket: u64, seq: u64, is_followed: bool) {
-        let Some(linked) = &mut self.linked else {
+    pub(super) fn record_confirmed(&mut self, ticket: u64, seq: u64, is_followed: bool) {
+        let Some(link) = &mut self.link else {
             return debug_assert!(false, "only a process with a link has tickets");
         };
         if is_followed {
             return;
         }
-        if let Some(Submitter::Http { token, form }) = linked.tickets.remove(&ticket) {
+        if let Some(Submitter::Http { token, form }) = link.tickets.remove(&ticket) {
             self.respond_later(token, &web::published(seq, 0), &form);
         }
     }

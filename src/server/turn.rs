@@ -73,7 +73,8 @@ impl<N: Net> Server<N> {
         for (token, is_later) in tokens.chain(later.into_iter().map(|token| (token, true))) {
             let has_room = !self.is_round_full && self.fanout.arena().open_bytes() < TICK_BYTES;
             let may_be_served = has_room && !(is_later && work_left == 0);
-            match if may_be_served { self.take_turn(token) } else { Turn::Postponed } {
+            let turn = if may_be_served { self.take_turn(token) } else { Turn::Postponed };
+            match turn {
                 Turn::Served { work } => {
                     work_left = work_left.saturating_sub(if is_later { work } else { 0 });
                     served.push(token);
@@ -407,9 +408,9 @@ impl<N: Net> Server<N> {
             let problem = Event::Problem { problem: Problem::TooManyLogins, unnamed };
             return self.reply(token, tag, &problem);
         }
+        // Each registration writes the state file, so it counts against the limit of failed logins.
         if matches!(request, Ok(Request::Register)) && self.config.registration {
-            // Each registration writes the state file.
-            self.roster.record_failed_login(host, self.now.moment);
+            self.roster.charge_login(host, self.now.moment);
         }
         self.handle_request(token, request, tag);
     }

@@ -717,7 +717,8 @@ fn new_name_of_an_ignored_client_takes_the_place_of_the_old_one_at_the_limit() {
 fn refusal_to_publish(talk: &mut Talk, to: &str, from: &str, account: Option<&str>) -> Option<Problem> {
     let (account, body, facts) = (account.map(name), Body::Text(text("hi")), Facts::default());
     let now = (talk.now, &facts);
-    let published = talk.chat.publish(room(to), (name(from), account.as_ref()), body, now, &mut Vec::new());
+    let published =
+        talk.chat.check_publication(room(to), (name(from), account.as_ref()), body, now, &mut Vec::new());
     published.err()
 }
 

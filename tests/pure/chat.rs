@@ -430,7 +430,7 @@ fn chat_is_empty_when_everybody_has_left() {
     talk.asks(ANN, say("hi"));
     talk.asks(CY, nick("dan"));
     talk.connects(DAN);
-    let some = Census { clients: 4, names: 3, rooms: 3, members: 3, ..Census::default() };
+    let some = Census { clients: 4, names: 3, rooms: 3, subscribers: 3, ..Census::default() };
     assert_eq!(talk.chat.census(), some);
     talk.asks(ANN, quit(None));
     talk.leaves(ANN, None);

@@ -209,9 +209,9 @@ fn check_request(id: ClientId, request: &Request, sent: &[Outcome], before: &Mod
 
 /// Checks that the chat and the model agree on every client's room and on all counts.
 fn check_state(talk: &mut Talk, model: &Model) {
-    let Census { clients, names, members, history_bytes, .. } = talk.chat.census();
+    let Census { clients, names, subscribers, history_bytes, .. } = talk.chat.census();
     assert_eq!(clients, model.connected.len() + 1, "with the spy");
-    assert_eq!((names, members), (model.places.len(), model.places.len()));
+    assert_eq!((names, subscribers), (model.places.len(), model.places.len()));
     assert!(history_bytes <= 1024, "{history_bytes} bytes of history");
     for (id, (name, _)) in &model.places {
         assert_eq!(talk.chat.name(*id), Some(name));

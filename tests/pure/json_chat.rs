@@ -51,15 +51,15 @@ fn raw(who: &str, to: &str) -> Arrival {
     arrival(Dialect::Raw, who, to)
 }
 
-fn listener(to: &str) -> Arrival {
+fn sse_client(to: &str) -> Arrival {
     arrival(Dialect::Events, "", to)
 }
 
 /// The position at which a listener resumes.
 type Resume = Result<Position, PositionError>;
 
-fn listener_again(to: &str, resume: Resume) -> Arrival {
-    Arrival { last_position: Some(resume), ..listener(to) }
+fn sse_client_again(to: &str, resume: Resume) -> Arrival {
+    Arrival { last_position: Some(resume), ..sse_client(to) }
 }
 
 /// A position in the lobby, the first room of its process.
@@ -307,7 +307,7 @@ fn room_without_members_stays_open_only_for_its_history() {
 }
 
 #[test]
-fn listener_is_sent_missed_messages_and_then_live_ones() {
+fn sse_client_is_sent_missed_messages_and_then_live_ones() {
     let mut hall = Hall::with("--history 3", &["ann"]);
     ["a", "b", "c", "d"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let remembered = ["bob< said lobby 2 ann b", "bob< said lobby 3 ann c", "bob< said lobby 4 ann d"];
@@ -325,13 +325,13 @@ fn listener_is_sent_missed_messages_and_then_live_ones() {
     let now = ["bob< at 0000000000000001-0-4"];
     for (heard, gap, said) in rows {
         assert_eq!(
-            hall.enters(BOB, listener_again("lobby", heard)),
+            hall.enters(BOB, sse_client_again("lobby", heard)),
             [gap, said, &now].concat(),
             "resume at {heard:?}"
         );
         assert_eq!(hall.leaves(BOB), [""; 0], "no other client is told");
     }
-    assert_eq!(hall.enters(BOB, listener("lobby")), now, "who never was here has missed nothing");
+    assert_eq!(hall.enters(BOB, sse_client("lobby")), now, "who never was here has missed nothing");
     assert_eq!(hall.asks(ANN, say("lobby", "e")), ["bob< said lobby 5 ann e"]);
     assert_eq!(hall.publishes("lobby", name("bot"), "f").1.len(), 2);
     assert_eq!(hall.asks(ANN, Request::Who(Some(room("lobby")))), ["ann< who lobby ann +0"], "no member");
@@ -339,13 +339,13 @@ fn listener_is_sent_missed_messages_and_then_live_ones() {
 }
 
 #[test]
-fn listener_is_told_the_count_of_messages_that_are_not_kept() {
+fn sse_client_is_told_the_count_of_messages_that_are_not_kept() {
     let mut hall = Hall::with("--history 0", &["ann"]);
     ["a", "b", "c"].into_iter().for_each(|raw| drop(hall.asks(ANN, say("lobby", raw))));
     let now = "bob< at 0000000000000001-0-3";
-    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(1))), ["bob< lost lobby 2", now]);
+    assert_eq!(hall.enters(BOB, sse_client_again("lobby", in_lobby(1))), ["bob< lost lobby 2", now]);
     hall.leaves(BOB);
-    assert_eq!(hall.enters(BOB, listener_again("lobby", in_lobby(3))), [now], "the gap is not sent again");
+    assert_eq!(hall.enters(BOB, sse_client_again("lobby", in_lobby(3))), [now], "the gap is not sent again");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn room_that_is_opened_again_has_another_epoch() {
     for (serial, gap) in [(1, &["ann< lost dev"][..]), (2, &["ann< lost dev"]), (3, &["ann< lost dev"])] {
         let now = format!("ann< at 0000000000000001-{serial}-0");
         assert_eq!(
-            hall.enters(ANN, listener_again("dev", heard(serial - 1))),
+            hall.enters(ANN, sse_client_again("dev", heard(serial - 1))),
             [gap, &[&now]].concat(),
             "a number of the room before"
         );
@@ -365,13 +365,13 @@ fn room_that_is_opened_again_has_another_epoch() {
 }
 
 #[test]
-fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
+fn sse_client_without_a_valid_position_is_sent_the_whole_history_in_batches() {
     let mut hall = Hall::with("--write-buffer 16k --write-buffer-soft off", &["ann"]);
     let long = "x".repeat(1_800);
     (0..9).for_each(|_| drop(hall.asks(ANN, say("lobby", &long))));
     let [other_process, other_room, unreadable] = elsewhere(4);
     for heard in [other_process, other_room, unreadable, in_lobby(0)] {
-        let mut sent = hall.enters(BOB, listener_again("lobby", heard));
+        let mut sent = hall.enters(BOB, sse_client_again("lobby", heard));
         let gaps = usize::from(heard != in_lobby(0));
         assert_eq!(sent.iter().filter(|sent| *sent == "bob< lost lobby").count(), gaps);
         sent.drain(..gaps);
@@ -389,14 +389,14 @@ fn listener_without_a_valid_position_is_sent_the_whole_history_in_pieces() {
 }
 
 #[test]
-fn listener_keeps_a_room_open_and_nothing_else() {
+fn sse_client_keeps_a_room_open_and_nothing_else() {
     let mut hall = Hall::new("--history 0 --max-rooms 3");
-    hall.enters(ANN, listener("dev"));
-    hall.enters(BOB, listener("dev"));
+    hall.enters(ANN, sse_client("dev"));
+    hall.enters(BOB, sse_client("dev"));
     hall.enters(CY, json("cy", "ops"));
-    assert_eq!(hall.enters(DAN, listener("qa")), [""; 0], "there are as many rooms as there may be");
+    assert_eq!(hall.enters(DAN, sse_client("qa")), [""; 0], "there are as many rooms as there may be");
     let census = hall.chat.census();
-    assert_eq!((census.clients, census.names, census.rooms, census.members), (4, 1, 2, 3));
+    assert_eq!((census.clients, census.names, census.rooms, census.subscribers), (4, 1, 2, 3));
     assert_eq!(
         hall.publishes("dev", name("bot"), "hi").1,
         ["ann< said dev 1 bot hi", "bob< said dev 1 bot hi"]
@@ -417,7 +417,7 @@ fn crowd_sends_joins_and_leaves_only_to_the_client_itself() {
     assert_eq!(hall.asks(CY, nick("eve")), ["cy< you cy eve"]);
     assert_eq!(hall.asks(CY, leave("lobby")), ["cy< gone lobby eve 2"]);
     assert_eq!(hall.asks(BOB, leave("lobby")), ["ann< left lobby bob 1", "bob< gone lobby bob 1"]);
-    let listeners = [listener("lobby"), listener("lobby")];
+    let listeners = [sse_client("lobby"), sse_client("lobby")];
     (DAN..).zip(listeners).for_each(|(slot, listener)| drop(hall.enters(slot, listener)));
     let sent = hall.asks(BOB, join("lobby"));
     assert_eq!(sent, ["ann< joined lobby bob 2", "bob< entered lobby 2 seq 0"], "listeners don't count");

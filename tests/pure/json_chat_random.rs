@@ -138,9 +138,9 @@ fn check_state(hall: &Hall, model: &Model) {
             }
         }
     }
-    let Census { clients, members, .. } = hall.chat.census();
+    let Census { clients, subscribers, .. } = hall.chat.census();
     assert_eq!(clients, model.here.len());
-    assert_eq!(members, model.here.values().map(BTreeSet::len).sum::<usize>());
+    assert_eq!(subscribers, model.here.values().map(BTreeSet::len).sum::<usize>());
 }
 
 // `hall` checks on the way that no client is sent a message twice.

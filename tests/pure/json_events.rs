@@ -470,7 +470,7 @@ fn sse_encoded(event: &Event) -> String {
 }
 
 #[test]
-fn listener_is_sent_messages_gaps_and_the_end() {
+fn sse_client_is_sent_messages_gaps_and_the_end() {
     for event in all_events() {
         let object = encoded(&event, None);
         let expected = match &event {
@@ -487,7 +487,7 @@ fn listener_is_sent_messages_gaps_and_the_end() {
 }
 
 #[test]
-fn message_without_a_number_is_no_position_of_a_listener() {
+fn message_without_a_number_is_no_position_of_a_sse_client() {
     let numbered = all_events().into_iter().find(|event| matches!(event, Event::Message { .. }));
     let Some(Event::Message { room, epoch, message }) = numbered else {
         panic!("a message is an event");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chinwag::backplane::{Backplane, Link, LinkAction};
+use chinwag::backplane::{Backplane, LinkAction, RedisConnection};
 use chinwag::config::Config;
 use chinwag::protocol::{
     Body, Change, ClaimOver, Epoch, Facts, ForwardedRequest, Gap, Holder, LocalEvent, Message, MessageId,
@@ -30,12 +30,12 @@ const SCRIPTS: [&str; 17] = [
     "leave",
     "members",
     "record",
+    "relay",
     "release",
     "rename",
     "rooms",
     "sync",
     "table",
-    "tell",
     "topic",
     "who",
 ];
@@ -79,13 +79,13 @@ impl Rig {
     /// Answers the initial commands of both sockets.
     pub fn begin(&mut self) {
         self.loaded = 0;
-        let channels = parse(std::mem::take(self.backplane.output(Link::Subscriptions)));
+        let channels = parse(std::mem::take(self.backplane.output(RedisConnection::Subscriptions)));
         for channel in channels.iter().filter(|words| words[0] == "SUBSCRIBE").flat_map(|words| &words[1..]) {
-            self.receive(Link::Subscriptions, &message_of(&["subscribe", channel]));
+            self.receive(RedisConnection::Subscriptions, &message_of(&["subscribe", channel]));
         }
-        self.backplane.output(Link::Commands).clear();
-        self.receive(Link::Commands, "+PONG\r\n");
-        self.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+        self.backplane.output(RedisConnection::Commands).clear();
+        self.receive(RedisConnection::Commands, "+PONG\r\n");
+        self.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
     }
 
     /// Connects both sockets.
@@ -93,13 +93,13 @@ impl Rig {
         while !self.actions().iter().any(|action| matches!(action, LinkAction::Resolve { .. })) {
             self.skip();
         }
-        self.backplane.resolved(Ok(vec![address(1)]), self.now);
+        self.backplane.handle_resolved(Ok(vec![address(1)]), self.now);
         self.actions();
     }
 
     /// Ends the session and begins another one.
     pub fn reconnect(&mut self) {
-        self.backplane.broken("test", self.now);
+        self.backplane.handle_broken("test", self.now);
         self.connect();
     }
 
@@ -138,15 +138,15 @@ impl Rig {
             "INCRBY" => ":2000\r\n".into(),
             _ => ":1\r\n".into(),
         };
-        self.receive(Link::Commands, &reply);
+        self.receive(RedisConnection::Commands, &reply);
     }
 
-    pub fn receive(&mut self, link: Link, bytes: &str) {
-        self.backplane.receive(link, bytes.as_bytes(), self.now);
+    pub fn receive(&mut self, connection: RedisConnection, bytes: &str) {
+        self.backplane.receive(connection, bytes.as_bytes(), self.now);
     }
 
     pub fn answer(&mut self, reply: &str) {
-        self.receive(Link::Commands, reply);
+        self.receive(RedisConnection::Commands, reply);
     }
 
     /// Makes a local client enter a room, which is read up to `last` then.
@@ -162,12 +162,15 @@ impl Rig {
     }
 
     pub fn confirm_subscription(&mut self, name: &str) {
-        self.receive(Link::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{name}")]));
+        self.receive(RedisConnection::Subscriptions, &message_of(&["subscribe", &format!("chinwag:{name}")]));
     }
 
     /// Receives a payload of a channel. Returns the events.
     pub fn payload(&mut self, channel: &str, payload: &str) -> Vec<RemoteEvent> {
-        self.receive(Link::Subscriptions, &message_of(&["message", &format!("chinwag:{channel}"), payload]));
+        self.receive(
+            RedisConnection::Subscriptions,
+            &message_of(&["message", &format!("chinwag:{channel}"), payload]),
+        );
         events(self.actions())
     }
 
@@ -179,12 +182,15 @@ impl Rig {
 
     /// Returns the commands sent so far. Calls of scripts are shortened to the name and its arguments.
     pub fn commands(&mut self) -> Vec<Vec<String>> {
-        self.backplane.send(self.now);
+        self.backplane.encode_queued(self.now);
         let shortened = |words: Vec<String>| match words[0].as_str() {
             "EVALSHA" => [&words[1..2], &words[7..]].concat(),
             _ => words,
         };
-        parse(std::mem::take(self.backplane.output(Link::Commands))).into_iter().map(shortened).collect()
+        parse(std::mem::take(self.backplane.output(RedisConnection::Commands)))
+            .into_iter()
+            .map(shortened)
+            .collect()
     }
 
     /// Returns the names of the commands sent so far.
@@ -211,12 +217,12 @@ impl Rig {
 
     /// Ends the session, and waits until clients are told.
     pub fn disconnect(&mut self) -> Vec<LinkAction> {
-        self.backplane.broken("test", self.now);
+        self.backplane.handle_broken("test", self.now);
         self.now.moment += Duration::from_secs(1);
         self.backplane.handle_timeout(self.now);
         let mut actions = self.actions();
         // The link may have begun another attempt, which fails too.
-        self.backplane.broken("test", self.now);
+        self.backplane.handle_broken("test", self.now);
         actions.extend(self.actions());
         actions
     }
@@ -355,26 +361,31 @@ fn session_begins_with_the_login_the_scripts_and_the_lease() {
     backplane.share(LocalEvent::Subscribed { room: room("dev"), has_subscribers: true }, now);
     backplane.handle_timeout(now);
     assert!(matches!(backplane.next_action(), Some(LinkAction::Resolve { .. })));
-    backplane.resolved(Ok(vec![address(1)]), now);
+    backplane.handle_resolved(Ok(vec![address(1)]), now);
     let login = message_of(&["AUTH", "bob", "pa ss"]) + &message_of(&["SELECT", "3"]);
     let ping = message_of(&["PING"]);
-    assert_eq!(std::mem::take(backplane.output(Link::Commands)), (login.clone() + &ping).into_bytes());
+    assert_eq!(
+        std::mem::take(backplane.output(RedisConnection::Commands)),
+        (login.clone() + &ping).into_bytes()
+    );
     let channels = message_of(&["SUBSCRIBE", "x:@3:@0000000000c0ffee", "x:@3:@access", "x:@3:dev"]);
     assert_eq!(
-        std::mem::take(backplane.output(Link::Subscriptions)),
+        std::mem::take(backplane.output(RedisConnection::Subscriptions)),
         (login + &channels + &message_of(&["UNSUBSCRIBE", "-"]) + &ping).into_bytes()
     );
-    backplane.receive(Link::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
+    backplane.receive(RedisConnection::Commands, b"+OK\r\n+OK\r\n+PONG\r\n", now);
     assert!(!backplane.has_session());
-    backplane.receive(Link::Subscriptions, b"+OK\r\n+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
+    backplane.receive(RedisConnection::Subscriptions, b"+OK\r\n+OK\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n", now);
     assert!(backplane.has_session());
-    backplane.send(now);
-    let commands = parse(std::mem::take(backplane.output(Link::Commands)));
+    backplane.encode_queued(now);
+    let commands = parse(std::mem::take(backplane.output(RedisConnection::Commands)));
     assert_eq!(commands.len(), SCRIPTS.len());
     assert!(commands.iter().all(|words| words[..2] == ["SCRIPT", "LOAD"] && words[2].contains("ARGV[4]")));
-    SCRIPTS.iter().for_each(|script| backplane.receive(Link::Commands, bulk(script).as_bytes(), now));
-    backplane.send(now);
-    let hello = parse(std::mem::take(backplane.output(Link::Commands)));
+    SCRIPTS
+        .iter()
+        .for_each(|script| backplane.receive(RedisConnection::Commands, bulk(script).as_bytes(), now));
+    backplane.encode_queued(now);
+    let hello = parse(std::mem::take(backplane.output(RedisConnection::Commands)));
     assert_eq!(hello[0][..7], ["EVALSHA", "hello", "0", "x:", "x:@3:", "0000000000c0ffee", "1"]);
     assert_eq!(hello[0][7..9], ["14000", "1"]);
 }
@@ -475,7 +486,7 @@ fn message_is_delivered_when_it_comes_back_and_confirmed_by_the_reply() {
     assert_eq!(events, [changed(PROCESS, 1, "hi", Order::At(7))]);
     assert_eq!(rig.backplane.unconfirmed(), 1);
     rig.answer(":7\r\n");
-    assert_eq!(rig.actions(), [LinkAction::Kept { ticket: 1, seq: 7, is_followed: true }]);
+    assert_eq!(rig.actions(), [LinkAction::Confirmed { ticket: 1, seq: 7, is_followed: true }]);
     assert_eq!((rig.backplane.unconfirmed(), rig.backplane.counts().published), (0, 1));
     assert_eq!(rig.payload("lobby", &format!("chinwag 7 {EPOCH} - {entry}")), [], "it comes twice");
 }
@@ -492,13 +503,13 @@ fn each_kind_of_change_has_its_script() {
     };
     let rows = [
         (raw(Payload::Text("hi".into()), &message), "append"),
-        (raw(Payload::Binary([0, 255].into()), &None), "tell"),
+        (raw(Payload::Binary([0, 255].into()), &None), "relay"),
         (Change::Topic { by: Some(name("ann")), text: Some(text("tea")) }, "topic"),
         (Change::Topic { by: None, text: None }, "topic"),
         (joined(4), "enter"),
         (Change::Left { by, name: name("ann"), reason: Some(text("lunch")), count: 4 }, "leave"),
         (Change::Renamed { by, from: name("ann"), to: name("bo"), count: 4 }, "rename"),
-        (Change::Crowd { joined: 1, left: 2, count: 4 }, "tell"),
+        (Change::Crowd { joined: 1, left: 2, count: 4 }, "relay"),
     ];
     rig.follow("lobby", 0);
     for (change, script) in rows {
@@ -534,7 +545,7 @@ fn change_in_a_large_room_is_delivered_by_its_reply() {
     let event = RemoteEvent::Changed { room, change: joined(51), order, ticket: Some(ticket) };
     assert_eq!(
         rig.actions(),
-        [LinkAction::Deliver(event), LinkAction::Kept { ticket, seq: 0, is_followed: true }]
+        [LinkAction::Deliver(event), LinkAction::Confirmed { ticket, seq: 0, is_followed: true }]
     );
 }
 
@@ -674,7 +685,7 @@ fn error_ends_the_session_and_the_next_one_is_accepted_only_if_redis_takes_the_c
         rig.submit("new");
         assert_eq!(rig.command_names(), ["append", "PING", "append"]);
         rig.answer(":0\r\n");
-        assert!(rig.actions().contains(&LinkAction::Kept { ticket: 1, seq: 0, is_followed: false }));
+        assert!(rig.actions().contains(&LinkAction::Confirmed { ticket: 1, seq: 0, is_followed: false }));
         assert_eq!((rig.backplane.is_up(), rig.backplane.refusal()), (false, word));
         rig.answer("+PONG\r\n");
         assert_eq!((rig.backplane.is_up(), rig.backplane.refusal()), (true, None));
@@ -779,7 +790,7 @@ fn processes_without_a_lease_are_buried_by_sessions_older_than_six_seconds() {
     let mut rig = Rig::up("");
     for expected in [&[][..], &["bury"]] {
         rig.after_millis(4_000);
-        rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+        rig.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
         assert_eq!(rig.command_names(), ["heartbeat"]);
         rig.answer(&array(&[":1", ":3", &bulk("000000000000000a")]));
         assert_eq!(rig.command_names(), expected);
@@ -788,7 +799,7 @@ fn processes_without_a_lease_are_buried_by_sessions_older_than_six_seconds() {
     rig.answer(":1\r\n");
     // The own lease has ended.
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+    rig.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
     rig.commands();
     rig.answer(&array(&[":0"]));
     assert_eq!((rig.command_names(), rig.backplane.is_up()), (vec!["hello".to_string()], false));
@@ -823,7 +834,7 @@ fn private_messages_go_by_the_channel_of_the_process() {
         assert_eq!(rig.payload(own, bad), [], "{bad}");
     }
     assert_eq!(rig.backplane.counts().ignored, 4);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     rig.actions();
     rig.backplane.share(private, rig.now);
     assert_eq!(events(rig.actions()), undelivered);
@@ -906,11 +917,11 @@ fn room_without_subscribers_is_unfollowed_after_a_while() {
     let unfollowed = RemoteEvent::Unfollowed { room: room("dev") };
     let waited = (1..=20).find(|_| {
         rig.after_millis(1_000);
-        rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+        rig.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
         events(rig.settle()).contains(&unfollowed)
     });
     assert!(waited.is_some_and(|seconds| seconds >= 10));
-    let out = String::from_utf8(rig.backplane.output(Link::Subscriptions).clone()).unwrap();
+    let out = String::from_utf8(rig.backplane.output(RedisConnection::Subscriptions).clone()).unwrap();
     assert!(out.contains("UNSUBSCRIBE"));
 }
 
@@ -954,10 +965,10 @@ fn scripts_are_called_with_the_number_of_the_session() {
         rig.connect();
         let loads = rig.commands();
         loads.iter().for_each(|words| rig.answer_one(words));
-        rig.backplane.send(rig.now);
-        let hello = parse(std::mem::take(rig.backplane.output(Link::Commands)));
+        rig.backplane.encode_queued(rig.now);
+        let hello = parse(std::mem::take(rig.backplane.output(RedisConnection::Commands)));
         assert_eq!(hello[0][5..7], ["0000000000c0ffee".to_string(), session.to_string()]);
-        rig.backplane.broken("test", rig.now);
+        rig.backplane.handle_broken("test", rig.now);
     }
 }
 
@@ -980,7 +991,7 @@ fn ending_process_buries_itself_after_its_last_words() {
 fn clients_register_again_if_they_are_told_of_the_outage_after_the_hello() {
     let mut rig = Rig::up("");
     rig.hello = array(&[":0", &bulk("db1"), ":2000"]);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     rig.after_millis(990);
     rig.connect();
     let loads = rig.commands();
@@ -1002,7 +1013,7 @@ fn refused_question_is_repeated_even_after_its_answer() {
     rig.answer("-NOPERM no\r\n");
     rig.after_millis(1_000);
     assert!(rig.actions().contains(&LinkAction::Answer { asker: 7, facts: Facts::default() }));
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     rig.connect();
     let loads = rig.commands();
     loads.iter().for_each(|words| rig.answer_one(words));

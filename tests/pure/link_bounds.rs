@@ -1,6 +1,6 @@
 //! The bounds of the link: of its queue, its memory and its window.
 
-use chinwag::backplane::{Link, LinkAction};
+use chinwag::backplane::{LinkAction, RedisConnection};
 use chinwag::protocol::{MessageId, Presence, RemoteEvent};
 use chinwag::text::RoomName;
 
@@ -51,7 +51,7 @@ fn message_that_redis_may_have_is_not_discarded() {
         rig.submit(&long);
     }
     assert_eq!(rig.command_names(), ["append", "append", "append"]);
-    rig.backplane.broken("it has closed the connection", rig.now);
+    rig.backplane.handle_broken("it has closed the connection", rig.now);
     rig.actions();
     let discarded: Vec<u64> = (0..5)
         .flat_map(|_| {
@@ -75,7 +75,7 @@ fn number_of_discarded_messages_that_redis_may_have_is_sent_again_unchanged() {
     }
     // The reply to the number is lost with the session.
     assert_eq!(appended(&mut rig, false), [(1, 2), (3, 0), (4, 0), (5, 0), (6, 0), (7, 0), (8, 0)]);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     for _ in 0..3 {
         rig.submit(&long);
     }
@@ -113,7 +113,7 @@ fn appended(rig: &mut Rig, is_answered: bool) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn all_clients_of_a_large_process_are_registered_in_a_window() {
+fn clients_of_a_large_process_are_registered_one_window_at_a_time() {
     let mut rig = Rig::new("--redis-queue 64k");
     let ann =
         |client| Presence { client, name: name("ann"), is_account: false, rooms: vec![RoomName::lobby()] };
@@ -160,7 +160,7 @@ fn numbers_of_any_size_are_accepted() {
 #[test]
 fn endless_reply_ends_the_session() {
     let mut rig = Rig::up("--redis-reply-max 64k");
-    rig.receive(Link::Subscriptions, &format!("$2000000\r\n{}", "a".repeat(1024 * 1024)));
+    rig.receive(RedisConnection::Subscriptions, &format!("$2000000\r\n{}", "a".repeat(1024 * 1024)));
     assert_eq!((rig.backplane.has_session(), rig.actions()), (false, vec![LinkAction::Disconnect]));
 }
 
@@ -186,7 +186,7 @@ fn unexpected_reply_ends_the_session() {
 fn late_payload_of_a_room_that_is_not_followed_is_ignored() {
     let mut rig = Rig::up("");
     let raw = format!("chinwag 1 {EPOCH} - {}", entry(1, 1, "hi"));
-    rig.receive(Link::Subscriptions, &message_of(&["message", "chinwag:lobby", &raw]));
+    rig.receive(RedisConnection::Subscriptions, &message_of(&["message", "chinwag:lobby", &raw]));
     assert_eq!(rig.actions(), Vec::<LinkAction>::new());
     assert!(!rig.payload("lobby", &raw).contains(&RemoteEvent::Connected));
 }

@@ -1,6 +1,6 @@
 //! The deadlines of the link.
 
-use chinwag::backplane::{Link, LinkAction};
+use chinwag::backplane::{LinkAction, RedisConnection};
 use chinwag::net::ConnectTarget;
 use chinwag::protocol::RemoteEvent;
 
@@ -9,7 +9,7 @@ use crate::link::{Rig, address, message_of};
 #[test]
 fn error_at_the_login_ends_the_session() {
     for error in ["NOAUTH Authentication required.", "WRONGPASS no", "LOADING wait", "NOPERM no"] {
-        for link in Link::BOTH {
+        for link in RedisConnection::BOTH {
             let mut rig = Rig::new("");
             rig.open();
             rig.receive(link, &format!("-{error}\r\n"));
@@ -28,9 +28,9 @@ fn each_attempt_doubles_the_delay_and_takes_the_next_address() {
         while !rig.actions().iter().any(|action| matches!(action, LinkAction::Resolve { .. })) {
             *pauses.last_mut().unwrap() += rig.skip().as_secs_f64();
         }
-        rig.backplane.resolved(Ok(vec![address(1), address(2)]), rig.now);
+        rig.backplane.handle_resolved(Ok(vec![address(1), address(2)]), rig.now);
         assert_eq!(rig.actions(), [LinkAction::Connect(ConnectTarget::Tcp(address(1 + attempt % 2)))]);
-        rig.backplane.broken("refused", rig.now);
+        rig.backplane.handle_broken("refused", rig.now);
     }
     assert_eq!(pauses[0], 0.0);
     for (pause, average) in pauses[1..].iter().zip([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]) {
@@ -62,7 +62,7 @@ fn silent_connection_with_subscriptions_ends_the_session() {
         rig.settle();
         rig.after_millis(1_999);
         if !silent {
-            rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+            rig.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
         }
         rig.after_millis(1);
         assert_eq!(rig.backplane.has_session(), !silent);
@@ -73,13 +73,13 @@ fn silent_connection_with_subscriptions_ends_the_session() {
 fn outage_is_announced_only_after_a_second() {
     for (millis, announced) in [(999, false), (1_000, true)] {
         let mut rig = Rig::up("");
-        rig.backplane.broken("cut", rig.now);
+        rig.backplane.handle_broken("cut", rig.now);
         assert_eq!(rig.actions(), [LinkAction::Disconnect]);
         rig.after_millis(millis);
         let contains = |actions: &[LinkAction], event| actions.contains(&LinkAction::Deliver(event));
         let actions = rig.actions();
         assert_eq!(contains(&actions, RemoteEvent::Disconnected), announced);
-        rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
+        rig.backplane.handle_resolved(Ok(vec![address(1)]), rig.now);
         rig.begin();
         let actions = rig.settle();
         assert!(rig.backplane.is_up());

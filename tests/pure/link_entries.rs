@@ -77,7 +77,7 @@ fn relayed_message_that_is_shown_at_once_has_its_id() {
 }
 
 #[test]
-fn arguments_of_scripts_have_the_limits_of_redis() {
+fn scripts_are_called_with_the_limits_of_the_server() {
     let mut rig = Rig::up("");
     rig.backplane.share(LocalEvent::Subscribed { room: room("dev"), has_subscribers: true }, rig.now);
     rig.confirm_subscription("dev");
@@ -92,7 +92,7 @@ fn arguments_of_scripts_have_the_limits_of_redis() {
     // The expiry begins anew in each sixteenth of it.
     for millis in [0, 1, 37_799_998, 1, 37_800_000] {
         rig.now.unix_millis += millis;
-        rig.receive(chinwag::backplane::Link::Commands, "");
+        rig.receive(chinwag::backplane::RedisConnection::Commands, "");
         rig.submit("hi");
         let append = rig.commands().swap_remove(0);
         assert_eq!(append[6], (rig.now.unix_millis / 37_800_000).to_string());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chinwag::access::Role;
-use chinwag::backplane::{Link, LinkAction};
+use chinwag::backplane::{LinkAction, RedisConnection};
 use chinwag::protocol::{
     Facts, ForwardedAnswer, ForwardedBy, ForwardedRequest, LocalEvent, Outcome, Problem, Question,
     RemoteEvent, Whois,
@@ -19,7 +19,7 @@ fn subscribed(raw: &str, has_subscribers: bool) -> LocalEvent {
 /// Advances the clock to a deadline, and answers all.
 fn skip(rig: &mut Rig) -> Vec<LinkAction> {
     rig.skip();
-    rig.receive(Link::Subscriptions, &message_of(&["pong", ""]));
+    rig.receive(RedisConnection::Subscriptions, &message_of(&["pong", ""]));
     rig.settle()
 }
 
@@ -78,7 +78,7 @@ fn confirmed_change_of_a_room_that_is_followed_no_more_waits_no_longer() {
     let ticket = rig.submit("hi");
     rig.commands();
     rig.answer(":1\r\n");
-    assert_eq!(rig.actions(), [LinkAction::Kept { ticket, seq: 1, is_followed: true }]);
+    assert_eq!(rig.actions(), [LinkAction::Confirmed { ticket, seq: 1, is_followed: true }]);
     rig.backplane.share(subscribed("lobby", false), rig.now);
     let actions = loop {
         let actions = skip(&mut rig);
@@ -86,7 +86,7 @@ fn confirmed_change_of_a_room_that_is_followed_no_more_waits_no_longer() {
             break actions;
         }
     };
-    assert!(actions.contains(&LinkAction::Kept { ticket, seq: 0, is_followed: false }), "{actions:?}");
+    assert!(actions.contains(&LinkAction::Confirmed { ticket, seq: 1, is_followed: false }), "{actions:?}");
     let shown = events(rig.disconnect());
     assert_eq!(shown, [RemoteEvent::Disconnected], "nobody is there to see it");
 }
@@ -165,12 +165,12 @@ fn outcome_of_a_forwarded_request_is_the_same_at_both_processes() {
         let publish = other.commands().swap_remove(0);
         assert_eq!(publish[..2], ["PUBLISH", "chinwag:@0000000000c0ffee"]);
         let payload = message_of(&["message", &publish[1], &publish[2]]);
-        rig.receive(Link::Subscriptions, &payload);
+        rig.receive(RedisConnection::Subscriptions, &payload);
         assert_eq!(facts(rig.actions()).unwrap().outcome, Some(outcome));
     }
     let mut rig = Rig::up("");
     rig.receive(
-        Link::Subscriptions,
+        RedisConnection::Subscriptions,
         &array(&[&bulk("message"), &bulk("chinwag:@0000000000c0ffee"), &bulk("chinwag outcome 1 {}")]),
     );
     assert_eq!(rig.actions(), []);

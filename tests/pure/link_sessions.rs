@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chinwag::access::{AccessChange, AccessEntry, Mute};
-use chinwag::backplane::{Backplane, Link, LinkAction};
+use chinwag::backplane::{Backplane, LinkAction, RedisConnection};
 use chinwag::config::Config;
 use chinwag::protocol::{ForwardedRequest, Holder, LocalEvent, Order, Question, RemoteEvent, UniqueId};
 use chinwag::text::RoomName;
@@ -59,7 +59,7 @@ fn rooms_count_as_subscribed_only_while_there_is_a_session() {
     let mut rig = Rig::up("");
     rig.follow("lobby", 0);
     assert_eq!(rig.backplane.state().subscriptions, 1);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(rig.backplane.state().subscriptions, 0);
 }
 
@@ -67,7 +67,7 @@ fn rooms_count_as_subscribed_only_while_there_is_a_session() {
 fn link_that_broke_a_moment_ago_is_not_done() {
     let mut rig = Rig::up("");
     assert!(rig.backplane.is_done());
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert!(!rig.backplane.is_done());
     rig.after_millis(1_000);
     assert!(rig.backplane.is_done());
@@ -78,7 +78,7 @@ fn host_without_an_address_is_tried_again() {
     let mut rig = Rig::new("");
     rig.skip();
     rig.actions();
-    rig.backplane.resolved(Ok(Vec::new()), rig.now);
+    rig.backplane.handle_resolved(Ok(Vec::new()), rig.now);
     assert_eq!(rig.actions(), [LinkAction::Disconnect]);
     rig.connect();
     rig.settle();
@@ -94,7 +94,7 @@ fn name_that_takes_too_long_to_resolve_is_looked_up_again_and_the_late_result_ig
     assert!(!rig.actions().contains(&LinkAction::Disconnect));
     rig.after_millis(1);
     assert!(rig.actions().contains(&LinkAction::Disconnect));
-    rig.backplane.resolved(Ok(vec![address(1)]), rig.now);
+    rig.backplane.handle_resolved(Ok(vec![address(1)]), rig.now);
     assert_eq!(rig.actions(), []);
     rig.connect();
     rig.settle();
@@ -125,7 +125,7 @@ fn forwarded_request_is_answered_at_its_deadline_and_not_at_the_next_heartbeat()
 fn forwarded_request_is_answered_when_the_session_ends_before_its_publication_is_confirmed() {
     let mut rig = Rig::up("");
     forward(&mut rig);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert!(has_answer(&rig.actions()));
 }
 
@@ -139,7 +139,7 @@ fn idle_room_is_unfollowed_at_its_deadline_and_not_at_the_next_heartbeat() {
     let unfollowed = RemoteEvent::Unfollowed { room: room("lobby") };
     loop {
         rig.skip();
-        rig.receive(Link::Subscriptions, PONG);
+        rig.receive(RedisConnection::Subscriptions, PONG);
         if events(rig.settle()).contains(&unfollowed) {
             break;
         }
@@ -162,7 +162,7 @@ fn clients_are_told_of_an_outage_if_a_new_lease_takes_more_than_a_second() {
     for millis in [999, 1_000] {
         let mut rig = Rig::up("");
         rig.after_millis(4_000);
-        rig.receive(Link::Subscriptions, PONG);
+        rig.receive(RedisConnection::Subscriptions, PONG);
         assert_eq!(rig.command_names(), ["heartbeat"]);
         rig.answer(&array(&[":0"]));
         assert_eq!(rig.command_names(), ["hello"]);
@@ -181,7 +181,7 @@ fn ending_process_begins_no_lease_and_sends_no_heartbeat() {
     let mut rig = Rig::up("");
     rig.backplane.leave();
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, PONG);
+    rig.receive(RedisConnection::Subscriptions, PONG);
     let gone = LocalEvent::Gone { client: 3, name: name("ann") };
     rig.backplane.share(gone, rig.now);
     assert_eq!(rig.command_names(), ["bury"], "which frees the names too");
@@ -197,7 +197,7 @@ fn session_that_is_still_loading_its_scripts_sends_no_heartbeat() {
     rig.connect();
     let loads = rig.commands();
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, PONG);
+    rig.receive(RedisConnection::Subscriptions, PONG);
     assert_eq!(rig.command_names(), [""; 0]);
     loads.iter().for_each(|words| rig.answer_one(words));
     assert_eq!(rig.command_names(), ["hello"]);
@@ -225,7 +225,7 @@ fn heartbeat_overtakes_the_registration_of_many_clients() {
         commands.iter().for_each(|words| rig.answer_one(words));
     };
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, PONG);
+    rig.receive(RedisConnection::Subscriptions, PONG);
     members.iter().for_each(|words| rig.answer_one(words));
     assert_eq!(rig.command_names()[..2], ["heartbeat", "members"]);
 }
@@ -234,7 +234,7 @@ fn heartbeat_overtakes_the_registration_of_many_clients() {
 fn refused_command_is_repeated_until_a_session_is_accepted_and_not_later() {
     let mut rig = Rig::up("");
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, PONG);
+    rig.receive(RedisConnection::Subscriptions, PONG);
     assert_eq!(rig.command_names(), ["heartbeat"]);
     rig.answer("-READONLY no\r\n");
     // The next session ends before it comes to the command.
@@ -246,7 +246,7 @@ fn refused_command_is_repeated_until_a_session_is_accepted_and_not_later() {
     rig.answer(&array(&[":1", ":1"]));
     rig.answer("+PONG\r\n");
     assert!(rig.backplane.is_up());
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(renew(&mut rig), ["PING"]);
 }
 
@@ -254,9 +254,9 @@ fn refused_command_is_repeated_until_a_session_is_accepted_and_not_later() {
 fn error_of_the_connection_with_subscriptions_is_no_error_of_a_command() {
     let mut rig = Rig::up("");
     rig.after_millis(4_000);
-    rig.receive(Link::Subscriptions, PONG);
+    rig.receive(RedisConnection::Subscriptions, PONG);
     assert_eq!(rig.command_names(), ["heartbeat"]);
-    rig.receive(Link::Subscriptions, "-NOPERM no\r\n");
+    rig.receive(RedisConnection::Subscriptions, "-NOPERM no\r\n");
     assert_eq!((rig.backplane.has_session(), rig.backplane.refusal()), (false, Some("NOPERM")));
     assert_eq!(renew(&mut rig), ["PING"]);
 }
@@ -277,7 +277,7 @@ fn refusal_is_shown_until_the_link_is_down_for_another_reason() {
     rig.commands();
     rig.answer("-OOM no\r\n");
     rig.open();
-    rig.backplane.broken("refused", rig.now);
+    rig.backplane.handle_broken("refused", rig.now);
     assert_eq!(rig.backplane.refusal(), None);
 }
 
@@ -289,7 +289,7 @@ fn sender_of_a_private_message_is_told_once_that_it_was_not_delivered() {
         assert_eq!(rig.command_names(), ["PUBLISH"]);
         match error {
             true => rig.answer("-NOPERM no\r\n"),
-            false => rig.backplane.broken("test", rig.now),
+            false => rig.backplane.handle_broken("test", rig.now),
         }
         assert_eq!(events(rig.actions()), [undelivered()]);
         // A refused publication is tried again, to find out whether Redis accepts it.
@@ -312,11 +312,11 @@ fn pauses_grow_while_sessions_are_short_and_begin_anew_after_a_long_one() {
         while rest > 0 {
             let part = rest.min(2_000);
             rig.after_millis(part);
-            rig.receive(Link::Subscriptions, PONG);
+            rig.receive(RedisConnection::Subscriptions, PONG);
             rig.settle();
             rest -= part;
         }
-        rig.backplane.broken("test", rig.now);
+        rig.backplane.handle_broken("test", rig.now);
         let begun = rig.now.moment;
         rig.connect();
         let pause = rig.now.moment.since(begun);
@@ -333,10 +333,10 @@ fn pauses_grow_while_sessions_are_short_and_begin_anew_after_a_long_one() {
 #[test]
 fn session_that_is_not_accepted_does_not_delay_the_notice_of_the_outage() {
     let mut rig = Rig::up("");
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     rig.after_millis(900);
     rig.connect();
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     let before = events(rig.actions());
     rig.after_millis(100);
     assert!(!before.contains(&RemoteEvent::Disconnected));
@@ -350,7 +350,7 @@ fn change_that_waited_for_a_session_is_shown_when_it_ends_before_it_is_accepted(
     assert_eq!(renew_after_outage(&mut rig), ["PING"]);
     let ticket = rig.submit("hi");
     assert_eq!(rig.actions(), [], "Redis is to give it its place");
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(events(rig.actions()), [changed(PROCESS, ticket, "hi", Order::Unnumbered)]);
 }
 
@@ -405,17 +405,17 @@ fn reply_may_be_as_long_as_an_entry_of_the_longest_message() {
     for (bytes, fits) in [(8 * 64 * 1024 - 100, true), (8 * 64 * 1024, false)] {
         let mut rig = Rig::up("--redis-reply-max 64k --message-max 64k");
         rig.receive(
-            Link::Subscriptions,
+            RedisConnection::Subscriptions,
             &message_of(&["message", "chinwag:a", &"a".repeat(bytes + 999)])[..bytes],
         );
         assert!(rig.backplane.has_session());
-        rig.receive(Link::Subscriptions, &"a".repeat(60));
+        rig.receive(RedisConnection::Subscriptions, &"a".repeat(60));
         assert_eq!(rig.backplane.has_session(), fits);
     }
 }
 
 #[test]
-fn redis_keeps_as_many_entries_as_the_history_after_a_reload() {
+fn redis_keeps_the_history_and_at_least_100_entries_after_a_reload() {
     let mut rig = Rig::up("--history 7");
     for (history, kept) in [("7", "100"), ("500", "500"), ("100", "100")] {
         rig.backplane.reload(&Config::from_flags(&format!("--history {history}")));
@@ -478,7 +478,7 @@ fn refused_question_is_asked_once_again_if_its_client_still_waits() {
 fn session_is_accepted_only_when_its_rooms_are_read_to_the_end() {
     let mut rig = Rig::up("");
     rig.follow("lobby", 1);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(renew(&mut rig), ["sync", "PING"]);
     rig.answer(&synced(0, 3, &[(2, &entry(OTHER, 1, "hi"))]));
     rig.answer("+PONG\r\n");
@@ -533,7 +533,7 @@ fn confirmed_message_is_read_in_the_next_session_or_shown_if_there_is_none_in_ti
     rig.commands();
     rig.answer(":1\r\n");
     rig.actions();
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(events(rig.actions()), []);
     rig.now.moment += Duration::from_secs(1);
     rig.backplane.handle_timeout(rig.now);
@@ -593,12 +593,12 @@ fn commands_of_a_session_end_with_it() {
     let mut rig = Rig::up("");
     for _ in 0..2 {
         rig.after_millis(4_000);
-        rig.receive(Link::Subscriptions, PONG);
+        rig.receive(RedisConnection::Subscriptions, PONG);
         rig.commands();
         rig.answer(&array(&[":1", ":3", &bulk("000000000000000a")]));
     }
     assert_eq!(rig.command_names(), ["bury"]);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(renew(&mut rig), ["PING"], "the other process may return meanwhile");
 }
 
@@ -607,7 +607,7 @@ fn name_of_a_client_that_left_is_freed_in_the_next_session() {
     let mut rig = Rig::up("");
     rig.backplane.share(LocalEvent::Gone { client: 3, name: name("ann") }, rig.now);
     assert_eq!(rig.command_names(), ["release"]);
-    rig.backplane.broken("test", rig.now);
+    rig.backplane.handle_broken("test", rig.now);
     assert_eq!(renew(&mut rig), ["release", "PING"]);
 }
 

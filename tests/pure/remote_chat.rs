@@ -186,7 +186,7 @@ fn guest_that_stays_one_is_shared_under_its_number() {
 }
 
 #[test]
-fn listener_is_shared_only_as_a_subscriber() {
+fn sse_client_is_shared_only_as_a_subscriber() {
     let mut talk = Talk::new("").with_others();
     let sent = talk.enters(ANN, arrival(Dialect::Events, "", "dev"), &ALONE);
     assert_eq!((shared(&sent), submissions(&sent)), (vec![subscribed("dev", true)], vec![]));
@@ -842,7 +842,8 @@ fn name_of_an_http_request_is_refused_if_a_client_elsewhere_has_it() {
         let (from, account): (_, Option<&Name>) = (name(from), None);
         let mut effects = Vec::new();
         let body = Body::Text(text("hi"));
-        let publication = talk.chat.publish(room("dev"), (from, account), body, (now, facts), &mut effects);
+        let publication =
+            talk.chat.check_publication(room("dev"), (from, account), body, (now, facts), &mut effects);
         assert_eq!(effects, [], "it is committed afterwards");
         publication.map(|publication| (publication.room, publication.change))
     };

@@ -127,7 +127,7 @@ impl Lobby {
 }
 
 #[test]
-fn pieces_are_sent_up_to_the_end_and_then_live_messages() {
+fn batches_are_sent_up_to_the_end_and_then_live_messages() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
     assert!(lobby.chat.is_catching_up(BOB));
@@ -143,7 +143,7 @@ fn pieces_are_sent_up_to_the_end_and_then_live_messages() {
 }
 
 #[test]
-fn listener_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_messages() {
+fn sse_client_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_messages() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
     assert_eq!(lobby.synced(OTHER, 40, protocol::Gap::Unknown), [Gap(None), At(40)]);
@@ -154,7 +154,7 @@ fn listener_that_catches_up_over_another_epoch_is_told_so_and_goes_on_with_its_m
 }
 
 #[test]
-fn listener_that_catches_up_is_told_of_messages_that_are_lost_meanwhile() {
+fn sse_client_that_catches_up_is_told_of_messages_that_are_lost_meanwhile() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     assert_eq!(lobby.listens(0), [Ears(true), Said(1), Said(2)]);
     assert_eq!(lobby.synced(OWN, 9, protocol::Gap::Count(4)), [Gap(Some(4)), At(9)]);
@@ -174,7 +174,7 @@ fn messages_that_are_evicted_before_their_turn_are_counted() {
 }
 
 #[test]
-fn listener_that_leaves_while_it_catches_up_is_counted_nowhere() {
+fn sse_client_that_leaves_while_it_catches_up_is_counted_nowhere() {
     let mut lobby = Lobby::new("--write-buffer-soft off --write-buffer 8k", 5);
     lobby.listens(0);
     assert_eq!(lobby.chat.census().catching_up, 1);
@@ -187,7 +187,7 @@ fn listener_that_leaves_while_it_catches_up_is_counted_nowhere() {
 const PIECES: &str = "--write-buffer-soft off --write-buffer 8k";
 
 #[test]
-fn tab_is_a_member_at_once_and_is_sent_pieces_up_to_the_end() {
+fn tab_is_a_member_at_once_and_is_sent_batches_up_to_the_end() {
     let mut lobby = Lobby::new(PIECES, 5);
     assert_eq!(lobby.opens(Position { epoch: OWN, seq: 2 }), [Ears(true), Joined(5)]);
     assert_eq!(lobby.publish(1), [Said(6)]);

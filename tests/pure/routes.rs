@@ -305,7 +305,7 @@ fn post_publishes_a_message() {
 }
 
 #[test]
-fn listener_resumes_at_its_last_event_id() {
+fn sse_client_resumes_at_its_last_event_id() {
     let heard = |value: &str| asked("GET /rooms/dev/events", &format!("Last-Event-ID: {value}\r\n"), "");
     for position in
         ["0000000000c0ffee-3-57", "0000000000000000-0-0", "ffffffffffffffff-4294967295-18446744073709551615"]

@@ -34,7 +34,7 @@ pub fn publish(
     now: Now,
     effects: &mut Vec<Effect>,
 ) -> Result<u64, Problem> {
-    let publication = chat.publish(to, (from, None), body, (now, &ALONE), effects)?;
+    let publication = chat.check_publication(to, (from, None), body, (now, &ALONE), effects)?;
     let placed = Placed { change: publication.change, order: Order::Next, author: None, receipt: false };
     Ok(chat.commit_to(&publication.room, placed, now, effects))
 }

@@ -276,7 +276,7 @@ fn processes_that_end_leave_only_the_messages_of_rooms_in_redis() {
     let log = cluster.servers.pop().expect("one").stop();
     assert!(log.contains("ended") && !log.contains("redis down"), "{log}");
     let serial = format!("serial:{}", processes[0]);
-    let left = ["database", "guests", "meta:lobby", &serial, "stream:lobby"];
+    let left = ["dataset", "guests", "meta:lobby", &serial, "stream:lobby"];
     assert_eq!(cluster.redis.keys(), left.map(|key| format!("chinwag:@{key}")));
     for key in ["meta:lobby", "stream:lobby", &serial].map(|key| format!("chinwag:@{key}")) {
         let seconds: u64 = cluster.redis.cli(&["TTL", &key]).parse().expect("it expires");
@@ -398,7 +398,7 @@ fn find(client: &mut Client, mut line: String, text: &str) -> String {
 
 #[test]
 #[ignore = "needs redis-server"]
-fn listener_that_returns_to_another_process_gets_exactly_what_it_missed() {
+fn sse_client_that_returns_to_another_process_gets_exactly_what_it_missed() {
     let cluster = Cluster::start(3, "");
     // The second process has a member in the room, and the third has none.
     let [mut ann, mut bob] = [0, 1].map(|index| cluster.servers[index].join(["ann", "bob"][index]));

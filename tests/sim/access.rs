@@ -570,7 +570,7 @@ fn failed_logins_of_an_address_count_at_both_listeners() {
 }
 
 #[test]
-fn reload_closes_readers_of_a_room_before_they_get_another_message() {
+fn clients_of_a_room_closed_by_a_reload_get_no_further_message() {
     let mut guarded = Guarded::new("--rate off --write-buffer 8k --write-buffer-soft off --history-shown 0");
     let stage = &mut guarded.stage;
     let member = stage.join("max");
@@ -1041,7 +1041,7 @@ fn websocket_client_without_a_login_has_no_name_of_its_own_and_is_sent_nothing_p
 }
 
 #[test]
-fn stream_opens_no_room_with_a_filtered_name() {
+fn sse_client_opens_no_room_with_a_filtered_name() {
     let mut guarded = Guarded::new("");
     let file = guarded.folder.path().join("chinwag.toml");
     fs::write(&file, "[filter]\nwords = [\"heck\"]\n").expect("a file");

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::socket::Socket;
 use crate::stage::Stage;
 use crate::web::{ask, ask_once, get, post};
-use crate::web_return::Listener;
+use crate::web_return::SseClient;
 use crate::world::{Weather, Wire, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ enum Received {
     Missed(Option<usize>),
 }
 
-fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Received> {
+fn numbers(client: &mut SseClient, stage: &Stage) -> Vec<Received> {
     let numbered = |text: String| match text.split_once(' ') {
         Some(("missed", count)) => Received::Missed(Some(count.parse().unwrap())),
         Some((number, _)) => Received::Number(number.parse().unwrap()),
@@ -56,7 +56,7 @@ fn numbers(listener: &mut Listener, stage: &Stage) -> Vec<Received> {
             Received::Missed(None)
         }
     };
-    listener.received(stage).into_iter().map(numbered).collect()
+    client.received(stage).into_iter().map(numbered).collect()
 }
 
 fn all(range: Range<usize>) -> Vec<Received> {
@@ -72,12 +72,12 @@ fn catch_up_that_is_larger_than_the_write_buffer_arrives_once_and_in_order() {
     for policy in POLICIES {
         let mut stage = Stage::new(&format!("--rate off --slow-client {policy}"));
         publish(&mut stage, 1..101, 60_000);
-        let mut listener = Listener::connect(&mut stage, BEGINNING);
+        let mut client = SseClient::connect(&mut stage, BEGINNING);
         stage.run();
-        assert_eq!(numbers(&mut listener, &stage), all(1..101));
-        assert_eq!(listener.last_event_id, "000000000000c0de-0-100");
+        assert_eq!(numbers(&mut client, &stage), all(1..101));
+        assert_eq!(client.last_event_id, "000000000000c0de-0-100");
         publish(&mut stage, 101..103, 10);
-        assert_eq!(numbers(&mut listener, &stage), all(101..103));
+        assert_eq!(numbers(&mut client, &stage), all(101..103));
         assert_eq!((stage.server.metrics().dropped(), stage.server.metrics().missed), (0, 0));
         stage.end();
     }
@@ -90,24 +90,24 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
             format!("--rate off --write-buffer 64k --write-buffer-soft 16k:10s --slow-client {policy}");
         let mut stage = Stage::new(&flags);
         publish(&mut stage, 1..51, 10_000);
-        let mut listener = Listener::connect(&mut stage, BEGINNING);
-        stage.world().set_window(listener.wire, 8_000);
-        stage.set_eager(listener.wire, false);
+        let mut client = SseClient::connect(&mut stage, BEGINNING);
+        stage.world().set_window(client.wire, 8_000);
+        stage.set_eager(client.wire, false);
         let mut received = Vec::new();
         let mut said = 51;
         for _ in 0..400 {
             stage.pass(Duration::from_millis(100));
-            stage.receive(listener.wire, 4_000);
+            stage.receive(client.wire, 4_000);
             if said < 100 {
                 publish(&mut stage, said..said + 1, 10_000);
                 said += 1;
             }
             assert!(held_bytes(&stage.server) < 32_000, "one piece at a time");
-            received.extend(numbers(&mut listener, &stage));
+            received.extend(numbers(&mut client, &stage));
         }
-        stage.set_eager(listener.wire, true);
+        stage.set_eager(client.wire, true);
         stage.run();
-        received.extend(numbers(&mut listener, &stage));
+        received.extend(numbers(&mut client, &stage));
         assert_eq!(received, all(1..said));
         assert_eq!((stage.server.metrics().dropped(), stage.server.metrics().missed), (0, 0));
         stage.end();
@@ -115,7 +115,7 @@ fn live_messages_never_overtake_the_catch_up_of_a_slow_reader() {
 }
 
 #[test]
-fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once() {
+fn sse_clients_that_break_off_and_come_back_under_random_faults_get_each_message_once() {
     for seed in 0..20 {
         let weather = Weather { write_micros: 0, ..Weather::storm() };
         let policy = POLICIES[seed as usize % 2];
@@ -125,7 +125,7 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut said = 1;
         let mut received = Vec::new();
-        let mut listener = Listener::connect(&mut stage, BEGINNING);
+        let mut client = SseClient::connect(&mut stage, BEGINNING);
         let publisher = stage.connect_http();
         for _ in 0..30 {
             // The history holds at most a hundred messages, so later ones could not be sent again.
@@ -134,39 +134,39 @@ fn listeners_that_break_off_and_come_back_in_any_weather_get_each_message_once()
                 publish_by(&mut stage, publisher, said..said + more, rng.usize(10..8_000));
                 said += more;
             }
-            stage.set_eager(listener.wire, rng.bool());
+            stage.set_eager(client.wire, rng.bool());
             stage.pass(Duration::from_millis(rng.u64(0..300)));
-            if rng.u8(0..4) == 0 && stage.raw(listener.wire).windows(4).any(|end| end == b"\r\n\r\n") {
-                received.extend(numbers(&mut listener, &stage));
-                stage.world().reset(listener.wire);
-                listener = listener.again(&mut stage);
+            if rng.u8(0..4) == 0 && stage.raw(client.wire).windows(4).any(|end| end == b"\r\n\r\n") {
+                received.extend(numbers(&mut client, &stage));
+                stage.world().reset(client.wire);
+                client = client.again(&mut stage);
             }
         }
-        stage.set_eager(listener.wire, true);
+        stage.set_eager(client.wire, true);
         stage.world().weather = Weather::default();
         stage.run();
-        received.extend(numbers(&mut listener, &stage));
+        received.extend(numbers(&mut client, &stage));
         assert_eq!(received, all(1..said), "seed {seed}");
         stage.end();
     }
 }
 
 #[test]
-fn listener_that_falls_behind_the_history_is_told_how_much_is_missing() {
+fn sse_client_that_falls_behind_the_history_is_told_how_much_is_missing() {
     for policy in POLICIES {
         let flags = format!(
             "--rate off --history 10 --write-buffer 16k --write-buffer-soft 4k:10s --slow-client {policy}"
         );
         let mut stage = Stage::new(&flags);
         publish(&mut stage, 1..11, 3_000);
-        let mut listener = Listener::connect(&mut stage, BEGINNING);
-        stage.world().set_window(listener.wire, 1_000);
-        stage.set_eager(listener.wire, false);
+        let mut client = SseClient::connect(&mut stage, BEGINNING);
+        stage.world().set_window(client.wire, 1_000);
+        stage.set_eager(client.wire, false);
         stage.run();
         publish(&mut stage, 11..31, 3_000);
-        stage.set_eager(listener.wire, true);
+        stage.set_eager(client.wire, true);
         stage.run();
-        let received = numbers(&mut listener, &stage);
+        let received = numbers(&mut client, &stage);
         let sent = received.iter().take_while(|received| matches!(received, Received::Number(_))).count();
         assert!((1..10).contains(&sent), "{received:?}");
         let mut expected = all(1..sent + 1);
@@ -178,18 +178,18 @@ fn listener_that_falls_behind_the_history_is_told_how_much_is_missing() {
 }
 
 #[test]
-fn listener_that_leaves_while_it_catches_up_leaves_nothing_behind() {
+fn sse_client_that_leaves_while_it_catches_up_leaves_nothing_behind() {
     for breaks in [true, false] {
         let mut stage = Stage::new("--rate off --write-buffer 16k --write-buffer-soft 4k:10s");
         publish(&mut stage, 1..50, 3_000);
-        let listener = Listener::connect(&mut stage, BEGINNING);
-        stage.world().set_window(listener.wire, 1_000);
-        stage.set_eager(listener.wire, false);
+        let client = SseClient::connect(&mut stage, BEGINNING);
+        stage.world().set_window(client.wire, 1_000);
+        stage.set_eager(client.wire, false);
         stage.run();
         assert_eq!(stage.server.chat().census().catching_up, 1);
         match breaks {
-            true => stage.world().reset(listener.wire),
-            false => stage.world().end(listener.wire),
+            true => stage.world().reset(client.wire),
+            false => stage.world().end(client.wire),
         }
         stage.run();
         assert_eq!(stage.server.chat().census().catching_up, 0);
@@ -198,19 +198,19 @@ fn listener_that_leaves_while_it_catches_up_leaves_nothing_behind() {
 }
 
 #[test]
-fn listener_that_stops_reading_while_it_catches_up_is_dropped_and_leaves_nothing_behind() {
+fn sse_client_that_stops_reading_while_it_catches_up_is_dropped_and_leaves_nothing_behind() {
     let mut stage = Stage::new("--rate off --write-buffer 16k --write-buffer-soft 4k:10s --stall-timeout 3s");
     publish(&mut stage, 1..50, 3_000);
-    let listener = Listener::connect(&mut stage, BEGINNING);
-    stage.world().set_window(listener.wire, 1_000);
-    stage.set_eager(listener.wire, false);
+    let client = SseClient::connect(&mut stage, BEGINNING);
+    stage.world().set_window(client.wire, 1_000);
+    stage.set_eager(client.wire, false);
     stage.pass(4 * SECOND);
     assert_eq!((stage.server.metrics().dropped_stalled, stage.server.chat().census().catching_up), (1, 0));
     stage.end();
 }
 
 #[test]
-fn room_stays_open_for_a_listener_that_catches_up() {
+fn room_stays_open_for_a_sse_client_that_catches_up() {
     let mut stage = Stage::new("--rate off --max-rooms 2 --write-buffer 16k --write-buffer-soft 4k:10s");
     publish(&mut stage, 1..20, 3_000);
     for number in 1..20 {
@@ -236,14 +236,14 @@ fn room_stays_open_for_a_listener_that_catches_up() {
 }
 
 #[test]
-fn many_listeners_that_catch_up_delay_a_line_by_a_few_ticks_only() {
+fn many_sse_clients_that_catch_up_delay_a_line_by_a_few_ticks_only() {
     let mut stage = Stage::new("--rate off --history 200");
     publish(&mut stage, 1..101, 60_000);
     let (ann, bob) = (stage.join("ann"), stage.join("bob"));
     // The two clients were sent a long history themselves; after two seconds that no longer counts as load.
     stage.pass(2 * SECOND);
     stage.unread(ann);
-    let listeners: Vec<Listener> = (0..40).map(|_| Listener::connect(&mut stage, BEGINNING)).collect();
+    let clients: Vec<SseClient> = (0..40).map(|_| SseClient::connect(&mut stage, BEGINNING)).collect();
     for _ in 0..20 {
         stage.say(bob, "hi");
         (0..4).for_each(|_| {
@@ -252,11 +252,11 @@ fn many_listeners_that_catch_up_delay_a_line_by_a_few_ticks_only() {
         });
         assert_eq!(stage.unread(ann).last().map(String::as_str), Some("bob: hi"));
     }
-    assert!(stage.server.chat().census().catching_up > 0, "the listeners were done too early");
+    assert!(stage.server.chat().census().catching_up > 0, "the clients were done too early");
     assert!(stage.peak_memory < 4 << 20, "{} bytes of output at once", stage.peak_memory);
     stage.run();
-    for mut listener in listeners {
-        assert_eq!(listener.received(&stage).len(), 120);
+    for mut client in clients {
+        assert_eq!(client.received(&stage).len(), 120);
     }
     stage.end();
 }

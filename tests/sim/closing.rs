@@ -236,7 +236,7 @@ fn pass_for_memory_that_frees_nothing_is_not_repeated_for_every_block() {
 }
 
 #[test]
-fn idle_http_connections_give_way_to_newcomers_the_longest_idle_first() {
+fn idle_http_connections_are_evicted_for_newcomers_the_longest_idle_first() {
     let mut stage = Stage::new("--max-http 3 --http-timeout 1h");
     let idle = [(); 3].map(|()| stage.connect_http());
     for wire in idle {
@@ -254,7 +254,7 @@ fn idle_http_connections_give_way_to_newcomers_the_longest_idle_first() {
 }
 
 #[test]
-fn connection_without_a_request_gives_way_and_one_in_the_middle_of_a_request_is_answered() {
+fn connection_without_a_request_is_evicted_and_one_within_a_request_is_sent_408() {
     let mut stage = Stage::new("--max-http 2 --http-timeout 1h");
     let (mute, slow) = (stage.connect_http(), stage.connect_http());
     stage.send(slow, b"GET /healthz HTTP/1.1\r\n");
@@ -269,7 +269,7 @@ fn connection_without_a_request_gives_way_and_one_in_the_middle_of_a_request_is_
 }
 
 #[test]
-fn http_connection_with_a_pending_answer_or_message_does_not_give_way() {
+fn http_connection_with_a_pending_answer_or_message_is_not_evicted() {
     let mut stage = stage_with_history("--max-http 2 --http-timeout 1h --stall-timeout 1h");
     let reading = stage.connect_http_from(ADDRESS, 2_048);
     stage.set_eager(reading, false);
@@ -328,7 +328,7 @@ fn metrics_show_closing_connections_and_those_cut_off() {
 }
 
 #[test]
-fn websocket_and_listener_that_find_the_server_full_are_counted_as_refused() {
+fn websocket_and_sse_clients_that_find_the_server_full_are_counted_as_refused() {
     let mut stage = Stage::new("--max-clients 1 --max-waiting 0");
     stage.join("ann");
     let requests = [handshake("/ws", ""), handshake("/raw/a", ""), get("/rooms/a/events")];

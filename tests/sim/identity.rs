@@ -22,7 +22,7 @@ fn origin(message: &Value) -> (Value, Value, Value) {
 }
 
 #[test]
-fn message_published_under_the_name_of_an_absent_client_is_marked_at_every_listener() {
+fn message_published_under_the_name_of_an_absent_client_is_marked_in_every_dialect() {
     let mut stage = Stage::new("");
     let bob = stage.join("bob");
     let mut ann = Socket::open(&mut stage, "/ws?name=ann");

@@ -295,7 +295,7 @@ fn reader_that_is_too_slow_delays_a_room_by_a_second_in_all() {
 }
 
 #[test]
-fn talker_is_not_held_for_rooms_that_it_is_not_in() {
+fn talker_is_not_paused_for_rooms_that_it_is_not_in() {
     let mut room = Room::new("--rate off", HUNDRED_MBIT);
     let (ann, bob) = (room.stage.join("ann"), room.stage.join("bob"));
     for wire in [ann, bob] {
@@ -317,7 +317,7 @@ fn talker_is_not_held_for_rooms_that_it_is_not_in() {
 }
 
 #[test]
-fn hold_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
+fn pause_ends_when_the_reader_reads_or_leaves_or_changes_rooms() {
     for case in ["reads", "resets", "joins"] {
         let mut stage = Stage::new("--rate off --history 0");
         let (ann, bob, slow) = (stage.join("ann"), stage.join("bob"), stage.join("slow"));
@@ -390,7 +390,7 @@ fn bytes_over_rate_bytes_and_burst_bytes_are_delayed() {
 }
 
 #[test]
-fn rate_bytes_holds_at_every_listener() {
+fn rate_bytes_holds_in_every_dialect() {
     let flags = "--rate-bytes 1k/s --burst-bytes 4k --line-max 4k --message-max 4k --write-buffer-soft off";
     for (listener, message) in TALKERS {
         let mut stage = Stage::new(flags);

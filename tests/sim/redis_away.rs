@@ -252,7 +252,7 @@ fn deleted_keys_are_written_to_redis_again() {
 }
 
 #[test]
-fn process_whose_lease_was_deleted_registers_again_and_nobody_sees_it() {
+fn process_whose_lease_was_deleted_is_listed_again() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -308,7 +308,7 @@ fn room_joined_while_redis_is_away_is_subscribed_to_when_redis_is_back() {
 }
 
 #[test]
-fn message_that_redis_confirms_late_arrives_once() {
+fn room_message_confirmed_late_arrives_once_and_private_one_is_reported() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);
@@ -350,7 +350,7 @@ fn messages_do_not_wait_for_a_killed_process() {
 }
 
 #[test]
-fn reconnected_process_does_not_wait_if_all_others_are_there() {
+fn message_sent_during_a_reconnect_arrives_within_250_ms() {
     let mut cluster = Cluster::new(3, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
     cluster.expect(ann, &["-- bob joined"]);

@@ -178,7 +178,7 @@ fn killed_process_is_removed_though_the_link_breaks_again_and_again() {
 }
 
 #[test]
-fn missing_right_at_redis_is_announced_once() {
+fn missing_right_at_redis_sends_at_most_two_notices() {
     for command in SCRIPTED {
         let mut cluster = Cluster::new(2, "");
         let bob = cluster.join(1, "bob");

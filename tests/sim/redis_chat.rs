@@ -192,7 +192,7 @@ fn publisher_without_membership_reaches_other_processes_without_a_subscription()
 }
 
 #[test]
-fn listener_receives_messages_of_other_processes() {
+fn sse_client_receives_messages_of_other_processes() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     let wire = cluster.stage(1).connect_http();

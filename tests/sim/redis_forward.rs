@@ -105,7 +105,7 @@ fn client_of_another_process_with_a_higher_role_is_safe() {
 }
 
 #[test]
-fn whois_tells_of_a_client_of_another_process_and_its_address_to_moderators_only() {
+fn whois_shows_the_address_of_a_remote_client_to_moderators_only() {
     let mut moderated = Moderated::new();
     let bob = moderated.join("bob");
     let cy = moderated.cluster.join(0, "cy");

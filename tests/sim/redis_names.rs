@@ -80,7 +80,7 @@ fn raw_client_with_the_name_of_a_client_on_another_process_is_refused() {
 }
 
 #[test]
-fn event_client_whose_room_can_no_longer_be_opened_is_closed() {
+fn sse_client_whose_room_can_no_longer_be_opened_is_closed() {
     let mut cluster = Cluster::new(1, "--max-rooms 2");
     let [ann, _bob] = ["ann", "bob"].map(|name| cluster.join(0, name));
     let wire = cluster.stage(0).connect_http();
@@ -239,7 +239,7 @@ fn newer_login_at_another_process_takes_the_name_over_and_an_older_one_keeps_it(
 }
 
 #[test]
-fn owner_of_an_account_takes_its_name_from_a_guest_of_a_process_that_does_not_know_it() {
+fn owner_of_an_account_takes_its_name_from_a_guest_of_a_process_without_that_account() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("chinwag.toml");
     fs::write(&file, ACCOUNT).expect("a file");

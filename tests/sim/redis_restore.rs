@@ -65,7 +65,7 @@ fn process_that_returns_after_others_have_filled_the_gap_notices_that_redis_has_
 }
 
 #[test]
-fn clients_that_an_older_copy_of_redis_does_not_know_are_listed_again() {
+fn clients_missing_from_an_older_copy_of_redis_are_listed_again() {
     for outage in [Duration::ZERO, 20 * SECOND] {
         let mut cluster = Cluster::new(2, "");
         let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));

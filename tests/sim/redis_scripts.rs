@@ -90,7 +90,7 @@ fn leave_during_an_outage_is_announced_up_to_the_limit() {
 }
 
 #[test]
-fn history_is_kept_until_the_expiry_after_the_last_message() {
+fn history_is_kept_while_messages_come_within_the_expiry() {
     let mut cluster = Cluster::new(1, "--redis-expiry 1m");
     let ann = cluster.join(0, "ann");
     for number in 0..8 {
@@ -165,7 +165,7 @@ fn list_of_members_of_several_processes_has_its_limit() {
 }
 
 #[test]
-fn process_that_alone_knows_a_lost_message_notices_that_its_number_has_another_one() {
+fn lost_message_that_one_process_has_is_detected_by_its_id() {
     let mut cluster = Cluster::new(2, "");
     let eve = cluster.join(1, "eve");
     cluster.say(eve, "/join alerts");

@@ -101,7 +101,7 @@ fn notice_that_other_servers_are_out_of_reach_goes_only_to_clients_with_a_name()
 }
 
 #[test]
-fn http_connection_whose_request_waits_for_redis_does_not_give_way() {
+fn http_connection_whose_request_waits_for_redis_is_not_evicted() {
     let mut cluster = Cluster::new(1, "--max-http 1 --http-timeout 1h");
     let asker = cluster.stage(0).connect_http();
     cluster.stage(0).send(asker, get("/healthz").as_bytes());

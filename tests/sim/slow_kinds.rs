@@ -131,7 +131,7 @@ fn missed_count(text: &str) -> Option<usize> {
 }
 
 #[test]
-fn slow_listener_misses_messages_or_is_dropped_and_gets_no_private_ones() {
+fn slow_sse_client_misses_messages_or_is_dropped_and_gets_no_private_ones() {
     each_kind(|stage, talker, kind, skip| {
         stage.join("bob");
         let tail = stage.connect_http();

@@ -292,7 +292,7 @@ fn slow_tab_that_closes_while_it_catches_up_is_read_to_its_close() {
 }
 
 #[test]
-fn tabs_that_break_off_and_come_back_in_any_weather_get_each_message_once() {
+fn tabs_that_break_off_and_come_back_under_random_faults_get_each_message_once() {
     for seed in 0..20 {
         let weather = Weather { write_micros: 0, ..Weather::storm() };
         let flags = "--rate off --write-buffer 16k --write-buffer-soft 4k:10s";
@@ -446,7 +446,7 @@ fn tab_that_returns_while_redis_is_away_gets_no_message_that_was_discarded() {
 }
 
 #[test]
-fn tab_that_knows_more_than_a_process_without_redis_keeps_its_position() {
+fn tab_ahead_of_a_process_without_redis_keeps_its_position() {
     let mut cluster = Cluster::new(2, "--rate off");
     let ann = cluster.join(0, "ann");
     cluster.join(1, "cy");

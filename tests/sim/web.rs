@@ -127,7 +127,7 @@ fn programs_relay_any_bytes_and_people_see_the_texts() {
 }
 
 #[test]
-fn listener_receives_messages_and_those_since_its_last_id() {
+fn sse_client_receives_messages_and_those_since_its_last_id() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     let tail = stage.connect_http();
@@ -242,7 +242,7 @@ fn name_in_use_can_be_neither_taken_nor_published_under() {
 }
 
 #[test]
-fn shutdown_is_announced_at_every_listener() {
+fn shutdown_is_announced_to_json_raw_and_sse_clients() {
     let mut stage = Stage::new("");
     let mut tab = Socket::open(&mut stage, "/ws");
     let mut program = Socket::open(&mut stage, "/raw/lobby");

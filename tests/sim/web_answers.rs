@@ -310,7 +310,7 @@ fn public_listener_answers_to_its_configured_hosts() {
 }
 
 #[test]
-fn listener_resumes_at_the_id_in_its_query() {
+fn sse_client_resumes_at_the_id_in_its_query() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     ["one", "two", "three"].iter().for_each(|text| stage.say(ann, text));

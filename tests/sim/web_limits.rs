@@ -272,7 +272,7 @@ fn an_update_a_second_to_a_hundred_tabs_for_an_hour_leaves_nothing_behind() {
 }
 
 #[test]
-fn stream_and_program_that_would_open_a_room_too_many_get_503() {
+fn sse_and_raw_clients_over_max_rooms_get_503() {
     let mut stage = Stage::new("--max-rooms 2");
     let ann = stage.join("ann");
     stage.say(ann, "/join a");

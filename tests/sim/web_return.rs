@@ -1,4 +1,4 @@
-//! Listeners and tabs that reconnect, to the same process or to another, get the messages since then, or are told that
+//! SSE clients and tabs that reconnect, to the same process or to another, get the messages since then, or are told that
 //! some may be missing.
 
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::world::{Weather, Wire, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A listener in the lobby, with the state that an `EventSource` keeps.
-pub struct Listener {
+/// A client in the lobby, with the state that an `EventSource` keeps.
+pub struct SseClient {
     pub wire: Wire,
     /// Length of the input that the test has handled.
     seen: usize,
     pub last_event_id: String,
 }
 
-impl Listener {
+impl SseClient {
     /// Connects with that last id.
-    pub fn connect(stage: &mut Stage, last_event_id: &str) -> Listener {
+    pub fn connect(stage: &mut Stage, last_event_id: &str) -> SseClient {
         let wire = stage.connect_http();
         let known = match last_event_id {
             "" => String::new(),
@@ -31,12 +31,12 @@ impl Listener {
         };
         let request = format!("GET /rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n{known}\r\n");
         stage.send(wire, request.as_bytes());
-        Listener { wire, seen: 0, last_event_id: last_event_id.into() }
+        SseClient { wire, seen: 0, last_event_id: last_event_id.into() }
     }
 
     /// Reconnects with the last id.
-    pub fn again(&self, stage: &mut Stage) -> Listener {
-        Listener::connect(stage, &self.last_event_id)
+    pub fn again(&self, stage: &mut Stage) -> SseClient {
+        SseClient::connect(stage, &self.last_event_id)
     }
 
     /// Returns what it has received since the last call: the texts of messages, `missed N`, and `missed` without a
@@ -81,35 +81,35 @@ pub fn say_all(stage: &mut Stage, wire: Wire, lines: &[&str]) {
 }
 
 #[test]
-fn listener_that_reconnects_after_no_message_misses_nothing() {
+fn sse_client_that_reconnects_after_no_message_misses_nothing() {
     let mut stage = Stage::new("");
     let ann = stage.join("ann");
     say_all(&mut stage, ann, &["before"]);
-    let mut listener = Listener::connect(&mut stage, "");
+    let mut client = SseClient::connect(&mut stage, "");
     stage.run();
-    assert_eq!(listener.received(&stage), [""; 0]);
-    assert_eq!(listener.last_event_id, "000000000000c0de-0-1");
-    stage.world().end(listener.wire);
+    assert_eq!(client.received(&stage), [""; 0]);
+    assert_eq!(client.last_event_id, "000000000000c0de-0-1");
+    stage.world().end(client.wire);
     stage.run();
     say_all(&mut stage, ann, &["one", "two"]);
-    let mut again = listener.again(&mut stage);
+    let mut again = client.again(&mut stage);
     stage.run();
     assert_eq!(again.received(&stage), ["one", "two"]);
     stage.end();
 }
 
 #[test]
-fn listener_is_told_once_how_many_messages_are_gone_from_the_history() {
+fn sse_client_is_told_once_how_many_messages_are_gone_from_the_history() {
     let mut stage = Stage::new("--history 2");
     let ann = stage.join("ann");
-    let mut listener = Listener::connect(&mut stage, "");
+    let mut client = SseClient::connect(&mut stage, "");
     stage.run();
     say_all(&mut stage, ann, &["one"]);
-    assert_eq!(listener.received(&stage), ["one"]);
-    stage.world().end(listener.wire);
+    assert_eq!(client.received(&stage), ["one"]);
+    stage.world().end(client.wire);
     stage.run();
     say_all(&mut stage, ann, &["two", "three", "four", "five"]);
-    let mut again = listener.again(&mut stage);
+    let mut again = client.again(&mut stage);
     stage.run();
     assert_eq!(again.received(&stage), ["missed 2", "four", "five"]);
     let mut third = again.again(&mut stage);
@@ -119,22 +119,22 @@ fn listener_is_told_once_how_many_messages_are_gone_from_the_history() {
 }
 
 #[test]
-fn listener_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_messages() {
+fn sse_client_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_messages() {
     let mut before = process(1, "");
     let ann = before.join("ann");
-    let mut listener = Listener::connect(&mut before, "");
+    let mut client = SseClient::connect(&mut before, "");
     before.run();
     say_all(&mut before, ann, &["one", "two"]);
-    assert_eq!(listener.received(&before), ["one", "two"]);
+    assert_eq!(client.received(&before), ["one", "two"]);
     before.world().signal(Signal::Terminate);
     before.run();
-    assert_eq!(listener.received(&before), ["bye"]);
+    assert_eq!(client.received(&before), ["bye"]);
 
     let mut after = process(2, "");
     let bob = after.join("bob");
-    // As many messages as the listener has received: by their numbers alone they would look old.
+    // As many messages as the client has received: by their numbers alone they would look old.
     say_all(&mut after, bob, &["three", "four"]);
-    let mut again = listener.again(&mut after);
+    let mut again = client.again(&mut after);
     after.run();
     assert_eq!(again.received(&after), ["missed", "three", "four"]);
     say_all(&mut after, bob, &["five"]);
@@ -146,20 +146,20 @@ fn listener_that_reconnects_after_a_restart_is_told_that_it_may_have_missed_mess
 }
 
 #[test]
-fn listener_that_reconnects_to_another_process_gets_exactly_what_it_has_missed() {
+fn sse_client_that_reconnects_to_another_process_gets_exactly_what_it_has_missed() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
     cluster.say(ann, "zero");
     let cy = cluster.join(1, "cy");
-    let mut listener = Listener::connect(cluster.stage(0), "");
+    let mut client = SseClient::connect(cluster.stage(0), "");
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.received(cluster.stage(0)), ["one"]);
-    cluster.stage(0).world().end(listener.wire);
+    assert_eq!(client.received(cluster.stage(0)), ["one"]);
+    cluster.stage(0).world().end(client.wire);
     cluster.say(cy, "two");
     cluster.run();
-    let mut there = listener.again(cluster.stage(1));
+    let mut there = client.again(cluster.stage(1));
     cluster.run();
     assert_eq!(there.received(cluster.stage(1)), ["two"]);
     cluster.say(ann, "three");
@@ -170,7 +170,7 @@ fn listener_that_reconnects_to_another_process_gets_exactly_what_it_has_missed()
     cluster.run();
     assert_eq!(again.received(cluster.stage(1)), ["four"]);
     for process in 0..2 {
-        let mut back = listener.again(cluster.stage(process));
+        let mut back = client.again(cluster.stage(process));
         cluster.run();
         assert_eq!(back.received(cluster.stage(process)), ["two", "three", "four"]);
     }
@@ -178,22 +178,22 @@ fn listener_that_reconnects_to_another_process_gets_exactly_what_it_has_missed()
 }
 
 #[test]
-fn listener_gets_what_was_said_while_its_process_did_not_follow_the_room() {
+fn sse_client_gets_what_was_said_while_its_process_did_not_follow_the_room() {
     let mut cluster = Cluster::new(2, "");
     let ann = cluster.join(0, "ann");
-    let mut listener = Listener::connect(cluster.stage(1), "");
+    let mut client = SseClient::connect(cluster.stage(1), "");
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.received(cluster.stage(1)), ["one"]);
-    cluster.stage(1).world().end(listener.wire);
+    assert_eq!(client.received(cluster.stage(1)), ["one"]);
+    cluster.stage(1).world().end(client.wire);
     cluster.pass(30 * SECOND);
     assert_eq!(cluster.redis.numsub("chinwag:lobby"), 1, "the process has no member there");
     for text in ["two", "three"] {
         cluster.say(ann, text);
         cluster.run();
     }
-    let mut again = listener.again(cluster.stage(1));
+    let mut again = client.again(cluster.stage(1));
     cluster.run();
     cluster.say(ann, "four");
     cluster.run();
@@ -202,22 +202,22 @@ fn listener_gets_what_was_said_while_its_process_did_not_follow_the_room() {
 }
 
 #[test]
-fn listener_is_told_the_exact_number_of_messages_that_redis_has_trimmed() {
+fn sse_client_is_told_the_exact_number_of_messages_that_redis_has_trimmed() {
     let mut cluster = Cluster::new(2, "--history 2 --rate off");
     let ann = cluster.join(0, "ann");
-    let mut listener = Listener::connect(cluster.stage(0), "");
+    let mut client = SseClient::connect(cluster.stage(0), "");
     cluster.run();
     cluster.say(ann, "m0");
     cluster.run();
-    assert_eq!(listener.received(cluster.stage(0)), ["m0"]);
-    cluster.stage(0).world().end(listener.wire);
+    assert_eq!(client.received(cluster.stage(0)), ["m0"]);
+    cluster.stage(0).world().end(client.wire);
     // Redis keeps 100 messages even with a shorter history, and the processes keep two.
     for number in 1..=150 {
         cluster.say(ann, &format!("m{number}"));
     }
     cluster.run();
     assert_eq!(cluster.redis.stream("chinwag:@stream:lobby", cluster.millis()).len(), 100);
-    let mut there = listener.again(cluster.stage(1));
+    let mut there = client.again(cluster.stage(1));
     cluster.run();
     assert_eq!(there.received(cluster.stage(1)), ["missed 148", "m149", "m150"]);
     let mut third = there.again(cluster.stage(0));
@@ -227,21 +227,21 @@ fn listener_is_told_the_exact_number_of_messages_that_redis_has_trimmed() {
 }
 
 #[test]
-fn listener_that_reconnects_after_a_restart_of_all_processes_misses_nothing() {
+fn sse_client_that_reconnects_after_a_restart_of_all_processes_misses_nothing() {
     let mut cluster = Cluster::new(2, "");
     let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
-    let mut listener = Listener::connect(cluster.stage(1), "");
+    let mut client = SseClient::connect(cluster.stage(1), "");
     cluster.run();
     cluster.say(ann, "one");
     cluster.run();
-    assert_eq!(listener.received(cluster.stage(1)), ["one"]);
-    cluster.stage(1).world().end(listener.wire);
+    assert_eq!(client.received(cluster.stage(1)), ["one"]);
+    cluster.stage(1).world().end(client.wire);
     cluster.say(bob, "two");
     cluster.run();
     (0..2).for_each(|process| cluster.kill(process));
     let after = cluster.start();
     cluster.run();
-    let mut again = listener.again(cluster.stage(after));
+    let mut again = client.again(cluster.stage(after));
     cluster.run();
     assert_eq!(again.received(cluster.stage(after)), ["two"]);
     let cy = cluster.join(after, "cy");

@@ -1,5 +1,5 @@
 -- Appends an entry to a room's stream, and publishes it. The only script that appends.
--- `period` is the part of the expiry in which the process is: the expiry begins anew once in each.
+-- `period` numbers the parts of the expiry. The first entry in each part renews the expiry.
 -- room, serial, before, most entries, expiry in ms, period, new epoch, entry -> offset (0: appended before)
 local room, serial, before, most, expiry, period, new, entry = unpack(arg)
 local reply = reply_early(serial, before)

@@ -1,21 +1,22 @@
 -- Gives a name to a client, or says who has it or a look-alike. A claim without a live process does not count.
--- `over` decides about clients of other processes that have the name: 0 leaves it to them, 1 to those that have logged in to
--- the account of that name, 2 to nobody. `own` is 1 if the client has logged in to that account.
+-- `over` decides about other clients that have the name: 0 leaves it to them, 1 to those that have logged in to the account of
+-- that name, 2 to nobody. Clients of other processes are sent a notice if they lose it. `own` is 1 if the client has logged in
+-- to that account.
 -- serial, over, own, name, keys of the name... -> "" or the claim of another client, "PROCESS SERIAL OWN NAME"
 local serial, over, own, name = unpack(arg, 1, 4)
 local names, lost = key('names'), {}
 for index = 5, #arg do
   local claim = redis.call('HGET', names, arg[index])
   if claim then
-    local holder, other, kept = string.match(claim, '^(%x+) (%d+) (%d)')
+    local holder, other, owns = string.match(claim, '^(%x+) (%d+) (%d)')
     if (holder ~= process or other ~= serial) and is_alive(holder) then
-      if over == '0' or (over == '1' and kept == '1') then
+      if over == '0' or (over == '1' and owns == '1') then
         return claim
       end
       -- A client that has several of the keys loses them once.
       if holder ~= process and not lost[holder .. other] then
         lost[holder .. other] = true
-        lost[#lost + 1] = { holder, other, kept }
+        lost[#lost + 1] = { holder, other, owns }
       end
     end
   end

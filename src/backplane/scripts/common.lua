@@ -99,8 +99,8 @@ local function free_names(of)
   redis.call('DEL', key('names', of))
 end
 
--- Removes the sets of a room's members that are empty from the list of the process.
-local function forget_if_empty(room)
+-- Removes a room from the list of the process if the process has no members there.
+local function unlist_if_empty(room)
   if redis.call('EXISTS', key('members', process, room)) == 0 then
     redis.call('SREM', key('rooms', process), room)
   end

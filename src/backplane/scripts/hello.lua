@@ -1,7 +1,7 @@
 -- Begins or renews the lease of a process, and reserves numbers for its guests.
 -- If its lease has ended, or `again` is 1, its claims are deleted, and it must register its clients.
--- lease in ms, again, new number of the database, guests to reserve
--- -> 1 if it must register, number of the database, last reserved guest, then the rooms in which it has members
+-- lease in ms, again, new mark of the dataset, guests to reserve
+-- -> 1 if it must register, mark of the dataset, last reserved guest, then the rooms in which it has members
 local lease, again, new, guests = unpack(arg)
 local must = again == '1' or not is_alive(process)
 -- All kinds of commands are tried here. One that is refused keeps the link down from the start, and not only when it is needed.
@@ -32,10 +32,10 @@ redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
 redis.call('PEXPIRE', log, 1000)
 redis.call('DEL', log)
 redis.call('PUBLISH', ARGV[2] .. '@' .. process, 'chinwag probe -')
-redis.call('SETNX', key('database'), new)
+redis.call('SETNX', key('dataset'), new)
 redis.call('SET', key('lease', process), session, 'PX', lease)
 redis.call('SADD', key('processes'), process)
-local reply = { must and 1 or 0, redis.call('GET', key('database')), redis.call('INCRBY', key('guests'), guests) }
+local reply = { must and 1 or 0, redis.call('GET', key('dataset')), redis.call('INCRBY', key('guests'), guests) }
 if must then
   free_names(process)
   local rooms = redis.call('SMEMBERS', key('rooms', process))

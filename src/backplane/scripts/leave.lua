@@ -9,5 +9,5 @@ local published = now + 1 <= tonumber(most)
 if published then
   publish(room, '- -', now, entry)
 end
-forget_if_empty(room)
+unlist_if_empty(room)
 return { now, published and 1 or 0 }

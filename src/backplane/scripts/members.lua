@@ -25,5 +25,5 @@ for index = 3, #arg do
   end
 end
 list('rooms', room)
-forget_if_empty(room)
+unlist_if_empty(room)
 return tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0

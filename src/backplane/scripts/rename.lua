@@ -6,8 +6,8 @@ for index = 5, #arg do
   local room = arg[index]
   if redis.call('SREM', key('members', process, room), old) == 1 then
     local is_new = redis.call('SADD', key('members', process, room), new)
-    -- The process repeats commands whose replies are lost, such as the join and then the rename of a client. After both the
-    -- set has the new member twice: under the old name, and from the first time under the new one.
+    -- The process repeats commands whose replies are lost, such as the join and then the rename of a client. After the second
+    -- join the set has the client under both names.
     local now = count(room, is_new - 1)
     if now <= tonumber(most) then
       publish(room, '- -', now, entry)

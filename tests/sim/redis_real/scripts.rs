@@ -26,7 +26,7 @@ pub const CALLS: [(&str, &str); 17] = [
     ("rooms", "most"),
     ("sync", "room seen offset id epoch most bytes expiry"),
     ("table", "time key value key value"),
-    ("tell", "room entry"),
+    ("relay", "room entry"),
     ("topic", "room serial before topic expiry epoch entry"),
     ("who", "room all"),
 ];

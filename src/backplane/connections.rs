@@ -1,4 +1,4 @@
-//! A session with Redis: [`Session`]. It has two connections, because one with subscriptions accepts no other commands in
+//! The two connections to Redis: [`ConnectionPair`]. One with subscriptions accepts no other commands in
 //! RESP2. If one breaks, both are closed.
 
 use std::mem;
@@ -7,19 +7,19 @@ use crate::codec::resp::{self, Reply, ReplyError, ReplyReader};
 use crate::config::RedisUrl;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Link {
+pub enum RedisConnection {
     /// Receives the payloads published in subscribed channels.
     Subscriptions,
     /// Sends commands and receives a reply to each, in order.
     Commands,
 }
 
-impl Link {
+impl RedisConnection {
     /// Both, in the order of reading and writing.
     ///
     /// A subscription must be written before the command that announces a join, because a reply in the room may follow at once.
     /// Payloads must be read before the commands' connection, whose end closes both.
-    pub const BOTH: [Link; 2] = [Link::Subscriptions, Link::Commands];
+    pub const BOTH: [RedisConnection; 2] = [RedisConnection::Subscriptions, RedisConnection::Commands];
 }
 
 /// The most channels in one `SUBSCRIBE`.
@@ -42,14 +42,14 @@ pub enum Incoming {
 
 /// The reason why a session ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum SessionError {
+pub enum ConnectionError {
     Broken(&'static str),
     /// The text of an error reply.
     Refused(String),
 }
 
 /// The state of the two connections.
-pub struct Session {
+pub struct ConnectionPair {
     replies: [ReplyReader; 2],
     /// Number of login replies that each connection still expects.
     pending_logins: [usize; 2],
@@ -57,19 +57,19 @@ pub struct Session {
     ready: [bool; 2],
 }
 
-impl Session {
+impl ConnectionPair {
     /// Begins a session, and appends the initial commands of both connections to `out`.
     pub fn begin(
         url: &RedisUrl,
         channels: &[Vec<u8>],
         reply_max_bytes: usize,
         out: &mut [Vec<u8>; 2],
-    ) -> Session {
+    ) -> ConnectionPair {
         let login = login(url);
         for out in out.iter_mut() {
             login.iter().for_each(|words| command(words, out));
         }
-        let subscriptions = &mut out[Link::Subscriptions as usize];
+        let subscriptions = &mut out[RedisConnection::Subscriptions as usize];
         subscribe(channels, subscriptions);
         // Without the right to unsubscribe the session must not begin. No channel has this name.
         resp::encode(&[b"UNSUBSCRIBE", b"-"], subscriptions);
@@ -77,8 +77,8 @@ impl Session {
         for out in out {
             ping(out);
         }
-        let replies = Link::BOTH.map(|_| ReplyReader::new(reply_max_bytes));
-        Session { replies, pending_logins: [login.len(); 2], ready: [false; 2] }
+        let replies = RedisConnection::BOTH.map(|_| ReplyReader::new(reply_max_bytes));
+        ConnectionPair { replies, pending_logins: [login.len(); 2], ready: [false; 2] }
     }
 
     /// Whether both connections have received all their initial replies.
@@ -92,24 +92,26 @@ impl Session {
     /// The input is malformed or too large, or an error reply of Redis.
     pub fn receive(
         &mut self,
-        link: Link,
+        connection: RedisConnection,
         bytes: &[u8],
         incoming: &mut Vec<Incoming>,
-    ) -> Result<(), SessionError> {
-        self.replies[link as usize].receive(bytes);
-        while let Some(reply) = self.replies[link as usize].next_reply().map_err(session_error)? {
-            if self.pending_logins[link as usize] > 0 {
-                self.pending_logins[link as usize] -= 1;
+    ) -> Result<(), ConnectionError> {
+        self.replies[connection as usize].receive(bytes);
+        while let Some(reply) = self.replies[connection as usize].next_reply().map_err(connection_error)? {
+            if self.pending_logins[connection as usize] > 0 {
+                self.pending_logins[connection as usize] -= 1;
                 expect_no_error(&reply)?;
                 continue;
             }
-            match link {
-                Link::Commands if self.ready[link as usize] => incoming.push(Incoming::Reply(reply)),
-                Link::Commands => {
-                    expect_no_error(&reply)?;
-                    self.ready[link as usize] = true;
+            match connection {
+                RedisConnection::Commands if self.ready[connection as usize] => {
+                    incoming.push(Incoming::Reply(reply))
                 }
-                Link::Subscriptions => incoming.extend(self.read_push(reply)?),
+                RedisConnection::Commands => {
+                    expect_no_error(&reply)?;
+                    self.ready[connection as usize] = true;
+                }
+                RedisConnection::Subscriptions => incoming.extend(self.read_push(reply)?),
             }
         }
         Ok(())
@@ -119,11 +121,11 @@ impl Session {
     ///
     /// # Errors
     /// An error reply, or an unexpected one.
-    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, SessionError> {
+    fn read_push(&mut self, reply: Reply) -> Result<Option<Incoming>, ConnectionError> {
         // An error does not name the channel, so the session ends and the next one subscribes again.
         expect_no_error(&reply)?;
         let Reply::Array(mut parts) = reply else {
-            return Err(SessionError::Broken("it sent an unexpected reply"));
+            return Err(ConnectionError::Broken("it sent an unexpected reply"));
         };
         let mut part = |index: usize| match parts.get_mut(index) {
             Some(Reply::Text(bytes)) => mem::take(bytes),
@@ -133,7 +135,7 @@ impl Session {
             b"message" => Some(Incoming::Message { channel: part(1), payload: part(2) }),
             b"subscribe" => Some(Incoming::Subscribed(part(1))),
             b"pong" => {
-                self.ready[Link::Subscriptions as usize] = true;
+                self.ready[RedisConnection::Subscriptions as usize] = true;
                 Some(Incoming::Pong)
             }
             _ => None,
@@ -179,13 +181,13 @@ fn command(words: &[String], out: &mut Vec<u8>) {
     resp::encode(&words, out);
 }
 
-fn expect_no_error(reply: &Reply) -> Result<(), SessionError> {
-    error_of(reply).map_or(Ok(()), |error| Err(SessionError::Refused(error.into())))
+fn expect_no_error(reply: &Reply) -> Result<(), ConnectionError> {
+    error_of(reply).map_or(Ok(()), |error| Err(ConnectionError::Refused(error.into())))
 }
 
-fn session_error(error: ReplyError) -> SessionError {
+fn connection_error(error: ReplyError) -> ConnectionError {
     match error {
-        ReplyError::Malformed => SessionError::Broken("it does not speak Redis's protocol"),
-        ReplyError::TooLarge => SessionError::Broken("a reply is larger than --redis-reply-max"),
+        ReplyError::Malformed => ConnectionError::Broken("it does not speak Redis's protocol"),
+        ReplyError::TooLarge => ConnectionError::Broken("a reply is larger than --redis-reply-max"),
     }
 }
