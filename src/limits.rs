@@ -18,7 +18,7 @@ pub struct Limits {
     pub name: Duration,
     /// Longest time without input.
     pub idle: Option<Duration>,
-    /// Longest time to receive the head of an HTTP request.
+    /// Longest time to receive an HTTP request, and to begin the next one.
     pub http: Duration,
     /// Time without input after which a WebSocket client is sent a ping.
     pub ping_interval: Duration,

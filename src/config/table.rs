@@ -294,7 +294,7 @@ flags! {
         http_timeout: Duration {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
             on_reload: AtOnce,
-            help: "Longest time for an HTTP client to finish the head of a request, and to begin the next request",
+            help: "Longest time for an HTTP client to send a request, and to begin the next one",
         }
         ping_interval: Duration {
             unit: Time, default: Is("25s"), bounds: AtLeast(1),

@@ -704,3 +704,21 @@ fn line_client_is_told_one_number_of_all_that_it_has_missed() {
     stage.expect(bob, &["ann: again"]);
     stage.end();
 }
+
+#[test]
+fn fast_reader_is_written_to_within_a_tick_that_overfills_its_buffer() {
+    for policy in ["drop", "skip"] {
+        let flags = "--rate off --line-max 1k --write-buffer 4k --write-buffer-soft off";
+        let mut stage = Stage::new(&format!("{flags} --slow-client {policy}"));
+        let [ann, bob] = ["ann", "bob"].map(|name| stage.join(name));
+        let text = "x".repeat(900);
+        let lines: String = (0..20).map(|number| format!("{number} {text}\n")).collect();
+        stage.unread(ann);
+        stage.send(bob, lines.as_bytes());
+        stage.run();
+        let received = stage.unread(ann);
+        let expected: Vec<String> = (0..20).map(|number| format!("bob: {number} {text}")).collect();
+        assert_eq!(received, expected, "{policy}");
+        stage.end();
+    }
+}

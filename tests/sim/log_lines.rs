@@ -52,7 +52,7 @@ pub fn take_log() -> String {
 }
 
 /// Returns the lines since the last call that begin with `start`, without lines of the lowest levels.
-fn lines(start: &str) -> Vec<String> {
+pub fn lines(start: &str) -> Vec<String> {
     let log = take_log();
     let lines = log.lines().filter(|line| !line.starts_with("DEBUG") && !line.starts_with("TRACE"));
     lines

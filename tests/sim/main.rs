@@ -59,6 +59,7 @@ mod redis_fence;
 mod redis_forward;
 mod redis_itself;
 mod redis_ledger;
+mod redis_log;
 mod redis_names;
 mod redis_order;
 mod redis_real;

@@ -350,3 +350,31 @@ fn room_over_a_reloaded_announce_max_gets_one_summary() {
     }
     cluster.end();
 }
+
+#[test]
+fn client_that_is_moved_while_it_waits_for_a_list_gets_that_of_its_new_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chinwag.toml");
+    std::fs::write(&path, "").expect("a file");
+    let mut cluster = Cluster::new(1, &format!("--config {}", path.display()));
+    let other = cluster.start_with("");
+    cluster.run();
+    let [ann, _, eve] = [(0, "ann"), (other, "zoe"), (other, "eve")].map(|(at, name)| cluster.join(at, name));
+    [ann, eve].into_iter().for_each(|guest| cluster.say(guest, "/join dev"));
+    cluster.run();
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(true, millis);
+    cluster.say(ann, "/who");
+    cluster.run();
+    cluster.unread(ann);
+    std::fs::write(&path, "[rooms.dev]\nenter = \"moderator\"\n").expect("a file");
+    cluster.stage(0).world().signal(chinwag::net::Signal::Reload);
+    cluster.run();
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(false, millis);
+    cluster.pass(Duration::from_secs(1));
+    let lines = cluster.unread(ann);
+    let list = lines.last().expect("a list");
+    assert!(list.contains("zoe") && !list.contains("eve"), "{lines:?}");
+    cluster.end();
+}
