@@ -66,7 +66,7 @@ use rooms::Rooms;
 pub enum Effect {
     /// Send a client an event that must not be dropped.
     Reply(ClientId, Event),
-    /// Send a client a private message. It may be dropped if the client reads too slowly.
+    /// Send a client a private message or a flagged text. It may be dropped if the client reads too slowly.
     Deliver(ClientId, Event),
     /// Send an event to all subscribers of a room.
     Announce {

@@ -1,5 +1,5 @@
-//! Decoding bytes to requests and encoding events to bytes, one module per dialect. A codec has no access to ids, members
-//! or sockets.
+//! Decoding bytes to requests and encoding events to bytes, one module per dialect. A codec has no access to the state of
+//! the chat, nor to sockets.
 //!
 //! The decoder state of a connection between two pieces of input is its [`Unfinished`]. It is nearly always empty, so it is
 //! boxed, and an idle connection pays nothing for it. State that connections share is in [`Codecs`].
@@ -54,7 +54,7 @@ pub enum Step {
     Used {
         /// At least one.
         bytes: usize,
-        /// `None` if the bytes have no meaning of their own.
+        /// `None` if the bytes complete no input.
         input: Option<Input>,
     },
     /// The next message does not fit into the queue of waiting messages.

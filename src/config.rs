@@ -104,7 +104,11 @@ impl Config {
             return Err(ConfigError::Asked(text));
         }
         let used = file.used(&matches);
-        let config = Config::from_matches(matches, sections, ConfigSource { args, descriptors: None });
+        let config = Config::from_matches(
+            matches,
+            sections,
+            ConfigSource { args, descriptors: None, has_http_listener: None },
+        );
         checks::check(&config)
             .map_err(|problem| ConfigError::Wrong(flag_values::with_places(&problem, &used)))?;
         Ok(config)
@@ -142,9 +146,15 @@ impl Config {
         listeners(&self.http, "127.0.0.1:7712")
     }
 
+    /// Records whether an HTTP listener was opened.
+    pub fn record_listeners(&mut self, has_http: bool) {
+        self.source.has_http_listener = Some(has_http);
+    }
+
     /// Most HTTP connections that are not clients: 0 without an HTTP listener.
     pub fn http_slots(&self) -> usize {
-        if self.http_listeners().is_empty() { 0 } else { self.max_http }
+        let has_http = self.source.has_http_listener.unwrap_or(!self.http_listeners().is_empty());
+        if has_http { self.max_http } else { 0 }
     }
 
     /// `--message-max`, or less if `--write-buffer` can't hold that message as JSON.

@@ -10,13 +10,13 @@ use crate::rate::{AddressThrottles, BURST_SECONDS, Throttle, Throttles};
 pub struct Limits {
     /// Cost of an outbox above which its client is dropped, in bytes.
     pub hard_bytes: u32,
-    /// Cost of an outbox that is allowed for a limited time. Above it the client is not read.
+    /// Cost above which an outbox may stay for a limited time. Above it the client is not read.
     pub soft: Option<Soft>,
     /// Longest time without progress in sending queued output.
     pub stall: Option<Duration>,
     /// Longest time without a name.
     pub name: Duration,
-    /// Longest time without input.
+    /// Longest time without a request.
     pub idle: Option<Duration>,
     /// Longest time to receive an HTTP request, and to begin the next one.
     pub http: Duration,

@@ -71,7 +71,8 @@ impl Log for LossyStandardError {
         }
         let lost = self.lost.load(Relaxed);
         if lost > 0 && standard_error_is_writable() {
-            let level = log::Level::Warn;
+            // The line must not be below the level of the log.
+            let level = log::Level::Warn.min(record.level());
             let is_written = self.try_log(
                 &Record::builder()
                     .level(level)

@@ -7,6 +7,7 @@ use chinwag::config::{Config, ConfigError};
 use chinwag::logging;
 use chinwag::net::bind;
 use chinwag::net::mio::MioNet;
+use chinwag::protocol::Dialect;
 use chinwag::server::Server;
 use sd_notify::NotifyState;
 
@@ -42,10 +43,11 @@ fn main() -> ExitCode {
 fn serve(mut config: Config) -> Result<(), String> {
     let descriptors = rlimit::increase_nofile_limit(u64::MAX)
         .map_err(|error| format!("can't raise the limit on open files (RLIMIT_NOFILE): {error}"))?;
+    let opened = bind::open(&config)?;
+    config.record_listeners(opened.iter().any(|opened| opened.kind.dialect == Dialect::Http));
     if let Some(note) = config.fit_descriptors(descriptors)? {
         log::warn!("{note}");
     }
-    let opened = bind::open(&config)?;
     let addresses = bind::addresses_as_json(&opened);
     let places =
         opened.iter().map(|opened| (opened.kind.dialect.as_str(), bind::address_of(&opened.listener)));
@@ -55,7 +57,7 @@ fn serve(mut config: Config) -> Result<(), String> {
         .map_err(|error| format!("can't start the poll loop: {error}"))?;
     let print_addresses = config.print_addresses;
     let mut server = Server::new(config, net, listeners)?;
-    // A start that fails has one line, which is the reason.
+    // A start that has failed before announces no listener.
     for (word, address) in places {
         log::info!("listening listener={word} address={address}");
     }

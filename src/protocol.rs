@@ -101,7 +101,7 @@ pub enum Request {
         /// Send the messages after this position of an earlier visit instead of the last ones.
         since: Option<Position>,
     },
-    /// Leave a room (`None`: return to the lobby).
+    /// Leave a room (`None`: the only one). A line client goes home.
     Leave(Option<RoomName>),
     History {
         /// `None`: the client's only room.
@@ -181,6 +181,20 @@ pub const TOPIC_MAX_BYTES: usize = crate::access::TOPIC_MAX_BYTES;
 /// A new topic of a room; `None` removes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Topic(pub Option<Text>);
+
+impl Topic {
+    /// Parses a topic of one line. An empty text removes the topic.
+    ///
+    /// # Errors
+    /// [`Problem::BadRequest`]: it is too long.
+    pub fn parse(raw: &str) -> Result<Topic, Problem> {
+        let text = Text::clean(raw);
+        match text.as_ref().is_some_and(|text| text.as_str().len() > TOPIC_MAX_BYTES) {
+            true => Err(Problem::BadRequest(format!("a topic has at most {TOPIC_MAX_BYTES} bytes"))),
+            false => Ok(Topic(text)),
+        }
+    }
+}
 
 /// The parameters of a client that enters by HTTP, where no name is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]

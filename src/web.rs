@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::str::FromStr;
 
 use form_urlencoded::parse;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 use tungstenite::error::{Error, ProtocolError};
@@ -141,7 +141,7 @@ pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpActio
 fn path_of(path: &str) -> Result<Path, HttpResponse> {
     let room = |raw: &str| {
         let decoded = percent_decode_str(raw).decode_utf8_lossy();
-        // `parse` trims white space that a person types, but in a path it would be another resource.
+        // `parse` would trim control characters, which are part of a path.
         let parsed = match decoded.contains(char::is_control) {
             true => Err(RoomNameError::Character),
             false => RoomName::parse(&decoded),
@@ -174,14 +174,15 @@ fn not_found() -> HttpResponse {
 }
 
 fn method_not_allowed(path: &Path) -> HttpResponse {
-    let text = "that can't be done with this path; the Allow field says what can";
+    let text = "this path does not support that method; see the Allow field";
     error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         .with(header::ALLOW, format!("{}, OPTIONS", methods(path)))
 }
 
 fn methods(path: &Path) -> String {
-    let methods: Vec<&str> = path.methods().iter().map(Method::as_str).collect();
-    format!("HEAD, {}", methods.join(", "))
+    let methods = path.methods();
+    let head = methods.contains(&Method::GET).then_some("HEAD");
+    head.into_iter().chain(methods.iter().map(Method::as_str)).collect::<Vec<_>>().join(", ")
 }
 
 /// The response to `OPTIONS` (RFC 9110, 9.3.7), which load balancers and browsers send.
@@ -199,7 +200,8 @@ fn options(
     Ok(HttpResponse::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
 }
 
-/// Header fields that pages may send. The server reads two of them; the others are sent by libraries. Older browsers don't
+/// Header fields that pages may send. The server reads three of them: `authorization`, `content-type` and
+/// `last-event-id`. The others are sent by libraries. Older browsers don't
 /// support `*`, and it never covers `authorization` (Fetch, 3.2.3).
 const ALLOWED_HEADERS: &str =
     "*, accept, authorization, cache-control, content-type, last-event-id, pragma, x-requested-with";
@@ -341,6 +343,12 @@ fn handshake_response(request: &HttpRequest) -> Result<HttpResponse, HttpRespons
     *handshake.method_mut() = request.method().clone();
     *handshake.version_mut() = request.version();
     *handshake.headers_mut() = request.headers().clone();
+    // tungstenite reads the first `Connection` field only. Several are one list (RFC 9110, 5.3).
+    let options: Vec<&[u8]> =
+        request.headers().get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(options) = HeaderValue::from_bytes(&options.join(&b", "[..])) {
+        handshake.headers_mut().insert(header::CONNECTION, options);
+    }
     match create_response(&handshake) {
         Ok(made) => {
             let fields = made.headers().iter();

@@ -101,7 +101,7 @@ pub struct FilterSettings {
 /// The treatment of a text with a word of the filter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum FilterAction {
-    /// Each letter of the word becomes `*`.
+    /// Each character of the word but white space becomes `*`.
     #[default]
     Mask,
     /// The sender gets an error.

@@ -28,7 +28,7 @@ pub struct Rooms {
     by_name: HashTable<RoomSlot>,
     state: RandomState,
     next_serial: u32,
-    /// The rooms without subscribers that are open for their history, by the time when the last subscriber left. Some of
+    /// The rooms without subscribers that are open for their history, by the time since when they are unused. Some of
     /// them are in use again.
     unused: BTreeSet<(Moment, RoomSlot)>,
     eviction: EvictionQueue,
@@ -94,7 +94,7 @@ impl Rooms {
         is_changed
     }
 
-    /// Whether a room has other rules than that everybody may enter and speak.
+    /// Whether the configuration has rules for any room.
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()
     }

@@ -20,7 +20,7 @@ const METHODS: [&str; 11] =
 ///
 /// A line without an end within `max_bytes` is judged by its beginning. With `ended` no more input will come.
 pub fn reason(input: &[u8], max_bytes: usize, ended: bool) -> Option<CloseReason> {
-    // The part of the signature that no text begins with.
+    // No text begins with these five bytes.
     if input.starts_with(&proxy::V2_START[..5]) {
         return Some(CloseReason::UntrustedProxy);
     }

@@ -19,15 +19,18 @@ pub enum ForwardedFor {
     Unusable,
 }
 
+/// Splits the value of a field into its elements. `None` if it is malformed.
+type Split = fn(&str) -> Option<Vec<&str>>;
+
 /// Finds the address of the client. If all addresses are those of trusted proxies, the first one is the client.
 pub fn client_of(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> ForwardedFor {
-    let among = |name: &HeaderName, address_of: fn(&str) -> Option<IpAddr>| {
+    let among = |name: &HeaderName, elements: Split, address_of: fn(&str) -> Option<IpAddr>| {
         let mut client = ForwardedFor::Absent;
         for value in headers.get_all(name).iter().rev() {
-            let Ok(value) = value.to_str() else {
+            let Some(elements) = value.to_str().ok().and_then(elements) else {
                 return ForwardedFor::Unusable;
             };
-            for element in value.rsplit(',') {
+            for element in elements.into_iter().rev() {
                 match address_of(element.trim()) {
                     Some(address) if is_trusted(address) => client = ForwardedFor::Client(address),
                     Some(address) => return ForwardedFor::Client(address),
@@ -37,7 +40,10 @@ pub fn client_of(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Fo
         }
         client
     };
-    let both = [among(&X_FORWARDED_FOR, address_of_node), among(&header::FORWARDED, address_of_element)];
+    let both = [
+        among(&X_FORWARDED_FOR, |value| Some(value.split(',').collect()), address_of_node),
+        among(&header::FORWARDED, |value| split_unquoted(value, ','), address_of_element),
+    ];
     match both {
         [ForwardedFor::Absent, only] | [only, ForwardedFor::Absent] => only,
         // A client can send the field that its proxy does not set.
@@ -46,10 +52,31 @@ pub fn client_of(headers: &HeaderMap, is_trusted: impl Fn(IpAddr) -> bool) -> Fo
     }
 }
 
+/// Splits a value at the separators outside of quoted strings (RFC 9110, 5.6.4). `None` if a quoted string does not end.
+///
+/// A proxy may repeat a part of the client's request in a quoted string, such as the host.
+fn split_unquoted(value: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let is_separator = |c: char| {
+        let is_text = std::mem::take(&mut is_escaped);
+        match c {
+            _ if is_text => {}
+            '\\' => is_escaped = is_quoted,
+            '"' => is_quoted = !is_quoted,
+            _ => return c == separator && !is_quoted,
+        }
+        false
+    };
+    let parts = value.split(is_separator).collect();
+    (!is_quoted).then_some(parts)
+}
+
 /// The address in `for=` of an element of `Forwarded`.
 fn address_of_element(element: &str) -> Option<IpAddr> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
+    let pairs = split_unquoted(element, ';')?.into_iter().filter_map(|pair| pair.trim().split_once('='));
+    let mut nodes = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("for")).map(|(_, node)| node);
+    // A parameter is there once (RFC 7239, 4).
+    let node = nodes.next().filter(|_| nodes.next().is_none())?;
     let unquoted = node.strip_prefix('"').and_then(|node| node.strip_suffix('"'));
     address_of_node(unquoted.unwrap_or(node))
 }
@@ -97,6 +124,8 @@ mod tests {
             ("192.0.2.1,", ForwardedFor::Unusable),
             ("", ForwardedFor::Unusable),
             ("unknown", ForwardedFor::Unusable),
+            // This field has no quoted strings.
+            ("\", 192.0.2.1", at("192.0.2.1")),
         ] {
             assert_eq!(client(&[("x-forwarded-for", value)]), expected, "{value:?}");
         }
@@ -112,6 +141,13 @@ mod tests {
             ("For=\"[2001:db8:cafe::17]:4711\"", at("2001:db8:cafe::17")),
             ("for=192.0.2.60;proto=http;by=203.0.113.43", at("192.0.2.60")),
             ("for=198.51.100.17, for=192.0.2.43; proto=https, for=10.0.0.1", at("192.0.2.43")),
+            // A proxy may repeat the host that the client has sent.
+            (r#"for=192.0.2.9;host="a,for=198.51.100.7;b""#, at("192.0.2.9")),
+            (r#"host="a;for=198.51.100.7";for=192.0.2.9"#, at("192.0.2.9")),
+            (r#"for=192.0.2.9;host="a\",for=198.51.100.7""#, at("192.0.2.9")),
+            (r#"for=192.0.2.9;host="a\\",for=198.51.100.7"#, at("198.51.100.7")),
+            (r#"for=192.0.2.9;host="a,for=198.51.100.7"#, ForwardedFor::Unusable),
+            ("for=192.0.2.9;for=198.51.100.7", ForwardedFor::Unusable),
             ("for=\"_gazonk\"", ForwardedFor::Unusable),
             ("for=unknown", ForwardedFor::Unusable),
             ("proto=http", ForwardedFor::Unusable),

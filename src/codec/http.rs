@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, StatusCode, Uri, Version};
 use memchr::{memchr, memchr_iter};
 
@@ -53,6 +54,8 @@ pub struct Refusal {
     pub text: &'static str,
     /// The request's `Origin`, if that field has arrived.
     pub origin: Option<Box<str>>,
+    /// Whether the method is `HEAD`, whose response has no body.
+    pub is_head: bool,
 }
 
 /// Decodes one request, or only its head, from the front of `input`.
@@ -69,8 +72,9 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
             }
             Err(refusal) => {
                 let origin = origin_of(pending.request.headers()).map(Box::from);
+                let is_head = pending.request.method() == Method::HEAD;
                 *unfinished = None;
-                refusal_step(input, Refusal { origin, ..refusal })
+                refusal_step(input, Refusal { origin, is_head, ..refusal })
             }
         };
     }
@@ -83,7 +87,8 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
         Ok(None) => Step::Incomplete,
         Ok(Some(head)) => accept_head(unfinished, head),
         Err(refusal) => {
-            refusal_step(input, Refusal { origin: origin_of_head(input).map(Box::from), ..refusal })
+            let origin = origin_of_head(input).map(Box::from);
+            refusal_step(input, Refusal { origin, is_head: input.starts_with(b"HEAD "), ..refusal })
         }
     }
 }
@@ -124,7 +129,7 @@ fn cannot_be_request(input: &[u8]) -> bool {
 }
 
 /// Whether a byte may be part of a token (RFC 9110, 5.6.2).
-pub(super) fn is_token_byte(byte: u8) -> bool {
+pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -146,7 +151,7 @@ fn accept_head(unfinished: &mut Option<Box<Unfinished>>, head: RequestHead) -> S
     Step::Used { bytes, input: asks.then_some(Input::Continue) }
 }
 
-/// Stands for an `Origin` field that is malformed or duplicated. Only `--origin *` allows it.
+/// Replaces an `Origin` field that is malformed or duplicated. Only `--origin *` allows it.
 const UNREADABLE_ORIGIN: &str = "*";
 
 /// The value of the `Origin` field (RFC 6454, 7).
@@ -207,6 +212,9 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<RequestHe
         Err(httparse::Error::Version) => {
             return Err(refuse(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1"));
         }
+        Err(httparse::Error::HeaderName | httparse::Error::HeaderValue) => {
+            return Err(bad_request("a header field is malformed"));
+        }
         Err(_) => return Err(bad_request(NOT_HTTP)),
     }
     let mut request = HttpRequest::new(Vec::new());
@@ -223,20 +231,23 @@ fn read_head(input: &[u8], bytes: usize, message_max: usize) -> Result<RequestHe
     }
     check(&request)?;
     let framing = body_framing(&request, message_max)?;
-    if is_upgrade(request.headers()) && (framing.is_some() || input.len() > bytes) {
+    // An upgrade is ignored in HTTP/1.0 (RFC 9110, 7.8).
+    let is_upgrade = is_upgrade(request.headers()) && request.version() == Version::HTTP_11;
+    if is_upgrade && (framing.is_some() || input.len() > bytes) {
         return Err(bad_request("nothing may follow an upgrade before its answer"));
     }
     Ok(RequestHead { bytes, request: Box::new(request), framing })
 }
 
-/// Parses the target: a path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). Authority form is for proxies only.
+/// Parses the target: a path, an absolute URI, or the `*` of `OPTIONS` (RFC 9112, 3.2). Authority form is for proxies only. A
+/// fragment is not part of a target, and the parser would remove it.
 fn target(method: &Method, raw: &str) -> Result<Uri, Refusal> {
     let uri = raw.parse::<Uri>().ok();
     let known = |uri: &Uri| match raw {
         "*" => method == Method::OPTIONS,
         raw => raw.starts_with('/') || uri.scheme().is_some(),
     };
-    uri.filter(known).ok_or_else(|| bad_request("the target is no path"))
+    uri.filter(known).filter(|_| !raw.contains('#')).ok_or_else(|| bad_request("the target is no path"))
 }
 
 /// Refuses a head that two readers could understand differently.
@@ -246,8 +257,12 @@ fn check(request: &HttpRequest) -> Result<(), Refusal> {
     if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
         return Err(bad_request("a request has one Host field"));
     }
-    let named = request.uri().authority().map(|authority| authority.as_str());
-    if named.is_some_and(|named| headers.get(header::HOST).is_none_or(|host| host != named)) {
+    let host = headers.get(header::HOST);
+    if !host.is_none_or(is_host) {
+        return Err(bad_request("the Host field is no host name or address, with or without a port"));
+    }
+    let named = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    if named.zip(host).is_some_and(|(named, host)| !named.eq_ignore_ascii_case(host.as_bytes())) {
         return Err(bad_request("the target names another host than the Host field"));
     }
     if headers
@@ -257,6 +272,18 @@ fn check(request: &HttpRequest) -> Result<(), Refusal> {
         return Err(refuse(StatusCode::EXPECTATION_FAILED, "nothing but 100-continue can be expected"));
     }
     Ok(())
+}
+
+/// Whether the value of a `Host` field is valid: empty, or a host with or without a port (RFC 9110, 7.2).
+fn is_host(value: &HeaderValue) -> bool {
+    let is_port = |port: &str| port.is_empty() || port.parse::<u16>().is_ok_and(|_| !port.starts_with('+'));
+    let Ok(host) = value.to_str() else {
+        return false;
+    };
+    let after_host = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    let (surplus, port) = after_host.split_once(':').unwrap_or((after_host, ""));
+    let is_well_formed = host.parse::<Authority>().is_ok() && !host.contains('@');
+    host.is_empty() || (is_well_formed && (surplus.is_empty() || !host.contains(']')) && is_port(port))
 }
 
 /// The framing of the body; `None` if there is no body (RFC 9112, 6.3).
@@ -323,7 +350,7 @@ pub fn keeps_alive(request: &HttpRequest) -> bool {
         fields.flat_map(|field| field.split(',')).any(|option| option.trim().eq_ignore_ascii_case(word))
     };
     match request.version() {
-        Version::HTTP_10 => says("keep-alive"),
+        Version::HTTP_10 => says("keep-alive") && !says("close"),
         _ => !says("close"),
     }
 }
@@ -341,7 +368,7 @@ fn body_too_long() -> Refusal {
 }
 
 fn refuse(status: StatusCode, text: &'static str) -> Refusal {
-    Refusal { status, text, origin: None }
+    Refusal { status, text, origin: None, is_head: false }
 }
 
 /// A response.
@@ -362,6 +389,13 @@ pub enum AfterHead {
     Nothing,
     /// An endless stream or another protocol.
     Stream,
+}
+
+impl AfterHead {
+    /// Returns the output that follows the head of a response with a body.
+    pub fn of(is_head: bool) -> AfterHead {
+        if is_head { AfterHead::Nothing } else { AfterHead::Body }
+    }
 }
 
 impl HttpResponse {

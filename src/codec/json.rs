@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::websocket::WebSocketMessage;
 use super::{Input, Tag};
 use crate::access::LoginToken;
-use crate::protocol::{Body, MessageKind, Position, Problem, Request, TOPIC_MAX_BYTES, Topic};
+use crate::protocol::{Body, MessageKind, Position, Problem, Request, Topic};
 use crate::text::{Name, RoomName, Text};
 
 pub use message::{close, encode, write, write_message};
@@ -151,7 +151,7 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
         }
         "register" => Request::Register,
         "topic" => {
-            let text = fields.text.as_deref().map(topic_of).transpose()?;
+            let text = fields.text.as_deref().map(Topic::parse).transpose()?;
             Request::Topic { room: Some(the_room()?), text }
         }
         "whois" => Request::Whois(the_name()?),
@@ -190,14 +190,6 @@ fn text_of(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
     Text::clean_lines(raw).ok_or_else(|| bad_request("the text is empty"))
 }
 
-/// A new topic: one line, or an empty text to remove it.
-fn topic_of(raw: &str) -> Result<Topic, Problem> {
-    match raw.len() > TOPIC_MAX_BYTES {
-        true => Err(bad_request(&format!("a topic has at most {TOPIC_MAX_BYTES} bytes"))),
-        false => Ok(Topic(Text::clean(raw))),
-    }
-}
-
 fn unknown_type(kind: &str) -> Problem {
     let shown: String = kind.chars().take(ERROR_MAX_CHARS).collect();
     Text::clean(&shown).map_or_else(|| bad_request("the type is empty"), Problem::UnknownType)
@@ -217,7 +209,9 @@ fn malformed(error: &impl Display) -> Problem {
 
 /// A parser's error without the names of Rust's types.
 fn error_text(error: &impl Display) -> String {
-    let error = error.to_string().replace("expected usize", "expected a whole number from 0");
+    let types = ["expected usize", "expected u64", "expected u32"];
+    let plain = |error: String, kind: &str| error.replace(kind, "expected a whole number from 0");
+    let error = types.into_iter().fold(error.to_string(), plain);
     error.chars().take(ERROR_MAX_CHARS).collect()
 }
 

@@ -9,7 +9,8 @@ use memchr::memchr;
 /// The longest header of version 1, with its line end.
 pub const V1_MAX_BYTES: usize = 107;
 
-/// The longest header of version 2 that is accepted. Addresses take at most 232 bytes, and the rest is for extensions.
+/// The longest header of version 2 that is accepted. A header with addresses takes at most 232 bytes, and the rest is
+/// for extensions.
 pub const V2_MAX_BYTES: usize = 4 * 1024;
 
 const V1_START: &[u8] = b"PROXY ";
@@ -115,7 +116,7 @@ fn read_v2(input: &[u8]) -> ProxyHeader {
     }
 }
 
-/// The source in the body of version 2; `None` if the body is too short or the protocol is not TCP.
+/// The source in the body of version 2; `None` if the body is too short or the protocol is another one.
 fn v2_source(family: u8, body: &[u8]) -> Option<Option<IpAddr>> {
     match family {
         // The header has no address, or the client came by a Unix socket.

@@ -60,9 +60,6 @@ fn subnegotiation_len(bytes: &[u8]) -> Option<usize> {
             return Some(at + 2);
         }
         at += 2;
-        if at > bytes.len() {
-            return None;
-        }
     }
 }
 

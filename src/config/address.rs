@@ -59,7 +59,7 @@ impl FromStr for UnixMode {
         let mode = is_octal.then(|| u32::from_str_radix(raw, 8).ok()).flatten();
         match mode.filter(|mode| *mode <= 0o777) {
             Some(mode) => Ok(UnixMode(mode)),
-            None => Err("a mode is three octal digits, as in 0660".into()),
+            None => Err("a mode is an octal number up to 0777, as in 0660".into()),
         }
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     fn unchecked(flags: &str) -> Config {
         let args = std::iter::once("chinwag").chain(flags.split_whitespace());
         let matches = Config::command().try_get_matches_from(args).expect(flags);
-        let source = ConfigSource { args: Vec::new(), descriptors: None };
+        let source = ConfigSource { args: Vec::new(), descriptors: None, has_http_listener: None };
         Config::from_matches(matches, Settings::default(), source)
     }
 

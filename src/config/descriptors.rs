@@ -13,14 +13,16 @@ impl Config {
     /// There are too few descriptors for a single client.
     pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
         self.source.descriptors = Some(descriptors);
+        // A client and, with an HTTP listener, a connection that is none.
+        let least = 1 + self.http_slots().min(1);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let others = OTHER_DESCRIPTORS + self.max_closing;
         let for_clients = descriptors.saturating_sub(others);
-        if for_clients == 0 {
+        if for_clients < least {
             return Err(format!(
                 "the limit of {descriptors} open files (ulimit -n) is too low: raise it to at least {}, or lower \
                  --max-closing from {}",
-                others + 1,
+                others + least,
                 self.max_closing
             ));
         }
@@ -65,5 +67,19 @@ mod tests {
         assert_eq!(fit(12_100, ""), Ok((10_000, 1_000, false)));
         assert_eq!(fit(12_099, ""), Ok((9_999, 1_000, true)));
         assert_eq!(fit(1_024, ""), Ok((740, 92, true)));
+        assert_eq!(fit(102, ""), Ok((1, 0, true)));
+        assert!(fit(101, "").is_err());
+    }
+
+    #[test]
+    fn http_slots_follow_the_listeners_that_are_open() {
+        for (flags, has_http, slots) in [("--http none", true, 1_000), ("", false, 0), ("", true, 1_000)] {
+            let mut config = Config::from_flags(flags);
+            config.record_listeners(has_http);
+            assert_eq!(
+                (config.http_slots(), config.most_slots()),
+                (slots, 11_000 + slots + config.max_closing)
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration file as TOML text, and its tables with the line of each key: [`FileText`], [`Section`], [`Entry`].
 //!
-//! Every message about the file is made here. It has one line and begins with `FILE:LINE`.
+//! Every message about the file is made here. It has one line and begins with `FILE:LINE`, or with the flag if
+//! the file can't be read.
 
 use std::fs::File;
 use std::io::Read;

@@ -62,7 +62,7 @@ impl FileValues {
     }
 }
 
-/// Adds the places of the flags in a message whose values come from the file.
+/// Adds the position in the file to each flag in the message whose value comes from the file.
 pub fn with_places(problem: &str, used: &[(String, String)]) -> String {
     let words: Vec<&str> = problem.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').collect();
     let mut message = problem.to_string();

@@ -123,7 +123,7 @@ fn unix(rest: &str) -> Result<RedisUrl, &'static str> {
         return Err("the path of its socket must begin with a /, as in unix:///run/redis.sock");
     }
     let path = PathBuf::from(OsString::from_vec(percent_decode(path.as_bytes()).collect()));
-    SocketAddr::from_pathname(&path).map_err(|_| "the path of its socket is too long")?;
+    SocketAddr::from_pathname(&path).map_err(|_| "the path of its socket is too long or has a NUL")?;
     let (mut number, mut user, mut password) = (None, None, None);
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         let field = match &*key {

@@ -12,6 +12,9 @@ pub struct ConfigSource {
     pub args: Vec<OsString>,
     /// The limit on open files, if [`Config::fit_descriptors`] has applied it.
     pub descriptors: Option<u64>,
+    /// Whether there is an HTTP listener, once the listeners are open. The service manager may have opened others than the flags
+    /// name.
+    pub has_http_listener: Option<bool>,
 }
 
 /// An argument may be a password, so `Debug` shows none.
@@ -43,6 +46,7 @@ impl Config {
         let mut new = Config::read(self.source.args.clone()).map_err(|error| match error {
             ConfigError::Asked(text) | ConfigError::Wrong(text) => text,
         })?;
+        new.source.has_http_listener = self.source.has_http_listener;
         if let Some(descriptors) = self.source.descriptors {
             new.fit_descriptors(descriptors)?;
         }

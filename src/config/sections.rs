@@ -115,7 +115,7 @@ fn topic(entry: &Entry<'_>) -> Result<Text, String> {
 
 fn accounts(section: Section<'_>) -> Result<Vec<AccountSettings>, String> {
     let mut accounts: Vec<AccountSettings> = Vec::new();
-    // The places of the looks of names, and of tokens.
+    // The position of the first account with each look-alike key, and with each token.
     let mut looks: BTreeMap<String, (Name, usize)> = BTreeMap::new();
     let mut tokens: BTreeMap<TokenHash, usize> = BTreeMap::new();
     for entry in section.entries("accounts") {

@@ -25,7 +25,7 @@ impl<S> Connection<S> {
         appended
     }
 
-    /// Queues a copy if it fits. After a missed message no further one fits until the client was sent their number.
+    /// Queues a copy if it fits. After a missed message no further droppable one fits until the client was sent their number.
     #[cold]
     pub fn push(&mut self, copies: &mut Copies, priority: Priority, limits: &Limits) -> Pushed {
         if !self.receives() {

@@ -21,7 +21,7 @@ pub enum State {
     Queued,
     /// The client was admitted, and has no name yet.
     Naming(Naming),
-    /// The client is a member of a room, or an SSE client.
+    /// The client has entered the chat.
     Active,
     /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled.
     PeerClosed,
@@ -151,7 +151,7 @@ impl<S> Connection<S> {
     /// Changes the state, and nothing else. This is the only place that does.
     ///
     /// # Panics
-    /// In debug builds, if the state is above the present one, or its quota is another than the connection's.
+    /// In debug builds, if the state comes before the present one in the order of states, or its quota is another than the connection's.
     pub fn set_state(&mut self, state: State) {
         let (before, after) = (self.rules(), state.rules(self.dialect));
         debug_assert!(before.rank <= after.rank, "{state:?} after {:?}", self.state);

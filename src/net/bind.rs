@@ -91,7 +91,9 @@ pub fn open(config: &Config) -> Result<Vec<OpenedListener>, String> {
                     opened.extend(listeners.into_iter().map(|listener| with_kind(listener, dialect)))
                 }
                 // A second server for lines must start even if the first one has the default HTTP port.
-                Err(error) if dialect == Dialect::Http && !configured && !config.line.is_empty() => {
+                Err(error)
+                    if dialect == Dialect::Http && !configured && !config.line_listeners().is_empty() =>
+                {
                     log::warn!("no http listener, {error}");
                 }
                 Err(error) => return Err(error),
@@ -150,14 +152,21 @@ fn open_address(address: &Address, flag: &str, mode: Option<UnixMode>) -> Result
         Address::None => Ok(Vec::new()),
         Address::Unix(path) => Ok(vec![open_unix(path, mode).map_err(failed)?]),
         Address::Tcp(name) => {
-            let opened = name.to_socket_addrs().map_err(failed)?.map(open_tcp);
-            let (opened, mut errors): (Vec<_>, Vec<_>) = opened.partition(Result::is_ok);
-            // A name may have addresses that this machine lacks (`localhost` without IPv6), so one is enough.
-            match (opened.is_empty(), errors.pop()) {
-                (true, Some(Err(error))) => Err(failed(error)),
-                (true, _) => Err(failed(ErrorKind::AddrNotAvailable.into())),
-                (false, _) => Ok(opened.into_iter().flatten().map(Listener::Tcp).collect()),
+            let (mut opened, mut lacking) = (Vec::new(), io::Error::from(ErrorKind::AddrNotAvailable));
+            for address in name.to_socket_addrs().map_err(failed)? {
+                match open_tcp(address) {
+                    Ok(listener) => opened.push(Listener::Tcp(listener)),
+                    // Clients would reach another server, or none, under one of the addresses of the name.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
+                    {
+                        return Err(failed(error));
+                    }
+                    // A name may have addresses that this machine lacks (`localhost` without IPv6), so one is enough.
+                    Err(error) => lacking = error,
+                }
             }
+            if opened.is_empty() { Err(failed(lacking)) } else { Ok(opened) }
         }
     }
 }
@@ -406,5 +415,25 @@ mod tests {
         let taken = listeners("--line 127.0.0.1:0").unwrap();
         let error = listeners(&format!("--line {}", address_of(&taken[0].listener))).unwrap_err();
         assert!(error.contains("choose another --line"), "{error}");
+    }
+
+    #[test]
+    fn name_with_an_address_in_use_is_refused_and_lacking_addresses_are_left_out() {
+        // `localhost` has one or two addresses. The first one is in use, on a port that was free.
+        let first = "localhost:0".to_socket_addrs().unwrap().next().unwrap();
+        let taken = open_tcp(first).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = listeners(&format!("--line localhost:{port}")).unwrap_err();
+        assert!(error.contains("choose another --line"), "{error}");
+        assert!(!listeners("--line localhost:0").unwrap().is_empty());
+    }
+
+    #[test]
+    fn default_http_listener_is_needed_without_another() {
+        // One of the two has the port, unless another program has it.
+        let flags = || open(&Config::from_flags("--line none"));
+        let outcomes = [flags(), flags()];
+        let error = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).expect("the port is taken");
+        assert!(error.contains("127.0.0.1:7712") && error.contains("choose another --http"), "{error}");
     }
 }

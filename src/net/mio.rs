@@ -195,7 +195,7 @@ impl Net for MioNet {
     }
 
     /// Searches the number by bisection, because no crate has a safe call for `SIOCOUTQNSD`. Linux reports a socket as writable
-    /// if fewer bytes are unsent than `TCP_NOTSENT_LOWAT`. Beyond two thirds of the send buffer it is never writable, and the
+    /// if no more than half of `TCP_NOTSENT_LOWAT` is unsent. Beyond two thirds of the send buffer it is never writable, and the
     /// result is the maximum.
     fn unsent_bytes(&mut self, stream: &mut Socket) -> u32 {
         // A Unix socket has no such option, since written bytes are at the other end at once.
@@ -203,7 +203,7 @@ impl Net for MioNet {
             Ok(false) => {}
             Ok(true) | Err(_) => return 0,
         }
-        let (mut too_few, mut enough) = (0, UNSENT_MAX_BYTES + 1);
+        let (mut too_few, mut enough) = (0, SEARCH_MAX_BYTES + 1);
         while enough - too_few > enough / 16 + 1 {
             let guess = too_few + (enough - too_few) / 2;
             match has_at_most_unsent(stream, guess) {
@@ -233,7 +233,7 @@ impl Net for MioNet {
 }
 
 /// The upper bound of the search. Linux buffers at most 4 MiB per socket by default.
-const UNSENT_MAX_BYTES: u32 = 64 * 1024 * 1024;
+const SEARCH_MAX_BYTES: u32 = 64 * 1024 * 1024;
 
 /// Whether at most `bytes` are unsent. If not, an event follows when that is the case.
 ///

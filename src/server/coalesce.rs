@@ -64,7 +64,7 @@ pub struct QueuedTotals {
     pub frames: u64,
     /// Bytes, counted once for each outbox.
     pub bytes: u64,
-    /// The number of times that output was queued in an empty outbox, which causes a write.
+    /// The number of flushes that were ever queued.
     pub writes: u64,
 }
 

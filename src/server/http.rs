@@ -49,7 +49,8 @@ impl<N: Net> Server<N> {
             Ok(request) => request,
             Err(refusal) => {
                 let origin = refusal.origin.as_deref();
-                return self.respond(token, &web::refusal_response(&refusal), origin, AfterHead::Body, true);
+                let follows = AfterHead::of(refusal.is_head);
+                return self.respond(token, &web::refusal_response(&refusal), origin, follows, true);
             }
         };
         self.route_http(token, request);
@@ -176,7 +177,7 @@ impl<N: Net> Server<N> {
 
     /// Sends a response in the form that its request asks for.
     pub(super) fn respond_in(&mut self, token: Token, response: &HttpResponse, form: &ResponseForm) {
-        let follows = if form.is_head { AfterHead::Nothing } else { AfterHead::Body };
+        let follows = AfterHead::of(form.is_head);
         let mut response = response.clone();
         // Without this field a client of HTTP/1.0 waits for the connection to close (RFC 2068, 19.7.1).
         if form.stays && form.is_http_10 {

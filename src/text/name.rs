@@ -15,7 +15,7 @@ use super::{NAME_MAX_BYTES, is_bidi_control};
 /// The prefix of guest names. Clients can't choose a name of the form `guest-7`.
 pub const GUEST_PREFIX: &str = "guest-";
 
-/// Names that look like the server's own. `redis` is the sender of foreign `PUBLISH`es, `http` of HTTP messages without a
+/// The names of the server. `redis` is the sender of foreign `PUBLISH`es, `http` of HTTP messages without a
 /// name.
 const RESERVED: [&str; 6] = ["chinwag", "server", "system", "redis", "http", "admin"];
 

@@ -3,7 +3,7 @@
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use super::bad_request;
-use crate::codec::http::{HttpRequest, HttpResponse};
+use crate::codec::http::{HttpRequest, HttpResponse, is_token_byte};
 use crate::protocol::Dialect;
 
 /// The subprotocol of `/ws`. It is documented in the guide.
@@ -63,5 +63,5 @@ fn offered(request: &HttpRequest) -> Result<Vec<&str>, HttpResponse> {
 
 /// Whether the name is a token (RFC 9110, 5.6.2).
 fn is_token(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    name.bytes().all(is_token_byte)
 }

@@ -186,6 +186,10 @@ fn request_line_has_three_parts_and_one_form() {
             b"GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
             b"GET * HTTP/1.1\r\nHost: h\r\n\r\n",
             b"GET http:// HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET /metrics#x HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET /# HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
+            b"GET http://h/ HTTP/1.1\r\n\r\n",
             b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\r\n\r\n",
             b"hello\r\n\r\n",
         ],
@@ -200,6 +204,54 @@ fn request_line_has_three_parts_and_one_form() {
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ],
     );
+}
+
+#[test]
+fn target_may_name_the_host_in_any_case_and_http_1_0_needs_no_host_field() {
+    let whole = |target: &str| [get(target)];
+    check(b"GET http://LOCALHOST/a HTTP/1.1\r\nHost: localhost\r\n\r\n", &whole("http://LOCALHOST/a"));
+    check(b"GET http://localhost/a HTTP/1.0\r\n\r\n", &whole("http://localhost/a"));
+    check(b"GET http://h/ HTTP/1.0\r\nHost: other\r\n\r\n", &[Decoded::Refused(400)]);
+}
+
+#[test]
+fn host_field_is_a_host_with_or_without_a_port() {
+    for host in [
+        "h",
+        "H.example",
+        "h:",
+        "h:0",
+        "h:65535",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:7712",
+        "xn--bcher-kva.x",
+        "",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        check(request.as_bytes(), &[get("/")]);
+    }
+    for host in [
+        "a b",
+        "h:x",
+        "h:65536",
+        "h:99999",
+        "h:1:2",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "u@h",
+        "h/",
+        "h?",
+        "a,b",
+        "b\u{fc}cher",
+        "h:+1",
+        "localhost evil.com",
+        "localhost, evil.com",
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        check(request.as_bytes(), &[Decoded::Refused(400)]);
+    }
 }
 
 #[test]
@@ -254,6 +306,8 @@ fn input_behind_an_upgrade_is_refused() {
     }
     let with_body = format!("{head}Content-Length: 2\r\n\r\nhi");
     check(with_body.as_bytes(), &[Decoded::Refused(400)]);
+    let old = "POST / HTTP/1.0\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi";
+    check(old.as_bytes(), &[asked("POST", "/", "hi")]);
     let other = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\n\r\n";
     check(other.repeat(2).as_bytes(), &[get("/"), get("/")]);
 }
@@ -269,6 +323,9 @@ fn connection_stays_open_by_version_and_connection_field() {
         ("HTTP/1.1", "Connection: keep-alive\r\n", true),
         ("HTTP/1.0", "", false),
         ("HTTP/1.0", "Connection: Keep-Alive\r\n", true),
+        // `close` has precedence (RFC 9112, 9.3).
+        ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
+        ("HTTP/1.0", "Connection: close\r\nConnection: keep-alive\r\n", false),
     ];
     for (version, fields, expected) in rows {
         let call = call(format!("GET / {version}\r\nHost: h\r\n{fields}\r\n"));

@@ -452,6 +452,28 @@ fn malformed_offer_of_subprotocols_is_refused() {
 }
 
 #[test]
+fn path_without_get_has_no_head_either() {
+    for method in ["GET", "HEAD", "PUT"] {
+        let request = call(format!("{method} /admin/kick HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let answer = route(&request, &OPEN).expect_err("refused");
+        assert_eq!(field(&answer, header::ALLOW), ["POST, OPTIONS"], "{method}");
+    }
+}
+
+#[test]
+fn connection_fields_of_an_upgrade_are_one_list() {
+    for fields in ["Connection: keep-alive\r\nConnection: Upgrade", "Connection: Upgrade\r\nConnection: x, y"]
+    {
+        let fields = UPGRADE.replace("Connection: keep-alive, Upgrade", fields);
+        assert_eq!(asked("GET /ws", &fields, ""), asked("GET /ws", UPGRADE, ""), "{fields}");
+        assert!(!asked("GET /ws", &fields, "").starts_with('4'), "{fields}");
+    }
+    let without =
+        UPGRADE.replace("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: x");
+    assert_eq!(asked("GET /ws", &without, ""), "426 upgrade_required");
+}
+
+#[test]
 fn malformed_upgrade_is_refused_with_the_required_fields() {
     let rows = [
         ("", "426 upgrade_required"),

@@ -1201,3 +1201,33 @@ fn answer_to_too_many_failed_logins_says_when_to_try_again() {
     assert_eq!(statuses, ["401", "401", "401", "429", "429"]);
     guarded.stage.end();
 }
+
+#[test]
+fn mistyped_time_of_a_ban_or_mute_is_an_error_and_not_an_endless_one() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let (eve, moderator) = (stage.join("eve"), stage.join("max"));
+    stage.say(moderator, "/login mod m");
+    stage.run();
+    stage.unread(moderator);
+    for (line, usage) in [
+        ("/ban eve 10min", "/ban WHO [TIME] [REASON]"),
+        ("/ban eve 10w spam", "/ban WHO [TIME] [REASON]"),
+        ("/ban eve 0s", "/ban WHO [TIME] [REASON]"),
+        ("/ban eve 1.5h", "/ban WHO [TIME] [REASON]"),
+        ("/mute eve 0s", "/mute NAME [TIME]"),
+        ("/mute eve 10min", "/mute NAME [TIME]"),
+    ] {
+        stage.say(moderator, line);
+        stage.run();
+        let answer = stage.unread(moderator).join("\n");
+        assert!(answer.contains(usage), "{line}: {answer}");
+    }
+    stage.say(eve, "still here");
+    stage.run();
+    assert_eq!(stage.unread(moderator), ["eve: still here"]);
+    stage.say(moderator, "/ban eve 10m 2 warnings");
+    stage.run();
+    assert!(stage.text(eve).contains("banned you for 10 min: 2 warnings"), "{}", stage.text(eve));
+    guarded.stage.end();
+}

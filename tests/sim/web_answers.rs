@@ -330,3 +330,24 @@ fn sse_client_resumes_at_the_id_in_its_query() {
     assert!(!tab.texts(&mut stage).is_empty());
     stage.end();
 }
+
+#[test]
+fn refused_head_request_gets_no_body() {
+    let mut stage = Stage::new("");
+    for (request, status) in [
+        ("HEAD / HTTP/1.1\r\n\r\n".to_string(), "400"),
+        ("HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), "400"),
+        ("HEAD / HTTP/2.0\r\nHost: h\r\n\r\n".into(), "505"),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\n\r\n".into(), "417"),
+        ("HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n".into(), "400"),
+        (format!("HEAD / HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(9_000)), "431"),
+    ] {
+        let answer = ask_once(&mut stage, &request);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && body.is_empty(), "{answer}");
+        assert!(head.contains("content-length: "), "{answer}");
+        let other = ask_once(&mut stage, &request.replacen("HEAD", "POST", 1));
+        assert!(!other.split_once("\r\n\r\n").expect("a head").1.is_empty(), "{other}");
+    }
+    stage.end();
+}

@@ -37,7 +37,7 @@ pub struct Room {
     pub epoch: Epoch,
     /// The sequence number of the last numbered change.
     pub(super) seq: u64,
-    /// The time when the last subscriber left.
+    /// The time when the last subscriber left, or of a later message by HTTP.
     pub(super) unused_since: Moment,
     /// `None`: the rules of an open room.
     pub(super) rules: Option<Rc<RoomRules>>,

@@ -1,7 +1,7 @@
 //! The commands of line clients, and the other meanings of a line.
 
 use crate::access::LoginToken;
-use crate::protocol::{Body, MessageKind, Moderation, Problem, Request, TOPIC_MAX_BYTES, Topic};
+use crate::protocol::{Body, MessageKind, Moderation, Problem, Request, Topic};
 use crate::text::{Name, RoomName, Text, clean};
 use crate::time::parse_duration;
 
@@ -122,14 +122,8 @@ pub const COMMANDS: &[Command] = &[
         usage: "/topic [TEXT]",
         help: "what the room is about; moderators set it",
         parse: |rest| {
-            let text =
-                argument(rest).map(|text| Topic(Text::clean(text).filter(|text| text.as_str() != "-")));
-            Some(match text {
-                Some(Topic(Some(text))) if text.as_str().len() > TOPIC_MAX_BYTES => {
-                    Err(Problem::BadRequest(format!("a topic has at most {TOPIC_MAX_BYTES} bytes")))
-                }
-                text => Ok(Request::Topic { room: None, text }),
-            })
+            let text = argument(rest).map(|text| Topic::parse(if text == "-" { "" } else { text }));
+            Some(text.transpose().map(|text| Request::Topic { room: None, text }))
         },
     },
     Command {
@@ -179,7 +173,7 @@ pub const COMMANDS: &[Command] = &[
             if words.next().is_some() {
                 return None;
             }
-            // A name that can't be and a token that can't be get the same answer as wrong ones.
+            // An invalid name or token gets the same answer as a wrong one.
             let name = name.map(Name::parse).transpose().map_err(|_| Problem::LoginFailed);
             let token = LoginToken::parse(token).ok_or(Problem::LoginFailed);
             Some(name.and_then(|name| Ok(Request::Login { name, token: token? })))
@@ -207,7 +201,8 @@ pub const COMMANDS: &[Command] = &[
         parse: |rest| {
             let (name, time) = split_word(rest)?;
             let time = argument(time).map(parse_duration).transpose().ok()?;
-            Some(Ok(Request::Moderate(Moderation::Mute { name, time })))
+            let is_over = time.is_some_and(|time| time.is_zero());
+            (!is_over).then_some(Ok(Request::Moderate(Moderation::Mute { name, time })))
         },
     },
     Command {
@@ -224,7 +219,10 @@ pub const COMMANDS: &[Command] = &[
             let (target, rest) = split_word(rest)?;
             let (first, after) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
             let (time, reason) = match parse_duration(first) {
+                Ok(time) if time.is_zero() => return None,
                 Ok(time) => (Some(time), after),
+                // Without its time a ban would be endless, so a mistyped one must not become the reason.
+                Err(_) if first.starts_with(|c: char| c.is_ascii_digit()) => return None,
                 Err(_) => (None, rest),
             };
             let target = target.as_str().parse().map_err(Problem::BadRequest);

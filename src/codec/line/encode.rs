@@ -219,7 +219,7 @@ fn encode_bye(reason: CloseReason, out: &mut Vec<u8>) {
 
 fn encode_message(message: &Message, out: &mut Vec<u8>) {
     let (name, text) = (message.from.as_str(), message.body.as_line());
-    // No name has a space, so no client can forge the mark. The name `http` is mark enough.
+    // No name has a space, so no client can send a line with the mark before the colon. The name `http` needs no mark.
     let via = match message.sender {
         Sender::Http if message.from != Name::of_http() => " (http)",
         _ => "",

@@ -9,7 +9,7 @@ pub struct Partial {
     is_text: bool,
     /// The unmasked payload so far.
     payload: Vec<u8>,
-    /// Length of the text in complete characters. At most three more bytes begin an incomplete one.
+    /// Bytes of `payload` that are complete characters. At most three more bytes begin an incomplete one.
     valid_bytes: usize,
     /// Frames so far, with the open one.
     frames: usize,

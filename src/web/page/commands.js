@@ -59,7 +59,10 @@ const COMMANDS = {
     const [time, after] = firstWord(others);
     const seconds = secondsOf(time);
     const reason = (seconds ? after : others) || undefined;
-    return needs(target, "/ban WHO [TIME] [REASON]") ?? call("ban", { target, seconds, reason });
+    // Without its time a ban would be endless, so a mistyped one must not become the reason.
+    const isMistyped = !seconds && /^\d/.test(time);
+    const usage = "/ban WHO [TIME] [REASON], with a time as in 10m, 2h or 7d";
+    return needs(target && !isMistyped, usage) ?? call("ban", { target, seconds, reason });
   },
   unban: (rest) => needs(rest, "/unban WHO") ?? call("unban", { target: rest }),
   bans: () => call("bans", {}),
