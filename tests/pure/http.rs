@@ -243,7 +243,6 @@ fn host_field_is_a_host_with_or_without_a_port() {
         "u@h",
         "h/",
         "h?",
-        "a,b",
         "b\u{fc}cher",
         "h:+1",
         "localhost evil.com",

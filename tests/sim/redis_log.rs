@@ -24,7 +24,7 @@ fn each_reason_of_an_outage_is_logged_once_with_the_command_and_without_the_text
     let ann = cluster.join(0, "ann");
     capture();
     for _ in 0..2 {
-        cluster.redis.refuse("XADD", Some(FULL));
+        cluster.redis.refuse("HSET", Some(FULL));
         cluster.say(ann, "a secret");
         cluster.pass(20 * SECOND);
         let down = link_lines();
@@ -32,12 +32,12 @@ fn each_reason_of_an_outage_is_logged_once_with_the_command_and_without_the_text
         assert!(down.starts_with(&format!("WARN redis down address=redis:6379 reason=\"{FULL}")), "{down}");
         assert!(down.ends_with(r#" command="change of lobby""#), "{down}");
         // The new sessions fail for another reason.
-        cluster.redis.refuse("XADD", Some(FROZEN));
+        cluster.redis.refuse("HSET", Some(FROZEN));
         cluster.pass(20 * SECOND);
         let down = link_lines();
         let [down] = &down[..] else { panic!("{down:?}") };
         assert!(down.contains(FROZEN) && down.ends_with(r#" command="hello""#), "{down}");
-        cluster.redis.refuse("XADD", None);
+        cluster.redis.refuse("HSET", None);
         cluster.pass(5 * SECOND);
         let up = link_lines();
         let [up] = &up[..] else { panic!("{up:?}") };
