@@ -73,8 +73,7 @@ impl<N: Net> Server<N> {
             Moved::Admitted => self.receive_arrival_of_lines(token),
             Moved::Refused(reason) => self.refuse(token, reason),
             Moved::Aborted(reason) => {
-                self.metrics.refused += 1;
-                self.log_refusal(Some(token), host, reason);
+                self.record_refusal(Some(token), host, reason);
                 self.roster.close(token, CloseReason::ConnectionLost);
             }
         }

@@ -1201,3 +1201,25 @@ fn answer_to_too_many_failed_logins_says_when_to_try_again() {
     assert_eq!(statuses, ["401", "401", "401", "429", "429"]);
     guarded.stage.end();
 }
+
+#[test]
+fn each_connection_of_a_banned_address_counts_as_refused_once() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let moderator = stage.join("max");
+    stage.say(moderator, "/login mod m");
+    stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.run();
+    stage.say(moderator, "/ban 10.0.0.1");
+    stage.run();
+    assert_eq!(stage.server.metrics().refused, 0, "a client that was admitted is not refused");
+    for number in 0..40 {
+        match number % 2 {
+            0 => stage.connect_from(Some("10.0.0.1"), WIDE),
+            _ => stage.connect_http_from("10.0.0.1", WIDE),
+        };
+        stage.run();
+        assert_eq!(stage.server.metrics().refused, number + 1);
+    }
+    guarded.stage.end();
+}
