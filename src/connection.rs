@@ -175,6 +175,11 @@ impl<S> Connection<S> {
         self.claim.host()
     }
 
+    /// The time of the last request of an active client, or of its entry. A pong is no request.
+    pub fn last_request_at(&self) -> Moment {
+        self.since.into()
+    }
+
     /// Records a request, from which on the idle time counts.
     pub fn touch(&mut self, now: Moment) {
         if matches!(self.state, State::Active | State::Http { .. }) {

@@ -338,3 +338,29 @@ fn refused_newcomer_evicts_no_idle_http_connection() {
         stage.end();
     }
 }
+
+#[test]
+fn whois_shows_the_time_since_the_last_request_and_not_since_the_last_pong() {
+    for (path, request) in
+        [("/ws?name=tab&room=lobby", r#"{"type":"ping"}"#), ("/raw/lobby?name=tab", "hello")]
+    {
+        let mut stage = Stage::new("--ping-interval 10s --ping-timeout 5s");
+        let ann = stage.join("ann");
+        let mut tab = Socket::open(&mut stage, path);
+        for _ in 0..11 {
+            stage.pass(5 * SECOND);
+            for (_, payload) in tab.frames(&stage).iter().filter(|(opcode, _)| *opcode == PING) {
+                stage.send(tab.wire, &frame(PONG, payload));
+            }
+        }
+        stage.say(ann, "/whois tab");
+        stage.run();
+        stage.expect_contains(ann, "-- tab came 55 s ago, and sent something 55 s ago");
+        tab.say(&mut stage, request);
+        stage.pass(3 * SECOND);
+        stage.say(ann, "/whois tab");
+        stage.run();
+        stage.expect_contains(ann, "-- tab came 58 s ago, and sent something 3 s ago");
+        stage.end();
+    }
+}
