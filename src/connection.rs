@@ -317,7 +317,6 @@ impl<S> Connection<S> {
     /// Ends the wait for the client's rate.
     pub fn resume(&mut self, now: Moment) {
         self.schedule.remove(Schedule::THROTTLED);
-        self.schedule.insert(Schedule::NOTIFIED);
         self.record_read_again(now);
     }
 

@@ -224,6 +224,9 @@ impl<N: Net> Server<N> {
         self.metrics.delays += 1;
         if is_new && matches!(what, Use::Message { .. }) {
             self.send_event(token, &Event::Delayed);
+            if let Some(connection) = self.roster.live_mut(token) {
+                connection.schedule.insert(Schedule::NOTIFIED);
+            }
         }
         false
     }
