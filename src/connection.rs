@@ -175,6 +175,11 @@ impl<S> Connection<S> {
         self.claim.host()
     }
 
+    /// The time of the last request of an active client, or of its entry. A pong is no request.
+    pub fn last_request_at(&self) -> Moment {
+        self.since.into()
+    }
+
     /// Records a request, from which on the idle time counts.
     pub fn touch(&mut self, now: Moment) {
         if matches!(self.state, State::Active | State::Http { .. }) {
@@ -312,7 +317,6 @@ impl<S> Connection<S> {
     /// Ends the wait for the client's rate.
     pub fn resume(&mut self, now: Moment) {
         self.schedule.remove(Schedule::THROTTLED);
-        self.schedule.insert(Schedule::NOTIFIED);
         self.record_read_again(now);
     }
 

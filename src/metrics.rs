@@ -84,9 +84,8 @@ impl Metrics {
             CloseReason::BufferHigh => self.dropped_high += 1,
             CloseReason::Stalled => self.dropped_stalled += 1,
             CloseReason::ServerMemory => self.dropped_memory += 1,
-            CloseReason::ServerFull | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {
-                self.refused += 1
-            }
+            // The refusal was counted before.
+            CloseReason::ServerFull | CloseReason::TooManyFromAddress | CloseReason::TooManyArrivals => {}
             CloseReason::Quit | CloseReason::EndOfInput | CloseReason::ConnectionLost | CloseReason::Idle => {
             }
             CloseReason::NoName | CloseReason::EndlessLine | CloseReason::HttpRequest => {}

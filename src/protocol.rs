@@ -428,7 +428,7 @@ pub struct Whois {
     pub away: Option<Text>,
     /// Time since the client connected; `None` for a client of another process.
     pub connected: Option<Duration>,
-    /// Time since its last input.
+    /// Time since its last request, or since it entered. Pings and pongs of a WebSocket client don't count.
     pub idle: Option<Duration>,
     /// For moderators only.
     pub address: Option<String>,

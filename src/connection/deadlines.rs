@@ -58,7 +58,15 @@ impl<S> Connection<S> {
                 State::Naming(
                     Naming::Unasked | Naming::Asked(Silence::Awaited) | Naming::Repeated(Silence::Awaited),
                 ),
-            ) => Some((since.max(self.input_at.into()) + SILENCE, Due::Silence)),
+            ) => {
+                let silent = since.max(self.input_at.into()) + SILENCE;
+                // Input without the end of a line does not extend the time for a name.
+                let last = since + limits.name.max(SILENCE);
+                match silent <= last {
+                    true => Some((silent, Due::Silence)),
+                    false => Some((last, Due::Close(CloseReason::NoName))),
+                }
+            }
             (Timeout::Name, _) => close(limits.name, CloseReason::NoName),
             // An SSE client sends nothing.
             (Timeout::Idle, _) if self.dialect == Dialect::Events => None,

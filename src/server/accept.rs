@@ -302,8 +302,7 @@ impl<N: Net> Server<N> {
             *budget -= 1;
             match self.net.accept(listener) {
                 Ok((stream, peer)) => {
-                    evicted.into_iter().for_each(|token| self.evict(token));
-                    self.receive(self.admission.listeners[listener], stream, peer);
+                    self.receive(self.admission.listeners[listener], (stream, peer), evicted);
                 }
                 Err(error) => match AcceptError::from(&error) {
                     AcceptError::WouldBlock => self.admission.ready[listener] = false,
@@ -337,15 +336,16 @@ impl<N: Net> Server<N> {
         self.admission.broken += 1;
     }
 
-    /// Takes a slot for a new connection, in the quota that its address and the listener give it.
-    fn receive(&mut self, listener: ListenerKind, mut stream: N::Stream, peer: Peer) {
+    /// Takes a slot for a new connection, in the quota that its address and the listener give it. It may be the slot or the
+    /// quota of `evicted`.
+    fn receive(
+        &mut self,
+        listener: ListenerKind,
+        (mut stream, peer): (N::Stream, Peer),
+        evicted: Option<Token>,
+    ) {
         let is_proxy = self.admission.is_trusted(peer);
         let host = if is_proxy { Host::PROXY } else { peer.into() };
-        if let Err(error) = self.net.register(&mut stream, self.roster.next_token()) {
-            log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
-            return;
-        }
-        self.metrics.accepted += 1;
         let refusal = self.refusal_of(host);
         let (address, quota, refusal) = match self.admission.addresses.take(host, refusal) {
             Verdict::Admit(address) if listener.dialect == Dialect::Http || is_proxy => {
@@ -354,10 +354,16 @@ impl<N: Net> Server<N> {
             Verdict::Admit(address) => (address, self.admission.quota_of_client(), None),
             Verdict::Refuse(address, reason) => (address, Quota::Refused, Some(reason)),
             Verdict::Abort(reason) => {
-                self.metrics.refused += 1;
-                return self.log_refusal(None, host, reason);
+                self.metrics.accepted += 1;
+                return self.record_refusal(None, host, reason);
             }
         };
+        self.evict_for(quota, evicted);
+        if let Err(error) = self.net.register(&mut stream, self.roster.next_token()) {
+            log::warn!("connection refused, it can't be watched error={:?}", error.to_string());
+            return self.admission.addresses.give_back(address);
+        }
+        self.metrics.accepted += 1;
         let claim = self.admission.quotas.take(quota, address);
         let token = self.roster.insert(stream, claim, listener, self.now.moment);
         if is_proxy {
@@ -367,6 +373,22 @@ impl<N: Net> Server<N> {
             Some(reason) => self.refuse(token, reason),
             None => self.apply_quota(token, None),
         }
+    }
+
+    /// Makes room for a new connection in that quota. [`Server::room`] has found that `evicted` can be evicted for it.
+    fn evict_for(&mut self, quota: Quota, evicted: Option<Token>) {
+        let is_idle = |token: &Token| {
+            self.roster.get(*token).is_some_and(|connection| matches!(connection.state(), State::Http { .. }))
+        };
+        let evicted = match (quota, evicted) {
+            // A refused connection takes no quota of HTTP connections, but a slot.
+            (Quota::Refused, Some(token)) if is_idle(&token) => {
+                let is_full = self.roster.len() >= self.admission.most_slots;
+                self.roster.oldest_closing().filter(|_| is_full).map(|(_, token)| token)
+            }
+            (_, evicted) => evicted,
+        };
+        evicted.into_iter().for_each(|token| self.evict(token));
     }
 
     /// The reason to refuse a new connection of an address, whatever the number of its open ones. It counts as an arrival.
@@ -432,15 +454,16 @@ impl<N: Net> Server<N> {
             return;
         };
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
-        self.log_refusal(Some(token), host, reason);
+        self.record_refusal(Some(token), host, reason);
         if is_http {
             self.send_refusal(token, reason);
         }
         self.roster.close(token, reason);
     }
 
-    /// Logs the refusal of a connection, at most once a second for each address. An aborted connection has no token.
-    pub(super) fn log_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
+    /// Counts the refusal of a connection, and logs at most one a second for each address. An aborted connection has no token.
+    pub(super) fn record_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
+        self.metrics.refused += 1;
         let Some(others) = self.admission.addresses.record_refusal(peer, self.now.moment) else {
             // It was counted, and is logged with the next one.
             return;

@@ -172,7 +172,7 @@ impl<N: Net> Server<N> {
         self.compact(Compaction::All);
         self.relieved_bytes = self.retained_bytes();
         if self.relieved_bytes > most {
-            self.drop_heaviest(self.relieved_bytes - (most - step));
+            self.drop_heaviest(self.relieved_bytes - most.saturating_sub(step));
         }
     }
 

@@ -227,9 +227,8 @@ impl<N: Net> Server<N> {
     fn refusal(&mut self, token: Token, arrival: &Arrival, facts: &Facts) -> Option<HttpResponse> {
         let waits = arrival.dialect.is_websocket() && self.admission.has_place_or_queue();
         if !self.admission.has_place() && !waits {
-            self.metrics.record_closed(CloseReason::ServerFull);
             let peer = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host());
-            self.log_refusal(Some(token), peer, CloseReason::ServerFull);
+            self.record_refusal(Some(token), peer, CloseReason::ServerFull);
             return Some(web::server_full());
         }
         if let Some(reason) = self.refusal_behind_proxy(token) {

@@ -135,7 +135,7 @@ impl<N: Net> Server<N> {
         if let Some(connection) = connection {
             let now = self.now.moment;
             whois.connected = Some(now.since(connection.connected_at.into()));
-            whois.idle = Some(now.since(connection.input_at.into()));
+            whois.idle = Some(now.since(connection.last_request_at()));
             whois.address = with_address.then(|| connection.host().to_string());
         }
         let whois = Box::new(whois);

@@ -7,7 +7,7 @@
 use ::http::StatusCode;
 
 use super::Server;
-use super::turn::NextStep;
+use super::turn::{NextStep, QUEUED_INBOX_BYTES};
 use crate::codec::forwarded::{ForwardedFor, client_of};
 use crate::codec::http::{AfterHead, HttpRequest};
 use crate::codec::proxy::{self, ProxyHeader};
@@ -73,14 +73,14 @@ impl<N: Net> Server<N> {
             Moved::Admitted => self.receive_arrival_of_lines(token),
             Moved::Refused(reason) => self.refuse(token, reason),
             Moved::Aborted(reason) => {
-                self.metrics.refused += 1;
-                self.log_refusal(Some(token), host, reason);
+                self.record_refusal(Some(token), host, reason);
                 self.roster.close(token, CloseReason::ConnectionLost);
             }
         }
-        // The inbox may hold input behind the header. It is not full, so it is read on.
+        // The read that has found the header may have filled the inbox of a client in the queue.
+        let is_full = self.scratch.unused().len() >= QUEUED_INBOX_BYTES;
         if let Some(connection) = self.roster.live_mut(token).filter(|c| c.state() == State::Queued) {
-            connection.ready.remove(Readiness::BUFFERED);
+            connection.ready.set(Readiness::BUFFERED, is_full);
         }
     }
 

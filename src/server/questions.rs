@@ -129,6 +129,10 @@ impl<N: Net> Server<N> {
         asked.facts = Some(facts);
         let then = std::mem::replace(&mut asked.then, Then::Decode);
         self.end_waiting_for_redis(token);
+        // An earlier phase of this tick may have closed it.
+        if self.roster.live(token).is_none_or(|connection| connection.is_closing()) {
+            return self.forget_questions(token);
+        }
         let is_decoded = matches!(then, Then::Decode);
         match then {
             Then::Decode => {

@@ -30,7 +30,7 @@ const TURN_PIECES: usize = 64;
 pub(super) const TICK_BYTES: usize = 1024 * 1024;
 
 /// Input that is stored for a client in the queue, in bytes. All input of a pipe should fit, since it is handled later.
-const QUEUED_INBOX_BYTES: usize = 4 * 1024;
+pub(super) const QUEUED_INBOX_BYTES: usize = 4 * 1024;
 
 /// The outcome of a turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -224,6 +224,9 @@ impl<N: Net> Server<N> {
         self.metrics.delays += 1;
         if is_new && matches!(what, Use::Message { .. }) {
             self.send_event(token, &Event::Delayed);
+            if let Some(connection) = self.roster.live_mut(token) {
+                connection.schedule.insert(Schedule::NOTIFIED);
+            }
         }
         false
     }
@@ -424,7 +427,11 @@ impl<N: Net> Server<N> {
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
         let room = QUEUED_INBOX_BYTES.saturating_sub(self.scratch.unused().len());
-        let outcome = connection.read(&mut self.net, &mut self.scratch, room, self.now.moment);
+        // A read into an empty buffer would look like the end of input.
+        let outcome = match room {
+            0 => Ok(0),
+            _ => connection.read(&mut self.net, &mut self.scratch, room, self.now.moment),
+        };
         let stored_bytes = self.scratch.unused().len();
         let ended = connection.ready.contains(Readiness::EOF);
         let foreign = self.codecs.foreign(self.scratch.unused(), QUEUED_INBOX_BYTES, ended);

@@ -1229,5 +1229,24 @@ fn mistyped_time_of_a_ban_or_mute_is_an_error_and_not_an_endless_one() {
     stage.say(moderator, "/ban eve 10m 2 warnings");
     stage.run();
     assert!(stage.text(eve).contains("banned you for 10 min: 2 warnings"), "{}", stage.text(eve));
+
+fn each_connection_of_a_banned_address_counts_as_refused_once() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let moderator = stage.join("max");
+    stage.say(moderator, "/login mod m");
+    stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.run();
+    stage.say(moderator, "/ban 10.0.0.1");
+    stage.run();
+    assert_eq!(stage.server.metrics().refused, 0, "a client that was admitted is not refused");
+    for number in 0..40 {
+        match number % 2 {
+            0 => stage.connect_from(Some("10.0.0.1"), WIDE),
+            _ => stage.connect_http_from("10.0.0.1", WIDE),
+        };
+        stage.run();
+        assert_eq!(stage.server.metrics().refused, number + 1);
+    }
     guarded.stage.end();
 }

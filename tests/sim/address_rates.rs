@@ -312,3 +312,22 @@ fn pings_of_a_client_that_waits_for_its_rate_count_against_its_address() {
     assert_eq!(pongs(&stage), 10, "the others were only delayed");
     stage.end();
 }
+
+#[test]
+fn client_whose_pings_were_delayed_is_told_of_delayed_messages() {
+    let mut stage = Stage::new("--rate 1/s --burst 2 --requests-per-ip 1/s");
+    let wire = stage.connect_http_from(ADDRESS, WIDE);
+    stage.send(wire, handshake("/ws?room=lobby", "").as_bytes());
+    stage.pass(10 * SECOND);
+    stage.send(wire, &frame(PING, b"here").repeat(6));
+    stage.pass(5 * SECOND - SECOND / 2);
+    assert!(stage.server.metrics().delays > 0);
+    let delays = stage.server.metrics().delays;
+    stage.send(wire, &frame(TEXT, br#"{"type":"say","room":"lobby","text":"said"}"#).repeat(6));
+    stage.pass(10 * SECOND);
+    assert!(stage.server.metrics().delays > delays);
+    let mut tab = Socket::upgraded(&stage, wire);
+    let texts = tab.texts(&mut stage);
+    assert_eq!(texts.iter().filter(|text| text.contains("you send fast")).count(), 1, "{texts:?}");
+    stage.end();
+}

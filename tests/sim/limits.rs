@@ -722,3 +722,30 @@ fn fast_reader_is_written_to_within_a_tick_that_overfills_its_buffer() {
         stage.end();
     }
 }
+
+#[test]
+fn least_memory_drops_clients_and_the_server_goes_on() {
+    // A pass for memory frees at least 64 KiB, which is more than all of it.
+    let flags = "--rate off --history 0 --memory 32k --write-buffer 32k --write-buffer-soft off --stall-timeout off \
+        --line-max 1k --message-max 1k";
+    let mut stage = Stage::new(flags);
+    let talker = stage.join("talker");
+    let slow: Vec<Wire> = (0..6).map(|n| stage.join(&format!("slow{n}"))).collect();
+    for (number, wire) in slow.iter().enumerate() {
+        stage.say(*wire, &format!("/join r{number}"));
+        stage.run();
+        stage.stall(*wire);
+    }
+    for room in 0..6 {
+        stage.say(talker, &format!("/join r{room}"));
+        (0..25).for_each(|_| stage.say(talker, &"x".repeat(1_000)));
+        stage.run_past_holds();
+    }
+    assert!(stage.server.metrics().dropped_memory > 0);
+    stage.run();
+    stage.unread(talker);
+    stage.say(talker, "/join r9");
+    stage.run();
+    stage.expect_contains(talker, "you are alone in #r9");
+    stage.end();
+}

@@ -340,3 +340,32 @@ fn over_long_first_line_makes_a_guest_at_once() {
         stage.end();
     }
 }
+
+#[test]
+fn input_without_the_end_of_a_line_does_not_extend_the_time_for_a_name() {
+    for (flags, first, input) in
+        [("--guests", "", &b"x"[..]), ("", "", b"x"), ("", "ci\n", b"\xff\xf1"), ("", "", b"\xff\xf1")]
+    {
+        let (mut stage, _) = with_ci(&format!("{flags} --name-timeout 10s"));
+        let client = stage.connect();
+        stage.send(client, first.as_bytes());
+        for number in 0..33 {
+            stage.send(client, input);
+            stage.pass(Duration::from_millis(300));
+            assert!(!stage.text(client).contains("no name in time"), "{flags} {first} after {number}");
+        }
+        stage.send(client, input);
+        stage.pass(Duration::from_millis(300));
+        stage.expect_contains(client, "-- you gave no name in time");
+        stage.end();
+    }
+}
+
+#[test]
+fn silent_guest_enters_even_if_the_time_for_a_name_is_shorter_than_its_silence() {
+    let mut stage = Stage::new("--guests --name-timeout 100ms");
+    let client = stage.connect();
+    stage.pass(SECOND);
+    stage.expect_contains(client, "-- hello guest-1. ");
+    stage.end();
+}

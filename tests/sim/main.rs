@@ -53,6 +53,7 @@ mod redis_access;
 mod redis_away;
 mod redis_blips;
 mod redis_chat;
+mod redis_closing;
 mod redis_end;
 mod redis_faults;
 mod redis_fence;

@@ -290,3 +290,22 @@ fn queued_client_behind_a_proxy_leaves_the_queue_when_it_disconnects() {
     }
     stage.end();
 }
+
+#[test]
+fn queued_client_behind_a_proxy_loses_no_input_however_much_follows_its_header() {
+    for header in [v1("192.0.2.1"), v2([192, 0, 2, 1])] {
+        for lines in [60, 100, 200, 400] {
+            let mut stage = Stage::new(&format!("{TRUST} --rate off --rate-per-ip off --max-clients 2"));
+            let (bob, eve) = (stage.join("bob"), stage.join("eve"));
+            let said: String = (0..lines).map(|number| format!("{number:050}\n")).collect();
+            let ann = behind(&mut stage, &[&header, &b"ann\n"[..], said.as_bytes()].concat());
+            stage.expect_contains(ann, "you are next, please wait");
+            stage.say(bob, "/quit");
+            stage.pass(2 * SECOND);
+            let received = stage.unread(eve);
+            let received: Vec<_> = received.iter().filter_map(|line| line.strip_prefix("ann: ")).collect();
+            assert_eq!(received, said.lines().collect::<Vec<_>>(), "{lines}");
+            stage.end();
+        }
+    }
+}

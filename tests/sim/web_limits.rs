@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::socket::{PING, PONG, Socket, TEXT, frame, handshake};
-use crate::stage::Stage;
+use crate::stage::{Stage, WIDE};
 use crate::web::{ask, ask_once, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -305,6 +305,62 @@ fn tab_in_the_queue_has_a_write_buffer_of_4_kib() {
         (0..requests).for_each(|_| waits.say(&mut stage, r#"{"type":"rooms"}"#));
         stage.run();
         assert_eq!(stage.server.metrics().dropped_full, dropped, "{requests} requests");
+        stage.end();
+    }
+}
+
+#[test]
+fn refused_newcomer_evicts_no_idle_http_connection() {
+    for flags in [
+        "--max-per-ip 1",
+        "--connects-per-ip 1/m",
+        // There are four slots, and refused connections take them from each other.
+        "--max-per-ip 1 --max-clients 1 --max-waiting 1 --max-closing 1",
+    ] {
+        let mut stage = Stage::new(&format!("--max-http 1 {flags}"));
+        stage.connect_from(Some("10.0.0.1"), WIDE);
+        let idle = stage.connect_http();
+        stage.pass(2 * SECOND);
+        for number in 0..20 {
+            stage.connect_http_from("10.0.0.1", WIDE);
+            stage.run();
+            assert_eq!(stage.server.metrics().refused, number + 1, "{flags}");
+        }
+        if flags.contains("--max-closing") {
+            assert_eq!(stage.server.roster().len(), 4);
+        }
+        assert!(ask(&mut stage, idle, &get("/healthz")).starts_with("HTTP/1.1 200 "), "{flags}");
+        stage.pass(2 * SECOND);
+        assert!(!stage.world().is_over(idle), "{flags}");
+        stage.connect_http_from("10.0.0.2", WIDE);
+        stage.run();
+        assert!(stage.world().is_over(idle), "{flags}");
+        stage.end();
+    }
+}
+
+#[test]
+fn whois_shows_the_time_since_the_last_request_and_not_since_the_last_pong() {
+    for (path, request) in
+        [("/ws?name=tab&room=lobby", r#"{"type":"ping"}"#), ("/raw/lobby?name=tab", "hello")]
+    {
+        let mut stage = Stage::new("--ping-interval 10s --ping-timeout 5s");
+        let ann = stage.join("ann");
+        let mut tab = Socket::open(&mut stage, path);
+        for _ in 0..11 {
+            stage.pass(5 * SECOND);
+            for (_, payload) in tab.frames(&stage).iter().filter(|(opcode, _)| *opcode == PING) {
+                stage.send(tab.wire, &frame(PONG, payload));
+            }
+        }
+        stage.say(ann, "/whois tab");
+        stage.run();
+        stage.expect_contains(ann, "-- tab came 55 s ago, and sent something 55 s ago");
+        tab.say(&mut stage, request);
+        stage.pass(3 * SECOND);
+        stage.say(ann, "/whois tab");
+        stage.run();
+        stage.expect_contains(ann, "-- tab came 58 s ago, and sent something 3 s ago");
         stage.end();
     }
 }
