@@ -4,7 +4,7 @@ use chinwag::access::{BanTarget, LoginToken, Role};
 use chinwag::chat::ClientId;
 use chinwag::protocol::{
     Arrival, ClaimOver, Dialect, Facts, ForwardedRequest, Holder, MessageKind, Moderation, Moderator,
-    Question, Request, Topic, UniqueId,
+    Problem, Question, Request, Topic, UniqueId,
 };
 use chinwag::text::RoomName;
 
@@ -250,6 +250,7 @@ fn arrival_with_a_token_claims_the_name_of_its_account() {
         let mut talk = Talk::under(flags, SECTIONS).with_others();
         let token = LoginToken::parse("b").expect("a token");
         let login = talk.chat.check_token(Some(&name("bea")), &token, talk.now);
+        let login = login.map_err(|_| Problem::LoginFailed);
         let with_token =
             |who: &str| Arrival { login: Some(login.clone()), ..arrival(Dialect::Json, who, "") };
         for who in ["", "zed"] {

@@ -351,6 +351,7 @@ fn account_of_an_older_session_elsewhere_leaves_the_client_its_own_name() {
     assert_ne!(talk.chat.name(BOB), Some(&name("bea")));
     let token = LoginToken::parse("b").expect("a token");
     let login = talk.chat.check_token(Some(&name("bea")), &token, talk.now);
+    let login = login.map_err(|_| Problem::LoginFailed);
     let arrival = Arrival { login: Some(login), ..arrival(Dialect::Json, "gus", "") };
     let sent = talk.enters(CY, arrival, &held_by("bea"));
     assert!(sent.contains(&problem(CY, Problem::NameTaken(name("bea")))), "{sent:?}");

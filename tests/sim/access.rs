@@ -1201,3 +1201,31 @@ fn answer_to_too_many_failed_logins_says_when_to_try_again() {
     assert_eq!(statuses, ["401", "401", "401", "429", "429"]);
     guarded.stage.end();
 }
+
+#[test]
+fn tab_of_an_address_with_too_many_failed_logins_is_sent_that_reason() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let open = |stage: &mut Stage, token: &str| {
+        let wire = stage.connect_http_from("10.0.0.1", WIDE);
+        stage.send(wire, handshake(&format!("/ws?room=lobby&token={token}"), "").as_bytes());
+        stage.run();
+        let mut tab = Socket::upgraded(stage, wire);
+        let sent =
+            tab.frames(stage).into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned());
+        sent.collect::<Vec<_>>().concat()
+    };
+    for number in 0..5 {
+        let sent = open(stage, "wrong");
+        assert!(sent.contains(r#""code":"login_failed""#), "{number}: {sent}");
+    }
+    for token in ["m", "wrong"] {
+        let sent = open(stage, token);
+        assert!(sent.contains(r#""code":"too_many_logins""#) && !sent.contains("login_failed"), "{sent}");
+        assert!(!sent.contains(r#""type":"login""#) && !sent.contains(r#""type":"joined""#), "{sent}");
+    }
+    stage.pass(Duration::from_secs(2));
+    let sent = open(stage, "m");
+    assert!(sent.contains(r#""type":"login","name":"mod""#), "{sent}");
+    guarded.stage.end();
+}
