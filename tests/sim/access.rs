@@ -1229,3 +1229,44 @@ fn tab_of_an_address_with_too_many_failed_logins_is_sent_that_reason() {
     assert!(sent.contains(r#""type":"login","name":"mod""#), "{sent}");
     guarded.stage.end();
 }
+
+#[test]
+fn guest_that_is_banned_by_name_is_sent_the_ban_once_and_its_address_is_banned() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let moderator = member_of(stage);
+    let line = stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.say(line, "eve");
+    stage.run();
+    let from = |stage: &mut Stage, address: &str, name: &str| {
+        let wire = stage.connect_http_from(address, WIDE);
+        stage.send(wire, handshake(&format!("/ws?name={name}&room=lobby"), "").as_bytes());
+        stage.run();
+        Socket::upgraded(stage, wire)
+    };
+    let mut neighbour = from(stage, "10.0.0.1", "dan");
+    let mut tab = from(stage, "10.0.0.2", "zoe");
+    stage.say(moderator, "/ban eve 1h spam");
+    stage.say(moderator, "/ban zoe 1h spam");
+    let (sent, beside) = (tab.texts(stage).concat(), neighbour.texts(stage).concat());
+    for sent in [&sent, &beside] {
+        assert_eq!(sent.matches("mod has banned you for 60 min: spam").count(), 1, "{sent}");
+    }
+    // The numbers of members fall.
+    let counts =
+        sent.split(r#""type":"left""#).skip(1).map(|event| &event[event.find("count").expect("a count")..]);
+    let counts: Vec<&str> = counts.map(|count| &count[..8]).collect();
+    assert_eq!(counts, [r#"count":3"#, r#"count":2"#], "{sent}");
+    let read = stage.text(line);
+    assert_eq!(read.matches("mod has banned you for 60 min: spam").count(), 1, "{read}");
+    let shown = stage.text(moderator);
+    for name in ["eve", "dan", "zoe"] {
+        assert_eq!(shown.matches(&format!("{name} left")).count(), 1, "{name}: {shown}");
+    }
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        let again = stage.connect_from(Some(address), WIDE);
+        stage.run();
+        stage.expect_contains(again, "a moderator has banned you");
+    }
+    guarded.stage.end();
+}

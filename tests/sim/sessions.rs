@@ -322,3 +322,28 @@ fn web_token_that_expires_in_the_queue_does_not_log_in() {
     assert_eq!(raw.closed(&mut trusting.stage).0, 1008);
     trusting.stage.end();
 }
+
+#[test]
+fn mute_of_an_account_of_another_application_is_lifted_while_it_is_away() {
+    let mut trusting = Trusting::new();
+    let tokens = [("kim", ""), ("mod", r#","role":"moderator""#)];
+    let [kim, moderator] = tokens.map(|(name, role)| trusting.token_with(name, 3_600, role));
+    let (line, moderator) = (trusting.login(&kim), trusting.login(&moderator));
+    let ask = |trusting: &mut Trusting, request: &str, answer: &str| {
+        trusting.stage.unread(moderator);
+        trusting.stage.say(moderator, request);
+        trusting.stage.run();
+        let lines = trusting.stage.unread(moderator);
+        assert!(lines.iter().any(|line| line == answer), "{request}: {lines:?}");
+    };
+    ask(&mut trusting, "/mute kim", "-- kim is muted until a moderator lifts it");
+    trusting.stage.say(line, "/quit");
+    trusting.stage.run();
+    ask(&mut trusting, "/unmute KIM", "-- kim may speak again");
+    ask(&mut trusting, "/unmute kim", "-- nobody is called kim. /who lists the names");
+    let line = trusting.login(&kim);
+    trusting.stage.say(line, "hi");
+    trusting.stage.run();
+    trusting.stage.expect_contains(moderator, "kim: hi");
+    trusting.stage.end();
+}
