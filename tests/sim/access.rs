@@ -1270,3 +1270,23 @@ fn guest_that_is_banned_by_name_is_sent_the_ban_once_and_its_address_is_banned()
     }
     guarded.stage.end();
 }
+
+#[test]
+fn guest_that_had_to_log_in_stays_after_a_reload_opens_the_chat() {
+    let closed = format!("access = \"login\"\n{SECTIONS}");
+    let mut guarded = Guarded::with(&closed, "--name-timeout 20s --ping-interval 2h");
+    let mut tab = Socket::open(&mut guarded.stage, "/ws?room=lobby");
+    let mut gone = Socket::open(&mut guarded.stage, "/ws?room=lobby");
+    guarded.stage.world().end(gone.wire);
+    assert!(tab.texts(&mut guarded.stage).concat().contains("login_required"));
+    guarded.reload(SECTIONS);
+    tab.say(&mut guarded.stage, r#"{"type":"join","room":"lobby"}"#);
+    guarded.stage.pass(Duration::from_secs(60));
+    let sent = tab.texts(&mut guarded.stage).concat();
+    assert!(sent.contains(r#""type":"joined""#) && !sent.contains("bye"), "{sent}");
+    // Guests of a chat that closes again leave at once.
+    guarded.reload(&closed);
+    assert_eq!(tab.closed(&mut guarded.stage).1, "you did not log in in time. connect again to try again");
+    gone.frames(&guarded.stage);
+    guarded.stage.end();
+}
