@@ -275,3 +275,13 @@ fn line_of_a_client_without_a_name_is_its_name_only_if_nobody_has_it() {
     assert!(accepts("eve", None) && accepts("eve", Some(&ALONE)));
     assert!(!accepts("eve", Some(&holder)) && !accepts("bob", Some(&ALONE)));
 }
+
+#[test]
+fn login_of_a_client_without_a_name_asks_about_the_room_that_the_account_may_enter() {
+    let sections = format!("{SECTIONS}[rooms.lobby]\nenter = \"user\"\n");
+    let mut talk = Talk::under("", &sections).with_others();
+    talk.connects(ANN);
+    assert_eq!(asked(&talk, ANN, Request::StayGuest), []);
+    let questions = asked(&talk, ANN, login("bea", "b"));
+    assert_eq!(questions, [claim_of_account(1, "bea", ClaimOver::Everybody), follow("lobby")]);
+}
