@@ -203,10 +203,10 @@ impl Chat {
         }
     }
 
-    /// Replaces the rules and limits by those of `config`. Clients that are over a new limit stay where they are.
+    /// Replaces the rules by those of `config`. Clients that are over a new limit stay where they are. [`Chat::set_access`]
+    /// replaces the limits of rooms.
     pub fn set_rules(&mut self, config: &Config) {
         self.rules = Rules::new(config);
-        self.rooms.set_limits(config);
     }
 
     /// Sets the key of JSON Web Tokens.

@@ -16,7 +16,7 @@ mod sender;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::access::{Ban, Login, LoginFailed, LoginToken, Role};
+use crate::access::{Ban, Login, LoginToken, Role};
 use crate::text::{Name, RoomName, Text};
 
 pub use close::CloseReason;
@@ -209,7 +209,7 @@ pub struct Arrival {
     /// The position up to which a returning client has received the room; an error if it is malformed.
     pub last_position: Option<Result<Position, PositionError>>,
     /// The result of the token in the request; `None` without a token.
-    pub login: Option<Result<Login, LoginFailed>>,
+    pub login: Option<Result<Login, Problem>>,
     /// Parameters that are invalid. The client is told about them after it has entered.
     pub problems: Vec<Problem>,
 }

@@ -103,6 +103,11 @@ pub struct Now {
 }
 
 impl Now {
+    /// Whole seconds since the Unix epoch.
+    pub fn unix_seconds(self) -> u64 {
+        self.unix_millis / 1000
+    }
+
     /// Time since `earlier`, by the clock on which it is longer. The server's clock stands still while the process is stopped,
     /// and the wall clock can be set.
     pub fn since(self, earlier: Now) -> Duration {

@@ -152,11 +152,21 @@ impl Accounts {
 
     /// The account that has this name or, if there is none, an account whose name looks like it.
     pub fn owner(&self, name: &str) -> Option<&Name> {
+        self.find(name).map(Account::name)
+    }
+
+    /// The account that [`Accounts::owner`] names.
+    fn find(&self, name: &str) -> Option<&Account> {
         if self.by_looks.is_empty() {
             return None;
         }
         // The first key is that of the name itself, in any spelling.
-        Looks::of(name).keys().find_map(|key| self.by_looks.get(key)).map(|id| self.accounts[*id].name())
+        Looks::of(name).keys().find_map(|key| self.by_looks.get(key)).map(|id| &self.accounts[*id])
+    }
+
+    /// Whether a name is not that of an account, but looks like one. A token of another application must not have such a name.
+    fn imitates(&self, name: &Name) -> bool {
+        self.owner(name.as_str()).is_some_and(|owner| !owner.same_as(name.as_str()))
     }
 
     pub fn set_jwt_key(&mut self, key: Option<JwtKey>) {
@@ -165,8 +175,8 @@ impl Accounts {
 
     /// The role of an account; a guest's if there is no such account.
     pub fn role(&self, name: &Name) -> Role {
-        let id = Looks::of(name.as_str()).keys().find_map(|key| self.by_looks.get(key).copied());
-        id.map_or(Role::Guest, |id| self.accounts[id].role())
+        let found = self.find(name.as_str()).filter(|account| account.name().same_as(name.as_str()));
+        found.map_or(Role::Guest, Account::role)
     }
 
     /// Adds accounts that an earlier process has kept.
@@ -212,8 +222,12 @@ impl Accounts {
     }
 
     /// A login of earlier with the present role of its account. `None` if it has ended meanwhile.
-    pub fn renew(&self, mut login: Login) -> Option<Login> {
-        match self.still_valid(login.identity.account.as_ref()?, &login.proof) {
+    pub fn renew(&self, mut login: Login, unix_seconds: u64) -> Option<Login> {
+        let account = login.identity.account.as_ref()?;
+        if login.expires_unix.is_some_and(|expires| expires < unix_seconds) || self.imitates(account) {
+            return None;
+        }
+        match self.still_valid(account, &login.proof) {
             Validity::Ends => return None,
             Validity::Role(role) => login.identity.role = role,
             Validity::Unchanged => {}
@@ -326,6 +340,10 @@ impl Accounts {
     fn by_jwt(&self, token: &LoginToken, unix_seconds: u64) -> Option<Login> {
         let key = self.jwt.as_ref().filter(|_| token.expose().matches('.').count() == 2)?;
         match key.verify(token, unix_seconds) {
+            Ok(verified) if verified.identity.account.as_ref().is_some_and(|name| self.imitates(name)) => {
+                log::debug!("refused a JSON Web Token reason={:?}", "its subject looks like an account");
+                None
+            }
             Ok(verified) => Some(Login {
                 identity: verified.identity,
                 expires_unix: Some(verified.expires_unix),

@@ -108,6 +108,18 @@ impl Access {
         self.has_registration = config.registration;
         self.newest_gets_name = config.takeover == Takeover::Newer;
         self.login_timeout = config.name_timeout;
+        if !self.login_required {
+            self.forget_login_deadlines();
+        }
+    }
+
+    /// Lets the clients stay that had to log in.
+    fn forget_login_deadlines(&mut self) {
+        for slot in self.attempts.slots().collect::<Vec<_>>() {
+            if let Some(due) = self.attempts.get_mut(slot).and_then(|attempts| attempts.due.take()) {
+                self.deadlines.remove(&(due, ClientId(slot)));
+            }
+        }
     }
 
     pub fn set_jwt_key(&mut self, key: Option<JwtKey>) {

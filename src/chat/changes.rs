@@ -68,7 +68,10 @@ impl Chat {
                 self.announce_or_count(id, self.member(author, id), count + 1, event, ctx);
             }
             Change::Renamed { by, from, to, count } => {
-                self.ignores.rename(from.as_str(), to.as_str());
+                // A client of this process is followed as soon as it is renamed, since it may be in no room.
+                if by.process != self.process {
+                    self.ignores.rename(from.as_str(), to.as_str());
+                }
                 if let Some(room) = self.rooms.get(id).filter(|_| count <= self.rules.announce_max) {
                     let room = room.name.clone();
                     ctx.announce(id, self.member(author, id), Event::Renamed { room, by, from, to });

@@ -48,7 +48,9 @@ impl Chat {
             return Some(last);
         }
         let sender = self.clients.find(last.id.serial)?;
-        Some(Holder { id: last.id, name: self.name(sender)?.clone() })
+        let name = self.name(sender)?.clone();
+        // A sender that has just left has freed its name, and another client may have it.
+        (self.find_client(name.as_str()) == Some(sender)).then_some(Holder { id: last.id, name })
     }
 
     /// Records that a client is away, or back.

@@ -4,7 +4,7 @@ use super::clients::{Client, Echo, Membership, MultiRoom};
 use super::ids::{ClientId, RoomId};
 use super::rooms::Room;
 use super::{Chat, Ctx, Effect, Location};
-use crate::access::Action;
+use crate::access::{Action, Login};
 use crate::protocol::{
     Arrival, Change, CloseReason, Dialect, Event, Facts, LocalEvent, Position, PositionError, Problem,
     Request,
@@ -42,10 +42,12 @@ impl Chat {
         let ctx = &mut Ctx::new(now, facts, effects);
         let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
             arrival;
-        let login = login.map(|login| login.ok().and_then(|login| self.access.accounts().renew(login)));
+        // The client may have waited since its login.
+        let accounts = self.access.accounts();
+        let renew = |login| accounts.renew(login, now.unix_seconds()).ok_or(Problem::LoginFailed);
+        let login = login.map(|login| login.and_then(renew));
         if dialect == Dialect::Events {
-            self.enter_sse(id, serial, room, heard, ctx);
-            return self.start_sse_session(id, login.flatten(), ctx);
+            return self.enter_sse(id, serial, (room, heard), login, ctx);
         }
         // A client that must log in first has nothing but a guest name, by which nobody can reach it.
         let name = name.filter(|_| login.is_some() || !self.access.login_required);
@@ -78,18 +80,24 @@ impl Chat {
         &mut self,
         id: ClientId,
         serial: u32,
-        room: Option<RoomName>,
-        position: Option<Result<Position, PositionError>>,
+        (room, position): (Option<RoomName>, Option<Result<Position, PositionError>>),
+        login: Option<Result<Login, Problem>>,
         ctx: &mut Ctx<'_>,
     ) {
         let client = MultiRoom { name: None, dialect: Dialect::Events, memberships: Default::default() };
         self.clients.insert(id, serial, Client::MultiRoom(Box::new(client)));
         ctx.activate(id);
-        debug_assert!(room.is_some(), "the route of SSE clients has a room");
-        if room.as_ref().is_some_and(|room| self.filter_room(room, ctx).is_err()) {
+        let Some(room) = room else {
+            debug_assert!(false, "the route of SSE clients has a room");
+            return ctx.close(id, CloseReason::NotAllowed);
+        };
+        if let Err(reason) = self.start_sse_session(id, login, &room, ctx) {
+            return ctx.close(id, reason);
+        }
+        if self.filter_room(&room, ctx).is_err() {
             return ctx.close(id, CloseReason::NotAllowed);
         }
-        match room.and_then(|room| self.rooms.open(room)) {
+        match self.rooms.open(room) {
             Some(room) => {
                 self.subscribe(id, room, Echo(false), ctx);
                 self.start_catch_up(id, room, position);

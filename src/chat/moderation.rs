@@ -21,6 +21,9 @@ use crate::time::Now;
 /// The most bans in one answer.
 const LISTED_MAX: usize = 50;
 
+/// A client here, its name, and its account; or an account without a client here.
+type Person = (Option<ClientId>, Name, Option<Name>);
+
 impl Chat {
     /// Carries out an action for a client.
     pub(super) fn moderate_for(
@@ -133,10 +136,13 @@ impl Chat {
 
     /// Removes a client, and sends it and the others the reason.
     fn remove_client(&mut self, id: ClientId, removal: &Removal, ctx: &mut Ctx<'_>) {
-        let reason = if removal.ban.is_some() { CloseReason::Banned } else { CloseReason::Kicked };
+        self.sign_off_removed(id, removal, ctx);
+        ctx.close(id, if removal.ban.is_some() { CloseReason::Banned } else { CloseReason::Kicked });
+    }
+
+    fn sign_off_removed(&mut self, id: ClientId, removal: &Removal, ctx: &mut Ctx<'_>) {
         ctx.reply(id, Event::Removed(removal.clone()));
         self.sign_off(id, removal.for_others(), ctx);
-        ctx.close(id, reason);
     }
 
     /// Removes clients whose address was banned, except those whose role is not below the moderator's.
@@ -207,7 +213,10 @@ impl Chat {
         name: &Text,
         ctx: &mut Ctx<'_>,
     ) -> Result<(String, Option<AppliedChange>), Problem> {
-        let (client, target, account) = self.person(by, name, ctx)?;
+        let (client, target, account) = match self.person(by, name, ctx) {
+            Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => self.muted_account(by, name, ctx)?,
+            person => person?,
+        };
         let was_guest_muted = client.is_some_and(|id| self.access.unmute_guest(id));
         let mute = self.access.account_mute(account.as_ref().unwrap_or(&target), ctx.now).cloned();
         let applied = match mute {
@@ -238,12 +247,7 @@ impl Chat {
     }
 
     /// The client with that name, its name, and its account; or an account that is not connected here.
-    fn person(
-        &self,
-        by: &Moderator,
-        name: &Text,
-        ctx: &Ctx<'_>,
-    ) -> Result<(Option<ClientId>, Name, Option<Name>), Problem> {
+    fn person(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<Person, Problem> {
         match self.target(by, name, ctx) {
             Ok(id) => {
                 let account = self.access.identity(id).account.clone();
@@ -258,6 +262,18 @@ impl Chat {
             }
             Err(problem) => Err(problem),
         }
+    }
+
+    /// A muted account of another application, which is known here only by its mute while it is not connected.
+    fn muted_account(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<Person, Problem> {
+        let parsed = Name::parse(name.as_str()).ok();
+        let mute = parsed.and_then(|name| self.access.account_mute(&name, ctx.now));
+        let account = mute.map(|mute| mute.account.clone()).ok_or_else(|| nobody_here(name, ctx))?;
+        // Its sessions may have other names.
+        for id in self.clients_of(None, Some(&account)) {
+            check_rank(by, &account, self.access.identity(id).role)?;
+        }
+        Ok((None, account.clone(), Some(account)))
     }
 
     fn ban(
@@ -306,11 +322,12 @@ impl Chat {
         let has_lower_rank = |id: &ClientId| self.access.identity(*id).role < rank;
         let ids: Vec<ClientId> = client.into_iter().chain(others).filter(has_lower_rank).collect();
         for id in ids {
-            // A guest would come back under another name.
+            self.sign_off_removed(id, &removal, ctx);
+            // A guest would come back under another name. Others of its address leave after it.
             if self.access.session(id).is_none() {
                 ctx.ban_address(id, ban.clone(), removal.clone(), rank);
             }
-            self.remove_client(id, &removal, ctx);
+            ctx.close(id, CloseReason::Banned);
         }
     }
 

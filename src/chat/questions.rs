@@ -6,7 +6,7 @@ use super::access::GUEST;
 use super::ids::ClientId;
 use super::membership::NAMES_ON_JOINING;
 use super::queries::LISTED_FOR_PROGRAMS_MAX;
-use crate::access::Action;
+use crate::access::{Action, Identity};
 use crate::protocol::{
     Arrival, ClaimOver, Dialect, ForwardedRequest, Moderation, Moderator, Question, Request, RoomPosition,
 };
@@ -23,9 +23,8 @@ impl Chat {
             Request::Nick(name) if !self.is_own(id, name) => self.questions_of_name(id, name),
             Request::Login { name, token } => {
                 let name = name.as_ref().or_else(|| self.access.asked(id));
-                let account =
-                    self.check_token(name, token, now).ok().and_then(|login| login.identity.account);
-                account.map_or(Vec::new(), |account| self.questions_of_account(id, &account))
+                let login = self.check_token(name, token, now);
+                login.map_or(Vec::new(), |login| self.questions_of_login(id, &login.identity))
             }
             Request::StayGuest if self.is_unnamed(id) => self.question_of_home(id).into_iter().collect(),
             _ if is_refused() => Vec::new(),
@@ -135,9 +134,12 @@ impl Chat {
         self.claim_question(id, name, ClaimOver::Nobody, is_account).into_iter().chain(home).collect()
     }
 
-    fn questions_of_account(&self, id: ClientId, account: &Name) -> Vec<Question> {
-        let home = self.question_of_home(id).filter(|_| self.is_unnamed(id));
-        self.claim_question(id, account, self.claim_over(), true).into_iter().chain(home).collect()
+    /// The claim to the name of an account, and the room in which a line client begins that logs in with its name.
+    fn questions_of_login(&self, id: ClientId, identity: &Identity) -> Vec<Question> {
+        let account = identity.account.as_ref();
+        let claim = account.and_then(|account| self.claim_question(id, account, self.claim_over(), true));
+        let home = self.home(identity).filter(|_| self.is_unnamed(id));
+        claim.into_iter().chain(home.map(|home| self.question_of_room(&home))).collect()
     }
 
     fn claim_question(

@@ -4,26 +4,28 @@
 
 use std::time::Duration;
 
+use super::access::GUEST;
 use super::context::NO_FACTS;
 use super::filtering::WordFilter;
 use super::ids::ClientId;
 use super::{Chat, Ctx, Effect};
 use crate::access::{Action, JwtKey, Login, LoginFailed, LoginToken, RegisterError, Validity};
 use crate::config::Config;
-use crate::protocol::{CloseReason, Dialect, Event, Problem, Request};
-use crate::text::Name;
+use crate::protocol::{CloseReason, Dialect, Event, Need, Place, Problem, Request};
+use crate::text::{Name, RoomName};
 use crate::time::Now;
 
 /// The time between the warning that a session expires, and its end.
 const GRACE: Duration = Duration::from_secs(30);
 
 impl Chat {
-    /// Replaces the rules of access: accounts, rooms and flags. Sessions whose account is gone end, and clients leave rooms that
-    /// they may not enter any more.
+    /// Replaces the rules of access (accounts, rooms and flags) and the limits of rooms. Sessions whose account is gone end, and
+    /// clients leave rooms that they may not enter any more.
     pub fn set_access(&mut self, config: &Config, jwt: Option<JwtKey>, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         let login_was_required = self.access.login_required;
         let is_changed = self.rooms.set_rules(&config.sections.rooms);
+        // The size of a history may be one of the new rules.
         self.rooms.set_limits(config);
         self.access.configure(config, jwt);
         self.filter = WordFilter::of(config.sections.filter.as_ref(), self.filter.take());
@@ -76,7 +78,7 @@ impl Chat {
         token: &LoginToken,
         now: Now,
     ) -> Result<Login, LoginFailed> {
-        self.access.accounts().log_in(name, token, now.unix_millis / 1000)
+        self.access.accounts().log_in(name, token, now.unix_seconds())
     }
 
     /// Begins the session of a client, which gets the name of its account and may get other rooms.
@@ -90,11 +92,6 @@ impl Chat {
             debug_assert!(false, "a login without an account");
             return Err(Problem::LoginFailed);
         };
-        // A token of another application must not look like an account of this server.
-        let owner = self.access.accounts().owner(account.as_str());
-        if owner.is_some_and(|owner| !owner.same_as(account.as_str())) {
-            return Err(Problem::LoginFailed);
-        }
         if let Some(problem) = self.name_banned(&account, ctx.now) {
             ctx.close(id, CloseReason::Banned);
             return Err(problem);
@@ -130,7 +127,7 @@ impl Chat {
     pub(super) fn start_arrival_session(
         &mut self,
         id: ClientId,
-        login: Option<Option<Login>>,
+        login: Option<Result<Login, Problem>>,
         ctx: &mut Ctx<'_>,
     ) -> bool {
         let failed = match login {
@@ -140,8 +137,8 @@ impl Chat {
                 }
                 return true;
             }
-            Some(Some(login)) => self.start_session(id, login, ctx).err(),
-            Some(None) => Some(Problem::LoginFailed),
+            Some(Ok(login)) => self.start_session(id, login, ctx).err(),
+            Some(Err(problem)) => Some(problem),
         };
         let Some(problem) = failed else {
             return true;
@@ -151,12 +148,30 @@ impl Chat {
         false
     }
 
-    /// Begins the session of an SSE client, which has no name and gets no events about itself.
-    pub(super) fn start_sse_session(&mut self, id: ClientId, login: Option<Login>, ctx: &mut Ctx<'_>) {
+    /// Begins the session of an SSE client, which has no name and gets no events about itself. The client may have waited since
+    /// its request was checked, so its right to read the room is checked again.
+    ///
+    /// # Errors
+    /// The reason why it is closed.
+    pub(super) fn start_sse_session(
+        &mut self,
+        id: ClientId,
+        login: Option<Result<Login, Problem>>,
+        room: &RoomName,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), CloseReason> {
+        let login = login.transpose().map_err(|_| CloseReason::LoginFailed)?;
+        let identity = login.as_ref().map_or(&GUEST, |login| &login.identity);
+        let need = Need { action: Action::Enter, place: Place::Room(room), is_speech: false };
+        self.check_http(identity, need, ctx.now).map_err(|problem| match problem {
+            Problem::Banned(_) => CloseReason::Banned,
+            _ => CloseReason::NotAllowed,
+        })?;
         if let Some(login) = login {
             self.access.start_session(id, login, ctx.now);
             ctx.logged_in(id);
         }
+        Ok(())
     }
 
     fn rename_if_other(&mut self, id: ClientId, account: Name, ctx: &mut Ctx<'_>) {

@@ -9,17 +9,17 @@ use crate::net::{Net, Token};
 use crate::protocol::{Arrival, Dialect, Need, Place, Problem};
 use crate::web::{self, HttpAction};
 
-/// The result of the token of a request.
+/// The result of the token of a request; `None` without a token. A problem is sent to the client after it has entered.
 #[derive(Debug)]
-pub(super) struct Authentication {
-    login: Option<Login>,
-    /// Why the login has failed, if the client is sent that after it has entered.
-    failure: Option<Problem>,
-}
+pub(super) struct Authentication(Option<Result<Login, Problem>>);
 
 impl Authentication {
+    fn login(&self) -> Option<&Login> {
+        self.0.as_ref()?.as_ref().ok()
+    }
+
     pub fn identity(&self) -> Identity {
-        self.login.as_ref().map(|login| login.identity.clone()).unwrap_or_default()
+        self.login().map(|login| login.identity.clone()).unwrap_or_default()
     }
 }
 
@@ -34,14 +34,14 @@ impl<N: Net> Server<N> {
         request: &HttpRequest,
     ) -> Result<Authentication, HttpResponse> {
         let Some(credential) = web::credential(request) else {
-            return Ok(Authentication { login: None, failure: None });
+            return Ok(Authentication(None));
         };
         let host = self.roster.get(token).map_or(Host::LOCAL, |connection| connection.host());
         let problem = match &credential.token {
             _ if !self.may_log_in(host) => Problem::TooManyLogins,
             Some(secret) => match self.fanout.chat().check_token(None, secret, self.now) {
-                Ok(login) => return Ok(Authentication { login: Some(login), failure: None }),
-                Err(_) => Problem::LoginFailed,
+                Ok(login) => return Ok(Authentication(Some(Ok(login)))),
+                Err(LoginFailed) => Problem::LoginFailed,
             },
             None => Problem::LoginFailed,
         };
@@ -49,7 +49,7 @@ impl<N: Net> Server<N> {
             self.record_failed_login(host);
         }
         match credential.is_in_query && request.uri().path() == "/ws" {
-            true => Ok(Authentication { login: None, failure: Some(problem) }),
+            true => Ok(Authentication(Some(Err(problem)))),
             false => Err(web::problem_response(&problem)),
         }
     }
@@ -67,7 +67,7 @@ impl<N: Net> Server<N> {
         let (action, place, is_speech) = match action {
             HttpAction::Respond(_) | HttpAction::CheckReadiness => (Action::Connect, Place::Nowhere, false),
             HttpAction::ReportMetrics => match self.config.metrics {
-                AccessMode::Login if authentication.login.is_none() => {
+                AccessMode::Login if authentication.login().is_none() => {
                     return Err(web::problem_response(&Problem::LoginRequired));
                 }
                 // Metrics have their own flag.
@@ -95,11 +95,7 @@ impl<N: Net> Server<N> {
 
     /// The arrival of a client, with the result of its token.
     pub(super) fn with_login(mut arrival: Box<Arrival>, authentication: Authentication) -> Box<Arrival> {
-        let Authentication { login, failure } = authentication;
-        let login = match failure {
-            Some(_) => Some(Err(LoginFailed)),
-            None => login.map(Ok),
-        };
+        let Authentication(login) = authentication;
         // An account has its own name, which the session claims.
         arrival.name = arrival.name.filter(|_| login.is_none());
         arrival.login = login;

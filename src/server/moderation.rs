@@ -5,7 +5,7 @@ use crate::access::{AccessChange, Ban, Network, Role};
 use crate::chat::{Asker, ClientId};
 use crate::connection::State;
 use crate::host::Host;
-use crate::net::Net;
+use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Event, ForwardedAnswer, LocalEvent, Moderation, Problem, Removal, Whois};
 use crate::text::Name;
 
@@ -105,7 +105,8 @@ impl<N: Net> Server<N> {
         match added {
             Ok(applied) => {
                 self.share_change(applied.into());
-                self.disconnect(network, &removal, rank);
+                // The chat has removed the client itself.
+                self.disconnect_others(Some(of), network, &removal, rank);
             }
             Err(error) => log::warn!("address not banned error={error:?}"),
         }
@@ -113,8 +114,21 @@ impl<N: Net> Server<N> {
 
     /// Disconnects all connections of a network.
     pub(super) fn disconnect(&mut self, network: Network, removal: &Removal, rank: Role) {
+        self.disconnect_others(None, network, removal, rank);
+    }
+
+    /// Disconnects all connections of a network but that of one client.
+    fn disconnect_others(
+        &mut self,
+        except: Option<ClientId>,
+        network: Network,
+        removal: &Removal,
+        rank: Role,
+    ) {
         let is_banned = |host: Host| host.address().is_some_and(|address| network.contains(address));
+        let is_other = |token: Token| except != Some(token.into());
         let live = self.roster.iter().filter(|(_, c)| !c.is_closing() && is_banned(c.host()));
+        let live = live.filter(|(token, _)| is_other(*token));
         let (clients, others): (Vec<_>, Vec<_>) =
             live.map(|(token, c)| (token, c.state())).partition(|(_, state)| *state == State::Active);
         let ids: Vec<ClientId> = clients.into_iter().map(|(token, _)| token.into()).collect();

@@ -274,3 +274,34 @@ fn look_alikes_are_hidden_alike_whatever_the_order_in_which_they_come() {
         assert!(log_in(&accounts, None, "lvan").is_ok());
     }
 }
+
+#[test]
+fn name_that_looks_like_an_account_has_not_its_role() {
+    let accounts = accounts();
+    for (raw, role) in
+        [("Ann", Role::Moderator), ("ANN", Role::Moderator), ("аnn", Role::Guest), ("b0b", Role::Guest)]
+    {
+        assert_eq!(accounts.role(&name(raw)), role, "{raw}");
+    }
+}
+
+#[test]
+fn web_token_whose_subject_looks_like_an_account_does_not_log_in() {
+    let settings = [configured("bob", Role::User, &["b"])];
+    let accounts = Accounts::new(&settings, Vec::new(), jwt_key());
+    let token_of = |subject: &str| web_token(&format!(r#"{{"sub":"{subject}","exp":100}}"#));
+    assert_eq!(log_in(&accounts, None, &token_of("bоb")), Err(LoginFailed));
+    assert!(log_in(&accounts, None, &token_of("BOB")).is_ok());
+    // The account is newer than the login.
+    let before = Accounts::new(&[], Vec::new(), jwt_key());
+    let login = log_in(&before, None, &token_of("bоb")).expect("no account has such a name yet");
+    assert_eq!((before.renew(login.clone(), 0), accounts.renew(login.clone(), 0)), (Some(login), None));
+}
+
+#[test]
+fn login_by_a_web_token_that_has_expired_is_not_renewed() {
+    let accounts = Accounts::new(&[], Vec::new(), jwt_key());
+    let login = log_in(&accounts, None, &web_token(r#"{"sub":"ann","exp":100}"#)).expect("a login");
+    assert_eq!(accounts.renew(login.clone(), 99), Some(login.clone()));
+    assert_eq!(accounts.renew(login, 101), None);
+}

@@ -450,3 +450,15 @@ fn room_with_a_history_outlives_its_members() {
     assert!(census.history_bytes > "remember me".len());
     assert_eq!(census, Census { rooms: 1, history_bytes: census.history_bytes, ..Census::default() });
 }
+
+#[test]
+fn answer_to_a_sender_that_has_quit_does_not_reach_the_next_client_of_its_name() {
+    let mut talk = Talk::with("", &["ann", "bob", "cy"]);
+    talk.asks(BOB, tell("ann", "hi"));
+    // The connection of the sender ends only with the tick.
+    talk.asks(BOB, quit(None));
+    talk.asks(CY, nick("bob"));
+    let sent = talk.asks(ANN, Request::Answer(text("a secret")));
+    let problem = Event::Problem { problem: Problem::NobodyToAnswer, unnamed: false };
+    assert_eq!(sent, [Outcome::Reply(ANN, problem)]);
+}

@@ -4,7 +4,7 @@ use chinwag::access::{BanTarget, LoginToken, Role};
 use chinwag::chat::ClientId;
 use chinwag::protocol::{
     Arrival, ClaimOver, Dialect, Facts, ForwardedRequest, Holder, MessageKind, Moderation, Moderator,
-    Question, Request, Topic, UniqueId,
+    Problem, Question, Request, Topic, UniqueId,
 };
 use chinwag::text::RoomName;
 
@@ -250,6 +250,7 @@ fn arrival_with_a_token_claims_the_name_of_its_account() {
         let mut talk = Talk::under(flags, SECTIONS).with_others();
         let token = LoginToken::parse("b").expect("a token");
         let login = talk.chat.check_token(Some(&name("bea")), &token, talk.now);
+        let login = login.map_err(|_| Problem::LoginFailed);
         let with_token =
             |who: &str| Arrival { login: Some(login.clone()), ..arrival(Dialect::Json, who, "") };
         for who in ["", "zed"] {
@@ -273,4 +274,14 @@ fn line_of_a_client_without_a_name_is_its_name_only_if_nobody_has_it() {
     let holder = Facts { holder: Some(Holder { id, name: name("eve") }), ..Facts::default() };
     assert!(accepts("eve", None) && accepts("eve", Some(&ALONE)));
     assert!(!accepts("eve", Some(&holder)) && !accepts("bob", Some(&ALONE)));
+}
+
+#[test]
+fn login_of_a_client_without_a_name_asks_about_the_room_that_the_account_may_enter() {
+    let sections = format!("{SECTIONS}[rooms.lobby]\nenter = \"user\"\n");
+    let mut talk = Talk::under("", &sections).with_others();
+    talk.connects(ANN);
+    assert_eq!(asked(&talk, ANN, Request::StayGuest), []);
+    let questions = asked(&talk, ANN, login("bea", "b"));
+    assert_eq!(questions, [claim_of_account(1, "bea", ClaimOver::Everybody), follow("lobby")]);
 }

@@ -351,6 +351,7 @@ fn account_of_an_older_session_elsewhere_leaves_the_client_its_own_name() {
     assert_ne!(talk.chat.name(BOB), Some(&name("bea")));
     let token = LoginToken::parse("b").expect("a token");
     let login = talk.chat.check_token(Some(&name("bea")), &token, talk.now);
+    let login = login.map_err(|_| Problem::LoginFailed);
     let arrival = Arrival { login: Some(login), ..arrival(Dialect::Json, "gus", "") };
     let sent = talk.enters(CY, arrival, &held_by("bea"));
     assert!(sent.contains(&problem(CY, Problem::NameTaken(name("bea")))), "{sent:?}");
@@ -864,4 +865,32 @@ fn account_is_muted_though_the_process_of_its_client_does_not_answer() {
     assert!(sent.contains(&Outcome::Saved(ANN, done)), "{sent:?}");
     let sent = talk.asks_knowing(ANN, mute("eve"), &held_by("eve"));
     assert_eq!(sent, [problem(ANN, Problem::Unreachable(name("eve")))], "a guest has no account");
+}
+
+#[test]
+fn ignored_name_that_is_lifted_before_its_change_is_placed_stays_lifted() {
+    let mut talk = two();
+    let ignored = |talk: &mut Talk, request: Request| match &talk.asks(BOB, request)[..] {
+        [Outcome::Reply(BOB, Event::Ignoring(names))] => {
+            names.iter().map(|name| name.as_str().to_string()).collect::<Vec<_>>()
+        }
+        sent => panic!("{sent:?}"),
+    };
+    assert_eq!(ignored(&mut talk, Request::Ignore(Some(text("ann")))), ["ann"]);
+    let sent = talk.asks(ANN, nick("anna"));
+    let changes = sent.into_iter().filter_map(|outcome| match outcome {
+        Outcome::Submitted(_, author, change, receipt) => Some((author, change, receipt)),
+        _ => None,
+    });
+    let changes: Vec<_> = changes.collect();
+    assert_eq!(ignored(&mut talk, Request::Unignore(text("anna"))), ["ann"]);
+    assert_eq!(changes.len(), 1);
+    for (author, change, receipt) in changes {
+        talk.commits("lobby", Placed { change, order: Order::Unnumbered, author, receipt });
+    }
+    assert_eq!(ignored(&mut talk, Request::Ignore(None)), ["ann"]);
+    // A client of another process is followed when its change comes.
+    let change = Change::Renamed { by: EVE, from: name("ann"), to: name("eva"), count: 2 };
+    talk.commits("lobby", Placed { change, order: Order::Unnumbered, author: None, receipt: false });
+    assert_eq!(ignored(&mut talk, Request::Ignore(None)), ["ann", "eva"]);
 }

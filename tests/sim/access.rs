@@ -1250,3 +1250,91 @@ fn each_connection_of_a_banned_address_counts_as_refused_once() {
     }
     guarded.stage.end();
 }
+
+fn tab_of_an_address_with_too_many_failed_logins_is_sent_that_reason() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let open = |stage: &mut Stage, token: &str| {
+        let wire = stage.connect_http_from("10.0.0.1", WIDE);
+        stage.send(wire, handshake(&format!("/ws?room=lobby&token={token}"), "").as_bytes());
+        stage.run();
+        let mut tab = Socket::upgraded(stage, wire);
+        let sent =
+            tab.frames(stage).into_iter().map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned());
+        sent.collect::<Vec<_>>().concat()
+    };
+    for number in 0..5 {
+        let sent = open(stage, "wrong");
+        assert!(sent.contains(r#""code":"login_failed""#), "{number}: {sent}");
+    }
+    for token in ["m", "wrong"] {
+        let sent = open(stage, token);
+        assert!(sent.contains(r#""code":"too_many_logins""#) && !sent.contains("login_failed"), "{sent}");
+        assert!(!sent.contains(r#""type":"login""#) && !sent.contains(r#""type":"joined""#), "{sent}");
+    }
+    stage.pass(Duration::from_secs(2));
+    let sent = open(stage, "m");
+    assert!(sent.contains(r#""type":"login","name":"mod""#), "{sent}");
+    guarded.stage.end();
+}
+
+#[test]
+fn guest_that_is_banned_by_name_is_sent_the_ban_once_and_its_address_is_banned() {
+    let mut guarded = Guarded::new("");
+    let stage = &mut guarded.stage;
+    let moderator = member_of(stage);
+    let line = stage.connect_from(Some("10.0.0.1"), WIDE);
+    stage.say(line, "eve");
+    stage.run();
+    let from = |stage: &mut Stage, address: &str, name: &str| {
+        let wire = stage.connect_http_from(address, WIDE);
+        stage.send(wire, handshake(&format!("/ws?name={name}&room=lobby"), "").as_bytes());
+        stage.run();
+        Socket::upgraded(stage, wire)
+    };
+    let mut neighbour = from(stage, "10.0.0.1", "dan");
+    let mut tab = from(stage, "10.0.0.2", "zoe");
+    stage.say(moderator, "/ban eve 1h spam");
+    stage.say(moderator, "/ban zoe 1h spam");
+    let (sent, beside) = (tab.texts(stage).concat(), neighbour.texts(stage).concat());
+    for sent in [&sent, &beside] {
+        assert_eq!(sent.matches("mod has banned you for 60 min: spam").count(), 1, "{sent}");
+    }
+    // The numbers of members fall.
+    let counts =
+        sent.split(r#""type":"left""#).skip(1).map(|event| &event[event.find("count").expect("a count")..]);
+    let counts: Vec<&str> = counts.map(|count| &count[..8]).collect();
+    assert_eq!(counts, [r#"count":3"#, r#"count":2"#], "{sent}");
+    let read = stage.text(line);
+    assert_eq!(read.matches("mod has banned you for 60 min: spam").count(), 1, "{read}");
+    let shown = stage.text(moderator);
+    for name in ["eve", "dan", "zoe"] {
+        assert_eq!(shown.matches(&format!("{name} left")).count(), 1, "{name}: {shown}");
+    }
+    for address in ["10.0.0.1", "10.0.0.2"] {
+        let again = stage.connect_from(Some(address), WIDE);
+        stage.run();
+        stage.expect_contains(again, "a moderator has banned you");
+    }
+    guarded.stage.end();
+}
+
+#[test]
+fn guest_that_had_to_log_in_stays_after_a_reload_opens_the_chat() {
+    let closed = format!("access = \"login\"\n{SECTIONS}");
+    let mut guarded = Guarded::with(&closed, "--name-timeout 20s --ping-interval 2h");
+    let mut tab = Socket::open(&mut guarded.stage, "/ws?room=lobby");
+    let mut gone = Socket::open(&mut guarded.stage, "/ws?room=lobby");
+    guarded.stage.world().end(gone.wire);
+    assert!(tab.texts(&mut guarded.stage).concat().contains("login_required"));
+    guarded.reload(SECTIONS);
+    tab.say(&mut guarded.stage, r#"{"type":"join","room":"lobby"}"#);
+    guarded.stage.pass(Duration::from_secs(60));
+    let sent = tab.texts(&mut guarded.stage).concat();
+    assert!(sent.contains(r#""type":"joined""#) && !sent.contains("bye"), "{sent}");
+    // Guests of a chat that closes again leave at once.
+    guarded.reload(&closed);
+    assert_eq!(tab.closed(&mut guarded.stage).1, "you did not log in in time. connect again to try again");
+    gone.frames(&guarded.stage);
+    guarded.stage.end();
+}

@@ -97,6 +97,38 @@ fn sse_client_whose_room_can_no_longer_be_opened_is_closed() {
 }
 
 #[test]
+fn sse_client_that_may_not_read_its_room_any_more_is_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, ACCOUNT).expect("a file");
+    let mut cluster = Cluster::new(1, &format!("--config {}", file.display()));
+    let bob = cluster.join(0, "bob");
+    let paths = ["/rooms/staff/events", "/rooms/lobby/events?token=a", "/rooms/dev/events"];
+    let wires = paths.map(|_| cluster.stage(0).connect_http());
+    // The rules change after the requests were accepted, and before Redis has answered.
+    while_stalled(&mut cluster, |cluster| {
+        for (wire, path) in wires.into_iter().zip(paths) {
+            cluster.stage(0).send(wire, get(path).as_bytes());
+        }
+        cluster.run();
+        fs::write(&file, "[rooms.staff]\nenter = \"user\"\n").expect("a file");
+        cluster.stage(0).world().signal(Signal::Reload);
+    });
+    for text in ["one", "two", "three"] {
+        cluster.say(bob, text);
+    }
+    cluster.run();
+    let ends = ["you may not be in this room any more", "the login has failed"];
+    for (wire, end) in wires.into_iter().zip(ends.map(Some).into_iter().chain([None])) {
+        let answer = String::from_utf8_lossy(cluster.stage(0).raw(wire)).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("three"), "{answer}");
+        assert_eq!(answer.contains("event: bye"), end.is_some(), "{answer}");
+        assert!(end.is_none_or(|end| answer.contains(end)), "{answer}");
+    }
+    cluster.end();
+}
+
+#[test]
 fn one_of_two_simultaneous_claims_to_look_alikes_wins() {
     for names in [["ann", "ann"], ["ann", "аnn"], ["Ivan", "lvan"]] {
         let mut cluster = Cluster::new(2, "");

@@ -173,3 +173,24 @@ fn limits_of_rooms_and_of_arrivals_change_at_once() {
     assert!(texts[1].contains("welcome") && texts[2].contains("too many new connections"), "{texts:?}");
     server.stage.end();
 }
+
+#[test]
+fn history_of_a_room_is_evicted_by_the_new_rules_alone() {
+    let mut server = Reloadable::new("", "--rate off --announce-max 0");
+    let ann = server.stage.join("ann");
+    (0..9).for_each(|number| server.stage.say(ann, &format!("{number}")));
+    server.stage.run();
+    for (file, shown) in [
+        ("history = 3\n[rooms.lobby]\nhistory = 8", 8),
+        // The other way round, the room loses its own number.
+        ("history = 7", 7),
+        ("history = 1\n[rooms.lobby]\nhistory = 6", 6),
+        ("history = 9\n[rooms.lobby]\nhistory = 5", 5),
+    ] {
+        server.reload(file);
+        let wire = server.stage.join(&format!("bob-{shown}"));
+        assert_eq!(server.stage.text(wire).matches("ann: ").count(), shown, "{file}");
+    }
+    server.reload("history-memory = 0");
+    server.stage.end();
+}

@@ -9,9 +9,9 @@ use data_encoding::BASE64URL_NOPAD;
 use ring::hmac;
 use tempfile::TempDir;
 
-use crate::socket::{CLOSE, Socket};
+use crate::socket::{CLOSE, Socket, handshake};
 use crate::stage::Stage;
-use crate::web::{ask, get};
+use crate::web::{ask, ask_once, get, post};
 use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,12 +30,17 @@ struct Trusting {
 
 impl Trusting {
     fn new() -> Trusting {
+        Trusting::with("")
+    }
+
+    /// A server with further flags.
+    fn with(flags: &str) -> Trusting {
         let folder = tempfile::tempdir().expect("a folder");
         let (config, key) = (folder.path().join("chinwag.toml"), folder.path().join("key"));
         fs::write(&key, KEY).expect("a file");
         fs::write(&config, CONFIG).expect("a file");
         // The virtual sockets answer no ping.
-        let flags = format!("--rate off --ping-interval 2h --config {}", config.display());
+        let flags = format!("--rate off --ping-interval 2h --config {} {flags}", config.display());
         Trusting { stage: Stage::new(&flags), folder }
     }
 
@@ -272,5 +277,73 @@ fn line_client_whose_token_names_rooms_has_one_of_them_as_its_home() {
     let nowhere = trusting.token_with("cy", 60, r#","rooms":{}"#);
     let line = trusting.login(&nowhere);
     trusting.stage.expect_contains(line, "-- you may not");
+    trusting.stage.end();
+}
+
+#[test]
+fn web_token_whose_subject_looks_like_an_account_is_refused_at_every_listener() {
+    let mut trusting = Trusting::new();
+    let bob = trusting.stage.join("bob");
+    // The first letter is Cyrillic.
+    let token = trusting.token("аnn", 600);
+    let line = trusting.login(&token);
+    trusting.stage.expect_contains(line, "the name or the token is wrong");
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let requests = [
+        post("/rooms/lobby/messages", &bearer, "hi"),
+        post("/rooms/lobby/messages?from=zoe", &bearer, "hi"),
+        get(&format!("/rooms/members/events?token={token}")),
+        handshake(&format!("/raw/lobby?token={token}"), ""),
+        get("/rooms/members/messages").replacen("Host:", &format!("{bearer}Host:"), 1),
+    ];
+    for request in requests {
+        let answer = ask_once(&mut trusting.stage, &request);
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{request} {answer}");
+    }
+    let mut json = trusting.open("/ws?room=lobby&", &token);
+    let sent = json.texts(&mut trusting.stage).concat();
+    assert!(sent.contains("login_failed") && !sent.contains("joined"), "{sent}");
+    assert!(!trusting.stage.text(bob).contains(": hi"));
+    trusting.stage.end();
+}
+
+#[test]
+fn web_token_that_expires_in_the_queue_does_not_log_in() {
+    let mut trusting = Trusting::with("--max-clients 1");
+    let bob = trusting.stage.join("bob");
+    let token = trusting.token("bea", 60);
+    let mut json = trusting.open("/ws?room=lobby&", &token);
+    let mut raw = trusting.open("/raw/lobby?", &token);
+    trusting.pass(61);
+    trusting.stage.say(bob, "/quit");
+    trusting.pass(20);
+    let sent = json.texts(&mut trusting.stage).concat();
+    assert!(sent.contains("login_failed") && !sent.contains(r#""type":"login""#), "{sent}");
+    assert_eq!(raw.closed(&mut trusting.stage).0, 1008);
+    trusting.stage.end();
+}
+
+#[test]
+fn mute_of_an_account_of_another_application_is_lifted_while_it_is_away() {
+    let mut trusting = Trusting::new();
+    let tokens = [("kim", ""), ("mod", r#","role":"moderator""#)];
+    let [kim, moderator] = tokens.map(|(name, role)| trusting.token_with(name, 3_600, role));
+    let (line, moderator) = (trusting.login(&kim), trusting.login(&moderator));
+    let ask = |trusting: &mut Trusting, request: &str, answer: &str| {
+        trusting.stage.unread(moderator);
+        trusting.stage.say(moderator, request);
+        trusting.stage.run();
+        let lines = trusting.stage.unread(moderator);
+        assert!(lines.iter().any(|line| line == answer), "{request}: {lines:?}");
+    };
+    ask(&mut trusting, "/mute kim", "-- kim is muted until a moderator lifts it");
+    trusting.stage.say(line, "/quit");
+    trusting.stage.run();
+    ask(&mut trusting, "/unmute KIM", "-- kim may speak again");
+    ask(&mut trusting, "/unmute kim", "-- nobody is called kim. /who lists the names");
+    let line = trusting.login(&kim);
+    trusting.stage.say(line, "hi");
+    trusting.stage.run();
+    trusting.stage.expect_contains(moderator, "kim: hi");
     trusting.stage.end();
 }
