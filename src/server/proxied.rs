@@ -143,8 +143,7 @@ impl<N: Net> Server<N> {
         if self.roster.take_arrival(host, self.now.moment) {
             return None;
         }
-        self.metrics.refused += 1;
-        self.log_refusal(Some(token), host, CloseReason::TooManyArrivals);
+        self.record_refusal(Some(token), host, CloseReason::TooManyArrivals);
         Some(CloseReason::TooManyArrivals)
     }
 }

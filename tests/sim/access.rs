@@ -1229,7 +1229,10 @@ fn mistyped_time_of_a_ban_or_mute_is_an_error_and_not_an_endless_one() {
     stage.say(moderator, "/ban eve 10m 2 warnings");
     stage.run();
     assert!(stage.text(eve).contains("banned you for 10 min: 2 warnings"), "{}", stage.text(eve));
+    guarded.stage.end();
+}
 
+#[test]
 fn each_connection_of_a_banned_address_counts_as_refused_once() {
     let mut guarded = Guarded::new("");
     let stage = &mut guarded.stage;
@@ -1251,6 +1254,7 @@ fn each_connection_of_a_banned_address_counts_as_refused_once() {
     guarded.stage.end();
 }
 
+#[test]
 fn tab_of_an_address_with_too_many_failed_logins_is_sent_that_reason() {
     let mut guarded = Guarded::new("");
     let stage = &mut guarded.stage;
