@@ -30,7 +30,7 @@ fn each_reason_of_an_outage_is_logged_once_with_the_command_and_without_the_text
         let down = link_lines();
         let [down] = &down[..] else { panic!("{down:?}") };
         assert!(down.starts_with(&format!("WARN redis down address=redis:6379 reason=\"{FULL}")), "{down}");
-        assert!(down.ends_with(r#" command="change of lobby""#), "{down}");
+        assert!(down.ends_with(r##" command="change of #lobby""##), "{down}");
         // The new sessions fail for another reason.
         cluster.redis.refuse("HSET", Some(FROZEN));
         cluster.pass(20 * SECOND);
