@@ -11,7 +11,7 @@
 //! - `fanout` queues the output of the chat, and `catch_up` the messages that a client has missed.
 //! - `flush` writes, and `coalesce` decides how many outboxes at a time.
 //! - `close` closes connections, and `linger` keeps their sockets until the kernel has sent the last bytes.
-//! - `accept` admits connections, `reload` reads the configuration again, and `end` stops the server.
+//! - `accept` admits connections, `refuse` turns others away, `reload` reads the configuration again, and `end` stops the server.
 //! - `holdings` lists all tables for the tests.
 //!
 //! All of it is generic over the network, so that tests run it on a virtual one.
@@ -34,6 +34,7 @@ mod naming;
 mod order;
 mod proxied;
 mod questions;
+mod refuse;
 mod reload;
 mod submit;
 mod turn;

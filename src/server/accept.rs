@@ -157,6 +157,11 @@ impl Admission {
         &self.addresses
     }
 
+    /// The same, to be changed.
+    pub fn addresses_mut(&mut self) -> &mut Addresses {
+        &mut self.addresses
+    }
+
     /// The number of admitted clients.
     pub fn clients(&self) -> usize {
         self.quotas.taken(Quota::Client)
@@ -391,13 +396,6 @@ impl<N: Net> Server<N> {
         evicted.into_iter().for_each(|token| self.evict(token));
     }
 
-    /// The reason to refuse a new connection of an address, whatever the number of its open ones. It counts as an arrival.
-    pub(super) fn refusal_of(&mut self, host: Host) -> Option<CloseReason> {
-        let is_within_rate = self.roster.take_arrival(host, self.now.moment);
-        let too_many = (!is_within_rate).then_some(CloseReason::TooManyArrivals);
-        self.ban_of(host).or(too_many)
-    }
-
     /// Admits, queues or refuses a connection that asks to be a client by HTTP. `arrival` is its request.
     pub(super) fn receive_arrival(&mut self, token: Token, arrival: Box<Arrival>) {
         self.roster.record_idle(token, None);
@@ -446,38 +444,6 @@ impl<N: Net> Server<N> {
         self.admission.moved = true;
         let (waiting, clients) = (self.admission.queue.len(), self.admission.clients());
         log::info!("wait id={id} peer={peer} waiting={waiting} clients={clients}");
-    }
-
-    /// Sends a connection the reason for which it is refused, and closes it.
-    pub(super) fn refuse(&mut self, token: Token, reason: CloseReason) {
-        let Some(connection) = self.roster.live(token) else {
-            return;
-        };
-        let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
-        self.record_refusal(Some(token), host, reason);
-        if is_http {
-            self.send_refusal(token, reason);
-        }
-        self.roster.close(token, reason);
-    }
-
-    /// Counts the refusal of a connection, and logs at most one a second for each address. An aborted connection has no token.
-    pub(super) fn record_refusal(&mut self, token: Option<Token>, peer: Host, reason: CloseReason) {
-        self.metrics.refused += 1;
-        let Some(others) = self.admission.addresses.record_refusal(peer, self.now.moment) else {
-            // It was counted, and is logged with the next one.
-            return;
-        };
-        let id = token.map_or_else(|| "-".to_string(), |token| token.serial.to_string());
-        let (reason, clients) = (reason.as_str(), self.admission.clients());
-        log::info!("refuse id={id} peer={peer} reason={reason} others={others} clients={clients}");
-    }
-
-    /// Logs the refusals that were counted and not logged.
-    pub(super) fn log_refusals(&mut self) {
-        for (peer, others) in self.admission.addresses.take_refusals(self.now.moment) {
-            log::info!("refuse peer={peer} others={others} clients={}", self.admission.clients());
-        }
     }
 
     /// Makes a connection a client of the chat.
