@@ -151,7 +151,8 @@ impl<S> Connection<S> {
     /// Changes the state, and nothing else. This is the only place that does.
     ///
     /// # Panics
-    /// In debug builds, if the state comes before the present one in the order of states, or its quota is another than the connection's.
+    /// In debug builds, if the state comes before the present one in the order of states, or its quota is another than the
+    /// connection's.
     pub fn set_state(&mut self, state: State) {
         let (before, after) = (self.rules(), state.rules(self.dialect));
         debug_assert!(before.rank <= after.rank, "{state:?} after {:?}", self.state);

@@ -419,9 +419,9 @@ mod tests {
 
     #[test]
     fn name_with_an_address_in_use_is_refused_and_lacking_addresses_are_left_out() {
-        // `localhost` has one or two addresses. The first one is in use, on a port that was free.
-        let first = "localhost:0".to_socket_addrs().unwrap().next().unwrap();
-        let taken = open_tcp(first).unwrap();
+        // `localhost` has one or two addresses. The first one of this machine is in use, on a port that was free.
+        let taken =
+            "localhost:0".to_socket_addrs().unwrap().find_map(|address| open_tcp(address).ok()).unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = listeners(&format!("--line localhost:{port}")).unwrap_err();
         assert!(error.contains("choose another --line"), "{error}");

@@ -290,12 +290,12 @@ impl<N: Net> Server<N> {
     }
 
     /// Refuses a connection because of its address, before its first request.
-    pub(super) fn send_refusal(&mut self, token: Token, reason: CloseReason) {
+    pub(super) fn send_refusal(&mut self, token: Token, reason: CloseReason, follows: AfterHead) {
         let response = match reason {
             CloseReason::Banned => web::banned(),
             _ => web::too_many_connections(reason),
         };
-        self.send_response(token, &response, None, AfterHead::Body, true);
+        self.send_response(token, &response, None, follows, true);
     }
 
     /// Queues a response with the fields for `origin` and the date (RFC 9110, 6.6.1).

@@ -4,7 +4,7 @@
 //! another client. So the client's address counts the connection from the request to the response. If it has become a client of the
 //! chat, its address counts it to the end.
 
-use ::http::StatusCode;
+use ::http::{Method, StatusCode};
 
 use super::Server;
 use super::turn::{NextStep, QUEUED_INBOX_BYTES};
@@ -90,6 +90,7 @@ impl<N: Net> Server<N> {
         let Some(proxy) = self.admission.proxy_of(token) else {
             return true;
         };
+        let follows = AfterHead::of(request.method() == Method::HEAD);
         let host = match client_of(request.headers(), |address| self.admission.is_trusted(Peer::Ip(address)))
         {
             ForwardedFor::Absent => proxy.into(),
@@ -98,7 +99,7 @@ impl<N: Net> Server<N> {
                 log::debug!("forwarded address not usable id={} proxy={}", token.serial, ShownPeer(proxy));
                 if self.fanout.chat().access().bans().has_networks() {
                     // A banned client must not escape by a field of its own.
-                    self.refuse_unknown(token);
+                    self.refuse_unknown(token, follows);
                     return false;
                 }
                 Host::behind(proxy, None)
@@ -111,18 +112,18 @@ impl<N: Net> Server<N> {
         match self.admission.move_claim(connection, host, ban) {
             Moved::Admitted => true,
             Moved::Refused(reason) | Moved::Aborted(reason) => {
-                self.refuse(token, reason);
+                self.refuse_request(token, reason, follows);
                 false
             }
         }
     }
 
     /// Refuses a request whose address is not known, while addresses are banned.
-    fn refuse_unknown(&mut self, token: Token) {
+    fn refuse_unknown(&mut self, token: Token, follows: AfterHead) {
         let text = "the proxy's X-Forwarded-For and Forwarded fields are malformed or differ: let it set one and \
             remove the other";
         let response = web::error(StatusCode::BAD_REQUEST, "bad_forwarded", text);
-        self.respond(token, &response, None, AfterHead::Body, true);
+        self.respond(token, &response, None, follows, true);
     }
 
     /// Ends what [`Server::follow_request`] began, since the response is queued.

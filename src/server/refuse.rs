@@ -1,6 +1,7 @@
 //! Refusals: connections that are not admitted are sent the reason, counted, and logged at most once a second for each address.
 
 use super::Server;
+use crate::codec::http::AfterHead;
 use crate::host::Host;
 use crate::net::{Net, Token};
 use crate::protocol::{CloseReason, Dialect};
@@ -13,15 +14,20 @@ impl<N: Net> Server<N> {
         self.ban_of(host).or(too_many)
     }
 
-    /// Sends a connection the reason for which it is refused, and closes it.
+    /// Sends a connection the reason for which it is refused, and closes it. It has sent no request.
     pub(super) fn refuse(&mut self, token: Token, reason: CloseReason) {
+        self.refuse_request(token, reason, AfterHead::Body);
+    }
+
+    /// The same as the response to a request.
+    pub(super) fn refuse_request(&mut self, token: Token, reason: CloseReason, follows: AfterHead) {
         let Some(connection) = self.roster.live(token) else {
             return;
         };
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
         self.record_refusal(Some(token), host, reason);
         if is_http {
-            self.send_refusal(token, reason);
+            self.send_refusal(token, reason, follows);
         }
         self.roster.close(token, reason);
     }

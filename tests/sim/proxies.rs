@@ -309,3 +309,19 @@ fn queued_client_behind_a_proxy_loses_no_input_however_much_follows_its_header()
         }
     }
 }
+
+#[test]
+fn head_request_behind_a_proxy_is_refused_without_a_body() {
+    let mut stage = Stage::new("--trust-proxy 10.9.0.1 --max-per-ip 1");
+    let taken = stage.connect_http_from("10.9.0.1", WIDE);
+    let stream = forwarded(&get("/rooms/lobby/events"), "192.0.2.1");
+    ask(&mut stage, taken, &stream);
+    for (method, is_empty) in [("HEAD", true), ("GET", false)] {
+        let wire = stage.connect_http_from("10.9.0.1", WIDE);
+        let request = forwarded(&get("/rooms").replacen("GET", method, 1), "192.0.2.1");
+        let answer = ask(&mut stage, wire, &request);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(head.starts_with("HTTP/1.1 429 ") && body.is_empty() == is_empty, "{answer}");
+    }
+    stage.end();
+}
