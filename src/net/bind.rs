@@ -151,24 +151,24 @@ fn open_address(address: &Address, flag: &str, mode: Option<UnixMode>) -> Result
     match address {
         Address::None => Ok(Vec::new()),
         Address::Unix(path) => Ok(vec![open_unix(path, mode).map_err(failed)?]),
-        Address::Tcp(name) => {
-            let (mut opened, mut lacking) = (Vec::new(), io::Error::from(ErrorKind::AddrNotAvailable));
-            for address in name.to_socket_addrs().map_err(failed)? {
-                match open_tcp(address) {
-                    Ok(listener) => opened.push(Listener::Tcp(listener)),
-                    // Clients would reach another server, or none, under one of the addresses of the name.
-                    Err(error)
-                        if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) =>
-                    {
-                        return Err(failed(error));
-                    }
-                    // A name may have addresses that this machine lacks (`localhost` without IPv6), so one is enough.
-                    Err(error) => lacking = error,
-                }
+        Address::Tcp(name) => open_all(name.to_socket_addrs().map_err(failed)?).map_err(failed),
+    }
+}
+
+/// Opens the addresses of a name. It may have addresses that this machine lacks (`localhost` without IPv6), so one is enough.
+fn open_all(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<Listener>> {
+    let (mut opened, mut lacking) = (Vec::new(), io::Error::from(ErrorKind::AddrNotAvailable));
+    for address in addresses {
+        match open_tcp(address) {
+            Ok(listener) => opened.push(Listener::Tcp(listener)),
+            // Clients would reach another server, or none, under one of the addresses of the name.
+            Err(error) if matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {
+                return Err(error);
             }
-            if opened.is_empty() { Err(failed(lacking)) } else { Ok(opened) }
+            Err(error) => lacking = error,
         }
     }
+    if opened.is_empty() { Err(lacking) } else { Ok(opened) }
 }
 
 /// The error with advice for the user.
@@ -419,13 +419,16 @@ mod tests {
 
     #[test]
     fn name_with_an_address_in_use_is_refused_and_lacking_addresses_are_left_out() {
-        // `localhost` has one or two addresses. The first one of this machine is in use, on a port that was free.
-        let taken =
-            "localhost:0".to_socket_addrs().unwrap().find_map(|address| open_tcp(address).ok()).unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let error = listeners(&format!("--line localhost:{port}")).unwrap_err();
-        assert!(error.contains("choose another --line"), "{error}");
-        assert!(!listeners("--line localhost:0").unwrap().is_empty());
+        let taken = open_tcp(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        // Documentation uses this address (RFC 5737), and no machine has it.
+        let lacking = SocketAddr::from(([203, 0, 113, 1], 0));
+        let in_use = taken.local_addr().unwrap();
+        for addresses in [[in_use, free], [free, in_use]] {
+            assert_eq!(open_all(addresses.into_iter()).unwrap_err().kind(), ErrorKind::AddrInUse);
+        }
+        assert_eq!(open_all([lacking, free].into_iter()).unwrap().len(), 1);
+        assert_eq!(open_all([lacking].into_iter()).unwrap_err().kind(), ErrorKind::AddrNotAvailable);
     }
 
     #[test]
