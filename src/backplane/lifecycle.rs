@@ -8,6 +8,7 @@ use super::access::TableRead;
 use super::command::SCRIPTS;
 use super::connections::{self, ConnectionPair};
 use super::queue::LinkCommand;
+use super::reply::PROBE;
 use super::rooms::Following;
 use super::{Backplane, DISCONNECTED_AFTER, HEARTBEAT_INTERVAL, LinkAction, RedisConnection};
 use crate::config::RedisAddress;
@@ -301,9 +302,9 @@ impl Backplane {
         self.counts.errors += 1;
         let mut refused = self.queue.oldest().filter(|_| connection == RedisConnection::Commands).cloned();
         self.fail(error, refused.as_ref(), now.moment);
-        if let Some(LinkCommand::Publish { if_unreceived, .. }) = &mut refused {
-            // The end of the session has sent the sender an error.
-            *if_unreceived = None;
+        if let Some(LinkCommand::Publish { payload, if_unreceived, .. }) = &mut refused {
+            // The end of the session has sent the sender an error. So the next sessions only try whether Redis accepts it.
+            (*payload, *if_unreceived) = (PROBE.into(), None);
         }
         self.refused = refused.filter(|command| !command.is_repeated()).or(self.refused.take());
         // The rest of an error is for the log only.

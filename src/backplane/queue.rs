@@ -173,12 +173,14 @@ impl LinkCommand {
         }
     }
 
-    /// Whether each session sends such a command by itself, even after clients were told that the link is down.
+    /// Whether each session sends such a command or one with its effect by itself, even after clients were told that the link is
+    /// down.
     pub fn is_repeated(&self) -> bool {
-        use LinkCommand::{Ask, Barrier, Hello, Load, Members, Record, Submit, Sync, Table};
+        use LinkCommand::{Ask, Barrier, Hello, Load, Members, Record, Release, Submit, Sync, Table};
         match self {
             Load(_) | Hello | Members { .. } | Sync(_) | Barrier | Submit(_) => true,
-            Table(_) | Record { .. } => true,
+            // `hello` frees all names, and the client may have taken this one again since.
+            Table(_) | Record { .. } | Release { .. } => true,
             Ask { question, .. } => matches!(question, Question::Claim { .. }),
             _ => false,
         }

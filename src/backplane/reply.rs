@@ -16,8 +16,8 @@ use super::command::SCRIPTS;
 use super::queue::{ConfirmedChange, Submission};
 use super::rooms::FollowedRoom;
 
-/// The payload by which `hello` tries to publish.
-const PROBE: &[u8] = b"chinwag probe -";
+/// The payload that only tries whether Redis accepts a publication. `hello` publishes one, too.
+pub const PROBE: &str = "chinwag probe -";
 
 pub fn bytes(reply: &Reply) -> Option<&[u8]> {
     match reply {
@@ -95,7 +95,7 @@ impl Backplane {
             Incoming::Message { channel, payload } => match self.room_of(&channel) {
                 Some(room) => self.handle_room_payload(&room, payload, now),
                 // Each session tries to publish.
-                None if payload == PROBE => {}
+                None if payload == PROBE.as_bytes() => {}
                 None if payload == CHANGED => self.handle_changed(),
                 None => {
                     let is_known = self.handle_process_payload(&payload).is_some();

@@ -324,3 +324,40 @@ fn refused_right_in_lower_case_words_is_not_shown_to_strangers() {
     three.expect_one_chat();
     three.cluster.end();
 }
+
+#[test]
+fn name_that_a_client_has_taken_back_is_not_freed_by_a_refused_command() {
+    let mut three = Three::new("");
+    // The claim of the new name is executed; freeing the old one is refused.
+    three.cluster.redis.refuse("HDEL", Some("LOADING Redis is loading the dataset in memory"));
+    three.cluster.say(three.ann, "/nick zoe");
+    three.cluster.run();
+    three.cluster.redis.set_loading(true);
+    three.cluster.pass(10 * SECOND);
+    three.cluster.say(three.ann, "/nick ann");
+    three.cluster.redis.refuse("HDEL", None);
+    three.cluster.redis.set_loading(false);
+    three.cluster.pass(10 * SECOND);
+    three.cluster.unread(three.far);
+    three.cluster.say(three.far, "/nick ann");
+    three.cluster.expect(three.far, &["-- the name ann is taken"]);
+    three.expect_one_chat();
+    three.cluster.end();
+}
+
+#[test]
+fn private_message_that_is_refused_and_reported_does_not_arrive_later() {
+    let mut three = Three::new("");
+    let channel = "chinwag:@00000000000007d0";
+    three.cluster.redis.refuse_name(channel, Some("NOPERM no permissions to access a channel"));
+    three.cluster.say(three.ann, "/msg far psst");
+    three.cluster.pass(10 * SECOND);
+    let lines = three.cluster.unread(three.ann);
+    assert!(lines.iter().any(|line| line.contains("nobody is called far")), "{lines:?}");
+    three.cluster.redis.refuse_name(channel, None);
+    three.cluster.pass(15 * SECOND);
+    let lines = three.cluster.unread(three.far);
+    assert!(!lines.iter().any(|line| line.contains("psst")), "{lines:?}");
+    three.expect_one_chat();
+    three.cluster.end();
+}
