@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::access::{Ban, Login, LoginToken, Role};
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, RoomName, Text, TypedName};
 
 pub use close::CloseReason;
 pub use exchange::{
@@ -85,7 +85,7 @@ pub enum Request {
     /// Relay a program's message to the other raw clients of the room. All other members receive it too if it is text.
     Relay(Payload),
     Private {
-        to: Text,
+        to: TypedName,
         text: Text,
         receipt: bool,
     },
@@ -127,12 +127,12 @@ pub enum Request {
     },
     Moderate(Moderation),
     /// Ask about a client.
-    Whois(Text),
+    Whois(TypedName),
     /// Send a text to the client of the last private message.
     Answer(Text),
     /// Leave out messages under that name; `None`: list the names.
-    Ignore(Option<Text>),
-    Unignore(Text),
+    Ignore(Option<TypedName>),
+    Unignore(TypedName),
     /// Tell the senders of private messages that the client is away; `None`: that it is back.
     Away(Option<Text>),
     Quit(Option<Text>),
@@ -175,8 +175,20 @@ impl Request {
     }
 }
 
-/// Longest topic of a room, in bytes.
-pub const TOPIC_MAX_BYTES: usize = crate::access::TOPIC_MAX_BYTES;
+/// The longest text that the server keeps for a client: a topic, an away text, or the reason of a ban. In bytes.
+pub const KEPT_TEXT_MAX_BYTES: usize = crate::access::TOPIC_MAX_BYTES;
+
+/// Parses a text that the server keeps; `None` if it is blank. `what` is its name in an error: "a topic".
+///
+/// # Errors
+/// [`Problem::BadRequest`]: it is too long.
+pub fn kept_text(what: &str, raw: &str) -> Result<Option<Text>, Problem> {
+    let text = Text::clean(raw);
+    match text.as_ref().is_some_and(|text| text.as_str().len() > KEPT_TEXT_MAX_BYTES) {
+        true => Err(Problem::BadRequest(format!("{what} has at most {KEPT_TEXT_MAX_BYTES} bytes"))),
+        false => Ok(text),
+    }
+}
 
 /// A new topic of a room; `None` removes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -188,11 +200,7 @@ impl Topic {
     /// # Errors
     /// [`Problem::BadRequest`]: it is too long.
     pub fn parse(raw: &str) -> Result<Topic, Problem> {
-        let text = Text::clean(raw);
-        match text.as_ref().is_some_and(|text| text.as_str().len() > TOPIC_MAX_BYTES) {
-            true => Err(Problem::BadRequest(format!("a topic has at most {TOPIC_MAX_BYTES} bytes"))),
-            false => Ok(Topic(text)),
-        }
+        kept_text("a topic", raw).map(Topic)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Validated text: [`Text`], [`Name`], [`RoomName`].
+//! Validated text: [`Text`], [`Name`], [`TypedName`], [`RoomName`].
 //!
 //! Each is parsed once, where input enters, and its type guarantees that it is safe to print on a terminal and within its
 //! length. No other module checks again.
@@ -7,6 +7,7 @@ mod invisible;
 mod looks;
 mod name;
 mod room;
+mod typed;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,6 +16,7 @@ pub use invisible::is_ignorable;
 pub use looks::{Looks, fold};
 pub use name::{GUEST_PREFIX, Name, NameError};
 pub use room::{RoomName, RoomNameError};
+pub use typed::TypedName;
 
 /// The longest name of a client or a room, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 32;
@@ -39,10 +41,6 @@ impl Text {
         let lines: Vec<_> = raw.split('\n').map(clean).collect();
         let text = lines.join("\n");
         (!text.trim().is_empty()).then(|| Text(text.trim_end_matches('\n').into()))
-    }
-
-    pub fn of_name(name: &Name) -> Text {
-        Text(name.as_str().into())
     }
 
     /// The text with a space for each line end.

@@ -8,7 +8,7 @@ use crate::codec::json;
 use crate::protocol::{
     ForwardedAnswer, ForwardedBy, ForwardedRequest, Moderation, Moderator, Outcome, Problem, Whois,
 };
-use crate::text::{Name, Text};
+use crate::text::{Name, Text, TypedName};
 
 use super::command::hex;
 use super::entry::to_json;
@@ -91,7 +91,10 @@ pub fn decode_request(raw: &str) -> Option<(ForwardedBy, ForwardedRequest)> {
     let from = ForwardedBy { process: u64::from_str_radix(process, 16).ok()?, ask: ask.parse().ok()? };
     let fields: ForwardedFields = serde_json::from_str(raw).ok()?;
     let request = match &*fields.kind {
-        "whois" => ForwardedRequest::Whois { name: Text::clean(&fields.name)?, with_address: fields.address },
+        "whois" => ForwardedRequest::Whois {
+            name: TypedName::parse(&fields.name).ok()?,
+            with_address: fields.address,
+        },
         kind => ForwardedRequest::Moderate {
             by: Moderator { name: Name::of_remote(&fields.by?)?, role: fields.role?.parse().ok()? },
             moderation: json::moderation(kind, raw).ok()?,
@@ -149,7 +152,7 @@ impl OutcomeFields {
         let text = |text: Option<String>| text.as_deref().and_then(Text::clean);
         Some(match self.error.as_deref() {
             Some("role_too_high") => Err(Problem::RoleTooHigh { name: name()?, role: role()? }),
-            Some("nobody") => Err(Problem::NoSuchClient(text(self.name)?)),
+            Some("nobody") => Err(Problem::NoSuchClient(TypedName::parse(&self.name?).ok()?)),
             Some("not_muted") => Err(Problem::NotMuted(name()?)),
             Some("cant_moderate") => Err(Problem::CantModerate(self.text?)),
             Some("filtered") => Err(Problem::Filtered),

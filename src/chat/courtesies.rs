@@ -3,7 +3,7 @@
 use super::ids::ClientId;
 use super::{Chat, Ctx};
 use crate::protocol::{Event, ForwardedBy, Holder, LocalEvent, Problem, UniqueId, Whois};
-use crate::text::{Name, Text};
+use crate::text::{Name, Text, TypedName};
 
 /// The state of a client for `/away` and `/reply`.
 #[derive(Default, Debug)]
@@ -38,7 +38,7 @@ impl Chat {
         if last.id.process != self.process && !ctx.facts.holder.as_ref().is_some_and(is_last) {
             return Err(Problem::NobodyToAnswer);
         }
-        self.send_private(id, &Text::of_name(&last.name), text, false, ctx)
+        self.send_private(id, &TypedName::of(&last.name), text, false, ctx)
     }
 
     /// The sender of the last private message, if it is still here or at another process, with its present name if it is here.
@@ -79,7 +79,7 @@ impl Chat {
     pub(super) fn whois(
         &self,
         to: Asker,
-        name: &Text,
+        name: &TypedName,
         with_address: bool,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
@@ -101,7 +101,7 @@ impl Chat {
 }
 
 /// The problem of a request about a client that is not at this process.
-pub(super) fn nobody_here(name: &Text, ctx: &Ctx<'_>) -> Problem {
+pub(super) fn nobody_here(name: &TypedName, ctx: &Ctx<'_>) -> Problem {
     match ctx.facts.holder.as_ref().filter(|holder| holder.name.same_as(name.as_str())) {
         Some(holder) => Problem::Unreachable(holder.name.clone()),
         None => Problem::NoSuchClient(name.clone()),

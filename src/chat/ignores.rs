@@ -10,7 +10,7 @@ use super::ids::ClientId;
 use super::{Chat, Ctx};
 use crate::protocol::{Event, Problem};
 use crate::sparse::Sparse;
-use crate::text::{Name, Text, fold};
+use crate::text::{Name, Text, TypedName, fold};
 
 /// The most names that a client can ignore. Each message of an ignored client costs a look at those that ignore it.
 pub const IGNORED_MAX: usize = 100;
@@ -133,7 +133,7 @@ impl Chat {
     pub(super) fn ignore(
         &mut self,
         id: ClientId,
-        name: Option<&Text>,
+        name: Option<&TypedName>,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Problem> {
         if let Some(name) = name {
@@ -150,7 +150,7 @@ impl Chat {
         Ok(())
     }
 
-    pub(super) fn unignore(&mut self, id: ClientId, name: &Text, ctx: &mut Ctx<'_>) {
+    pub(super) fn unignore(&mut self, id: ClientId, name: &TypedName, ctx: &mut Ctx<'_>) {
         self.ignores.remove(id, name.as_str());
         ctx.reply(id, Event::Ignoring(self.ignores.names(id)));
     }

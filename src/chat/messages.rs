@@ -9,7 +9,7 @@ use crate::access::Action;
 use crate::protocol::{
     Body, Change, Event, Facts, LocalEvent, Message, MessageKind, Payload, Problem, Sender,
 };
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, RoomName, Text, TypedName};
 use crate::time::Now;
 
 /// A message that a client wants to send to a room.
@@ -87,7 +87,7 @@ impl Chat {
     pub(super) fn send_private(
         &mut self,
         id: ClientId,
-        to: &Text,
+        to: &TypedName,
         text: Text,
         receipt: bool,
         ctx: &mut Ctx<'_>,

@@ -15,7 +15,7 @@ use crate::access::{
 use crate::protocol::{
     BanLength, CloseReason, Dialect, Event, Facts, Moderation, Moderator, Problem, Removal,
 };
-use crate::text::{Name, Text};
+use crate::text::{Name, Text, TypedName};
 use crate::time::Now;
 
 /// The most bans in one answer.
@@ -104,7 +104,7 @@ impl Chat {
             }
         };
         ctx.log_moderation(by.name.clone(), moderation.clone());
-        let answer = Text::clean(&answer).unwrap_or_else(|| Text::of_name(&by.name));
+        let answer = Text::clean(&answer).expect("an answer has words");
         Ok((Event::Moderated(answer), applied))
     }
 
@@ -114,7 +114,7 @@ impl Chat {
     }
 
     /// A client of this process whose role is below the moderator's.
-    fn target(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<ClientId, Problem> {
+    fn target(&self, by: &Moderator, name: &TypedName, ctx: &Ctx<'_>) -> Result<ClientId, Problem> {
         let id = self.find_client(name.as_str()).ok_or_else(|| nobody_here(name, ctx))?;
         let found = self.existing_name(id).ok_or_else(|| Problem::NoSuchClient(name.clone()))?;
         check_rank(by, &found, self.access.identity(id).role)?;
@@ -124,7 +124,7 @@ impl Chat {
     fn kick(
         &mut self,
         by: &Moderator,
-        name: &Text,
+        name: &TypedName,
         reason: Option<Text>,
         ctx: &mut Ctx<'_>,
     ) -> Result<String, Problem> {
@@ -164,7 +164,7 @@ impl Chat {
     fn mute(
         &mut self,
         by: &Moderator,
-        name: &Text,
+        name: &TypedName,
         time: Option<Duration>,
         ctx: &mut Ctx<'_>,
     ) -> Result<(String, Option<AppliedChange>), Problem> {
@@ -210,7 +210,7 @@ impl Chat {
     fn unmute(
         &mut self,
         by: &Moderator,
-        name: &Text,
+        name: &TypedName,
         ctx: &mut Ctx<'_>,
     ) -> Result<(String, Option<AppliedChange>), Problem> {
         let (client, target, account) = match self.person(by, name, ctx) {
@@ -232,7 +232,7 @@ impl Chat {
     fn unregister(
         &mut self,
         by: &Moderator,
-        name: &Text,
+        name: &TypedName,
         ctx: &mut Ctx<'_>,
     ) -> Result<(String, Option<AppliedChange>), Problem> {
         let owner = self.access.accounts().named(name.as_str()).cloned();
@@ -247,12 +247,12 @@ impl Chat {
     }
 
     /// The client with that name, its name, and its account; or an account that is not connected here.
-    fn person(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<Person, Problem> {
+    fn person(&self, by: &Moderator, name: &TypedName, ctx: &Ctx<'_>) -> Result<Person, Problem> {
         match self.target(by, name, ctx) {
             Ok(id) => {
                 let account = self.access.identity(id).account.clone();
                 let name = account.clone().or_else(|| self.existing_name(id));
-                Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(Text::of_name(&by.name)))?, account))
+                Ok((Some(id), name.ok_or_else(|| Problem::NoSuchClient(TypedName::of(&by.name)))?, account))
             }
             Err(problem @ (Problem::NoSuchClient(_) | Problem::Unreachable(_))) => {
                 let owner = self.access.accounts().named(name.as_str()).cloned();
@@ -265,7 +265,7 @@ impl Chat {
     }
 
     /// A muted account of another application, which is known here only by its mute while it is not connected.
-    fn muted_account(&self, by: &Moderator, name: &Text, ctx: &Ctx<'_>) -> Result<Person, Problem> {
+    fn muted_account(&self, by: &Moderator, name: &TypedName, ctx: &Ctx<'_>) -> Result<Person, Problem> {
         let parsed = Name::parse(name.as_str()).ok();
         let mute = parsed.and_then(|name| self.access.account_mute(&name, ctx.now));
         let account = mute.map(|mute| mute.account.clone()).ok_or_else(|| nobody_here(name, ctx))?;
@@ -291,7 +291,7 @@ impl Chat {
         };
         self.check_author(by, target, ctx.now)?;
         if let BanTarget::Name(name) = target {
-            match self.target(by, &Text::of_name(name), ctx) {
+            match self.target(by, &TypedName::of(name), ctx) {
                 Ok(_) | Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => {}
                 Err(problem) => return Err(problem),
             }

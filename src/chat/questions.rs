@@ -10,7 +10,7 @@ use crate::access::{Action, Identity};
 use crate::protocol::{
     Arrival, ClaimOver, Dialect, ForwardedRequest, Moderation, Moderator, Question, Request, RoomPosition,
 };
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, RoomName, TypedName};
 use crate::time::Now;
 
 impl Chat {
@@ -46,7 +46,7 @@ impl Chat {
                 self.find_elsewhere(name, Some(ForwardedRequest::Whois { name: name.clone(), with_address }))
             }
             Request::Answer(_) => match self.last_sender(id) {
-                Some(sender) => self.find_elsewhere(&Text::of_name(&sender.name), None),
+                Some(sender) => self.find_elsewhere(&TypedName::of(&sender.name), None),
                 None => Vec::new(),
             },
             Request::Register if self.access.has_registration => {
@@ -108,7 +108,7 @@ impl Chat {
     }
 
     /// The question who has a name, if nobody here has it. That client's process carries out the request.
-    pub fn find_elsewhere(&self, name: &Text, request: Option<ForwardedRequest>) -> Vec<Question> {
+    pub fn find_elsewhere(&self, name: &TypedName, request: Option<ForwardedRequest>) -> Vec<Question> {
         let is_here = self.find_client(name.as_str()).is_some();
         (!is_here).then(|| Question::Find { name: name.clone(), request }).into_iter().collect()
     }

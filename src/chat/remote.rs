@@ -9,7 +9,7 @@ use crate::protocol::{
     Event, ForwardedAnswer, ForwardedBy, ForwardedRequest, Gap, LocalEvent, Presence, Problem, RemoteEvent,
     UniqueId,
 };
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, RoomName, Text, TypedName};
 use crate::time::Now;
 
 impl Chat {
@@ -57,7 +57,7 @@ impl Chat {
             RemoteEvent::Forwarded { by, request } => self.carry_out_forwarded(by, request, ctx),
             RemoteEvent::Undelivered { by, to } => {
                 if let Some(id) = self.clients.find(by) {
-                    ctx.reply_problem(id, Problem::NoSuchClient(Text::of_name(&to)));
+                    ctx.reply_problem(id, Problem::NoSuchClient(TypedName::of(&to)));
                 }
             }
             RemoteEvent::NameLost { client, name, to_account } => {

@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::websocket::WebSocketMessage;
 use super::{Input, Tag};
 use crate::access::LoginToken;
-use crate::protocol::{Body, MessageKind, Position, Problem, Request, Topic};
-use crate::text::{Name, RoomName, Text};
+use crate::protocol::{Body, MessageKind, Position, Problem, Request, Topic, kept_text};
+use crate::text::{Name, NameError, RoomName, Text, TypedName};
 
 pub use message::{close, encode, write, write_message};
 pub use moderation::moderation;
@@ -109,7 +109,7 @@ fn tag_of(id: &RawValue) -> Result<Tag, Problem> {
 fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> Result<Request, Problem> {
     let room = fields.room.as_deref().map(RoomName::parse).transpose().map_err(Problem::BadRoomName)?;
     let the_room = || room.clone().ok_or_else(|| missing(kind, "room"));
-    let the_name = || fields.name.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "name"));
+    let the_name = || typed_name(fields.name.as_deref())?.ok_or_else(|| missing(kind, "name"));
     let text = || text_of(kind, fields.text.as_deref());
     Ok(match kind {
         "join" => join(the_room()?, &fields)?,
@@ -131,7 +131,7 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
             receipt,
         },
         "tell" => {
-            let to = fields.to.as_deref().and_then(Text::clean).ok_or_else(|| missing(kind, "to"))?;
+            let to = typed_name(fields.to.as_deref())?.ok_or_else(|| missing(kind, "to"))?;
             Request::Private { to, text: text()?, receipt }
         }
         "nick" => {
@@ -155,9 +155,9 @@ fn request(kind: &str, fields: RequestFields<'_>, raw: &str, receipt: bool) -> R
             Request::Topic { room: Some(the_room()?), text }
         }
         "whois" => Request::Whois(the_name()?),
-        "ignore" => Request::Ignore(fields.name.as_deref().and_then(Text::clean)),
+        "ignore" => Request::Ignore(typed_name(fields.name.as_deref())?),
         "unignore" => Request::Unignore(the_name()?),
-        "away" => Request::Away(fields.text.as_deref().and_then(Text::clean)),
+        "away" => Request::Away(kept_text("an away text", fields.text.as_deref().unwrap_or_default())?),
         "kick" | "mute" | "unmute" | "ban" | "unban" | "unregister" | "bans" => {
             Request::Moderate(moderation(kind, raw)?)
         }
@@ -193,6 +193,14 @@ fn text_of(kind: &str, raw: Option<&str>) -> Result<Text, Problem> {
 fn unknown_type(kind: &str) -> Problem {
     let shown: String = kind.chars().take(ERROR_MAX_CHARS).collect();
     Text::clean(&shown).map_or_else(|| bad_request("the type is empty"), Problem::UnknownType)
+}
+
+/// Parses the name of somebody else. `None` if there is none.
+fn typed_name(raw: Option<&str>) -> Result<Option<TypedName>, Problem> {
+    match raw.map(TypedName::parse).transpose() {
+        Err(NameError::Empty) => Ok(None),
+        name => name.map_err(Problem::BadName),
+    }
 }
 
 fn missing(kind: &str, field: &str) -> Problem {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::{Epoch, ForwardedBy, ForwardedRequest, Message, Outcome, Payload, UniqueId};
 use crate::access::AccessRecord;
-use crate::text::{Name, RoomName, Text};
+use crate::text::{Name, RoomName, Text, TypedName};
 
 /// Identifies a message, whether or not it has a number in its room yet.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -122,7 +122,7 @@ pub enum Question {
     /// Give the name to the client with that serial number, or return its holder.
     Claim { client: u32, name: Name, over: ClaimOver, is_account: bool },
     /// Find the client with that name, and have its process carry out the request.
-    Find { name: Text, request: Option<ForwardedRequest> },
+    Find { name: TypedName, request: Option<ForwardedRequest> },
     /// Follow a room, and read what is missing here. Return at most so many members.
     Room { room: RoomName, members: usize },
     /// List some members of a room.

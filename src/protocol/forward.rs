@@ -2,7 +2,7 @@
 
 use super::{Event, Moderation, Problem, Whois};
 use crate::access::Role;
-use crate::text::{Name, Text};
+use crate::text::{Name, Text, TypedName};
 
 /// The client or the HTTP request that moderates.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,7 +15,7 @@ pub struct Moderator {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardedRequest {
     Moderate { by: Moderator, moderation: Moderation },
-    Whois { name: Text, with_address: bool },
+    Whois { name: TypedName, with_address: bool },
 }
 
 /// The answer of the process that has carried out a request.

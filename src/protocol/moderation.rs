@@ -4,23 +4,23 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::access::BanTarget;
-use crate::text::{Name, Text};
+use crate::text::{Name, Text, TypedName};
 
 /// An action of a moderator, by line, JSON or HTTP.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Moderation {
     /// Disconnect a client.
     Kick {
-        name: Text,
+        name: TypedName,
         reason: Option<Text>,
     },
     /// Refuse a client's messages, for ever if no time is given.
     Mute {
-        name: Text,
+        name: TypedName,
         time: Option<Duration>,
     },
     Unmute {
-        name: Text,
+        name: TypedName,
     },
     /// Keep a name or the clients of an address out.
     Ban {
@@ -33,7 +33,7 @@ pub enum Moderation {
     },
     /// Delete a registered account, so that its name is free.
     Unregister {
-        name: Text,
+        name: TypedName,
     },
     /// List the bans.
     Bans,
@@ -64,12 +64,12 @@ impl Moderation {
     }
 
     /// The client whose name the action has.
-    pub fn client(&self) -> Option<Text> {
+    pub fn client(&self) -> Option<TypedName> {
         match self {
             Moderation::Kick { name, .. } | Moderation::Mute { name, .. } | Moderation::Unmute { name } => {
                 Some(name.clone())
             }
-            Moderation::Ban { target: BanTarget::Name(name), .. } => Some(Text::of_name(name)),
+            Moderation::Ban { target: BanTarget::Name(name), .. } => Some(TypedName::of(name)),
             Moderation::Ban { .. } | Moderation::Unban { .. } => None,
             Moderation::Unregister { .. } | Moderation::Bans => None,
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::moderation::BanLength;
 use crate::access::{Action, Role};
-use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
+use crate::text::{Name, NameError, RoomName, RoomNameError, Text, TypedName};
 
 /// The reason why a request failed. [`fmt::Display`] is the text for the client: what failed, and what to do instead.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +28,7 @@ pub enum Problem {
         name: Name,
         to: Name,
     },
-    NoSuchClient(Text),
+    NoSuchClient(TypedName),
     BadRoomName(RoomNameError),
     NoSuchRoom(RoomName),
     TooManyRooms,
@@ -89,7 +89,7 @@ pub enum Problem {
     NotBanned(String),
     NotMuted(Name),
     /// No client has registered the name.
-    NotRegistered(Text),
+    NotRegistered(TypedName),
     /// The text has a word that the server's filter refuses.
     Filtered,
     TooManyIgnored {

@@ -17,7 +17,7 @@ use crate::metrics::{self, Gauges};
 use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Moderator, Problem, Question};
 use crate::quota::Quota;
-use crate::text::{Name, Text};
+use crate::text::{Name, TypedName};
 use crate::web::{self, AccessRules, HttpAction, NotReady};
 
 /// The form of a response, which its request decides.
@@ -99,13 +99,13 @@ impl<N: Net> Server<N> {
         match action {
             HttpAction::ListRooms => chat.questions_about_rooms(),
             HttpAction::ReadHistory { room, .. } => vec![chat.question_of_room(room)],
-            HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&Text::of_name(from), None),
+            HttpAction::Publish { from: Some(from), .. } => chat.find_elsewhere(&TypedName::of(from), None),
             HttpAction::Moderate(moderation) => {
                 let by = identity.account.clone().map(|name| Moderator { name, role: identity.role });
                 by.map_or(Vec::new(), |by| chat.questions_of_moderation(by, moderation))
             }
             HttpAction::Enter { arrival, .. } => named_at_upgrade(arrival)
-                .map_or(Vec::new(), |name| chat.find_elsewhere(&Text::of_name(name), None)),
+                .map_or(Vec::new(), |name| chat.find_elsewhere(&TypedName::of(name), None)),
             HttpAction::Publish { from: None, .. }
             | HttpAction::Respond(_)
             | HttpAction::CheckReadiness

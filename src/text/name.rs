@@ -10,6 +10,7 @@ use unicode_security::skeleton;
 
 use super::invisible::visible;
 use super::looks::{Looks, fold};
+use super::typed::SPELLING_MAX_BYTES;
 use super::{NAME_MAX_BYTES, is_bidi_control};
 
 /// The prefix of guest names. Clients can't choose a name of the form `guest-7`.
@@ -83,7 +84,12 @@ impl Name {
     }
 
     fn check(raw: &str) -> Result<Name, NameError> {
-        let composed: String = raw.trim().nfc().collect();
+        let raw = raw.trim();
+        // The checks below compare characters with many others.
+        if raw.len() > SPELLING_MAX_BYTES {
+            return Err(NameError::TooLong);
+        }
+        let composed: String = raw.nfc().collect();
         let name = visible(&composed).ok_or(NameError::Invisible)?;
         if name.is_empty() {
             return Err(NameError::Empty);

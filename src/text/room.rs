@@ -8,6 +8,7 @@ use unicode_normalization::char::is_combining_mark;
 use super::NAME_MAX_BYTES;
 use super::invisible::visible;
 use super::looks::{Looks, fold};
+use super::typed::SPELLING_MAX_BYTES;
 
 const LOBBY: &str = "lobby";
 
@@ -55,6 +56,10 @@ impl RoomName {
     pub fn parse(raw: &str) -> Result<RoomName, RoomNameError> {
         let raw = raw.trim();
         let raw = raw.strip_prefix('#').unwrap_or(raw);
+        // The checks below compare characters with many others.
+        if raw.len() > SPELLING_MAX_BYTES {
+            return Err(RoomNameError::TooLong);
+        }
         if visible(raw).is_none_or(|shown| shown != raw) {
             return Err(RoomNameError::Character);
         }

@@ -5,7 +5,7 @@ use chinwag::chat::ClientId;
 use chinwag::protocol::{Body, CloseReason, Event, Facts, MessageKind, Moderation, Problem, Request, Topic};
 
 use crate::talk::{ANN, BOB, CY, Outcome, Talk, nick};
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 /// The tokens of the accounts, and the SHA-256 hashes of `a`, `b` and `m`.
 const ACCOUNTS: &str = r#"
@@ -225,7 +225,7 @@ fn joins_are_not_announced_in_a_quiet_room() {
 }
 
 fn kick(target: &str) -> Request {
-    Request::Moderate(Moderation::Kick { name: text(target), reason: Some(text("spam")) })
+    Request::Moderate(Moderation::Kick { name: typed(target), reason: Some(text("spam")) })
 }
 
 fn with_moderator(people: &[(ClientId, &str)]) -> Talk {
@@ -260,7 +260,7 @@ fn nobody_acts_on_a_role_that_is_not_below_the_own() {
     for request in [
         kick("ann"),
         kick("mod"),
-        Request::Moderate(Moderation::Mute { name: text("ann"), time: None }),
+        Request::Moderate(Moderation::Mute { name: typed("ann"), time: None }),
         Request::Moderate(Moderation::Ban { target: "ann".parse().unwrap(), time: None, reason: None }),
     ] {
         let sent = talk.asks(ANN, request.clone());
@@ -278,10 +278,10 @@ fn nobody_acts_on_a_role_that_is_not_below_the_own() {
 #[test]
 fn muted_client_can_put_no_text_before_others_until_the_time_is_over() {
     let mut talk = with_moderator(&[(BOB, "bob")]);
-    let mute = Moderation::Mute { name: text("bob"), time: Some(std::time::Duration::from_secs(60)) };
+    let mute = Moderation::Mute { name: typed("bob"), time: Some(std::time::Duration::from_secs(60)) };
     let sent = talk.asks(ANN, Request::Moderate(mute));
     assert!(sent.iter().any(|o| matches!(o, Outcome::Reply(BOB, Event::Muted { .. }))), "{sent:?}");
-    let private = Request::Private { to: text("mod"), text: text("x"), receipt: false };
+    let private = Request::Private { to: typed("mod"), text: text("x"), receipt: false };
     for request in [say("hi"), private, nick("rob"), Request::Away(Some(text("x")))] {
         let sent = talk.asks(BOB, request.clone());
         assert!(matches!(&problems(&sent, BOB)[..], [Problem::Muted(_)]), "{request:?} {sent:?}");
@@ -299,15 +299,15 @@ fn muted_client_can_put_no_text_before_others_until_the_time_is_over() {
 fn mute_of_an_account_outlasts_its_connection_and_can_be_lifted() {
     let mut talk = with_moderator(&[(BOB, "bob")]);
     talk.asks(BOB, login("bea", "b"));
-    let sent = talk.asks(ANN, Request::Moderate(Moderation::Mute { name: text("bea"), time: None }));
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Mute { name: typed("bea"), time: None }));
     assert!(sent.iter().any(|o| matches!(o, Outcome::Saved(ANN, Event::Moderated(_)))), "{sent:?}");
     talk.leaves(BOB, None);
     talk.comes(CY, "dan");
     talk.asks(CY, login("bea", "b"));
     assert!(matches!(&problems(&talk.asks(CY, say("hi")), CY)[..], [Problem::Muted(_)]));
-    talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bea") }));
+    talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: typed("bea") }));
     assert_eq!(problems(&talk.asks(CY, say("hi")), CY), []);
-    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bea") }));
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: typed("bea") }));
     assert_eq!(problems(&sent, ANN), [Problem::NotMuted(name("bea"))]);
 }
 
@@ -404,7 +404,7 @@ fn reload_ends_sessions_without_an_account_and_moves_clients_out_of_closed_rooms
 fn private_message_can_be_answered_and_absence_is_told() {
     let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
     assert_eq!(problems(&talk.asks(BOB, Request::Answer(text("x"))), BOB), [Problem::NobodyToAnswer]);
-    let private = |to: &str| Request::Private { to: text(to), text: text("psst"), receipt: false };
+    let private = |to: &str| Request::Private { to: typed(to), text: text("psst"), receipt: false };
     talk.asks(CY, private("bob"));
     let sent = talk.asks(BOB, Request::Answer(text("yes")));
     assert!(matches!(&sent[..], [Outcome::Pass(CY, Event::Private { .. })]), "{sent:?}");
@@ -420,7 +420,7 @@ fn private_message_can_be_answered_and_absence_is_told() {
 fn whois_shows_the_address_to_moderators_only() {
     let mut talk = with_moderator(&[(BOB, "bob")]);
     for (by, is_shown) in [(ANN, true), (BOB, false)] {
-        let sent = talk.asks(by, Request::Whois(text("bob")));
+        let sent = talk.asks(by, Request::Whois(typed("bob")));
         assert!(
             matches!(&sent[..], [Outcome::Whois(to, whois, shown)]
                 if *to == by && *shown == is_shown && whois.account.is_none()),
@@ -451,14 +451,14 @@ fn said(sent: &[Outcome]) -> Vec<String> {
 fn filter_masks_every_text_that_others_see() {
     let mut talk = filtered("mask");
     assert_eq!(said(&talk.asks(BOB, say("oh h3ck, DARNED"))), ["oh ****, ****ED"]);
-    let private = Request::Private { to: text("mod"), text: text("heck"), receipt: false };
+    let private = Request::Private { to: typed("mod"), text: text("heck"), receipt: false };
     assert_eq!(said(&talk.asks(BOB, private)), ["****"]);
     talk.asks(BOB, Request::Away(Some(text("heck"))));
-    let private = Request::Private { to: text("bob"), text: text("hi"), receipt: false };
+    let private = Request::Private { to: typed("bob"), text: text("hi"), receipt: false };
     let sent = talk.asks(ANN, private);
     let is_away = Event::IsAway { name: name("bob"), text: text("****") };
     assert!(sent.contains(&Outcome::Reply(ANN, is_away)), "{sent:?}");
-    let kick = Moderation::Kick { name: text("bob"), reason: Some(text("heck")) };
+    let kick = Moderation::Kick { name: typed("bob"), reason: Some(text("heck")) };
     let sent = talk.asks(ANN, Request::Moderate(kick));
     let left = |outcome: &Outcome| match outcome {
         Outcome::Announce(_, Event::Left { reason, .. }) => reason.clone(),
@@ -500,7 +500,7 @@ fn filter_of_another_file_is_used_after_a_reload() {
 }
 
 fn ignore(who: &str) -> Request {
-    Request::Ignore(Some(text(who)))
+    Request::Ignore(Some(typed(who)))
 }
 
 #[test]
@@ -513,7 +513,7 @@ fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
         other => panic!("{other:?}"),
     };
     assert_eq!(reached(&talk.asks(CY, say("one"))), [ANN]);
-    let private = |to: &str| Request::Private { to: text(to), text: text("psst"), receipt: false };
+    let private = |to: &str| Request::Private { to: typed(to), text: text("psst"), receipt: false };
     assert_eq!(talk.asks(CY, private("bob")), []);
     let history = |sent: Vec<Outcome>| {
         sent.iter().filter(|o| matches!(o, Outcome::Reply(_, Event::HistoryEntry { .. }))).count()
@@ -524,11 +524,11 @@ fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
     // The rename of an ignored client changes nothing.
     talk.asks(CY, nick("daniel"));
     assert_eq!(reached(&talk.asks(CY, say("two"))), [ANN]);
-    talk.asks(BOB, Request::Unignore(text("daniel")));
+    talk.asks(BOB, Request::Unignore(typed("daniel")));
     assert_eq!(reached(&talk.asks(CY, say("three"))), [ANN, BOB]);
     // The old name stays ignored until it is named.
     assert_eq!(talk.asks(BOB, Request::Ignore(None)), [Outcome::Reply(BOB, listed(&["dan"]))]);
-    assert_eq!(talk.asks(BOB, Request::Unignore(text("dan"))), [Outcome::Reply(BOB, listed(&[]))]);
+    assert_eq!(talk.asks(BOB, Request::Unignore(typed("dan"))), [Outcome::Reply(BOB, listed(&[]))]);
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn moderator_frees_a_registered_name_and_no_other() {
     talk.asks(ANN, login("mod", "m"));
     talk.comes(BOB, "bob");
     talk.asks(BOB, Request::Register);
-    let unregister = |who: &str| Request::Moderate(Moderation::Unregister { name: text(who) });
+    let unregister = |who: &str| Request::Moderate(Moderation::Unregister { name: typed(who) });
     assert_eq!(problems(&talk.asks(BOB, unregister("bob")), BOB).len(), 1, "a user is no moderator");
     let sent = talk.asks(ANN, unregister("BOB"));
     assert!(sent.contains(&Outcome::Closed(BOB, CloseReason::SessionEnded)), "{sent:?}");
@@ -556,7 +556,7 @@ fn moderator_frees_a_registered_name_and_no_other() {
     talk.leaves(BOB, None);
     talk.comes(CY, "bob");
     for who in ["bob", "bea"] {
-        assert_eq!(problems(&talk.asks(ANN, unregister(who)), ANN), [Problem::NotRegistered(text(who))]);
+        assert_eq!(problems(&talk.asks(ANN, unregister(who)), ANN), [Problem::NotRegistered(typed(who))]);
     }
     assert!(matches!(&problems(&talk.asks(ANN, unregister("ann")), ANN)[..], [Problem::RoleTooHigh { .. }]));
 }
@@ -565,9 +565,9 @@ fn moderator_frees_a_registered_name_and_no_other() {
 fn muted_moderator_gives_no_reasons() {
     let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
     talk.asks(CY, login("ann", "a"));
-    talk.asks(CY, Request::Moderate(Moderation::Mute { name: text("mod"), time: None }));
+    talk.asks(CY, Request::Moderate(Moderation::Mute { name: typed("mod"), time: None }));
     assert!(matches!(&problems(&talk.asks(ANN, kick("bob")), ANN)[..], [Problem::Muted(_)]));
-    let silent = Moderation::Kick { name: text("bob"), reason: None };
+    let silent = Moderation::Kick { name: typed("bob"), reason: None };
     assert_eq!(problems(&talk.asks(ANN, Request::Moderate(silent)), ANN), []);
 }
 
@@ -617,7 +617,7 @@ fn name_in_the_list_of_a_room_can_not_be_registered() {
 #[test]
 fn answer_does_not_go_to_the_next_owner_of_a_name() {
     let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
-    let private = Request::Private { to: text("bob"), text: text("psst"), receipt: false };
+    let private = Request::Private { to: typed("bob"), text: text("psst"), receipt: false };
     talk.asks(CY, private);
     talk.leaves(CY, None);
     talk.comes(CY, "dan");
@@ -627,7 +627,7 @@ fn answer_does_not_go_to_the_next_owner_of_a_name() {
 #[test]
 fn muted_client_leaves_without_its_reason() {
     let mut talk = with_moderator(&[(BOB, "bob")]);
-    talk.asks(ANN, Request::Moderate(Moderation::Mute { name: text("bob"), time: None }));
+    talk.asks(ANN, Request::Moderate(Moderation::Mute { name: typed("bob"), time: None }));
     let sent = talk.asks(BOB, Request::Quit(Some(text("shout"))));
     assert!(sent.contains(&Outcome::Quit(BOB)), "{sent:?}");
     assert!(!format!("{sent:?}").contains("shout"), "{sent:?}");
@@ -644,7 +644,7 @@ fn mute_of_an_account_reaches_all_its_sessions_and_a_longer_one_replaces_it() {
     }
     let mute = |seconds| {
         let time = Some(std::time::Duration::from_secs(seconds));
-        Request::Moderate(Moderation::Mute { name: text("bea"), time })
+        Request::Moderate(Moderation::Mute { name: typed("bea"), time })
     };
     let sent = talk.asks(ANN, mute(60));
     for id in [BOB, CY] {
@@ -766,9 +766,9 @@ fn line_client_is_told_of_its_mute_once_and_where_it_may_speak_afterwards() {
         };
         sent.iter().filter_map(denied).collect()
     };
-    let mute = Moderation::Mute { name: text("bob"), time: None };
+    let mute = Moderation::Mute { name: typed("bob"), time: None };
     assert_eq!(rights(&talk.asks(ANN, Request::Moderate(mute))), []);
-    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: text("bob") }));
+    let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: typed("bob") }));
     assert!(
         matches!(&rights(&sent)[..], [Some(Problem::LoginRequired | Problem::NotAllowed { .. })]),
         "{sent:?}"
@@ -796,7 +796,7 @@ fn list_of_bans_is_sorted_and_gives_the_number_of_those_left_out() {
 #[test]
 fn answer_goes_to_the_sender_under_its_new_name() {
     let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
-    talk.asks(CY, Request::Private { to: text("bob"), text: text("psst"), receipt: false });
+    talk.asks(CY, Request::Private { to: typed("bob"), text: text("psst"), receipt: false });
     talk.asks(CY, nick("don"));
     let sent = talk.asks(BOB, Request::Answer(text("yes")));
     assert!(matches!(&sent[..], [Outcome::Pass(CY, Event::Private { .. })]), "{sent:?}");

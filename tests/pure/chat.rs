@@ -5,7 +5,7 @@ use chinwag::protocol::{Event, Problem, Request};
 use chinwag::text::NameError;
 
 use crate::talk::*;
-use crate::words::{entered_event, name, names, room, text};
+use crate::words::{entered_event, name, names, room, text, typed};
 
 // Names.
 
@@ -170,16 +170,16 @@ fn private_message_reaches_one_client() {
     talk.asks(BOB, join("dev"));
     assert_eq!(talk.asks(ANN, tell("BOB", "still there?")), [pass(BOB, private("ann", "still there?"))]);
     assert_eq!(talk.asks(ANN, tell("ann", "note")), [pass(ANN, private("ann", "note"))], "to oneself");
-    assert_eq!(talk.asks(ANN, tell("bo", "hm")), [problem(ANN, Problem::NoSuchClient(text("bo")))]);
+    assert_eq!(talk.asks(ANN, tell("bo", "hm")), [problem(ANN, Problem::NoSuchClient(typed("bo")))]);
     talk.leaves(BOB, None);
-    assert_eq!(talk.asks(ANN, tell("bob", "bye")), [problem(ANN, Problem::NoSuchClient(text("bob")))]);
+    assert_eq!(talk.asks(ANN, tell("bob", "bye")), [problem(ANN, Problem::NoSuchClient(typed("bob")))]);
 }
 
 #[test]
 fn private_message_finds_a_guest_once_it_has_entered() {
     let mut talk = Talk::with("", &["ann"]);
     talk.connects(BOB);
-    let nobody = problem(ANN, Problem::NoSuchClient(text("guest-2")));
+    let nobody = problem(ANN, Problem::NoSuchClient(typed("guest-2")));
     assert_eq!(talk.asks(ANN, tell("guest-2", "hi")), [nobody]);
     talk.asks(BOB, Request::StayGuest);
     assert_eq!(talk.asks(ANN, tell("Guest-2", "hi")), [pass(BOB, private("ann", "hi"))]);
@@ -417,7 +417,7 @@ fn slot_that_is_used_again_belongs_to_the_new_client() {
     let mut talk = Talk::with("", &["ann", "bob"]);
     talk.leaves(ANN, None);
     talk.comes(ANN, "eve");
-    assert_eq!(talk.asks(BOB, tell("ann", "hi")), [problem(BOB, Problem::NoSuchClient(text("ann")))]);
+    assert_eq!(talk.asks(BOB, tell("ann", "hi")), [problem(BOB, Problem::NoSuchClient(typed("ann")))]);
     assert_eq!(talk.asks(BOB, say("hi")), [announce([ANN], message(1, "bob", "hi"))]);
     assert_eq!(talk.asks(ANN, say("hello")), [announce([BOB], message(2, "eve", "hello"))]);
 }

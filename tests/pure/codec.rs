@@ -1,11 +1,12 @@
 //! Decoding of the line listener, by tables: bytes in, and exactly these requests out, however the bytes are cut.
 
+use chinwag::codec::{Expected, Input, Step, line};
 use chinwag::config::DISCARD_MAX_BYTES;
 use chinwag::protocol::{MessageKind, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 
 use crate::reader::{Decoded, LINE_MAX, Stage, decode};
-use crate::words::{name, room, say_request, text};
+use crate::words::{name, room, say_request, text, typed};
 
 /// Checks that `input` decodes to exactly `expected`: whole, cut in two anywhere, and byte by byte.
 #[track_caller]
@@ -55,7 +56,7 @@ fn me(raw: &str) -> Decoded {
 }
 
 fn tell(to: &str, raw: &str) -> Decoded {
-    Decoded::Asked(Request::Private { to: text(to), text: text(raw), receipt: false })
+    Decoded::Asked(Request::Private { to: typed(to), text: text(raw), receipt: false })
 }
 
 fn join(raw: &str) -> Decoded {
@@ -469,4 +470,38 @@ fn line_over_a_mebibyte_closes_the_connection() {
     let line = vec![b'x'; LINE_WITH_DISCARD + 1];
     check_large(&[&line, &b"\nhi\n"[..]].concat(), &[TOO_LONG, Decoded::Endless]);
     check_large(&line, &[TOO_LONG, Decoded::Endless]);
+}
+
+#[test]
+fn names_that_are_typed_and_texts_that_are_kept_are_bounded() {
+    let commands = [
+        ("name", "/msg X psst"),
+        ("name", "/whois X"),
+        ("name", "/ignore X"),
+        ("name", "/unignore X"),
+        ("name", "/kick X spam"),
+        ("name", "/mute X 10m"),
+        ("name", "/unmute X"),
+        ("name", "/unregister X"),
+        ("a topic", "/topic X"),
+        ("an away text", "/away X"),
+        ("the reason of a ban", "/ban bob X"),
+        ("the reason of a ban", "/ban bob 10m X"),
+    ];
+    for (what, command) in commands {
+        let with = |bytes: usize| {
+            let line = format!("{}\n", command.replace('X', &"x".repeat(bytes)));
+            let expected = Expected { name: false, token: false, first: false };
+            match line::decode(&mut None, expected, line.as_bytes(), false, 1024) {
+                Step::Used { input: Some(Input::Request { request, .. }), .. } => request,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(with(512).is_ok(), "{command}");
+        let refused = match what {
+            "name" => Problem::BadName(NameError::TooLong),
+            what => Problem::BadRequest(format!("{what} has at most 512 bytes")),
+        };
+        assert_eq!(with(513), Err(refused), "{command}");
+    }
 }

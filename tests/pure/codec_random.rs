@@ -91,10 +91,10 @@ fn words(decoded: &Decoded) -> Vec<String> {
             Request::Private { to, text, .. } => vec![to.to_string(), text.to_string()],
             Request::Who(Some(room)) | Request::Join { room, .. } => vec![room.to_string()],
             Request::StayGuest | Request::Who(None) | Request::Rooms | Request::Leave(_) => vec![],
-            Request::Ignore(Some(text)) | Request::Unignore(text) => vec![text.to_string()],
-            Request::Whois(text) | Request::Answer(text) | Request::Away(Some(text)) => {
-                vec![text.to_string()]
+            Request::Ignore(Some(name)) | Request::Unignore(name) | Request::Whois(name) => {
+                vec![name.to_string()]
             }
+            Request::Answer(text) | Request::Away(Some(text)) => vec![text.to_string()],
             Request::Topic { text: Some(Topic(Some(text))), .. } => vec![text.to_string()],
             Request::Moderate(moderation) => {
                 let reason = moderation.reason().map(ToString::to_string);

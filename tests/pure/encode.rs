@@ -9,7 +9,7 @@ use chinwag::codec::line::encode;
 use chinwag::protocol::{
     BanLength, Body, CloseReason, Event, Message, MessageKind, Problem, Removal, Sender, Whois,
 };
-use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text};
+use chinwag::text::{Name, NameError, RoomName, RoomNameError, Text, TypedName};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -17,7 +17,7 @@ use proptest::sample::select;
 use crate::random::{check, raw_text};
 use crate::words::{
     SOMEBODY, entered_event, harm, joined_event, left_event, name, names, private_event, renamed_event, room,
-    said_event, text, you_are_event,
+    said_event, text, typed, you_are_event,
 };
 
 fn encoded(event: &Event) -> String {
@@ -224,7 +224,7 @@ fn problems() -> Vec<(Problem, &'static str)> {
             Problem::NameLost { name: name("ann"), to: name("аnn") },
             "somebody on another server has the name аnn now, and ann looks like it",
         ),
-        (Problem::NoSuchClient(text("zed")), "nobody is called zed. /who lists the names"),
+        (Problem::NoSuchClient(typed("zed")), "nobody is called zed. /who lists the names"),
         (Problem::BadRoomName(RoomNameError::Empty), "a room name needs at least one character"),
         (Problem::BadRoomName(RoomNameError::TooLong), "a room name has at most 32 bytes"),
         (Problem::BadRoomName(RoomNameError::Character), "a room name has letters, digits, and - _ . only"),
@@ -453,7 +453,7 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
         ),
         (Problem::NotBanned("bob".into()), "there is no ban of bob. /bans lists them"),
         (Problem::NotMuted(name("bob")), "bob is not muted"),
-        (Problem::NotRegistered(text("bob")), "nobody has registered the name bob"),
+        (Problem::NotRegistered(typed("bob")), "nobody has registered the name bob"),
         (Problem::Filtered, "that was not sent: it has a word that is not allowed here"),
         (Problem::TooManyIgnored { max: 100 }, "you ignore 100 names, as many as you may. /unignore one"),
         (Problem::NobodyToAnswer, "nobody has sent you a private message yet"),
@@ -597,7 +597,8 @@ fn any_problem() -> impl Strategy<Value = Problem> {
     prop_oneof![
         select(problems()).prop_map(|(problem, _)| problem),
         any_name().prop_map(Problem::NameTaken),
-        any_text().prop_map(Problem::NoSuchClient),
+        raw_text()
+            .prop_map(|raw| TypedName::parse(&raw).map_or_else(Problem::BadName, Problem::NoSuchClient)),
         any_text().prop_map(Problem::UnknownCommand),
         any_room().prop_map(Problem::NoSuchRoom),
         any_room().prop_map(Problem::AlreadyIn),

@@ -9,7 +9,7 @@ use chinwag::time::{Moment, Now};
 
 use crate::hall::arrival;
 use crate::settle::{ALONE, publish, settled};
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 const PROCESS: u64 = 1;
 const ANN: ClientId = ClientId(0);
@@ -75,7 +75,7 @@ fn say(raw: &str) -> Request {
 }
 
 fn tell(to: &str) -> Request {
-    Request::Private { to: text(to), text: text("psst"), receipt: true }
+    Request::Private { to: typed(to), text: text("psst"), receipt: true }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::random::{check, raw_text};
-use crate::words::{harm, name, room, text};
+use crate::words::{harm, name, room, text, typed};
 
 fn asked(message: &str) -> (Result<Request, Problem>, Option<Tag>) {
     match json::decode(WebSocketMessage::Text(message)) {
@@ -51,7 +51,7 @@ fn words(raw: &str) -> Body {
 }
 
 fn tell(to: &str, raw: &str) -> Request {
-    Request::Private { to: text(to), text: text(raw), receipt: false }
+    Request::Private { to: typed(to), text: text(raw), receipt: false }
 }
 
 fn history(count: Option<usize>) -> Request {
@@ -444,4 +444,37 @@ fn data_keeps_its_meaning() {
         assert!(!sent.contains(['\n', '\r', '\t']), "one line");
         assert_eq!(data(&sent), Ok(sent));
     });
+}
+
+#[test]
+fn names_that_are_typed_and_texts_that_are_kept_are_bounded() {
+    let requests = [
+        ("name", r#"{"type":"tell","to":"X","text":"psst"}"#),
+        ("name", r#"{"type":"whois","name":"X"}"#),
+        ("name", r#"{"type":"ignore","name":"X"}"#),
+        ("name", r#"{"type":"unignore","name":"X"}"#),
+        ("name", r#"{"type":"kick","name":"X"}"#),
+        ("name", r#"{"type":"mute","name":"X"}"#),
+        ("name", r#"{"type":"unmute","name":"X"}"#),
+        ("name", r#"{"type":"unregister","name":"X"}"#),
+        ("a topic", r#"{"type":"topic","room":"dev","text":"X"}"#),
+        ("an away text", r#"{"type":"away","text":"X"}"#),
+        ("the reason of a ban", r#"{"type":"ban","name":"bob","reason":"X"}"#),
+    ];
+    for (what, request) in requests {
+        let with = |bytes: usize| asked(&request.replace('X', &"x".repeat(bytes))).0;
+        assert!(with(512).is_ok(), "{request}");
+        let expected = match what {
+            "name" => Problem::BadName(NameError::TooLong),
+            what => Problem::BadRequest(format!("{what} has at most 512 bytes")),
+        };
+        assert_eq!(with(513), Err(expected), "{request}");
+    }
+    // One that is far too long is refused before anything is compared with it.
+    for kind in ["nick", "ban"] {
+        let flag = format!("🏴{}\u{e007f}", "\u{e0061}".repeat(16_000));
+        let refused = asked(&format!(r#"{{"type":"{kind}","name":"{flag}"}}"#)).0;
+        let text = format!("{:?}", refused.unwrap_err());
+        assert!(text.contains("TooLong") || text.contains("a name has at most 32 bytes"), "{text}");
+    }
 }

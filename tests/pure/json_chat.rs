@@ -7,7 +7,7 @@ use chinwag::protocol::{
 use chinwag::text::Name;
 
 use crate::hall::{Hall, PROCESS, arrival};
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 const ANN: u32 = 0;
 const BOB: u32 = 1;
@@ -36,7 +36,7 @@ fn nick(raw: &str) -> Request {
 }
 
 fn tell(to: &str, receipt: bool) -> Request {
-    Request::Private { to: text(to), text: text("psst"), receipt }
+    Request::Private { to: typed(to), text: text("psst"), receipt }
 }
 
 fn relay(raw: &str) -> Request {

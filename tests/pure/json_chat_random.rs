@@ -11,7 +11,7 @@ use proptest::sample::select;
 
 use crate::hall::{Hall, arrival};
 use crate::random::check;
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 const ROOMS: [&str; 4] = ["lobby", "dev", "ops", "qa"];
 const NAMES: [&str; 4] = ["ann", "bob", "cy", "dan"];
@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => say,
         1 => who().prop_map(|who| Request::Nick(name(who))),
         1 => Just(Request::Relay(Payload::Text("hi".into()))),
-        1 => who().prop_map(|to| Request::Private { to: text(to), text: text("hi"), receipt: true }),
+        1 => who().prop_map(|to| Request::Private { to: typed(to), text: text("hi"), receipt: true }),
         1 => Just(Request::Quit(None)),
     ];
     prop_oneof![

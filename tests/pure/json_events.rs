@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::frames::{FIN, TEXT, parse};
 use crate::random::{check, raw_text};
-use crate::words::{harm, name, names, room, text};
+use crate::words::{harm, name, names, room, text, typed};
 
 /// Encodes an event with that `id`; empty, if this listener does not encode it.
 fn encoded(event: &Event, id: Option<&str>) -> String {
@@ -421,7 +421,7 @@ fn every_problem_has_a_code() {
         (Problem::NameTaken(name("x")), "name_taken"),
         (Problem::NameConfusable { name: name("х"), holder: name("x") }, "name_taken"),
         (Problem::NameLost { name: name("x"), to: name("x") }, "name_taken"),
-        (Problem::NoSuchClient(text("x")), "nobody"),
+        (Problem::NoSuchClient(typed("x")), "nobody"),
         (Problem::NoSuchRoom(dev()), "no_such_room"),
         (Problem::TooManyRooms, "too_many_rooms"),
         (Problem::AlreadyIn(dev()), "already_in"),

@@ -13,7 +13,7 @@ use chinwag::protocol::{
 use chinwag::text::{Name, RoomName};
 use chinwag::time::{Moment, Now};
 
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 pub const PROCESS: u64 = 0xC0FFEE;
 pub const OTHER: u64 = 0xB0B;
@@ -713,7 +713,7 @@ fn questions_are_answered_together() {
     let claim = Question::Claim { client: 3, name: name("Ann"), over: ClaimOver::Guests, is_account: true };
     let questions = vec![
         claim,
-        Question::Find { name: text("ann"), request: None },
+        Question::Find { name: typed("ann"), request: None },
         members_of("dev"),
         Question::Rooms { max: 1 },
     ];
@@ -760,10 +760,10 @@ fn questions_are_answered_together() {
 
 #[test]
 fn request_of_a_connection_that_has_ended_is_not_forwarded() {
-    let whois = ForwardedRequest::Whois { name: text("ann"), with_address: false };
+    let whois = ForwardedRequest::Whois { name: typed("ann"), with_address: false };
     for ends in [false, true] {
         let mut rig = Rig::up("");
-        let find = Question::Find { name: text("ann"), request: Some(whois.clone()) };
+        let find = Question::Find { name: typed("ann"), request: Some(whois.clone()) };
         rig.backplane.ask(7, vec![(find, None)], rig.now);
         assert_eq!(rig.command_names(), ["HGET"]);
         if ends {

@@ -10,7 +10,7 @@ use chinwag::protocol::{
 };
 
 use crate::link::{OTHER, PROCESS, Rig, array, bulk, events, members_of, message_of};
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 fn subscribed(raw: &str, has_subscribers: bool) -> LocalEvent {
     LocalEvent::Subscribed { room: room(raw), has_subscribers }
@@ -114,7 +114,7 @@ fn question_that_was_answered_in_an_outage_is_not_asked_later() {
 fn look_alike_of_a_name_is_not_its_client() {
     for (holder, is_found) in [("bo", true), ("BO", true), ("b0", false), ("bob", false)] {
         let mut rig = Rig::up("");
-        rig.backplane.ask(7, vec![(Question::Find { name: text("bo"), request: None }, None)], rig.now);
+        rig.backplane.ask(7, vec![(Question::Find { name: typed("bo"), request: None }, None)], rig.now);
         rig.commands();
         rig.answer(&bulk(&format!("{OTHER:016x} 9 0 {holder}")));
         let found = facts(rig.actions()).unwrap().holder;
@@ -140,17 +140,17 @@ fn outcome_of_a_forwarded_request_is_the_same_at_both_processes() {
         Ok(ForwardedAnswer::Whois(Box::new(guest))),
         Ok(ForwardedAnswer::Moderated(text("bo is muted"))),
         Err(Problem::RoleTooHigh { name: name("bo"), role: Role::Admin }),
-        Err(Problem::NoSuchClient(text("bo"))),
+        Err(Problem::NoSuchClient(typed("bo"))),
         Err(Problem::NotMuted(name("bo"))),
         Err(Problem::CantModerate("the list is full".into())),
         Err(Problem::Filtered),
     ];
     for outcome in outcomes {
         let mut rig = Rig::up("");
-        let request = ForwardedRequest::Whois { name: text("bo"), with_address: true };
+        let request = ForwardedRequest::Whois { name: typed("bo"), with_address: true };
         rig.backplane.ask(
             7,
-            vec![(Question::Find { name: text("bo"), request: Some(request) }, None)],
+            vec![(Question::Find { name: typed("bo"), request: Some(request) }, None)],
             rig.now,
         );
         rig.commands();

@@ -11,7 +11,7 @@ use chinwag::text::RoomName;
 use crate::link::{
     EPOCH, OTHER, PROCESS, Rig, address, array, bulk, changed, entry, events, message_of, synced,
 };
-use crate::words::{name, room, text};
+use crate::words::{name, room, text, typed};
 
 const PONG: &str = "*2\r\n$4\r\npong\r\n$0\r\n\r\n";
 
@@ -42,8 +42,8 @@ fn undelivered() -> RemoteEvent {
 
 /// Makes the link look for a client of another process, to which the request is forwarded.
 fn forward(rig: &mut Rig) {
-    let request = ForwardedRequest::Whois { name: text("bo"), with_address: false };
-    let find = Question::Find { name: text("bo"), request: Some(request) };
+    let request = ForwardedRequest::Whois { name: typed("bo"), with_address: false };
+    let find = Question::Find { name: typed("bo"), request: Some(request) };
     rig.backplane.ask(7, vec![(find, None)], rig.now);
     assert_eq!(rig.command_names(), ["HGET"]);
     rig.answer(&bulk(&format!("{OTHER:016x} 9 0 bo")));
@@ -463,7 +463,7 @@ fn room_name_in_another_spelling_is_no_channel_of_a_room() {
 #[test]
 fn refused_question_is_asked_once_again_if_its_client_still_waits() {
     let mut rig = Rig::up("");
-    let find = Question::Find { name: text("bo"), request: None };
+    let find = Question::Find { name: typed("bo"), request: None };
     rig.backplane.ask(7, vec![(find, None), (Question::Rooms { max: 1 }, None)], rig.now);
     assert_eq!(rig.command_names(), ["HGET", "rooms"]);
     rig.answer("-NOPERM no\r\n");

@@ -3,7 +3,7 @@
 use chinwag::protocol::Problem;
 
 use crate::talk::*;
-use crate::words::{name, text};
+use crate::words::{name, typed};
 
 #[test]
 fn look_alike_of_a_present_name_is_refused_everywhere() {
@@ -66,7 +66,7 @@ fn look_alike_of_two_names_is_free_when_both_are_gone() {
 fn private_message_never_goes_to_a_look_alike() {
     let mut talk = Talk::with("", &["ann", "aIice", "❤\u{fe0f}"]);
     for absent in ["alice", "аIice"] {
-        let nobody = problem(ANN, Problem::NoSuchClient(text(absent)));
+        let nobody = problem(ANN, Problem::NoSuchClient(typed(absent)));
         assert_eq!(talk.asks(ANN, tell(absent, "secret")), [nobody], "{absent}");
     }
     for present in ["aIice", "AIICE", "aiice"] {

@@ -11,7 +11,7 @@ use chinwag::text::RoomName;
 use crate::hall::arrival;
 use crate::settle::ALONE;
 use crate::talk::{ANN, BOB, CY, DAN, Talk, history, join, leave, nick, quit, say, tell, who};
-use crate::words::{name, room, say_request, text};
+use crate::words::{name, room, say_request, text, typed};
 
 /// The accounts `ann` and `bea` with the tokens `a` and `b`, and a room that not everybody may enter.
 const SECTIONS: &str = r#"
@@ -41,7 +41,7 @@ fn follow(to: &str) -> Question {
 }
 
 fn find(who: &str) -> Question {
-    Question::Find { name: text(who), request: None }
+    Question::Find { name: typed(who), request: None }
 }
 
 fn login(account: &str, token: &str) -> Request {
@@ -49,7 +49,7 @@ fn login(account: &str, token: &str) -> Request {
 }
 
 fn kick(who: &str) -> Request {
-    Request::Moderate(Moderation::Kick { name: text(who), reason: None })
+    Request::Moderate(Moderation::Kick { name: typed(who), reason: None })
 }
 
 fn ban(target: BanTarget) -> Request {
@@ -122,15 +122,15 @@ fn line_client_that_leaves_a_room_asks_for_the_room_that_it_goes_to() {
 #[test]
 fn client_that_is_not_here_is_searched_elsewhere() {
     let talk = all_kinds();
-    let whois = |who: &str| Request::Whois(text(who));
+    let whois = |who: &str| Request::Whois(typed(who));
     assert_eq!(asked(&talk, ANN, tell("eve", "hi")), [find("eve")]);
-    let request = Some(ForwardedRequest::Whois { name: text("eve"), with_address: false });
-    assert_eq!(asked(&talk, ANN, whois("eve")), [Question::Find { name: text("eve"), request }]);
+    let request = Some(ForwardedRequest::Whois { name: typed("eve"), with_address: false });
+    assert_eq!(asked(&talk, ANN, whois("eve")), [Question::Find { name: typed("eve"), request }]);
     for request in [tell("bob", "hi"), tell("BOB", "hi"), whois("bob")] {
         assert_eq!(asked(&talk, ANN, request.clone()), [], "{request:?}");
     }
     assert_eq!(asked(&talk, ANN, tell("ВОВ", "hi")), [find("ВОВ")], "a look-alike is another client");
-    assert_eq!(talk.chat.find_elsewhere(&text("eve"), None), [find("eve")]);
+    assert_eq!(talk.chat.find_elsewhere(&typed("eve"), None), [find("eve")]);
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn request_that_concerns_only_this_process_asks_nothing() {
         Request::Help,
         Request::Ping,
         Request::Away(None),
-        Request::Ignore(Some(text("eve"))),
-        Request::Unignore(text("eve")),
+        Request::Ignore(Some(typed("eve"))),
+        Request::Unignore(typed("eve")),
         Request::Register,
         Request::Topic { room: None, text: None },
         Request::Topic { room: None, text: Some(Topic(None)) },
@@ -224,7 +224,7 @@ fn client_without_the_right_asks_nothing() {
         };
         let by = Moderator { name: name("ann"), role: Role::Admin };
         let forwarded = Some(ForwardedRequest::Moderate { by, moderation });
-        let find = Question::Find { name: text("eve"), request: forwarded };
+        let find = Question::Find { name: typed("eve"), request: forwarded };
         assert_eq!(asked(&talk, ANN, request.clone()), [find], "{request:?}");
     }
     assert_eq!(asked(&talk, ANN, kick("bob")), []);

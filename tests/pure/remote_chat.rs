@@ -15,7 +15,7 @@ use chinwag::text::{Name, RoomName};
 use crate::hall::arrival;
 use crate::settle::ALONE;
 use crate::talk::*;
-use crate::words::{entered_event, name, names, room, text};
+use crate::words::{entered_event, name, names, room, text, typed};
 
 /// The process under test, and another one.
 const HERE: u64 = 1;
@@ -277,14 +277,14 @@ fn private_message_to_a_client_elsewhere_is_shared() {
     let to = || Holder { id: EVE, name: name("Eve") };
     let expected = LocalEvent::Private { to: to(), by: here(1), from: name("ann"), text: text("psst") };
     for receipt in [false, true] {
-        let request = Request::Private { to: text("eve"), text: text("psst"), receipt };
+        let request = Request::Private { to: typed("eve"), text: text("psst"), receipt };
         let sent = talk.asks_knowing(ANN, request, &held_by("Eve"));
         assert_eq!(sent[0], Outcome::LocalEvent(expected.clone()));
         let told = Event::PrivateSent { by: here(1), from: name("ann"), to: name("Eve"), text: text("psst") };
         let receipts: Vec<Outcome> = receipt.then(|| reply(ANN, told)).into_iter().collect();
         assert_eq!(sent[1..], receipts);
     }
-    let nobody = [problem(ANN, Problem::NoSuchClient(text("eve")))];
+    let nobody = [problem(ANN, Problem::NoSuchClient(typed("eve")))];
     assert_eq!(talk.asks(ANN, tell("eve", "psst")), nobody);
     assert_eq!(
         talk.asks_knowing(ANN, tell("eve", "psst"), &held_by("еve")),
@@ -421,14 +421,14 @@ fn moderator_acts_only_at_the_process_of_the_client() {
     let mut talk = Talk::under("", SECTIONS).with_others();
     talk.connects(ANN);
     talk.asks(ANN, login("ann", "a"));
-    let kick = || Request::Moderate(Moderation::Kick { name: text("eve"), reason: None });
-    let whois = || Request::Whois(text("eve"));
+    let kick = || Request::Moderate(Moderation::Kick { name: typed("eve"), reason: None });
+    let whois = || Request::Whois(typed("eve"));
     for request in [kick(), whois()] {
         let sent = talk.asks_knowing(ANN, request.clone(), &held_by("Eve"));
         assert_eq!(sent, [problem(ANN, Problem::Unreachable(name("Eve")))], "{request:?}");
         for facts in [ALONE.clone(), held_by("еve")] {
             let sent = talk.asks_knowing(ANN, request.clone(), &facts);
-            assert_eq!(sent, [problem(ANN, Problem::NoSuchClient(text("eve")))], "{request:?}");
+            assert_eq!(sent, [problem(ANN, Problem::NoSuchClient(typed("eve")))], "{request:?}");
         }
     }
     let target = chinwag::access::BanTarget::Name(name("eve"));
@@ -535,7 +535,7 @@ fn relayed_payload_is_a_message_if_it_is_text() {
 #[test]
 fn ignored_clients_of_other_processes_are_not_heard_under_any_name() {
     let mut talk = two();
-    talk.asks(ANN, Request::Ignore(Some(text("eve"))));
+    talk.asks(ANN, Request::Ignore(Some(typed("eve"))));
     let sent = talk.commits("lobby", placed(says(1, "hi"), Order::At(1)));
     assert_eq!(heard(&sent), [(vec![BOB], 1, "hi".into())]);
     assert_eq!(kept(&mut talk), []);
@@ -718,7 +718,7 @@ fn private_message_reaches_the_client_that_still_has_the_name() {
     }
     assert_eq!(talk.receives(to_ann("аnn")), undelivered("аnn"), "that only looks like it");
     assert_eq!(talk.receives(to_ann("bob")), undelivered("bob"), "he has another connection");
-    talk.asks(ANN, Request::Ignore(Some(text("eve"))));
+    talk.asks(ANN, Request::Ignore(Some(typed("eve"))));
     assert_eq!(talk.receives(to_ann("ann")), [], "nobody is told that it is ignored");
     talk.asks(ANN, nick("anna"));
     assert_eq!(talk.receives(to_ann("ann")), undelivered("ann"));
@@ -752,7 +752,7 @@ fn private_message_does_not_reach_a_client_that_must_log_in_or_has_quit() {
 fn sender_is_told_that_nobody_was_reached() {
     let mut talk = two();
     let undelivered = |by| RemoteEvent::Undelivered { by, to: name("eve") };
-    assert_eq!(talk.receives(undelivered(2)), [problem(BOB, Problem::NoSuchClient(text("eve")))]);
+    assert_eq!(talk.receives(undelivered(2)), [problem(BOB, Problem::NoSuchClient(typed("eve")))]);
     assert_eq!(talk.receives(undelivered(9)), []);
     talk.leaves(BOB, None);
     assert_eq!(talk.receives(undelivered(2)), [], "it has left");
@@ -859,7 +859,7 @@ fn account_is_muted_though_the_process_of_its_client_does_not_answer() {
     let mut talk = Talk::under("", SECTIONS).with_others();
     talk.connects(ANN);
     talk.asks(ANN, login("ann", "a"));
-    let mute = |who: &str| Request::Moderate(Moderation::Mute { name: text(who), time: None });
+    let mute = |who: &str| Request::Moderate(Moderation::Mute { name: typed(who), time: None });
     let sent = talk.asks_knowing(ANN, mute("bea"), &held_by("bea"));
     let done = Event::Moderated(text("bea is muted until a moderator lifts it"));
     assert!(sent.contains(&Outcome::Saved(ANN, done)), "{sent:?}");
@@ -876,14 +876,14 @@ fn ignored_name_that_is_lifted_before_its_change_is_placed_stays_lifted() {
         }
         sent => panic!("{sent:?}"),
     };
-    assert_eq!(ignored(&mut talk, Request::Ignore(Some(text("ann")))), ["ann"]);
+    assert_eq!(ignored(&mut talk, Request::Ignore(Some(typed("ann")))), ["ann"]);
     let sent = talk.asks(ANN, nick("anna"));
     let changes = sent.into_iter().filter_map(|outcome| match outcome {
         Outcome::Submitted(_, author, change, receipt) => Some((author, change, receipt)),
         _ => None,
     });
     let changes: Vec<_> = changes.collect();
-    assert_eq!(ignored(&mut talk, Request::Unignore(text("anna"))), ["ann"]);
+    assert_eq!(ignored(&mut talk, Request::Unignore(typed("anna"))), ["ann"]);
     assert_eq!(changes.len(), 1);
     for (author, change, receipt) in changes {
         talk.commits("lobby", Placed { change, order: Order::Unnumbered, author, receipt });

@@ -15,7 +15,7 @@ use chinwag::time::{Moment, Now};
 use crate::settle::{ALONE, settled};
 use crate::words::{
     SOMEBODY, entered_event, joined_event, left_event, name, names, private_event, renamed_event, room,
-    said_event, say_request, text, you_are_event,
+    said_event, say_request, text, typed, you_are_event,
 };
 
 pub const ANN: ClientId = ClientId(0);
@@ -260,7 +260,7 @@ pub fn me(raw: &str) -> Request {
 }
 
 pub fn tell(to: &str, raw: &str) -> Request {
-    Request::Private { to: text(to), text: text(raw), receipt: false }
+    Request::Private { to: typed(to), text: text(raw), receipt: false }
 }
 
 pub fn join(raw: &str) -> Request {

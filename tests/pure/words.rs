@@ -3,7 +3,12 @@
 use std::rc::Rc;
 
 use chinwag::protocol::{Body, Epoch, Event, Message, MessageKind, Request, UniqueId};
-use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text};
+use chinwag::text::{GUEST_PREFIX, Name, RoomName, Text, TypedName};
+
+/// A name by which a request means somebody.
+pub fn typed(raw: &str) -> TypedName {
+    TypedName::parse(raw).expect("a name")
+}
 
 /// A text, which must be clean as it is.
 #[track_caller]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{bad_request, malformed, missing};
+use super::{bad_request, malformed, missing, typed_name};
 use crate::access::BanTarget;
-use crate::protocol::{Moderation, Problem};
+use crate::protocol::{Moderation, Problem, kept_text};
 use crate::text::Text;
 
 /// The longest time of a mute or ban, in seconds: a hundred years. More is surely a mistake in the unit.
@@ -29,7 +29,7 @@ pub fn moderation(word: &str, raw: &str) -> Result<Moderation, Problem> {
     let fields: ModerationFields = serde_json::from_str(raw).map_err(|error| malformed(&error))?;
     let name = || {
         let name = fields.name.as_deref().or(fields.target.as_deref());
-        name.and_then(Text::clean).ok_or_else(|| missing(word, "name"))
+        typed_name(name)?.ok_or_else(|| missing(word, "name"))
     };
     let target = || -> Result<BanTarget, Problem> {
         let raw = fields.target.as_deref().or(fields.name.as_deref());
@@ -46,7 +46,10 @@ pub fn moderation(word: &str, raw: &str) -> Result<Moderation, Problem> {
         "kick" => Moderation::Kick { name: name()?, reason: reason() },
         "mute" => Moderation::Mute { name: name()?, time },
         "unmute" => Moderation::Unmute { name: name()? },
-        "ban" => Moderation::Ban { target: target()?, time, reason: reason() },
+        "ban" => {
+            let reason = kept_text("the reason of a ban", fields.reason.as_deref().unwrap_or_default())?;
+            Moderation::Ban { target: target()?, time, reason }
+        }
         "unban" => Moderation::Unban { target: target()? },
         "unregister" => Moderation::Unregister { name: name()? },
         "bans" => Moderation::Bans,

@@ -1,8 +1,8 @@
 //! The commands of line clients, and the other meanings of a line.
 
 use crate::access::LoginToken;
-use crate::protocol::{Body, MessageKind, Moderation, Problem, Request, Topic};
-use crate::text::{Name, RoomName, Text, clean};
+use crate::protocol::{Body, MessageKind, Moderation, Problem, Request, Topic, kept_text};
+use crate::text::{Name, NameError, RoomName, Text, TypedName, clean};
 use crate::time::parse_duration;
 
 /// Parses the answer to the question for a name: a name, an empty line, or a command.
@@ -99,7 +99,8 @@ pub const COMMANDS: &[Command] = &[
         help: "tell NAME only",
         parse: |rest| {
             let (to, text) = rest.trim_start().split_once(char::is_whitespace)?;
-            Some(Ok(Request::Private { to: Text::clean(to)?, text: Text::clean(text)?, receipt: false }))
+            let text = Text::clean(text)?;
+            Some(typed_name(to)?.map(|to| Request::Private { to, text, receipt: false }))
         },
     },
     Command {
@@ -130,7 +131,7 @@ pub const COMMANDS: &[Command] = &[
         word: "whois",
         usage: "/whois NAME",
         help: "who NAME is, and since when",
-        parse: |rest| Some(Ok(Request::Whois(Text::clean(argument(rest)?)?))),
+        parse: |rest| Some(typed_name(argument(rest)?)?.map(Request::Whois)),
     },
     Command {
         word: "reply",
@@ -142,7 +143,7 @@ pub const COMMANDS: &[Command] = &[
         word: "away",
         usage: "/away [TEXT]",
         help: "tell people who /msg you that you are away",
-        parse: |rest| Some(Ok(Request::Away(argument(rest).and_then(Text::clean)))),
+        parse: |rest| Some(kept_text("an away text", rest.trim()).map(Request::Away)),
     },
     Command {
         word: "ignore",
@@ -150,14 +151,14 @@ pub const COMMANDS: &[Command] = &[
         help: "leave out what NAME says, or list the names",
         parse: |rest| match argument(rest) {
             None => Some(Ok(Request::Ignore(None))),
-            Some(name) => Some(Ok(Request::Ignore(Some(Text::clean(name)?)))),
+            Some(name) => Some(typed_name(name)?.map(|name| Request::Ignore(Some(name)))),
         },
     },
     Command {
         word: "unignore",
         usage: "/unignore NAME",
         help: "show what NAME says again",
-        parse: |rest| Some(Ok(Request::Unignore(Text::clean(argument(rest)?)?))),
+        parse: |rest| Some(typed_name(argument(rest)?)?.map(Request::Unignore)),
     },
     Command {
         word: "login",
@@ -190,8 +191,9 @@ pub const COMMANDS: &[Command] = &[
         usage: "/kick NAME [REASON]",
         help: "moderators: disconnect NAME",
         parse: |rest| {
-            let (name, reason) = split_word(rest)?;
-            Some(Ok(Request::Moderate(Moderation::Kick { name, reason: Text::clean(reason) })))
+            let (name, reason) = split_word(rest);
+            let reason = Text::clean(reason);
+            Some(typed_name(name)?.map(|name| Request::Moderate(Moderation::Kick { name, reason })))
         },
     },
     Command {
@@ -199,24 +201,28 @@ pub const COMMANDS: &[Command] = &[
         usage: "/mute NAME [TIME]",
         help: "moderators: NAME can't speak, as in 10m or 7d",
         parse: |rest| {
-            let (name, time) = split_word(rest)?;
+            let (name, time) = split_word(rest);
+            let name = typed_name(name)?;
             let time = argument(time).map(parse_duration).transpose().ok()?;
             let is_over = time.is_some_and(|time| time.is_zero());
-            (!is_over).then_some(Ok(Request::Moderate(Moderation::Mute { name, time })))
+            (!is_over).then_some(name.map(|name| Request::Moderate(Moderation::Mute { name, time })))
         },
     },
     Command {
         word: "unmute",
         usage: "/unmute NAME",
         help: "moderators: NAME may speak again",
-        parse: |rest| Some(Ok(Request::Moderate(Moderation::Unmute { name: Text::clean(argument(rest)?)? }))),
+        parse: |rest| {
+            Some(typed_name(argument(rest)?)?.map(|name| Request::Moderate(Moderation::Unmute { name })))
+        },
     },
     Command {
         word: "ban",
         usage: "/ban WHO [TIME] [REASON]",
         help: "moderators: keep a name or an ADDRESS[/BITS] out",
         parse: |rest| {
-            let (target, rest) = split_word(rest)?;
+            let (target, rest) = split_word(rest);
+            let target = argument(target)?.parse().map_err(Problem::BadRequest);
             let (first, after) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
             let (time, reason) = match parse_duration(first) {
                 Ok(time) if time.is_zero() => return None,
@@ -225,9 +231,9 @@ pub const COMMANDS: &[Command] = &[
                 Err(_) if first.starts_with(|c: char| c.is_ascii_digit()) => return None,
                 Err(_) => (None, rest),
             };
-            let target = target.as_str().parse().map_err(Problem::BadRequest);
-            let reason = Text::clean(reason);
-            Some(target.map(|target| Request::Moderate(Moderation::Ban { target, time, reason })))
+            let reason = kept_text("the reason of a ban", reason);
+            let ban = |target| Ok(Request::Moderate(Moderation::Ban { target, time, reason: reason? }));
+            Some(target.and_then(ban))
         },
     },
     Command {
@@ -244,7 +250,7 @@ pub const COMMANDS: &[Command] = &[
         usage: "/unregister NAME",
         help: "moderators: free a name that was registered",
         parse: |rest| {
-            Some(Ok(Request::Moderate(Moderation::Unregister { name: Text::clean(argument(rest)?)? })))
+            Some(typed_name(argument(rest)?)?.map(|name| Request::Moderate(Moderation::Unregister { name })))
         },
     },
     Command {
@@ -280,10 +286,17 @@ fn unknown_command(word: &str) -> Problem {
 }
 
 /// Splits the first word off.
-fn split_word(rest: &str) -> Option<(Text, &str)> {
+fn split_word(rest: &str) -> (&str, &str) {
     let rest = rest.trim();
-    let (word, rest) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    Some((Text::clean(word)?, rest))
+    rest.split_once(char::is_whitespace).unwrap_or((rest, ""))
+}
+
+/// Parses the name of somebody else. `None` if there is none.
+fn typed_name(raw: &str) -> Option<Result<TypedName, Problem>> {
+    match TypedName::parse(raw) {
+        Err(NameError::Empty) => None,
+        name => Some(name.map_err(Problem::BadName)),
+    }
 }
 
 fn argument(rest: &str) -> Option<&str> {
