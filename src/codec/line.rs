@@ -51,8 +51,13 @@ pub fn decode(
     {
         return step;
     }
+    let line_end = find_end(window);
+    if let Some(bytes) = telnet::interrupted_len(&window[..line_end.unwrap_or(window.len())]) {
+        *unfinished = None;
+        return Step::request(bytes, Some(Ok(Request::Ping)));
+    }
     let too_long = |bytes| Step::request(bytes, Some(Err(Problem::LineTooLong { max_bytes: line_max })));
-    let (line, used) = match find_end(window) {
+    let (line, used) = match line_end {
         Some(end) => (&input[..end], consume_line_end(unfinished, input, end)),
         None if window.len() == unused_max_bytes(line_max) => {
             *unfinished = Some(Box::new(Unfinished::Line { discarded_bytes: 0 }));
@@ -72,13 +77,17 @@ pub fn decode(
         // The input ended after a telnet command or an erased character, so there is no line.
         return Step::request(used, None);
     }
-    let request = match std::str::from_utf8(&plain) {
+    Step::request(used, request_of(&plain, expected))
+}
+
+/// The request of a whole line; `None` if it is blank.
+fn request_of(line: &[u8], expected: Expected) -> Option<Result<Request, Problem>> {
+    match std::str::from_utf8(line) {
         Ok(line) if expected.token => commands::token_request(line),
         Ok(line) if expected.name => commands::name_request(line),
         Ok(line) => commands::chat_request(line),
         Err(_) => Some(Err(Problem::NotUtf8)),
-    };
-    Step::request(used, request)
+    }
 }
 
 /// Checks the first line of a connection: closes it if it is another protocol, and skips a byte order mark.

@@ -14,6 +14,8 @@ use unicode_normalization::char::is_combining_mark;
 /// "Interpret as command": the first byte of each command.
 pub const IAC: u8 = 255;
 const SE: u8 = 240;
+/// "Interrupt process": Ctrl-C.
+const IP: u8 = 244;
 /// "Erase character".
 const EC: u8 = 247;
 /// "Erase line".
@@ -60,6 +62,21 @@ fn subnegotiation_len(bytes: &[u8]) -> Option<usize> {
             return Some(at + 2);
         }
         at += 2;
+    }
+}
+
+/// Length of the part of a line that Ctrl-C interrupts: up to the end of a request for a timing mark behind [`IP`]. `None` if there
+/// is none. The client has discarded that part, and waits for the answer.
+pub fn interrupted_len(line: &[u8]) -> Option<usize> {
+    let (mut at, mut is_interrupted) = (0, false);
+    loop {
+        at += memchr(IAC, &line[at..])?;
+        let command = &line[at..at + command_len(&line[at..])?];
+        at += command.len();
+        is_interrupted |= command == [IAC, IP];
+        if is_interrupted && command == DO_TIMING_MARK {
+            return Some(at);
+        }
     }
 }
 

@@ -375,6 +375,15 @@ fn telnet_commands_are_ignored() {
         // A request for a timing mark is answered at once, without a line end.
         (b"\xff\xf4\xff\xfd\x06", &[Decoded::Asked(Request::Ping)]),
         (b"\xff\xf4\xff\xfd\x03\n", &[]),
+        // It is answered within a line too if Ctrl-C was pressed there, and the line so far is discarded.
+        (b"hel\xff\xf4\xff\xfd\x06", &[Decoded::Asked(Request::Ping)]),
+        (b"hel\xff\xf4\xff\xfd\x06lo\r\n", &[Decoded::Asked(Request::Ping), say("lo")]),
+        (
+            b"hi\r\nhel\xff\xf4\xff\xf1\xff\xfd\x06lo\n",
+            &[say("hi"), Decoded::Asked(Request::Ping), say("lo")],
+        ),
+        (b"hel\xff\xf4\nlo\xff\xfd\x06\n", &[say("hel"), say("lo")]),
+        (b"hel\xff\xf4\xff\xfd\x03lo\n", &[say("hello")]),
         (b"/me \xff\xf1waves\n", &[me("waves")]),
         (b"caf\xc3\xff\xf1\xa9\n", &[say("café")]),
         // Options with the numbers of LF and CR end no line.
