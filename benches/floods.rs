@@ -1,8 +1,8 @@
 //! Delay of a line between two clients while others flood the server.
 //!
-//! `cargo bench --bench floods` starts a release build in a process of its own. Two line clients exchange a line every
-//! few milliseconds, first alone and then under each flood, which another process sends as fast as the server reads.
-//! It fails if the server ends or a line does not arrive. The target is printed, not enforced.
+//! `cargo bench --bench floods` starts a release build in a process of its own. Two line clients exchange a line every few
+//! milliseconds, first alone and then under each flood. Another process sends it as fast as the server reads. It fails if the
+//! server ends or a line does not arrive. The target is printed, not enforced.
 
 #[allow(dead_code, reason = "shared with footprint.rs")]
 mod process;

@@ -370,7 +370,8 @@ impl Chat {
         self.rooms.find(name)
     }
 
-    /// The rooms in which a request would be announced: it waits for slow readers there. A client that quits is not held up.
+    /// The rooms in which a request would be announced. The request waits for slow readers in them. A client that quits does not
+    /// wait.
     pub fn affected_rooms(&self, id: ClientId, request: &Request) -> SmallVec<[RoomId; 1]> {
         let located = |room| self.locate(id, room).map(|location| location.room).into_iter().collect();
         match request {

@@ -12,65 +12,73 @@
 //! server       owns everything; the tick, and a file for most of its phases
 //! roster       the connections, their slots and their work queues
 //! connection   one connection: its socket, outbox, dialect and state
-//! pressure     back-pressure: slow readers, and the talkers that wait for them
-//! inbox        unused input of each connection, and the one shared read buffer
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! web          pure: HTTP request → what to do; the guard against other origins, and the chat page
+//! pressure     pure: back-pressure: slow readers, and the talkers that wait for them
 //! chat         pure: Request → Effects; rooms, names, history. It sees no bytes and no sockets
 //! backplane    pure: changes and questions of this process ⇄ commands of Redis; with --redis only
+//! inbox        unused input of each connection, and the one shared read buffer
 //! codec        pure: bytes ⇄ Request and Event; line, telnet, http, websocket, json, raw, sse, resp (Redis)
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox arena output: written once in the arena, held by the outboxes of its receivers
 //! quota        numbers of connections, in all and of each address
-//! host         the address or network that limits by address count
 //! limits       the flags about limits, as the loop needs them
-//! timers rate  deadlines, and token buckets of clients and addresses
 //! load         the work that each source has caused in the last second
+//! timers rate  a deadline for each connection; token buckets of clients and addresses
 //! sparse       tables for data that few connections have
+//! host         the address or network that limits by address count
 //! net          the seam: a trait, and the real network (net/mio.rs, net/bind.rs, net/resolve.rs)
-//! metrics protocol config text time logging
+//! metrics      counters and gauges, and the text that Prometheus reads
+//! protocol     requests, events, problems, reasons of closing: the words of all dialects
+//! config       flags and the configuration file: one table, checks, units
 //! state        the state file: registered names, bans and mutes
-//! access       pure: identities, rights, bans, the filter of words, and their settings. Ranges of addresses
+//! access       pure: identities, rights, bans, tokens, the filter of words, and their settings
+//! logging text time   log lines; validated names and texts; moments of both clocks
 //! ```
 //!
 //! # Where to find, and where to add
 //!
-//! Each row names the files that decide, in the order of reading. Matches over requests, events and states have no wildcards
-//! where a new variant must be decided. So the compiler names the other places.
+//! Each row names the files that decide, in the order of reading. A new request or state must be decided in several matches
+//! without wildcards, so the compiler names those places. Where it doesn't, the row does.
 //!
 //! | question | files |
 //! |---|---|
-//! | How does a message get from socket to socket? | `server/turn.rs` (`take_turn`, `serve`, `handle`: read, decode, check rates), `server/fanout.rs` (`handle_request` calls the chat, `announce` encodes once, `deliver_batch` queues for each member by `broadcast` in `roster.rs`), `server/flush.rs` (`flush` writes). Between the two calls of the chat, `server/submit.rs` gets the message its place: `Effect::Submit` comes first, and `Effect::Announce` after that |
-//! | Where is a slow client closed? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `server/close.rs` (it leaves, is sent the reason, and is freed), `server/linger.rs` (until the reason was sent) |
-//! | How does a change get its place, with and without Redis, and so reach other processes? | `server/submit.rs` (commits it at once, or submits it to Redis), `backplane/queue.rs` (order, bound, and changes that may be discarded), `backplane/command.rs` (its script), `server/link.rs` (the sockets), `backplane/channel.rs` (it comes back) |
+//! | How does a message get from socket to socket? | `server/turn.rs` (`take_turn`, `serve`, `handle`: read, decode; `may_handle` checks rates), `server/fanout.rs` (`handle_request` calls the chat, `announce` encodes once, `deliver_batch` queues for each member by `broadcast` in `roster.rs`), `server/flush.rs` (`flush` writes). The chat is called twice, and `server/submit.rs` is between: `say` in `chat/messages.rs` returns `Effect::Submit`, the message gets its place, and `commit` in `chat/changes.rs` returns `Effect::Announce` |
+//! | Where is a slow client closed, and what makes it slow? | `protocol/close.rs` (`is_drop` has the four reasons, and each reason names its place), `outbox.rs` (`record_blocked` notes since when it is slow), `server/close.rs` (it leaves, is sent the reason, and is freed). Talkers wait for it before: `pressure.rs` |
+//! | How does a change get its place, with and without Redis, and so reach other processes? | `server/submit.rs` (commits it at once, or submits it to Redis), `backplane/queue.rs` (order and bound), `backplane/command.rs` (its script), `server/link.rs` (the sockets). Redis numbers it in `backplane/scripts/append.lua`. It comes back by `backplane/channel.rs` to each process, and by `backplane/reply.rs` to this one. `chat/changes.rs` (`commit`) sends the receipt then, and `server/submit.rs` the 202 |
 //! | What if Redis stalls, fails or comes back? | `backplane/lifecycle.rs` (`handle_timeout`, `fail`, and the stages of a new session), `backplane/local.rs` (`detach`: changes are shown without a number). The promises are in [`guide::cluster`] |
 //! | Where is it decided who may do what? | `access/rights.rs` ([`access::may`], one pure function), `protocol/need.rs` (the right that each request needs), `chat/enforce.rs` (`perform` checks it before `handle_request`, and mutes with `check_mute`), `server/authorize.rs` (the same for HTTP) |
 //! | How to add a right or a role? | `access/rights.rs` (an [`access::Action`] and its arm in `may`, or a [`access::Role`] at its rank), `protocol/need.rs` and `server/authorize.rs` (the requests that need it), `tests/pure/rights.rs` (its table) |
-//! | How does a client log in, and what ends its session? | `access/accounts.rs` (the check of a token), `chat/sessions.rs` (begin, renewal, warning, end), `chat/access.rs` (the session: a table by slot, which guests are not in) |
+//! | How does a client log in, and what ends its session? | `access/accounts.rs` (the check of a token; `access/jwt.rs` verifies a JSON Web Token), `chat/sessions.rs` (begin, renewal, warning, end), `chat/access.rs` (the session: a table by slot, which guests are not in) |
 //! | How to add an action of moderators? | `protocol/moderation.rs` (a [`protocol::Moderation`]), `codec/line/commands.rs` and `codec/json/moderation.rs` (its words), `chat/moderation.rs` (the effect), `web/admin.rs` (its path); `backplane/forward.rs` (its fields, if it acts on a client that may be at another process) |
-//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line/commands.rs` (a row of `COMMANDS`; the event's words are beside it, in `encode.rs`), `chat.rs` (an arm of `handle_request`). The compiler asks for its right (`protocol/need.rs`), its text (`chat/filtering.rs`), its questions to other processes (`chat/questions.rs`) and back-pressure (`affected_rooms`). It also asks for the batch (`server/fanout.rs`), and for the JSON of a new event (`codec/json/message.rs`). State of a client is a table by slot of [`chat::Chat`], as `Courtesy` of `/away` in `chat/courtesies.rs`: `Chat::leave` empties it, and `chat/census.rs` lists it. State of a room is a field of `Room` in `chat/rooms/room.rs`: it goes with an unused room, and other processes don't see it. If they must, it is changed by a [`protocol::Change`]: `Request::Topic` with `chat/topics.rs` is the example. A client's message enters a room by `say` and `relay` in `chat/messages.rs`, an HTTP request's by `publish` |
-//! | How to add a request of the JSON listener? | the request and its events as for a command; then `codec/json.rs` (an arm of `request`, and a field of `RequestFields` for new input). Its row is in `guide/protocol.md` |
-//! | How to add an HTTP route? | `web.rs` (a `Path` with `path_of` and `route`, and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it). The compiler asks for its methods (`web.rs`), its right (`server/authorize.rs`) and its questions to other processes (`server/http.rs`). Its row is in `guide/protocol.md` |
-//! | How to add a limit of the chat: a number or size of what rooms and clients have? | `config/table.rs` (a flag, with bounds), `chat.rs` (a field of `Rules`), `protocol/problem.rs` (the refusal), and the place that checks it. `rooms_per_client` is an example, checked in `chat/membership.rs`. The flag has a row in `guide/operating.md` and one in `guide/faults.md` |
+//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] if it says something new), `codec/line/commands.rs` (a row of `COMMANDS`; the event's words are beside it, in `encode.rs`), `chat.rs` (an arm of `handle_request`). The compiler asks for its right (`protocol/need.rs`), its text (`chat/filtering.rs`), its questions to other processes (`chat/questions.rs`) and back-pressure (`affected_rooms`). It also asks whether it may continue a batch (`continues_batch` in `server/fanout.rs`). It does not ask for the JSON of a new event (`codec/json/message.rs`), the guide's row, nor the page's own parser (`web/page/commands.js`) |
+//! | Where is state of a client, a room or a chat? | of a client: a table by slot of [`chat::Chat`], as `Courtesy` of `/away` in `chat/courtesies.rs`. `Chat::leave` empties it, and `chat/census.rs` lists it. Of a room: a field of `Room` in `chat/rooms/room.rs`, which goes with an unused room, and which other processes don't see. If they must, it is changed by a [`protocol::Change`]: `Request::Topic` with `chat/topics.rs` is the example |
+//! | How to add a request of the JSON listener? | the request and its events as for a command; then `codec/json.rs` (an arm of `request`, and a field of `RequestFields` for new input). A new event needs a `ServerMessage` in `codec/json/message.rs`. `guide/protocol.md` has a row and an example of each, which `tests/guide.rs` asks for |
+//! | How to add an HTTP route? | `web.rs` (a `Path` with `path_of` before the assets, `route`, and an [`web::HttpAction`]), `server/http.rs` (an arm of `execute`), `chat/queries.rs` (the reply, if the chat has it). The compiler asks for its methods (`web.rs`), its right (`server/authorize.rs`) and its questions to other processes (`server/http.rs`). A route that changes something calls `check_origin`, or any web page could use it. `tests/guide.rs` asks for its row in `guide/protocol.md` |
+//! | How to add a limit of the chat: a number or size of what rooms and clients have? | `config/table.rs` (a flag, with bounds), `chat.rs` (a field of `Rules`), `protocol/problem.rs` (the refusal), and the place that checks it. `--max-rooms-per-client` is an example, checked in `chat/membership.rs`. Rules between flags are in `config/checks.rs`. The flag has a row in `guide/operating.md` and one in `guide/faults.md` |
 //! | How to add a limit of a connection? | `config/table.rs`, [`limits::Limits`] in `limits.rs`, and the place that enforces it. Numbers of connections are in `quota.rs`. Rates are in `rate.rs` or, by address, in `rate/by_address.rs`, and are charged in `roster/rates.rs`. Sizes of raw input are in the codecs |
 //! | How to limit what an address makes the server do? | `rate/by_address.rs` (a [`rate::Use`] with a throttle and a bucket, also in `is_full`), `limits.rs` (its rate). The chat has no addresses. So `Use::FailedLogin`, the example, is checked in `server/turn.rs` (`handle`) and for HTTP in `server/authorize.rs`, and charged in `server/moderation.rs`, for the chat by an effect |
 //! | How to add a key of the configuration file? | every flag is one, and its row says when a change takes effect: `config/table.rs`, and `server/reload.rs` if it is at once. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes) |
-//! | How to add a table by slot? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
+//! | How to add a table by slot outside the chat? | [`sparse::Sparse`], emptied where its data ends and at the latest in `Server::free` (`server/close.rs`), with a row in `server/holdings.rs`, by which tests find what stays behind |
+//! | How to add a dialect? | `protocol.rs` (a [`protocol::Dialect`]; `Http` stays last), `codec.rs` and a file in `codec` (decode and encode), `web.rs` (how a client gets it). The compiler asks for its place in a room (`chat/rooms/room.rs`), its pings (`connection/deadlines.rs`, `server.rs`), and what happens to a client that may not stay (`chat/enforce.rs`) |
+//! | When is a connection's next deadline, and what if a clock jumps? | `connection/deadlines.rs` (computes it from the connection's fields), `timers.rs` (a heap with one timer a slot), `server.rs` (`timeout` takes the earliest of all sources). `expire` handles it. Long pauses and jumps: `time.rs` |
+//! | What if there are no more file descriptors? | `config/descriptors.rs` (the start lowers the limits to fit), `server/accept.rs` (a pause until one is free) |
 //! | How to add a way to end? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
 //! | What do other processes see? | `protocol/exchange.rs` (a [`protocol::Change`] of a room, a [`protocol::LocalEvent`] about a client), `backplane/entry.rs` (the bytes), `chat/changes.rs` (`commit`: the effect, here and there) |
 //! | How do bans, mutes and registered names reach the other processes? | `access/kept.rs` (an entry and its change), `chat/access.rs` (`change` applies one of this process, `merge` those of others), `chat/moderation.rs` (`merge_access`: the effect on clients), `backplane/access.rs` and its scripts `record` and `table` |
 //! | What must a request know of other processes? | `chat/questions.rs` (the [`protocol::Question`]s of each request), `server/questions.rs` (it waits for them), `backplane/scripts` (how Redis answers) |
 //!
 //! Every change has a test. A pure module's is in `tests/pure`. A whole server runs on virtual sockets and a virtual clock in
-//! `tests/sim`, and on real ones in `tests/real`. One test of a thing is enough there. A limit has a test on both sides of
-//! its bound: one of the chat in `tests/pure`, others in `tests/sim/limits.rs`. Bounds of flags are tested by themselves. What
-//! users see is in [`guide`].
+//! `tests/sim`, and on real ones in `tests/real`. Test each behaviour once, in one of the three: the head of
+//! `tests/sim/main.rs` says which file is about what, and `tests/sim/stage.rs` is the harness. A limit has a test on both
+//! sides of its bound, and its row in `guide/faults.md` names the file. Bounds of flags are tested by themselves. What users
+//! see is in [`guide`].
 //!
 //! # Listeners and dialects
 //!
-//! A connection speaks one [`protocol::Dialect`] at a time: lines at the line listener, and HTTP at the other. An HTTP request
-//! can make it a WebSocket client ([`codec::json`], [`codec::raw`]) or an SSE client ([`codec::sse`]). From then
-//! on it is a client like any other: same roster, same outbox, same limits. A room keeps its members apart by dialect, so an
+//! A connection speaks one [`protocol::Dialect`] at a time: lines at the line listener, and HTTP at the other. An HTTP
+//! request can make it a WebSocket client ([`codec::json`], [`codec::raw`]) or an SSE client ([`codec::sse`]). From then on
+//! it is a client like any other: same roster, same outbox, same limits. A room keeps its members apart by dialect. So an
 //! announcement is encoded once for each dialect that is spoken there, whatever the number of members.
 //!
 //! This is the limit of a dialect: all its clients in a room get the same bytes. So nothing in an encoding can depend on the
@@ -81,14 +89,14 @@
 //!
 //! [`server::Server::tick`] is one pass of the loop, always in this order:
 //!
-//! 1. **poll** until the next deadline; at once if there is work; for ever if there is neither. Read the clock. (A partial
-//!    flush that is delayed is slept for first.)
-//! 2. **latch**: record readiness on connections. Nothing is run, taken or freed before all events are recorded, so no event
-//!    can reach a later connection in the same slot.
+//! 1. **poll** until the next deadline, at once if there is work, and without a limit if there is no deadline either. Read the
+//!    clock. If a partial flush is delayed, the loop sleeps before the poll.
+//! 2. **latch**: record readiness on connections. No connection is handled or freed before all events are recorded, so no
+//!    event can reach a later connection in the same slot. Signals are handled: a reload, and the start of the end.
 //! 3. **turns**: each connection with input reads, decodes and is handled, within a budget of bytes and lines. Clients of
 //!    the chat come first, then HTTP and closing connections, then sources of much work ([`load`], `server/order.rs`).
-//!    Messages to a room are collected in batches (`server/fanout.rs`).
-//! 4. **link**: input from Redis is handled, if this process is one of several.
+//!    Messages to a room are collected in batches (`server/fanout.rs`), which end with the phase at the latest.
+//! 4. **link**: input from Redis and the link's deadlines are handled, if this process is one of several.
 //! 5. **timers**: deadlines that are due.
 //! 6. **flush**: each outbox with new output is written once, straight from the arena. With hundreds of clients a tick
 //!    flushes an eighth of them, those that have waited longest, and then polls again (`server/coalesce.rs`). An outbox is
@@ -96,7 +104,7 @@
 //! 7. **reap**: closing connections leave their rooms and are sent the reason; flushed ones are freed.
 //! 8. **accept**: new connections are admitted, queued or refused. If there is no room, the oldest closing or the longest
 //!    idle HTTP connection is evicted for them.
-//! 9. **publish**: events for other processes go to Redis in one write.
+//! 9. **publish**: commands for Redis go out in one write. They wait while a flush is delayed.
 //! 10. Debug builds check the invariants: work is in its queue, counts equal the connections, and no table has a free slot.
 //!
 //! Each phase takes its whole queue; flush may take only its first part. Work that is queued meanwhile waits for a later phase

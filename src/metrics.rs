@@ -207,6 +207,7 @@ impl Gauges {
     fn gauges(&self, page: &mut Exposition) {
         page.family("clients", "Clients by protocol.", "gauge");
         for (dialect, count) in Dialect::IN_ROOMS.iter().zip(self.clients) {
+            // The label keeps its first name, since dashboards have it.
             page.sample("clients", &format!("{{door=\"{}\"}}", dialect.as_str()), count);
         }
         page.gauge("clients_delayed", "Clients whose input is delayed.", self.delayed as u64);

@@ -84,11 +84,11 @@ pub enum Appended {
 /// Whether the peer keeps up with its output.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// No write has ended blocked since nothing was queued.
+    /// No write was blocked since the outbox was last empty.
     KeepsUp,
-    /// A write has ended blocked.
+    /// A write was blocked.
     Blocked,
-    /// A write has ended blocked, with more queued than the soft limit allows.
+    /// A write was blocked, with more queued than the soft limit allows.
     OverSoft,
 }
 

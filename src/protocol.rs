@@ -336,7 +336,8 @@ pub enum Event {
         from: Name,
         text: Text,
     },
-    /// The client's own private message was delivered to `to`.
+    /// The client's own private message was passed on to `to`, or to its process. In the second case
+    /// [`RemoteEvent::Undelivered`] may follow.
     PrivateSent {
         by: UniqueId,
         from: Name,

@@ -102,7 +102,7 @@ pub struct Server<N: Net> {
     ticks: u64,
     /// The file of `--state`.
     state_file: Option<StateFile>,
-    /// Why the state file was not written, until the client is told.
+    /// The error of the last save, until the client whose request needed it gets it.
     save_error: Option<String>,
     /// The shutdown, once it has begun.
     ending: Option<Ending>,
@@ -380,10 +380,11 @@ impl<N: Net> Server<N> {
                 connection.input_at = self.now.moment.into();
                 self.send_bytes(token, |out| out.extend_from_slice(sse::KEEP_ALIVE));
             }
-            _ => {
+            Dialect::Json | Dialect::Raw => {
                 connection.pinged = true;
                 self.send_bytes(token, websocket::ping);
             }
+            Dialect::Line | Dialect::Http => debug_assert!(false, "these dialects have no ping"),
         }
     }
 

@@ -116,8 +116,8 @@ impl Now {
     }
 }
 
-/// A poll that returns later than this counts as a pause of the process, and the pause counts as this long. It is not zero,
-/// because deadlines would never fire if every poll were late.
+/// A poll that returns later than this after its deadline shows a pause of the process, which counts as this time. It is not
+/// zero, because deadlines would never fire if every poll were late.
 const LATE: Duration = Duration::from_secs(1);
 
 /// Converts readings of the operating system's clock into moments, without the time for which the process was stopped.

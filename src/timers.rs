@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 /// At most one timer for each connection, by its slot.
 #[derive(Debug, Default)]
 pub struct Timers {
-    /// The timers. None is before its parent, which is at half its index, rounded down after one is subtracted.
+    /// A binary heap, the earliest first: no timer at index `i` is before the one at `(i - 1) / 2`.
     heap: Vec<(Moment, u32)>,
     /// The index in the heap of each slot's timer.
     indices: Vec<u32>,

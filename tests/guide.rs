@@ -1,4 +1,4 @@
-//! The guide and the README are complete and true: every flag, metric, request, error code and path is there, the command
+//! The guide and the README are complete and true. Every flag, metric, request, error code and path is there, the command
 //! lines are accepted, and the links lead somewhere. The examples themselves are run in `tests/sim/guide.rs` and
 //! `tests/real/guide.rs`.
 

@@ -1,4 +1,4 @@
-//! Compares chinwag with the same chat on other foundations and with other servers: many clients in one room, and every
+//! Compares chinwag with the same chat on other foundations and with other servers. Many clients are in one room, and every
 //! line goes to all of them.
 //!
 //! `cargo bench --bench fanout` prints the report; `benches/run` also writes it into a folder. Every delivery is checked: a

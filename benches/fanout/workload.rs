@@ -6,9 +6,9 @@ pub enum Kind {
     /// This number of clients talk. Each sends its next line when everybody has received its last one. So every server is
     /// offered the same, and its queues are bounded by the lines that it has not delivered yet.
     InFlight(usize),
-    /// Lines a second at random times, the same times for every server. In flight, all talkers wait for the same
-    /// write, so they send in step and a server that writes once a tick batches half of them. People are not in step. The
-    /// clock of a line starts when it was due, whether or not the server was late: no coordinated omission.
+    /// Lines a second at random times, the same times for every server. In flight, all talkers wait for the same write, so
+    /// they send in step. A server that writes once a tick then batches half of them. People are not in step. The clock of a
+    /// line starts when it was due, whether or not the server was late: no coordinated omission.
     Poisson(f64),
     /// Everybody connects, as fast as they can, and then nothing happens.
     Join,

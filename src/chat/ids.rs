@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ClientId(pub u32);
 
-/// The id of a room. A slot is used again after its room is closed, but an id never is: queued summaries and messages of
-/// a closed room can't reach a new one.
+/// The id of a room. A slot is used again after its room is closed, but an id never is. Queued summaries and messages of a
+/// closed room can't reach a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct RoomId {
     pub(super) slot: RoomSlot,

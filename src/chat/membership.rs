@@ -40,14 +40,13 @@ impl Chat {
         effects: &mut Vec<Effect>,
     ) {
         let ctx = &mut Ctx::new(now, facts, effects);
-        let Arrival { dialect, name, room, history, echo, last_position: heard, login, mut problems } =
-            arrival;
+        let Arrival { dialect, name, room, history, echo, last_position, login, mut problems } = arrival;
         // The client may have waited since its login.
         let accounts = self.access.accounts();
         let renew = |login| accounts.renew(login, now.unix_seconds()).ok_or(Problem::LoginFailed);
         let login = login.map(|login| login.and_then(renew));
         if dialect == Dialect::Events {
-            return self.enter_sse(id, serial, (room, heard), login, ctx);
+            return self.enter_sse(id, serial, (room, last_position), login, ctx);
         }
         // A client that must log in first has nothing but a guest name, by which nobody can reach it.
         let name = name.filter(|_| login.is_some() || !self.access.login_required);
@@ -68,7 +67,7 @@ impl Chat {
         }
         self.greet(id, ctx);
         self.reply_if_disconnected(id, ctx);
-        let since = heard.and_then(Result::ok);
+        let since = last_position.and_then(Result::ok);
         let join = |room| Request::Join { room, history, echo, since };
         if let Some(Err(problem)) = room.map(|room| self.perform(id, join(room), ctx)) {
             ctx.reply_problem(id, problem);

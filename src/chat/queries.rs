@@ -44,7 +44,7 @@ impl Chat {
     pub(super) fn listed_max(&self, id: ClientId) -> usize {
         match self.clients.dialect(id) {
             Some(Dialect::Line) | None => LISTED_MAX,
-            Some(_) => LISTED_FOR_PROGRAMS_MAX,
+            Some(Dialect::Json | Dialect::Raw | Dialect::Events | Dialect::Http) => LISTED_FOR_PROGRAMS_MAX,
         }
     }
 

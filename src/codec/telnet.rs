@@ -65,8 +65,8 @@ fn subnegotiation_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Length of the part of a line that Ctrl-C interrupts: up to the end of a request for a timing mark behind [`IP`]. `None` if there
-/// is none. The client has discarded that part, and waits for the answer.
+/// Length of the part of a line that Ctrl-C interrupts. It ends with a request for a timing mark behind the command of Ctrl-C.
+/// `None` if there is none. The client has discarded that part, and waits for the answer.
 pub fn interrupted_len(line: &[u8]) -> Option<usize> {
     let (mut at, mut is_interrupted) = (0, false);
     loop {

@@ -13,7 +13,7 @@ impl Config {
     /// There are too few descriptors for a single client.
     pub fn fit_descriptors(&mut self, descriptors: u64) -> Result<Option<String>, String> {
         self.source.descriptors = Some(descriptors);
-        // A client and, with an HTTP listener, a connection that is none.
+        // A client and, with an HTTP listener, one HTTP connection.
         let least = 1 + self.http_slots().min(1);
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         let others = OTHER_DESCRIPTORS + self.max_closing;

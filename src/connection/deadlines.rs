@@ -17,7 +17,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// reset (RFC 1122, 4.2.2.13). That can destroy the last bytes before the peer reads them.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Silence after which the server takes it that a client waits for its reply. A lost segment is sent again after 200 ms on a
+/// Silence after which the server assumes that a client waits for its reply. A lost segment is sent again after 200 ms on a
 /// short path. A person takes longer to read a reply and type another line.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -87,14 +87,15 @@ impl<S> Connection<S> {
             return None;
         }
         let ping_at = Moment::from(self.input_at) + limits.ping_interval;
-        match (self.dialect, self.state) {
-            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) if self.pinged => {
-                Some((ping_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)))
-            }
-            (Dialect::Json | Dialect::Raw, State::Queued | State::Active) => Some((ping_at, Due::Ping)),
-            (Dialect::Events, State::Active) => Some((ping_at, Due::Ping)),
-            _ => None,
-        }
+        let is_pinged = match self.dialect {
+            Dialect::Json | Dialect::Raw => matches!(self.state, State::Queued | State::Active),
+            Dialect::Events => matches!(self.state, State::Active),
+            Dialect::Line | Dialect::Http => false,
+        };
+        is_pinged.then(|| match self.pinged {
+            true => (ping_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)),
+            false => (ping_at, Due::Ping),
+        })
     }
 
     /// The time at which the client will have been slow for too long.

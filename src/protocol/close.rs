@@ -16,7 +16,7 @@ pub enum CloseReason {
     /// The queued output stayed over its soft limit for too long (`slow_deadline` in `connection/deadlines.rs`,
     /// which `expire` in `server.rs` carries out).
     BufferHigh,
-    /// The client read none of its queued output for too long (the same).
+    /// The client read none of its queued output for too long (`slow_deadline` and `expire`, too).
     Stalled,
     /// The queued output of all clients was over its limit, and this client had the most (`drop_heaviest` in
     /// `server/flush.rs`).

@@ -29,7 +29,7 @@ const EVICTED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Admission {
     listeners: Vec<ListenerKind>,
-    /// For each listener, whether connections may wait there.
+    /// For each listener, whether the kernel may have connections that are not yet accepted.
     ready: Vec<bool>,
     /// The number of listeners that were closed, since they can't accept any more.
     broken: usize,
@@ -94,7 +94,7 @@ impl Admission {
         self.addresses.set_max(max);
     }
 
-    /// Records that connections may wait at a listener.
+    /// Records that the kernel may have connections of a listener that are not yet accepted.
     pub fn set_ready(&mut self, listener: ListenerId) {
         if let Some(ready) = self.ready.get_mut(listener) {
             *ready = true;

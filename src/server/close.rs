@@ -30,7 +30,7 @@ impl<N: Net> Server<N> {
         };
         let id = token.into();
         self.inboxes.take(token.slot);
-        // The quota of a refused connection is one of closing ones already.
+        // A refused connection counts as a closing one already.
         if connection.claim.quota() != Quota::Refused {
             self.admission.change(token, connection, Quota::Closing);
         }

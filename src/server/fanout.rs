@@ -59,7 +59,8 @@ impl Fanout {
         &self.arena
     }
 
-    /// The output, for flushes and compaction. Frames are written and shared in this file only; `tests/tidy.rs` checks the latter.
+    /// The output, for flushes and compaction. Frames are written and shared in this file only: `tests/tidy.rs` finds `share`
+    /// in others.
     pub fn arena_mut(&mut self) -> &mut Arena {
         &mut self.arena
     }
@@ -76,8 +77,8 @@ impl Fanout {
     }
 }
 
-/// Whether a pending batch may go on during a request. A message changes the members of no room. Other requests may, or they are
-/// rare. The match has no wildcard, so that a new request must be decided here.
+/// Whether a pending batch may go on during a request. A message changes the members of no room. Other requests may
+/// change them, or are too rare to matter. The match has no wildcard, so that a new request must be decided here.
 fn continues_batch(request: &Result<Request, Problem>) -> bool {
     match request {
         Ok(Request::Say { .. } | Request::Relay(_)) => true,

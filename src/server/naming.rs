@@ -50,7 +50,7 @@ impl<N: Net> Server<N> {
                 }
             }
             _ if self.fanout.chat().takes_each_line(token.into(), request) => {
-                self.note_telnet(token, request, bytes)
+                self.show_telnet_input(token, request, bytes)
             }
             _ if accepts && (is_first || !is_answer) => {}
             // A line that long is no name, and the rest of it is not read yet.
@@ -80,7 +80,7 @@ impl<N: Net> Server<N> {
     }
 
     /// Shows a telnet client its input again, unless its next line is a token.
-    fn note_telnet(&mut self, token: Token, request: &Result<Request, Problem>, bytes: usize) {
+    fn show_telnet_input(&mut self, token: Token, request: &Result<Request, Problem>, bytes: usize) {
         self.restore_echo(token);
         if matches!(request, Ok(Request::Nick(_))) {
             self.record_telnet(token, bytes);

@@ -73,7 +73,8 @@ impl<N: Net> Server<N> {
         order: Order,
         ticket: Option<u64>,
     ) {
-        // The members here have seen it. Scripts publish it again if the process registers its clients again, or was taken for dead.
+        // The members here have seen it. Scripts publish it again if this process registers its clients again, or if
+        // another one has removed it as dead.
         if ticket.is_none() && change.member().is_some_and(|by| by.process == self.process_id) {
             return;
         }

@@ -427,7 +427,7 @@ impl<N: Net> Server<N> {
         let mut inbox = self.inboxes.take(token.slot);
         self.scratch.load(&mut inbox);
         let room = QUEUED_INBOX_BYTES.saturating_sub(self.scratch.unused().len());
-        // A read into an empty buffer would look like the end of input.
+        // A read into a buffer without room returns 0 bytes, as at the end of input.
         let outcome = match room {
             0 => Ok(0),
             _ => connection.read(&mut self.net, &mut self.scratch, room, self.now.moment),

@@ -18,8 +18,8 @@ pub fn is_invisible(c: char) -> bool {
     is_ignorable(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{2800}' | '\u{fff9}'..='\u{fffb}')
 }
 
-/// Whether a character is one of the default-ignorable code points (`DerivedCoreProperties.txt`; the set has been the same
-/// since Unicode 14, and reserves whole blocks for later characters).
+/// Whether a character is one of the default-ignorable code points (`DerivedCoreProperties.txt`). The set has been the same since
+/// Unicode 14, and reserves whole blocks for later characters.
 pub fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -15,8 +15,8 @@ pub struct Credential {
     pub is_in_query: bool,
 }
 
-/// The token of a request: `Authorization: Bearer TOKEN` (RFC 6750, 2.1), or `token` in the query of a stream, where a
-/// page has no other way. Other schemes belong to a proxy and are ignored.
+/// The token of a request: `Authorization: Bearer TOKEN` (RFC 6750, 2.1), or `token` in the query of a stream. A page has no
+/// other way there. Other schemes belong to a proxy and are ignored.
 pub fn credential(request: &HttpRequest) -> Option<Credential> {
     let fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let bearer = fields.filter_map(|field| {

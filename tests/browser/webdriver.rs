@@ -248,8 +248,8 @@ impl Page<'_> {
         base64(encoded.as_str().expect("a text"))
     }
 
-    /// Runs a command on an element, and retries until the element is shown: chromedriver refuses to click on one that
-    /// a message has yet to bring.
+    /// Runs a command on an element, and retries until the element is shown. chromedriver refuses to click on one that is not
+    /// there yet.
     #[track_caller]
     fn element_command(&self, selector: &str, command: &str, body: Value) {
         self.wait("document.querySelector(arguments[0])?.checkVisibility()", json!([selector]));

@@ -1,5 +1,5 @@
-//! The chat as one of several processes: what it tells them, what it makes of their answers, and how it takes changes in
-//! the order that Redis has given them. `questions` has what it asks them.
+//! The chat as one of several processes: its messages to them, the effects of their answers, and changes in the order of
+//! Redis. `questions` has what it asks them.
 
 use std::rc::Rc;
 

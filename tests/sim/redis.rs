@@ -285,8 +285,8 @@ impl Redis {
         members.into_iter().flatten().map(|member| text(member)).collect()
     }
 
-    /// Returns the number of each entry of a stream and the value of its last field, or none if the key is missing or not
-    /// a stream.
+    /// Returns the number of each entry of a stream and the value of its last field. There is none if the key is missing or no
+    /// stream.
     pub fn stream(&self, key: &str, now_millis: u64) -> Vec<(String, String)> {
         let stream = self.entry(key, now_millis).and_then(Entry::value::<Stream>);
         let entries = stream.into_iter().flat_map(|stream| &stream.entries);

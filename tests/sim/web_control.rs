@@ -65,8 +65,7 @@ fn go_on(stage: &mut Stage, tab: &Socket) {
     stage.read_again(tab.wire);
 }
 
-/// Checks the output of a program at `/raw` with `echo`: for those bytes in one piece, in two pieces with every cut,
-/// and byte by byte.
+/// Checks the output of a program at `/raw` with `echo` for those bytes: in one piece, in two with every cut, and byte by byte.
 #[track_caller]
 fn check_echo(bytes: &[u8], expected: &[Frame]) {
     let cuts = (0..bytes.len()).map(|cut| vec![&bytes[..cut], &bytes[cut..]]);

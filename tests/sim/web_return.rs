@@ -1,5 +1,5 @@
-//! SSE clients and tabs that reconnect, to the same process or to another, get the messages since then, or are told that
-//! some may be missing.
+//! SSE clients and tabs that reconnect to the same process or to another get the messages since then. If some may be
+//! missing, they are told.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The chat of the tokio tutorials, whatever a message is: a task and an `mpsc` channel per client, and a map of all
-//! peers behind a mutex.
+//! The chat of the tokio tutorials, whatever a message is. Each client has a task and an `mpsc` channel, and a map of all
+//! peers is behind a mutex.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

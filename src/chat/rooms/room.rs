@@ -235,7 +235,7 @@ pub fn encoded_bytes_max(message: &Message, dialect: Dialect) -> usize {
     let (around, escaped) = match dialect {
         Dialect::Line => (NAME_MAX_BYTES + 40, 1),
         Dialect::Events => (JSON + NAME_MAX_BYTES + 88, 2),
-        _ => (JSON, 2),
+        Dialect::Json | Dialect::Raw | Dialect::Http => (JSON, 2),
     };
     message.body.len() * escaped + around
 }

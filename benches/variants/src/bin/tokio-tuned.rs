@@ -26,8 +26,8 @@ const BATCH: usize = 64;
 /// Most bytes of a read, which is also the longest turn of a client before the others have theirs.
 const READ: usize = 16 * 1024;
 
-/// Tasks that run before the kernel is asked for events again: about all that a line wakes, where tokio's 61 would ask
-/// 16 times a line among a thousand clients.
+/// Tasks that run before the kernel is asked for events again: about all that a line wakes. The 61 of tokio would ask 16 times a
+/// line among a thousand clients.
 const EVENT_INTERVAL: u32 = 1024;
 
 thread_local! {

@@ -23,8 +23,8 @@ const READ_BUFFER: usize = 4 * 1024;
 /// A batch of short messages fits. With this much a write does not wait for the flush.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// Tasks that run before the kernel is asked for events again: about all that a message wakes, where tokio's 61 would
-/// ask 16 times a message among a thousand clients.
+/// Tasks that run before the kernel is asked for events again: about all that a message wakes. The 61 of tokio would ask 16 times
+/// a message among a thousand clients.
 const EVENT_INTERVAL: u32 = 1024;
 
 fn main() -> io::Result<()> {
