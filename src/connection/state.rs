@@ -23,7 +23,8 @@ pub enum State {
     Naming(Naming),
     /// The client has entered the chat.
     Active,
-    /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled.
+    /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled. It may not
+    /// have entered the chat yet, since that waits for Redis.
     PeerClosed,
     /// The connection is closed for that reason at the next reaping. It is still in the chat, and its input is ignored.
     Closing(CloseReason),

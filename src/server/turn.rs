@@ -352,7 +352,8 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Answers a close frame at once. Messages before it (`has_messages`) are still handled, at the client's rate.
+    /// Answers a close frame at once. Messages before it (`has_messages`) are still handled, at the client's rate, and so is a
+    /// request that waits for Redis.
     fn answer_close(&mut self, token: Token, code: u16, has_messages: bool) {
         // Nothing may follow the close frame.
         self.send_missed(token);
@@ -361,7 +362,10 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.ready.insert(Readiness::CLOSE_SENT);
-        match has_messages && connection.state() == State::Active {
+        let is_pending = has_messages || connection.schedule.contains(Schedule::AWAITS_REDIS);
+        // A client in the queue is no member of a room.
+        let is_admitted = matches!(connection.state(), State::Naming(_) | State::Active);
+        match is_pending && is_admitted {
             true => connection.start_state(State::PeerClosed, self.now.moment),
             false => self.roster.close(token, CloseReason::PeerClosed),
         }
