@@ -24,10 +24,8 @@ const FIELDS_MAX: usize = 64;
 /// The text for a client of another protocol, most likely of the line listener.
 const NOT_HTTP: &str = "that is no HTTP request. nc and telnet use the listener for lines: port 7711, unless --line says another";
 
-/// The most bytes of an incomplete head or body, for bodies of `message_max` bytes.
-pub fn unused_max_bytes(message_max: usize) -> usize {
-    message_max.max(HEAD_MAX_BYTES)
-}
+/// The most bytes of an incomplete head, trailer, or line with the size of a chunk.
+pub const UNUSED_MAX_BYTES: usize = HEAD_MAX_BYTES;
 
 /// A request whose body is incomplete.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ pub struct PendingRequest {
 /// The framing of a request body (RFC 9112, 6).
 #[derive(Debug)]
 enum BodyFraming {
-    /// Number of bytes.
+    /// The remaining bytes.
     Length(usize),
     Chunks(Chunked),
 }
@@ -98,16 +96,24 @@ fn refusal_step(input: &[u8], refusal: Refusal) -> Step {
 }
 
 impl PendingRequest {
+    /// Bytes of memory of the part of the body that has arrived.
+    pub fn memory_bytes(&self) -> usize {
+        self.request.body().capacity()
+    }
+
     /// Reads body data from `input`. Returns the bytes used, and whether the body is complete.
     ///
     /// # Errors
     /// The chunks are malformed or too large (RFC 9112, 7.1).
     fn read(&mut self, input: &[u8], message_max: usize) -> Result<(usize, bool), Refusal> {
         match &mut self.framing {
-            BodyFraming::Length(bytes) if input.len() < *bytes => Ok((0, false)),
-            BodyFraming::Length(bytes) => {
-                self.request.body_mut().extend_from_slice(&input[..*bytes]);
-                Ok((*bytes, true))
+            BodyFraming::Length(left) => {
+                let bytes = input.len().min(*left);
+                let body = self.request.body_mut();
+                let most_bytes = body.len() + *left;
+                append(body, &input[..bytes], most_bytes);
+                *left -= bytes;
+                Ok((bytes, *left == 0))
             }
             BodyFraming::Chunks(chunked) => {
                 let used = chunked.read(input, self.request.body_mut(), message_max)?;
@@ -115,6 +121,14 @@ impl PendingRequest {
             }
         }
     }
+}
+
+/// Appends data to a body that may grow to `most_bytes`. Its capacity doubles up to that, since it counts as memory.
+fn append(body: &mut Vec<u8>, data: &[u8], most_bytes: usize) {
+    if body.len() + data.len() > body.capacity() {
+        body.reserve_exact(data.len().max(body.len()).min(most_bytes - body.len()));
+    }
+    body.extend_from_slice(data);
 }
 
 /// Whether `input` can't become a request. Then there is no point in waiting for the rest of the head.

@@ -1,6 +1,6 @@
 //! A harness for HTTP: [`decode`] decodes as the server does, and returns the requests.
 
-use chinwag::codec::http::{self, HttpRequest, unused_max_bytes};
+use chinwag::codec::http::{self, HttpRequest, UNUSED_MAX_BYTES};
 use chinwag::codec::{Input, Step};
 
 /// The limit on bodies in these tests.
@@ -59,7 +59,7 @@ fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
                 return inputs;
             }
         }
-        assert!(unused.len() <= unused_max_bytes(BODY_MAX), "{} bytes wait", unused.len());
+        assert!(unused.len() <= UNUSED_MAX_BYTES, "{} bytes wait", unused.len());
     }
     inputs
 }
