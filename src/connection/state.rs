@@ -79,7 +79,7 @@ pub enum Timeout {
     None,
     /// The header of the PROXY protocol is complete by then.
     ProxyHeader,
-    /// The next HTTP request is complete by then.
+    /// The next HTTP request has begun by then, or is complete.
     Request,
     /// The client has a name by then.
     Name,

@@ -42,6 +42,15 @@ impl ResponseForm {
 }
 
 impl<N: Net> Server<N> {
+    /// Restarts the deadline of an HTTP connection whose next request has begun, so that each request has the whole time.
+    pub(super) fn record_request_begun(&mut self, token: Token) {
+        if let Some(connection) = self.roster.live_mut(token)
+            && matches!(connection.state(), State::Http { .. })
+        {
+            connection.touch(self.now.moment);
+        }
+    }
+
     /// Handles a request, or a refusal of the codec.
     pub(super) fn handle_http(&mut self, token: Token, request: Result<Box<HttpRequest>, Refusal>) {
         self.metrics.requests += 1;

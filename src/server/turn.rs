@@ -129,6 +129,7 @@ impl<N: Net> Server<N> {
         let (mut bytes_left, mut pieces_left) = (TURN_BYTES, TURN_PIECES);
         let mut read_bytes = 0;
         let mut inbox = self.inboxes.take(token.slot);
+        let had_begun = inbox.has_begun();
         self.scratch.load(&mut inbox);
         let mut is_served = false;
         loop {
@@ -150,6 +151,9 @@ impl<N: Net> Server<N> {
             }
         }
         self.scratch.store(&mut inbox);
+        if inbox.has_begun() && !had_begun {
+            self.record_request_begun(token);
+        }
         self.inboxes.put(token.slot, inbox);
         match self.is_round_full && !is_served {
             true => Turn::Postponed,
