@@ -298,13 +298,19 @@ impl<N: Net> Server<N> {
         self.send_response(token, &response, origin.as_deref(), AfterHead::Body, true);
     }
 
-    /// Refuses a connection because of its address, before its first request.
-    pub(super) fn send_refusal(&mut self, token: Token, reason: CloseReason, follows: AfterHead) {
+    /// Refuses a connection because of its address. `origin` is that of its request, if a proxy has sent one.
+    pub(super) fn send_refusal(
+        &mut self,
+        token: Token,
+        reason: CloseReason,
+        origin: Option<&str>,
+        follows: AfterHead,
+    ) {
         let response = match reason {
             CloseReason::Banned => web::banned(),
             _ => web::too_many_connections(reason),
         };
-        self.send_response(token, &response, None, follows, true);
+        self.send_response(token, &response, origin, follows, true);
     }
 
     /// Queues a response with the fields for `origin` and the date (RFC 9110, 6.6.1).

@@ -537,6 +537,35 @@ fn banned_address_is_refused_by_http_behind_proxies_too() {
     guarded.stage.end();
 }
 
+/// Otherwise the page could not tell why its request was refused.
+#[test]
+fn refusals_behind_a_proxy_have_the_fields_for_the_origin() {
+    let origin = "http://app.example";
+    let mut guarded = Guarded::new(&format!("--trust-proxy 10.9.0.1 --max-per-ip 1 --origin {origin}"));
+    let stage = &mut guarded.stage;
+    let answer = ask_once(stage, &post("/admin/ban", &bearer("m"), r#"{"target":"192.0.2.7"}"#));
+    assert_eq!(status(&answer), "200");
+    let mut ask_behind = |path: &str, addresses: &str| {
+        let wire = stage.connect_http_from("10.9.0.1", WIDE);
+        let fields = format!("Origin: {origin}\r\n{addresses}\r\nHost:");
+        ask(stage, wire, &get(path).replacen("Host:", &fields, 1))
+    };
+    let (banned, taken) = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: 192.0.2.1");
+    ask_behind("/rooms/lobby/events", taken);
+    for (addresses, expected, code) in [
+        (banned, "403", "banned"),
+        (taken, "429", "too-many-from-address"),
+        ("X-Forwarded-For: nonsense", "400", "bad_forwarded"),
+    ] {
+        let answer = ask_behind("/rooms", addresses);
+        assert!(status(&answer) == expected && answer.contains(code), "{answer}");
+        for field in [&*format!("access-control-allow-origin: {origin}\r\n"), "vary: origin\r\n"] {
+            assert!(answer.contains(field), "{answer}");
+        }
+    }
+    guarded.stage.end();
+}
+
 #[test]
 fn failed_logins_of_an_address_count_at_both_listeners() {
     let mut guarded = Guarded::new("");
