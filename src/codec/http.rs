@@ -69,10 +69,10 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
                 Step::Used { bytes, input: Some(Input::Http(Ok(request))) }
             }
             Err(refusal) => {
-                let origin = origin_of(pending.request.headers()).map(Box::from);
-                let is_head = pending.request.method() == Method::HEAD;
+                let (origin, is_head) = unfinished_request(unfinished.as_deref(), input);
+                let refusal = Refusal { origin: origin.map(Box::from), is_head, ..refusal };
                 *unfinished = None;
-                refusal_step(input, Refusal { origin, is_head, ..refusal })
+                refusal_step(input, refusal)
             }
         };
     }
@@ -85,8 +85,8 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
         Ok(None) => Step::Incomplete,
         Ok(Some(head)) => accept_head(unfinished, head),
         Err(refusal) => {
-            let origin = origin_of_head(input).map(Box::from);
-            refusal_step(input, Refusal { origin, is_head: input.starts_with(b"HEAD "), ..refusal })
+            let (origin, is_head) = unfinished_request(None, input);
+            refusal_step(input, Refusal { origin: origin.map(Box::from), is_head, ..refusal })
         }
     }
 }
@@ -190,11 +190,16 @@ fn origin_among<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a st
     Some(std::str::from_utf8(first).ok().filter(|_| is_one).unwrap_or(UNREADABLE_ORIGIN))
 }
 
-/// The `Origin` field of an incomplete request. `input` has its unconsumed bytes.
-pub fn origin_of_unfinished<'a>(unfinished: Option<&'a Unfinished>, input: &'a [u8]) -> Option<&'a str> {
+/// The `Origin` field of an incomplete request, and whether its method is `HEAD`. `input` has its unconsumed bytes.
+pub fn unfinished_request<'a>(
+    unfinished: Option<&'a Unfinished>,
+    input: &'a [u8],
+) -> (Option<&'a str>, bool) {
     match unfinished {
-        Some(Unfinished::Body(pending)) => origin_of(pending.request.headers()),
-        _ => origin_of_head(input),
+        Some(Unfinished::Body(PendingRequest { request, .. })) => {
+            (origin_of(request.headers()), request.method() == Method::HEAD)
+        }
+        _ => (origin_of_head(input), input.starts_with(b"HEAD ")),
     }
 }
 

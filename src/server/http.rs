@@ -291,11 +291,11 @@ impl<N: Net> Server<N> {
         let Some(inbox) = self.inboxes.get(token.slot) else {
             return;
         };
-        let origin = http::origin_of_unfinished(inbox.unfinished.as_deref(), inbox.bytes());
+        let (origin, is_head) = http::unfinished_request(inbox.unfinished.as_deref(), inbox.bytes());
         let origin = origin.map(String::from);
         let text = "the request took too long (--http-timeout)";
         let response = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
-        self.send_response(token, &response, origin.as_deref(), AfterHead::Body, true);
+        self.send_response(token, &response, origin.as_deref(), AfterHead::of(is_head), true);
     }
 
     /// Refuses a connection because of its address. `origin` is that of its request, if a proxy has sent one.

@@ -129,6 +129,34 @@ fn pipelined_request_that_has_begun_has_its_whole_timeout() {
     }
 }
 
+/// RFC 9110, 9.3.2.
+#[test]
+fn head_request_that_takes_too_long_is_sent_408_without_a_body() {
+    let start = "/healthz HTTP/1.1\r\nHost: localhost\r\n";
+    for (request, has_body) in [
+        (format!("HEAD {start}"), false),
+        (format!("HEAD {start}Content-Length: 5\r\n\r\nhel"), false),
+        (format!("HEAD {start}Transfer-Encoding: chunked\r\n\r\n5\r\nhel"), false),
+        (format!("GET {start}"), true),
+        (format!("GET {start}Content-Length: 9\r\n\r\nHEAD "), true),
+        ("HEADER ".into(), true),
+    ] {
+        for flags in ["--http-timeout 10s", "--http-timeout 1h --max-http 1"] {
+            let mut stage = Stage::new(flags);
+            let wire = stage.connect_http();
+            assert_eq!(ask(&mut stage, wire, &request), "");
+            stage.pass(2 * SECOND);
+            // With the second flags it is evicted for this one.
+            stage.connect_http();
+            stage.pass(10 * SECOND);
+            let text = stage.text(wire);
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with("HTTP/1.1 408 ") && body.is_empty() != has_body, "{request:?}: {text}");
+            stage.end();
+        }
+    }
+}
+
 /// Sends a byte each half second on a connection that has had a response, until the connection is closed. Returns their number.
 fn bytes_until_closed(request: &str) -> usize {
     let mut stage = Stage::new("--http-timeout 10s");
