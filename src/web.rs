@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response;
 
-use crate::codec::http::{HttpRequest, HttpResponse, Refusal};
+use crate::codec::http::{HttpRequest, HttpResponse, Refusal, has_option};
 use crate::codec::json;
 use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, Moderation, PositionError, Problem};
 use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
@@ -343,11 +343,11 @@ fn handshake_response(request: &HttpRequest) -> Result<HttpResponse, HttpRespons
     *handshake.method_mut() = request.method().clone();
     *handshake.version_mut() = request.version();
     *handshake.headers_mut() = request.headers().clone();
-    // tungstenite reads the first `Connection` field only. Several are one list (RFC 9110, 5.3).
-    let options: Vec<&[u8]> =
-        request.headers().get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(options) = HeaderValue::from_bytes(&options.join(&b", "[..])) {
-        handshake.headers_mut().insert(header::CONNECTION, options);
+    // tungstenite reads the first of several fields, `Connection` without tabs, and `Upgrade` as no list.
+    for (name, option) in [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket")] {
+        if has_option(request.headers(), &name, option) {
+            handshake.headers_mut().insert(name, HeaderValue::from_static(option));
+        }
     }
     match create_response(&handshake) {
         Ok(made) => {

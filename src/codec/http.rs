@@ -358,16 +358,18 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Whether the request upgrades to WebSocket (RFC 6455, 4.1).
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    has_option(headers, &header::UPGRADE, "websocket")
+}
+
+/// Whether a field that is a list has that element. Several such fields are one list (RFC 9110, 5.3).
+pub fn has_option(headers: &HeaderMap, name: &HeaderName, option: &str) -> bool {
+    let fields = headers.get_all(name).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|element| element.trim().eq_ignore_ascii_case(option))
 }
 
 /// Whether the connection stays open after the response (RFC 9112, 9.3).
 pub fn keeps_alive(request: &HttpRequest) -> bool {
-    let says = |word: &str| {
-        let fields =
-            request.headers().get_all(header::CONNECTION).iter().filter_map(|field| field.to_str().ok());
-        fields.flat_map(|field| field.split(',')).any(|option| option.trim().eq_ignore_ascii_case(word))
-    };
+    let says = |option| has_option(request.headers(), &header::CONNECTION, option);
     match request.version() {
         Version::HTTP_10 => says("keep-alive") && !says("close"),
         _ => !says("close"),

@@ -328,6 +328,8 @@ fn input_behind_an_upgrade_is_refused() {
     for behind in ["x", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x00"] {
         assert_eq!(decode([format!("{head}\r\n{behind}").as_bytes()]), [Decoded::Refused(400)]);
     }
+    let list = head.replace("WebSocket", "h2c,\tWebSocket");
+    assert_eq!(decode([format!("{list}\r\nx").as_bytes()]), [Decoded::Refused(400)]);
     let with_body = format!("{head}Content-Length: 2\r\n\r\nhi");
     check(with_body.as_bytes(), &[Decoded::Refused(400)]);
     let old = "POST / HTTP/1.0\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi";
