@@ -1,4 +1,5 @@
-//! Routing of HTTP requests: [`route`] maps a request to an [`HttpAction`] for the server, or to a response.
+//! Routing of HTTP requests: [`route`] finds the [`Route`] of a request. If its sender has the right to it, [`Route::action`]
+//! reads the [`HttpAction`] for the server.
 
 mod admin;
 mod assets;
@@ -56,18 +57,35 @@ pub enum HttpAction {
     },
 }
 
-/// Maps a request to an action.
+/// The route of a request: its path and method, which decide the right that it needs. Its query and its body are not read yet.
+#[derive(Debug)]
+pub enum Route {
+    /// A response that depends on nothing else.
+    Respond(HttpResponse),
+    CheckReadiness,
+    ReportMetrics,
+    ListRooms,
+    ReadHistory(RoomName),
+    Publish(RoomName),
+    /// An action of a moderator, by its word.
+    Moderate(&'static str),
+    OpenEventStream(RoomName),
+    OpenJson,
+    OpenRaw(RoomName),
+}
+
+/// Finds the route of a request, and checks its host, method and origin.
 ///
 /// # Errors
 /// The error response (RFC 9110, 15.5).
-pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpAction, HttpResponse> {
+pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<Route, HttpResponse> {
     let path = path_of(request.uri().path());
     if !path.as_ref().is_ok_and(Path::accepts_any_host) {
         rules.check_host(request)?;
     }
     let path = path?;
     if request.method() == Method::OPTIONS {
-        return path::options(request, rules, &path).map(HttpAction::Respond);
+        return path::options(request, rules, &path).map(Route::Respond);
     }
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     if !path.methods().contains(method) {
@@ -79,24 +97,45 @@ pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpActio
     Ok(match path {
         // The codec accepts a `*` with OPTIONS only.
         Path::Server => return Err(method_not_allowed(&path)),
-        Path::Asset(asset) => HttpAction::Respond(asset.response(request.headers())),
+        Path::Asset(asset) => Route::Respond(asset.response(request.headers())),
         Path::Health => {
-            HttpAction::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
+            Route::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
         }
-        Path::Ready => HttpAction::CheckReadiness,
-        Path::Metrics => HttpAction::ReportMetrics,
-        Path::Rooms => HttpAction::ListRooms,
-        Path::Messages(room) if *method == Method::POST => publish(request, room)?,
-        Path::Messages(room) => HttpAction::ReadHistory {
-            room,
-            count: query_number(request, "limit")?,
-            after: query_number(request, "after")?,
-        },
-        Path::Events(room) => open_event_stream(request, room),
-        Path::Admin(word) => HttpAction::Moderate(admin::read(request, word)?),
-        Path::Json => open_websocket(request, Dialect::Json, None)?,
-        Path::Raw(room) => open_websocket(request, Dialect::Raw, Some(room))?,
+        Path::Ready => Route::CheckReadiness,
+        Path::Metrics => Route::ReportMetrics,
+        Path::Rooms => Route::ListRooms,
+        Path::Messages(room) if *method == Method::POST => Route::Publish(room),
+        Path::Messages(room) => Route::ReadHistory(room),
+        Path::Events(room) => Route::OpenEventStream(room),
+        Path::Admin(word) => Route::Moderate(word),
+        Path::Json => Route::OpenJson,
+        Path::Raw(room) => Route::OpenRaw(room),
     })
+}
+
+impl Route {
+    /// Reads the action from the query and the body of the request.
+    ///
+    /// # Errors
+    /// The error response (RFC 9110, 15.5).
+    pub fn action(self, request: &HttpRequest) -> Result<HttpAction, HttpResponse> {
+        Ok(match self {
+            Route::Respond(response) => HttpAction::Respond(response),
+            Route::CheckReadiness => HttpAction::CheckReadiness,
+            Route::ReportMetrics => HttpAction::ReportMetrics,
+            Route::ListRooms => HttpAction::ListRooms,
+            Route::ReadHistory(room) => HttpAction::ReadHistory {
+                room,
+                count: query_number(request, "limit")?,
+                after: query_number(request, "after")?,
+            },
+            Route::Publish(room) => publish(request, room)?,
+            Route::Moderate(word) => HttpAction::Moderate(admin::read(request, word)?),
+            Route::OpenEventStream(room) => open_event_stream(request, room),
+            Route::OpenJson => open_websocket(request, Dialect::Json, None)?,
+            Route::OpenRaw(room) => open_websocket(request, Dialect::Raw, Some(room))?,
+        })
+    }
 }
 
 fn publish(request: &HttpRequest, room: RoomName) -> Result<HttpAction, HttpResponse> {

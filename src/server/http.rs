@@ -18,7 +18,7 @@ use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Moderator, Problem, Question};
 use crate::quota::Quota;
 use crate::text::{Name, Text};
-use crate::web::{self, AccessRules, HttpAction, NotReady};
+use crate::web::{self, AccessRules, HttpAction, NotReady, Route};
 
 /// The form of a response, which its request decides.
 #[derive(Debug)]
@@ -67,12 +67,7 @@ impl<N: Net> Server<N> {
 
     /// Handles a request, which may have waited for answers of Redis.
     pub(super) fn route_http(&mut self, token: Token, request: Box<HttpRequest>) {
-        let routed = web::route(&request, &self.access_rules(token));
-        let authorized = routed.and_then(|action| {
-            let authentication = self.authenticate(token, &request)?;
-            self.authorize(&action, &authentication)?;
-            Ok((action, authentication))
-        });
+        let authorized = self.authorized_action(token, &request);
         let form = ResponseForm::of(&request);
         match authorized {
             Ok((HttpAction::Enter { response, .. }, _)) if form.is_head => {
@@ -125,12 +120,12 @@ impl<N: Net> Server<N> {
     /// The room that the request publishes to; `None` for other requests and unknown rooms.
     pub(super) fn publish_room(&self, token: Token, request: &HttpRequest) -> Option<RoomId> {
         match web::route(request, &self.access_rules(token)) {
-            Ok(HttpAction::Publish { room, .. }) => self.fanout.chat().find_room(&room),
+            Ok(Route::Publish(room)) => self.fanout.chat().find_room(&room),
             _ => None,
         }
     }
 
-    fn access_rules(&self, token: Token) -> AccessRules<'_> {
+    pub(super) fn access_rules(&self, token: Token) -> AccessRules<'_> {
         let config = &self.config;
         AccessRules { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin }
     }

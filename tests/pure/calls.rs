@@ -1,7 +1,8 @@
 //! A harness for HTTP: [`decode`] decodes as the server does, and returns the requests.
 
-use chinwag::codec::http::{self, HttpRequest, UNUSED_MAX_BYTES};
+use chinwag::codec::http::{self, HttpRequest, HttpResponse, UNUSED_MAX_BYTES};
 use chinwag::codec::{Input, Step};
+use chinwag::web::{self, AccessRules, HttpAction};
 
 /// The limit on bodies in these tests.
 pub const BODY_MAX: usize = 100;
@@ -37,6 +38,11 @@ pub fn call(bytes: impl AsRef<[u8]>) -> HttpRequest {
         Some(Input::Http(Ok(call))) => *call,
         other => panic!("no request, but {other:?}"),
     }
+}
+
+/// Returns the action of a request whose sender has the right to it.
+pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpAction, HttpResponse> {
+    web::route(request, rules)?.action(request)
 }
 
 fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {

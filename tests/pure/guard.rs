@@ -2,10 +2,10 @@
 
 use chinwag::codec::http::{HttpResponse, origin_of};
 use chinwag::config::{AllowedHost, AllowedOrigin};
-use chinwag::web::{AccessRules, HttpAction, add_common_headers, route};
+use chinwag::web::{AccessRules, HttpAction, add_common_headers};
 use http::header::{self, HeaderName};
 
-use crate::calls::call;
+use crate::calls::{call, route};
 
 fn hosts(raw: &[&str]) -> Vec<AllowedHost> {
     raw.iter().map(|word| word.parse().expect("a host")).collect()

@@ -1,11 +1,11 @@
 //! Routes of HTTP requests, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
-use chinwag::web::{AccessRules, HttpAction, route};
+use chinwag::web::{AccessRules, HttpAction};
 use http::header::{self, HeaderName};
 use serde_json::Value;
 
-use crate::calls::call;
+use crate::calls::{call, route};
 
 /// A listener that accepts any host and origin.
 const OPEN: AccessRules<'_> = AccessRules { loopback: false, hosts: &[], origins: &[] };

@@ -147,6 +147,32 @@ fn every_http_request_needs_its_right() {
     guarded.stage.end();
 }
 
+/// Otherwise a stranger could have the server parse a body, and would be sent what is wrong with it.
+#[test]
+fn query_and_body_are_read_only_for_a_sender_with_the_right() {
+    let mut guarded = Guarded::new("--access login");
+    let stage = &mut guarded.stage;
+    let json = "Content-Type: application/json\r\n";
+    let requests: [(&str, &str, &str, [&str; 2]); 6] = [
+        ("POST /admin/kick", "", "{", ["403", "400"]),
+        ("POST /admin/ban", "", "{\"target\":\"10.0.0/8\"}", ["403", "400"]),
+        ("POST /rooms/lobby/messages", json, "{", ["400", "400"]),
+        ("POST /rooms/lobby/messages?from=a%20b", "", "hi", ["400", "400"]),
+        ("GET /rooms/lobby/messages?limit=x", "", "", ["400", "400"]),
+        ("GET /raw/lobby", "", "", ["426", "426"]),
+    ];
+    for (start, fields, body, [of_bea, of_mod]) in requests {
+        let senders = [("", "401"), (&bearer("x"), "401"), (&bearer("b"), of_bea), (&bearer("m"), of_mod)];
+        for (login, expected) in senders {
+            let length = format!("Content-Length: {}\r\n", body.len());
+            let request = format!("{start} HTTP/1.1\r\nHost: localhost\r\n{fields}{login}{length}\r\n{body}");
+            let answer = ask_once(stage, &request);
+            assert_eq!(status(&answer), expected, "{request} {answer}");
+        }
+    }
+    guarded.stage.end();
+}
+
 #[test]
 fn nothing_but_health_is_served_without_a_login() {
     let mut guarded = Guarded::new("--access login --metrics login");
