@@ -40,7 +40,8 @@ impl Unfinished {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Unfinished::Message(partial) => partial.memory_bytes(),
-            Unfinished::LineEnd | Unfinished::Line { .. } | Unfinished::Body(_) => 0,
+            Unfinished::Body(pending) => pending.memory_bytes(),
+            Unfinished::LineEnd | Unfinished::Line { .. } => 0,
         }
     }
 }
@@ -138,13 +139,10 @@ impl Codecs {
         }
     }
 
-    /// The most bytes of unconsumed input, for an incomplete line, request or frame.
+    /// The most bytes of unconsumed input, for an incomplete line, head or frame.
     pub fn unused_max_bytes(&self) -> usize {
-        let lengths = [
-            line::unused_max_bytes(self.line_max),
-            http::unused_max_bytes(self.message_max),
-            websocket::UNUSED_MAX_BYTES,
-        ];
+        let lengths =
+            [line::unused_max_bytes(self.line_max), http::UNUSED_MAX_BYTES, websocket::UNUSED_MAX_BYTES];
         lengths.into_iter().max().unwrap_or_default()
     }
 

@@ -34,6 +34,11 @@ impl Inbox {
         self.bytes.is_empty() && self.unfinished.is_none() && !self.has_messages() && self.failed.is_none()
     }
 
+    /// Whether a request or message has begun. A CR may be the first half of a blank line, which precedes a request.
+    pub fn has_begun(&self) -> bool {
+        self.unfinished.is_some() || !matches!(&*self.bytes, [] | b"\r")
+    }
+
     /// Whether decoded input waits to be handled.
     pub fn has_messages(&self) -> bool {
         self.delayed.is_some() || !self.waiting.is_empty()
@@ -192,6 +197,14 @@ mod tests {
         scratch.consume(4);
         scratch.store(&mut inbox);
         assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn blank_line_begins_no_request() {
+        for (bytes, has_begun) in [(&b""[..], false), (b"\r", false), (b"\rG", true), (b"G", true)] {
+            assert_eq!(Inbox { bytes: bytes.into(), ..Inbox::default() }.has_begun(), has_begun, "{bytes:?}");
+        }
+        assert!(Inbox { unfinished: Some(Unfinished::LineEnd.into()), ..Inbox::default() }.has_begun());
     }
 
     #[test]

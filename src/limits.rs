@@ -18,7 +18,7 @@ pub struct Limits {
     pub name: Duration,
     /// Longest time without a request.
     pub idle: Option<Duration>,
-    /// Longest time to receive an HTTP request, and to begin the next one.
+    /// Longest time for an HTTP client to begin a request, and then to send the rest of it.
     pub http: Duration,
     /// Time without input after which a WebSocket client is sent a ping.
     pub ping_interval: Duration,

@@ -1,9 +1,11 @@
-//! Routing of HTTP requests: [`route`] maps a request to an [`HttpAction`] for the server, or to a response.
+//! Routing of HTTP requests: [`route`] finds the [`Route`] of a request. If its sender has the right to it, [`Route::action`]
+//! reads the [`HttpAction`] for the server.
 
 mod admin;
 mod assets;
 mod credentials;
 mod guard;
+mod path;
 mod subprotocol;
 
 use std::borrow::Cow;
@@ -12,17 +14,18 @@ use std::str::FromStr;
 use form_urlencoded::parse;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use tungstenite::error::{Error, ProtocolError};
 use tungstenite::handshake::server::create_response;
 
-use crate::codec::http::{HttpRequest, HttpResponse, Refusal};
+use crate::codec::http::{HttpRequest, HttpResponse, Refusal, has_option};
 use crate::codec::json;
 use crate::protocol::{Arrival, Body, CloseReason, Dialect, Event, Moderation, PositionError, Problem};
-use crate::text::{Name, NameError, RoomName, RoomNameError, Text};
+use crate::text::{Name, NameError, RoomName, Text};
 
 pub use credentials::{Credential, credential};
 pub use guard::{AccessRules, add_common_headers};
+
+use path::{Path, method_not_allowed, path_of};
 
 const JSON: &str = "application/json";
 
@@ -54,181 +57,88 @@ pub enum HttpAction {
     },
 }
 
-#[derive(Clone, Debug)]
-enum Path {
-    /// The server as a whole: `*` (RFC 9112, 3.2.4).
-    Server,
-    Asset(&'static assets::Asset),
-    Health,
-    Ready,
-    Metrics,
-    Rooms,
-    Messages(RoomName),
-    Events(RoomName),
-    Json,
-    Raw(RoomName),
+/// The route of a request: its path and method, which decide the right that it needs. Its query and its body are not read yet.
+#[derive(Debug)]
+pub enum Route {
+    /// A response that depends on nothing else.
+    Respond(HttpResponse),
+    CheckReadiness,
+    ReportMetrics,
+    ListRooms,
+    ReadHistory(RoomName),
+    Publish(RoomName),
     /// An action of a moderator, by its word.
-    Admin(&'static str),
+    Moderate(&'static str),
+    OpenEventStream(RoomName),
+    OpenJson,
+    OpenRaw(RoomName),
 }
 
-impl Path {
-    /// The allowed methods, besides `OPTIONS`, and `HEAD` where `GET` is allowed.
-    fn methods(&self) -> &'static [Method] {
-        match self {
-            Path::Messages(_) | Path::Server => &[Method::GET, Method::POST],
-            Path::Admin(word) => admin::method(word),
-            Path::Asset(_)
-            | Path::Health
-            | Path::Ready
-            | Path::Metrics
-            | Path::Rooms
-            | Path::Events(_)
-            | Path::Json
-            | Path::Raw(_) => &[Method::GET],
-        }
-    }
-
-    /// Whether the `Host` field is not checked. Load balancers use any address, and it is harmless if a foreign page learns
-    /// that the server is alive.
-    fn accepts_any_host(&self) -> bool {
-        matches!(self, Path::Server | Path::Health | Path::Ready)
-    }
-}
-
-/// Maps a request to an action.
+/// Finds the route of a request, and checks its host, method and origin.
 ///
 /// # Errors
 /// The error response (RFC 9110, 15.5).
-pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpAction, HttpResponse> {
+pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<Route, HttpResponse> {
     let path = path_of(request.uri().path());
     if !path.as_ref().is_ok_and(Path::accepts_any_host) {
         rules.check_host(request)?;
     }
     let path = path?;
     if request.method() == Method::OPTIONS {
-        return options(request, rules, &path).map(HttpAction::Respond);
+        return path::options(request, rules, &path).map(Route::Respond);
     }
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     if !path.methods().contains(method) {
         return Err(method_not_allowed(&path));
     }
+    if !method.is_safe() || path.is_guarded() {
+        rules.check_origin(request)?;
+    }
     Ok(match path {
         // The codec accepts a `*` with OPTIONS only.
         Path::Server => return Err(method_not_allowed(&path)),
-        Path::Asset(asset) => HttpAction::Respond(asset.response(request.headers())),
+        Path::Asset(asset) => Route::Respond(asset.response(request.headers())),
         Path::Health => {
-            HttpAction::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
+            Route::Respond(HttpResponse::new(StatusCode::OK).body(JSON, &b"{\"status\":\"ok\"}\n"[..]))
         }
-        Path::Ready => HttpAction::CheckReadiness,
-        Path::Metrics => HttpAction::ReportMetrics,
-        Path::Rooms => HttpAction::ListRooms,
-        Path::Messages(room) if *method == Method::POST => publish(request, rules, room)?,
-        Path::Messages(room) => HttpAction::ReadHistory {
-            room,
-            count: query_number(request, "limit")?,
-            after: query_number(request, "after")?,
-        },
-        Path::Events(room) => open_event_stream(request, room),
-        Path::Admin(word) => {
-            rules.check_origin(request)?;
-            HttpAction::Moderate(admin::read(request, word)?)
-        }
-        Path::Json => open_websocket(request, rules, Dialect::Json, None)?,
-        Path::Raw(room) => open_websocket(request, rules, Dialect::Raw, Some(room))?,
+        Path::Ready => Route::CheckReadiness,
+        Path::Metrics => Route::ReportMetrics,
+        Path::Rooms => Route::ListRooms,
+        Path::Messages(room) if *method == Method::POST => Route::Publish(room),
+        Path::Messages(room) => Route::ReadHistory(room),
+        Path::Events(room) => Route::OpenEventStream(room),
+        Path::Admin(word) => Route::Moderate(word),
+        Path::Json => Route::OpenJson,
+        Path::Raw(room) => Route::OpenRaw(room),
     })
 }
 
-fn path_of(path: &str) -> Result<Path, HttpResponse> {
-    let room = |raw: &str| {
-        let decoded = percent_decode_str(raw).decode_utf8_lossy();
-        // `parse` would trim control characters, which are part of a path.
-        let parsed = match decoded.contains(char::is_control) {
-            true => Err(RoomNameError::Character),
-            false => RoomName::parse(&decoded),
-        };
-        parsed.map_err(|error| problem_response(&Problem::BadRoomName(error)))
-    };
-    if path == "*" {
-        return Ok(Path::Server);
-    }
-    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-    Ok(match segments[..] {
-        ["healthz"] => Path::Health,
-        ["readyz"] => Path::Ready,
-        ["metrics"] => Path::Metrics,
-        ["rooms"] => Path::Rooms,
-        ["rooms", raw, "messages"] => Path::Messages(room(raw)?),
-        ["rooms", raw, "events"] => Path::Events(room(raw)?),
-        ["ws"] => Path::Json,
-        ["admin", raw] => {
-            Path::Admin(admin::WORDS.into_iter().find(|word| *word == raw).ok_or_else(not_found)?)
-        }
-        ["raw", raw] => Path::Raw(room(raw)?),
-        [name] => Path::Asset(assets::find(name).ok_or_else(not_found)?),
-        _ => return Err(not_found()),
-    })
-}
-
-fn not_found() -> HttpResponse {
-    error(StatusCode::NOT_FOUND, "not_found", "there is nothing here; /rooms lists the rooms")
-}
-
-fn method_not_allowed(path: &Path) -> HttpResponse {
-    let text = "this path does not support that method; see the Allow field";
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
-        .with(header::ALLOW, format!("{}, OPTIONS", methods(path)))
-}
-
-fn methods(path: &Path) -> String {
-    let methods = path.methods();
-    let head = methods.contains(&Method::GET).then_some("HEAD");
-    head.into_iter().chain(methods.iter().map(Method::as_str)).collect::<Vec<_>>().join(", ")
-}
-
-/// The response to `OPTIONS` (RFC 9110, 9.3.7), which load balancers and browsers send.
-fn options(
-    request: &HttpRequest,
-    rules: &AccessRules<'_>,
-    path: &Path,
-) -> Result<HttpResponse, HttpResponse> {
-    if rules.is_from_allowed_origin(request) {
-        return Ok(preflight(request, path));
-    }
-    if request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        rules.check_origin(request)?;
-    }
-    Ok(HttpResponse::new(StatusCode::NO_CONTENT).with(header::ALLOW, format!("{}, OPTIONS", methods(path))))
-}
-
-/// Header fields that pages may send. The server reads three of them: `authorization`, `content-type` and
-/// `last-event-id`. The others are sent by libraries. Older browsers don't
-/// support `*`, and it never covers `authorization` (Fetch, 3.2.3).
-const ALLOWED_HEADERS: &str =
-    "*, accept, authorization, cache-control, content-type, last-event-id, pragma, x-requested-with";
-
-/// The response to a CORS preflight request (Fetch, 3.2.2).
-fn preflight(request: &HttpRequest, path: &Path) -> HttpResponse {
-    /// Seconds for which browsers cache the response.
-    const VALID_FOR: &str = "600";
-    let response = HttpResponse::new(StatusCode::NO_CONTENT)
-        .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods(path))
-        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS)
-        .with(header::ACCESS_CONTROL_MAX_AGE, VALID_FOR);
-    // Private Network Access: `--origin` allows a public page to use a server in a private network.
-    match request.headers().get("access-control-request-private-network") {
-        Some(value) if value == "true" => {
-            response.with(HeaderName::from_static("access-control-allow-private-network"), "true")
-        }
-        _ => response,
+impl Route {
+    /// Reads the action from the query and the body of the request.
+    ///
+    /// # Errors
+    /// The error response (RFC 9110, 15.5).
+    pub fn action(self, request: &HttpRequest) -> Result<HttpAction, HttpResponse> {
+        Ok(match self {
+            Route::Respond(response) => HttpAction::Respond(response),
+            Route::CheckReadiness => HttpAction::CheckReadiness,
+            Route::ReportMetrics => HttpAction::ReportMetrics,
+            Route::ListRooms => HttpAction::ListRooms,
+            Route::ReadHistory(room) => HttpAction::ReadHistory {
+                room,
+                count: query_number(request, "limit")?,
+                after: query_number(request, "after")?,
+            },
+            Route::Publish(room) => publish(request, room)?,
+            Route::Moderate(word) => HttpAction::Moderate(admin::read(request, word)?),
+            Route::OpenEventStream(room) => open_event_stream(request, room),
+            Route::OpenJson => open_websocket(request, Dialect::Json, None)?,
+            Route::OpenRaw(room) => open_websocket(request, Dialect::Raw, Some(room))?,
+        })
     }
 }
 
-fn publish(
-    request: &HttpRequest,
-    rules: &AccessRules<'_>,
-    room: RoomName,
-) -> Result<HttpAction, HttpResponse> {
-    rules.check_origin(request)?;
+fn publish(request: &HttpRequest, room: RoomName) -> Result<HttpAction, HttpResponse> {
     let from = match query_value(request, "from") {
         None => None,
         Some(raw) if raw.contains(char::is_control) => {
@@ -287,11 +197,9 @@ fn arrival(dialect: Dialect, room: Option<RoomName>) -> Arrival {
 
 fn open_websocket(
     request: &HttpRequest,
-    rules: &AccessRules<'_>,
     dialect: Dialect,
     room: Option<RoomName>,
 ) -> Result<HttpAction, HttpResponse> {
-    rules.check_origin(request)?;
     let response = subprotocol::select_subprotocol(handshake_response(request)?, request, dialect)?;
     let since = json::position(query_value(request, "epoch").as_deref(), query_number(request, "since")?);
     let since = since.map_err(|problem| problem_response(&problem))?;
@@ -343,11 +251,11 @@ fn handshake_response(request: &HttpRequest) -> Result<HttpResponse, HttpRespons
     *handshake.method_mut() = request.method().clone();
     *handshake.version_mut() = request.version();
     *handshake.headers_mut() = request.headers().clone();
-    // tungstenite reads the first `Connection` field only. Several are one list (RFC 9110, 5.3).
-    let options: Vec<&[u8]> =
-        request.headers().get_all(header::CONNECTION).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(options) = HeaderValue::from_bytes(&options.join(&b", "[..])) {
-        handshake.headers_mut().insert(header::CONNECTION, options);
+    // tungstenite reads the first of several fields, `Connection` without tabs, and `Upgrade` as no list.
+    for (name, option) in [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket")] {
+        if has_option(request.headers(), &name, option) {
+            handshake.headers_mut().insert(name, HeaderValue::from_static(option));
+        }
     }
     match create_response(&handshake) {
         Ok(made) => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// A range of addresses, such as `10.0.0.0/8`. A single address is a range of one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,6 +40,8 @@ impl From<IpAddr> for Network {
 impl FromStr for Network {
     type Err = String;
 
+    /// Reads an address or a network. One of IPv4 addresses in IPv6 form is one of IPv4 addresses.
+    ///
     /// # Errors
     /// The text is neither ADDRESS nor ADDRESS/BITS, or bits behind the prefix are set.
     fn from_str(raw: &str) -> Result<Network, String> {
@@ -48,11 +50,26 @@ impl FromStr for Network {
         }
         let net: IpNet =
             raw.parse().map_err(|_| "a network is ADDRESS or ADDRESS/BITS, as in 10.0.0.0/8".to_string())?;
+        let net = without_mapping(net);
         match net.trunc() == net {
             true => Ok(Network(net)),
             false => Err(format!("the address has bits behind its prefix; write {}", net.trunc())),
         }
     }
+}
+
+/// The number of leading bits of `::ffff:0:0/96`, which the IPv4 addresses in IPv6 form share.
+const MAPPED_PREFIX_BITS: u8 = 96;
+
+/// Converts a network of IPv4 addresses in IPv6 form to the network of these addresses.
+fn without_mapping(net: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = net else {
+        return net;
+    };
+    let address = mapped.addr().to_ipv4_mapped();
+    let prefix_bits = mapped.prefix_len().checked_sub(MAPPED_PREFIX_BITS);
+    let ipv4 = address.zip(prefix_bits).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+    ipv4.map_or(net, IpNet::V4)
 }
 
 impl fmt::Display for Network {
@@ -84,6 +101,26 @@ mod tests {
         assert!(network("0.0.0.0/0").contains("1.2.3.4".parse().unwrap()));
         assert_eq!(network("192.0.2.1").to_string(), "192.0.2.1");
         assert_eq!(network("2001:db8::/64").to_string(), "2001:db8::/64");
+    }
+
+    #[test]
+    fn network_of_ipv4_addresses_in_ipv6_form_is_one_of_ipv4_addresses() {
+        for (raw, shown) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:192.0.2.1/128", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            // These have other addresses too.
+            ("::/95", "::/95"),
+            ("::/0", "::/0"),
+            ("::fffe:10.0.0.0/104", "::fffe:a00:0/104"),
+        ] {
+            assert_eq!(network(raw).to_string(), shown, "{raw}");
+        }
+        assert!(network("::ffff:10.0.0.0/104").contains("10.1.2.3".parse().unwrap()));
+        assert!(!network("::/0").contains("10.1.2.3".parse().unwrap()));
+        let error = "::ffff:10.0.0.1/104".parse::<Network>().unwrap_err();
+        assert!(error.contains("write 10.0.0.0/8"), "{error}");
     }
 
     #[test]

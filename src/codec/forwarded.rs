@@ -150,7 +150,10 @@ mod tests {
             ("for=192.0.2.9;for=198.51.100.7", ForwardedFor::Unusable),
             ("for=\"_gazonk\"", ForwardedFor::Unusable),
             ("for=unknown", ForwardedFor::Unusable),
+            // The client may have written what is in front of an element without an address.
             ("proto=http", ForwardedFor::Unusable),
+            ("for=192.0.2.9, proto=https", ForwardedFor::Unusable),
+            ("for=192.0.2.9, proto=https, for=10.0.0.1", ForwardedFor::Unusable),
         ] {
             assert_eq!(client(&[("forwarded", value)]), expected, "{value:?}");
         }
@@ -162,6 +165,8 @@ mod tests {
         assert_eq!(both("192.0.2.1", "for=192.0.2.1"), at("192.0.2.1"));
         assert_eq!(both("192.0.2.1", "for=192.0.2.2"), ForwardedFor::Unusable);
         assert_eq!(both("192.0.2.1", "nonsense"), ForwardedFor::Unusable);
+        // A proxy may have set the second field only, and the first is from the client.
+        assert_eq!(both("192.0.2.1", "proto=https"), ForwardedFor::Unusable);
     }
 
     #[test]

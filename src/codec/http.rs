@@ -24,10 +24,8 @@ const FIELDS_MAX: usize = 64;
 /// The text for a client of another protocol, most likely of the line listener.
 const NOT_HTTP: &str = "that is no HTTP request. nc and telnet use the listener for lines: port 7711, unless --line says another";
 
-/// The most bytes of an incomplete head or body, for bodies of `message_max` bytes.
-pub fn unused_max_bytes(message_max: usize) -> usize {
-    message_max.max(HEAD_MAX_BYTES)
-}
+/// The most bytes of an incomplete head, trailer, or line with the size of a chunk.
+pub const UNUSED_MAX_BYTES: usize = HEAD_MAX_BYTES;
 
 /// A request whose body is incomplete.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ pub struct PendingRequest {
 /// The framing of a request body (RFC 9112, 6).
 #[derive(Debug)]
 enum BodyFraming {
-    /// Number of bytes.
+    /// The remaining bytes.
     Length(usize),
     Chunks(Chunked),
 }
@@ -71,10 +69,10 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
                 Step::Used { bytes, input: Some(Input::Http(Ok(request))) }
             }
             Err(refusal) => {
-                let origin = origin_of(pending.request.headers()).map(Box::from);
-                let is_head = pending.request.method() == Method::HEAD;
+                let (origin, is_head) = unfinished_request(unfinished.as_deref(), input);
+                let refusal = Refusal { origin: origin.map(Box::from), is_head, ..refusal };
                 *unfinished = None;
-                refusal_step(input, Refusal { origin, is_head, ..refusal })
+                refusal_step(input, refusal)
             }
         };
     }
@@ -87,8 +85,8 @@ pub fn decode(unfinished: &mut Option<Box<Unfinished>>, input: &[u8], message_ma
         Ok(None) => Step::Incomplete,
         Ok(Some(head)) => accept_head(unfinished, head),
         Err(refusal) => {
-            let origin = origin_of_head(input).map(Box::from);
-            refusal_step(input, Refusal { origin, is_head: input.starts_with(b"HEAD "), ..refusal })
+            let (origin, is_head) = unfinished_request(None, input);
+            refusal_step(input, Refusal { origin: origin.map(Box::from), is_head, ..refusal })
         }
     }
 }
@@ -98,16 +96,24 @@ fn refusal_step(input: &[u8], refusal: Refusal) -> Step {
 }
 
 impl PendingRequest {
+    /// Bytes of memory of the part of the body that has arrived.
+    pub fn memory_bytes(&self) -> usize {
+        self.request.body().capacity()
+    }
+
     /// Reads body data from `input`. Returns the bytes used, and whether the body is complete.
     ///
     /// # Errors
     /// The chunks are malformed or too large (RFC 9112, 7.1).
     fn read(&mut self, input: &[u8], message_max: usize) -> Result<(usize, bool), Refusal> {
         match &mut self.framing {
-            BodyFraming::Length(bytes) if input.len() < *bytes => Ok((0, false)),
-            BodyFraming::Length(bytes) => {
-                self.request.body_mut().extend_from_slice(&input[..*bytes]);
-                Ok((*bytes, true))
+            BodyFraming::Length(left) => {
+                let bytes = input.len().min(*left);
+                let body = self.request.body_mut();
+                let most_bytes = body.len() + *left;
+                append(body, &input[..bytes], most_bytes);
+                *left -= bytes;
+                Ok((bytes, *left == 0))
             }
             BodyFraming::Chunks(chunked) => {
                 let used = chunked.read(input, self.request.body_mut(), message_max)?;
@@ -115,6 +121,14 @@ impl PendingRequest {
             }
         }
     }
+}
+
+/// Appends data to a body that may grow to `most_bytes`. Its capacity doubles up to that, since it counts as memory.
+fn append(body: &mut Vec<u8>, data: &[u8], most_bytes: usize) {
+    if body.len() + data.len() > body.capacity() {
+        body.reserve_exact(data.len().max(body.len()).min(most_bytes - body.len()));
+    }
+    body.extend_from_slice(data);
 }
 
 /// Whether `input` can't become a request. Then there is no point in waiting for the rest of the head.
@@ -176,11 +190,16 @@ fn origin_among<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a st
     Some(std::str::from_utf8(first).ok().filter(|_| is_one).unwrap_or(UNREADABLE_ORIGIN))
 }
 
-/// The `Origin` field of an incomplete request. `input` has its unconsumed bytes.
-pub fn origin_of_unfinished<'a>(unfinished: Option<&'a Unfinished>, input: &'a [u8]) -> Option<&'a str> {
+/// The `Origin` field of an incomplete request, and whether its method is `HEAD`. `input` has its unconsumed bytes.
+pub fn unfinished_request<'a>(
+    unfinished: Option<&'a Unfinished>,
+    input: &'a [u8],
+) -> (Option<&'a str>, bool) {
     match unfinished {
-        Some(Unfinished::Body(pending)) => origin_of(pending.request.headers()),
-        _ => origin_of_head(input),
+        Some(Unfinished::Body(PendingRequest { request, .. })) => {
+            (origin_of(request.headers()), request.method() == Method::HEAD)
+        }
+        _ => (origin_of_head(input), input.starts_with(b"HEAD ")),
     }
 }
 
@@ -339,16 +358,18 @@ fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Whether the request upgrades to WebSocket (RFC 6455, 4.1).
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    has_option(headers, &header::UPGRADE, "websocket")
+}
+
+/// Whether a field that is a list has that element. Several such fields are one list (RFC 9110, 5.3).
+pub fn has_option(headers: &HeaderMap, name: &HeaderName, option: &str) -> bool {
+    let fields = headers.get_all(name).iter().filter_map(|field| field.to_str().ok());
+    fields.flat_map(|field| field.split(',')).any(|element| element.trim().eq_ignore_ascii_case(option))
 }
 
 /// Whether the connection stays open after the response (RFC 9112, 9.3).
 pub fn keeps_alive(request: &HttpRequest) -> bool {
-    let says = |word: &str| {
-        let fields =
-            request.headers().get_all(header::CONNECTION).iter().filter_map(|field| field.to_str().ok());
-        fields.flat_map(|field| field.split(',')).any(|option| option.trim().eq_ignore_ascii_case(word))
-    };
+    let says = |option| has_option(request.headers(), &header::CONNECTION, option);
     match request.version() {
         Version::HTTP_10 => says("keep-alive") && !says("close"),
         _ => !says("close"),

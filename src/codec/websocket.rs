@@ -243,13 +243,18 @@ fn close_code(payload: &[u8], is_complete: bool) -> Result<u16, CloseReason> {
         [_] => return Ok(CloseCode::Normal.into()),
         [high, low, why @ ..] => (u16::from_be_bytes([*high, *low]), why),
     };
-    if !CloseCode::from(code).is_allowed() {
+    if !is_allowed(code) {
         return Err(CloseReason::BadFrame);
     }
     match std::str::from_utf8(why) {
         Err(error) if is_complete || error.error_len().is_some() => Err(CloseReason::BadText),
         _ => Ok(code),
     }
+}
+
+/// Whether a close frame may have that code (RFC 6455, 7.4, and IANA's registry). tungstenite does not know 1014.
+fn is_allowed(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 /// Removes the mask (RFC 6455, 5.3).

@@ -294,7 +294,7 @@ flags! {
         http_timeout: Duration {
             unit: Time, default: Is("10s"), bounds: AtLeast(1),
             on_reload: AtOnce,
-            help: "Longest time for an HTTP client to send a request, and to begin the next one",
+            help: "Longest time for an HTTP client to begin a request, and then to send the rest of it",
         }
         ping_interval: Duration {
             unit: Time, default: Is("25s"), bounds: AtLeast(1),

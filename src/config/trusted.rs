@@ -50,6 +50,8 @@ mod tests {
         let at = |address: &str| Some(address.parse().unwrap());
         assert!(loopback.is(at("127.0.0.9")));
         assert!(!loopback.is(at("10.0.0.1")) && !loopback.is(None));
+        let mapped: TrustedProxy = "::ffff:10.0.0.0/104".parse().unwrap();
+        assert!(mapped.is(at("10.0.0.1")) && mapped.is(at("::ffff:10.0.0.1")) && !mapped.is(at("11.0.0.1")));
         let unix: TrustedProxy = "unix".parse().unwrap();
         assert!(unix.is(None) && !unix.is(at("127.0.0.1")));
         for raw in ["", "10.0.0.0/33", "localhost", "Unix"] {

@@ -23,7 +23,8 @@ pub enum State {
     Naming(Naming),
     /// The client has entered the chat.
     Active,
-    /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled.
+    /// A WebSocket client has sent a close frame, and was answered. Messages that it sent before are still handled. It may not
+    /// have entered the chat yet, since that waits for Redis.
     PeerClosed,
     /// The connection is closed for that reason at the next reaping. It is still in the chat, and its input is ignored.
     Closing(CloseReason),
@@ -78,7 +79,7 @@ pub enum Timeout {
     None,
     /// The header of the PROXY protocol is complete by then.
     ProxyHeader,
-    /// The next HTTP request is complete by then.
+    /// The next HTTP request has begun by then, or is complete.
     Request,
     /// The client has a name by then.
     Name,

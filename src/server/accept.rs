@@ -282,9 +282,10 @@ impl<N: Net> Server<N> {
         if self.admission.paused_until.is_some_and(|until| until <= self.now.moment) {
             self.admission.paused_until = None;
         }
-        if self.admission.paused_until.is_none() {
-            let mut budget = ACCEPTS_A_TICK;
-            for listener in 0..self.admission.ready.len() {
+        let mut budget = ACCEPTS_A_TICK;
+        for listener in 0..self.admission.ready.len() {
+            // Without descriptors the next listener can't accept either.
+            if self.admission.paused_until.is_none() {
                 self.accept_at(listener, &mut budget);
             }
         }

@@ -6,8 +6,8 @@ use crate::codec::http::{HttpRequest, HttpResponse};
 use crate::config::AccessMode;
 use crate::host::Host;
 use crate::net::{Net, Token};
-use crate::protocol::{Arrival, Dialect, Need, Place, Problem};
-use crate::web::{self, HttpAction};
+use crate::protocol::{Arrival, Need, Place, Problem};
+use crate::web::{self, HttpAction, Route};
 
 /// The result of the token of a request; `None` without a token. A problem is sent to the client after it has entered.
 #[derive(Debug)]
@@ -24,15 +24,29 @@ impl Authentication {
 }
 
 impl<N: Net> Server<N> {
+    /// Finds the action of a request, and checks that its sender may have it carried out. The query and the body are read after
+    /// that, so that a stranger learns nothing about them and causes no work.
+    ///
+    /// # Errors
+    /// The response that refuses the request.
+    pub(super) fn authorized_action(
+        &mut self,
+        token: Token,
+        request: &HttpRequest,
+    ) -> Result<(HttpAction, Authentication), HttpResponse> {
+        let route = web::route(request, &self.access_rules(token))?;
+        let authentication = self.authenticate(token, request)?;
+        self.authorize(&route, &authentication)?;
+        let action = route.action(request)?;
+        self.authorize_reason(&action, &authentication)?;
+        Ok((action, authentication))
+    }
+
     /// Checks the token of a request, if it has one.
     ///
     /// # Errors
     /// The response to a token that is wrong, or to too many failed logins of the address.
-    pub(super) fn authenticate(
-        &mut self,
-        token: Token,
-        request: &HttpRequest,
-    ) -> Result<Authentication, HttpResponse> {
+    fn authenticate(&mut self, token: Token, request: &HttpRequest) -> Result<Authentication, HttpResponse> {
         let Some(credential) = web::credential(request) else {
             return Ok(Authentication(None));
         };
@@ -54,42 +68,53 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Checks that the sender of a request may have the action carried out. The match has no wildcard, so a new action must
-    /// be decided here.
+    /// Checks that the sender of a request has the right to its route. The match has no wildcard, so a new route must be decided
+    /// here.
     ///
     /// # Errors
     /// The response that refuses the request.
-    pub(super) fn authorize(
-        &self,
-        action: &HttpAction,
-        authentication: &Authentication,
-    ) -> Result<(), HttpResponse> {
-        let (action, place, is_speech) = match action {
-            HttpAction::Respond(_) | HttpAction::CheckReadiness => (Action::Connect, Place::Nowhere, false),
-            HttpAction::ReportMetrics => match self.config.metrics {
+    fn authorize(&self, route: &Route, authentication: &Authentication) -> Result<(), HttpResponse> {
+        let (action, place, is_speech) = match route {
+            Route::Respond(_) | Route::CheckReadiness => (Action::Connect, Place::Nowhere, false),
+            Route::ReportMetrics => match self.config.metrics {
                 AccessMode::Login if authentication.login().is_none() => {
                     return Err(web::problem_response(&Problem::LoginRequired));
                 }
                 // Metrics have their own flag.
                 AccessMode::Login | AccessMode::Open => (Action::Connect, Place::Nowhere, false),
             },
-            HttpAction::ListRooms => (Action::Converse, Place::Nowhere, false),
-            HttpAction::ReadHistory { room, .. } => (Action::Enter, Place::Room(room), false),
-            HttpAction::Publish { room, .. } => (Action::Speak, Place::Room(room), true),
-            HttpAction::Moderate(moderation) => {
-                (Action::Moderate, Place::Nowhere, moderation.reason().is_some())
+            Route::ListRooms => (Action::Converse, Place::Nowhere, false),
+            Route::ReadHistory(room) | Route::OpenEventStream(room) | Route::OpenRaw(room) => {
+                (Action::Enter, Place::Room(room), false)
             }
+            Route::Publish(room) => (Action::Speak, Place::Room(room), true),
+            Route::Moderate(_) => (Action::Moderate, Place::Nowhere, false),
             // A page can't read the response to a failed upgrade, so JSON clients are refused by the chat.
-            HttpAction::Enter { arrival, .. } if arrival.dialect == Dialect::Json => {
-                (Action::Connect, Place::Nowhere, false)
-            }
-            HttpAction::Enter { arrival, .. } => {
-                (Action::Enter, arrival.room.as_ref().map_or(Place::Nowhere, Place::Room), false)
-            }
+            Route::OpenJson => (Action::Connect, Place::Nowhere, false),
         };
-        let identity = authentication.identity();
-        let chat = self.fanout.chat();
-        let checked = chat.check_http(&identity, Need { action, place, is_speech }, self.now);
+        self.check_need(Need { action, place, is_speech }, authentication)
+    }
+
+    /// Checks that a moderator who gives a reason may speak.
+    ///
+    /// # Errors
+    /// The response that refuses the request.
+    fn authorize_reason(
+        &self,
+        action: &HttpAction,
+        authentication: &Authentication,
+    ) -> Result<(), HttpResponse> {
+        match action {
+            HttpAction::Moderate(moderation) if moderation.reason().is_some() => {
+                let need = Need { action: Action::Moderate, place: Place::Nowhere, is_speech: true };
+                self.check_need(need, authentication)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_need(&self, need: Need<'_>, authentication: &Authentication) -> Result<(), HttpResponse> {
+        let checked = self.fanout.chat().check_http(&authentication.identity(), need, self.now);
         checked.map_err(|problem| web::problem_response(&problem))
     }
 

@@ -18,7 +18,7 @@ use crate::net::{Net, Token};
 use crate::protocol::{Arrival, CloseReason, Dialect, Facts, Moderation, Moderator, Problem, Question};
 use crate::quota::Quota;
 use crate::text::{Name, TypedName};
-use crate::web::{self, AccessRules, HttpAction, NotReady};
+use crate::web::{self, AccessRules, HttpAction, NotReady, Route};
 
 /// The form of a response, which its request decides.
 #[derive(Debug)]
@@ -42,6 +42,15 @@ impl ResponseForm {
 }
 
 impl<N: Net> Server<N> {
+    /// Restarts the deadline of an HTTP connection whose next request has begun, so that each request has the whole time.
+    pub(super) fn record_request_begun(&mut self, token: Token) {
+        if let Some(connection) = self.roster.live_mut(token)
+            && matches!(connection.state(), State::Http { .. })
+        {
+            connection.touch(self.now.moment);
+        }
+    }
+
     /// Handles a request, or a refusal of the codec.
     pub(super) fn handle_http(&mut self, token: Token, request: Result<Box<HttpRequest>, Refusal>) {
         self.metrics.requests += 1;
@@ -58,12 +67,7 @@ impl<N: Net> Server<N> {
 
     /// Handles a request, which may have waited for answers of Redis.
     pub(super) fn route_http(&mut self, token: Token, request: Box<HttpRequest>) {
-        let routed = web::route(&request, &self.access_rules(token));
-        let authorized = routed.and_then(|action| {
-            let authentication = self.authenticate(token, &request)?;
-            self.authorize(&action, &authentication)?;
-            Ok((action, authentication))
-        });
+        let authorized = self.authorized_action(token, &request);
         let form = ResponseForm::of(&request);
         match authorized {
             Ok((HttpAction::Enter { response, .. }, _)) if form.is_head => {
@@ -116,12 +120,12 @@ impl<N: Net> Server<N> {
     /// The room that the request publishes to; `None` for other requests and unknown rooms.
     pub(super) fn publish_room(&self, token: Token, request: &HttpRequest) -> Option<RoomId> {
         match web::route(request, &self.access_rules(token)) {
-            Ok(HttpAction::Publish { room, .. }) => self.fanout.chat().find_room(&room),
+            Ok(Route::Publish(room)) => self.fanout.chat().find_room(&room),
             _ => None,
         }
     }
 
-    fn access_rules(&self, token: Token) -> AccessRules<'_> {
+    pub(super) fn access_rules(&self, token: Token) -> AccessRules<'_> {
         let config = &self.config;
         AccessRules { loopback: self.is_guarded(token), hosts: &config.host, origins: &config.origin }
     }
@@ -282,20 +286,26 @@ impl<N: Net> Server<N> {
         let Some(inbox) = self.inboxes.get(token.slot) else {
             return;
         };
-        let origin = http::origin_of_unfinished(inbox.unfinished.as_deref(), inbox.bytes());
+        let (origin, is_head) = http::unfinished_request(inbox.unfinished.as_deref(), inbox.bytes());
         let origin = origin.map(String::from);
         let text = "the request took too long (--http-timeout)";
         let response = web::error(StatusCode::REQUEST_TIMEOUT, "timeout", text);
-        self.send_response(token, &response, origin.as_deref(), AfterHead::Body, true);
+        self.send_response(token, &response, origin.as_deref(), AfterHead::of(is_head), true);
     }
 
-    /// Refuses a connection because of its address, before its first request.
-    pub(super) fn send_refusal(&mut self, token: Token, reason: CloseReason, follows: AfterHead) {
+    /// Refuses a connection because of its address. `origin` is that of its request, if a proxy has sent one.
+    pub(super) fn send_refusal(
+        &mut self,
+        token: Token,
+        reason: CloseReason,
+        origin: Option<&str>,
+        follows: AfterHead,
+    ) {
         let response = match reason {
             CloseReason::Banned => web::banned(),
             _ => web::too_many_connections(reason),
         };
-        self.send_response(token, &response, None, follows, true);
+        self.send_response(token, &response, origin, follows, true);
     }
 
     /// Queues a response with the fields for `origin` and the date (RFC 9110, 6.6.1).

@@ -153,13 +153,17 @@ impl<N: Net> Server<N> {
     /// Activates a client that was given its name.
     pub(super) fn record_name(&mut self, id: ClientId) {
         let (now, clients) = (self.now.moment, self.admission.clients());
-        // A client may also change its name later, or be closing.
-        let named = self.roster.client_mut(id).filter(|c| matches!(c.state(), State::Naming(_)));
-        if let Some(connection) = named {
-            connection.start_state(State::Active, now);
-            let (serial, host, listener) =
-                (connection.serial, connection.host(), connection.dialect.as_str());
-            log::info!("connect id={serial} peer={host} listener={listener} clients={clients}");
+        let Some(connection) = self.roster.client_mut(id) else {
+            return;
+        };
+        match connection.state() {
+            State::Naming(_) => connection.start_state(State::Active, now),
+            // It has sent a close frame while it waited for Redis.
+            State::PeerClosed => {}
+            // It is closing.
+            _ => return,
         }
+        let (serial, host, listener) = (connection.serial, connection.host(), connection.dialect.as_str());
+        log::info!("connect id={serial} peer={host} listener={listener} clients={clients}");
     }
 }

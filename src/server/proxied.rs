@@ -9,7 +9,7 @@ use ::http::{Method, StatusCode};
 use super::Server;
 use super::turn::{NextStep, QUEUED_INBOX_BYTES};
 use crate::codec::forwarded::{ForwardedFor, client_of};
-use crate::codec::http::{AfterHead, HttpRequest};
+use crate::codec::http::{AfterHead, HttpRequest, origin_of};
 use crate::codec::proxy::{self, ProxyHeader};
 use crate::connection::{Readiness, State};
 use crate::host::Host;
@@ -90,7 +90,8 @@ impl<N: Net> Server<N> {
         let Some(proxy) = self.admission.proxy_of(token) else {
             return true;
         };
-        let follows = AfterHead::of(request.method() == Method::HEAD);
+        let (origin, follows) =
+            (origin_of(request.headers()), AfterHead::of(request.method() == Method::HEAD));
         let host = match client_of(request.headers(), |address| self.admission.is_trusted(Peer::Ip(address)))
         {
             ForwardedFor::Absent => proxy.into(),
@@ -99,7 +100,7 @@ impl<N: Net> Server<N> {
                 log::debug!("forwarded address not usable id={} proxy={}", token.serial, ShownPeer(proxy));
                 if self.fanout.chat().access().bans().has_networks() {
                     // A banned client must not escape by a field of its own.
-                    self.refuse_unknown(token, follows);
+                    self.refuse_unknown(token, origin, follows);
                     return false;
                 }
                 Host::behind(proxy, None)
@@ -112,18 +113,18 @@ impl<N: Net> Server<N> {
         match self.admission.move_claim(connection, host, ban) {
             Moved::Admitted => true,
             Moved::Refused(reason) | Moved::Aborted(reason) => {
-                self.refuse_request(token, reason, follows);
+                self.refuse_request(token, reason, origin, follows);
                 false
             }
         }
     }
 
     /// Refuses a request whose address is not known, while addresses are banned.
-    fn refuse_unknown(&mut self, token: Token, follows: AfterHead) {
+    fn refuse_unknown(&mut self, token: Token, origin: Option<&str>, follows: AfterHead) {
         let text = "the proxy's X-Forwarded-For and Forwarded fields are malformed or differ: let it set one and \
             remove the other";
         let response = web::error(StatusCode::BAD_REQUEST, "bad_forwarded", text);
-        self.respond(token, &response, None, follows, true);
+        self.respond(token, &response, origin, follows, true);
     }
 
     /// Ends what [`Server::follow_request`] began, since the response is queued.

@@ -16,18 +16,24 @@ impl<N: Net> Server<N> {
 
     /// Sends a connection the reason for which it is refused, and closes it. It has sent no request.
     pub(super) fn refuse(&mut self, token: Token, reason: CloseReason) {
-        self.refuse_request(token, reason, AfterHead::Body);
+        self.refuse_request(token, reason, None, AfterHead::Body);
     }
 
-    /// The same as the response to a request.
-    pub(super) fn refuse_request(&mut self, token: Token, reason: CloseReason, follows: AfterHead) {
+    /// The same as the response to a request of that `origin`.
+    pub(super) fn refuse_request(
+        &mut self,
+        token: Token,
+        reason: CloseReason,
+        origin: Option<&str>,
+        follows: AfterHead,
+    ) {
         let Some(connection) = self.roster.live(token) else {
             return;
         };
         let (host, is_http) = (connection.host(), connection.dialect == Dialect::Http);
         self.record_refusal(Some(token), host, reason);
         if is_http {
-            self.send_refusal(token, reason, follows);
+            self.send_refusal(token, reason, origin, follows);
         }
         self.roster.close(token, reason);
     }

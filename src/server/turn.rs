@@ -129,6 +129,7 @@ impl<N: Net> Server<N> {
         let (mut bytes_left, mut pieces_left) = (TURN_BYTES, TURN_PIECES);
         let mut read_bytes = 0;
         let mut inbox = self.inboxes.take(token.slot);
+        let had_begun = inbox.has_begun();
         self.scratch.load(&mut inbox);
         let mut is_served = false;
         loop {
@@ -150,6 +151,9 @@ impl<N: Net> Server<N> {
             }
         }
         self.scratch.store(&mut inbox);
+        if inbox.has_begun() && !had_begun {
+            self.record_request_begun(token);
+        }
         self.inboxes.put(token.slot, inbox);
         match self.is_round_full && !is_served {
             true => Turn::Postponed,
@@ -352,7 +356,8 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Answers a close frame at once. Messages before it (`has_messages`) are still handled, at the client's rate.
+    /// Answers a close frame at once. Messages before it (`has_messages`) are still handled, at the client's rate, and so is a
+    /// request that waits for Redis.
     fn answer_close(&mut self, token: Token, code: u16, has_messages: bool) {
         // Nothing may follow the close frame.
         self.send_missed(token);
@@ -361,7 +366,10 @@ impl<N: Net> Server<N> {
             return;
         };
         connection.ready.insert(Readiness::CLOSE_SENT);
-        match has_messages && connection.state() == State::Active {
+        let is_pending = has_messages || connection.schedule.contains(Schedule::AWAITS_REDIS);
+        // A client in the queue is no member of a room.
+        let is_admitted = matches!(connection.state(), State::Naming(_) | State::Active);
+        match is_pending && is_admitted {
             true => connection.start_state(State::PeerClosed, self.now.moment),
             false => self.roster.close(token, CloseReason::PeerClosed),
         }

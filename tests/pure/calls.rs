@@ -1,7 +1,8 @@
 //! A harness for HTTP: [`decode`] decodes as the server does, and returns the requests.
 
-use chinwag::codec::http::{self, HttpRequest, unused_max_bytes};
+use chinwag::codec::http::{self, HttpRequest, HttpResponse, UNUSED_MAX_BYTES};
 use chinwag::codec::{Input, Step};
+use chinwag::web::{self, AccessRules, HttpAction};
 
 /// The limit on bodies in these tests.
 pub const BODY_MAX: usize = 100;
@@ -39,6 +40,11 @@ pub fn call(bytes: impl AsRef<[u8]>) -> HttpRequest {
     }
 }
 
+/// Returns the action of a request whose sender has the right to it.
+pub fn route(request: &HttpRequest, rules: &AccessRules<'_>) -> Result<HttpAction, HttpResponse> {
+    web::route(request, rules)?.action(request)
+}
+
 fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
     let mut unfinished = None;
     let (mut unused, mut inputs) = (Vec::new(), Vec::new());
@@ -59,7 +65,7 @@ fn inputs<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Input> {
                 return inputs;
             }
         }
-        assert!(unused.len() <= unused_max_bytes(BODY_MAX), "{} bytes wait", unused.len());
+        assert!(unused.len() <= UNUSED_MAX_BYTES, "{} bytes wait", unused.len());
     }
     inputs
 }

@@ -2,10 +2,10 @@
 
 use chinwag::codec::http::{HttpResponse, origin_of};
 use chinwag::config::{AllowedHost, AllowedOrigin};
-use chinwag::web::{AccessRules, HttpAction, add_common_headers, route};
+use chinwag::web::{AccessRules, HttpAction, add_common_headers};
 use http::header::{self, HeaderName};
 
-use crate::calls::call;
+use crate::calls::{call, route};
 
 fn hosts(raw: &[&str]) -> Vec<AllowedHost> {
     raw.iter().map(|word| word.parse().expect("a host")).collect()
@@ -333,6 +333,27 @@ fn program_without_an_origin_is_accepted() {
         status("POST /rooms/dev/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", &guard),
         200
     );
+}
+
+/// The methods that each path allows are in the response to `OPTIONS`, so a new one is tried too.
+#[test]
+fn request_that_changes_something_is_refused_to_pages_of_other_origins_at_every_path() {
+    let guard = AccessRules { loopback: false, hosts: &[], origins: &[] };
+    let words = ["kick", "mute", "unmute", "ban", "unban", "unregister", "bans"];
+    let actions = words.map(|word| format!("/admin/{word}"));
+    let paths = ["/", "/main.js", "/healthz", "/readyz", "/metrics", "/rooms", "/rooms/dev/messages"];
+    let paths = paths.into_iter().chain(["/rooms/dev/events", "/ws", "/raw/dev"]);
+    let mut tried = 0;
+    for path in paths.chain(actions.iter().map(String::as_str)) {
+        let options = answered(&format!("OPTIONS {path} HTTP/1.1\r\nHost: h\r\n\r\n"), &guard);
+        let allowed: Vec<&str> = field(&options, header::ALLOW)[0].split(", ").collect();
+        for method in allowed.into_iter().filter(|method| !["HEAD", "GET", "OPTIONS"].contains(method)) {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nOrigin: http://evil.com\r\n\r\n");
+            assert_eq!(status(request, &guard), 403, "{method} {path}");
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 7);
 }
 
 /// Returns the answer as the server sends it, with the fields that let a page read it.

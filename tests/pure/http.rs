@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use chinwag::codec::http::{AfterHead, HEAD_MAX_BYTES, HttpResponse, keeps_alive};
-use http::StatusCode;
-use http::header;
+use ::http::{StatusCode, header};
+use chinwag::codec::http::{self, AfterHead, HEAD_MAX_BYTES, HttpResponse, keeps_alive};
+use chinwag::codec::{Input, Step, Unfinished};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -296,6 +296,31 @@ fn fields_have_a_limit() {
 
 /// The client may send only after the answer. A cut behind the head would make the rest such input, so this is tested
 /// whole.
+/// Otherwise each segment would be copied with all that came before it.
+#[test]
+fn body_with_a_length_is_used_as_it_arrives_and_takes_no_more_memory() {
+    let (length, mut left) = (60_000, 60_000);
+    let head = format!("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+    let mut unfinished: Option<Box<Unfinished>> = None;
+    let mut step = |input: &[u8]| {
+        let step = http::decode(&mut unfinished, input, length);
+        (step, unfinished.as_ref().map_or(0, |unfinished| unfinished.memory_bytes()))
+    };
+    let (Step::Used { bytes, input: None }, 0) = step(head.as_bytes()) else { panic!("no head") };
+    assert_eq!(bytes, head.len());
+    while left > 1_000 {
+        let (step, memory_bytes) = step(&[b'x'; 1_000]);
+        assert!(matches!(step, Step::Used { bytes: 1_000, input: None }), "{step:?}");
+        left -= 1_000;
+        assert!((length - left..=length).contains(&memory_bytes), "{memory_bytes} bytes");
+    }
+    assert!(matches!(step(b""), (Step::Incomplete, _)));
+    let (Step::Used { bytes: 1_000, input: Some(Input::Http(Ok(call))) }, 0) = step(&[b'x'; 1_001]) else {
+        panic!("no request")
+    };
+    assert_eq!((call.body().len(), call.body().capacity()), (length, length));
+}
+
 #[test]
 fn input_behind_an_upgrade_is_refused() {
     let head = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\n";
@@ -303,6 +328,8 @@ fn input_behind_an_upgrade_is_refused() {
     for behind in ["x", "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "\x00"] {
         assert_eq!(decode([format!("{head}\r\n{behind}").as_bytes()]), [Decoded::Refused(400)]);
     }
+    let list = head.replace("WebSocket", "h2c,\tWebSocket");
+    assert_eq!(decode([format!("{list}\r\nx").as_bytes()]), [Decoded::Refused(400)]);
     let with_body = format!("{head}Content-Length: 2\r\n\r\nhi");
     check(with_body.as_bytes(), &[Decoded::Refused(400)]);
     let old = "POST / HTTP/1.0\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi";

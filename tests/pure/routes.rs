@@ -1,11 +1,11 @@
 //! Routes of HTTP requests, by tables: a method, a target and fields go in, an action or an answer comes out.
 
 use chinwag::protocol::{Arrival, Body};
-use chinwag::web::{AccessRules, HttpAction, route};
+use chinwag::web::{AccessRules, HttpAction};
 use http::header::{self, HeaderName};
 use serde_json::Value;
 
-use crate::calls::call;
+use crate::calls::{call, route};
 
 /// A listener that accepts any host and origin.
 const OPEN: AccessRules<'_> = AccessRules { loopback: false, hosts: &[], origins: &[] };
@@ -471,6 +471,28 @@ fn connection_fields_of_an_upgrade_are_one_list() {
     let without =
         UPGRADE.replace("Connection: keep-alive, Upgrade", "Connection: keep-alive\r\nConnection: x");
     assert_eq!(asked("GET /ws", &without, ""), "426 upgrade_required");
+}
+
+/// RFC 9110, 5.6.1 and 7.8.
+#[test]
+fn connection_and_upgrade_are_lists() {
+    for (field, lists) in [
+        (
+            "Connection: keep-alive, Upgrade",
+            &["keep-alive,\tUpgrade", "keep-alive ,Upgrade\t,x", ",upgrade"][..],
+        ),
+        ("Upgrade: websocket", &["websocket, x", "x/1,\tWebSocket", "h2c\r\nUpgrade: websocket"]),
+    ] {
+        let (name, _) = field.split_once(' ').expect("a value");
+        for list in lists {
+            let fields = UPGRADE.replace(field, &format!("{name} {list}"));
+            assert_eq!(asked("GET /ws", &fields, ""), "101 json room=#lobby", "{fields}");
+        }
+        for list in ["websocket/13", "upgrades", "x, y", ""] {
+            let fields = UPGRADE.replace(field, &format!("{name} {list}"));
+            assert_eq!(asked("GET /ws", &fields, ""), "426 upgrade_required", "{fields}");
+        }
+    }
 }
 
 #[test]

@@ -252,7 +252,7 @@ fn close_frame_may_have_a_code_and_a_reason() {
         (vec![close(1000, "é".repeat(61))], vec![Decoded::Close(1000)]),
         (vec![close(1000, ""), frame(FIN | TEXT, "more")], vec![Decoded::Close(1000)]),
     ]);
-    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
+    for code in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4999]) {
         check(MAX, &close(code, "why"), &[Decoded::Close(code)]);
     }
     for code in [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {

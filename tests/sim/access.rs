@@ -147,6 +147,32 @@ fn every_http_request_needs_its_right() {
     guarded.stage.end();
 }
 
+/// Otherwise a stranger could have the server parse a body, and would be sent what is wrong with it.
+#[test]
+fn query_and_body_are_read_only_for_a_sender_with_the_right() {
+    let mut guarded = Guarded::new("--access login");
+    let stage = &mut guarded.stage;
+    let json = "Content-Type: application/json\r\n";
+    let requests: [(&str, &str, &str, [&str; 2]); 6] = [
+        ("POST /admin/kick", "", "{", ["403", "400"]),
+        ("POST /admin/ban", "", "{\"target\":\"10.0.0/8\"}", ["403", "400"]),
+        ("POST /rooms/lobby/messages", json, "{", ["400", "400"]),
+        ("POST /rooms/lobby/messages?from=a%20b", "", "hi", ["400", "400"]),
+        ("GET /rooms/lobby/messages?limit=x", "", "", ["400", "400"]),
+        ("GET /raw/lobby", "", "", ["426", "426"]),
+    ];
+    for (start, fields, body, [of_bea, of_mod]) in requests {
+        let senders = [("", "401"), (&bearer("x"), "401"), (&bearer("b"), of_bea), (&bearer("m"), of_mod)];
+        for (login, expected) in senders {
+            let length = format!("Content-Length: {}\r\n", body.len());
+            let request = format!("{start} HTTP/1.1\r\nHost: localhost\r\n{fields}{login}{length}\r\n{body}");
+            let answer = ask_once(stage, &request);
+            assert_eq!(status(&answer), expected, "{request} {answer}");
+        }
+    }
+    guarded.stage.end();
+}
+
 #[test]
 fn nothing_but_health_is_served_without_a_login() {
     let mut guarded = Guarded::new("--access login --metrics login");
@@ -533,6 +559,35 @@ fn banned_address_is_refused_by_http_behind_proxies_too() {
         stage.run();
         assert_eq!(stage.text(wire).contains("a moderator has banned you"), is_banned);
         assert_eq!(stage.text(wire).contains("what's your name"), !is_banned);
+    }
+    guarded.stage.end();
+}
+
+/// Otherwise the page could not tell why its request was refused.
+#[test]
+fn refusals_behind_a_proxy_have_the_fields_for_the_origin() {
+    let origin = "http://app.example";
+    let mut guarded = Guarded::new(&format!("--trust-proxy 10.9.0.1 --max-per-ip 1 --origin {origin}"));
+    let stage = &mut guarded.stage;
+    let answer = ask_once(stage, &post("/admin/ban", &bearer("m"), r#"{"target":"192.0.2.7"}"#));
+    assert_eq!(status(&answer), "200");
+    let mut ask_behind = |path: &str, addresses: &str| {
+        let wire = stage.connect_http_from("10.9.0.1", WIDE);
+        let fields = format!("Origin: {origin}\r\n{addresses}\r\nHost:");
+        ask(stage, wire, &get(path).replacen("Host:", &fields, 1))
+    };
+    let (banned, taken) = ("X-Forwarded-For: 192.0.2.7", "X-Forwarded-For: 192.0.2.1");
+    ask_behind("/rooms/lobby/events", taken);
+    for (addresses, expected, code) in [
+        (banned, "403", "banned"),
+        (taken, "429", "too-many-from-address"),
+        ("X-Forwarded-For: nonsense", "400", "bad_forwarded"),
+    ] {
+        let answer = ask_behind("/rooms", addresses);
+        assert!(status(&answer) == expected && answer.contains(code), "{answer}");
+        for field in [&*format!("access-control-allow-origin: {origin}\r\n"), "vary: origin\r\n"] {
+            assert!(answer.contains(field), "{answer}");
+        }
     }
     guarded.stage.end();
 }

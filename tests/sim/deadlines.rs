@@ -66,6 +66,126 @@ fn request_has_its_whole_timeout_after_the_last_answer() {
     stage.end();
 }
 
+const TENTH: Duration = Duration::from_millis(100);
+
+/// Requests in two parts, of which the second must follow within the timeout.
+fn cut_requests() -> [(String, &'static str); 4] {
+    let message = post("/rooms/a/messages", "", "hello");
+    let chunks =
+        "POST /rooms/a/messages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe";
+    [
+        (message.strip_suffix("lo").expect("a body").into(), "lo"),
+        (message.strip_suffix("\r\nhello").expect("a body").into(), "\r\nhello"),
+        (chunks.into(), "llo\r\n0\r\n\r\n"),
+        ("\r\nG".into(), "ET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ]
+}
+
+#[test]
+fn request_that_has_begun_in_time_has_its_whole_timeout() {
+    for (first, rest) in cut_requests() {
+        for is_kept in [false, true] {
+            for (pause, is_in_time) in [(99 * TENTH, true), (101 * TENTH, false)] {
+                let mut stage = Stage::new("--http-timeout 10s");
+                let wire = stage.connect_http();
+                if is_kept {
+                    assert!(ask(&mut stage, wire, &get("/healthz")).starts_with("HTTP/1.1 200 "));
+                }
+                stage.pass(98 * TENTH);
+                assert_eq!(ask(&mut stage, wire, &first), "");
+                stage.pass(pause);
+                stage.send(wire, rest.as_bytes());
+                stage.run();
+                let status = if is_in_time { "HTTP/1.1 20" } else { "HTTP/1.1 408 " };
+                let shown = format!("{first:?} after {is_kept} {pause:?}");
+                let text = stage.text(wire);
+                assert_eq!(
+                    text.matches(status).count(),
+                    1 + usize::from(is_kept && is_in_time),
+                    "{shown}: {text}"
+                );
+                stage.end();
+            }
+        }
+    }
+}
+
+/// The second request begins in the segment that completes the first.
+#[test]
+fn pipelined_request_that_has_begun_has_its_whole_timeout() {
+    for (first, rest) in cut_requests() {
+        for (pause, is_in_time) in [(99 * TENTH, true), (101 * TENTH, false)] {
+            let mut stage = Stage::new("--http-timeout 10s");
+            let wire = stage.connect_http();
+            assert_eq!(ask(&mut stage, wire, &first), "");
+            stage.pass(98 * TENTH);
+            let answer = ask(&mut stage, wire, &format!("{rest}{first}"));
+            assert_eq!(answer.matches("HTTP/1.1 20").count(), 1, "{answer}");
+            stage.pass(pause);
+            let answer = ask(&mut stage, wire, rest);
+            assert_eq!(answer.starts_with("HTTP/1.1 20"), is_in_time, "{first:?} {pause:?}: {answer}");
+            stage.end();
+        }
+    }
+}
+
+/// RFC 9110, 9.3.2.
+#[test]
+fn head_request_that_takes_too_long_is_sent_408_without_a_body() {
+    let start = "/healthz HTTP/1.1\r\nHost: localhost\r\n";
+    for (request, has_body) in [
+        (format!("HEAD {start}"), false),
+        (format!("HEAD {start}Content-Length: 5\r\n\r\nhel"), false),
+        (format!("HEAD {start}Transfer-Encoding: chunked\r\n\r\n5\r\nhel"), false),
+        (format!("GET {start}"), true),
+        (format!("GET {start}Content-Length: 9\r\n\r\nHEAD "), true),
+        ("HEADER ".into(), true),
+    ] {
+        for flags in ["--http-timeout 10s", "--http-timeout 1h --max-http 1"] {
+            let mut stage = Stage::new(flags);
+            let wire = stage.connect_http();
+            assert_eq!(ask(&mut stage, wire, &request), "");
+            stage.pass(2 * SECOND);
+            // With the second flags it is evicted for this one.
+            stage.connect_http();
+            stage.pass(10 * SECOND);
+            let text = stage.text(wire);
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.starts_with("HTTP/1.1 408 ") && body.is_empty() != has_body, "{request:?}: {text}");
+            stage.end();
+        }
+    }
+}
+
+/// Sends a byte each half second on a connection that has had a response, until the connection is closed. Returns their number.
+fn bytes_until_closed(request: &str) -> usize {
+    let mut stage = Stage::new("--http-timeout 10s");
+    let wire = stage.connect_http();
+    ask(&mut stage, wire, &get("/healthz"));
+    let mut sent = 0;
+    for byte in request.bytes() {
+        if stage.world().is_over(wire) {
+            break;
+        }
+        stage.send(wire, &[byte]);
+        stage.pass(5 * TENTH);
+        sent += 1;
+    }
+    stage.end();
+    sent
+}
+
+#[test]
+fn blank_lines_extend_no_timeout() {
+    assert_eq!(bytes_until_closed(&"\r\n".repeat(60)), 20);
+}
+
+#[test]
+fn further_parts_of_a_request_extend_no_timeout() {
+    let request = get("/healthz").replace("Host", &format!("X: {}\r\nHost", "x".repeat(60)));
+    assert_eq!(bytes_until_closed(&request), 20);
+}
+
 #[test]
 fn tab_is_pinged_a_whole_interval_after_it_last_sent() {
     let mut stage = Stage::new("--ping-interval 20s --ping-timeout 10s");

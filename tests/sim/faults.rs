@@ -6,6 +6,7 @@ use std::time::Duration;
 use chinwag::connection::Readiness;
 use chinwag::net::{PollEvent, Signal, Token};
 
+use crate::log_lines::{capture, end_capture, lines};
 use crate::stage::{Stage, WIDE};
 use crate::world::{Weather, Wire};
 
@@ -139,6 +140,21 @@ fn fault_05_server_without_descriptors_neither_spins_nor_hangs() {
     stage.say(first[0], "/quit");
     stage.world().end(first[0]);
     stage.expect(late, &["-- welcome to chinwag. what's your name?"]);
+    stage.end();
+}
+
+#[test]
+fn fault_05_warning_comes_once_a_try_however_many_listeners_have_connections() {
+    let mut stage = Stage::new("");
+    stage.world().descriptors = 0;
+    capture();
+    let waiting = [stage.connect(), stage.connect_http()];
+    stage.pass(Duration::from_millis(950));
+    assert_eq!(lines("accept failed").len(), 10);
+    end_capture();
+    stage.world().descriptors = 2;
+    stage.pass(SECOND);
+    assert!(waiting.into_iter().all(|wire| stage.world().token(wire).is_some()));
     stage.end();
 }
 

@@ -1,4 +1,4 @@
-//! Connections that are closed in the tick that brings the answer of Redis to their request.
+//! Connections that end while a request of theirs waits for Redis, or in the tick that brings the answer.
 
 use std::fs;
 use std::time::Duration;
@@ -6,8 +6,10 @@ use std::time::Duration;
 use chinwag::net::Signal;
 
 use crate::cluster::{Cluster, Guest};
-use crate::socket::handshake;
+use crate::log_lines::{capture, end_capture, take_log};
+use crate::socket::{CLOSE, Socket, TEXT, frame, handshake};
 use crate::stage::WIDE;
+use crate::world::Wire;
 
 /// The token is `m`.
 const MODERATOR: &str = r#"
@@ -112,5 +114,114 @@ fn request_of_a_client_of_an_ending_server_is_dropped() {
             assert!(!read.iter().any(|line| line.ends_with(" joined")), "{pending:?}: {read:?}");
         }
         assert_eq!(cluster.claims(), [""; 0], "{pending:?}");
+    }
+}
+
+/// A member of `#dev` at that process.
+fn reader_in_dev(cluster: &mut Cluster, process: usize) -> Guest {
+    let ann = cluster.join(process, "ann");
+    cluster.say(ann, "/join dev");
+    cluster.run();
+    drop(cluster.unread(ann));
+    ann
+}
+
+fn stall_redis(cluster: &mut Cluster, stalled: bool) {
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(stalled, millis);
+}
+
+/// Sends these messages and a close frame in one segment.
+fn send_and_close(cluster: &mut Cluster, wire: Wire, messages: &[&str]) {
+    let frames = messages.iter().map(|json| frame(TEXT, json.as_bytes()));
+    let close = frame(CLOSE, &1000_u16.to_be_bytes());
+    let bytes: Vec<u8> = frames.chain([close]).flatten().collect();
+    cluster.stage(0).send(wire, &bytes);
+    cluster.run();
+}
+
+/// Checks that a client was sent one close frame with the code of its own, nothing behind it, and the end.
+#[track_caller]
+fn assert_closed(cluster: &mut Cluster, socket: &mut Socket) {
+    let stage = cluster.stage(0);
+    assert_eq!(socket.closed(stage), (1000, String::new()));
+    assert!(stage.world().is_over(socket.wire), "the server has not ended its side");
+}
+
+/// A client whose name and room Redis is asked for. Its handshake is complete, and Redis stays stalled.
+fn enter_while_redis_is_stalled(cluster: &mut Cluster) -> Socket {
+    stall_redis(cluster, true);
+    let wire = cluster.stage(0).connect_http();
+    cluster.stage(0).send(wire, handshake("/ws?name=bot&room=dev", "").as_bytes());
+    cluster.run();
+    Socket::upgraded(cluster.stage(0), wire)
+}
+
+const DONE: &str = r#"{"type":"say","room":"dev","text":"done"}"#;
+
+#[test]
+fn message_before_a_close_frame_is_delivered_if_redis_was_asked_for_the_name() {
+    let mut cluster = Cluster::new(2, "");
+    let ann = reader_in_dev(&mut cluster, 1);
+    capture();
+    let mut bot = enter_while_redis_is_stalled(&mut cluster);
+    send_and_close(&mut cluster, bot.wire, &[DONE]);
+    assert_closed(&mut cluster, &mut bot);
+    stall_redis(&mut cluster, false);
+    cluster.expect(ann, &["-- bot joined", "bot: done", "-- bot left"]);
+    let log = take_log();
+    let has = |start: &str| log.lines().any(|line| line.starts_with(&format!("INFO {start}")));
+    assert!(has("connect id=") && has("disconnect id="), "{log}");
+    end_capture();
+    cluster.end();
+}
+
+#[test]
+fn request_that_waits_for_redis_before_a_close_frame_is_handled() {
+    let private = r#"{"type":"tell","to":"ann","text":"psst"}"#;
+    let join = r#"{"type":"join","room":"dev"}"#;
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&[private], &["[bot] psst"]),
+        (&[join], &["-- bot joined", "-- bot left"]),
+        (&[join, DONE], &["-- bot joined", "bot: done", "-- bot left"]),
+    ];
+    for (requests, lines) in cases {
+        let mut cluster = Cluster::new(2, "");
+        let ann = reader_in_dev(&mut cluster, 1);
+        let mut bot = cluster.open(0, "/ws?name=bot&room=");
+        drop(cluster.texts(0, &mut bot));
+        stall_redis(&mut cluster, true);
+        send_and_close(&mut cluster, bot.wire, requests);
+        assert_closed(&mut cluster, &mut bot);
+        stall_redis(&mut cluster, false);
+        cluster.expect(ann, lines);
+        cluster.end();
+    }
+}
+
+/// Without an answer of Redis, the link is down after some time, and the process goes on alone.
+#[test]
+fn client_that_has_closed_is_handled_and_leaves_even_if_redis_never_answers() {
+    for enters in [false, true] {
+        let mut cluster = Cluster::new(1, "");
+        let ann = reader_in_dev(&mut cluster, 0);
+        let mut bot = match enters {
+            true => enter_while_redis_is_stalled(&mut cluster),
+            false => {
+                let bot = cluster.open(0, "/ws?name=bot&room=dev");
+                stall_redis(&mut cluster, true);
+                bot
+            }
+        };
+        let claim = r#"{"type":"nick","name":"zoe"}"#;
+        send_and_close(&mut cluster, bot.wire, &[claim, DONE]);
+        assert_closed(&mut cluster, &mut bot);
+        cluster.pass(Duration::from_secs(30));
+        let read = cluster.unread(ann);
+        assert!(read.contains(&"zoe: done".to_string()), "{read:?}");
+        assert_eq!(cluster.stage(0).server.roster().len(), 1, "only ann is left");
+        stall_redis(&mut cluster, false);
+        cluster.pass(Duration::from_secs(10));
+        cluster.end();
     }
 }

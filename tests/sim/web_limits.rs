@@ -65,6 +65,30 @@ fn message_max_bounds_messages_and_bodies() {
     stage.end();
 }
 
+/// A body is not copied from turn to turn, and the memory for it is at most its length.
+#[test]
+fn body_in_many_segments_is_no_unused_input() {
+    let mut stage = Stage::new("--message-max 64k --http-timeout 60s");
+    let wire = stage.connect_http();
+    let request = post("/rooms/lobby/messages", "", &"x".repeat(60_000));
+    let (head, body) = request.split_at(request.len() - 60_000);
+    assert_eq!(ask(&mut stage, wire, head), "");
+    let token = stage.world().token(wire).expect("it is open");
+    let segments: Vec<&[u8]> = body.as_bytes().chunks(1_000).collect();
+    let (last, others) = segments.split_last().expect("segments");
+    for (number, segment) in others.iter().enumerate() {
+        stage.send(wire, segment);
+        stage.run();
+        let inboxes = stage.server.inboxes();
+        assert_eq!(inboxes.unused_bytes(token.slot), 0, "segment {number}");
+        let held_bytes = inboxes.message_bytes(token.slot);
+        assert!((1_000 * (number + 1)..=60_000).contains(&held_bytes), "{held_bytes} bytes");
+    }
+    let answer = ask(&mut stage, wire, std::str::from_utf8(last).expect("text"));
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    stage.end();
+}
+
 #[test]
 fn escaped_message_never_exceeds_the_write_buffer_of_a_receiver() {
     let mut stage = Stage::new("--message-max 64k --write-buffer 16k --write-buffer-soft off --line-max 1k");

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use memchr::memchr;
 
-use super::{FIELDS_MAX, Refusal, bad_request, body_too_long, head_len, refuse, too_long};
+use super::{FIELDS_MAX, Refusal, append, bad_request, body_too_long, head_len, refuse, too_long};
 
 /// The longest line with the size and the extensions of a chunk.
 pub const SIZE_LINE_MAX_BYTES: usize = 1024;
@@ -77,7 +77,7 @@ impl Chunked {
             ChunkPart::Data(_) if input.is_empty() => return Ok(None),
             ChunkPart::Data(left) => {
                 let bytes = left.min(input.len());
-                body.extend_from_slice(&input[..bytes]);
+                append(body, &input[..bytes], body_max);
                 (bytes, if bytes == left { ChunkPart::DataEnd } else { ChunkPart::Data(left - bytes) })
             }
             ChunkPart::DataEnd => match input {
