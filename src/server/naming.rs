@@ -41,9 +41,7 @@ impl<N: Net> Server<N> {
         let is_too_long = matches!(request, Err(Problem::LineTooLong { .. }));
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
-        let facts = self.known_facts(token).cloned().unwrap_or_default();
-        let accepts =
-            self.call_chat(|chat, now, _| chat.accepts_unnamed(token.into(), request, (now, &facts)));
+        let accepts = self.accepts_unnamed(token, request);
         match naming {
             Naming::Unasked => {
                 self.enter_as_guest(token);
@@ -79,6 +77,12 @@ impl<N: Net> Server<N> {
         }
         self.scratch.consume(bytes);
         Ok(input)
+    }
+
+    /// Whether the chat would accept a line of a client without a name.
+    fn accepts_unnamed(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
+        let facts = self.known_facts(token).cloned().unwrap_or_default();
+        self.call_chat(|chat, now, _| chat.accepts_unnamed(token.into(), request, (now, &facts)))
     }
 
     /// Shows a telnet client its input again, unless its next line is a token.

@@ -594,7 +594,7 @@ fn shown(sent: &[Outcome]) -> Vec<String> {
 }
 
 #[test]
-fn filter_passes_no_answer_topic_reason_or_relayed_text() {
+fn filter_masks_or_refuses_answers_topics_reasons_and_relayed_texts() {
     let heck = || Some(text("heck"));
     let banned = Moderation::Ban { target: "bob".parse().unwrap(), time: None, reason: heck() };
     let rows = [
