@@ -151,12 +151,13 @@ impl Bans {
         !self.networks.is_empty()
     }
 
-    /// The ban of exactly that target, also if it has ended.
-    pub fn get(&self, target: &BanTarget) -> Option<&Ban> {
-        match target {
+    /// The active ban of exactly that target.
+    pub fn get(&self, target: &BanTarget, now_unix_millis: u64) -> Option<&Ban> {
+        let ban = match target {
             BanTarget::Name(name) => self.names.get(&key(name.as_str())),
             BanTarget::Network(network) => self.networks.get(network),
-        }
+        };
+        ban.filter(|ban| ban.is_active(now_unix_millis))
     }
 
     /// Lifts the ban of exactly that target. Returns whether there was one.

@@ -351,9 +351,9 @@ impl Access {
         self.client_mutes.insert(guest.0, mute);
     }
 
-    /// Lifts the mute of a guest. Returns whether there was one.
-    pub fn unmute_guest(&mut self, guest: ClientId) -> bool {
-        self.client_mutes.take(guest.0).is_some()
+    /// Lifts the mute of a guest. Returns whether it had not ended yet.
+    pub fn unmute_guest(&mut self, guest: ClientId, now: Now) -> bool {
+        self.client_mutes.take(guest.0).is_some_and(|mute| mute.is_active(now.unix_millis))
     }
 
     /// The ban of a name, if it lasts.

@@ -61,6 +61,12 @@ impl EvictionQueue {
         }
     }
 
+    /// The number of entries, with stale ones.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// The memory of all stored messages.
     pub fn bytes(&self) -> usize {
         self.bytes

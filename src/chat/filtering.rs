@@ -45,16 +45,16 @@ impl WordFilter {
         text.map(|text| self.text(text)).transpose()
     }
 
-    /// Passes or refuses a name. A masked name would be another one.
+    /// Passes or refuses a name.
     fn name(&mut self, name: &str) -> Result<(), Problem> {
-        match self.filter.check(name) {
-            FilterVerdict::Clean => Ok(()),
-            FilterVerdict::Mask(_) | FilterVerdict::Refuse => Err(Problem::Filtered),
-            FilterVerdict::Flag => {
-                self.flagged.extend(Text::clean(name));
-                Ok(())
-            }
+        let verdict = self.filter.check(name);
+        if refuses_name(&verdict) {
+            return Err(Problem::Filtered);
         }
+        if verdict == FilterVerdict::Flag {
+            self.flagged.extend(Text::clean(name));
+        }
+        Ok(())
     }
 
     fn body(&mut self, body: Body) -> Result<Body, Problem> {
@@ -135,6 +135,11 @@ impl WordFilter {
     }
 }
 
+/// Whether a name is refused. A masked name would be another one.
+fn refuses_name(verdict: &FilterVerdict) -> bool {
+    matches!(verdict, FilterVerdict::Mask(_) | FilterVerdict::Refuse)
+}
+
 impl Chat {
     /// Passes a request through the filter, if there is one.
     pub(super) fn filter(
@@ -188,6 +193,11 @@ impl Chat {
         let checked = self.filter.as_mut().map_or(Ok(()), |filter| filter.name(name.as_str()));
         self.report_flagged(Some(name), ctx);
         checked
+    }
+
+    /// Whether the filter refuses a name, which is not used yet.
+    pub(super) fn filters_out(&mut self, name: &Name) -> bool {
+        self.filter.as_mut().is_some_and(|filter| refuses_name(&filter.filter.check(name.as_str())))
     }
 
     /// Passes the name of a room that a client opens. Rooms of the configuration have the names that they have.

@@ -97,7 +97,7 @@ impl Chat {
             Moderation::Ban { target, time, reason } => self.ban(by, target, (*time, reason.clone()), ctx)?,
             Moderation::Unban { target } => {
                 self.check_author(by, target, ctx.now)?;
-                let ban = self.access.bans().get(target).cloned();
+                let ban = self.access.bans().get(target, ctx.now.unix_millis).cloned();
                 let ban = ban.ok_or_else(|| Problem::NotBanned(target.to_string()))?;
                 let applied = self.lift(AccessEntry::Ban(ban), by, ctx.now)?;
                 (format!("the ban of {target} is lifted"), Some(applied))
@@ -217,7 +217,7 @@ impl Chat {
             Err(Problem::NoSuchClient(_) | Problem::Unreachable(_)) => self.muted_account(by, name, ctx)?,
             person => person?,
         };
-        let was_guest_muted = client.is_some_and(|id| self.access.unmute_guest(id));
+        let was_guest_muted = client.is_some_and(|id| self.access.unmute_guest(id, ctx.now));
         let mute = self.access.account_mute(account.as_ref().unwrap_or(&target), ctx.now).cloned();
         let applied = match mute {
             Some(mute) => Some(self.lift(AccessEntry::Mute(mute), by, ctx.now)?),
@@ -365,7 +365,7 @@ impl Chat {
 
     /// Checks that a ban that is to be lifted or replaced is not by an account with a higher role.
     fn check_author(&self, by: &Moderator, target: &BanTarget, now: Now) -> Result<(), Problem> {
-        let ban = self.access.bans().get(target).filter(|ban| ban.is_active(now.unix_millis));
+        let ban = self.access.bans().get(target, now.unix_millis);
         let author = ban.map(|ban| &ban.by);
         match author.map(|author| (author, self.access.accounts().role(author))) {
             Some((author, role)) if role > by.role => {

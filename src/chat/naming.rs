@@ -25,10 +25,15 @@ impl Chat {
     }
 
     /// Whether a request would succeed if a client without a name sent it.
-    pub fn accepts_unnamed(&self, request: &Result<Request, Problem>, facts: Option<&Facts>) -> bool {
+    pub fn accepts_unnamed(
+        &mut self,
+        id: ClientId,
+        request: &Result<Request, Problem>,
+        (now, facts): (Now, &Facts),
+    ) -> bool {
         match request {
             Ok(Request::Nick(name)) => {
-                !self.is_taken(name) && facts.is_none_or(|facts| facts.holder.is_none())
+                !self.filters_out(name) && self.refused_name(Some(id), name, now, facts).is_none()
             }
             // A login may be a secret, which must not become a message.
             Ok(Request::Login { .. }) => true,

@@ -351,3 +351,23 @@ impl Rooms {
         self.eviction.bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Body, MessageKind, Sender};
+    use crate::text::Text;
+
+    #[test]
+    fn entries_of_removed_messages_are_swept() {
+        let mut rooms = Rooms::new(&Config::from_flags("--history 3"), 1);
+        for _ in 0..1_000 {
+            let from = Name::of_http();
+            let body = Body::Text(Text::clean("x").expect("a text"));
+            let (sender, kind, at_unix_millis) = (Sender::Http, MessageKind::Say, 0);
+            let message = Message { from, sender, kind, body, seq: 0, id: None, at_unix_millis };
+            rooms.append(Rooms::LOBBY, Order::Next, Rc::new(message));
+            assert!(rooms.eviction.len() <= 64, "{} entries", rooms.eviction.len());
+        }
+    }
+}

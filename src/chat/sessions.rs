@@ -259,6 +259,8 @@ impl Chat {
     /// Handles the deadlines of sessions, logins and mutes that are due.
     pub(super) fn expire_sessions(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(id) = self.access.pop_unmuted(ctx.now.moment) {
+            // Another mute of the client may last longer, or the clock may have been set back.
+            self.access.watch_mute(id, ctx.now);
             self.apply_rights(id, ctx);
         }
         while let Some(id) = self.access.pop_due(ctx.now.moment) {

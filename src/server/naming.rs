@@ -1,6 +1,6 @@
 //! Clients without a name: a line of such a client is a name, or a message of a client that does not read.
 //!
-//! A first line that is a free name is accepted at once. An invalid or taken name is an answer only if the client has read the
+//! A first line that is a free name is accepted at once. A name that is refused is an answer only if the client has read the
 //! question. Then it is silent until it gets a reply, so the server waits for a moment of silence before it asks again. If
 //! more input follows instead, the client enters as a guest, and its lines are messages. The answer to a repeated question
 //! must be followed by silence too. So no line of a pipe is lost or becomes a name by mistake.
@@ -41,7 +41,7 @@ impl<N: Net> Server<N> {
         let is_too_long = matches!(request, Err(Problem::LineTooLong { .. }));
         let is_answer = matches!(request, Ok(Request::Nick(_)) | Err(_));
         let is_first = matches!(naming, Naming::Asked(_));
-        let accepts = self.fanout.chat().accepts_unnamed(request, self.known_facts(token));
+        let accepts = self.accepts_unnamed(token, request);
         match naming {
             Naming::Unasked => {
                 self.enter_as_guest(token);
@@ -77,6 +77,12 @@ impl<N: Net> Server<N> {
         }
         self.scratch.consume(bytes);
         Ok(input)
+    }
+
+    /// Whether the chat would accept a line of a client without a name.
+    fn accepts_unnamed(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
+        let facts = self.known_facts(token).cloned().unwrap_or_default();
+        self.call_chat(|chat, now, _| chat.accepts_unnamed(token.into(), request, (now, &facts)))
     }
 
     /// Shows a telnet client its input again, unless its next line is a token.

@@ -1,10 +1,18 @@
 //! Access in the chat: logins, rights in rooms, topics and moderation, as conversations.
 
-use chinwag::access::LoginToken;
-use chinwag::chat::ClientId;
-use chinwag::protocol::{Body, CloseReason, Event, Facts, MessageKind, Moderation, Problem, Request, Topic};
+use std::time::Duration;
 
-use crate::talk::{ANN, BOB, CY, Outcome, Talk, nick};
+use chinwag::access::{BANS_MAX, LoginToken, Registered};
+use chinwag::chat::{ClientId, Publication};
+use chinwag::protocol::{
+    Body, Change, CloseReason, Dialect, Event, Facts, MessageKind, Moderation, Payload, Problem, Request,
+    Topic,
+};
+use chinwag::state::SavedState;
+
+use crate::hall::arrival;
+use crate::settle::ALONE;
+use crate::talk::{ANN, BOB, CY, Outcome, Talk, left_because, nick, quit, tell, unnamed_problem};
 use crate::words::{name, room, text, typed};
 
 /// The tokens of the accounts, and the SHA-256 hashes of `a`, `b` and `m`.
@@ -100,6 +108,17 @@ fn unknown_name_and_wrong_token_get_the_same_answer_and_the_third_closes() {
 }
 
 #[test]
+fn failed_logins_before_a_good_one_do_not_count() {
+    let mut talk = Talk::under("", &sections());
+    talk.comes(BOB, "bob");
+    for raw in ["x", "y", "b", "x", "y"] {
+        let sent = talk.asks(BOB, login("bea", raw));
+        assert_eq!(problems(&sent, BOB).is_empty(), raw == "b", "{sent:?}");
+        assert!(!sent.contains(&Outcome::Closed(BOB, CloseReason::LoginFailed)), "{sent:?}");
+    }
+}
+
+#[test]
 fn owner_takes_its_name_from_a_guest_and_from_its_own_older_session() {
     let mut talk = Talk::under("", "");
     talk.comes(ANN, "bea");
@@ -141,6 +160,11 @@ fn nobody_else_can_take_a_registered_name_or_a_look_alike() {
         assert_eq!(problems(&sent, BOB), [Problem::NameRegistered(name("ann"))], "{wanted}");
     }
     assert_eq!(current_name(&talk, BOB), "bob");
+    // A newcomer with a look-alike is not asked for the token of the account. The first letter is Cyrillic.
+    talk.connects(CY);
+    let refused = unnamed_problem(CY, Problem::NameRegistered(name("ann")));
+    assert_eq!(talk.asks(CY, nick("аnn")), [refused]);
+    assert!(!talk.chat.is_asked_for_token(CY));
 }
 
 #[test]
@@ -228,6 +252,25 @@ fn kick(target: &str) -> Request {
     Request::Moderate(Moderation::Kick { name: typed(target), reason: Some(text("spam")) })
 }
 
+fn mute(who: &str, seconds: Option<u64>) -> Request {
+    let time = seconds.map(Duration::from_secs);
+    Request::Moderate(Moderation::Mute { name: typed(who), time })
+}
+
+fn ban(target: &str, seconds: Option<u64>) -> Request {
+    let (target, time) = (target.parse().unwrap(), seconds.map(Duration::from_secs));
+    Request::Moderate(Moderation::Ban { target, time, reason: None })
+}
+
+/// The reasons why a client may not speak, in each notice that it is sent about that; `None` if it may.
+fn denials(sent: &[Outcome], to: ClientId) -> Vec<Option<Problem>> {
+    let denied = |outcome: &Outcome| match outcome {
+        Outcome::Reply(id, Event::MaySpeak { denied, .. }) if *id == to => Some(denied.clone()),
+        _ => None,
+    };
+    sent.iter().filter_map(denied).collect()
+}
+
 fn with_moderator(people: &[(ClientId, &str)]) -> Talk {
     let mut talk = Talk::under("", &sections());
     talk.comes(ANN, "cy");
@@ -293,6 +336,74 @@ fn muted_client_can_put_no_text_before_others_until_the_time_is_over() {
     let may_speak = Event::MaySpeak { room: room("lobby"), denied: None };
     assert_eq!(sent, [Outcome::Reply(BOB, may_speak)]);
     assert_eq!(problems(&talk.asks(BOB, say("hi")), BOB), []);
+}
+
+#[test]
+fn end_of_a_mute_is_announced_behind_the_end_of_a_shorter_one() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    for (who, seconds) in [("bob", 3_600), ("bea", 60)] {
+        talk.asks(ANN, mute(who, Some(seconds)));
+    }
+    // The mute of the account and that of the guest both hold.
+    talk.asks(BOB, login("bea", "b"));
+    let sent = talk.after_seconds(60);
+    assert!(matches!(&denials(&sent, BOB)[..], [Some(Problem::Muted(_))]), "{sent:?}");
+    assert_eq!(denials(&talk.after_seconds(3_540), BOB), [None]);
+    // The clock of the machine is set back.
+    talk.asks(ANN, mute("bea", Some(60)));
+    talk.now.unix_millis -= 30_000;
+    let sent = talk.after_seconds(60);
+    assert!(matches!(&denials(&sent, BOB)[..], [Some(Problem::Muted(_))]), "{sent:?}");
+    assert_eq!(denials(&talk.after_seconds(30), BOB), [None]);
+}
+
+#[test]
+fn end_of_the_mute_of_an_account_is_announced_to_a_client_that_has_logged_in_meanwhile() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(ANN, mute("bea", Some(60)));
+    talk.after_seconds(20);
+    talk.asks(BOB, login("bea", "b"));
+    assert_eq!(talk.after_seconds(39), []);
+    assert_eq!(denials(&talk.after_seconds(1), BOB), [None]);
+}
+
+#[test]
+fn guest_stays_muted_without_its_moderator_in_a_chat_without_rules() {
+    let mut talk = Talk::under("", ACCOUNTS);
+    talk.comes(ANN, "cy");
+    talk.asks(ANN, login("mod", "m"));
+    talk.comes(BOB, "bob");
+    talk.asks(ANN, mute("bob", None));
+    talk.leaves(ANN, None);
+    assert!(matches!(&problems(&talk.asks(BOB, say("hi")), BOB)[..], [Problem::Muted(_)]));
+}
+
+#[test]
+fn mute_and_ban_that_have_ended_can_not_be_lifted() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    talk.asks(ANN, mute("bob", Some(60)));
+    talk.asks(ANN, ban("eve", Some(60)));
+    talk.after_seconds(60);
+    let unmute = Moderation::Unmute { name: typed("bob") };
+    let unban = Moderation::Unban { target: "eve".parse().unwrap() };
+    let refused = [unmute, unban].map(|lift| problems(&talk.asks(ANN, Request::Moderate(lift)), ANN));
+    assert_eq!(refused, [[Problem::NotMuted(name("bob"))], [Problem::NotBanned("eve".into())]]);
+}
+
+#[test]
+fn bans_that_have_ended_make_room_for_new_ones() {
+    let mut talk = with_moderator(&[]);
+    let until_unix_millis = Some(talk.now.unix_millis + 1_000);
+    let ended = |number| chinwag::access::Ban {
+        target: format!("n{number}").parse().unwrap(),
+        by: name("mod"),
+        reason: None,
+        until_unix_millis,
+    };
+    talk.chat.restore(SavedState { bans: (0..BANS_MAX).map(ended).collect(), ..SavedState::default() });
+    assert!(matches!(&problems(&talk.asks(ANN, ban("eve", None)), ANN)[..], [Problem::CantModerate(_)]));
+    talk.after_seconds(2);
+    assert_eq!(problems(&talk.asks(ANN, ban("eve", None)), ANN), []);
 }
 
 #[test]
@@ -467,9 +578,76 @@ fn filter_masks_every_text_that_others_see() {
     assert_eq!(sent.iter().find_map(left), Some(text("kicked by mod: ****")));
 }
 
+/// Texts that others are shown, by any event.
+fn shown(sent: &[Outcome]) -> Vec<String> {
+    let text = |outcome: &Outcome| match outcome {
+        Outcome::Announce(_, Event::Message { message, .. }) => Some(message.body.as_line().into_owned()),
+        Outcome::Announce(_, Event::Relayed(payload)) => Some(format!("{payload:?}")),
+        Outcome::Announce(_, Event::Left { reason, .. }) => {
+            Some(reason.as_ref().map_or("left", |reason| reason.as_str()).into())
+        }
+        Outcome::Announce(_, Event::Topic { text, .. }) => text.as_ref().map(ToString::to_string),
+        Outcome::Pass(_, Event::Private { text, .. }) => Some(text.to_string()),
+        _ => None,
+    };
+    sent.iter().filter_map(text).collect()
+}
+
+#[test]
+fn filter_masks_or_refuses_answers_topics_reasons_and_relayed_texts() {
+    let heck = || Some(text("heck"));
+    let banned = Moderation::Ban { target: "bob".parse().unwrap(), time: None, reason: heck() };
+    let rows = [
+        (BOB, quit(Some("heck")), "****", Some("left")),
+        (ANN, Request::Answer(text("heck")), "****", None),
+        (ANN, Request::Topic { room: None, text: Some(Topic(heck())) }, "****", None),
+        (ANN, Request::Moderate(banned), "banned by mod: ****", None),
+        (CY, Request::Relay(Payload::Text("heck".into())), "Text(\"****\") ****", None),
+    ];
+    for action in ["mask", "refuse"] {
+        let ask = |(by, request, ..): &(_, Request, _, _)| {
+            let mut talk = filtered(action);
+            talk.enters(CY, arrival(Dialect::Raw, "dan", "lobby"), &ALONE);
+            talk.asks(BOB, tell("mod", "hi"));
+            let sent = talk.asks(*by, request.clone());
+            let refused = problems(&sent, *by).contains(&Problem::Filtered);
+            (refused, shown(&sent).join(" "))
+        };
+        let expected = |(_, _, masked, allowed): &(_, _, &str, Option<&str>)| match action {
+            "mask" => (false, masked.to_string()),
+            _ => (allowed.is_none(), allowed.unwrap_or_default().to_string()),
+        };
+        let (sent, expected): (Vec<_>, Vec<_>) = rows.iter().map(|row| (ask(row), expected(row))).unzip();
+        assert_eq!(sent, expected, "{action}");
+    }
+    let mut talk = filtered("refuse");
+    assert!(talk.asks(BOB, quit(Some("heck"))).contains(&Outcome::Quit(BOB)), "it may always leave");
+    let sent = filtered("mask").asks(BOB, quit(Some("heck")));
+    assert!(sent.contains(&Outcome::Announce(vec![ANN], left_because("bob", "****"))), "{sent:?}");
+}
+
+#[test]
+fn room_of_the_configuration_and_open_rooms_are_entered_whatever_their_names() {
+    let filter = |word: &str| format!("{ACCOUNTS}[rooms.heck]\n[filter]\nwords = [\"{word}\"]\n");
+    let mut talk = Talk::under("", &filter("heck"));
+    talk.comes(BOB, "bob");
+    let entered = problems(&talk.asks(BOB, join("heck")), BOB);
+    talk.asks(BOB, join("gosh"));
+    talk.reloads("", &filter("gosh"));
+    talk.comes(CY, "dan");
+    assert_eq!([entered, problems(&talk.asks(CY, join("gosh")), CY)], [[], []]);
+}
+
 #[test]
 fn filter_refuses_names_and_new_rooms() {
     for action in ["mask", "refuse"] {
+        // The name that a WebSocket client asks for.
+        let mut talk = filtered(action);
+        let sent = talk.enters(CY, arrival(Dialect::Json, "heck", ""), &ALONE);
+        assert_eq!(
+            (problems(&sent, CY), current_name(&talk, CY)),
+            (vec![Problem::Filtered], "guest-3".into())
+        );
         let mut talk = filtered(action);
         assert_eq!(problems(&talk.asks(BOB, nick("heck")), BOB), [Problem::Filtered], "{action}");
         assert_eq!(problems(&talk.asks(BOB, join("heck")), BOB), [Problem::Filtered], "{action}");
@@ -488,6 +666,13 @@ fn filter_refuses_or_flags_a_text_as_it_is_set() {
     let flagged = Event::Flagged { author: Some(name("bob")), text: text("heck") };
     assert!(sent.contains(&Outcome::Pass(ANN, flagged.clone())), "{sent:?}");
     assert!(!sent.contains(&Outcome::Pass(BOB, flagged)), "{sent:?}");
+    // The name of a room has no author.
+    let rows = [(nick("heck"), Some("bob")), (join("heck"), None)];
+    let sent = rows.map(|(request, author)| (talk.asks(BOB, request), author));
+    for (sent, author) in sent {
+        let flagged = Event::Flagged { author: author.map(name), text: text("heck") };
+        assert!(sent.contains(&Outcome::Pass(ANN, flagged)), "{author:?} {sent:?}");
+    }
 }
 
 #[test]
@@ -505,7 +690,8 @@ fn ignore(who: &str) -> Request {
 
 #[test]
 fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
-    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "dan")]);
+    // The name of the client has a capital, as that in the request.
+    let mut talk = with_moderator(&[(BOB, "bob"), (CY, "Dan")]);
     let listed = |names: &[&str]| Event::Ignoring(names.iter().map(|name| text(name)).collect());
     assert_eq!(talk.asks(BOB, ignore("DAN")), [Outcome::Reply(BOB, listed(&["dan"]))]);
     let reached = |sent: &[Outcome]| match sent {
@@ -528,7 +714,7 @@ fn ignored_client_is_left_out_in_rooms_in_private_and_in_the_history() {
     assert_eq!(reached(&talk.asks(CY, say("three"))), [ANN, BOB]);
     // The old name stays ignored until it is named.
     assert_eq!(talk.asks(BOB, Request::Ignore(None)), [Outcome::Reply(BOB, listed(&["dan"]))]);
-    assert_eq!(talk.asks(BOB, Request::Unignore(typed("dan"))), [Outcome::Reply(BOB, listed(&[]))]);
+    assert_eq!(talk.asks(BOB, Request::Unignore(typed("DAN"))), [Outcome::Reply(BOB, listed(&[]))]);
 }
 
 #[test]
@@ -559,6 +745,17 @@ fn moderator_frees_a_registered_name_and_no_other() {
         assert_eq!(problems(&talk.asks(ANN, unregister(who)), ANN), [Problem::NotRegistered(typed(who))]);
     }
     assert!(matches!(&problems(&talk.asks(ANN, unregister("ann")), ANN)[..], [Problem::RoleTooHigh { .. }]));
+}
+
+#[test]
+fn account_that_looked_like_an_unregistered_one_can_log_in_again() {
+    let mut talk = with_moderator(&[(BOB, "bob")]);
+    let registered = [("Ivan", "x"), ("lvan", "y")]
+        .map(|(who, raw)| Registered { name: name(who), token: token(raw).hash() });
+    talk.chat.restore(SavedState { registered: registered.to_vec(), ..SavedState::default() });
+    assert_eq!(problems(&talk.asks(BOB, login("lvan", "y")), BOB), [Problem::LoginFailed]);
+    talk.asks(ANN, Request::Moderate(Moderation::Unregister { name: typed("Ivan") }));
+    assert_eq!(problems(&talk.asks(BOB, login("lvan", "y")), BOB), []);
 }
 
 #[test]
@@ -608,10 +805,12 @@ fn account_that_logs_in_twice_stays_ignored() {
 
 #[test]
 fn name_in_the_list_of_a_room_can_not_be_registered() {
-    let list = "[rooms.radio]\nspeak = [\"poller\"]\n";
-    let mut talk = Talk::under("--registration", list);
-    talk.comes(BOB, "poller");
-    assert_eq!(problems(&talk.asks(BOB, Request::Register), BOB), [Problem::NameRegistered(name("poller"))]);
+    for (list, who) in [("speak", "poller"), ("enter", "poller"), ("enter", "pоller")] {
+        let mut talk = Talk::under("--registration", &format!("[rooms.radio]\n{list} = [\"poller\"]\n"));
+        talk.comes(BOB, who);
+        let refused = problems(&talk.asks(BOB, Request::Register), BOB);
+        assert_eq!(refused, [Problem::NameRegistered(name(who))], "{list}");
+    }
 }
 
 #[test]
@@ -713,13 +912,20 @@ fn new_name_of_an_ignored_client_takes_the_place_of_the_old_one_at_the_limit() {
     }
 }
 
-/// Publishes by HTTP for an account, and returns the problem.
-fn refusal_to_publish(talk: &mut Talk, to: &str, from: &str, account: Option<&str>) -> Option<Problem> {
-    let (account, body, facts) = (account.map(name), Body::Text(text("hi")), Facts::default());
+/// Publishes by HTTP for an account.
+fn publish(
+    talk: &mut Talk,
+    to: &str,
+    (from, account): (&str, Option<&str>),
+    what: &str,
+) -> Result<Publication, Problem> {
+    let (account, body, facts) = (account.map(name), Body::Text(text(what)), Facts::default());
     let now = (talk.now, &facts);
-    let published =
-        talk.chat.check_publication(room(to), (name(from), account.as_ref()), body, now, &mut Vec::new());
-    published.err()
+    talk.chat.check_publication(room(to), (name(from), account.as_ref()), body, now, &mut Vec::new())
+}
+
+fn refusal_to_publish(talk: &mut Talk, to: &str, from: &str, account: Option<&str>) -> Option<Problem> {
+    publish(talk, to, (from, account), "hi").err()
 }
 
 #[test]
@@ -746,8 +952,13 @@ fn publisher_may_use_its_own_name_unless_that_is_banned() {
 
 #[test]
 fn filter_refuses_what_a_publisher_would_show_others() {
-    for action in ["mask", "refuse"] {
+    for (action, shown) in [("mask", Ok("oh ****")), ("refuse", Err(Problem::Filtered))] {
         let mut talk = filtered(action);
+        let published = publish(&mut talk, "lobby", ("ci", None), "oh heck").map(|sent| match sent.change {
+            Change::Message(message) => message.body.as_line().into_owned(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(published, shown.map(String::from));
         let refused = |talk: &mut Talk, to, from| refusal_to_publish(talk, to, from, None);
         assert_eq!(refused(&mut talk, "heck", "ci"), Some(Problem::Filtered), "{action}");
         assert_eq!(refused(&mut talk, "lobby", "heck"), Some(Problem::Filtered), "{action}");
@@ -759,18 +970,11 @@ fn filter_refuses_what_a_publisher_would_show_others() {
 fn line_client_is_told_of_its_mute_once_and_where_it_may_speak_afterwards() {
     let mut talk = with_moderator(&[(BOB, "bob")]);
     talk.asks(BOB, join("radio"));
-    let rights = |sent: &[Outcome]| -> Vec<Option<Problem>> {
-        let denied = |outcome: &Outcome| match outcome {
-            Outcome::Reply(BOB, Event::MaySpeak { denied, .. }) => Some(denied.clone()),
-            _ => None,
-        };
-        sent.iter().filter_map(denied).collect()
-    };
     let mute = Moderation::Mute { name: typed("bob"), time: None };
-    assert_eq!(rights(&talk.asks(ANN, Request::Moderate(mute))), []);
+    assert_eq!(denials(&talk.asks(ANN, Request::Moderate(mute)), BOB), []);
     let sent = talk.asks(ANN, Request::Moderate(Moderation::Unmute { name: typed("bob") }));
     assert!(
-        matches!(&rights(&sent)[..], [Some(Problem::LoginRequired | Problem::NotAllowed { .. })]),
+        matches!(&denials(&sent, BOB)[..], [Some(Problem::LoginRequired | Problem::NotAllowed { .. })]),
         "{sent:?}"
     );
 }

@@ -1,9 +1,11 @@
 //! The chat, as conversations: names, messages, rooms, and ends of connections.
 
 use chinwag::chat::{Census, ClientId};
-use chinwag::protocol::{Event, Problem, Request};
+use chinwag::protocol::{Dialect, Event, Problem, Request};
 use chinwag::text::NameError;
 
+use crate::hall::arrival;
+use crate::settle::ALONE;
 use crate::talk::*;
 use crate::words::{entered_event, name, names, room, text, typed};
 
@@ -36,6 +38,8 @@ fn message_of_the_day_greets_clients_that_connect_afterwards() {
         talk.connects(BOB),
         [greeting("be kind"), greeting("no shouting"), reply(BOB, Event::AskName)]
     );
+    let sent = talk.enters(DAN, arrival(Dialect::Json, "dan", ""), &ALONE);
+    assert_eq!(sent[2..], ["be kind", "no shouting"].map(|raw| reply(DAN, Event::Greeting(text(raw)))));
     talk.chat.set_motd(vec![]);
     assert_eq!(talk.connects(CY), [reply(CY, Event::AskName)]);
 }

@@ -445,3 +445,58 @@ fn client_that_leaves_another_room_goes_on_to_catch_up() {
         hall.leaves(BOB);
     }
 }
+
+fn ignore(who: &str) -> Request {
+    Request::Ignore(Some(typed(who)))
+}
+
+#[test]
+fn messages_of_ignored_clients_are_left_out_wherever_a_client_gets_old_ones() {
+    let mut hall = Hall::with("", &["ann", "bob", "cy"]);
+    hall.asks(BOB, ignore("ann"));
+    hall.asks(ANN, say("lobby", "hi"));
+    hall.asks(CY, say("lobby", "hi"));
+    let asked = Request::History { room: Some(room("lobby")), count: None, after: None };
+    let again = Request::Join { room: room("lobby"), history: None, echo: false, since: in_lobby(0).ok() };
+    let mut received = Vec::new();
+    for request in [asked, join("lobby"), again] {
+        if matches!(request, Request::Join { .. }) {
+            hall.asks(BOB, leave("lobby"));
+        }
+        let sent = hall.asks(BOB, request).into_iter().chain(hall.goes_on(BOB));
+        received
+            .extend(sent.filter(|line| line.starts_with("bob< history") || line.starts_with("bob< said")));
+    }
+    let history = "bob< history lobby [2 cy hi]";
+    assert_eq!(received, [history, history, "bob< said lobby 2 cy hi"]);
+}
+
+#[test]
+fn guests_and_http_can_be_ignored_also_by_a_client_that_catches_up() {
+    let mut hall = Hall::with("--write-buffer 16k --write-buffer-soft off", &["ann"]);
+    hall.enters(BOB, json("", "lobby"));
+    let refused =
+        ["guest-1", "http", "redis"].map(|who| hall.asks(ANN, ignore(who)).concat().contains("problem"));
+    assert_eq!(refused, [false; 3]);
+    assert_eq!(hall.asks(BOB, say("lobby", "hi")), [""; 0]);
+    hall.leaves(BOB);
+    let long = "x".repeat(1_800);
+    assert_eq!(hall.publishes("lobby", Name::of_http(), &long).1, [""; 0]);
+    // A message does not overtake those that a client catches up with.
+    hall.enters(BOB, Arrival { last_position: Some(in_lobby(0)), ..json("bob", "lobby") });
+    assert_eq!(hall.publishes("lobby", Name::of_http(), &long).1, [""; 0]);
+}
+
+#[test]
+fn client_is_ignored_by_all_that_ignore_it_and_under_a_new_name_by_those_that_ignore_either() {
+    let mut hall = Hall::with("", &["ann", "bob", "cy", "dan"]);
+    for who in [CY, BOB, ANN] {
+        hall.asks(who, ignore("dan"));
+    }
+    let told = |hall: &mut Hall| ["ann", "bob", "cy"].map(|to| hall.asks(DAN, tell(to, false)).len());
+    assert_eq!(told(&mut hall), [0; 3]);
+    hall.asks(CY, Request::Unignore(typed("dan")));
+    hall.asks(CY, ignore("dora"));
+    hall.asks(DAN, nick("dora"));
+    assert_eq!(told(&mut hall), [0; 3]);
+}

@@ -54,7 +54,7 @@ fn bans_beyond_the_limit_are_not_taken_over() {
     let last = ban(&format!("n{BANS_MAX}y"));
     apply(&mut chat, BTreeMap::from([lifted, (last.key(), AccessRecord::Entry(last))]));
     assert_eq!(chat.access().bans().active(0).count(), BANS_MAX);
-    assert!(chat.access().bans().get(&"n5x".parse().unwrap()).is_none());
+    assert!(chat.access().bans().get(&"n5x".parse().unwrap(), 0).is_none());
     // A table without an entry lifts nothing, and nothing is written.
     assert!(apply(&mut chat, BTreeMap::new()).is_empty());
     assert_eq!(chat.access().bans().active(0).count(), BANS_MAX);

@@ -268,12 +268,13 @@ fn arrival_with_a_token_claims_the_name_of_its_account() {
 
 #[test]
 fn line_of_a_client_without_a_name_is_its_name_only_if_nobody_has_it() {
-    let talk = all_kinds();
-    let accepts = |who: &str, facts: Option<&Facts>| talk.chat.accepts_unnamed(&Ok(nick(who)), facts);
+    let mut talk = all_kinds();
+    let now = talk.now;
+    let mut accepts = |who: &str, facts| talk.chat.accepts_unnamed(DAN, &Ok(nick(who)), (now, facts));
     let id = UniqueId { process: 7, serial: 1 };
     let holder = Facts { holder: Some(Holder { id, name: name("eve") }), ..Facts::default() };
-    assert!(accepts("eve", None) && accepts("eve", Some(&ALONE)));
-    assert!(!accepts("eve", Some(&holder)) && !accepts("bob", Some(&ALONE)));
+    assert!(accepts("eve", &ALONE));
+    assert!(!accepts("eve", &holder) && !accepts("bob", &ALONE));
 }
 
 #[test]

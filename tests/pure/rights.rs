@@ -85,6 +85,9 @@ fn grants_of_a_token_narrow_the_role_and_never_widen_it() {
         let scope = Scope { login_required: false, room: Some((&name, rules)) };
         assert_eq!(may(&identity, Action::Enter, scope).is_ok(), may_enter, "{name}");
         assert_eq!(may(&identity, Action::Speak, scope).is_ok(), may_speak, "{name}");
+        let moderator = Identity { role: Role::Moderator, ..identity };
+        let may_write = name.as_str() == "board";
+        assert_eq!(may(&moderator, Action::SetTopic, scope).is_ok(), may_write, "{name}");
     }
 }
 

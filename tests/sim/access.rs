@@ -782,6 +782,28 @@ fn queued_client_whose_account_is_removed_does_not_log_in() {
 }
 
 #[test]
+fn queued_client_whose_role_is_changed_logs_in_with_the_new_one() {
+    let mut guarded = Guarded::new("--max-clients 1");
+    let bob = guarded.stage.join("bob");
+    let mut tab = Socket::open(&mut guarded.stage, "/ws?room=lobby&token=m");
+    guarded.reload(&sections_with("role = \"moderator\"", "role = \"user\""));
+    guarded.stage.say(bob, "/quit");
+    guarded.stage.run();
+    tab.say(&mut guarded.stage, r#"{"type":"bans"}"#);
+    let sent = tab.texts(&mut guarded.stage).concat();
+    assert!(sent.contains(r#""type":"login""#) && sent.contains("not_allowed"), "{sent}");
+    guarded.stage.end();
+}
+
+#[test]
+fn login_of_an_sse_client_is_counted() {
+    let mut guarded = Guarded::new("");
+    events(&mut guarded.stage, "/rooms/lobby/events?token=b");
+    assert_eq!(guarded.stage.server.metrics().logins, 1);
+    guarded.stage.end();
+}
+
+#[test]
 fn active_client_can_not_take_a_registered_name() {
     let mut guarded = Guarded::new("");
     let stage = &mut guarded.stage;
@@ -1024,6 +1046,12 @@ fn banned_account_neither_reads_nor_speaks_anywhere() {
         let answer = ask_once(stage, &request);
         assert!(["401", "403"].contains(&status(&answer)), "{request} {answer}");
     }
+    // A tab is sent the reason, and the rest that needs no right is open to all.
+    let mut tab = Socket::open(stage, "/ws?token=m");
+    assert_eq!(tab.closed(stage).0, 1008);
+    assert!(bytes_of(stage, tab.wire).contains(r#""code":"banned""#), "{}", bytes_of(stage, tab.wire));
+    let health = get("/healthz").replacen("Host:", &format!("{}Host:", bearer("m")), 1);
+    assert_eq!(status(&ask_once(stage, &health)), "200");
     let wire = stage.connect_http();
     stage.send(wire, handshake("/raw/staff?token=m", "").as_bytes());
     stage.run();

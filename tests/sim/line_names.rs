@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use crate::stage::{Stage, WIDE};
+use crate::web::{ask_once, post};
 use crate::world::{Weather, Wire};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WELCOME: &str = "-- welcome to chinwag. what's your name?";
 const TAKEN: &str = "-- the name ci is taken. what's your name?";
 
-/// First lines that are refused, with the reason.
-const REFUSED: [(&str, &str); 8] = [
+/// First lines that are refused, with the reason. The last letter of `ritа` is Cyrillic.
+const REFUSED: [(&str, &str); 11] = [
+    ("evil", "a moderator has banned that name until a moderator lifts it"),
+    ("heck", "that was not sent: it has a word that is not allowed here"),
+    ("ritа", "the name rita is registered. its owner logs in with /login rita TOKEN"),
     ("ci", "the name ci is taken"),
     ("CI", "the name CI is taken"),
     ("/nick ci", "the name ci is taken"),
@@ -21,9 +25,27 @@ const REFUSED: [(&str, &str); 8] = [
     ("/nick", "usage: /nick NAME"),
 ];
 
-/// A server with bob, who reads everything, and with the owner of the name ci.
+/// Accounts and words that make names refused. The token of the moderator is `m`.
+const RULES: &str = r#"
+[filter]
+words = ["heck"]
+[accounts.rita]
+token = "sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+[accounts.mod]
+role = "moderator"
+token = "sha256:62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a"
+"#;
+
+/// A server with bob, who reads everything, and with the owner of the name ci. The name evil is banned.
 fn with_ci(flags: &str) -> (Stage, Wire) {
-    in_weather(flags, 1, Weather::default())
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    std::fs::write(&file, RULES).expect("a file");
+    let flags = format!("--config {} {flags}", file.display());
+    let (mut stage, bob) = in_weather(&flags, 1, Weather::default());
+    let ban = post("/admin/ban", "Authorization: Bearer m\r\n", r#"{"target":"evil"}"#);
+    assert!(ask_once(&mut stage, &ban).starts_with("HTTP/1.1 200 "));
+    (stage, bob)
 }
 
 fn in_weather(flags: &str, seed: u64, weather: Weather) -> (Stage, Wire) {

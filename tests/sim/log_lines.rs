@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::socket::Socket;
 use crate::stage::{Stage, WIDE};
-use crate::web::{ask_once, get};
+use crate::web::{ask_once, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ADDRESS: &str = "10.0.0.1";
@@ -197,6 +198,36 @@ fn proxy_without_a_header_is_logged_with_the_problem() {
     assert_eq!(problem(&mut stage, b"PROXY TCP4 nonsense\r\n", false), "malformed");
     assert_eq!(problem(&mut stage, b"\r\n", true), "incomplete");
     assert_eq!(problem(&mut stage, b"PROXY ", false), "timeout");
+    end_capture();
+    stage.end();
+}
+
+#[test]
+fn action_of_a_moderator_is_logged_at_each_listener() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    // The token is `m`.
+    let hash = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
+    let account = format!("[accounts.mod]\nrole = \"moderator\"\ntoken = \"sha256:{hash}\"\n");
+    std::fs::write(&file, account).expect("a file");
+    let mut stage = Stage::new(&format!("--config {}", file.display()));
+    for name in ["bob", "cy", "dan"] {
+        stage.join(name);
+    }
+    let line = stage.connect();
+    stage.run();
+    stage.say(line, "/login mod m");
+    let tab = Socket::open(&mut stage, "/ws?token=m");
+    capture();
+    stage.say(line, "/kick Bob spam");
+    stage.run();
+    tab.say(&mut stage, r#"{"type":"kick","name":"cy"}"#);
+    stage.run();
+    ask_once(&mut stage, &post("/admin/kick", "Authorization: Bearer m\r\n", r#"{"name":"dan"}"#));
+    let expected = [("Bob", "spam"), ("cy", ""), ("dan", "")].map(|(target, reason)| {
+        format!(r#"INFO moderation by="mod" action=kick target={target:?} reason={reason:?}"#)
+    });
+    assert_eq!(lines("moderation"), expected);
     end_capture();
     stage.end();
 }

@@ -220,6 +220,54 @@ fn private_messages_of_many_to_one_drop_no_reader() {
 }
 
 #[test]
+fn answers_of_many_to_one_drop_no_reader() {
+    for policy in ["drop", "skip"] {
+        let mut room = Room::new(&format!("--slow-client {policy} --rate off --line-max 64k"), ONE_MBIT);
+        let line = room.readers[0].wire;
+        let talkers: Vec<Wire> = (0..10).map(|number| room.stage.join(&format!("t{number}"))).collect();
+        (0..10).for_each(|number| room.stage.say(line, &format!("/msg t{number} hi")));
+        room.stage.run();
+        for wire in talkers {
+            room.stage.say(wire, &format!("/reply {}", text(60_000)));
+        }
+        room.pass(7 * SECOND);
+        let metrics = room.stage.server.metrics();
+        assert_eq!((metrics.dropped(), metrics.missed, room.received(line)), (0, 0, 10), "{policy}");
+        room.end();
+    }
+}
+
+#[test]
+fn announcements_wait_for_a_lagging_reader_as_messages_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    // The token is `m`.
+    let hash = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
+    let account = format!("[accounts.mod]\nrole = \"moderator\"\ntoken = \"sha256:{hash}\"\n");
+    std::fs::write(&file, account).expect("a file");
+    let mut stage = Stage::new(&format!("--rate off --history 0 --config {}", file.display()));
+    let [ann, bob, slow, eve] = ["ann", "bob", "slow", "eve"].map(|name| stage.join(name));
+    let [leaver, joiner, moderator] = ["name=leaver", "name=joiner&room=dev", "token=m"]
+        .map(|query| Socket::open(&mut stage, &format!("/ws?{query}")));
+    stage.stall(slow);
+    (0..40).for_each(|_| stage.say(ann, &"x".repeat(3_000)));
+    stage.run();
+    stage.say(eve, "/nick zed");
+    leaver.say(&mut stage, r#"{"type":"leave","room":"lobby"}"#);
+    joiner.say(&mut stage, r#"{"type":"join","room":"lobby"}"#);
+    moderator.say(&mut stage, r#"{"type":"topic","room":"lobby","text":"tea"}"#);
+    stage.pass(SECOND / 10);
+    let announced = |stage: &Stage| {
+        ["eve is now zed", "leaver left", "joiner joined", "tea"].map(|part| stage.text(bob).contains(part))
+    };
+    assert_eq!(announced(&stage), [false; 4]);
+    stage.read_again(slow);
+    stage.run();
+    assert_eq!(announced(&stage), [true; 4]);
+    stage.end();
+}
+
+#[test]
 fn reader_in_many_rooms_is_not_dropped_for_the_talk_in_all_of_them() {
     let mut room = Room::new("--rate off", ONE_MBIT);
     let mut tab = Socket::open(&mut room.stage, "/ws?name=busy&room=a");

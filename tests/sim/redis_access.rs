@@ -193,6 +193,20 @@ fn ban_of_an_address_holds_for_present_and_new_clients_of_each_process() {
 }
 
 #[test]
+fn ban_by_a_moderator_that_has_no_account_elsewhere_removes_clients_there() {
+    let mut chat = Moderated::with_states(&[None]);
+    let (bea, _) = SECTIONS.split_once("[accounts.mod]").expect("two accounts");
+    fs::write(chat.folder.path().join("chinwag.toml"), bea).expect("a file");
+    chat.start(1);
+    chat.cluster.pass(SECOND);
+    let eve = chat.remote(1, "eve");
+    chat.cluster.run();
+    chat.order(0, "/ban 10.0.0.0/24");
+    assert!(chat.text(1, eve).contains("-- mod has banned you"), "{}", chat.text(1, eve));
+    chat.cluster.end();
+}
+
+#[test]
 fn moderators_of_other_processes_are_not_removed_by_a_ban() {
     let mut chat = Moderated::new();
     let stage = chat.cluster.stage(1);

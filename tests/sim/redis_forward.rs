@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::cluster::{Cluster, Guest};
+use crate::log_lines::{capture, end_capture, lines};
 
 /// The tokens are `a` and `m`.
 const SECTIONS: &str = r#"
@@ -66,7 +67,10 @@ fn kick_removes_a_client_of_another_process_and_all_see_the_reason() {
     let (bob, cy) = (moderated.join("bob"), moderated.join("cy"));
     moderated.cluster.expect(bob, &["-- cy joined"]);
     // The text has been through the filter there.
+    capture();
     moderated.ask("/kick Bob rude", &["-- bob left (kicked by mod: ****)", "-- bob was removed"]);
+    assert_eq!(lines("moderation"), [r#"INFO moderation by="mod" action=kick target="bob" reason="****""#]);
+    end_capture();
     moderated.cluster.expect(bob, &["-- mod has removed you: ****", "-- a moderator has removed you"]);
     moderated.cluster.expect(cy, &["-- bob left (kicked by mod: ****)"]);
     moderated.ask("/kick bob", &["-- nobody is called bob. /who lists the names"]);

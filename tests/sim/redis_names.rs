@@ -453,3 +453,18 @@ fn guests_of_all_processes_have_different_numbers() {
     );
     cluster.end();
 }
+
+#[test]
+fn name_in_a_pipe_that_is_refused_is_not_claimed_and_the_message_behind_it_is_delivered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, "[filter]\nwords = [\"heck\"]\n").expect("a file");
+    let mut cluster = Cluster::new(2, &format!("--config {}", file.display()));
+    let bob = cluster.join(1, "bob");
+    cluster.connect(0, "heck\njob is green");
+    cluster.pass(SECOND);
+    let lines = cluster.unread(bob);
+    assert!(lines.len() == 2 && lines[1].ends_with(": job is green"), "{lines:?}");
+    assert!(!cluster.claims().concat().contains("heck"), "{:?}", cluster.claims());
+    cluster.end();
+}

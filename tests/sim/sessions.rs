@@ -274,6 +274,10 @@ fn line_client_whose_token_names_rooms_has_one_of_them_as_its_home() {
         let lines = trusting.stage.unread(line);
         assert!(lines[0].starts_with(answer), "{request}: {lines:?}");
     }
+    // The lobby comes before all others.
+    let token = trusting.token_with("eve", 60, r#","rooms":{"board":"write","lobby":"read"}"#);
+    let line = trusting.login(&token);
+    trusting.stage.expect_contains(line, "-- hello eve. you are alone in #lobby. ");
     let nowhere = trusting.token_with("cy", 60, r#","rooms":{}"#);
     let line = trusting.login(&nowhere);
     trusting.stage.expect_contains(line, "-- you may not");
@@ -345,5 +349,31 @@ fn mute_of_an_account_of_another_application_is_lifted_while_it_is_away() {
     trusting.stage.say(line, "hi");
     trusting.stage.run();
     trusting.stage.expect_contains(moderator, "kim: hi");
+    trusting.stage.end();
+}
+
+#[test]
+fn moderator_of_another_application_acts_on_no_role_that_is_not_below_its_own() {
+    let mut trusting = Trusting::new();
+    let roles = [("kim", r#","role":"moderator""#), ("boss", r#","role":"admin""#)];
+    let [kim, boss] = roles.map(|(name, role)| {
+        let token = trusting.token_with(name, 3_600, role);
+        trusting.login(&token)
+    });
+    let stage = &mut trusting.stage;
+    // The names of both are none of an account.
+    stage.say(kim, "/nick foo");
+    stage.say(boss, "/nick jo");
+    stage.run();
+    stage.say(boss, "/mute foo");
+    stage.run();
+    for (line, answer) in [
+        ("/unmute kim", "-- kim is moderator, and you can only act on roles below your own"),
+        ("/ban boss", "-- boss is admin, and you can only act on roles below your own"),
+    ] {
+        stage.unread(kim);
+        stage.say(kim, line);
+        stage.expect(kim, &[answer]);
+    }
     trusting.stage.end();
 }
