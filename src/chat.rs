@@ -247,8 +247,8 @@ impl Chat {
     pub fn leave(&mut self, id: ClientId, reason: Option<Text>, now: Now, effects: &mut Vec<Effect>) {
         let ctx = &mut Ctx::new(now, &NO_FACTS, effects);
         self.sign_off(id, reason, ctx);
-        self.access.forget(id);
-        self.ignores.forget(id);
+        self.access.remove_client(id);
+        self.ignores.remove_client(id);
         self.courtesies.take(id.0);
         self.clients.remove(id);
     }

@@ -72,7 +72,7 @@ impl Inboxes {
     }
 
     /// Stores an inbox unless it is empty.
-    pub fn put(&mut self, slot: u32, inbox: Inbox) {
+    pub fn store(&mut self, slot: u32, inbox: Inbox) {
         if !inbox.is_empty() {
             self.inboxes.insert(slot, Box::new(inbox));
         }
@@ -210,15 +210,15 @@ mod tests {
     #[test]
     fn empty_inbox_is_not_stored() {
         let mut inboxes = Inboxes::default();
-        inboxes.put(1, Inbox::default());
+        inboxes.store(1, Inbox::default());
         assert!(!inboxes.has(1));
-        inboxes.put(1, inbox(3));
+        inboxes.store(1, inbox(3));
         assert!(inboxes.has(1) && !inboxes.has(2));
         let mut taken = inboxes.take(1);
         assert!(!inboxes.has(1) && inboxes.take(1).is_empty());
         taken.bytes = Box::default();
         taken.delay(Input::Continue);
-        inboxes.put(2, taken);
+        inboxes.store(2, taken);
         assert!(matches!(inboxes.take(2).take_delayed(), Some(Input::Continue)));
     }
 

@@ -79,7 +79,7 @@ pub enum Request {
         room: Option<RoomName>,
         kind: MessageKind,
         body: Body,
-        /// Send the message back to its author as confirmation.
+        /// Send the message back to its author as a receipt.
         receipt: bool,
     },
     /// Relay a program's message to the other raw clients of the room. All other members receive it too if it is text.
@@ -218,7 +218,7 @@ pub struct Arrival {
     pub last_position: Option<Result<Position, PositionError>>,
     /// The result of the token in the request; `None` without a token.
     pub login: Option<Result<Login, Problem>>,
-    /// Parameters that are invalid. The client is told about them after it has entered.
+    /// Parameters that are invalid. The client is sent an error for each after it has entered.
     pub problems: Vec<Problem>,
 }
 
@@ -401,7 +401,7 @@ pub enum Event {
         room: Option<RoomName>,
         count: u64,
     },
-    /// The client has received everything up to this position, or was told what is missing.
+    /// The client has received everything up to this position, or was sent the number of missing ones.
     Position {
         room: RoomName,
         position: Position,

@@ -1,6 +1,6 @@
 //! The state file of `--state FILE`: registered names, bans and mutes. [`StateFile`] reads and replaces it.
 //!
-//! Each change replaces the whole file: a new file is written beside it, put on the disk by `fsync(2)`, and renamed. So the
+//! Each change replaces the whole file: a new file is written beside it, written to the disk by `fsync(2)`, and renamed. So the
 //! file is complete after a crash at any time. It has the last state that was saved, or the one that was being saved.
 //!
 //! [`StateFile::save`] blocks the loop until the disk has the data, which takes milliseconds on most disks. Only moderation and

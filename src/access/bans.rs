@@ -203,7 +203,7 @@ impl Bans {
     }
 
     /// Removes the bans that have ended. Returns their number.
-    pub fn forget_expired(&mut self, now_unix_millis: u64) -> usize {
+    pub fn remove_expired(&mut self, now_unix_millis: u64) -> usize {
         let is_over = |ban: &Ban| !ban.is_active(now_unix_millis);
         let names = self.names.extract_if(|_, ban| is_over(ban)).count();
         let networks: Vec<Network> =

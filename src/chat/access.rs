@@ -109,12 +109,12 @@ impl Access {
         self.newest_gets_name = config.takeover == Takeover::Newer;
         self.login_timeout = config.name_timeout;
         if !self.login_required {
-            self.forget_login_deadlines();
+            self.clear_login_deadlines();
         }
     }
 
     /// Lets the clients stay that had to log in.
-    fn forget_login_deadlines(&mut self) {
+    fn clear_login_deadlines(&mut self) {
         for slot in self.attempts.slots().collect::<Vec<_>>() {
             if let Some(due) = self.attempts.get_mut(slot).and_then(|attempts| attempts.due.take()) {
                 self.deadlines.remove(&(due, ClientId(slot)));
@@ -139,7 +139,7 @@ impl Access {
     /// # Errors
     /// The table is full.
     pub fn change(&mut self, change: AccessChange, now: Now) -> Result<AppliedChange, String> {
-        self.forget_ended(now);
+        self.remove_ended(now);
         self.apply(&change)?;
         self.accounts.settle();
         Ok(AppliedChange(change))
@@ -148,7 +148,7 @@ impl Access {
     /// Takes over what other processes have changed, and returns it with the number of entries that there was no room for.
     /// Redis may have lost an entry, so only a tombstone lifts one.
     pub fn merge(&mut self, table: BTreeMap<String, AccessRecord>, now: Now) -> (Vec<AccessChange>, usize) {
-        self.forget_ended(now);
+        self.remove_ended(now);
         let mut own: BTreeMap<String, AccessEntry> =
             self.state(now).into_entries().map(|entry| (entry.key(), entry)).collect();
         let mut changes: Vec<AccessChange> = table
@@ -191,8 +191,8 @@ impl Access {
         Ok(())
     }
 
-    fn forget_ended(&mut self, now: Now) {
-        self.bans.forget_expired(now.unix_millis);
+    fn remove_ended(&mut self, now: Now) {
+        self.bans.remove_expired(now.unix_millis);
         self.account_mutes.retain(|_, mute| mute.is_active(now.unix_millis));
     }
 
@@ -248,7 +248,7 @@ impl Access {
     /// Begins a session, or replaces the client's earlier one.
     pub fn start_session(&mut self, id: ClientId, login: Login, now: Now) {
         self.end_session(id);
-        self.forget_attempts(id);
+        self.clear_attempts(id);
         let due = login.expires_unix.map(|expires| {
             let left = expires.saturating_mul(1000).saturating_sub(now.unix_millis);
             now.moment + Duration::from_millis(left)
@@ -320,16 +320,16 @@ impl Access {
         }
     }
 
-    fn forget_attempts(&mut self, id: ClientId) {
+    fn clear_attempts(&mut self, id: ClientId) {
         if let Some(due) = self.attempts.take(id.0).and_then(|attempts| attempts.due) {
             self.deadlines.remove(&(due, id));
         }
     }
 
     /// Forgets a client that leaves.
-    pub fn forget(&mut self, id: ClientId) {
+    pub fn remove_client(&mut self, id: ClientId) {
         self.end_session(id);
-        self.forget_attempts(id);
+        self.clear_attempts(id);
         self.client_mutes.take(id.0);
         self.unmutes.retain(|(_, muted)| *muted != id);
     }

@@ -3,7 +3,7 @@
 use super::Chat;
 use super::ids::ClientId;
 
-/// The sizes of the chat's tables. All but the rooms and bytes of the history are zero when all clients have left.
+/// The sizes of the chat's tables. When all clients have left, only those of rooms and of the history may be above zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Census {
     /// Clients, with and without a name.

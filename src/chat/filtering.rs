@@ -1,4 +1,4 @@
-//! The filter of words is applied to every text that a client can put before others. `data` and binary messages are not text.
+//! The filter of words is applied to every text of a client that others may read. `data` and binary messages are not text.
 
 use super::ids::ClientId;
 use super::{Chat, Ctx};

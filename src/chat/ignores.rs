@@ -86,7 +86,7 @@ impl Ignores {
     }
 
     /// Forgets a client that leaves. Its own name stays ignored, since it may come back.
-    pub fn forget(&mut self, id: ClientId) {
+    pub fn remove_client(&mut self, id: ClientId) {
         for key in self.ignored.take(id.0).unwrap_or_default() {
             self.remove_ignorer(id, &key);
         }

@@ -17,7 +17,7 @@ use crate::time::Now;
 pub struct NewMessage {
     pub kind: MessageKind,
     pub body: Body,
-    /// Whether the sender wants the message back as an acknowledgement.
+    /// Whether the message is sent back to its author as a receipt.
     pub receipt: bool,
 }
 

@@ -21,7 +21,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// short path. A person takes longer to read a reply and type another line.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// The event of a connection's deadline.
+/// The action at a connection's deadline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Due {
     Close(CloseReason),

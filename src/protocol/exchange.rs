@@ -175,7 +175,7 @@ pub enum LocalEvent {
     Private { to: Holder, by: UniqueId, from: Name, text: Text },
     /// A private message from another process found no recipient here.
     Undelivered { by: UniqueId, to: Name },
-    /// The sender of a private message from another process is told that the client is away.
+    /// The sender of a private message from another process is sent the away text of the client.
     Away { by: UniqueId, name: Name, text: Text },
     /// The outcome of a request that another process has forwarded.
     Outcome { of: ForwardedBy, outcome: Outcome },

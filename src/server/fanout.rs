@@ -411,13 +411,13 @@ impl<N: Net> Server<N> {
     fn deliver_to_talker(&mut self, id: ClientId, batch: &Batch) {
         // Mostly there are no further clients. Then the test is one comparison, and it is made for each talker and frame.
         match batch.further.is_empty() {
-            true => self.deliver_runs(id, batch, |frame| frame.except == Some(id)),
-            false => self.deliver_runs(id, batch, |frame| batch.leaves_out(id, frame)),
+            true => self.deliver_spans(id, batch, |frame| frame.except == Some(id)),
+            false => self.deliver_spans(id, batch, |frame| batch.leaves_out(id, frame)),
         }
     }
 
-    /// Delivers the runs of frames of a batch that are not the client's own.
-    fn deliver_runs(&mut self, id: ClientId, batch: &Batch, is_own: impl Fn(&BatchedFrame) -> bool) {
+    /// Delivers the spans of frames of a batch that are not the client's own.
+    fn deliver_spans(&mut self, id: ClientId, batch: &Batch, is_own: impl Fn(&BatchedFrame) -> bool) {
         for frames in batch.frames.chunk_by(|a, b| is_own(a) == is_own(b)) {
             if is_own(&frames[0]) {
                 continue;

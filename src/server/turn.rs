@@ -3,9 +3,9 @@
 //! A turn has a budget of bytes and one of lines, so a client that never stops sending delays the others only by its share.
 //! A connection that has input left goes to the back of the queue.
 //!
-//! A client that is over its rate, or that reads too slowly, must wait. TCP blocks a line client meanwhile. A WebSocket
-//! library closes a connection whose pings are not answered, and its pings follow its messages. So the server reads on: it
-//! answers control frames and stores messages, as many as [`crate::codec::websocket::Waiting`] allows.
+//! A client that is over its rate, or whose messages go to slow readers, must wait. TCP blocks a line client meanwhile. A
+//! WebSocket client is still read, since libraries close a connection whose pings are not answered. The server answers its
+//! control frames and stores its messages, as many as [`crate::codec::websocket::Waiting`] allows.
 
 use super::Server;
 use super::order::{LATER_WORK, TurnOrder};
@@ -154,7 +154,7 @@ impl<N: Net> Server<N> {
         if inbox.has_begun() && !had_begun {
             self.record_request_begun(token);
         }
-        self.inboxes.put(token.slot, inbox);
+        self.inboxes.store(token.slot, inbox);
         match self.is_round_full && !is_served {
             true => Turn::Postponed,
             false => Turn::Served { work: read_bytes + (TURN_PIECES - pieces_left) * INPUT_WORK },
@@ -444,7 +444,7 @@ impl<N: Net> Server<N> {
         let ended = connection.ready.contains(Readiness::EOF);
         let foreign = self.codecs.foreign(self.scratch.unused(), QUEUED_INBOX_BYTES, ended);
         self.scratch.store(&mut inbox);
-        self.inboxes.put(token.slot, inbox);
+        self.inboxes.store(token.slot, inbox);
         connection.ready.set(Readiness::BUFFERED, stored_bytes >= QUEUED_INBOX_BYTES);
         if let Some(reason) = foreign {
             self.roster.close(token, reason);

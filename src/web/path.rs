@@ -45,7 +45,7 @@ impl Path {
         }
     }
 
-    /// Whether the `Host` field is not checked. Load balancers use any address, and it is harmless if a foreign page learns
+    /// Whether the `Host` field is not checked. Load balancers use any address, and a foreign page may read
     /// that the server is alive.
     pub fn accepts_any_host(&self) -> bool {
         matches!(self, Path::Server | Path::Health | Path::Ready)

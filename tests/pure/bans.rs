@@ -109,7 +109,7 @@ fn ban_ends_at_its_time_and_the_one_that_ends_last_counts() {
     assert_eq!((bans.active(49).count(), bans.active(50).count(), bans.active(100).count()), (3, 2, 0));
     bans.add(Ban { until_unix_millis: None, ..ban("10.0.0.0/8") }).unwrap();
     assert_eq!(until(&bans, 99), Some(None), "the ban without an end");
-    assert_eq!((bans.forget_expired(99), bans.forget_expired(100)), (0, 2));
+    assert_eq!((bans.remove_expired(99), bans.remove_expired(100)), (0, 2));
     assert!(!bans.is_empty() && bans.lift(&"10.0.0.0/8".parse().unwrap()) && bans.is_empty());
 }
 
@@ -181,7 +181,7 @@ fn random_bans_are_found_as_by_a_scan() {
             }
             assert_eq!(bans.active(now).count(), model.iter().filter(|(_, until)| is_active(until)).count());
             model.retain(|(_, until)| is_active(until));
-            bans.forget_expired(now);
+            bans.remove_expired(now);
         }
     });
 }

@@ -1,15 +1,25 @@
 //! The whole server on a virtual network and a virtual clock.
 //!
-//! - `faults.rs`: faults of the guide's list that need no real socket, each under its number.
-//! - `limits.rs`: every limit on both sides of its bound; `sequences.rs`: limits exceeded again and again.
-//! - `random.rs`: random scenarios from seeds.
-//! - `access.rs`: accounts, rights and moderation at each listener; `access_random.rs`: random ones, under a model of rights.
-//! - `slow_kinds.rs`: slow clients by the kind of message; `growing.rs`: texts that escaping makes longer.
-//! - `deadlines.rs`: the start of each deadline; `reload.rs`: deadlines and other limits that change.
-//! - `log_lines.rs`: the lines of the log, and their capture.
-//! - `names.rs`: names that look alike, in every dialect and at two processes.
-//! - `redis.rs`: a virtual Redis. One test compares it with a real `redis-server`; a plain `cargo test` ignores that.
-//! - `cluster.rs`: several servers around it. `redis_chat.rs` and the files after it check that their clients see one chat.
+//! The harness: `stage.rs` is a server and its clients, `world.rs` their network, disk and clock, `socket.rs` a WebSocket client.
+//! `cluster.rs` is several servers around the virtual Redis of `redis.rs`, and `ledger.rs` checks who received what. The head of
+//! each file says what it tests. For a new test, look here first:
+//!
+//! | about | files |
+//! |---|---|
+//! | a limit of lines and connections, on both sides | `limits.rs`; again and again `sequences.rs`; rates of addresses `address_rates.rs` |
+//! | a limit at the HTTP listener | `web_limits.rs`, `web_edges.rs`; rates of WebSocket clients `web_throttle.rs` |
+//! | a timeout | `deadlines.rs` for its start, `limits.rs` or `web_limits.rs` for its length, `clocks.rs` for jumps of the clock |
+//! | a fault of the guide's list | `faults.rs`, `web_faults.rs`, `redis_faults.rs`, each under its number |
+//! | slow readers | `pressure.rs`, `slow_kinds.rs`, `growing.rs`, `catchup.rs`, `coalesce.rs`, `rounds.rs` |
+//! | closing | `closing.rs`, `farewells.rs`, `listeners.rs` |
+//! | names | `line_names.rs`, `names.rs`, `identity.rs` |
+//! | access | `access.rs`, `sessions.rs`, `proxies.rs`, `reload.rs` |
+//! | the log and the metrics | `log_lines.rs`, `redis_log.rs`, `counts.rs` |
+//! | HTTP, WebSocket and SSE | `web.rs`, `web_answers.rs`, `web_chunked.rs`, `web_control.rs`; clients that return `web_return.rs`, `tab_return.rs` |
+//! | several processes | `redis_chat.rs`, and the other files that begin with `redis_` |
+//! | random scenarios | `random.rs`, `web_random.rs`, `web_ledger.rs`, `access_random.rs`, `redis_ledger.rs`, `redis_returns.rs` |
+//!
+//! `redis_real.rs` compares the virtual Redis with a real `redis-server`; a plain `cargo test` ignores it.
 //!
 //! Random tests run a few hundred seeds by default:
 //!

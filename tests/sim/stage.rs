@@ -1,6 +1,6 @@
 //! A server on a [`World`], and clients that a test moves: [`Stage`].
 //!
-//! Three oracles check every tick and the end of each test. No event is lost (*stall*). No connection and no server
+//! Three oracles check every tick and [`Stage::end`]. No event is lost (*stall*). No connection and no server
 //! exceeds its limits (*bounds*). An empty server holds nothing (*end*). The fourth, the ledger of messages, is in
 //! `ledger.rs`.
 
@@ -299,7 +299,7 @@ impl Stage {
         let memory = self.server.arena().memory_bytes();
         self.peak_memory = self.peak_memory.max(memory);
         let most = self.config.memory + 4 * 1024 * 1024;
-        assert!(memory <= most, "the pages hold {memory} bytes");
+        assert!(memory <= most, "the arena holds {memory} bytes");
     }
 
     /// Disconnects all clients, and checks that nothing is left.
@@ -330,7 +330,7 @@ impl Stage {
         assert!(self.server.roster().pressure().is_empty(), "a client is counted as a slow reader");
         assert_eq!(self.server.holdings(), self.holdings, "not as at the start");
         let memory = self.server.arena().memory_bytes();
-        assert!(memory <= KEPT_BYTES, "the open page keeps {memory} bytes");
+        assert!(memory <= KEPT_BYTES, "the open block keeps {memory} bytes");
         let census = self.server.chat().census();
         assert_eq!(Census { history_bytes: 0, rooms: 0, summaries: 0, ..census }, Census::default());
     }

@@ -21,7 +21,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The members that are left out of a frame at least.
+    /// The members that are left out of at least one frame.
     pub fn left_out(&self) -> Vec<ClientId> {
         let mut ids: Vec<ClientId> = self.frames.iter().filter_map(|frame| frame.except).collect();
         ids.extend(self.further.iter().flat_map(|further| further.iter().copied()));
