@@ -134,7 +134,7 @@ fn stall_redis(cluster: &mut Cluster, stalled: bool) {
 /// Sends these messages and a close frame in one segment.
 fn send_and_close(cluster: &mut Cluster, wire: Wire, messages: &[&str]) {
     let frames = messages.iter().map(|json| frame(TEXT, json.as_bytes()));
-    let close = frame(CLOSE, &1000_u16.to_be_bytes());
+    let close = frame(CLOSE, 1000_u16.to_be_bytes());
     let bytes: Vec<u8> = frames.chain([close]).flatten().collect();
     cluster.stage(0).send(wire, &bytes);
     cluster.run();
