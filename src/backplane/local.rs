@@ -194,6 +194,9 @@ impl Backplane {
             match command {
                 LinkCommand::Submit(submission) => self.deliver_now(*submission),
                 LinkCommand::Bury { .. } | LinkCommand::Record { .. } => self.push(command),
+                LinkCommand::Publish { if_unreceived: Some(if_unreceived), .. } => {
+                    self.handle_unreceived(if_unreceived);
+                }
                 _ => {}
             }
         }

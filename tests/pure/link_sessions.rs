@@ -305,6 +305,20 @@ fn sender_of_a_private_message_is_told_once_that_it_was_not_delivered() {
 }
 
 #[test]
+fn sender_is_told_of_a_private_message_that_waited_until_the_link_counted_as_down() {
+    let mut rig = Rig::up("");
+    rig.after_millis(4_000);
+    rig.receive(RedisConnection::Subscriptions, PONG);
+    assert_eq!(rig.command_names(), ["heartbeat"]);
+    rig.backplane.share(private("hi"), rig.now);
+    // The lease has ended, so the message waits for the next one.
+    rig.answer(&array(&[":0"]));
+    assert_eq!(rig.command_names(), ["hello"]);
+    rig.after_millis(1_000);
+    assert_eq!(events(rig.actions()), [RemoteEvent::Disconnected, undelivered()]);
+}
+
+#[test]
 fn pauses_grow_while_sessions_are_short_and_begin_anew_after_a_long_one() {
     let mut rig = Rig::up("");
     let mut pause = |session_millis: u64| {
