@@ -33,6 +33,15 @@ fn while_stalled(cluster: &mut Cluster, act: impl FnOnce(&mut Cluster)) {
     cluster.run();
 }
 
+/// The names that are claimed in Redis, sorted.
+fn claimed_names(cluster: &Cluster) -> Vec<String> {
+    let claims = cluster.claims();
+    let names = claims.iter().filter_map(|claim| claim.splitn(4, ' ').nth(3));
+    let mut names: Vec<String> = names.map(String::from).collect();
+    names.sort_unstable();
+    names
+}
+
 /// The names of all clients of all processes that look like `ann`.
 fn look_alikes_of_ann(cluster: &mut Cluster) -> Vec<String> {
     let mut names = Vec::new();
@@ -288,6 +297,30 @@ fn owner_of_an_account_takes_its_name_from_a_guest_of_a_process_without_that_acc
         assert_eq!(cluster.who(owner), ["ann", "guest-2"], "{takeover}");
         cluster.end();
     }
+}
+
+#[test]
+fn name_taken_over_while_the_link_of_its_process_is_broken_is_lost_when_the_link_is_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, ACCOUNT).expect("a file");
+    let mut cluster = Cluster::new(1, "");
+    let knowing = cluster.start_with(&format!("--config {}", file.display()));
+    let guest = cluster.join(0, "ann");
+    let owner = cluster.join(knowing, "owner");
+    cluster.unread(guest);
+    // The notice of the loss is published while nobody receives it.
+    let conn = cluster.conns(0)[0];
+    cluster.redis.kill(conn);
+    cluster.say(owner, "/login ann a");
+    cluster.pass(10 * SECOND);
+    let lines = cluster.unread(guest);
+    assert!(lines.contains(&"-- somebody on another server has the name ann now".into()), "{lines:?}");
+    assert_eq!(cluster.who(owner), ["ann", "guest-2"]);
+    assert_eq!(claimed_names(&cluster), ["ann", "guest-2"]);
+    let sessions = cluster.counts(0).sessions;
+    assert_eq!(sessions, 2, "clients were not told of an outage");
+    cluster.end();
 }
 
 #[test]

@@ -111,6 +111,28 @@ fn claim_counts_against_other_clients_of_its_own_process_too() {
 }
 
 #[test]
+fn process_that_has_lost_a_name_registers_its_clients_again_unless_it_has_released_the_name() {
+    let hello = ["1000", "0", "d", "9"];
+    for (is_alive, releases, must) in [(true, false, true), (true, true, false), (false, false, true)] {
+        let mut scripts = Scripts::new();
+        if is_alive {
+            scripts.lease(ONE);
+        }
+        scripts.call(ONE, "claim", &["3", "0", "0", "ann", "ann", "nn"]);
+        scripts.call(OTHER, "claim", &["5", "1", "1", "ann", "ann", "nn"]);
+        let lost = scripts.set(&format!("k@lost:{ONE}"));
+        assert_eq!(lost, if is_alive { vec!["ann", "nn"] } else { vec![] }, "without a lease it registers");
+        if releases {
+            assert_eq!(scripts.call(ONE, "release", &["3", "ann", "nn"]), ":0\n");
+        }
+        let registers = |reply: &str| reply.starts_with("*3\n:1\n");
+        assert_eq!(registers(&scripts.call(ONE, "hello", &hello)), must, "{is_alive} {releases}");
+        assert!(!registers(&scripts.call(ONE, "hello", &hello)), "only once");
+        assert_eq!(scripts.set(&format!("k@lost:{ONE}")), [""; 0]);
+    }
+}
+
+#[test]
 fn process_whose_commands_come_after_its_burial_is_listed_again() {
     for (script, args) in [
         ("claim", &["1", "0", "0", "ann", "ann"][..]),

@@ -8,6 +8,8 @@ for index = 2, #arg do
     redis.call('HDEL', key('names'), arg[index])
     redis.call('SREM', key('names', process), arg[index])
     freed = freed + 1
+  else
+    redis.call('SREM', key('lost', process), arg[index])
   end
 end
 return freed
