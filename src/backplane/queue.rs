@@ -186,9 +186,10 @@ impl LinkCommand {
         }
     }
 
-    /// Whether the registration of all names has the same effect.
+    /// Whether the registration of all names has the same effect. A release may follow the claim of a client that is gone, so it
+    /// has not.
     pub fn is_claim(&self) -> bool {
-        matches!(self, LinkCommand::Release { .. } | LinkCommand::Ask { ask: None, .. })
+        matches!(self, LinkCommand::Ask { ask: None, .. })
     }
 
     /// Whether the registration of all members has the same effect.

@@ -244,6 +244,27 @@ fn name_that_is_claimed_and_not_used_is_free_again() {
 }
 
 #[test]
+fn client_that_is_removed_before_redis_has_lost_its_data_leaves_no_claim() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, format!("{ACCOUNT}role = \"admin\"\n")).expect("a file");
+    let mut cluster = Cluster::new(2, &format!("--config {}", file.display()));
+    let (ann, bob) = (cluster.connect(0, "/login ann a"), cluster.join(0, "bob"));
+    cluster.pass(10 * SECOND);
+    // The claim waits for the next session, and so does the release.
+    cluster.set_redis_down(true, false);
+    cluster.say(bob, "/nick green");
+    cluster.run();
+    cluster.say(ann, "/kick bob");
+    cluster.run();
+    assert!(cluster.unread(ann).contains(&"-- bob was removed".into()));
+    cluster.set_redis_down(false, false);
+    cluster.pass(10 * SECOND);
+    assert_eq!(claimed_names(&cluster), ["ann"]);
+    cluster.end();
+}
+
+#[test]
 fn newer_login_at_another_process_takes_the_name_over_and_an_older_one_keeps_it() {
     for takeover in ["newer", "older"] {
         let folder = tempfile::tempdir().expect("a folder");
