@@ -183,6 +183,8 @@ impl<N: Net> Server<N> {
                 LinkAction::Disconnect => link.sockets = None,
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => {
+                    // Names that were given and not taken yet are not registered, so they are claimed again.
+                    link.asked.retain(|asked| !asked.is_answered());
                     link.backplane.register(&self.fanout.chat().presences());
                 }
                 LinkAction::ReadTable => {

@@ -34,6 +34,12 @@ pub struct Asked {
     then: Then,
 }
 
+impl Asked {
+    pub fn is_answered(&self) -> bool {
+        self.facts.is_some()
+    }
+}
+
 /// The number of a connection for the link.
 fn asker_of(token: Token) -> u64 {
     u64::from(token.serial) << 32 | u64::from(token.slot)

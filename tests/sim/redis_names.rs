@@ -265,6 +265,53 @@ fn client_that_is_removed_before_redis_has_lost_its_data_leaves_no_claim() {
 }
 
 #[test]
+fn name_granted_before_redis_has_lost_its_data_is_claimed_again_before_it_is_given() {
+    let mut cluster = Cluster::new(2, "");
+    let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    let slow = cluster.connect(0, "ann");
+    cluster.pass(10 * SECOND);
+    cluster.unread(slow);
+    // The line waits for silence, and Redis has given the name.
+    cluster.say(slow, "green");
+    cluster.run();
+    assert_eq!(claimed_names(&cluster), ["ann", "bob", "green"]);
+    cluster.expect(slow, &[]);
+    cluster.redis.flush_all();
+    let conn = cluster.conns(0)[0];
+    cluster.redis.kill(conn);
+    cluster.pass(SECOND);
+    let lines = cluster.unread(slow);
+    assert!(lines.len() == 1 && lines[0].starts_with("-- hello green. "), "{lines:?}");
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    cluster.ask(bob, "/nick green", &["-- the name green is taken"]);
+    cluster.end();
+}
+
+#[test]
+fn names_given_while_redis_is_away_are_claimed_when_it_is_back_even_if_they_are_taken_later() {
+    let mut cluster = Cluster::new(2, "");
+    let _ann = cluster.join(0, "ann");
+    let slow: Vec<Guest> = (0..20).map(|_| cluster.connect(0, "ann")).collect();
+    cluster.pass(SECOND);
+    cluster.set_redis_down(true, true);
+    cluster.pass(2 * SECOND);
+    cluster.set_redis_down(false, true);
+    // Redis is back while at least one of them is silent.
+    for (number, slow) in slow.iter().enumerate() {
+        cluster.say(*slow, &format!("n{number}"));
+        cluster.pass(SECOND / 5);
+    }
+    cluster.pass(10 * SECOND);
+    let mut presences = cluster.stage(0).server.chat().presences();
+    presences.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+    let names: Vec<&str> = presences.iter().map(|presence| presence.name.as_str()).collect();
+    assert_eq!(names.len(), 21);
+    assert_eq!(claimed_names(&cluster), names);
+    cluster.end();
+}
+
+#[test]
 fn newer_login_at_another_process_takes_the_name_over_and_an_older_one_keeps_it() {
     for takeover in ["newer", "older"] {
         let folder = tempfile::tempdir().expect("a folder");
