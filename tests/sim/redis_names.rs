@@ -7,6 +7,7 @@ use chinwag::net::Signal;
 
 use crate::cluster::{Cluster, Guest};
 use crate::socket::handshake;
+use crate::stage::WIDE;
 use crate::web::get;
 use crate::world::Weather;
 
@@ -241,6 +242,52 @@ fn name_that_is_claimed_and_not_used_is_free_again() {
     cluster.ask(cy, "/nick ann", &["-- you are now ann"]);
     cluster.expect(bob, &["-- cy is now ann"]);
     cluster.end();
+}
+
+#[test]
+fn name_claimed_for_a_client_that_enters_as_a_guest_is_free_again() {
+    for (behind, ends) in [("", true), ("\nyo\n", false), ("\nyo\n", true), ("\n\n", false)] {
+        let mut cluster = Cluster::new(2, "");
+        let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        let script = cluster.connect(0, "ann");
+        cluster.pass(SECOND);
+        cluster.stage(0).send(script.wire, b"green");
+        cluster.pass(SECOND);
+        cluster.stage(0).send(script.wire, behind.as_bytes());
+        if ends {
+            cluster.stage(0).world().end(script.wire);
+        }
+        cluster.pass(SECOND);
+        let lines = cluster.unread(bob);
+        assert!(lines.iter().any(|line| line.ends_with(": green")), "{behind:?} {ends}: {lines:?}");
+        let names = claimed_names(&cluster);
+        assert!(!names.contains(&"green".into()), "{behind:?} {ends}: {names:?}");
+        assert_eq!(names.len(), if ends { 2 } else { 3 }, "{behind:?} {ends}: {names:?}");
+        cluster.ask(bob, "/nick green", &["-- you are now green"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn name_claimed_for_a_login_over_the_limit_is_free_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, ACCOUNT).expect("a file");
+    for flags in ["", "--guests"] {
+        let mut cluster = Cluster::new(2, &format!("{flags} --config {}", file.display()));
+        let try_token = |cluster: &mut Cluster, token: &str| {
+            let wire = cluster.stage(0).connect_from(Some("10.0.0.1"), WIDE);
+            cluster.run();
+            cluster.stage(0).say(wire, &format!("/login ann {token}"));
+            cluster.run();
+            cluster.stage(0).text(wire)
+        };
+        (0..5).for_each(|_| assert!(!try_token(&mut cluster, "x").contains("too many logins")));
+        assert!(try_token(&mut cluster, "a").contains("too many logins"), "{flags}");
+        let names = claimed_names(&cluster);
+        assert!(!names.contains(&"ann".into()), "{flags}: {names:?}");
+        cluster.end();
+    }
 }
 
 #[test]
