@@ -268,3 +268,14 @@ fn rename_to_a_name_that_the_member_has_already_counts_it_once() {
     assert_eq!(scripts.published(), ["chinwag - - 2 {}"], "announced, since two are left");
     assert_eq!(scripts.set(&format!("k@members:{ONE}:r")), [r#"1 "bob""#, r#"2 "eve""#]);
 }
+
+#[test]
+fn clients_of_a_dead_process_leave_a_room_over_the_limit_in_one_message() {
+    let mut scripts = Scripts::new();
+    for member in [r#"1 "ann""#, r#"2 "bob""#] {
+        scripts.call(ONE, "enter", &["r", member, "0", "{}"]);
+    }
+    assert_eq!(scripts.published(), [""; 0]);
+    scripts.call(OTHER, "bury", &[ONE, "1", ""]);
+    assert_eq!(scripts.published(), [r#"chinwag - - 0 {"crowd":{"joined":0,"left":2}}"#]);
+}
