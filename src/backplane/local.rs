@@ -121,25 +121,9 @@ impl Backplane {
         }
     }
 
-    /// Drops the questions of a request. A name that it may have claimed is free again.
+    /// Drops the questions of a request. The caller releases a name that they may have claimed.
     pub fn forget(&mut self, asker: u64) {
-        let forgotten = self.asks.iter().find(|(_, ask)| ask.asker == asker);
-        // The questions may have been answered.
-        let Some((&forgotten, _)) = forgotten else {
-            return;
-        };
-        self.asks.remove(&forgotten);
-        let claimed = self.queue.iter().find_map(|command| match command {
-            LinkCommand::Ask { ask, question: Question::Claim { client, name, .. } }
-                if *ask == Some(forgotten) =>
-            {
-                Some((*client, keys_of(name)))
-            }
-            _ => None,
-        });
-        if let Some((client, keys)) = claimed {
-            self.release(client, keys);
-        }
+        self.asks.retain(|_, ask| ask.asker != asker);
     }
 
     /// Registers all clients of this process: the first call claims their names, and the second one sends their memberships.

@@ -775,12 +775,12 @@ fn request_of_a_connection_that_has_ended_is_not_forwarded() {
 }
 
 #[test]
-fn forgotten_claim_is_released() {
+fn answer_to_a_forgotten_question_is_dropped() {
     let mut rig = Rig::up("");
     let claim = Question::Claim { client: 3, name: name("ann"), over: ClaimOver::Nobody, is_account: false };
     rig.backplane.ask(7, vec![(claim, None)], rig.now);
     rig.backplane.forget(7);
-    assert_eq!(rig.command_names(), ["claim", "release"]);
+    assert_eq!(rig.command_names(), ["claim"]);
     rig.answer(&bulk(""));
     assert_eq!(rig.actions(), []);
 }
