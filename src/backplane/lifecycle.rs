@@ -4,7 +4,6 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::access::TableRead;
 use super::command::SCRIPTS;
 use super::connections::{self, ConnectionPair};
 use super::queue::LinkCommand;
@@ -340,7 +339,6 @@ impl Backplane {
         self.out = Default::default();
         self.rooms.iter_mut().for_each(|(_, room)| room.state = Following::Unsubscribed);
         self.rooms.held_bytes = 0;
-        self.table_read = TableRead::Idle;
         self.actions.push_back(LinkAction::Disconnect);
         // Those that are kept are read in the next session.
         self.deliver_confirmed(|it| !it.submission.is_appended());
