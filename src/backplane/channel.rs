@@ -162,7 +162,6 @@ impl Backplane {
         let ticket = ticket.filter(|_| !is_shown_again);
         let order = match order {
             Order::At(seq) if was_shown => Order::Seen(seq),
-            Order::Unnumbered if was_shown && !is_shown_again => return,
             order => order,
         };
         self.deliver(RemoteEvent::Changed { room: name.clone(), change, order, ticket });
