@@ -38,22 +38,20 @@ impl<'a> RoomPayload<'a> {
 }
 
 impl Backplane {
-    /// Reads a room after its subscription is confirmed.
-    pub(super) fn record_subscribed(&mut self, name: &RoomName) {
+    /// Reads a room from its position on. The payload that was `held` waits for that, and so do later ones.
+    pub(super) fn begin_reading(&mut self, name: &RoomName, held: Option<Vec<u8>>) {
         // The room may not be followed any more.
         if let Some(room) = self.rooms.get_mut(name) {
             room.state = Following::Reading { held: Vec::new(), earlier: 0 };
+            held.into_iter().for_each(|raw| self.rooms.hold(name, raw));
             self.read(name);
         }
     }
 
     /// Reads a live room again. Any other is about to be read.
     pub(super) fn read_again(&mut self, name: &RoomName) {
-        if let Some(room) = self.rooms.get_mut(name)
-            && matches!(room.state, Following::Live)
-        {
-            room.state = Following::Reading { held: Vec::new(), earlier: 0 };
-            self.read(name);
+        if self.rooms.get(name).is_some_and(FollowedRoom::is_live) {
+            self.begin_reading(name, None);
         }
     }
 
@@ -99,12 +97,8 @@ impl Backplane {
         };
         if known.epoch == epoch && seq == known.seq.saturating_add(1) {
             self.deliver_entry(name, entry.as_bytes(), Order::At(seq), count);
-        } else if (known.epoch != epoch || seq > known.seq)
-            && let Some(room) = self.rooms.get_mut(name)
-        {
-            room.state = Following::Reading { held: Vec::new(), earlier: 0 };
-            self.rooms.hold(name, raw);
-            self.read(name);
+        } else if known.epoch != epoch || seq > known.seq {
+            self.begin_reading(name, Some(raw));
         }
     }
 

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::command::{hex, keys_of};
 use super::queue::{ConfirmedChange, IfUnreceived, Submission, Withdrawal};
-use super::rooms::Following;
 use super::{Backplane, LinkAction, LinkCommand, RedisConnection, Stage, connections, entry, forward};
 use crate::codec::resp;
 use crate::protocol::{
@@ -317,7 +316,7 @@ impl Backplane {
 
     /// Asks for the members of a room for all questions that have waited until it is live.
     pub(super) fn ask_about(&mut self, name: &RoomName) {
-        let live = self.rooms.get_mut(name).filter(|room| matches!(room.state, Following::Live));
+        let live = self.rooms.get_mut(name).filter(|room| room.is_live());
         for (ask, members) in live.map(|room| mem::take(&mut room.waiting)).unwrap_or_default() {
             let question = Question::Who { room: name.clone(), max: members };
             self.push(LinkCommand::Ask { ask: Some(ask), question });

@@ -89,7 +89,7 @@ impl Backplane {
             }
             Incoming::Subscribed(channel) => {
                 if let Some(room) = self.room_of(&channel) {
-                    self.record_subscribed(&room);
+                    self.begin_reading(&room, None);
                 }
             }
             Incoming::Message { channel, payload } => match self.room_of(&channel) {

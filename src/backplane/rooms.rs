@@ -124,7 +124,7 @@ impl FollowedRooms {
     }
 
     pub fn are_live(&self) -> bool {
-        self.rooms.values().all(|room| matches!(room.state, Following::Live))
+        self.rooms.values().all(FollowedRoom::is_live)
     }
 
     /// The time to call [`FollowedRooms::expire`].
