@@ -38,7 +38,7 @@ impl Backplane {
     /// Withdraws a change unless Redis may have it.
     pub fn withdraw(&mut self, room: &RoomName, ticket: u64) -> Withdrawal {
         let outcome = self.queue.withdraw(ticket);
-        if let Some(room) = self.rooms.get_mut(room).filter(|_| outcome == Withdrawal::Withdrawn) {
+        if let Some(room) = self.rooms.by_name.get_mut(room).filter(|_| outcome == Withdrawal::Withdrawn) {
             room.seen.remove(&ticket);
         }
         outcome
@@ -52,7 +52,7 @@ impl Backplane {
                     true => self.follow(&room, None, now.moment),
                     false => self.rooms.record_idle(&room, now.moment),
                 }
-                if let Some(room) = self.rooms.get_mut(&room) {
+                if let Some(room) = self.rooms.by_name.get_mut(&room) {
                     room.has_subscribers = has_subscribers;
                 }
             }
@@ -104,7 +104,7 @@ impl Backplane {
             match question {
                 Question::Room { room, members } => {
                     self.follow(&room, position, now.moment);
-                    if let Some(followed) = self.rooms.get_mut(&room) {
+                    if let Some(followed) = self.rooms.by_name.get_mut(&room) {
                         followed.waiting.push((ask, members));
                     }
                     self.ask_about(&room);
@@ -214,7 +214,7 @@ impl Backplane {
 
     /// Delivers a change of this process that has no number yet. When it gets one, the members here are not sent it again.
     pub(super) fn deliver_unnumbered(&mut self, room: RoomName, change: Change, ticket: u64) {
-        if let Some(room) = self.rooms.get_mut(&room) {
+        if let Some(room) = self.rooms.by_name.get_mut(&room) {
             room.seen.insert(ticket);
         }
         let order = Order::Unnumbered;
@@ -316,7 +316,7 @@ impl Backplane {
 
     /// Asks for the members of a room for all questions that have waited until it is live.
     pub(super) fn ask_about(&mut self, name: &RoomName) {
-        let live = self.rooms.get_mut(name).filter(|room| room.is_live());
+        let live = self.rooms.by_name.get_mut(name).filter(|room| room.is_live());
         for (ask, members) in live.map(|room| mem::take(&mut room.waiting)).unwrap_or_default() {
             let question = Question::Who { room: name.clone(), max: members };
             self.push(LinkCommand::Ask { ask: Some(ask), question });
@@ -341,7 +341,7 @@ impl Backplane {
 
     /// Answers all questions without facts.
     fn answer_all(&mut self) {
-        self.rooms.iter_mut().for_each(|(_, room)| room.waiting.clear());
+        self.rooms.by_name.values_mut().for_each(|room| room.waiting.clear());
         for Ask { asker, .. } in mem::take(&mut self.asks).into_values() {
             self.actions.push_back(LinkAction::Answer { asker, facts: Facts::default() });
         }

@@ -210,7 +210,7 @@ impl Backplane {
             self.counts.published += 1;
         }
         let ticket = submission.serial;
-        let followed = self.rooms.get(&submission.room);
+        let followed = self.rooms.by_name.get(&submission.room);
         let (is_followed, is_live) = (followed.is_some(), followed.is_some_and(FollowedRoom::is_live));
         // Unpublished changes don't come back by the subscription.
         let unpublished = match submission.change.clone() {
