@@ -16,7 +16,6 @@ use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
 use crate::protocol::RemoteEvent;
 use crate::sparse::Sparse;
-use crate::time::Moment;
 
 /// The first slot of the link. The roster never has that many.
 const FIRST_SLOT: u32 = 1 << 31;
@@ -77,11 +76,6 @@ impl<S> RedisLink<S> {
     pub fn has_work(&self) -> bool {
         self.resolved
             || self.sockets.iter().flatten().any(|socket| socket.ready.contains(Readiness::READABLE))
-    }
-
-    /// The next deadline.
-    pub fn next_timeout(&self) -> Option<Moment> {
-        self.backplane.next_timeout()
     }
 }
 
