@@ -123,7 +123,7 @@ fn process_that_has_lost_a_name_registers_its_clients_again_unless_it_has_releas
         let lost = scripts.set(&format!("k@lost:{ONE}"));
         assert_eq!(lost, if is_alive { vec!["ann", "nn"] } else { vec![] }, "without a lease it registers");
         if releases {
-            assert_eq!(scripts.call(ONE, "release", &["3", "ann", "nn"]), ":0\n");
+            scripts.call(ONE, "release", &["3", "ann", "nn"]);
         }
         let registers = |reply: &str| reply.starts_with("*3\n:1\n");
         assert_eq!(registers(&scripts.call(ONE, "hello", &hello)), must, "{is_alive} {releases}");
@@ -169,9 +169,9 @@ fn client_does_not_release_the_name_of_one_whose_number_begins_with_its_own() {
     for (process, serial, name) in [(ONE, "1", "ann"), (ONE, "12", "bob"), (OTHER, "1", "cy")] {
         scripts.call(process, "claim", &[serial, "0", "0", name, name]);
     }
-    assert_eq!(scripts.call(ONE, "release", &["1", "bob", "cy"]), ":0\n");
+    scripts.call(ONE, "release", &["1", "bob", "cy"]);
     assert_eq!(scripts.claims().len(), 3);
-    assert_eq!(scripts.call(ONE, "release", &["1", "ann", "bob", "cy"]), ":1\n");
+    scripts.call(ONE, "release", &["1", "ann", "bob", "cy"]);
     assert_eq!(scripts.claims(), [claim("bob", ONE, "12 0 bob"), claim("cy", OTHER, "1 0 cy")]);
     assert_eq!(scripts.set(&format!("k@names:{ONE}")), ["bob"]);
 }
@@ -200,7 +200,7 @@ fn replaced_members_are_announced_in_a_room_of_exactly_the_limit() {
         scripts.call(OTHER, "enter", &["r", r#"5 "eve""#, "0", "{}"]);
         scripts.call(ONE, "members", &["r", "0", r#"1 "ann""#, r#"2 "bob""#]);
         assert_eq!(scripts.published(), [""; 0]);
-        assert_eq!(scripts.call(ONE, "members", &["r", most]), ":1\n");
+        scripts.call(ONE, "members", &["r", most]);
         let [ann, bob] = [("1", "ann", 2), ("2", "bob", 1)].map(|(serial, name, left)| {
             format!("chinwag - - {left} {{\"left\":{{\"by\":\"{ONE}-{serial}\",\"name\":\"{name}\"}}}}")
         });
