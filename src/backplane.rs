@@ -231,7 +231,7 @@ impl Backplane {
     }
 
     pub fn state(&self) -> LinkState {
-        let subscriptions = if self.has_session() { self.rooms.len() } else { 0 };
+        let subscriptions = if self.has_session() { self.rooms.by_name.len() } else { 0 };
         let (up, queue_bytes) = (self.is_up(), self.queue.bytes());
         LinkState { up, peers: self.peers, subscriptions, queue_bytes }
     }

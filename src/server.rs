@@ -280,7 +280,7 @@ impl<N: Net> Server<N> {
             self.next_accept(),
             self.admission.addresses().next_timeout(),
             self.load.next_timeout(),
-            link.and_then(RedisLink::next_timeout),
+            link.and_then(|link| link.backplane.next_timeout()),
             self.ending.as_ref().map(Ending::next_timeout),
         ];
         let next = deadlines.into_iter().flatten().min()?;

@@ -38,22 +38,20 @@ impl<'a> RoomPayload<'a> {
 }
 
 impl Backplane {
-    /// Reads a room after its subscription is confirmed.
-    pub(super) fn record_subscribed(&mut self, name: &RoomName) {
+    /// Reads a room from its position on. The payload that was `held` waits for that, and so do later ones.
+    pub(super) fn begin_reading(&mut self, name: &RoomName, held: Option<Vec<u8>>) {
         // The room may not be followed any more.
-        if let Some(room) = self.rooms.get_mut(name) {
+        if let Some(room) = self.rooms.by_name.get_mut(name) {
             room.state = Following::Reading { held: Vec::new(), earlier: 0 };
+            held.into_iter().for_each(|raw| self.rooms.hold(name, raw));
             self.read(name);
         }
     }
 
     /// Reads a live room again. Any other is about to be read.
     pub(super) fn read_again(&mut self, name: &RoomName) {
-        if let Some(room) = self.rooms.get_mut(name)
-            && matches!(room.state, Following::Live)
-        {
-            room.state = Following::Reading { held: Vec::new(), earlier: 0 };
-            self.read(name);
+        if self.rooms.by_name.get(name).is_some_and(FollowedRoom::is_live) {
+            self.begin_reading(name, None);
         }
     }
 
@@ -61,7 +59,7 @@ impl Backplane {
     pub(super) fn read(&mut self, name: &RoomName) {
         if self.is_serving()
             && let Some(Following::Reading { held, earlier }) =
-                self.rooms.get_mut(name).map(|room| &mut room.state)
+                self.rooms.by_name.get_mut(name).map(|room| &mut room.state)
         {
             *earlier = held.len();
             self.queue.push_for_session(LinkCommand::Sync(name.clone()));
@@ -70,7 +68,7 @@ impl Backplane {
 
     pub(super) fn handle_room_payload(&mut self, name: &RoomName, raw: Vec<u8>, now: Now) {
         // It is a late payload of a room that is not followed any more.
-        let Some(room) = self.rooms.get_mut(name) else {
+        let Some(room) = self.rooms.by_name.get_mut(name) else {
             return;
         };
         match room.state {
@@ -99,12 +97,8 @@ impl Backplane {
         };
         if known.epoch == epoch && seq == known.seq.saturating_add(1) {
             self.deliver_entry(name, entry.as_bytes(), Order::At(seq), count);
-        } else if (known.epoch != epoch || seq > known.seq)
-            && let Some(room) = self.rooms.get_mut(name)
-        {
-            room.state = Following::Reading { held: Vec::new(), earlier: 0 };
-            self.rooms.hold(name, raw);
-            self.read(name);
+        } else if known.epoch != epoch || seq > known.seq {
+            self.begin_reading(name, Some(raw));
         }
     }
 
@@ -139,7 +133,7 @@ impl Backplane {
         let ticket = id.filter(|id| id.process == self.process).map(|id| id.serial);
         ticket.iter().for_each(|serial| drop(self.confirmed.remove(serial)));
         let mut was_shown = ticket.is_some_and(|serial| self.queue.record_shown(serial));
-        if let Some(room) = self.rooms.get_mut(name) {
+        if let Some(room) = self.rooms.by_name.get_mut(name) {
             if let Some(serial) = ticket {
                 // Redis has them in ascending order, so smaller ones were discarded.
                 let later = room.seen.split_off(&serial.saturating_add(1));
@@ -162,14 +156,13 @@ impl Backplane {
         let ticket = ticket.filter(|_| !is_shown_again);
         let order = match order {
             Order::At(seq) if was_shown => Order::Seen(seq),
-            Order::Unnumbered if was_shown && !is_shown_again => return,
             order => order,
         };
         self.deliver(RemoteEvent::Changed { room: name.clone(), change, order, ticket });
     }
 
     fn position(&self, name: &RoomName) -> Option<RoomPosition> {
-        self.rooms.get(name)?.position
+        self.rooms.by_name.get(name)?.position
     }
 
     /// Handles the reply to `sync`. `None` if it is malformed.
@@ -179,7 +172,7 @@ impl Backplane {
         };
         let is_reading = |room: &FollowedRoom| matches!(room.state, Following::Reading { .. });
         // The room may not be followed any more, or again.
-        if !self.rooms.get(name).is_some_and(is_reading) {
+        if !self.rooms.by_name.get(name).is_some_and(is_reading) {
             return Some(());
         }
         let epoch: Epoch = super::reply::text(epoch)?.parse().ok()?;
@@ -220,7 +213,7 @@ impl Backplane {
         (start, older): (u64, u64),
         topic: Option<(Option<Name>, Option<Text>)>,
     ) -> Option<u64> {
-        let room = self.rooms.get_mut(name)?;
+        let room = self.rooms.by_name.get_mut(name)?;
         let (missed, seen_to, seq) = match room.position {
             Some(known) if known.epoch == epoch => {
                 let missed = match before.saturating_sub(known.seq) {
@@ -244,7 +237,7 @@ impl Backplane {
 
     /// Delivers the payloads that have waited, and sends the questions about the room that have.
     fn go_live(&mut self, name: &RoomName, now: Now) {
-        let Some(room) = self.rooms.get_mut(name) else {
+        let Some(room) = self.rooms.by_name.get_mut(name) else {
             return debug_assert!(false, "a room that was just read is followed");
         };
         if let Following::Reading { held, earlier } = mem::replace(&mut room.state, Following::Live) {

@@ -67,7 +67,7 @@ impl Backplane {
                 head.into_iter().chain(members).collect()
             }
             LinkCommand::Sync(room) => {
-                let position = self.rooms.get(room).and_then(|room| room.position);
+                let position = self.rooms.by_name.get(room).and_then(|room| room.position);
                 let epoch = position.map(|position| position.epoch.to_string()).unwrap_or_default();
                 let seq = position.map_or(0, |position| position.seq);
                 let id = position.and_then(|position| Some(position.id?.to_string())).unwrap_or_default();

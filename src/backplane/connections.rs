@@ -51,10 +51,8 @@ pub enum ConnectionError {
 /// The state of the two connections.
 pub struct ConnectionPair {
     replies: [ReplyReader; 2],
-    /// Number of login replies that each connection still expects.
-    pending_logins: [usize; 2],
-    /// Whether each connection has received all its initial replies.
-    ready: [bool; 2],
+    /// Number of replies that each connection still expects before it is ready: to the login, and to the first `PING`.
+    pending: [usize; 2],
 }
 
 impl ConnectionPair {
@@ -78,12 +76,12 @@ impl ConnectionPair {
             ping(out);
         }
         let replies = RedisConnection::BOTH.map(|_| ReplyReader::new(reply_max_bytes));
-        ConnectionPair { replies, pending_logins: [login.len(); 2], ready: [false; 2] }
+        ConnectionPair { replies, pending: [login.len() + 1; 2] }
     }
 
     /// Whether both connections have received all their initial replies.
     pub fn is_ready(&self) -> bool {
-        self.ready == [true; 2]
+        self.pending == [0; 2]
     }
 
     /// Parses `bytes` and appends the results to `incoming`.
@@ -98,20 +96,13 @@ impl ConnectionPair {
     ) -> Result<(), ConnectionError> {
         self.replies[connection as usize].receive(bytes);
         while let Some(reply) = self.replies[connection as usize].next_reply().map_err(connection_error)? {
-            if self.pending_logins[connection as usize] > 0 {
-                self.pending_logins[connection as usize] -= 1;
-                expect_no_error(&reply)?;
-                continue;
-            }
-            match connection {
-                RedisConnection::Commands if self.ready[connection as usize] => {
-                    incoming.push(Incoming::Reply(reply))
-                }
-                RedisConnection::Commands => {
+            match (connection, self.pending[connection as usize]) {
+                (RedisConnection::Commands, 0) => incoming.push(Incoming::Reply(reply)),
+                (RedisConnection::Subscriptions, 0 | 1) => incoming.extend(self.read_push(reply)?),
+                (_, pending) => {
                     expect_no_error(&reply)?;
-                    self.ready[connection as usize] = true;
+                    self.pending[connection as usize] = pending - 1;
                 }
-                RedisConnection::Subscriptions => incoming.extend(self.read_push(reply)?),
             }
         }
         Ok(())
@@ -135,7 +126,7 @@ impl ConnectionPair {
             b"message" => Some(Incoming::Message { channel: part(1), payload: part(2) }),
             b"subscribe" => Some(Incoming::Subscribed(part(1))),
             b"pong" => {
-                self.ready[RedisConnection::Subscriptions as usize] = true;
+                self.pending[RedisConnection::Subscriptions as usize] = 0;
                 Some(Incoming::Pong)
             }
             _ => None,

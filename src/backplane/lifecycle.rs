@@ -4,7 +4,6 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::access::TableRead;
 use super::command::SCRIPTS;
 use super::connections::{self, ConnectionPair};
 use super::queue::LinkCommand;
@@ -199,7 +198,7 @@ impl Backplane {
     fn open(&mut self, target: ConnectTarget, now: Moment) {
         let own = [self.process_channel(self.process), self.access_channel()].map(String::into_bytes);
         let channels: Vec<Vec<u8>> =
-            own.into_iter().chain(self.rooms.names().map(|room| self.channel(room))).collect();
+            own.into_iter().chain(self.rooms.by_name.keys().map(|room| self.channel(room))).collect();
         let connections = ConnectionPair::begin(&self.url, &channels, self.reply_max_bytes, &mut self.out);
         self.phase = Phase::Connecting { connections, deadline: now + self.timeout };
         self.actions.push_back(LinkAction::Connect(target));
@@ -264,7 +263,7 @@ impl Backplane {
     /// Sends all other commands, and a last one whose reply shows that Redis has accepted them.
     pub(super) fn serve(&mut self) {
         self.set_stage(Stage::Syncing { is_confirmed: false });
-        let rooms: Vec<RoomName> = self.rooms.names().cloned().collect();
+        let rooms: Vec<RoomName> = self.rooms.by_name.keys().cloned().collect();
         rooms.iter().for_each(|room| self.read(room));
         self.actions.push_back(LinkAction::ReadTable);
         // Commands that outlive sessions are queued unless clients were told that the link is down.
@@ -286,7 +285,7 @@ impl Backplane {
             return;
         }
         self.set_stage(Stage::Up);
-        let (place, attempts, rooms) = (&self.url.place, self.attempts, self.rooms.len());
+        let (place, attempts, rooms) = (&self.url.place, self.attempts, self.rooms.by_name.len());
         log::info!("redis up address={place} attempts={attempts} rooms={rooms}");
         self.counts.sessions += 1;
         (self.refusal, self.refused, self.disconnected_at) = (None, None, None);
@@ -338,9 +337,8 @@ impl Backplane {
         }
         self.phase = Phase::Disconnected { retry_at: now + pause };
         self.out = Default::default();
-        self.rooms.iter_mut().for_each(|(_, room)| room.state = Following::Unsubscribed);
+        self.rooms.by_name.values_mut().for_each(|room| room.state = Following::Unsubscribed);
         self.rooms.held_bytes = 0;
-        self.table_read = TableRead::Idle;
         self.actions.push_back(LinkAction::Disconnect);
         // Those that are kept are read in the next session.
         self.deliver_confirmed(|it| !it.submission.is_appended());
@@ -364,7 +362,7 @@ impl Backplane {
     fn repeat(&mut self, command: LinkCommand) {
         // If Redis loses what it has published, it publishes that again.
         if let LinkCommand::Submit(submission) = &command
-            && let Some(room) = self.rooms.get_mut(&submission.room).filter(|_| submission.shown)
+            && let Some(room) = self.rooms.by_name.get_mut(&submission.room).filter(|_| submission.shown)
         {
             room.seen.insert(submission.serial);
         }

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::command::{hex, keys_of};
 use super::queue::{ConfirmedChange, IfUnreceived, Submission, Withdrawal};
-use super::rooms::Following;
 use super::{Backplane, LinkAction, LinkCommand, RedisConnection, Stage, connections, entry, forward};
 use crate::codec::resp;
 use crate::protocol::{
@@ -39,7 +38,7 @@ impl Backplane {
     /// Withdraws a change unless Redis may have it.
     pub fn withdraw(&mut self, room: &RoomName, ticket: u64) -> Withdrawal {
         let outcome = self.queue.withdraw(ticket);
-        if let Some(room) = self.rooms.get_mut(room).filter(|_| outcome == Withdrawal::Withdrawn) {
+        if let Some(room) = self.rooms.by_name.get_mut(room).filter(|_| outcome == Withdrawal::Withdrawn) {
             room.seen.remove(&ticket);
         }
         outcome
@@ -53,7 +52,7 @@ impl Backplane {
                     true => self.follow(&room, None, now.moment),
                     false => self.rooms.record_idle(&room, now.moment),
                 }
-                if let Some(room) = self.rooms.get_mut(&room) {
+                if let Some(room) = self.rooms.by_name.get_mut(&room) {
                     room.has_subscribers = has_subscribers;
                 }
             }
@@ -105,7 +104,7 @@ impl Backplane {
             match question {
                 Question::Room { room, members } => {
                     self.follow(&room, position, now.moment);
-                    if let Some(followed) = self.rooms.get_mut(&room) {
+                    if let Some(followed) = self.rooms.by_name.get_mut(&room) {
                         followed.waiting.push((ask, members));
                     }
                     self.ask_about(&room);
@@ -121,25 +120,9 @@ impl Backplane {
         }
     }
 
-    /// Drops the questions of a request. A name that it may have claimed is free again.
+    /// Drops the questions of a request. The caller releases a name that they may have claimed.
     pub fn forget(&mut self, asker: u64) {
-        let forgotten = self.asks.iter().find(|(_, ask)| ask.asker == asker);
-        // The questions may have been answered.
-        let Some((&forgotten, _)) = forgotten else {
-            return;
-        };
-        self.asks.remove(&forgotten);
-        let claimed = self.queue.iter().find_map(|command| match command {
-            LinkCommand::Ask { ask, question: Question::Claim { client, name, .. } }
-                if *ask == Some(forgotten) =>
-            {
-                Some((*client, keys_of(name)))
-            }
-            _ => None,
-        });
-        if let Some((client, keys)) = claimed {
-            self.release(client, keys);
-        }
+        self.asks.retain(|_, ask| ask.asker != asker);
     }
 
     /// Registers all clients of this process: the first call claims their names, and the second one sends their memberships.
@@ -194,6 +177,9 @@ impl Backplane {
             match command {
                 LinkCommand::Submit(submission) => self.deliver_now(*submission),
                 LinkCommand::Bury { .. } | LinkCommand::Record { .. } => self.push(command),
+                LinkCommand::Publish { if_unreceived: Some(if_unreceived), .. } => {
+                    self.handle_unreceived(if_unreceived);
+                }
                 _ => {}
             }
         }
@@ -228,7 +214,7 @@ impl Backplane {
 
     /// Delivers a change of this process that has no number yet. When it gets one, the members here are not sent it again.
     pub(super) fn deliver_unnumbered(&mut self, room: RoomName, change: Change, ticket: u64) {
-        if let Some(room) = self.rooms.get_mut(&room) {
+        if let Some(room) = self.rooms.by_name.get_mut(&room) {
             room.seen.insert(ticket);
         }
         let order = Order::Unnumbered;
@@ -330,7 +316,7 @@ impl Backplane {
 
     /// Asks for the members of a room for all questions that have waited until it is live.
     pub(super) fn ask_about(&mut self, name: &RoomName) {
-        let live = self.rooms.get_mut(name).filter(|room| matches!(room.state, Following::Live));
+        let live = self.rooms.by_name.get_mut(name).filter(|room| room.is_live());
         for (ask, members) in live.map(|room| mem::take(&mut room.waiting)).unwrap_or_default() {
             let question = Question::Who { room: name.clone(), max: members };
             self.push(LinkCommand::Ask { ask: Some(ask), question });
@@ -355,7 +341,7 @@ impl Backplane {
 
     /// Answers all questions without facts.
     fn answer_all(&mut self) {
-        self.rooms.iter_mut().for_each(|(_, room)| room.waiting.clear());
+        self.rooms.by_name.values_mut().for_each(|room| room.waiting.clear());
         for Ask { asker, .. } in mem::take(&mut self.asks).into_values() {
             self.actions.push_back(LinkAction::Answer { asker, facts: Facts::default() });
         }

@@ -186,9 +186,10 @@ impl LinkCommand {
         }
     }
 
-    /// Whether the registration of all names has the same effect.
+    /// Whether the registration of all names has the same effect. A release may follow the claim of a client that is gone, so it
+    /// has not.
     pub fn is_claim(&self) -> bool {
-        matches!(self, LinkCommand::Release { .. } | LinkCommand::Ask { ask: None, .. })
+        matches!(self, LinkCommand::Ask { ask: None, .. })
     }
 
     /// Whether the registration of all members has the same effect.
@@ -255,7 +256,8 @@ impl Queue {
         }
     }
 
-    /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded.
+    /// Adds a command of a client. If submissions exceed the limit, the oldest unsent messages are discarded. The newest is kept,
+    /// so a message of any length fits.
     pub fn push(&mut self, mut command: LinkCommand) {
         // Unsent losses of a room are merged. One that was sent keeps its count: Redis may have executed it, and executes no serial
         // number twice.
@@ -274,13 +276,14 @@ impl Queue {
         while self.submitted_bytes > self.max_bytes && self.shed_oldest() {}
     }
 
-    /// Replaces the oldest unsent message by a loss. Returns whether there was one.
+    /// Replaces the oldest unsent message by a loss, unless it is the newest too. Returns whether there was one.
     fn shed_oldest(&mut self) -> bool {
         let can_be_shed =
             |command: &LinkCommand| matches!(command, LinkCommand::Submit(it) if it.can_be_shed());
-        let index = self.clients.iter().position(can_be_shed);
+        let mut indices = (0..self.clients.len()).filter(|index| can_be_shed(&self.clients[*index]));
+        let oldest = indices.next().filter(|_| indices.next().is_some());
         let Some((index, LinkCommand::Submit(submission))) =
-            index.and_then(|index| Some((index, self.clients.remove(index)?)))
+            oldest.and_then(|index| Some((index, self.clients.remove(index)?)))
         else {
             return false;
         };

@@ -89,7 +89,7 @@ impl Backplane {
             }
             Incoming::Subscribed(channel) => {
                 if let Some(room) = self.room_of(&channel) {
-                    self.record_subscribed(&room);
+                    self.begin_reading(&room, None);
                 }
             }
             Incoming::Message { channel, payload } => match self.room_of(&channel) {
@@ -210,7 +210,7 @@ impl Backplane {
             self.counts.published += 1;
         }
         let ticket = submission.serial;
-        let followed = self.rooms.get(&submission.room);
+        let followed = self.rooms.by_name.get(&submission.room);
         let (is_followed, is_live) = (followed.is_some(), followed.is_some_and(FollowedRoom::is_live));
         // Unpublished changes don't come back by the subscription.
         let unpublished = match submission.change.clone() {
@@ -320,7 +320,7 @@ impl Backplane {
                 RemoteEvent::Undelivered { by: by.parse().ok()?, to: Name::of_remote(to)? }
             }
             "taken" => {
-                let [client, _, name] = rest.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
+                let (client, name) = rest.split_once(' ')?;
                 let (client, name) = (client.parse().ok()?, Name::of_remote(name)?);
                 RemoteEvent::NameLost { client, name, to_account: true }
             }

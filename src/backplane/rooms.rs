@@ -49,7 +49,7 @@ pub enum Following {
 
 #[derive(Debug, Default)]
 pub struct FollowedRooms {
-    rooms: BTreeMap<RoomName, FollowedRoom>,
+    pub by_name: BTreeMap<RoomName, FollowedRoom>,
     /// Rooms that may be without subscribers, and when to check them.
     idle_checks: VecDeque<(Moment, RoomName)>,
     /// Memory of all payloads that wait.
@@ -76,9 +76,9 @@ impl FollowedRoom {
 impl FollowedRooms {
     /// Begins to follow a room. Returns whether that is new.
     pub fn follow(&mut self, name: &RoomName, position: Option<RoomPosition>, now: Moment) -> bool {
-        let is_new = !self.rooms.contains_key(name);
+        let is_new = !self.by_name.contains_key(name);
         if is_new {
-            self.rooms.insert(name.clone(), FollowedRoom { position, ..FollowedRoom::default() });
+            self.by_name.insert(name.clone(), FollowedRoom { position, ..FollowedRoom::default() });
         }
         self.record_idle(name, now);
         is_new
@@ -87,7 +87,7 @@ impl FollowedRooms {
     /// Queues a check for subscribers.
     pub fn record_idle(&mut self, name: &RoomName, now: Moment) {
         // Without the room there is nothing to check.
-        if let Some(room) = self.rooms.get_mut(name) {
+        if let Some(room) = self.by_name.get_mut(name) {
             room.idle_since = now;
             if !std::mem::replace(&mut room.is_check_queued, true) {
                 self.idle_checks.push_back((now + UNFOLLOW_AFTER, name.clone()));
@@ -97,34 +97,15 @@ impl FollowedRooms {
 
     /// Keeps a payload until the room is read.
     pub fn hold(&mut self, name: &RoomName, raw: Vec<u8>) {
-        if let Some(FollowedRoom { state: Following::Reading { held, .. }, .. }) = self.rooms.get_mut(name) {
+        if let Some(FollowedRoom { state: Following::Reading { held, .. }, .. }) = self.by_name.get_mut(name)
+        {
             self.held_bytes += raw.len();
             held.push(raw);
         }
     }
 
-    pub fn get_mut(&mut self, name: &RoomName) -> Option<&mut FollowedRoom> {
-        self.rooms.get_mut(name)
-    }
-
-    pub fn get(&self, name: &RoomName) -> Option<&FollowedRoom> {
-        self.rooms.get(name)
-    }
-
-    pub fn names(&self) -> impl Iterator<Item = &RoomName> {
-        self.rooms.keys()
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&RoomName, &mut FollowedRoom)> {
-        self.rooms.iter_mut()
-    }
-
-    pub fn len(&self) -> usize {
-        self.rooms.len()
-    }
-
     pub fn are_live(&self) -> bool {
-        self.rooms.values().all(|room| matches!(room.state, Following::Live))
+        self.by_name.values().all(FollowedRoom::is_live)
     }
 
     /// The time to call [`FollowedRooms::expire`].
@@ -139,14 +120,14 @@ impl FollowedRooms {
             self.idle_checks.front().filter(|(due, _)| is_surplus || *due <= now)?;
             let (_, name) = self.idle_checks.pop_front()?;
             // A room with a queued check is never removed.
-            let room = self.rooms.get_mut(&name)?;
+            let room = self.by_name.get_mut(&name)?;
             room.is_check_queued = !room.has_subscribers;
             if room.has_subscribers {
                 continue;
             }
             let is_idle = is_surplus || now.since(room.idle_since) >= UNFOLLOW_AFTER;
             if room.waiting.is_empty() && is_idle {
-                self.rooms.remove(&name);
+                self.by_name.remove(&name);
                 return Some(name);
             }
             self.idle_checks.push_back((now + UNFOLLOW_AFTER, name));

@@ -39,7 +39,7 @@ impl Chat {
             RemoteEvent::Discarded { room, id } => {
                 // It may have been shown to nobody.
                 let room = self.rooms.find(&room).and_then(|room| self.rooms.get_mut(room));
-                room.into_iter().for_each(|room| room.remove_unnumbered(id));
+                room.into_iter().for_each(|room| room.discard_unnumbered(id));
             }
             RemoteEvent::Unfollowed { room } => {
                 if let Some(id) = self.rooms.find(&room) {

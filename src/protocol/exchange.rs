@@ -210,7 +210,7 @@ pub enum RemoteEvent {
         missed: Gap,
         topic: Option<(Option<Name>, Option<Text>)>,
     },
-    /// A message of this process waits for Redis no more, and neither do those before it.
+    /// A message of this process waits for Redis no more.
     Discarded { room: RoomName, id: MessageId },
     /// This process does not follow the room any more.
     Unfollowed { room: RoomName },

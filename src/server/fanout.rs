@@ -16,13 +16,13 @@ mod batch;
 use std::rc::Rc;
 
 use super::Server;
-use super::questions::Then;
+use super::questions::{Answers, Then};
 use crate::arena::{Arena, Frame};
 use crate::chat::{Chat, ClientId, Effect, Except, Placed, RoomId};
 use crate::codec::{self, Tag};
 use crate::connection::{Priority, Pushed, Readiness, Schedule, State};
 use crate::net::{Net, Token};
-use crate::protocol::{CloseReason, Dialect, Event, Facts, Problem, RemoteEvent, Request};
+use crate::protocol::{CloseReason, Dialect, Event, Problem, RemoteEvent, Request};
 use crate::text::RoomName;
 use crate::time::Now;
 
@@ -132,29 +132,29 @@ impl<N: Net> Server<N> {
         request: Result<Request, Problem>,
         tag: Option<Tag>,
     ) {
-        let mut questions = Vec::new();
-        let (request, tag, facts) = match request {
+        let (request, tag, answers) = match request {
             Ok(request) if self.has_link() => {
-                questions = self.fanout.chat().questions(token.into(), &request, self.now);
-                match self.answers(token, &questions, Then::Request(request, tag)) {
-                    Some((facts, Then::Request(request, tag))) => (Ok(request), tag, facts),
+                let questions = self.fanout.chat().questions(token.into(), &request, self.now);
+                match self.answers(token, questions, Then::Request(request, tag)) {
+                    Some((answers, Then::Request(request, tag))) => (Ok(request), tag, answers),
                     _ => return,
                 }
             }
-            request => (request, tag, Facts::default()),
+            request => (request, tag, Answers::default()),
         };
         let continues_batch = continues_batch(&request);
-        let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
-            chat.handle(token.into(), request, (now, &facts), effects);
-        };
-        self.on_behalf_of(token, tag, |server| match continues_batch {
-            true => server.call_chat_keeping_batch(call),
-            false => server.call_chat(call),
+        self.use_answers(token, answers, |server, facts| {
+            let call = |chat: &mut Chat, now, effects: &mut Vec<Effect>| {
+                chat.handle(token.into(), request, (now, facts), effects);
+            };
+            server.on_behalf_of(token, tag, |server| match continues_batch {
+                true => server.call_chat_keeping_batch(call),
+                false => server.call_chat(call),
+            });
         });
         if !continues_batch {
             self.record_catching_up(token);
         }
-        self.release_unused_claims(token, &questions, &facts);
     }
 
     /// Replies to a request that the chat does not handle.

@@ -79,19 +79,19 @@ impl<N: Net> Server<N> {
                 } else {
                     Vec::new()
                 };
-                let Some((facts, _)) = self.answers(token, &questions, Then::Http(request)) else {
+                let Some((answers, _)) = self.answers(token, questions, Then::Http(request)) else {
                     return;
                 };
-                match action {
+                self.use_answers(token, answers, |server, facts| match action {
                     HttpAction::Enter { response, arrival } => {
                         let arrival = Self::with_login(arrival, authentication);
-                        match self.refusal(token, &arrival, &facts) {
-                            None => self.enter(token, &response, form.origin.as_deref(), arrival),
-                            Some(refusal) => self.respond_in(token, &refusal, &form),
+                        match server.refusal(token, &arrival, facts) {
+                            None => server.enter(token, &response, form.origin.as_deref(), arrival),
+                            Some(refusal) => server.respond_in(token, &refusal, &form),
                         }
                     }
-                    action => self.execute(token, action, (&authentication.identity(), &facts), form),
-                }
+                    action => server.execute(token, action, (&authentication.identity(), facts), form),
+                });
             }
             Err(response) => self.respond_in(token, &response, &form),
         }

@@ -16,7 +16,6 @@ use crate::inbox::READ_BYTES;
 use crate::net::{ConnectTarget, Net, Token};
 use crate::protocol::RemoteEvent;
 use crate::sparse::Sparse;
-use crate::time::Moment;
 
 /// The first slot of the link. The roster never has that many.
 const FIRST_SLOT: u32 = 1 << 31;
@@ -77,11 +76,6 @@ impl<S> RedisLink<S> {
     pub fn has_work(&self) -> bool {
         self.resolved
             || self.sockets.iter().flatten().any(|socket| socket.ready.contains(Readiness::READABLE))
-    }
-
-    /// The next deadline.
-    pub fn next_timeout(&self) -> Option<Moment> {
-        self.backplane.next_timeout()
     }
 }
 
@@ -183,6 +177,8 @@ impl<N: Net> Server<N> {
                 LinkAction::Disconnect => link.sockets = None,
                 LinkAction::Deliver(event) => self.handle_remote_event(event),
                 LinkAction::Register => {
+                    // Names that were given and not taken yet are not registered, so they are claimed again.
+                    link.asked.retain(|asked| !asked.is_answered());
                     link.backplane.register(&self.fanout.chat().presences());
                 }
                 LinkAction::ReadTable => {

@@ -34,7 +34,7 @@ impl<N: Net> Server<N> {
             self.scratch.consume(bytes);
             return Ok(input);
         };
-        if !self.require_answers_for(token, request) {
+        if !self.require_answers_for(token, naming, request) {
             return Err(NextStep::Stop);
         }
         let followed = line::has_more_input(inbox.unfinished.as_deref(), &self.scratch.unused()[bytes..]);
@@ -101,17 +101,24 @@ impl<N: Net> Server<N> {
 
     /// Returns whether the answers of other processes are here that decide about a line of a client without a name. If not, asks
     /// the questions, and the line is decoded again then. The client may enter as a guest too.
-    fn require_answers_for(&mut self, token: Token, request: &Result<Request, Problem>) -> bool {
+    fn require_answers_for(
+        &mut self,
+        token: Token,
+        naming: Naming,
+        request: &Result<Request, Problem>,
+    ) -> bool {
         if !self.has_link() {
             return true;
         }
         let (chat, id) = (self.fanout.chat(), token.into());
-        let own = request.as_ref().map_or(Vec::new(), |request| chat.questions(id, request, self.now));
+        // A client that was not asked for a name enters as a guest first.
+        let request = request.as_ref().ok().filter(|_| naming != Naming::Unasked);
+        let own = request.map_or(Vec::new(), |request| chat.questions(id, request, self.now));
         let questions = match own.is_empty() {
             true => chat.questions(id, &Request::StayGuest, self.now),
             false => own,
         };
-        self.require_answers(token, &questions, Then::Decode)
+        self.require_answers(token, questions, Then::Decode)
     }
 
     /// Handles the silence of a client that waits for the server: it enters, or its line is handled as an answer.
@@ -136,7 +143,7 @@ impl<N: Net> Server<N> {
             true => self.fanout.chat().questions(token.into(), &Request::StayGuest, self.now),
             false => Vec::new(),
         };
-        if self.require_answers(token, &questions, Then::Silence) {
+        if self.require_answers(token, questions, Then::Silence) {
             self.enter_as_guest(token);
         }
     }
@@ -144,10 +151,12 @@ impl<N: Net> Server<N> {
     /// Gives a client a guest name, as an empty line does.
     fn enter_as_guest(&mut self, token: Token) {
         let id = token.into();
-        let facts = self.take_answers(token);
-        self.call_chat(|chat, now, effects| match chat.name(id) {
-            Some(_) => chat.handle(id, Ok(Request::StayGuest), (now, &facts), effects),
-            None => chat.connect(id, token.serial, (now, &facts), effects),
+        let answers = self.take_answers(token);
+        self.use_answers(token, answers, |server, facts| {
+            server.call_chat(|chat, now, effects| match chat.name(id) {
+                Some(_) => chat.handle(id, Ok(Request::StayGuest), (now, facts), effects),
+                None => chat.connect(id, token.serial, (now, facts), effects),
+            });
         });
         // The chat has asked for a name if guests may not enter, or may not any more.
         let asked = self.roster.live_mut(token).filter(|c| c.state() == State::Naming(Naming::Unasked));

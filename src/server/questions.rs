@@ -24,6 +24,15 @@ pub enum Then {
     Enter(Box<Arrival>),
 }
 
+/// Answers that a request is about to use, with their questions. Only `use_answers` reads them, so no name stays claimed for a client
+/// that does not take it.
+#[must_use]
+#[derive(Debug, Default)]
+pub struct Answers {
+    questions: Vec<Question>,
+    facts: Facts,
+}
+
 /// The questions of a connection.
 #[derive(Debug)]
 pub struct Asked {
@@ -32,6 +41,12 @@ pub struct Asked {
     /// `None` until they are answered.
     facts: Option<Facts>,
     then: Then,
+}
+
+impl Asked {
+    pub fn is_answered(&self) -> bool {
+        self.facts.is_some()
+    }
 }
 
 /// The number of a connection for the link.
@@ -46,11 +61,12 @@ impl<N: Net> Server<N> {
             true => self.fanout.chat().questions_of_arrival(token.serial, &arrival),
             false => Vec::new(),
         };
-        if let Some((facts, Then::Enter(arrival))) = self.answers(token, &questions, Then::Enter(arrival)) {
-            self.call_chat_for(token, None, |chat, now, effects| {
-                chat.enter(token.into(), token.serial, *arrival, (now, &facts), effects);
+        if let Some((answers, Then::Enter(arrival))) = self.answers(token, questions, Then::Enter(arrival)) {
+            self.use_answers(token, answers, |server, facts| {
+                server.call_chat_for(token, None, |chat, now, effects| {
+                    chat.enter(token.into(), token.serial, *arrival, (now, facts), effects);
+                });
             });
-            self.release_unused_claims(token, &questions, &facts);
             self.record_catching_up(token);
         }
     }
@@ -64,30 +80,29 @@ impl<N: Net> Server<N> {
     pub(super) fn answers(
         &mut self,
         token: Token,
-        questions: &[Question],
+        questions: Vec<Question>,
         then: Then,
-    ) -> Option<(Facts, Then)> {
+    ) -> Option<(Answers, Then)> {
+        if self.has_answers(token, &questions) {
+            return Some((self.take_answers(token), then));
+        }
+        self.forget_questions(token);
         if questions.is_empty() || self.link.is_none() {
-            return Some((Facts::default(), then));
+            return Some((Answers::default(), then));
         }
-        if let Some(Asked { questions: asked, facts: Some(facts), .. }) = self.take_asked(token) {
-            if asked == questions {
-                return Some((facts, then));
-            }
-            self.release_unused_claims(token, &asked, &facts);
-        }
-        self.ask(token, questions.to_vec(), then);
+        self.ask(token, questions, then);
         None
+    }
+
+    fn has_answers(&self, token: Token, questions: &[Question]) -> bool {
+        let found = self.link.as_ref().and_then(|link| link.asked.get(token.slot));
+        found.is_some_and(|it| it.token == token && it.facts.is_some() && it.questions == questions)
     }
 
     /// Returns whether the questions are answered, and asks them if not. The answers stay for the request in the input, which is
     /// decoded again then.
-    pub(super) fn require_answers(&mut self, token: Token, questions: &[Question], then: Then) -> bool {
-        let found = self.link.as_ref().and_then(|link| link.asked.get(token.slot));
-        let is_answered = found.is_some_and(|asked| {
-            asked.token == token && asked.facts.is_some() && asked.questions == questions
-        });
-        is_answered || self.answers(token, questions, then).is_some()
+    pub(super) fn require_answers(&mut self, token: Token, questions: Vec<Question>, then: Then) -> bool {
+        self.has_answers(token, &questions) || self.answers(token, questions, then).is_some()
     }
 
     /// The answers to what a connection has asked.
@@ -96,8 +111,22 @@ impl<N: Net> Server<N> {
     }
 
     /// Takes the answers to whatever a connection has asked.
-    pub(super) fn take_answers(&mut self, token: Token) -> Facts {
-        self.take_asked(token).and_then(|asked| asked.facts).unwrap_or_default()
+    pub(super) fn take_answers(&mut self, token: Token) -> Answers {
+        let asked = self.take_asked(token);
+        let answers =
+            |Asked { questions, facts, .. }| Answers { questions, facts: facts.unwrap_or_default() };
+        asked.map_or_else(Answers::default, answers)
+    }
+
+    /// Has a request use its answers. Names that were claimed for the client and that it has not taken are free again then.
+    pub(super) fn use_answers(
+        &mut self,
+        token: Token,
+        answers: Answers,
+        act: impl FnOnce(&mut Self, &Facts),
+    ) {
+        act(self, &answers.facts);
+        self.release_unused_claims(token, answers);
     }
 
     fn ask(&mut self, token: Token, questions: Vec<Question>, then: Then) {
@@ -170,16 +199,15 @@ impl<N: Net> Server<N> {
     }
 
     /// Gives names back that were claimed for a client and that it has not taken.
-    pub(super) fn release_unused_claims(&mut self, token: Token, questions: &[Question], facts: &Facts) {
+    fn release_unused_claims(&mut self, token: Token, Answers { questions, facts }: Answers) {
         // Another client has the name, so nothing was claimed.
         if facts.holder.is_some() {
             return;
         }
         for question in questions {
-            if let Question::Claim { client, name, .. } = question
-                && self.name_of(token) != Some(name)
+            if let Question::Claim { client, name: old, .. } = question
+                && self.name_of(token) != Some(&old)
             {
-                let (client, old) = (*client, name.clone());
                 let event = match self.name_of(token).cloned() {
                     Some(name) => LocalEvent::Named { client, name, old: Some(old), is_account: false },
                     None => LocalEvent::Gone { client, name: old },
@@ -195,15 +223,13 @@ impl<N: Net> Server<N> {
         chat.name(id).filter(|_| !chat.is_unnamed(id))
     }
 
-    /// Forgets the questions of a connection that ends.
+    /// Forgets the questions of a connection that ends or asks others.
     pub(super) fn forget_questions(&mut self, token: Token) {
-        let Some(asked) = self.take_asked(token) else {
-            return;
-        };
-        if let Some(link) = &mut self.link {
+        let answers = self.take_answers(token);
+        if let Some(link) = self.link.as_mut().filter(|_| !answers.questions.is_empty()) {
             link.backplane.forget(asker_of(token));
         }
-        self.release_unused_claims(token, &asked.questions, &asked.facts.unwrap_or_default());
+        self.release_unused_claims(token, answers);
     }
 
     pub(super) fn share(&mut self, event: LocalEvent) {

@@ -775,12 +775,12 @@ fn request_of_a_connection_that_has_ended_is_not_forwarded() {
 }
 
 #[test]
-fn forgotten_claim_is_released() {
+fn answer_to_a_forgotten_question_is_dropped() {
     let mut rig = Rig::up("");
     let claim = Question::Claim { client: 3, name: name("ann"), over: ClaimOver::Nobody, is_account: false };
     rig.backplane.ask(7, vec![(claim, None)], rig.now);
     rig.backplane.forget(7);
-    assert_eq!(rig.command_names(), ["claim", "release"]);
+    assert_eq!(rig.command_names(), ["claim"]);
     rig.answer(&bulk(""));
     assert_eq!(rig.actions(), []);
 }
@@ -829,8 +829,8 @@ fn private_messages_go_by_the_channel_of_the_process() {
     );
     assert_eq!(rig.payload(own, "chinwag undelivered 3 bo"), undelivered);
     let lost = RemoteEvent::NameLost { client: 3, name: name("ann"), to_account: true };
-    assert_eq!(rig.payload(own, "chinwag taken 3 0 ann"), [lost]);
-    for bad in ["hi", "chinwag sing", "chinwag taken x 0 ann", "chinwag private {}"] {
+    assert_eq!(rig.payload(own, "chinwag taken 3 ann"), [lost]);
+    for bad in ["hi", "chinwag sing", "chinwag taken x ann", "chinwag private {}"] {
         assert_eq!(rig.payload(own, bad), [], "{bad}");
     }
     assert_eq!(rig.backplane.counts().ignored, 4);

@@ -1,10 +1,11 @@
 //! The deadlines of the link.
 
-use chinwag::backplane::{LinkAction, RedisConnection};
+use chinwag::backplane::{Backplane, LinkAction, RedisConnection};
+use chinwag::config::Config;
 use chinwag::net::ConnectTarget;
 use chinwag::protocol::RemoteEvent;
 
-use crate::link::{Rig, address, message_of};
+use crate::link::{OTHER, PROCESS, Rig, address, message_of};
 
 #[test]
 fn error_at_the_login_ends_the_session() {
@@ -87,4 +88,35 @@ fn outage_is_announced_only_after_a_second() {
         rig.after_millis(2_000);
         assert!(!contains(&rig.actions(), RemoteEvent::Disconnected));
     }
+}
+
+#[test]
+fn output_that_an_attempt_has_not_written_is_not_part_of_the_next_one() {
+    let mut rig = Rig::new("--redis-timeout 2s");
+    let output = |rig: &mut Rig| RedisConnection::BOTH.map(|link| rig.backplane.output(link).clone());
+    rig.open();
+    let first = output(&mut rig);
+    rig.after_millis(2_000);
+    assert!(rig.actions().contains(&LinkAction::Disconnect));
+    rig.open();
+    assert_eq!(output(&mut rig), first);
+    assert!(first.iter().all(|bytes| bytes.ends_with(b"PING\r\n")));
+}
+
+#[test]
+fn two_processes_that_lose_redis_at_the_same_time_try_again_at_different_times() {
+    let pauses = [PROCESS, OTHER].map(|process| {
+        let mut rig = Rig::new("");
+        let config = Config::from_flags("--redis redis://localhost");
+        rig.backplane = Backplane::new(&config, config.redis.clone().unwrap(), process, rig.now);
+        let pauses = (0..7).map(|_| {
+            let begun = rig.now.moment;
+            rig.open();
+            rig.backplane.handle_broken("refused", rig.now);
+            rig.now.moment.since(begun)
+        });
+        // The first attempt is made at once.
+        pauses.skip(1).collect::<Vec<_>>()
+    });
+    assert!(pauses[0].iter().zip(&pauses[1]).all(|(one, other)| one != other), "{pauses:?}");
 }

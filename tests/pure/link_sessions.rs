@@ -9,7 +9,7 @@ use chinwag::protocol::{ForwardedRequest, Holder, LocalEvent, Order, Question, R
 use chinwag::text::RoomName;
 
 use crate::link::{
-    EPOCH, OTHER, PROCESS, Rig, address, array, bulk, changed, entry, events, message_of, synced,
+    EPOCH, OTHER, PROCESS, Rig, address, array, bulk, changed, entry, events, joined, message_of, synced,
 };
 use crate::words::{name, room, text, typed};
 
@@ -302,6 +302,20 @@ fn sender_of_a_private_message_is_told_once_that_it_was_not_delivered() {
         assert!(rig.backplane.is_up());
         assert!(!events(rig.actions()).contains(&undelivered()));
     }
+}
+
+#[test]
+fn sender_is_told_of_a_private_message_that_waited_until_the_link_counted_as_down() {
+    let mut rig = Rig::up("");
+    rig.after_millis(4_000);
+    rig.receive(RedisConnection::Subscriptions, PONG);
+    assert_eq!(rig.command_names(), ["heartbeat"]);
+    rig.backplane.share(private("hi"), rig.now);
+    // The lease has ended, so the message waits for the next one.
+    rig.answer(&array(&[":0"]));
+    assert_eq!(rig.command_names(), ["hello"]);
+    rig.after_millis(1_000);
+    assert_eq!(events(rig.actions()), [RemoteEvent::Disconnected, undelivered()]);
 }
 
 #[test]
@@ -703,4 +717,44 @@ fn publisher_of_a_message_that_was_trimmed_meanwhile_is_answered() {
         let shown = changed(PROCESS, ticket, "hi", Order::Unnumbered);
         assert_eq!(delivered.iter().filter(|event| **event == shown).count(), 1, "{delivered:?}");
     }
+}
+
+#[test]
+fn confirmed_join_is_shown_when_the_session_ends_before_it_comes_back() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 0);
+    let ticket = rig.backplane.submit(room("lobby"), joined(1));
+    assert_eq!(rig.command_names(), ["enter"]);
+    rig.answer(&array(&[":2", ":1"]));
+    rig.actions();
+    rig.backplane.handle_broken("test", rig.now);
+    let (room, change, order) = (room("lobby"), joined(1), Order::Unnumbered);
+    assert_eq!(events(rig.actions()), [RemoteEvent::Changed { room, change, order, ticket: Some(ticket) }]);
+}
+
+#[test]
+fn message_that_has_come_back_is_not_shown_again_when_the_link_counts_as_down() {
+    let mut rig = Rig::up("");
+    rig.follow("lobby", 0);
+    let ticket = rig.submit("hi");
+    rig.commands();
+    rig.answer(":1\r\n");
+    rig.actions();
+    let payload = format!("chinwag 1 {EPOCH} - {}", entry(PROCESS, ticket, "hi"));
+    assert_eq!(rig.payload("lobby", &payload), [changed(PROCESS, ticket, "hi", Order::At(1))]);
+    assert_eq!(events(rig.disconnect()), [RemoteEvent::Disconnected]);
+}
+
+#[test]
+fn next_session_subscribes_to_all_rooms_however_many_there_are() {
+    const ROOMS: usize = 1_200;
+    let mut rig = Rig::up("");
+    for number in 0..ROOMS {
+        let event = LocalEvent::Subscribed { room: room(&format!("r{number}")), has_subscribers: true };
+        rig.backplane.share(event, rig.now);
+    }
+    rig.reconnect();
+    rig.settle();
+    assert!(rig.backplane.is_up());
+    assert_eq!(rig.backplane.state().subscriptions, ROOMS);
 }

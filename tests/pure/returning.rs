@@ -61,7 +61,8 @@ impl Lobby {
             Effect::Reply(BOB, Event::Position { position, .. })
             | Effect::Announce { event: Event::Position { position, .. }, .. } => Some(At(position.seq)),
             Effect::Reply(BOB, Event::YouJoined { seq, .. }) => Some(Joined(seq)),
-            Effect::Reply(BOB, Event::Welcome { .. })
+            Effect::Reply(BOB, Event::Welcome { .. } | Event::Disconnected)
+            | Effect::SendToAll(Event::Disconnected)
             | Effect::Announce { event: Event::Joined { .. } | Event::Left { .. }, .. }
             | Effect::Report(LocalEvent::Named { .. } | LocalEvent::Gone { .. }) => None,
             Effect::Report(LocalEvent::Subscribed { has_subscribers: any, .. }) => Some(Ears(any)),
@@ -202,16 +203,24 @@ fn tab_is_a_member_at_once_and_is_sent_batches_up_to_the_end() {
 
 #[test]
 fn tab_gets_what_is_left_after_a_position_that_the_room_has_not_reached() {
-    for (position, expected) in [
-        (Position { epoch: OTHER, seq: 1 }, vec![Gap(None), Said(1), Said(2), At(2)]),
-        (Position { epoch: OWN, seq: 3 }, vec![Gap(None), Said(1), Said(2), At(2)]),
-        (Position { epoch: OWN, seq: u64::MAX }, vec![Gap(None), Said(1), Said(2), At(2)]),
-        (Position { epoch: OWN, seq: 2 }, vec![At(2)]),
-        (Position { epoch: OWN, seq: 0 }, vec![Said(1), Said(2), At(2)]),
+    let all = || vec![Gap(None), Said(1), Said(2), At(2)];
+    for (position, is_disconnected, expected) in [
+        (Position { epoch: OTHER, seq: 1 }, false, all()),
+        (Position { epoch: OTHER, seq: 1 }, true, all()),
+        (Position { epoch: OTHER, seq: 3 }, true, all()),
+        (Position { epoch: OWN, seq: 3 }, false, all()),
+        // It has read more at another process.
+        (Position { epoch: OWN, seq: 3 }, true, vec![]),
+        (Position { epoch: OWN, seq: u64::MAX }, false, all()),
+        (Position { epoch: OWN, seq: 2 }, false, vec![At(2)]),
+        (Position { epoch: OWN, seq: 0 }, false, vec![Said(1), Said(2), At(2)]),
     ] {
         let mut lobby = Lobby::new("", 2);
+        if is_disconnected {
+            lobby.run(|chat, now, effects| chat.apply_remote(RemoteEvent::Disconnected, now, effects));
+        }
         assert_eq!(lobby.opens(position), [Ears(true), Joined(2)]);
-        assert_eq!(lobby.goes_on(), expected, "{position}");
+        assert_eq!(lobby.goes_on(), expected, "{position} {is_disconnected}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The log has a line for each connect and disconnect, and none for messages.
 
-use crate::harness::Server;
+use crate::harness::{Launch, Server};
 
 /// Returns a line without its time.
 fn said(line: &str) -> &str {
@@ -72,4 +72,13 @@ fn log_can_be_turned_off() {
     let server = Server::start("--log off");
     server.join("ann");
     assert_eq!(server.stop(), "");
+}
+
+#[test]
+fn level_is_that_of_rust_log_unless_there_is_a_flag() {
+    for (flags, silent) in [("", true), ("--log info", false)] {
+        let server = Launch::new(flags).env("RUST_LOG", "off").with_listeners().start();
+        server.join("ann");
+        assert_eq!(server.stop().is_empty(), silent, "{flags}");
+    }
 }

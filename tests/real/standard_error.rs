@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 
 use rustix::io::ioctl_fionbio;
+use rustix::process::Signal;
 
 use crate::harness::{Launch, Server, eventually};
 
@@ -58,6 +59,29 @@ fn fault_19_chat_works_with_standard_error_a_full_pipe() {
     });
     let lost: usize = line.rsplit('=').next().unwrap().parse().unwrap();
     assert!(lost > 100, "{line}");
+    server.stop();
+}
+
+#[test]
+fn fault_19_lost_lines_are_counted_in_a_log_of_errors_alone_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("chinwag.toml");
+    std::fs::write(&file, "").unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    fill(&mut writer);
+    let flags = format!("--log error --config {}", file.display());
+    let server = Launch::new(&flags).stderr(writer).with_listeners().start();
+    // A file that can't be read is an error.
+    std::fs::write(&file, "?").unwrap();
+    server.signal(Signal::HUP);
+    // The signal was handled before these.
+    (0..3).for_each(|number| drop(server.join(&format!("ann{number}"))));
+    server.log.follow(reader);
+    let line = eventually("the log to go on", || {
+        server.signal(Signal::HUP);
+        server.log.text().lines().find(|line| line.contains("lost_lines=")).map(String::from)
+    });
+    assert!(line.contains("ERROR"), "{line}");
     server.stop();
 }
 

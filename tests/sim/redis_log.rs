@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chinwag::net::Signal;
+
 use crate::cluster::Cluster;
 use crate::log_lines::{capture, end_capture, lines};
 
@@ -68,5 +70,42 @@ fn reasons_of_an_outage_are_logged_up_to_32() {
     end_capture();
     cluster.redis.refuse("SCRIPT", None);
     cluster.pass(5 * SECOND);
+    cluster.end();
+}
+
+#[test]
+fn messages_that_redis_has_not_confirmed_at_the_end_are_counted() {
+    let mut cluster = Cluster::new(1, "--grace 4s");
+    let ann = cluster.join(0, "ann");
+    cluster.set_redis_down(true, true);
+    cluster.say(ann, "one");
+    cluster.say(ann, "two");
+    cluster.run();
+    let stage = cluster.stage(0);
+    stage.world().signal(Signal::Terminate);
+    stage.world().until_millis += 60_000;
+    capture();
+    stage.server.run(|| {}).expect("an end");
+    let ended = "WARN ended before redis confirmed all messages, other servers may miss some messages=2";
+    assert_eq!(lines("ended"), [ended]);
+    end_capture();
+}
+
+#[test]
+fn change_that_redis_keeps_is_not_logged_as_unsaved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    // The token is `a`.
+    let digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+    std::fs::write(&file, format!("[accounts.ann]\nrole = \"admin\"\ntoken = \"sha256:{digest}\"\n"))
+        .expect("a file");
+    let mut cluster = Cluster::new(1, &format!("--config {}", file.display()));
+    let ann = cluster.connect(0, "/login ann a");
+    cluster.run();
+    cluster.unread(ann);
+    capture();
+    cluster.ask(ann, "/ban 192.0.2.1 7d", &["-- 192.0.2.1 is banned for 7 days"]);
+    assert_eq!(lines("change"), [""; 0]);
+    end_capture();
     cluster.end();
 }

@@ -7,6 +7,7 @@ use chinwag::net::Signal;
 
 use crate::cluster::{Cluster, Guest};
 use crate::socket::handshake;
+use crate::stage::WIDE;
 use crate::web::get;
 use crate::world::Weather;
 
@@ -31,6 +32,15 @@ fn while_stalled(cluster: &mut Cluster, act: impl FnOnce(&mut Cluster)) {
     cluster.run();
     cluster.redis.set_stalled(false, millis);
     cluster.run();
+}
+
+/// The names that are claimed in Redis, sorted.
+fn claimed_names(cluster: &Cluster) -> Vec<String> {
+    let claims = cluster.claims();
+    let names = claims.iter().filter_map(|claim| claim.splitn(4, ' ').nth(3));
+    let mut names: Vec<String> = names.map(String::from).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The names of all clients of all processes that look like `ann`.
@@ -235,6 +245,120 @@ fn name_that_is_claimed_and_not_used_is_free_again() {
 }
 
 #[test]
+fn name_claimed_for_a_client_that_enters_as_a_guest_is_free_again() {
+    for (behind, ends) in [("", true), ("\nyo\n", false), ("\nyo\n", true), ("\n\n", false)] {
+        let mut cluster = Cluster::new(2, "");
+        let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        let script = cluster.connect(0, "ann");
+        cluster.pass(SECOND);
+        cluster.stage(0).send(script.wire, b"green");
+        cluster.pass(SECOND);
+        cluster.stage(0).send(script.wire, behind.as_bytes());
+        if ends {
+            cluster.stage(0).world().end(script.wire);
+        }
+        cluster.pass(SECOND);
+        let lines = cluster.unread(bob);
+        assert!(lines.iter().any(|line| line.ends_with(": green")), "{behind:?} {ends}: {lines:?}");
+        let names = claimed_names(&cluster);
+        assert!(!names.contains(&"green".into()), "{behind:?} {ends}: {names:?}");
+        assert_eq!(names.len(), if ends { 2 } else { 3 }, "{behind:?} {ends}: {names:?}");
+        cluster.ask(bob, "/nick green", &["-- you are now green"]);
+        cluster.end();
+    }
+}
+
+#[test]
+fn name_claimed_for_a_login_over_the_limit_is_free_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, ACCOUNT).expect("a file");
+    for flags in ["", "--guests"] {
+        let mut cluster = Cluster::new(2, &format!("{flags} --config {}", file.display()));
+        let try_token = |cluster: &mut Cluster, token: &str| {
+            let wire = cluster.stage(0).connect_from(Some("10.0.0.1"), WIDE);
+            cluster.run();
+            cluster.stage(0).say(wire, &format!("/login ann {token}"));
+            cluster.run();
+            cluster.stage(0).text(wire)
+        };
+        (0..5).for_each(|_| assert!(!try_token(&mut cluster, "x").contains("too many logins")));
+        assert!(try_token(&mut cluster, "a").contains("too many logins"), "{flags}");
+        let names = claimed_names(&cluster);
+        assert!(!names.contains(&"ann".into()), "{flags}: {names:?}");
+        cluster.end();
+    }
+}
+
+#[test]
+fn client_that_is_removed_before_redis_has_lost_its_data_leaves_no_claim() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, format!("{ACCOUNT}role = \"admin\"\n")).expect("a file");
+    let mut cluster = Cluster::new(2, &format!("--config {}", file.display()));
+    let (ann, bob) = (cluster.connect(0, "/login ann a"), cluster.join(0, "bob"));
+    cluster.pass(10 * SECOND);
+    // The claim waits for the next session, and so does the release.
+    cluster.set_redis_down(true, false);
+    cluster.say(bob, "/nick green");
+    cluster.run();
+    cluster.say(ann, "/kick bob");
+    cluster.run();
+    assert!(cluster.unread(ann).contains(&"-- bob was removed".into()));
+    cluster.set_redis_down(false, false);
+    cluster.pass(10 * SECOND);
+    assert_eq!(claimed_names(&cluster), ["ann"]);
+    cluster.end();
+}
+
+#[test]
+fn name_granted_before_redis_has_lost_its_data_is_claimed_again_before_it_is_given() {
+    let mut cluster = Cluster::new(2, "");
+    let (_ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    let slow = cluster.connect(0, "ann");
+    cluster.pass(10 * SECOND);
+    cluster.unread(slow);
+    // The line waits for silence, and Redis has given the name.
+    cluster.say(slow, "green");
+    cluster.run();
+    assert_eq!(claimed_names(&cluster), ["ann", "bob", "green"]);
+    cluster.expect(slow, &[]);
+    cluster.redis.flush_all();
+    let conn = cluster.conns(0)[0];
+    cluster.redis.kill(conn);
+    cluster.pass(SECOND);
+    let lines = cluster.unread(slow);
+    assert!(lines.len() == 1 && lines[0].starts_with("-- hello green. "), "{lines:?}");
+    cluster.pass(10 * SECOND);
+    cluster.unread(bob);
+    cluster.ask(bob, "/nick green", &["-- the name green is taken"]);
+    cluster.end();
+}
+
+#[test]
+fn names_given_while_redis_is_away_are_claimed_when_it_is_back_even_if_they_are_taken_later() {
+    let mut cluster = Cluster::new(2, "");
+    let _ann = cluster.join(0, "ann");
+    let slow: Vec<Guest> = (0..20).map(|_| cluster.connect(0, "ann")).collect();
+    cluster.pass(SECOND);
+    cluster.set_redis_down(true, true);
+    cluster.pass(2 * SECOND);
+    cluster.set_redis_down(false, true);
+    // Redis is back while at least one of them is silent.
+    for (number, slow) in slow.iter().enumerate() {
+        cluster.say(*slow, &format!("n{number}"));
+        cluster.pass(SECOND / 5);
+    }
+    cluster.pass(10 * SECOND);
+    let mut presences = cluster.stage(0).server.chat().presences();
+    presences.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+    let names: Vec<&str> = presences.iter().map(|presence| presence.name.as_str()).collect();
+    assert_eq!(names.len(), 21);
+    assert_eq!(claimed_names(&cluster), names);
+    cluster.end();
+}
+
+#[test]
 fn newer_login_at_another_process_takes_the_name_over_and_an_older_one_keeps_it() {
     for takeover in ["newer", "older"] {
         let folder = tempfile::tempdir().expect("a folder");
@@ -288,6 +412,30 @@ fn owner_of_an_account_takes_its_name_from_a_guest_of_a_process_without_that_acc
         assert_eq!(cluster.who(owner), ["ann", "guest-2"], "{takeover}");
         cluster.end();
     }
+}
+
+#[test]
+fn name_taken_over_while_the_link_of_its_process_is_broken_is_lost_when_the_link_is_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("chinwag.toml");
+    fs::write(&file, ACCOUNT).expect("a file");
+    let mut cluster = Cluster::new(1, "");
+    let knowing = cluster.start_with(&format!("--config {}", file.display()));
+    let guest = cluster.join(0, "ann");
+    let owner = cluster.join(knowing, "owner");
+    cluster.unread(guest);
+    // The notice of the loss is published while nobody receives it.
+    let conn = cluster.conns(0)[0];
+    cluster.redis.kill(conn);
+    cluster.say(owner, "/login ann a");
+    cluster.pass(10 * SECOND);
+    let lines = cluster.unread(guest);
+    assert!(lines.contains(&"-- somebody on another server has the name ann now".into()), "{lines:?}");
+    assert_eq!(cluster.who(owner), ["ann", "guest-2"]);
+    assert_eq!(claimed_names(&cluster), ["ann", "guest-2"]);
+    let sessions = cluster.counts(0).sessions;
+    assert_eq!(sessions, 2, "clients were not told of an outage");
+    cluster.end();
 }
 
 #[test]

@@ -219,6 +219,44 @@ fn http_message_that_is_not_kept_is_refused_and_shown_to_nobody() {
 }
 
 #[test]
+fn http_message_that_is_discarded_is_answered_at_once() {
+    let mut cluster = Cluster::new(1, "--redis-queue 64k");
+    cluster.set_redis_down(true, true);
+    let body = "a".repeat(10 * 1024);
+    let wires: Vec<_> = (0..10).map(|_| cluster.stage(0).connect_http()).collect();
+    for wire in &wires {
+        cluster.stage(0).send(*wire, post("/rooms/lobby/messages", "", &body).as_bytes());
+        cluster.run();
+    }
+    let answers: Vec<String> =
+        wires.iter().map(|wire| String::from_utf8_lossy(cluster.stage(0).raw(*wire)).into_owned()).collect();
+    let answered: Vec<bool> = answers.iter().map(|answer| !answer.is_empty()).collect();
+    assert_eq!(answered, [true, true, true, true, false, false, false, false, false, false]);
+    for answer in &answers[..4] {
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""not_kept""#), "{answer}");
+    }
+    cluster.set_redis_down(false, true);
+    cluster.pass(10 * SECOND);
+    cluster.end();
+}
+
+#[test]
+fn pipelined_request_behind_a_message_waits_for_its_answer() {
+    let mut cluster = Cluster::new(1, "");
+    set_stalled(&mut cluster, true);
+    let wire = cluster.stage(0).connect_http();
+    let requests = post("/rooms/lobby/messages", "", "x") + &get("/healthz");
+    cluster.stage(0).send(wire, requests.as_bytes());
+    cluster.run();
+    assert_eq!(cluster.stage(0).raw(wire), b"");
+    set_stalled(&mut cluster, false);
+    let answers = String::from_utf8_lossy(cluster.stage(0).raw(wire)).into_owned();
+    let statuses: Vec<&str> = answers.lines().filter(|line| line.starts_with("HTTP/1.1 ")).collect();
+    assert_eq!(statuses, ["HTTP/1.1 202 Accepted", "HTTP/1.1 200 OK"], "{answers}");
+    cluster.end();
+}
+
+#[test]
 fn http_message_that_redis_may_have_is_answered_as_not_confirmed_and_is_kept_once() {
     for has_arrived in [true, false] {
         let mut cluster = Cluster::new(2, "");

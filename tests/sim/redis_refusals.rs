@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::cluster::{Cluster, Guest};
 use crate::redis_faults::{CONNECTED, DISCONNECTED, Three};
+use crate::redis_itself::request;
 use crate::web::get;
 
 const SECOND: Duration = Duration::from_secs(1);
+const STREAM: &str = "chinwag:@stream:lobby";
 const STEP: Duration = Duration::from_millis(100);
 
 const READONLY: &str = "READONLY You can't write against a read only replica.";
@@ -360,4 +362,25 @@ fn private_message_that_is_refused_and_reported_does_not_arrive_later() {
     assert!(!lines.iter().any(|line| line.contains("psst")), "{lines:?}");
     three.expect_one_chat();
     three.cluster.end();
+}
+
+/// The guide says so.
+#[test]
+fn entry_that_another_program_has_appended_by_itself_takes_the_link_down_until_the_stream_is_deleted() {
+    let mut cluster = Cluster::new(2, "");
+    let guests = [cluster.join(0, "ann"), cluster.join(1, "bob")];
+    cluster.say(guests[0], "one");
+    cluster.run();
+    let (program, millis) = (cluster.redis.open(), cluster.millis());
+    let words = ["XADD", STREAM, "MAXLEN", "100", "2-1", "e", "hi"];
+    cluster.redis.receive(program, &request(words), millis);
+    cluster.say(guests[0], "two");
+    cluster.pass(10 * SECOND);
+    assert_eq!((cluster.link(0).up, cluster.link(1).up), (false, true));
+    cluster.redis.expire(STREAM);
+    cluster.pass(10 * SECOND);
+    assert_eq!((cluster.link(0).up, cluster.link(1).up), (true, true));
+    let lost = "-- messages from other servers may have been lost";
+    cluster.expect(guests[1], &["ann: one", lost, "ann: two"]);
+    cluster.end();
 }

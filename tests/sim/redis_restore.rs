@@ -92,6 +92,30 @@ fn clients_missing_from_an_older_copy_of_redis_are_listed_again() {
 }
 
 #[test]
+fn each_loss_of_clients_is_noticed_and_a_process_that_returns_later_is_announced() {
+    let mut cluster = Cluster::new(2, "");
+    let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+    for name in ["cy", "di"] {
+        cluster.pass(10 * SECOND);
+        let saved = cluster.redis.save();
+        let guest = cluster.join(0, name);
+        cluster.say(guest, "hi");
+        cluster.run();
+        cluster.redis.restore(&saved);
+        cluster.set_redis_down(false, true);
+        cluster.pass(15 * SECOND);
+        assert!(cluster.who(bob).contains(&name.into()), "{name}");
+    }
+    cluster.unread(ann);
+    cluster.set_frozen(1, true);
+    cluster.pass(25 * SECOND);
+    cluster.set_frozen(1, false);
+    cluster.pass(15 * SECOND);
+    cluster.expect(ann, &["-- bob left (its server is gone)", "-- bob joined"]);
+    cluster.end();
+}
+
+#[test]
 fn scripts_that_redis_has_forgotten_are_loaded_again_and_nobody_is_told() {
     let mut three = Three::new("");
     for round in 0..3 {

@@ -243,3 +243,11 @@ fn one_of_two_crowds_with_the_same_names_become_guests_after_an_outage() {
     assert_eq!(cluster.redis.hash("chinwag:@names", cluster.millis()).len(), 2 * CROWD);
     cluster.end();
 }
+
+#[test]
+fn processes_without_clients_count_each_other() {
+    let mut cluster = Cluster::new(2, "");
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!([cluster.link(0).peers, cluster.link(1).peers], [1, 1]);
+    cluster.end();
+}

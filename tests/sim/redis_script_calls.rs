@@ -107,7 +107,29 @@ fn claim_counts_against_other_clients_of_its_own_process_too() {
     assert_eq!(scripts.call(ONE, "claim", &["4", "2", "1", "ann", "ann"]), reply(""));
     assert_eq!(scripts.published(), [""; 0]);
     assert_eq!(scripts.call(OTHER, "claim", &["5", "2", "1", "ann", "ann"]), reply(""));
-    assert_eq!(scripts.published(), ["chinwag taken 4 1 ann"]);
+    assert_eq!(scripts.published(), ["chinwag taken 4 ann"]);
+}
+
+#[test]
+fn process_that_has_lost_a_name_registers_its_clients_again_unless_it_has_released_the_name() {
+    let hello = ["1000", "0", "d", "9"];
+    for (is_alive, releases, must) in [(true, false, true), (true, true, false), (false, false, true)] {
+        let mut scripts = Scripts::new();
+        if is_alive {
+            scripts.lease(ONE);
+        }
+        scripts.call(ONE, "claim", &["3", "0", "0", "ann", "ann", "nn"]);
+        scripts.call(OTHER, "claim", &["5", "1", "1", "ann", "ann", "nn"]);
+        let lost = scripts.set(&format!("k@lost:{ONE}"));
+        assert_eq!(lost, if is_alive { vec!["ann", "nn"] } else { vec![] }, "without a lease it registers");
+        if releases {
+            scripts.call(ONE, "release", &["3", "ann", "nn"]);
+        }
+        let registers = |reply: &str| reply.starts_with("*3\n:1\n");
+        assert_eq!(registers(&scripts.call(ONE, "hello", &hello)), must, "{is_alive} {releases}");
+        assert!(!registers(&scripts.call(ONE, "hello", &hello)), "only once");
+        assert_eq!(scripts.set(&format!("k@lost:{ONE}")), [""; 0]);
+    }
 }
 
 #[test]
@@ -147,9 +169,9 @@ fn client_does_not_release_the_name_of_one_whose_number_begins_with_its_own() {
     for (process, serial, name) in [(ONE, "1", "ann"), (ONE, "12", "bob"), (OTHER, "1", "cy")] {
         scripts.call(process, "claim", &[serial, "0", "0", name, name]);
     }
-    assert_eq!(scripts.call(ONE, "release", &["1", "bob", "cy"]), ":0\n");
+    scripts.call(ONE, "release", &["1", "bob", "cy"]);
     assert_eq!(scripts.claims().len(), 3);
-    assert_eq!(scripts.call(ONE, "release", &["1", "ann", "bob", "cy"]), ":1\n");
+    scripts.call(ONE, "release", &["1", "ann", "bob", "cy"]);
     assert_eq!(scripts.claims(), [claim("bob", ONE, "12 0 bob"), claim("cy", OTHER, "1 0 cy")]);
     assert_eq!(scripts.set(&format!("k@names:{ONE}")), ["bob"]);
 }
@@ -178,7 +200,7 @@ fn replaced_members_are_announced_in_a_room_of_exactly_the_limit() {
         scripts.call(OTHER, "enter", &["r", r#"5 "eve""#, "0", "{}"]);
         scripts.call(ONE, "members", &["r", "0", r#"1 "ann""#, r#"2 "bob""#]);
         assert_eq!(scripts.published(), [""; 0]);
-        assert_eq!(scripts.call(ONE, "members", &["r", most]), ":1\n");
+        scripts.call(ONE, "members", &["r", most]);
         let [ann, bob] = [("1", "ann", 2), ("2", "bob", 1)].map(|(serial, name, left)| {
             format!("chinwag - - {left} {{\"left\":{{\"by\":\"{ONE}-{serial}\",\"name\":\"{name}\"}}}}")
         });
@@ -245,4 +267,15 @@ fn rename_to_a_name_that_the_member_has_already_counts_it_once() {
     assert_eq!(scripts.call(ONE, "rename", &[r#"1 "ann""#, r#"1 "bob""#, "2", "{}", "r"]), ":1\n");
     assert_eq!(scripts.published(), ["chinwag - - 2 {}"], "announced, since two are left");
     assert_eq!(scripts.set(&format!("k@members:{ONE}:r")), [r#"1 "bob""#, r#"2 "eve""#]);
+}
+
+#[test]
+fn clients_of_a_dead_process_leave_a_room_over_the_limit_in_one_message() {
+    let mut scripts = Scripts::new();
+    for member in [r#"1 "ann""#, r#"2 "bob""#] {
+        scripts.call(ONE, "enter", &["r", member, "0", "{}"]);
+    }
+    assert_eq!(scripts.published(), [""; 0]);
+    scripts.call(OTHER, "bury", &[ONE, "1", ""]);
+    assert_eq!(scripts.published(), [r#"chinwag - - 0 {"crowd":{"joined":0,"left":2}}"#]);
 }

@@ -446,6 +446,34 @@ fn tab_that_returns_while_redis_is_away_gets_no_message_that_was_discarded() {
 }
 
 #[test]
+fn tab_that_returns_while_redis_stalls_gets_a_message_older_than_those_that_were_discarded() {
+    let mut cluster = Cluster::new(2, "--rate off --redis-queue 64k --write-buffer 1m --redis-timeout 1s");
+    let ann = cluster.join(0, "ann");
+    let mut tab = Tab::open_at(&mut cluster, 0);
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(true, millis);
+    // Redis may have this one, so it is not discarded.
+    cluster.say(ann, "one");
+    cluster.pass(10 * SECOND);
+    assert_eq!(tab.received_at(&mut cluster, 0), ["one"]);
+    let text = |number: usize| format!("{number} {}", "x".repeat(2_000));
+    (0..100).for_each(|number| cluster.say(ann, &text(number)));
+    assert_eq!(tab.received_at(&mut cluster, 0).len(), 100);
+    let discarded = cluster.counts(0).shed as usize;
+    assert!((1..100).contains(&discarded), "{discarded}");
+    tab.unnumbered.clear();
+    tab.again_at(&mut cluster, (0, 0));
+    let received = tab.received_at(&mut cluster, 0);
+    let kept = ["one".into()].into_iter().chain((discarded..100).map(text));
+    assert_eq!(received[1..received.len() - 1], kept.collect::<Vec<String>>());
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(false, millis);
+    cluster.pass(10 * SECOND);
+    assert_eq!(tab.received_at(&mut cluster, 0), [format!("missed {discarded}"), "position".into()]);
+    cluster.end();
+}
+
+#[test]
 fn tab_ahead_of_a_process_without_redis_keeps_its_position() {
     let mut cluster = Cluster::new(2, "--rate off");
     let ann = cluster.join(0, "ann");

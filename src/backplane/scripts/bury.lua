@@ -1,9 +1,9 @@
 -- Removes what a process has left, and publishes that its members have left: each, or their number in rooms with more than
 -- `most` members. A process with a lease is only removed by itself, at its end.
--- dead process, most, reason as JSON or "" -> number of rooms in which it had members
+-- dead process, most, reason as JSON or ""
 local dead, most, reason = unpack(arg)
 if dead ~= process and is_alive(dead) then
-  return 0
+  return
 end
 redis.call('DEL', key('lease', dead))
 local rooms = redis.call('SMEMBERS', key('rooms', dead))
@@ -26,4 +26,3 @@ end
 free_names(dead)
 redis.call('DEL', key('rooms', dead))
 redis.call('SREM', key('processes'), dead)
-return #rooms

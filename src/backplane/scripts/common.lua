@@ -96,7 +96,7 @@ local function free_names(of)
       redis.call('HDEL', key('names'), name)
     end
   end
-  redis.call('DEL', key('names', of))
+  redis.call('DEL', key('names', of), key('lost', of))
 end
 
 -- Removes a room from the list of the process if the process has no members there.

@@ -1,5 +1,5 @@
 -- Replaces the members that a process has in a room. The differences are published if `most` is not exceeded.
--- room, most, members... -> members of all processes
+-- room, most, members...
 local room, most = unpack(arg, 1, 2)
 local set, new = key('members', process, room), {}
 for index = 3, #arg do
@@ -26,4 +26,3 @@ for index = 3, #arg do
 end
 list('rooms', room)
 unlist_if_empty(room)
-return tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0

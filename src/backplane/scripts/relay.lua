@@ -1,6 +1,4 @@
 -- Publishes an entry that is not kept in a room, with the number of members.
--- room, entry -> members
+-- room, entry
 local room, entry = unpack(arg)
-local now = tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0
-publish(room, '- -', now, entry)
-return now
+publish(room, '- -', tonumber(redis.call('ZSCORE', key('rooms'), room)) or 0, entry)

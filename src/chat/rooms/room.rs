@@ -183,7 +183,14 @@ impl Room {
         self.unnumbered.iter().filter(is_after)
     }
 
-    /// Removes a message that has got its number or was discarded, and those before it. Redis numbers those of a process in order.
+    /// Removes a message that was discarded. Redis may have older ones, which have no number here yet.
+    pub fn discard_unnumbered(&mut self, id: MessageId) {
+        if let Some(index) = self.unnumbered.iter().position(|message| message.id == Some(id)) {
+            self.unnumbered.remove(index);
+        }
+    }
+
+    /// Removes a message that has got its number, and those before it. Redis numbers those of a process in order.
     pub fn remove_unnumbered(&mut self, id: MessageId) {
         let has_number = |message: &Rc<Message>| {
             message.id.is_some_and(|other| other.process == id.process && other.serial <= id.serial)
