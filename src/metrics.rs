@@ -9,7 +9,7 @@ use crate::protocol::{CloseReason, Dialect};
 pub use link::{LinkCounts, LinkState};
 
 /// Counters since the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Metrics {
     pub accepted: u64,
     /// Connections refused because the server was full, or for their address.
@@ -58,7 +58,7 @@ pub struct Metrics {
 pub const PHASES: [&str; 8] = ["latch", "turns", "link", "timers", "flush", "reap", "accept", "publish"];
 
 /// A histogram of durations.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Durations {
     /// Number of durations per bucket of [`BOUNDS_MICROS`]; the last bucket has no bound.
     counts: [u64; BOUNDS_MICROS.len() + 1],

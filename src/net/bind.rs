@@ -295,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn listener_is_local_only_on_a_loopback_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let unix = Listener::Unix(UnixListener::bind(folder.path().join("socket")).unwrap(), None);
+        assert!(!with_kind(unix, Dialect::Http).kind.loopback);
+        for (address, expected) in [("127.0.0.1:0", true), ("0.0.0.0:0", false), ("[::1]:0", true)] {
+            match open_tcp(address.parse().unwrap()) {
+                Ok(listener) => {
+                    let opened = with_kind(Listener::Tcp(listener), Dialect::Http);
+                    assert_eq!(opened.kind.loopback, expected, "{address}");
+                }
+                // A machine may lack IPv6.
+                Err(error) => assert!(address.starts_with('['), "{address}: {error}"),
+            }
+        }
+    }
+
+    #[test]
     fn vanished_peer_is_detected_by_the_kernel_within_a_minute() {
         let opened = listeners("--line 127.0.0.1:0").unwrap();
         let Listener::Tcp(listener) = &opened[0].listener else { panic!("{opened:?}") };

@@ -271,7 +271,34 @@ fn unpack(token: mio::Token) -> Token {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+    use std::os::unix::net::UnixListener as StdUnixListener;
+
     use super::*;
+
+    #[test]
+    fn peer_of_a_connection_is_its_address_and_a_unix_socket_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let tcp = StdTcpListener::bind("127.0.0.1:0").unwrap();
+        let unix = StdUnixListener::bind(&path).unwrap();
+        // A connection is in the backlog as soon as the connect returns.
+        let _clients = (
+            StdTcpStream::connect(tcp.local_addr().unwrap()).unwrap(),
+            StdUnixStream::connect(&path).unwrap(),
+        );
+        let mut net = MioNet::new(vec![Listener::Tcp(tcp), Listener::Unix(unix, None)]).unwrap();
+        assert_eq!(net.accept(0).unwrap().1, Peer::Ip(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(net.accept(1).unwrap().1, Peer::Local);
+    }
+
+    #[test]
+    fn sleep_takes_as_long_as_it_is_asked_to() {
+        let mut net = MioNet::new(Vec::new()).unwrap();
+        let before = net.nanos();
+        net.sleep(Duration::from_millis(5));
+        assert!(net.nanos() - before >= 5_000_000);
+    }
 
     #[test]
     fn tokens_are_unpacked_as_they_were_packed() {

@@ -124,6 +124,8 @@ impl<N: Net> Server<N> {
         if withdrawal == Withdrawal::Withdrawn {
             return self.respond_later(token, &web::problem_response(&Problem::NotKept), &form);
         }
+        // Messages that came before it are not delivered by this one.
+        self.deliver_batch();
         let (before, order) = (self.metrics.deliveries, placed.order);
         if let Some(room) = room {
             self.commit(room, placed);

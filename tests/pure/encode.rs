@@ -188,7 +188,7 @@ fn the_connection() -> Vec<(Event, &'static str)> {
     ]
 }
 
-fn problems() -> Vec<(Problem, &'static str)> {
+pub fn problems() -> Vec<(Problem, &'static str)> {
     let dev = || room("dev");
     vec![
         (Problem::LineTooLong { max_bytes: 4096 }, "that line was not sent: it is over 4096 bytes"),
@@ -401,7 +401,7 @@ fn access() -> Vec<(Event, &'static str)> {
     ]
 }
 
-fn access_problems() -> Vec<(Problem, &'static str)> {
+pub fn access_problems() -> Vec<(Problem, &'static str)> {
     let not_allowed =
         |action, room: Option<&str>| Problem::NotAllowed { action, room: room.map(crate::words::room) };
     vec![
@@ -463,6 +463,27 @@ fn access_problems() -> Vec<(Problem, &'static str)> {
         ),
         (Problem::CantModerate("there are too many bans".into()), "there are too many bans"),
     ]
+}
+
+#[test]
+fn length_of_a_ban_is_rounded_up_to_whole_units() {
+    for (seconds, expected) in [
+        (1, "for 1 s"),
+        (119, "for 119 s"),
+        (120, "for 2 min"),
+        (121, "for 3 min"),
+        (7_199, "for 120 min"),
+        (7_200, "for 2 h"),
+        (7_201, "for 3 h"),
+        (172_799, "for 48 h"),
+        (172_800, "for 2 days"),
+        (172_801, "for 3 days"),
+    ] {
+        assert_eq!(BanLength::For(Duration::from_secs(seconds)).to_string(), expected);
+        let nearly = Duration::from_secs(seconds) - Duration::from_millis(999);
+        assert_eq!(BanLength::For(nearly).to_string(), expected, "{nearly:?}");
+    }
+    assert_eq!(BanLength::Unlimited.to_string(), "until a moderator lifts it");
 }
 
 /// Numbers all kinds of events. A new kind fails to compile here, and then fails

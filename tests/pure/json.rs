@@ -1,8 +1,10 @@
 //! Decoding of the JSON listener, by tables: a message in, a request and the `id` of its answer out.
 
+use std::time::Duration;
+
 use chinwag::codec::websocket::WebSocketMessage;
 use chinwag::codec::{Input, Tag, json};
-use chinwag::protocol::{Body, MessageKind, Problem, Request};
+use chinwag::protocol::{Body, MessageKind, Moderation, Problem, Request};
 use chinwag::text::{NameError, RoomNameError};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,6 +58,29 @@ fn tell(to: &str, raw: &str) -> Request {
 
 fn history(count: Option<usize>) -> Request {
     Request::History { room: Some(room("dev")), count, after: None }
+}
+
+/// A hundred years.
+const SECONDS_MAX: u64 = 100 * 366 * 24 * 3600;
+
+#[test]
+fn time_of_a_ban_or_mute_is_from_a_second_to_a_hundred_years() {
+    for (seconds, is_good) in [(0, false), (1, true), (SECONDS_MAX, true), (SECONDS_MAX + 1, false)] {
+        for (kind, field) in [("mute", "name"), ("ban", "target")] {
+            let message = format!(r#"{{"type":"{kind}","{field}":"bob","seconds":{seconds}}}"#);
+            let (request, _) = asked(&message);
+            match (is_good, request) {
+                (
+                    true,
+                    Ok(Request::Moderate(Moderation::Mute { time, .. } | Moderation::Ban { time, .. })),
+                ) => assert_eq!(time, Some(Duration::from_secs(seconds)), "{message}"),
+                (false, Err(Problem::BadRequest(why))) => {
+                    assert!(why.starts_with("seconds is a whole number"), "{message}: {why}")
+                }
+                (_, other) => panic!("{message}: {other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

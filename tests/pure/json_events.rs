@@ -11,12 +11,14 @@ use chinwag::protocol::{
     Removal, Sender, UniqueId, Whois,
 };
 use chinwag::text::{Name, RoomNameError, Text};
+use chinwag::web::problem_response;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use crate::encode::{access_problems, problems};
 use crate::frames::{FIN, TEXT, parse};
 use crate::random::{check, raw_text};
-use crate::words::{harm, name, names, room, text, typed};
+use crate::words::{harm, name, names, room, text};
 
 /// Encodes an event with that `id`; empty, if this listener does not encode it.
 fn encoded(event: &Event, id: Option<&str>) -> String {
@@ -410,33 +412,77 @@ fn event_is_an_object_and_an_answer_has_the_id() {
     }
 }
 
+/// Problems of requests that line clients can't send.
+fn problems_of_programs() -> Vec<Problem> {
+    vec![
+        Problem::NotIn(room("dev")),
+        Problem::RoomRequired,
+        Problem::TooManyJoined { max: 64 },
+        Problem::BadRequest("x".into()),
+        Problem::UnknownType(text("x")),
+        Problem::StillWaiting,
+    ]
+}
+
+/// The word of a problem, and the status of its response by HTTP. A new problem fails to compile here until it has a row.
+fn code_and_status(problem: &Problem) -> (&'static str, u16) {
+    match problem {
+        Problem::LineTooLong { .. } => ("too_long", 400),
+        Problem::NotUtf8 => ("not_utf8", 400),
+        Problem::UnknownCommand(_) => ("unknown_command", 400),
+        Problem::Usage(_) => ("usage", 400),
+        Problem::BadName(_) => ("bad_name", 400),
+        Problem::NameTaken(_) | Problem::NameConfusable { .. } => ("name_taken", 409),
+        Problem::NameLost { .. } | Problem::NameTakenOver { .. } => ("name_taken", 400),
+        Problem::NoSuchClient(_) => ("nobody", 404),
+        Problem::BadRoomName(_) => ("bad_room", 400),
+        Problem::NoSuchRoom(_) => ("no_such_room", 404),
+        Problem::TooManyRooms => ("too_many_rooms", 503),
+        Problem::AlreadyIn(_) => ("already_in", 400),
+        Problem::NotIn(_) => ("not_in_room", 400),
+        Problem::RoomRequired => ("which_room", 400),
+        Problem::TooManyJoined { .. } => ("too_many_joined", 400),
+        Problem::BadRequest(_) => ("bad_request", 400),
+        Problem::UnknownType(_) => ("unknown_type", 400),
+        Problem::StillWaiting => ("waiting", 400),
+        Problem::NameRequired => ("name_first", 400),
+        Problem::NameRegistered(_) => ("name_registered", 409),
+        Problem::NameClaimed { .. } => ("name_registered", 400),
+        Problem::LoginRequired => ("login_required", 401),
+        Problem::NotAllowed { .. } => ("not_allowed", 403),
+        Problem::LoginFailed => ("login_failed", 401),
+        Problem::TooManyLogins => ("too_many_logins", 429),
+        Problem::RegistrationOff => ("registration_off", 400),
+        Problem::CantRegister => ("cant_register", 400),
+        Problem::Muted(_) => ("muted", 403),
+        Problem::Banned(_) => ("banned", 403),
+        Problem::RoleTooHigh { .. } => ("role_too_high", 403),
+        Problem::Unreachable(_) => ("unreachable", 504),
+        Problem::NotKept => ("not_kept", 503),
+        Problem::NotConfirmed => ("not_confirmed", 504),
+        Problem::NotBanned(_) => ("not_banned", 404),
+        Problem::NotMuted(_) => ("not_muted", 404),
+        Problem::NotRegistered(_) => ("not_registered", 404),
+        Problem::Filtered => ("filtered", 422),
+        Problem::TooManyIgnored { .. } => ("too_many_ignored", 400),
+        Problem::NobodyToAnswer => ("nobody", 400),
+        Problem::NotSaved(_) => ("not_saved", 507),
+        Problem::CantModerate(_) => ("cant_moderate", 503),
+    }
+}
+
 #[test]
-fn every_problem_has_a_code() {
-    let dev = || room("dev");
-    let rows = [
-        (Problem::LineTooLong { max_bytes: 1 }, "too_long"),
-        (Problem::NotUtf8, "not_utf8"),
-        (Problem::UnknownCommand(text("x")), "unknown_command"),
-        (Problem::Usage("x"), "usage"),
-        (Problem::NameTaken(name("x")), "name_taken"),
-        (Problem::NameConfusable { name: name("х"), holder: name("x") }, "name_taken"),
-        (Problem::NameLost { name: name("x"), to: name("x") }, "name_taken"),
-        (Problem::NoSuchClient(typed("x")), "nobody"),
-        (Problem::NoSuchRoom(dev()), "no_such_room"),
-        (Problem::TooManyRooms, "too_many_rooms"),
-        (Problem::AlreadyIn(dev()), "already_in"),
-        (Problem::NotIn(dev()), "not_in_room"),
-        (Problem::RoomRequired, "which_room"),
-        (Problem::TooManyJoined { max: 64 }, "too_many_joined"),
-        (Problem::BadRequest("x".into()), "bad_request"),
-        (Problem::UnknownType(text("x")), "unknown_type"),
-        (Problem::StillWaiting, "waiting"),
-        (Problem::NameRequired, "name_first"),
-    ];
-    for (problem, code) in rows {
-        let why = problem.to_string();
+fn every_problem_has_a_code_and_a_status() {
+    let of_lines = [problems(), access_problems()].concat().into_iter().map(|(problem, _)| problem);
+    for problem in of_lines.chain(problems_of_programs()) {
+        let (code, status) = code_and_status(&problem);
+        let why = serde_json::to_string(&problem.to_string()).expect("a text");
+        let response = problem_response(&problem);
+        assert_eq!(response.status.as_u16(), status, "{problem:?}");
+        let error = String::from_utf8_lossy(&response.body).into_owned();
+        assert_eq!(error, format!("{{\"error\":{{\"code\":\"{code}\",\"text\":{why}}}}}\n"));
         let object = encoded(&Event::Problem { problem, unnamed: true }, None);
-        assert_eq!(object, format!(r#"{{"type":"error","code":"{code}","text":"{why}"}}"#));
+        assert_eq!(object, format!(r#"{{"type":"error","code":"{code}","text":{why}}}"#));
     }
 }
 

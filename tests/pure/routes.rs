@@ -232,7 +232,9 @@ fn page_is_not_sent_again_with_its_tag() {
     };
     let answer = page("");
     let [tag] = field(&answer, header::ETAG)[..] else { panic!("no tag") };
-    assert!(field(&answer, header::CONTENT_SECURITY_POLICY)[0].starts_with("default-src 'none'; "));
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    assert_eq!(field(&answer, header::CONTENT_SECURITY_POLICY), [policy]);
     assert_eq!(field(&answer, header::CONTENT_TYPE), ["text/html; charset=utf-8"]);
     for known in [tag, &format!("W/{tag}"), "*", &format!("\"x\", {tag}")] {
         let again = page(&format!("If-None-Match: {known}\r\n"));

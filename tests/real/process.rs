@@ -7,7 +7,7 @@ use std::process::Output;
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Launch, PATIENCE, Server};
+use crate::harness::{Client, Launch, PATIENCE, Server, free_port};
 
 /// Returns the only line on standard error of a process that has printed nothing else.
 #[track_caller]
@@ -151,6 +151,21 @@ fn sigterm_and_sigint_end_the_server_with_0_and_tell_every_client() {
         drop((ann, unnamed));
         assert_eq!(server.wait().code(), Some(0), "{signal:?}");
     }
+}
+
+#[test]
+fn server_that_has_closed_its_connections_starts_again_on_the_same_port() {
+    let flags = format!("--line 127.0.0.1:{} --http none --print-addresses", free_port());
+    let mut server = Launch::new(&flags).start();
+    // The side that closes first keeps the port for a while, since the other one has not closed.
+    let mut ann = server.join("ann");
+    server.signal(Signal::TERM);
+    ann.skip_to("-- the server is shutting down");
+    ann.expect_end();
+    assert_eq!(server.wait().code(), Some(0));
+    let again = Launch::new(&flags).start();
+    again.join("bob");
+    drop(ann);
 }
 
 #[test]

@@ -133,6 +133,10 @@ fn every_http_request_needs_its_right() {
         (post("/admin/kick", "", "{\"name\":\"x\"}"), "401"),
         (post("/admin/kick", &bearer("b"), "{\"name\":\"x\"}"), "403"),
         (post("/admin/kick", &mine, "{\"name\":\"x\"}"), "404"),
+        (post("/admin/unmute", &mine, "{\"name\":\"x\"}"), "404"),
+        (post("/admin/unregister", &bearer("a"), "{\"name\":\"x\"}"), "404"),
+        (post("/admin/unban", &mine, "{\"target\":\"192.0.2.1\"}"), "404"),
+        (post("/admin/ban", &mine, "{\"target\":\"ann\"}"), "403"),
         (post("/admin/ban", &mine, "{\"target\":\"192.0.2.1\"}"), "200"),
         (post("/admin/ban", &mine, "{\"target\":\"10.0.0/8\"}"), "400"),
         (get("/rooms/staff/events"), "401"),
@@ -621,6 +625,13 @@ fn failed_logins_of_an_address_count_at_both_listeners() {
         assert_eq!(status(&ask_once(stage, &post("/rooms/lobby/messages", &bearer("x"), "hi"))), "401");
     }
     assert_eq!(status(&ask_once(stage, &post("/rooms/lobby/messages", &bearer("b"), "hi"))), "202");
+    // A request with a token is no session, so it is no login.
+    assert_eq!((stage.server.metrics().logins, stage.server.metrics().logins_failed), (0, 15));
+    stage.pass(Duration::from_secs(5));
+    stage.say(line, "/login bea b");
+    stage.run();
+    stage.expect_contains(line, "you are logged in as bea");
+    assert_eq!((stage.server.metrics().logins, stage.server.metrics().logins_failed), (1, 15));
     guarded.stage.end();
 }
 
@@ -975,13 +986,14 @@ fn odd_answers_to_the_question_for_a_token_are_no_messages() {
 
 #[test]
 fn client_that_ends_at_the_question_for_a_token_leaves_nothing() {
-    for reset in [false, true] {
+    // The server hides the token that a telnet client types, which is known by its line end.
+    for (reset, end) in [(false, "\n"), (true, "\n"), (false, "\r\n"), (true, "\r\n")] {
         let mut guarded = Guarded::new("");
         let stage = &mut guarded.stage;
         let bob = stage.join("bob");
         let client = stage.connect();
         stage.run();
-        stage.say(client, "bea");
+        stage.send(client, format!("bea{end}").as_bytes());
         stage.pass(Duration::from_secs(1));
         stage.send(client, b"half-a-token");
         match reset {
@@ -1157,6 +1169,17 @@ fn reason_by_http_is_filtered_and_refused_to_a_muted_moderator() {
     assert_eq!(status(&ask_once(stage, &post("/admin/kick", &bearer("a"), kick))), "200");
     stage.run();
     assert!(stage.text(bob).contains("eve left (kicked by ann: ****)"), "{}", stage.text(bob));
+    guarded.stage.end();
+}
+
+#[test]
+fn message_by_http_with_a_refused_word_is_not_processable() {
+    let mut guarded = Guarded::with("[filter]\nwords = [\"heck\"]\naction = \"refuse\"\n", "");
+    for (body, expected) in [("heck", "422"), ("well", "202")] {
+        let answer = ask_once(&mut guarded.stage, &post("/rooms/lobby/messages", "", body));
+        assert_eq!(status(&answer), expected, "{answer}");
+        assert_eq!(answer.contains("\"code\":\"filtered\""), expected == "422", "{answer}");
+    }
     guarded.stage.end();
 }
 

@@ -126,6 +126,22 @@ fn bytes_of_an_address_are_limited_over_all_its_connections() {
 }
 
 #[test]
+fn malformed_requests_use_up_the_requests_of_their_address() {
+    let mut stage = Stage::new("--requests-per-ip 1/s --max-per-ip off");
+    let wires = [(); 6].map(|()| {
+        let wire = stage.connect_http_from(ADDRESS, WIDE);
+        stage.send(wire, b"GET / x\r\n\r\n");
+        wire
+    });
+    for answered in [2, 3, 4] {
+        stage.run();
+        assert_eq!(wires.iter().filter(|wire| stage.text(**wire).contains("HTTP/1.1 ")).count(), answered);
+        stage.pass(SECOND);
+    }
+    stage.end();
+}
+
+#[test]
 fn requests_of_an_address_are_delayed_and_all_answered() {
     let mut stage = Stage::new("--requests-per-ip 5/s");
     let wires: Vec<Wire> = (0..4)

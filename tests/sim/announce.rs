@@ -1,5 +1,6 @@
 //! Messages of one tick are fanned out as a batch, and clients read the same lines as without batches.
 
+use crate::cluster::Cluster;
 use crate::socket::Socket;
 use crate::stage::Stage;
 use crate::web::post;
@@ -73,6 +74,25 @@ fn published_message_is_not_counted_with_those_before_it() {
     assert!(answer.contains("\"queued_for\":3"), "{answer}");
     stage.expect(wires[1], &["ann: one", "ann: two", "ci (http): green"]);
     stage.end();
+}
+
+#[test]
+fn published_message_is_not_counted_with_those_that_come_back_from_redis_before_it() {
+    let mut cluster = Cluster::new(1, "--rate off --announce-max 100");
+    let guests = ["ann", "bob", "cy"].map(|name| cluster.join(0, name));
+    let millis = cluster.millis();
+    cluster.redis.set_stalled(true, millis);
+    cluster.say(guests[0], "one\ntwo");
+    cluster.run();
+    let http = cluster.stage(0).connect_http();
+    cluster.stage(0).send(http, post("/rooms/lobby/messages?from=ci", "", "green").as_bytes());
+    cluster.run();
+    cluster.redis.set_stalled(false, millis);
+    cluster.run();
+    let answer = String::from_utf8_lossy(cluster.stage(0).raw(http)).into_owned();
+    assert!(answer.contains("\"queued_for\":3"), "{answer}");
+    cluster.expect(guests[1], &["-- cy joined", "ann: one", "ann: two", "ci (http): green"]);
+    cluster.end();
 }
 
 #[test]

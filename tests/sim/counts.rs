@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chinwag::metrics::PHASES;
+
+use crate::cluster::{Cluster, Guest};
 use crate::socket::{CLOSE, Socket, TEXT, frame};
 use crate::stage::{Stage, WIDE};
 use crate::web::{ask_once, get, post};
+use crate::world::CallNanos;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -152,6 +156,56 @@ fn skipped_messages_are_counted() {
     check(&after, &[("queued_bytes", 16.0 * 512.0), ("messages_received_total", 22.0)]);
     stage.world().set_window(bob, WIDE);
     stage.end();
+}
+
+#[test]
+fn retained_memory_is_that_of_the_arena_and_more_than_the_queued_output() {
+    let mut stage = Stage::new("--rate off");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    stage.stall(bob);
+    stage.say(ann, "hi");
+    stage.run();
+    let arena = stage.server.arena().memory_bytes();
+    assert!(arena > 8, "{arena}");
+    let all = samples(&mut stage);
+    check(&all, &[("queued_bytes", 8.0), ("retained_bytes", arena as f64)]);
+    stage.end();
+}
+
+/// Calls of each kind take time in the phase that makes them.
+#[test]
+fn time_of_a_call_counts_in_the_phase_that_makes_it() {
+    type Act = fn(&mut Cluster, Guest, Guest);
+    let rows: [(&str, CallNanos, Act); 5] = [
+        ("turns", CallNanos { read: 1_000, ..CallNanos::default() }, |cluster, ann, _| {
+            cluster.say(ann, "/help")
+        }),
+        ("link", CallNanos { read: 1_000, ..CallNanos::default() }, |cluster, _, bob| cluster.say(bob, "hi")),
+        ("flush", CallNanos { write: 1_000, ..CallNanos::default() }, |cluster, ann, _| {
+            cluster.say(ann, "/help")
+        }),
+        ("accept", CallNanos { accept: 1_000, ..CallNanos::default() }, |cluster, _, _| {
+            cluster.stage(0).connect();
+        }),
+        // Nobody else is there to read it.
+        ("publish", CallNanos { write: 1_000, ..CallNanos::default() }, |cluster, ann, _| {
+            cluster.say(ann, "hi")
+        }),
+    ];
+    for (phase, call_nanos, act) in rows {
+        let mut cluster = Cluster::new(2, "");
+        let (ann, bob) = (cluster.join(0, "ann"), cluster.join(1, "bob"));
+        cluster.run();
+        let before = cluster.stage(0).server.metrics().phase_nanos;
+        cluster.stage(0).world().call_nanos = call_nanos;
+        act(&mut cluster, ann, bob);
+        cluster.run();
+        let after = cluster.stage(0).server.metrics().phase_nanos;
+        let grown =
+            PHASES.iter().zip(before.iter().zip(after)).filter(|(_, (before, after))| **before < *after);
+        assert_eq!(grown.map(|(name, _)| *name).collect::<Vec<_>>(), [phase]);
+        cluster.end();
+    }
 }
 
 /// Each bucket includes the one before it, and the last counts all ticks.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::socket::{PING, Socket, TEXT};
 use crate::stage::Stage;
 use crate::web::{ask, get, post};
+use crate::world::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -225,9 +226,9 @@ fn tab_that_reads_again_after_a_stall_has_a_whole_interval_before_the_next_ping(
     stage.end();
 }
 
-#[test]
-fn answer_may_take_longer_than_the_timeout_of_a_request() {
-    let mut stage = Stage::new("--rate off --http-timeout 5s --stall-timeout 30s --write-buffer-soft off");
+/// A peer with a window of 4 KiB that has asked for some 100 kB and reads nothing by itself.
+fn reader_of_a_long_answer(flags: &str) -> (Stage, Wire) {
+    let mut stage = Stage::new(&format!("--rate off --write-buffer-soft off {flags}"));
     let publisher = stage.connect_http();
     (0..25).for_each(|_| {
         ask(&mut stage, publisher, &post("/rooms/big/messages", "", &"x".repeat(4_000)));
@@ -237,6 +238,27 @@ fn answer_may_take_longer_than_the_timeout_of_a_request() {
     stage.set_eager(reader, false);
     stage.world().set_window(reader, 4_096);
     stage.send(reader, get("/rooms/big/messages").as_bytes());
+    (stage, reader)
+}
+
+#[test]
+fn peer_that_does_not_read_its_answer_is_dropped_under_both_policies() {
+    for policy in ["drop", "skip"] {
+        let flags = format!("--slow-client {policy} --stall-timeout 3s --http-timeout 1s");
+        let (mut stage, reader) = reader_of_a_long_answer(&flags);
+        stage.pass(3 * SECOND - SECOND / 10);
+        assert_eq!(stage.server.metrics().dropped_stalled, 0, "{policy}");
+        stage.pass(SECOND);
+        assert_eq!(stage.server.metrics().dropped_stalled, 1, "{policy}");
+        stage.pass(4 * SECOND);
+        assert!(stage.world().is_closed(reader) && stage.server.roster().is_empty(), "{policy}");
+        stage.end();
+    }
+}
+
+#[test]
+fn answer_may_take_longer_than_the_timeout_of_a_request() {
+    let (mut stage, reader) = reader_of_a_long_answer("--http-timeout 5s --stall-timeout 30s");
     for _ in 0..20 {
         stage.pass(SECOND);
         stage.receive(reader, 2_048);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, WIDE};
 use crate::web::{ask_once, get};
 
 /// EBADF, EINVAL, ENOTSOCK and EOPNOTSUPP.
@@ -33,8 +33,11 @@ fn listener_that_fails_for_good_is_closed_and_not_polled_again() {
 
 #[test]
 fn server_without_a_listener_tells_everybody_and_ends() {
-    let mut stage = Stage::new("");
-    let ann = stage.join("ann");
+    let mut stage = Stage::new("--grace 2s --stall-timeout 1h");
+    let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+    // The server waits for a client that does not read, and no longer than for its grace time.
+    stage.stall(bob);
+    stage.say(ann, "hi");
     stage.world().accept_errors.extend([22, 9]);
     stage.connect();
     stage.run();
@@ -42,10 +45,27 @@ fn server_without_a_listener_tells_everybody_and_ends() {
     stage.connect_http();
     stage.run();
     stage.expect_contains(ann, "-- the server is shutting down");
-    stage.pass(Duration::from_secs(3));
+    stage.pass(Duration::from_millis(1_900));
+    assert!(!stage.stopped);
+    stage.pass(Duration::from_millis(200));
     assert!(stage.stopped);
     let why = stage.server.run(|| {}).unwrap_err();
     assert_eq!(why, "no listener is left that can accept connections; see the log");
+}
+
+#[test]
+fn connection_that_can_not_be_watched_is_closed_and_not_counted() {
+    let mut stage = Stage::new("--max-per-ip 1");
+    stage.world().register_errors = 1;
+    let [refused, admitted] = [(); 2].map(|()| {
+        let wire = stage.connect_from(Some("10.0.0.1"), WIDE);
+        stage.run();
+        wire
+    });
+    assert!(stage.world().is_closed(refused) && stage.text(refused).is_empty());
+    stage.expect_contains(admitted, "what's your name?");
+    assert_eq!(stage.server.metrics().accepted, 1);
+    stage.end();
 }
 
 #[test]

@@ -166,6 +166,22 @@ fn dropped_client_has_a_warning_with_its_queued_output() {
 }
 
 #[test]
+fn failed_login_is_logged_with_its_address_and_without_its_token() {
+    let mut stage = Stage::new("");
+    let client = stage.connect_from(Some(ADDRESS), WIDE);
+    stage.say(client, "ann");
+    stage.run();
+    capture();
+    stage.say(client, "/login ann s3cret");
+    stage.run();
+    stage.expect_contains(client, "the name or the token is wrong");
+    let log = take_log();
+    assert!(log.contains("INFO login failed peer=10.0.0.1\n") && !log.contains("s3cret"), "{log}");
+    end_capture();
+    stage.end();
+}
+
+#[test]
 fn request_has_no_line_of_the_default_level() {
     let mut stage = Stage::new("");
     capture();

@@ -438,6 +438,27 @@ fn bytes_over_rate_bytes_and_burst_bytes_are_delayed() {
 }
 
 #[test]
+fn every_request_with_a_text_uses_up_bytes() {
+    let flags = "--rate-bytes 1k/s --burst-bytes 2k --line-max 2k --message-max 1k --history 0";
+    let (long, short) = ("x".repeat(1_000), "x".repeat(150));
+    for request in ["/me", "/msg ann", "/reply", "/away", "/topic", "/kick ann", "/ban ann 1h", "/quit"] {
+        let mut stage = Stage::new(flags);
+        let (ann, bob) = (stage.join("ann"), stage.join("bob"));
+        stage.say(ann, "/msg bob hi");
+        stage.run();
+        stage.say(bob, &format!("{long}\n{long}\n{request} {short}"));
+        stage.run();
+        assert_eq!(stage.server.metrics().lines_in, 5, "{request}");
+        // 102 bytes of the 1,024 a second are missing.
+        stage.pass(Duration::from_millis(99));
+        assert_eq!(stage.server.metrics().lines_in, 5, "{request}");
+        stage.pass(Duration::from_millis(1));
+        assert_eq!(stage.server.metrics().lines_in, 6, "{request}");
+        stage.end();
+    }
+}
+
+#[test]
 fn rate_bytes_holds_in_every_dialect() {
     let flags = "--rate-bytes 1k/s --burst-bytes 4k --line-max 4k --message-max 4k --write-buffer-soft off";
     for (listener, message) in TALKERS {

@@ -199,7 +199,12 @@ fn websocket_clients_behind_a_proxy_are_limited_by_their_own_addresses() {
     let mut stage = Stage::new(&format!("{TRUST} --max-per-ip 2"));
     let mut open = |address: &str| {
         let wire = stage.connect_http_from(PROXY, WIDE);
-        let answer = ask(&mut stage, wire, &forwarded(&handshake("/ws?room=", ""), address));
+        let request = handshake("/ws?room=", "");
+        let request = if address.is_empty() { request } else { forwarded(&request, address) };
+        let answer = ask(&mut stage, wire, &request);
+        if address.is_empty() && answer.contains(" 101 ") {
+            assert_eq!(host(&mut stage, wire), Host::v4([10, 9, 0, 1]));
+        }
         answer.get(9..12).unwrap_or_default().to_string()
     };
     for (address, status) in [
@@ -207,10 +212,12 @@ fn websocket_clients_behind_a_proxy_are_limited_by_their_own_addresses() {
         ("192.0.2.1", "101"),
         ("192.0.2.1", "429"),
         ("192.0.2.2", "101"),
-        // Malformed fields count at the proxy.
+        // Malformed fields count at the proxy, and so does a request without a field.
         ("nonsense", "101"),
-        ("unknown", "101"),
+        ("", "101"),
+        ("unknown", "429"),
         ("nonsense", "429"),
+        ("", "429"),
     ] {
         assert_eq!(open(address), status, "{address}");
     }

@@ -227,6 +227,8 @@ fn process_that_has_just_died_is_reported_at_once() {
     moderated.cluster.kill(1);
     moderated
         .ask("/kick bob", &["-- bob is connected to another server, which does not answer. try again later"]);
+    let answer = moderated.cluster.ask_http(0, &kick("{\"name\":\"bob\"}"));
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     moderated.cluster.end();
 }
 

@@ -104,6 +104,9 @@ fn session_is_warned_at_its_end_and_closed_30_seconds_later() {
     let tail = trusting.follow(&token);
     json.texts(&mut trusting.stage);
     trusting.stage.unread(line);
+    // The line client has a guest name, since the newer sessions are of the same account.
+    let other = trusting.stage.join("cy");
+    trusting.stage.unread(line);
     trusting.pass(59);
     assert_eq!(trusting.stage.unread(line), Vec::<String>::new());
     let sent = json.texts(&mut trusting.stage).concat();
@@ -120,6 +123,7 @@ fn session_is_warned_at_its_end_and_closed_30_seconds_later() {
     assert!(!trusting.stage.text(tail).contains("bye"));
     trusting.pass(1);
     trusting.stage.expect_contains(line, "-- your session has expired. log in again");
+    trusting.stage.expect(other, &["-- guest-3 left (session expired)"]);
     assert_eq!(json.closed(&mut trusting.stage).0, 1008);
     let (code, reason) = raw.closed(&mut trusting.stage);
     assert_eq!((code, reason.as_str()), (1008, "your session has expired. log in again"));

@@ -5,12 +5,14 @@
 //! `ledger.rs`.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use chinwag::chat::Census;
 use chinwag::config::Config;
 use chinwag::connection::Readiness;
+use chinwag::metrics::{Durations, Metrics};
 use chinwag::net::{ListenerId, ListenerKind};
 use chinwag::pressure::PAUSE_MAX;
 use chinwag::protocol::Dialect;
@@ -189,7 +191,13 @@ impl Stage {
             return;
         }
         self.assert_nothing_is_forgotten();
+        let before = self.effects();
         self.stopped = self.server.tick().unwrap() == Control::Stop;
+        if self.world().is_early {
+            // The tick came before the server's own timeout, so a deadline that it handles is missing there.
+            assert_eq!(self.effects(), before, "handled without a timeout");
+            assert!(!self.stopped, "stopped without a timeout");
+        }
         self.assert_bounds();
         let metrics = self.server.metrics();
         let counted = (metrics.bytes_in, metrics.bytes_out);
@@ -272,6 +280,16 @@ impl Stage {
             })
             .collect();
         self.world().assert_nothing_is_forgotten(|token| known.get(&token).copied());
+    }
+
+    /// Returns what a tick may change.
+    fn effects(&mut self) -> impl PartialEq + Debug + use<> {
+        let metrics = self.server.metrics().clone();
+        let metrics = Metrics { ticks: Durations::default(), phase_nanos: Default::default(), ..metrics };
+        let mut holdings = self.server.holdings();
+        // Timers that are too early are removed before the sleep.
+        holdings.retain(|(name, _)| *name != "deadlines");
+        (metrics, holdings, self.world().calls_made())
     }
 
     fn assert_bounds(&mut self) {

@@ -70,6 +70,11 @@ fn compare(what: &str, answer: &str, row: Row<'_>, origin: Option<(&str, bool)>,
     let has_length = head.one("content-length").is_some();
     let is_stream = kind == Some("text/event-stream");
     assert_eq!(has_length, ![101, 204, 304].contains(&status) && !is_stream, "{what}");
+    assert_eq!(head.one("x-accel-buffering"), is_stream.then_some("no"), "{what}");
+    // Files of the page may be stored.
+    let is_file = cache == "no-cache";
+    assert_eq!(head.one("x-content-type-options"), is_file.then_some("nosniff"), "{what}");
+    assert_eq!(head.one("referrer-policy"), is_file.then_some("no-referrer"), "{what}");
     if status >= 400 && !what.starts_with("HEAD") {
         assert!(head.body.starts_with("{\"error\":{\"code\":\"") && head.body.ends_with("\"}}\n"), "{what}");
     }

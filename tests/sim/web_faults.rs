@@ -216,6 +216,9 @@ fn fault_33_foreign_origins_and_hosts_are_refused() {
         let published = ask_once(&mut stage, &publish);
         let expected = if status == "101" { "202" } else { "403" };
         assert!(published.starts_with(&format!("HTTP/1.1 {expected} ")), "{flags} {field} {published}");
+        let kick = publish.replacen("/rooms/a/messages", "/admin/kick", 1).replace("\r\n\r\nx", "\r\n\r\n[");
+        let kicked = ask_once(&mut stage, &kick);
+        assert_eq!(kicked.contains("\"code\":\"forbidden_origin\""), status == "403", "{field} {kicked}");
         stage.end();
     }
     for (flags, host, status) in [

@@ -173,13 +173,19 @@ pub struct World {
     millis: u64,
     /// Time that calls have taken so far.
     spent_nanos: u64,
+    /// Time that each call takes.
+    pub call_nanos: CallNanos,
     /// Times for which the server slept, and bytes that clients send during the next sleep.
     pub sleeps: Vec<Duration>,
     pub sent_while_asleep: Vec<(Wire, Vec<u8>)>,
     /// Time up to which a poll may sleep.
     pub until_millis: u64,
-    /// Whether the last poll had nothing to report up to that time.
+    /// Whether the last poll had nothing to report up to that time. The server would still sleep.
     pub idle: bool,
+    /// Whether the clock has leapt since the last poll, so that a deadline may have passed meanwhile.
+    has_leapt: bool,
+    /// Whether the tick of the last poll has nothing to do: it is idle, and began at the time that the server had expected.
+    pub is_early: bool,
     /// Time at which that poll would have timed out, if it had a timeout.
     pub wakes_at_millis: Option<u64>,
     /// The unique number of the process, which it takes once at its start.
@@ -194,6 +200,8 @@ pub struct World {
     pub closed_listeners: BTreeSet<ListenerId>,
     /// Errors that the next accepts return.
     pub accept_errors: VecDeque<i32>,
+    /// The number of accepted connections, from the next on, that can't be watched.
+    pub register_errors: usize,
     /// Descriptors left; accepting without one is `EMFILE`.
     pub descriptors: usize,
     signals: VecDeque<Signal>,
@@ -223,6 +231,14 @@ pub struct World {
     pub record_calls: bool,
 }
 
+/// Time that a call of each kind takes, in nanoseconds.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct CallNanos {
+    pub accept: u64,
+    pub read: u64,
+    pub write: u64,
+}
+
 /// A call on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SocketCall {
@@ -237,10 +253,13 @@ impl World {
             weather,
             millis: 1_000,
             spent_nanos: 0,
+            call_nanos: CallNanos::default(),
             sleeps: Vec::new(),
             sent_while_asleep: Vec::new(),
             until_millis: 1_000,
             idle: false,
+            has_leapt: false,
+            is_early: false,
             wakes_at_millis: None,
             process_id: 0xc0de,
             cables: Slab::new(),
@@ -248,6 +267,7 @@ impl World {
             listeners: [Edge::Armed; 2],
             listeners_open: true,
             accept_errors: VecDeque::new(),
+            register_errors: 0,
             epoch_millis: 1_600_000_000_000,
             closed_listeners: BTreeSet::new(),
             descriptors: usize::MAX,
@@ -271,6 +291,11 @@ impl World {
         }
     }
 
+    /// Returns the numbers of writes and outgoing connections so far.
+    pub fn calls_made(&self) -> (u64, usize) {
+        (self.writes, self.asked.len() + self.outgoing.len())
+    }
+
     fn chance(&mut self, in_a_thousand: u16) -> bool {
         in_a_thousand > 0 && self.rng.u16(0..1000) < in_a_thousand
     }
@@ -286,6 +311,7 @@ impl World {
 
     /// Makes the clock leap, as after a suspend.
     pub fn leap(&mut self, span: Duration) {
+        self.has_leapt = true;
         self.millis += span.as_millis() as u64;
         self.until_millis = self.until_millis.max(self.millis);
     }
@@ -560,6 +586,8 @@ impl Net for World {
     fn poll(&mut self, events: &mut Vec<PollEvent>, timeout: Option<Duration>) -> io::Result<()> {
         self.polls += 1;
         self.idle = false;
+        let has_leapt = std::mem::take(&mut self.has_leapt);
+        self.is_early = false;
         self.settle();
         self.interrupt()?;
         self.cables.iter_mut().for_each(|(_, cable)| cable.settle_dial());
@@ -567,10 +595,12 @@ impl Net for World {
         if !self.any_pending() && sleeps {
             let due = timeout.map(|timeout| self.millis + timeout.as_millis() as u64);
             self.idle = due.is_none_or(|due| due > self.until_millis);
+            self.is_early = self.idle && !has_leapt;
             self.wakes_at_millis = due;
             self.millis = due.unwrap_or(u64::MAX).min(self.until_millis).max(self.millis);
         }
         self.collect(events);
+        self.is_early &= events.is_empty();
         let (count, millis) = (events.len() as u64, self.millis);
         self.record(&[2, count, millis]);
         Ok(())
@@ -603,6 +633,7 @@ impl Net for World {
 
     fn accept(&mut self, listener: ListenerId) -> io::Result<(Stream, Peer)> {
         self.accepts += 1;
+        self.spent_nanos += self.call_nanos.accept;
         self.settle();
         if listener >= self.listeners.len()
             || !self.listeners_open
@@ -661,6 +692,11 @@ impl Net for World {
 
     fn register(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
         let cable = &mut self.cables[stream.wire];
+        if !cable.outgoing && self.register_errors > 0 {
+            self.register_errors -= 1;
+            // ENOSPC, as over `fs.epoll.max_user_watches`.
+            return Err(io::Error::from_raw_os_error(28));
+        }
         cable.token = Some(token);
         if !cable.up.is_empty() || cable.up_ended || cable.reset {
             cable.readable = Edge::Pending;
@@ -671,6 +707,7 @@ impl Net for World {
 
     fn read(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
         self.reads += 1;
+        self.spent_nanos += self.call_nanos.read;
         self.interrupt()?;
         let most = self.cables[stream.wire].up.len().min(buffer.len());
         let count = self.portion(most);
@@ -707,7 +744,7 @@ impl Net for World {
 
     fn write(&mut self, stream: &mut Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.writes += 1;
-        self.spent_nanos += u64::from(self.weather.write_micros) * 1_000;
+        self.spent_nanos += u64::from(self.weather.write_micros) * 1_000 + self.call_nanos.write;
         self.interrupt()?;
         let cable = &mut self.cables[stream.wire];
         if let Some(error) = cable.error.take() {
