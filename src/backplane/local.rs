@@ -121,7 +121,7 @@ impl Backplane {
     }
 
     /// Drops the questions of a request. The caller releases a name that they may have claimed.
-    pub fn forget(&mut self, asker: u64) {
+    pub fn remove_questions(&mut self, asker: u64) {
         self.asks.retain(|_, ask| ask.asker != asker);
     }
 

@@ -24,7 +24,7 @@ impl<N: Net> Server<N> {
 
     /// Removes a connection from the chat and its quota, and starts to send it its last output.
     fn leave(&mut self, token: Token, reason: CloseReason) {
-        self.forget_questions(token);
+        self.remove_questions(token);
         let Some(connection) = self.roster.live_mut(token) else {
             return;
         };
@@ -99,7 +99,7 @@ impl<N: Net> Server<N> {
             self.load.remove(token.slot);
             self.unsent.take(token.slot);
             self.echoes.take(token.slot);
-            self.forget_questions(token);
+            self.remove_questions(token);
             self.admission.freed(token, connection);
         }
     }

@@ -86,7 +86,7 @@ impl<N: Net> Server<N> {
         if self.has_answers(token, &questions) {
             return Some((self.take_answers(token), then));
         }
-        self.forget_questions(token);
+        self.remove_questions(token);
         if questions.is_empty() || self.link.is_none() {
             return Some((Answers::default(), then));
         }
@@ -160,7 +160,7 @@ impl<N: Net> Server<N> {
         self.end_waiting_for_redis(token);
         // An earlier phase of this tick may have closed it.
         if self.roster.live(token).is_none_or(|connection| connection.is_closing()) {
-            return self.forget_questions(token);
+            return self.remove_questions(token);
         }
         let is_decoded = matches!(then, Then::Decode);
         match then {
@@ -176,7 +176,7 @@ impl<N: Net> Server<N> {
         }
         // A request that is refused meanwhile takes no answers, and a later one must not find them.
         if !is_decoded && self.known_facts(token).is_some() {
-            self.forget_questions(token);
+            self.remove_questions(token);
         }
         self.roster.wake(token);
         self.roster.arm(token);
@@ -224,10 +224,10 @@ impl<N: Net> Server<N> {
     }
 
     /// Forgets the questions of a connection that ends or asks others.
-    pub(super) fn forget_questions(&mut self, token: Token) {
+    pub(super) fn remove_questions(&mut self, token: Token) {
         let answers = self.take_answers(token);
         if let Some(link) = self.link.as_mut().filter(|_| !answers.questions.is_empty()) {
-            link.backplane.forget(asker_of(token));
+            link.backplane.remove_questions(asker_of(token));
         }
         self.release_unused_claims(token, answers);
     }

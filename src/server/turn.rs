@@ -415,7 +415,7 @@ impl<N: Net> Server<N> {
         }
         let is_login = matches!(request, Ok(Request::Login { .. } | Request::Register));
         if is_login && !self.may_log_in(host) {
-            self.forget_questions(token);
+            self.remove_questions(token);
             let unnamed = self.fanout.chat().is_unnamed(token.into());
             let problem = Event::Problem { problem: Problem::TooManyLogins, unnamed };
             return self.reply(token, tag, &problem);

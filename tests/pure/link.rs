@@ -767,7 +767,7 @@ fn request_of_a_connection_that_has_ended_is_not_forwarded() {
         rig.backplane.ask(7, vec![(find, None)], rig.now);
         assert_eq!(rig.command_names(), ["HGET"]);
         if ends {
-            rig.backplane.forget(7);
+            rig.backplane.remove_questions(7);
         }
         rig.answer(&bulk(&format!("{OTHER:016x} 9 0 ann")));
         assert_eq!(rig.command_names(), if ends { vec![] } else { vec!["PUBLISH"] });
@@ -779,7 +779,7 @@ fn answer_to_a_forgotten_question_is_dropped() {
     let mut rig = Rig::up("");
     let claim = Question::Claim { client: 3, name: name("ann"), over: ClaimOver::Nobody, is_account: false };
     rig.backplane.ask(7, vec![(claim, None)], rig.now);
-    rig.backplane.forget(7);
+    rig.backplane.remove_questions(7);
     assert_eq!(rig.command_names(), ["claim"]);
     rig.answer(&bulk(""));
     assert_eq!(rig.actions(), []);
