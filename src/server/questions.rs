@@ -83,10 +83,14 @@ impl<N: Net> Server<N> {
         questions: Vec<Question>,
         then: Then,
     ) -> Option<(Answers, Then)> {
-        if self.has_answers(token, &questions) {
+        // Each message comes here, so nothing is moved before the table has an entry.
+        let has_asked = self.link.as_ref().is_some_and(|link| link.asked.get(token.slot).is_some());
+        if has_asked && self.has_answers(token, &questions) {
             return Some((self.take_answers(token), then));
         }
-        self.remove_questions(token);
+        if has_asked {
+            self.remove_questions(token);
+        }
         if questions.is_empty() || self.link.is_none() {
             return Some((Answers::default(), then));
         }
@@ -126,7 +130,7 @@ impl<N: Net> Server<N> {
         act: impl FnOnce(&mut Self, &Facts),
     ) {
         act(self, &answers.facts);
-        self.release_unused_claims(token, answers);
+        self.release_unused_claims(token, &answers);
     }
 
     fn ask(&mut self, token: Token, questions: Vec<Question>, then: Then) {
@@ -152,7 +156,7 @@ impl<N: Net> Server<N> {
         let slot = asker as u32;
         let found = self.link.as_mut().and_then(|link| link.asked.get_mut(slot));
         let Some(asked) = found.filter(|asked| asker_of(asked.token) == asker) else {
-            return debug_assert!(false, "the questions of a connection that has ended are forgotten");
+            return debug_assert!(false, "the questions of a connection that has ended are dropped");
         };
         let token = asked.token;
         asked.facts = Some(facts);
@@ -199,15 +203,16 @@ impl<N: Net> Server<N> {
     }
 
     /// Gives names back that were claimed for a client and that it has not taken.
-    fn release_unused_claims(&mut self, token: Token, Answers { questions, facts }: Answers) {
+    fn release_unused_claims(&mut self, token: Token, Answers { questions, facts }: &Answers) {
         // Another client has the name, so nothing was claimed.
         if facts.holder.is_some() {
             return;
         }
         for question in questions {
             if let Question::Claim { client, name: old, .. } = question
-                && self.name_of(token) != Some(&old)
+                && self.name_of(token) != Some(old)
             {
+                let (client, old) = (*client, old.clone());
                 let event = match self.name_of(token).cloned() {
                     Some(name) => LocalEvent::Named { client, name, old: Some(old), is_account: false },
                     None => LocalEvent::Gone { client, name: old },
@@ -223,13 +228,13 @@ impl<N: Net> Server<N> {
         chat.name(id).filter(|_| !chat.is_unnamed(id))
     }
 
-    /// Forgets the questions of a connection that ends or asks others.
+    /// Drops the questions of a connection that ends or asks others.
     pub(super) fn remove_questions(&mut self, token: Token) {
         let answers = self.take_answers(token);
         if let Some(link) = self.link.as_mut().filter(|_| !answers.questions.is_empty()) {
             link.backplane.remove_questions(asker_of(token));
         }
-        self.release_unused_claims(token, answers);
+        self.release_unused_claims(token, &answers);
     }
 
     pub(super) fn share(&mut self, event: LocalEvent) {
