@@ -320,7 +320,7 @@ impl Backplane {
                 RemoteEvent::Undelivered { by: by.parse().ok()?, to: Name::of_remote(to)? }
             }
             "taken" => {
-                let (client, name) = rest.split_once(' ')?;
+                let [client, _, name] = rest.splitn(3, ' ').collect::<Vec<_>>().try_into().ok()?;
                 let (client, name) = (client.parse().ok()?, Name::of_remote(name)?);
                 RemoteEvent::NameLost { client, name, to_account: true }
             }

@@ -829,8 +829,8 @@ fn private_messages_go_by_the_channel_of_the_process() {
     );
     assert_eq!(rig.payload(own, "chinwag undelivered 3 bo"), undelivered);
     let lost = RemoteEvent::NameLost { client: 3, name: name("ann"), to_account: true };
-    assert_eq!(rig.payload(own, "chinwag taken 3 ann"), [lost]);
-    for bad in ["hi", "chinwag sing", "chinwag taken x ann", "chinwag private {}"] {
+    assert_eq!(rig.payload(own, "chinwag taken 3 0 ann"), [lost]);
+    for bad in ["hi", "chinwag sing", "chinwag taken x 0 ann", "chinwag private {}"] {
         assert_eq!(rig.payload(own, bad), [], "{bad}");
     }
     assert_eq!(rig.backplane.counts().ignored, 4);

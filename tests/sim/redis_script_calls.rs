@@ -107,7 +107,7 @@ fn claim_counts_against_other_clients_of_its_own_process_too() {
     assert_eq!(scripts.call(ONE, "claim", &["4", "2", "1", "ann", "ann"]), reply(""));
     assert_eq!(scripts.published(), [""; 0]);
     assert_eq!(scripts.call(OTHER, "claim", &["5", "2", "1", "ann", "ann"]), reply(""));
-    assert_eq!(scripts.published(), ["chinwag taken 4 ann"]);
+    assert_eq!(scripts.published(), ["chinwag taken 4 1 ann"]);
 }
 
 #[test]

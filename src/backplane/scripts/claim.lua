@@ -17,13 +17,13 @@ for index = 5, #arg do
       -- A client that has several of the keys loses them once.
       if holder ~= process and not lost[holder .. other] then
         lost[holder .. other] = true
-        lost[#lost + 1] = { holder, other }
+        lost[#lost + 1] = { holder, other, owns }
       end
     end
   end
 end
 for _, claim in ipairs(lost) do
-  redis.call('PUBLISH', ARGV[2] .. '@' .. claim[1], 'chinwag taken ' .. claim[2] .. ' ' .. name)
+  redis.call('PUBLISH', ARGV[2] .. '@' .. claim[1], 'chinwag taken ' .. claim[2] .. ' ' .. claim[3] .. ' ' .. name)
 end
 for index = 5, #arg do
   local holder = string.match(redis.call('HGET', names, arg[index]) or '', '^(%x+) ')
