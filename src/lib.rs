@@ -22,7 +22,7 @@
 //! ──────────────────────────────────────────────────────────────────────────────────────
 //! outbox arena output: written once in the arena, held by the outboxes of its receivers
 //! quota        numbers of connections, in all and of each address
-//! limits       the flags about limits, as the loop needs them
+//! limits       the flags about limits, in the types of the loop
 //! load         the work that each source has caused in the last second
 //! timers rate  a deadline for each connection; token buckets of clients and addresses
 //! sparse       tables for data that few connections have
@@ -43,7 +43,7 @@
 //!
 //! | question | files |
 //! |---|---|
-//! | How does a message get from socket to socket? | 1. `server/turn.rs`: `serve` reads and decodes, `may_handle` checks rates. 2. `server/fanout.rs`: `handle_request` calls the chat, and `carry_out` takes its effects. 3. `chat/messages.rs`: `say` wants the message submitted. 4. `server/submit.rs`: it gets its place. 5. `chat/changes.rs`: `commit` keeps and announces it. 6. `server/fanout.rs`: `announce` encodes it once per dialect, `deliver_batch` queues it for each member. 7. `server/flush.rs`: `flush` writes |
+//! | How does a message get from socket to socket? | 1. `server/turn.rs`: `serve` reads and decodes, `may_handle` checks rates. 2. `server/fanout.rs`: `handle_request` calls the chat, and `carry_out` takes its effects. 3. `chat/messages.rs`: `say` returns it as `Effect::Submit`. 4. `server/submit.rs`: it gets its place. 5. `chat/changes.rs`: `commit` keeps and announces it. 6. `server/fanout.rs`: `announce` encodes it once per dialect, `deliver_batch` queues it for each member. 7. `server/flush.rs`: `flush` writes |
 //! | Where is a slow client closed, and what makes it slow? | Too late: `connection/deadlines.rs` (`slow_deadline`), by times that `outbox.rs` records. Too much: `overflows` in `connection/output.rs`, and `server/flush.rs` for `--memory`. The reasons are in `protocol/close.rs` (`is_drop`), and `server/close.rs` removes the client. Senders wait for slow readers before: `pressure.rs` |
 //! | When is a message accepted, and the sender sent its receipt or 202? | When it is committed: `chat/changes.rs` (`commit`) sends the receipt, `server/submit.rs` the 202. Without Redis that is at once, with Redis when the message comes back. While Redis is away, `backplane/local.rs` decides |
 //! | How does a change reach other processes? | `server/submit.rs` (`submit`), `backplane/queue.rs` (order and bound), `backplane/command.rs` (its script), `server/link.rs` (the sockets). Redis numbers it in `backplane/scripts/append.lua`. It comes back by `backplane/channel.rs` to each process, and by `backplane/reply.rs` to this one |
@@ -52,17 +52,17 @@
 //! | How to add a right or a role? | `access/rights.rs` (an [`access::Action`] and its arm in `may`, or a [`access::Role`] in the order of power), `protocol/need.rs` and `server/authorize.rs` (the requests that need it), `tests/pure/rights.rs` (its table) |
 //! | How does a client log in, and what ends its session? | `access/accounts.rs` (the check of a token; `access/jwt.rs` verifies a JSON Web Token), `chat/sessions.rs` (begin, renewal, warning, end), `chat/access.rs` (the session: a table by slot, without guests) |
 //! | Where is a client slowed down that sends too fast? | `server/turn.rs` (`may_handle`), `roster/rates.rs` (the client's rates, and those of its address), `connection.rs` (`charge` decides whether the client gets a notice) |
-//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] for a new answer), `codec/line/commands.rs` (a row of `COMMANDS`), `chat.rs` (an arm of `handle_request`). The compiler asks for its right, its filtered text, its questions to other processes and its back-pressure. It also asks whether it may continue a batch (`server/fanout.rs`), and for the words and JSON of a new event. It does not ask for a row of the guide, nor for the page's parser (`web/page/commands.js`) |
+//! | How to add a command? | `protocol.rs` (a [`protocol::Request`], and an [`protocol::Event`] for a new answer), `codec/line/commands.rs` (a row of `COMMANDS`), `chat.rs` (an arm of `handle_request`). The compiler requires its right, its filtered text, its questions to other processes and its back-pressure. It also requires the words and JSON of a new event, and whether the command may continue a batch (`server/fanout.rs`). It does not require a row of the guide, nor of the page's parser (`web/page/commands.js`) |
 //! | Where is state of a client or a room? | Of a client: a table by slot of [`chat::Chat`], for example `Courtesy` of `/away` in `chat/courtesies.rs`. `Chat::leave` empties it, and `Chat::tables` in `chat/census.rs` lists it. Of a room: a field of `Room` in `chat/rooms/room.rs`, removed with its room. Other processes don't have it, unless a [`protocol::Change`] sets it, as in `chat/topics.rs` |
-//! | How to add a request of the JSON dialect? | `protocol.rs` and `chat.rs`, as for a command, and `codec/json.rs` (an arm of `request`, and a field of `RequestFields` for new input). A new event needs a `ServerMessage` in `codec/json/message.rs`. `tests/guide.rs` asks for a row and an example of the request in `guide/protocol.md` |
-//! | How to add an HTTP route? | `web/path.rs` (a `Path`, matched in `path_of` before the assets), `web.rs` (a [`web::Route`] and a [`web::HttpAction`]), `server/http.rs` (an arm of `execute`). The action is read once the sender has the right to the route. The compiler asks for its methods, its right (`server/authorize.rs`), and its questions to other processes. It also asks whether pages of other origins may read it; they may change nothing. `tests/guide.rs` asks for its row in `guide/protocol.md` |
+//! | How to add a request of the JSON dialect? | `protocol.rs` and `chat.rs`, as for a command, and `codec/json.rs` (an arm of `request`, and a field of `RequestFields` for new input). A new event needs a `ServerMessage` in `codec/json/message.rs`. `tests/guide.rs` requires a row and an example of the request in `guide/protocol.md` |
+//! | How to add an HTTP route? | `web/path.rs` (a `Path`, matched in `path_of` before the assets), `web.rs` (a [`web::Route`] and a [`web::HttpAction`]), `server/http.rs` (an arm of `execute`). The action is read once the sender has the right to the route. The compiler requires its methods, its right (`server/authorize.rs`), its questions to other processes, and whether pages of other origins may read it. They may change nothing. `tests/guide.rs` requires its row in `guide/protocol.md` |
 //! | How to add a limit of rooms and clients of the chat? | `config/table.rs` (a flag, with bounds), `chat.rs` (a field of `Rules`), and the place that checks it: `--max-rooms-per-client` in `chat/membership.rs` is an example. A refusal is a [`protocol::Problem`] with a code, and an HTTP status in `web.rs`. Rules between flags are in `config/checks.rs`. The flag has a row in `guide/operating.md` and one in `guide/faults.md` |
 //! | How to add a limit of a connection? | `config/table.rs`, [`limits::Limits`] in `limits.rs`, and the place that enforces it, for example `connection/deadlines.rs`. Numbers of connections are in `quota.rs`. Rates are in `rate.rs` or, by address, in `rate/by_address.rs`, and are charged in `roster/rates.rs`. Sizes of input are in the codecs |
 //! | How to limit what an address makes the server do? | `rate/by_address.rs` (a [`rate::Use`] with a throttle and a bucket, also in `is_full`), `limits.rs` (its rate). `Use::FailedLogin` is the example. `server/turn.rs` and `server/authorize.rs` check it. `server/moderation.rs` charges it, by an effect of the chat, since the chat has no addresses |
 //! | How to add a key of the configuration file? | Every flag is one, and its row in `config/table.rs` says when a change takes effect. A value that is copied at the start is set in `server/reload.rs`. Keys of rooms, accounts and the filter: `access/settings.rs` (a field), `config/sections.rs` (its reading and its mistakes) |
 //! | How to add an action of moderators? | `protocol/moderation.rs` (a [`protocol::Moderation`]), `codec/line/commands.rs` and `codec/json/moderation.rs` (its command and JSON), `chat/moderation.rs` (the effect), `web/admin.rs` (its path). `backplane/forward.rs` encodes one that acts on a client that may be at another process |
 //! | How to add a table by slot outside the chat? | [`sparse::Sparse`], emptied when the data is no longer needed and at the latest in `Server::free` (`server/close.rs`). A row in `server/holdings.rs` lets tests find leftover entries |
-//! | How to add a dialect? | `protocol.rs` (a [`protocol::Dialect`], and its place in `IN_ROOMS`), `codec.rs` and a file in `codec` (decode and encode), `web.rs` (how a client gets it). The compiler asks for its size in a room, its pings, and what happens to a client that may not stay (`chat/enforce.rs`) |
+//! | How to add a dialect? | `protocol.rs` (a [`protocol::Dialect`], and its place in `IN_ROOMS`), `codec.rs` and a file in `codec` (decode and encode), `web.rs` (how a client gets it). The compiler requires its size in a room, its pings, and what happens to a client that may not stay (`chat/enforce.rs`) |
 //! | When is a connection's next deadline, and what if a clock jumps? | `connection/deadlines.rs` (computes it from the connection's fields), `roster.rs` (`arm`) and `timers.rs` (one timer per slot), `server.rs` (`timeout` takes the earliest of all sources, `expire` handles it). Long pauses and jumps: `time.rs` |
 //! | What if there are no more file descriptors? | `config/descriptors.rs` (at the start the server lowers its limits to fit), `server/accept.rs` (it pauses for 100 ms, or until a connection is freed) |
 //! | How to add a reason to close a connection? | `protocol/close.rs`: a [`protocol::CloseReason`], with its words for the log, the client and the others |
@@ -106,7 +106,7 @@
 //!    sent everything are freed.
 //! 8. **accept** (`server/accept.rs`): new connections are admitted, queued or refused. If there is no room, the oldest closing
 //!    or the longest idle HTTP connection is evicted for them.
-//! 9. **write** (`write_link`): commands for Redis go out in one write. They wait while a flush is delayed.
+//! 9. **publish** (`write_link`): commands for Redis go out in one write. They wait while a flush is delayed.
 //! 10. Debug builds check the invariants: work is in its queue, counts equal the connections, and no table has an entry for a
 //!     free slot.
 //!
@@ -122,7 +122,7 @@
 //! - A secret is an [`access::LoginToken`]. It has no `Display` and a `Debug` that hides it, so it gets into no log line by mistake.
 //! - The right that a [`protocol::Request`] needs is in a match without wildcard, so a new request can't be without one.
 //! - A connection owns a [`quota::Claim`], which is counted once and given back once.
-//! - The name by which a request means somebody is a [`text::TypedName`], which is bounded.
+//! - The name of somebody else in a request is a [`text::TypedName`], which is bounded.
 //!
 //! # Memory of an idle connection
 //!

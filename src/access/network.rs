@@ -40,7 +40,7 @@ impl From<IpAddr> for Network {
 impl FromStr for Network {
     type Err = String;
 
-    /// Reads an address or a network. One of IPv4 addresses in IPv6 form is one of IPv4 addresses.
+    /// Reads an address or a network. A network of IPv4 addresses in IPv6 form becomes one of IPv4 addresses.
     ///
     /// # Errors
     /// The text is neither ADDRESS nor ADDRESS/BITS, or bits behind the prefix are set.

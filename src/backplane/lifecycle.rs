@@ -301,9 +301,9 @@ impl Backplane {
         self.counts.errors += 1;
         let mut refused = self.queue.oldest().filter(|_| connection == RedisConnection::Commands).cloned();
         self.fail(error, refused.as_ref(), now.moment);
-        if let Some(LinkCommand::Publish { payload, if_unreceived, .. }) = &mut refused {
+        if let Some(LinkCommand::Publish { payload, if_unreceived: reported @ Some(_), .. }) = &mut refused {
             // The end of the session has sent the sender an error. So the next sessions only try whether Redis accepts it.
-            (*payload, *if_unreceived) = (PROBE.into(), None);
+            (*payload, *reported) = (PROBE.into(), None);
         }
         self.refused = refused.filter(|command| !command.is_repeated()).or(self.refused.take());
         // The rest of an error is for the log only.

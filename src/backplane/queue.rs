@@ -186,8 +186,8 @@ impl LinkCommand {
         }
     }
 
-    /// Whether the registration of all names has the same effect. A release may follow the claim of a client that is gone, so it
-    /// has not.
+    /// Whether the registration of all names has the same effect. A release has another one: it may follow the claim of a client
+    /// that is gone.
     pub fn is_claim(&self) -> bool {
         matches!(self, LinkCommand::Ask { ask: None, .. })
     }

@@ -123,7 +123,8 @@ impl PendingRequest {
     }
 }
 
-/// Appends data to a body that may grow to `most_bytes`. Its capacity doubles up to that, since it counts as memory.
+/// Appends data to a body that may grow to `most_bytes`. The capacity doubles, but not beyond that: all of it counts as memory
+/// of the client.
 fn append(body: &mut Vec<u8>, data: &[u8], most_bytes: usize) {
     if body.len() + data.len() > body.capacity() {
         body.reserve_exact(data.len().max(body.len()).min(most_bytes - body.len()));

@@ -87,12 +87,12 @@ impl<S> Connection<S> {
             return None;
         }
         let ping_at = Moment::from(self.input_at) + limits.ping_interval;
-        let is_pinged = match self.dialect {
+        let gets_pings = match self.dialect {
             Dialect::Json | Dialect::Raw => matches!(self.state, State::Queued | State::Active),
             Dialect::Events => matches!(self.state, State::Active),
             Dialect::Line | Dialect::Http => false,
         };
-        is_pinged.then(|| match self.pinged {
+        gets_pings.then(|| match self.pinged {
             true => (ping_at + limits.ping_timeout, Due::Close(CloseReason::NoPong)),
             false => (ping_at, Due::Ping),
         })

@@ -25,7 +25,7 @@ impl Authentication {
 
 impl<N: Net> Server<N> {
     /// Finds the action of a request, and checks that its sender may have it carried out. The query and the body are read after
-    /// that, so that a stranger learns nothing about them and causes no work.
+    /// that. A request without the right gets the same response whatever is in them.
     ///
     /// # Errors
     /// The response that refuses the request.

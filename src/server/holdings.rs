@@ -2,8 +2,8 @@
 //! zero without connections.
 //!
 //! A new table or count belongs in this list. Debug builds check after each tick that no table has a free slot, since its
-//! entry would go to the next connection there. The simulation checks at the end of a test (`Stage::end`) that all counts are as at the
-//! start.
+//! entry would go to the next connection there. The simulation checks at the end of a test (`Stage::end`) that all counts are
+//! as at the start.
 
 use super::Server;
 use crate::chat::ClientId;

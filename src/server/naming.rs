@@ -85,9 +85,12 @@ impl<N: Net> Server<N> {
         self.call_chat(|chat, now, _| chat.accepts_unnamed(token.into(), request, (now, &facts)))
     }
 
-    /// Shows a telnet client its input again, unless its next line is a token.
+    /// Shows a telnet client its input again if a line is the answer to the question for a token. Behind others, such as Ctrl-C, the
+    /// token is still to come.
     fn show_telnet_input(&mut self, token: Token, request: &Result<Request, Problem>, bytes: usize) {
-        self.restore_echo(token);
+        if matches!(request, Ok(Request::Nick(_) | Request::StayGuest | Request::Login { .. }) | Err(_)) {
+            self.restore_echo(token);
+        }
         if matches!(request, Ok(Request::Nick(_))) {
             self.record_telnet(token, bytes);
         }

@@ -24,8 +24,8 @@ pub enum Then {
     Enter(Box<Arrival>),
 }
 
-/// Answers that a request is about to use, with their questions. Only `use_answers` reads them, so no name stays claimed for a client
-/// that does not take it.
+/// Answers that a request is about to use, with their questions. Only `use_answers` reads them, so no name stays claimed for a
+/// client that does not take it.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Answers {
@@ -122,7 +122,7 @@ impl<N: Net> Server<N> {
         asked.map_or_else(Answers::default, answers)
     }
 
-    /// Has a request use its answers. Names that were claimed for the client and that it has not taken are free again then.
+    /// Calls `act` with the answers. Then it frees the names that were claimed for the client and that it has not taken.
     pub(super) fn use_answers(
         &mut self,
         token: Token,

@@ -19,7 +19,7 @@ impl<N: Net> Server<N> {
         self.refuse_request(token, reason, None, AfterHead::Body);
     }
 
-    /// The same as the response to a request of that `origin`.
+    /// Refuses a connection by the response to its request, which is of that `origin`.
     pub(super) fn refuse_request(
         &mut self,
         token: Token,

@@ -85,7 +85,7 @@ impl Name {
 
     fn check(raw: &str) -> Result<Name, NameError> {
         let raw = raw.trim();
-        // The checks below compare characters with many others.
+        // Some checks below take time in proportion to the square of the length.
         if raw.len() > SPELLING_MAX_BYTES {
             return Err(NameError::TooLong);
         }

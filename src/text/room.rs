@@ -56,7 +56,7 @@ impl RoomName {
     pub fn parse(raw: &str) -> Result<RoomName, RoomNameError> {
         let raw = raw.trim();
         let raw = raw.strip_prefix('#').unwrap_or(raw);
-        // The checks below compare characters with many others.
+        // Some checks below take time in proportion to the square of the length.
         if raw.len() > SPELLING_MAX_BYTES {
             return Err(RoomNameError::TooLong);
         }

@@ -8,7 +8,7 @@ use super::{NAME_MAX_BYTES, Name, NameError, Text};
 /// without an effect may follow each.
 pub(super) const SPELLING_MAX_BYTES: usize = 16 * NAME_MAX_BYTES;
 
-/// The name by which a request means somebody. Nobody need have it, and it need not be a valid [`Name`].
+/// The name of somebody else in a request. Perhaps no client has it, and it may be no valid [`Name`].
 ///
 /// Names are compared by forms that have up to eighteen times as many characters. So a request has no name that is
 /// longer than a spelling can be. One of 64 KiB would stop the loop for a part of a second.

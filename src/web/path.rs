@@ -10,7 +10,6 @@ use crate::codec::http::{HttpRequest, HttpResponse};
 use crate::protocol::Problem;
 use crate::text::{RoomName, RoomNameError};
 
-/// A path.
 #[derive(Clone, Debug)]
 pub enum Path {
     /// The server as a whole: `*` (RFC 9112, 3.2.4).

@@ -1116,6 +1116,30 @@ fn echo_of_telnet_comes_back_after_a_wrong_token() {
 }
 
 #[test]
+fn telnet_does_not_show_a_token_that_is_typed_after_ctrl_c_or_a_command() {
+    // The timing mark is answered, and nothing switches the echo on.
+    for (interruption, answers) in [(&b"xy\xff\xf4\xff\xfd\x06"[..], &[251, 251][..]), (b"/help\r\n", &[251])]
+    {
+        let mut guarded = Guarded::new("");
+        let stage = &mut guarded.stage;
+        let wire = stage.connect();
+        let commands = |stage: &Stage| -> Vec<u8> {
+            stage.raw(wire).windows(2).filter(|window| window[0] == 255).map(|window| window[1]).collect()
+        };
+        stage.send(wire, b"bea\r\n");
+        stage.run();
+        stage.send(wire, interruption);
+        stage.run();
+        assert_eq!(commands(stage), answers, "{interruption:?}");
+        stage.send(wire, b"b\r\n");
+        stage.run();
+        assert_eq!(commands(stage).last(), Some(&252));
+        assert!(String::from_utf8_lossy(stage.raw(wire)).contains("hello bea"));
+        guarded.stage.end();
+    }
+}
+
+#[test]
 fn websocket_client_without_a_login_has_no_name_of_its_own_and_is_sent_nothing_private() {
     let mut guarded = Guarded::new("--access login");
     let stage = &mut guarded.stage;

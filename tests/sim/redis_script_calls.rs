@@ -119,6 +119,7 @@ fn process_that_has_lost_a_name_registers_its_clients_again_unless_it_has_releas
             scripts.lease(ONE);
         }
         scripts.call(ONE, "claim", &["3", "0", "0", "ann", "ann", "nn"]);
+        scripts.call(ONE, "claim", &["4", "0", "0", "bob", "bob"]);
         scripts.call(OTHER, "claim", &["5", "1", "1", "ann", "ann", "nn"]);
         let lost = scripts.set(&format!("k@lost:{ONE}"));
         assert_eq!(lost, if is_alive { vec!["ann", "nn"] } else { vec![] }, "without a lease it registers");
@@ -127,6 +128,8 @@ fn process_that_has_lost_a_name_registers_its_clients_again_unless_it_has_releas
         }
         let registers = |reply: &str| reply.starts_with("*3\n:1\n");
         assert_eq!(registers(&scripts.call(ONE, "hello", &hello)), must, "{is_alive} {releases}");
+        let keeps = scripts.claims().contains(&claim("bob", ONE, "4 0 bob"));
+        assert_eq!(keeps, is_alive, "nobody else gets the other names of a process that lives");
         assert!(!registers(&scripts.call(ONE, "hello", &hello)), "only once");
         assert_eq!(scripts.set(&format!("k@lost:{ONE}")), [""; 0]);
     }
