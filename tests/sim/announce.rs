@@ -84,14 +84,15 @@ fn published_message_is_not_counted_with_those_that_come_back_from_redis_before_
     cluster.redis.set_stalled(true, millis);
     cluster.say(guests[0], "one\ntwo");
     cluster.run();
+    // Without a name in its query the request asks no other process first, so all three come back at once.
     let http = cluster.stage(0).connect_http();
-    cluster.stage(0).send(http, post("/rooms/lobby/messages?from=ci", "", "green").as_bytes());
+    cluster.stage(0).send(http, post("/rooms/lobby/messages", "", "green").as_bytes());
     cluster.run();
     cluster.redis.set_stalled(false, millis);
     cluster.run();
     let answer = String::from_utf8_lossy(cluster.stage(0).raw(http)).into_owned();
     assert!(answer.contains("\"queued_for\":3"), "{answer}");
-    cluster.expect(guests[1], &["-- cy joined", "ann: one", "ann: two", "ci (http): green"]);
+    cluster.expect(guests[1], &["-- cy joined", "ann: one", "ann: two", "http: green"]);
     cluster.end();
 }
 
