@@ -160,6 +160,18 @@ impl Cluster {
         self.processes[index].pipes.iter_mut().for_each(|pipe| pipe.is_unheard = true);
     }
 
+    /// Resets one of the process's connections: that for subscriptions, or that for commands.
+    pub fn reset(&mut self, index: usize, which: usize) {
+        let wire = self.processes[index].pipes[which].wire;
+        self.stage(index).world().reset(wire);
+    }
+
+    /// Sets the capacity of the socket buffers of a process's present connections.
+    pub fn set_window(&mut self, index: usize, window: usize) {
+        let wires: Vec<Wire> = self.processes[index].pipes.iter().map(|pipe| pipe.wire).collect();
+        wires.into_iter().for_each(|wire| self.stage(index).world().set_window(wire, window));
+    }
+
     /// Takes Redis down, or brings it back with all its data or none.
     pub fn set_redis_down(&mut self, down: bool, keep_data: bool) {
         self.redis.restart(keep_data);

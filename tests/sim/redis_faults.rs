@@ -422,23 +422,79 @@ fn fault_41_room_that_is_entered_and_left_all_the_time_is_one_subscription() {
 }
 
 #[test]
-fn fault_02_clients_that_fill_each_tick_do_not_keep_the_link_from_being_read() {
+fn fault_02_clients_that_fill_a_tick_do_not_keep_the_link_from_being_read() {
     let mut cluster = Cluster::new(2, "--rate off --line-max 4k --write-buffer 1m --write-buffer-soft off");
     let (ann, far) = (cluster.join(0, "ann"), cluster.join(1, "far"));
-    let many: Vec<_> = (0..8).map(|number| cluster.join(0, &format!("n{number}"))).collect();
-    for _ in 0..100 {
+    let many: Vec<_> = (0..40).map(|number| cluster.join(0, &format!("n{number}"))).collect();
+    for _ in 0..20 {
         cluster.say(ann, &"x".repeat(3_000));
         cluster.run();
     }
     cluster.pass(10 * SECOND);
-    let before = cluster.counts(0).received;
     cluster.say(far, "are you there");
-    cluster.step(1);
-    let received = (0..50).any(|_| {
-        many.iter().for_each(|guest| cluster.say(*guest, "/history 100"));
-        cluster.step(0);
+    // It is at Redis then.
+    for _ in 0..3 {
         cluster.step(1);
-        cluster.counts(0).received > before
-    });
-    assert!(received, "the link was not read in 50 ticks");
+    }
+    let before = (cluster.counts(0).received, cluster.stage(0).server.metrics().bytes_queued);
+    // None of them has much work, so all that fit into the tick are served.
+    many.iter().for_each(|guest| cluster.say(*guest, "/history 12"));
+    cluster.step(0);
+    let after = (cluster.counts(0).received, cluster.stage(0).server.metrics().bytes_queued);
+    assert!(after.1 - before.1 >= 1024 * 1024, "the tick is not full");
+    assert_eq!(after.0 - before.0, 1);
+}
+
+#[test]
+fn long_reply_is_read_over_several_ticks_without_a_wait() {
+    let mut cluster = Cluster::new(2, "--rate off --line-max 4k --write-buffer 1m --write-buffer-soft off");
+    let (far, ann) = (cluster.join(1, "far"), cluster.join(0, "ann"));
+    cluster.say(far, "/join big");
+    for number in 0..100 {
+        cluster.say(far, &format!("{}far: {number}", "x".repeat(4_000)));
+        cluster.run();
+    }
+    cluster.unread(ann);
+    cluster.say(ann, "/join big");
+    let mut most_reads = 0;
+    let mut is_busy = true;
+    while is_busy {
+        let before = cluster.stage(0).world().reads;
+        is_busy = cluster.step(0) | cluster.step(1);
+        most_reads = most_reads.max(cluster.stage(0).world().reads - before);
+    }
+    // That is 256 KiB, and some more reads of other sockets.
+    assert!((32..40).contains(&most_reads), "{most_reads} reads in a tick");
+    let lines = cluster.unread(ann);
+    assert!(lines.iter().any(|line| line.ends_with("far: 99")), "{:.200}", lines.concat());
+    cluster.end();
+}
+
+#[test]
+fn fault_40_chat_recovers_from_connections_that_are_reset() {
+    for which in 0..2 {
+        let mut three = Three::new("");
+        let before = three.cluster.counts(0).sessions;
+        three.cluster.reset(0, which);
+        three.cluster.run();
+        let is_noticed = three.cluster.counts(0).sessions > before || !three.cluster.link(0).up;
+        assert!(is_noticed, "connection {which}");
+        three.expect_one_chat();
+        three.cluster.end();
+    }
+}
+
+#[test]
+fn messages_reach_redis_through_sockets_with_small_buffers() {
+    let mut three = Three::new("--rate off");
+    let sessions = three.cluster.counts(0).sessions;
+    three.cluster.set_window(0, 100);
+    let lines: Vec<String> = (0..20).map(|number| format!("{number:0500}")).collect();
+    three.cluster.say(three.ann, &lines.join("\n"));
+    let expected: Vec<String> = lines.iter().map(|line| format!("ann: {line}")).collect();
+    three.cluster.run();
+    assert_eq!(three.cluster.unread(three.far), expected);
+    assert_eq!(three.cluster.counts(0).sessions, sessions, "a full buffer is no fault");
+    three.expect_one_chat();
+    three.cluster.end();
 }

@@ -1,8 +1,8 @@
 //! A server on a [`World`], and clients that a test moves: [`Stage`].
 //!
-//! Three oracles check every tick and [`Stage::end`]. No event is lost (*stall*). No connection and no server
-//! exceeds its limits (*bounds*). An empty server holds nothing (*end*). The fourth, the ledger of messages, is in
-//! `ledger.rs`.
+//! Four oracles check every tick and [`Stage::end`]. No event is lost (*stall*). Nothing is handled before the time
+//! for which the server would sleep (*early*). No connection and no server exceeds its limits (*bounds*). An empty server
+//! holds nothing (*end*). The fifth, the ledger of messages, is in `ledger.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
