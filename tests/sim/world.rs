@@ -528,6 +528,11 @@ impl World {
         self.resolving && !self.hold_addresses
     }
 
+    /// Returns whether time may pass in the next poll.
+    pub fn may_sleep(&self) -> bool {
+        self.millis < self.until_millis && !self.any_pending()
+    }
+
     fn any_pending(&self) -> bool {
         let of_cable = |cable: &Cable| {
             !cable.closed
