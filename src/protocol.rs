@@ -401,7 +401,7 @@ pub enum Event {
         room: Option<RoomName>,
         count: u64,
     },
-    /// The client has received everything up to this position, or was sent the number of missing ones.
+    /// The client has received everything up to this position, or was sent the number of missing messages.
     Position {
         room: RoomName,
         position: Position,

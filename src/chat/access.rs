@@ -326,7 +326,7 @@ impl Access {
         }
     }
 
-    /// Forgets a client that leaves.
+    /// Removes all data of a client that leaves.
     pub fn remove_client(&mut self, id: ClientId) {
         self.end_session(id);
         self.clear_attempts(id);
