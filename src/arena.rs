@@ -112,6 +112,8 @@ pub struct Copies {
     slice: Slice,
     frames: usize,
     made: usize,
+    /// Those that are entries of an outbox's list.
+    listed: usize,
 }
 
 impl Copies {
@@ -135,6 +137,12 @@ impl Copies {
     pub fn hold(&mut self) -> Held {
         self.made += 1;
         Held(self.slice)
+    }
+
+    /// Makes a copy for the list of an outbox, whose memory counts.
+    pub fn hold_in_list(&mut self) -> Held {
+        self.listed += 1;
+        self.hold()
     }
 
     /// Appends a copy to `held` if it follows directly behind.
@@ -212,13 +220,15 @@ pub struct Arena {
     sealed_bytes: usize,
     /// Lengths of the sealed blocks that are sparse.
     sparse_bytes: usize,
+    /// Copies that became entries of outboxes' lists since [`Arena::take_list_growth`].
+    listed: usize,
 }
 
 impl Default for Arena {
     fn default() -> Self {
         let mut blocks = Slab::new();
         let open = blocks.insert(Block::default());
-        Arena { blocks, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0 }
+        Arena { blocks, open, before_round: Extent::default(), sealed_bytes: 0, sparse_bytes: 0, listed: 0 }
     }
 }
 
@@ -242,8 +252,9 @@ impl Arena {
         frames: usize,
         give: impl FnOnce(&mut Copies) -> T,
     ) -> (T, usize) {
-        let mut copies = Copies { slice: frame.0, frames, made: 0 };
+        let mut copies = Copies { slice: frame.0, frames, made: 0, listed: 0 };
         let value = give(&mut copies);
+        self.listed += copies.listed;
         self.block_mut(frame.0).held_bytes += (frame.len() * copies.made) as u64;
         (value, copies.made)
     }
@@ -408,6 +419,16 @@ impl Arena {
     /// Memory of all blocks, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.sealed_bytes + self.blocks[self.open].memory_bytes()
+    }
+
+    /// Whether the lists of all outboxes may have grown by `bytes` since this was last true. Entries that were freed meanwhile
+    /// still count.
+    pub fn take_list_growth(&mut self, bytes: usize) -> bool {
+        let has_grown = self.listed * size_of::<Held>() >= bytes;
+        if has_grown {
+            self.listed = 0;
+        }
+        has_grown
     }
 
     /// Length of the sealed blocks that are sparse, in bytes.

@@ -51,7 +51,7 @@ impl Backlog {
     fn push(&mut self, copies: &mut Copies) {
         self.rest_bytes += copies.len();
         if !self.rest.back_mut().is_some_and(|back| copies.append_to(back)) {
-            self.rest.push_back(copies.hold());
+            self.rest.push_back(copies.hold_in_list());
         }
     }
 

@@ -38,13 +38,21 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Ends a round: handles connections with full sockets, and frees memory if a block was sealed.
+    /// Ends a round: handles connections with full sockets, and frees memory if output or the lists of it may have grown.
     fn end_round(&mut self) {
         let tokens = self.roster.take_blocked();
         self.flush_each(tokens);
-        if self.fanout.arena_mut().end_round() {
+        let step = self.relief_step_bytes();
+        let arena = self.fanout.arena_mut();
+        let is_sealed = arena.end_round();
+        if arena.take_list_growth(step) || is_sealed {
             self.relieve();
         }
+    }
+
+    /// The growth of retained output after which its limit is checked again.
+    fn relief_step_bytes(&self) -> usize {
+        (self.config.memory / RELIEF_SHARE).max(SEALED_AT_BYTES)
     }
 
     /// Writes the outboxes of connections whose flush is due. Some may have been freed since.
@@ -156,13 +164,13 @@ impl<N: Net> Server<N> {
         self.roster.abort(token);
     }
 
-    /// Frees memory of unsent output, if it is over its limits. It is called when a block was sealed.
+    /// Frees memory of unsent output, if it is over its limits.
     fn relieve(&mut self) {
         if self.fanout.arena().sparse_bytes() > SPARSE_MAX_BYTES {
             self.compact(Compaction::Sparse);
         }
         let most = self.config.memory;
-        let step = (most / RELIEF_SHARE).max(SEALED_AT_BYTES);
+        let step = self.relief_step_bytes();
         let retained = self.retained_bytes();
         let unchanged = self.relieved_bytes..self.relieved_bytes + step;
         if retained <= most || unchanged.contains(&retained) {
