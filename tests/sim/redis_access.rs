@@ -301,6 +301,28 @@ fn changes_made_while_redis_is_away_are_shared_once_it_is_back() {
 }
 
 #[test]
+fn mute_while_redis_is_away_reaches_the_sessions_elsewhere_once_it_is_back_and_so_does_its_end() {
+    let mut chat = Moderated::new();
+    let bea = chat.log_in(1, "b");
+    let orders = [
+        ("/mute bea 1h", "-- mod has muted you for 60 min"),
+        ("/unmute bea", "-- mod lets you speak again"),
+        ("/mute bea", "-- mod has muted you until a moderator lifts it"),
+    ];
+    for (order, notice) in orders {
+        chat.cluster.set_redis_down(true, true);
+        chat.cluster.pass(2 * SECOND);
+        chat.order(0, order);
+        chat.expect(bea, &[DISCONNECTED]);
+        chat.cluster.set_redis_down(false, true);
+        chat.cluster.pass(5 * SECOND);
+        let lines = chat.cluster.unread(bea);
+        assert!(lines.iter().any(|line| line == notice), "{order}: {lines:?}");
+    }
+    chat.cluster.end();
+}
+
+#[test]
 fn process_with_an_old_state_file_brings_no_lifted_entry_back() {
     let mut chat = Moderated::new();
     chat.order(0, "/ban eve");
