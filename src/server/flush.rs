@@ -38,7 +38,7 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// Ends a round: handles connections with full sockets, and frees memory if output or the lists of it may have grown.
+    /// Ends a round: handles connections with full sockets, and frees memory if a block was sealed or the lists of output have grown.
     fn end_round(&mut self) {
         let tokens = self.roster.take_blocked();
         self.flush_each(tokens);
@@ -50,7 +50,8 @@ impl<N: Net> Server<N> {
         }
     }
 
-    /// The growth of retained output after which its limit is checked again.
+    /// The limit is checked when the lists of output have grown by this. After a pass that has freed little, it is checked again
+    /// when all retained output has.
     fn relief_step_bytes(&self) -> usize {
         (self.config.memory / RELIEF_SHARE).max(SEALED_AT_BYTES)
     }

@@ -442,3 +442,21 @@ fn slice_is_appended_only_to_a_contiguous_one() {
     assert_eq!(appended, (Appended::No, 0), "there is a backlog");
     assert_eq!((outbox.queued_bytes(), outbox.list_bytes()), (14, size_of::<Held>()));
 }
+
+#[test]
+fn growth_of_lists_counts_entries_behind_the_front_and_once() {
+    let (mut outboxes, mut arena) = ([Outbox::default(), Outbox::default()], Arena::default());
+    let frame = |text: &str| arena.frame(|out| out.extend_from_slice(text.as_bytes()));
+    let frames = ["one\n", "two\n", "not mine\n", "three\n", "four\n"].map(frame);
+    let entry = size_of::<Held>();
+    let mut send = |frame, arena: &mut Arena| {
+        arena.share(frame, 1, |copies| outboxes.iter_mut().for_each(|outbox| outbox.push(copies)));
+    };
+    // The front is no entry, nor is a frame that follows the last output.
+    frames[..2].iter().for_each(|frame| send(*frame, &mut arena));
+    assert!(!arena.take_list_growth(1));
+    frames[3..].iter().for_each(|frame| send(*frame, &mut arena));
+    assert!(!arena.take_list_growth(2 * entry + 1));
+    assert!(arena.take_list_growth(2 * entry), "an entry of each outbox");
+    assert!(!arena.take_list_growth(1), "it was taken");
+}

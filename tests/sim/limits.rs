@@ -214,7 +214,7 @@ fn client_that_holds_much_is_dropped_and_not_those_that_share_its_blocks() {
 #[test]
 fn lists_of_queued_output_count_against_memory() {
     let flags = "--rate off --memory 1m --write-buffer-soft off --stall-timeout off --announce-max 0";
-    // A block of the arena is full after 300 long lines. One-letter lines fill none: all their lists would have 3.6 MB.
+    // A block of the arena is full after 600 long lines. All one-letter lines fill none, but their lists would have 3.6 MB.
     for line in ["x".repeat(100), "x".to_owned()] {
         let mut stage = Stage::new(&format!("{flags} --history 0"));
         let talkers = ["a", "b"].map(|room| {

@@ -62,9 +62,10 @@ impl Scenario {
         let weather = if rng.bool() { Weather::storm() } else { Weather::default() };
         let queue = ["64k", "4m"][rng.usize(0..2)];
         let timeout = ["1s", "5s"][rng.usize(0..2)];
-        let flags = format!("--rate off --announce-max 1000 --redis-queue {queue} --redis-timeout {timeout}");
+        let limits = format!("--redis-queue {queue} --redis-timeout {timeout}");
         // The checks after each tick read whole tables, and those of few clients are small.
-        let cluster = Cluster::with_weather(processes, &format!("{flags} --max-clients 100"), seed, weather);
+        let flags = format!("--rate off --announce-max 1000 --max-clients 100 {limits}");
+        let cluster = Cluster::with_weather(processes, &flags, seed, weather);
         let mut scenario = Scenario {
             cluster,
             rng,
